@@ -1,0 +1,185 @@
+"""The one error tree: each class is one gRPC status code, and `reason` tells apart what shares a code.
+
+On the wire an error is a `google.rpc.Status` with a `google.rpc.ErrorInfo` (domain `rube`), so that foreign
+clients can read it too (https://google.aip.dev/193).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+DOMAIN = "rube"
+
+__all__ = [
+    "AbortedError",
+    "AlreadyExistsError",
+    "CompactedError",
+    "DataLossError",
+    "DeadlineExceededError",
+    "FailedPreconditionError",
+    "InvalidArgumentError",
+    "NotFoundError",
+    "ResourceExhaustedError",
+    "RevisionAheadError",
+    "RubeError",
+    "StoreChangedError",
+    "UnavailableError",
+    "UnimplementedError",
+    "decode_error",
+    "encode_error",
+]
+
+
+class RubeError(Exception):
+    """What went wrong, where, and what to do, in one sentence; `metadata` says the same for programs."""
+
+    code: ClassVar[str] = "UNKNOWN"
+    reason: ClassVar[str] = "UNKNOWN"
+
+    def __init__(self, message: str, /, **metadata: str | int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata: dict[str, str] = {name: str(value) for name, value in sorted(metadata.items())}
+
+
+class InvalidArgumentError(RubeError):
+    """The caller's mistake: retrying the same request cannot help."""
+
+    code = "INVALID_ARGUMENT"
+    reason = "INVALID_ARGUMENT"
+
+
+class NotFoundError(RubeError):
+    code = "NOT_FOUND"
+    reason = "NOT_FOUND"
+
+
+class AlreadyExistsError(RubeError):
+    code = "ALREADY_EXISTS"
+    reason = "ALREADY_EXISTS"
+
+
+class AbortedError(RubeError):
+    """A precondition or fence is stale and nothing was written: read again, decide again.
+
+    Metadata: `key`, and the current `revision` of that key (0: it does not exist); or `fence` and `term`.
+    """
+
+    code = "ABORTED"
+    reason = "PRECONDITION_STALE"
+
+
+class CompactedError(RubeError):
+    """The revision is older than what the store keeps. Metadata: `oldest_revision`, the oldest that can be resumed."""
+
+    code = "OUT_OF_RANGE"
+    reason = "REVISION_COMPACTED"
+
+
+class FailedPreconditionError(RubeError):
+    code = "FAILED_PRECONDITION"
+    reason = "FAILED_PRECONDITION"
+
+
+class RevisionAheadError(FailedPreconditionError):
+    """The revision is newer than anything the whole store has. Metadata: `revision`, the store's newest."""
+
+    reason = "REVISION_AHEAD"
+
+
+class StoreChangedError(FailedPreconditionError):
+    """The caller's revision is of another store (restored or wiped since): list again. Metadata: `store_id`."""
+
+    reason = "STORE_CHANGED"
+
+
+class ResourceExhaustedError(RubeError):
+    """A limit is passed; the message names the limit. Metadata: `limit` and `value` where they are numbers."""
+
+    code = "RESOURCE_EXHAUSTED"
+    reason = "LIMIT"
+
+
+class UnavailableError(RubeError):
+    """The server cannot be reached or is stopping; a retry may help. A write may have happened."""
+
+    code = "UNAVAILABLE"
+    reason = "UNAVAILABLE"
+
+
+class DeadlineExceededError(RubeError):
+    """No answer in time. A write may have happened."""
+
+    code = "DEADLINE_EXCEEDED"
+    reason = "DEADLINE_EXCEEDED"
+
+
+class DataLossError(RubeError):
+    """Stored bytes are damaged, or durability can no longer be promised."""
+
+    code = "DATA_LOSS"
+    reason = "DATA_LOSS"
+
+
+class UnimplementedError(RubeError):
+    code = "UNIMPLEMENTED"
+    reason = "UNIMPLEMENTED"
+
+
+def _classes(root: type[RubeError]) -> list[type[RubeError]]:
+    return [root, *(found for child in root.__subclasses__() for found in _classes(child))]
+
+
+_BY_REASON = {(cls.code, cls.reason): cls for cls in _classes(RubeError)}
+_BY_CODE = {cls.code: cls for cls in reversed(_classes(RubeError))}
+_CODE_NUMBERS = {
+    "UNKNOWN": 2,
+    "INVALID_ARGUMENT": 3,
+    "DEADLINE_EXCEEDED": 4,
+    "NOT_FOUND": 5,
+    "ALREADY_EXISTS": 6,
+    "RESOURCE_EXHAUSTED": 8,
+    "FAILED_PRECONDITION": 9,
+    "ABORTED": 10,
+    "OUT_OF_RANGE": 11,
+    "UNIMPLEMENTED": 12,
+    "UNAVAILABLE": 14,
+    "DATA_LOSS": 15,
+}
+
+
+def encode_error(error: RubeError) -> bytes:
+    """The value of the trailing metadata `grpc-status-details-bin`: a serialized google.rpc.Status."""
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    detail = any_pb2.Any(
+        type_url="type.googleapis.com/google.rpc.ErrorInfo",
+        value=info.SerializeToString(deterministic=True),
+    )
+    status = status_pb2.Status(code=_CODE_NUMBERS[error.code], message=error.message, details=[detail])
+    encoded: bytes = status.SerializeToString(deterministic=True)
+    return encoded
+
+
+def decode_error(code: str, message: str, details: bytes | None = None) -> RubeError:
+    """The error that a call ended with, from its status code's name, its message and `grpc-status-details-bin`.
+
+    A code that no class stands for becomes a plain RubeError whose message begins with that code.
+    """
+    info = _error_info(details) if details else None
+    reason = info.reason if info else ""
+    cls = _BY_REASON.get((code, reason)) or _BY_CODE.get(code)
+    if cls is None:
+        return RubeError(f"{code}: {message}")
+    return cls(message, **(dict(info.metadata) if info else {}))
+
+
+def _error_info(details: bytes) -> error_details_pb2.ErrorInfo | None:
+    status = status_pb2.Status.FromString(details)
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            return info
+    return None

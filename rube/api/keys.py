@@ -1,0 +1,89 @@
+"""Keys: (type, namespace, name), and the bytes that order them in a store."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from google.protobuf.any_pb2 import Any
+
+from rube import api_pb2
+from rube.api.errors import InvalidArgumentError
+
+__all__ = ["ObjectKey", "key_of", "prefix_bytes", "prefix_end", "type_of", "validate_key", "validate_name"]
+
+TYPE_URL_PREFIX = "rube/"
+# RFC 1123's label, as Kubernetes uses it.
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
+_TYPE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
+
+
+class ObjectKey(NamedTuple):
+    """An object's identity. `str()` gives `type/namespace/name`, which is also its form in a store."""
+
+    type: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.type}/{self.namespace}/{self.name}"
+
+    def to_bytes(self) -> bytes:
+        return f"{self.type}/{self.namespace}/{self.name}".encode()
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> ObjectKey:
+        type_name, namespace, name = raw.decode().split("/")
+        return cls(type_name, namespace, name)
+
+    def to_proto(self) -> api_pb2.Key:
+        return api_pb2.Key(type=self.type, namespace=self.namespace, name=self.name)
+
+    @classmethod
+    def from_proto(cls, key: api_pb2.Key) -> ObjectKey:
+        return cls(key.type, key.namespace, key.name)
+
+
+def type_of(spec: Any) -> str:
+    """The full name of the message that an Any holds: `rube/api.systemd.Unit` gives `api.systemd.Unit`."""
+    return spec.type_url.rpartition("/")[2]
+
+
+def key_of(obj: api_pb2.Object) -> ObjectKey:
+    return ObjectKey(type_of(obj.spec), obj.metadata.namespace, obj.metadata.name)
+
+
+def prefix_bytes(type_name: str, namespace: str = "") -> bytes:
+    """The first bytes of the keys of a type, or of a type in one namespace."""
+    return f"{type_name}/{namespace}/".encode() if namespace else f"{type_name}/".encode()
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """The first key past all that begin with `prefix`."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def validate_name(what: str, value: str) -> None:
+    """Raises InvalidArgumentError unless `value` is a DNS label (RFC 1123)."""
+    if not _DNS_LABEL.match(value):
+        raise InvalidArgumentError(
+            f"{what} {value!r} is not a DNS label: use 1 to 63 of a-z, 0-9 and '-', "
+            "beginning and ending with a letter or digit",
+            field=what,
+        )
+
+
+def validate_key(key: ObjectKey) -> None:
+    """Raises InvalidArgumentError for a key that no object can have."""
+    if not key.type:
+        raise InvalidArgumentError(
+            f"object {key.name!r} has no type: set spec {{ [rube/api.systemd.Unit] {{ … }} }}, or name the type",
+            field="type",
+        )
+    if not _TYPE_NAME.match(key.type):
+        raise InvalidArgumentError(f"type {key.type!r} is not a message's full name", field="type")
+    if not key.name:
+        raise InvalidArgumentError(f"object of type {key.type} has no metadata.name", field="metadata.name")
+    validate_name("metadata.name", key.name)
+    if key.namespace:
+        validate_name("metadata.namespace", key.namespace)

@@ -1,0 +1,1 @@
+"""The composition roots: the commands rube and rubelet."""

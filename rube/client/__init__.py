@@ -1,0 +1,1 @@
+"""The typed client with several endpoints, the informer cache and the work queue."""

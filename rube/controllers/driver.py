@@ -1,0 +1,42 @@
+"""The port to what a controller manages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from google.protobuf.any_pb2 import Any
+
+from rube.api import controller_pb2
+
+
+class Driver(Protocol):
+    """A controller's hands on its machine. Things are named by strings; what they are is the controller's business.
+
+    Level-triggered: `observe` is the truth, `changes` only says where to look; a lost change costs time, never truth.
+    """
+
+    async def list(self) -> Sequence[str]:
+        """The names of everything on this machine that was made through this driver, sorted, whoever made it."""
+        ...
+
+    async def observe(self, name: str) -> Any:
+        """What is there now, as the controller's observation message. Absent things have an observation too."""
+        ...
+
+    async def apply(self, action: controller_pb2.Action) -> None:
+        """Carries out one action, idempotent per `action.id`.
+
+        Returns once it is under way or done; how it goes shows in `observe`.
+
+        Raises a RubeError if it cannot be carried out at all; the runtime retries with backoff.
+        """
+        ...
+
+    def changes(self) -> AsyncIterator[str]:
+        """The names of things that may have changed, from now on. After anything may have been missed: all of them."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of the driver's own resources. What it manages keeps running."""
+        ...

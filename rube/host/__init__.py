@@ -1,0 +1,28 @@
+"""The ports: everything a component may know of the machine it runs on, as Protocols with written contracts.
+
+A component is constructed with a `Host` and reaches the outside through nothing else, so that the same component
+runs on a real machine and in the simulated world. Here too: the real clock and the real randomness, which need no
+library. The other adapters live with what they adapt: `rube.transport` (network), `rube.store` (engines),
+`rube.sim` (all of them, simulated).
+"""
+
+from rube.host.clock import Clock
+from rube.host.engine import Engine, EngineView, Write
+from rube.host.host import Host, Storage
+from rube.host.network import Network, ServerOptions
+from rube.host.randomness import Randomness
+from rube.host.real import RealClock, RealRandomness
+
+__all__ = [
+    "Clock",
+    "Engine",
+    "EngineView",
+    "Host",
+    "Network",
+    "Randomness",
+    "RealClock",
+    "RealRandomness",
+    "ServerOptions",
+    "Storage",
+    "Write",
+]

@@ -1,0 +1,54 @@
+"""The port to durable bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+
+class Write(NamedTuple):
+    """One change of a batch; a value of None deletes the key."""
+
+    key: bytes
+    value: bytes | None
+
+
+class EngineView(Protocol):
+    """What can be read of an engine. Keys are ordered as bytes are. Reads are synchronous and must be short."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def scan(self, start: bytes, end: bytes, *, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """The pairs with start <= key < end, in order (or from the end), at most `limit` (0: all).
+
+        The iterator sees the engine as it was when `scan` was called, whatever is committed meanwhile.
+        """
+        ...
+
+
+class Snapshot(EngineView, Protocol):
+    """The engine as it was at one moment."""
+
+    def close(self) -> None: ...
+
+
+class Engine(EngineView, Protocol):
+    """An ordered map of bytes with one writer.
+
+    A commit is atomic and durable when `commit` returns: it survives kill -9 and power loss. Reads see every commit
+    that has returned.
+
+    On an error of the disk a commit raises DataLossError, and so does every later one: a failed fsync is never
+    retried (https://wiki.postgresql.org/wiki/Fsync_Errors). On a full disk it raises ResourceExhaustedError: nothing
+    of that batch was written and later commits may succeed.
+    """
+
+    async def commit(self, batch: Sequence[Write]) -> None: ...
+
+    def snapshot(self) -> Snapshot: ...
+
+    async def checkpoint(self, path: str) -> None:
+        """Writes a consistent copy that can be opened as an engine of the same kind."""
+        ...
+
+    async def close(self) -> None: ...

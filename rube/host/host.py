@@ -1,0 +1,34 @@
+"""What a component is constructed with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from rube.host.clock import Clock
+from rube.host.engine import Engine
+from rube.host.network import Network
+from rube.host.randomness import Randomness
+
+
+class Storage(Protocol):
+    """Opens engines by URL: `memory:`, `sqlite:///path` (relative path) or `sqlite:////path` (absolute)."""
+
+    async def open(self, url: str) -> Engine:
+        """The engine at `url`, created if it is not there.
+
+        Raises InvalidArgumentError for a URL it does not know, FailedPreconditionError where another process has it
+        open, DataLossError where it is damaged; each says the remedy.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One machine, real or simulated, as its components see it."""
+
+    name: str
+    clock: Clock
+    network: Network
+    storage: Storage
+    random: Randomness

@@ -1,0 +1,43 @@
+"""The port to the network, in the shape of grpc.aio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from grpc import aio
+
+MESSAGE_BYTES_MAX = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """What a server promises its clients. Times in seconds."""
+
+    message_bytes_max: int = MESSAGE_BYTES_MAX
+    keepalive_s: float = 10.0
+    keepalive_timeout_s: float = 5.0
+    interceptors: Sequence[aio.ServerInterceptor[Any, Any]] = ()
+
+
+class Network(Protocol):
+    """Makes servers and channels that protoc's generated stubs and servicers use unchanged.
+
+    What is promised of both, on every adapter (tests/conformance/transport): messages of a call arrive in order; a
+    call ends once, with a status; a lost connection ends its calls with UNAVAILABLE within keepalive + keepalive timeout; a
+    deadline ends a call with DEADLINE_EXCEEDED; cancelling the client's call cancels the handler's task; a slow reader
+    stops the writer (bounded buffers). A write after the end of a call raises `grpc.aio.UsageError` or is refused
+    alike on all adapters. Messages go up to `message_bytes_max`.
+    """
+
+    def server(self, options: ServerOptions | None = None) -> aio.Server:
+        """A server to which generic handlers and ports are added: `add_insecure_port("127.0.0.1:0")` gives the port.
+
+        Addresses: `host:port`, `unix:/path`.
+        """
+        ...
+
+    def channel(self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = ()) -> aio.Channel:
+        """A channel that connects when needed and reconnects with bounded exponential backoff (at most 2 s)."""
+        ...

@@ -1,0 +1,1 @@
+"""The simulated world: the ports' simulated adapters, scenarios, faults, checkers and reports."""

@@ -1,0 +1,124 @@
+"""The port to versioned objects: what every store promises, whatever keeps its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class Record(NamedTuple):
+    """One key's value as of `mod_revision`."""
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    mod_revision: int
+
+
+class Page(NamedTuple):
+    """A part of a range, in key order, as the store was at `revision`; `more` if the limit cut it."""
+
+    records: list[Record]
+    revision: int
+    more: bool
+
+
+class Compare(NamedTuple):
+    """The key's last write was at `mod_revision`; 0: it does not exist."""
+
+    key: bytes
+    mod_revision: int
+
+
+class Op(NamedTuple):
+    """A put, or with a value of None a delete. A delete of an absent key is no change. No key twice in one Txn."""
+
+    key: bytes
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Txn:
+    """All ops at one revision if all compares hold, otherwise nothing."""
+
+    ops: tuple[Op, ...]
+    compares: tuple[Compare, ...] = ()
+
+
+class Change(NamedTuple):
+    """One op that was committed. `record.value` is empty for a delete; `record.create_revision` is 0 then."""
+
+    record: Record
+    deleted: bool
+    # The value before this change; None if there was none.
+    previous: Record | None
+
+
+class ChangeBatch(NamedTuple):
+    """All changes up to `revision` that the watch has not yet seen; never a part of a revision. Empty: a bookmark."""
+
+    changes: list[Change]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreLimits:
+    """What one transaction may hold; portable to every store are 100 objects and 1 MiB."""
+
+    txn_ops_max: int
+    txn_bytes_max: int
+    value_bytes_max: int
+
+
+class Store(Protocol):
+    """Versioned keys with one store-wide revision that strictly grows with each commit (gaps are legal).
+
+    Reads are consistent: they see every commit that was acknowledged before they began.
+    """
+
+    @property
+    def limits(self) -> StoreLimits: ...
+
+    @property
+    def store_id(self) -> str:
+        """New whenever the history is: after a wipe or a restore."""
+        ...
+
+    @property
+    def revision(self) -> int:
+        """Of the newest commit; 0 in an empty store."""
+        ...
+
+    async def range(
+        self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0
+    ) -> Page:
+        """The records with start <= key < end (end None: just the key `start`), as of `revision` (0: newest).
+
+        Waits until the store has reached `min_revision`. Raises CompactedError, RevisionAheadError.
+        """
+        ...
+
+    async def commit(self, txn: Txn) -> int:
+        """The revision of the commit, durable when this returns. Without effective ops: the current revision.
+
+        Raises AbortedError (metadata `key` and its current `revision`) if a compare fails, ResourceExhaustedError
+        past a limit or on a full disk, DataLossError if durability is lost.
+        """
+        ...
+
+    def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[ChangeBatch]:
+        """Every change of start <= key < end after that revision: ordered, unique, reliable, atomic.
+
+        Raises CompactedError (metadata `oldest_revision`) and RevisionAheadError at the first step. A slow reader
+        costs the store a bounded buffer and is then served from the log; CompactedError if the log has moved past it.
+        An empty batch is a bookmark: sent once at the start when caught up, and when the revision has grown without
+        matching changes (at most every `bookmark_interval_s`). Closing the iterator ends the watch.
+        """
+        ...
+
+    async def compact(self, revision: int) -> None:
+        """Forgets what is only visible before `revision`. A watch can resume from `revision` and later."""
+        ...
+
+    async def close(self) -> None: ...
