@@ -1,0 +1,53 @@
+"""What the kernel raises. These are errors of a simulation, not of the API: they carry no gRPC code."""
+
+from collections.abc import Sequence
+
+
+class SimulationError(Exception):
+    """Base of every error the simulation kernel raises."""
+
+
+class SimulatedIOError(SimulationError, NotImplementedError):
+    """The loop was asked for real I/O: sockets, pipes, subprocesses, signals, threads."""
+
+
+class EntropyError(SimulationError):
+    """Simulated code reached for real time, randomness, files, sockets, processes or threads."""
+
+
+class DeadlockError(SimulationError):
+    """Nothing is scheduled any more, and what `World.run` waits for has not happened."""
+
+
+class LivelockError(SimulationError):
+    """Callbacks kept scheduling callbacks at one instant: virtual time stands still."""
+
+
+class RunTimeoutError(SimulationError, TimeoutError):
+    """The virtual time allowed to `World.run` or `World.run_until` has passed."""
+
+
+class WorldClosedError(SimulationError):
+    """The world was closed: nothing runs in it any more."""
+
+
+class HostStateError(SimulationError):
+    """The host or process is not in the state the call needs: off, paused, or the name is taken."""
+
+
+class ProcessDiedError(SimulationError):
+    """The process that ran the awaited code died before the code ended."""
+
+
+class ProcessFenced(BaseException):
+    """A dead incarnation called a port. Not an `Exception`, so that no retry loop swallows it."""
+
+
+class SimulationFailures(ExceptionGroup[Exception]):
+    """Exceptions that no simulated code handled, in the order in which they surfaced."""
+
+    def derive(  # type: ignore[override]  # typeshed's overload admits BaseExceptions, which are never put in
+        self, excs: Sequence[Exception], /
+    ) -> "SimulationFailures":
+        """Keep the class when `except*` splits the group."""
+        return SimulationFailures(self.message, excs)

@@ -1,0 +1,105 @@
+"""The trace: what happened in a world, in canonical form, folded into one sha256.
+
+What it holds. The kernel records process start and end, power, pause, resume, clock steps and drift, and folds in
+every timer that fires (its true time and process). Network, disks, controllers and faults add their deliveries,
+commits, decisions and actions. With `steps=True` the loop also folds in every callback it runs. Neither the seed nor
+a file name is ever part of it: two programs that do the same have the same digest.
+"""
+
+import hashlib
+from array import array
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+Field = str | int | bytes
+FOLD_RECORDS_MAX = 512
+"""So many records wait for their encoding at most; encoding many at once is cheaper."""
+
+PULSES_MAX = 8192
+"""So many (time, process) numbers wait for their encoding at most."""
+
+_FIELD_TYPES = frozenset({str, int, bytes})
+
+
+class TraceRecord(NamedTuple):
+    """One line of the trace. `time_ns` is true virtual time."""
+
+    time_ns: int
+    kind: str
+    fields: tuple[Field, ...]
+
+    def __str__(self) -> str:
+        """Return the record as one line for a report."""
+        shown = " ".join(f.hex() if isinstance(f, bytes) else str(f) for f in self.fields)
+        return f"{self.time_ns / 1e9:.9f} {self.kind} {shown}".rstrip()
+
+
+class Trace:
+    """An append-only record of a run with an incremental digest and a bounded window of recent records."""
+
+    def __init__(self, now_ns: Callable[[], int], *, records_max: int | None = 100_000) -> None:
+        """`records_max` bounds the window kept for reports (None keeps all); the digest covers everything."""
+        self._now_ns = now_ns
+        self._window: deque[TraceRecord] = deque(maxlen=records_max)
+        self._pending: list[TraceRecord] = []
+        self._sha = hashlib.sha256()
+        self.pulses: array[int] = array("q")
+        """Numbers the loop appends for each timer or step; the loop calls `fold` when there are PULSES_MAX."""
+        self.records_total = 0
+
+    def add(self, kind: str, *fields: Field) -> None:
+        """Record that `kind` happened now. Fields are str, int or bytes; anything else raises TypeError.
+
+        Floats, None, bools and objects are refused, because their text is where nondeterminism creeps in.
+        """
+        for field in fields:
+            if type(field) not in _FIELD_TYPES:
+                raise TypeError(f"trace record {kind!r}: {type(field).__name__} field; use str, int or bytes")
+        record = TraceRecord(self._now_ns(), kind, fields)
+        if self.pulses:
+            self.fold()
+        self._window.append(record)
+        self._pending.append(record)
+        self.records_total += 1
+        if len(self._pending) >= FOLD_RECORDS_MAX:
+            self.fold()
+
+    @property
+    def records(self) -> tuple[TraceRecord, ...]:
+        """The most recent records, oldest first, at most `records_max`."""
+        return tuple(self._window)
+
+    def digest(self) -> str:
+        """Return the sha256, in hex, of everything recorded so far. Recording may go on afterwards."""
+        self.fold()
+        return self._sha.hexdigest()
+
+    def fold(self) -> None:
+        """Encode what waits into the digest: records first, since a record never waits behind pulses.
+
+        Each pulse ends with a comma and no group has a header, so that it does not matter when this is called.
+        """
+        if self._pending:
+            self._sha.update(b"".join(map(_encode, self._pending)))
+            self._pending.clear()
+        if self.pulses:
+            self._sha.update((",".join(map(str, self.pulses)) + ",").encode())
+            del self.pulses[:]
+
+
+def _encode(record: TraceRecord) -> bytes:
+    """Frame one record so that no two different records share an encoding: every part has its type and length."""
+    time_ns, kind, fields = record
+    parts = [b"R%d:%d:" % (time_ns, len(fields)), _encode_field(kind)]
+    parts.extend(map(_encode_field, fields))
+    return b"".join(parts)
+
+
+def _encode_field(field: Field) -> bytes:
+    if isinstance(field, int):
+        return b"i%d:" % field
+    if isinstance(field, str):
+        data = field.encode("utf-8", "surrogatepass")
+        return b"s%d:%s" % (len(data), data)
+    return b"b%d:%s" % (len(field), field)

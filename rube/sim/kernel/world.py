@@ -1,0 +1,251 @@
+"""World: hosts, processes, time and randomness of one simulation, driven from synchronous code."""
+
+import asyncio
+import random  # noqa: TID251 - only the type of a seeded generator
+from asyncio import events
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from types import TracebackType
+from typing import Any, TypeVar
+
+from simpy import Environment
+
+from rube.sim.kernel.errors import (
+    DeadlockError,
+    HostStateError,
+    ProcessDiedError,
+    RunTimeoutError,
+    SimulationError,
+    SimulationFailures,
+    WorldClosedError,
+)
+from rube.sim.kernel.host import SimHost
+from rube.sim.kernel.hostclock import TRUE_NS_MAX, HostClock, seconds_to_ns
+from rube.sim.kernel.loop import SimLoop
+from rube.sim.kernel.process import Death, SimProcess
+from rube.sim.kernel.streams import RandomStreams
+from rube.sim.kernel.trace import Trace
+
+T = TypeVar("T")
+
+START_UNIX_NS = 1_700_000_000 * 1_000_000_000
+"""When worlds begin unless told otherwise: 2023-11-14T22:13:20Z."""
+
+BOOT_SECONDS_MAX = 100_000
+"""Hosts were booted up to this long before the world began, so that their monotonic clocks don't agree."""
+
+OBSERVER = "observer"
+
+
+class World:
+    """One simulation. The same seed and the same calls give the same trace, in any process, at any time.
+
+    Synchronous code drives it, as often as it likes, through `run`, `run_for` and `run_until`; each raises
+    SimulationFailures for exceptions that no simulated code handled. Use it as a context manager, or `close` it:
+    the garbage collector is off while a world is open. A world belongs to one thread.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        start_unix_ns: int = START_UNIX_NS,
+        tie_break: bool = False,
+        trace_steps: bool = False,
+        records_max: int | None = 100_000,
+    ) -> None:
+        """`tie_break` lets the seed choose among callbacks ready at one instant; without it they run in order.
+
+        `trace_steps` folds every callback into the trace, to find where two runs part; `records_max` bounds the
+        records the trace keeps for reports (None: all).
+        """
+        self.seed = seed
+        self.start_unix_ns = start_unix_ns
+        self.env = Environment(0)
+        self.trace = Trace(self._now, records_max=records_max)
+        self.loop = SimLoop(self.env, self.trace)  # type: ignore[abstract]  # unsupported.py fills the rest in
+        self._streams = RandomStreams(seed)
+        self._hosts: dict[str, SimHost] = {}
+        self._process_index = 0
+        self.observer = SimHost(self, OBSERVER, HostClock(0, 0, start_unix_ns, 0))
+        """A machine with an exact clock that never fails, where `run` runs its coroutines. Not among `hosts`."""
+        self.loop.configure(
+            SimProcess(self.observer, OBSERVER, 1, 0),
+            tie_break=self.random("kernel/tie-break") if tie_break else None,
+            trace_steps=trace_steps,
+        )
+
+    def __enter__(self) -> "World":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except SimulationFailures as failures:
+            if error is None:
+                raise
+            error.add_note(f"and unhandled in the world: {failures.exceptions!r}")
+
+    # What there is
+
+    @property
+    def now_ns(self) -> int:
+        """True virtual time in nanoseconds since the start of the world."""
+        return self._now()
+
+    @property
+    def hosts(self) -> tuple[SimHost, ...]:
+        """The hosts in the order of their making."""
+        return tuple(self._hosts.values())
+
+    def host(self, name: str, *, drift_ppm: int = 0, clock_offset_ns: int = 0) -> SimHost:
+        """Return the host called `name`, made on first use with this drift and this error of its wall clock."""
+        host = self._hosts.get(name)
+        if host is None:
+            if name == OBSERVER:
+                raise HostStateError(f"the name {OBSERVER} is taken by the world's own host")
+            monotonic_ns = self.random(f"kernel/boot/{name}").randrange(BOOT_SECONDS_MAX) * 1_000_000_000
+            wall_ns = self.start_unix_ns + self.now_ns + clock_offset_ns
+            host = SimHost(self, name, HostClock(self.now_ns, monotonic_ns, wall_ns, drift_ppm))
+            self._hosts[name] = host
+            self.trace.add("host", name, drift_ppm, clock_offset_ns)
+        return host
+
+    def random(self, name: str) -> random.Random:
+        """Return the random stream called `name`: it depends on the seed and the name only."""
+        return self._streams.stream(name)
+
+    # Driving
+
+    def run(
+        self,
+        main: Callable[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        host: SimHost | None = None,
+        timeout_s: float = 3600.0,
+    ) -> T:
+        """Run `main(*args)` to its end and return what it returns.
+
+        On the observer (the default) tasks it leaves behind live on, for later calls. On another host it runs in
+        a process of its own called "run", which ends with it. Raises what `main` raises; DeadlockError if nothing
+        is left to happen; RunTimeoutError after `timeout_s` of virtual time (main is cancelled, unawaited);
+        ProcessDiedError if its host or process dies.
+        """
+        with self._inside():
+            outcome: list[T] = []
+
+            async def body() -> None:
+                outcome.append(await main(*args))
+
+            if host is None:
+                task = self.loop.create_task(body(), name="run", context=self.loop.root.context.copy())
+                over: asyncio.Future[Any] = task
+            else:
+                process = host.spawn("run", body, crash_is_failure=False)
+                over = process.exit
+            over.add_done_callback(lambda _: self.loop.stop(), context=Context())
+            self._drive_to_end(over, timeout_s)
+            if host is not None and process.exception is not None:
+                self._raise(process.exception)
+            elif host is None and not over.cancelled() and (error := over.exception()) is not None:
+                self._raise(error)
+        self._surface()
+        if not outcome:
+            raise ProcessDiedError(f"{main!r} ended without a result: its process died or was cancelled")
+        return outcome[0]
+
+    def run_for(self, seconds: float) -> None:
+        """Let `seconds` of true virtual time pass."""
+        target = self.now_ns + seconds_to_ns(seconds)
+        with self._inside():
+            self._drive(target)
+            self.env._now = target
+        self._surface()
+
+    def run_until(self, predicate: Callable[[], bool], timeout_s: float = 60.0) -> None:
+        """Run until `predicate()`, asked after every event in no process, is true.
+
+        Raises RunTimeoutError when `timeout_s` of virtual time have passed without.
+        """
+        target = self.now_ns + seconds_to_ns(timeout_s)
+        with self._inside():
+            met = self._drive(target, predicate)
+            if not met:
+                self.env._now = target
+        self._surface()
+        if not met:
+            raise RunTimeoutError(f"not true within {timeout_s} s of virtual time: {predicate!r}")
+
+    def close(self) -> None:
+        """End everything where it stands and let go of it. Idempotent.
+
+        Suspended coroutines are closed as code of dead processes: their `finally` blocks run, reach nothing in
+        the world, and what they raise is dropped. Raises SimulationFailures if any are left unsurfaced.
+        """
+        if self.loop.is_closed():
+            return
+        with self._inside():
+            for host in self.hosts:
+                host.bury(list(host.processes), Death.POWER_LOSS)
+            self.loop.close()
+        self._surface()
+
+    # For the kernel
+
+    def next_process_index(self) -> int:
+        """Return the number of a new process; the observer's is 0."""
+        self._process_index += 1
+        return self._process_index
+
+    def outside(self, function: Callable[..., T], *args: Any) -> T:
+        """Call `function` as the kernel, in no process."""
+        return Context().run(function, *args)
+
+    def _now(self) -> int:
+        return self.loop.now_ns
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        """Be the running loop of this thread for a while."""
+        if self.loop.is_closed():
+            raise WorldClosedError("this world was closed: make another")
+        if events._get_running_loop() is not None:
+            raise SimulationError("a world is driven from synchronous code: no event loop may be running here")
+        events._set_running_loop(self.loop)
+        try:
+            yield
+        finally:
+            events._set_running_loop(None)
+
+    def _drive(self, until_ns: int, predicate: Callable[[], bool] | None = None) -> bool:
+        return self.outside(self.loop.drive, until_ns, predicate)
+
+    def _drive_to_end(self, over: asyncio.Future[Any], timeout_s: float) -> None:
+        deadline = self.now_ns + seconds_to_ns(timeout_s)
+        while not over.done():
+            if self._drive(min(deadline, TRUE_NS_MAX - 1)):
+                continue
+            if isinstance(over, asyncio.Task):
+                over.cancel()
+            if self.env.peek() < TRUE_NS_MAX:
+                self.env._now = deadline
+                raise RunTimeoutError(f"run: still unfinished after {timeout_s} s of virtual time")
+            raise DeadlockError(f"run: nothing left to happen, still waiting: {self._waiting()}")
+
+    def _waiting(self) -> str:
+        tasks = sorted((t for t in asyncio.all_tasks(self.loop)), key=hash)
+        return ", ".join(map(repr, tasks[:20])) + (f" and {len(tasks) - 20} more" if len(tasks) > 20 else "")
+
+    def _raise(self, error: BaseException) -> None:
+        failures, self.loop.failures = self.loop.failures, []
+        for failure in failures:
+            error.add_note(f"also unhandled in the world: {failure!r}")
+        raise error
+
+    def _surface(self) -> None:
+        if self.loop.failures:
+            failures, self.loop.failures = self.loop.failures, []
+            raise SimulationFailures(f"no code handled, up to {self.now_ns} ns", failures)
