@@ -1,0 +1,54 @@
+# `make demo` and `make test` work on a fresh machine with Python 3.11 and make; nothing is installed globally.
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto))
+
+.PHONY: help demo test up check unit bench proto proto-check clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
+
+$(READY): pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Rube needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …")'
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,fast,systemd]'
+	@touch $@
+
+demo: $(READY) ## the main job: real daemons, a lost network, a killed server; then a simulated partition (~1 min)
+	@$(BIN)/python -m rube.cli.demo
+
+up: $(READY) ## a development cluster in the foreground; Ctrl-C ends it
+	@$(BIN)/rube up
+
+test: $(READY) check unit ## everything that CI checks
+
+check: $(READY) proto-check ## lint, format, types, floors, generated code
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+unit: $(READY) ## the tests alone: make unit ARGS='tests/unit -k mvcc'
+	$(BIN)/pytest $(ARGS)
+
+bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); docs/benchmarks.md holds a run
+	$(BIN)/python -m bench.run
+
+define GENERATE
+PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
+PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) rube/api.proto
+endef
+
+proto: $(READY) ## generate the protobuf code anew
+	$(call GENERATE,.)
+
+proto-check: $(READY)
+	@rm -rf $(VENV)/proto && mkdir -p $(VENV)/proto
+	@$(call GENERATE,$(VENV)/proto)
+	@cd $(VENV)/proto && find rube -name '*_pb2*' | sort | while read -r file; do \
+	  cmp -s "$$file" "$(CURDIR)/$$file" || { echo "$$file is not what the .proto files generate: run make proto" >&2; exit 1; }; done
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

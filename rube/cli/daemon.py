@@ -1,0 +1,92 @@
+"""What every daemon does around its component: logging, signals, the ready line, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from rube.api.errors import RubeError
+from rube.cli.logfmt import LogfmtFormatter
+
+Stop = asyncio.Event
+
+
+def configure_logging(level: str) -> None:
+    """Structured lines on stderr: `time=… level=info logger=rube.server msg="…"`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogfmtFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def announce(line: str) -> None:
+    """The one line on stdout that says what a daemon listens on, once it is ready."""
+    print(line, flush=True)
+
+
+def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, log_level: str) -> int:
+    """Runs `main(stop)` until it ends; SIGTERM and SIGINT set `stop`, a second one cancels. Returns the exit code."""
+    configure_logging(log_level)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_with_signals(main))
+    except (RubeError, OSError) as error:
+        print(f"{name}: {describe(error)}", file=sys.stderr, flush=True)
+        return 1
+    except ExceptionGroup as group:
+        return _report_group(name, group)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        print(f"{name}: stopped before everything was put away", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _report_group(name: str, group: ExceptionGroup[Exception]) -> int:
+    """One line for each RubeError or OSError inside; whatever else there is keeps its traceback."""
+    expected, unexpected = group.split((RubeError, OSError))
+    for error in _leaves(expected):
+        print(f"{name}: {describe(error)}", file=sys.stderr, flush=True)
+    if unexpected is not None:
+        raise unexpected
+    return 1
+
+
+def _leaves(error: BaseException | None) -> list[BaseException]:
+    if error is None:
+        return []
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for child in error.exceptions for leaf in _leaves(child)]
+    return [error]
+
+
+def describe(error: BaseException) -> str:
+    """An error as one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+async def _with_signals(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await main(stop)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed (the extra `fast`)."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
