@@ -41,7 +41,7 @@ class Daemon:
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> str:
-        """Starts it and returns its ready line. Raises FailedPreconditionError with the end of its log if it ends first."""
+        """Starts it and returns its ready line; FailedPreconditionError with the end of its log if it ends first."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self.argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log

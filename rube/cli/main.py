@@ -1,4 +1,4 @@
-"""The command `rube`: the daemons, a development cluster, and the simulator. Commands are imported when they are used."""
+"""The command `rube`: daemons, a development cluster, the simulator. A command is imported when it is used."""
 
 from __future__ import annotations
 
