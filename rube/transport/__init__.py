@@ -1,1 +1,25 @@
-"""The network adapters: gRPC on grpcio's server, or on pygrpc-native's, in one shape and with one behaviour."""
+"""The real network: gRPC servers and channels behind the port `rube.host.Network`, and what levels their differences.
+
+Here: the adapters for grpcio and pygrpc-native, the translation of errors to and from the wire, health and reflection,
+and a loopback forwarder that breaks connections on purpose. Not here: any service of Rube (`rube.server`,
+`rube.rubelet`), retries and endpoints (`rube.client`), the simulated network (`rube.sim.network`), which shares
+`LevelServer` and so behaves alike.
+"""
+
+from rube.transport.errors import abort_with, rube_error
+from rube.transport.network import GrpcNetwork, ServerKind
+from rube.transport.options import ChannelOptions
+from rube.transport.servicer import LevelServer, level_handler
+from rube.transport.services import StandardServices, add_standard_services
+
+__all__ = [
+    "ChannelOptions",
+    "GrpcNetwork",
+    "LevelServer",
+    "ServerKind",
+    "StandardServices",
+    "abort_with",
+    "add_standard_services",
+    "level_handler",
+    "rube_error",
+]

@@ -1,0 +1,57 @@
+"""Addresses a server listens on, and what to say when it cannot."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket  # noqa: TID251 (an adapter: asks whether somebody listens on a Unix socket)
+
+from rube.api.errors import FailedPreconditionError, InvalidArgumentError
+
+UNIX_PATH_BYTES_MAX = 107
+"""The longest path of a Unix socket on Linux (unix(7): sun_path has 108 bytes with its end)."""
+
+CONNECT_TIMEOUT_S = 1.0
+
+
+def check_address(address: str) -> None:
+    """Raise for an address that cannot be listened on: malformed, or a Unix socket that somebody answers on.
+
+    A Unix socket that nobody answers on was left behind by a process that died: the server replaces it. Both
+    servers would replace a living one too, and leave its owner deaf.
+    """
+    if address.startswith("unix:"):
+        _check_unix(address, address.removeprefix("unix:"))
+    else:
+        check_host_port(address)
+
+
+def check_host_port(address: str) -> tuple[str, int]:
+    """The host and port of `host:port`; InvalidArgumentError for anything else."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise InvalidArgumentError(
+            f"cannot use address {address!r}: write HOST:PORT (such as 127.0.0.1:7823) or unix:/path", address=address
+        )
+    return host, int(port)
+
+
+def cannot_listen(address: str, why: str) -> FailedPreconditionError:
+    """The error for an address that is taken or not this machine's."""
+    return FailedPreconditionError(
+        f"cannot listen on {address}: {why}; stop the process that listens there or choose another address",
+        address=address,
+    )
+
+
+def _check_unix(address: str, path: str) -> None:
+    if not path or len(os.fsencode(path)) > UNIX_PATH_BYTES_MAX:
+        raise InvalidArgumentError(
+            f"cannot use address {address!r}: a Unix socket's path has 1 to {UNIX_PATH_BYTES_MAX} bytes",
+            address=address,
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(CONNECT_TIMEOUT_S)
+        outcome = probe.connect_ex(path)
+    if outcome in (0, errno.EAGAIN):
+        raise cannot_listen(address, "another process answers there")

@@ -1,0 +1,205 @@
+"""What makes grpcio's, pygrpc-native's and the simulated server behave alike towards a handler and its client.
+
+Every handler added to a `LevelServer` is wrapped:
+
+- a RubeError becomes its status with details; NotImplementedError becomes UNIMPLEMENTED; any other exception becomes
+  INTERNAL with a short message, and its traceback is logged; cancellation and `context.abort` pass;
+- a write or read after the end of the call (cancelled, past its deadline, connection lost) raises
+  `grpc.aio.UsageError`, also where the server beneath would swallow it;
+- a plain function runs on the event loop (the servers would need threads); it must not block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+import grpc
+from grpc import aio
+
+from rube.api.errors import RubeError, UnimplementedError
+from rube.transport.errors import abort_with
+
+_LOG = logging.getLogger("rube.transport")
+
+Behavior = Callable[..., Any]
+if TYPE_CHECKING:  # gRPC's classes are generic in the stubs alone
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    GenericHandler = grpc.GenericRpcHandler[Any, Any]
+    ServiceHandler = grpc.ServiceRpcHandler[Any, Any]
+else:
+    ServiceHandler = grpc.ServiceRpcHandler
+RPC_ENDED = "RPC already finished."
+
+
+class LevelContext:
+    """The servicer context of a streaming call: the server's own, but reads and writes after the end raise."""
+
+    __slots__ = ("_context", "_ended", "abort", "cancelled", "done")
+
+    def __init__(self, context: aio.ServicerContext[Any, Any]) -> None:
+        self._context = context
+        self._ended = False
+        self.abort = context.abort
+        self.cancelled = context.cancelled
+        self.done = context.done
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def write(self, message: Any) -> None:
+        """Send one message; waits while the client is behind. UsageError once the call has ended."""
+        self._check_open()
+        try:
+            await self._context.write(message)
+        except aio.InternalError as error:  # grpcio, where the end overtook the write
+            raise aio.UsageError(RPC_ENDED) from error
+
+    async def read(self) -> Any:
+        """The client's next message, or `grpc.aio.EOF`. UsageError once the call has ended."""
+        self._check_open()
+        try:
+            return await self._context.read()
+        except aio.InternalError as error:
+            raise aio.UsageError(RPC_ENDED) from error
+
+    def end(self) -> None:
+        """The call has ended, for this handler at least."""
+        self._ended = True
+
+    def _check_open(self) -> None:
+        if self._ended or self.cancelled() or self.done():
+            raise aio.UsageError(RPC_ENDED)
+
+
+def level_handler(handler: Handler, method: str) -> Handler:
+    """The same handler, wrapped as this module promises. `method` is for messages: `/package.Service/Name`."""
+    kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
+    behavior: Behavior = getattr(handler, "_".join(kind))
+    wrap = _streaming if handler.response_streaming else _unary
+    factory = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
+    leveled: Handler = factory(wrap(behavior, method), handler.request_deserializer, handler.response_serializer)
+    return leveled
+
+
+def _unary(behavior: Behavior, method: str) -> Behavior:
+    async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
+        try:
+            response = behavior(request, context)
+            return await response if inspect.isawaitable(response) else response
+        except Exception as error:
+            await _end(context, error, method)
+
+    return call
+
+
+def _streaming(behavior: Behavior, method: str) -> Behavior:
+    async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> None:
+        level = LevelContext(context)
+        try:
+            await _respond(behavior(request, level), level)
+        except asyncio.CancelledError:
+            level.end()
+            raise
+        except Exception as error:
+            level.end()
+            await _end(context, error, method)
+        level.end()
+
+    return call
+
+
+async def _respond(responses: Any, context: LevelContext) -> None:
+    """Write what the handler yields, or wait for it to end if it writes itself."""
+    if inspect.isasyncgen(responses):
+        try:
+            async for response in responses:
+                await context.write(response)
+        finally:
+            await responses.aclose()
+    elif inspect.isawaitable(responses):
+        await cast(Awaitable[None], responses)
+    else:
+        for response in cast(Iterable[Any], responses):
+            await context.write(response)
+
+
+async def _end(context: aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:
+    if isinstance(error, aio.AbortError):
+        raise error
+    if isinstance(error, RubeError):
+        await abort_with(context, error)
+    if isinstance(error, aio.UsageError) and (context.cancelled() or context.done()):
+        raise asyncio.CancelledError from error  # the handler went on after the end: nobody is left to tell
+    if isinstance(error, NotImplementedError):
+        await abort_with(context, UnimplementedError(f"{method} is not implemented by this server"))
+    _LOG.error("unexpected error in %s", method, exc_info=error)
+    await context.abort(
+        grpc.StatusCode.INTERNAL, f"internal error in {method}: {type(error).__name__}; see the server's log"
+    )
+
+
+class _LevelGenericHandler(ServiceHandler):
+    """A service's handlers, each wrapped at its first call."""
+
+    def __init__(self, inner: GenericHandler) -> None:
+        self._inner = inner
+        self._leveled: dict[str, tuple[Handler, Handler]] = {}
+
+    def service_name(self) -> str:
+        return self._inner.service_name() if isinstance(self._inner, grpc.ServiceRpcHandler) else ""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        handler = self._inner.service(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        known = self._leveled.get(method)
+        if known is None or known[0] is not handler:
+            known = self._leveled[method] = (handler, level_handler(handler, method))
+        return known[1]
+
+
+class LevelServer(aio.Server):
+    """A server in the shape of grpc.aio's, over another one: its handlers are wrapped as this module says."""
+
+    def __init__(self, inner: aio.Server, bind: Callable[[str], int]) -> None:
+        """`bind(address)` makes `inner` listen and gives the port; it raises a RubeError that says the remedy."""
+        self._inner = inner
+        self._bind = bind
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[GenericHandler]) -> None:
+        self._inner.add_generic_rpc_handlers(tuple(_LevelGenericHandler(inner) for inner in generic_rpc_handlers))
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Handler]) -> None:
+        """What generated code calls beside `add_generic_rpc_handlers`."""
+        leveled = {name: level_handler(h, f"/{service_name}/{name}") for name, h in method_handlers.items()}
+        self._inner.add_registered_method_handlers(service_name, leveled)  # type: ignore[attr-defined]  # stubs lack it
+
+    def add_insecure_port(self, address: str) -> int:
+        """Listen on `host:port` (0: a free one, returned) or `unix:/path`; a RubeError if that is not possible."""
+        return self._bind(address)
+
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        """TLS is not served yet: UnimplementedError."""
+        raise UnimplementedError(f"cannot serve TLS on {address}: use add_insecure_port")
+
+    async def start(self) -> None:
+        await self._inner.start()
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Refuse new calls, let running ones end for `grace` seconds, then cancel them. Returns when all have ended."""
+        await self._inner.stop(grace)
+
+    async def wait_for_termination(self, timeout: float | None = None) -> bool:
+        return await self._inner.wait_for_termination(timeout)
+
+
+def check_interceptors(interceptors: Sequence[object]) -> None:
+    """Raise TypeError for what is no interceptor of an asyncio server."""
+    for interceptor in interceptors:
+        if not isinstance(interceptor, aio.ServerInterceptor):
+            raise TypeError(f"{interceptor!r} is no grpc.aio.ServerInterceptor")
