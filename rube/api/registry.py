@@ -1,0 +1,130 @@
+"""Which types there are: the messages that may stand in an Any, and which of them are resources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from rube import api_pb2
+from rube.api import cluster_pb2, controller_pb2, systemd_pb2
+from rube.api.errors import InvalidArgumentError
+from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of, validate_key
+from rube.api.spelling import suggestion
+
+__all__ = ["Kind", "canonical_any", "kind", "kinds", "message_class", "pack", "unpack", "validate_object_key"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A type of resource: what may stand in an object's `spec`, and in its `status` (None: it has no status)."""
+
+    spec: type[Message]
+    status: type[Message] | None
+    namespaced: bool
+
+    @property
+    def name(self) -> str:
+        return self.spec.DESCRIPTOR.full_name
+
+
+_KINDS: Final = {
+    found.name: found
+    for found in (
+        Kind(spec=cluster_pb2.Lease, status=None, namespaced=False),
+        Kind(spec=cluster_pb2.Node, status=cluster_pb2.NodeStatus, namespaced=False),
+        Kind(spec=systemd_pb2.Unit, status=systemd_pb2.UnitStatus, namespaced=True),
+    )
+}
+_FILES: Final = (api_pb2.DESCRIPTOR, cluster_pb2.DESCRIPTOR, controller_pb2.DESCRIPTOR, systemd_pb2.DESCRIPTOR)
+
+
+def kinds() -> tuple[Kind, ...]:
+    """Every type of resource, by name."""
+    return tuple(_KINDS[name] for name in sorted(_KINDS))
+
+
+def kind(type_name: str) -> Kind:
+    """The type of resource of that full name. Raises InvalidArgumentError, with a suggestion, where there is none."""
+    found = _KINDS.get(type_name)
+    if found is None:
+        raise InvalidArgumentError(
+            f"{type_name!r} is not a type of object; {suggestion(type_name, _KINDS)}", field="type", type=type_name
+        )
+    return found
+
+
+@cache
+def message_class(type_name: str) -> type[Message]:
+    """The class of a message of that full name, as may stand in an Any.
+
+    Raises InvalidArgumentError, with the name that was probably meant, where Rube does not know it.
+    """
+    descriptor = _messages().get(type_name)
+    if descriptor is None:
+        near = suggestion(type_name, _messages())
+        remedy = near if near.startswith("did") else f"known: {', '.join(sorted(_KINDS))}"
+        raise InvalidArgumentError(f"unknown type {type_name!r}; {remedy}", field="type", type=type_name)
+    return GetMessageClass(descriptor)
+
+
+def pack(message: Message) -> Any:
+    """An Any with Rube's type URL and deterministic bytes."""
+    return Any(
+        type_url=TYPE_URL_PREFIX + message.DESCRIPTOR.full_name,
+        value=message.SerializeToString(deterministic=True),
+    )
+
+
+def unpack(packed: Any) -> Message:
+    """The message in an Any. Raises InvalidArgumentError for an unknown type, and for bytes that are not of it."""
+    type_name = type_of(packed)
+    try:
+        return message_class(type_name).FromString(packed.value)
+    except DecodeError as error:
+        raise InvalidArgumentError(
+            f"the {len(packed.value)} bytes given as {type_name} are not a {type_name}: {error}", type=type_name
+        ) from error
+
+
+def canonical_any(packed: Any) -> Any:
+    """The same message with Rube's type URL and deterministic bytes: two of them are equal if their bytes are.
+
+    Fields that this build does not know are kept, so that an older server does not drop what a newer client wrote.
+    Raises as `unpack` does.
+    """
+    return pack(unpack(packed))
+
+
+def validate_object_key(key: ObjectKey) -> None:
+    """Raises InvalidArgumentError unless an object can have this key: a known type, its names, a namespace or none."""
+    validate_key(key)
+    if kind(key.type).namespaced and not key.namespace:
+        raise InvalidArgumentError(
+            f'{key.type} {key.name!r} has no metadata.namespace: set one, such as "default"',
+            field="metadata.namespace",
+        )
+    if not kind(key.type).namespaced and key.namespace:
+        raise InvalidArgumentError(
+            f"{key.type} {key.name!r} lives outside namespaces: leave metadata.namespace out",
+            field="metadata.namespace",
+        )
+
+
+@cache
+def _messages() -> dict[str, Descriptor]:
+    top = [message for file in _FILES for message in file.message_types_by_name.values()]
+    return {message.full_name: message for message in _nested(top)}
+
+
+def _nested(messages: list[Descriptor]) -> Iterator[Descriptor]:
+    for message in messages:
+        if not message.GetOptions().map_entry:
+            yield message
+            yield from _nested(list(message.nested_types))

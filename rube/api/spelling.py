@@ -1,0 +1,22 @@
+"""What was probably meant by a word that is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_LISTED_MAX = 40
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The remedy for an error about `word`: `did you mean 'x'?` where one is near, otherwise every known word."""
+    import difflib  # only needed once something is wrong
+
+    words = sorted(known)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    by_folded = {candidate.lower(): candidate for candidate in words}
+    if word.lower() in by_folded:
+        return f"did you mean {by_folded[word.lower()]!r}?"
+    listed = ", ".join(words[:_LISTED_MAX]) + (", …" if len(words) > _LISTED_MAX else "")
+    return f"known: {listed}" if words else "there is none"

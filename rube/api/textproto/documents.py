@@ -1,0 +1,119 @@
+"""Files of objects: documents under `# proto-file:` and `# proto-message:` header lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rube import api_pb2
+from rube.api import registry
+from rube.api.errors import InvalidArgumentError
+from rube.api.keys import key_of
+from rube.api.spelling import suggestion
+from rube.api.textproto.reader import read
+from rube.api.textproto.tokens import Position
+
+_HEADER: Final = re.compile(r"\s*#\s*proto-(file|message):\s*(\S*)\s*$")
+_PROTO_FILE: Final = "rube/api.proto"
+_MESSAGES: Final = {
+    "Object": api_pb2.Object,
+    "api.Object": api_pb2.Object,
+    "List": api_pb2.List,
+    "api.List": api_pb2.List,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """Objects that belong together: to be put at one revision or not at all."""
+
+    objects: tuple[api_pb2.Object, ...]
+    filename: str
+    line: int
+
+
+def parse_documents(text: str, filename: str) -> list[Document]:
+    """Reads the documents of a file.
+
+    A document is one `Object`, or after `# proto-message: List` a list of them. Several may follow each other, each
+    under its own header. Every object has a spec of a known type and a valid key; otherwise, and for a file without
+    any object, raises InvalidArgumentError whose text begins `filename:line:column: `.
+    """
+    lines = text.removeprefix("\ufeff").split("\n")
+    documents = [_document(part, filename) for part in _parts(lines) if not part.empty]
+    if not documents:
+        raise Position(filename, 1, 1).error("there is no object in it; write metadata { … } spec { … }")
+    return documents
+
+
+@dataclass(slots=True)
+class _Part:
+    """The lines of one document; `first` counts from 1."""
+
+    first: int
+    lines: list[str]
+
+    @property
+    def empty(self) -> bool:
+        return all(not line.strip() or line.lstrip().startswith("#") for line in self.lines)
+
+
+def _parts(lines: Sequence[str]) -> Iterator[_Part]:
+    """Splits at each header line that follows content."""
+    part = _Part(1, [])
+    for number, line in enumerate(lines, start=1):
+        if _HEADER.match(line) and not part.empty:
+            yield part
+            part = _Part(number, [])
+        part.lines.append(line)
+    yield part
+
+
+def _document(part: _Part, filename: str) -> Document:
+    message_class: type[api_pb2.Object] | type[api_pb2.List] = _message_class(part, filename)
+    padded = [""] * (part.first - 1) + part.lines
+    if message_class is api_pb2.Object:
+        single, positions = read(padded, api_pb2.Object, filename=filename)
+        _check(single, "", positions, Position(filename, part.first, 1))
+        return Document(objects=(single,), filename=filename, line=part.first)
+    group, positions = read(padded, api_pb2.List, filename=filename)
+    for index, item in enumerate(group.items):
+        _check(item, f"items[{index}].", positions, positions[f"items[{index}]"])
+    if not group.items:
+        raise Position(filename, part.first, 1).error("the List is empty; add items { … }")
+    return Document(objects=tuple(group.items), filename=filename, line=part.first)
+
+
+def _message_class(part: _Part, filename: str) -> type[api_pb2.Object] | type[api_pb2.List]:
+    found: type[api_pb2.Object] | type[api_pb2.List] = api_pb2.Object
+    for number, line in enumerate(part.lines, start=part.first):
+        header = _HEADER.match(line)
+        if header is None:
+            continue
+        position = Position(filename, number, header.start(2) + 1)
+        if header[1] == "file" and header[2] != _PROTO_FILE:
+            raise position.error(f"unknown proto-file {header[2]!r}; did you mean {_PROTO_FILE!r}?")
+        if header[1] == "message" and header[2] not in _MESSAGES:
+            raise position.error(f"unknown proto-message {header[2]!r}; {suggestion(header[2], ('Object', 'List'))}")
+        if header[1] == "message":
+            found = _MESSAGES[header[2]]
+    return found
+
+
+def _check(obj: api_pb2.Object, path: str, positions: dict[str, Position], start: Position) -> None:
+    """Raises with the place of what is wrong: the field itself if it is written, otherwise what it belongs in."""
+    if not obj.spec.type_url:
+        place = positions.get(f"{path}spec", start)
+        raise place.error("the object has no spec; add spec { [rube/api.systemd.Unit] { … } }", field="spec")
+    try:
+        registry.kind(key_of(obj).type)
+    except InvalidArgumentError as error:
+        raise positions.get(f"{path}spec", start).error(error.message, field="spec") from None
+    try:
+        registry.validate_object_key(key_of(obj))
+    except InvalidArgumentError as error:
+        field = error.metadata.get("field", "")
+        place = positions.get(f"{path}{field}") or positions.get(f"{path}metadata") or start
+        raise place.error(error.message, field=field) from None

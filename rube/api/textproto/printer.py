@@ -1,0 +1,108 @@
+"""From a message to text, always the same text for the same message."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf import text_encoding
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from rube.api import registry
+from rube.api.errors import InvalidArgumentError
+
+_ESCAPES = {code: f"\\{code:03o}" for code in (*range(32), 127)}
+_ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord('"'): '\\"', ord("\\"): "\\\\"}
+_INDENT = "  "
+
+
+def format(message: Message) -> str:
+    """The message as text that `parse` reads back; ends with a line break unless it is empty.
+
+    Fields in the order of their numbers, maps by key, an Any expanded where its type is known, short lists of numbers
+    on one line, whole numbers without `.0`, text as UTF-8. What this build does not know is shown as a comment.
+    """
+    return "".join(f"{line}\n" for line in _lines(message, ""))
+
+
+def _lines(message: Message, indent: str) -> Iterator[str]:
+    inner = _expanded(message) if isinstance(message, AnyMessage) else None
+    if inner is not None and isinstance(message, AnyMessage):
+        yield from _block(f"[{message.type_url}]", inner, indent)
+        return
+    for field, value in message.ListFields():
+        yield from _field(field, value, indent)
+    unknown = sorted({entry.field_number for entry in UnknownFieldSet(message)})  # type: ignore[attr-defined]  # a sequence
+    if unknown:
+        yield f"{indent}# and fields that this build does not know: {', '.join(map(str, unknown))}"
+
+
+def _field(field: FieldDescriptor, value: Any, indent: str) -> Iterator[str]:
+    if not field.is_repeated:
+        yield from _value(field, value, indent)
+    elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+        for key in sorted(value):
+            entry = value.GetEntryClass()(key=key)
+            if field.message_type.fields_by_name["value"].message_type is None:
+                entry.value = value[key]
+            else:
+                entry.value.CopyFrom(value[key])
+            yield from _block(field.name, entry, indent)
+    elif field.message_type is None and field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
+        yield f"{indent}{field.name}: [{', '.join(_scalar(field, element) for element in value)}]"
+    else:
+        for element in value:
+            yield from _value(field, element, indent)
+
+
+def _value(field: FieldDescriptor, value: Any, indent: str) -> Iterator[str]:
+    if field.message_type is None:
+        yield f"{indent}{field.name}: {_scalar(field, value)}"
+    else:
+        yield from _block(field.name, value, indent)
+
+
+def _block(head: str, message: Message, indent: str) -> Iterator[str]:
+    lines = list(_lines(message, indent + _INDENT))
+    if lines:
+        yield f"{indent}{head} {{"
+        yield from lines
+        yield f"{indent}}}"
+    else:
+        yield f"{indent}{head} {{}}"
+
+
+def _scalar(field: FieldDescriptor, value: Any) -> str:
+    match field.type:
+        case FieldDescriptor.TYPE_STRING:
+            return f'"{value.translate(_ESCAPES)}"'
+        case FieldDescriptor.TYPE_BYTES:
+            return f'"{text_encoding.CEscape(value, False)}"'
+        case FieldDescriptor.TYPE_BOOL:
+            return "true" if value else "false"
+        case FieldDescriptor.TYPE_ENUM:
+            known = field.enum_type.values_by_number.get(value) if field.enum_type else None
+            return known.name if known else str(value)
+        case FieldDescriptor.TYPE_DOUBLE | FieldDescriptor.TYPE_FLOAT:
+            return _float(value)
+        case _:
+            return str(value)
+
+
+def _float(value: float) -> str:
+    whole = math.isfinite(value) and value.is_integer() and abs(value) < 2**53 and math.copysign(1, value) > 0
+    return str(int(value)) if whole else str(value)
+
+
+def _expanded(packed: AnyMessage) -> Message | None:
+    """The message in an Any that is to be shown instead of its bytes, where nothing is lost by it."""
+    if "/" not in packed.type_url:
+        return None
+    try:
+        return registry.unpack(packed)
+    except InvalidArgumentError:
+        return None

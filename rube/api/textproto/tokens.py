@@ -1,0 +1,96 @@
+"""The library's tokens with their places."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from google.protobuf import text_encoding, text_format
+
+from rube.api.errors import InvalidArgumentError
+
+_ESCAPE: Final = re.compile(r"\\(.?)([0-7]{0,2})")
+_ESCAPES: Final = frozenset("abfnrtv?\\'\"01234567xuU")
+_QUOTES: Final = ("'", '"')
+
+
+class Position(NamedTuple):
+    """Where something stands; lines and columns count from 1."""
+
+    filename: str
+    line: int
+    column: int
+
+    def error(self, what: str, **metadata: str) -> InvalidArgumentError:
+        """An error whose message begins `file:line:column: `."""
+        return InvalidArgumentError(
+            f"{self}: {what}", file=self.filename, line=self.line, column=self.column, **metadata
+        )
+
+    def __str__(self) -> str:
+        return f"{self.filename}:{self.line}:{self.column}"
+
+
+class Tokens:
+    """A cursor over the tokens of a text. Comments and white space are skipped; "" is the end."""
+
+    def __init__(self, lines: Iterable[str], filename: str) -> None:
+        self._tokenizer = text_format.Tokenizer(lines)
+        self._filename = filename
+
+    @property
+    def current(self) -> str:
+        return self._tokenizer.token
+
+    @property
+    def position(self) -> Position:
+        place = self._tokenizer.ParseError("")  # type: ignore[arg-type]  # the stub says Message, the code str
+        return Position(self._filename, place.GetLine() or 1, place.GetColumn() or 1)
+
+    def take(self) -> str:
+        token = self._tokenizer.token
+        self._tokenizer.NextToken()
+        return token
+
+    def accept(self, *tokens: str) -> str:
+        """Takes the current token if it is one of these; otherwise gives ""."""
+        return self.take() if self.current and self.current in tokens else ""
+
+    def expect(self, token: str, why: str) -> None:
+        if not self.accept(token):
+            raise self.position.error(f"expected '{token}' {why}, found {self.found()}")
+
+    def found(self) -> str:
+        """The current token, for an error text."""
+        if not self.current:
+            return "the end"
+        return f"'{self.current}'" if len(self.current) <= 40 else f"'{self.current[:40]}…'"
+
+    def at_string(self) -> bool:
+        return self.current[:1] in _QUOTES
+
+    def string(self) -> bytes:
+        """Takes a string; adjacent ones are one."""
+        parts = []
+        while self.at_string():
+            parts.append(self._literal())
+        return b"".join(parts)
+
+    def _literal(self) -> bytes:
+        text, position = self.current, self.position
+        if len(text) < 2 or text[-1] != text[0]:
+            raise position.error(
+                f"the string {self.found()} has no closing {text[0]} on its line; write a line break as \\n"
+            )
+        for escape in _ESCAPE.finditer(text, 1, len(text) - 1):
+            if escape[1] not in _ESCAPES or (escape[1] in "4567" and len(escape[2]) == 2):
+                raise Position(self._filename, position.line, position.column + escape.start()).error(
+                    f"'{escape[0]}' is not an escape; write a backslash as \\\\"
+                )
+        try:
+            value = text_encoding.CUnescape(text[1:-1].replace("\\?", "?") if "\\?" in text else text[1:-1])
+        except ValueError as error:
+            raise position.error(f"the string {self.found()} has a damaged escape: {error}") from error
+        self.take()
+        return value

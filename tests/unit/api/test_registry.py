@@ -1,0 +1,78 @@
+import pytest
+from google.protobuf.any_pb2 import Any
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from rube.api import cluster_pb2, registry, systemd_pb2
+from rube.api.errors import InvalidArgumentError
+from rube.api.keys import ObjectKey
+
+
+def test_message_class_finds_nested_messages_and_statuses() -> None:
+    assert registry.message_class("api.systemd.UnitStatus") is systemd_pb2.UnitStatus
+    assert registry.message_class("api.systemd.Service.Exec") is systemd_pb2.Service.Exec
+
+
+def test_an_unknown_type_is_answered_with_the_near_one() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"'api.systemd.Unitt'; did you mean 'api.systemd.Unit'\?"):
+        registry.message_class("api.systemd.Unitt")
+
+
+def test_a_type_far_from_all_is_answered_with_those_that_are_known() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"known: api\.Lease, api\.Node, api\.systemd\.Unit$"):
+        registry.message_class("zzz")
+
+
+def test_kinds_know_their_status_and_whether_they_are_namespaced() -> None:
+    unit = registry.kind("api.systemd.Unit")
+    assert (unit.spec, unit.status, unit.namespaced) == (systemd_pb2.Unit, systemd_pb2.UnitStatus, True)
+    assert registry.kind("api.Node").status is cluster_pb2.NodeStatus
+    assert not registry.kind("api.Node").namespaced
+    assert [kind.name for kind in registry.kinds()] == ["api.Lease", "api.Node", "api.systemd.Unit"]
+
+
+def test_a_message_that_is_no_resource_is_no_kind() -> None:
+    with pytest.raises(InvalidArgumentError, match="not a type of object"):
+        registry.kind("api.systemd.Install")
+
+
+def test_canonical_bytes_do_not_depend_on_the_order_in_a_map() -> None:
+    forth, back = systemd_pb2.Unit(), systemd_pb2.Unit()
+    keys = [f"k{number}" for number in range(50)]
+    for unit, order in ((forth, keys), (back, keys[::-1])):
+        for key in order:
+            unit.service.environment[key] = key
+    packed = [Any(type_url="rube/api.systemd.Unit", value=unit.SerializeToString()) for unit in (forth, back)]
+    assert registry.canonical_any(packed[0]) == registry.canonical_any(packed[1])
+
+
+def test_canonical_any_has_rubes_type_url_and_keeps_unknown_fields() -> None:
+    newer = systemd_pb2.Unit(description="x").SerializeToString() + b"\xfa\x3f\x03new"
+    canonical = registry.canonical_any(Any(type_url="type.googleapis.com/api.systemd.Unit", value=newer))
+    assert canonical.type_url == "rube/api.systemd.Unit"
+    assert b"\xfa\x3f\x03new" in canonical.value
+
+
+def test_bytes_of_another_type_are_refused_by_name() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"3 bytes given as api\.systemd\.Unit are not a api\.systemd\.Unit"):
+        registry.canonical_any(Any(type_url="rube/api.systemd.Unit", value=b"\x0a\xff\xff"))
+
+
+def test_a_message_of_another_package_is_unknown() -> None:
+    packed = Any()
+    packed.Pack(Timestamp(seconds=1))
+    with pytest.raises(InvalidArgumentError, match=r"unknown type 'google\.protobuf\.Timestamp'"):
+        registry.canonical_any(packed)
+
+
+@pytest.mark.parametrize(
+    ("key", "complaint"),
+    [
+        (ObjectKey("api.systemd.Unit", "", "x"), "has no metadata.namespace"),
+        (ObjectKey("api.Node", "system", "x"), "lives outside namespaces"),
+        (ObjectKey("api.systemd.Unit", "system", "-x"), "not a DNS label"),
+        (ObjectKey("api.Nodes", "", "x"), r"did you mean 'api.Node'\?"),
+    ],
+)
+def test_keys_that_no_object_can_have(key: ObjectKey, complaint: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=complaint):
+        registry.validate_object_key(key)
