@@ -3,6 +3,20 @@
 Here: the two ports' implementations and nothing that knows what an object is; keys and values are bytes.
 """
 
+from rube.store.open import open_store
 from rube.store.ports import Change, ChangeBatch, Compare, Op, Page, Record, Store, StoreLimits, Txn
+from rube.store.storage import RealStorage
 
-__all__ = ["Change", "ChangeBatch", "Compare", "Op", "Page", "Record", "Store", "StoreLimits", "Txn"]
+__all__ = [
+    "Change",
+    "ChangeBatch",
+    "Compare",
+    "Op",
+    "Page",
+    "RealStorage",
+    "Record",
+    "Store",
+    "StoreLimits",
+    "Txn",
+    "open_store",
+]

@@ -1,0 +1,208 @@
+"""The engine in memory, over an append-only log on a disk that is handed in.
+
+With `VolatileDisk` it keeps nothing; on the simulated disk (rube.sim.disk) it is the durable engine of a world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Protocol
+
+from sortedcontainers import SortedDict
+
+from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
+from rube.host import Write
+from rube.store.engines.image import MAGIC, decode_batches, encode_batch
+
+# The log is written anew when it is this large and at least half of it is superseded.
+REWRITE_BYTES_MIN = 4 * 1024 * 1024
+
+
+class LogFile(Protocol):
+    """A file that grows at its end. All methods raise DataLossError once a sync has failed."""
+
+    def read(self) -> bytes: ...
+
+    def append(self, data: bytes) -> None:
+        """Not durable before `sync` has returned. ResourceExhaustedError on a full disk: nothing was appended."""
+        ...
+
+    def truncate(self, length_bytes: int) -> None: ...
+
+    async def sync(self) -> None: ...
+
+    async def replace(self, data: bytes) -> None:
+        """Durably puts `data` in place of the whole content, or leaves it as it was."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Disk(Protocol):
+    """Where log files are."""
+
+    def open(self, path: str) -> LogFile:
+        """The file, created empty if need be. FailedPreconditionError while another process has it open."""
+        ...
+
+
+class MemoryEngine:
+    """`rube.host.Engine` whose pairs are all in memory; durable as far as its disk is."""
+
+    def __init__(self, path: str, disk: Disk, log: LogFile) -> None:
+        self._path = path
+        self._disk = disk
+        self._log = log
+        self._pairs: SortedDict[bytes, bytes] = SortedDict()
+        self._log_bytes = 0
+        self._live_bytes = 0
+        self._poison: RubeError | None = None
+        self._closed = False
+        # Commits are carried out one after the other, in the order of their calls.
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, disk: Disk, path: str) -> MemoryEngine:
+        """Opens or creates the log at `path` and reads it. Errors: see `rube.host.Storage.open`."""
+        log = disk.open(path)
+        try:
+            engine = cls(path, disk, log)
+            await engine._recover()
+        except BaseException:
+            log.close()
+            raise
+        return engine
+
+    def get(self, key: bytes) -> bytes | None:
+        self._check_open()
+        value: bytes | None = self._pairs.get(key)
+        return value
+
+    def scan(self, start: bytes, end: bytes, *, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        self._check_open()
+        return _scan(self._pairs, start, end, limit, reverse)
+
+    def snapshot(self) -> MemorySnapshot:
+        self._check_open()
+        return MemorySnapshot(self._pairs.copy())
+
+    async def commit(self, batch: Sequence[Write]) -> None:
+        async with self._turn:
+            self._check_open()
+            data = encode_batch(batch)
+            self._log.append(data)  # raises on a full disk, with nothing written
+            await self._sync()
+            self._log_bytes += len(data)
+            self._apply(batch)
+            if self._log_bytes > max(REWRITE_BYTES_MIN, 2 * self._live_bytes):
+                await self._rewrite()
+
+    async def checkpoint(self, path: str) -> None:
+        self._check_open()
+        data = self._image()
+        copy = self._disk.open(path)
+        try:
+            if copy.read():
+                raise FailedPreconditionError(f"{path} exists already: name a new file for the copy")
+            await copy.replace(data)
+        finally:
+            copy.close()
+
+    async def close(self) -> None:
+        async with self._turn:
+            if not self._closed:
+                self._closed = True
+                self._log.close()
+
+    async def _recover(self) -> None:
+        image = self._log.read()
+        end = len(MAGIC)
+        for batch, end in decode_batches(image, self._path):  # noqa: B007 (the last end is used below)
+            self._apply(batch)
+        if len(image) < len(MAGIC):
+            self._log.truncate(0)
+            self._log.append(MAGIC)
+            await self._sync()
+        elif len(image) > end:
+            self._log.truncate(end)
+            await self._sync()
+        self._log_bytes = end
+
+    async def _sync(self) -> None:
+        if self._poison is not None:
+            raise DataLossError(self._poison.message)
+        try:
+            await self._log.sync()
+        except DataLossError as error:
+            self._poison = error
+            raise
+
+    async def _rewrite(self) -> None:
+        image = self._image()
+        await self._log.replace(image)
+        self._log_bytes = len(image)
+
+    def _image(self) -> bytes:
+        return MAGIC + b"".join(encode_batch([Write(key, value)]) for key, value in self._pairs.items())
+
+    def _apply(self, batch: Sequence[Write]) -> None:
+        for key, value in batch:
+            old = self._pairs.pop(key, None) if value is None else self._pairs.get(key)
+            if old is not None:
+                self._live_bytes -= len(key) + len(old)
+            if value is not None:
+                self._pairs[key] = value
+                self._live_bytes += len(key) + len(value)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise FailedPreconditionError(f"{self._path} is closed")
+
+
+class MemorySnapshot:
+    """`rube.host.Snapshot`: a copy of the map (the values are shared)."""
+
+    def __init__(self, pairs: SortedDict[bytes, bytes]) -> None:
+        self._pairs = pairs
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._pairs.get(key)
+        return value
+
+    def scan(self, start: bytes, end: bytes, *, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        return _scan(self._pairs, start, end, limit, reverse)
+
+    def close(self) -> None:
+        self._pairs = SortedDict()
+
+
+class VolatileDisk:
+    """A disk that forgets a file when it is closed: for tests and for `memory:`."""
+
+    def open(self, path: str) -> LogFile:
+        return _VolatileLog()
+
+
+class _VolatileLog:
+    def read(self) -> bytes:
+        return b""
+
+    def append(self, data: bytes) -> None: ...
+
+    def truncate(self, length_bytes: int) -> None: ...
+
+    async def sync(self) -> None: ...
+
+    async def replace(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _scan(
+    pairs: SortedDict[bytes, bytes], start: bytes, end: bytes, limit: int, reverse: bool
+) -> Iterator[tuple[bytes, bytes]]:
+    keys = pairs.irange(start, end, inclusive=(True, False), reverse=reverse) if start < end else iter(())
+    # A list, so that later commits do not show.
+    return iter([(key, pairs[key]) for key in (islice(keys, limit) if limit else keys)])

@@ -1,0 +1,38 @@
+"""SQLite's result codes as Rube's errors (https://www.sqlite.org/rescode.html)."""
+
+from __future__ import annotations
+
+import sqlite3  # noqa: TID251 (belongs to the engine)
+from pathlib import Path
+
+from rube.api.errors import (
+    DataLossError,
+    FailedPreconditionError,
+    ResourceExhaustedError,
+    RubeError,
+    UnavailableError,
+)
+
+_PRIMARY_CODE_MASK = 0xFF
+
+
+def translate(error: sqlite3.Error, path: Path) -> RubeError:
+    """The error for `error` at `path`. What is not known to be harmless is DataLossError: the engine then stops."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE_MASK
+    if code == sqlite3.SQLITE_FULL:
+        return ResourceExhaustedError(
+            f"the disk that holds {path} is full: free some space; nothing of this write was stored", limit="disk"
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return DataLossError(f"{path} is damaged ({error}): move it away and restore a backup")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
+        return FailedPreconditionError(
+            f"{path} cannot be opened for writing ({error}): check the owner and mode of the file and its directory"
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return UnavailableError(f"another program holds {path} ({error}): end it and try again")
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return DataLossError(
+        f"{path}: the disk failed ({name}: {error}); nothing more is written. "
+        "Check the disk, then restart: what was acknowledged is on it"
+    )

@@ -1,0 +1,100 @@
+"""What transactions do, as a pure function of the index: the part that replicas must agree on to the byte."""
+
+from __future__ import annotations
+
+from rube.api.errors import AbortedError, InvalidArgumentError, ResourceExhaustedError, RubeError
+from rube.store.mvcc.index import Current, KeyIndex
+from rube.store.mvcc.log import Row, position_of
+from rube.store.ports import StoreLimits, Txn
+
+KEY_BYTES_MAX = 4096
+
+
+class Group:
+    """Transactions that are committed together, each at its own revision and each seeing those before it.
+
+    Nothing of the index changes here: after the rows are durable the caller appends them to it.
+    """
+
+    def __init__(self, index: KeyIndex, revision: int) -> None:
+        self._index = index
+        # What this group has written so far; None: deleted.
+        self._written: dict[bytes, Current | None] = {}
+        self.revision = revision
+        self.rows: list[Row] = []
+
+    def add(self, txn: Txn) -> int | AbortedError:
+        """The transaction's revision (the one before it if it changes nothing), or why it was refused."""
+        for key, mod_revision in txn.compares:
+            current = self._current(key)
+            actual = current.mod_revision if current else 0
+            if actual != mod_revision:
+                return AbortedError(
+                    f"key {_show(key)} was last written at revision {actual}, not {mod_revision}: read it again",
+                    key=_show(key),
+                    revision=actual,
+                )
+        revision = self.revision + 1
+        before = len(self.rows)
+        for key, value in txn.ops:
+            current = self._current(key)
+            if value is None and current is None:
+                continue
+            position = position_of(revision, len(self.rows) - before)
+            if value is None:
+                self._written[key] = None
+                self.rows.append(Row(position, key, None, 0))
+            else:
+                create_revision = current.create_revision if current else revision
+                self._written[key] = Current(position, create_revision)
+                self.rows.append(Row(position, key, value, create_revision))
+        if len(self.rows) > before:
+            self.revision = revision
+        return self.revision
+
+    def _current(self, key: bytes) -> Current | None:
+        if key in self._written:
+            return self._written[key]
+        return self._index.current(key)
+
+
+def check_txn(txn: Txn, limits: StoreLimits) -> None:
+    """Raises InvalidArgumentError or ResourceExhaustedError for a transaction that no state could make acceptable."""
+    if len(txn.ops) > limits.txn_ops_max:
+        raise _past("txn_ops_max", len(txn.ops), limits.txn_ops_max, "split the transaction")
+    if len(txn.compares) > limits.txn_ops_max:
+        raise _past("txn_ops_max", len(txn.compares), limits.txn_ops_max, "compare fewer keys")
+    total = 0
+    for key, value in txn.ops:
+        if not key:
+            raise InvalidArgumentError("a key is empty: every key needs at least one byte")
+        if len(key) > KEY_BYTES_MAX:
+            raise _past("key_bytes_max", len(key), KEY_BYTES_MAX, "shorten the key")
+        size = len(value) if value is not None else 0
+        if size > limits.value_bytes_max:
+            raise _past(f"value_bytes_max (key {_show(key)})", size, limits.value_bytes_max, "make the value smaller")
+        total += len(key) + size
+    if total > limits.txn_bytes_max:
+        raise _past("txn_bytes_max", total, limits.txn_bytes_max, "split the transaction")
+    if len(txn.ops) > 1 and len({op.key for op in txn.ops}) != len(txn.ops):
+        raise InvalidArgumentError(f"key {_show(_first_duplicate(txn))} is written twice in one transaction")
+
+
+def _past(limit: str, value: int, maximum: int, remedy: str) -> RubeError:
+    return ResourceExhaustedError(
+        f"{value} is past the store's {limit} of {maximum}: {remedy}", limit=limit.split()[0], value=maximum
+    )
+
+
+def _first_duplicate(txn: Txn) -> bytes:
+    seen: set[bytes] = set()
+    for op in txn.ops:
+        if op.key in seen:
+            return op.key
+        seen.add(op.key)
+    raise AssertionError("there is a duplicate")
+
+
+def _show(key: bytes) -> str:
+    """The key for people and for metadata: as text where it is text."""
+    return key[:256].decode("utf-8", "backslashreplace")

@@ -1,0 +1,76 @@
+"""The rows of the log: their keys in the engine, their bytes, their checksum."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import NamedTuple
+
+from rube.api.errors import DataLossError
+from rube.store.ports import Record
+
+# A position is revision << 16 | number of the op in its transaction, below 2**63: eight bytes whose first bit is 0.
+SUB_BITS = 16
+REVISION_MAX = (1 << 47) - 1
+OPS_PER_REVISION_MAX = 1 << SUB_BITS
+
+# Checksum, 1 for a put and 0 for a delete, create revision, bytes of the key. Key and value follow.
+_HEADER = struct.Struct(">IBQI")
+_CHECKSUM_BYTES = 4
+_PUT = 1
+
+
+class Row(NamedTuple):
+    """One write as it stands in the log. `value` None: a delete, whose `create_revision` is 0."""
+
+    position: int
+    key: bytes
+    value: bytes | None
+    create_revision: int
+
+    @property
+    def revision(self) -> int:
+        return self.position >> SUB_BITS
+
+    def to_record(self) -> Record:
+        return Record(self.key, self.value or b"", self.create_revision, self.position >> SUB_BITS)
+
+
+def position_of(revision: int, sub: int = 0) -> int:
+    assert 0 <= revision <= REVISION_MAX
+    assert 0 <= sub < OPS_PER_REVISION_MAX
+    return revision << SUB_BITS | sub
+
+
+def log_key(position: int) -> bytes:
+    """The engine's key of a row: its position, big-endian, so that the engine's order is the log's."""
+    return position.to_bytes(8, "big")
+
+
+def encode_row(row: Row) -> bytes:
+    """The engine's value of a row. The checksum covers the position too: a row in another's place is damage."""
+    present = row.value is not None
+    body = _HEADER.pack(0, _PUT if present else 0, row.create_revision, len(row.key))[_CHECKSUM_BYTES:]
+    body += row.key + (row.value or b"")
+    return zlib.crc32(body, zlib.crc32(log_key(row.position))).to_bytes(_CHECKSUM_BYTES, "big") + body
+
+
+def decode_row(position: int, data: bytes) -> Row:
+    """Raises DataLossError that names revision and key if the bytes do not match their checksum."""
+    if len(data) < _HEADER.size:
+        raise _damaged(position, b"")
+    checksum, kind, create_revision, key_bytes = _HEADER.unpack_from(data)
+    value_start = _HEADER.size + key_bytes
+    key = data[_HEADER.size : value_start]
+    if zlib.crc32(memoryview(data)[_CHECKSUM_BYTES:], zlib.crc32(log_key(position))) != checksum:
+        raise _damaged(position, key)
+    return Row(position, key, data[value_start:] if kind == _PUT else None, create_revision)
+
+
+def _damaged(position: int, key: bytes) -> DataLossError:
+    revision = position >> SUB_BITS
+    return DataLossError(
+        f"the stored row of revision {revision} (key {key[:256]!r}) does not match its checksum: restore a backup",
+        key=repr(key[:256]),
+        revision=revision,
+    )

@@ -1,0 +1,73 @@
+"""What a store finds in its engine when it opens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rube.api.errors import DataLossError, FailedPreconditionError
+from rube.host import Engine, Randomness, Write
+from rube.store.mvcc.index import KeyIndex
+from rube.store.mvcc.log import REVISION_MAX, SUB_BITS, decode_row, log_key, position_of
+
+FORMAT = b"rube mvcc 1"
+# After every row of the log, whose keys begin with a bit of 0.
+FORMAT_KEY = b"\xffmvcc/format"
+STORE_ID_KEY = b"\xffmvcc/store_id"
+COMPACT_KEY = b"\xffmvcc/compact_revision"
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """What is known of the store, all of it durable."""
+
+    store_id: str
+    # Of the newest commit.
+    revision: int
+    # Reads and watches before it are refused.
+    compact_revision: int
+    index: KeyIndex
+
+
+async def recover(engine: Engine, random: Randomness) -> State:
+    """Reads the whole log, or writes the first rows of a new store.
+
+    Raises FailedPreconditionError for a format that this version does not know, DataLossError for a damaged row.
+    """
+    stored_format = engine.get(FORMAT_KEY)
+    if stored_format is None:
+        return await _create(engine, random)
+    if stored_format != FORMAT:
+        raise FailedPreconditionError(
+            f"the store has format {stored_format!r} and this program knows {FORMAT!r}: "
+            "use the version of Rube that wrote it, or restore a backup"
+        )
+    store_id, compact_bytes = engine.get(STORE_ID_KEY), engine.get(COMPACT_KEY)
+    if store_id is None or compact_bytes is None:
+        raise DataLossError("the store has lost its store_id or compaction revision: restore a backup")
+    compact_revision = int.from_bytes(compact_bytes, "big")
+    index = KeyIndex()
+    position = position_of(compact_revision)
+    for key, data in engine.scan(log_key(0), log_key(position_of(REVISION_MAX))):
+        position_found = int.from_bytes(key, "big")
+        index.append(decode_row(position_found, data))
+        position = max(position, position_found)
+    return State(
+        store_id=store_id.decode(),
+        revision=position >> SUB_BITS,
+        compact_revision=compact_revision,
+        index=index,
+    )
+
+
+async def _create(engine: Engine, random: Randomness) -> State:
+    if next(engine.scan(b"", b"\xff" * 9, limit=1), None) is not None:
+        raise FailedPreconditionError("the store holds data of another kind: choose another file")
+    store_id = random.uid()
+    await engine.commit(
+        [
+            Write(FORMAT_KEY, FORMAT),
+            Write(STORE_ID_KEY, store_id.encode()),
+            Write(COMPACT_KEY, (0).to_bytes(8, "big")),
+        ]
+    )
+    return State(store_id=store_id, revision=0, compact_revision=0, index=KeyIndex())

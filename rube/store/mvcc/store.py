@@ -1,0 +1,229 @@
+"""The store: log, index, writer, tail and watches put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from rube.api.errors import CompactedError, DataLossError, InvalidArgumentError, RevisionAheadError, UnavailableError
+from rube.host import Clock, Engine, Randomness, Write
+from rube.store.mvcc.compaction import delete_superseded
+from rube.store.mvcc.evaluate import Group, check_txn
+from rube.store.mvcc.log import REVISION_MAX, SUB_BITS, Row, decode_row, log_key, position_of
+from rube.store.mvcc.recovery import COMPACT_KEY, State, recover
+from rube.store.mvcc.tail import RowCache, Tail
+from rube.store.mvcc.watch import follow
+from rube.store.mvcc.writer import GroupWriter
+from rube.store.ports import Change, ChangeBatch, Page, Record, StoreLimits, Txn
+
+# Reads that take longer let others run in between, this many records apart.
+RECORDS_PER_STEP_MAX = 256
+# A read of the newest revision that compaction overtakes starts again this often.
+READ_RETRIES_MAX = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MvccConfig:
+    """What a store may use."""
+
+    limits: StoreLimits = field(
+        default_factory=lambda: StoreLimits(
+            txn_ops_max=1000, txn_bytes_max=16 * 1024 * 1024, value_bytes_max=2 * 1024 * 1024
+        )
+    )
+    tail_bytes_max: int = 8 * 1024 * 1024
+    cache_bytes_max: int = 8 * 1024 * 1024
+    watch_changes_max: int = 1000
+    bookmark_interval_s: float = 5.0
+
+
+class MvccStore:
+    """`rube.store.Store` on one engine. The only user of that engine; `close` closes both."""
+
+    def __init__(self, engine: Engine, clock: Clock, state: State, config: MvccConfig) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._config = config
+        self._state = state
+        self._tail = Tail(state.revision, config.tail_bytes_max)
+        self._cache = RowCache(config.cache_bytes_max)
+        self._advanced = asyncio.Event()
+        self._compacting = asyncio.Lock()
+        self._closed = False
+        self._writer = GroupWriter(engine, self._begin, self._applied)
+
+    @classmethod
+    async def open(
+        cls, engine: Engine, *, clock: Clock, random: Randomness, config: MvccConfig | None = None
+    ) -> MvccStore:
+        """Reads the log and starts the writer. Closes the engine if that fails."""
+        try:
+            return cls(engine, clock, await recover(engine, random), config or MvccConfig())
+        except BaseException:
+            await engine.close()
+            raise
+
+    @property
+    def limits(self) -> StoreLimits:
+        return self._config.limits
+
+    @property
+    def store_id(self) -> str:
+        return self._state.store_id
+
+    @property
+    def revision(self) -> int:
+        return self._state.revision
+
+    @property
+    def compact_revision(self) -> int:
+        """The oldest revision that can be read and resumed from."""
+        return self._state.compact_revision
+
+    async def range(
+        self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0
+    ) -> Page:
+        # This store is all there is: what it has not reached, no store has.
+        self._check_reached(max(revision, min_revision))
+        for _ in range(READ_RETRIES_MAX):
+            at = revision or self._state.revision
+            self._check_kept(at)
+            positions = self._positions(start, end, at, limit)
+            more = 0 < limit < len(positions)
+            records = await self._read_all(positions[:limit] if more else positions)
+            if records is not None:
+                return Page(records, at, more)
+        raise CompactedError(
+            "compaction overtook the read: ask for fewer records at a time",
+            oldest_revision=self._state.compact_revision,
+        )
+
+    async def commit(self, txn: Txn) -> int:
+        self._check_open()
+        check_txn(txn, self._config.limits)
+        return await self._writer.commit(txn)
+
+    def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[ChangeBatch]:
+        return follow(self, self._clock, start, end, after_revision, self._config.bookmark_interval_s)
+
+    async def compact(self, revision: int) -> None:
+        """Raises RevisionAheadError past the newest revision. Compacting again to an older one changes nothing."""
+        self._check_reached(revision)
+        async with self._compacting:
+            if revision > self._state.compact_revision:
+                # First, and durable: from here on nobody reads what is about to go.
+                await self._engine.commit([Write(COMPACT_KEY, revision.to_bytes(8, "big"))])
+                self._state.compact_revision = revision
+            await delete_superseded(self._engine, self._state.index, self._clock, self._state.compact_revision)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._writer.close()
+        self._advanced.set()
+        async with self._compacting:
+            await self._engine.close()
+
+    def check_resumable(self, after_revision: int) -> None:
+        """Raises unless a watch can go on after that revision."""
+        self._check_reached(after_revision)
+        self._check_kept(after_revision)
+
+    def changes(self, start: bytes, end: bytes, after_revision: int) -> tuple[list[Change], int]:
+        """The next changes of a watch: from the tail, or from the log where the tail does not reach back so far."""
+        after = position_of(after_revision + 1) - 1
+        if after_revision >= self._tail.start_revision:
+            return self._tail.changes(start, end, after, self._config.watch_changes_max, self._change)
+        return self._changes_from_log(start, end, after_revision)
+
+    async def advanced(self, revision: int) -> None:
+        """Returns when the store is past that revision, or closed."""
+        while self._state.revision <= revision and not self._closed:
+            await self._advanced.wait()
+
+    def _begin(self) -> Group:
+        return Group(self._state.index, self._state.revision)
+
+    def _applied(self, rows: Sequence[Row], revision: int) -> None:
+        for row in rows:
+            self._state.index.append(row)
+            self._cache.add(row)
+        self._tail.extend(rows)
+        self._state.revision = revision
+        waiting, self._advanced = self._advanced, asyncio.Event()
+        waiting.set()
+
+    def _positions(self, start: bytes, end: bytes | None, revision: int, limit: int) -> list[int]:
+        """One more than `limit`, to know whether there are more."""
+        index = self._state.index
+        if end is None:
+            position = index.position_at(start, revision)
+            return [position] if position else []
+        found = index.positions_at(start, end, revision)
+        return list(islice(found, limit + 1) if limit else found)
+
+    async def _read_all(self, positions: list[int]) -> list[Record] | None:
+        """The records, or None if compaction has deleted one meanwhile."""
+        records = []
+        for count, position in enumerate(positions, start=1):
+            row = self._read(position)
+            if row is None:
+                return None
+            records.append(row.to_record())
+            if count % RECORDS_PER_STEP_MAX == 0:
+                await self._clock.sleep(0)
+                self._check_open()
+        return records
+
+    def _read(self, position: int) -> Row | None:
+        row = self._cache.get(position)
+        if row is None:
+            data = self._engine.get(log_key(position))
+            if data is None:
+                return None
+            row = decode_row(position, data)
+            self._cache.add(row)
+        return row
+
+    def _change(self, row: Row) -> Change:
+        previous = None
+        if position := self._state.index.position_before(row.key, row.position):
+            previous_row = self._read(position)
+            if previous_row is None:
+                raise DataLossError(f"the row of revision {position >> SUB_BITS} is missing: restore a backup")
+            previous = previous_row.to_record()
+        return Change(row.to_record(), row.value is None, previous)
+
+    def _changes_from_log(self, start: bytes, end: bytes, after_revision: int) -> tuple[list[Change], int]:
+        # At least one whole revision fits, since a transaction is smaller.
+        rows_max = max(self._config.watch_changes_max, self.limits.txn_ops_max) + 1
+        rows: list[Row] = []
+        first, last = position_of(after_revision + 1), position_of(min(self._state.revision + 1, REVISION_MAX))
+        for key, data in self._engine.scan(log_key(first), log_key(last), limit=rows_max):
+            rows.append(decode_row(int.from_bytes(key, "big"), data))
+        reached = self._state.revision if len(rows) < rows_max else rows[-1].revision - 1
+        return [self._change(row) for row in rows if row.revision <= reached and start <= row.key < end], reached
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UnavailableError("the store is closed")
+
+    def _check_reached(self, revision: int) -> None:
+        self._check_open()
+        if revision < 0:
+            raise InvalidArgumentError(f"revision {revision} is negative")
+        if revision > self._state.revision:
+            raise RevisionAheadError(
+                f"revision {revision} is ahead of the store, which is at {self._state.revision}: was it restored?",
+                revision=self._state.revision,
+            )
+
+    def _check_kept(self, revision: int) -> None:
+        if revision < self._state.compact_revision:
+            raise CompactedError(
+                f"revision {revision} is compacted; the oldest is {self._state.compact_revision}: list again",
+                oldest_revision=self._state.compact_revision,
+            )

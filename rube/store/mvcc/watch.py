@@ -1,0 +1,61 @@
+"""Watches: a cursor that moves over the log, from the tail in memory or, behind it, from the engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from rube.host import Clock
+from rube.store.ports import Change, ChangeBatch
+
+_NS_PER_S = 1_000_000_000
+
+
+class ChangeSource(Protocol):
+    """What a watch needs of its store."""
+
+    @property
+    def revision(self) -> int: ...
+
+    def check_resumable(self, after_revision: int) -> None:
+        """Raises CompactedError, RevisionAheadError, or UnavailableError once the store is closed."""
+        ...
+
+    def changes(self, start: bytes, end: bytes, after_revision: int) -> tuple[list[Change], int]:
+        """Some of the changes after that revision, never a part of a revision, and the revision they reach."""
+        ...
+
+    async def advanced(self, revision: int) -> None:
+        """Returns when the store's revision is past `revision`, or when the store is closed."""
+        ...
+
+
+async def follow(
+    source: ChangeSource, clock: Clock, start: bytes, end: bytes, after_revision: int, bookmark_interval_s: float
+) -> AsyncGenerator[ChangeBatch]:
+    """The watch of `rube.store.Store`."""
+    cursor = after_revision
+    # The revision that the reader has been told, -1 before the first bookmark; and when.
+    told = -1
+    told_at_ns = 0
+    while True:
+        source.check_resumable(cursor)
+        if cursor < source.revision:
+            changes, cursor = source.changes(start, end, cursor)
+            if changes:
+                yield ChangeBatch(changes, cursor)
+                told_at_ns = clock.monotonic_ns()
+                told = cursor if told >= 0 else -1
+            else:
+                await clock.sleep(0)
+            continue
+        wait_s = bookmark_interval_s - (clock.monotonic_ns() - told_at_ns) / _NS_PER_S
+        if told < 0 or (told < cursor and wait_s <= 0):
+            yield ChangeBatch([], cursor)
+            told, told_at_ns = cursor, clock.monotonic_ns()
+            continue
+        try:
+            async with clock.timeout(wait_s if told < cursor else None):
+                await source.advanced(cursor)
+        except TimeoutError:
+            pass

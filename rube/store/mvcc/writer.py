@@ -1,0 +1,121 @@
+"""The one writer of a store: groups the transactions that wait and commits each group with one sync."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from rube.api.errors import DataLossError, ResourceExhaustedError, RubeError, UnavailableError
+from rube.host import Engine, Write
+from rube.store.mvcc.evaluate import Group
+from rube.store.mvcc.log import Row, encode_row, log_key
+from rube.store.ports import Txn
+
+# Transactions that wait for the writer; a caller past it waits for a place.
+WAITING_TXNS_MAX = 4096
+# A group ends with the transaction that reaches either.
+GROUP_TXNS_MAX = 1024
+GROUP_BYTES_MAX = 16 * 1024 * 1024
+
+
+class _Waiting(NamedTuple):
+    txn: Txn
+    done: asyncio.Future[int]
+
+
+class GroupWriter:
+    """Commits transactions in the order of their arrival.
+
+    `begin` gives the group to evaluate against; `applied` takes the rows and the new revision once they are durable,
+    before any caller hears of it. After an error other than a full disk nothing is written any more.
+    """
+
+    def __init__(
+        self, engine: Engine, begin: Callable[[], Group], applied: Callable[[Sequence[Row], int], None]
+    ) -> None:
+        self._engine = engine
+        self._begin = begin
+        self._applied = applied
+        self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(WAITING_TXNS_MAX)
+        self._failure: RubeError | None = None
+        self._closing = False
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="store writer")
+
+    async def commit(self, txn: Txn) -> int:
+        """The revision. A caller that is cancelled does not learn whether its transaction was committed."""
+        self._check()
+        waiting = _Waiting(txn, asyncio.get_running_loop().create_future())
+        await self._waiting.put(waiting)
+        return await waiting.done
+
+    async def close(self) -> None:
+        """Commits what waits, then ends."""
+        if not self._closing:
+            self._closing = True
+            await self._waiting.put(None)
+        await asyncio.wait([self._task])
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise _copy(self._failure)
+        if self._closing:
+            raise UnavailableError("the store is closing: try again")
+
+    async def _run(self) -> None:
+        running = True
+        while running:
+            group, running = await self._next_group()
+            if group:
+                await self._commit(group)
+        while not self._waiting.empty():
+            late = self._waiting.get_nowait()
+            if late is not None and not late.done.done():
+                late.done.set_exception(UnavailableError("the store is closing: try again"))
+
+    async def _next_group(self) -> tuple[list[_Waiting], bool]:
+        group: list[_Waiting] = []
+        size = 0
+        waiting = await self._waiting.get()
+        while waiting is not None:
+            group.append(waiting)
+            size += sum(len(op.value or b"") for op in waiting.txn.ops)
+            if len(group) >= GROUP_TXNS_MAX or size >= GROUP_BYTES_MAX or self._waiting.empty():
+                return group, True
+            waiting = self._waiting.get_nowait()
+        return group, False
+
+    async def _commit(self, waiting: list[_Waiting]) -> None:
+        """One group. Its callers are answered only when all it rests on is durable, the refused ones too."""
+        try:
+            if self._failure is not None:
+                raise self._failure
+            group = self._begin()
+            outcomes = [group.add(one.txn) for one in waiting]
+            if group.rows:
+                await self._engine.commit([Write(log_key(row.position), encode_row(row)) for row in group.rows])
+                self._applied(group.rows, group.revision)
+        except Exception as error:  # whatever it is, every caller must hear of it
+            self._fail(waiting, error)
+            return
+        for one, outcome in zip(waiting, outcomes, strict=True):
+            if one.done.done():
+                continue  # its caller was cancelled
+            if isinstance(outcome, int):
+                one.done.set_result(outcome)
+            else:
+                one.done.set_exception(outcome)
+
+    def _fail(self, waiting: list[_Waiting], error: Exception) -> None:
+        if not isinstance(error, RubeError):
+            error = DataLossError(f"the store's writer failed ({error!r}): restart the process")
+        if not isinstance(error, ResourceExhaustedError):
+            self._failure = error
+        for one in waiting:
+            if not one.done.done():
+                one.done.set_exception(_copy(error))
+
+
+def _copy(error: RubeError) -> RubeError:
+    """An exception of its own for each caller: a raised one collects tracebacks."""
+    return type(error)(error.message, **error.metadata)
