@@ -1,1 +1,11 @@
-"""The apiserver: the service api.Api over a Store. Knows objects; the store below knows only bytes."""
+"""The apiserver: the service api.Api over a Store. Knows objects; the store below knows only bytes.
+
+`ApiServer` serves; one module a verb (`put`, `delete`, `status`, `read`, `watch`) says what the verb means, on pure
+functions (`objects`, `validation`, `preconditions`, `events`); `writes` is the one way to the store for every write.
+"""
+
+from rube.server.apiserver import ApiServer
+from rube.server.config import ApiServerConfig
+from rube.server.objects import NODE_LABEL
+
+__all__ = ["NODE_LABEL", "ApiServer", "ApiServerConfig"]

@@ -1,0 +1,76 @@
+"""The apiserver's life: bind, serve, compact, stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from grpc import aio
+
+from rube import api_pb2, api_pb2_grpc
+from rube.host import Host
+from rube.server.compaction import compact_periodically
+from rube.server.config import ApiServerConfig
+from rube.server.service import ApiService
+from rube.store import Store
+from rube.transport import StandardServices, add_standard_services
+
+__all__ = ["ApiServer"]
+
+_SERVICE = api_pb2.DESCRIPTOR.services_by_name["Api"].full_name
+
+
+class ApiServer:
+    """Serves api.Api over a store, with health and reflection.
+
+    The store stays its opener's: close it after `stop`. Several apiservers may serve one store that allows it (etcd).
+    """
+
+    def __init__(self, host: Host, store: Store, config: ApiServerConfig | None = None) -> None:
+        self._host = host
+        self._store = store
+        self._config = config or ApiServerConfig()
+        self._service = ApiService(host, store, self._config)
+        self._server: aio.Server | None = None
+        self._standard: StandardServices | None = None
+        self._compaction: asyncio.Task[None] | None = None
+
+    async def start(self) -> tuple[str, ...]:
+        """The addresses that it answers on, with the port that was chosen where the configuration said 0.
+
+        Raises FailedPreconditionError or InvalidArgumentError for an address that cannot be listened on.
+        """
+        assert self._server is None, "an apiserver starts once"
+        server = self._host.network.server(self._config.server_options)
+        api_pb2_grpc.add_ApiServicer_to_server(self._service, server)
+        standard = await add_standard_services(server, (_SERVICE,))
+        addresses = tuple(_bind(server, address) for address in self._config.listen)
+        await server.start()
+        await standard.set_serving(True)
+        self._server, self._standard = server, standard
+        if self._config.history_revisions_max:
+            self._compaction = asyncio.create_task(
+                compact_periodically(
+                    self._host.clock,
+                    self._store,
+                    history_revisions_max=self._config.history_revisions_max,
+                    interval_s=self._config.compaction_interval_s,
+                ),
+                name="compaction",
+            )
+        return addresses
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """Refuses new calls, ends watches with UNAVAILABLE, and lets other calls finish for `grace_s`."""
+        if self._server is None or self._standard is None:
+            return
+        await self._standard.shut_down()
+        self._service.stop_watches()
+        if self._compaction is not None:
+            self._compaction.cancel()
+            await asyncio.wait((self._compaction,))
+        await self._server.stop(grace_s)
+
+
+def _bind(server: aio.Server, address: str) -> str:
+    port = server.add_insecure_port(address)
+    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"

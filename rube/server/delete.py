@@ -1,0 +1,34 @@
+"""Delete: removes objects, all at one revision or none."""
+
+from __future__ import annotations
+
+from rube import api_pb2
+from rube.api import registry
+from rube.api.errors import NotFoundError
+from rube.api.keys import ObjectKey
+from rube.server.preconditions import resolve_preconditions
+from rube.server.validation import check_distinct, check_object_count
+from rube.server.writes import Current, Decided, Intent, Writer
+from rube.store import Store
+
+__all__ = ["delete"]
+
+
+async def delete(store: Store, writer: Writer, request: api_pb2.DeleteRequest) -> api_pb2.DeleteResponse:
+    """Carries out a DeleteRequest. Raises NotFoundError (metadata `key`) that names the first absent object."""
+    check_object_count(len(request.keys), store.limits)
+    keys = [ObjectKey.from_proto(key) for key in request.keys]
+    for key in keys:
+        registry.validate_object_key(key)
+    check_distinct("keys", keys)
+
+    def decide(current: Current) -> Decided:
+        for key in keys:
+            if current[key] is None:
+                raise NotFoundError(f"{key} does not exist, so nothing was deleted", key=str(key))
+        return dict.fromkeys(keys)
+
+    preconditions = resolve_preconditions(request.preconditions, keys)
+    fence = request.fence if request.HasField("fence") else None
+    outcome = await writer.write(Intent(keys=keys, preconditions=preconditions, fence=fence, decide=decide))
+    return api_pb2.DeleteResponse(revision=outcome.revision, store_id=store.store_id)

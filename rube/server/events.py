@@ -1,0 +1,103 @@
+"""From a store's changes to the events that one watch sees: pure, apart from a cache that watches share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rube import api_pb2
+from rube.server.filters import ObjectFilter
+from rube.server.objects import decode
+from rube.store import Change, ChangeBatch, Record
+
+__all__ = ["EventCache", "Sized", "WatchBounds", "bookmark", "event_for", "responses_for"]
+
+
+class Sized(NamedTuple):
+    """An event that watches share (never change it), the revision of its change, and its size about."""
+
+    event: api_pb2.Event
+    revision: int
+    size_bytes: int
+
+
+class WatchBounds(NamedTuple):
+    """What one response may hold, unless a single revision has more."""
+
+    events_max: int
+    bytes_max: int
+
+
+class EventCache:
+    """Parses each change once for all watches; forgets the oldest past a bound of bytes."""
+
+    def __init__(self, *, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        # By key, revision of the change, and whether it is the object's end; in order of insertion.
+        self._events: dict[tuple[bytes, int, bool], Sized] = {}
+
+    def update(self, record: Record) -> Sized:
+        """The event that the record's value came to be."""
+        return self._find(record, record.mod_revision, deleted=False)
+
+    def delete(self, previous: Record, revision: int) -> Sized:
+        """The event that the object `previous` was deleted, or stopped to match, at `revision`."""
+        return self._find(previous, revision, deleted=True)
+
+    def _find(self, record: Record, revision: int, *, deleted: bool) -> Sized:
+        index = (record.key, revision, deleted)
+        found = self._events.get(index)
+        if found is None:
+            obj = decode(record)
+            obj.metadata.revision = revision
+            event = api_pb2.Event(delete=obj) if deleted else api_pb2.Event(update=obj)
+            found = self._events[index] = Sized(event, revision, len(record.key) + len(record.value))
+            self._bytes += found.size_bytes
+            while self._bytes > self._bytes_max:
+                self._bytes -= self._events.pop(next(iter(self._events))).size_bytes
+        return found
+
+
+def event_for(change: Change, wanted: ObjectFilter, cache: EventCache) -> Sized | None:
+    """The event that this watch sees of a change; None if the object matched neither before nor after."""
+    record, previous = change.record, change.previous
+    if not wanted.matches_key(record.key):
+        return None
+    if not change.deleted:
+        update = cache.update(record)
+        if wanted.matches(update.event.update):
+            return update
+    if previous is None:
+        return None
+    # Whether it matched before, asked of the event that ends it: the labels are the same.
+    end = cache.delete(previous, record.mod_revision)
+    return end if wanted.matches(end.event.delete) else None
+
+
+def responses_for(
+    batch: ChangeBatch, wanted: ObjectFilter, cache: EventCache, store_id: str, bounds: WatchBounds
+) -> Iterator[api_pb2.WatchResponse]:
+    """The batch's events, if any match, in responses of bounded size, none of which ends within a revision."""
+    response = api_pb2.WatchResponse(store_id=store_id)
+    size = 0
+    for change in batch.changes:
+        sized = event_for(change, wanted, cache)
+        if sized is None:
+            continue
+        full = len(response.events) >= bounds.events_max or size + sized.size_bytes > bounds.bytes_max
+        if full and response.events and sized.revision != response.revision:
+            yield response
+            response = api_pb2.WatchResponse(store_id=store_id)
+            size = 0
+        response.events.append(sized.event)
+        response.revision = sized.revision
+        size += sized.size_bytes
+    if response.events:
+        response.revision = batch.revision
+        yield response
+
+
+def bookmark(revision: int, store_id: str, *, initial_end: bool = False) -> api_pb2.WatchResponse:
+    mark = api_pb2.Event(bookmark=api_pb2.Bookmark(revision=revision, initial_end=initial_end))
+    return api_pb2.WatchResponse(events=[mark], revision=revision, store_id=store_id)

@@ -1,0 +1,54 @@
+"""Which objects a list or a watch is about: a range of keys, and conditions on what is found there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rube import api_pb2
+from rube.api import registry, selectors
+from rube.api.keys import ObjectKey, prefix_bytes, prefix_end, validate_name
+
+__all__ = ["ObjectFilter"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectFilter:
+    """start <= key < end, the name if one is given, and the labels."""
+
+    type: str
+    namespace: str
+    name: str
+    selector: selectors.LabelSelector
+
+    @classmethod
+    def of(cls, request: api_pb2.ListRequest | api_pb2.WatchRequest) -> ObjectFilter:
+        """Raises InvalidArgumentError for an unknown type, a bad name or a bad selector."""
+        registry.kind(request.type)
+        if request.namespace:
+            validate_name("namespace", request.namespace)
+        if request.name:
+            validate_name("name", request.name)
+        selector = selectors.parse(request.label_selector)
+        return cls(type=request.type, namespace=request.namespace, name=request.name, selector=selector)
+
+    @property
+    def start(self) -> bytes:
+        return self._single() or prefix_bytes(self.type, self.namespace)
+
+    @property
+    def end(self) -> bytes:
+        single = self._single()
+        return single + b"\0" if single else prefix_end(prefix_bytes(self.type, self.namespace))
+
+    def matches_key(self, key: bytes) -> bool:
+        return not self.name or key.endswith(b"/" + self.name.encode())
+
+    def matches(self, obj: api_pb2.Object) -> bool:
+        """Whether the labels match; ask `matches_key` first."""
+        return not self.selector.requirements or self.selector.matches(obj.metadata.labels)
+
+    def __str__(self) -> str:
+        return f"{self.type}/{self.namespace}/{self.name}?{self.selector}"
+
+    def _single(self) -> bytes | None:
+        return ObjectKey(self.type, self.namespace, self.name).to_bytes() if self.namespace and self.name else None

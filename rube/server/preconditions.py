@@ -1,0 +1,109 @@
+"""Preconditions and fences: pure checks against what was read.
+
+A write commits with a compare on each revision that these checks were made on, so that they still hold when it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rube import api_pb2
+from rube.api.errors import AbortedError, DataLossError, InvalidArgumentError
+from rube.api.keys import ObjectKey, validate_key
+from rube.store import Op, Record
+
+__all__ = ["check_fence", "check_preconditions", "fence_key", "implied_precondition", "resolve_preconditions"]
+
+# No type name begins with '!', so that no object's key can.
+_FENCE_PREFIX = b"!fence/"
+_GROUP_BYTES_MAX = 253
+
+
+def implied_precondition(key: ObjectKey, metadata: api_pb2.Metadata) -> api_pb2.Precondition | None:
+    """As in Kubernetes, an object that carries a revision or a uid may only replace exactly that one."""
+    if not metadata.revision and not metadata.uid:
+        return None
+    return api_pb2.Precondition(key=key.to_proto(), revision=metadata.revision, uid=metadata.uid)
+
+
+def resolve_preconditions(
+    preconditions: Iterable[api_pb2.Precondition], named: Sequence[ObjectKey]
+) -> list[tuple[ObjectKey, api_pb2.Precondition]]:
+    """Each precondition with its key, which may be left out where the request names exactly one object.
+
+    Raises InvalidArgumentError for one that names nothing, demands nothing or contradicts itself.
+    """
+    resolved = []
+    for index, precondition in enumerate(preconditions):
+        field = f"preconditions[{index}]"
+        if precondition.HasField("key"):
+            key = ObjectKey.from_proto(precondition.key)
+            validate_key(key)
+        elif len(named) == 1:
+            key = named[0]
+        else:
+            raise InvalidArgumentError(
+                f"{field} has no key, and the request names {len(named)} objects: say which one is meant", field=field
+            )
+        _validate_demand(field, precondition)
+        resolved.append((key, precondition))
+    return resolved
+
+
+def _validate_demand(field: str, precondition: api_pb2.Precondition) -> None:
+    present = bool(precondition.revision or precondition.uid)
+    if precondition.absent and present:
+        raise InvalidArgumentError(f"{field} demands an absent object and also its revision or uid", field=field)
+    if not precondition.absent and not present:
+        raise InvalidArgumentError(f"{field} demands nothing: set revision, uid or absent", field=field)
+
+
+def check_preconditions(
+    preconditions: Iterable[tuple[ObjectKey, api_pb2.Precondition]], current: Mapping[ObjectKey, api_pb2.Object | None]
+) -> None:
+    """Raises AbortedError (metadata `key`, `revision`) for the first precondition that does not hold."""
+    for key, precondition in preconditions:
+        obj = current[key]
+        if obj is None:
+            if not precondition.absent:
+                raise AbortedError(f"{key} does not exist, but must", key=str(key), revision=0)
+            continue
+        metadata = obj.metadata
+        if precondition.absent:
+            wrong = f"{key} exists (revision {metadata.revision}), but must not"
+        elif precondition.uid and precondition.uid != metadata.uid:
+            wrong = f"{key} is another object by now: its uid is {metadata.uid}, not {precondition.uid}"
+        elif precondition.revision and precondition.revision != metadata.revision:
+            wrong = f"{key} has changed: it is at revision {metadata.revision}, not {precondition.revision}"
+        else:
+            continue
+        raise AbortedError(wrong, key=str(key), revision=metadata.revision)
+
+
+def fence_key(fence: api_pb2.Fence) -> bytes:
+    """Where the store keeps the highest term of the fence's group. Raises InvalidArgumentError for a bad fence."""
+    if not fence.group or len(fence.group.encode()) > _GROUP_BYTES_MAX:
+        raise InvalidArgumentError(f"fence.group must have 1 to {_GROUP_BYTES_MAX} bytes", field="fence.group")
+    if not fence.term:
+        raise InvalidArgumentError(f"fence of group {fence.group!r} has no term", field="fence.term")
+    return _FENCE_PREFIX + fence.group.encode()
+
+
+def check_fence(fence: api_pb2.Fence, record: Record | None) -> Op | None:
+    """The op that remembers the fence's term, if it is a new one.
+
+    Raises AbortedError (metadata `fence`, `term`) if a higher term of the group has written.
+    """
+    seen = 0
+    if record is not None:
+        try:
+            seen = int(record.value)
+        except ValueError as error:
+            raise DataLossError(f"the stored term of fence {fence.group!r} is not a number") from error
+    if fence.term < seen:
+        raise AbortedError(
+            f"group {fence.group!r} has a newer leader: term {seen} has written, this is term {fence.term}",
+            fence=fence.group,
+            term=seen,
+        )
+    return Op(fence_key(fence), b"%d" % fence.term) if fence.term > seen else None

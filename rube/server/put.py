@@ -1,0 +1,57 @@
+"""Put: creates or replaces objects, all at one revision or none."""
+
+from __future__ import annotations
+
+from rube import api_pb2
+from rube.api.keys import ObjectKey
+from rube.host import Host
+from rube.server.objects import prepare_put, set_revisions
+from rube.server.preconditions import implied_precondition, resolve_preconditions
+from rube.server.validation import canonical_object, check_distinct, check_object_count
+from rube.server.writes import Current, Decided, Intent, Outcome, Writer
+from rube.store import Store
+
+__all__ = ["metadata_after", "put"]
+
+
+async def put(host: Host, store: Store, writer: Writer, request: api_pb2.PutRequest) -> api_pb2.PutResponse:
+    """Carries out a PutRequest; an object that would not change is not written and answers with what is stored.
+
+    `metadata.revision` or `metadata.uid` in an object is a precondition on that object, as in Kubernetes.
+    """
+    check_object_count(len(request.objects), store.limits)
+    pairs = [canonical_object(obj, index) for index, obj in enumerate(request.objects)]
+    keys = [key for key, _ in pairs]
+    check_distinct("objects", keys)
+    wanted = dict(pairs)
+    implied = [implied_precondition(key, obj.metadata) for key, obj in pairs]
+    preconditions = resolve_preconditions(request.preconditions, keys)
+    preconditions += [(key, found) for key, found in zip(keys, implied, strict=True) if found is not None]
+
+    def decide(current: Current) -> Decided:
+        now_ns = host.clock.now_ns()
+        decided: dict[ObjectKey, api_pb2.Object | None] = {}
+        for key, obj in wanted.items():
+            stored = current[key]
+            uid = host.random.uid() if stored is None else ""
+            changed = prepare_put(stored, obj, now_ns=now_ns, uid=uid)
+            if changed is not None:
+                decided[key] = changed
+        return decided
+
+    fence = request.fence if request.HasField("fence") else None
+    outcome = await writer.write(Intent(keys=keys, preconditions=preconditions, fence=fence, decide=decide))
+    metadata = [metadata_after(outcome, key) for key in keys]
+    return api_pb2.PutResponse(metadata=metadata, revision=outcome.revision, store_id=store.store_id)
+
+
+def metadata_after(outcome: Outcome, key: ObjectKey) -> api_pb2.Metadata:
+    """An object's metadata as it is stored after a write that did not delete it."""
+    before = outcome.current[key]
+    after = outcome.decided.get(key)
+    if after is None:
+        assert before is not None, "a write leaves an absent object out only where it deletes"
+        return before.metadata
+    create_revision = before.metadata.create_revision if before is not None else outcome.revision
+    set_revisions(after.metadata, create_revision, outcome.revision)
+    return after.metadata

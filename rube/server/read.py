@@ -1,0 +1,102 @@
+"""Get and List: reads, consistent or not older than a revision the client names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from rube import api_pb2
+from rube.api import registry
+from rube.api.errors import InvalidArgumentError, NotFoundError
+from rube.api.keys import ObjectKey
+from rube.server.config import ApiServerConfig
+from rube.server.filters import ObjectFilter
+from rube.server.objects import decode
+from rube.server.page_token import PageToken, decode_token, encode_token
+from rube.store import Page, Store
+
+__all__ = ["get", "list_objects", "scan"]
+
+# A range is read from the store in pieces of about this size, whose number of objects follows from those met so far.
+_PIECE_BYTES = 1024 * 1024
+_PIECE_OBJECTS_MIN = 16
+_PIECE_OBJECTS_MAX = 1_000
+
+
+async def get(store: Store, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+    """Raises NotFoundError (metadata `key`)."""
+    key = ObjectKey.from_proto(request.key)
+    registry.validate_object_key(key)
+    page = await store.range(key.to_bytes(), None, min_revision=request.min_revision)
+    if not page.records:
+        raise NotFoundError(f"{key} does not exist", key=str(key), revision=page.revision)
+    return api_pb2.GetResponse(object=decode(page.records[0]), revision=page.revision, store_id=store.store_id)
+
+
+async def list_objects(store: Store, config: ApiServerConfig, request: api_pb2.ListRequest) -> api_pb2.ListResponse:
+    """One page of the objects that match, in the order of their keys; every page is of the first one's revision.
+
+    A page ends early at a bound of bytes or of objects looked at, so only an empty `next_page_token` means the end.
+    Raises CompactedError for a page whose revision the store has forgotten (begin again), InvalidArgumentError.
+    """
+    wanted = ObjectFilter.of(request)
+    if request.page_size < 0:
+        raise InvalidArgumentError(f"page_size is {request.page_size}, less than 0", field="page_size")
+    scope = f"{wanted} {store.store_id}"
+    start, revision, min_revision = wanted.start, 0, request.min_revision
+    if request.page_token:
+        token = decode_token(request.page_token, scope)
+        start, revision, min_revision = token.last_key + b"\0", token.revision, 0
+    collected = _Collected(wanted, config, min(request.page_size or config.page_size_default, config.page_objects_max))
+    async with aclosing(scan(store, start, wanted.end, revision=revision, min_revision=min_revision)) as pages:
+        async for page in pages:
+            if collected.take(page):
+                break
+    response = collected.response
+    response.store_id = store.store_id
+    if collected.more:
+        response.next_page_token = encode_token(PageToken(response.revision, collected.last_key), scope)
+    return response
+
+
+class _Collected:
+    """A page of a list in the making."""
+
+    def __init__(self, wanted: ObjectFilter, config: ApiServerConfig, objects_max: int) -> None:
+        self.response = api_pb2.ListResponse()
+        self.last_key = b""
+        self.more = False
+        self._wanted = wanted
+        self._objects_left = objects_max
+        self._bytes_left = config.page_bytes_max
+        self._scanned_left = config.page_scanned_objects_max
+
+    def take(self, page: Page) -> bool:
+        """Adds what matches; True once the response is full."""
+        self.response.revision = page.revision
+        for index, record in enumerate(page.records):
+            self.last_key = record.key
+            self._scanned_left -= 1
+            if self._wanted.matches_key(record.key) and self._wanted.matches(obj := decode(record)):
+                self.response.items.append(obj)
+                self._objects_left -= 1
+                self._bytes_left -= len(record.value)
+            if min(self._objects_left, self._bytes_left, self._scanned_left) <= 0:
+                self.more = page.more or index + 1 < len(page.records)
+                return True
+        return False
+
+
+async def scan(
+    store: Store, start: bytes, end: bytes, *, revision: int = 0, min_revision: int = 0
+) -> AsyncGenerator[Page, None]:
+    """The records of a range at one revision, in pieces of bounded size; at least one, perhaps empty, page."""
+    limit = _PIECE_OBJECTS_MIN
+    while True:
+        page = await store.range(start, end, revision=revision, min_revision=min_revision, limit=limit)
+        yield page
+        if not page.more:
+            return
+        start, revision, min_revision = page.records[-1].key + b"\0", page.revision, 0
+        object_bytes = sum(len(record.value) for record in page.records) // len(page.records) or 1
+        limit = min(max(_PIECE_BYTES // object_bytes, _PIECE_OBJECTS_MIN), _PIECE_OBJECTS_MAX)

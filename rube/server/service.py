@@ -1,0 +1,58 @@
+"""The gRPC service api.Api: one method a verb, each carried out by the module of its name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from grpc import aio
+
+from rube import api_pb2, api_pb2_grpc
+from rube.host import Host
+from rube.server.config import ApiServerConfig
+from rube.server.delete import delete
+from rube.server.put import put
+from rube.server.read import get, list_objects
+from rube.server.status import update_status
+from rube.server.watch import Watches
+from rube.server.writes import Writer
+from rube.store import Store
+
+__all__ = ["ApiService"]
+
+Context = aio.ServicerContext[Any, Any]
+
+
+class ApiService(api_pb2_grpc.ApiServicer):
+    """Errors leave as exceptions: the server's transport turns them into statuses."""
+
+    def __init__(self, host: Host, store: Store, config: ApiServerConfig) -> None:
+        self._host = host
+        self._store = store
+        self._config = config
+        self._writer = Writer(store, retries_max=config.retries_max, waiters_per_key_max=config.waiters_per_key_max)
+        self._watches = Watches(host.clock, store, config)
+
+    async def Put(self, request: api_pb2.PutRequest, context: Context) -> api_pb2.PutResponse:
+        return await put(self._host, self._store, self._writer, request)
+
+    async def Get(self, request: api_pb2.GetRequest, context: Context) -> api_pb2.GetResponse:
+        return await get(self._store, request)
+
+    async def List(self, request: api_pb2.ListRequest, context: Context) -> api_pb2.ListResponse:
+        return await list_objects(self._store, self._config, request)
+
+    async def Delete(self, request: api_pb2.DeleteRequest, context: Context) -> api_pb2.DeleteResponse:
+        return await delete(self._store, self._writer, request)
+
+    def Watch(self, request: api_pb2.WatchRequest, context: Context) -> AsyncIterator[api_pb2.WatchResponse]:
+        return self._watches.watch(request)
+
+    async def UpdateStatus(
+        self, request: api_pb2.UpdateStatusRequest, context: Context
+    ) -> api_pb2.UpdateStatusResponse:
+        return await update_status(self._store, self._writer, request)
+
+    def stop_watches(self) -> None:
+        """Ends the watches with UNAVAILABLE, so that their clients move on at once."""
+        self._watches.stop()

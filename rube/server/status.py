@@ -1,0 +1,103 @@
+"""UpdateStatus: replaces an object's status and nothing else."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from rube import api_pb2
+from rube.api import registry
+from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
+from rube.api.keys import ObjectKey
+from rube.server.objects import prepare_status
+from rube.server.preconditions import resolve_preconditions
+from rube.server.put import metadata_after
+from rube.server.validation import canonical_status
+from rube.server.writes import Current, Decided, Intent, Writer
+from rube.store import Store
+
+__all__ = ["merge_status", "update_status"]
+
+# A status message that has this field (uint64) tells which generation of the spec it is about.
+OBSERVED_GENERATION = "observed_generation"
+
+
+async def update_status(
+    store: Store, writer: Writer, request: api_pb2.UpdateStatusRequest
+) -> api_pb2.UpdateStatusResponse:
+    """Carries out an UpdateStatusRequest; an unchanged status is not written.
+
+    Raises NotFoundError, AbortedError where the uid is another or the generation acted on is older than the stored
+    status has seen already, InvalidArgumentError.
+    """
+    key = ObjectKey.from_proto(request.key)
+    registry.validate_object_key(key)
+    status = canonical_status(key, request.status)
+
+    def decide(current: Current) -> Decided:
+        obj = current[key]
+        if obj is None:
+            raise NotFoundError(f"{key} does not exist, so it has no status to update", key=str(key))
+        if request.uid and request.uid != obj.metadata.uid:
+            raise AbortedError(
+                f"{key} is another object by now: its uid is {obj.metadata.uid}, not {request.uid}",
+                key=str(key),
+                revision=obj.metadata.revision,
+            )
+        changed = prepare_status(obj, merge_status(key, obj, status, request))
+        return {} if changed is None else {key: changed}
+
+    given = [request.precondition] if request.HasField("precondition") else []
+    preconditions = resolve_preconditions(given, [key])
+    fence = request.fence if request.HasField("fence") else None
+    outcome = await writer.write(Intent(keys=[key], preconditions=preconditions, fence=fence, decide=decide))
+    return api_pb2.UpdateStatusResponse(
+        metadata=metadata_after(outcome, key), revision=outcome.revision, store_id=store.store_id
+    )
+
+
+def merge_status(key: ObjectKey, obj: api_pb2.Object, status: Any, request: api_pb2.UpdateStatusRequest) -> Any:
+    """The status to store: the fields of `update_mask` (none: all) out of `status`, the rest as it is stored.
+
+    Pure. Raises AbortedError for an `observed_generation` older than the stored status's or newer than the object's,
+    InvalidArgumentError for a mask with a path that the message does not have.
+    """
+    wanted = registry.unpack(status)
+    stored = registry.unpack(obj.status) if obj.HasField("status") else type(wanted)()
+    if not request.update_mask.paths:
+        merged = wanted
+    elif request.update_mask.IsValidForDescriptor(cast(Descriptor, wanted.DESCRIPTOR)):
+        merged = type(wanted)()
+        merged.CopyFrom(stored)
+        request.update_mask.MergeMessage(wanted, merged, replace_message_field=True, replace_repeated_field=True)
+    else:
+        paths = ", ".join(sorted(request.update_mask.paths))
+        raise InvalidArgumentError(
+            f"{key}: update_mask names fields that {wanted.DESCRIPTOR.full_name} does not have: {paths}",
+            field="update_mask",
+        )
+    if request.observed_generation:
+        _observe(key, obj.metadata, stored, merged, request.observed_generation)
+    return registry.pack(merged)
+
+
+def _observe(key: ObjectKey, metadata: api_pb2.Metadata, stored: Message, merged: Message, generation: int) -> None:
+    """Sets the merged status's observed generation, unless that would go back or ahead of the object."""
+    if OBSERVED_GENERATION not in merged.DESCRIPTOR.fields_by_name:
+        raise InvalidArgumentError(
+            f"{key}: {merged.DESCRIPTOR.full_name} has no field {OBSERVED_GENERATION}: leave it out of the request",
+            field=OBSERVED_GENERATION,
+        )
+    seen: int = getattr(stored, OBSERVED_GENERATION)
+    if not seen <= generation <= metadata.generation:
+        raise AbortedError(
+            f"{key}: the status is about generation {generation}, but the stored one is about {seen} already"
+            if generation < seen
+            else f"{key}: the status is about generation {generation}, but the object is at {metadata.generation}",
+            key=str(key),
+            revision=metadata.revision,
+        )
+    setattr(merged, OBSERVED_GENERATION, generation)

@@ -1,0 +1,123 @@
+"""What a written object must look like; every error names the object and the field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from google.protobuf.any_pb2 import Any
+
+from rube import api_pb2
+from rube.api import registry, selectors
+from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
+from rube.api.keys import ObjectKey, key_of, type_of
+from rube.store import Op, StoreLimits
+
+__all__ = ["canonical_object", "canonical_status", "check_distinct", "check_object_count", "check_size"]
+
+ANNOTATIONS_BYTES_MAX = 256 * 1024
+OWNERS_MAX = 64
+
+
+def canonical_object(obj: api_pb2.Object, index: int) -> tuple[ObjectKey, api_pb2.Object]:
+    """The object's key, and the object with a canonical spec; `index` is its place in the request.
+
+    Raises InvalidArgumentError.
+    """
+    key = key_of(obj)
+    if not key.type:
+        raise InvalidArgumentError(
+            f"objects[{index}] ({key.name or 'no name'}) has no spec: set spec {{ [rube/api.systemd.Unit] {{ … }} }}",
+            field="spec",
+        )
+    try:
+        registry.validate_object_key(key)
+        _validate_metadata(obj.metadata)
+        spec = registry.canonical_any(obj.spec)
+    except InvalidArgumentError as error:
+        raise _located(error, f"objects[{index}]", key) from error
+    return key, api_pb2.Object(metadata=obj.metadata, spec=spec)
+
+
+def canonical_status(key: ObjectKey, status: Any) -> Any:
+    """The status in canonical form. Raises InvalidArgumentError unless it is of the type for this kind of object."""
+    expected = registry.kind(key.type).status
+    if expected is None:
+        raise InvalidArgumentError(f"{key}: objects of type {key.type} have no status", field="status")
+    if type_of(status) != expected.DESCRIPTOR.full_name:
+        raise InvalidArgumentError(
+            f"{key}: status is {type_of(status) or 'empty'}, not {expected.DESCRIPTOR.full_name}", field="status"
+        )
+    try:
+        return registry.canonical_any(status)
+    except InvalidArgumentError as error:
+        raise _located(error, "status", key) from error
+
+
+def check_distinct(what: str, keys: Sequence[ObjectKey]) -> None:
+    """Raises InvalidArgumentError if a key is named twice, or none at all."""
+    if not keys:
+        raise InvalidArgumentError(f"the request names no objects: set {what}", field=what)
+    seen: set[ObjectKey] = set()
+    for index, key in enumerate(keys):
+        if key in seen:
+            raise InvalidArgumentError(f"{what}[{index}]: {key} is named twice in one request", field=what)
+        seen.add(key)
+
+
+def check_object_count(count: int, limits: StoreLimits) -> None:
+    """Raises ResourceExhaustedError if one transaction of this store cannot hold that many objects."""
+    if count > limits.txn_ops_max:
+        raise ResourceExhaustedError(
+            f"{count} objects in one request; this store takes at most {limits.txn_ops_max} at one revision "
+            "(txn_ops_max): write them in several requests",
+            limit=limits.txn_ops_max,
+            value=count,
+        )
+
+
+def check_size(ops: Iterable[Op], limits: StoreLimits) -> None:
+    """Raises ResourceExhaustedError, naming the object, if an op or all together are too large for the store."""
+    total = 0
+    for op in ops:
+        size = len(op.value or b"")
+        if size > limits.value_bytes_max:
+            raise ResourceExhaustedError(
+                f"{op.key.decode()} has {size} bytes; this store takes at most {limits.value_bytes_max} an object "
+                "(value_bytes_max): make it smaller",
+                limit=limits.value_bytes_max,
+                value=size,
+            )
+        total += size + len(op.key)
+    if total > limits.txn_bytes_max:
+        raise ResourceExhaustedError(
+            f"the request's objects have {total} bytes; this store takes at most {limits.txn_bytes_max} at one "
+            "revision (txn_bytes_max): write them in several requests",
+            limit=limits.txn_bytes_max,
+            value=total,
+        )
+
+
+def _validate_metadata(metadata: api_pb2.Metadata) -> None:
+    selectors.validate_labels(metadata.labels)
+    annotations_bytes = sum(len(key) + len(value) for key, value in metadata.annotations.items())
+    if annotations_bytes > ANNOTATIONS_BYTES_MAX:
+        raise InvalidArgumentError(
+            f"annotations have {annotations_bytes} bytes, more than {ANNOTATIONS_BYTES_MAX}",
+            field="metadata.annotations",
+        )
+    if len(metadata.owner_references) > OWNERS_MAX:
+        raise InvalidArgumentError(
+            f"{len(metadata.owner_references)} owners, more than {OWNERS_MAX}", field="metadata.owner_references"
+        )
+    if metadata.finalizers:
+        raise _unsupported("metadata.finalizers")
+    if metadata.HasField("delete_time"):
+        raise _unsupported("metadata.delete_time")
+
+
+def _unsupported(field: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"{field} is not supported yet: leave it out", field=field)
+
+
+def _located(error: InvalidArgumentError, where: str, key: ObjectKey) -> InvalidArgumentError:
+    return InvalidArgumentError(f"{where} ({key}): {error.message}", **error.metadata)

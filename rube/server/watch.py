@@ -1,0 +1,131 @@
+"""Watch: first what exists, if asked for, then every change, and bookmarks where nothing else tells the revision."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from rube import api_pb2
+from rube.api.errors import StoreChangedError, UnavailableError
+from rube.host import Clock
+from rube.server.config import ApiServerConfig
+from rube.server.events import EventCache, WatchBounds, bookmark, responses_for
+from rube.server.filters import ObjectFilter
+from rube.server.read import scan
+from rube.server.steps import Steps
+from rube.store import ChangeBatch, Page, Store
+
+__all__ = ["Watches"]
+
+_NS_PER_S = 1_000_000_000
+Responses = AsyncGenerator[api_pb2.WatchResponse, None]
+
+
+class Watches:
+    """The running watches of one server.
+
+    A watch whose client is slow holds one batch and leaves the rest to the store, which buffers a bounded part and
+    serves what is past it from its log: a slow client never grows the server.
+    """
+
+    def __init__(self, clock: Clock, store: Store, config: ApiServerConfig) -> None:
+        self._clock = clock
+        self._store = store
+        self._cache = EventCache(bytes_max=config.event_cache_bytes_max)
+        self._bounds = WatchBounds(config.watch_response_events_max, config.watch_response_bytes_max)
+        self._bookmark_interval_ns = round(config.bookmark_interval_s * _NS_PER_S)
+        self._stopping = False
+        # A dict for its order: `stop` reaches the waits as they began.
+        self._waits: dict[asyncio.Timeout, None] = {}
+
+    def stop(self) -> None:
+        """Ends every watch that waits for changes with UNAVAILABLE, now, and the others at their next step."""
+        self._stopping = True
+        for wait in self._waits:
+            wait.reschedule(asyncio.get_running_loop().time())
+
+    async def watch(self, request: api_pb2.WatchRequest) -> Responses:
+        """The responses to a WatchRequest. Ends only with an error: StoreChangedError, CompactedError,
+        RevisionAheadError, InvalidArgumentError, or UnavailableError when the server stops.
+        """
+        wanted = ObjectFilter.of(request)
+        store_id = self._store.store_id
+        if request.store_id and request.store_id != store_id:
+            raise StoreChangedError(
+                f"revision {request.after_revision} is of store {request.store_id}, but this is store {store_id}: "
+                "list again",
+                store_id=store_id,
+            )
+        after = request.after_revision
+        if request.send_initial:
+            async with aclosing(self._initial(wanted, store_id)) as initial:
+                async for response in initial:
+                    after = response.revision
+                    yield response
+        elif not after:
+            after = (await self._store.range(wanted.start, None)).revision
+        async with aclosing(self._changes(wanted, store_id, after, told=request.send_initial)) as changes:
+            async for response in changes:
+                yield response
+
+    async def _initial(self, wanted: ObjectFilter, store_id: str) -> Responses:
+        """The objects as of one revision. The last response ends with the bookmark and has the revision; the others
+        have revision 0, for nothing is complete yet.
+        """
+        async with aclosing(scan(self._store, wanted.start, wanted.end)) as pages:
+            async for page in pages:
+                self._check_running()
+                response = self._initial_response(page, wanted, store_id)
+                if not page.more:
+                    response.MergeFrom(bookmark(page.revision, store_id, initial_end=True))
+                if response.events:
+                    yield response
+
+    def _initial_response(self, page: Page, wanted: ObjectFilter, store_id: str) -> api_pb2.WatchResponse:
+        response = api_pb2.WatchResponse(store_id=store_id)
+        for record in page.records:
+            if wanted.matches_key(record.key) and wanted.matches((found := self._cache.update(record)).event.update):
+                response.events.append(found.event)
+        return response
+
+    async def _changes(self, wanted: ObjectFilter, store_id: str, after: int, *, told: bool) -> Responses:
+        """Changes after the revision `after`, and bookmarks. `told`: the client knows already that it is there."""
+        sent_revision, sent_ns = after if told else -1, self._clock.monotonic_ns()
+        due_revision = sent_revision
+        async with aclosing(Steps(self._store.watch(wanted.start, wanted.end, after_revision=after))) as batches:
+            while True:
+                # A revision that gave this watch no event is told by a bookmark, but not more often than the interval.
+                due_ns = sent_ns + self._bookmark_interval_ns if due_revision > sent_revision else None
+                batch = await self._next(batches, due_ns)
+                if batch is not None:
+                    due_revision = batch.revision
+                    for response in responses_for(batch, wanted, self._cache, store_id, self._bounds):
+                        yield response
+                        sent_revision, sent_ns = response.revision, self._clock.monotonic_ns()
+                is_due = sent_revision < 0 or self._clock.monotonic_ns() >= sent_ns + self._bookmark_interval_ns
+                if due_revision > sent_revision and is_due:
+                    yield bookmark(due_revision, store_id)
+                    sent_revision, sent_ns = due_revision, self._clock.monotonic_ns()
+
+    async def _next(self, batches: Steps[ChangeBatch], due_ns: int | None) -> ChangeBatch | None:
+        """The store's next batch; None if the clock reaches `due_ns` before."""
+        self._check_running()
+        wait_s = None if due_ns is None else (due_ns - self._clock.monotonic_ns()) / _NS_PER_S
+        wait = self._clock.timeout(None)
+        self._waits[wait] = None
+        try:
+            async with wait:
+                return await batches.next(wait_s)
+        except TimeoutError as error:
+            raise _stopping() from error
+        finally:
+            del self._waits[wait]
+
+    def _check_running(self) -> None:
+        if self._stopping:
+            raise _stopping()
+
+
+def _stopping() -> UnavailableError:
+    return UnavailableError("this apiserver is stopping: resume the watch on another one, or when it is back")
