@@ -1,0 +1,55 @@
+"""Who judges: pure functions from the history of a run to a verdict; they know no world and no component.
+
+A checker takes a History and the parameters of its check, and returns a Verdict: whether it held, in plain words, and
+the first events that show where it did not.
+"""
+
+from rube.sim.checkers.history import (
+    Attempt,
+    Commit,
+    Cut,
+    Delivery,
+    Disturbance,
+    History,
+    LogEntry,
+    Outcome,
+    Sample,
+    StatusPair,
+    Transition,
+    UnitProbe,
+    WatchEvent,
+)
+from rube.sim.checkers.latency import LatencySummary, summarize_latency, watch_latency
+from rube.sim.checkers.units import converged, local_autonomy, never_on_two_nodes, status_reported, unit_state
+from rube.sim.checkers.verdict import Verdict, time_text
+from rube.sim.checkers.watches import watch_promises
+from rube.sim.checkers.writes import acknowledged_writes, revisions_monotonic
+
+__all__ = [
+    "Attempt",
+    "Commit",
+    "Cut",
+    "Delivery",
+    "Disturbance",
+    "History",
+    "LatencySummary",
+    "LogEntry",
+    "Outcome",
+    "Sample",
+    "StatusPair",
+    "Transition",
+    "UnitProbe",
+    "Verdict",
+    "WatchEvent",
+    "acknowledged_writes",
+    "converged",
+    "local_autonomy",
+    "never_on_two_nodes",
+    "revisions_monotonic",
+    "status_reported",
+    "summarize_latency",
+    "time_text",
+    "unit_state",
+    "watch_latency",
+    "watch_promises",
+]

@@ -1,0 +1,142 @@
+"""From a file to a scenario that can be run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf.duration_pb2 import Duration
+
+from rube import api_pb2
+from rube.api import textproto
+from rube.api.errors import InvalidArgumentError, NotFoundError
+from rube.api.systemd_pb2 import Service, Unit
+from rube.sim.scenario.validate import validate
+from rube.sim.scenario.yamlproto import Source, parse
+from rube.sim.scenario_pb2 import Scenario
+
+FILE_BYTES_MAX = 4 * 1024 * 1024
+STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
+LATENCY_NS = 500_000
+BANDWIDTH_MBIT = 1_000
+NAMESPACE = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedScenario:
+    """A checked scenario with its defaults filled in. `file` is what the user called it: for messages alone."""
+
+    scenario: Scenario
+    file: str
+    # The specs that steps take from files, by what the step calls the file; "" is the default unit.
+    units: dict[str, Unit]
+
+
+def load(file: str) -> LoadedScenario:
+    """Reads and checks a scenario file.
+
+    Raises ScenarioError with one `file:line: …` for each mistake, NotFoundError or InvalidArgumentError if the file
+    cannot be read.
+    """
+    return load_text(_read(Path(file)), file)
+
+
+def load_text(text: str, file: str) -> LoadedScenario:
+    """Like `load`, of a text; paths in it are relative to `file`."""
+    scenario, source = parse(text, file, Scenario)
+    _fill_defaults(scenario)
+    validate(scenario, source)
+    units = _units(scenario, file, source)
+    source.raise_errors()
+    return LoadedScenario(scenario=scenario, file=file, units=units)
+
+
+def default_unit() -> Unit:
+    """A service that runs until it is stopped and comes back one second after a failure."""
+    service = Service(
+        type=Service.EXEC, restart=Service.ON_FAILURE, exec=Service.Exec(start=["/usr/bin/sleep infinity"])
+    )
+    service.time.restart = 1
+    return Unit(description="a simulated service", service=service)
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise InvalidArgumentError(f"{path}: larger than {FILE_BYTES_MAX} bytes: not a scenario")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path}: no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"{path}: cannot be read: {error}") from error
+
+
+def _fill_defaults(scenario: Scenario) -> None:
+    cluster = scenario.cluster
+    if not scenario.HasField("seed"):
+        scenario.seed = 1
+    if not cluster.apiservers:
+        cluster.apiservers.add(name="api-1")
+    for index, apiserver in enumerate(cluster.apiservers):
+        apiserver.name = apiserver.name or f"api-{index + 1}"
+        apiserver.store = apiserver.store or STORE_URL
+    if not cluster.nodes.names:
+        cluster.nodes.names.extend(f"worker-{number + 1}" for number in range(min(cluster.nodes.count, 100_000)))
+    if not cluster.network.HasField("latency"):
+        cluster.network.latency.FromNanoseconds(LATENCY_NS)
+    if not cluster.network.HasField("bandwidth_mbit"):
+        cluster.network.bandwidth_mbit = BANDWIDTH_MBIT
+    _fill_workload(scenario)
+    _fill_checks(scenario)
+
+
+def _fill_workload(scenario: Scenario) -> None:
+    for step in scenario.workload.steps:
+        action = step.WhichOneof("action")
+        step.times = step.times or 1
+        if action == "put":
+            step.put.count = step.put.count or 1
+            if not step.put.HasField("first"):
+                step.put.first = 1
+        if action is not None:
+            target = getattr(step, action)
+            target.namespace = target.namespace or NAMESPACE
+    for fault in scenario.faults:
+        kind = fault.WhichOneof("fault")
+        if kind in ("crash_unit", "remove_unit"):
+            target = getattr(fault, kind)
+            target.namespace = target.namespace or NAMESPACE
+
+
+def _fill_checks(scenario: Scenario) -> None:
+    for expectation in scenario.expect:
+        check = expectation.WhichOneof("check")
+        if check == "unit":
+            expectation.unit.namespace = expectation.unit.namespace or NAMESPACE
+        elif check == "watch_latency" and not expectation.watch_latency.HasField("percentile"):
+            expectation.watch_latency.percentile = 99
+        elif check in ("converged", "local_autonomy"):
+            value = getattr(expectation, check)
+            if not value.HasField("within"):
+                value.within.CopyFrom(Duration(seconds=10))
+
+
+def _units(scenario: Scenario, file: str, source: Source) -> dict[str, Unit]:
+    units = {"": default_unit()}
+    for index, step in enumerate(scenario.workload.steps):
+        named = step.put.file
+        if not named or named in units:
+            continue
+        try:
+            units[named] = _unit_of(Path(file).parent / named)
+        except (InvalidArgumentError, NotFoundError) as error:
+            source.error(("workload", "steps", index, "put", "file"), error.message)
+    return units
+
+
+def _unit_of(path: Path) -> Unit:
+    obj = textproto.parse(_read(path), api_pb2.Object, filename=str(path))
+    unit = Unit()
+    if not obj.spec.Unpack(unit):
+        raise InvalidArgumentError(f"{path}: the spec is not an api.systemd.Unit")
+    return unit

@@ -1,0 +1,230 @@
+"""What a scenario must obey beyond its schema: names that exist, times that can be, one action a step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from google.protobuf.duration_pb2 import Duration
+
+from rube.api.errors import InvalidArgumentError
+from rube.api.keys import validate_name
+from rube.sim.scenario.yamlproto import Path, Source, suggest
+from rube.sim.scenario_pb2 import Expectation, Fault, Scenario, Step
+
+NODES_MAX = 1_000
+UNITS_MAX = 100_000
+DURATION_NS_MAX = 30 * 24 * 3600 * 1_000_000_000
+HEAL_ALL = "all"
+
+# A fault that undoes another: the faults it undoes.
+_UNDOES = {
+    "heal": ("isolate", "partition", "slow"),
+    "restart": ("kill", "terminate"),
+    "power_on": ("power_off",),
+    "resume": ("pause",),
+}
+_INSTANT = frozenset({"reset", "crash_unit", "remove_unit", "clock_jump", *_UNDOES})
+
+
+def validate(scenario: Scenario, source: Source) -> None:
+    """Notes in `source` what is wrong with a scenario whose defaults are filled in."""
+    _header(scenario, source)
+    hosts = _hosts(scenario, source)
+    nodes = list(scenario.cluster.nodes.names)
+    for index, step in enumerate(scenario.workload.steps):
+        _step(step, ("workload", "steps", index), scenario, source)
+    for index, fault in enumerate(scenario.faults):
+        _fault(fault, ("faults", index), scenario, hosts, nodes, source)
+    _undoing(scenario, source)
+    for index, expectation in enumerate(scenario.expect):
+        _expectation(expectation, ("expect", index), scenario, nodes, source)
+
+
+def _header(scenario: Scenario, source: Source) -> None:
+    if not scenario.name:
+        source.error((), "no name: add `name: …`, a word for this scenario")
+    if not scenario.HasField("duration"):
+        source.error((), "no duration: add `duration: 60s`, how long the world lasts")
+    elif not 0 < scenario.duration.ToNanoseconds() <= DURATION_NS_MAX:
+        source.error(("duration",), "impossible time: write more than 0s and at most 720h")
+    if not scenario.expect:
+        source.error((), "nothing is expected: add `expect:` with at least one check, such as `- watch_promises`")
+    units = sum(step.put.count for step in scenario.workload.steps)
+    if units > UNITS_MAX:
+        source.error(("workload",), f"{units} units; the most is {UNITS_MAX}")
+
+
+def _hosts(scenario: Scenario, source: Source) -> list[str]:
+    seen: list[str] = []
+    for index, apiserver in enumerate(scenario.cluster.apiservers):
+        _name(apiserver.name, ("cluster", "apiservers", index), seen, source)
+    if len(scenario.cluster.nodes.names) > NODES_MAX:
+        source.error(("cluster", "nodes"), f"{len(scenario.cluster.nodes.names)} nodes; the most is {NODES_MAX}")
+    for index, name in enumerate(scenario.cluster.nodes.names):
+        _name(name, ("cluster", "nodes", "names", index), seen, source)
+    if len(scenario.cluster.apiservers) > 1:
+        source.error(("cluster", "apiservers"), "several apiservers need a store that they share; there is none yet")
+    return seen
+
+
+def _name(name: str, path: Path, seen: list[str], source: Source) -> None:
+    if name in seen:
+        source.error(path, f'host name "{name}" stands twice')
+    try:
+        validate_name("host name", name)
+    except InvalidArgumentError as error:
+        source.error(path, error.message)
+    seen.append(name)
+
+
+def _time(value: Duration, path: Path, scenario: Scenario, source: Source) -> None:
+    if value.ToNanoseconds() < 0:
+        source.error(path, f"impossible time {text_of(value)}: it is before the start")
+    elif value.ToNanoseconds() > scenario.duration.ToNanoseconds():
+        source.error(
+            path, f"impossible time {text_of(value)}: the scenario ends at {text_of(scenario.duration)} (`duration`)"
+        )
+
+
+def _positive(value: Duration, path: Path, source: Source) -> None:
+    if value.ToNanoseconds() <= 0:
+        source.error(path, f"impossible time {text_of(value)}: write more than 0s")
+
+
+def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
+    action = step.WhichOneof("action")
+    _time(step.at, (*path, "at"), scenario, source)
+    if action is None:
+        source.error(path, "a step without action: add put, change, stop, start or delete")
+        return
+    if step.times > 1 and not step.HasField("every"):
+        source.error((*path, "times"), "`times` needs `every`: how long to wait between them")
+    if step.HasField("every"):
+        _positive(step.every, (*path, "every"), source)
+        last = Duration()
+        last.FromNanoseconds(step.at.ToNanoseconds() + step.every.ToNanoseconds() * (step.times - 1))
+        _time(last, (*path, "times"), scenario, source)
+    if action == "put":
+        if not step.put.name:
+            source.error((*path, "put"), "no name: add `name: web-{i}`")
+        if step.put.count > 1 and "{i}" not in step.put.name:
+            source.error((*path, "put", "name"), f"{step.put.count} units need a name with {{i}} in it")
+        if step.put.node:
+            _known_node(step.put.node, (*path, "put", "node"), scenario, source)
+        return
+    names = getattr(step, action).names
+    known = unit_names(scenario)
+    if not names:
+        source.error((*path, action), "no names: add `names: [web-1]`")
+    for index, name in enumerate(names):
+        _known("unit", name, known, (*path, action, "names", index), source)
+
+
+def _known_node(template: str, path: Path, scenario: Scenario, source: Source) -> None:
+    names = list(scenario.cluster.nodes.names)
+    pattern = re.compile(re.escape(template).replace(re.escape("{i}"), r"\d+"))
+    if not any(pattern.fullmatch(name) for name in names):
+        source.error(path, f'unknown node "{template}"', hint=suggest(template, names))
+
+
+def unit_names(scenario: Scenario) -> list[str]:
+    """The names of all units that the workload puts."""
+    return [
+        step.put.name.replace("{i}", str(step.put.first + number))
+        for step in scenario.workload.steps
+        for number in range(step.put.count if step.WhichOneof("action") == "put" else 0)
+    ]
+
+
+def _known(what: str, name: str, known: Sequence[str], path: Path, source: Source) -> None:
+    if name not in known:
+        source.error(path, f'unknown {what} "{name}"' if name else f"no {what}", hint=suggest(name, known[:50]))
+
+
+def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes: list[str], source: Source) -> None:
+    kind = fault.WhichOneof("fault")
+    _time(fault.at, (*path, "at"), scenario, source)
+    if kind is None:
+        source.error(path, "a fault without kind: add isolate, partition, kill, power_off, crash_unit or another")
+        return
+    if fault.HasField("lasts"):
+        _lasting(fault, kind, path, scenario, source)
+    value = getattr(fault, kind)
+    if isinstance(value, str):
+        _known("host", value, [*hosts, HEAL_ALL] if kind == "heal" else hosts, (*path, kind), source)
+    elif kind in ("crash_unit", "remove_unit"):
+        _known("node", value.node, nodes, (*path, kind, "node"), source)
+        _known("unit", value.name, unit_names(scenario), (*path, kind, "name"), source)
+    elif kind in ("clock_jump", "disk"):
+        _known("host", value.host, hosts, (*path, kind, "host"), source)
+        if kind == "disk" and not value.kind:
+            source.error((*path, kind), "no kind: add `kind: full` or `kind: stall`")
+    else:
+        if not getattr(value, "from"):
+            source.error((*path, kind), "no hosts: add `from: [worker-1]`")
+        for side in ("from", "to"):
+            for index, name in enumerate(getattr(value, side)):
+                _known("host", name, hosts, (*path, kind, side, index), source)
+
+
+def _lasting(fault: Fault, kind: str, path: Path, scenario: Scenario, source: Source) -> None:
+    if kind in _INSTANT:
+        source.error((*path, "for"), f"`{kind}` happens at one moment and takes no `for`")
+        return
+    _positive(fault.lasts, (*path, "for"), source)
+    end = Duration()
+    end.FromNanoseconds(fault.at.ToNanoseconds() + fault.lasts.ToNanoseconds())
+    _time(end, (*path, "for"), scenario, source)
+
+
+def _undoing(scenario: Scenario, source: Source) -> None:
+    """A heal before a cut, a restart before a kill: the author meant something else."""
+    for index, fault in enumerate(scenario.faults):
+        kind = fault.WhichOneof("fault") or ""
+        if kind not in _UNDOES:
+            continue
+        host = getattr(fault, kind)
+        earlier = (
+            other
+            for other in scenario.faults
+            if other.WhichOneof("fault") in _UNDOES[kind] and other.at.ToNanoseconds() <= fault.at.ToNanoseconds()
+        )
+        if not any(host == HEAL_ALL or host in _struck(other) or not _struck(other) for other in earlier):
+            source.error(
+                ("faults", index, kind),
+                f'impossible order: "{kind}: {host}" at {text_of(fault.at)} has nothing to undo',
+                hint=f": put it after {' or '.join(_UNDOES[kind])}",
+            )
+
+
+def _struck(fault: Fault) -> list[str]:
+    value = getattr(fault, fault.WhichOneof("fault") or "")
+    return [value] if isinstance(value, str) else [*getattr(value, "from"), *value.to]
+
+
+def _expectation(expectation: Expectation, path: Path, scenario: Scenario, nodes: list[str], source: Source) -> None:
+    check = expectation.WhichOneof("check")
+    if check is None:
+        source.error(
+            path, "an expectation without check", hint=suggest("", list(Expectation.DESCRIPTOR.fields_by_name))
+        )
+    elif check in ("converged", "local_autonomy"):
+        value = getattr(expectation, check)
+        if value.HasField("within"):
+            _positive(value.within, (*path, check, "within"), source)
+    elif check == "unit":
+        unit = expectation.unit
+        _time(unit.at, (*path, check, "at"), scenario, source)
+        _known("node", unit.node, nodes, (*path, check, "node"), source)
+        _known("unit", unit.name, unit_names(scenario), (*path, check, "name"), source)
+    elif check == "watch_latency":
+        if not 0 < expectation.watch_latency.percentile <= 100:
+            source.error((*path, check, "percentile"), "a percentile is more than 0 and at most 100")
+        if not scenario.workload.observers:
+            source.error((*path, check), "nobody watches: add `observers: 3` to `workload`")
+
+
+def text_of(value: Duration) -> str:
+    """A duration as the scenario file writes it."""
+    return f"{value.ToNanoseconds() / 1e9:g}s"
