@@ -1,0 +1,67 @@
+"""`rube apiserver`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from rube.cli.daemon import Stop, announce, run_daemon
+from rube.cli.options import DEFAULT_ADDRESS, log_level_option
+from rube.cli.real_host import real_host
+from rube.server import ApiServer, ApiServerConfig
+from rube.store import open_store
+from rube.transport import ServerKind
+
+
+@click.command()
+@click.option(
+    "--store",
+    "store_url",
+    metavar="URL",
+    default="sqlite:///rube.db",
+    show_default=True,
+    help="Where objects are kept: sqlite:///relative/path, sqlite:////absolute/path, or memory: (lost at the end).",
+)
+@click.option(
+    "--listen",
+    metavar="ADDRESS",
+    multiple=True,
+    default=(DEFAULT_ADDRESS,),
+    show_default=True,
+    help="HOST:PORT (port 0: any free one) or unix:/path; may be repeated.",
+)
+@click.option(
+    "--grpc",
+    "server_kind",
+    type=click.Choice(["grpcio", "native"]),
+    default="grpcio",
+    show_default=True,
+    help="The server implementation; native is several times faster and needs the extra rube[fast].",
+)
+@log_level_option
+def apiserver(store_url: str, listen: tuple[str, ...], server_kind: ServerKind, log_level: str) -> None:
+    """Serve the API over a store.
+
+    \b
+    Examples:
+      rube apiserver --store sqlite:////var/lib/rube/store.db
+      rube apiserver --store memory: --listen 127.0.0.1:0
+
+    One process at a time may have a SQLite store open. An acknowledged write survives kill -9 and power loss.
+    SIGTERM stops it: no new calls, running ones get a few seconds, watches end with UNAVAILABLE and resume elsewhere.
+    """
+
+    async def main(stop: Stop) -> None:
+        host = real_host(server_kind=server_kind)
+        store = await open_store(host, store_url)
+        try:
+            server = ApiServer(host, store, ApiServerConfig(listen=listen))
+            addresses = await server.start()
+            announce(f"rube apiserver: listening on {', '.join(addresses)}, store {store_url}, id {store.store_id}")
+            await stop.wait()
+            await server.stop()
+        finally:
+            await store.close()
+
+    sys.exit(run_daemon("rube apiserver", main, log_level=log_level))
