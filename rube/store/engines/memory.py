@@ -93,8 +93,12 @@ class MemoryEngine:
             self._check_open()
             data = encode_batch(batch)
             self._log.append(data)  # raises on a full disk, with nothing written
-            await self._sync()
             self._log_bytes += len(data)
+            try:
+                await self._sync()
+            except asyncio.CancelledError:
+                self._apply(batch)  # it stands in the log, and the next sync makes it durable
+                raise
             self._apply(batch)
             if self._log_bytes > max(REWRITE_BYTES_MIN, 2 * self._live_bytes):
                 await self._rewrite()
@@ -124,10 +128,10 @@ class MemoryEngine:
         if len(image) < len(MAGIC):
             self._log.truncate(0)
             self._log.append(MAGIC)
-            await self._sync()
         elif len(image) > end:
             self._log.truncate(end)
-            await self._sync()
+        # What a killed process wrote may not be durable yet, and from here on it is read.
+        await self._sync()
         self._log_bytes = end
 
     async def _sync(self) -> None:

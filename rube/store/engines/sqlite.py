@@ -89,13 +89,7 @@ class SqliteEngine:
         self._check_open()
         if self._poison is not None:
             raise DataLossError(self._poison.message, **self._poison.metadata)
-        try:
-            await self._on_thread(lambda: _write(self._writer, batch))
-        except sqlite3.Error as error:
-            translated = translate(error, self._path)
-            if isinstance(translated, DataLossError):
-                self._poison = translated
-            raise translated from error
+        await self._on_thread(lambda: self._write(batch))
 
     async def checkpoint(self, path: str) -> None:
         target = Path(path)
@@ -115,6 +109,16 @@ class SqliteEngine:
         finally:
             self._thread.shutdown(wait=True)
             os.close(self._lock_fd)
+
+    def _write(self, batch: Sequence[Write]) -> None:
+        # On the thread, so that it is carried out, and a failure noted, even if the caller is cancelled meanwhile.
+        try:
+            _write(self._writer, batch)
+        except sqlite3.Error as error:
+            translated = translate(error, self._path)
+            if isinstance(translated, DataLossError):
+                self._poison = translated
+            raise translated from error
 
     async def _on_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -216,8 +220,8 @@ def _prepare(path: Path) -> None:
                 f"{path} has format {version} and this program knows {FORMAT_VERSION}: use the version of Rube that "
                 "wrote it, or restore a backup"
             )
-        connection.execute("SELECT id FROM log LIMIT 1").fetchone()
-        connection.execute("SELECT key FROM pairs LIMIT 1").fetchone()
+        # What a killed process wrote may not be durable yet, and from here on it is read: a checkpoint syncs it.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rube.api.errors import DataLossError, ResourceExhaustedError, RubeError, UnavailableError
+from rube.api.errors import DataLossError, RubeError, UnavailableError
 from rube.host import Engine, Write
 from rube.store.mvcc.evaluate import Group
 from rube.store.mvcc.log import Row, encode_row, log_key
@@ -19,6 +19,9 @@ GROUP_TXNS_MAX = 1024
 GROUP_BYTES_MAX = 16 * 1024 * 1024
 
 
+_CLOSING = "the store is closing: try again"
+
+
 class _Waiting(NamedTuple):
     txn: Txn
     done: asyncio.Future[int]
@@ -28,7 +31,7 @@ class GroupWriter:
     """Commits transactions in the order of their arrival.
 
     `begin` gives the group to evaluate against; `applied` takes the rows and the new revision once they are durable,
-    before any caller hears of it. After an error other than a full disk nothing is written any more.
+    before any caller hears of it. After a DataLossError nothing is written any more.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class GroupWriter:
         self._check()
         waiting = _Waiting(txn, asyncio.get_running_loop().create_future())
         await self._waiting.put(waiting)
+        if self._task.done():
+            raise UnavailableError(_CLOSING)
         return await waiting.done
 
     async def close(self) -> None:
@@ -60,18 +65,19 @@ class GroupWriter:
         if self._failure is not None:
             raise _copy(self._failure)
         if self._closing:
-            raise UnavailableError("the store is closing: try again")
+            raise UnavailableError(_CLOSING)
 
     async def _run(self) -> None:
         running = True
-        while running:
-            group, running = await self._next_group()
-            if group:
-                await self._commit(group)
-        while not self._waiting.empty():
-            late = self._waiting.get_nowait()
-            if late is not None and not late.done.done():
-                late.done.set_exception(UnavailableError("the store is closing: try again"))
+        try:
+            while running:
+                group, running = await self._next_group()
+                if group:
+                    await self._commit(group)
+        finally:
+            self._closing = True
+            late = [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]
+            self._fail([one for one in late if one is not None], UnavailableError(_CLOSING))
 
     async def _next_group(self) -> tuple[list[_Waiting], bool]:
         group: list[_Waiting] = []
@@ -95,6 +101,9 @@ class GroupWriter:
             if group.rows:
                 await self._engine.commit([Write(log_key(row.position), encode_row(row)) for row in group.rows])
                 self._applied(group.rows, group.revision)
+        except asyncio.CancelledError:
+            self._fail(waiting, UnavailableError("the store was stopped: the write may have happened"))
+            raise
         except Exception as error:  # whatever it is, every caller must hear of it
             self._fail(waiting, error)
             return
@@ -109,7 +118,7 @@ class GroupWriter:
     def _fail(self, waiting: list[_Waiting], error: Exception) -> None:
         if not isinstance(error, RubeError):
             error = DataLossError(f"the store's writer failed ({error!r}): restart the process")
-        if not isinstance(error, ResourceExhaustedError):
+        if isinstance(error, DataLossError):
             self._failure = error
         for one in waiting:
             if not one.done.done():
