@@ -1,0 +1,195 @@
+"""The typed client of api.Api."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import TypeVar
+
+from grpc import aio
+
+from rube import api_pb2, api_pb2_grpc
+from rube.api.errors import DeadlineExceededError, ResourceExhaustedError, RubeError, UnavailableError
+from rube.client.backoff import Backoff
+from rube.client.config import ClientConfig
+from rube.client.endpoints import Endpoints
+from rube.client.retries import Request, may_repeat
+from rube.host import Host
+from rube.transport import rube_error
+
+__all__ = ["Client"]
+
+_NS_PER_S = 1_000_000_000
+Answer = TypeVar(
+    "Answer",
+    api_pb2.PutResponse,
+    api_pb2.GetResponse,
+    api_pb2.ListResponse,
+    api_pb2.DeleteResponse,
+    api_pb2.UpdateStatusResponse,
+    api_pb2.WatchResponse,
+)
+Call = Callable[["api_pb2_grpc.ApiAsyncStub", float], Awaitable[Answer]]
+
+
+class Client:
+    """Calls any of several apiservers of one cluster; each method takes the request and gives the response.
+
+    Every error is a RubeError. After UNAVAILABLE, or an attempt without an answer, the next endpoint is asked;
+    `rube.client.retries` says which calls are repeated by themselves. Close it, or use `async with`.
+    """
+
+    def __init__(self, host: Host, endpoints: Sequence[str], config: ClientConfig | None = None) -> None:
+        """`endpoints`: `host:port` or `unix:/path`, in order of preference."""
+        self._clock = host.clock
+        self._random = host.random.stream("client")
+        self._config = config or ClientConfig()
+        self._endpoints = Endpoints(host.network, endpoints)
+        self._store_id = ""
+        self._revision = 0
+
+    @property
+    def store_id(self) -> str:
+        """The store that answered last; empty before the first answer."""
+        return self._store_id
+
+    @property
+    def revision(self) -> int:
+        """The highest revision of that store that an answer has shown."""
+        return self._revision
+
+    @property
+    def endpoint(self) -> str:
+        """The server that the next call goes to."""
+        return self._endpoints.current
+
+    async def put(self, request: api_pb2.PutRequest, *, deadline_s: float | None = None) -> api_pb2.PutResponse:
+        return await self._call(request, lambda stub, limit_s: stub.Put(request, timeout=limit_s), deadline_s)
+
+    async def get(self, request: api_pb2.GetRequest, *, deadline_s: float | None = None) -> api_pb2.GetResponse:
+        return await self._call(request, lambda stub, limit_s: stub.Get(request, timeout=limit_s), deadline_s)
+
+    async def delete(
+        self, request: api_pb2.DeleteRequest, *, deadline_s: float | None = None
+    ) -> api_pb2.DeleteResponse:
+        return await self._call(request, lambda stub, limit_s: stub.Delete(request, timeout=limit_s), deadline_s)
+
+    async def update_status(
+        self, request: api_pb2.UpdateStatusRequest, *, deadline_s: float | None = None
+    ) -> api_pb2.UpdateStatusResponse:
+        return await self._call(request, lambda stub, limit_s: stub.UpdateStatus(request, timeout=limit_s), deadline_s)
+
+    async def list_page(self, request: api_pb2.ListRequest, *, deadline_s: float | None = None) -> api_pb2.ListResponse:
+        return await self._call(request, lambda stub, limit_s: stub.List(request, timeout=limit_s), deadline_s)
+
+    async def list_pages(
+        self, request: api_pb2.ListRequest, *, deadline_s: float | None = None
+    ) -> AsyncGenerator[api_pb2.ListResponse, None]:
+        """Page after page, all at one revision; `deadline_s` is for each of them."""
+        following = api_pb2.ListRequest()
+        following.CopyFrom(request)
+        for _ in range(self._config.pages_max):
+            page = await self.list_page(following, deadline_s=deadline_s)
+            yield page
+            if not page.next_page_token:
+                return
+            following.page_token = page.next_page_token
+        raise ResourceExhaustedError(
+            f"the list has more than {self._config.pages_max} pages (pages_max): ask for larger ones",
+            limit=self._config.pages_max,
+        )
+
+    async def list_objects(
+        self, request: api_pb2.ListRequest, *, deadline_s: float | None = None
+    ) -> api_pb2.ListResponse:
+        """All pages in one response."""
+        everything = api_pb2.ListResponse()
+        async with aclosing(self.list_pages(request, deadline_s=deadline_s)) as pages:
+            async for page in pages:
+                everything.MergeFrom(page)
+        everything.next_page_token = ""
+        return everything
+
+    async def watch(self, request: api_pb2.WatchRequest) -> AsyncGenerator[api_pb2.WatchResponse, None]:
+        """One watch on one server, until it fails or the iterator is closed: close it with `contextlib.aclosing`.
+
+        It ends with a RubeError and is not repeated: `rube.client.Informer` resumes. A server that gives no first
+        response in time, a bookmark at least, counts as hanging: DeadlineExceededError.
+        """
+        target = self._endpoints.current
+        call = self._endpoints.stub().Watch(request)
+        try:
+            response = await self._first(call, target)
+            while isinstance(response, api_pb2.WatchResponse):
+                yield self._seen(response)
+                response = await call.read()
+            raise UnavailableError(f"{target} ended the watch")
+        except aio.AioRpcError as error:
+            failure = rube_error(error)
+            self._rotate(failure, target)
+            raise failure from error
+        except UnavailableError as error:
+            self._rotate(error, target)
+            raise
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        await self._endpoints.close()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _first(
+        self, call: aio.UnaryStreamCall[api_pb2.WatchRequest, api_pb2.WatchResponse], target: str
+    ) -> object:
+        try:
+            async with self._clock.timeout(self._config.attempt_s_max):
+                return await call.read()
+        except TimeoutError as error:
+            hanging = DeadlineExceededError(
+                f"{target} gave no first response to a watch within {self._config.attempt_s_max} s (attempt_s_max)"
+            )
+            self._rotate(hanging, target)
+            raise hanging from error
+
+    async def _call(self, request: Request, call: Call[Answer], deadline_s: float | None) -> Answer:
+        deadline_s = self._config.deadline_s if deadline_s is None else deadline_s
+        end_ns = self._clock.monotonic_ns() + round(deadline_s * _NS_PER_S)
+        backoff = Backoff(self._random, initial_s=self._config.backoff_s_initial, max_s=self._config.backoff_s_max)
+        retries_left = self._config.retries_max
+        while True:
+            left_s = (end_ns - self._clock.monotonic_ns()) / _NS_PER_S
+            target = self._endpoints.current
+            try:
+                return self._seen(await call(self._endpoints.stub(), self._attempt_s(request, left_s)))
+            except aio.AioRpcError as error:
+                failure = rube_error(error)
+                self._rotate(failure, target)
+                delay_s = backoff.next_s()
+                left_s = (end_ns - self._clock.monotonic_ns()) / _NS_PER_S
+                if not retries_left or delay_s >= left_s or not may_repeat(request, failure):
+                    raise failure from error
+            retries_left -= 1
+            await self._clock.sleep(delay_s)
+
+    def _attempt_s(self, request: Request, left_s: float) -> float:
+        """An attempt that may be followed by another one must leave time for it."""
+        repeatable = may_repeat(request, DeadlineExceededError("in prospect"))
+        return min(left_s, self._config.attempt_s_max) if repeatable else left_s
+
+    def _rotate(self, failure: RubeError, target: str) -> None:
+        if isinstance(failure, (UnavailableError, DeadlineExceededError)):
+            self._endpoints.rotate(target)
+
+    def _seen(self, answer: Answer) -> Answer:
+        if answer.store_id != self._store_id:
+            self._store_id, self._revision = answer.store_id, 0
+        self._revision = max(self._revision, answer.revision)
+        return answer

@@ -1,0 +1,50 @@
+"""The servers that a client may ask, and the one that it asks now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grpc import aio
+
+from rube import api_pb2_grpc
+from rube.api.errors import InvalidArgumentError
+from rube.host import Network
+
+__all__ = ["Endpoints"]
+
+
+class Endpoints:
+    """Channels are made when they are first needed, and kept."""
+
+    def __init__(self, network: Network, targets: Sequence[str]) -> None:
+        if not targets:
+            raise InvalidArgumentError("a client needs an endpoint, such as 127.0.0.1:7823", field="endpoints")
+        self._network = network
+        self._targets = tuple(targets)
+        self._current = 0
+        self._channels: dict[str, aio.Channel] = {}
+        self._stubs: dict[str, api_pb2_grpc.ApiAsyncStub] = {}
+
+    @property
+    def current(self) -> str:
+        """The target that calls go to now."""
+        return self._targets[self._current]
+
+    def stub(self) -> api_pb2_grpc.ApiAsyncStub:
+        target = self.current
+        stub = self._stubs.get(target)
+        if stub is None:
+            channel = self._channels[target] = self._network.channel(target)
+            stub = self._stubs[target] = api_pb2_grpc.ApiStub(channel)
+        return stub
+
+    def rotate(self, failed: str) -> None:
+        """The next call goes elsewhere, unless another call has moved on from `failed` already."""
+        if self.current == failed:
+            self._current = (self._current + 1) % len(self._targets)
+
+    async def close(self) -> None:
+        channels, self._channels = self._channels, {}
+        self._stubs.clear()
+        for channel in channels.values():
+            await channel.close(None)

@@ -1,0 +1,148 @@
+"""The informer: a local copy of the objects that match, kept up by one list-and-watch stream."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from rube import api_pb2
+from rube.api.errors import (
+    CompactedError,
+    InvalidArgumentError,
+    RevisionAheadError,
+    RubeError,
+    StoreChangedError,
+    UnimplementedError,
+)
+from rube.api.keys import ObjectKey
+from rube.client.backoff import Backoff
+from rube.client.client import Client
+from rube.client.replica import Batch, Change, Replica, ReplicaState
+from rube.host import Host
+
+__all__ = ["Informer", "InformerConfig"]
+
+_LOG = logging.getLogger("rube.client")
+
+
+async def _persist_nothing(batch: Batch) -> None:
+    """For a copy that lives in memory alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InformerConfig:
+    """What an informer keeps a copy of, and how."""
+
+    type: str
+    namespace: str = ""
+    name: str = ""
+    label_selector: str = ""
+    # What was persisted, to resume from.
+    state: ReplicaState = field(default_factory=ReplicaState)
+    # Awaited with each batch before anybody sees it: must store the changes and the revision together.
+    persist: Callable[[Batch], Awaitable[None]] = _persist_nothing
+    # Between two attempts to connect.
+    backoff_s_initial: float = 0.2
+    backoff_s_max: float = 5.0
+
+
+class Informer:
+    """Keeps `objects` equal to what matches on the server, as of `revision`; tells handlers of each change, in order.
+
+    Nothing is skipped: what changed while it was disconnected comes as changes when it resumes, or, where the
+    history is gone or the store is another one, as the difference to a new list. Intermediate states may be left out
+    then: level-triggered. The objects are shared: copy before you change one.
+    """
+
+    def __init__(self, client: Client, host: Host, config: InformerConfig) -> None:
+        self._client = client
+        self._clock = host.clock
+        self._config = config
+        self._replica = Replica(config.state)
+        self._backoff = Backoff(
+            host.random.stream("informer"), initial_s=config.backoff_s_initial, max_s=config.backoff_s_max
+        )
+        self._handlers: list[Callable[[Change], None]] = []
+        self._advanced = asyncio.Event()
+        self.synced = asyncio.Event()
+        """Set once the copy has been as new as the server's in this run: after the first list, or after resuming."""
+
+    @property
+    def objects(self) -> Mapping[ObjectKey, api_pb2.Object]:
+        """The copy, also before `synced`, where it was persisted."""
+        return self._replica.objects
+
+    @property
+    def revision(self) -> int:
+        """The copy is as the store was at this revision; 0 before the first list."""
+        return self._replica.revision
+
+    @property
+    def store_id(self) -> str:
+        return self._replica.store_id
+
+    def add_handler(self, handler: Callable[[Change], None]) -> None:
+        """`handler` is called for each change from now on, once the copy shows it. It must not block or raise."""
+        self._handlers.append(handler)
+
+    async def wait_for(self, revision: int) -> None:
+        """Returns once the copy shows everything up to that revision, by an event or by a bookmark.
+
+        Bound it with a timeout: a store that was restored may not reach that revision for long.
+        """
+        while self._replica.revision < revision:
+            await self._advanced.wait()
+
+    async def run(self) -> None:
+        """Runs until cancelled. Raises InvalidArgumentError or UnimplementedError where trying again cannot help,
+        and what `persist` raises.
+        """
+        while True:
+            try:
+                await self._follow()
+            except (InvalidArgumentError, UnimplementedError):
+                raise
+            except (CompactedError, StoreChangedError, RevisionAheadError) as error:
+                _LOG.info("watch of %s: %s; listing again", self._config.type, error.message)
+                self._replica.lose_position()
+            except RubeError as error:
+                _LOG.info("watch of %s: %s; trying again", self._config.type, error.message)
+            await self._clock.sleep(self._backoff.next_s())
+
+    async def _follow(self) -> None:
+        """One watch, to its end, which is an error."""
+        self._replica.begin()
+        async with aclosing(self._client.watch(self._request())) as responses:
+            async for response in responses:
+                self._backoff.reset()
+                batch = self._replica.prepare(response)
+                if batch is not None:
+                    await self._take(batch)
+                if not self._replica.listing:
+                    self.synced.set()
+
+    def _request(self) -> api_pb2.WatchRequest:
+        request = api_pb2.WatchRequest(
+            type=self._config.type,
+            namespace=self._config.namespace,
+            name=self._config.name,
+            label_selector=self._config.label_selector,
+        )
+        if self._replica.resumable:
+            request.after_revision = self._replica.revision
+            request.store_id = self._replica.store_id
+        else:
+            request.send_initial = True
+        return request
+
+    async def _take(self, batch: Batch) -> None:
+        await self._config.persist(batch)
+        self._replica.commit(batch)
+        for change in batch.changes:
+            for handler in self._handlers:
+                handler(change)
+        waiting, self._advanced = self._advanced, asyncio.Event()
+        waiting.set()

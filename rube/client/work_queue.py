@@ -1,0 +1,177 @@
+"""A queue of keys to work on: deduplicating, with delays and a growing backoff for each key (as client-go's)."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from rube.api.errors import ResourceExhaustedError
+from rube.host import Clock
+
+__all__ = ["WorkQueue", "WorkQueueConfig", "WorkQueueCore"]
+
+_NS_PER_S = 1_000_000_000
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkQueueConfig:
+    """Bounds of a queue. A retry of a key waits twice as long as the one before, from the first to the last."""
+
+    keys_max: int = 100_000
+    backoff_s_initial: float = 0.1
+    backoff_s_max: float = 60.0
+
+
+class WorkQueueCore(Generic[Key]):
+    """The queue without waiting: a synchronous state machine that is told the time.
+
+    A key is ready, delayed, or being worked on, or being worked on and wanted again; it is handed to one worker at a
+    time, and however often it was added, once.
+    """
+
+    def __init__(self, config: WorkQueueConfig) -> None:
+        self._config = config
+        # Dicts for their order.
+        self._ready: dict[Key, None] = {}
+        self._working: dict[Key, None] = {}
+        # Wanted again while being worked on.
+        self._again: dict[Key, None] = {}
+        # When a delayed key becomes ready; the heap may hold entries that this overrules.
+        self._due_ns: dict[Key, int] = {}
+        self._heap: list[tuple[int, int, Key]] = []
+        self._added = 0
+        self._failures: dict[Key, int] = {}
+
+    def __len__(self) -> int:
+        """Keys that are ready, delayed or wanted again."""
+        return len(self._ready) + len(self._again) + len(self._due_ns)
+
+    def add(self, key: Key) -> None:
+        """Ready now; no effect if it is already. Raises ResourceExhaustedError past `keys_max`."""
+        self._check_room(key)
+        self._due_ns.pop(key, None)
+        if key in self._working:
+            self._again[key] = None
+        else:
+            self._ready[key] = None
+
+    def add_at(self, key: Key, due_ns: int) -> None:
+        """Ready at that time; no effect if it is ready or due earlier. Raises ResourceExhaustedError."""
+        self._check_room(key)
+        if key in self._ready or key in self._again or self._due_ns.get(key, due_ns + 1) <= due_ns:
+            return
+        self._due_ns[key] = due_ns
+        self._added += 1
+        heapq.heappush(self._heap, (due_ns, self._added, key))
+
+    def add_failed(self, key: Key, now_ns: int) -> None:
+        """Ready after the key's backoff, which grows with each failure until `forget`."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        # 2**64 of any unit is past every maximum.
+        delay_s = min(self._config.backoff_s_initial * 2 ** min(failures, 64), self._config.backoff_s_max)
+        self.add_at(key, now_ns + round(delay_s * _NS_PER_S))
+
+    def forget(self, key: Key) -> None:
+        """The key's work went well: its backoff begins anew."""
+        self._failures.pop(key, None)
+
+    def failures(self, key: Key) -> int:
+        return self._failures.get(key, 0)
+
+    def take(self, now_ns: int) -> Key | None:
+        """The key that has been ready longest, now being worked on until `done`; None if there is none."""
+        while self._heap and self._heap[0][0] <= now_ns:
+            due_ns, _, key = heapq.heappop(self._heap)
+            if self._due_ns.get(key) == due_ns:
+                self.add(key)
+        if not self._ready:
+            return None
+        key = next(iter(self._ready))
+        del self._ready[key]
+        self._working[key] = None
+        return key
+
+    def done(self, key: Key) -> None:
+        """The worker has finished, well or not; a key added meanwhile is ready now."""
+        del self._working[key]
+        if key in self._again:
+            del self._again[key]
+            self._ready[key] = None
+
+    def next_due_ns(self) -> int | None:
+        """When the first delayed key becomes ready."""
+        while self._heap and self._due_ns.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def _check_room(self, key: Key) -> None:
+        if len(self) >= self._config.keys_max and not (key in self._ready or key in self._again or key in self._due_ns):
+            raise ResourceExhaustedError(
+                f"the work queue holds {self._config.keys_max} keys (keys_max) and has no room for {key}",
+                limit=self._config.keys_max,
+            )
+
+
+class WorkQueue(Generic[Key]):
+    """Keys to work on, for any number of workers: `get`, work, `done`; then `forget`, or `add_failed` to try again."""
+
+    def __init__(self, clock: Clock, config: WorkQueueConfig | None = None) -> None:
+        self._clock = clock
+        self._core: WorkQueueCore[Key] = WorkQueueCore(config or WorkQueueConfig())
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Keys that wait for a worker, now or later."""
+        return len(self._core)
+
+    def add(self, key: Key) -> None:
+        """Work on this key, once, as soon as a worker is free. Raises ResourceExhaustedError past `keys_max`."""
+        self._core.add(key)
+        self._wake()
+
+    def add_after(self, key: Key, delay_s: float) -> None:
+        """Work on this key in `delay_s`, or earlier if it is added for an earlier time."""
+        self._core.add_at(key, self._clock.monotonic_ns() + round(delay_s * _NS_PER_S))
+        self._wake()
+
+    def add_failed(self, key: Key) -> None:
+        """Work on this key again after its backoff."""
+        self._core.add_failed(key, self._clock.monotonic_ns())
+        self._wake()
+
+    def forget(self, key: Key) -> None:
+        """The key's backoff begins anew with its next failure."""
+        self._core.forget(key)
+
+    def failures(self, key: Key) -> int:
+        """How often the key has failed since it was forgotten."""
+        return self._core.failures(key)
+
+    async def get(self) -> Key:
+        """The next key; nobody else gets it until `done`. Cancelling loses nothing."""
+        while True:
+            now_ns = self._clock.monotonic_ns()
+            key = self._core.take(now_ns)
+            if key is not None:
+                return key
+            due_ns = self._core.next_due_ns()
+            try:
+                async with self._clock.timeout(None if due_ns is None else (due_ns - now_ns) / _NS_PER_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+
+    def done(self, key: Key) -> None:
+        """The worker has finished with the key, well or not."""
+        self._core.done(key)
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._changed = self._changed, asyncio.Event()
+        waiting.set()
