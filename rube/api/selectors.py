@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from rube.api.errors import InvalidArgumentError
 
-__all__ = ["LabelSelector", "Operator", "Requirement", "parse", "validate_labels"]
+__all__ = ["EVERYTHING", "LabelSelector", "Operator", "Requirement", "parse", "validate_labels"]
 
 REQUIREMENTS_MAX: Final = 64
 _WORD = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
@@ -77,6 +77,9 @@ class LabelSelector:
     def of_labels(cls, labels: Mapping[str, str]) -> LabelSelector:
         """Matches what carries all of these labels."""
         return cls(tuple(Requirement(key, Operator.IN, (labels[key],)) for key in sorted(labels)))
+
+
+EVERYTHING: Final = LabelSelector()
 
 
 def parse(text: str) -> LabelSelector:

@@ -1,0 +1,5 @@
+"""The user's command: puts, reads, deletes and watches objects through the API, and nothing else.
+
+A client like any other: it knows `rube.api`, the transport and nothing of servers, stores or nodes. Modules are
+imported when their command is used, so that it starts fast.
+"""

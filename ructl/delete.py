@@ -1,0 +1,87 @@
+"""`ructl delete`: objects by name or selector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from rube import api_pb2
+from rube.api.errors import FailedPreconditionError, NotFoundError
+from rube.api.keys import ObjectKey, key_of
+from ructl.connection import Connection, run
+from ructl.options import connection_options, query_options, target
+from ructl.output import place
+from ructl.query import Query, parse_query
+
+# What every store takes at one revision.
+BATCH_OBJECTS_MAX = 100
+_LISTED_MAX = 20
+
+
+@click.command("delete")
+@query_options
+@click.option("--all", "everything", is_flag=True, help="Delete all that match, even if they are several.")
+@connection_options
+def command(
+    type_name: str | None,
+    namespace: str | None,
+    labels: str | None,
+    names: tuple[str, ...],
+    everything: bool,
+    server: str | None,
+    node_socket: str | None,
+    timeout_s: float | None,
+) -> None:
+    """Deletes objects: those named, at one revision or not at all, or the one that a selector matches.
+
+    \b
+    ructl delete -t api.systemd.Unit -n system indexer
+    ructl delete 'type = "api.systemd.Unit", metadata { namespace: "system", name: "indexer" }'
+    ructl delete -t Unit -n test -l tier=scratch --all
+
+    If a selector matches several objects, they are listed and nothing is deleted unless --all is given. It is an
+    error if nothing matches.
+    """
+    query = parse_query(type_name, namespace, labels, names)
+    run(target(server, node_socket, timeout_s), lambda connection: _delete(connection, query, everything))
+
+
+async def _delete(connection: Connection, query: Query, everything: bool) -> None:
+    if keys := query.keys():
+        response = await connection.delete(api_pb2.DeleteRequest(keys=[key.to_proto() for key in keys]))
+        _report(keys, response.revision)
+        return
+    found = await connection.find(query)
+    if not found:
+        raise NotFoundError(f"nothing matches {query}, so nothing was deleted")
+    if len(found) > max(1, len(query.names)) and not everything:
+        raise FailedPreconditionError(_refusal(query, found))
+    for start in range(0, len(found), BATCH_OBJECTS_MAX):
+        batch = found[start : start + BATCH_OBJECTS_MAX]
+        response = await connection.delete(_listed(batch))
+        _report([key_of(obj) for obj in batch], response.revision)
+
+
+def _listed(objects: Sequence[api_pb2.Object]) -> api_pb2.DeleteRequest:
+    """Deletes exactly the objects that were listed, not others of their names made since."""
+    request = api_pb2.DeleteRequest()
+    for obj in objects:
+        key = key_of(obj).to_proto()
+        request.keys.append(key)
+        request.preconditions.append(api_pb2.Precondition(key=key, uid=obj.metadata.uid))
+    return request
+
+
+def _refusal(query: Query, found: Sequence[api_pb2.Object]) -> str:
+    listed = ", ".join(place(obj.metadata) for obj in found[:_LISTED_MAX])
+    more = f" and {len(found) - _LISTED_MAX} more" if len(found) > _LISTED_MAX else ""
+    return (
+        f"{len(found)} objects match {query}: {listed}{more}; nothing was deleted: "
+        "name one with -n NAMESPACE NAME, or delete them all with --all"
+    )
+
+
+def _report(keys: Sequence[ObjectKey], revision: int) -> None:
+    for key in keys:
+        click.echo(f"deleted {place(key)} revision {revision}")

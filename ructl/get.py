@@ -1,0 +1,49 @@
+"""`ructl get`: objects by name or selector."""
+
+from __future__ import annotations
+
+import click
+
+from rube import api_pb2
+from rube.api.errors import NotFoundError
+from ructl.connection import Connection, run
+from ructl.options import connection_options, output_option, query_options, target
+from ructl.output import print_each
+from ructl.query import Query, parse_query
+
+
+@click.command("get")
+@query_options
+@output_option("textproto", "json", "table", "name")
+@connection_options
+def command(
+    type_name: str | None,
+    namespace: str | None,
+    labels: str | None,
+    names: tuple[str, ...],
+    output: str,
+    server: str | None,
+    node_socket: str | None,
+    timeout_s: float | None,
+) -> None:
+    """Prints objects with spec and status, in a form that `ructl put` takes.
+
+    \b
+    ructl get -t api.systemd.Unit -n system indexer
+    ructl get -t Node worker-1 -o json
+    ructl get 'type = "api.systemd.Unit", metadata { name: "indexer" }'
+    ructl get --node-socket /run/rube/node.sock -t Unit -n system indexer
+
+    Without -n an object of that name in any namespace is printed. It is an error if there is none.
+    """
+    query = parse_query(type_name, namespace, labels, names)
+    if query == Query(type=query.type):
+        raise click.UsageError(f"get needs a name or a selector; for all of them: ructl list -t {query.type}")
+    print_each(run(target(server, node_socket, timeout_s), lambda connection: _find(connection, query)), output)
+
+
+async def _find(connection: Connection, query: Query) -> list[api_pb2.Object]:
+    found = await connection.find(query)
+    if not found:
+        raise NotFoundError(f"nothing matches {query}")
+    return found

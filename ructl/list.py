@@ -1,0 +1,41 @@
+"""`ructl list`: the objects of a type."""
+
+from __future__ import annotations
+
+import click
+
+from ructl.connection import run
+from ructl.options import connection_options, output_option, query_options, target
+from ructl.output import print_list
+from ructl.query import parse_query
+
+
+@click.command("list")
+@query_options
+@output_option("table", "textproto", "json", "name")
+@connection_options
+def command(
+    type_name: str | None,
+    namespace: str | None,
+    labels: str | None,
+    names: tuple[str, ...],
+    output: str,
+    server: str | None,
+    node_socket: str | None,
+    timeout_s: float | None,
+) -> None:
+    """Lists the objects of a type as a table, all of them as of one revision.
+
+    \b
+    ructl list -t api.systemd.Unit
+    ructl list -t Unit -n system -l 'node=worker-1,tier!=test'
+    ructl list -t Node -o name
+    ructl list -t Unit -o textproto > units.textproto; ructl put units.textproto
+
+    An empty list is no error.
+    """
+    query = parse_query(type_name, namespace, labels, names)
+    found = run(target(server, node_socket, timeout_s), lambda connection: connection.list(query))
+    print_list(found, output)
+    if not found:
+        click.echo(f"ructl: nothing matches {query}", err=True)

@@ -1,0 +1,87 @@
+"""The options that commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+SERVER_DEFAULT: Final = "127.0.0.1:7823"
+TIMEOUT_S_DEFAULT: Final = 10.0
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Whom to ask, and how long one answer may take."""
+
+    address: str
+    timeout_s: float
+    is_node: bool
+
+    def __str__(self) -> str:
+        return self.address.removeprefix("unix:") if self.is_node else self.address
+
+
+def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --server, --node-socket and --timeout."""
+    for option in (
+        click.option(
+            "--timeout",
+            "timeout_s",
+            type=click.FloatRange(min=0.001),
+            metavar="SECONDS",
+            help=f"How long one answer may take.  [default: {TIMEOUT_S_DEFAULT:g}]",
+        ),
+        click.option(
+            "--node-socket", metavar="PATH", help="Ask the rubelet that listens on this socket about its own copy."
+        ),
+        click.option(
+            "--server", metavar="HOST:PORT", help=f"The apiserver.  [env: RUBE_SERVER; default: {SERVER_DEFAULT}]"
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def target(server: str | None, node_socket: str | None, timeout_s: float | None) -> Target:
+    """Whom the options name: those after the command, then those before it, then RUBE_SERVER, then the default."""
+    context = click.get_current_context()
+    before = context.parent.params if context.parent else {}
+    if server is None and node_socket is None:
+        server, node_socket = before.get("server"), before.get("node_socket")
+    if server is not None and node_socket is not None:
+        raise click.UsageError("--server and --node-socket exclude each other: a rubelet is asked on its socket")
+    timeout_s = timeout_s or before.get("timeout_s") or TIMEOUT_S_DEFAULT
+    if node_socket is not None:
+        if not os.path.exists(node_socket):
+            raise click.ClickException(f"there is no socket {node_socket}: is this node's rubelet running?")
+        return Target(address=f"unix:{node_socket}", timeout_s=timeout_s, is_node=True)
+    address = server or os.environ.get("RUBE_SERVER") or SERVER_DEFAULT
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise click.UsageError(f"the server {address!r} is not HOST:PORT, such as {SERVER_DEFAULT}")
+    return Target(address=address, timeout_s=timeout_s, is_node=False)
+
+
+def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds -t, -n, -l and the names, or one selector in text format in their place."""
+    for option in (
+        click.argument("names", nargs=-1, metavar="[NAME…|SELECTOR]"),
+        click.option("-l", "--labels", metavar="SELECTOR", help="Such as 'node=worker-1,tier!=test,owner,!paused'."),
+        click.option("-n", "--namespace", metavar="NAMESPACE", help="Only objects in this namespace."),
+        click.option("-t", "--type", "type_name", metavar="TYPE", help="Such as api.systemd.Unit, or Unit."),
+    ):
+        command = option(command)
+    return command
+
+
+def output_option(*choices: str) -> Decorator:
+    """Adds -o with these choices; the first is the default."""
+    return click.option(
+        "-o", "--output", type=click.Choice(choices), default=choices[0], show_default=True, help="How to print."
+    )
