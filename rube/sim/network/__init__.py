@@ -1,0 +1,11 @@
+"""The simulated network: the twin of `rube.transport`, on the simulation kernel.
+
+Here: connections between simulated hosts as TCP and HTTP/2 have them, channels and servers in grpc.aio's shape on
+top, and the faults a scenario may cause. Not here: what a scenario file looks like, and any service.
+"""
+
+from rube.sim.network.fabric import SimFabric
+from rube.sim.network.links import LOOPBACK, Link
+from rube.sim.network.network import SimNetwork
+
+__all__ = ["LOOPBACK", "Link", "SimFabric", "SimNetwork"]

@@ -1,0 +1,55 @@
+"""HTTP/2's flow control for one direction of one stream: a slow reader stops the writer."""
+
+from __future__ import annotations
+
+import asyncio
+
+WINDOW_BYTES = 64 * 1024
+"""What may be under way unread. A message is sent whole as soon as any of the window is left."""
+
+
+class SendWindow:
+    """The writer's side."""
+
+    def __init__(self) -> None:
+        self._left = WINDOW_BYTES
+        self._open = asyncio.Event()
+        self._open.set()
+
+    async def take(self, size_bytes: int) -> None:
+        """Wait until something of the window is left, and use `size_bytes` of it (at least one)."""
+        while self._left <= 0:
+            await self._open.wait()
+        self.use(size_bytes)
+
+    def use(self, size_bytes: int) -> None:
+        """Use part of the window without waiting: a call's first message."""
+        self._left -= max(1, size_bytes)
+        if self._left <= 0:
+            self._open.clear()
+
+    def grow(self, size_bytes: int) -> None:
+        """The reader has read so much."""
+        self._left += size_bytes
+        if self._left > 0:
+            self._open.set()
+
+    def abandon(self) -> None:
+        """The call is over: let go of everybody who waits."""
+        self._left = WINDOW_BYTES
+        self._open.set()
+
+
+class ReceiveWindow:
+    """The reader's side: tells the writer in large steps."""
+
+    def __init__(self) -> None:
+        self._read_bytes = 0
+
+    def read(self, size_bytes: int) -> int:
+        """So much was read; returns what to grant the writer now, mostly 0."""
+        self._read_bytes += max(1, size_bytes)
+        if self._read_bytes < WINDOW_BYTES // 2:
+            return 0
+        granted, self._read_bytes = self._read_bytes, 0
+        return granted

@@ -1,0 +1,61 @@
+"""What travels on a connection: HTTP/2's frames as far as gRPC needs them, one for each thing said.
+
+A unary call is two frames: the request with its message and half-close, and the trailers with the response.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from hashlib import blake2b
+from typing import NamedTuple
+
+Pairs = tuple[tuple[str, str | bytes], ...]
+"""Metadata as it travels."""
+
+HASH_BYTES = 8
+
+
+class Kind(Enum):
+    """What a frame says. The value stands in the trace."""
+
+    SETTINGS = "settings"
+    """The server's greeting: the connection can be used."""
+    REQUEST = "request"
+    """Opens a stream. Head: method, metadata, nanoseconds until the deadline (-1: none)."""
+    DATA = "data"
+    HEADERS = "headers"
+    """The server's initial metadata. Head: metadata."""
+    TRAILERS = "trailers"
+    """Ends a stream. Head: initial metadata or None if sent before, code, details, trailing metadata."""
+    RST = "rst"
+    """Ends a stream at once: it is of no interest any more to whoever sends this."""
+    WINDOW = "window"
+    """So many bytes were read. Head: bytes."""
+    PING = "ping"
+    PONG = "pong"
+    GOAWAY = "goaway"
+    """No new streams, please."""
+    CLOSE = "close"
+    """The end of the connection, after all that was sent before."""
+    RESET = "reset"
+    """The end of the connection, at once."""
+
+
+class Frame(NamedTuple):
+    """One frame; `end` is the client's half-close. Made of immutable values only: two hosts share no message."""
+
+    kind: Kind
+    stream: int = 0
+    head: tuple[object, ...] = ()
+    data: bytes | None = None
+    end: bool = False
+
+    def encode(self) -> bytes:
+        """The frame's bytes: they have its size, and are what the trace hashes."""
+        text = f"{self.kind.value} {self.stream} {self.end:d} {self.head!r} {'-' if self.data is None else '+'}"
+        return text.encode() + (self.data or b"")
+
+
+def bytes_hash(encoded: bytes) -> bytes:
+    """A short hash for the trace; Python's own differs between processes."""
+    return blake2b(encoded, digest_size=HASH_BYTES).digest()

@@ -1,0 +1,60 @@
+"""The Network port of one simulated host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from grpc import aio
+
+from rube.api.errors import InvalidArgumentError, UnimplementedError
+from rube.host import ServerOptions
+from rube.sim.kernel import HostStateError, SimHost, SimProcess, current_process
+from rube.sim.network.channel import SimChannel
+from rube.sim.network.server import SimServer
+from rube.transport import ChannelOptions, LevelServer
+
+if TYPE_CHECKING:
+    from rube.sim.network.fabric import SimFabric
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+ANY_NAMES = ("0.0.0.0", "[::]")
+
+
+class SimNetwork:
+    """A host's network (rube.host.Network). A channel or server belongs to the process whose code makes it."""
+
+    def __init__(self, fabric: SimFabric, host: SimHost, channel_options: ChannelOptions) -> None:
+        self._fabric = fabric
+        self._host = host
+        self._channel_options = channel_options
+
+    def server(self, options: ServerOptions | None = None) -> aio.Server:
+        inner = SimServer(self._fabric, self._process(), options or ServerOptions())
+        return LevelServer(inner, inner.add_insecure_port)
+
+    def channel(self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = ()) -> aio.Channel:
+        """A channel to `host:port` (a simulated host's name, or localhost) or `unix:/path` on this host."""
+        if interceptors:
+            raise UnimplementedError("the simulated network runs no client interceptors")
+        host, address = _parse(target)
+        return SimChannel(
+            self._fabric, self._process(), target, host or self._host.name, address, self._channel_options
+        )
+
+    def _process(self) -> SimProcess:
+        process = current_process()
+        process.check_alive()
+        if process.host is not self._host:
+            raise HostStateError(f"{process} uses the network of host {self._host.name}: take its own host's")
+        return process
+
+
+def _parse(target: str) -> tuple[str, str]:
+    """The host's name ("" for this one) and the address on it."""
+    if target.startswith("unix:"):
+        return "", target
+    host, colon, port = target.rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise InvalidArgumentError(f"cannot use target {target!r}: write HOST:PORT or unix:/path", target=target)
+    return ("" if host in LOOPBACK_NAMES + ANY_NAMES else host), port
