@@ -19,6 +19,7 @@ from rube.sim.kernel.errors import (
     SimulationFailures,
     WorldClosedError,
 )
+from rube.sim.kernel.guards import lifted
 from rube.sim.kernel.host import SimClock, SimHost
 from rube.sim.kernel.loop import SimLoop
 from rube.sim.kernel.process import Death, SimProcess
@@ -48,4 +49,5 @@ __all__ = [
     "current_host",
     "current_process",
     "in_process",
+    "lifted",
 ]

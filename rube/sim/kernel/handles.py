@@ -16,44 +16,40 @@ if TYPE_CHECKING:
     from rube.sim.kernel.process import SimProcess
 
 
-class SimHandle(asyncio.Handle):
-    """A callback that is ready: an `asyncio.Handle` without the debugging."""
+class SimHandle:
+    """A callback that is ready: what users see of asyncio.Handle. There is one per step, so it is small."""
 
-    __slots__ = ()
-
-    _callback: Callable[..., object] | None
-    _args: tuple[Any, ...]
-    _cancelled: bool
-    _context: Context
+    __slots__ = ("_args", "_callback", "_context")
 
     def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
-        self._callback = callback
+        self._callback: Callable[..., object] | None = callback
         self._args = args
-        self._context = context
-        self._cancelled = False
+        self._context: Context | None = context
 
     def __repr__(self) -> str:
-        return f"<SimHandle{' cancelled' if self._cancelled else ''}>"
+        return f"<SimHandle{' cancelled' if self._callback is None else ''}>"
 
     def cancel(self) -> None:
         """Make the callback never run."""
-        self._cancelled = True
         self._callback = None
         self._args = ()
+
+    def cancelled(self) -> bool:
+        """Return whether the handle was cancelled."""
+        return self._callback is None
 
 
 class SimTimer(Event, asyncio.TimerHandle):
     """A callback with a deadline on its process's clock: asyncio's timer handle and SimPy's event in one object.
 
     It stands in the environment's queue like any other event; `Environment.step` can fire it too. `_context` is
-    None for callbacks that never look at context variables: they run without entering one.
+    None for the kernel's own (`SimLoop.after_ns`): they run in no process.
     """
 
-    __slots__ = ("deadline_ns", "fired", "process")
+    __slots__ = ("deadline_ns", "process")
 
     _callback: Callable[..., object] | None
     _args: tuple[Any, ...]
-    _cancelled: bool
     _context: Context | None
     _loop: "SimLoop"
     _ok = True
@@ -74,8 +70,6 @@ class SimTimer(Event, asyncio.TimerHandle):
         self._callback = callback
         self._args = args
         self._context = context
-        self._cancelled = False
-        self.fired = False
 
     @property
     def callbacks(self) -> "EventCallbacks":
@@ -87,7 +81,7 @@ class SimTimer(Event, asyncio.TimerHandle):
         """SimPy marks an event as processed here; the timer knows by itself."""
 
     def __repr__(self) -> str:
-        return f"<SimTimer {self.process} at {self.deadline_ns} ns{' cancelled' if self._cancelled else ''}>"
+        return f"<SimTimer {self.process} at {self.deadline_ns} ns{' cancelled' if self._callback is None else ''}>"
 
     def __hash__(self) -> int:
         return hash(self.deadline_ns)
@@ -98,17 +92,12 @@ class SimTimer(Event, asyncio.TimerHandle):
 
     def cancel(self) -> None:
         """Make the callback never run; nothing happens if it already has."""
-        if self._cancelled:
-            return
-        if not self.fired:
-            self.process.loop.timer_cancelled()
-        self._cancelled = True
         self._callback = None
         self._args = ()
 
     def cancelled(self) -> bool:
         """Return whether the timer was cancelled before or after it fired, as asyncio does."""
-        return self._cancelled
+        return self._callback is None
 
     def _fire_as_event(self, _: Event) -> None:
         self.process.loop.fire(self)

@@ -8,6 +8,7 @@ from rube.sim.kernel.context import CURRENT
 from rube.sim.kernel.errors import HostStateError
 from rube.sim.kernel.hostclock import HostClock
 from rube.sim.kernel.process import PAUSED, Death, Main, SimProcess
+from rube.sim.kernel.streams import HostRandomness
 
 if TYPE_CHECKING:
     from rube.sim.kernel.loop import SimLoop
@@ -32,15 +33,15 @@ class SimClock:
         _check_caller()
         return self._host.hostclock.monotonic_ns(self._host.loop.now_ns)
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait until at least `seconds` have passed on the calling process's host."""
+    async def sleep(self, delay_s: float) -> None:
+        """Wait until at least `delay_s` seconds have passed on the calling process's host."""
         _check_caller()
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(delay_s)
 
-    def timeout(self, seconds: float | None) -> asyncio.Timeout:
-        """Return a context manager that raises TimeoutError after `seconds` on the calling process's host."""
+    def timeout(self, delay_s: float | None) -> asyncio.Timeout:
+        """Return a context manager that raises TimeoutError after `delay_s` seconds on the calling process's host."""
         _check_caller()
-        return asyncio.timeout(seconds)
+        return asyncio.timeout(delay_s)
 
 
 class SimHost:
@@ -53,6 +54,8 @@ class SimHost:
         self.loop: SimLoop = world.loop
         self.clock = SimClock(self)
         """The Clock port that components on this host are given."""
+        self.random = HostRandomness(world.streams, name)
+        """The Randomness port that components on this host are given."""
         self.powered = True
         self.paused = False
         self.boots = 1

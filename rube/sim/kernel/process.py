@@ -110,14 +110,14 @@ class SimProcess:
     def exited(self, code: object) -> None:
         """End the process as `sys.exit(code)` in any of its tasks does."""
         if self.alive:
-            self.returncode = 0 if code is None else code if isinstance(code, int) else 1
+            self.returncode = _exit_status(code)
             self.host.bury([self], Death.EXIT)
 
     # For the kernel
 
     def start(self, main: Main) -> None:
         """Run `main` as the process's first task; for SimHost."""
-        self._main = self.loop.create_task(self._body(main), name="main", context=self.context)
+        self._main = self.loop.create_task(main(), name="main", context=self.context)
         self._main.add_done_callback(self._main_done, context=Context())
 
     def hold(self, handle: "SimHandle | SimTimer") -> None:
@@ -154,21 +154,8 @@ class SimProcess:
         if not self.exit.done():
             self.exit.set_result(self.returncode)
 
-    async def _body(self, main: Main) -> object:
-        """Run main, then, as asyncio.run does, cancel what it left behind and wait for that."""
-        try:
-            return await main()
-        finally:
-            current = asyncio.current_task()
-            left = [task for task in self.loop.tasks_of(self) if task is not current]
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
-            for task in left:
-                if not task.cancelled() and (error := task.exception()) is not None:
-                    self.loop.call_exception_handler({"message": f"end of {self}", "exception": error})
-
     def _main_done(self, main: asyncio.Task[object]) -> None:
+        """Take main's outcome; then, as asyncio.run does, cancel what it left behind, and end after that."""
         if not self.alive:
             return
         if main.cancelled():
@@ -177,10 +164,38 @@ class SimProcess:
             result = main.result()
             self.returncode = result if isinstance(result, int) else 0
         elif isinstance(error, SystemExit):
-            self.returncode = 0 if error.code is None else error.code if isinstance(error.code, int) else 1
+            self.returncode = _exit_status(error.code)
         else:
-            self.returncode = 1
-            self.exception = error
-            if self.crash_is_failure and isinstance(error, Exception):
-                self.loop.call_exception_handler({"message": f"{self} crashed", "exception": error})
+            self._crash(error)
+        if self.loop.tasks_of(self) or self.loop.generators.has_any(self):
+            last = self.create_task(self._sweep_out(), name="exit")
+            last.add_done_callback(self._swept_out, context=Context())
+        else:
+            self.host.bury([self], Death.EXIT)
+
+    def _crash(self, error: BaseException) -> None:
+        self.returncode = 1
+        self.exception = error
+        if self.crash_is_failure:
+            self.loop.call_exception_handler({"message": f"{self} crashed", "exception": error})
+
+    async def _sweep_out(self) -> None:
+        current = asyncio.current_task()
+        left = [task for task in self.loop.tasks_of(self) if task is not current]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        for task in left:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self.loop.call_exception_handler({"message": f"end of {self}", "exception": error})
+        await self.loop.generators.close_all(self)
+
+    def _swept_out(self, _: asyncio.Task[None]) -> None:
         self.host.bury([self], Death.EXIT)
+
+
+def _exit_status(code: object) -> int:
+    """Return the exit status that `sys.exit(code)` gives a process."""
+    if code is None:
+        return 0
+    return code if isinstance(code, int) else 1

@@ -22,3 +22,19 @@ class RandomStreams:
             digest = hashlib.sha256(f"{self._seed}/{name}".encode()).digest()
             stream = self._streams[name] = random.Random(int.from_bytes(digest, "big"))
         return stream
+
+
+class HostRandomness:
+    """The Randomness port of one host: its streams are the world's, under the host's name."""
+
+    def __init__(self, streams: RandomStreams, host: str) -> None:
+        self._streams = streams
+        self._host = host
+
+    def stream(self, name: str) -> random.Random:
+        """Return the stream of that name on this host; asked for twice, it goes on where it was."""
+        return self._streams.stream(f"host/{self._host}/{name}")
+
+    def uid(self) -> str:
+        """Return a new identifier of 32 hexadecimal digits."""
+        return f"{self.stream('uid').getrandbits(128):032x}"

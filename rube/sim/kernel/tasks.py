@@ -3,17 +3,41 @@
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+from simpy import Event
+
 if TYPE_CHECKING:
+    from simpy.events import EventCallbacks
+
     from rube.sim.kernel.loop import SimLoop
     from rube.sim.kernel.process import SimProcess
 
 
-class SimFuture(asyncio.Future[Any]):
-    """A future numbered when it is first hashed: most never are."""
+class SimFuture(asyncio.Future[Any], Event):
+    """A future numbered when it is first hashed: most never are.
 
-    __slots__ = ("_number",)
+    It is a SimPy event too: the future that asyncio.sleep waits for stands in the environment's queue itself, as
+    its own timer, with its process and its deadline on that process's clock.
+    """
+
+    __slots__ = ("_number", "deadline_ns", "process")
 
     _number: int
+    _ok = True
+    _value = None
+    process: "SimProcess"
+    deadline_ns: int
+
+    @property
+    def callbacks(self) -> "EventCallbacks":
+        """SimPy's callbacks: waking the sleeper is the only one."""
+        return [self._wake_as_event]
+
+    @callbacks.setter
+    def callbacks(self, _: object) -> None:
+        """SimPy marks an event as processed here; the future knows by itself."""
+
+    def _wake_as_event(self, _: Event) -> None:
+        self.process.loop.wake(self)
 
     def __hash__(self) -> int:
         try:

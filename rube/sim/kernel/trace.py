@@ -7,6 +7,7 @@ a file name is ever part of it: two programs that do the same have the same dige
 """
 
 import hashlib
+import sys
 from array import array
 from collections import deque
 from collections.abc import Callable
@@ -15,9 +16,6 @@ from typing import NamedTuple
 Field = str | int | bytes
 FOLD_RECORDS_MAX = 512
 """So many records wait for their encoding at most; encoding many at once is cheaper."""
-
-PULSES_MAX = 8192
-"""So many (time, process) numbers wait for their encoding at most."""
 
 _FIELD_TYPES = frozenset({str, int, bytes})
 
@@ -44,8 +42,9 @@ class Trace:
         self._window: deque[TraceRecord] = deque(maxlen=records_max)
         self._pending: list[TraceRecord] = []
         self._sha = hashlib.sha256()
-        self.pulses: array[int] = array("q")
-        """Numbers the loop appends for each timer or step; the loop calls `fold` when there are PULSES_MAX."""
+        self._pulse_sha = hashlib.sha256()
+        self.pulses: list[int] = []
+        """Numbers the loop appends for each timer or step: a record each would cost more than the timer."""
         self.records_total = 0
 
     def add(self, kind: str, *fields: Field) -> None:
@@ -57,8 +56,6 @@ class Trace:
             if type(field) not in _FIELD_TYPES:
                 raise TypeError(f"trace record {kind!r}: {type(field).__name__} field; use str, int or bytes")
         record = TraceRecord(self._now_ns(), kind, fields)
-        if self.pulses:
-            self.fold()
         self._window.append(record)
         self._pending.append(record)
         self.records_total += 1
@@ -73,19 +70,19 @@ class Trace:
     def digest(self) -> str:
         """Return the sha256, in hex, of everything recorded so far. Recording may go on afterwards."""
         self.fold()
-        return self._sha.hexdigest()
+        return hashlib.sha256(self._sha.digest() + self._pulse_sha.digest()).hexdigest()
 
     def fold(self) -> None:
-        """Encode what waits into the digest: records first, since a record never waits behind pulses.
-
-        Each pulse ends with a comma and no group has a header, so that it does not matter when this is called.
-        """
+        """Encode what waits into the digest. When this is called makes no difference to the digest."""
         if self._pending:
             self._sha.update(b"".join(map(_encode, self._pending)))
             self._pending.clear()
         if self.pulses:
-            self._sha.update((",".join(map(str, self.pulses)) + ",").encode())
-            del self.pulses[:]
+            packed = array("q", self.pulses)
+            if sys.byteorder == "big":
+                packed.byteswap()
+            self._pulse_sha.update(packed.tobytes())
+            self.pulses.clear()
 
 
 def _encode(record: TraceRecord) -> bytes:

@@ -2,28 +2,28 @@
 
 import asyncio
 import random  # noqa: TID251 - only the type of a seeded generator
-from asyncio import events
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from types import TracebackType
 from typing import Any, TypeVar
 
 from simpy import Environment
 
+from rube.sim.kernel import collector
+from rube.sim.kernel.context import CURRENT
 from rube.sim.kernel.errors import (
     DeadlockError,
     HostStateError,
     ProcessDiedError,
     RunTimeoutError,
-    SimulationError,
     SimulationFailures,
-    WorldClosedError,
 )
+from rube.sim.kernel.guards import guarded
 from rube.sim.kernel.host import SimHost
 from rube.sim.kernel.hostclock import TRUE_NS_MAX, HostClock, seconds_to_ns
 from rube.sim.kernel.loop import SimLoop
 from rube.sim.kernel.process import Death, SimProcess
+from rube.sim.kernel.running import running
 from rube.sim.kernel.streams import RandomStreams
 from rube.sim.kernel.trace import Trace
 
@@ -60,21 +60,21 @@ class World:
         `trace_steps` folds every callback into the trace, to find where two runs part; `records_max` bounds the
         records the trace keeps for reports (None: all).
         """
+        collector.hold()
         self.seed = seed
         self.start_unix_ns = start_unix_ns
         self.env = Environment(0)
         self.trace = Trace(self._now, records_max=records_max)
         self.loop = SimLoop(self.env, self.trace)  # type: ignore[abstract]  # unsupported.py fills the rest in
-        self._streams = RandomStreams(seed)
+        self.streams = RandomStreams(seed)
         self._hosts: dict[str, SimHost] = {}
         self._process_index = 0
         self.observer = SimHost(self, OBSERVER, HostClock(0, 0, start_unix_ns, 0))
         """A machine with an exact clock that never fails, where `run` runs its coroutines. Not among `hosts`."""
-        self.loop.configure(
-            SimProcess(self.observer, OBSERVER, 1, 0),
-            tie_break=self.random("kernel/tie-break") if tie_break else None,
-            trace_steps=trace_steps,
-        )
+        self.loop.root = SimProcess(self.observer, OBSERVER, 1, 0)
+        self.loop.trace_steps = trace_steps
+        if tie_break:
+            self.loop.tie_break = self.random("kernel/tie-break")
 
     def __enter__(self) -> "World":
         return self
@@ -116,7 +116,7 @@ class World:
 
     def random(self, name: str) -> random.Random:
         """Return the random stream called `name`: it depends on the seed and the name only."""
-        return self._streams.stream(name)
+        return self.streams.stream(name)
 
     # Driving
 
@@ -131,36 +131,27 @@ class World:
 
         On the observer (the default) tasks it leaves behind live on, for later calls. On another host it runs in
         a process of its own called "run", which ends with it. Raises what `main` raises; DeadlockError if nothing
-        is left to happen; RunTimeoutError after `timeout_s` of virtual time (main is cancelled, unawaited);
-        ProcessDiedError if its host or process dies.
+        is left to happen; RunTimeoutError after `timeout_s` of virtual time (main is then cancelled, or its
+        process killed); ProcessDiedError if its host or process dies.
         """
-        with self._inside():
-            outcome: list[T] = []
+        outcome: list[T] = []
 
-            async def body() -> None:
-                outcome.append(await main(*args))
+        async def body() -> None:
+            outcome.append(await main(*args))
 
-            if host is None:
-                task = self.loop.create_task(body(), name="run", context=self.loop.root.context.copy())
-                over: asyncio.Future[Any] = task
-            else:
-                process = host.spawn("run", body, crash_is_failure=False)
-                over = process.exit
-            over.add_done_callback(lambda _: self.loop.stop(), context=Context())
-            self._drive_to_end(over, timeout_s)
-            if host is not None and process.exception is not None:
-                self._raise(process.exception)
-            elif host is None and not over.cancelled() and (error := over.exception()) is not None:
-                self._raise(error)
+        with running(self.loop), guarded(self._wall_ns):
+            error = self._run_here(body(), timeout_s) if host is None else self._run_on(host, body, timeout_s)
+        if error is not None:
+            self._raise(error)
         self._surface()
         if not outcome:
-            raise ProcessDiedError(f"{main!r} ended without a result: its process died or was cancelled")
+            raise ProcessDiedError(f"{_name(main)} ended without a result: its process died or was cancelled")
         return outcome[0]
 
     def run_for(self, seconds: float) -> None:
         """Let `seconds` of true virtual time pass."""
         target = self.now_ns + seconds_to_ns(seconds)
-        with self._inside():
+        with running(self.loop), guarded(self._wall_ns):
             self._drive(target)
             self.env._now = target
         self._surface()
@@ -171,13 +162,13 @@ class World:
         Raises RunTimeoutError when `timeout_s` of virtual time have passed without.
         """
         target = self.now_ns + seconds_to_ns(timeout_s)
-        with self._inside():
+        with running(self.loop), guarded(self._wall_ns):
             met = self._drive(target, predicate)
             if not met:
                 self.env._now = target
         self._surface()
         if not met:
-            raise RunTimeoutError(f"not true within {timeout_s} s of virtual time: {predicate!r}")
+            raise RunTimeoutError(f"not true within {timeout_s} s of virtual time: {_name(predicate)}")
 
     def close(self) -> None:
         """End everything where it stands and let go of it. Idempotent.
@@ -187,10 +178,11 @@ class World:
         """
         if self.loop.is_closed():
             return
-        with self._inside():
+        with running(self.loop), guarded(self._wall_ns):
             for host in self.hosts:
                 host.bury(list(host.processes), Death.POWER_LOSS)
             self.loop.close()
+        collector.release()
         self._surface()
 
     # For the kernel
@@ -204,36 +196,38 @@ class World:
         """Call `function` as the kernel, in no process."""
         return Context().run(function, *args)
 
+    def _wall_ns(self) -> int:
+        """Return the wall clock of the host whose code is running: what log records are stamped with."""
+        return CURRENT.get(self.loop.root).clock.wall_ns(self.now_ns)
+
     def _now(self) -> int:
         return self.loop.now_ns
-
-    @contextmanager
-    def _inside(self) -> Iterator[None]:
-        """Be the running loop of this thread for a while."""
-        if self.loop.is_closed():
-            raise WorldClosedError("this world was closed: make another")
-        if events._get_running_loop() is not None:
-            raise SimulationError("a world is driven from synchronous code: no event loop may be running here")
-        events._set_running_loop(self.loop)
-        try:
-            yield
-        finally:
-            events._set_running_loop(None)
 
     def _drive(self, until_ns: int, predicate: Callable[[], bool] | None = None) -> bool:
         return self.outside(self.loop.drive, until_ns, predicate)
 
-    def _drive_to_end(self, over: asyncio.Future[Any], timeout_s: float) -> None:
+    def _run_here(self, body: Coroutine[Any, Any, None], timeout_s: float) -> BaseException | None:
+        task = self.loop.create_task(body, name="run", context=self.loop.root.context.copy())
+        self._drive_to_end(task, timeout_s, task.cancel)
+        return None if task.cancelled() else task.exception()
+
+    def _run_on(
+        self, host: SimHost, body: Callable[[], Coroutine[Any, Any, None]], timeout_s: float
+    ) -> BaseException | None:
+        process = host.spawn("run", body, crash_is_failure=False)
+        self._drive_to_end(process.exit, timeout_s, process.kill)
+        return process.exception
+
+    def _drive_to_end(self, over: asyncio.Future[Any], timeout_s: float, give_up: Callable[[], object]) -> None:
         deadline = self.now_ns + seconds_to_ns(timeout_s)
-        while not over.done():
-            if self._drive(min(deadline, TRUE_NS_MAX - 1)):
-                continue
-            if isinstance(over, asyncio.Task):
-                over.cancel()
-            if self.env.peek() < TRUE_NS_MAX:
-                self.env._now = deadline
-                raise RunTimeoutError(f"run: still unfinished after {timeout_s} s of virtual time")
-            raise DeadlockError(f"run: nothing left to happen, still waiting: {self._waiting()}")
+        if self._drive(min(deadline, TRUE_NS_MAX - 1), over.done):
+            return
+        waiting = self._waiting()
+        give_up()
+        if self.env.peek() >= TRUE_NS_MAX:
+            raise DeadlockError(f"run: nothing left to happen, still waiting: {waiting}")
+        self.env._now = deadline
+        raise RunTimeoutError(f"run: still unfinished after {timeout_s} s of virtual time, waiting: {waiting}")
 
     def _waiting(self) -> str:
         tasks = sorted((t for t in asyncio.all_tasks(self.loop)), key=hash)
@@ -249,3 +243,8 @@ class World:
         if self.loop.failures:
             failures, self.loop.failures = self.loop.failures, []
             raise SimulationFailures(f"no code handled, up to {self.now_ns} ns", failures)
+
+
+def _name(function: Callable[..., object]) -> str:
+    """Return what to call a function in an error: its default repr has an address in it."""
+    return getattr(function, "__qualname__", type(function).__name__)

@@ -1,0 +1,257 @@
+"""Scheduler: what runs next. The ready callbacks, the SimPy queue, and the one loop that drains both."""
+
+import random  # noqa: TID251 - only the type of a seeded generator
+from collections import deque
+from collections.abc import Callable
+from heapq import heapify, heappop
+from typing import TYPE_CHECKING, Any, cast
+
+from simpy import Environment, Event
+
+from rube.sim.kernel import collector
+from rube.sim.kernel.context import CURRENT
+from rube.sim.kernel.errors import LivelockError, ProcessFenced
+from rube.sim.kernel.handles import SimHandle, SimTimer
+from rube.sim.kernel.tasks import SimFuture, SimTask
+from rube.sim.kernel.trace import Trace
+
+if TYPE_CHECKING:
+    from rube.sim.kernel.process import SimProcess
+
+ROUNDS_AT_ONE_INSTANT_MAX = 100_000
+"""So often may callbacks schedule callbacks at one instant before the kernel calls it a livelock."""
+
+EVENTS_PER_HOUSEKEEPING = 4096
+"""After so many timers the trace is folded, the queue swept, and the instant checked for a livelock."""
+
+EVENTS_AT_ONE_INSTANT_MAX = 500_000
+"""So many timers at one instant are a livelock too."""
+
+SWEEP_TIMERS_MIN = 4096
+"""The queue is rid of cancelled timers whenever it has doubled and holds more than this."""
+
+Runnable = SimHandle | SimTimer
+
+
+class Scheduler:
+    """Runs what is ready at an instant, then the next event of the SimPy environment, and so on.
+
+    Ready callbacks run first in, first out, or in an order that a seeded generator draws; events by time, priority
+    and sequence. Callbacks of a dead process are dropped, those of a paused one held.
+    """
+
+    root: "SimProcess"
+    """The process of code that runs in none: the observer's, set by the World."""
+
+    def __init__(self, env: Environment, trace: Trace) -> None:
+        self.env = env
+        self.trace = trace
+        self.tie_break: random.Random | None = None
+        """Draws the order of what is ready at one instant; None: in the order it became ready."""
+        self.trace_steps = False
+        """Whether every callback is folded into the trace, not only timers."""
+        self._queue: list[Any] = env._queue  # entries of SimPy's: time, priority, sequence, event
+        self._sequence = env._eid
+        self._ready: deque[Runnable] = deque()
+        self._sweep_at = SWEEP_TIMERS_MIN
+        self._housekeepings = 0
+        self._housekept_ns = -1
+        self._housekept_at_instant = 0
+
+    @property
+    def now_ns(self) -> int:
+        """True virtual time in nanoseconds since the start of the world."""
+        return cast(int, self.env._now)
+
+    def drive(self, until_ns: int, finished: Callable[[], bool] | None = None) -> bool:
+        """Run everything due up to the true instant `until_ns`; return whether `finished()` ended it.
+
+        Time stays at the last event; the caller moves it on. Raises LivelockError, and whatever a kernel event
+        (one in no process) raises. The common case, the end of a sleep, is written out here for speed.
+        """
+        env, queue, ready, pulses = self.env, self._queue, self._ready, self.trace.pulses
+        drain = self._drain if self.tie_break is None else self._drain_shuffled
+        until_housekeeping = EVENTS_PER_HOUSEKEEPING
+        while True:
+            if ready:
+                drain()
+            if finished is not None and finished():
+                return True
+            if not queue or queue[0][0] > until_ns:
+                return False
+            now, _, sequence, event = heappop(queue)
+            if type(event) is SimFuture and not event.process.gate:
+                if event.done():
+                    continue
+                env._now = now
+                event.set_result(None)
+            elif _is_over(event):
+                continue
+            else:
+                env._now = now
+                self._dispatch(event)
+            pulses.append(now)
+            pulses.append(sequence)
+            until_housekeeping -= 1
+            if not until_housekeeping:
+                until_housekeeping = EVENTS_PER_HOUSEKEEPING
+                self._housekeep()
+
+    def fire(self, timer: SimTimer) -> None:
+        """Make a timer that is due ready to run in its process; run the kernel's own at once."""
+        if timer._context is None:
+            timer._callback(*timer._args)  # type: ignore[misc]  # None only if cancelled
+        else:
+            self._ready.append(timer)
+
+    def wake(self, sleeper: SimFuture) -> None:
+        """End a sleep that is due, as a callback of its process: if that is paused, later."""
+        self._ready.append(SimHandle(_end_sleep, (sleeper,), sleeper.process.context))
+
+    def resume_held(self, held: list[Runnable]) -> None:
+        """Make ready again what a pause has held back, in its order."""
+        self._ready.extend(held)
+
+    def _drain(self) -> None:
+        """Run what is ready, which is not empty. The body of the loop is `_run`, written out for speed."""
+        ready, root, steps = self._ready, self.root, self.trace_steps
+        rounds = 0
+        while ready:
+            rounds += 1
+            if rounds > ROUNDS_AT_ONE_INSTANT_MAX:
+                raise self._livelock()
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                callback, context = handle._callback, handle._context
+                if callback is None or context is None:  # no context: only the kernel's timers, which `fire` runs
+                    continue
+                process = context.get(CURRENT, root)
+                if process.gate or steps:
+                    self._run(handle, root)
+                    continue
+                try:
+                    context.run(callback, *handle._args)
+                except BaseException as error:
+                    self._unhandled(process, error)
+        del handle, callback, context  # a traceback may keep this frame, and it the task
+
+    def _run(self, handle: Runnable, root: "SimProcess") -> None:
+        """Run one callback in its process, unless it is cancelled or its process is dead or paused."""
+        callback, context = handle._callback, handle._context
+        if callback is None or context is None:
+            return
+        process = context.get(CURRENT, root)
+        if process.gate:
+            process.hold(handle)
+            return
+        if self.trace_steps:
+            self.trace.pulses.append(process.index)
+        try:
+            context.run(callback, *handle._args)
+        except BaseException as error:
+            self._unhandled(process, error)
+
+    def _drain_shuffled(self) -> None:
+        """As `_drain`, but the seed chooses among what is ready, once every event of this instant has happened.
+
+        Only steps of tasks change places. Plain callbacks of one process keep their order among themselves,
+        which asyncio promises and its own queues and locks rely on; so do events, a network's deliveries say.
+        """
+        tie_break = cast(random.Random, self.tie_break)
+        ready, steps = self._ready, 0
+        while ready:
+            steps += 1
+            if steps > ROUNDS_AT_ONE_INSTANT_MAX:
+                raise self._livelock()
+            while self._queue and self._queue[0][0] <= self.env._now:
+                event = heappop(self._queue)[3]
+                if not _is_over(event):
+                    self._dispatch(event)
+            place = self._choose(tie_break.randrange(len(ready)))
+            handle = ready[place]
+            del ready[place]
+            self._run(handle, self.root)
+
+    def _choose(self, place: int) -> int:
+        """Return `place` if a task's step stands there, else the place of its process's first plain callback."""
+        chosen = self._ready[place]
+        if _is_step(chosen):
+            return place
+        process = self._process_of(chosen)
+        for earlier in range(place):
+            handle = self._ready[earlier]
+            if not _is_step(handle) and self._process_of(handle) is process:
+                return earlier
+        return place
+
+    def _process_of(self, handle: Runnable) -> "SimProcess":
+        return self.root if handle._context is None else handle._context.get(CURRENT, self.root)
+
+    def _dispatch(self, event: Event) -> None:
+        """Process an event of any kind, as `Environment.step` does for SimPy's own."""
+        if isinstance(event, SimTimer):
+            self.fire(event)
+        elif isinstance(event, SimFuture):
+            self.wake(event)
+        else:
+            callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]  # as SimPy does
+            for callback in callbacks:
+                callback(event)
+            if not event._ok and not hasattr(event, "_defused"):
+                raise event._value
+
+    def _housekeep(self) -> None:
+        """Fold the trace, sweep the queue if it has doubled, and look whether time stands still."""
+        self.trace.fold()
+        self._housekeepings += 1
+        if self._housekeepings % collector.HOUSEKEEPINGS_PER_COLLECTION == 0:
+            collector.collect()
+        if len(self._queue) > self._sweep_at:
+            self._queue[:] = [entry for entry in self._queue if not _is_over(entry[3])]
+            heapify(self._queue)
+            self._sweep_at = max(SWEEP_TIMERS_MIN, 2 * len(self._queue))
+        self._housekept_at_instant += 1
+        if self.now_ns != self._housekept_ns:
+            self._housekept_ns, self._housekept_at_instant = self.now_ns, 0
+        elif self._housekept_at_instant * EVENTS_PER_HOUSEKEEPING > EVENTS_AT_ONE_INSTANT_MAX:
+            raise self._livelock()
+
+    def _livelock(self) -> LivelockError:
+        process = self._process_of(self._ready[0]) if self._ready else self.root
+        return LivelockError(
+            f"virtual time stands still at {self.now_ns} ns, last in {process}: callbacks there keep scheduling "
+            "callbacks without delay; await something that takes time"
+        )
+
+    def _unhandled(self, process: "SimProcess", error: BaseException) -> None:
+        """Take what a callback of `process` raised: its end, its owner's failure, or the user's interrupt."""
+        if isinstance(error, ProcessFenced):
+            return
+        if error.__traceback__ is not None:  # it begins with the kernel's own frame
+            error.__traceback__ = error.__traceback__.tb_next
+        if isinstance(error, SystemExit) and process is not self.root:
+            process.exited(error.code)
+        elif isinstance(error, Exception):
+            self.call_exception_handler({"message": f"exception in a callback of {process}", "exception": error})
+        else:
+            raise error
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Take an exception that no code handled; see SimLoop."""
+        raise NotImplementedError
+
+
+def _end_sleep(sleeper: SimFuture) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
+
+
+def _is_over(event: Event) -> bool:
+    """Return whether nothing would happen if the event were dropped."""
+    if isinstance(event, SimTimer):
+        return event._callback is None
+    return isinstance(event, SimFuture) and event.done()
+
+
+def _is_step(handle: Runnable) -> bool:
+    return isinstance(getattr(handle._callback, "__self__", None), SimTask)

@@ -1,0 +1,283 @@
+"""asyncio's own tools on the simulated loop."""
+
+import asyncio
+import contextvars
+
+import pytest
+
+from rube.sim.kernel import DeadlockError, LivelockError, SimulatedIOError, SimulationFailures, World
+from rube.sim.kernel.unsupported import REMEDIES
+
+
+def seconds() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def test_sleep_takes_exactly_its_virtual_time() -> None:
+    async def main() -> None:
+        await asyncio.sleep(86_400)
+
+    with World(1) as world:
+        world.run(main, timeout_s=1e6)
+        assert world.now_ns == 86_400 * 10**9
+
+
+def test_sleep_returns_its_result_and_zero_yields_once() -> None:
+    async def main() -> tuple[str, str]:
+        return await asyncio.sleep(1, "later"), await asyncio.sleep(0, "now")
+
+    with World(1) as world:
+        assert world.run(main) == ("later", "now")
+
+
+def test_cancelled_sleep_ends_at_once() -> None:
+    async def main() -> float:
+        task = asyncio.create_task(asyncio.sleep(100))
+        await asyncio.sleep(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return seconds()
+
+    with World(1) as world:
+        assert world.run(main) == 1.0
+
+
+def test_timeout_expires_on_time_and_can_be_rescheduled() -> None:
+    async def main() -> float:
+        async def wait() -> None:
+            async with asyncio.timeout(1) as timeout:
+                timeout.reschedule(seconds() + 5)
+                await asyncio.Event().wait()
+
+        with pytest.raises(TimeoutError):
+            await wait()
+        return seconds()
+
+    with World(1) as world:
+        assert world.run(main) == 5.0
+
+
+def test_queue_passes_items_between_tasks() -> None:
+    async def main() -> list[int]:
+        queue: asyncio.Queue[int] = asyncio.Queue(maxsize=2)
+
+        async def produce() -> None:
+            for number in range(5):
+                await queue.put(number)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(produce())
+            return [await queue.get() for _ in range(5)]
+
+    with World(1) as world:
+        assert world.run(main) == [0, 1, 2, 3, 4]
+
+
+def test_event_semaphore_lock_and_condition_wake_their_waiters() -> None:
+    async def main() -> list[str]:
+        log: list[str] = []
+        event, semaphore, condition = asyncio.Event(), asyncio.Semaphore(1), asyncio.Condition()
+
+        async def worker(name: str) -> None:
+            await event.wait()
+            async with semaphore:
+                await asyncio.sleep(1)
+                log.append(f"{name} {seconds():.0f}")
+            async with condition:
+                condition.notify_all()
+
+        async with asyncio.TaskGroup() as group:
+            for name in "abc":
+                group.create_task(worker(name))
+            event.set()
+            async with condition:
+                await condition.wait_for(lambda: len(log) == 3)
+        return log
+
+    with World(1) as world:
+        assert world.run(main) == ["a 1", "b 2", "c 3"]
+
+
+def test_gather_wait_and_wait_for() -> None:
+    async def main() -> tuple[list[int], int, int]:
+        async def number(value: int) -> int:
+            await asyncio.sleep(value)
+            return value
+
+        gathered = await asyncio.gather(*(number(n) for n in (3, 1, 2)))
+        tasks = {asyncio.create_task(number(n)) for n in range(1, 5)}
+        done, pending = await asyncio.wait(tasks, timeout=2.5)
+        for task in pending:
+            task.cancel()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(number(10), 1)
+        return gathered, len(done), len(pending)
+
+    with World(1) as world:
+        assert world.run(main) == ([3, 1, 2], 2, 2)
+
+
+def test_shield_protects_the_inner_task() -> None:
+    async def main() -> str:
+        inner = asyncio.create_task(asyncio.sleep(2, "kept"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(inner), 1)
+        return await inner
+
+    with World(1) as world:
+        assert world.run(main) == "kept"
+
+
+def test_as_completed_follows_virtual_time() -> None:
+    async def main() -> list[int]:
+        return [await first for first in asyncio.as_completed([asyncio.sleep(n, n) for n in (3, 1, 2)])]
+
+    with World(1) as world:
+        assert world.run(main) == [1, 2, 3]
+
+
+def test_to_thread_runs_inline_and_completes_later() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+
+    async def main() -> tuple[str, float]:
+        variable.set("seen")
+        found = await asyncio.to_thread(variable.get)
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.to_thread(lambda: 1 // 0)
+        return found, seconds()
+
+    with World(1) as world:
+        assert world.run(main) == ("seen", 0.0001)
+
+
+def test_call_later_and_call_at_can_be_cancelled() -> None:
+    async def main() -> list[str]:
+        loop, log = asyncio.get_running_loop(), list[str]()
+        loop.call_later(1, log.append, "one")
+        loop.call_later(2, log.append, "two").cancel()
+        handle = loop.call_at(3, log.append, "three")
+        soon = loop.call_soon(log.append, "never")
+        soon.cancel()
+        await asyncio.sleep(4)
+        assert soon.cancelled()
+        assert handle.when() == 3.0
+        return log
+
+    with World(1) as world:
+        assert world.run(main) == ["one", "three"]
+
+
+def test_infinite_timers_never_fire_and_nan_is_refused() -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(float("inf"), pytest.fail)
+        with pytest.raises(ValueError, match="NaN"):
+            await asyncio.sleep(float("nan"))
+        await asyncio.sleep(float("inf"))
+
+    with World(1) as world:
+        with pytest.raises(DeadlockError):
+            world.run(main, timeout_s=1e10)
+
+
+def test_cancelled_timers_are_swept_out() -> None:
+    async def main() -> int:
+        for _ in range(20_000):
+            async with asyncio.timeout(1000):
+                await asyncio.sleep(0.001)
+        return len(asyncio.get_running_loop()._queue)  # type: ignore[attr-defined]
+
+    with World(1) as world:
+        assert world.run(main) < 9000
+
+
+@pytest.mark.parametrize("method", sorted(REMEDIES))
+def test_real_io_is_refused_with_a_remedy(method: str) -> None:
+    with World(1) as world:
+        with pytest.raises(SimulatedIOError, match=rf"{method}.*: (use|stop) "):
+            getattr(world.loop, method)()
+
+
+def test_unhandled_exceptions_surface_when_the_run_ends() -> None:
+    async def main() -> None:
+        async def fail() -> None:
+            raise ValueError("in a task nobody awaits")
+
+        asyncio.get_running_loop().call_soon(lambda: {}["missing"])
+        task = asyncio.create_task(fail())
+        await asyncio.sleep(1)
+        del task
+
+    with World(1) as world:
+        with pytest.raises(SimulationFailures) as caught:
+            world.run(main)
+    assert [type(error) for error in caught.value.exceptions] == [KeyError, ValueError]
+
+
+def test_an_exception_handler_takes_what_would_surface() -> None:
+    taken: list[object] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: taken.append(context["exception"]))
+        asyncio.get_running_loop().call_soon(lambda: 1 // 0)
+        await asyncio.sleep(1)
+
+    with World(1) as world:
+        world.run(main)
+    assert [type(error) for error in taken] == [ZeroDivisionError]
+
+
+def test_standing_still_is_a_livelock() -> None:
+    async def main() -> None:
+        while True:  # noqa: ASYNC110 - the mistake under test
+            await asyncio.sleep(0)
+
+    with World(1) as world:
+        with pytest.raises(LivelockError, match="stands still at 0 ns"):
+            world.run(main)
+
+
+def test_simpy_can_step_the_timers_itself() -> None:
+    log: list[str] = []
+
+    async def sleeper() -> None:
+        await asyncio.sleep(1)
+        log.append("slept")
+
+    with World(1) as world:
+        world.loop.call_later(2, log.append, "called")
+        world.host("a").spawn("p", sleeper)
+        world.run_for(0.5)
+        world.env.step()
+        world.run_for(0)
+        assert log == ["slept"]
+        world.env.step()
+        world.run_for(0)
+        assert world.now_ns == 2 * 10**9
+    assert log == ["slept", "called"]
+
+
+def test_simpy_processes_share_the_queue() -> None:
+    log: list[object] = []
+
+    with World(1) as world:
+
+        def device() -> object:
+            yield world.env.timeout(10**9)
+            log.append(world.now_ns)
+
+        world.env.process(device())  # type: ignore[arg-type]
+        world.run_for(2)
+    assert log == [10**9]
+
+
+def test_every_method_of_asyncios_loop_is_refused_or_implemented() -> None:
+    driven_by_the_world = {"run_forever", "run_until_complete"}
+    names = {name for name in vars(asyncio.AbstractEventLoop) if not name.startswith("_")} - driven_by_the_world
+    with World(1) as world:
+        missing = {
+            name
+            for name in names
+            if getattr(getattr(world.loop, name), "__func__", None) is vars(asyncio.AbstractEventLoop)[name]
+        }
+    assert missing == set()
