@@ -1,0 +1,214 @@
+"""From a Unit to the shim's launch plan: plain JSON, computed once where protobuf is at hand. Pure.
+
+What the supervisor cannot do is left out of the plan and named in `unsupported`, which ends up in the status.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rube.api import systemd_pb2
+from rube.controllers.systemd.service.commandline import CommandLine, parse_commands
+from rube.controllers.systemd.service.policy import NS_PER_S, Policy, StatusSet
+
+_Service = systemd_pb2.Service
+EXEC_LISTS = ("condition", "start_pre", "start", "start_post", "stop", "stop_post")
+DEPENDENCIES = (
+    "wants",
+    "requires",
+    "requisite",
+    "binds_to",
+    "part_of",
+    "conflicts",
+    "before",
+    "after",
+    "on_failure",
+    "condition",
+)
+_UNSUPPORTED_TEXT = ("root_directory", "protect_system", "slice", "bus_name", "syslog_identifier")
+_UNSUPPORTED_LISTS = ("runtime_directory", "state_directory")
+_UNSUPPORTED_FLAGS = ("no_new_privileges", "private_tmp")
+_LIMITS = ("open_files", "processes", "core_bytes", "locked_memory_bytes")
+_STREAMS = ("null", "file:", "append:", "truncate:")
+_TYPES = {
+    _Service.SIMPLE: "simple",
+    _Service.EXEC: "exec",
+    _Service.FORKING: "forking",
+    _Service.ONESHOT: "oneshot",
+    _Service.NOTIFY: "notify",
+    _Service.IDLE: "simple",
+    _Service.DBUS: "exec",
+}
+UMASK_DEFAULT = 0o022
+
+
+def plan_of(name: str, unit: systemd_pb2.Unit, *, node: str = "") -> dict[str, Any]:
+    """The plan for the unit called `name`. Raises InvalidArgumentError or CommandLineError for a bad definition."""
+    service = unit.service
+    specifiers = _specifiers(name, node)
+    commands = {each: _commands(getattr(service.exec, each), specifiers) for each in EXEC_LISTS}
+    policy = policy_of(unit, {each: [bool(line.ignore_failure) for line in lines] for each, lines in commands.items()})
+    plan: dict[str, Any] = {
+        "policy": asdict(policy),
+        "commands": {
+            each: [[line.program, list(line.arguments), line.prefixes] for line in lines]
+            for each, lines in commands.items()
+        },
+        "environment": {key: _specify(value, specifiers) for key, value in sorted(service.environment.items())},
+        "environment_files": [_specify(path, specifiers) for path in service.environment_file],
+        "notify": _notify_access(service),
+        "umask": int(service.umask, 8) if service.umask else UMASK_DEFAULT,
+        "nice": service.nice if service.HasField("nice") else None,
+        "limits": {each: value for each, value in limits_of(service) if each in _LIMITS},
+        "unsupported": unsupported(unit),
+    }
+    for each in ("pid_file", "user", "group", "working_directory"):
+        plan[each] = _specify(getattr(service, each), specifiers)
+    if plan["pid_file"] and not plan["pid_file"].startswith("/"):
+        plan["pid_file"] = f"/run/{plan['pid_file']}"
+    for each in ("standard_input", "standard_output", "standard_error"):
+        plan[each] = _stream(_specify(getattr(service, each), specifiers))
+    return plan
+
+
+def policy_of(unit: systemd_pb2.Unit, ignore_failures: dict[str, list[bool]]) -> Policy:
+    """The state machine's part of a definition, with systemd's defaults filled in (systemd-system.conf(5))."""
+    service, time, status = unit.service, unit.service.time, unit.service.status
+    type_name = _TYPES.get(service.type, "simple" if service.exec.start else "oneshot")
+    default = Policy()
+    start_timeout = None if type_name == "oneshot" else default.start_timeout_ns
+    limit = unit.start_limit
+    return Policy(
+        type=type_name,
+        commands={name: tuple(flags) for name, flags in sorted(ignore_failures.items()) if flags},
+        remain_after_exit=service.remain_after_exit,
+        has_pid_file=bool(service.pid_file),
+        guess_main_pid=service.guess_main_pid if service.HasField("guess_main_pid") else True,
+        restart=_Service.Restart.Name(service.restart).lower().replace("_", "-") if service.restart else "no",
+        restart_ns=round(time.restart * NS_PER_S) if time.HasField("restart") else default.restart_ns,
+        start_timeout_ns=_timeout(time, ("start_timeout", "timeout"), start_timeout),
+        stop_timeout_ns=_timeout(time, ("stop_timeout", "timeout"), default.stop_timeout_ns),
+        runtime_ns=_timeout(time, ("limit",), None),
+        watchdog_ns=_timeout(time, ("watchdog",), None),
+        start_limit_ns=_limit_interval_ns(limit, default.start_limit_ns),
+        start_limit_burst=limit.burst if limit.HasField("burst") else default.start_limit_burst,
+        success=_status_set(status.success, status.success_signal),
+        prevent_restart=_status_set(status.prevent_restart, status.prevent_restart_signal),
+        force_restart=_status_set(status.force_restart, status.force_restart_signal),
+        kill_mode=_Service.KillMode.Name(service.kill.mode or _Service.CONTROL_GROUP).lower().replace("_", "-"),
+        kill_signal=signal_number(service.kill.signal or "SIGTERM"),
+        send_sigkill=service.kill.send_sigkill if service.kill.HasField("send_sigkill") else True,
+        send_sighup=service.kill.send_sighup,
+    )
+
+
+def unsupported(unit: systemd_pb2.Unit) -> list[str]:
+    """The fields that are set and have no effect here, sorted."""
+    service = unit.service
+    fields = [each for each in DEPENDENCIES if len(getattr(unit, each))]
+    fields += [f"service.{each}" for each in _UNSUPPORTED_TEXT if getattr(service, each)]
+    fields += [f"service.{each}" for each in _UNSUPPORTED_LISTS if len(getattr(service, each))]
+    fields += [f"service.{each}" for each in _UNSUPPORTED_FLAGS if getattr(service, each)]
+    fields += [f"service.limits.{each}" for each, _ in limits_of(service) if each not in _LIMITS]
+    fields += [
+        f"service.{each}"
+        for each in ("standard_input", "standard_output", "standard_error")
+        if not _known_stream(getattr(service, each))
+    ]
+    fields += ["service.oom_policy"] if service.oom_policy else []
+    return sorted(fields)
+
+
+def limits_of(service: systemd_pb2.Service) -> list[tuple[str, int]]:
+    """The limits that are set, in the order of their numbers."""
+    return [(field.name, int(value)) for field, value in service.limits.ListFields()]
+
+
+def signal_number(name: str) -> int:
+    """`SIGTERM`, `TERM` or `15`, as systemd takes them. Raises ValueError."""
+    if name.isdigit() and 0 < int(name) < signal.NSIG:
+        return int(name)
+    try:
+        return int(signal.Signals[name if name.startswith("SIG") else f"SIG{name}"])
+    except KeyError as error:
+        raise ValueError(f"{name!r} is no signal: use a name such as SIGTERM") from error
+
+
+def _commands(lines: Sequence[str], specifiers: dict[str, str]) -> list[CommandLine]:
+    parsed = [command for line in lines for command in parse_commands(line)]
+    return [
+        CommandLine(
+            _specify(each.program, specifiers),
+            tuple(_specify(word, specifiers) for word in each.arguments),
+            each.prefixes,
+        )
+        for each in parsed
+    ]
+
+
+def _specifiers(name: str, node: str) -> dict[str, str]:
+    """Of systemd.unit(5), "SPECIFIERS", those that need nothing but the name; others stay as they are."""
+    stem = name.rpartition(".")[0]
+    return {
+        "%": "%",
+        "n": name,
+        "N": stem,
+        "p": stem,
+        "H": node,
+        "t": "/run",
+        "S": "/var/lib",
+        "L": "/var/log",
+        "C": "/var/cache",
+        "T": "/tmp",
+        "V": "/var/tmp",
+    }
+
+
+def _specify(text: str, specifiers: dict[str, str]) -> str:
+    parts, rest = [], text
+    while True:
+        before, percent, rest = rest.partition("%")
+        parts.append(before)
+        if not percent:
+            return "".join(parts)
+        letter, rest = rest[:1], rest[1:]
+        parts.append(specifiers.get(letter, f"%{letter}"))
+
+
+def _timeout(time: systemd_pb2.Service.Time, fields: Sequence[str], default: int | None) -> int | None:
+    """The first field that is set; 0 and infinity turn a timeout off."""
+    given = {field.name: float(value) for field, value in time.ListFields()}
+    for field in fields:
+        if field in given:
+            value = given[field]
+            return None if value in (0, float("inf")) else round(value * NS_PER_S)
+    return default
+
+
+def _limit_interval_ns(limit: systemd_pb2.StartLimit, default: int) -> int:
+    if not limit.HasField("interval"):
+        return default
+    return 2**62 if limit.interval == float("inf") else round(limit.interval * NS_PER_S)
+
+
+def _status_set(codes: Sequence[int], signals: Sequence[str]) -> StatusSet:
+    return StatusSet(tuple(sorted(codes)), tuple(sorted(signal_number(name) for name in signals)))
+
+
+def _notify_access(service: systemd_pb2.Service) -> str:
+    if service.notify_access:
+        return _Service.NotifyAccess.Name(service.notify_access).removeprefix("NOTIFY_").lower()
+    return "main" if service.type == _Service.NOTIFY or service.time.watchdog else "none"
+
+
+def _known_stream(value: str) -> bool:
+    return value in ("", "null", "journal", "inherit") or value.startswith(_STREAMS[1:])
+
+
+def _stream(value: str) -> str:
+    if value.startswith(_STREAMS):
+        return value
+    return "" if value != "journal" else "log"
