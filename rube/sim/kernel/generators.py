@@ -38,7 +38,10 @@ class AsyncGenerators:
 
     def abandoned(self, generator: Generator) -> None:
         """Close a generator that nothing refers to any more, in its own process: the finalizer hook."""
-        _, process = self._begun.pop(id(generator))
+        entry = self._begun.pop(id(generator), None)
+        if entry is None:
+            return  # the world has ended and let go of it
+        _, process = entry
         if not process.alive or self._loop.is_closed():
             self._dead.append(generator)  # kept, and never closed: the interpreter finalizes only once
         else:
