@@ -86,7 +86,8 @@ class MvccStore:
         self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0
     ) -> Page:
         # This store is all there is: what it has not reached, no store has.
-        self._check_reached(max(revision, min_revision))
+        self._check_reached(revision)
+        self._check_reached(min_revision)
         for _ in range(READ_RETRIES_MAX):
             at = revision or self._state.revision
             self._check_kept(at)

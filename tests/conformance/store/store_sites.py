@@ -1,0 +1,153 @@
+"""Where the conformance suites run: each site opens stores and engines in its own way and runs a test's coroutine."""
+
+from __future__ import annotations
+
+import asyncio
+import random  # noqa: TID251 (the type of a stream)
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Protocol
+
+from rube.host import Clock, Engine, Randomness, RealClock, RealRandomness
+from rube.sim.disk import SimDisk
+from rube.sim.kernel import World
+from rube.store import Op, Store, Txn
+from rube.store.engines import MemoryEngine, SqliteEngine
+from rube.store.mvcc import MvccConfig, MvccStore
+
+Body = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Site(Protocol):
+    """One adapter under test."""
+
+    clock: Clock
+    random: Randomness
+
+    async def open_engine(self, path: str = "data") -> Engine: ...
+
+    def run(self, body: Body) -> None: ...
+
+    def wipe(self) -> None:
+        """Removes what `open_engine()` has written; nothing may be open."""
+        ...
+
+
+class _Real:
+    def __init__(self) -> None:
+        self.clock: Clock = RealClock()
+        self.random: Randomness = RealRandomness()
+
+    def run(self, body: Body) -> None:
+        async def main() -> None:
+            async with asyncio.timeout(60):
+                await body()
+
+        asyncio.run(main())
+
+
+class MemorySite(_Real):
+    """The memory engine on the real loop, over a disk that remembers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.disk = KeptDisk()
+
+    async def open_engine(self, path: str = "data") -> Engine:
+        return await MemoryEngine.open(self.disk, path)
+
+    def wipe(self) -> None:
+        self.disk.files.clear()
+
+
+class SqliteSite(_Real):
+    """SQLite in a directory of the test."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.directory = directory
+
+    async def open_engine(self, path: str = "data") -> Engine:
+        return await SqliteEngine.open(self.directory / path)
+
+    def wipe(self) -> None:
+        for path in self.directory.iterdir():
+            path.unlink()
+
+
+class SimSite:
+    """The memory engine on the simulated disk of a host in a world."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.world = World(seed)
+        self.host = self.world.host("a", drift_ppm=50)
+        self.disk = SimDisk(self.host)
+        self.clock: Clock = self.host.clock
+        self.random: Randomness = WorldRandomness(self.world)
+
+    async def open_engine(self, path: str = "data") -> Engine:
+        return await MemoryEngine.open(self.disk, path)
+
+    def run(self, body: Body) -> None:
+        with self.world:
+            self.world.run(body, host=self.host)
+
+    def wipe(self) -> None:
+        self.disk.wipe()
+
+
+class WorldRandomness:
+    """`rube.host.Randomness` from a world's seed."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def stream(self, name: str) -> random.Random:
+        return self._world.random(name)
+
+    def uid(self) -> str:
+        return f"{self._world.random('uid').getrandbits(128):032x}"
+
+
+class KeptDisk:
+    """A disk whose files are byte arrays: what was appended is there at the next opening."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytearray] = {}
+
+    def open(self, path: str) -> KeptLog:
+        return KeptLog(self.files.setdefault(path, bytearray()))
+
+
+class KeptLog:
+    def __init__(self, data: bytearray) -> None:
+        self._data = data
+
+    def read(self) -> bytes:
+        return bytes(self._data)
+
+    def append(self, data: bytes) -> None:
+        self._data += data
+
+    def truncate(self, length_bytes: int) -> None:
+        del self._data[length_bytes:]
+
+    async def sync(self) -> None:
+        await asyncio.sleep(0)
+
+    async def replace(self, data: bytes) -> None:
+        self._data[:] = data
+
+    def close(self) -> None: ...
+
+
+async def open_store(site: Site, config: MvccConfig | None = None) -> MvccStore:
+    return await MvccStore.open(await site.open_engine(), clock=site.clock, random=site.random, config=config)
+
+
+async def put(store: Store, **values: bytes) -> int:
+    return await store.commit(Txn(tuple(Op(key.encode(), value) for key, value in values.items())))
+
+
+async def delete(store: Store, *keys: bytes) -> int:
+    return await store.commit(Txn(tuple(Op(key, None) for key in keys)))

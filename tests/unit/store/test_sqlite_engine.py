@@ -1,0 +1,239 @@
+"""What only SQLite's engine does: files, locks, full disks, damage."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3  # noqa: TID251 (makes the files that the engine must refuse)
+import subprocess  # noqa: TID251 (mounts a small file system)
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rube.api.errors import (
+    DataLossError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from rube.host import RealClock, RealRandomness, Write
+from rube.store import Op, RealStorage, Txn
+from rube.store.engines import SqliteEngine, sqlite
+from rube.store.mvcc import MvccStore
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(8, "big")
+
+
+async def write_rows(path: Path, count: int) -> None:
+    engine = await SqliteEngine.open(path)
+    for start in range(0, count, 50):
+        await engine.commit([Write(key(number), os.urandom(1024)) for number in range(start, start + 50)])
+    await engine.close()
+
+
+def test_a_second_opening_is_refused_and_names_file_and_remedy(tmp_path: Path) -> None:
+    async def main() -> None:
+        engine = await SqliteEngine.open(tmp_path / "a.db")
+        with pytest.raises(FailedPreconditionError, match=r"a\.db is in use .* stop it") as caught:
+            await SqliteEngine.open(tmp_path / "a.db")
+        assert "nothing needs to be removed" in caught.value.message
+        await engine.close()
+        await (await SqliteEngine.open(tmp_path / "a.db")).close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgres://x", r"memory:, sqlite:///relative/path, sqlite:////absolute/path"),
+        ("nothing", r"not known"),
+        ("sqlite:rube.db", r"names no file"),
+        ("sqlite:///", r"names no file"),
+        ("sqlite:////", r"names no file"),
+    ],
+)
+def test_an_unknown_url_is_the_callers_mistake(url: str, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        asyncio.run(RealStorage().open(url))
+
+
+def test_urls_are_relative_or_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        for url in ("sqlite:///sub/rel.db", f"sqlite:///{tmp_path}/abs.db", "memory:"):
+            await (await RealStorage().open(url)).close()
+
+    asyncio.run(main())
+    assert (tmp_path / "sub/rel.db").is_file()
+    assert (tmp_path / "abs.db").is_file()
+
+
+def test_a_directory_is_not_a_store(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"is a directory: name a file in it"):
+        asyncio.run(SqliteEngine.open(tmp_path))
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FailedPreconditionError, match=r"cannot be created or opened .* choose a directory"):
+        asyncio.run(SqliteEngine.open(tmp_path / "file" / "a.db"))
+    with pytest.raises(FailedPreconditionError, match=r"cannot be created or opened"):
+        asyncio.run(SqliteEngine.open(Path("/proc/rube/a.db")))
+
+
+@pytest.mark.parametrize("damage", ["text", "zeroed head", "truncated", "flipped page"])
+def test_a_damaged_file_is_data_loss_and_says_what_to_do(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "a.db"
+
+    async def fill() -> None:
+        engine = await SqliteEngine.open(path)
+        store = await MvccStore.open(engine, clock=RealClock(), random=RealRandomness())
+        for number in range(20):
+            await store.commit(Txn(tuple(Op(b"%d/%d" % (number, n), b"\xaa" * 1024) for n in range(10))))
+        await store.close()
+
+    async def read() -> None:
+        engine = await SqliteEngine.open(path)
+        await MvccStore.open(engine, clock=RealClock(), random=RealRandomness())
+
+    asyncio.run(fill())
+    data = bytearray(path.read_bytes())
+    if damage == "text":
+        data = bytearray(b"not a database, a text. " * 100)
+    elif damage == "zeroed head":
+        data[:100] = bytes(100)
+    elif damage == "truncated":
+        del data[len(data) // 2 :]
+    else:
+        place = data.index(b"\xaa" * 600, len(data) // 2) + 300
+        data[place] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataLossError, match=r"restore a backup"):
+        asyncio.run(read())
+    # Refusing it leaves it alone and unlocked.
+    assert path.read_bytes() == data
+    with pytest.raises(DataLossError):
+        asyncio.run(read())
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    with pytest.raises(FailedPreconditionError, match="another program's database"):
+        asyncio.run(SqliteEngine.open(path))
+
+
+def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    asyncio.run(write_rows(path, 50))
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(FailedPreconditionError, match=r"has format 99 .* use the version of Rube that wrote it"):
+        asyncio.run(SqliteEngine.open(path))
+
+
+def test_commits_are_synced_to_the_disk(tmp_path: Path) -> None:
+    asyncio.run(write_rows(tmp_path / "a.db", 50))
+    connection = sqlite._connect(tmp_path / "a.db")
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_a_write_lock_held_by_another_program_passes(tmp_path: Path) -> None:
+    async def main() -> None:
+        engine = await SqliteEngine.open(tmp_path / "a.db")
+        engine._writer.execute("PRAGMA busy_timeout = 10")
+        other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UnavailableError, match="another program holds"):
+            await engine.commit([Write(b"a", b"")])
+        other.execute("ROLLBACK")
+        other.close()
+        await engine.commit([Write(b"a", b"")])
+        await engine.close()
+
+    asyncio.run(main())
+
+
+def test_a_failed_sync_poisons_the_engine(tmp_path: Path) -> None:
+    """EIO cannot be made without a faulty device, so the connection below the engine reports it."""
+
+    class Broken:
+        def execute(self, statement: str) -> None:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+            raise error
+
+        in_transaction = False
+
+    async def main() -> None:
+        engine = await SqliteEngine.open(tmp_path / "a.db")
+        await engine.commit([Write(b"a", b"1")])
+        writer = engine._writer
+        engine._writer = Broken()  # type: ignore[assignment]
+        with pytest.raises(DataLossError, match="SQLITE_IOERR_FSYNC"):
+            await engine.commit([Write(b"a", b"2")])
+        engine._writer = writer
+        with pytest.raises(DataLossError, match="nothing more is written"):
+            await engine.commit([Write(b"a", b"3")])
+        assert engine.get(b"a") == b"1"
+        await engine.close()
+
+    asyncio.run(main())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    directory = tmp_path / "small"
+    directory.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", directory], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a full disk needs the right to mount a tmpfs: run the tests as root")
+    yield directory
+    subprocess.run(["umount", directory], check=True)
+
+
+def test_a_full_disk_refuses_whole_writes_and_goes_on_when_there_is_room(small_disk: Path) -> None:
+    async def fill(store: MvccStore) -> int:
+        for number in range(2000):
+            try:
+                await store.commit(Txn((Op(b"a%d" % number, os.urandom(4096)), Op(b"b%d" % number, b""))))
+            except ResourceExhaustedError as error:
+                assert "is full: free some space" in error.message  # noqa: PT017 (the loop's own end)
+                return number
+        return 2000
+
+    async def main() -> None:
+        store = await MvccStore.open(
+            await SqliteEngine.open(small_disk / "a.db"), clock=RealClock(), random=RealRandomness()
+        )
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(1024 * 1024))
+        acknowledged = await fill(store)
+        assert 0 < acknowledged < 2000
+        for _ in range(3):
+            with pytest.raises(ResourceExhaustedError):
+                await store.commit(Txn((Op(b"big", os.urandom(500_000)),)))
+        assert store.revision == acknowledged
+        ballast.unlink()
+        await store.commit(Txn((Op(b"after", b""),)))
+        await store.close()
+        store = await MvccStore.open(
+            await SqliteEngine.open(small_disk / "a.db"), clock=RealClock(), random=RealRandomness()
+        )
+        keys = {record.key for record in (await store.range(b"", b"z")).records}
+        assert keys == {b"after"} | {b"%s%d" % (letter, n) for n in range(acknowledged) for letter in (b"a", b"b")}
+        await store.close()
+
+    asyncio.run(main())
