@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
 import click
 from grpc import aio
 
-from rube import api_pb2, api_pb2_grpc
-from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError, UnavailableError, UnimplementedError
+from rube import api_pb2
+from rube.api.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    RubeError,
+    UnavailableError,
+    UnimplementedError,
+)
 from rube.api.keys import ObjectKey
-from rube.transport import GrpcNetwork, rube_error
+from rube.client import Client, ClientConfig
+from rube.host import Engine, Host, RealClock, RealRandomness
+from rube.transport import GrpcNetwork
 from rube.transport.errors import DETAILS_KEY, Pairs
 from ructl.options import Target
 from ructl.query import Query
 
 T = TypeVar("T")
-PAGES_MAX = 100_000
 # What gRPC's messages say when there was no connection to begin with.
 _CONNECT_FAILURES = (
     "connection refused",
@@ -32,86 +40,67 @@ _CONNECT_FAILURES = (
 
 
 class Connection:
-    """The service api.Api at one address. Every method raises RubeError."""
+    """The service api.Api at one target, as commands need it. Every error is a RubeError that `explain` has worded."""
 
-    def __init__(self, channel: aio.Channel, target: Target) -> None:
-        self.api = api_pb2_grpc.ApiStub(channel)
+    def __init__(self, client: Client, target: Target) -> None:
+        self._client = client
         self.target = target
 
     async def put(self, request: api_pb2.PutRequest) -> api_pb2.PutResponse:
-        return await self._answer(self.api.Put(request, timeout=self.target.timeout_s))
+        return await self._answer(self._client.put(request))
 
     async def delete(self, request: api_pb2.DeleteRequest) -> api_pb2.DeleteResponse:
-        return await self._answer(self.api.Delete(request, timeout=self.target.timeout_s))
+        return await self._answer(self._client.delete(request))
 
     async def get(self, key: ObjectKey) -> api_pb2.Object:
-        request = api_pb2.GetRequest(key=key.to_proto())
-        response = await self._answer(self.api.Get(request, timeout=self.target.timeout_s))
+        response = await self._answer(self._client.get(api_pb2.GetRequest(key=key.to_proto())))
         return response.object
 
+    async def list_objects(self, query: Query) -> list[api_pb2.Object]:
+        """The objects that match, by key, as of one revision."""
+        response = await self._answer(self._client.list_objects(query.list_request()))
+        return [obj for obj in response.items if query.matches(obj)]
+
     async def find(self, query: Query) -> list[api_pb2.Object]:
-        """The objects that match, by key; a name that the query asks for and that is not there is NotFoundError."""
+        """As `list_objects`; but a name that the query asks for and that is not there is NotFoundError."""
         if keys := query.keys():
             return [await self.get(key) for key in keys]
-        found = await self.list(query)
+        found = await self.list_objects(query)
+        names = {obj.metadata.name for obj in found}
         for name in query.names:
-            if all(obj.metadata.name != name for obj in found):
-                raise NotFoundError(f"{query}: there is no object {name!r}", key=name)
-        return found
-
-    async def list(self, query: Query) -> list[api_pb2.Object]:
-        """All pages of the objects that match, as of one revision."""
-        request = query.list_request()
-        found: list[api_pb2.Object] = []
-        for _ in range(PAGES_MAX):
-            page = await self._answer(self.api.List(request, timeout=self.target.timeout_s))
-            found.extend(obj for obj in page.items if query.matches(obj))
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                break
+            if name not in names:
+                raise NotFoundError(f"nothing matches {query}: there is no object {name!r}", name=name)
         return found
 
     async def watch(self, request: api_pb2.WatchRequest) -> AsyncGenerator[api_pb2.WatchResponse, None]:
-        """The responses of one watch. The first has to come within the time an answer may take."""
-        call = self.api.Watch(request)
+        """The responses of one watch; ends with an error. The first has to come within the target's time."""
         try:
-            responses = aiter(call)
-            try:
-                async with asyncio.timeout(self.target.timeout_s):
-                    first = await anext(responses)
-            except TimeoutError:
-                raise _slow(self.target) from None
-            yield first
-            async for response in responses:
-                yield response
-        except aio.AioRpcError as error:
-            raise explain(error, self.target) from error
-        except StopAsyncIteration:
-            pass
-        finally:
-            call.cancel()
-        raise UnavailableError(f"{self.target} ended the watch")
-
-    async def _answer(self, call: Awaitable[T]) -> T:
-        try:
-            return await call
-        except aio.AioRpcError as error:
+            async with aclosing(self._client.watch(request)) as responses:
+                async for response in responses:
+                    yield response
+        except RubeError as error:
             raise explain(error, self.target) from error
 
-
-@asynccontextmanager
-async def connect(target: Target) -> AsyncIterator[Connection]:
-    """A connection to the target; made when it is first used."""
-    async with GrpcNetwork().channel(target.address) as channel:
-        yield Connection(channel, target)
+    async def _answer(self, answer: Awaitable[T]) -> T:
+        try:
+            return await answer
+        except RubeError as error:
+            raise explain(error, self.target) from error
 
 
 def run(target: Target, main: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
     """Runs `main` with a connection. A RubeError becomes a click.ClickException: one line for the user."""
 
     async def connected() -> T:
-        async with connect(target) as connection:
-            return await main(connection)
+        host = Host(
+            name="ructl", clock=RealClock(), network=GrpcNetwork(), storage=_NoStorage(), random=RealRandomness()
+        )
+        # Repeating what never reached one server is for the next one; a user sees an error sooner than the last try.
+        config = ClientConfig(
+            deadline_s=target.timeout_s, attempt_s_max=target.timeout_s, retries_max=len(target.endpoints) - 1
+        )
+        async with Client(host, target.endpoints, config) as client:
+            return await main(Connection(client, target))
 
     try:
         return asyncio.run(connected())
@@ -123,33 +112,38 @@ def one_line(error: RubeError) -> str:
     return " ".join(error.message.split())
 
 
-def explain(ended: aio.AioRpcError, target: Target) -> RubeError:
-    """What a call ended with; where no server of Rube worded it, what that means and the remedy."""
-    error = rube_error(ended)
-    if any(key == DETAILS_KEY for key, _ in cast(Pairs, ended.trailing_metadata() or ())):
+def explain(error: RubeError, target: Target) -> RubeError:
+    """The same error; where no server of Rube worded it, what it means and the remedy."""
+    if _is_from_server(error):
         return error
-    remedy = (
-        "is its rubelet running?"
-        if target.is_node
-        else "start one with 'rube up' or 'rube apiserver', or name another with --server HOST:PORT or RUBE_SERVER"
-    )
-    if isinstance(error, UnavailableError):
-        reason = _reason(error.message)
-        if not reason:
-            return UnavailableError(f"the connection to {target} was lost; try again")
-        return UnavailableError(f"no server answers at {target} ({reason}): {remedy}")
-    if isinstance(error, DeadlineExceededError):
-        return _slow(target)
-    if isinstance(error, UnimplementedError):
-        return UnimplementedError(f"what answers at {target} does not offer this of api.Api: {remedy}")
-    return error
+    match error:
+        case UnavailableError():
+            reason = _reason(error.message)
+            if not reason:
+                return UnavailableError(f"the connection to {target} was lost before it answered: try again")
+            return UnavailableError(f"no server answers at {target} ({reason}): {_remedy(target)}")
+        case DeadlineExceededError():
+            return DeadlineExceededError(
+                f"{target} did not answer within {target.timeout_s:g} s: it hangs or is no Rube server; "
+                "look at its log, name another with --server, or wait longer with --timeout SECONDS"
+            )
+        case UnimplementedError():
+            return UnimplementedError(f"what answers at {target} does not offer this of api.Api: {_remedy(target)}")
+        case _:
+            return error
 
 
-def _slow(target: Target) -> DeadlineExceededError:
-    return DeadlineExceededError(
-        f"{target} did not answer within {target.timeout_s:g} s: it hangs or is no Rube server; "
-        "look at its log, name another with --server, or wait longer with --timeout SECONDS"
-    )
+def _is_from_server(error: RubeError) -> bool:
+    ended = error.__cause__
+    if not isinstance(ended, aio.AioRpcError):
+        return False
+    return any(key == DETAILS_KEY for key, _ in cast(Pairs, ended.trailing_metadata() or ()))
+
+
+def _remedy(target: Target) -> str:
+    if target.is_node:
+        return "is this node's rubelet running?"
+    return "start one with 'rube up' or 'rube apiserver', or name another with --server HOST:PORT or RUBE_SERVER"
 
 
 def _reason(message: str) -> str:
@@ -158,3 +152,10 @@ def _reason(message: str) -> str:
         if known.lower() in message.lower():
             return known
     return message.rpartition("last error: ")[2] if "failed to connect" in message.lower() else ""
+
+
+class _NoStorage:
+    """A client keeps nothing (rube.host.Storage)."""
+
+    async def open(self, url: str) -> Engine:
+        raise InvalidArgumentError(f"ructl keeps nothing and cannot open {url}")

@@ -35,7 +35,7 @@ def command(
     An empty list is no error.
     """
     query = parse_query(type_name, namespace, labels, names)
-    found = run(target(server, node_socket, timeout_s), lambda connection: connection.list(query))
+    found = run(target(server, node_socket, timeout_s), lambda connection: connection.list_objects(query))
     print_list(found, output)
     if not found:
         click.echo(f"ructl: nothing matches {query}", err=True)

@@ -19,12 +19,12 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 class Target:
     """Whom to ask, and how long one answer may take."""
 
-    address: str
+    endpoints: tuple[str, ...]
     timeout_s: float
-    is_node: bool
+    is_node: bool = False
 
     def __str__(self) -> str:
-        return self.address.removeprefix("unix:") if self.is_node else self.address
+        return ", ".join(endpoint.removeprefix("unix:") for endpoint in self.endpoints)
 
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,7 +41,9 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--node-socket", metavar="PATH", help="Ask the rubelet that listens on this socket about its own copy."
         ),
         click.option(
-            "--server", metavar="HOST:PORT", help=f"The apiserver.  [env: RUBE_SERVER; default: {SERVER_DEFAULT}]"
+            "--server",
+            metavar="HOST:PORT",
+            help=f"The apiserver; several with commas.  [env: RUBE_SERVER; default: {SERVER_DEFAULT}]",
         ),
     ):
         command = option(command)
@@ -60,12 +62,14 @@ def target(server: str | None, node_socket: str | None, timeout_s: float | None)
     if node_socket is not None:
         if not os.path.exists(node_socket):
             raise click.ClickException(f"there is no socket {node_socket}: is this node's rubelet running?")
-        return Target(address=f"unix:{node_socket}", timeout_s=timeout_s, is_node=True)
+        return Target(endpoints=(f"unix:{node_socket}",), timeout_s=timeout_s, is_node=True)
     address = server or os.environ.get("RUBE_SERVER") or SERVER_DEFAULT
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise click.UsageError(f"the server {address!r} is not HOST:PORT, such as {SERVER_DEFAULT}")
-    return Target(address=address, timeout_s=timeout_s, is_node=False)
+    endpoints = tuple(part.strip() for part in address.split(","))
+    for endpoint in endpoints:
+        host, _, port = endpoint.rpartition(":")
+        if not (host and port.isascii() and port.isdigit() and int(port) <= 65535):
+            raise click.UsageError(f"the server {endpoint!r} is not HOST:PORT, such as {SERVER_DEFAULT}")
+    return Target(endpoints=endpoints, timeout_s=timeout_s)
 
 
 def query_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,13 +15,18 @@ import click
 
 from rube import api_pb2
 from rube.api import textproto
-from rube.api.errors import RubeError
-from rube.api.keys import key_of
+from rube.api.errors import (
+    CompactedError,
+    DeadlineExceededError,
+    RevisionAheadError,
+    StoreChangedError,
+    UnavailableError,
+)
+from rube.client import Change, Replica, ReplicaState
 from ructl.connection import Connection, one_line, run
 from ructl.options import connection_options, output_option, query_options, target
 from ructl.output import json_value
-from ructl.query import parse_query
-from ructl.resume import WatchState
+from ructl.query import Query, parse_query
 
 RETRY_DELAY_S_INITIAL = 0.1
 RETRY_DELAY_S_MAX = 2.0
@@ -57,13 +62,13 @@ def command(
     query = parse_query(type_name, namespace, labels, names)
     if query.uid or len(query.names) > 1:
         raise click.UsageError("watch takes one name at most, and no uid")
-    state = WatchState(query.watch_request(), initial=initial)
-    run(target(server, node_socket, timeout_s), lambda connection: _until_stopped(connection, state, output))
+    where = target(server, node_socket, timeout_s)
+    run(where, lambda connection: _until_stopped(_Watch(connection, query, initial=initial, output=output)))
 
 
-async def _until_stopped(connection: Connection, state: WatchState, output: str) -> None:
+async def _until_stopped(watch: _Watch) -> None:
     """Watches until a signal, or until nobody reads the output any more."""
-    task = asyncio.ensure_future(_watch(connection, state, output))
+    task = asyncio.ensure_future(watch.run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
@@ -76,39 +81,81 @@ async def _until_stopped(connection: Connection, state: WatchState, output: str)
         _forget_stdout()
 
 
-async def _watch(connection: Connection, state: WatchState, output: str) -> None:
-    """Prints events; begins again after whatever a retry can help. The first connection has to succeed."""
-    delay_s = RETRY_DELAY_S_INITIAL
-    connected = False
-    while True:
-        try:
-            async with aclosing(connection.watch(state.request())) as responses:
-                async for response in responses:
-                    if delay_s > RETRY_DELAY_S_INITIAL:
-                        click.echo(f"ructl: connected to {connection.target} again", err=True)
-                    connected, delay_s = True, RETRY_DELAY_S_INITIAL
-                    _print(state.receive(response), output)
-        except RubeError as error:
-            if not connected or not state.lost(error):
-                raise
-            if delay_s == RETRY_DELAY_S_INITIAL:
-                click.echo(f"ructl: {one_line(error)}; {state.plan}", err=True)
-        await asyncio.sleep(delay_s)
-        delay_s = min(2 * delay_s, RETRY_DELAY_S_MAX)
+class _Watch:
+    """Prints the changes of what matches, over as many connections as it takes."""
+
+    def __init__(self, connection: Connection, query: Query, *, initial: bool, output: str) -> None:
+        self._connection = connection
+        self._query = query
+        self._output = output
+        self._replica = Replica(ReplicaState())
+        # False until the first list is through, where only what changes after it is asked for.
+        self._shows_all = initial
+        self._connected = False
+        self._delay_s = RETRY_DELAY_S_INITIAL
+
+    async def run(self) -> None:
+        """Until cancelled. The first connection has to succeed; later ones are waited for."""
+        while True:
+            try:
+                await self._follow()
+            except (CompactedError, StoreChangedError, RevisionAheadError) as error:
+                self._replica.lose_position()
+                self._say(f"{one_line(error)}; listing again")
+            except (UnavailableError, DeadlineExceededError):
+                if not self._connected:
+                    raise
+                plan = (
+                    f"resuming after revision {self._replica.revision}" if self._replica.resumable else "listing again"
+                )
+                self._say(f"the connection to {self._connection.target} was lost; {plan}")
+            await asyncio.sleep(self._delay_s)
+            self._delay_s = min(2 * self._delay_s, RETRY_DELAY_S_MAX)
+
+    async def _follow(self) -> None:
+        """One watch, to its end, which is an error."""
+        self._replica.begin()
+        request = self._query.watch_request()
+        if self._replica.resumable:
+            request.after_revision, request.store_id = self._replica.revision, self._replica.store_id
+        else:
+            request.send_initial = True
+        async with aclosing(self._connection.watch(request)) as responses:
+            async for response in responses:
+                if self._delay_s > RETRY_DELAY_S_INITIAL:
+                    click.echo(f"ructl: connected to {self._connection.target} again", err=True)
+                self._connected, self._delay_s = True, RETRY_DELAY_S_INITIAL
+                if batch := self._replica.prepare(response):
+                    self._replica.commit(batch)
+                    if self._shows_all or not batch.relisted:
+                        _print(batch.changes, self._output)
+                    self._shows_all = True
+
+    def _say(self, what: str) -> None:
+        """Once for each time that the connection is lost."""
+        if self._delay_s == RETRY_DELAY_S_INITIAL:
+            click.echo(f"ructl: {what}", err=True)
 
 
-def _print(events: Sequence[api_pb2.Event], output: str) -> None:
-    for event in events:
+def event_of(change: Change) -> api_pb2.Event:
+    """The change as the API shows it; a delete is the object as it was, with the revision of the delete."""
+    if change.new is not None:
+        return api_pb2.Event(update=change.new)
+    event = api_pb2.Event(delete=change.old)
+    event.delete.metadata.revision = change.revision
+    return event
+
+
+def _print(changes: Sequence[Change], output: str) -> None:
+    for change in changes:
         match output:
             case "json":
-                click.echo(json.dumps(json_value(event), ensure_ascii=False))
+                click.echo(json.dumps(json_value(event_of(change)), ensure_ascii=False))
             case "name":
-                kind = event.WhichOneof("event")
-                obj = event.delete if kind == "delete" else event.update
-                click.echo(f"{kind} {key_of(obj)}")
+                click.echo(f"{'update' if change.new else 'delete'} {change.key}")
             case _:
-                click.echo(textproto.format(event))
-    if events:
+                click.echo(textproto.format(event_of(change)))
+    if changes:
         sys.stdout.flush()
 
 
