@@ -1,0 +1,193 @@
+"""Where the API's conformance suite runs: each site has its own network and storage and runs a test's coroutine."""
+
+from __future__ import annotations
+
+import asyncio
+import random  # noqa: TID251 (the type of a stream)
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rube import api_pb2, api_pb2_grpc
+from rube.api import registry, systemd_pb2
+from rube.client import Client
+from rube.host import Engine, Host, RealClock, RealRandomness
+from rube.server import ApiServer, ApiServerConfig
+from rube.sim.disk import SimDisk
+from rube.sim.kernel import World
+from rube.sim.network import SimFabric
+from rube.store import RealStorage, Store, open_store
+from rube.store.engines import MemoryEngine
+from rube.store.mvcc import MvccConfig
+from rube.transport import GrpcNetwork, ServerKind
+
+Body = Callable[[], Coroutine[Any, Any, None]]
+TYPE = "api.systemd.Unit"
+
+
+class Site(Protocol):
+    """One network and one storage."""
+
+    host: Host
+    store_url: str
+
+    def run(self, body: Body) -> None: ...
+
+
+class GrpcSite:
+    """Real gRPC on loopback."""
+
+    def __init__(self, kind: ServerKind, store_url: str) -> None:
+        self.store_url = store_url
+        self.host = Host(
+            name="real",
+            clock=RealClock(),
+            network=GrpcNetwork(server_kind=kind),
+            storage=RealStorage(),
+            random=RealRandomness(),
+        )
+
+    def run(self, body: Body) -> None:
+        async def main() -> None:
+            async with asyncio.timeout(60):
+                await body()
+
+        asyncio.run(main())
+
+
+class SimSite:
+    """One host in a world, with a simulated disk."""
+
+    def __init__(self) -> None:
+        self.store_url = "data"
+        self._world = World(1)
+        self._sim_host = self._world.host("a", drift_ppm=50)
+        self.host = Host(
+            name="a",
+            clock=self._sim_host.clock,
+            network=SimFabric(self._world).network(self._sim_host),
+            storage=_SimStorage(SimDisk(self._sim_host)),
+            random=_WorldRandomness(self._world),
+        )
+
+    def run(self, body: Body) -> None:
+        with self._world:
+            self._world.run(body, host=self._sim_host)
+
+
+class _SimStorage:
+    def __init__(self, disk: SimDisk) -> None:
+        self._disk = disk
+
+    async def open(self, url: str) -> Engine:
+        return await MemoryEngine.open(self._disk, url)
+
+
+class _WorldRandomness:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def stream(self, name: str) -> random.Random:
+        return self._world.random(name)
+
+    def uid(self) -> str:
+        return f"{self._world.random('uid').getrandbits(128):032x}"
+
+
+@dataclass(kw_only=True)
+class Served:
+    """A running apiserver, its store, and a client of it."""
+
+    host: Host
+    store: Store
+    server: ApiServer
+    address: str
+    client: Client
+
+    async def put(self, *objects: api_pb2.Object) -> api_pb2.PutResponse:
+        return await self.client.put(api_pb2.PutRequest(objects=objects))
+
+    async def get(self, name: str) -> api_pb2.Object:
+        return (await self.client.get(api_pb2.GetRequest(key=key(name)))).object
+
+    async def delete(self, *names: str) -> api_pb2.DeleteResponse:
+        return await self.client.delete(api_pb2.DeleteRequest(keys=[key(name) for name in names]))
+
+    async def set_status(self, name: str, active_state: str) -> api_pb2.UpdateStatusResponse:
+        status = registry.pack(systemd_pb2.UnitStatus(active_state=active_state))
+        return await self.client.update_status(api_pb2.UpdateStatusRequest(key=key(name), status=status))
+
+    @asynccontextmanager
+    async def watch(self, **request: Any) -> AsyncIterator[Watched]:
+        async with self.host.network.channel(self.address) as channel:
+            call = api_pb2_grpc.ApiStub(channel).Watch(api_pb2.WatchRequest(**{"type": TYPE, **request}))
+            try:
+                yield Watched(call)
+            finally:
+                call.cancel()
+
+
+class Watched:
+    """The responses of a watch, one event after the other."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._events: list[api_pb2.Event] = []
+        self.responses: list[api_pb2.WatchResponse] = []
+
+    async def response(self) -> api_pb2.WatchResponse:
+        response: api_pb2.WatchResponse = await self._call.read()
+        self.responses.append(response)
+        return response
+
+    async def event(self) -> api_pb2.Event:
+        while not self._events:
+            self._events += (await self.response()).events
+        return self._events.pop(0)
+
+    async def lines(self, count: int) -> list[str]:
+        """The next events in short: `update x @rev`, `delete x`, `bookmark`."""
+        return [line(await self.event()) for _ in range(count)]
+
+    async def change(self) -> str:
+        """The next event that is no bookmark, in short."""
+        while (found := line(await self.event())).startswith("bookmark"):
+            pass
+        return found
+
+
+def line(event: api_pb2.Event) -> str:
+    match event.WhichOneof("event"):
+        case "update":
+            return f"update {event.update.metadata.name}"
+        case "delete":
+            return f"delete {event.delete.metadata.name}"
+        case _:
+            return "bookmark end" if event.bookmark.initial_end else "bookmark"
+
+
+@asynccontextmanager
+async def serve(site: Site, *, store: MvccConfig | None = None, **config: Any) -> AsyncIterator[Served]:
+    """An apiserver on the site's store, with `config` for ApiServerConfig; what it stored is there at the next call,
+    unless the store is in memory."""
+    opened = await open_store(site.host, site.store_url, store)
+    server = ApiServer(site.host, opened, ApiServerConfig(listen=("127.0.0.1:0",), **config))
+    (address,) = await server.start()
+    async with Client(site.host, [address]) as client:
+        try:
+            yield Served(host=site.host, store=opened, server=server, address=address, client=client)
+        finally:
+            await server.stop(1.0)
+            await opened.close()
+
+
+def unit(name: str, description: str = "", *, namespace: str = "system", **metadata: Any) -> api_pb2.Object:
+    return api_pb2.Object(
+        metadata=api_pb2.Metadata(namespace=namespace, name=name, **metadata),
+        spec=registry.pack(systemd_pb2.Unit(description=description or name)),
+    )
+
+
+def key(name: str, *, type: str = TYPE, namespace: str = "system") -> api_pb2.Key:
+    return api_pb2.Key(type=type, namespace=namespace, name=name)
