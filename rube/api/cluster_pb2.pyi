@@ -102,7 +102,8 @@ Global___NodeStatus: _TypeAlias = NodeStatus  # noqa: Y015
 
 @_typing.final
 class Lease(_message.Message):
-    """Held by one holder at a time, who renews it. A lease alone is never trusted:
+    """Lives in a namespace that says what it is for: `node-leases`, `leader-leases`.
+    Held by one holder at a time, who renews it. A lease alone is never trusted:
     writes made under it carry `term` as a fence.
     """
 

@@ -37,7 +37,7 @@ class Kind:
 _KINDS: Final = {
     found.name: found
     for found in (
-        Kind(spec=cluster_pb2.Lease, status=None, namespaced=False),
+        Kind(spec=cluster_pb2.Lease, status=None, namespaced=True),
         Kind(spec=cluster_pb2.Node, status=cluster_pb2.NodeStatus, namespaced=False),
         Kind(spec=systemd_pb2.Unit, status=systemd_pb2.UnitStatus, namespaced=True),
     )

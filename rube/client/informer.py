@@ -66,6 +66,8 @@ class Informer:
             host.random.stream("informer"), initial_s=config.backoff_s_initial, max_s=config.backoff_s_max
         )
         self._handlers: list[Callable[[Change], None]] = []
+        self._progress_handlers: list[Callable[[], None]] = []
+        self._connected = False
         self._advanced = asyncio.Event()
         self.synced = asyncio.Event()
         """Set once the copy has been as new as the server's in this run: after the first list, or after resuming."""
@@ -87,6 +89,15 @@ class Informer:
     def add_handler(self, handler: Callable[[Change], None]) -> None:
         """`handler` is called for each change from now on, once the copy shows it. It must not block or raise."""
         self._handlers.append(handler)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the copy is being kept up by a watch that has answered and not ended since."""
+        return self._connected
+
+    def add_progress_handler(self, handler: Callable[[], None]) -> None:
+        """`handler` is called when `revision`, `synced` or `connected` may have moved. It must not block or raise."""
+        self._progress_handlers.append(handler)
 
     async def wait_for(self, revision: int) -> None:
         """Returns once the copy shows everything up to that revision, by an event or by a bookmark.
@@ -115,14 +126,24 @@ class Informer:
     async def _follow(self) -> None:
         """One watch, to its end, which is an error."""
         self._replica.begin()
-        async with aclosing(self._client.watch(self._request())) as responses:
-            async for response in responses:
-                self._backoff.reset()
-                batch = self._replica.prepare(response)
-                if batch is not None:
-                    await self._take(batch)
-                if not self._replica.listing:
-                    self.synced.set()
+        try:
+            async with aclosing(self._client.watch(self._request())) as responses:
+                async for response in responses:
+                    self._backoff.reset()
+                    batch = self._replica.prepare(response)
+                    if batch is not None:
+                        await self._take(batch)
+                    if not self._replica.listing:
+                        self.synced.set()
+                        self._connected = True
+                        self._report_progress()
+        finally:
+            self._connected = False
+            self._report_progress()
+
+    def _report_progress(self) -> None:
+        for handler in self._progress_handlers:
+            handler()
 
     def _request(self) -> api_pb2.WatchRequest:
         request = api_pb2.WatchRequest(

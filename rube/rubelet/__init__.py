@@ -1,1 +1,10 @@
-"""The daemon of every node: its own copy of what it manages, and the controllers that make it true."""
+"""The node's daemon: a replica of what is bound to this node, the node controllers, and the node's own status.
+
+It knows no apiserver but through `rube.client`, and runs on without one. Not here: what a controller decides
+(`rube.controllers`), how units are run (the drivers, handed in), the command line (`rube.cli`).
+"""
+
+from rube.rubelet.config import RubeletConfig
+from rube.rubelet.rubelet import Rubelet
+
+__all__ = ["Rubelet", "RubeletConfig"]

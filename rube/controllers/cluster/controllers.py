@@ -1,0 +1,101 @@
+"""The cluster controllers of one process, each under an election of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rube.api.errors import InvalidArgumentError
+from rube.client import Client
+from rube.controllers.cache import InformerCache, configs_for
+from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leadership
+from rube.controllers.cluster.nodehealth import NodeHealth
+from rube.controllers.cluster.placement import Placement
+from rube.controllers.config import Observer, RuntimeConfig, observe_nothing
+from rube.controllers.contract import Controller
+from rube.controllers.runtime import Runtime
+from rube.host import Engine, Host
+
+__all__ = ["CLUSTER_CONTROLLERS", "ClusterControllers", "ClusterControllersConfig"]
+
+CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {"node-health": NodeHealth, "placement": Placement}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterControllersConfig:
+    """Which controllers run, and how. Times in seconds."""
+
+    names: Sequence[str] = tuple(CLUSTER_CONTROLLERS)
+    lease_s: float = 15.0
+    renew_s: float = 3.0
+    observer: Observer = observe_nothing
+    check_purity: bool = False
+    # More of them, beside those of `names`: a user's own.
+    extra: Sequence[Controller] = field(default=())
+
+
+class ClusterControllers:
+    """Runs cluster controllers wherever it is started; of all that run one, only the elected leader acts.
+
+    `client` and `engine` stay the caller's: the engine keeps memory and outbox, in rows of its own, and must not be
+    shared with another process.
+    """
+
+    def __init__(
+        self, host: Host, client: Client, engine: Engine, config: ClusterControllersConfig | None = None
+    ) -> None:
+        """Raises InvalidArgumentError for a name that no controller has."""
+        self._host = host
+        self._client = client
+        self._engine = engine
+        self._config = config or ClusterControllersConfig()
+        self._controllers = [*map(_controller, self._config.names), *self._config.extra]
+        self._holder = f"{host.name}-{host.random.uid()}"
+
+    async def run(self) -> None:
+        """Until cancelled. Raises what no retry can help."""
+        async with asyncio.TaskGroup() as group:
+            for controller in self._controllers:
+                group.create_task(self._stand(controller))
+
+    async def _stand(self, controller: Controller) -> None:
+        config = LeaderConfig(
+            group=controller.name,
+            holder=self._holder,
+            duration_s=self._config.lease_s,
+            retry_s=self._config.renew_s,
+        )
+
+        async def lead(leadership: Leadership) -> None:
+            await self._run(controller, leadership)
+
+        await LeaderElection(self._client, self._host, config).run(lead)
+
+    async def _run(self, controller: Controller, leadership: Leadership) -> None:
+        """One term: with a cache of its own, so that it sees everything anew."""
+        cache = InformerCache(self._client, self._host, configs_for([controller]))
+        runtime = Runtime(
+            RuntimeConfig(
+                host=self._host,
+                controller=controller,
+                cache=cache,
+                calls=self._client,
+                engine=self._engine,
+                fence=leadership.fence,
+                may_act=leadership.holds,
+                observer=self._config.observer,
+                check_purity=self._config.check_purity,
+            )
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(cache.run())
+            group.create_task(runtime.run())
+
+
+def _controller(name: str) -> Controller:
+    make = CLUSTER_CONTROLLERS.get(name)
+    if make is None:
+        known = ", ".join(sorted(CLUSTER_CONTROLLERS))
+        raise InvalidArgumentError(f"there is no cluster controller {name!r}: use {known}", field="controllers")
+    return make()

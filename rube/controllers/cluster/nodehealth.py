@@ -1,0 +1,105 @@
+"""Node health: a node is ready while its rubelet renews its lease, and silent once it has not for the lease's duration.
+
+What counts is when this controller saw the lease change, by its own clock, as in Kubernetes: two machines' wall
+clocks are never compared. A controller that was away itself, or whose apiserver was, has seen nothing and starts to
+count anew; until it has counted to the end or seen a change, it leaves the readiness as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from google.protobuf.duration_pb2 import Duration
+
+from rube import api_pb2
+from rube.api import cluster_pb2, controller_pb2, memory_pb2
+from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.controllers.cluster.types import LEASE_TYPE, NODE_LEASE_NAMESPACE, NODE_TYPE, node_key, node_lease_key
+from rube.controllers.contract import Input, View
+
+__all__ = ["NodeHealth"]
+
+DURATION_S_DEFAULT = 40
+"""Of a lease that names none."""
+CHECKS_PER_DURATION = 4
+_Status = cluster_pb2.NodeStatus
+
+
+class NodeHealth:
+    """Keyed by api.Node; sees each node's lease. Writes readiness and readiness_time and nothing else."""
+
+    name = "node-health"
+    type = NODE_TYPE
+
+    @property
+    def inputs(self) -> Sequence[Input]:
+        return (Input(type=LEASE_TYPE, namespace=NODE_LEASE_NAMESPACE, requeue=_node_of, select=_lease_of),)
+
+    def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
+        decision = controller_pb2.Decision()
+        if not state.HasField("object"):
+            return decision
+        memory = memory_pb2.NodeHealthMemory()
+        state.memory.Unpack(memory)
+        status = _Status()
+        state.object.status.Unpack(status)
+        revision, duration_ns = _read_lease(state.related)
+        now_ns = state.now.ToNanoseconds()
+        renewed = revision != memory.lease_revision and memory.HasField("change_time")
+        if renewed or _was_away(memory, now_ns, duration_ns):
+            memory.change_time.CopyFrom(state.now)
+        memory.lease_revision = revision
+        memory.check_time.CopyFrom(state.now)
+        left_ns = memory.change_time.ToNanoseconds() + duration_ns - now_ns
+        if left_ns <= 0:
+            readiness = _Status.SILENT
+        elif revision and (renewed or status.readiness == _Status.UNKNOWN):
+            readiness = _Status.READY
+        else:
+            readiness = status.readiness
+        _report(decision, state, status.readiness, readiness)
+        decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
+        check_ns = duration_ns // CHECKS_PER_DURATION
+        decision.wake_after.FromNanoseconds(min(left_ns, check_ns) if left_ns > 0 else check_ns)
+        return decision
+
+
+def _read_lease(related: Sequence[api_pb2.Object]) -> tuple[int, int]:
+    """The lease's revision (0: there is none) and its duration in nanoseconds."""
+    lease = cluster_pb2.Lease()
+    for obj in related:
+        obj.spec.Unpack(lease)
+    duration = lease.duration if lease.HasField("duration") else Duration(seconds=DURATION_S_DEFAULT)
+    return (related[0].metadata.revision if related else 0), duration.ToNanoseconds()
+
+
+def _was_away(memory: memory_pb2.NodeHealthMemory, now_ns: int, duration_ns: int) -> bool:
+    """This controller wasn't there to see whether the lease changed, or its clock was set."""
+    return not 0 <= now_ns - memory.check_time.ToNanoseconds() <= duration_ns
+
+
+def _report(
+    decision: controller_pb2.Decision,
+    state: controller_pb2.State,
+    old: cluster_pb2.NodeStatus.Readiness.ValueType,
+    readiness: cluster_pb2.NodeStatus.Readiness.ValueType,
+) -> None:
+    if readiness == old:
+        return
+    told = _Status(readiness=readiness, readiness_time=state.now)
+    call = decision.calls.add().update_status
+    call.key.CopyFrom(state.key)
+    call.uid = state.object.metadata.uid
+    call.status.Pack(told, TYPE_URL_PREFIX, deterministic=True)
+    call.update_mask.paths.extend(["readiness", "readiness_time"])
+    call.precondition.uid = state.object.metadata.uid
+    call.precondition.key.CopyFrom(state.key)
+
+
+def _node_of(lease: api_pb2.Object, view: View) -> Iterable[ObjectKey]:
+    return [node_key(lease.metadata.name)]
+
+
+def _lease_of(key: ObjectKey, node: api_pb2.Object | None, view: View) -> Iterable[api_pb2.Object]:
+    lease = view.get(node_lease_key(key.name))
+    return [] if lease is None else [lease]

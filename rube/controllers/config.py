@@ -1,0 +1,72 @@
+"""What a runtime is built of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from rube import api_pb2
+from rube.api.keys import ObjectKey
+from rube.controllers.backoff import BackoffConfig
+from rube.controllers.contract import Controller, DrivenController
+from rube.controllers.driver import Driver
+from rube.controllers.ports import Cache, Calls
+from rube.host import Engine, Host
+
+__all__ = ["Decided", "Hands", "Observer", "RuntimeConfig", "observe_nothing"]
+
+_LOG = logging.getLogger("rube.controllers")
+
+
+class Decided(NamedTuple):
+    """One decision, for a trace. The hashes are sha256 of the deterministic bytes of State and Decision."""
+
+    controller: str
+    key: ObjectKey
+    state_sha256: str
+    decision_sha256: str
+
+
+Observer = Callable[[Decided], None]
+
+
+def observe_nothing(decided: Decided) -> None:
+    _LOG.debug("decided: controller=%s key=%s decision=%.12s", decided.controller, decided.key, decided.decision_sha256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """A controller that manages things on this machine, and the driver that does it."""
+
+    controller: DrivenController
+    driver: Driver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeConfig:
+    """What a runtime is built of. `hands` is the same controller with its driver, for those that have one.
+
+    `may_act` is asked before each decision and each effect (leadership); `fence` is put into each call when it is
+    decided.
+    """
+
+    host: Host
+    controller: Controller
+    cache: Cache
+    calls: Calls
+    engine: Engine
+    hands: Hands | None = None
+    fence: api_pb2.Fence | None = None
+    may_act: Callable[[], bool] = lambda: True
+    observer: Observer = observe_nothing
+    check_purity: bool = False
+    backoff: BackoffConfig = field(default_factory=BackoffConfig)
+    workers_max: int = 16
+    senders_max: int = 8
+    call_s_max: float = 10.0
+    action_s_max: float = 120.0
+    driver_retry_s: float = 1.0
+    # Every key is decided again after about this long, and the driver's list compared with the objects.
+    resync_s: float = 60.0

@@ -1,0 +1,104 @@
+"""What a controller is: `decide`, a pure function from State to Decision, and what it declares that it sees.
+
+The messages are those of rube/api/controller.proto. `decide` is synchronous, does no I/O, keeps nothing between calls
+and depends on its argument alone: everything else is the runtime's. It is asked again and again (level-triggered), so
+it compares what it sees and asks for what is lacking: the calls of a newer decision replace the unsent calls of the
+older one, and calls that were refused are dropped. Actions stay until they are done or a newer decision has others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rube import api_pb2
+from rube.api import controller_pb2
+from rube.api.keys import ObjectKey
+
+__all__ = ["Controller", "DrivenController", "ImpureControllerError", "Input", "View", "evaluate"]
+
+
+class View(Protocol):
+    """The objects that a controller sees, as of one moment. Read only: copy before you change."""
+
+    def get(self, key: ObjectKey) -> api_pb2.Object | None: ...
+
+    def list(self, type_name: str) -> Sequence[api_pb2.Object]:
+        """All objects of that type, sorted by key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """Another type that a controller sees. Both functions are pure.
+
+    `requeue` gives the keys to decide again when `related` has changed or is gone. `select` gives what State.related
+    shows of this type for one key, whose object is None once it is deleted.
+    """
+
+    type: str
+    namespace: str = ""
+    requeue: Callable[[api_pb2.Object, View], Iterable[ObjectKey]]
+    select: Callable[[ObjectKey, api_pb2.Object | None, View], Iterable[api_pb2.Object]]
+
+
+class Controller(Protocol):
+    """A control loop keyed by the objects of one type."""
+
+    @property
+    def name(self) -> str:
+        """A DNS label: names its rows in the local store, its logs and, for cluster controllers, its lease."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """The type that it is keyed by, such as `api.systemd.Unit`."""
+        ...
+
+    @property
+    def inputs(self) -> Sequence[Input]: ...
+
+    def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
+        """What to do now. Must not change `state`."""
+        ...
+
+
+class DrivenController(Controller, Protocol):
+    """A controller with a driver: it knows what each key's thing is called on the machine."""
+
+    def thing_of(self, key: ObjectKey) -> str: ...
+
+    def key_of_thing(self, name: str) -> ObjectKey | None:
+        """The inverse of `thing_of`; None for names it never gives."""
+        ...
+
+
+class ImpureControllerError(AssertionError):
+    """A controller decided differently on equal states, or changed its state."""
+
+
+def evaluate(
+    controller: Controller, state: controller_pb2.State, *, check_purity: bool = False
+) -> controller_pb2.Decision:
+    """`controller.decide(state)`; with `check_purity` twice, on copies.
+
+    Raises ImpureControllerError where the two decisions' bytes differ or the state was changed.
+    """
+    if not check_purity:
+        return controller.decide(state)
+    before = state.SerializeToString(deterministic=True)
+    first = controller.decide(state)
+    if state.SerializeToString(deterministic=True) != before:
+        raise ImpureControllerError(f"controller {controller.name} changed the state of {_name(state)}")
+    second = controller.decide(controller_pb2.State.FromString(before))
+    if first.SerializeToString(deterministic=True) != second.SerializeToString(deterministic=True):
+        raise ImpureControllerError(
+            f"controller {controller.name} decided twice on one state of {_name(state)}, and differently: "
+            f"{first} {second}"
+        )
+    return first
+
+
+def _name(state: controller_pb2.State) -> ObjectKey:
+    return ObjectKey.from_proto(state.key)

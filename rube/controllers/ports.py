@@ -1,0 +1,53 @@
+"""What the runtime needs of the cluster: a cache to see with, and calls to write with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from rube import api_pb2
+from rube.controllers.contract import View
+
+Listener = Callable[[api_pb2.Object | None], None]
+"""Told of an object that changed, as it is or was before it was deleted; None: of anything else about the cache."""
+
+
+class Position(NamedTuple):
+    """Everything of `store_id` up to `revision` has been seen."""
+
+    revision: int
+    store_id: str
+
+
+class Cache(View, Protocol):
+    """A local copy of the objects of some types, kept up to date from the apiserver."""
+
+    def position(self, type_name: str) -> Position | None:
+        """How far the copy of that type is; None for a type that is not kept."""
+        ...
+
+    @property
+    def synced(self) -> bool:
+        """The copy was complete at its position: what is absent was deleted. Stays true when the server is away."""
+        ...
+
+    @property
+    def connected(self) -> bool:
+        """The server was there a moment ago."""
+        ...
+
+    def subscribe(self, listener: Listener) -> None:
+        """Calls `listener` synchronously after each change of objects, position, `synced` or `connected`."""
+        ...
+
+    def unsubscribe(self, listener: Listener) -> None: ...
+
+
+class Calls(Protocol):
+    """The writes of api.Api. Each raises the RubeError that it ended with, after its own bounded retries if any."""
+
+    async def put(self, request: api_pb2.PutRequest) -> api_pb2.PutResponse: ...
+
+    async def delete(self, request: api_pb2.DeleteRequest) -> api_pb2.DeleteResponse: ...
+
+    async def update_status(self, request: api_pb2.UpdateStatusRequest) -> api_pb2.UpdateStatusResponse: ...

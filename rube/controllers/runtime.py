@@ -1,0 +1,248 @@
+"""The runtime: everything about a controller that is not its decision.
+
+Each key is decided by one worker at a time. What a decision asks for is committed to the local store (outbox.py), then
+carried out: actions by the driver at once, calls by a sender of their own (sender.py), so that an apiserver that is
+away or hangs holds up no action. On start every key is decided again, and what a crash left over is carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from rube import api_pb2
+from rube.api import controller_pb2
+from rube.api.errors import DataLossError, RubeError
+from rube.api.keys import ObjectKey, key_of, type_of
+from rube.client import WorkQueue
+from rube.controllers.backoff import KeyedBackoff
+from rube.controllers.config import Decided, Hands, RuntimeConfig
+from rube.controllers.contract import evaluate
+from rube.controllers.outbox import Outbox
+from rube.controllers.sender import Sender
+
+__all__ = ["Runtime"]
+
+_LOG = logging.getLogger("rube.controllers")
+_NANOSECONDS = 1_000_000_000
+
+
+class Runtime:
+    """Runs one controller until cancelled. What it manages is left as it is."""
+
+    def __init__(self, config: RuntimeConfig) -> None:
+        self._config = config
+        self._controller = config.controller
+        self._clock = config.host.clock
+        self._cache = config.cache
+        name = config.controller.name
+        self._random = config.host.random.stream(f"controller/{name}")
+        self._outbox = Outbox(config.engine, name, config.host.random.uid)
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(self._clock)
+        self._backoff = KeyedBackoff(config.backoff, self._random)
+        self._deciding: set[ObjectKey] = set()
+        self._waiting: set[ObjectKey] = set()  # for the cache to show their own writes
+        self._sender = Sender(config, self._outbox, self._queue, self._deciding)
+        self._was_whole = False
+        self._listeners: list[Callable[[ObjectKey], None]] = []
+        self._start_wall_ns = self._clock.now_ns()
+        self._start_monotonic_ns = self._clock.monotonic_ns()
+
+    async def run(self) -> None:
+        """Decides and acts until cancelled. Raises what no retry can help, such as DataLossError of the local store."""
+        self._outbox.load()
+        self._cache.subscribe(self._on_change)
+        self._on_change(None)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._config.workers_max):
+                    group.create_task(self._work())
+                self._sender.start(group)
+                group.create_task(self._resync())
+                if self._config.hands is not None:
+                    group.create_task(self._follow(self._config.hands))
+        finally:
+            self._cache.unsubscribe(self._on_change)
+
+    # What others may ask
+
+    def unsent_status(self, key: ObjectKey) -> Any | None:
+        """The status of that key's own object that is still to be reported; None if the server has the newest."""
+        for call in self._outbox.get(key).left.calls:
+            if call.update_status.key == key.to_proto() and not call.update_status.update_mask.paths:
+                return call.update_status.status
+        return None
+
+    def subscribe(self, listener: Callable[[ObjectKey], None]) -> None:
+        """Calls `listener` after each decision that was recorded."""
+        self._listeners.append(listener)
+
+    def unsubscribe(self, listener: Callable[[ObjectKey], None]) -> None:
+        self._listeners.remove(listener)
+
+    # What is to be decided
+
+    def _on_change(self, changed: api_pb2.Object | None) -> None:
+        for key in sorted(self._waiting):
+            self._queue.add(key)
+        if changed is None:
+            self._sender.cache_moved()
+            whole = self._cache.synced and self._cache.connected
+            if whole and not self._was_whole:
+                self._decide_all()
+            self._was_whole = whole
+            return
+        if type_of(changed.spec) == self._controller.type:
+            self._queue.add(key_of(changed))
+        for wanted in self._controller.inputs:
+            if wanted.type == type_of(changed.spec) and wanted.namespace in ("", changed.metadata.namespace):
+                for key in wanted.requeue(changed, self._cache):
+                    self._queue.add(key)
+
+    def _decide_all(self) -> None:
+        for obj in self._cache.list(self._controller.type):
+            self._queue.add(key_of(obj))
+        for key in self._outbox.known():
+            self._queue.add(key)
+
+    async def _resync(self) -> None:
+        """Decides everything again now and then: whatever was missed costs time, never truth."""
+        while True:
+            if self._config.hands is not None:
+                await self._find_orphans(self._config.hands)
+            await self._clock.sleep(self._config.resync_s * (0.75 + self._random.random() / 2))
+            self._decide_all()
+
+    async def _find_orphans(self, hands: Hands) -> None:
+        """Asks for a decision on what is on this machine, whether or not there is an object for it."""
+        try:
+            names = await hands.driver.list()
+        except RubeError as error:
+            _LOG.warning("cannot list what is on this machine: %s", error)
+            return
+        for name in names:
+            self._changed_thing(hands, name)
+
+    async def _follow(self, hands: Hands) -> None:
+        """The driver's hints, for ever; when they end, all things are looked at and the hints taken up again."""
+        while True:
+            try:
+                async for name in hands.driver.changes():
+                    self._changed_thing(hands, name)
+            except RubeError as error:
+                _LOG.warning("the driver's changes were lost: %s", error)
+            await self._clock.sleep(self._config.driver_retry_s)
+            await self._find_orphans(hands)
+
+    def _changed_thing(self, hands: Hands, name: str) -> None:
+        key = hands.controller.key_of_thing(name)
+        if key is None:
+            _LOG.warning("%s is not a name that controller %s gives: left alone", name, self._controller.name)
+        else:
+            self._queue.add(key)
+
+    # One key
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            try:
+                await self._process(key)
+            finally:
+                self._queue.done(key)
+
+    async def _process(self, key: ObjectKey) -> None:
+        if not self._cache.synced or not self._config.may_act():
+            return  # decided on sync; a leader of a later term starts anew
+        if self._config.hands is None and not self._cache.connected:
+            return  # only what is on this machine goes on without the server; the rest is decided when it is back
+        if self._sender.defers(key):
+            return
+        self._deciding.add(key)
+        try:
+            if await self._is_current(key):
+                await self._decide(key)
+        except DataLossError:
+            raise  # nothing that is decided from here on could be kept
+        except (RubeError, TimeoutError) as error:
+            self._retry(key, error)
+        except Exception as error:  # one object's trouble, or a controller's mistake, must not stop the others
+            _LOG.exception("controller %s failed on %s", self._controller.name, key)
+            self._retry(key, error)
+        finally:
+            self._deciding.discard(key)
+            self._sender.offer(key)
+
+    def _retry(self, key: ObjectKey, error: Exception) -> None:
+        delay_s = self._backoff.next_s(key)
+        why = str(error) or type(error).__name__
+        _LOG.warning("%s: %s: again in %.1f s: %s", self._controller.name, key, delay_s, why)
+        self._queue.add_after(key, delay_s)
+
+    async def _is_current(self, key: ObjectKey) -> bool:
+        """Read your writes: False, and decided later, while the cache is behind what was written for this key.
+
+        With the server away it cannot catch up, and what is on this machine must go on: then the copy is good enough.
+        """
+        seen = await self._outbox.forget_written(key, self._sender.is_seen)
+        if seen or not self._cache.connected:
+            self._waiting.discard(key)
+            return True
+        self._waiting.add(key)
+        return False
+
+    async def _decide(self, key: ObjectKey) -> None:
+        state = await self._state(key)
+        decision = evaluate(self._controller, state, check_purity=self._config.check_purity)
+        self._sender.prepare(decision)
+        self._config.observer(Decided(self._controller.name, key, _sha256(state), _sha256(decision)))
+        left = await self._outbox.record(key, decision)
+        for listener in self._listeners:
+            listener(key)
+        for action in left.actions:
+            await self._act(key, action)
+        if left.actions:
+            # Whatever goes on acting without end does so ever more slowly.
+            self._queue.add_after(key, self._backoff.next_s(key))
+        else:
+            self._backoff.forget(key)
+        if decision.HasField("wake_after"):
+            self._queue.add_after(key, decision.wake_after.ToNanoseconds() / _NANOSECONDS)
+
+    async def _act(self, key: ObjectKey, action: controller_pb2.Action) -> None:
+        hands = self._config.hands
+        assert hands is not None, f"controller {self._controller.name} has no driver and asks for actions"
+        async with self._clock.timeout(self._config.action_s_max):
+            await hands.driver.apply(action)
+        await self._outbox.action_done(key, action.id)
+
+    async def _state(self, key: ObjectKey) -> controller_pb2.State:
+        state = controller_pb2.State(key=key.to_proto(), now=self._now())
+        obj = self._cache.get(key)
+        if obj is not None:
+            state.object.CopyFrom(obj)
+        for wanted in self._controller.inputs:
+            state.related.extend(sorted(wanted.select(key, obj, self._cache), key=key_of))
+        state.related.sort(key=key_of)
+        memory = self._outbox.get(key).left
+        if memory.HasField("memory"):
+            state.memory.CopyFrom(memory.memory)
+        if self._config.hands is not None:
+            hands = self._config.hands
+            state.observed.CopyFrom(await hands.driver.observe(hands.controller.thing_of(key)))
+        return state
+
+    def _now(self) -> Timestamp:
+        """Wall time as of the start plus what has passed since: it doesn't jump when the wall clock is set."""
+        now = Timestamp()
+        now.FromNanoseconds(self._start_wall_ns + self._clock.monotonic_ns() - self._start_monotonic_ns)
+        return now
+
+
+def _sha256(message: controller_pb2.State | controller_pb2.Decision) -> str:
+    return hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()

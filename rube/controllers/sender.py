@@ -1,0 +1,160 @@
+"""Sends the calls that decisions asked for: in order per key, at least once, never while that key is being decided."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Set as AbstractSet
+
+from rube import api_pb2
+from rube.api import controller_pb2, memory_pb2
+from rube.api.errors import (
+    AbortedError,
+    DataLossError,
+    DeadlineExceededError,
+    ResourceExhaustedError,
+    RubeError,
+    UnavailableError,
+)
+from rube.api.keys import ObjectKey, key_of
+from rube.client import WorkQueue
+from rube.controllers.backoff import KeyedBackoff
+from rube.controllers.config import RuntimeConfig
+from rube.controllers.outbox import Outbox
+
+__all__ = ["Sender"]
+
+_LOG = logging.getLogger("rube.controllers")
+
+
+class Sender:
+    """The calls of one controller's outbox.
+
+    A call that cannot be delivered stays and is sent again; on ABORTED the key's calls are dropped and it is decided
+    again from what is true by then; so it is, with a log line, where the server refuses the call for good.
+    """
+
+    def __init__(
+        self, config: RuntimeConfig, outbox: Outbox, decide: WorkQueue[ObjectKey], deciding: AbstractSet[ObjectKey]
+    ) -> None:
+        """`decide` takes the keys to decide again; `deciding` are those that are being decided now."""
+        self._config = config
+        self._outbox = outbox
+        self._decide = decide
+        self._deciding = deciding
+        self._clock = config.host.clock
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(self._clock)
+        stream = config.host.random.stream(f"controller/{config.controller.name}/calls")
+        self._backoff = KeyedBackoff(config.backoff, stream)
+        self._sending: set[ObjectKey] = set()
+        self._deferred: set[ObjectKey] = set()
+        self._was_connected = False
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        for _ in range(self._config.senders_max):
+            group.create_task(self._work())
+
+    def prepare(self, decision: controller_pb2.Decision) -> None:
+        """Puts the fence of this term into a decision's calls."""
+        if self._config.fence is not None:
+            for call in decision.calls:
+                request: api_pb2.PutRequest | api_pb2.DeleteRequest | api_pb2.UpdateStatusRequest
+                request = getattr(call, str(call.WhichOneof("call")))
+                request.fence.CopyFrom(self._config.fence)
+
+    def defers(self, key: ObjectKey) -> bool:
+        """True while a call of that key is under way; the key is then decided once it has ended."""
+        if key in self._sending:
+            self._deferred.add(key)
+            return True
+        return False
+
+    def offer(self, key: ObjectKey) -> None:
+        """Sends that key's calls, if it has any and the server is there."""
+        if self._config.cache.connected and self._outbox.has_calls(key):
+            self._queue.add(key)
+
+    def cache_moved(self) -> None:
+        """Once the server is back, everything that waited is sent."""
+        connected = self._config.cache.connected
+        if connected and not self._was_connected:
+            for key in self._outbox.known():
+                self._backoff.forget(key)
+                self.offer(key)
+        self._was_connected = connected
+
+    def is_seen(self, written: memory_pb2.Written) -> bool:
+        """Whether the cache shows that write, or can't ever: its type is not kept, or its store is gone."""
+        position = self._config.cache.position(written.key.type)
+        if position is None or position.store_id != written.store_id or position.revision >= written.revision:
+            return True
+        obj = self._config.cache.get(ObjectKey.from_proto(written.key))
+        return obj is not None and obj.metadata.revision >= written.revision
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            if key not in self._deciding and self._config.may_act():
+                self._sending.add(key)
+                try:
+                    await self._send_all(key)
+                except DataLossError:
+                    raise
+                except RubeError as error:  # of the local store: a full disk
+                    _LOG.error("%s: cannot note what was sent of %s: %s", self._config.controller.name, key, error)
+                    self._queue.add_after(key, self._backoff.next_s(key))
+                finally:
+                    self._sending.discard(key)
+                    if key in self._deferred:
+                        self._deferred.discard(key)
+                        self._decide.add(key)
+            self._queue.done(key)
+
+    async def _send_all(self, key: ObjectKey) -> None:
+        while calls := self._outbox.get(key).left.calls:
+            if not self._config.may_act():
+                return
+            try:
+                written = await self._send(calls[0])
+            except (UnavailableError, DeadlineExceededError, ResourceExhaustedError, TimeoutError) as error:
+                delay_s = self._backoff.next_s(key)
+                _LOG.info("%s: a call of %s waits %.1f s: %s", self._config.controller.name, key, delay_s, error)
+                self._queue.add_after(key, delay_s)
+                return
+            except RubeError as error:
+                await self._refused(key, error)
+                return
+            self._backoff.forget(key)
+            await self._outbox.call_done(key, written)
+
+    async def _refused(self, key: ObjectKey, error: RubeError) -> None:
+        delay_s = self._backoff.next_s(key)
+        level = logging.INFO if isinstance(error, AbortedError) else logging.ERROR
+        _LOG.log(level, "%s: a call of %s was refused, deciding again: %s", self._config.controller.name, key, error)
+        await self._outbox.drop_calls(key)
+        self._decide.add_after(key, delay_s)
+
+    async def _send(self, call: controller_pb2.Call) -> list[memory_pb2.Written]:
+        calls = self._config.calls
+        async with self._clock.timeout(self._config.call_s_max):
+            match call.WhichOneof("call"):
+                case "put":
+                    return _written_by_put(call.put, await calls.put(call.put))
+                case "delete":
+                    deleted = await calls.delete(call.delete)
+                    return [_written(key, deleted.revision, deleted.store_id) for key in call.delete.keys]
+                case "update_status":
+                    updated = await calls.update_status(call.update_status)
+                    return [_written(call.update_status.key, updated.metadata.revision, updated.store_id)]
+                case kind:
+                    raise AssertionError(f"a call of no known kind: {kind}")
+
+
+def _written_by_put(request: api_pb2.PutRequest, response: api_pb2.PutResponse) -> list[memory_pb2.Written]:
+    keys = [key_of(obj).to_proto() for obj in request.objects]
+    pairs = zip(keys, response.metadata, strict=True)
+    return [_written(key, metadata.revision, response.store_id) for key, metadata in pairs]
+
+
+def _written(key: api_pb2.Key, revision: int, store_id: str) -> memory_pb2.Written:
+    return memory_pb2.Written(key=key, revision=revision, store_id=store_id)

@@ -1,0 +1,185 @@
+"""The unit controller: makes one machine's services what their objects say. Pure; the drivers do it.
+
+A unit is started once for each generation and each boot of the machine; from then on it is the service's own restart
+policy that brings it back, and what fails by that policy stays failed. A unit that runs as it should is adopted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rube import api_pb2
+from rube.api import controller_pb2, memory_pb2, systemd_pb2
+from rube.api.errors import InvalidArgumentError
+from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.controllers.contract import Input
+from rube.controllers.systemd.names import parse_unit_name, unit_name
+from rube.controllers.systemd.render import digest_of, render_unit
+from rube.controllers.systemd.report import Report, report
+
+__all__ = ["UNIT_TYPE", "UnitController"]
+
+UNIT_TYPE = "api.systemd.Unit"
+_Unit = systemd_pb2.Unit
+_Ensure = systemd_pb2.UnitAction.Ensure
+_UP = frozenset({"active", "reloading", "activating"})
+"""Active states of a unit that runs or will: restarts that systemd has scheduled are `activating`."""
+
+
+class UnitController:
+    """Keyed by api.systemd.Unit; State.observed and the actions are UnitObservation and UnitAction."""
+
+    name = "unit"
+    type = UNIT_TYPE
+    inputs: Sequence[Input] = ()
+
+    def __init__(self, *, node: str, boot_id: str) -> None:
+        """`node` is reported in each status; `boot_id` is new with each boot of the machine."""
+        self._node = node
+        self._boot_id = boot_id
+
+    def thing_of(self, key: ObjectKey) -> str:
+        return unit_name(key.namespace, key.name)
+
+    def key_of_thing(self, name: str) -> ObjectKey | None:
+        parsed = parse_unit_name(name)
+        return None if parsed is None else ObjectKey(UNIT_TYPE, *parsed)
+
+    def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
+        observed = systemd_pb2.UnitObservation()
+        state.observed.Unpack(observed)
+        unit = unit_name(state.key.namespace, state.key.name)
+        if not state.HasField("object"):
+            return _removal(unit) if observed.installed else controller_pb2.Decision()
+        memory = memory_pb2.UnitMemory()
+        state.memory.Unpack(memory)
+        spec = _Unit()
+        state.object.spec.Unpack(spec)
+        invalid = _what_is_wrong(spec, state.object.metadata)
+        decision = controller_pb2.Decision()
+        if invalid:
+            if observed.installed and observed.uid != state.object.metadata.uid:
+                decision.CopyFrom(_removal(unit))
+        else:
+            self._ensure(decision, unit, state.object.metadata, spec, observed, memory)
+        self._report(decision, state, observed, memory, invalid)
+        decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
+        return decision
+
+    def _ensure(
+        self,
+        decision: controller_pb2.Decision,
+        unit: str,
+        metadata: api_pb2.Metadata,
+        spec: systemd_pb2.Unit,
+        observed: systemd_pb2.UnitObservation,
+        memory: memory_pb2.UnitMemory,
+    ) -> None:
+        """Adds the action that is needed, if any, and remembers what the unit was asked for."""
+        run = self._run(metadata, spec, observed, memory)
+        memory.uid, memory.generation, memory.boot_id = metadata.uid, metadata.generation, self._boot_id
+        if run == _Ensure.KEEP and _is_installed_as(observed, metadata, spec):
+            return
+        action = systemd_pb2.UnitAction(unit=unit)
+        action.ensure.spec.CopyFrom(spec)
+        action.ensure.uid = metadata.uid
+        action.ensure.generation = metadata.generation
+        action.ensure.run = run
+        decision.actions.add().action.Pack(action, TYPE_URL_PREFIX, deterministic=True)
+
+    def _run(
+        self,
+        metadata: api_pb2.Metadata,
+        spec: systemd_pb2.Unit,
+        observed: systemd_pb2.UnitObservation,
+        memory: memory_pb2.UnitMemory,
+    ) -> systemd_pb2.UnitAction.Ensure.Run.ValueType:
+        up = observed.installed and observed.status.active_state in _UP
+        if spec.state == _Unit.STOPPED:
+            return _Ensure.STOP if up else _Ensure.KEEP
+        if not observed.installed:
+            return _Ensure.START
+        if observed.uid != metadata.uid or observed.digest != digest_of(spec):
+            return _Ensure.RESTART
+        asked = (memory.uid, memory.generation, memory.boot_id)
+        if up or asked == (metadata.uid, metadata.generation, self._boot_id):
+            return _Ensure.KEEP
+        return _Ensure.START
+
+    def _report(
+        self,
+        decision: controller_pb2.Decision,
+        state: controller_pb2.State,
+        observed: systemd_pb2.UnitObservation,
+        memory: memory_pb2.UnitMemory,
+        invalid: str,
+    ) -> None:
+        """Adds the status call that is due, if any, and when to look again for one that is not yet due."""
+        if decision.actions and not observed.error and not invalid:
+            return  # it is about to change, and is decided again right after
+        seen = systemd_pb2.UnitStatus()
+        state.object.status.Unpack(seen)
+        status = self._status(state.object.metadata, observed, invalid)
+        match report(seen, status, memory, state.now):
+            case Report(now=True):
+                call = decision.calls.add().update_status
+                call.key.CopyFrom(state.key)
+                call.uid = state.object.metadata.uid
+                call.status.Pack(status, TYPE_URL_PREFIX, deterministic=True)
+                call.observed_generation = status.observed_generation
+                memory.report_time.CopyFrom(state.now)
+            case Report(wait_ns=wait_ns) if wait_ns:
+                decision.wake_after.FromNanoseconds(wait_ns)
+
+    def _status(
+        self, metadata: api_pb2.Metadata, observed: systemd_pb2.UnitObservation, invalid: str
+    ) -> systemd_pb2.UnitStatus:
+        status = systemd_pb2.UnitStatus()
+        mine = observed.installed and observed.uid == metadata.uid
+        if mine:
+            status.CopyFrom(observed.status)
+        else:
+            status.load_state, status.active_state, status.sub_state = "not-found", "inactive", "dead"
+        status.node = self._node
+        status.observed_generation = metadata.generation if invalid or mine else 0
+        if mine and not invalid:
+            status.observed_generation = observed.generation
+        if invalid:
+            status.message = f"generation {metadata.generation} is not applied: {invalid}"
+        elif observed.error:
+            status.message = observed.error
+        elif mine and status.active_state == "failed":
+            status.message = status.message or _why_failed(status)
+        return status
+
+
+def _removal(unit: str) -> controller_pb2.Decision:
+    action = systemd_pb2.UnitAction(unit=unit, remove=systemd_pb2.UnitAction.Remove())
+    decision = controller_pb2.Decision()
+    decision.actions.add().action.Pack(action, TYPE_URL_PREFIX, deterministic=True)
+    return decision
+
+
+def _is_installed_as(observed: systemd_pb2.UnitObservation, metadata: api_pb2.Metadata, spec: systemd_pb2.Unit) -> bool:
+    """Whether nothing is to be written: definition, owner and generation are those of the object."""
+    return (
+        observed.installed
+        and observed.uid == metadata.uid
+        and observed.generation == metadata.generation
+        and observed.digest == digest_of(spec)
+    )
+
+
+def _what_is_wrong(spec: systemd_pb2.Unit, metadata: api_pb2.Metadata) -> str:
+    """Why this spec can't become a unit file, or empty."""
+    try:
+        render_unit(spec, uid=metadata.uid, generation=metadata.generation)
+    except InvalidArgumentError as error:
+        return error.message
+    return ""
+
+
+def _why_failed(status: systemd_pb2.UnitStatus) -> str:
+    """What systemctl would say of a failed unit, such as `failed (exit-code, status 3)`."""
+    detail = f", status {status.exit_status}" if status.exit_code else ""
+    return f"failed ({status.result}{detail})"

@@ -1,0 +1,52 @@
+"""When a unit's status is worth a write: at once when it means something, seldom when it only counts on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from rube.api import memory_pb2, systemd_pb2
+
+__all__ = ["Report", "report"]
+
+INTERVAL_MS_MIN = 1_000
+"""Between any two reports of one unit."""
+NOISE_INTERVAL_MS_MIN = 10_000
+"""Between reports that only bring a unit's noise: what moves with each turn of a crash loop."""
+_NOISE = ("sub_state", "main_pid", "exit_code", "exit_status", "restarts", "active_time")
+
+
+class Report(NamedTuple):
+    """Report now; or look again after `wait_ns`; or neither: nothing is new."""
+
+    now: bool
+    wait_ns: int = 0
+
+
+def report(
+    seen: systemd_pb2.UnitStatus, status: systemd_pb2.UnitStatus, memory: memory_pb2.UnitMemory, now: Timestamp
+) -> Report:
+    """Compares `status` with what the apiserver was `seen` to hold; `memory` knows when a report was last asked for."""
+    if status == seen:
+        return Report(now=False)
+    if not memory.HasField("report_time"):
+        return Report(now=True)
+    interval_ms = NOISE_INTERVAL_MS_MIN if _is_noise(seen, status) else INTERVAL_MS_MIN
+    passed_ns = now.ToNanoseconds() - memory.report_time.ToNanoseconds()
+    wait_ns = interval_ms * 1_000_000 - passed_ns
+    if wait_ns <= 0 or passed_ns < 0:  # the clock was set back: don't wait for it
+        return Report(now=True)
+    return Report(now=False, wait_ns=wait_ns)
+
+
+def _is_noise(seen: systemd_pb2.UnitStatus, status: systemd_pb2.UnitStatus) -> bool:
+    return _meaning(seen) == _meaning(status)
+
+
+def _meaning(status: systemd_pb2.UnitStatus) -> systemd_pb2.UnitStatus:
+    meaning = systemd_pb2.UnitStatus()
+    meaning.CopyFrom(status)
+    for field in _NOISE:
+        meaning.ClearField(field)  # type: ignore[arg-type]  # the names are a constant above
+    return meaning

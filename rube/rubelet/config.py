@@ -1,0 +1,42 @@
+"""What a rubelet can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rube import __version__
+from rube.controllers.backoff import BackoffConfig
+from rube.controllers.config import Observer, observe_nothing
+
+__all__ = ["RubeletConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RubeletConfig:
+    """Who this rubelet is, whom it asks, and where it keeps its copy. Times in seconds."""
+
+    # The node's name, a DNS label.
+    node: str
+    # Apiservers, `host:port` or `unix:/path`, in order of preference.
+    servers: Sequence[str]
+    # The engine of the local store, such as `sqlite:////var/lib/rube/rubelet.db`.
+    data_url: str
+    # New with each boot of the machine (Linux: /proc/sys/kernel/random/boot_id): what ran before it is gone.
+    boot_id: str
+    # What the driver is called in the node's status: `systemd`, `supervisor` or `simulated`.
+    driver_name: str
+    # Where the replica is served, such as `unix:/run/rube/rubelet.sock`; empty: nowhere.
+    listen: str = ""
+    version: str = __version__
+    # The node's lease: silent once it was not renewed for so long.
+    lease_s: float = 40.0
+    renew_s: float = 10.0
+    # Between two attempts to reach an apiserver, for the lease.
+    retry_s: float = 2.0
+    # Between two looks at everything on this machine.
+    resync_s: float = 60.0
+    backoff: BackoffConfig = field(default_factory=BackoffConfig)
+    # Told of each decision.
+    observer: Observer = observe_nothing
+    check_purity: bool = False

@@ -1,0 +1,165 @@
+"""The node's own copy, served as a read-only api.Api: what this node knows, also while no apiserver can be reached.
+
+A status that has not been reported yet is shown in place of the one the apiserver last had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from google.protobuf import any_pb2
+from grpc import aio
+
+from rube import api_pb2, api_pb2_grpc
+from rube.api import selectors
+from rube.api.errors import (
+    CompactedError,
+    FailedPreconditionError,
+    NotFoundError,
+    RevisionAheadError,
+    StoreChangedError,
+)
+from rube.api.keys import ObjectKey, key_of
+from rube.controllers.ports import Cache, Position
+
+__all__ = ["NodeApi", "UnsentStatus"]
+
+if TYPE_CHECKING:  # gRPC's classes are generic in the stubs alone
+    Context = aio.ServicerContext[Any, Any]
+
+
+class UnsentStatus(Protocol):
+    """What the runtime knows of statuses still to be reported."""
+
+    def unsent_status(self, key: ObjectKey) -> any_pb2.Any | None: ...
+
+    def subscribe(self, listener: Callable[[ObjectKey], None]) -> None: ...
+
+    def unsubscribe(self, listener: Callable[[ObjectKey], None]) -> None: ...
+
+
+class NodeApi(api_pb2_grpc.ApiServicer):
+    """Get, List and Watch from the replica; a write is refused and says where to turn.
+
+    The replica has no history: a watch resumes only from the revision the replica is at, and shows of several changes
+    in a row the last.
+    """
+
+    def __init__(self, cache: Cache, unsent: UnsentStatus, node: str) -> None:
+        self._cache = cache
+        self._unsent = unsent
+        self._node = node
+
+    async def Get(self, request: api_pb2.GetRequest, context: Context) -> api_pb2.GetResponse:
+        key = ObjectKey.from_proto(request.key)
+        position = self._position(key.type)
+        obj = self._object(key)
+        if obj is None:
+            raise NotFoundError(f"{key} is not in the copy of node {self._node}", key=str(key))
+        return api_pb2.GetResponse(object=obj, revision=position.revision, store_id=position.store_id)
+
+    async def List(self, request: api_pb2.ListRequest, context: Context) -> api_pb2.ListResponse:
+        position = self._position(request.type)
+        items = self._matching(request)
+        return api_pb2.ListResponse(items=items, revision=position.revision, store_id=position.store_id)
+
+    async def Watch(self, request: api_pb2.WatchRequest, context: Context) -> AsyncIterator[api_pb2.WatchResponse]:
+        self._check_resumable(request)
+        shown = {key_of(obj): obj for obj in self._matching(request)}
+        changed = asyncio.Event()
+
+        def on_change(_: object) -> None:
+            changed.set()
+
+        self._cache.subscribe(on_change)
+        self._unsent.subscribe(on_change)
+        try:
+            yield self._response(request.type, list(shown.values()) if request.send_initial else [], request)
+            while True:
+                await changed.wait()
+                changed.clear()
+                now = {key_of(obj): obj for obj in self._matching(request)}
+                if events := _difference(shown, now):
+                    position = self._position(request.type)
+                    yield api_pb2.WatchResponse(events=events, revision=position.revision, store_id=position.store_id)
+                shown = now
+        finally:
+            self._cache.unsubscribe(on_change)
+            self._unsent.unsubscribe(on_change)
+
+    async def Put(self, request: api_pb2.PutRequest, context: Context) -> api_pb2.PutResponse:
+        self._refuse()
+
+    async def Delete(self, request: api_pb2.DeleteRequest, context: Context) -> api_pb2.DeleteResponse:
+        self._refuse()
+
+    async def UpdateStatus(
+        self, request: api_pb2.UpdateStatusRequest, context: Context
+    ) -> api_pb2.UpdateStatusResponse:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise FailedPreconditionError(
+            f"this is the read-only copy of node {self._node}: write to an apiserver instead (--server)"
+        )
+
+    def _position(self, type_name: str) -> Position:
+        position = self._cache.position(type_name)
+        if position is None:
+            raise NotFoundError(f"node {self._node} keeps no objects of type {type_name!r}", type=type_name)
+        return position
+
+    def _object(self, key: ObjectKey) -> api_pb2.Object | None:
+        obj = self._cache.get(key)
+        status = None if obj is None else self._unsent.unsent_status(key)
+        if obj is None or status is None:
+            return obj
+        return api_pb2.Object(metadata=obj.metadata, spec=obj.spec, status=status)
+
+    def _matching(self, request: api_pb2.ListRequest | api_pb2.WatchRequest) -> list[api_pb2.Object]:
+        self._position(request.type)
+        selector = selectors.parse(request.label_selector)
+        shown = (self._object(key_of(obj)) for obj in self._cache.list(request.type))
+        return [
+            obj
+            for obj in shown
+            if obj is not None
+            and request.namespace in ("", obj.metadata.namespace)
+            and request.name in ("", obj.metadata.name)
+            and selector.matches(obj.metadata.labels)
+        ]
+
+    def _check_resumable(self, request: api_pb2.WatchRequest) -> None:
+        position = self._position(request.type)
+        if request.send_initial or not request.after_revision:
+            return
+        if request.store_id and request.store_id != position.store_id:
+            raise StoreChangedError("the copy is of another store by now: list again", store_id=position.store_id)
+        if request.after_revision > position.revision:
+            raise RevisionAheadError(
+                f"the copy is at revision {position.revision}, not yet at {request.after_revision}",
+                revision=position.revision,
+            )
+        if request.after_revision < position.revision:
+            raise CompactedError(
+                f"a node's copy keeps no history: list again, or resume from {position.revision}",
+                oldest_revision=position.revision,
+            )
+
+    def _response(
+        self, type_name: str, objects: list[api_pb2.Object], request: api_pb2.WatchRequest
+    ) -> api_pb2.WatchResponse:
+        """The first response: the initial objects if they were asked for, and a bookmark."""
+        position = self._position(type_name)
+        events = [api_pb2.Event(update=obj) for obj in objects]
+        bookmark = api_pb2.Bookmark(revision=position.revision, initial_end=request.send_initial)
+        events.append(api_pb2.Event(bookmark=bookmark))
+        return api_pb2.WatchResponse(events=events, revision=position.revision, store_id=position.store_id)
+
+
+def _difference(before: dict[ObjectKey, api_pb2.Object], after: dict[ObjectKey, api_pb2.Object]) -> list[api_pb2.Event]:
+    gone = [api_pb2.Event(delete=before[key]) for key in sorted(before.keys() - after.keys())]
+    changed = [api_pb2.Event(update=obj) for key, obj in sorted(after.items()) if before.get(key) != obj]
+    return gone + changed

@@ -1,0 +1,159 @@
+"""The node's own objects: api.Node with its status, and the lease whose renewal says that the rubelet is there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from rube import api_pb2
+from rube.api import cluster_pb2, registry
+from rube.api.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    InvalidArgumentError,
+    NotFoundError,
+    RubeError,
+    UnimplementedError,
+)
+from rube.api.keys import ObjectKey
+from rube.client import Client
+from rube.controllers.cluster.types import node_key, node_lease_key
+from rube.host import Host
+from rube.rubelet.config import RubeletConfig
+
+__all__ = ["Registration"]
+
+_LOG = logging.getLogger("rube.rubelet")
+_NANOSECONDS = 1_000_000_000
+
+
+class Registration:
+    """Owns the node's name in the cluster. The name belongs to one data directory as long as that renews its lease."""
+
+    def __init__(self, client: Client, host: Host, config: RubeletConfig, instance_id: str) -> None:
+        self._client = client
+        self._clock = host.clock
+        self._config = config
+        self._instance_id = instance_id
+        self._node = node_key(config.node)
+        self._lease = node_lease_key(config.node)
+        # Of another rubelet's lease: as it was last seen to change, on the monotonic clock.
+        self._seen_revision = 0
+        self._seen_ns = 0
+
+    async def run(self, registered: asyncio.Event) -> None:
+        """Renews the lease for ever, and keeps Node and NodeStatus as they should be; sets `registered` once they are.
+
+        Raises AlreadyExistsError if another rubelet that is alive has the name, InvalidArgumentError if the apiserver
+        refuses what is sent for good.
+        """
+        while True:
+            try:
+                await self._renew()
+                registered.set()
+                delay_s = self._config.renew_s
+            except (AlreadyExistsError, InvalidArgumentError, UnimplementedError):
+                raise
+            except _OthersLease as other:
+                _LOG.warning("waiting whether the rubelet that held node %s is alive: %s", self._config.node, other)
+                delay_s = self._config.retry_s
+            except RubeError as error:
+                _LOG.info("cannot renew the lease of node %s: %s", self._config.node, error)
+                delay_s = self._config.retry_s
+            await self._clock.sleep(delay_s)
+
+    async def _renew(self) -> None:
+        lease_obj = await self._get(self._lease)
+        lease = cluster_pb2.Lease()
+        if lease_obj is not None:
+            lease_obj.spec.Unpack(lease)
+            if lease.holder not in ("", self._instance_id):
+                self._check_lapsed(lease, lease_obj.metadata.revision)
+        # The lease first: it is what two rubelets of one name contend for.
+        await self._write_lease(lease, lease_obj)
+        node = await self._register()
+        await self._update_status(node)
+
+    def _check_lapsed(self, lease: cluster_pb2.Lease, revision: int) -> None:
+        """Returns if the other's lease has stood still for its duration, by this machine's clock."""
+        now_ns = self._clock.monotonic_ns()
+        if revision != self._seen_revision:
+            first_look = self._seen_revision == 0
+            self._seen_revision, self._seen_ns = revision, now_ns
+            if not first_look:
+                raise AlreadyExistsError(
+                    f"node name {self._config.node!r} is in use by another rubelet (instance {lease.holder}), which "
+                    "is alive: give this one another --node, or stop the other",
+                    node=self._config.node,
+                )
+        if now_ns - self._seen_ns < lease.duration.ToNanoseconds():
+            raise _OthersLease(f"its lease lapses after {lease.duration.ToNanoseconds() / _NANOSECONDS:g} s of silence")
+
+    async def _register(self) -> api_pb2.Object:
+        """The Node object, created or taken over where needed. What the user set in it stays."""
+        obj = await self._get(self._node)
+        node = cluster_pb2.Node()
+        if obj is not None:
+            obj.spec.Unpack(node)
+            if node.instance_id == self._instance_id:
+                return obj
+        wanted = api_pb2.Object()
+        if obj is not None:
+            wanted.metadata.CopyFrom(obj.metadata)
+        wanted.metadata.name = self._config.node
+        node.instance_id = self._instance_id
+        wanted.spec.CopyFrom(registry.pack(node))
+        await self._put(self._node, wanted, obj)
+        _LOG.info("registered node %s as instance %s", self._config.node, self._instance_id)
+        registered = await self._get(self._node)
+        if registered is None:
+            raise AbortedError(f"node {self._config.node!r} was deleted while it registered: trying again")
+        return registered
+
+    async def _write_lease(self, lease: cluster_pb2.Lease, current: api_pb2.Object | None) -> None:
+        renewed = cluster_pb2.Lease(holder=self._instance_id, term=lease.term)
+        renewed.duration.FromNanoseconds(round(self._config.lease_s * _NANOSECONDS))
+        renewed.renew_time.FromNanoseconds(self._clock.now_ns())
+        renewed.acquire_time.CopyFrom(lease.acquire_time)
+        if lease.holder != self._instance_id:
+            renewed.term += 1
+            renewed.acquire_time.CopyFrom(renewed.renew_time)
+        obj = api_pb2.Object(spec=registry.pack(renewed))
+        obj.metadata.namespace, obj.metadata.name = self._lease.namespace, self._lease.name
+        await self._put(self._lease, obj, current)
+
+    async def _update_status(self, node: api_pb2.Object) -> None:
+        """Writes the rubelet's part of the status where it is not yet so; readiness is the node-health controller's."""
+        stored = cluster_pb2.NodeStatus()
+        node.status.Unpack(stored)
+        config = self._config
+        status = cluster_pb2.NodeStatus(
+            boot_id=config.boot_id,
+            rubelet_version=config.version,
+            driver=config.driver_name,
+            observed_generation=node.metadata.generation,
+        )
+        paths = ("boot_id", "rubelet_version", "driver", "observed_generation")
+        if all(getattr(stored, path) == getattr(status, path) for path in paths):
+            return
+        request = api_pb2.UpdateStatusRequest(
+            key=self._node.to_proto(), uid=node.metadata.uid, status=registry.pack(status)
+        )
+        request.update_mask.paths.extend(paths)
+        await self._client.update_status(request)
+
+    async def _put(self, key: ObjectKey, obj: api_pb2.Object, current: api_pb2.Object | None) -> None:
+        request = api_pb2.PutRequest(objects=[obj])
+        revision = 0 if current is None else current.metadata.revision
+        request.preconditions.add(key=key.to_proto(), revision=revision, absent=current is None)
+        await self._client.put(request)
+
+    async def _get(self, key: ObjectKey) -> api_pb2.Object | None:
+        try:
+            return (await self._client.get(api_pb2.GetRequest(key=key.to_proto()))).object
+        except NotFoundError:
+            return None
+
+
+class _OthersLease(Exception):
+    """Another rubelet's lease has not lapsed yet."""

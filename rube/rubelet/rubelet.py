@@ -1,0 +1,137 @@
+"""The rubelet's life: open the local store, run the units from it, and keep up with the apiserver when it is there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from grpc import aio
+
+from rube import api_pb2_grpc
+from rube.api.errors import RubeError
+from rube.api.keys import validate_name
+from rube.client import Client, InformerConfig
+from rube.controllers.cache import InformerCache
+from rube.controllers.cluster.types import NODE_LABEL
+from rube.controllers.config import Hands, RuntimeConfig
+from rube.controllers.driver import Driver
+from rube.controllers.runtime import Runtime
+from rube.controllers.systemd.controller import UNIT_TYPE, UnitController
+from rube.host import Engine, Host
+from rube.rubelet.config import RubeletConfig
+from rube.rubelet.identity import Identity
+from rube.rubelet.node_api import NodeApi
+from rube.rubelet.registration import Registration
+from rube.rubelet.replica import ReplicaStore
+
+__all__ = ["Rubelet"]
+
+_LOG = logging.getLogger("rube.rubelet")
+STOP_GRACE_S = 1.0
+
+
+def _say_nothing() -> None:
+    """For callers that do not wait for readiness."""
+
+
+class Rubelet:
+    """One node. `run` it once; the driver stays its maker's, who closes it afterwards."""
+
+    def __init__(self, host: Host, config: RubeletConfig, driver: Driver) -> None:
+        """Raises InvalidArgumentError for a node name that is not a DNS label, or without servers."""
+        validate_name("node", config.node)
+        self._host = host
+        self._config = config
+        self._driver = driver
+        self._client = Client(host, config.servers)
+
+    async def run(self, on_ready: Callable[[], None] = _say_nothing) -> None:
+        """Runs this node until cancelled, which leaves its units running. `on_ready` is called once it has its copy.
+
+        With no apiserver in reach it runs what it last knew of. Raises AlreadyExistsError where the node's name is in
+        use by another rubelet that is alive, FailedPreconditionError where the local store is of another node or in
+        use, DataLossError where it is damaged.
+        """
+        try:
+            engine = await self._host.storage.open(self._config.data_url)
+            try:
+                await self._run(engine, on_ready)
+            finally:
+                await engine.close()
+        except ExceptionGroup as group:
+            raise _most_telling(group) from group
+        finally:
+            await self._client.close()
+
+    async def _run(self, engine: Engine, on_ready: Callable[[], None]) -> None:
+        identity = await Identity.load(engine, self._host, self._config.node)
+        cache = InformerCache(self._client, self._host, [self._replica(engine)])
+        runtime = Runtime(self._runtime_config(engine, cache))
+        server = await self._serve(NodeApi(cache, runtime, self._config.node))
+        registered = asyncio.Event()
+        if identity.registered:
+            registered.set()
+        registration = Registration(self._client, self._host, self._config, identity.instance_id)
+
+        async def follow() -> None:
+            # A new rubelet touches nothing before it is known that the name is its own.
+            await registered.wait()
+            await identity.save_registered()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(cache.run())
+                group.create_task(runtime.run())
+
+        try:
+            on_ready()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(registration.run(registered))
+                group.create_task(follow())
+        finally:
+            if server is not None:
+                await server.stop(STOP_GRACE_S)
+
+    def _replica(self, engine: Engine) -> InformerConfig:
+        store = ReplicaStore(engine, UNIT_TYPE)
+        state = store.load()
+        _LOG.info("node %s has %d units at revision %d", self._config.node, len(state.objects), state.revision)
+        return InformerConfig(
+            type=UNIT_TYPE, label_selector=f"{NODE_LABEL}={self._config.node}", state=state, persist=store.persist
+        )
+
+    def _runtime_config(self, engine: Engine, cache: InformerCache) -> RuntimeConfig:
+        config = self._config
+        controller = UnitController(node=config.node, boot_id=config.boot_id)
+        return RuntimeConfig(
+            host=self._host,
+            controller=controller,
+            cache=cache,
+            calls=self._client,
+            engine=engine,
+            hands=Hands(controller=controller, driver=self._driver),
+            observer=config.observer,
+            check_purity=config.check_purity,
+            backoff=config.backoff,
+            resync_s=config.resync_s,
+        )
+
+    async def _serve(self, api: NodeApi) -> aio.Server | None:
+        if not self._config.listen:
+            return None
+        server = self._host.network.server()
+        api_pb2_grpc.add_ApiServicer_to_server(api, server)
+        server.add_insecure_port(self._config.listen)
+        await server.start()
+        return server
+
+
+def _most_telling(group: ExceptionGroup[Exception]) -> Exception:
+    """The one RubeError that ended everything, or the group where there is none or more than one."""
+    errors = _leaves(group)
+    return errors[0] if len(errors) == 1 and isinstance(errors[0], RubeError) else group
+
+
+def _leaves(error: Exception) -> list[Exception]:
+    if isinstance(error, ExceptionGroup):
+        return [leaf for child in error.exceptions for leaf in _leaves(child)]
+    return [error]
