@@ -16,7 +16,6 @@ from rube.api.keys import ObjectKey
 from rube.client import Batch, Change, Client, ClientConfig, Informer, InformerConfig, ReplicaState
 from rube.host import Host
 from rube.server import ApiServer, ApiServerConfig
-from rube.store import open_store
 
 
 @asynccontextmanager

@@ -122,6 +122,6 @@ async def test_a_status_of_the_wrong_type_is_refused(site: Site) -> None:
                 await api.client.update_status(api_pb2.UpdateStatusRequest(key=key("a"), status=status))
         with pytest.raises(InvalidArgumentError, match="status is empty"):
             await api.client.update_status(api_pb2.UpdateStatusRequest(key=key("a")))
-        lease = key("a", type="api.Lease", namespace="")
+        lease = key("a", type="api.Lease")
         with pytest.raises(InvalidArgumentError, match=r"objects of type api\.Lease have no status"):
             await api.client.update_status(api_pb2.UpdateStatusRequest(key=lease, status=status))

@@ -23,8 +23,7 @@ async def failure(api: Served, **request: object) -> RubeError:
     """The error that a watch ends with."""
     async with api.watch(**request) as watched:
         with pytest.raises(aio.AioRpcError) as raised:
-            while True:
-                await watched.response()
+            await watched.lines(1_000)
     return rube_error(raised.value)
 
 
