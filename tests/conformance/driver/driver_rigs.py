@@ -1,0 +1,186 @@
+"""What the drivers' suite runs on: a driver, its machine, and a way to break both."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from driver_units import Case
+
+from rube.api import controller_pb2
+from rube.api.systemd_pb2 import UnitAction, UnitObservation
+from rube.controllers.driver import Driver
+from rube.controllers.systemd.drivers.supervisor import SupervisorDriver
+from rube.host import Clock, Host, RealClock, RealRandomness
+from rube.sim.kernel import World
+from rube.sim.services import SimServiceDriver, SimServiceManager
+
+WAIT_S_MAX = 20.0
+POLL_S = 0.02
+
+
+class Machine(Protocol):
+    """One kind of machine: opens drivers on itself."""
+
+    clock: Clock
+
+    async def open(self) -> Driver: ...
+
+    def prepare(self, name: str, case: Case) -> None: ...
+
+    async def crash(self, name: str, main_pid: int) -> None: ...
+
+
+class Rig:
+    """A driver and the means to use it in a few words."""
+
+    def __init__(self, machine: Machine, driver: Driver) -> None:
+        self.machine = machine
+        self.driver = driver
+        self._actions = 0
+        self._names: set[str] = set()
+
+    async def ensure(self, name: str, case: Case, run: UnitAction.Ensure.Run, *, generation: int = 1) -> str:
+        """Applies an Ensure and returns the action's id."""
+        self.machine.prepare(name, case)
+        self._names.add(name)
+        ensure = UnitAction.Ensure(spec=case.unit, uid="uid-1", generation=generation, run=run)
+        return await self.apply(UnitAction(unit=name, ensure=ensure))
+
+    async def remove(self, name: str) -> str:
+        self._names.discard(name)
+        return await self.apply(UnitAction(unit=name, remove=UnitAction.Remove()))
+
+    async def apply(self, unit_action: UnitAction, action_id: str = "") -> str:
+        if not action_id:
+            self._actions += 1
+            action_id = f"action-{self._actions}"
+        action = controller_pb2.Action(id=action_id)
+        action.action.Pack(unit_action)
+        await self.driver.apply(action)
+        return action_id
+
+    async def observe(self, name: str) -> UnitObservation:
+        observation = UnitObservation()
+        assert (await self.driver.observe(name)).Unpack(observation)
+        return observation
+
+    async def until(self, name: str, met: Callable[[UnitObservation], bool]) -> UnitObservation:
+        """The first observation that is as wanted; fails with the last one."""
+        seen = UnitObservation()
+        try:
+            async with self.machine.clock.timeout(WAIT_S_MAX):
+                while not met(seen := await self.observe(name)):
+                    await self.machine.clock.sleep(POLL_S)
+        except TimeoutError as error:
+            raise AssertionError(f"still not so after {WAIT_S_MAX} s: {seen}") from error
+        return seen
+
+    async def until_sub(self, name: str, sub_state: str) -> UnitObservation:
+        return await self.until(name, lambda seen: seen.status.sub_state == sub_state)
+
+    async def crash(self, name: str) -> None:
+        """Kills the main process with SIGKILL."""
+        await self.machine.crash(name, (await self.observe(name)).status.main_pid)
+
+    async def reopen(self) -> None:
+        """A new driver on the same machine, as after a kill of the rubelet."""
+        self.driver = await self.machine.open()
+
+    async def clean_up(self) -> None:
+        for name in sorted(self._names):
+            await self.remove(name)
+        await self.driver.close()
+
+
+Body = Callable[[Rig], Awaitable[None]]
+Run = Callable[[Body], None]
+
+
+async def _play(machine: Machine, body: Body) -> None:
+    rig = Rig(machine, await machine.open())
+    try:
+        await body(rig)
+    finally:
+        await rig.clean_up()
+
+
+class RealMachine:
+    """This machine, its units supervised under a temporary directory."""
+
+    def __init__(self, directory: str) -> None:
+        self.clock = RealClock()
+        self.directory = directory
+
+    async def open(self) -> Driver:
+        host = Host(
+            name="node-1",
+            clock=self.clock,
+            network=None,  # type: ignore[arg-type]  # a driver opens no connection
+            storage=None,  # type: ignore[arg-type]  # nor an engine
+            random=RealRandomness(),
+        )
+        return SupervisorDriver(host, self.directory)
+
+    def prepare(self, name: str, case: Case) -> None:
+        """The definition says it all."""
+
+    async def crash(self, name: str, main_pid: int) -> None:
+        os.kill(main_pid, 9)
+
+
+class SimMachine:
+    """A simulated host."""
+
+    def __init__(self, world: World) -> None:
+        self.host = world.host("node-1")
+        self.clock: Clock = self.host.clock
+        self.manager = SimServiceManager(self.host)
+
+    async def open(self) -> Driver:
+        return SimServiceDriver(self.clock, self.manager)
+
+    def prepare(self, name: str, case: Case) -> None:
+        self.manager.behave(name, case.behaviour)
+
+    async def crash(self, name: str, main_pid: int) -> None:
+        self.manager.crash(name, signal=9)
+
+
+def run_supervisor(body: Body) -> None:
+    directory = tempfile.mkdtemp(prefix="rube-driver-")
+    try:
+        asyncio.run(_play(RealMachine(directory), body))
+    finally:
+        shutil.rmtree(directory)
+
+
+def run_sim(body: Body) -> None:
+    with World(seed=1) as world:
+        machine = SimMachine(world)
+        world.run(_play, machine, body, host=machine.host)
+
+
+@asynccontextmanager
+async def reading_changes(rig: Rig) -> AbstractAsyncContextManager[set[str]]:  # type: ignore[misc]
+    """The names that `changes` gives while the block runs."""
+    seen: set[str] = set()
+
+    async def read() -> None:
+        async for name in rig.driver.changes():
+            seen.add(name)
+
+    task = asyncio.create_task(read())
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+RUNS: dict[str, Run] = {"supervisor": run_supervisor, "sim": run_sim}

@@ -1,0 +1,286 @@
+"""What every driver of units promises, on real and on simulated machines (rube.controllers.driver)."""
+
+from __future__ import annotations
+
+import driver_units as units
+import pytest
+from driver_rigs import RUNS, Rig, Run, reading_changes
+
+from rube.api import controller_pb2
+from rube.api.errors import InvalidArgumentError
+from rube.api.systemd_pb2 import UnitAction
+from rube.controllers.systemd.render import digest_of
+
+Ensure = UnitAction.Ensure
+NAME, OTHER = "rube-test.one.service", "rube-test.two.service"
+
+
+@pytest.fixture(params=sorted(RUNS))
+def run(request: pytest.FixtureRequest) -> Run:
+    return RUNS[request.param]
+
+
+def test_what_is_not_there_is_observed_as_absent(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        seen = await rig.observe("rube-test.absent.service")
+        assert not seen.installed
+        assert (seen.status.load_state, seen.status.active_state) == ("not-found", "inactive")
+        assert await rig.driver.list() == []
+
+    run(body)
+
+
+def test_a_unit_is_installed_and_runs(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        case = units.runs()
+        action = await rig.ensure(NAME, case, Ensure.START, generation=4)
+        seen = await rig.until_sub(NAME, "running")
+        assert (seen.installed, seen.uid, seen.generation, seen.digest) == (True, "uid-1", 4, digest_of(case.unit))
+        assert (seen.status.load_state, seen.status.active_state, seen.status.result) == ("loaded", "active", "success")
+        assert seen.status.main_pid
+        assert seen.status.active_time.seconds
+        assert seen.last_action_id == action
+        assert await rig.driver.list() == [NAME]
+
+    run(body)
+
+
+def test_keep_installs_and_starts_nothing(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.runs(), Ensure.KEEP)
+        seen = await rig.observe(NAME)
+        assert (seen.installed, seen.status.active_state, seen.status.main_pid) == (True, "inactive", 0)
+
+    run(body)
+
+
+def test_enablement_is_reported(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        case = units.runs()
+        case.unit.enabled = True
+        await rig.ensure(NAME, case, Ensure.KEEP)
+        assert (await rig.observe(NAME)).status.unit_file_state == "enabled"
+        case.unit.enabled = False
+        await rig.ensure(NAME, case, Ensure.KEEP)
+        assert (await rig.observe(NAME)).status.unit_file_state == "disabled"
+
+    run(body)
+
+
+def test_a_stopped_unit_is_inactive_and_its_signal_no_failure(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.runs_always(), Ensure.START)
+        await rig.until_sub(NAME, "running")
+        await rig.ensure(NAME, units.runs_always(), Ensure.STOP)
+        seen = await rig.until_sub(NAME, "dead")
+        assert (seen.status.active_state, seen.status.result, seen.status.main_pid) == ("inactive", "success", 0)
+        assert (seen.status.exit_code, seen.status.exit_status) == (2, 15)
+
+    run(body)
+
+
+def test_starting_what_runs_changes_nothing_and_restarting_does(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.runs(), Ensure.START)
+        first = (await rig.until_sub(NAME, "running")).status.main_pid
+        await rig.ensure(NAME, units.runs(), Ensure.START)
+        assert (await rig.until_sub(NAME, "running")).status.main_pid == first
+        await rig.ensure(NAME, units.runs(), Ensure.RESTART)
+        await rig.until(NAME, lambda seen: seen.status.main_pid not in (0, first))
+
+    run(body)
+
+
+def test_an_action_id_is_carried_out_once(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        case = units.runs()
+        action_id = await rig.ensure(NAME, case, Ensure.RESTART)
+        first = (await rig.until_sub(NAME, "running")).status.main_pid
+        again = UnitAction(unit=NAME, ensure=Ensure(spec=case.unit, uid="uid-1", generation=1, run=Ensure.RESTART))
+        await rig.apply(again, action_id)
+        assert (await rig.observe(NAME)).status.main_pid == first
+        await rig.reopen()
+        await rig.apply(again, action_id)
+        assert (await rig.observe(NAME)).status.main_pid == first
+
+    run(body)
+
+
+def test_a_crash_is_followed_by_a_restart(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.runs_always(), Ensure.START)
+        first = (await rig.until_sub(NAME, "running")).status.main_pid
+        await rig.crash(NAME)
+        seen = await rig.until(NAME, lambda seen: seen.status.main_pid not in (0, first))
+        assert seen.status.restarts == 1
+        assert (await rig.until_sub(NAME, "running")).status.result == "success"
+
+    run(body)
+
+
+def test_a_crash_without_a_restart_policy_stays_failed_with_its_signal(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.runs(), Ensure.START)
+        await rig.until_sub(NAME, "running")
+        await rig.crash(NAME)
+        seen = await rig.until_sub(NAME, "failed")
+        assert (seen.status.active_state, seen.status.result) == ("failed", "signal")
+        assert (seen.status.exit_code, seen.status.exit_status) == (2, 9)
+
+    run(body)
+
+
+@pytest.mark.parametrize(("status", "active", "result"), [(0, "inactive", "success"), (3, "failed", "exit-code")])
+def test_the_exit_status_is_known(run: Run, status: int, active: str, result: str) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.exits(status), Ensure.START)
+        seen = await rig.until(NAME, lambda seen: seen.status.exit_code == 1)
+        seen = await rig.until(NAME, lambda seen: seen.status.active_state == active)
+        assert (seen.status.result, seen.status.exit_code, seen.status.exit_status) == (result, 1, status)
+
+    run(body)
+
+
+def test_a_unit_that_ends_while_no_driver_looks_has_its_exit_status_known(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.exits(3), Ensure.START)
+        await rig.driver.close()
+        await rig.machine.clock.sleep(0.6)
+        await rig.reopen()
+        seen = await rig.until_sub(NAME, "failed")
+        assert (seen.status.exit_code, seen.status.exit_status) == (1, 3)
+
+    run(body)
+
+
+def test_a_missing_program_ends_as_203(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.missing(), Ensure.START)
+        seen = await rig.until_sub(NAME, "failed")
+        assert (seen.status.result, seen.status.exit_code, seen.status.exit_status) == ("exit-code", 1, 203)
+
+    run(body)
+
+
+def test_too_many_starts_hit_the_limit(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.exits_over_and_over(), Ensure.START)
+        seen = await rig.until_sub(NAME, "failed")
+        assert seen.status.restarts == 3
+
+    run(body)
+
+
+def test_a_unit_that_ignores_sigterm_is_killed(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.stubborn(), Ensure.START)
+        await rig.until_sub(NAME, "running")
+        await rig.machine.clock.sleep(0.3)
+        await rig.ensure(NAME, units.stubborn(), Ensure.STOP)
+        seen = await rig.until_sub(NAME, "failed")
+        assert (seen.status.result, seen.status.exit_code, seen.status.exit_status) == ("timeout", 2, 9)
+
+    run(body)
+
+
+def test_a_oneshot_stays_active(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.oneshot(), Ensure.START)
+        seen = await rig.until_sub(NAME, "exited")
+        assert (seen.status.active_state, seen.status.main_pid) == ("active", 0)
+        await rig.ensure(NAME, units.oneshot(), Ensure.STOP)
+        await rig.until_sub(NAME, "dead")
+
+    run(body)
+
+
+def test_the_main_process_of_a_forking_unit_is_found(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.forks(), Ensure.START)
+        assert (await rig.until_sub(NAME, "running")).status.main_pid
+        await rig.crash(NAME)
+        assert (await rig.until_sub(NAME, "failed")).status.result == "signal"
+
+    run(body)
+
+
+def test_the_seeds_example_waits_for_its_restart_with_result_protocol(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.forks_without_pid_file(), Ensure.START)
+        seen = await rig.until_sub(NAME, "auto-restart")
+        assert (seen.status.active_state, seen.status.result) == ("activating", "protocol")
+
+    run(body)
+
+
+def test_a_removed_unit_is_down_and_gone(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.runs(), Ensure.START)
+        await rig.until_sub(NAME, "running")
+        await rig.remove(NAME)
+        seen = await rig.until(NAME, lambda seen: not seen.installed)
+        assert seen.status.main_pid == 0
+        assert await rig.driver.list() == []
+
+    run(body)
+
+
+def test_removing_what_is_not_there_is_done_at_once(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.remove("rube-test.absent.service")
+        assert await rig.driver.list() == []
+
+    run(body)
+
+
+def test_a_new_driver_adopts_what_runs(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.runs(), Ensure.START)
+        await rig.ensure(OTHER, units.runs(), Ensure.KEEP)
+        before = await rig.until_sub(NAME, "running")
+        await rig.driver.close()
+        await rig.reopen()
+        assert await rig.driver.list() == [NAME, OTHER]
+        assert await rig.observe(NAME) == before
+        await rig.crash(NAME)
+        assert (await rig.until_sub(NAME, "failed")).status.exit_status == 9
+
+    run(body)
+
+
+def test_changes_lead_to_what_changed(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.runs(), Ensure.START)
+        async with reading_changes(rig) as seen:
+            await rig.until(NAME, lambda _: NAME in seen)
+            await rig.until_sub(NAME, "running")
+            await rig.machine.clock.sleep(0.5)
+            seen.clear()
+            await rig.crash(NAME)
+            await rig.until(NAME, lambda _: NAME in seen)
+            seen.clear()
+            await rig.ensure(OTHER, units.runs(), Ensure.KEEP)
+            await rig.until(NAME, lambda _: OTHER in seen)
+
+    run(body)
+
+
+def test_an_action_that_is_none_of_a_units_is_refused(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        action = controller_pb2.Action(id="a")
+        action.action.Pack(UnitAction(unit=NAME))
+        with pytest.raises(InvalidArgumentError, match="UnitAction"):
+            await rig.driver.apply(action)
+
+    run(body)
+
+
+def test_a_unit_that_cannot_be_installed_is_refused_and_nothing_is_left(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        case = units.runs()
+        case.unit.service.exec.start[0] = "/bin/sleep 1\nUser=root"
+        with pytest.raises(InvalidArgumentError, match=r"exec.start\[0\]"):
+            await rig.ensure(NAME, case, Ensure.START)
+        assert await rig.driver.list() == []
+
+    run(body)
