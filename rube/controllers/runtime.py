@@ -22,7 +22,7 @@ from rube.api.keys import ObjectKey, key_of, type_of
 from rube.client import WorkQueue
 from rube.controllers.backoff import KeyedBackoff
 from rube.controllers.config import Decided, Hands, RuntimeConfig
-from rube.controllers.contract import evaluate
+from rube.controllers.contract import ImpureControllerError, evaluate
 from rube.controllers.outbox import Outbox
 from rube.controllers.sender import Sender
 
@@ -58,6 +58,8 @@ class Runtime:
         self._outbox.load()
         self._cache.subscribe(self._on_change)
         self._on_change(None)
+        if self._config.hands is not None:
+            self._decide_all()  # what is on this machine is looked after from the copy, with the server away too
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._config.workers_max):
@@ -167,8 +169,8 @@ class Runtime:
         try:
             if await self._is_current(key):
                 await self._decide(key)
-        except DataLossError:
-            raise  # nothing that is decided from here on could be kept
+        except (DataLossError, ImpureControllerError):
+            raise  # nothing that is decided from here on could be kept, or trusted
         except (RubeError, TimeoutError) as error:
             self._retry(key, error)
         except Exception as error:  # one object's trouble, or a controller's mistake, must not stop the others
