@@ -202,15 +202,18 @@ class Link(_message.Message):
     LATENCY_FIELD_NUMBER: _builtins.int
     JITTER_FIELD_NUMBER: _builtins.int
     BANDWIDTH_MBIT_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
     bandwidth_mbit: _builtins.int
     """Default: 1000."""
+    loss: _builtins.float
+    """The share of messages that are lost once and come late."""
     @_builtins.property
     def latency(self) -> _duration_pb2.Duration:
         """Default: 500us."""
 
     @_builtins.property
     def jitter(self) -> _duration_pb2.Duration:
-        """Added to the latency, drawn from 0 to this for each message."""
+        """Added to the latency, drawn from 0 to this for each message. Default: 100us."""
 
     def __init__(
         self,
@@ -218,10 +221,11 @@ class Link(_message.Message):
         latency: _duration_pb2.Duration | None = ...,
         jitter: _duration_pb2.Duration | None = ...,
         bandwidth_mbit: _builtins.int | None = ...,
+        loss: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_bandwidth_mbit", b"_bandwidth_mbit", "bandwidth_mbit", b"bandwidth_mbit", "jitter", b"jitter", "latency", b"latency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bandwidth_mbit", b"_bandwidth_mbit", "bandwidth_mbit", b"bandwidth_mbit", "jitter", b"jitter", "latency", b"latency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bandwidth_mbit", b"_bandwidth_mbit", "bandwidth_mbit", b"bandwidth_mbit", "jitter", b"jitter", "latency", b"latency", "loss", b"loss"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bandwidth_mbit: _TypeAlias = _typing.Literal["bandwidth_mbit"]  # noqa: Y015
     _WhichOneofArgType__bandwidth_mbit: _TypeAlias = _typing.Literal["_bandwidth_mbit", b"_bandwidth_mbit"]  # noqa: Y015
@@ -405,6 +409,7 @@ class Fault(_message.Message):
     HEAL_FIELD_NUMBER: _builtins.int
     SLOW_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
+    CLOG_FIELD_NUMBER: _builtins.int
     KILL_FIELD_NUMBER: _builtins.int
     TERMINATE_FIELD_NUMBER: _builtins.int
     RESTART_FIELD_NUMBER: _builtins.int
@@ -419,7 +424,7 @@ class Fault(_message.Message):
     isolate: _builtins.str
     """Cuts a host off from all others."""
     heal: _builtins.str
-    """Undoes isolate and partition of a host, or of `all`."""
+    """Undoes isolate, partition and slow of a host, or of `all`."""
     kill: _builtins.str
     """Kills the daemon of a host with -9. The units it manages go on. Ends with a restart."""
     terminate: _builtins.str
@@ -447,6 +452,10 @@ class Fault(_message.Message):
         """Breaks the connections between two hosts: what is in flight is lost."""
 
     @_builtins.property
+    def clog(self) -> Global___Partition:
+        """Holds back everything between two hosts for a while and loses nothing."""
+
+    @_builtins.property
     def crash_unit(self) -> Global___UnitOnNode:
         """A unit's main process dies of SIGSEGV."""
 
@@ -468,6 +477,7 @@ class Fault(_message.Message):
         heal: _builtins.str = ...,
         slow: Global___SlowLink | None = ...,
         reset: Global___Partition | None = ...,
+        clog: Global___Partition | None = ...,
         kill: _builtins.str = ...,
         terminate: _builtins.str = ...,
         restart: _builtins.str = ...,
@@ -480,11 +490,11 @@ class Fault(_message.Message):
         clock_jump: Global___ClockJump | None = ...,
         disk: Global___DiskFault | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "clock_jump", b"clock_jump", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "clock_jump", b"clock_jump", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fault: _TypeAlias = _typing.Literal["isolate", "partition", "heal", "slow", "reset", "kill", "terminate", "restart", "power_off", "power_on", "pause", "resume", "crash_unit", "remove_unit", "clock_jump", "disk"]  # noqa: Y015
+    _WhichOneofReturnType_fault: _TypeAlias = _typing.Literal["isolate", "partition", "heal", "slow", "reset", "clog", "kill", "terminate", "restart", "power_off", "power_on", "pause", "resume", "crash_unit", "remove_unit", "clock_jump", "disk"]  # noqa: Y015
     _WhichOneofArgType_fault: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fault) -> _WhichOneofReturnType_fault | None: ...
 
@@ -609,32 +619,28 @@ class DiskFault(_message.Message):
         FULL: DiskFault._Kind.ValueType  # 1
         """Every write fails: no space is left."""
         STALL: DiskFault._Kind.ValueType  # 2
-        """A sync takes `stall` longer."""
+        """No sync ends."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: DiskFault.Kind.ValueType  # 0
     FULL: DiskFault.Kind.ValueType  # 1
     """Every write fails: no space is left."""
     STALL: DiskFault.Kind.ValueType  # 2
-    """A sync takes `stall` longer."""
+    """No sync ends."""
 
     HOST_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
-    STALL_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     kind: Global___DiskFault.Kind.ValueType
-    @_builtins.property
-    def stall(self) -> _duration_pb2.Duration: ...
     def __init__(
         self,
         *,
         host: _builtins.str = ...,
         kind: Global___DiskFault.Kind.ValueType = ...,
-        stall: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stall", b"stall"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "kind", b"kind", "stall", b"stall"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,8 +17,6 @@ from rube.sim.scenario_pb2 import Scenario
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
 STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
-LATENCY_NS = 500_000
-BANDWIDTH_MBIT = 1_000
 NAMESPACE = "default"
 
 
@@ -82,10 +80,6 @@ def _fill_defaults(scenario: Scenario) -> None:
         apiserver.store = apiserver.store or STORE_URL
     if not cluster.nodes.names:
         cluster.nodes.names.extend(f"worker-{number + 1}" for number in range(min(cluster.nodes.count, 100_000)))
-    if not cluster.network.HasField("latency"):
-        cluster.network.latency.FromNanoseconds(LATENCY_NS)
-    if not cluster.network.HasField("bandwidth_mbit"):
-        cluster.network.bandwidth_mbit = BANDWIDTH_MBIT
     _fill_workload(scenario)
     _fill_checks(scenario)
 

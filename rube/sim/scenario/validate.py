@@ -14,6 +14,7 @@ from rube.sim.scenario_pb2 import Expectation, Fault, Scenario, Step
 
 NODES_MAX = 1_000
 UNITS_MAX = 100_000
+OBSERVERS_MAX = 1_000
 DURATION_NS_MAX = 30 * 24 * 3600 * 1_000_000_000
 HEAL_ALL = "all"
 
@@ -65,7 +66,10 @@ def _hosts(scenario: Scenario, source: Source) -> list[str]:
         _name(name, ("cluster", "nodes", "names", index), seen, source)
     if len(scenario.cluster.apiservers) > 1:
         source.error(("cluster", "apiservers"), "several apiservers need a store that they share; there is none yet")
-    return seen
+    if scenario.workload.observers > OBSERVERS_MAX:
+        source.error(("workload", "observers"), f"{scenario.workload.observers} observers; the most is {OBSERVERS_MAX}")
+        return seen
+    return [*seen, *(f"observer-{number + 1}" for number in range(scenario.workload.observers))]
 
 
 def _name(name: str, path: Path, seen: list[str], source: Source) -> None:
@@ -148,6 +152,8 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
     if kind is None:
         source.error(path, "a fault without kind: add isolate, partition, kill, power_off, crash_unit or another")
         return
+    if kind == "clog" and not fault.HasField("lasts"):
+        source.error(path, "a clog needs `for`: how long it holds everything back")
     if fault.HasField("lasts"):
         _lasting(fault, kind, path, scenario, source)
     value = getattr(fault, kind)

@@ -44,7 +44,6 @@ def test_a_scenario_gets_its_defaults() -> None:
     assert scenario.seed == 1
     assert [item.name for item in scenario.cluster.apiservers] == ["api-1"]
     assert list(scenario.cluster.nodes.names) == ["worker-1", "worker-2", "worker-3"]
-    assert scenario.cluster.network.latency.ToNanoseconds() == 500_000
     assert scenario.workload.steps[0].put.namespace == "default"
     assert scenario.faults[0].lasts.seconds == 30
     assert [item.WhichOneof("check") for item in scenario.expect] == ["watch_promises", "converged"]

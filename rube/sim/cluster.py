@@ -1,0 +1,227 @@
+"""SimCluster: apiservers, rubelets and their users in a World, built of the classes that the real daemons are built of.
+
+    with World(seed=1) as world:
+        cluster = SimCluster(world)
+        cluster.add_apiserver("api-1")
+        cluster.add_node("worker-1")
+        cluster.run(lambda user: user.put("default", [("web", default_unit(), "worker-1")]))
+        cluster.faults.isolate("worker-1")
+        world.run_for(30)
+        cluster.faults.heal("worker-1")
+        cluster.run_until_converged(timeout_s=20)
+
+Everything is synchronous: the world stands still between two calls. What users did, what was committed, what observers
+were told and what ran where is in `history`, for rube.sim.checkers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rube.api.errors import RubeError
+from rube.api.keys import key_of, prefix_bytes, prefix_end
+from rube.api.systemd_pb2 import Unit
+from rube.sim import audit
+from rube.sim.checkers import Disturbance, History, Transition
+from rube.sim.daemons import API_PORT, ApiserverProgram, RubeletProgram
+from rube.sim.faults import Faults
+from rube.sim.kernel import RunTimeoutError, SimHost, World
+from rube.sim.machines import Daemon, Machine, make_machine
+from rube.sim.network import Link, SimFabric
+from rube.sim.observer import Observer
+from rube.sim.recording import read_log
+from rube.sim.user import UNIT_TYPE, User
+
+STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
+POLL_S = 0.25
+USERS_HOST = "users"
+
+UserAct = Callable[[User], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """What the machines and the network between them are like."""
+
+    link: Link = field(default_factory=Link)
+    # Each host's clock is wrong by a draw from minus this to plus this.
+    drift_ppm_max: int = 0
+    clock_offset_ns_max: int = 0
+
+
+class SimCluster:
+    """A cluster in `world`. Hosts go by name; each runs one daemon. What breaks them is in `faults`."""
+
+    def __init__(self, world: World, config: ClusterConfig | None = None) -> None:
+        self.world = world
+        self.config = config or ClusterConfig()
+        self.history = History()
+        self.fabric = SimFabric(world, self.config.link)
+        self._machines: dict[str, Machine] = {}
+        self._apiservers: dict[str, ApiserverProgram] = {}
+        self._rubelets: dict[str, RubeletProgram] = {}
+        self._specs: dict[tuple[str, str], Unit] = {}
+        self._desk = make_machine(world, self.fabric, world.observer)
+        self.faults = Faults(world, self.fabric, self._machines, self.history, self.config.link)
+
+    # Building
+
+    def add_apiserver(self, name: str = "api-1", *, store: str = STORE_URL) -> SimHost:
+        """A host with an apiserver and the cluster controllers, started."""
+        machine = self._machine(name)
+        program = ApiserverProgram(
+            machine.ports, store, self.history.commits, lambda: self.world.now_ns, self.world.trace
+        )
+        self._apiservers[name] = program
+        machine.daemon = Daemon(name="apiserver", main=program.main)
+        machine.start()
+        return machine.host
+
+    def add_node(self, name: str) -> SimHost:
+        """A host with a service manager and a rubelet, started. Add the apiservers first."""
+        machine = self._machine(name)
+        program = RubeletProgram(machine.host, machine.ports, self.targets, self._note_transition)
+        self._rubelets[name] = program
+        machine.daemon = Daemon(name="rubelet", main=program.main)
+        machine.start()
+        return machine.host
+
+    def add_observer(self, name: str) -> SimHost:
+        """A host with a client that watches all units and writes down what it is told."""
+        machine = self._machine(name)
+        observer = Observer(
+            name=name,
+            host=machine.ports,
+            target=self.targets[0],
+            type_name=UNIT_TYPE,
+            deliveries=self.history.deliveries,
+            now_ns=lambda: self.world.now_ns,
+        )
+        machine.daemon = Daemon(name="observer", main=observer.run)
+        machine.start()
+        return machine.host
+
+    @property
+    def targets(self) -> Sequence[str]:
+        """Where the apiservers listen."""
+        return [f"{name}:{API_PORT}" for name in self._apiservers]
+
+    @property
+    def nodes(self) -> Sequence[str]:
+        """The hosts with a rubelet, in the order of their making."""
+        return list(self._rubelets)
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """All hosts, in the order of their making."""
+        return list(self._machines)
+
+    def program_of(self, host: str) -> str:
+        """`apiserver`, `rubelet` or `observer`."""
+        daemon = self._machines[host].daemon
+        return daemon.name if daemon else "nothing"
+
+    # Users
+
+    def run(self, act: UserAct, timeout_s: float = 300.0) -> None:
+        """Lets a user do something and waits, in virtual time, until it is acknowledged."""
+
+        async def main() -> None:
+            await act(self._user("user", self._desk))
+
+        self.world.run(main, timeout_s=timeout_s)
+
+    def start_user(self, name: str, act: UserAct) -> None:
+        """Lets a user do something, on a host that users share, and does not wait."""
+        machine = self._machines.get(USERS_HOST) or self._machine(USERS_HOST)
+
+        async def main() -> None:
+            await act(self._user(name, machine))
+
+        machine.host.spawn(name, main)
+
+    # Units on their machines
+
+    def look(self, node: str, namespace: str, name: str) -> tuple[str, int]:
+        """A unit's state as its machine says (`absent` if it is not there), and how often it was started there."""
+        seen = self._rubelets[node].units().get(f"{namespace}/{name}")
+        starts = sum(
+            transition.running and (transition.node, transition.unit) == (node, f"{namespace}/{name}")
+            for transition in self.history.transitions
+        )
+        return (seen.state if seen else "absent"), starts
+
+    def crash_unit(self, node: str, namespace: str, name: str) -> None:
+        """The unit's main process dies of a signal. Nothing if it does not run."""
+        self._disturb(node, namespace, name, "crashed")
+        self._rubelets[node].crash(namespace, name)
+
+    def remove_unit(self, node: str, namespace: str, name: str) -> None:
+        """Somebody stops the unit and removes it from the machine, by hand."""
+        self._disturb(node, namespace, name, "was removed")
+        self._rubelets[node].remove(namespace, name)
+
+    # Judging
+
+    def problems(self) -> list[str]:
+        """What keeps the cluster from being converged, as somebody sees it who asks the API and every machine."""
+        try:
+            objects = self.world.run(audit.list_units, self._desk.ports, self.targets[0], timeout_s=60)
+        except RubeError as error:
+            return [f"the apiserver does not answer: {error.message}"]
+        return audit.problems(objects, self._seen())
+
+    def run_until_converged(self, timeout_s: float = 60.0) -> None:
+        """Lets time pass until nothing is left to do. Raises RunTimeoutError that says what is."""
+        deadline_ns = self.world.now_ns + round(timeout_s * 1e9)
+        while problems := self.problems():
+            if self.world.now_ns >= deadline_ns:
+                raise RunTimeoutError(f"not converged within {timeout_s} s of virtual time: {'; '.join(problems[:10])}")
+            self.world.run_for(POLL_S)
+
+    def conclude(self) -> None:
+        """Completes the history: the store's log, its objects and the statuses, as they are now.
+
+        Raises a RubeError if no apiserver answers.
+        """
+        self.faults.conclude()
+        objects = self.world.run(audit.list_units, self._desk.ports, self.targets[0], timeout_s=60)
+        self.history.final = {str(key_of(obj)): obj.metadata.revision for obj in objects}
+        self.history.statuses = audit.status_pairs(objects, self._seen())
+        self.history.end_ns = self.world.now_ns
+        store = next(iter(self._apiservers.values())).store
+        start = prefix_bytes(UNIT_TYPE)
+        self.history.log = self.world.run(read_log, store, start, prefix_end(start), timeout_s=60)
+
+    # Inside
+
+    def _machine(self, name: str) -> Machine:
+        draw = self.world.random(f"cluster/clock/{name}")
+        drift, offset = self.config.drift_ppm_max, self.config.clock_offset_ns_max
+        host = self.world.host(
+            name, drift_ppm=draw.randint(-drift, drift), clock_offset_ns=draw.randint(-offset, offset)
+        )
+        self._machines[name] = make_machine(self.world, self.fabric, host)
+        return self._machines[name]
+
+    def _user(self, name: str, machine: Machine) -> User:
+        return User(
+            name=name,
+            host=machine.ports,
+            target=self.targets[0],
+            attempts=self.history.attempts,
+            now_ns=lambda: self.world.now_ns,
+            specs=self._specs,
+        )
+
+    def _seen(self) -> dict[str, dict[str, audit.Seen]]:
+        return {name: program.units() for name, program in self._rubelets.items()}
+
+    def _disturb(self, node: str, namespace: str, name: str, kind: str) -> None:
+        now_ns = self.world.now_ns
+        self.history.disturbances.append(Disturbance(at_ns=now_ns, node=node, unit=f"{namespace}/{name}", kind=kind))
+
+    def _note_transition(self, transition: Transition) -> None:
+        self.history.transitions.append(transition)

@@ -1,0 +1,117 @@
+"""The daemons of a simulated cluster, composed of the shipped classes as rube.cli composes the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rube.client import Client
+from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
+from rube.controllers.config import Decided
+from rube.controllers.systemd.names import unit_name
+from rube.host import Host
+from rube.rubelet import Rubelet, RubeletConfig
+from rube.server import ApiServer, ApiServerConfig
+from rube.sim.audit import Seen
+from rube.sim.checkers import Commit, Transition
+from rube.sim.kernel import SimHost, Trace
+from rube.sim.recording import RecordingStore
+from rube.sim.services import SimServiceDriver, SimServiceManager
+from rube.sim.units import UnitWatcher
+from rube.store import Store, open_store
+
+API_PORT = 7823
+RUBELET_URL = "sqlite:////var/lib/rube/rubelet.db"
+CONTROLLERS_URL = "sqlite:////var/lib/rube/controllers.db"
+
+
+def decision_recorder(trace: Trace, host: str) -> Callable[[Decided], None]:
+    """An observer of a controller runtime that puts each decision into the trace."""
+
+    def record(decided: Decided) -> None:
+        trace.add("decide", host, decided.controller, str(decided.key), decided.state_sha256, decided.decision_sha256)
+
+    return record
+
+
+class ApiserverProgram:
+    """`rube apiserver` on a simulated host: a store, the server, and the cluster controllers as its clients."""
+
+    def __init__(
+        self, ports: Host, store_url: str, commits: list[Commit], now_ns: Callable[[], int], trace: Trace
+    ) -> None:
+        self._ports = ports
+        self._store_url = store_url
+        self._commits = commits
+        self._now_ns = now_ns
+        self._trace = trace
+        self._store: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        """Of the last incarnation."""
+        assert self._store is not None, "the apiserver was never started"
+        return self._store
+
+    async def main(self) -> None:
+        """Serves until cancelled."""
+        inner = await open_store(self._ports, self._store_url)
+        self._store = RecordingStore(inner, self._commits, self._now_ns)
+        # The history stays whole, so that the checkers can judge all of it.
+        config = ApiServerConfig(listen=(f"0.0.0.0:{API_PORT}",), history_revisions_max=0)
+        server = ApiServer(self._ports, self._store, config)
+        await server.start()
+        try:
+            await self._run_controllers()
+        finally:
+            await server.stop()
+            await inner.close()
+
+    async def _run_controllers(self) -> None:
+        engine = await self._ports.storage.open(CONTROLLERS_URL)
+        recorder = decision_recorder(self._trace, self._ports.name)
+        try:
+            async with Client(self._ports, [f"127.0.0.1:{API_PORT}"]) as client:
+                config = ClusterControllersConfig(observer=recorder, check_purity=True)
+                await ClusterControllers(self._ports, client, engine, config).run()
+        finally:
+            await engine.close()
+
+
+class RubeletProgram:
+    """`rubelet` on a simulated host, on that host's service manager."""
+
+    def __init__(self, host: SimHost, ports: Host, servers: Sequence[str], note: Callable[[Transition], None]) -> None:
+        self._host = host
+        self._ports = ports
+        self._servers = servers
+        self.services = SimServiceManager(host)
+        self._watcher = UnitWatcher(host, self.services, note)
+
+    async def main(self) -> None:
+        """Runs until cancelled."""
+        config = RubeletConfig(
+            node=self._host.name,
+            servers=self._servers,
+            data_url=RUBELET_URL,
+            boot_id=f"{self._host.name}-{self._host.boots}",
+            driver_name="simulated",
+            observer=decision_recorder(self._host.world.trace, self._host.name),
+            check_purity=True,
+        )
+        driver = SimServiceDriver(self._ports.clock, self.services)
+        try:
+            await Rubelet(self._ports, config, driver).run()
+        finally:
+            await driver.close()
+
+    def units(self) -> dict[str, Seen]:
+        """Every unit on this machine by `namespace/name`."""
+        return self._watcher.units()
+
+    def crash(self, namespace: str, name: str) -> None:
+        """The unit's main process dies of SIGSEGV."""
+        self.services.crash(unit_name(namespace, name))
+
+    def remove(self, namespace: str, name: str) -> None:
+        """Somebody removes the unit behind Rube's back."""
+        self.services.remove_by_hand(unit_name(namespace, name))

@@ -1,0 +1,98 @@
+"""A client that watches and writes down every message it is told, for the checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from grpc import aio
+
+from rube import api_pb2, api_pb2_grpc
+from rube.api.errors import CompactedError, RevisionAheadError, RubeError, StoreChangedError
+from rube.api.keys import key_of
+from rube.host import Host
+from rube.sim.checkers import Delivery, WatchEvent
+from rube.transport import rube_error
+
+RETRY_S = 0.5
+
+
+@dataclass(slots=True)
+class Observer:
+    """Watches all objects of a type: lists and follows, resumes where it was, lists anew only where it must.
+
+    It uses the generated stub and nothing else of the client's code, so that it judges what is on the wire.
+    """
+
+    name: str
+    host: Host
+    target: str
+    type_name: str
+    deliveries: list[Delivery]
+    now_ns: Callable[[], int]
+    _session: int = 0
+    _revision: int = 0
+    _store_id: str = ""
+    _initial: bool = field(default=True)
+
+    async def run(self) -> None:
+        """Watches until cancelled."""
+        channel = self.host.network.channel(self.target)
+        stub: api_pb2_grpc.ApiAsyncStub = api_pb2_grpc.ApiStub(channel)
+        self._start_anew()
+        try:
+            while True:
+                try:
+                    await self._follow(stub)
+                except (CompactedError, StoreChangedError, RevisionAheadError):
+                    self._start_anew()
+                except RubeError:
+                    if self._initial:
+                        self._start_anew()
+                await self.host.clock.sleep(RETRY_S)
+        finally:
+            await channel.close(None)
+
+    def _start_anew(self) -> None:
+        """A list that was cut off told nothing complete: the next one is a session of its own."""
+        self.deliveries[:] = [
+            item
+            for item in self.deliveries
+            if not (self._initial and item.observer == self.name and item.session == self._session)
+        ]
+        self._session += 1
+        self._initial, self._revision, self._store_id = True, 0, ""
+
+    async def _follow(self, stub: api_pb2_grpc.ApiAsyncStub) -> None:
+        request = api_pb2.WatchRequest(type=self.type_name, send_initial=self._initial)
+        if not self._initial:
+            request.after_revision, request.store_id = self._revision, self._store_id
+        try:
+            async for response in stub.Watch(request):
+                self._note(response)
+        except aio.AioRpcError as error:
+            raise rube_error(error) from error
+
+    def _note(self, response: api_pb2.WatchResponse) -> None:
+        events: list[WatchEvent] = []
+        initial = self._initial
+        for event in response.events:
+            kind = event.WhichOneof("event")
+            if kind == "bookmark":
+                if event.bookmark.initial_end:
+                    self._initial = False
+            else:
+                obj = event.delete if kind == "delete" else event.update
+                events.append(WatchEvent(obj.metadata.revision, str(key_of(obj)), kind == "delete"))
+        self._revision = max(self._revision, response.revision)
+        self._store_id = response.store_id
+        self.deliveries.append(
+            Delivery(
+                observer=self.name,
+                at_ns=self.now_ns(),
+                session=self._session,
+                initial=initial,
+                events=tuple(events),
+                revision=response.revision,
+            )
+        )

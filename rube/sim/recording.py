@@ -1,0 +1,64 @@
+"""A store that writes down what it acknowledged: handed to an apiserver in place of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+from rube.api.keys import ObjectKey
+from rube.sim.checkers import Commit, LogEntry
+from rube.store import ChangeBatch, Page, Store, StoreLimits, Txn
+
+
+class RecordingStore:
+    """Passes everything through to `inner` (rube.store.Store) and notes the time of each commit."""
+
+    def __init__(self, inner: Store, commits: list[Commit], now_ns: Callable[[], int]) -> None:
+        self._inner = inner
+        self._commits = commits
+        self._now_ns = now_ns
+
+    @property
+    def limits(self) -> StoreLimits:
+        return self._inner.limits
+
+    @property
+    def store_id(self) -> str:
+        return self._inner.store_id
+
+    @property
+    def revision(self) -> int:
+        return self._inner.revision
+
+    async def range(
+        self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0
+    ) -> Page:
+        return await self._inner.range(start, end, revision=revision, min_revision=min_revision, limit=limit)
+
+    async def commit(self, txn: Txn) -> int:
+        revision = await self._inner.commit(txn)
+        if txn.ops:
+            self._commits.append(Commit(self._now_ns(), revision))
+        return revision
+
+    def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[ChangeBatch]:
+        return self._inner.watch(start, end, after_revision=after_revision)
+
+    async def compact(self, revision: int) -> None:
+        await self._inner.compact(revision)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+async def read_log(store: Store, start: bytes, end: bytes) -> list[LogEntry]:
+    """Every change of start <= key < end that the store has. Raises CompactedError if it forgot the first ones."""
+    log: list[LogEntry] = []
+    newest = store.revision
+    changes = store.watch(start, end, after_revision=0)
+    async for batch in changes:
+        for change in batch.changes:
+            key = str(ObjectKey.from_bytes(change.record.key))
+            log.append(LogEntry(change.record.mod_revision, key, change.deleted))
+        if batch.revision >= newest:
+            break
+    return log

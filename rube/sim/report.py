@@ -1,0 +1,140 @@
+"""What a run is told as: for people and for programs. Pure: a Result in, text or JSON out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rube.sim.checkers import LatencySummary, Verdict, time_text
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How much was simulated."""
+
+    apiservers: int
+    nodes: int
+    # Units in the store in the end.
+    units: int
+    observers: int
+    # Requests of users and how many were acknowledged.
+    attempts: int
+    acknowledged: int
+    commits: int
+    watch_events: int
+    # Trace records.
+    records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One run of a scenario: the same scenario and seed give the same Result, always."""
+
+    name: str
+    description: str
+    seed: int
+    counts: Counts
+    # (virtual ns, what) of every step and fault, in order.
+    events: Sequence[tuple[int, str]]
+    verdicts: Sequence[Verdict]
+    latencies: Sequence[LatencySummary]
+    virtual_ns: int
+    trace_sha256: str
+
+    @property
+    def passed(self) -> bool:
+        return all(verdict.passed for verdict in self.verdicts)
+
+
+def repeat_command(file: str, seed: int) -> str:
+    """The command that runs exactly this again."""
+    return f"rube sim {shlex.quote(file)} --seed {seed}"
+
+
+def render_text(result: Result, *, file: str, wall_s: float) -> str:
+    """A report for people, without a newline at its end."""
+    return "\n".join(_lines(result, file, wall_s))
+
+
+def _lines(result: Result, file: str, wall_s: float) -> Iterator[str]:
+    counts = result.counts
+    yield f"{result.name}: {' '.join(result.description.split())}".rstrip(": ")
+    yield ""
+    yield (
+        f"simulated: {_many(counts.apiservers, 'apiserver')}, {_many(counts.nodes, 'rubelet')}, "
+        f"{_many(counts.units, 'unit')} in the end, {_many(counts.observers, 'observer')}; seed {result.seed}"
+    )
+    yield (
+        f"           {_many(counts.attempts, 'request')} of users ({counts.acknowledged} acknowledged), "
+        f"{_many(counts.commits, 'commit')}, {_many(counts.watch_events, 'watch event')}"
+    )
+    yield ""
+    yield "what happened:"
+    yield from (f"  {time_text(at_ns):>9}  {text}" for at_ns, text in result.events)
+    yield ""
+    yield "checks:"
+    for verdict in result.verdicts:
+        yield f"  {'✓' if verdict.passed else '✗'} {verdict.check}: {verdict.text}"
+        yield from (f"      {line}" for line in verdict.offending)
+    yield ""
+    if result.latencies:
+        yield from _latency_table(result.latencies)
+        yield ""
+    passed = sum(verdict.passed for verdict in result.verdicts)
+    yield f"{'passed' if result.passed else 'VIOLATED'}: {passed} of {len(result.verdicts)} checks hold"
+    yield (
+        f"virtual {result.virtual_ns / NS_PER_S:.1f}s in {wall_s:.2f}s of wall time: "
+        f"{result.virtual_ns / NS_PER_S / wall_s:.0f} virtual seconds a second"
+    )
+    yield f"trace sha256: {result.trace_sha256}"
+    yield f"repeat: {repeat_command(file, result.seed)}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _latency_table(latencies: Sequence[LatencySummary]) -> Iterator[str]:
+    yield "from commit to watcher, in virtual milliseconds:"
+    width = max(len("watcher"), *(len(row.watcher) for row in latencies))
+    yield f"  {'watcher':<{width}} {'events':>8} {'p50':>9} {'p90':>9} {'p99':>9} {'max':>9}"
+    for row in latencies:
+        figures = " ".join(f"{ns / 1e6:>9.3f}" for ns in (row.p50_ns, row.p90_ns, row.p99_ns, row.max_ns))
+        yield f"  {row.watcher:<{width}} {row.events:>8} {figures}"
+
+
+def render_json(result: Result, *, file: str, wall_s: float) -> str:
+    """The same for programs. Times are virtual seconds unless their name says otherwise."""
+    return json.dumps(
+        {
+            "name": result.name,
+            "description": " ".join(result.description.split()),
+            "seed": result.seed,
+            "passed": result.passed,
+            "simulated": {name: getattr(result.counts, name) for name in Counts.__slots__},
+            "events": [{"at_s": at_ns / NS_PER_S, "what": text} for at_ns, text in result.events],
+            "checks": [
+                {
+                    "check": verdict.check,
+                    "passed": verdict.passed,
+                    "text": verdict.text,
+                    "offending": list(verdict.offending),
+                }
+                for verdict in result.verdicts
+            ],
+            "watch_latency_ns": [
+                {name: getattr(row, name) for name in LatencySummary.__slots__} for row in result.latencies
+            ],
+            "virtual_s": result.virtual_ns / NS_PER_S,
+            "wall_s": round(wall_s, 3),
+            "virtual_s_per_wall_s": round(result.virtual_ns / NS_PER_S / wall_s, 1),
+            "trace_sha256": result.trace_sha256,
+            "repeat": repeat_command(file, result.seed),
+        },
+        ensure_ascii=False,
+        indent=2,
+    )

@@ -1,0 +1,117 @@
+"""From the faults of a scenario to what is done to the cluster, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rube.sim.cluster import SimCluster
+from rube.sim.scenario.validate import HEAL_ALL
+from rube.sim.scenario_pb2 import DiskFault, Fault, Partition, Scenario, SlowLink
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that the scenario makes happen at one moment, in words and in deed."""
+
+    at_ns: int
+    # Empty for what a report need not tell.
+    text: str
+    act: Callable[[], object]
+    # Does nothing to the cluster: looking does not disturb.
+    looks: bool = False
+
+
+def fault_events(scenario: Scenario, cluster: SimCluster) -> Iterator[Event]:
+    """The beginning of each fault, and its end if it has one."""
+    for fault in scenario.faults:
+        at_ns = fault.at.ToNanoseconds()
+        kind = fault.WhichOneof("fault") or ""
+        begin, end = _deeds(kind, getattr(fault, kind), fault, scenario, cluster)
+        lasts_ns = fault.lasts.ToNanoseconds()
+        lasting = f" for {lasts_ns / 1e9:g}s" if lasts_ns else ""
+        yield Event(at_ns=at_ns, text=begin[0] + lasting, act=begin[1])
+        if lasts_ns and end is not None:
+            yield Event(at_ns=at_ns + lasts_ns, text=end[0], act=end[1])
+
+
+Deed = tuple[str, Callable[[], object]]
+
+
+def _deeds(kind: str, value: object, fault: Fault, scenario: Scenario, cluster: SimCluster) -> tuple[Deed, Deed | None]:
+    """What begins a fault and what ends it, if its end is an act of its own."""
+    if isinstance(value, str):
+        return _host_deeds(kind, value, cluster)
+    if isinstance(value, (Partition, SlowLink)):
+        return _link_deeds(kind, value, fault, scenario, cluster)
+    if isinstance(value, DiskFault):
+        return _disk_deeds(value, cluster)
+    if kind == "clock_jump":
+        jump = fault.clock_jump
+        by_ns = jump.by.ToNanoseconds()
+        text = f"the clock of {jump.host} jumps by {by_ns / 1e9:+g}s"
+        return (text, lambda: cluster.faults.jump_clock(jump.host, by_ns)), None
+    unit = fault.crash_unit if kind == "crash_unit" else fault.remove_unit
+    if kind == "crash_unit":
+        text = f"{unit.namespace}/{unit.name} crashes on {unit.node}"
+        return (text, lambda: cluster.crash_unit(unit.node, unit.namespace, unit.name)), None
+    text = f"{unit.namespace}/{unit.name} is removed from {unit.node} by hand"
+    return (text, lambda: cluster.remove_unit(unit.node, unit.namespace, unit.name)), None
+
+
+def _host_deeds(kind: str, host: str, cluster: SimCluster) -> tuple[Deed, Deed | None]:
+    if host == HEAL_ALL:
+        return ("everything is healed", cluster.faults.heal_all), None
+    heal: Deed = (f"{host} is healed", lambda: cluster.faults.heal(host))
+    restart: Deed = (f"the {cluster.program_of(host)} of {host} starts again", lambda: cluster.faults.restart(host))
+    power_on: Deed = (f"{host} boots", lambda: cluster.faults.power_on(host))
+    resume: Deed = (f"{host} goes on", lambda: cluster.faults.resume(host))
+    pairs: dict[str, tuple[Deed, Deed | None]] = {
+        "isolate": ((f"{host} is cut off", lambda: cluster.faults.isolate(host)), heal),
+        "heal": (heal, None),
+        "kill": (
+            (f"the {cluster.program_of(host)} of {host} is killed (-9)", lambda: cluster.faults.kill(host)),
+            restart,
+        ),
+        "terminate": (
+            (f"the {cluster.program_of(host)} of {host} is stopped", lambda: cluster.faults.terminate(host)),
+            restart,
+        ),
+        "restart": (restart, None),
+        "power_off": ((f"{host} loses power", lambda: cluster.faults.power_off(host)), power_on),
+        "power_on": (power_on, None),
+        "pause": ((f"{host} is paused", lambda: cluster.faults.pause(host)), resume),
+        "resume": (resume, None),
+    }
+    return pairs[kind]
+
+
+def _link_deeds(
+    kind: str, value: Partition | SlowLink, fault: Fault, scenario: Scenario, cluster: SimCluster
+) -> tuple[Deed, Deed | None]:
+    side_a: list[str] = list(getattr(value, "from"))
+    side_b: list[str] = list(value.to) or [name for name in cluster.hosts if name not in side_a]
+    between = f"{', '.join(side_a)} and {', '.join(side_b) if value.to else 'all others'}"
+    pairs = [(a, b) for a in side_a for b in side_b if a != b]
+    if kind == "partition":
+        begin: Deed = (f"nothing passes between {between}", lambda: cluster.faults.partition(side_a, side_b))
+        return begin, (f"{between} are joined again", lambda: cluster.faults.join(side_a, side_b))
+    if kind == "reset":
+        return (f"connections between {between} break", lambda: cluster.faults.reset_connections(pairs)), None
+    if kind == "clog":
+        seconds = fault.lasts.ToNanoseconds() / 1e9
+        return (f"everything between {between} is held back", lambda: cluster.faults.clog(pairs, seconds)), None
+    slow = fault.slow
+    latency_ms, jitter_ms = slow.latency.ToNanoseconds() / 1e6, slow.jitter.ToNanoseconds() / 1e6
+    text = f"{latency_ms:g} ms (+{jitter_ms:g}) between {between}"
+    return (
+        (text, lambda: cluster.faults.slow(pairs, latency_ms=latency_ms, jitter_ms=jitter_ms)),
+        (f"{between} are as fast as before", lambda: cluster.faults.normal_speed(pairs)),
+    )
+
+
+def _disk_deeds(value: DiskFault, cluster: SimCluster) -> tuple[Deed, Deed | None]:
+    disk = cluster.faults.disk(value.host)
+    if value.kind == DiskFault.FULL:
+        return (f"the disk of {value.host} is full", disk.fill), (f"the disk of {value.host} has room", disk.free)
+    return (f"the disk of {value.host} stalls", disk.stall), (f"the disk of {value.host} goes on", disk.unstall)

@@ -1,0 +1,38 @@
+"""From the expectations of a scenario to the checkers' verdicts."""
+
+from __future__ import annotations
+
+from rube.sim import checkers
+from rube.sim.checkers import History, Verdict
+from rube.sim.scenario_pb2 import Expectation
+
+
+def judge(expectation: Expectation, history: History) -> Verdict:
+    """The verdict of the one check that an expectation names."""
+    check = expectation.WhichOneof("check")
+    if check == "converged":
+        return checkers.converged(history, expectation.converged.within.ToNanoseconds())
+    if check == "local_autonomy":
+        return checkers.local_autonomy(history, expectation.local_autonomy.within.ToNanoseconds())
+    if check == "unit":
+        unit = expectation.unit
+        return checkers.unit_state(
+            history,
+            at_ns=unit.at.ToNanoseconds(),
+            node=unit.node,
+            unit=f"{unit.namespace}/{unit.name}",
+            state=unit.state,
+            cut_off=unit.cut_off,
+            starts_min=unit.starts_min,
+        )
+    if check == "watch_latency":
+        latency = expectation.watch_latency
+        return checkers.watch_latency(history, percent=latency.percentile, below_ns=latency.below.ToNanoseconds())
+    plain = {
+        "watch_promises": checkers.watch_promises,
+        "acknowledged_writes": checkers.acknowledged_writes,
+        "revisions_monotonic": checkers.revisions_monotonic,
+        "never_on_two_nodes": checkers.never_on_two_nodes,
+        "status_reported": checkers.status_reported,
+    }
+    return plain[check or ""](history)

@@ -1,0 +1,149 @@
+"""Runs a scenario: builds its cluster in a world, plays steps and faults, watches, and has the history judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+
+from rube.sim.checkers import Outcome, Sample, UnitProbe, summarize_latency
+from rube.sim.cluster import ClusterConfig, SimCluster
+from rube.sim.kernel import World
+from rube.sim.network import Link
+from rube.sim.report import Counts, Result
+from rube.sim.scenario.faults import Event, fault_events
+from rube.sim.scenario.judging import judge
+from rube.sim.scenario.load import LoadedScenario
+from rube.sim.scenario.workload import step_events
+from rube.sim.scenario_pb2 import Link as LinkSpec
+from rube.sim.scenario_pb2 import Scenario, UnitState
+
+SAMPLE_NS = 250_000_000
+"""How often convergence is looked at after the last step and fault."""
+
+
+class Simulation:
+    """One run of a scenario: `with Simulation(load(file)) as simulation: result = simulation.run()`.
+
+    `world` can be looked at before and after. The same scenario and seed give an equal Result, always.
+    """
+
+    def __init__(self, loaded: LoadedScenario, *, seed: int | None = None) -> None:
+        self._loaded = loaded
+        self._scenario = loaded.scenario
+        self.seed = loaded.scenario.seed if seed is None else seed
+        self.world = World(self.seed)
+        self.cluster = SimCluster(self.world, config=_cluster_config(self._scenario))
+
+    def __enter__(self) -> Simulation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.world.__exit__(kind, error, traceback)
+
+    def run(self) -> Result:
+        """Plays the scenario to its end. Raises SimulationFailures for an exception that no simulated code handled."""
+        self._build()
+        events = sorted(self._events(), key=lambda event: event.at_ns)
+        history = self.cluster.history
+        history.quiet_ns = max((event.at_ns for event in events if not event.looks), default=0)
+        history.end_ns = self._scenario.duration.ToNanoseconds()
+        for event in events:
+            self._run_to(event.at_ns)
+            event.act()
+        self._run_to(history.end_ns)
+        self.cluster.conclude()
+        return self._result([event for event in events if event.text])
+
+    def _build(self) -> None:
+        cluster = self._scenario.cluster
+        for apiserver in cluster.apiservers:
+            self.cluster.add_apiserver(apiserver.name, store=apiserver.store)
+        for name in cluster.nodes.names:
+            self.cluster.add_node(name)
+        for number in range(self._scenario.workload.observers):
+            self.cluster.add_observer(f"observer-{number + 1}")
+
+    def _run_to(self, at_ns: int) -> None:
+        """Lets time pass; after the last step and fault with looks at what is not converged."""
+        history = self.cluster.history
+        while self.world.now_ns < at_ns:
+            next_ns = at_ns
+            if self.world.now_ns >= history.quiet_ns:
+                started_ns = self.world.now_ns
+                history.samples.append(Sample(started_ns, tuple(self.cluster.problems())))
+                next_ns = min(at_ns, started_ns + SAMPLE_NS)
+            elif at_ns > history.quiet_ns:
+                next_ns = history.quiet_ns
+            if next_ns > self.world.now_ns:
+                self.world.run_for((next_ns - self.world.now_ns) / 1e9)
+
+    def _events(self) -> Iterator[Event]:
+        yield from step_events(self._loaded, self.cluster)
+        yield from fault_events(self._scenario, self.cluster)
+        for expectation in self._scenario.expect:
+            if expectation.WhichOneof("check") == "unit":
+                yield self._look(expectation.unit)
+
+    def _look(self, unit: UnitState) -> Event:
+        at_ns = unit.at.ToNanoseconds()
+
+        def look() -> None:
+            state, starts = self.cluster.look(unit.node, unit.namespace, unit.name)
+            probe = UnitProbe(
+                at_ns=at_ns,
+                node=unit.node,
+                unit=f"{unit.namespace}/{unit.name}",
+                state=state,
+                starts=starts,
+                cut_off=self.cluster.faults.is_cut_off(unit.node),
+            )
+            self.cluster.history.probes.append(probe)
+
+        return Event(at_ns=at_ns, text="", act=look, looks=True)
+
+    def _result(self, events: list[Event]) -> Result:
+        history = self.cluster.history
+        acknowledged = sum(attempt.outcome is Outcome.OK for attempt in history.attempts)
+        return Result(
+            name=self._scenario.name,
+            description=self._scenario.description,
+            seed=self.seed,
+            counts=Counts(
+                apiservers=len(self._scenario.cluster.apiservers),
+                nodes=len(self._scenario.cluster.nodes.names),
+                units=len(history.final),
+                observers=self._scenario.workload.observers,
+                attempts=len(history.attempts),
+                acknowledged=acknowledged,
+                commits=len(history.commits),
+                watch_events=sum(len(delivery.events) for delivery in history.deliveries),
+                records=self.world.trace.records_total,
+            ),
+            events=[(event.at_ns, event.text) for event in events],
+            verdicts=[judge(expectation, history) for expectation in self._scenario.expect],
+            latencies=summarize_latency(history),
+            virtual_ns=history.end_ns,
+            trace_sha256=self.world.trace.digest(),
+        )
+
+
+def _cluster_config(scenario: Scenario) -> ClusterConfig:
+    clocks = scenario.cluster.clocks
+    return ClusterConfig(
+        link=_link(scenario.cluster.network),
+        drift_ppm_max=clocks.drift_ppm_max,
+        clock_offset_ns_max=clocks.offset_max.ToNanoseconds(),
+    )
+
+
+def _link(spec: LinkSpec) -> Link:
+    given: dict[str, float] = {}
+    if spec.HasField("latency"):
+        given["latency_ms"] = spec.latency.ToNanoseconds() / 1e6
+    if spec.HasField("jitter"):
+        given["jitter_ms"] = spec.jitter.ToNanoseconds() / 1e6
+    if spec.HasField("bandwidth_mbit"):
+        given["bandwidth_mbps"] = spec.bandwidth_mbit
+    return Link(loss=spec.loss, **given)

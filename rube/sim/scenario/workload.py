@@ -1,0 +1,83 @@
+"""From the steps of a scenario to what its users do, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from rube.api.systemd_pb2 import Unit
+from rube.sim.cluster import SimCluster
+from rube.sim.scenario.faults import Event
+from rube.sim.scenario.load import LoadedScenario
+from rube.sim.scenario_pb2 import Scenario, Step, UnitGroup
+from rube.sim.user import User
+
+CHANGE_VARIABLE = "RUBE_CHANGE"
+NAMES_SHOWN_MAX = 4
+
+UserAct = Callable[[User], Coroutine[Any, Any, None]]
+
+
+def step_events(loaded: LoadedScenario, cluster: SimCluster) -> Iterator[Event]:
+    """Each step as often as it is repeated. An event starts the user's request; it ends when it is acknowledged."""
+    for index, step in enumerate(loaded.scenario.workload.steps):
+        text, act = _act(step, loaded)
+        for turn in range(step.times):
+            at_ns = step.at.ToNanoseconds() + turn * step.every.ToNanoseconds()
+            again = f", every {step.every.ToNanoseconds() / 1e9:g}s, {step.times} times" if step.times > 1 else ""
+            told = text + again if turn == 0 else ""
+            yield Event(at_ns=at_ns, text=told, act=_start(cluster, f"user-{index + 1}-{turn + 1}", act))
+
+
+def _start(cluster: SimCluster, name: str, act: UserAct) -> Callable[[], object]:
+    return lambda: cluster.start_user(name, act)
+
+
+def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
+    action = step.WhichOneof("action")
+    if action == "put":
+        units = _units(step.put, loaded.scenario, loaded.units[step.put.file])
+        namespace = step.put.namespace
+        return f"a user puts {_shown([name for name, *_ in units])}", lambda user: user.put(namespace, units)
+    names = list(getattr(step, action or "").names)
+    namespace = getattr(step, action or "").namespace
+    if action == "delete":
+        return f"a user deletes {_shown(names)}", lambda user: user.delete(namespace, names)
+    change, verb = {
+        "change": (_change_environment, "changes"),
+        "stop": (_stop, "stops"),
+        "start": (_run, "starts"),
+    }[action or ""]
+    return f"a user {verb} {_shown(names)}", lambda user: user.change(namespace, names, change)
+
+
+def _units(group: UnitGroup, scenario: Scenario, template: Unit) -> list[tuple[str, Unit, str]]:
+    """(name, spec, node) of each unit. `worker-{i}` takes the nodes in turn."""
+    nodes = list(scenario.cluster.nodes.names)
+    units: list[tuple[str, Unit, str]] = []
+    for number in range(group.first, group.first + group.count):
+        name = group.name.replace("{i}", str(number))
+        node = nodes[(number - group.first) % len(nodes)] if "{i}" in group.node else group.node
+        unit = Unit()
+        unit.CopyFrom(template)
+        units.append((name, unit, node))
+    return units
+
+
+def _change_environment(unit: Unit) -> None:
+    before = int(unit.service.environment.get(CHANGE_VARIABLE, "0"))
+    unit.service.environment[CHANGE_VARIABLE] = str(before + 1)
+
+
+def _stop(unit: Unit) -> None:
+    unit.state = Unit.STOPPED
+
+
+def _run(unit: Unit) -> None:
+    unit.state = Unit.RUNNING
+
+
+def _shown(names: list[str]) -> str:
+    if len(names) <= NAMES_SHOWN_MAX:
+        return ", ".join(names)
+    return f"{names[0]} … {names[-1]} ({len(names)} units)"

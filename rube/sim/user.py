@@ -1,0 +1,135 @@
+"""A user of the simulated cluster: puts and deletes units until they are acknowledged, and writes down each attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from grpc import aio
+
+from rube import api_pb2, api_pb2_grpc
+from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError, UnavailableError
+from rube.api.keys import ObjectKey, key_of
+from rube.api.registry import pack
+from rube.api.systemd_pb2 import Unit
+from rube.host import Host
+from rube.sim.checkers import Attempt, Outcome
+from rube.transport import rube_error
+
+ATTEMPTS_MAX = 1_000
+DEADLINE_S = 2.0
+PAUSE_S = 0.2
+OBJECTS_PER_REQUEST_MAX = 100
+NODE_LABEL = "node"
+UNIT_TYPE = Unit.DESCRIPTOR.full_name
+
+
+@dataclass(slots=True)
+class User:
+    """Knows what it last put of each unit. One process's: made anew where the process is."""
+
+    name: str
+    host: Host
+    target: str
+    attempts: list[Attempt]
+    now_ns: Callable[[], int]
+    # By (namespace, name): shared by all users of a world, who know of each other's units.
+    specs: dict[tuple[str, str], Unit] = field(default_factory=dict)
+
+    async def put(self, namespace: str, units: Sequence[tuple[str, Unit, str]]) -> None:
+        """Puts (name, spec, node or empty) in requests of bounded size; each is atomic."""
+        for start in range(0, len(units), OBJECTS_PER_REQUEST_MAX):
+            objects: list[api_pb2.Object] = []
+            for name, unit, node in units[start : start + OBJECTS_PER_REQUEST_MAX]:
+                self.specs[namespace, name] = unit
+                labels = {NODE_LABEL: node} if node else {}
+                metadata = api_pb2.Metadata(namespace=namespace, name=name, labels=labels)
+                objects.append(api_pb2.Object(metadata=metadata, spec=pack(unit)))
+            await self._until_acknowledged("put", [str(key_of(obj)) for obj in objects], objects=objects)
+
+    async def change(self, namespace: str, names: Sequence[str], change: Callable[[Unit], None]) -> None:
+        """Puts each unit anew after `change` was made to a copy of what was last put."""
+        changed: list[tuple[str, Unit, str]] = []
+        for name in names:
+            unit = Unit()
+            unit.CopyFrom(self.specs[namespace, name])
+            change(unit)
+            changed.append((name, unit, ""))
+        await self.put(namespace, changed)
+
+    async def delete(self, namespace: str, names: Sequence[str]) -> None:
+        keys = [ObjectKey(UNIT_TYPE, namespace, name) for name in names]
+        await self._until_acknowledged("delete", [str(key) for key in keys], keys=[key.to_proto() for key in keys])
+
+    async def _until_acknowledged(
+        self,
+        kind: str,
+        names: Sequence[str],
+        *,
+        objects: Sequence[api_pb2.Object] = (),
+        keys: Sequence[api_pb2.Key] = (),
+    ) -> None:
+        """Repeats one request until it is acknowledged or cannot be: a delete of what is gone already."""
+        channel = self.host.network.channel(self.target)
+        stub: api_pb2_grpc.ApiAsyncStub = api_pb2_grpc.ApiStub(channel)
+        try:
+            for _ in range(ATTEMPTS_MAX):
+                start_ns = self.now_ns()
+                try:
+                    revision, revisions = await self._request(stub, kind, objects, keys)
+                except RubeError as error:
+                    self._note(kind, names, start_ns, error=error)
+                    if isinstance(error, NotFoundError):
+                        return
+                    await self.host.clock.sleep(PAUSE_S)
+                else:
+                    self._note(kind, names, start_ns, revision=revision, object_revisions=revisions)
+                    return
+            raise DeadlineExceededError(
+                f"{self.name}: {kind} of {names[0]} not acknowledged in {ATTEMPTS_MAX} attempts"
+            )
+        finally:
+            await channel.close(None)
+
+    async def _request(
+        self,
+        stub: api_pb2_grpc.ApiAsyncStub,
+        kind: str,
+        objects: Sequence[api_pb2.Object],
+        keys: Sequence[api_pb2.Key],
+    ) -> tuple[int, tuple[int, ...]]:
+        try:
+            if kind == "delete":
+                deleted = await stub.Delete(api_pb2.DeleteRequest(keys=keys), timeout=DEADLINE_S)
+                return deleted.revision, ()
+            put = await stub.Put(api_pb2.PutRequest(objects=objects), timeout=DEADLINE_S)
+            return put.revision, tuple(item.revision for item in put.metadata)
+        except aio.AioRpcError as error:
+            raise rube_error(error) from error
+
+    def _note(
+        self,
+        kind: str,
+        names: Sequence[str],
+        start_ns: int,
+        *,
+        revision: int = 0,
+        object_revisions: tuple[int, ...] = (),
+        error: RubeError | None = None,
+    ) -> None:
+        outcome = Outcome.OK if error is None else Outcome.FAILED
+        if isinstance(error, (UnavailableError, DeadlineExceededError)):
+            outcome = Outcome.UNKNOWN
+        self.attempts.append(
+            Attempt(
+                client=self.name,
+                kind=kind,
+                keys=tuple(names),
+                start_ns=start_ns,
+                end_ns=self.now_ns(),
+                outcome=outcome,
+                revision=revision,
+                object_revisions=object_revisions,
+                error=error.message if error else "",
+            )
+        )
