@@ -4,16 +4,25 @@ import gc
 from contextvars import Context
 
 HOUSEKEEPINGS_PER_COLLECTION = 50
-"""Housekeepings (see scheduler.EVENTS_PER_HOUSEKEEPING) between two collections."""
+"""Housekeepings (see scheduler.EVENTS_PER_HOUSEKEEPING) between two collections inside a world."""
+
+WORLDS_PER_FULL_COLLECTION = 32
+"""So many worlds may begin before all generations are collected, which walks the interpreter's whole heap."""
 
 _open_worlds = 0
+_begun_worlds = 0
 _was_enabled = False
 
 
 def hold() -> None:
-    """Switch automatic collection off until as many `release` as `hold` were called."""
-    global _open_worlds, _was_enabled
+    """Switch automatic collection off until as many `release` as `hold` were called.
+
+    What earlier worlds left is collected first: a series of short worlds gives the collector no other chance.
+    """
+    global _open_worlds, _begun_worlds, _was_enabled
     if _open_worlds == 0:
+        _begun_worlds += 1
+        gc.collect(2 if _begun_worlds % WORLDS_PER_FULL_COLLECTION == 0 else 1)
         _was_enabled = gc.isenabled()
         gc.disable()
     _open_worlds += 1
@@ -28,8 +37,5 @@ def release() -> None:
 
 
 def collect() -> None:
-    """Collect young garbage now, in no process: destructors that run find no current process.
-
-    The full collection is left to the end of the world: it would walk the whole interpreter's heap each time.
-    """
+    """Collect young garbage now, in no process: destructors that run find no current process."""
     Context().run(gc.collect, 1)

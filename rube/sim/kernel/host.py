@@ -163,7 +163,8 @@ class SimHost:
         """End processes: fence all of them first, so that no hook meets a half-dead host; for the kernel."""
         dying = [process for process in processes if process.alive]
         for process in dying:
-            self.loop.keep_dead(process.fence(death))
+            process.fence(death)
+        self.loop.keep_dead(self.loop.tasks_of(dying))
         self._processes = [process for process in self._processes if process.alive]
         for process in dying:
             self.world.trace.add("end", self.name, process.name, process.incarnation, death.value)

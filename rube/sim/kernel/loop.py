@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import events, futures
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Collection, Coroutine, Generator
 from contextvars import Context, copy_context
 from functools import partial
 from heapq import heapify, heappush
@@ -158,10 +158,10 @@ class SimLoop(Scheduler, NoRealIO):
         self._numbers += 1
         return self._numbers
 
-    def tasks_of(self, process: "SimProcess") -> list[SimTask]:
-        """Return the unfinished tasks of `process` in the order of their creation."""
-        mine = [t for t in asyncio.all_tasks(self) if isinstance(t, SimTask) and t.process is process]
-        return sorted(mine, key=lambda task: task.number)
+    def tasks_of(self, processes: Collection["SimProcess"]) -> list[SimTask]:
+        """Return the unfinished tasks of these processes in the order of their creation."""
+        found = [t for t in asyncio.all_tasks(self) if isinstance(t, SimTask) and t.process in processes]
+        return sorted(found, key=lambda task: task.number)
 
     def run_in_executor(self, executor: object, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """Call `func` now, in this thread; the future is done after the modelled latency."""
@@ -199,8 +199,18 @@ class SimLoop(Scheduler, NoRealIO):
         return self._closed
 
     def close(self) -> None:
-        """End the root process, close every suspended coroutine as dead code, forget what waits. For the World."""
-        self.keep_dead(self.root.fence(Death.EXIT))
+        """Raise SimulationError: only `World.close` ends a world."""
+        raise SimulationError("loop.close() in a world: close the World instead")
+
+    def end(self, processes: list["SimProcess"]) -> None:
+        """End these processes and the root, close every suspended coroutine as dead code, forget what waits.
+
+        The World calls this once.
+        """
+        self.failures.extend(self._unretrieved())
+        for process in (self.root, *processes):
+            process.fence(Death.POWER_LOSS)
+        self.keep_dead(self.tasks_of((self.root, *processes)))
         for task in self._graveyard:  # grows while a `finally` starts tasks
             task.process.context.copy().run(_close_coroutine, task)
         self._graveyard.clear()
@@ -208,6 +218,13 @@ class SimLoop(Scheduler, NoRealIO):
         self.generators.clear()
         self._ready.clear()
         self._queue.clear()
+
+    def _unretrieved(self) -> list[Exception]:
+        """Return the exceptions of tasks that ended long ago, are still referred to, and were never asked."""
+        every = [task for task in asyncio.tasks._all_tasks if isinstance(task, SimTask)]  # type: ignore[attr-defined]
+        mine = [t for t in every if t.get_loop() is self and t.process.alive and t.done() and t._log_traceback]
+        errors = [task.exception() for task in sorted(mine, key=lambda task: task.number)]
+        return [error for error in errors if isinstance(error, Exception)]
 
     # Errors
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rube.sim.kernel.handles import SimHandle, SimTimer
     from rube.sim.kernel.host import SimHost
     from rube.sim.kernel.loop import SimLoop
-    from rube.sim.kernel.tasks import SimTask
 
 T = TypeVar("T")
 Main = Callable[[], Coroutine[Any, Any, object]]
@@ -137,14 +136,13 @@ class SimProcess:
             held, self._held = self._held, []
             self.loop.resume_held(held)
 
-    def fence(self, death: Death) -> list["SimTask"]:
-        """Mark dead and return the tasks to keep; for SimHost."""
+    def fence(self, death: Death) -> None:
+        """Mark dead; for the kernel, which keeps the tasks."""
         self.gate = DEAD
         self.death = death
         if death is Death.KILL:
             self.returncode = SIGKILL_RETURNCODE
         self._held = []
-        return self.loop.tasks_of(self)
 
     def run_hooks(self, death: Death) -> None:
         """Tell the hooks and complete `exit`; for SimHost."""
@@ -167,7 +165,7 @@ class SimProcess:
             self.returncode = _exit_status(error.code)
         else:
             self._crash(error)
-        if self.loop.tasks_of(self) or self.loop.generators.has_any(self):
+        if self.loop.tasks_of([self]) or self.loop.generators.has_any(self):
             last = self.create_task(self._sweep_out(), name="exit")
             last.add_done_callback(self._swept_out, context=Context())
         else:
@@ -181,7 +179,7 @@ class SimProcess:
 
     async def _sweep_out(self) -> None:
         current = asyncio.current_task()
-        left = [task for task in self.loop.tasks_of(self) if task is not current]
+        left = [task for task in self.loop.tasks_of([self]) if task is not current]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)

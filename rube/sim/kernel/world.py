@@ -22,7 +22,7 @@ from rube.sim.kernel.guards import guarded
 from rube.sim.kernel.host import SimHost
 from rube.sim.kernel.hostclock import TRUE_NS_MAX, HostClock, seconds_to_ns
 from rube.sim.kernel.loop import SimLoop
-from rube.sim.kernel.process import Death, SimProcess
+from rube.sim.kernel.process import SimProcess
 from rube.sim.kernel.running import running
 from rube.sim.kernel.streams import RandomStreams
 from rube.sim.kernel.trace import Trace
@@ -174,14 +174,13 @@ class World:
         """End everything where it stands and let go of it. Idempotent.
 
         Suspended coroutines are closed as code of dead processes: their `finally` blocks run, reach nothing in
-        the world, and what they raise is dropped. Raises SimulationFailures if any are left unsurfaced.
+        the world, and what they raise is dropped. No hook runs, and the trace stays as it is. Raises
+        SimulationFailures if any are left unsurfaced.
         """
         if self.loop.is_closed():
             return
         with running(self.loop), guarded(self._wall_ns):
-            for host in self.hosts:
-                host.bury(list(host.processes), Death.POWER_LOSS)
-            self.loop.close()
+            self.loop.end([process for host in self.hosts for process in host.processes])
         collector.release()
         self._surface()
 

@@ -5,7 +5,14 @@ import contextvars
 
 import pytest
 
-from rube.sim.kernel import DeadlockError, LivelockError, SimulatedIOError, SimulationFailures, World
+from rube.sim.kernel import (
+    DeadlockError,
+    LivelockError,
+    SimulatedIOError,
+    SimulationError,
+    SimulationFailures,
+    World,
+)
 from rube.sim.kernel.unsupported import REMEDIES
 
 
@@ -203,7 +210,7 @@ def test_unhandled_exceptions_surface_when_the_run_ends() -> None:
         async def fail() -> None:
             raise ValueError("in a task nobody awaits")
 
-        asyncio.get_running_loop().call_soon(lambda: {}["missing"])
+        asyncio.get_running_loop().call_soon(lambda: dict[str, int]()["missing"])
         task = asyncio.create_task(fail())
         await asyncio.sleep(1)
         del task
@@ -229,7 +236,7 @@ def test_an_exception_handler_takes_what_would_surface() -> None:
 
 def test_standing_still_is_a_livelock() -> None:
     async def main() -> None:
-        while True:  # noqa: ASYNC110 - the mistake under test
+        while True:
             await asyncio.sleep(0)
 
     with World(1) as world:
@@ -281,3 +288,44 @@ def test_every_method_of_asyncios_loop_is_refused_or_implemented() -> None:
             if getattr(getattr(world.loop, name), "__func__", None) is vars(asyncio.AbstractEventLoop)[name]
         }
     assert missing == set()
+
+
+async def crash_unnoticed(kept: list[asyncio.Task[None]]) -> None:
+    async def fail() -> None:
+        raise ValueError("kept")
+
+    kept.append(asyncio.create_task(fail()))
+    await asyncio.sleep(100)
+
+
+def test_closing_surfaces_exceptions_of_tasks_that_were_kept_but_never_asked() -> None:
+    kept: list[asyncio.Task[None]] = []
+    world = World(1)
+    world.host("a").spawn("p", lambda: crash_unnoticed(kept))
+    world.run_for(1)
+    with pytest.raises(SimulationFailures) as caught:
+        world.close()
+    assert [str(error) for error in caught.value.exceptions] == ["kept"]
+
+
+def test_an_error_in_the_block_is_not_hidden_by_failures_at_the_close() -> None:
+    kept: list[asyncio.Task[None]] = []
+
+    def drive() -> None:
+        with World(1) as world:
+            world.host("a").spawn("p", lambda: crash_unnoticed(kept))
+            world.run_for(1)
+            raise KeyError("first")
+
+    with pytest.raises(KeyError, match="first") as caught:
+        drive()
+    assert "kept" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("method", ["stop", "close"])
+def test_simulated_code_cannot_end_the_loop(method: str) -> None:
+    async def main() -> None:
+        getattr(asyncio.get_running_loop(), method)()
+
+    with World(1) as world, pytest.raises(SimulationError, match="in a world"):
+        world.run(main)

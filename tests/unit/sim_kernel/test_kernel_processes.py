@@ -434,7 +434,7 @@ def test_run_on_a_host_whose_power_fails() -> None:
 
 def test_run_times_out_in_virtual_time() -> None:
     async def main() -> None:
-        while True:  # noqa: ASYNC110 - something that never ends
+        while True:
             await asyncio.sleep(1)
 
     with World(1) as world:
