@@ -63,7 +63,7 @@ class Connection:
 
     async def find(self, query: Query) -> list[api_pb2.Object]:
         """As `list_objects`; but a name that the query asks for and that is not there is NotFoundError."""
-        if keys := query.keys():
+        if keys := query.exact_keys():
             return [await self.get(key) for key in keys]
         found = await self.list_objects(query)
         names = {obj.metadata.name for obj in found}

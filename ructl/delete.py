@@ -48,7 +48,7 @@ def command(
 
 
 async def _delete(connection: Connection, query: Query, everything: bool) -> None:
-    if keys := query.keys():
+    if keys := query.exact_keys():
         response = await connection.delete(api_pb2.DeleteRequest(keys=[key.to_proto() for key in keys]))
         _report(keys, response.revision)
         return

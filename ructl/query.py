@@ -27,7 +27,7 @@ class Query:
     uid: str = ""
     labels: selectors.LabelSelector = selectors.EVERYTHING
 
-    def keys(self) -> tuple[ObjectKey, ...]:
+    def exact_keys(self) -> tuple[ObjectKey, ...]:
         """The keys of the objects, where the query alone tells them; otherwise none, and they must be listed."""
         located = bool(self.namespace) or not registry.kind(self.type).namespaced
         if not located or self.uid or self.labels.requirements:

@@ -1,0 +1,98 @@
+"""The command line itself: usage errors, help, and where the server is."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ructl.main import run
+
+
+@pytest.fixture(autouse=True)
+def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUBE_SERVER", "127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["lst"], "ructl: No such command 'lst'"),
+        (["list", "--typ", "x"], "ructl: No such option '--typ'"),
+        (["list"], "ructl: no type: give -t TYPE"),
+        (["list", "-t", "Unit", "--server", "here"], "ructl: the server 'here' is not HOST:PORT"),
+        (["list", "-t", "Unit", "--server", "a:1", "--node-socket", "b"], "ructl: --server and --node-socket exclude"),
+        (["list", "-t", "Unit", "--timeout", "0"], "ructl: Invalid value for '--timeout'"),
+        (["get", "-t", "Unit"], "ructl: get needs a name or a selector; for all of them: ructl list"),
+        (["watch", "-t", "Unit", "a", "b"], "ructl: watch takes one name at most"),
+        (["delete", 'type = "Unit'], "ructl: selector:1:8: the string"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(complaint)
+    assert captured.err.count("\n") == 1
+    assert not captured.out
+
+
+@pytest.mark.parametrize("command", ["delete", "get", "list", "put", "watch"])
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"\n  ructl {command} " in text
+    assert "--server" in text
+
+
+def test_the_commands_are_listed_without_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    assert "watch   Print every change" in capsys.readouterr().err
+
+
+def test_a_server_that_is_absent_is_named_with_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["get", "-t", "Unit", "-n", "system", "indexer"]) == 1
+    assert capsys.readouterr().err == (
+        "ructl: no server answers at 127.0.0.1:1 (connection refused): start one with 'rube up' or 'rube apiserver', "
+        "or name another with --server HOST:PORT or RUBE_SERVER\n"
+    )
+
+
+def test_the_server_after_the_command_wins_over_the_one_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--server", "127.0.0.1:2", "list", "-t", "Unit", "--server", "127.0.0.1:3"]) == 1
+    assert "at 127.0.0.1:3 " in capsys.readouterr().err
+    assert run(["--server", "127.0.0.1:2", "list", "-t", "Unit"]) == 1
+    assert "at 127.0.0.1:2 " in capsys.readouterr().err
+
+
+def test_a_node_socket_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "node.sock"
+    assert run(["list", "-t", "Unit", "--node-socket", str(path)]) == 1
+    assert capsys.readouterr().err == f"ructl: there is no socket {path}: is this node's rubelet running?\n"
+
+
+def test_errors_of_all_files_are_reported_and_nothing_is_put(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.textproto").write_text("metadata {")
+    (tmp_path / "b.textproto").write_text("spec { [rube/api.Nod] {} }")
+    (tmp_path / "c.textproto").write_text('metadata { name: "x" } spec { [rube/api.Node] {} }')
+    (tmp_path / "d.textproto").write_bytes(b"\n\xff")
+    assert run(["put", str(tmp_path)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"ructl: {tmp_path}/a.textproto:1:10: the '{{' that opens metadata is never closed",
+        f"ructl: {tmp_path}/b.textproto:1:9: unknown type 'api.Nod'; did you mean 'api.Node'?",
+        f"ructl: {tmp_path}/d.textproto:2: it is not UTF-8 text; put takes text format",
+        "ructl: nothing was put",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("none.textproto", "No such file or directory"), ("", "no *.textproto in this directory")]
+)
+def test_sources_that_are_not_there(
+    name: str, complaint: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["put", os.path.join(tmp_path, name)]) == 1
+    assert complaint in capsys.readouterr().err

@@ -1,0 +1,118 @@
+"""How objects are printed."""
+
+import json
+
+import pytest
+from google.protobuf.any_pb2 import Any
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from rube import api_pb2
+from rube.api import cluster_pb2, registry, systemd_pb2, textproto
+from rube.client import Change
+from ructl.output import print_each, print_list, table
+from ructl.watch import event_of
+
+_SECOND_NS = 1_000_000_000
+
+
+def _unit(name: str, status: systemd_pb2.UnitStatus | None = None, **labels: str) -> api_pb2.Object:
+    return api_pb2.Object(
+        metadata=api_pb2.Metadata(
+            namespace="system",
+            name=name,
+            labels=labels,
+            revision=7,
+            generation=2,
+            create_time=Timestamp(seconds=100),
+        ),
+        spec=registry.pack(systemd_pb2.Unit(description=f"ü {name}")),
+        status=registry.pack(status) if status else None,
+    )
+
+
+RUNNING = systemd_pb2.UnitStatus(active_state="active", sub_state="running", result="success", observed_generation=2)
+FAILED = systemd_pb2.UnitStatus(
+    active_state="failed", sub_state="failed", result="protocol", observed_generation=1, message="no pid\nfile"
+)
+
+
+def test_a_table_shows_node_state_age_and_message() -> None:
+    lines = table([_unit("a", RUNNING, node="w1"), _unit("long-name", FAILED), _unit("c")], now_ns=400 * _SECOND_NS)
+    assert lines == [
+        "NAMESPACE  NAME       NODE  STATE                   AGE  REVISION  MESSAGE",
+        "system     a          w1    active (running)        5m   7         -",
+        "system     long-name  -     old: failed (protocol)  5m   7         no pid file",
+        "system     c          -     pending                 5m   7         -",
+    ]
+
+
+def test_a_table_leaves_empty_columns_out() -> None:
+    node = api_pb2.Object(
+        metadata=api_pb2.Metadata(name="w1", revision=3),
+        spec=registry.pack(cluster_pb2.Node()),
+        status=registry.pack(cluster_pb2.NodeStatus(readiness=cluster_pb2.NodeStatus.READY)),
+    )
+    assert table([node], now_ns=0) == ["NAME  STATE  REVISION", "w1    ready  3"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age"),
+    [(0, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h"), (200_000, "2d"), (-5, "0s")],
+)
+def test_ages_are_short(seconds: int, age: str) -> None:
+    assert table([_unit("a")], now_ns=(100 + seconds) * _SECOND_NS)[1].split()[3] == age
+
+
+def test_a_lease_shows_its_holder() -> None:
+    lease = api_pb2.Object(
+        metadata=api_pb2.Metadata(name="leader"), spec=registry.pack(cluster_pb2.Lease(holder="host-1"))
+    )
+    assert "held by host-1" in table([lease], now_ns=0)[1]
+
+
+def test_what_get_prints_can_be_put(capsys: pytest.CaptureFixture[str]) -> None:
+    objects = [_unit("a", RUNNING), _unit("b")]
+    print_each(objects, "textproto")
+    documents = textproto.parse_documents(capsys.readouterr().out, "x")
+    assert [document.objects for document in documents] == [(objects[0],), (objects[1],)]
+
+
+def test_what_list_prints_can_be_put_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    objects = [_unit("a", RUNNING), _unit("b")]
+    print_list(objects, "textproto")
+    (document,) = textproto.parse_documents(capsys.readouterr().out, "x")
+    assert list(document.objects) == objects
+
+
+def test_json_names_fields_as_the_protos_do(capsys: pytest.CaptureFixture[str]) -> None:
+    print_list([_unit("a", RUNNING)], "json")
+    text = capsys.readouterr().out
+    (item,) = json.loads(text)["items"]
+    assert item["status"]["active_state"] == "active"
+    assert item["spec"]["@type"] == "rube/api.systemd.Unit"
+    assert "ü a" in text
+
+
+def test_json_of_a_type_that_is_not_known_is_an_error_of_one_line() -> None:
+    from click import ClickException
+
+    newer = api_pb2.Object(spec=Any(type_url="rube/api.Later", value=b""))
+    with pytest.raises(ClickException, match="JSON cannot show"):
+        print_each([newer], "json")
+
+
+def test_names_are_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    print_each([_unit("a")], "name")
+    assert capsys.readouterr().out == "api.systemd.Unit/system/a\n"
+
+
+def test_events_are_updates_with_what_is_and_deletes_with_what_was() -> None:
+    from rube.api.keys import key_of
+
+    old, new = _unit("a"), _unit("a", RUNNING)
+    update = event_of(Change(key_of(old), old, new, 8))
+    delete = event_of(Change(key_of(old), old, None, 9))
+    assert update.update == new
+    assert delete.delete.metadata.revision == 9
+    assert delete.delete.spec == old.spec
+    assert old.metadata.revision == 7
