@@ -58,8 +58,11 @@ class Group:
         return self._index.current(key)
 
 
-def check_txn(txn: Txn, limits: StoreLimits) -> None:
-    """Raises InvalidArgumentError or ResourceExhaustedError for a transaction that no state could make acceptable."""
+def check_txn(txn: Txn, limits: StoreLimits) -> int:
+    """The bytes of its keys and values.
+
+    Raises InvalidArgumentError or ResourceExhaustedError for a transaction that no state could make acceptable.
+    """
     if len(txn.ops) > limits.txn_ops_max:
         raise _past("txn_ops_max", len(txn.ops), limits.txn_ops_max, "split the transaction")
     if len(txn.compares) > limits.txn_ops_max:
@@ -70,7 +73,7 @@ def check_txn(txn: Txn, limits: StoreLimits) -> None:
             raise InvalidArgumentError("a key is empty: every key needs at least one byte")
         if len(key) > KEY_BYTES_MAX:
             raise _past("key_bytes_max", len(key), KEY_BYTES_MAX, "shorten the key")
-        size = len(value) if value is not None else 0
+        size = len(value) if value else 0
         if size > limits.value_bytes_max:
             raise _past(f"value_bytes_max (key {_show(key)})", size, limits.value_bytes_max, "make the value smaller")
         total += len(key) + size
@@ -78,6 +81,7 @@ def check_txn(txn: Txn, limits: StoreLimits) -> None:
         raise _past("txn_bytes_max", total, limits.txn_bytes_max, "split the transaction")
     if len(txn.ops) > 1 and len({op.key for op in txn.ops}) != len(txn.ops):
         raise InvalidArgumentError(f"key {_show(_first_duplicate(txn))} is written twice in one transaction")
+    return total
 
 
 def _past(limit: str, value: int, maximum: int, remedy: str) -> RubeError:

@@ -14,9 +14,13 @@ SUB_BITS = 16
 REVISION_MAX = (1 << 47) - 1
 OPS_PER_REVISION_MAX = 1 << SUB_BITS
 
-# Checksum, 1 for a put and 0 for a delete, create revision, bytes of the key. Key and value follow.
-_HEADER = struct.Struct(">IBQI")
+# The position (in the checksum only: in the engine it is the row's key), 1 for a put and 0 for a delete, the create
+# revision, bytes of the key.
+_HEADER = struct.Struct(">QBQI")
+_POSITION_BYTES = 8
+# A stored row: checksum, header without position, key, value.
 _CHECKSUM_BYTES = 4
+_KEY_START = _CHECKSUM_BYTES + _HEADER.size - _POSITION_BYTES
 _PUT = 1
 
 
@@ -49,20 +53,22 @@ def log_key(position: int) -> bytes:
 
 def encode_row(row: Row) -> bytes:
     """The engine's value of a row. The checksum covers the position too: a row in another's place is damage."""
-    present = row.value is not None
-    body = _HEADER.pack(0, _PUT if present else 0, row.create_revision, len(row.key))[_CHECKSUM_BYTES:]
-    body += row.key + (row.value or b"")
-    return zlib.crc32(body, zlib.crc32(log_key(row.position))).to_bytes(_CHECKSUM_BYTES, "big") + body
+    position, key, value, create_revision = row
+    header = _HEADER.pack(position, 0 if value is None else _PUT, create_revision, len(key))
+    body = b"".join((header, key, value or b""))
+    return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") + body[_POSITION_BYTES:]
 
 
 def decode_row(position: int, data: bytes) -> Row:
     """Raises DataLossError that names revision and key if the bytes do not match their checksum."""
-    if len(data) < _HEADER.size:
+    if len(data) < _KEY_START:
         raise _damaged(position, b"")
-    checksum, kind, create_revision, key_bytes = _HEADER.unpack_from(data)
-    value_start = _HEADER.size + key_bytes
-    key = data[_HEADER.size : value_start]
-    if zlib.crc32(memoryview(data)[_CHECKSUM_BYTES:], zlib.crc32(log_key(position))) != checksum:
+    # What stands before the header is the checksum; only what follows the position is read here.
+    _, kind, create_revision, key_bytes = _HEADER.unpack_from(log_key(position) + data[_CHECKSUM_BYTES:_KEY_START])
+    value_start = _KEY_START + key_bytes
+    key = data[_KEY_START:value_start]
+    checksum = zlib.crc32(memoryview(data)[_CHECKSUM_BYTES:], zlib.crc32(log_key(position)))
+    if checksum != int.from_bytes(data[:_CHECKSUM_BYTES], "big"):
         raise _damaged(position, key)
     return Row(position, key, data[value_start:] if kind == _PUT else None, create_revision)
 

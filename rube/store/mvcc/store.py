@@ -103,8 +103,7 @@ class MvccStore:
 
     async def commit(self, txn: Txn) -> int:
         self._check_open()
-        check_txn(txn, self._config.limits)
-        return await self._writer.commit(txn)
+        return await self._writer.commit(txn, check_txn(txn, self._config.limits))
 
     def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[ChangeBatch]:
         return follow(self, self._clock, start, end, after_revision, self._config.bookmark_interval_s)

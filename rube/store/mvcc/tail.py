@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -14,10 +13,11 @@ _CHANGE_OVERHEAD_BYTES = 200
 
 
 class _Entry:
-    __slots__ = ("change", "row")
+    __slots__ = ("change", "cost_bytes", "row")
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: Row, cost_bytes: int) -> None:
         self.row = row
+        self.cost_bytes = cost_bytes
         # Made when the first watcher asks, since the previous value may have to be read.
         self.change: Change | None = None
 
@@ -32,21 +32,15 @@ class Tail:
         self.start_revision = start_revision
         self._tail_bytes_max = tail_bytes_max
         self._bytes = 0
-        self._positions: list[int] = []
-        self._entries: list[_Entry] = []
-        # Entries before this place are dropped already; cut off in bulk.
-        self._first = 0
+        self._entries: deque[_Entry] = deque()
 
     def extend(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            self._positions.append(row.position)
-            self._entries.append(_Entry(row))
-            self._bytes += _cost(row)
+            cost_bytes = _cost_bytes(row)
+            self._entries.append(_Entry(row, cost_bytes))
+            self._bytes += cost_bytes
         while self._bytes > self._tail_bytes_max:
             self._drop_oldest_revision()
-        if self._first > len(self._entries) // 2:
-            del self._positions[: self._first], self._entries[: self._first]
-            self._first = 0
 
     def changes(
         self,
@@ -59,15 +53,14 @@ class Tail:
         """The matching changes after that position, and the revision they reach: all of each revision.
 
         Stops at the end of the revision in which `changes_max` is reached. The caller makes sure that the tail
-        reaches back far enough.
+        reaches back far enough and holds something newer.
         """
-        place = bisect_right(self._positions, after_position, lo=self._first)
         found: list[Change] = []
         revision = 0
-        for entry in self._entries[place:]:
+        for entry in self._newer(after_position):
             row = entry.row
             if len(found) >= changes_max and row.revision != revision:
-                return found, revision
+                break
             revision = row.revision
             if start <= row.key < end:
                 if entry.change is None:
@@ -75,17 +68,21 @@ class Tail:
                 found.append(entry.change)
         return found, revision
 
+    def _newer(self, position: int) -> list[_Entry]:
+        """The entries after that position, oldest first: found from the end, where a watch that keeps up reads."""
+        newest = []
+        for entry in reversed(self._entries):
+            if entry.row.position <= position:
+                break
+            newest.append(entry)
+        newest.reverse()
+        return newest
+
     def _drop_oldest_revision(self) -> None:
-        revision = self._entries[self._first].row.revision
-        while self._first < len(self._entries) and self._entries[self._first].row.revision == revision:
-            self._bytes -= _cost(self._entries[self._first].row)
-            # The entry's memory goes now, its place later.
-            self._entries[self._first] = _DROPPED
-            self._first += 1
+        revision = self._entries[0].row.revision
+        while self._entries and self._entries[0].row.revision == revision:
+            self._bytes -= self._entries.popleft().cost_bytes
         self.start_revision = revision
-
-
-_DROPPED = _Entry(Row(0, b"", None, 0))
 
 
 class RowCache:
@@ -95,20 +92,22 @@ class RowCache:
         self._cache_bytes_max = cache_bytes_max
         self._bytes = 0
         self._rows: dict[int, Row] = {}
-        self._order: deque[int] = deque()
+        self._order: deque[tuple[int, int]] = deque()
 
     def get(self, position: int) -> Row | None:
         return self._rows.get(position)
 
     def add(self, row: Row) -> None:
-        if row.position in self._rows:
-            return
+        """Takes up a row that is not here yet."""
+        cost_bytes = _cost_bytes(row)
         self._rows[row.position] = row
-        self._order.append(row.position)
-        self._bytes += _cost(row)
+        self._order.append((row.position, cost_bytes))
+        self._bytes += cost_bytes
         while self._bytes > self._cache_bytes_max:
-            self._bytes -= _cost(self._rows.pop(self._order.popleft()))
+            position, dropped_bytes = self._order.popleft()
+            del self._rows[position]
+            self._bytes -= dropped_bytes
 
 
-def _cost(row: Row) -> int:
+def _cost_bytes(row: Row) -> int:
     return len(row.key) + len(row.value or b"") + _CHANGE_OVERHEAD_BYTES

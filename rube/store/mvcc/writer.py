@@ -24,6 +24,7 @@ _CLOSING = "the store is closing: try again"
 
 class _Waiting(NamedTuple):
     txn: Txn
+    size_bytes: int
     done: asyncio.Future[int]
 
 
@@ -43,15 +44,19 @@ class GroupWriter:
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(WAITING_TXNS_MAX)
         self._failure: RubeError | None = None
         self._closing = False
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="store writer")
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run(), name="store writer")
 
-    async def commit(self, txn: Txn) -> int:
+    async def commit(self, txn: Txn, size_bytes: int) -> int:
         """The revision. A caller that is cancelled does not learn whether its transaction was committed."""
         self._check()
-        waiting = _Waiting(txn, asyncio.get_running_loop().create_future())
-        await self._waiting.put(waiting)
-        if self._task.done():
-            raise UnavailableError(_CLOSING)
+        waiting = _Waiting(txn, size_bytes, self._loop.create_future())
+        if self._waiting.full():
+            await self._waiting.put(waiting)
+            if self._task.done():
+                raise UnavailableError(_CLOSING)
+        else:
+            self._waiting.put_nowait(waiting)
         return await waiting.done
 
     async def close(self) -> None:
@@ -85,7 +90,7 @@ class GroupWriter:
         waiting = await self._waiting.get()
         while waiting is not None:
             group.append(waiting)
-            size += sum(len(op.value or b"") for op in waiting.txn.ops)
+            size += waiting.size_bytes
             if len(group) >= GROUP_TXNS_MAX or size >= GROUP_BYTES_MAX or self._waiting.empty():
                 return group, True
             waiting = self._waiting.get_nowait()

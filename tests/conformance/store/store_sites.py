@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random  # noqa: TID251 (the type of a stream)
+import random
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random  # noqa: TID251 (draws when to kill)
+import random
 import signal
-import subprocess  # noqa: TID251 (the process that is killed)
+import subprocess
 import sys
 from pathlib import Path
 
