@@ -80,11 +80,11 @@ class Scheduler:
             if not queue or queue[0][0] > until_ns:
                 return False
             now, _, sequence, event = heappop(queue)
-            if type(event) is SimFuture and not event.process.gate:
+            if type(event) is SimFuture:
                 if event.done():
                     continue
                 env._now = now
-                event.set_result(None)
+                event.set_result(None)  # its waiter is woken in its own process, or held, or dropped
             elif _is_over(event):
                 continue
             else:
@@ -103,10 +103,6 @@ class Scheduler:
             timer._callback(*timer._args)  # type: ignore[misc]  # None only if cancelled
         else:
             self._ready.append(timer)
-
-    def wake(self, sleeper: SimFuture) -> None:
-        """End a sleep that is due, as a callback of its process: if that is paused, later."""
-        self._ready.append(SimHandle(_end_sleep, (sleeper,), sleeper.process.context))
 
     def resume_held(self, held: list[Runnable]) -> None:
         """Make ready again what a pause has held back, in its order."""
@@ -192,7 +188,7 @@ class Scheduler:
         if isinstance(event, SimTimer):
             self.fire(event)
         elif isinstance(event, SimFuture):
-            self.wake(event)
+            event.set_result(None)
         else:
             callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]  # as SimPy does
             for callback in callbacks:
@@ -239,11 +235,6 @@ class Scheduler:
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Take an exception that no code handled; see SimLoop."""
         raise NotImplementedError
-
-
-def _end_sleep(sleeper: SimFuture) -> None:
-    if not sleeper.done():
-        sleeper.set_result(None)
 
 
 def _is_over(event: Event) -> bool:

@@ -37,7 +37,8 @@ class SimFuture(asyncio.Future[Any], Event):
         """SimPy marks an event as processed here; the future knows by itself."""
 
     def _wake_as_event(self, _: Event) -> None:
-        self.process.loop.wake(self)
+        if not self.done():
+            self.set_result(None)
 
     def __hash__(self) -> int:
         try:

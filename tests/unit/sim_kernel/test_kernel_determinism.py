@@ -1,5 +1,6 @@
 """The same program gives the same trace, whatever the hash seed, the garbage and the process."""
 
+import asyncio
 import gc
 import os
 import subprocess
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 from determinism_program import Cycle, run
 
-from rube.sim.kernel import World
+from rube.sim.kernel import World, collector
+from rube.sim.kernel.context import CURRENT
+from rube.sim.kernel.scheduler import EVENTS_PER_HOUSEKEEPING
 
 PROGRAM = Path(__file__).with_name("determinism_program.py")
 ROOT = Path(__file__).parents[3]
@@ -52,8 +55,6 @@ def test_the_collector_is_off_in_a_world_and_back_on_after() -> None:
 
 
 def test_seeded_order_explores_but_keeps_callbacks_of_one_process_in_order() -> None:
-    import asyncio
-
     def orders(seed: int) -> tuple[tuple[str, ...], list[int]]:
         steps: list[str] = []
         callbacks: list[int] = []
@@ -77,8 +78,6 @@ def test_seeded_order_explores_but_keeps_callbacks_of_one_process_in_order() -> 
 
 
 def test_task_numbers_and_names_begin_anew_in_each_world() -> None:
-    import asyncio
-
     async def main() -> tuple[str, int]:
         task = asyncio.create_task(asyncio.sleep(0))
         return task.get_name(), hash(task)
@@ -88,3 +87,24 @@ def test_task_numbers_and_names_begin_anew_in_each_world() -> None:
             return world.run(main)
 
     assert once() == once()
+
+
+def test_garbage_is_collected_at_fixed_points_and_in_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "HOUSEKEEPINGS_PER_COLLECTION", 1)
+    freed: list[tuple[int, bool]] = []
+
+    class Witness:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            freed.append((asyncio.get_running_loop().now_ns, CURRENT.get(None) is None))  # type: ignore[attr-defined]
+
+    async def main() -> None:
+        Witness()
+        for _ in range(EVENTS_PER_HOUSEKEEPING + 10):
+            await asyncio.sleep(0.001)
+
+    with World(1) as world:
+        world.run(main, host=world.host("a"))
+    assert freed == [(EVENTS_PER_HOUSEKEEPING * 10**6, True)]
