@@ -3,66 +3,91 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections import deque
+from collections.abc import Iterable
+from types import TracebackType
 
 from rube.api.errors import ResourceExhaustedError
 
 __all__ = ["KeyLocks"]
 
 
-class _Lock:
-    __slots__ = ("lock", "wanted")
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.wanted = 0
-
-
 class KeyLocks:
     """Writers of one server queue up for a key in order of arrival instead of failing each other's compares."""
 
     def __init__(self, *, waiters_per_key_max: int) -> None:
-        self._locks: dict[str, _Lock] = {}
+        # The keys that are held, and who waits for them.
+        self._waiters: dict[str, deque[asyncio.Future[None]]] = {}
         self._waiters_per_key_max = waiters_per_key_max
 
     def __len__(self) -> int:
-        return len(self._locks)
+        """How many keys are held."""
+        return len(self._waiters)
 
-    @asynccontextmanager
-    async def hold(self, keys: Iterable[str]) -> AsyncIterator[None]:
-        """Holds all the keys' locks, taken in sorted order, so that two holders cannot wait for each other.
+    def hold(self, keys: Iterable[str]) -> _Hold:
+        """`async with` holds all the keys' locks, taken in sorted order, so that two holders never wait for each other.
 
-        Raises ResourceExhaustedError if too many wait for one of them.
+        Entering raises ResourceExhaustedError if too many wait for one of them.
         """
-        async with AsyncExitStack() as stack:
-            for key in sorted(set(keys)):
-                await self._acquire(key)
-                stack.callback(self._release, key)
-            yield
+        return _Hold(self, sorted(set(keys)))
 
-    async def _acquire(self, key: str) -> None:
-        held = self._locks.get(key)
-        if held is None:
-            held = self._locks[key] = _Lock()
-        if held.wanted > self._waiters_per_key_max:
+    async def acquire(self, key: str) -> None:
+        waiters = self._waiters.get(key)
+        if waiters is None:
+            self._waiters[key] = deque()
+            return
+        if len(waiters) >= self._waiters_per_key_max:
             raise ResourceExhaustedError(
                 f"{self._waiters_per_key_max} writes wait for {key} already (waiters_per_key_max): write it less often",
                 limit=self._waiters_per_key_max,
             )
-        held.wanted += 1
+        turn = asyncio.get_running_loop().create_future()
+        waiters.append(turn)
         try:
-            await held.lock.acquire()
-        except BaseException:
-            self._forget(key, held)
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                # The turn came together with the cancellation: pass it on.
+                self.release(key)
+            elif turn in waiters:
+                waiters.remove(turn)
             raise
 
-    def _release(self, key: str) -> None:
-        held = self._locks[key]
-        held.lock.release()
-        self._forget(key, held)
+    def release(self, key: str) -> None:
+        """The next waiter's turn. Invariant: a key is held until nobody wants it, so no newcomer overtakes."""
+        waiters = self._waiters[key]
+        while waiters:
+            turn = waiters.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        del self._waiters[key]
 
-    def _forget(self, key: str, held: _Lock) -> None:
-        held.wanted -= 1
-        if not held.wanted:
-            del self._locks[key]
+
+class _Hold:
+    """What `KeyLocks.hold` gives: a plain class, because every write passes here."""
+
+    __slots__ = ("_held", "_keys", "_locks")
+
+    def __init__(self, locks: KeyLocks, keys: list[str]) -> None:
+        self._locks = locks
+        self._keys = keys
+        self._held = 0
+
+    async def __aenter__(self) -> None:
+        try:
+            for key in self._keys:
+                await self._locks.acquire(key)
+                self._held += 1
+        except BaseException:
+            self._release()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        for key in self._keys[: self._held]:
+            self._locks.release(key)

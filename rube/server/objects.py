@@ -6,7 +6,6 @@ The stored form of an object is its deterministic serialization without the revi
 from __future__ import annotations
 
 from google.protobuf.any_pb2 import Any
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from rube import api_pb2
 from rube.store import Record
@@ -43,16 +42,20 @@ def prepare_put(
 ) -> api_pb2.Object | None:
     """What a put of `wanted` stores in the place of `current`; None if that changes nothing.
 
-    `wanted.spec` must be canonical (`rube.api.registry.canonical_any`): equality is judged on its bytes. Taken from
-    `wanted`: key, labels, annotations, owner references, spec. Everything else is the server's: `uid` and the time
-    are those of the creation, the generation counts changes of the spec, the status is UpdateStatus's.
+    `wanted.spec` must be canonical (`rube.api.registry.canonical_any`), for equality is judged on its bytes, and
+    `wanted` without finalizers and delete time. Its labels, annotations, owner references and spec are taken.
+    Everything else is the server's: `uid` and the time are those of the creation, the generation counts changes of
+    the spec, the status is UpdateStatus's.
     """
-    stored = api_pb2.Object(metadata=_wanted_metadata(wanted.metadata), spec=wanted.spec)
+    stored = api_pb2.Object()
+    stored.CopyFrom(wanted)
     metadata = stored.metadata
     if current is None:
+        stored.ClearField("status")
         metadata.uid = uid
         metadata.generation = 1
-        metadata.create_time.CopyFrom(_timestamp(now_ns))
+        metadata.create_time.seconds, metadata.create_time.nanos = divmod(now_ns, _NS_PER_S)
+        set_revisions(metadata, 0, 0)
         _resolve_binding(metadata, None)
         return stored
     metadata.uid = current.metadata.uid
@@ -62,6 +65,8 @@ def prepare_put(
     _resolve_binding(metadata, current.metadata)
     if current.HasField("status"):
         stored.status.CopyFrom(current.status)
+    else:
+        stored.ClearField("status")
     return None if stored == current else stored
 
 
@@ -72,23 +77,9 @@ def prepare_status(current: api_pb2.Object, status: Any) -> api_pb2.Object | Non
     return api_pb2.Object(metadata=current.metadata, spec=current.spec, status=status)
 
 
-def _wanted_metadata(wanted: api_pb2.Metadata) -> api_pb2.Metadata:
-    return api_pb2.Metadata(
-        namespace=wanted.namespace,
-        name=wanted.name,
-        labels=wanted.labels,
-        annotations=wanted.annotations,
-        owner_references=wanted.owner_references,
-    )
-
-
 def _resolve_binding(metadata: api_pb2.Metadata, current: api_pb2.Metadata | None) -> None:
     if NODE_LABEL not in metadata.labels:
         if current is not None and NODE_LABEL in current.labels:
             metadata.labels[NODE_LABEL] = current.labels[NODE_LABEL]
     elif not metadata.labels[NODE_LABEL]:
         del metadata.labels[NODE_LABEL]
-
-
-def _timestamp(now_ns: int) -> Timestamp:
-    return Timestamp(seconds=now_ns // _NS_PER_S, nanos=now_ns % _NS_PER_S)

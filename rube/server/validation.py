@@ -35,7 +35,10 @@ def canonical_object(obj: api_pb2.Object, index: int) -> tuple[ObjectKey, api_pb
         spec = registry.canonical_any(obj.spec)
     except InvalidArgumentError as error:
         raise _located(error, f"objects[{index}]", key) from error
-    return key, api_pb2.Object(metadata=obj.metadata, spec=spec)
+    canonical = api_pb2.Object()
+    canonical.metadata.CopyFrom(obj.metadata)
+    canonical.spec.CopyFrom(spec)
+    return key, canonical
 
 
 def canonical_status(key: ObjectKey, status: Any) -> Any:
@@ -98,8 +101,11 @@ def check_size(ops: Iterable[Op], limits: StoreLimits) -> None:
 
 
 def _validate_metadata(metadata: api_pb2.Metadata) -> None:
-    selectors.validate_labels(metadata.labels)
-    annotations_bytes = sum(len(key) + len(value) for key, value in metadata.annotations.items())
+    if metadata.labels:
+        selectors.validate_labels(metadata.labels)
+    annotations_bytes = 0
+    if metadata.annotations:
+        annotations_bytes = sum(len(key) + len(value) for key, value in metadata.annotations.items())
     if annotations_bytes > ANNOTATIONS_BYTES_MAX:
         raise InvalidArgumentError(
             f"annotations have {annotations_bytes} bytes, more than {ANNOTATIONS_BYTES_MAX}",
