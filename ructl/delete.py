@@ -11,11 +11,9 @@ from rube.api.errors import FailedPreconditionError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from ructl.connection import Connection, run
 from ructl.options import connection_options, query_options, target
-from ructl.output import place
+from ructl.output import groups, place
 from ructl.query import Query, parse_query
 
-# What every store takes at one revision.
-BATCH_OBJECTS_MAX = 100
 _LISTED_MAX = 20
 
 
@@ -57,8 +55,7 @@ async def _delete(connection: Connection, query: Query, everything: bool) -> Non
         raise NotFoundError(f"nothing matches {query}, so nothing was deleted")
     if len(found) > max(1, len(query.names)) and not everything:
         raise FailedPreconditionError(_refusal(query, found))
-    for start in range(0, len(found), BATCH_OBJECTS_MAX):
-        batch = found[start : start + BATCH_OBJECTS_MAX]
+    for batch in groups(found):
         response = await connection.delete(_listed(batch))
         _report([key_of(obj) for obj in batch], response.revision)
 

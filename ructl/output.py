@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import click
@@ -17,6 +17,9 @@ from rube.api.keys import ObjectKey, key_of, type_of
 from rube.host import RealClock
 
 _HEADER: Final = "# proto-file: rube/api.proto\n# proto-message: {}\n\n"
+# What is portable to every store at one revision.
+GROUP_OBJECTS_MAX: Final = 100
+GROUP_BYTES_MAX: Final = 1024 * 1024
 _NS_PER_S: Final = 1_000_000_000
 # Seconds, from the longest; a value is shown in the first unit of which it has at least two.
 _AGE_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
@@ -42,10 +45,14 @@ def print_each(objects: Sequence[api_pb2.Object], output: str) -> None:
 
 
 def print_list(objects: Sequence[api_pb2.Object], output: str) -> None:
-    """Prints objects together: in text format and JSON they are one api.List."""
+    """Prints objects together: in text format and JSON the whole is one api.List.
+
+    In text format a header stands before each group that every store takes at one revision, so that it can be put.
+    """
     match output:
         case "textproto":
-            click.echo(_HEADER.format("List") + textproto.format(api_pb2.List(items=objects)), nl=False)
+            for group in groups(objects):
+                click.echo(_HEADER.format("List") + textproto.format(api_pb2.List(items=group)), nl=False)
         case "json":
             click.echo(json.dumps({"items": [json_value(obj) for obj in objects]}, indent=2, ensure_ascii=False))
         case "name":
@@ -54,6 +61,21 @@ def print_list(objects: Sequence[api_pb2.Object], output: str) -> None:
         case _:
             for line in table(objects, now_ns=RealClock().now_ns()):
                 click.echo(line)
+
+
+def groups(objects: Sequence[api_pb2.Object]) -> Iterator[list[api_pb2.Object]]:
+    """The objects in pieces that every store takes at one revision."""
+    group: list[api_pb2.Object] = []
+    group_bytes = 0
+    for obj in objects:
+        size = obj.ByteSize()
+        if group and (len(group) == GROUP_OBJECTS_MAX or group_bytes + size > GROUP_BYTES_MAX):
+            yield group
+            group, group_bytes = [], 0
+        group.append(obj)
+        group_bytes += size
+    if group:
+        yield group
 
 
 def json_value(message: Message) -> dict[str, Any]:

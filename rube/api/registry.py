@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from rube import api_pb2
-from rube.api import cluster_pb2, controller_pb2, systemd_pb2
+from rube.api import cluster_pb2, controller_pb2, memory_pb2, systemd_pb2
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of, validate_key
 from rube.api.spelling import suggestion
@@ -42,7 +42,7 @@ _KINDS: Final = {
         Kind(spec=systemd_pb2.Unit, status=systemd_pb2.UnitStatus, namespaced=True),
     )
 }
-_FILES: Final = (api_pb2.DESCRIPTOR, cluster_pb2.DESCRIPTOR, controller_pb2.DESCRIPTOR, systemd_pb2.DESCRIPTOR)
+_FILES: Final = tuple(module.DESCRIPTOR for module in (api_pb2, cluster_pb2, controller_pb2, memory_pb2, systemd_pb2))
 
 
 def kinds() -> tuple[Kind, ...]:

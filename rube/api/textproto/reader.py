@@ -74,7 +74,7 @@ class _Reader:
             self._expanded_any(message, seen)
             return
         position = self._tokens.position
-        field = self._field_name(message)
+        field = self._field_name(message, position)
         _refuse_twice(field, seen, position)
         if not self._tokens.accept(*self._assignments) and field.message_type is None:
             raise self._tokens.position.error(
@@ -89,9 +89,9 @@ class _Reader:
         else:
             self._value(message, field)
 
-    def _field_name(self, message: Message) -> FieldDescriptor:
+    def _field_name(self, message: Message, position: Position) -> FieldDescriptor:
         descriptor = cast(Descriptor, message.DESCRIPTOR)
-        name, position = self._tokens.current, self._tokens.position
+        name = self._tokens.current
         if not name.isidentifier():
             remedy = "is a '}' missing?" if not name else f"fields of {descriptor.full_name} go here"
             raise position.error(f"expected a field's name, found {self._tokens.found()}; {remedy}")
@@ -108,7 +108,7 @@ class _Reader:
         self._path.append(field.name + index)
         self.positions[".".join(self._path)] = position
         if field.message_type is None:
-            _store(message, field, self._scalar(field))
+            _store(message, field, self._scalar(field, position))
         elif field.message_type.GetOptions().map_entry:
             self._map_entry(message, field, position)
         else:
@@ -166,19 +166,18 @@ class _Reader:
         self._path.pop()
         target.CopyFrom(registry.pack(message))
 
-    def _scalar(self, field: FieldDescriptor) -> Any:
+    def _scalar(self, field: FieldDescriptor, position: Position) -> Any:
         tokens = self._tokens
         if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
-            return self._string(field)
-        position, found = tokens.position, tokens.found()
+            return self._string(field, position)
+        found = tokens.found()
         token = tokens.take() if tokens.current not in ("}", ">", "]", "") and not tokens.at_string() else ""
         try:
             return _number_or_name(field, token)
         except ValueError:
             raise position.error(f"{field.name} takes {_expected(field, token)}, found {found}") from None
 
-    def _string(self, field: FieldDescriptor) -> str | bytes:
-        position = self._tokens.position
+    def _string(self, field: FieldDescriptor, position: Position) -> str | bytes:
         if not self._tokens.at_string():
             raise position.error(f'{field.name} takes a string in quotes such as "x", found {self._tokens.found()}')
         raw = self._tokens.string()

@@ -78,19 +78,20 @@ class Tokens:
         return b"".join(parts)
 
     def _literal(self) -> bytes:
-        text, position = self.current, self.position
+        text = self.current
         if len(text) < 2 or text[-1] != text[0]:
-            raise position.error(
+            raise self.position.error(
                 f"the string {self.found()} has no closing {text[0]} on its line; write a line break as \\n"
             )
         for escape in _ESCAPE.finditer(text, 1, len(text) - 1):
             if escape[1] not in _ESCAPES or (escape[1] in "4567" and len(escape[2]) == 2):
-                raise Position(self._filename, position.line, position.column + escape.start()).error(
+                _, line, column = self.position
+                raise Position(self._filename, line, column + escape.start()).error(
                     f"'{escape[0]}' is not an escape; write a backslash as \\\\"
                 )
         try:
             value = text_encoding.CUnescape(text[1:-1].replace("\\?", "?") if "\\?" in text else text[1:-1])
         except ValueError as error:
-            raise position.error(f"the string {self.found()} has a damaged escape: {error}") from error
+            raise self.position.error(f"the string {self.found()} has a damaged escape: {error}") from error
         self.take()
         return value

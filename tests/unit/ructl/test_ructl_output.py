@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rube import api_pb2
 from rube.api import cluster_pb2, registry, systemd_pb2, textproto
 from rube.client import Change
-from ructl.output import print_each, print_list, table
+from ructl.output import groups, print_each, print_list, table
 from ructl.watch import event_of
 
 _SECOND_NS = 1_000_000_000
@@ -82,6 +82,20 @@ def test_what_list_prints_can_be_put_as_one(capsys: pytest.CaptureFixture[str]) 
     print_list(objects, "textproto")
     (document,) = textproto.parse_documents(capsys.readouterr().out, "x")
     assert list(document.objects) == objects
+
+
+def test_a_long_list_is_printed_in_groups_that_every_store_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    objects = [_unit(f"u{number}") for number in range(250)]
+    print_list(objects, "textproto")
+    text = capsys.readouterr().out
+    assert [len(document.objects) for document in textproto.parse_documents(text, "x")] == [100, 100, 50]
+    assert list(textproto.parse(text, api_pb2.List, filename="x").items) == objects
+
+
+def test_groups_are_bounded_in_bytes() -> None:
+    large = _unit("a")
+    large.metadata.annotations["x"] = "x" * 700_000
+    assert [len(group) for group in groups([large, large, _unit("b"), large])] == [1, 2, 1]
 
 
 def test_json_names_fields_as_the_protos_do(capsys: pytest.CaptureFixture[str]) -> None:
