@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import click
 
-from rube.cli.daemon import Stop, announce, run_daemon
+from rube.cli.controller import check_controllers, controllers_option, controllers_url, keep_controllers
+from rube.cli.daemon import Stop, announce, end_task, run_daemon
 from rube.cli.options import DEFAULT_ADDRESS, log_level_option
 from rube.cli.real_host import real_host
 from rube.server import ApiServer, ApiServerConfig
@@ -39,8 +41,21 @@ from rube.transport import ServerKind
     show_default=True,
     help="The server implementation; native is several times faster and needs the extra rube[fast].",
 )
+@controllers_option
+@click.option(
+    "--data",
+    metavar="DIR",
+    help="Where the controllers keep their memory.  [default: beside a SQLite store; otherwise not on disk]",
+)
 @log_level_option
-def apiserver(store_url: str, listen: tuple[str, ...], server_kind: ServerKind, log_level: str) -> None:
+def apiserver(
+    store_url: str,
+    listen: tuple[str, ...],
+    server_kind: ServerKind,
+    controllers: tuple[str, ...],
+    data: str | None,
+    log_level: str,
+) -> None:
     """Serve the API over a store.
 
     \b
@@ -59,9 +74,19 @@ def apiserver(store_url: str, listen: tuple[str, ...], server_kind: ServerKind, 
             server = ApiServer(host, store, ApiServerConfig(listen=listen))
             addresses = await server.start()
             announce(f"rube apiserver: listening on {', '.join(addresses)}, store {store_url}, id {store.store_id}")
+            memory_url = controllers_url(data, store_url)
+            running = asyncio.create_task(keep_controllers(host, [reachable(addresses[0])], memory_url, controllers))
             await stop.wait()
+            await end_task(running)
             await server.stop()
         finally:
             await store.close()
 
+    check_controllers(controllers)
     sys.exit(run_daemon("rube apiserver", main, log_level=log_level))
+
+
+def reachable(address: str) -> str:
+    """Where a client on this machine finds a server that listens on `address`."""
+    host, colon, port = address.rpartition(":")
+    return f"127.0.0.1:{port}" if colon and host in ("0.0.0.0", "[::]") else address

@@ -44,6 +44,14 @@ def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, 
     return 0
 
 
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancels a task and waits until it has ended; raises what it had failed with."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled() and (error := task.exception()) is not None:
+        raise error
+
+
 def _report_group(name: str, group: ExceptionGroup[Exception]) -> int:
     """One line for each RubeError or OSError inside; whatever else there is keeps its traceback."""
     expected, unexpected = group.split((RubeError, OSError))

@@ -49,7 +49,7 @@ async def main() -> None:
 
 async def on_real_processes(directory: Path) -> None:
     title("An apiserver on SQLite and a rubelet, as real processes on loopback")
-    async with local_cluster(directory) as cluster, Forwarder(target=cluster.address) as wire:
+    async with local_cluster(directory) as cluster, Forwarder("127.0.0.1:0", cluster.address) as wire:
         await cluster.start_rubelet(NODE, server=wire.address)
         say(f"apiserver {cluster.address} (pid {cluster.apiserver.pid}), store {directory / 'store.db'}")
         say(f"rubelet {NODE} (pid {cluster.rubelets[NODE].pid}), which connects through a forwarder at {wire.address}")
@@ -79,7 +79,7 @@ async def run_units(cluster: LocalCluster, directory: Path) -> str:
 async def lose_the_network(cluster: LocalCluster, wire: Forwarder, directory: Path, url: str) -> None:
     title(f"The rubelet is cut off for {CUT_S:.0f} s while its unit is changed and its process is killed")
     killed = await main_pid(cluster)
-    wire.cut()
+    wire.stall()
     hello = directory / "hello.textproto"
     hello.write_text(hello.read_text().replace("Hello from Rube", "Hello again from Rube"))
     await ructl(cluster, "put", str(hello))

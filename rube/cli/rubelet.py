@@ -1,0 +1,138 @@
+"""The command `rubelet`: one node's daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import sys
+from pathlib import Path
+
+import click
+
+from rube import __version__
+from rube.api import controller_pb2
+from rube.api.errors import FailedPreconditionError
+from rube.api.systemd_pb2 import UnitAction
+from rube.cli.daemon import Stop, announce, end_task, run_daemon
+from rube.cli.drivers import DRIVERS, choose_driver, make_driver
+from rube.cli.options import log_level_option, servers_option
+from rube.cli.real_host import real_host
+from rube.controllers.driver import Driver
+from rube.controllers.systemd.drivers.supervisor.processes import boot_id
+from rube.host import Host
+from rube.rubelet import Rubelet, RubeletConfig
+
+SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
+SYSTEM_UNIT_DIR = "/etc/systemd/system"
+SOCKET_NAME = "rubelet.sock"
+
+
+def default_node() -> str:
+    """This machine's host name, as far as its first dot, as a DNS label."""
+    return platform.node().partition(".")[0].lower() or "localhost"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@servers_option
+@click.option("--node", metavar="NAME", default=default_node, show_default="the host name", help="This node's name.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("/var/lib/rube"),
+    show_default=True,
+    help="Where the node keeps its copy; its socket, for ructl --node-socket, is rubelet.sock in there.",
+)
+@click.option(
+    "--driver",
+    type=click.Choice(DRIVERS),
+    default="auto",
+    show_default=True,
+    help="What runs the units; auto: systemd where this machine has it and rubelet is root, else its own supervisor.",
+)
+@click.option("--bus", metavar="ADDRESS", default=SYSTEM_BUS, show_default=True, help="systemd's D-Bus.")
+@click.option("--unit-dir", metavar="DIR", default=SYSTEM_UNIT_DIR, show_default=True, help="For systemd's unit files.")
+@click.option("--purge", is_flag=True, help="Stop and remove every unit that this rubelet manages, then end.")
+@log_level_option
+@click.version_option(__version__, prog_name="rubelet")
+def rubelet(
+    servers: tuple[str, ...],
+    node: str,
+    data: Path,
+    driver: str,
+    bus: str,
+    unit_dir: str,
+    purge: bool,
+    log_level: str,
+) -> None:
+    """Run this node: keep a copy of the units bound to it, make them true, report their status.
+
+    \b
+    Examples:
+      rubelet --server 10.0.0.1:7823 --node worker-1
+      rubelet --server 127.0.0.1:7823 --node worker-1 --data /tmp/worker-1 --driver supervisor
+      rubelet --data /tmp/worker-1 --driver supervisor --purge
+
+    With the apiserver away, also at boot, it goes on from its copy. SIGTERM ends the rubelet and leaves the units
+    running; the next one adopts them.
+    """
+
+    async def main(stop: Stop) -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        host = real_host()
+        kind = choose_driver(driver)
+        hands = make_driver(kind, host, data, bus=bus, unit_dir=unit_dir)
+        try:
+            if purge:
+                await remove_units(host, hands)
+            else:
+                await run_node(host, hands, stop, config_of(servers, node, data, kind))
+        finally:
+            await hands.close()
+
+    sys.exit(run_daemon("rubelet", main, log_level=log_level))
+
+
+def config_of(servers: tuple[str, ...], node: str, data: Path, driver_name: str) -> RubeletConfig:
+    return RubeletConfig(
+        node=node,
+        servers=servers,
+        data_url=f"sqlite:///{data.absolute() / 'rubelet.db'}",
+        boot_id=boot_id(),
+        driver_name=driver_name,
+        listen=f"unix:{data.absolute() / SOCKET_NAME}",
+    )
+
+
+async def run_node(host: Host, driver: Driver, stop: Stop, config: RubeletConfig) -> None:
+    def ready() -> None:
+        announce(f"rubelet: node {config.node} listening on {config.listen}, driver {config.driver_name}")
+
+    running = asyncio.create_task(Rubelet(host, config, driver).run(ready))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await end_task(running)
+
+
+async def remove_units(host: Host, driver: Driver) -> None:
+    """Removes all of them at the same time. Raises FailedPreconditionError that names those which stayed."""
+    names = await driver.list()
+    await asyncio.gather(*(driver.apply(_removal(host, name)) for name in names))
+    if left := await driver.list():
+        raise FailedPreconditionError(f"these units are still there: {', '.join(left)}")
+    announce(f"rubelet: {len(names)} units removed")
+
+
+def _removal(host: Host, name: str) -> controller_pb2.Action:
+    action = controller_pb2.Action(id=host.random.uid())
+    action.action.Pack(UnitAction(unit=name, remove=UnitAction.Remove()), "rube/")
+    return action
+
+
+def main() -> None:
+    """Exit codes: 0, 1 for an error, 2 for wrong usage."""
+    sys.exit(rubelet(prog_name="rubelet"))
+
+
+if __name__ == "__main__":
+    main()
