@@ -12,6 +12,7 @@ from rube.sim.kernel import (
     SimulationError,
     SimulationFailures,
     World,
+    scheduler,
 )
 from rube.sim.kernel.unsupported import REMEDIES
 
@@ -234,14 +235,29 @@ def test_an_exception_handler_takes_what_would_surface() -> None:
     assert [type(error) for error in taken] == [ZeroDivisionError]
 
 
-def test_standing_still_is_a_livelock() -> None:
+def test_standing_still_is_a_livelock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "CALLBACKS_AT_ONE_INSTANT_MAX", 1000)
+
     async def main() -> None:
         while True:
             await asyncio.sleep(0)
 
     with World(1) as world:
-        with pytest.raises(LivelockError, match="stands still at 0 ns"):
+        with pytest.raises(LivelockError, match="stands still at 0 ns, last in observer"):
             world.run(main)
+
+
+def test_timers_that_take_no_time_are_a_livelock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "EVENTS_AT_ONE_INSTANT_MAX", 10_000)
+
+    with World(1) as world:
+
+        def again() -> None:
+            world.loop.after_ns(0, again)
+
+        again()
+        with pytest.raises(LivelockError, match="stands still at 0 ns"):
+            world.run_for(1)
 
 
 def test_simpy_can_step_the_timers_itself() -> None:
