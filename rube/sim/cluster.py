@@ -24,7 +24,7 @@ from rube.api.errors import RubeError
 from rube.api.keys import key_of, prefix_bytes, prefix_end
 from rube.api.systemd_pb2 import Unit
 from rube.sim import audit
-from rube.sim.checkers import Disturbance, History, Transition
+from rube.sim.checkers import Disturbance, History
 from rube.sim.daemons import API_PORT, ApiserverProgram, RubeletProgram
 from rube.sim.faults import Faults
 from rube.sim.kernel import RunTimeoutError, SimHost, World
@@ -49,6 +49,8 @@ class ClusterConfig:
     # Each host's clock is wrong by a draw from minus this to plus this.
     drift_ppm_max: int = 0
     clock_offset_ns_max: int = 0
+    # A node is silent once it has not renewed its lease for so long; it tries four times in that time.
+    node_lease_s: float = 40.0
 
 
 class SimCluster:
@@ -82,7 +84,13 @@ class SimCluster:
     def add_node(self, name: str) -> SimHost:
         """A host with a service manager and a rubelet, started. Add the apiservers first."""
         machine = self._machine(name)
-        program = RubeletProgram(machine.host, machine.ports, self.targets, self._note_transition)
+        program = RubeletProgram(
+            machine.host,
+            machine.ports,
+            self.targets,
+            lease_s=self.config.node_lease_s,
+            note=self.history.transitions.append,
+        )
         self._rubelets[name] = program
         machine.daemon = Daemon(name="rubelet", main=program.main)
         machine.start()
@@ -122,6 +130,10 @@ class SimCluster:
         """`apiserver`, `rubelet` or `observer`."""
         daemon = self._machines[host].daemon
         return daemon.name if daemon else "nothing"
+
+    def is_running(self, host: str) -> bool:
+        """Whether the host's daemon runs."""
+        return self._machines[host].running
 
     # Users
 
@@ -222,6 +234,3 @@ class SimCluster:
     def _disturb(self, node: str, namespace: str, name: str, kind: str) -> None:
         now_ns = self.world.now_ns
         self.history.disturbances.append(Disturbance(at_ns=now_ns, node=node, unit=f"{namespace}/{name}", kind=kind))
-
-    def _note_transition(self, transition: Transition) -> None:
-        self.history.transitions.append(transition)

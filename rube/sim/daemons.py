@@ -80,10 +80,13 @@ class ApiserverProgram:
 class RubeletProgram:
     """`rubelet` on a simulated host, on that host's service manager."""
 
-    def __init__(self, host: SimHost, ports: Host, servers: Sequence[str], note: Callable[[Transition], None]) -> None:
+    def __init__(
+        self, host: SimHost, ports: Host, servers: Sequence[str], *, lease_s: float, note: Callable[[Transition], None]
+    ) -> None:
         self._host = host
         self._ports = ports
         self._servers = servers
+        self._lease_s = lease_s
         self.services = SimServiceManager(host)
         self._watcher = UnitWatcher(host, self.services, note)
 
@@ -95,6 +98,8 @@ class RubeletProgram:
             data_url=RUBELET_URL,
             boot_id=f"{self._host.name}-{self._host.boots}",
             driver_name="simulated",
+            lease_s=self._lease_s,
+            renew_s=self._lease_s / 4,
             observer=decision_recorder(self._host.world.trace, self._host.name),
             check_purity=True,
         )

@@ -83,7 +83,7 @@ class Cluster(_message.Message):
     NODES_FIELD_NUMBER: _builtins.int
     CLOCKS_FIELD_NUMBER: _builtins.int
     NETWORK_FIELD_NUMBER: _builtins.int
-    NODE_SILENCE_FIELD_NUMBER: _builtins.int
+    NODE_LEASE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def apiservers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Apiserver]:
         """Default: one, called `api-1`."""
@@ -95,8 +95,8 @@ class Cluster(_message.Message):
     @_builtins.property
     def network(self) -> Global___Link: ...
     @_builtins.property
-    def node_silence(self) -> _duration_pb2.Duration:
-        """How long a silent node is waited for before it counts as not ready. Default: the controllers' own."""
+    def node_lease(self) -> _duration_pb2.Duration:
+        """A node that does not renew its lease for so long counts as silent; it tries four times in that time. Default: 40s."""
 
     def __init__(
         self,
@@ -105,11 +105,11 @@ class Cluster(_message.Message):
         nodes: Global___Nodes | None = ...,
         clocks: Global___Clocks | None = ...,
         network: Global___Link | None = ...,
-        node_silence: _duration_pb2.Duration | None = ...,
+        node_lease: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "network", b"network", "node_silence", b"node_silence", "nodes", b"nodes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "network", b"network", "node_silence", b"node_silence", "nodes", b"nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,7 +34,7 @@ def summarize_latency(history: History) -> list[LatencySummary]:
     samples = _samples(history)
     if not samples:
         return []
-    watchers = sorted({observer for observer, _, _, _ in samples})
+    watchers = sorted({observer for observer, _, _, _ in samples}, key=lambda name: (len(name), name))
     rows = [_summary("all", [latency_ns for *_, latency_ns in samples])]
     return rows + [
         _summary(name, [latency_ns for observer, _, _, latency_ns in samples if observer == name]) for name in watchers

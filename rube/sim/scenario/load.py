@@ -18,6 +18,7 @@ from rube.sim.scenario_pb2 import Scenario
 FILE_BYTES_MAX = 4 * 1024 * 1024
 STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
 NAMESPACE = "default"
+NODE_LEASE_NS = 40_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,8 @@ def _fill_defaults(scenario: Scenario) -> None:
         apiserver.store = apiserver.store or STORE_URL
     if not cluster.nodes.names:
         cluster.nodes.names.extend(f"worker-{number + 1}" for number in range(min(cluster.nodes.count, 100_000)))
+    if not cluster.HasField("node_lease"):
+        cluster.node_lease.FromNanoseconds(NODE_LEASE_NS)
     _fill_workload(scenario)
     _fill_checks(scenario)
 

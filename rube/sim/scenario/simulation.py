@@ -18,7 +18,9 @@ from rube.sim.scenario_pb2 import Link as LinkSpec
 from rube.sim.scenario_pb2 import Scenario, UnitState
 
 SAMPLE_NS = 250_000_000
-"""How often convergence is looked at after the last step and fault."""
+"""How often convergence is looked at after the last step and fault …"""
+SAMPLE_CONVERGED_NS = 1_000_000_000
+"""… and how often once it is there."""
 
 
 class Simulation:
@@ -71,9 +73,9 @@ class Simulation:
         while self.world.now_ns < at_ns:
             next_ns = at_ns
             if self.world.now_ns >= history.quiet_ns:
-                started_ns = self.world.now_ns
-                history.samples.append(Sample(started_ns, tuple(self.cluster.problems())))
-                next_ns = min(at_ns, started_ns + SAMPLE_NS)
+                sample = Sample(self.world.now_ns, tuple(self.cluster.problems()))
+                history.samples.append(sample)
+                next_ns = min(at_ns, sample.at_ns + (SAMPLE_NS if sample.problems else SAMPLE_CONVERGED_NS))
             elif at_ns > history.quiet_ns:
                 next_ns = history.quiet_ns
             if next_ns > self.world.now_ns:
@@ -135,6 +137,7 @@ def _cluster_config(scenario: Scenario) -> ClusterConfig:
         link=_link(scenario.cluster.network),
         drift_ppm_max=clocks.drift_ppm_max,
         clock_offset_ns_max=clocks.offset_max.ToNanoseconds(),
+        node_lease_s=scenario.cluster.node_lease.ToNanoseconds() / 1e9,
     )
 
 

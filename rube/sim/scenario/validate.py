@@ -62,6 +62,7 @@ def _hosts(scenario: Scenario, source: Source) -> list[str]:
         _name(apiserver.name, ("cluster", "apiservers", index), seen, source)
     if len(scenario.cluster.nodes.names) > NODES_MAX:
         source.error(("cluster", "nodes"), f"{len(scenario.cluster.nodes.names)} nodes; the most is {NODES_MAX}")
+    _positive(scenario.cluster.node_lease, ("cluster", "node_lease"), source)
     for index, name in enumerate(scenario.cluster.nodes.names):
         _name(name, ("cluster", "nodes", "names", index), seen, source)
     if len(scenario.cluster.apiservers) > 1:

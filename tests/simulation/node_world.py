@@ -1,0 +1,142 @@
+"""A small simulated cluster whose daemons a test starts, kills and starves one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from rube import api_pb2
+from rube.api import cluster_pb2, registry, systemd_pb2
+from rube.api.keys import ObjectKey
+from rube.client import Client
+from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
+from rube.controllers.cluster.types import UNIT_TYPE, node_key
+from rube.controllers.config import Decided
+from rube.controllers.driver import Driver
+from rube.controllers.systemd.names import unit_name
+from rube.host import Host
+from rube.rubelet import Rubelet, RubeletConfig
+from rube.server import ApiServer, ApiServerConfig
+from rube.sim.kernel import SimHost, SimProcess, World
+from rube.sim.machines import Machine, make_machine
+from rube.sim.network import SimFabric
+from rube.sim.services import SimServiceDriver, SimServiceManager
+from rube.store import open_store
+
+API = "api-1:7823"
+NODE = "worker-1"
+
+
+class NodeWorld:
+    """One apiserver host and any number of nodes. Nothing runs until it is started."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.fabric = SimFabric(world)
+        self.machines: dict[str, Machine] = {}
+        self.services: dict[str, SimServiceManager] = {}
+        self.decided: list[Decided] = []
+        self.desk = make_machine(world, self.fabric, world.observer)
+
+    def machine(self, name: str) -> Machine:
+        if name not in self.machines:
+            self.machines[name] = make_machine(self.world, self.fabric, self.world.host(name))
+        return self.machines[name]
+
+    # Daemons
+
+    def start_apiserver(self, *, controllers: bool = True) -> SimProcess:
+        machine = self.machine("api-1")
+        return machine.host.spawn("apiserver", lambda: self._serve(machine.ports, controllers=controllers))
+
+    async def _serve(self, host: Host, *, controllers: bool) -> None:
+        store = await open_store(host, "sqlite:///store.db")
+        server = ApiServer(host, store, ApiServerConfig(listen=("0.0.0.0:7823",)))
+        await server.start()
+        engine = await host.storage.open("sqlite:///controllers.db")
+        async with Client(host, [API]) as client:
+            if controllers:
+                config = ClusterControllersConfig(check_purity=True, observer=self.decided.append)
+                await ClusterControllers(host, client, engine, config).run()
+            await asyncio.Event().wait()
+
+    def services_of(self, name: str) -> SimServiceManager:
+        return self.services.setdefault(name, SimServiceManager(self.machine(name).host))
+
+    def start_rubelet(
+        self,
+        name: str = NODE,
+        *,
+        on: str = "",
+        driver: Callable[[Driver], Driver] = lambda driver: driver,
+        ports: Callable[[Host], Host] = lambda host: host,
+        crash_is_failure: bool = True,
+    ) -> SimProcess:
+        """The rubelet of node `name`, on the host `on` or the one of that name."""
+        host: SimHost = self.machine(on or name).host
+        manager = self.services_of(on or name)
+        machine = self.machine(on or name)
+
+        async def main() -> None:
+            made = ports(machine.ports)
+            config = RubeletConfig(
+                node=name,
+                servers=[API],
+                data_url="sqlite:///rubelet.db",
+                boot_id=f"boot-{host.boots}",
+                driver_name="simulated",
+                listen="0.0.0.0:7824",
+                check_purity=True,
+                observer=self.decided.append,
+            )
+            await Rubelet(made, config, driver(SimServiceDriver(made.clock, manager))).run()
+
+        return host.spawn("rubelet", main, crash_is_failure=crash_is_failure)
+
+    # What a user does and sees
+
+    def call(self, act: Callable[[Client], Coroutine[Any, Any, Any]], target: str = API) -> Any:
+        async def main() -> Any:
+            async with Client(self.desk.ports, [target]) as client:
+                return await act(client)
+
+        return self.world.run(main, timeout_s=60)
+
+    def put(self, name: str, unit: systemd_pb2.Unit, node: str = NODE) -> None:
+        obj = api_pb2.Object(spec=registry.pack(unit))
+        obj.metadata.namespace, obj.metadata.name = "default", name
+        if node:
+            obj.metadata.labels["node"] = node
+        self.call(lambda client: client.put(api_pb2.PutRequest(objects=[obj])))
+
+    def delete(self, name: str) -> None:
+        self.call(lambda client: client.delete(api_pb2.DeleteRequest(keys=[unit_key(name).to_proto()])))
+
+    def get(self, key: ObjectKey, target: str = API) -> api_pb2.Object:
+        found: api_pb2.Object = self.call(lambda c: c.get(api_pb2.GetRequest(key=key.to_proto())), target).object
+        return found
+
+    def status(self, name: str, target: str = API) -> systemd_pb2.UnitStatus:
+        status = systemd_pb2.UnitStatus()
+        self.get(unit_key(name), target).status.Unpack(status)
+        return status
+
+    def readiness(self, node: str = NODE) -> int:
+        status = cluster_pb2.NodeStatus()
+        self.get(node_key(node)).status.Unpack(status)
+        return status.readiness
+
+    def seen(self, name: str, node: str = NODE) -> systemd_pb2.UnitObservation:
+        """The unit as its machine has it."""
+        return self.services_of(node).observation(unit_name("default", name))
+
+
+def unit_key(name: str) -> ObjectKey:
+    return ObjectKey(UNIT_TYPE, "default", name)
+
+
+def unit(start: str = "/bin/serve") -> systemd_pb2.Unit:
+    made = systemd_pb2.Unit()
+    made.service.exec.start.append(start)
+    return made

@@ -1,0 +1,105 @@
+"""`rube sim` as users and programs call it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from rube.cli.main import rube
+
+GOOD = """\
+name: small
+description: two nodes
+duration: 15s
+cluster:
+  nodes: {count: 2}
+workload:
+  observers: 1
+  steps:
+    - {at: 1s, put: {name: "web-{i}", count: 4}}
+expect:
+  - converged: {within: 10s}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "s.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def _sim(*arguments: object) -> Result:
+    return CliRunner().invoke(rube, ["sim", *map(str, arguments)])
+
+
+def test_a_run_that_holds_ends_with_0_and_says_how_to_repeat_it(scenario: Path) -> None:
+    result = _sim(scenario)
+    assert result.exit_code == 0, result.output
+    assert "✓ converged: everything converged within" in result.stdout
+    assert result.stdout.splitlines()[-1] == f"repeat: rube sim {scenario} --seed 1"
+    assert result.stderr == ""
+
+
+def test_the_command_that_is_printed_gives_the_same_trace(scenario: Path) -> None:
+    first = json.loads(_sim(scenario, "--seed", 5, "--json").stdout)
+    again = json.loads(CliRunner().invoke(rube, [*first["repeat"].split()[1:], "--json"]).stdout)
+    assert first["seed"] == 5
+    assert first["trace_sha256"] == again["trace_sha256"]
+
+
+def test_a_violated_check_ends_with_1_and_shows_what_offends(scenario: Path) -> None:
+    scenario.write_text(GOOD + "  - unit: {at: 10s, node: worker-1, name: web-1, state: failed}\n")
+    result = _sim(scenario)
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    place = lines.index("  ✗ unit: not so: default/web-1 is failed on worker-1 at 10.000s")
+    assert lines[place + 1].strip().startswith("10.000s default/web-1 is ")
+    assert "VIOLATED: 1 of 2 checks hold" in lines
+
+
+def test_a_violated_check_in_json(scenario: Path) -> None:
+    scenario.write_text(GOOD + "  - local_autonomy\n")
+    result = _sim(scenario, "--json")
+    report = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert [check["passed"] for check in report["checks"]] == [True, False]
+
+
+def test_a_misspelt_key_ends_with_2_and_one_line(scenario: Path) -> None:
+    scenario.write_text(GOOD.replace("observers", "obsevers"))
+    result = _sim(scenario)
+    assert result.exit_code == 2
+    assert result.stderr == f'{scenario}:7: unknown key "obsevers" in workload; did you mean "observers"?\n'
+    assert result.stdout == ""
+
+
+def test_a_missing_file_ends_with_2(tmp_path: Path) -> None:
+    result = _sim(tmp_path / "none.yaml")
+    assert result.exit_code == 2
+    assert "no such file" in result.stderr
+
+
+def test_an_unwritable_trace_ends_with_2(scenario: Path, tmp_path: Path) -> None:
+    result = _sim(scenario, "--trace", tmp_path / "missing" / "trace.txt")
+    assert result.exit_code == 2
+    assert "missing/trace.txt" in result.stderr
+
+
+def test_trace_and_log_go_to_files(scenario: Path, tmp_path: Path) -> None:
+    result = _sim(scenario, "--trace", tmp_path / "trace.txt", "--log", tmp_path / "daemons.log")
+    assert result.exit_code == 0
+    assert " start worker-2 rubelet 1\n" in (tmp_path / "trace.txt").read_text()
+    lines = (tmp_path / "daemons.log").read_text().splitlines()
+    assert any("registered node worker-1" in line for line in lines)
+    assert all(line.startswith("time=1970-01-01T00:00:") for line in lines)
+    assert "registered" not in result.output
+
+
+def test_verbose_logs_to_stderr(scenario: Path) -> None:
+    result = _sim(scenario, "-v")
+    assert "registered node worker-1" in result.stderr
+    assert "registered" not in result.stdout
