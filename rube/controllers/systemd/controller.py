@@ -14,8 +14,9 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.controllers.contract import Input
 from rube.controllers.systemd.names import parse_unit_name, unit_name
-from rube.controllers.systemd.render import digest_of, render_unit
+from rube.controllers.systemd.render import digest_of
 from rube.controllers.systemd.report import Report, report
+from rube.controllers.systemd.validate import validate_unit
 
 __all__ = ["UNIT_TYPE", "UnitController"]
 
@@ -55,7 +56,7 @@ class UnitController:
         state.memory.Unpack(memory)
         spec = _Unit()
         state.object.spec.Unpack(spec)
-        invalid = _what_is_wrong(spec, state.object.metadata)
+        invalid = _what_is_wrong(spec)
         decision = controller_pb2.Decision()
         if invalid:
             if observed.installed and observed.uid != state.object.metadata.uid:
@@ -170,10 +171,10 @@ def _is_installed_as(observed: systemd_pb2.UnitObservation, metadata: api_pb2.Me
     )
 
 
-def _what_is_wrong(spec: systemd_pb2.Unit, metadata: api_pb2.Metadata) -> str:
+def _what_is_wrong(spec: systemd_pb2.Unit) -> str:
     """Why this spec can't become a unit file, or empty."""
     try:
-        render_unit(spec, uid=metadata.uid, generation=metadata.generation)
+        validate_unit(spec)
     except InvalidArgumentError as error:
         return error.message
     return ""

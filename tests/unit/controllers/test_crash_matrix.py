@@ -1,0 +1,140 @@
+"""kill -9 between any two steps of a decision's life: delivery is at least once, the effect once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from cluster_fake import UNIT, FakeCluster, text_any, unit_object, word
+from runtime_bench import Bench, FakeDriver
+
+from rube import api_pb2
+from rube.api import controller_pb2
+from rube.api.keys import ObjectKey, key_of
+from rube.controllers.contract import Input, View
+from rube.host import Engine, Write
+from rube.sim.kernel import World, current_process
+
+KEY = key_of(unit_object("web"))
+CHILD = key_of(unit_object("child"))
+STEPS_MAX = 26
+
+
+class Steps:
+    """Kills the process that takes step number `fatal`; each outside effect is a step before it and one after it."""
+
+    def __init__(self, fatal: int) -> None:
+        self._fatal = fatal
+        self.taken = 0
+
+    async def step(self) -> None:
+        self.taken += 1
+        if self.taken == self._fatal:
+            current_process().kill()
+            await asyncio.Event().wait()  # a dead task runs no further
+
+
+class SteppedEngine:
+    def __init__(self, inner: Engine, steps: Steps) -> None:
+        self._inner, self._steps = inner, steps
+        self.get, self.scan, self.close = inner.get, inner.scan, inner.close
+        self.snapshot, self.checkpoint = inner.snapshot, inner.checkpoint
+
+    async def commit(self, batch: Sequence[Write]) -> None:
+        await self._steps.step()
+        await self._inner.commit(batch)
+        await self._steps.step()
+
+
+class SteppedDriver:
+    def __init__(self, inner: FakeDriver, steps: Steps) -> None:
+        self._inner, self._steps = inner, steps
+        self.list, self.observe, self.close = inner.list, inner.observe, inner.close
+
+    def changes(self) -> AsyncIterator[str]:
+        return self._inner.changes()
+
+    async def apply(self, action: controller_pb2.Action) -> None:
+        await self._steps.step()
+        await self._inner.apply(action)
+        await self._steps.step()
+
+
+class SteppedCalls:
+    def __init__(self, inner: FakeCluster, steps: Steps) -> None:
+        self._inner, self._steps = inner, steps
+        self.delete = inner.delete
+
+    async def put(self, request: api_pb2.PutRequest) -> api_pb2.PutResponse:
+        await self._steps.step()
+        response = await self._inner.put(request)
+        await self._steps.step()
+        return response
+
+    async def update_status(self, request: api_pb2.UpdateStatusRequest) -> api_pb2.UpdateStatusResponse:
+        await self._steps.step()
+        response = await self._inner.update_status(request)
+        await self._steps.step()
+        return response
+
+
+def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+    """Starts the thing once (it counts its starts), creates a child once, and reports."""
+    decision = controller_pb2.Decision(memory=text_any("started"))
+    if not state.HasField("object") or state.key.name != "web":
+        return controller_pb2.Decision()
+    if word(state.memory) != "started":
+        for action in ("web=one", "log=two"):
+            decision.actions.add().action.CopyFrom(text_any(action))
+    if not state.related:
+        put = decision.calls.add().put
+        put.objects.append(unit_object("child"))
+        put.preconditions.add(key=CHILD.to_proto(), absent=True)
+    if word(state.object.status) != "up":
+        status = decision.calls.add().update_status
+        status.key.CopyFrom(state.key)
+        status.uid = state.object.metadata.uid
+        status.status.CopyFrom(text_any("up"))
+    return decision
+
+
+def child_of(key: ObjectKey, obj: api_pb2.Object | None, view: View) -> list[api_pb2.Object]:
+    child = view.get(CHILD)
+    return [] if child is None else [child]
+
+
+CHILDREN = Input(type=UNIT, requeue=lambda related, view: [KEY], select=child_of)
+
+
+def run(fatal: int) -> tuple[Bench, Steps]:
+    steps = Steps(fatal)
+    with World(seed=1) as world:
+        bench = Bench(world, decide, driven=True)
+        bench.inputs = (CHILDREN,)
+        bench.cluster.add(unit_object("web"))
+        bench.wrap_engine = lambda engine: SteppedEngine(engine, steps)
+        bench.wrap_driver = lambda driver: SteppedDriver(driver, steps)
+        bench.wrap_calls = lambda cluster: SteppedCalls(cluster, steps)
+        process = bench.start()
+        bench.run_for(5)
+        if not process.alive:
+            bench.start()
+            bench.run_for(5)
+        left = bench.runtime._outbox.get(KEY).left if bench.runtime else controller_pb2.Decision()
+        assert not left.actions
+        assert not left.calls
+    return bench, steps
+
+
+@pytest.mark.parametrize("fatal", range(1, STEPS_MAX))
+def test_killed_at_any_step_the_effects_are_there_once(fatal: int) -> None:
+    bench, _ = run(fatal)
+    assert bench.driver.applied == ["web=one", "log=two"], "each action once, in order"
+    assert word(bench.cluster.objects[KEY].status) == "up"
+    assert bench.cluster.objects[CHILD].metadata.create_revision == bench.cluster.objects[CHILD].metadata.revision
+
+
+def test_the_matrix_covers_every_step() -> None:
+    _, steps = run(0)
+    assert 12 <= steps.taken < STEPS_MAX

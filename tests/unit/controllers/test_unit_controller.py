@@ -1,0 +1,210 @@
+"""The unit controller's decisions, one case a line."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+from cluster_fake import of_unit
+
+from rube.api import controller_pb2, memory_pb2, registry, systemd_pb2
+from rube.api.keys import ObjectKey
+from rube.controllers.contract import evaluate
+from rube.controllers.systemd.controller import UnitController
+from rube.controllers.systemd.render import digest_of
+
+KEY = ObjectKey("api.systemd.Unit", "default", "web")
+CONTROLLER = UnitController(node="worker-1", boot_id="boot-1")
+UID, GENERATION = "uid-1", 3
+Ensure = systemd_pb2.UnitAction.Ensure
+NOW_S = 1_000_000
+
+
+def spec_of(start: str = "/bin/serve", *, stopped: bool = False) -> systemd_pb2.Unit:
+    spec = systemd_pb2.Unit(state=systemd_pb2.Unit.STOPPED if stopped else systemd_pb2.Unit.RUNNING)
+    spec.service.exec.start.append(start)
+    return spec
+
+
+def observed(
+    active: str, *, uid: str = UID, generation: int = GENERATION, start: str = "/bin/serve", error: str = ""
+) -> systemd_pb2.UnitObservation:
+    seen = systemd_pb2.UnitObservation(
+        installed=True, uid=uid, generation=generation, digest=digest_of(spec_of(start)), error=error
+    )
+    seen.status.load_state, seen.status.active_state = "loaded", active
+    return seen
+
+
+NOTHING = systemd_pb2.UnitObservation()
+ASKED = memory_pb2.UnitMemory(uid=UID, generation=GENERATION, boot_id="boot-1")
+ASKED_BEFORE_BOOT = memory_pb2.UnitMemory(uid=UID, generation=GENERATION, boot_id="boot-0")
+NEVER = memory_pb2.UnitMemory()
+
+
+def state_of(
+    spec: systemd_pb2.Unit | None,
+    seen: systemd_pb2.UnitObservation,
+    memory: memory_pb2.UnitMemory = NEVER,
+    status: systemd_pb2.UnitStatus | None = None,
+) -> controller_pb2.State:
+    state = controller_pb2.State(key=KEY.to_proto(), observed=registry.pack(seen), memory=registry.pack(memory))
+    if spec is not None:
+        state.object.CopyFrom(of_unit("web", spec))
+        state.object.metadata.uid, state.object.metadata.generation = UID, GENERATION
+    if status is not None:
+        state.object.status.CopyFrom(registry.pack(status))
+    state.now.FromSeconds(NOW_S)
+    return state
+
+
+def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+    return evaluate(CONTROLLER, state, check_purity=True)
+
+
+def action_of(decision: controller_pb2.Decision) -> str:
+    """`nothing`, `remove`, or what `ensure` runs."""
+    if not decision.actions:
+        return "nothing"
+    action = systemd_pb2.UnitAction()
+    assert decision.actions[0].action.Unpack(action)
+    assert action.unit == "rube-default.web.service"
+    return "remove" if action.HasField("remove") else Ensure.Run.Name(action.ensure.run).lower()
+
+
+def status_of(decision: controller_pb2.Decision) -> systemd_pb2.UnitStatus | None:
+    if not decision.calls:
+        return None
+    call = decision.calls[0].update_status
+    assert call.uid == UID
+    status = systemd_pb2.UnitStatus()
+    assert call.status.Unpack(status)
+    return status
+
+
+class Case(NamedTuple):
+    name: str
+    spec: systemd_pb2.Unit | None
+    seen: systemd_pb2.UnitObservation
+    memory: memory_pb2.UnitMemory
+    action: str
+
+
+RUNNING, STOPPED = spec_of(), spec_of(stopped=True)
+CASES = [
+    Case("a new unit is started", RUNNING, NOTHING, NEVER, "start"),
+    Case("a new stopped unit is installed", STOPPED, NOTHING, NEVER, "keep"),
+    Case("a running one is adopted", RUNNING, observed("active"), NEVER, "nothing"),
+    Case("one that starts is adopted", RUNNING, observed("activating"), NEVER, "nothing"),
+    Case("a dead one is started once", RUNNING, observed("inactive"), NEVER, "start"),
+    Case("one that ended stays ended", RUNNING, observed("inactive"), ASKED, "nothing"),
+    Case("one that failed stays failed", RUNNING, observed("failed"), ASKED, "nothing"),
+    Case("after a reboot it is started", RUNNING, observed("inactive"), ASKED_BEFORE_BOOT, "start"),
+    Case("another definition restarts", RUNNING, observed("active", start="/bin/old"), ASKED, "restart"),
+    Case("also a failed one", RUNNING, observed("failed", start="/bin/old"), ASKED, "restart"),
+    Case("another definition, to be down", STOPPED, observed("inactive", start="/bin/old"), ASKED, "keep"),
+    Case("another object's unit is replaced", RUNNING, observed("active", uid="uid-0"), ASKED, "restart"),
+    Case("another object's, to be down", STOPPED, observed("active", uid="uid-0"), NEVER, "stop"),
+    Case("a newer generation alone keeps it running", RUNNING, observed("active", generation=2), NEVER, "keep"),
+    Case("and starts a dead one", RUNNING, observed("failed", generation=2), NEVER, "start"),
+    Case("to be down, it is stopped", STOPPED, observed("active"), ASKED, "stop"),
+    Case("also while it waits to restart", STOPPED, observed("activating"), ASKED, "stop"),
+    Case("down already", STOPPED, observed("inactive"), ASKED, "nothing"),
+    Case("failed is down", STOPPED, observed("failed"), ASKED, "nothing"),
+    Case("removed by hand, it comes back", RUNNING, NOTHING, ASKED, "start"),
+    Case("deleted, it is removed", None, observed("active"), ASKED, "remove"),
+    Case("gone, nothing is left to do", None, NOTHING, ASKED, "nothing"),
+    Case("an invalid spec changes nothing", spec_of("/bin/x\n"), observed("active"), ASKED, "nothing"),
+    Case("but ends what another object ran", spec_of("/bin/x\n"), observed("active", uid="uid-0"), NEVER, "remove"),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_what_is_done(case: Case) -> None:
+    assert action_of(decide(state_of(case.spec, case.seen, case.memory))) == case.action
+
+
+def test_a_deleted_unit_is_forgotten_once_it_is_gone() -> None:
+    assert decide(state_of(None, NOTHING, ASKED)) == controller_pb2.Decision()
+
+
+def test_what_was_asked_for_is_remembered_with_the_action() -> None:
+    memory = memory_pb2.UnitMemory()
+    assert decide(state_of(RUNNING, NOTHING)).memory.Unpack(memory)
+    assert (memory.uid, memory.generation, memory.boot_id) == (UID, GENERATION, "boot-1")
+
+
+def test_nothing_is_reported_while_an_action_is_about_to_change_it() -> None:
+    assert status_of(decide(state_of(RUNNING, NOTHING))) is None
+
+
+def test_status_says_what_the_machine_says_and_for_which_generation() -> None:
+    status = status_of(decide(state_of(RUNNING, observed("active"), ASKED)))
+    assert status is not None
+    assert (status.active_state, status.observed_generation, status.node) == ("active", GENERATION, "worker-1")
+    assert not status.message
+
+
+def test_the_same_status_is_not_written_again() -> None:
+    status = status_of(decide(state_of(RUNNING, observed("active"), ASKED)))
+    assert status_of(decide(state_of(RUNNING, observed("active"), ASKED, status))) is None
+
+
+def test_an_invalid_spec_is_named_in_the_status() -> None:
+    status = status_of(decide(state_of(spec_of("/bin/x\n"), observed("active"), ASKED)))
+    assert status is not None
+    assert "generation 3 is not applied" in status.message
+    assert "service.exec.start[0]" in status.message
+    assert status.active_state == "active", "what runs is still told"
+
+
+def test_a_drivers_error_is_the_message_though_an_action_is_pending() -> None:
+    seen = observed("inactive", start="/bin/old", error="no bus")
+    decision = decide(state_of(RUNNING, seen, ASKED))
+    status = status_of(decision)
+    assert action_of(decision) == "restart"
+    assert status is not None
+    assert status.message == "no bus"
+
+
+def test_a_failed_unit_says_how() -> None:
+    seen = observed("failed")
+    seen.status.result, seen.status.exit_code, seen.status.exit_status = "exit-code", 1, 3
+    status = status_of(decide(state_of(RUNNING, seen, ASKED)))
+    assert status is not None
+    assert status.message == "failed (exit-code, status 3)"
+
+
+def reported(seconds_ago: float) -> memory_pb2.UnitMemory:
+    memory = memory_pb2.UnitMemory()
+    memory.CopyFrom(ASKED)
+    memory.report_time.FromNanoseconds(round((NOW_S - seconds_ago) * 1e9))
+    return memory
+
+
+def test_noise_waits_ten_seconds_after_the_last_report() -> None:
+    status = status_of(decide(state_of(RUNNING, observed("active"), ASKED)))
+    noisy = observed("active")
+    noisy.status.restarts, noisy.status.main_pid = 7, 4711
+    early = decide(state_of(RUNNING, noisy, reported(4), status))
+    assert status_of(early) is None
+    assert early.wake_after.ToSeconds() == 6
+    assert status_of(decide(state_of(RUNNING, noisy, reported(10), status))) is not None
+
+
+def test_a_change_of_meaning_waits_a_second_at_most() -> None:
+    status = status_of(decide(state_of(RUNNING, observed("active"), ASKED)))
+    early = decide(state_of(RUNNING, observed("failed"), reported(0.5), status))
+    assert status_of(early) is None
+    assert early.wake_after.ToMilliseconds() == 500
+    assert status_of(decide(state_of(RUNNING, observed("failed"), reported(1), status))) is not None
+
+
+def test_a_clock_that_was_set_back_delays_no_report() -> None:
+    status = status_of(decide(state_of(RUNNING, observed("active"), ASKED)))
+    assert status_of(decide(state_of(RUNNING, observed("failed"), reported(-3600), status))) is not None
+
+
+def test_things_have_keys_and_foreign_names_have_none() -> None:
+    assert CONTROLLER.key_of_thing(CONTROLLER.thing_of(KEY)) == KEY
+    assert CONTROLLER.key_of_thing("sshd.service") is None
