@@ -14,7 +14,7 @@ from ructl.query import Query, parse_query
 
 @click.command("get")
 @query_options
-@output_option("textproto", "json", "table", "name")
+@output_option("textproto", "spec", "json", "table", "name")
 @connection_options
 def command(
     type_name: str | None,
@@ -26,7 +26,7 @@ def command(
     node_socket: str | None,
     timeout_s: float | None,
 ) -> None:
-    """Prints objects with spec and status, in a form that `ructl put` takes.
+    """Prints objects with spec and status as text format, JSON, a table or names.
 
     \b
     ructl get -t api.systemd.Unit -n system indexer
@@ -35,6 +35,9 @@ def command(
     ructl get --node-socket /run/rube/node.sock -t Unit -n system indexer
 
     Without -n an object of that name in any namespace is printed. It is an error if there is none.
+
+    `ructl put` takes what `-o textproto` prints, and refuses it once the object has changed on the server, for the
+    revision is in it; `-o spec` prints only what a user writes, which overwrites.
     """
     query = parse_query(type_name, namespace, labels, names)
     if query == Query(type=query.type):

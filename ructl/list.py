@@ -12,7 +12,7 @@ from ructl.query import parse_query
 
 @click.command("list")
 @query_options
-@output_option("table", "textproto", "json", "name")
+@output_option("table", "textproto", "spec", "json", "name")
 @connection_options
 def command(
     type_name: str | None,
@@ -30,7 +30,7 @@ def command(
     ructl list -t api.systemd.Unit
     ructl list -t Unit -n system -l 'node=worker-1,tier!=test'
     ructl list -t Node -o name
-    ructl list -t Unit -o textproto > units.textproto; ructl put units.textproto
+    ructl list -t Unit -o spec > units.textproto; ructl put units.textproto
 
     An empty list is no error.
     """

@@ -34,9 +34,10 @@ def place(named: api_pb2.Metadata | ObjectKey) -> str:
 def print_each(objects: Sequence[api_pb2.Object], output: str) -> None:
     """Prints objects one by one: in text format each is a document of its own."""
     match output:
-        case "textproto":
+        case "textproto" | "spec":
             header = _HEADER.format("Object")
-            click.echo("\n".join(header + textproto.format(obj) for obj in objects), nl=False)
+            shown = map(written, objects) if output == "spec" else objects
+            click.echo("\n".join(header + textproto.format(obj) for obj in shown), nl=False)
         case "json":
             for obj in objects:
                 click.echo(json.dumps(json_value(obj), indent=2, ensure_ascii=False))
@@ -50,8 +51,8 @@ def print_list(objects: Sequence[api_pb2.Object], output: str) -> None:
     In text format a header stands before each group that every store takes at one revision, so that it can be put.
     """
     match output:
-        case "textproto":
-            for group in groups(objects):
+        case "textproto" | "spec":
+            for group in groups([written(obj) for obj in objects] if output == "spec" else objects):
                 click.echo(_HEADER.format("List") + textproto.format(api_pb2.List(items=group)), nl=False)
         case "json":
             click.echo(json.dumps({"items": [json_value(obj) for obj in objects]}, indent=2, ensure_ascii=False))
@@ -61,6 +62,18 @@ def print_list(objects: Sequence[api_pb2.Object], output: str) -> None:
         case _:
             for line in table(objects, now_ns=RealClock().now_ns()):
                 click.echo(line)
+
+
+def written(obj: api_pb2.Object) -> api_pb2.Object:
+    """The part of an object that its user writes: put again it overwrites whatever is there, on any cluster."""
+    metadata = api_pb2.Metadata(
+        namespace=obj.metadata.namespace,
+        name=obj.metadata.name,
+        labels=obj.metadata.labels,
+        annotations=obj.metadata.annotations,
+        owner_references=obj.metadata.owner_references,
+    )
+    return api_pb2.Object(metadata=metadata, spec=obj.spec)
 
 
 def groups(objects: Sequence[api_pb2.Object]) -> Iterator[list[api_pb2.Object]]:

@@ -10,7 +10,7 @@ import click
 
 from rube import api_pb2
 from rube.api import textproto
-from rube.api.errors import InvalidArgumentError, RubeError
+from rube.api.errors import AbortedError, InvalidArgumentError, RubeError
 from rube.host.network import MESSAGE_BYTES_MAX
 from ructl.connection import Connection, one_line, run
 from ructl.options import connection_options, target
@@ -71,6 +71,8 @@ def _failed(error: RubeError, documents: Sequence[textproto.Document], index: in
     document = documents[index]
     unknown = error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
     parts = [f"{document.filename}:{document.line}: {one_line(error)}"]
+    if isinstance(error, AbortedError):
+        parts.append("get it and change that, or leave metadata.revision and metadata.uid out to overwrite")
     if unknown:
         parts.append(f"perhaps stored: {_names(documents[index : index + 1])} (putting it again does no harm)")
     if index:

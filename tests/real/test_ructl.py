@@ -218,6 +218,34 @@ def test_lists_are_filtered_by_labels(
     assert capsys.readouterr() == ("", "ructl: nothing matches api.systemd.Unit lab/* with tier=z\n")
 
 
+def test_a_stale_revision_is_refused_with_the_remedy(
+    server: Apiserver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _put(monkeypatch, _unit("stale", "a", "v1")) == 0
+    capsys.readouterr()
+    assert run(["get", "-t", "Unit", "-n", "stale", "a"]) == 0
+    printed = capsys.readouterr().out
+    assert _put(monkeypatch, printed.replace("v1", "v2")) == 0
+    assert _put(monkeypatch, printed.replace("v1", "v3")) == 1
+    complaint = capsys.readouterr().err
+    assert "stale/a has changed: it is at revision" in complaint
+    assert "leave metadata.revision and metadata.uid out to overwrite" in complaint
+
+
+def test_what_users_write_can_be_put_after_a_delete(
+    server: Apiserver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _put(monkeypatch, _unit("back", "a", labels='labels { key: "k" value: "v" }') + _unit("back", "b")) == 0
+    capsys.readouterr()
+    assert run(["list", "-t", "Unit", "-n", "back", "-o", "spec"]) == 0
+    backup = capsys.readouterr().out
+    assert run(["delete", "-t", "Unit", "-n", "back", "--all"]) == 0
+    assert _put(monkeypatch, backup) == 0
+    capsys.readouterr()
+    assert run(["list", "-t", "Unit", "-n", "back", "-o", "spec"]) == 0
+    assert capsys.readouterr().out == backup
+
+
 def test_a_list_is_put_at_one_revision(
     server: Apiserver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
