@@ -1,8 +1,9 @@
 """Which calls may be repeated after an attempt that ended without an answer.
 
 - Reads: always.
-- A put or delete in which every object has a precondition: yes. It takes effect at most once, for the first success
-  makes the precondition stale. An ABORTED from a repeated attempt may therefore be the caller's own write: read again.
+- A put in which every object has a precondition on its revision or absence, a delete in which every object has one:
+  yes. It takes effect at most once, for its first success makes the precondition stale. An ABORTED from a repeated
+  attempt may therefore be the caller's own write: read again.
 - UpdateStatus with a uid: yes. It says what is, so saying it twice does no harm.
 - Any other write: only if the attempt never reached a server. A repeated one could undo what somebody wrote between.
 """
@@ -45,18 +46,17 @@ def is_conditional(request: Request) -> bool:
         case api_pb2.UpdateStatusRequest():
             return bool(request.uid)
         case api_pb2.PutRequest():
-            own = {key_of(obj) for obj in request.objects if obj.metadata.revision}
-            return _all_conditional([key_of(obj) for obj in request.objects], request.preconditions, own)
+            # Not on a uid alone: that still holds after the put.
+            moving = [found for found in request.preconditions if found.revision or found.absent]
+            own = [key_of(obj) for obj in request.objects if obj.metadata.revision]
+            keys = [key_of(obj) for obj in request.objects]
+            return _conditional_keys(keys, moving).union(own).issuperset(keys)
         case api_pb2.DeleteRequest():
-            return _all_conditional([ObjectKey.from_proto(key) for key in request.keys], request.preconditions, set())
+            keys = [ObjectKey.from_proto(key) for key in request.keys]
+            return _conditional_keys(keys, request.preconditions).issuperset(keys)
 
 
-def _all_conditional(
-    keys: list[ObjectKey], preconditions: Iterable[api_pb2.Precondition], conditional: set[ObjectKey]
-) -> bool:
-    for precondition in preconditions:
-        if precondition.HasField("key"):
-            conditional.add(ObjectKey.from_proto(precondition.key))
-        elif len(keys) == 1:
-            conditional.add(keys[0])
-    return conditional.issuperset(keys)
+def _conditional_keys(keys: list[ObjectKey], preconditions: Iterable[api_pb2.Precondition]) -> set[ObjectKey]:
+    implied = keys[0] if len(keys) == 1 else None
+    found = (ObjectKey.from_proto(p.key) if p.HasField("key") else implied for p in preconditions)
+    return {key for key in found if key is not None}

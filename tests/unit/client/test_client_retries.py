@@ -1,0 +1,72 @@
+"""Which calls may be repeated, and how long is waited."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from rube import api_pb2
+from rube.api import registry, systemd_pb2
+from rube.api.errors import AbortedError, DeadlineExceededError, RubeError, UnavailableError
+from rube.client.backoff import Backoff
+from rube.client.retries import Request, may_repeat
+
+KEY = api_pb2.Key(type="api.systemd.Unit", namespace="system", name="a")
+OTHER = api_pb2.Key(type="api.systemd.Unit", namespace="system", name="b")
+LOST = UnavailableError("Socket closed")
+NEVER_SENT = UnavailableError("failed to connect to all addresses; last error: connection refused")
+
+
+def unit(name: str, revision: int = 0, uid: str = "") -> api_pb2.Object:
+    metadata = api_pb2.Metadata(namespace="system", name=name, revision=revision, uid=uid)
+    return api_pb2.Object(metadata=metadata, spec=registry.pack(systemd_pb2.Unit()))
+
+
+REPEATABLE: list[Request] = [
+    api_pb2.GetRequest(key=KEY),
+    api_pb2.ListRequest(),
+    api_pb2.PutRequest(objects=[unit("a", revision=3)]),
+    api_pb2.PutRequest(objects=[unit("a")], preconditions=[api_pb2.Precondition(absent=True)]),
+    api_pb2.PutRequest(
+        objects=[unit("a", revision=3), unit("b")], preconditions=[api_pb2.Precondition(key=OTHER, revision=1)]
+    ),
+    api_pb2.DeleteRequest(keys=[KEY], preconditions=[api_pb2.Precondition(uid="x")]),
+    api_pb2.UpdateStatusRequest(key=KEY, uid="x"),
+]
+UNCONDITIONAL: list[Request] = [
+    api_pb2.PutRequest(objects=[unit("a")]),
+    # The uid stays the same after a success: a repeated put could undo what came between.
+    api_pb2.PutRequest(objects=[unit("a", uid="x")]),
+    api_pb2.PutRequest(objects=[unit("a")], preconditions=[api_pb2.Precondition(uid="x")]),
+    api_pb2.PutRequest(objects=[unit("a", revision=3), unit("b")]),
+    api_pb2.PutRequest(objects=[unit("a")], preconditions=[api_pb2.Precondition(key=OTHER, revision=1)]),
+    api_pb2.DeleteRequest(keys=[KEY]),
+    api_pb2.DeleteRequest(keys=[KEY, OTHER], preconditions=[api_pb2.Precondition(key=KEY, uid="x")]),
+    api_pb2.UpdateStatusRequest(key=KEY),
+]
+
+
+@pytest.mark.parametrize("error", [LOST, NEVER_SENT, DeadlineExceededError("late")])
+@pytest.mark.parametrize("request_", REPEATABLE)
+def test_reads_and_conditional_writes_are_repeated(request_: Request, error: RubeError) -> None:
+    assert may_repeat(request_, error)
+
+
+@pytest.mark.parametrize("request_", UNCONDITIONAL)
+def test_other_writes_are_repeated_only_if_they_were_never_sent(request_: Request) -> None:
+    assert may_repeat(request_, NEVER_SENT)
+    assert not may_repeat(request_, LOST)
+    assert not may_repeat(request_, DeadlineExceededError("late"))
+
+
+def test_an_answer_is_final() -> None:
+    assert not may_repeat(api_pb2.GetRequest(key=KEY), AbortedError("stale"))
+
+
+def test_delays_double_to_a_maximum_with_jitter_and_begin_anew() -> None:
+    backoff = Backoff(random.Random(1), initial_s=1.0, max_s=5.0)
+    for bound_s in (1.0, 2.0, 4.0, 5.0, 5.0):
+        assert bound_s / 2 <= backoff.next_s() <= bound_s
+    backoff.reset()
+    assert backoff.next_s() <= 1.0

@@ -1,0 +1,136 @@
+"""The read-decide-commit loop, on a store that another server writes to as well."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from rube import api_pb2
+from rube.api import registry, systemd_pb2
+from rube.api.errors import AbortedError, ResourceExhaustedError
+from rube.api.keys import ObjectKey
+from rube.host import Host, RealClock, RealRandomness
+from rube.server.objects import decode, encode
+from rube.server.writes import Current, Decided, Intent, Outcome, Writer
+from rube.store import Op, Page, RealStorage, Store, StoreLimits, Txn, open_store
+from rube.transport import GrpcNetwork
+
+KEY = ObjectKey("api.systemd.Unit", "system", "a")
+
+
+def unit(description: str) -> api_pb2.Object:
+    return api_pb2.Object(
+        metadata=api_pb2.Metadata(namespace="system", name="a"),
+        spec=registry.pack(systemd_pb2.Unit(description=description)),
+    )
+
+
+class ContendedStore:
+    """A store on which somebody else writes the key after each of the first `races` reads."""
+
+    def __init__(self, store: Store, races: int) -> None:
+        self._store = store
+        self._races = races
+        self.commits: list[Txn] = []
+
+    @property
+    def limits(self) -> StoreLimits:
+        return self._store.limits
+
+    async def range(self, start: bytes, end: bytes | None, **arguments: Any) -> Page:
+        page = await self._store.range(start, end, **arguments)
+        if self._races:
+            self._races -= 1
+            await self._store.commit(Txn((Op(start, encode(unit(f"theirs {self._races}"))),)))
+        return page
+
+    async def commit(self, txn: Txn) -> int:
+        self.commits.append(txn)
+        return await self._store.commit(txn)
+
+
+def run(body: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        host = Host(
+            name="test", clock=RealClock(), network=GrpcNetwork(), storage=RealStorage(), random=RealRandomness()
+        )
+        store = await open_store(host, "memory:")
+        await body(store)
+        await store.close()
+
+    asyncio.run(main())
+
+
+async def write(store: Any, *, retries_max: int = 3, precondition: api_pb2.Precondition | None = None) -> Outcome:
+    """Writes `ours, after <what was there>`."""
+
+    def decide(current: Current) -> Decided:
+        obj = current[KEY]
+        before = registry.unpack(obj.spec).description if obj is not None else "nothing"  # type: ignore[attr-defined]
+        return {KEY: unit(f"ours, after {before}")}
+
+    preconditions = [(KEY, precondition)] if precondition else []
+    writer = Writer(store, retries_max=retries_max, waiters_per_key_max=10)
+    return await writer.write(Intent(keys=[KEY], preconditions=preconditions, fence=None, decide=decide))
+
+
+async def description(store: Store) -> str:
+    page = await store.range(KEY.to_bytes(), None)
+    return str(registry.unpack(decode(page.records[0]).spec).description)  # type: ignore[attr-defined]
+
+
+def test_a_lost_race_is_decided_anew() -> None:
+    async def body(store: Store) -> None:
+        contended = ContendedStore(store, races=2)
+        outcome = await write(contended)
+        assert await description(store) == "ours, after theirs 0"
+        assert len(contended.commits) == 3
+        assert outcome.revision == store.revision
+
+    run(body)
+
+
+def test_races_without_end_are_given_up() -> None:
+    async def body(store: Store) -> None:
+        contended = ContendedStore(store, races=100)
+        with pytest.raises(AbortedError, match="3 times in a row: retries_max"):
+            await write(contended, retries_max=3)
+        assert len(contended.commits) == 4
+
+    run(body)
+
+
+def test_a_callers_precondition_that_a_race_makes_stale_is_not_retried() -> None:
+    async def body(store: Store) -> None:
+        contended = ContendedStore(store, races=1)
+        with pytest.raises(AbortedError, match="exists") as raised:
+            await write(contended, precondition=api_pb2.Precondition(absent=True))
+        assert raised.value.metadata["revision"] == str(store.revision)
+        assert len(contended.commits) == 1
+        assert await description(store) == "theirs 0"
+
+    run(body)
+
+
+def test_a_write_that_decides_nothing_commits_nothing() -> None:
+    async def body(store: Store) -> None:
+        contended = ContendedStore(store, races=0)
+        writer = Writer(contended, retries_max=1, waiters_per_key_max=10)  # type: ignore[arg-type]
+        await writer.write(Intent(keys=[KEY], preconditions=[], fence=None, decide=lambda current: {}))
+        assert contended.commits == []
+
+    run(body)
+
+
+def test_a_write_too_large_for_the_store_names_the_object() -> None:
+    async def body(store: Store) -> None:
+        size = store.limits.value_bytes_max + 1
+        writer = Writer(store, retries_max=1, waiters_per_key_max=10)
+        intent = Intent(keys=[KEY], preconditions=[], fence=None, decide=lambda current: {KEY: unit("x" * size)})
+        with pytest.raises(ResourceExhaustedError, match=str(KEY)):
+            await writer.write(intent)
+
+    run(body)
