@@ -75,7 +75,7 @@ def _document(part: _Part, filename: str) -> Document:
     message_class: type[api_pb2.Object] | type[api_pb2.List] = _message_class(part, filename)
     padded = [""] * (part.first - 1) + part.lines
     if message_class is api_pb2.Object:
-        single, positions = read(padded, api_pb2.Object, filename=filename)
+        single, positions = _read_object(padded, filename)
         _check(single, "", positions, Position(filename, part.first, 1))
         return Document(objects=(single,), filename=filename, line=part.first)
     group, positions = read(padded, api_pb2.List, filename=filename)
@@ -84,6 +84,16 @@ def _document(part: _Part, filename: str) -> Document:
     if not group.items:
         raise Position(filename, part.first, 1).error("the List is empty; add items { … }")
     return Document(objects=tuple(group.items), filename=filename, line=part.first)
+
+
+def _read_object(lines: Sequence[str], filename: str) -> tuple[api_pb2.Object, dict[str, Position]]:
+    try:
+        return read(lines, api_pb2.Object, filename=filename)
+    except InvalidArgumentError as error:
+        if error.metadata.get("field") != "items":
+            raise
+        hint = f"{error.message}; for a List write '# proto-message: List' above it"
+        raise InvalidArgumentError(hint, **error.metadata) from None
 
 
 def _message_class(part: _Part, filename: str) -> type[api_pb2.Object] | type[api_pb2.List]:

@@ -174,6 +174,13 @@ def test_a_list_is_one_document() -> None:
     assert [obj.metadata.name for obj in document.objects] == ["a", "b"]
 
 
+def test_a_list_without_its_header_is_answered_with_it() -> None:
+    with pytest.raises(
+        InvalidArgumentError, match=r"^f:1:1: .*no field 'items'.*write '# proto-message: List' above it"
+    ):
+        textproto.parse_documents("items { }", "f")
+
+
 def test_an_error_in_a_list_names_the_item() -> None:
     item = 'items { metadata { name: "%s" } spec { [rube/api.Node] {} } }\n'
     with pytest.raises(InvalidArgumentError, match=r"^f:3:26: metadata.name 'B' is not a DNS label"):
