@@ -13,6 +13,8 @@ from rube.api.errors import RubeError
 from rube.cli.logfmt import LogfmtFormatter
 
 Stop = asyncio.Event
+# A second signal within this time is an echo of the first (a terminal signals the whole process group).
+IMPATIENCE_S_MIN = 1.0
 
 
 def configure_logging(level: str) -> None:
@@ -28,7 +30,7 @@ def announce(line: str) -> None:
 
 
 def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, log_level: str) -> int:
-    """Runs `main(stop)` until it ends; SIGTERM and SIGINT set `stop`, a second one cancels. Returns the exit code."""
+    """Runs `main(stop)` until it ends; SIGTERM and SIGINT set `stop`, a later one cancels. Returns the exit code."""
     configure_logging(log_level)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -79,11 +81,15 @@ async def _with_signals(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> No
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     stop = asyncio.Event()
+    first_s = 0.0
 
     def on_signal() -> None:
-        if stop.is_set() and task is not None:
+        nonlocal first_s
+        if not stop.is_set():
+            first_s = loop.time()
+            stop.set()
+        elif task is not None and loop.time() - first_s > IMPATIENCE_S_MIN:
             task.cancel()
-        stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)

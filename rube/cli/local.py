@@ -44,7 +44,11 @@ class Daemon:
         """Starts it and returns its ready line; FailedPreconditionError with the end of its log if it ends first."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self.argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log
+                *self.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the parent, which stops its children in order
             )
         assert self._process.stdout is not None
         try:
