@@ -6,8 +6,8 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from driver_units import Case
@@ -15,10 +15,12 @@ from driver_units import Case
 from rube.api import controller_pb2
 from rube.api.systemd_pb2 import UnitAction, UnitObservation
 from rube.controllers.driver import Driver
+from rube.controllers.systemd.drivers.dbus import DbusConfig, DbusDriver
 from rube.controllers.systemd.drivers.supervisor import SupervisorDriver
 from rube.host import Clock, Host, RealClock, RealRandomness
 from rube.sim.kernel import World
 from rube.sim.services import SimServiceDriver, SimServiceManager
+from tests.real.systemd_manager import SystemdManager
 
 WAIT_S_MAX = 20.0
 POLL_S = 0.02
@@ -90,6 +92,7 @@ class Rig:
 
     async def reopen(self) -> None:
         """A new driver on the same machine, as after a kill of the rubelet."""
+        await self.driver.close()
         self.driver = await self.machine.open()
 
     async def clean_up(self) -> None:
@@ -118,14 +121,7 @@ class RealMachine:
         self.directory = directory
 
     async def open(self) -> Driver:
-        host = Host(
-            name="node-1",
-            clock=self.clock,
-            network=None,  # type: ignore[arg-type]  # a driver opens no connection
-            storage=None,  # type: ignore[arg-type]  # nor an engine
-            random=RealRandomness(),
-        )
-        return SupervisorDriver(host, self.directory)
+        return SupervisorDriver(make_host(self.clock), self.directory)
 
     def prepare(self, name: str, case: Case) -> None:
         """The definition says it all."""
@@ -152,6 +148,44 @@ class SimMachine:
         self.manager.crash(name, signal=9)
 
 
+class SystemdMachine:
+    """This machine, its units run by a real systemd."""
+
+    def __init__(self, manager: SystemdManager) -> None:
+        self.clock = RealClock()
+        self.manager = manager
+
+    async def open(self) -> Driver:
+        config = DbusConfig(
+            unit_directory=str(self.manager.unit_directory),
+            state_directory=str(self.manager.state_directory),
+            bus_address=self.manager.bus_address,
+            boot_target="default.target",
+        )
+        return DbusDriver(make_host(self.clock), config)
+
+    def prepare(self, name: str, case: Case) -> None:
+        """The definition says it all."""
+
+    async def crash(self, name: str, main_pid: int) -> None:
+        os.kill(main_pid, 9)
+
+
+def make_host(clock: Clock) -> Host:
+    """A machine for drivers, which need a name and a clock of it."""
+    return Host(
+        name="node-1",
+        clock=clock,
+        network=None,  # type: ignore[arg-type]  # a driver opens no connection through its host
+        storage=None,  # type: ignore[arg-type]  # nor an engine
+        random=RealRandomness(),
+    )
+
+
+def run_systemd(manager: SystemdManager, body: Body) -> None:
+    asyncio.run(_play(SystemdMachine(manager), body))
+
+
 def run_supervisor(body: Body) -> None:
     directory = tempfile.mkdtemp(prefix="rube-driver-")
     try:
@@ -167,7 +201,7 @@ def run_sim(body: Body) -> None:
 
 
 @asynccontextmanager
-async def reading_changes(rig: Rig) -> AbstractAsyncContextManager[set[str]]:  # type: ignore[misc]
+async def reading_changes(rig: Rig) -> AsyncIterator[set[str]]:
     """The names that `changes` gives while the block runs."""
     seen: set[str] = set()
 
@@ -181,6 +215,3 @@ async def reading_changes(rig: Rig) -> AbstractAsyncContextManager[set[str]]:  #
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-RUNS: dict[str, Run] = {"supervisor": run_supervisor, "sim": run_sim}

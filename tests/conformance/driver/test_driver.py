@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import driver_units as units
 import pytest
-from driver_rigs import RUNS, Rig, Run, reading_changes
+from driver_rigs import Rig, Run, reading_changes
 
 from rube.api import controller_pb2
 from rube.api.errors import InvalidArgumentError
@@ -13,11 +13,6 @@ from rube.controllers.systemd.render import digest_of
 
 Ensure = UnitAction.Ensure
 NAME, OTHER = "rube-test.one.service", "rube-test.two.service"
-
-
-@pytest.fixture(params=sorted(RUNS))
-def run(request: pytest.FixtureRequest) -> Run:
-    return RUNS[request.param]
 
 
 def test_what_is_not_there_is_observed_as_absent(run: Run) -> None:
@@ -238,7 +233,6 @@ def test_a_new_driver_adopts_what_runs(run: Run) -> None:
         await rig.ensure(NAME, units.runs(), Ensure.START)
         await rig.ensure(OTHER, units.runs(), Ensure.KEEP)
         before = await rig.until_sub(NAME, "running")
-        await rig.driver.close()
         await rig.reopen()
         assert await rig.driver.list() == [NAME, OTHER]
         assert await rig.observe(NAME) == before

@@ -1,0 +1,281 @@
+"""DbusDriver: writes unit files and has systemd run them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.any_pb2 import Any as AnyProto
+
+from rube.api import controller_pb2
+from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError
+from rube.api.systemd_pb2 import UnitAction, UnitObservation, UnitStatus
+from rube.controllers.systemd.drivers.actions import pack_observation, unpack_action
+from rube.controllers.systemd.drivers.dbus.bus import SystemdBus, texts, unescape
+from rube.controllers.systemd.drivers.dbus.unit_files import UnitFiles
+from rube.controllers.systemd.render import BOOT_TARGET, render_unit
+from rube.controllers.systemd.validate import validate_unit
+from rube.host import Host
+
+if TYPE_CHECKING:
+    from dbus_fast import Message
+
+RESYNC_S = 10.0
+"""Signals get lost (https://github.com/systemd/systemd/issues/2202): this often all units are looked at."""
+RECONNECT_S = 1.0
+JOB_S_MAX = 5.0
+JOB_POLL_S = 0.25
+STOP_S_MAX = 200.0
+STOP_POLL_S = 0.05
+_DOWN = ("inactive", "failed")
+_RUNS = {
+    UnitAction.Ensure.START: "StartUnit",
+    UnitAction.Ensure.RESTART: "RestartUnit",
+    UnitAction.Ensure.STOP: "StopUnit",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DbusConfig:
+    """Where systemd is. By default the machine's own system manager."""
+
+    unit_directory: str = "/etc/systemd/system"
+    state_directory: str = "/var/lib/rube/units"
+    bus_address: str | None = None
+    """Such as `unix:path=/run/user/1000/bus`; None: the system bus."""
+    boot_target: str = BOOT_TARGET
+    """What enabled units are wanted by, if they don't say; `default.target` for a user's manager."""
+
+
+class DbusDriver:
+    """rube.controllers.driver.Driver on systemd. What it made it knows by the marker in the unit files."""
+
+    def __init__(self, host: Host, config: DbusConfig | None = None) -> None:
+        self._host = host
+        self._config = config or DbusConfig()
+        self._bus = SystemdBus(host.clock, self._config.bus_address)
+        self._files = UnitFiles(self._config.unit_directory, self._config.state_directory)
+        self._reloads_begun = 0
+        self._reloading = asyncio.Lock()
+        self._held: set[str] = set()
+        self._bus.listen(self._forget_held)
+
+    async def list(self) -> Sequence[str]:
+        return self._files.names()
+
+    async def observe(self, name: str) -> AnyProto:
+        return pack_observation(await self._observe(name))
+
+    async def apply(self, action: controller_pb2.Action) -> None:
+        """Carries the action out once per id. A start returns when its job is done or has taken JOB_S_MAX."""
+        unit_action = unpack_action(action)
+        name = unit_action.unit
+        if self._files.last_action(name) == action.id:
+            return
+        if unit_action.WhichOneof("action") == "remove":
+            await self._remove(name)
+            self._files.note_action(name, "")
+        else:
+            await self._ensure(name, unit_action.ensure)
+            self._files.note_action(name, action.id)
+
+    async def changes(self) -> AsyncIterator[str]:
+        """What systemd's signals name, and all units at first, every RESYNC_S, after reloads and reconnects."""
+        heard: set[str] = set()
+        wake = asyncio.Event()
+
+        def listener(message: Message | None) -> None:
+            heard.add(_named_by(message))
+            wake.set()
+
+        forget = self._bus.listen(listener)
+        known: set[str] = set()
+        heard.add("")
+        try:
+            while True:
+                wake.clear()
+                names = set(self._files.names())
+                told = names | known if "" in heard else heard & (names | known)
+                known = names
+                heard.clear()
+                for name in sorted(told):
+                    yield name
+                try:
+                    await self._bus.connect()
+                    async with self._host.clock.timeout(RESYNC_S):
+                        await wake.wait()
+                except TimeoutError:
+                    heard.add("")
+                except RubeError:
+                    heard.add("")
+                    await self._host.clock.sleep(RECONNECT_S)
+        finally:
+            forget()
+
+    async def close(self) -> None:
+        await self._bus.close()
+
+    # Actions
+
+    async def _ensure(self, name: str, ensure: UnitAction.Ensure) -> None:
+        spec = ensure.spec
+        validate_unit(spec)
+        text = render_unit(spec, uid=ensure.uid, generation=ensure.generation, boot_target=self._config.boot_target)
+        stale = self._files.write(name, text)
+        stale |= await self._enable(name, enabled=spec.enabled)
+        if not stale:
+            stale = bool((await self._bus.properties(name, "Unit"))["NeedDaemonReload"])
+        if stale:
+            await self._reload()
+        await self._hold(name)
+        if method := _RUNS.get(ensure.run):
+            await self._run(method, name)
+
+    async def _enable(self, name: str, *, enabled: bool) -> bool:
+        """Makes the enablement so; whether that changed anything on disk."""
+        try:
+            (state,) = await self._bus.manager("GetUnitFileState", "s", name)
+        except NotFoundError:
+            state = ""
+        if enabled == (state == "enabled"):
+            return False
+        if enabled:
+            await self._bus.manager("EnableUnitFiles", "asbb", [name], False, True)
+        else:
+            await self._bus.manager("DisableUnitFiles", "asb", [name], False)
+        return True
+
+    async def _reload(self) -> None:
+        """Returns after a daemon-reload that began after the call. Callers at the same time share one."""
+        wanted = self._reloads_begun + 1
+        async with self._reloading:
+            if self._reloads_begun < wanted:
+                self._reloads_begun += 1
+                await self._bus.manager("Reload")
+
+    async def _hold(self, name: str) -> None:
+        """Keeps systemd from unloading the unit when it is down, and with it how it ended."""
+        if name not in self._held:
+            await self._bus.manager("RefUnit", "s", name)
+            self._held.add(name)
+
+    def _forget_held(self, message: Message | None) -> None:
+        if message is None:
+            self._held.clear()
+
+    async def _run(self, method: str, name: str) -> None:
+        if method != "StopUnit" and (await self._active_state(name)) == "failed":
+            await self._bus.manager("ResetFailedUnit", "s", name)
+        done = asyncio.Event()
+        jobs: set[str] = set()
+
+        def listener(message: Message | None) -> None:
+            if message is not None and message.member == "JobRemoved":
+                jobs.add(message.body[1])
+                done.set()
+
+        forget = self._bus.listen(listener)
+        try:
+            (job,) = await self._bus.manager(method, "ss", name, "replace")
+            await self._wait_for(job, jobs, done, name)
+        finally:
+            forget()
+
+    async def _wait_for(self, job: str, removed: set[str], done: asyncio.Event, name: str) -> None:
+        """Until the job is gone: as a signal says, or as the unit does, since signals get lost."""
+        try:
+            async with self._host.clock.timeout(JOB_S_MAX):
+                while job not in removed:
+                    done.clear()
+                    try:
+                        async with self._host.clock.timeout(JOB_POLL_S):
+                            await done.wait()
+                    except TimeoutError:
+                        if (await self._bus.properties(name, "Unit"))["Job"][0] == 0:
+                            return
+        except TimeoutError:
+            return  # under way: observe() says how it goes
+
+    async def _remove(self, name: str) -> None:
+        if self._files.marker(name) is None and not self._files.last_action(name):
+            return
+        await self._stop(name)
+        await self._enable(name, enabled=False)
+        self._files.remove(name)
+        try:
+            await self._bus.manager("ResetFailedUnit", "s", name)
+        except NotFoundError:
+            pass
+        if name in self._held:
+            self._held.discard(name)
+            await self._bus.manager("UnrefUnit", "s", name)
+        await self._reload()
+
+    async def _stop(self, name: str) -> None:
+        if await self._active_state(name) in _DOWN:
+            return
+        await self._bus.manager("StopUnit", "ss", name, "replace")
+        try:
+            async with self._host.clock.timeout(STOP_S_MAX):
+                while await self._active_state(name) not in _DOWN:
+                    await self._host.clock.sleep(STOP_POLL_S)
+        except TimeoutError as error:
+            raise DeadlineExceededError(
+                f"{name} has not stopped after {STOP_S_MAX:.0f} s: see `systemctl status {name}`"
+            ) from error
+
+    async def _active_state(self, name: str) -> str:
+        return str((await self._bus.properties(name, "Unit"))["ActiveState"])
+
+    # Observations
+
+    async def _observe(self, name: str) -> UnitObservation:
+        marker = self._files.marker(name)
+        unit = await self._bus.properties(name, "Unit")
+        if marker is not None:
+            await self._hold(name)
+        status = UnitStatus(
+            load_state=unit["LoadState"],
+            active_state=unit["ActiveState"],
+            sub_state=unit["SubState"],
+            unit_file_state=unit["UnitFileState"],
+            node=self._host.name,
+        )
+        if unit["LoadState"] not in ("loaded", "not-found"):
+            status.message = texts(unit["LoadError"])
+        if unit["LoadState"] == "loaded":
+            _fill(status, unit, await self._bus.properties(name, "Service"))
+        if marker is None:
+            return UnitObservation(status=status)
+        status.observed_generation = marker.generation
+        return UnitObservation(
+            installed=True,
+            uid=marker.uid,
+            generation=marker.generation,
+            digest=marker.digest,
+            status=status,
+            last_action_id=self._files.last_action(name),
+        )
+
+
+def _fill(status: UnitStatus, unit: dict[str, Any], service: dict[str, Any]) -> None:
+    status.result = service["Result"]
+    status.main_pid = service["MainPID"]
+    status.exit_code = service["ExecMainCode"]
+    status.exit_status = service["ExecMainStatus"]
+    status.restarts = service["NRestarts"]
+    if unit["ActiveEnterTimestamp"]:
+        status.active_time.FromMicroseconds(unit["ActiveEnterTimestamp"])
+
+
+def _named_by(message: Message | None) -> str:
+    """The unit that a signal is about; empty: it may be any."""
+    if message is None or message.member in ("Reloading", "UnitFilesChanged"):
+        return ""
+    if message.member in ("JobNew", "JobRemoved"):
+        return str(message.body[2])
+    if message.member in ("UnitNew", "UnitRemoved"):
+        return str(message.body[0])
+    return unescape(message.path or "") or "-"
