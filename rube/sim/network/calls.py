@@ -11,7 +11,8 @@ import grpc
 from grpc import StatusCode, aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
-from rube.sim.kernel.hostclock import seconds_to_ns
+from rube.sim.kernel.hostclock import NS_PER_S, seconds_to_ns
+from rube.sim.network.connection import monotonic_ns
 from rube.sim.network.flow import ReceiveWindow, SendWindow
 from rube.sim.network.frames import Frame, Kind, Pairs
 
@@ -63,8 +64,11 @@ class SimCall(aio.Call):
         self._half_closed = data is not None
         self._connection: ClientConnection | None = None
         self._stream = 0
-        self._deadline_s = None if options.timeout is None else loop.time() + options.timeout
-        self._timer = None if options.timeout is None else loop.call_later(max(0, options.timeout), self._expire)
+        self._deadline_ns: int | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if options.timeout is not None:
+            self._deadline_ns = monotonic_ns(channel.process) + seconds_to_ns(max(0.0, options.timeout))
+            self._timer = loop.call_later(max(0, options.timeout), self._expire, context=channel.process.context)
         self._opened = asyncio.Event()
         self._over = asyncio.Event()
         self._initial: Pairs | None = None
@@ -94,7 +98,7 @@ class SimCall(aio.Call):
         return self.finish(StatusCode.CANCELLED, LOCALLY_CANCELLED)
 
     def time_remaining(self) -> float | None:
-        return None if self._deadline_s is None else max(0.0, self._deadline_s - self._loop.time())
+        return None if self._deadline_ns is None else self._remaining_ns() / NS_PER_S
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         if self.done():
@@ -133,9 +137,7 @@ class SimCall(aio.Call):
     def opened(self, connection: ClientConnection, stream: int) -> None:
         """There is a connection: send the request."""
         self._connection, self._stream = connection, stream
-        remaining_s = self.time_remaining()
-        deadline_ns = NO_DEADLINE_NS if remaining_s is None else seconds_to_ns(remaining_s)
-        head = (self._spec.method, self._metadata, deadline_ns)
+        head = (self._spec.method, self._metadata, self._remaining_ns())
         connection.send(Frame(Kind.REQUEST, stream, head, self._data, self._half_closed))
         self._data = None
         self._opened.set()
@@ -190,6 +192,12 @@ class SimCall(aio.Call):
             details=self._details,
             debug_error_string=self._details,
         )
+
+    def _remaining_ns(self) -> int:
+        """Until the deadline, on the client's clock."""
+        if self._deadline_ns is None:
+            return NO_DEADLINE_NS
+        return max(0, self._deadline_ns - monotonic_ns(self._channel.process))
 
     def _keeps_unread(self) -> bool:
         """Whether the end waits until the messages before it are read, as it does for streams."""

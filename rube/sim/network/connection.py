@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from rube.sim.network.fabric import SimFabric
 
 
+def monotonic_ns(process: SimProcess) -> int:
+    """What the clock of a process's host reads now, whoever asks."""
+    return process.clock.monotonic_ns(process.loop.now_ns)
+
+
 class Peer(Protocol):
     """Who speaks HTTP/2 over one end of a connection."""
 
@@ -53,6 +58,11 @@ class Pipe:
             self._held.append((frame, encoded))
         else:
             self._transmit(frame, encoded, 0)
+
+    @property
+    def moving(self) -> bool:
+        """Whether bytes are under way that will arrive: a large message takes its time."""
+        return not self._route.blocked and self._last_arrival_ns > self._loop.now_ns
 
     def drop(self) -> None:
         """Lose everything that is under way or held back."""
@@ -119,7 +129,7 @@ class End:
         self._outgoing = outgoing
         self._keepalive_ns = seconds_to_ns(keepalive_s)
         self._timeout_ns = seconds_to_ns(keepalive_timeout_s)
-        self._heard_ns = self._now_ns()
+        self._heard_ns = monotonic_ns(self.process)
         self._timer = process.loop.call_later(keepalive_s, self._check_idle, context=process.context)
         incoming.receiver = self
 
@@ -165,7 +175,7 @@ class End:
     def _handle(self, frame: Frame) -> None:
         if not self.open:
             return
-        self._heard_ns = self._now_ns()
+        self._heard_ns = monotonic_ns(self.process)
         kind = frame.kind
         if kind is Kind.PING:
             self.send(Frame(Kind.PONG))
@@ -190,15 +200,17 @@ class End:
 
     def _check_idle(self) -> None:
         """Ping if nothing was heard for the keepalive time, or look again when that can be so."""
-        rest_ns = self._heard_ns + self._keepalive_ns - self._now_ns()
+        self._hear_moving()
+        rest_ns = self._heard_ns + self._keepalive_ns - monotonic_ns(self.process)
         if rest_ns > 0:
             self._later(rest_ns, self._check_idle)
         else:
             self.send(Frame(Kind.PING))
-            self._later(self._timeout_ns, self._check_answer, self._now_ns())
+            self._later(self._timeout_ns, self._check_answer, monotonic_ns(self.process))
 
     def _check_answer(self, pinged_ns: int) -> None:
         """Give up if nothing was heard since the ping."""
+        self._hear_moving()
         if self._heard_ns >= pinged_ns:
             self._check_idle()
             return
@@ -207,10 +219,11 @@ class End:
         if self.peer is not None:
             self.peer.lost(f"keepalive: no answer within {self._timeout_ns / NS_PER_S} s")
 
+    def _hear_moving(self) -> None:
+        """Segments of a large message, or their acknowledgements, are as good as an answer."""
+        if self._incoming.moving or self._outgoing.moving:
+            self._heard_ns = monotonic_ns(self.process)
+
     def _later(self, delay_ns: int, check: Callable[..., None], *args: int) -> None:
         delay_s = delay_ns / NS_PER_S
         self._timer = self.process.loop.call_later(delay_s, check, *args, context=self.process.context)
-
-    def _now_ns(self) -> int:
-        """What the process's host's clock reads."""
-        return self.process.clock.monotonic_ns(self.process.loop.now_ns)

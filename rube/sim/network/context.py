@@ -14,6 +14,7 @@ from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 from rube.sim.kernel.hostclock import NS_PER_S
 from rube.sim.network.calls import NO_DEADLINE_NS, RPC_ENDED, MetadataLike, as_pairs
+from rube.sim.network.connection import monotonic_ns
 from rube.sim.network.flow import ReceiveWindow, SendWindow
 from rube.sim.network.frames import Frame, Kind, Pairs
 
@@ -49,13 +50,13 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         self._callbacks: list[Callable[[Any], None]] = []
         self._send_window = SendWindow()
         self._receive_window = ReceiveWindow()
-        self._deadline_s: float | None = None
+        self._deadline_ns: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         if deadline_ns != NO_DEADLINE_NS:
+            timeout_ns: int = deadline_ns  # type: ignore[assignment]
+            self._deadline_ns = monotonic_ns(connection.process) + timeout_ns
             context = connection.process.context
-            timeout_s: float = deadline_ns / NS_PER_S  # type: ignore[operator]
-            self._deadline_s = context.run(self._loop.time) + timeout_s
-            self._timer = self._loop.call_later(timeout_s, self.cancel, context=context)
+            self._timer = self._loop.call_later(timeout_ns / NS_PER_S, self.cancel, context=context)
         self.received(frame)
 
     # What handlers call
@@ -63,11 +64,10 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
     async def read(self) -> Any:
         """The client's next message, or EOF."""
         data = await self.next_bytes()
-        return EOF if data is None else self._decode(data)
+        return EOF if data is None else self.decode(data)
 
     async def write(self, message: Any) -> None:
         """Send one message of a streamed response; waits while the client is behind."""
-        assert self.handler is not None
         data = self.encode(message)
         await self._send_window.take(len(data))
         if self._done or self._cancelled:
@@ -138,9 +138,9 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         return {}
 
     def time_remaining(self) -> float:
-        if self._deadline_s is None:
+        if self._deadline_ns is None:
             return float(sys.maxsize)
-        return max(0.0, self._deadline_s - self._loop.time())
+        return max(0, self._deadline_ns - monotonic_ns(self._connection.process)) / NS_PER_S
 
     def cancelled(self) -> bool:
         return self._cancelled
@@ -219,16 +219,28 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
     async def requests(self) -> AsyncIterator[Any]:
         """The client's messages: what a handler with streamed requests is given."""
         while (data := await self.next_bytes()) is not None:
-            yield self._decode(data)
+            yield self.decode(data)
 
     def encode(self, message: Any) -> bytes:
         """A response's bytes, made when it is sent."""
         assert self.handler is not None
         serializer = self.handler.response_serializer
         data: bytes = message if serializer is None else serializer(message)
+        self._check_size(data, "Sent")
         return data
 
-    def _decode(self, data: bytes) -> Any:
+    def decode(self, data: bytes) -> Any:
+        """A request's message."""
+        self._check_size(data, "Received")
         assert self.handler is not None
         deserializer = self.handler.request_deserializer
         return data if deserializer is None else deserializer(data)
+
+    def _check_size(self, data: bytes, verb: str) -> None:
+        """End the call if a message passes the server's limit, as gRPC does."""
+        limit = self._connection.message_bytes_max
+        if len(data) > limit:
+            self.finish(
+                StatusCode.RESOURCE_EXHAUSTED, f"SERVER: {verb} message larger than max ({len(data)} vs. {limit})"
+            )
+            raise aio.AbortError("a message is too large")

@@ -36,6 +36,7 @@ class ServerConnection:
 
     def __init__(self, server: SimServer, end: End, peer: str) -> None:
         self.process = server.process
+        self.message_bytes_max = server.message_bytes_max
         self._server = server
         self._end = end
         self._peer = peer
@@ -80,6 +81,7 @@ class SimServer(aio.Server):
         check_interceptors(options.interceptors)
         self.process = process
         self._fabric = fabric
+        self.message_bytes_max = options.message_bytes_max
         self._options = options
         self._interceptors = tuple(options.interceptors)
         self._generic: list[Any] = []
@@ -213,15 +215,10 @@ class SimServer(aio.Server):
             request = call.requests()
         else:
             data = await call.next_bytes()
-            limit = self._options.message_bytes_max
             if data is None:
                 call.finish(StatusCode.INTERNAL, "the client sent no request")
                 return
-            if len(data) > limit:
-                message = f"SERVER: Received message larger than max ({len(data)} vs. {limit})"
-                call.finish(StatusCode.RESOURCE_EXHAUSTED, message)
-                return
-            request = data if handler.request_deserializer is None else handler.request_deserializer(data)
+            request = call.decode(data)
         outcome = _behavior(handler)(request, call)
         response: Any = None
         if inspect.isasyncgen(outcome):
