@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -11,9 +11,9 @@ from rube.api.errors import CompactedError, DataLossError, InvalidArgumentError,
 from rube.host import Clock, Engine, Randomness, Write
 from rube.store.mvcc.compaction import delete_superseded
 from rube.store.mvcc.evaluate import Group, check_txn
-from rube.store.mvcc.log import REVISION_MAX, SUB_BITS, Row, decode_row, log_key, position_of
+from rube.store.mvcc.log import SUB_BITS, Row, decode_row, log_key, position_of
 from rube.store.mvcc.recovery import COMPACT_KEY, State, recover
-from rube.store.mvcc.tail import RowCache, Tail
+from rube.store.mvcc.tail import Tail
 from rube.store.mvcc.watch import follow
 from rube.store.mvcc.writer import GroupWriter
 from rube.store.ports import Change, ChangeBatch, Page, Record, StoreLimits, Txn
@@ -33,9 +33,11 @@ class MvccConfig:
             txn_ops_max=1000, txn_bytes_max=16 * 1024 * 1024, value_bytes_max=2 * 1024 * 1024
         )
     )
-    tail_bytes_max: int = 8 * 1024 * 1024
-    cache_bytes_max: int = 8 * 1024 * 1024
+    # Recent rows that are kept in memory for watches and reads.
+    tail_bytes_max: int = 16 * 1024 * 1024
+    # A batch of a watch ends with the revision that reaches either.
     watch_changes_max: int = 1000
+    watch_bytes_max: int = 4 * 1024 * 1024
     bookmark_interval_s: float = 5.0
 
 
@@ -48,7 +50,6 @@ class MvccStore:
         self._config = config
         self._state = state
         self._tail = Tail(state.revision, config.tail_bytes_max)
-        self._cache = RowCache(config.cache_bytes_max)
         self._advanced = asyncio.Event()
         self._compacting = asyncio.Lock()
         self._closed = False
@@ -150,7 +151,6 @@ class MvccStore:
     def _applied(self, rows: Sequence[Row], revision: int) -> None:
         for row in rows:
             self._state.index.append(row)
-            self._cache.add(row)
         self._tail.extend(rows)
         self._state.revision = revision
         waiting, self._advanced = self._advanced, asyncio.Event()
@@ -179,13 +179,10 @@ class MvccStore:
         return records
 
     def _read(self, position: int) -> Row | None:
-        row = self._cache.get(position)
+        row = self._tail.row(position)
         if row is None:
             data = self._engine.get(log_key(position))
-            if data is None:
-                return None
-            row = decode_row(position, data)
-            self._cache.add(row)
+            row = decode_row(position, data) if data is not None else None
         return row
 
     def _change(self, row: Row) -> Change:
@@ -198,14 +195,29 @@ class MvccStore:
         return Change(row.to_record(), row.value is None, previous)
 
     def _changes_from_log(self, start: bytes, end: bytes, after_revision: int) -> tuple[list[Change], int]:
-        # At least one whole revision fits, since a transaction is smaller.
-        rows_max = max(self._config.watch_changes_max, self.limits.txn_ops_max) + 1
-        rows: list[Row] = []
-        first, last = position_of(after_revision + 1), position_of(min(self._state.revision + 1, REVISION_MAX))
-        for key, data in self._engine.scan(log_key(first), log_key(last), limit=rows_max):
-            rows.append(decode_row(int.from_bytes(key, "big"), data))
-        reached = self._state.revision if len(rows) < rows_max else rows[-1].revision - 1
-        return [self._change(row) for row in rows if row.revision <= reached and start <= row.key < end], reached
+        found: list[Change] = []
+        reached, rows, size_bytes = after_revision, 0, 0
+        for row in self._rows_after(after_revision):
+            full = rows >= self._config.watch_changes_max or size_bytes >= self._config.watch_bytes_max
+            if full and row.revision != reached:
+                return found, reached
+            reached, rows, size_bytes = row.revision, rows + 1, size_bytes + len(row.value or b"")
+            if start <= row.key < end:
+                found.append(self._change(row))
+        return found, self._state.revision
+
+    def _rows_after(self, revision: int) -> Iterator[Row]:
+        """The log's rows after that revision, read some at a time."""
+        start, end = position_of(revision + 1), position_of(self._state.revision + 1)
+        while start < end:
+            count = 0
+            for key, data in self._engine.scan(log_key(start), log_key(end), limit=RECORDS_PER_STEP_MAX):
+                start = int.from_bytes(key, "big")
+                yield decode_row(start, data)
+                count += 1
+            if count < RECORDS_PER_STEP_MAX:
+                return
+            start += 1
 
     def _check_open(self) -> None:
         if self._closed:

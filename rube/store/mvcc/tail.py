@@ -1,4 +1,4 @@
-"""The newest changes, held once for all watchers, so that a watch costs the store a cursor and no buffer."""
+"""The newest rows, held once for all watchers and readers, so that a watch costs the store a cursor and no buffer."""
 
 from __future__ import annotations
 
@@ -33,14 +33,20 @@ class Tail:
         self._tail_bytes_max = tail_bytes_max
         self._bytes = 0
         self._entries: deque[_Entry] = deque()
+        self._rows: dict[int, Row] = {}
 
     def extend(self, rows: Sequence[Row]) -> None:
         for row in rows:
             cost_bytes = _cost_bytes(row)
             self._entries.append(_Entry(row, cost_bytes))
+            self._rows[row.position] = row
             self._bytes += cost_bytes
         while self._bytes > self._tail_bytes_max:
             self._drop_oldest_revision()
+
+    def row(self, position: int) -> Row | None:
+        """The row at that position if it is here."""
+        return self._rows.get(position)
 
     def changes(
         self,
@@ -81,32 +87,10 @@ class Tail:
     def _drop_oldest_revision(self) -> None:
         revision = self._entries[0].row.revision
         while self._entries and self._entries[0].row.revision == revision:
-            self._bytes -= self._entries.popleft().cost_bytes
+            dropped = self._entries.popleft()
+            del self._rows[dropped.row.position]
+            self._bytes -= dropped.cost_bytes
         self.start_revision = revision
-
-
-class RowCache:
-    """Rows by position, the oldest dropped first once they hold more than `cache_bytes_max`."""
-
-    def __init__(self, cache_bytes_max: int) -> None:
-        self._cache_bytes_max = cache_bytes_max
-        self._bytes = 0
-        self._rows: dict[int, Row] = {}
-        self._order: deque[tuple[int, int]] = deque()
-
-    def get(self, position: int) -> Row | None:
-        return self._rows.get(position)
-
-    def add(self, row: Row) -> None:
-        """Takes up a row that is not here yet."""
-        cost_bytes = _cost_bytes(row)
-        self._rows[row.position] = row
-        self._order.append((row.position, cost_bytes))
-        self._bytes += cost_bytes
-        while self._bytes > self._cache_bytes_max:
-            position, dropped_bytes = self._order.popleft()
-            del self._rows[position]
-            self._bytes -= dropped_bytes
 
 
 def _cost_bytes(row: Row) -> int:

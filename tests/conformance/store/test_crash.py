@@ -263,7 +263,7 @@ def test_the_same_seed_gives_the_same_trace_and_another_latency_another() -> Non
 
 
 def test_power_loss_during_a_compaction_leaves_a_sound_store() -> None:
-    for seed in range(20):
+    for seed in range(0, 20, 2):
         site = SimSite(seed)
         expected: list[tuple[bytes, bytes]] = []
 

@@ -17,7 +17,6 @@ ALL = (b"\x00", b"\xff" * 16)
 SMALL = MvccConfig(
     limits=StoreLimits(txn_ops_max=5, txn_bytes_max=10_000, value_bytes_max=1000),
     tail_bytes_max=1000,
-    cache_bytes_max=1000,
     watch_changes_max=7,
     bookmark_interval_s=0.05,
 )
@@ -214,4 +213,15 @@ async def test_many_watches_all_see_everything_once_while_writers_write(site: Si
     assert len(first) == len(set(first)) == total
     assert first == sorted(first)
     assert all(watch.result() == first for watch in watches)
+    await store.close()
+
+
+async def test_a_batch_from_the_log_is_bounded_in_bytes_but_holds_whole_revisions(site: Site) -> None:
+    config = MvccConfig(tail_bytes_max=0, watch_bytes_max=250)
+    store = await open_store(site, config)
+    await store.commit(Txn(tuple(Op(b"%d" % number, b"x" * 100) for number in range(10))))
+    for number in range(6):
+        await put(store, a=b"%d" % number * 100)
+    batches = await read_until(aiter(store.watch(*ALL, after_revision=0)), store.revision)
+    assert [len(batch.changes) for batch in batches] == [10, 3, 3]
     await store.close()

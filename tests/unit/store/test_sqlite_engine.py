@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3  # noqa: TID251 (makes the files that the engine must refuse)
-import subprocess  # noqa: TID251 (mounts a small file system)
+import sqlite3
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
