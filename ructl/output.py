@@ -1,29 +1,24 @@
-"""Objects as the user wants to read them: text format, JSON, a table, names."""
+"""Objects as the user wants to read them: text format, JSON, names; `ructl.table` draws the tables."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import click
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from rube import api_pb2
-from rube.api import cluster_pb2, registry, systemd_pb2, textproto
-from rube.api.errors import InvalidArgumentError
-from rube.api.keys import ObjectKey, key_of, type_of
+from rube.api import textproto
+from rube.api.keys import ObjectKey, key_of
 from rube.host import RealClock
+from ructl.table import table
 
 _HEADER: Final = "# proto-file: rube/api.proto\n# proto-message: {}\n\n"
 # What is portable to every store at one revision.
 GROUP_OBJECTS_MAX: Final = 100
 GROUP_BYTES_MAX: Final = 1024 * 1024
-_NS_PER_S: Final = 1_000_000_000
-# Seconds, from the longest; a value is shown in the first unit of which it has at least two.
-_AGE_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
-_MESSAGE_CHARACTERS_MAX: Final = 60
 
 
 def place(named: api_pb2.Metadata | ObjectKey) -> str:
@@ -100,67 +95,3 @@ def json_value(message: Message) -> dict[str, Any]:
     except TypeError as error:
         raise click.ClickException(f"JSON cannot show a type that this ructl does not know: {error}") from error
     return value
-
-
-def table(objects: Sequence[api_pb2.Object], *, now_ns: int) -> list[str]:
-    """The lines of a table of objects of one type, aligned; columns that are empty throughout are left out."""
-    if not objects:
-        return []
-    columns: dict[str, Callable[[api_pb2.Object], str]] = {
-        "NAMESPACE": lambda obj: obj.metadata.namespace,
-        "NAME": lambda obj: obj.metadata.name,
-        "NODE": lambda obj: obj.metadata.labels.get("node", ""),
-        "STATE": _state,
-        "AGE": lambda obj: _age(obj, now_ns),
-        "REVISION": lambda obj: str(obj.metadata.revision),
-        "MESSAGE": _message,
-    }
-    cells = {head: [cell(obj) for obj in objects] for head, cell in columns.items()}
-    rows = [
-        [head, *(value or "-" for value in values)] for head, values in cells.items() if any(values) or head == "NAME"
-    ]
-    widths = [max(map(len, column)) for column in rows]
-    return [
-        "  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip()
-        for line in zip(*rows, strict=True)
-    ]
-
-
-def _state(obj: api_pb2.Object) -> str:
-    """What is, in a word; `pending` where nothing was reported yet, `old:` before what is of an earlier spec."""
-    status = _unpacked(obj.status)
-    match status:
-        case systemd_pb2.UnitStatus():
-            why = status.sub_state if status.result in ("", "success") else status.result
-            state = f"{status.active_state or status.load_state or 'unknown'}{f' ({why})' if why else ''}"
-            return state if status.observed_generation >= obj.metadata.generation else f"old: {state}"
-        case cluster_pb2.NodeStatus():
-            return cluster_pb2.NodeStatus.Readiness.Name(status.readiness).lower()
-        case None if type_of(obj.spec) == "api.Lease":
-            lease = _unpacked(obj.spec)
-            return f"held by {lease.holder}" if isinstance(lease, cluster_pb2.Lease) and lease.holder else "free"
-        case _:
-            return "pending"
-
-
-def _message(obj: api_pb2.Object) -> str:
-    status = _unpacked(obj.status)
-    message = " ".join(status.message.split()) if isinstance(status, systemd_pb2.UnitStatus) else ""
-    return message if len(message) <= _MESSAGE_CHARACTERS_MAX else message[: _MESSAGE_CHARACTERS_MAX - 1] + "…"
-
-
-def _unpacked(packed: AnyMessage) -> Message | None:
-    try:
-        return registry.unpack(packed) if packed.type_url else None
-    except InvalidArgumentError:
-        return None
-
-
-def _age(obj: api_pb2.Object, now_ns: int) -> str:
-    if not obj.metadata.HasField("create_time"):
-        return ""
-    seconds = max(0, now_ns - obj.metadata.create_time.ToNanoseconds()) // _NS_PER_S
-    for unit_s, unit in _AGE_UNITS:
-        if seconds >= 2 * unit_s:
-            return f"{seconds // unit_s}{unit}"
-    return f"{seconds}s"

@@ -9,7 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rube import api_pb2
 from rube.api import cluster_pb2, registry, systemd_pb2, textproto
 from rube.client import Change
-from ructl.output import groups, print_each, print_list, table
+from ructl.output import groups, print_each, print_list
+from ructl.table import table
 from ructl.watch import event_of
 
 _SECOND_NS = 1_000_000_000
@@ -44,6 +45,26 @@ def test_a_table_shows_node_state_age_and_message() -> None:
         "system     long-name  -     old: failed (protocol)  5m   7         no pid file",
         "system     c          -     pending                 5m   7         -",
     ]
+
+
+def test_a_state_says_why_a_unit_waits() -> None:
+    status = systemd_pb2.UnitStatus(active_state="activating", sub_state="auto-restart", result="protocol")
+    status.observed_generation = 2
+    assert "  activating (auto-restart, protocol)  " in table([_unit("a", status)], now_ns=0)[1]
+
+
+def test_a_table_shows_nothing_that_steers_the_terminal() -> None:
+    status = systemd_pb2.UnitStatus(active_state="failed", message="\x1b[2Jgone\u202e", observed_generation=2)
+    assert table([_unit("a", status)], now_ns=0)[1].endswith("?[2Jgone?")
+
+
+def test_a_readiness_of_a_newer_build_is_shown_as_its_number() -> None:
+    status = cluster_pb2.NodeStatus()
+    status.readiness = 9  # type: ignore[assignment]
+    node = api_pb2.Object(
+        metadata=api_pb2.Metadata(name="w1"), spec=registry.pack(cluster_pb2.Node()), status=registry.pack(status)
+    )
+    assert "readiness 9" in table([node], now_ns=0)[1]
 
 
 def test_a_table_leaves_empty_columns_out() -> None:
