@@ -81,13 +81,17 @@ class _Reader:
                 f"expected '{self._assignments[0]}' after the field {field.name}, found {self._tokens.found()}"
             )
         if field.is_repeated and self._tokens.accept("["):
-            while not self._tokens.accept("]"):
-                self._value(message, field)
-                if not self._tokens.accept(","):
-                    self._tokens.expect("]", f"or ',' in the list of {field.name}")
-                    break
+            self._list(message, field)
         else:
             self._value(message, field)
+
+    def _list(self, message: Message, field: FieldDescriptor) -> None:
+        if self._tokens.accept("]"):
+            return
+        self._value(message, field)
+        while self._tokens.accept(","):
+            self._value(message, field)
+        self._tokens.expect("]", f"or ',' in the list of {field.name}")
 
     def _field_name(self, message: Message, position: Position) -> FieldDescriptor:
         descriptor = cast(Descriptor, message.DESCRIPTOR)

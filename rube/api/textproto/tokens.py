@@ -11,7 +11,7 @@ from google.protobuf import text_encoding, text_format
 from rube.api.errors import InvalidArgumentError
 
 _ESCAPE: Final = re.compile(r"\\(.?)([0-7]{0,2})")
-_ESCAPES: Final = frozenset("abfnrtv?\\'\"01234567xuU")
+_ESCAPES: Final = frozenset("abfnrtv?\\'\"01234567xXuU")
 _QUOTES: Final = ("'", '"')
 
 
@@ -90,8 +90,13 @@ class Tokens:
                     f"'{escape[0]}' is not an escape; write a backslash as \\\\"
                 )
         try:
-            value = text_encoding.CUnescape(text[1:-1].replace("\\?", "?") if "\\?" in text else text[1:-1])
+            value = text_encoding.CUnescape(_ESCAPE.sub(_as_python_has_it, text[1:-1]))
         except ValueError as error:
             raise self.position.error(f"the string {self.found()} has a damaged escape: {error}") from error
         self.take()
         return value
+
+
+def _as_python_has_it(escape: re.Match[str]) -> str:
+    """The library unescapes as Python does, which lacks two of the language's escapes."""
+    return {"?": "?", "X": "\\x"}.get(escape[1], f"\\{escape[1]}") + escape[2]

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 from google.protobuf.any_pb2 import Any
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -200,6 +201,54 @@ def test_a_line_in_a_later_document_is_counted_from_the_start_of_the_file() -> N
         textproto.parse_documents(node % "a" + node % "B", "f")
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('labels: [ { key: "node" value: "w1" } ]', api_pb2.Metadata(labels={"node": "w1"})),
+        ('labels < key: "a", value: "b" >; name: "x",', api_pb2.Metadata(labels={"a": "b"}, name="x")),
+        ('name: "a" \'b\' # c\n "d"', api_pb2.Metadata(name="abd")),
+        ("finalizers: [] finalizers: 'a' finalizers: ['b', 'c']", api_pb2.Metadata(finalizers=["a", "b", "c"])),
+        (r'name: "\x41\101\u00e9\U0001F600\n\\?"', api_pb2.Metadata(name="AA\u00e9\U0001f600\n\\?")),
+        ("revision: 0x10 generation: 010", api_pb2.Metadata(revision=16, generation=8)),
+        ("create_time: { seconds: -1 }", api_pb2.Metadata(create_time=Timestamp(seconds=-1))),
+        ("name:'x'\r\n", api_pb2.Metadata(name="x")),
+    ],
+)
+def test_what_the_language_allows(text: str, wanted: api_pb2.Metadata) -> None:
+    assert textproto.parse(text, api_pb2.Metadata, filename="f") == wanted
+    assert text_format.Parse(text, api_pb2.Metadata()) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "finalizers: ['a',]",
+        "finalizers: [,]",
+        "name: x",
+        "revision: -1",
+        "revision: 1.5",
+        "labels { key: 1 }",
+        "name 'x'",
+        "[rube/api.Key] {}",
+        "name: ['x']",
+        "create_time: 1",
+        "5: 'x'",
+        "name: 'x' }",
+        "owner_references",
+    ],
+)
+def test_what_the_language_does_not_allow(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^f:1:"):
+        textproto.parse(text, api_pb2.Metadata, filename="f")
+    with pytest.raises(text_format.ParseError):
+        text_format.Parse(text, api_pb2.Metadata())
+
+
+def test_the_two_escapes_that_python_lacks() -> None:
+    wanted = api_pb2.Metadata(name="?A\\?1")
+    assert textproto.parse(r'name: "\?\X41\\?1"', api_pb2.Metadata, filename="f") == wanted
+
+
 def test_the_seeds_selector_is_read() -> None:
     selector = textproto.parse_selector('type = "api.systemd.Unit", metadata { namespace: "system", name: "indexer" }')
     assert (selector.type, selector.metadata.namespace, selector.metadata.name) == (
@@ -243,3 +292,11 @@ def test_no_text_ends_in_anything_but_a_message_or_a_placed_error(text: str) -> 
         textproto.parse(text, api_pb2.Object, filename="f")
     except InvalidArgumentError as error:
         assert error.message.startswith("f:")  # noqa: PT017 (a message is a fine end too)
+
+
+@given(st.text(alphabet="\\xXuU?0178aD8fn \"'é😀\t", max_size=20))
+def test_a_string_is_read_as_a_whole_or_refused_with_its_place(text: str) -> None:
+    try:
+        textproto.parse(f'name: "{text}"', api_pb2.Metadata, filename="f")
+    except InvalidArgumentError as error:
+        assert error.message.startswith("f:1:")  # noqa: PT017 (a message is a fine end too)
