@@ -63,8 +63,9 @@ class SimLoop(Scheduler, NoRealIO):
     def call_later(
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> SimTimer:
-        """Run `callback` once `delay` seconds have passed on the calling code's host.
+        """Run `callback` once `delay` seconds have passed on the calling code's host, counted in nanoseconds.
 
+        (The float `time() + delay` may round to a hair more than that: `call_at` takes such a float at its word.)
         For asyncio.sleep the handle is the sleeping future itself: its `cancel` does nothing once it is done.
         """
         process = CURRENT.get(self.root) if context is None else context.get(CURRENT, self.root)

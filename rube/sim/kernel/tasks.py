@@ -1,4 +1,8 @@
-"""Tasks and futures whose hash is a counter, so that sets of them have one order in every run."""
+"""Tasks and futures whose hash is a counter, so that sets of them have one order in every run.
+
+The loop makes them: a future from `asyncio.Future()` or from `asyncio.gather` still hashes by its address, so put
+neither into a set. `asyncio.all_tasks()` gives a set whose order also depends on earlier worlds: sort it by name.
+"""
 
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
