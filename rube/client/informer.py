@@ -129,10 +129,10 @@ class Informer:
         try:
             async with aclosing(self._client.watch(self._request())) as responses:
                 async for response in responses:
-                    self._backoff.reset()
                     batch = self._replica.prepare(response)
                     if batch is not None:
                         await self._take(batch)
+                    self._backoff.reset()
                     if not self._replica.listing:
                         self.synced.set()
                         self._connected = True

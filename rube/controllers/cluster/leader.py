@@ -119,7 +119,8 @@ class LeaderElection:
                 if not await self._still_mine(leadership):
                     return
             except (RubeError, TimeoutError) as error:
-                _LOG.warning("%s cannot renew %s: %s", self._config.holder, self._config.group, error)
+                why = str(error) or "no answer in time"
+                _LOG.warning("%s cannot renew %s: %s", self._config.holder, self._config.group, why)
 
     async def _still_mine(self, leadership: Leadership) -> bool:
         """After ABORTED: an earlier renewal may have been written without an answer."""
@@ -140,7 +141,7 @@ class LeaderElection:
             until_ns = await self._write(self._config.holder, term)
         except AbortedError:
             return None
-        except (RubeError, TimeoutError) as error:
+        except RubeError as error:
             _LOG.info("%s cannot stand for %s: %s", self._config.holder, self._config.group, error)
             return None
         return Leadership(self._host, self._config.group, term, until_ns)

@@ -28,6 +28,13 @@ class FakeCluster:
         # Raised by the next calls, one each, instead of doing anything.
         self.errors: list[RubeError] = []
 
+    async def get(self, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+        self._arrived("get", [])
+        obj = self.objects.get(ObjectKey.from_proto(request.key))
+        if obj is None:
+            raise NotFoundError(f"{request.key.name} does not exist")
+        return api_pb2.GetResponse(object=obj, revision=self.revision, store_id=STORE)
+
     async def put(self, request: api_pb2.PutRequest) -> api_pb2.PutResponse:
         self._arrived("put", request.preconditions)
         self.revision += 1

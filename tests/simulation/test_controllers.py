@@ -1,0 +1,424 @@
+"""Rubelets and controllers of the shipped kind, killed and starved in a simulated world."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+from google.protobuf.any_pb2 import Any
+from node_world import NODE, NodeWorld, unit, unit_key
+
+from rube import api_pb2
+from rube.api import cluster_pb2, controller_pb2, systemd_pb2
+from rube.api.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
+from rube.client import Client
+from rube.controllers.cluster.types import node_key, node_lease_key
+from rube.controllers.driver import Driver
+from rube.host import Engine, Host, Write
+from rube.sim.kernel import World, current_process
+from rube.sim.machines import make_machine
+
+READY, SILENT = cluster_pb2.NodeStatus.READY, cluster_pb2.NodeStatus.SILENT
+
+
+@pytest.fixture
+def nodes() -> Iterator[NodeWorld]:
+    with World(seed=7) as world:
+        yield NodeWorld(world)
+
+
+def test_a_unit_is_placed_started_reported_and_removed(nodes: NodeWorld) -> None:
+    nodes.start_apiserver()
+    nodes.start_rubelet()
+    nodes.world.run_for(3)
+    nodes.put("web", unit(), node="")
+    nodes.world.run_for(3)
+    assert nodes.get(unit_key("web")).metadata.labels["node"] == NODE
+    assert nodes.status("web").active_state == "active"
+    assert nodes.status("web").observed_generation == 1
+    nodes.delete("web")
+    nodes.world.run_for(2)
+    assert not nodes.seen("web").installed
+
+
+def test_a_new_definition_restarts_and_a_stopped_one_stops(nodes: NodeWorld) -> None:
+    nodes.start_apiserver()
+    nodes.start_rubelet()
+    nodes.world.run_for(2)
+    nodes.put("web", unit())
+    nodes.world.run_for(2)
+    first = nodes.seen("web").status.main_pid
+    nodes.put("web", unit("/bin/other"))
+    nodes.world.run_for(3)
+    assert nodes.seen("web").status.main_pid not in (0, first)
+    stopped = unit("/bin/other")
+    stopped.state = systemd_pb2.Unit.STOPPED
+    nodes.put("web", stopped)
+    nodes.world.run_for(3)
+    assert nodes.status("web").active_state == "inactive"
+    assert nodes.status("web").observed_generation == 3
+
+
+def test_the_node_registers_and_is_silent_once_its_rubelet_is_gone(nodes: NodeWorld) -> None:
+    nodes.start_apiserver()
+    rubelet = nodes.start_rubelet()
+    nodes.world.run_for(5)
+    assert nodes.readiness() == READY
+    status = cluster_pb2.NodeStatus()
+    nodes.get(node_key(NODE)).status.Unpack(status)
+    assert (status.boot_id, status.driver) == ("boot-1", "simulated")
+    rubelet.kill()
+    nodes.world.run_for(30)
+    assert nodes.readiness() == READY
+    nodes.world.run_for(25)
+    assert nodes.readiness() == SILENT
+    nodes.start_rubelet()
+    nodes.world.run_for(5)
+    assert nodes.readiness() == READY
+
+
+# Without an apiserver
+
+
+def settle(nodes: NodeWorld) -> int:
+    """An apiserver, a rubelet and a running unit; the unit's pid."""
+    nodes.start_apiserver()
+    nodes.start_rubelet()
+    nodes.world.run_for(2)
+    nodes.put("web", unit())
+    nodes.world.run_for(3)
+    pid: int = nodes.seen("web").status.main_pid
+    assert pid
+    return pid
+
+
+def stop_apiserver(nodes: NodeWorld) -> None:
+    process = nodes.machine("api-1").host.process("apiserver")
+    assert process is not None
+    process.kill()
+
+
+def kill_rubelet(nodes: NodeWorld) -> None:
+    process = nodes.machine(NODE).host.process("rubelet")
+    assert process is not None
+    process.kill()
+
+
+def test_killed_and_restarted_the_rubelet_adopts_what_runs(nodes: NodeWorld) -> None:
+    pid = settle(nodes)
+    kill_rubelet(nodes)
+    nodes.start_rubelet()
+    nodes.world.run_for(10)
+    assert nodes.seen("web").status.main_pid == pid
+
+
+def test_a_graceful_stop_leaves_units_running(nodes: NodeWorld) -> None:
+    pid = settle(nodes)
+    rubelet = nodes.machine(NODE).host.process("rubelet")
+    assert rubelet is not None
+    rubelet.stop()
+    nodes.world.run_for(5)
+    assert not rubelet.alive
+    assert nodes.seen("web").status.main_pid == pid
+    nodes.start_rubelet()
+    nodes.world.run_for(5)
+    assert nodes.seen("web").status.main_pid == pid
+
+
+def test_with_the_apiserver_away_at_boot_the_units_start(nodes: NodeWorld) -> None:
+    settle(nodes)
+    stop_apiserver(nodes)
+    host = nodes.machine(NODE).host
+    host.power_off()
+    nodes.world.run_for(10)
+    assert nodes.seen("web").status.active_state == "inactive"
+    host.power_on()
+    nodes.start_rubelet()
+    nodes.world.run_for(10)
+    assert nodes.seen("web").status.active_state == "active"
+    asked_locally = nodes.status("web", target=f"{NODE}:7824")
+    assert asked_locally.active_state == "active"
+    assert asked_locally.main_pid == nodes.seen("web").status.main_pid
+
+
+def test_a_unit_that_ended_before_the_reboot_is_started_by_it(nodes: NodeWorld) -> None:
+    settle(nodes)
+    nodes.services_of(NODE).crash("rube-default.web.service")
+    nodes.world.run_for(5)
+    assert nodes.status("web").active_state == "failed", "its restart policy says no"
+    host = nodes.machine(NODE).host
+    host.power_off()
+    host.power_on()
+    nodes.start_rubelet()
+    nodes.world.run_for(5)
+    assert nodes.seen("web").status.active_state == "active"
+
+
+def test_what_was_deleted_while_the_node_was_cut_off_is_removed_after_it(nodes: NodeWorld) -> None:
+    settle(nodes)
+    nodes.put("other", unit())
+    nodes.world.run_for(3)
+    kill_rubelet(nodes)
+    nodes.delete("web")
+    nodes.start_rubelet()
+    nodes.world.run_for(5)
+    assert not nodes.seen("web").installed
+    assert nodes.seen("other").status.active_state == "active"
+
+
+def test_what_happened_while_the_apiserver_was_away_is_reported_after_it(nodes: NodeWorld) -> None:
+    settle(nodes)
+    stop_apiserver(nodes)
+    nodes.world.run_for(2)
+    nodes.services_of(NODE).crash("rube-default.web.service")
+    nodes.world.run_for(60)
+    revisions = nodes.decided  # decisions go on
+    assert any(decided.key == unit_key("web") for decided in revisions)
+    nodes.start_apiserver()
+    nodes.world.run_for(10)
+    assert nodes.status("web").active_state == "failed"
+    assert "failed (" in nodes.status("web").message
+
+
+def test_status_is_reported_once_after_the_reconnect(nodes: NodeWorld) -> None:
+    settle(nodes)
+    writes: list[int] = []
+
+    async def watch(client: Client) -> None:
+        request = api_pb2.WatchRequest(type="api.systemd.Unit", send_initial=True)
+        async for response in client.watch(request):
+            writes.extend(event.update.metadata.revision for event in response.events if event.HasField("update"))
+
+    stop_apiserver(nodes)
+    nodes.world.run_for(2)
+    nodes.services_of(NODE).crash("rube-default.web.service")
+    nodes.world.run_for(60)
+    process = nodes.machine(NODE).host.process("rubelet")
+    assert process is not None
+    nodes.start_apiserver()
+
+    async def observe() -> None:
+        async with Client(nodes.machine("desk").ports, ["api-1:7823"]) as client:
+            await watch(client)
+
+    nodes.machine("desk").host.spawn("watch", observe)
+    nodes.world.run_for(30)
+    assert len(writes) <= 2, "the state before, and one report"
+    assert nodes.status("web").active_state == "failed"
+
+
+def test_a_wiped_store_is_relisted_and_orphans_are_removed(nodes: NodeWorld) -> None:
+    """The other store has another id: what it does not know is no longer wanted."""
+    settle(nodes)
+    stop_apiserver(nodes)
+    nodes.machines["api-1"] = make_machine(nodes.world, nodes.fabric, nodes.machine("api-1").host)
+    nodes.start_apiserver()
+    nodes.world.run_for(15)
+    assert not nodes.seen("web").installed
+    assert nodes.readiness() == READY, "it registered again"
+
+
+# Names
+
+
+def test_a_second_rubelet_of_a_live_name_is_refused(nodes: NodeWorld) -> None:
+    pid = settle(nodes)
+    second = nodes.start_rubelet(NODE, on="impostor", crash_is_failure=False)
+    nodes.world.run_for(30)
+    assert isinstance(second.exception, AlreadyExistsError)
+    assert "node name 'worker-1' is in use by another rubelet" in str(second.exception)
+    assert not nodes.services_of("impostor").names(), "it touched nothing"
+    assert nodes.seen("web").status.main_pid == pid
+
+
+def test_a_name_whose_rubelet_fell_silent_is_taken_over(nodes: NodeWorld) -> None:
+    settle(nodes)
+    nodes.machine(NODE).host.power_off()
+    nodes.start_rubelet(NODE, on="spare")
+    nodes.world.run_for(30)
+    assert not nodes.services_of("spare").names()
+    nodes.world.run_for(30)
+    assert nodes.services_of("spare").names() == ["rube-default.web.service"]
+    lease = cluster_pb2.Lease()
+    nodes.get(node_lease_key(NODE)).spec.Unpack(lease)
+    assert lease.term == 2
+
+
+def test_a_data_directory_belongs_to_one_node(nodes: NodeWorld) -> None:
+    settle(nodes)
+    kill_rubelet(nodes)
+    other = nodes.start_rubelet("worker-2", on=NODE, crash_is_failure=False)
+    nodes.world.run_for(5)
+    assert isinstance(other.exception, FailedPreconditionError)
+    assert "belongs to node 'worker-1'" in str(other.exception)
+
+
+# The node's own API
+
+
+def test_the_nodes_copy_refuses_writes_and_says_where_to_turn(nodes: NodeWorld) -> None:
+    settle(nodes)
+    request = api_pb2.DeleteRequest(keys=[unit_key("web").to_proto()])
+    with pytest.raises(FailedPreconditionError, match="read-only copy of node worker-1"):
+        nodes.call(lambda client: client.delete(request), f"{NODE}:7824")
+    with pytest.raises(NotFoundError, match="not in the copy of node worker-1"):
+        nodes.get(unit_key("nothing"), target=f"{NODE}:7824")
+
+
+def test_the_nodes_copy_is_listed_and_watched(nodes: NodeWorld) -> None:
+    settle(nodes)
+    events: list[str] = []
+
+    async def watch() -> None:
+        async with Client(nodes.machine("desk").ports, [f"{NODE}:7824"]) as client:
+            request = api_pb2.WatchRequest(type="api.systemd.Unit", namespace="default", send_initial=True)
+            async for response in client.watch(request):
+                for event in response.events:
+                    kind = str(event.WhichOneof("event"))
+                    name = "" if kind == "bookmark" else getattr(event, kind).metadata.name
+                    events.append(f"{kind} {name}".strip())
+
+    nodes.machine("desk").host.spawn("watch", watch)
+    nodes.world.run_for(1)
+    assert events == ["update web", "bookmark"]
+    nodes.put("other", unit())
+    nodes.world.run_for(2)
+    assert "update other" in events
+    nodes.delete("web")
+    nodes.world.run_for(2)
+    assert events.count("delete web") == 1
+
+
+# Disks
+
+
+def test_with_a_full_disk_units_go_on_and_work_resumes_with_room(nodes: NodeWorld) -> None:
+    pid = settle(nodes)
+    nodes.machine(NODE).disk.fill()
+    nodes.put("other", unit())
+    nodes.world.run_for(30)
+    rubelet = nodes.machine(NODE).host.process("rubelet")
+    assert rubelet is not None
+    assert rubelet.alive
+    assert nodes.seen("web").status.main_pid == pid
+    assert not nodes.seen("other").installed
+    nodes.machine(NODE).disk.free()
+    nodes.world.run_for(40)
+    assert nodes.status("other").active_state == "active"
+
+
+# kill -9 between any two steps
+
+
+class Steps:
+    """Kills the rubelet at step number `fatal`."""
+
+    def __init__(self, fatal: int) -> None:
+        self._fatal = fatal
+        self.taken = 0
+
+    async def step(self) -> None:
+        self.taken += 1
+        if self.taken == self._fatal:
+            current_process().kill()
+            await asyncio.Event().wait()
+
+
+class SteppedEngine:
+    """A step before and after each commit."""
+
+    def __init__(self, inner: Engine, steps: Steps) -> None:
+        self._inner, self._steps = inner, steps
+        self.get, self.scan, self.close = inner.get, inner.scan, inner.close
+        self.snapshot, self.checkpoint = inner.snapshot, inner.checkpoint
+
+    async def commit(self, batch: Sequence[Write]) -> None:
+        await self._steps.step()
+        await self._inner.commit(batch)
+        await self._steps.step()
+
+
+class SteppedStorage:
+    def __init__(self, host: Host, steps: Steps) -> None:
+        self._storage, self._steps = host.storage, steps
+
+    async def open(self, url: str) -> Engine:
+        return SteppedEngine(await self._storage.open(url), self._steps)
+
+
+class SteppedDriver:
+    """A step before and after each action; notes which ids took effect on which unit."""
+
+    def __init__(self, inner: Driver, steps: Steps) -> None:
+        self._inner, self._steps = inner, steps
+        self.list, self.close = inner.list, inner.close
+
+    async def observe(self, name: str) -> Any:
+        return await self._inner.observe(name)
+
+    async def apply(self, action: controller_pb2.Action) -> None:
+        await self._steps.step()
+        await self._inner.apply(action)
+        await self._steps.step()
+
+    def changes(self) -> AsyncIterator[str]:
+        return self._inner.changes()
+
+
+def run_killed_at(fatal: int) -> tuple[int, int]:
+    """Puts two units and deletes one, with a kill -9 of the rubelet at a step; gives (steps, starts of the unit)."""
+    steps = Steps(fatal)
+    with World(seed=11) as world:
+        nodes = NodeWorld(world)
+        starts = count_starts(nodes)
+        nodes.start_apiserver(controllers=False)
+
+        def start() -> None:
+            nodes.start_rubelet(
+                driver=lambda driver: SteppedDriver(driver, steps),
+                ports=lambda host: replace(host, storage=SteppedStorage(host, steps)),
+            )
+
+        start()
+        for act in (lambda: nodes.put("web", unit()), lambda: nodes.put("gone", unit()), lambda: nodes.delete("gone")):
+            act()
+            world.run_for(3)
+            if nodes.machine(NODE).host.process("rubelet") is None:
+                start()
+                world.run_for(3)
+        world.run_for(5)
+        assert nodes.status("web").active_state == "active"
+        assert nodes.status("web").main_pid == nodes.seen("web").status.main_pid
+        assert not nodes.seen("gone").installed
+        return steps.taken, len(starts)
+
+
+def count_starts(nodes: NodeWorld) -> list[int]:
+    """The pids that the unit `web` has had."""
+    pids: list[int] = []
+    manager = nodes.services_of(NODE)
+
+    def look(name: str) -> None:
+        pid = manager.observation("rube-default.web.service").status.main_pid
+        if pid and pid not in pids:
+            pids.append(pid)
+
+    manager.on_change(look)
+    return pids
+
+
+FATAL_MAX = 56
+
+
+@pytest.mark.parametrize("fatal", range(1, FATAL_MAX))
+def test_killed_at_any_step_units_are_started_once_and_reported(fatal: int) -> None:
+    _, starts = run_killed_at(fatal)
+    assert starts == 1
+
+
+def test_the_kills_cover_every_step() -> None:
+    steps, starts = run_killed_at(0)
+    assert 20 <= steps < FATAL_MAX
+    assert starts == 1

@@ -1,0 +1,236 @@
+"""Leader election: never two leaders at once while clocks drift less than the margin, and always one in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from cluster_fake import FakeCluster, away
+
+from rube import api_pb2
+from rube.api import cluster_pb2
+from rube.api.errors import AbortedError
+from rube.api.keys import ObjectKey
+from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leadership
+from rube.sim.kernel import SimProcess, World
+from rube.sim.machines import make_machine
+from rube.sim.network import SimFabric
+
+LEASE = ObjectKey("api.Lease", "leader-leases", "placement")
+DURATION_S = 15.0
+LATENCY_S = 0.02
+
+
+class Act(NamedTuple):
+    """Somebody acted, at a true time, in the belief to lead."""
+
+    at_ns: int
+    holder: str
+    term: int
+
+
+class Line:
+    """One candidate's connection: it can be cut, on the way there or on the way back."""
+
+    def __init__(self, election: Election, name: str) -> None:
+        self._election = election
+        self._clock = election.machines[name].ports.clock
+        self.cut = False
+        self.lose_answers = False
+
+    async def get(self, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+        await self._clock.sleep(LATENCY_S)
+        self._check(self.cut)
+        return await self._election.cluster.get(request)
+
+    async def put(self, request: api_pb2.PutRequest) -> api_pb2.PutResponse:
+        await self._clock.sleep(LATENCY_S)
+        self._check(self.cut)
+        if request.fence.term < self._election.fence_term:
+            raise AbortedError("fenced", fence=request.fence.group, term=self._election.fence_term)
+        response = await self._election.cluster.put(request)
+        self._election.fence_term = request.fence.term
+        await self._clock.sleep(LATENCY_S)
+        self._check(self.lose_answers)
+        return response
+
+    def _check(self, broken: bool) -> None:
+        if broken:
+            raise away()
+
+
+class Election:
+    """Candidates on hosts of their own, and what each does while it leads."""
+
+    def __init__(self, world: World, drifts_ppm: dict[str, int]) -> None:
+        self.world = world
+        self.cluster = FakeCluster()
+        self.fence_term = 0
+        self.acts: list[Act] = []
+        fabric = SimFabric(world)
+        self.machines = {
+            name: make_machine(world, fabric, world.host(name, drift_ppm=drift)) for name, drift in drifts_ppm.items()
+        }
+        self.lines = {name: Line(self, name) for name in self.machines}
+
+    def start(self, name: str) -> SimProcess:
+        machine = self.machines[name]
+
+        async def work(leadership: Leadership) -> None:
+            while True:
+                if leadership.holds():
+                    self.acts.append(Act(self.world.now_ns, name, leadership.fence.term))
+                await machine.ports.clock.sleep(0.1)
+
+        async def main() -> None:
+            config = LeaderConfig(group="placement", holder=name, duration_s=DURATION_S, retry_s=2.0)
+            await LeaderElection(self.lines[name], machine.ports, config).run(work)
+
+        return machine.host.spawn("candidate", main)
+
+    def leader(self) -> str:
+        """Who acted during the last 200 ms; empty if nobody did."""
+        recent = {act.holder for act in self.acts if act.at_ns > self.world.now_ns - 200_000_000}
+        assert len(recent) <= 1, f"two leaders: {recent}"
+        return next(iter(recent), "")
+
+    def lease(self) -> cluster_pb2.Lease:
+        lease = cluster_pb2.Lease()
+        self.cluster.objects[LEASE].spec.Unpack(lease)
+        return lease
+
+    def check_safety(self) -> None:
+        """In true time no term acts after a later one has, and a term has one holder."""
+        terms = [act.term for act in self.acts]
+        assert terms == sorted(terms)
+        assert len({(act.term, act.holder) for act in self.acts}) == len({act.term for act in self.acts})
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with World(seed=3) as made:
+        yield made
+
+
+def test_one_leads_and_keeps_leading(world: World) -> None:
+    election = Election(world, {"a": 0, "b": 0, "c": 0})
+    for name in election.machines:
+        election.start(name)
+    world.run_for(5)
+    first = election.leader()
+    assert first
+    world.run_for(120)
+    assert election.leader() == first
+    assert {act.term for act in election.acts} == {1}
+
+
+def test_after_a_crash_another_leads_with_a_higher_term_once_the_lease_lapsed(world: World) -> None:
+    election = Election(world, {"a": 0, "b": 0})
+    process = election.start("a")
+    world.run_for(10)
+    election.start("b")
+    process.kill()
+    world.run_for(DURATION_S - 5)
+    assert election.leader() == ""
+    world.run_for(12)
+    assert election.leader() == "b"
+    assert election.lease().term == 2
+    election.check_safety()
+
+
+def test_a_graceful_stop_gives_the_lease_away(world: World) -> None:
+    election = Election(world, {"a": 0, "b": 0})
+    process = election.start("a")
+    world.run_for(10)
+    election.start("b")
+    world.run_for(3)
+    process.stop()
+    world.run_for(4)
+    assert election.leader() == "b"
+    election.check_safety()
+
+
+def test_a_leader_that_is_cut_off_stops_before_another_begins(world: World) -> None:
+    election = Election(world, {"a": 0, "b": 0})
+    election.start("a")
+    world.run_for(10)
+    election.start("b")
+    world.run_for(3)
+    election.lines["a"].cut = True
+    world.run_for(40)
+    assert election.leader() == "b"
+    last_of_a = max(act.at_ns for act in election.acts if act.holder == "a")
+    first_of_b = min(act.at_ns for act in election.acts if act.holder == "b")
+    assert first_of_b - last_of_a > 1_000_000_000, "the margin"
+    election.lines["a"].cut = False
+    world.run_for(40)
+    assert election.leader() == "b"
+    election.check_safety()
+
+
+def test_lost_answers_do_not_end_a_term_too_early_nor_too_late(world: World) -> None:
+    """A renewal that was written without an answer makes the next one ABORTED; the lease is still its own."""
+    election = Election(world, {"a": 0, "b": 0})
+    election.start("a")
+    world.run_for(10)
+    election.start("b")
+    for _ in range(20):
+        election.lines["a"].lose_answers = True
+        world.run_for(3)
+        election.lines["a"].lose_answers = False
+        world.run_for(5)
+        assert election.leader() == "a"
+    assert {act.term for act in election.acts} == {1}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_with_drifting_clocks_and_flapping_lines_no_two_lead(seed: int) -> None:
+    """Clocks up to 5% off each other, which the margin of 20% covers: safety needs no fence here."""
+    with World(seed=seed) as world:
+        random = world.random("test")
+        election = Election(world, {"a": 50_000, "b": 0, "c": -50_000})
+        for name in election.machines:
+            election.start(name)
+        for _ in range(60):
+            line = election.lines[random.choice("abc")]
+            line.cut = random.random() < 0.4
+            line.lose_answers = random.random() < 0.2
+            if random.random() < 0.1:
+                host = election.machines[random.choice("abc")].host
+                host.pause()
+                world.run_for(random.uniform(1, 30))
+                host.resume()
+            world.run_for(random.uniform(0.5, 15))
+        for line in election.lines.values():
+            line.cut = line.lose_answers = False
+        world.run_for(60)
+        assert election.leader()
+        election.check_safety()
+        assert len({act.term for act in election.acts}) > 2, "the lease moved"
+
+
+def test_losing_the_lease_cancels_the_work_at_once(world: World) -> None:
+    election = Election(world, {"a": 0})
+    ended: list[int] = []
+
+    async def work(leadership: Leadership) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(world.now_ns)
+
+    async def main() -> None:
+        config = LeaderConfig(group="placement", holder="a", duration_s=DURATION_S, retry_s=2.0)
+        await LeaderElection(election.lines["a"], election.machines["a"].ports, config).run(work)
+
+    election.machines["a"].host.spawn("candidate", main)
+    world.run_for(1)
+    thief = cluster_pb2.Lease(holder="thief", term=9)
+    obj = api_pb2.Object()
+    obj.CopyFrom(election.cluster.objects[LEASE])
+    obj.spec.Pack(thief)
+    election.cluster.add(obj)
+    world.run_for(3)
+    assert len(ended) == 1
