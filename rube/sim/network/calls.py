@@ -278,17 +278,29 @@ class _UnaryResponse(SimCall):
 class _StreamResponse(SimCall):
     """A call with many responses: `async for response in call`, or `await call.read()` until `grpc.aio.EOF`."""
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
+    _style = ""
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        self._choose_style("iterator")
+        return self._messages()
+
+    async def _messages(self) -> AsyncIterator[Any]:
         while (message := await self._next()) is not EOF:
             yield message
         self.raise_for_status()
 
     async def read(self) -> Any:
         """The next message; EOF at the end, or AioRpcError if that is an error."""
+        self._choose_style("read")
         message = await self._next()
         if message is EOF:
             self.raise_for_status()
         return message
+
+    def _choose_style(self, style: str) -> None:
+        if self._style not in ("", style):
+            raise aio.UsageError("The iterator and read/write APIs may not be mixed on a single RPC.")
+        self._style = style
 
 
 class _StreamRequest(SimCall):
