@@ -39,6 +39,10 @@ _CONNECT_FAILURES = (
 )
 
 
+class NotConnectedError(UnavailableError):
+    """No server was reached: nothing has happened there."""
+
+
 class Connection:
     """The service api.Api at one target, as commands need it. Every error is a RubeError that `explain` has worded."""
 
@@ -121,7 +125,7 @@ def explain(error: RubeError, target: Target) -> RubeError:
             reason = _reason(error.message)
             if not reason:
                 return UnavailableError(f"the connection to {target} was lost before it answered: try again")
-            return UnavailableError(f"no server answers at {target} ({reason}): {_remedy(target)}")
+            return NotConnectedError(f"no server answers at {target} ({reason}): {_remedy(target)}")
         case DeadlineExceededError():
             return DeadlineExceededError(
                 f"{target} did not answer within {target.timeout_s:g} s: it hangs or is no Rube server; "

@@ -10,9 +10,9 @@ import click
 
 from rube import api_pb2
 from rube.api import textproto
-from rube.api.errors import AbortedError, InvalidArgumentError, RubeError
+from rube.api.errors import AbortedError, DeadlineExceededError, InvalidArgumentError, RubeError, UnavailableError
 from rube.host.network import MESSAGE_BYTES_MAX
-from ructl.connection import Connection, one_line, run
+from ructl.connection import Connection, NotConnectedError, one_line, run
 from ructl.options import connection_options, target
 from ructl.output import place
 
@@ -69,7 +69,7 @@ def _check_size(request: api_pb2.PutRequest) -> None:
 def _failed(error: RubeError, documents: Sequence[textproto.Document], index: int) -> RubeError:
     """Says in which document, what is stored, and what is not or perhaps not."""
     document = documents[index]
-    unknown = error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+    unknown = isinstance(error, (UnavailableError, DeadlineExceededError)) and not isinstance(error, NotConnectedError)
     parts = [f"{document.filename}:{document.line}: {one_line(error)}"]
     if isinstance(error, AbortedError):
         parts.append("get it and change that, or leave metadata.revision and metadata.uid out to overwrite")

@@ -363,6 +363,17 @@ def test_watch_shows_the_difference_to_another_store(own_server: Apiserver, monk
         assert events[-1].update.metadata.name == "b"
 
 
+def test_a_put_without_an_answer_says_that_it_may_be_stored(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        monkeypatch.setenv("RUBE_SERVER", f"127.0.0.1:{hanging.getsockname()[1]}")
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((_unit("a", "x") + _unit("a", "y")).encode())))
+        assert run(["put", "--timeout", "0.5"]) == 1
+    complaint = capsys.readouterr().err
+    assert "perhaps stored: a/x (putting it again does no harm); not stored: a/y" in complaint
+
+
 def test_a_hanging_server_is_named_in_time(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         address = f"127.0.0.1:{hanging.getsockname()[1]}"

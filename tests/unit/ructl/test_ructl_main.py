@@ -58,6 +58,16 @@ def test_a_server_that_is_absent_is_named_with_the_remedy(capsys: pytest.Capture
     )
 
 
+def test_a_put_that_reached_no_server_stored_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "a.textproto"
+    file.write_text('# proto-message: Object\nmetadata { name: "x" } spec { [rube/api.Node] {} }\n' * 2)
+    assert run(["put", str(file)]) == 1
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"ructl: {file}:1: no server answers at 127.0.0.1:1 (connection refused)")
+    assert complaint.endswith("; not stored: x, x\n")
+    assert "perhaps" not in complaint
+
+
 def test_the_server_after_the_command_wins_over_the_one_before_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--server", "127.0.0.1:2", "list", "-t", "Unit", "--server", "127.0.0.1:3"]) == 1
     assert "at 127.0.0.1:3 " in capsys.readouterr().err
