@@ -41,8 +41,9 @@ async def put(host: Host, store: Store, writer: Writer, request: api_pb2.PutRequ
 
     fence = request.fence if request.HasField("fence") else None
     outcome = await writer.write(Intent(keys=keys, preconditions=preconditions, fence=fence, decide=decide))
-    metadata = [metadata_after(outcome, key) for key in keys]
-    return api_pb2.PutResponse(metadata=metadata, revision=outcome.revision, store_id=store.store_id)
+    response = api_pb2.PutResponse(revision=outcome.revision, store_id=store.store_id)
+    response.metadata.extend(metadata_after(outcome, key) for key in keys)
+    return response
 
 
 def metadata_after(outcome: Outcome, key: ObjectKey) -> api_pb2.Metadata:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rube import api_pb2
 from rube.api.errors import AbortedError
@@ -22,8 +22,7 @@ Current = Mapping[ObjectKey, api_pb2.Object | None]
 Decided = Mapping[ObjectKey, api_pb2.Object | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(NamedTuple):
     """A write: on which keys, on what conditions, and a pure function that decides from what is stored."""
 
     keys: Sequence[ObjectKey]
@@ -32,8 +31,7 @@ class Intent:
     decide: Callable[[Current], Decided]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The store's revision at which the write holds, and what it was decided from and changed."""
 
     revision: int
@@ -70,8 +68,9 @@ class Writer:
     async def _attempt(self, intent: Intent) -> Outcome:
         read = _Read()
         current = {key: await self._read_object(key, read) for key in intent.keys}
-        extra = {key: await self._read_object(key, read) for key, _ in intent.preconditions if key not in current}
-        check_preconditions(intent.preconditions, {**current, **extra})
+        if intent.preconditions:
+            others = {key: await self._read_object(key, read) for key, _ in intent.preconditions if key not in current}
+            check_preconditions(intent.preconditions, {**current, **others})
         ops: list[Op] = []
         if intent.fence is not None:
             term = check_fence(intent.fence, await self._read(fence_key(intent.fence), read))
