@@ -62,6 +62,7 @@ class SqliteEngine:
         """Opens or creates the file. Errors: see `rube.host.Storage.open`."""
         lock_fd = _lock(path)
         try:
+            _sync_log(path)
             _prepare(path)
             return cls(path, lock_fd)
         except BaseException as error:
@@ -196,6 +197,20 @@ def _lock(path: Path) -> int:
     return fd
 
 
+def _sync_log(path: Path) -> None:
+    """What a killed process wrote may not be durable yet, and from here on it is read."""
+    try:
+        fd = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        raise DataLossError(f"{path}-wal: the disk failed to sync ({error.strerror}): check the disk") from error
+    finally:
+        os.close(fd)
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     # Each connection is used by one thread at a time; the check would forbid opening it on the other one.
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
@@ -220,8 +235,8 @@ def _prepare(path: Path) -> None:
                 f"{path} has format {version} and this program knows {FORMAT_VERSION}: use the version of Rube that "
                 "wrote it, or restore a backup"
             )
-        # What a killed process wrote may not be durable yet, and from here on it is read: a checkpoint syncs it.
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        connection.execute("SELECT id FROM log LIMIT 1").fetchone()
+        connection.execute("SELECT key FROM pairs LIMIT 1").fetchone()
 
 
 def _create(connection: sqlite3.Connection) -> None:

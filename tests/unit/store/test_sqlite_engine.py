@@ -226,6 +226,12 @@ def test_a_full_disk_refuses_whole_writes_and_goes_on_when_there_is_room(small_d
             with pytest.raises(ResourceExhaustedError):
                 await store.commit(Txn((Op(b"big", os.urandom(500_000)),)))
         assert store.revision == acknowledged
+        # Still full, a restart reads what there is.
+        await store.close()
+        store = await MvccStore.open(
+            await SqliteEngine.open(small_disk / "a.db"), clock=RealClock(), random=RealRandomness()
+        )
+        assert len((await store.range(b"", b"z")).records) == 2 * acknowledged
         ballast.unlink()
         await store.commit(Txn((Op(b"after", b""),)))
         await store.close()
