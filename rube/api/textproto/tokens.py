@@ -32,11 +32,17 @@ class Position(NamedTuple):
         return f"{self.filename}:{self.line}:{self.column}"
 
 
+class _Tokenizer(text_format.Tokenizer):
+    def place(self) -> tuple[int, int]:
+        """Line and column of the current token. The public way, an error, copies the whole line each time."""
+        return self._line + 1, self._column + 1  # type: ignore[attr-defined]  # the stub leaves them out
+
+
 class Tokens:
     """A cursor over the tokens of a text. Comments and white space are skipped; "" is the end."""
 
     def __init__(self, lines: Iterable[str], filename: str) -> None:
-        self._tokenizer = text_format.Tokenizer(lines)
+        self._tokenizer = _Tokenizer(lines)
         self._filename = filename
 
     @property
@@ -45,8 +51,7 @@ class Tokens:
 
     @property
     def position(self) -> Position:
-        place = self._tokenizer.ParseError("")  # type: ignore[arg-type]  # the stub says Message, the code str
-        return Position(self._filename, place.GetLine() or 1, place.GetColumn() or 1)
+        return Position(self._filename, *self._tokenizer.place())
 
     def take(self) -> str:
         token = self._tokenizer.token

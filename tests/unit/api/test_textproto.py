@@ -188,6 +188,12 @@ def test_an_error_in_a_list_names_the_item() -> None:
         textproto.parse_documents("# proto-message: List\n" + item % "a" + item % "B", "f")
 
 
+def test_a_long_line_is_read_in_linear_time() -> None:
+    item = 'items { metadata { name: "a" } spec { [rube/api.Node] {} } } '
+    group = textproto.parse(item * 4000, api_pb2.List, filename="f")
+    assert len(group.items) == 4000
+
+
 def test_documents_under_their_own_headers_follow_each_other() -> None:
     node = '# proto-message: Object\nmetadata { name: "%s" } spec { [rube/api.Node] {} }\n'
     first, second = textproto.parse_documents(node % "a" + node % "b", "f")
