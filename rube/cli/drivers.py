@@ -30,6 +30,7 @@ def make_driver(name: str, host: Host, data: Path, *, bus: str, unit_dir: str) -
         return SupervisorDriver(host, str(data))
     if importlib.util.find_spec("dbus_fast") is None:
         raise FailedPreconditionError("the systemd driver needs dbus-fast: pip install 'rube[systemd]'")
-    from rube.controllers.systemd.drivers.dbus import DbusDriver
+    from rube.controllers.systemd.drivers.dbus import DbusConfig, DbusDriver
 
-    return DbusDriver(host, bus_address=bus, unit_dir=unit_dir)
+    config = DbusConfig(bus_address=bus or None, unit_directory=unit_dir, state_directory=str(data / "units"))
+    return DbusDriver(host, config)

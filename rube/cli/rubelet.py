@@ -22,7 +22,6 @@ from rube.controllers.systemd.drivers.supervisor.processes import boot_id
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 
-SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 SYSTEM_UNIT_DIR = "/etc/systemd/system"
 SOCKET_NAME = "rubelet.sock"
 
@@ -49,7 +48,9 @@ def default_node() -> str:
     show_default=True,
     help="What runs the units; auto: systemd where this machine has it and rubelet is root, else its own supervisor.",
 )
-@click.option("--bus", metavar="ADDRESS", default=SYSTEM_BUS, show_default=True, help="systemd's D-Bus.")
+@click.option(
+    "--bus", metavar="ADDRESS", default="", help="systemd's D-Bus, such as unix:path=…  [default: the system bus]"
+)
 @click.option("--unit-dir", metavar="DIR", default=SYSTEM_UNIT_DIR, show_default=True, help="For systemd's unit files.")
 @click.option("--purge", is_flag=True, help="Stop and remove every unit that this rubelet manages, then end.")
 @log_level_option

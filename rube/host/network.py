@@ -24,11 +24,11 @@ class ServerOptions:
 class Network(Protocol):
     """Makes servers and channels that protoc's generated stubs and servicers use unchanged.
 
-    What is promised of both, on every adapter (tests/conformance/transport): messages of a call arrive in order; a
-    call ends once, with a status; a lost connection ends its calls with UNAVAILABLE within keepalive + keepalive timeout; a
-    deadline ends a call with DEADLINE_EXCEEDED; cancelling the client's call cancels the handler's task; a slow reader
-    stops the writer (bounded buffers). A write after the end of a call raises `grpc.aio.UsageError` or is refused
-    alike on all adapters. Messages go up to `message_bytes_max`.
+    What is promised on every adapter (tests/conformance/transport): messages of a call arrive in order. A call ends
+    once, with a status. A lost connection ends its calls with UNAVAILABLE within keepalive and keepalive timeout; a
+    deadline ends a call with DEADLINE_EXCEEDED. Cancelling the client's call cancels the handler's task. A slow reader
+    stops the writer (bounded buffers). A write after the end of its call fails alike everywhere. Messages go up to
+    `message_bytes_max`.
     """
 
     def server(self, options: ServerOptions | None = None) -> aio.Server:

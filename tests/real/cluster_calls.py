@@ -1,0 +1,71 @@
+"""What the tests on real processes ask a LocalCluster, through a real client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from rube import api_pb2
+from rube.api import systemd_pb2
+from rube.api.errors import NotFoundError
+from rube.api.keys import ObjectKey
+from rube.cli.local import LocalCluster
+from rube.cli.real_host import real_host
+from rube.client import Client, ClientConfig
+
+UNIT_TYPE = "api.systemd.Unit"
+WAIT_S_MAX = 20.0
+
+
+@asynccontextmanager
+async def client_of(cluster: LocalCluster) -> AsyncIterator[Client]:
+    """A client that goes on trying while the apiserver is away."""
+    config = ClientConfig(deadline_s=20, attempt_s_max=2, retries_max=100)
+    async with Client(real_host(), [cluster.address], config) as client:
+        yield client
+
+
+def sleeper(name: str, *, description: str = "", restart_s: float = 0.2) -> api_pb2.Object:
+    """A unit that sleeps for a day and is restarted on failure."""
+    spec = systemd_pb2.Unit(description=description)
+    spec.service.type = systemd_pb2.Service.EXEC
+    spec.service.exec.start.append("sleep 86400")
+    spec.service.restart = systemd_pb2.Service.ON_FAILURE
+    spec.service.time.restart = restart_s
+    obj = api_pb2.Object(metadata=api_pb2.Metadata(namespace="real", name=name))
+    obj.spec.Pack(spec, "rube/")
+    return obj
+
+
+async def put(client: Client, *objects: api_pb2.Object) -> int:
+    return (await client.put(api_pb2.PutRequest(objects=objects))).revision
+
+
+async def status_of(client: Client, name: str) -> systemd_pb2.UnitStatus:
+    """Of the unit real/NAME; empty if there is none yet."""
+    status = systemd_pb2.UnitStatus()
+    try:
+        answer = await client.get(api_pb2.GetRequest(key=ObjectKey(UNIT_TYPE, "real", name).to_proto()))
+    except NotFoundError:
+        return status
+    answer.object.status.Unpack(status)
+    return status
+
+
+async def until(what: str, holds: Callable[[], Awaitable[bool]]) -> None:
+    deadline = asyncio.get_running_loop().time() + WAIT_S_MAX
+    while not await holds():
+        assert asyncio.get_running_loop().time() < deadline, f"not within {WAIT_S_MAX} s: {what}"
+        await asyncio.sleep(0.05)
+
+
+async def until_active(client: Client, name: str, *, but_not_pid: int = 0) -> systemd_pb2.UnitStatus:
+    """Waits until the unit's status says that it runs, as another process than `but_not_pid`."""
+
+    async def active() -> bool:
+        status = await status_of(client, name)
+        return status.active_state == "active" and status.main_pid not in (0, but_not_pid)
+
+    await until(f"real/{name} is active", active)
+    return await status_of(client, name)
