@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from google.protobuf.descriptor import EnumDescriptor
+
 from rube.api import systemd_pb2
 from rube.api.errors import InvalidArgumentError
 
@@ -130,21 +132,21 @@ def _unit_section(unit: systemd_pb2.Unit) -> _Lines:
 
 def _service_section(service: systemd_pb2.Service) -> _Lines:
     if service.type:
-        yield "Type", _word(_Service.Type.Name(service.type))
+        yield "Type", _choice("service.type", _Service.Type.DESCRIPTOR, service.type)
     yield from _one("PIDFile", "service.pid_file", service.pid_file)
     yield from _one("BusName", "service.bus_name", service.bus_name)
     yield from _exec_lines(service.exec)
     yield from _time_lines(service.time)
     if service.restart:
-        yield "Restart", _word(_Service.Restart.Name(service.restart))
+        yield "Restart", _choice("service.restart", _Service.Restart.DESCRIPTOR, service.restart)
     yield from _status_lines(service.status)
     if service.oom_policy:
-        yield "OOMPolicy", _word(_Service.OomPolicy.Name(service.oom_policy))
+        yield "OOMPolicy", _choice("service.oom_policy", _Service.OomPolicy.DESCRIPTOR, service.oom_policy)
     yield from _kill_lines(service.kill)
     if service.remain_after_exit:
         yield "RemainAfterExit", "yes"
     if service.notify_access:
-        yield "NotifyAccess", _word(_Service.NotifyAccess.Name(service.notify_access)).removeprefix("notify-")
+        yield "NotifyAccess", _choice("service.notify_access", _Service.NotifyAccess.DESCRIPTOR, service.notify_access)
     if service.HasField("guess_main_pid"):
         yield "GuessMainPID", _yes(service.guess_main_pid)
     yield from _context_lines(service)
@@ -192,7 +194,7 @@ def _status_lines(status: systemd_pb2.Service.ExitStatus) -> _Lines:
 
 def _kill_lines(kill: systemd_pb2.Service.Kill) -> _Lines:
     if kill.mode:
-        yield "KillMode", _word(_Service.KillMode.Name(kill.mode))
+        yield "KillMode", _choice("service.kill.mode", _Service.KillMode.DESCRIPTOR, kill.mode)
     yield from _one("KillSignal", "service.kill.signal", kill.signal)
     if kill.HasField("send_sigkill"):
         yield "SendSIGKILL", _yes(kill.send_sigkill)
@@ -322,8 +324,12 @@ def seconds(field: str, value: float) -> str:
 SECONDS_MAX = 1e9
 
 
-def _word(name: str) -> str:
-    return name.lower().replace("_", "-")
+def _choice(field: str, enum: EnumDescriptor, number: int) -> str:
+    """systemd's word for an enum's value."""
+    if number not in enum.values_by_number:
+        known = ", ".join(value.name for value in enum.values if value.number)
+        raise InvalidArgumentError(f"{field} {number} is no known value: use one of {known}", field=field)
+    return enum.values_by_number[number].name.removeprefix("NOTIFY_").lower().replace("_", "-")
 
 
 def _yes(value: bool) -> str:

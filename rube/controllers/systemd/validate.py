@@ -27,7 +27,6 @@ _UNIT_NAME_LISTS = (
     "on_failure",
 )
 _EXEC_LISTS = ("start", "start_pre", "start_post", "condition", "reload", "stop", "stop_post")
-_ENUMS = ("type", "restart", "oom_policy", "notify_access")
 _ABSOLUTE = ("root_directory",)
 NICE_MIN, NICE_MAX = -20, 19
 
@@ -45,26 +44,10 @@ def validate_unit(unit: systemd_pb2.Unit) -> None:
             _unit_name(f"install.{field}[{index}]", name)
     if unit.state not in systemd_pb2.Unit.State.values():
         raise _wrong("state", f"{unit.state} is no value of api.systemd.Unit.State")
-    _validate_enums(unit.service)
     _validate_commands(unit.service)
     _validate_times(unit)
     _validate_status(unit.service)
     _validate_context(unit.service)
-
-
-def _validate_enums(service: systemd_pb2.Service) -> None:
-    for field in _ENUMS:
-        _enum(f"service.{field}", service, field)
-    _enum("service.kill.mode", service.kill, "mode")
-
-
-def _enum(name: str, message: systemd_pb2.Service | systemd_pb2.Service.Kill, field: str) -> None:
-    enum = message.DESCRIPTOR.fields_by_name[field].enum_type
-    assert enum is not None
-    values = enum.values_by_number
-    if getattr(message, field) not in values:
-        known = ", ".join(values[number].name for number in sorted(values) if number)
-        raise _wrong(name, f"{getattr(message, field)} is no known value: use one of {known}")
 
 
 def _validate_commands(service: systemd_pb2.Service) -> None:
