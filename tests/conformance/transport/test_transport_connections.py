@@ -28,7 +28,7 @@ async def failure(call: Any) -> aio.AioRpcError:
 
 
 async def read_on(call: Any) -> None:
-    async for _ in call:
+    while await call.read() is not aio.EOF:
         pass
 
 
