@@ -32,6 +32,9 @@ class State(_message.Message):
     OBSERVED_FIELD_NUMBER: _builtins.int
     MEMORY_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
+    ACTION_ERROR_FIELD_NUMBER: _builtins.int
+    action_error: _builtins.str
+    """Why the last action could not be carried out; empty if it was. It is tried again whatever is decided."""
     @_builtins.property
     def key(self) -> _api_pb2.Key: ...
     @_builtins.property
@@ -61,10 +64,11 @@ class State(_message.Message):
         observed: _any_pb2.Any | None = ...,
         memory: _any_pb2.Any | None = ...,
         now: _timestamp_pb2.Timestamp | None = ...,
+        action_error: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observed", b"observed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observed", b"observed", "related", b"related"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_error", b"action_error", "key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observed", b"observed", "related", b"related"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from rube import api_pb2
+from rube.api import controller_pb2
 from rube.api.keys import ObjectKey
+from rube.client import WorkQueueConfig
 from rube.controllers.backoff import BackoffConfig
 from rube.controllers.contract import Controller, DrivenController
 from rube.controllers.driver import Driver
 from rube.controllers.ports import Cache, Calls
 from rube.host import Engine, Host
 
-__all__ = ["Decided", "Hands", "Observer", "RuntimeConfig", "observe_nothing"]
+__all__ = ["QUEUE", "Decided", "Hands", "Observer", "RuntimeConfig", "observe_nothing"]
 
 _LOG = logging.getLogger("rube.controllers")
 
 
-class Decided(NamedTuple):
-    """One decision, for a trace. The hashes are sha256 of the deterministic bytes of State and Decision."""
+QUEUE = WorkQueueConfig(keys_max=1_000_000)
+"""Room for every object of a type: a controller's queue holds each at most once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """One decision, for a trace or a record. Read only. The hashes are of the deterministic bytes."""
 
     controller: str
     key: ObjectKey
-    state_sha256: str
-    decision_sha256: str
+    state: controller_pb2.State
+    decision: controller_pb2.Decision
+
+    @property
+    def state_sha256(self) -> str:
+        return hashlib.sha256(self.state.SerializeToString(deterministic=True)).hexdigest()
+
+    @property
+    def decision_sha256(self) -> str:
+        return hashlib.sha256(self.decision.SerializeToString(deterministic=True)).hexdigest()
 
 
 Observer = Callable[[Decided], None]
 
 
 def observe_nothing(decided: Decided) -> None:
-    _LOG.debug("decided: controller=%s key=%s decision=%.12s", decided.controller, decided.key, decided.decision_sha256)
+    _LOG.debug("%s decided %s", decided.controller, decided.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ away or hangs holds up no action. On start every key is decided again, and what 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable
 
@@ -21,7 +20,7 @@ from rube.api.errors import DataLossError, RubeError
 from rube.api.keys import ObjectKey, key_of, type_of
 from rube.client import WorkQueue
 from rube.controllers.backoff import KeyedBackoff
-from rube.controllers.config import Decided, Hands, RuntimeConfig
+from rube.controllers.config import QUEUE, Decided, Hands, RuntimeConfig
 from rube.controllers.contract import ImpureControllerError, evaluate
 from rube.controllers.outbox import Outbox
 from rube.controllers.sender import Sender
@@ -43,12 +42,14 @@ class Runtime:
         name = config.controller.name
         self._random = config.host.random.stream(f"controller/{name}")
         self._outbox = Outbox(config.engine, name, config.host.random.uid)
-        self._queue: WorkQueue[ObjectKey] = WorkQueue(self._clock)
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(self._clock, QUEUE)
         self._backoff = KeyedBackoff(config.backoff, self._random)
         self._deciding: set[ObjectKey] = set()
         self._waiting: set[ObjectKey] = set()  # for the cache to show their own writes
         self._sender = Sender(config, self._outbox, self._queue, self._deciding)
         self._was_whole = False
+        # Why the last action of a key failed, until one succeeds.
+        self._action_errors: dict[ObjectKey, str] = {}
         self._listeners: list[Callable[[ObjectKey], None]] = []
         self._start_wall_ns = self._clock.now_ns()
         self._start_monotonic_ns = self._clock.monotonic_ns()
@@ -157,6 +158,7 @@ class Runtime:
                 await self._process(key)
             finally:
                 self._queue.done(key)
+            await asyncio.sleep(0)  # thousands of decisions in a row must not hold up whoever shares this loop
 
     async def _process(self, key: ObjectKey) -> None:
         if not self._cache.synced or not self._config.may_act():
@@ -202,7 +204,7 @@ class Runtime:
         state = await self._state(key)
         decision = evaluate(self._controller, state, check_purity=self._config.check_purity)
         self._sender.prepare(decision)
-        self._config.observer(Decided(self._controller.name, key, _sha256(state), _sha256(decision)))
+        self._config.observer(Decided(controller=self._controller.name, key=key, state=state, decision=decision))
         left = await self._outbox.record(key, decision)
         for listener in self._listeners:
             listener(key)
@@ -219,12 +221,21 @@ class Runtime:
     async def _act(self, key: ObjectKey, action: controller_pb2.Action) -> None:
         hands = self._config.hands
         assert hands is not None, f"controller {self._controller.name} has no driver and asks for actions"
-        async with self._clock.timeout(self._config.action_s_max):
-            await hands.driver.apply(action)
+        try:
+            async with self._clock.timeout(self._config.action_s_max):
+                await hands.driver.apply(action)
+        except RubeError as error:
+            self._action_errors[key] = error.message
+            raise
+        except TimeoutError:
+            self._action_errors[key] = f"not done within {self._config.action_s_max:g} s (action_s_max)"
+            raise
+        self._action_errors.pop(key, None)
         await self._outbox.action_done(key, action.id)
 
     async def _state(self, key: ObjectKey) -> controller_pb2.State:
         state = controller_pb2.State(key=key.to_proto(), now=self._now())
+        state.action_error = self._action_errors.get(key, "")
         obj = self._cache.get(key)
         if obj is not None:
             state.object.CopyFrom(obj)
@@ -244,7 +255,3 @@ class Runtime:
         now = Timestamp()
         now.FromNanoseconds(self._start_wall_ns + self._clock.monotonic_ns() - self._start_monotonic_ns)
         return now
-
-
-def _sha256(message: controller_pb2.State | controller_pb2.Decision) -> str:
-    return hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()

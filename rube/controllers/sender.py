@@ -19,7 +19,7 @@ from rube.api.errors import (
 from rube.api.keys import ObjectKey, key_of
 from rube.client import WorkQueue
 from rube.controllers.backoff import KeyedBackoff
-from rube.controllers.config import RuntimeConfig
+from rube.controllers.config import QUEUE, RuntimeConfig
 from rube.controllers.outbox import Outbox
 
 __all__ = ["Sender"]
@@ -43,7 +43,7 @@ class Sender:
         self._decide = decide
         self._deciding = deciding
         self._clock = config.host.clock
-        self._queue: WorkQueue[ObjectKey] = WorkQueue(self._clock)
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(self._clock, QUEUE)
         stream = config.host.random.stream(f"controller/{config.controller.name}/calls")
         self._backoff = KeyedBackoff(config.backoff, stream)
         self._sending: set[ObjectKey] = set()

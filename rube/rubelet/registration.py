@@ -55,7 +55,7 @@ class Registration:
             except (AlreadyExistsError, InvalidArgumentError, UnimplementedError):
                 raise
             except _OthersLease as other:
-                _LOG.warning("waiting whether the rubelet that held node %s is alive: %s", self._config.node, other)
+                _LOG.info("waiting whether the rubelet that held node %s is alive: %s", self._config.node, other)
                 delay_s = self._config.retry_s
             except RubeError as error:
                 _LOG.info("cannot renew the lease of node %s: %s", self._config.node, error)

@@ -29,6 +29,8 @@ class ClusterControllersConfig:
     names: Sequence[str] = tuple(CLUSTER_CONTROLLERS)
     lease_s: float = 15.0
     renew_s: float = 3.0
+    # Every object is decided again after about this long.
+    resync_s: float = 600.0
     observer: Observer = observe_nothing
     check_purity: bool = False
     # More of them, beside those of `names`: a user's own.
@@ -86,6 +88,7 @@ class ClusterControllers:
                 may_act=leadership.holds,
                 observer=self._config.observer,
                 check_purity=self._config.check_purity,
+                resync_s=self._config.resync_s,
             )
         )
         async with asyncio.TaskGroup() as group:

@@ -63,6 +63,7 @@ class UnitController:
                 decision.CopyFrom(_removal(unit))
         else:
             self._ensure(decision, unit, state.object.metadata, spec, observed, memory)
+        observed.error = observed.error or state.action_error
         self._report(decision, state, observed, memory, invalid)
         decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
         return decision

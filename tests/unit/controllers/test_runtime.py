@@ -303,3 +303,21 @@ def test_the_observer_gets_equal_hashes_for_equal_worlds() -> None:
     first = once()
     assert len(first) == 2
     assert first == once()
+
+
+def test_why_an_action_failed_is_part_of_the_next_state_until_one_succeeds(world: World) -> None:
+    errors: list[str] = []
+
+    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+        errors.append(state.action_error)
+        decision = controller_pb2.Decision()
+        if word(state.observed) != "up":
+            decision.actions.add().action.CopyFrom(text_any("web=up"))
+        return decision
+
+    bench = Bench(world, decide, driven=True, purity=False)
+    bench.cluster.add(unit_object("web"))
+    bench.driver.errors += [away()] * 2
+    bench.start()
+    bench.run_for(10)
+    assert errors == ["", "the apiserver is away", "the apiserver is away", ""]

@@ -208,3 +208,13 @@ def test_a_clock_that_was_set_back_delays_no_report() -> None:
 def test_things_have_keys_and_foreign_names_have_none() -> None:
     assert CONTROLLER.key_of_thing(CONTROLLER.thing_of(KEY)) == KEY
     assert CONTROLLER.key_of_thing("sshd.service") is None
+
+
+def test_why_an_action_failed_is_the_message_too() -> None:
+    state = state_of(RUNNING, NOTHING, ASKED)
+    state.action_error = "cannot start a supervisor process"
+    decision = decide(state)
+    status = status_of(decision)
+    assert action_of(decision) == "start"
+    assert status is not None
+    assert status.message == "cannot start a supervisor process"
