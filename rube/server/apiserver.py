@@ -43,8 +43,12 @@ class ApiServer:
         server = self._host.network.server(self._config.server_options)
         api_pb2_grpc.add_ApiServicer_to_server(self._service, server)
         standard = await add_standard_services(server, (_SERVICE,))
-        addresses = tuple(_bind(server, address) for address in self._config.listen)
-        await server.start()
+        try:
+            addresses = tuple(_bind(server, address) for address in self._config.listen)
+            await server.start()
+        except BaseException:
+            await server.stop(None)
+            raise
         await standard.set_serving(True)
         self._server, self._standard = server, standard
         if self._config.history_revisions_max:
@@ -67,7 +71,7 @@ class ApiServer:
         self._service.stop_watches()
         if self._compaction is not None:
             self._compaction.cancel()
-            await asyncio.wait((self._compaction,))
+            await asyncio.gather(self._compaction, return_exceptions=True)
         await self._server.stop(grace_s)
 
 

@@ -22,7 +22,8 @@ class ApiServerConfig:
     page_size_default: int = 500
     page_objects_max: int = 5_000
     page_bytes_max: int = 4 * 1024 * 1024
-    # Objects looked at for one page: a selector that matches little gets short pages instead of a long call.
+    # Objects looked at for one page: a selector that matches little gets short pages instead of a long call, and the
+    # initial objects of a watch come with a sign of life this often.
     page_scanned_objects_max: int = 20_000
 
     # Watches: one response holds at most this much, unless a single revision is larger.
@@ -31,7 +32,7 @@ class ApiServerConfig:
     # How long a watch may say nothing about revisions that did not concern it.
     bookmark_interval_s: float = 5.0
     # Parsed objects that watches share.
-    event_cache_bytes_max: int = 32 * 1024 * 1024
+    event_cache_bytes_max: int = 8 * 1024 * 1024
 
     # Writes that lost a race against another server on the same store are decided anew this often.
     retries_max: int = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.any_pb2 import Any
 
@@ -78,8 +78,11 @@ def check_object_count(count: int, limits: StoreLimits) -> None:
         )
 
 
-def check_size(ops: Iterable[Op], limits: StoreLimits) -> None:
-    """Raises ResourceExhaustedError, naming the object, if an op or all together are too large for the store."""
+def check_size(ops: Iterable[Op], stored_bytes: Mapping[bytes, int], limits: StoreLimits) -> None:
+    """Raises ResourceExhaustedError, naming the object, if an op or all together are too large for the store.
+
+    What is replaced or deleted counts too (`stored_bytes` by key): a watch may deliver it, all of one revision at once.
+    """
     total = 0
     for op in ops:
         size = len(op.value or b"")
@@ -90,11 +93,11 @@ def check_size(ops: Iterable[Op], limits: StoreLimits) -> None:
                 limit=limits.value_bytes_max,
                 value=size,
             )
-        total += size + len(op.key)
+        total += max(size, stored_bytes[op.key]) + len(op.key)
     if total > limits.txn_bytes_max:
         raise ResourceExhaustedError(
-            f"the request's objects have {total} bytes; this store takes at most {limits.txn_bytes_max} at one "
-            "revision (txn_bytes_max): write them in several requests",
+            f"the request changes objects of {total} bytes in all; this store takes at most {limits.txn_bytes_max} at "
+            "one revision (txn_bytes_max): use several requests",
             limit=limits.txn_bytes_max,
             value=total,
         )

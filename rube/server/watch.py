@@ -12,6 +12,7 @@ from rube.host import Clock
 from rube.server.config import ApiServerConfig
 from rube.server.events import EventCache, WatchBounds, bookmark, responses_for
 from rube.server.filters import ObjectFilter
+from rube.server.objects import decode
 from rube.server.read import scan
 from rube.server.steps import Steps
 from rube.store import ChangeBatch, Page, Store
@@ -34,6 +35,7 @@ class Watches:
         self._store = store
         self._cache = EventCache(bytes_max=config.event_cache_bytes_max)
         self._bounds = WatchBounds(config.watch_response_events_max, config.watch_response_bytes_max)
+        self._scanned_objects_max = config.page_scanned_objects_max
         self._bookmark_interval_ns = round(config.bookmark_interval_s * _NS_PER_S)
         self._stopping = False
         # A dict for its order: `stop` reaches the waits as they began.
@@ -71,22 +73,26 @@ class Watches:
 
     async def _initial(self, wanted: ObjectFilter, store_id: str) -> Responses:
         """The objects as of one revision. The last response ends with the bookmark and has the revision; the others
-        have revision 0, for nothing is complete yet.
+        have revision 0, for nothing is complete yet, and may be empty where little matches: a sign of life.
         """
+        silent_objects = 0
         async with aclosing(scan(self._store, wanted.start, wanted.end)) as pages:
             async for page in pages:
                 self._check_running()
                 response = self._initial_response(page, wanted, store_id)
                 if not page.more:
                     response.MergeFrom(bookmark(page.revision, store_id, initial_end=True))
-                if response.events:
+                silent_objects += len(page.records)
+                if response.events or silent_objects >= self._scanned_objects_max:
                     yield response
+                    silent_objects = 0
 
     def _initial_response(self, page: Page, wanted: ObjectFilter, store_id: str) -> api_pb2.WatchResponse:
         response = api_pb2.WatchResponse(store_id=store_id)
         for record in page.records:
-            if wanted.matches_key(record.key) and wanted.matches((found := self._cache.update(record)).event.update):
-                response.events.append(found.event)
+            # Past the cache, which is for what many watches see at about the same time.
+            if wanted.matches_key(record.key) and wanted.matches(obj := decode(record)):
+                response.events.add(update=obj)
         return response
 
     async def _changes(self, wanted: ObjectFilter, store_id: str, after: int, *, told: bool) -> Responses:

@@ -79,7 +79,7 @@ class Writer:
         ops += [Op(key.to_bytes(), None if obj is None else encode(obj)) for key, obj in decided.items()]
         if not ops:
             return Outcome(revision=read.revision, current=current, decided=decided)
-        check_size(ops, self._store.limits)
+        check_size(ops, read.value_bytes, self._store.limits)
         try:
             revision = await self._store.commit(Txn(ops=tuple(ops), compares=tuple(read.compares)))
         except AbortedError as error:
@@ -94,18 +94,20 @@ class Writer:
         page = await self._store.range(key, None)
         record = page.records[0] if page.records else None
         read.compares.append(Compare(key, record.mod_revision if record else 0))
+        read.value_bytes[key] = len(record.value) if record else 0
         read.revision = max(read.revision, page.revision)
         return record
 
 
 class _Read:
-    """What an attempt has read: the commit's compares, and the revision up to which it has seen the store."""
+    """What an attempt has read: the commit's compares, sizes, and the revision up to which it has seen the store."""
 
-    __slots__ = ("compares", "revision")
+    __slots__ = ("compares", "revision", "value_bytes")
 
     def __init__(self) -> None:
         self.compares: list[Compare] = []
         self.revision = 0
+        self.value_bytes: dict[bytes, int] = {}
 
 
 class _LostRaceError(Exception):

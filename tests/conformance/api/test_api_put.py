@@ -159,10 +159,21 @@ async def test_an_object_past_the_stores_limit_is_refused_with_name_and_limit(si
         assert f"{TYPE}/system/a has 2" in message
         assert "at most 2000 an object (value_bytes_max)" in message
         big = [unit(name, "x" * 1500) for name in "abc"]
-        assert "4000 at one revision (txn_bytes_max)" in await refused(api, *big, error=ResourceExhaustedError)
+        assert "at most 4000 at one revision (txn_bytes_max)" in await refused(api, *big, error=ResourceExhaustedError)
         many = [unit(name) for name in "abcd"]
         assert "4 objects" in await refused(api, *many, error=ResourceExhaustedError)
         assert "at most 3" in await refused(api, *many, error=ResourceExhaustedError)
+
+
+async def test_a_delete_whose_events_would_be_too_large_for_one_revision_is_refused(site: Site) -> None:
+    limits = StoreLimits(txn_ops_max=3, txn_bytes_max=4000, value_bytes_max=2000)
+    async with serve(site, store=MvccConfig(limits=limits)) as api:
+        for name in "abc":
+            await api.put(unit(name, "x" * 1500))
+        with pytest.raises(ResourceExhaustedError, match="use several requests"):
+            await api.delete("a", "b", "c")
+        await refused(api, unit("a", "y"), unit("b", "y"), unit("c", "y"), error=ResourceExhaustedError)
+        await api.delete("a", "b")
 
 
 async def test_a_five_megabyte_object_is_refused_and_the_server_lives(site: Site) -> None:
