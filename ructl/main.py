@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ import click
 
 from rube import __version__
 from ructl.options import connection_options
+from ructl.streams import forget_stdout, use_utf8
 
 # command: (module, short help). The command has its own name in the module.
 _COMMANDS = {
@@ -69,9 +69,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command with these arguments; returns the exit code. Errors are one line on stderr."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    use_utf8()
     try:
         ructl.main(args=list(arguments), prog_name="ructl", standalone_mode=False)
         sys.stdout.flush()
@@ -87,8 +85,10 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
-        _forget_stdout()
+        forget_stdout()
         return EXIT_ERROR
+    except OSError as error:
+        return _fail(f"cannot write the output: {error.strerror}", EXIT_ERROR)
     return 0
 
 
@@ -100,15 +100,10 @@ def _sentence(error: click.UsageError) -> str:
 def _fail(message: str, code: int) -> int:
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_stdout()
+    except OSError:
+        forget_stdout()
     click.echo(f"ructl: {message}", err=True)
     return code
-
-
-def _forget_stdout() -> None:
-    """Nobody reads it any more; without this the interpreter complains when it flushes at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import stat
 import sys
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -27,6 +25,7 @@ from ructl.connection import Connection, one_line, run
 from ructl.options import connection_options, output_option, query_options, target
 from ructl.output import json_value
 from ructl.query import Query, parse_query
+from ructl.streams import forget_stdout, stdout_is_pipe
 
 RETRY_DELAY_S_INITIAL = 0.1
 RETRY_DELAY_S_MAX = 2.0
@@ -72,13 +71,13 @@ async def _until_stopped(watch: _Watch) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
-    if _is_pipe(sys.stdout.fileno()):
+    if stdout_is_pipe():
         # A pipe that is written to becomes readable only when its reader is gone.
         loop.add_reader(sys.stdout.fileno(), task.cancel)
     try:
         await task
     except (asyncio.CancelledError, BrokenPipeError):
-        _forget_stdout()
+        forget_stdout()
 
 
 class _Watch:
@@ -157,12 +156,3 @@ def _print(changes: Sequence[Change], output: str) -> None:
                 click.echo(textproto.format(event_of(change)))
     if changes:
         sys.stdout.flush()
-
-
-def _is_pipe(descriptor: int) -> bool:
-    return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
-
-
-def _forget_stdout() -> None:
-    """What could not be written to a closed pipe is dropped; the interpreter's last flush must not complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

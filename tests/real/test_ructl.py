@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import resource
 import select
 import signal
 import socket
@@ -412,16 +413,28 @@ def test_what_is_no_grpc_server_is_named(capsys: pytest.CaptureFixture[str]) -> 
     assert complaint.startswith(f"ructl: no server answers at {address} (")
 
 
-def test_get_starts_and_ends_fast(server: Apiserver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_takes_little_more_than_its_libraries(server: Apiserver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processor time, for the machine may be busy: 0.25 s against 0.13 s; bench/test_ructl.py has the wall time."""
     _put(monkeypatch, _unit("fast", "a"))
-    command = [sys.executable, "-m", "ructl.main", "get", "-t", "Unit", "-n", "fast", "a"]
-    took_s = []
-    for _ in range(5):
-        began = time.monotonic()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        took_s.append(time.monotonic() - began)
-    # 0.3 s on a quiet machine; the best of several, for this one may be busy.
-    assert min(took_s) < 0.8
+    get = [sys.executable, "-m", "ructl.main", "get", "-t", "Unit", "-n", "fast", "a"]
+    libraries = [sys.executable, "-c", "import grpc.aio, google.protobuf.text_format, click"]
+    rounds = [(_processor_s(get), _processor_s(libraries)) for _ in range(4)]
+    assert min(took for took, _ in rounds) < 2.5 * min(took for _, took in rounds)
+
+
+def _processor_s(command: list[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_an_output_that_cannot_be_written_is_named(server: Apiserver, monkeypatch: pytest.MonkeyPatch) -> None:
+    _put(monkeypatch, _unit("full", "a"))
+    command = [sys.executable, "-m", "ructl.main", "get", "-t", "Unit", "-n", "full", "a"]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (1, "ructl: cannot write the output: No space left on device\n")
 
 
 def test_only_what_a_client_needs_is_imported() -> None:

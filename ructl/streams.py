@@ -1,0 +1,23 @@
+"""The standard streams, and what becomes of them when nobody reads."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+
+def use_utf8() -> None:
+    """Text format is UTF-8 whatever the locale says."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def stdout_is_pipe() -> bool:
+    return stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
+
+
+def forget_stdout() -> None:
+    """Drops what could not be written, or the interpreter complains of it when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
