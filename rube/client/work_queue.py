@@ -124,7 +124,9 @@ class WorkQueue(Generic[Key]):
     def __init__(self, clock: Clock, config: WorkQueueConfig | None = None) -> None:
         self._clock = clock
         self._core: WorkQueueCore[Key] = WorkQueueCore(config or WorkQueueConfig())
-        self._changed = asyncio.Event()
+        # Of the workers that wait, one keeps the time; the others, in their order, wait to be woken.
+        self._keeper: asyncio.Future[None] | None = None
+        self._others: dict[asyncio.Future[None], None] = {}
 
     def __len__(self) -> int:
         """Keys that wait for a worker, now or later."""
@@ -159,19 +161,48 @@ class WorkQueue(Generic[Key]):
             now_ns = self._clock.monotonic_ns()
             key = self._core.take(now_ns)
             if key is not None:
+                self._pass_on()
                 return key
-            due_ns = self._core.next_due_ns()
-            try:
-                async with self._clock.timeout(None if due_ns is None else (due_ns - now_ns) / _NS_PER_S):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+            await self._wait(now_ns)
 
     def done(self, key: Key) -> None:
         """The worker has finished with the key, well or not."""
         self._core.done(key)
         self._wake()
 
+    async def _wait(self, now_ns: int) -> None:
+        """Returns when it is this worker's turn to look: woken, or as the keeper when the next key is due."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        wait_s: float | None = None
+        if self._keeper is None:
+            self._keeper = turn
+            due_ns = self._core.next_due_ns()
+            wait_s = None if due_ns is None else (due_ns - now_ns) / _NS_PER_S
+        else:
+            self._others[turn] = None
+        try:
+            async with self._clock.timeout(wait_s):
+                await turn
+        except TimeoutError:
+            self._keeper = None if self._keeper is turn else self._keeper
+        except asyncio.CancelledError:
+            if turn in self._others:
+                del self._others[turn]
+            else:  # the keeper, or woken already: another has to look instead
+                self._keeper = None if self._keeper is turn else self._keeper
+                self._pass_on()
+            raise
+
     def _wake(self) -> None:
-        waiting, self._changed = self._changed, asyncio.Event()
-        waiting.set()
+        """Something changed: the keeper looks. Where none keeps the time, somebody is about to look anyway."""
+        if self._keeper is not None:
+            keeper, self._keeper = self._keeper, None
+            if not keeper.done():
+                keeper.set_result(None)
+
+    def _pass_on(self) -> None:
+        """Lets the next worker look: it takes what else is ready, or keeps the time."""
+        if self._keeper is None and self._others:
+            turn = next(iter(self._others))
+            del self._others[turn]
+            turn.set_result(None)

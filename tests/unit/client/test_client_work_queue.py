@@ -191,3 +191,46 @@ def test_no_two_workers_have_one_key() -> None:
         assert not [result for result in results if isinstance(result, AssertionError)]
 
     asyncio.run(main())
+
+
+def test_each_of_many_waiting_workers_gets_its_key() -> None:
+    async def main() -> list[str]:
+        work: WorkQueue[str] = WorkQueue(RealClock())
+        workers = [asyncio.create_task(work.get()) for _ in range(5)]
+        await asyncio.sleep(0)
+        for key in "abcde":
+            work.add(key)
+        return await asyncio.gather(*workers)
+
+    assert asyncio.run(main()) == ["a", "b", "c", "d", "e"]
+
+
+def test_a_waiting_worker_takes_over_the_time_from_one_that_is_cancelled() -> None:
+    async def main() -> list[str]:
+        work: WorkQueue[str] = WorkQueue(RealClock())
+        workers = [asyncio.create_task(work.get()) for _ in range(3)]
+        await asyncio.sleep(0)
+        work.add_after("late", 0.02)
+        await asyncio.sleep(0)
+        workers[0].cancel()
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            done, pending = await asyncio.wait(workers[1:], return_when=asyncio.FIRST_COMPLETED)
+            work.add("now")
+            await asyncio.wait(pending)
+        return [task.result() for task in (*done, *pending)]
+
+    assert asyncio.run(main()) == ["late", "now"]
+
+
+def test_a_worker_that_is_woken_and_cancelled_at_once_loses_no_key() -> None:
+    async def main() -> str:
+        work: WorkQueue[str] = WorkQueue(RealClock())
+        workers = [asyncio.create_task(work.get()) for _ in range(2)]
+        await asyncio.sleep(0)
+        work.add("a")
+        workers[0].cancel()
+        async with asyncio.timeout(5):
+            return await workers[1]
+
+    assert asyncio.run(main()) == "a"
