@@ -19,6 +19,8 @@ from rube.sim.user import User
 NODES = ("worker-1", "worker-2")
 UNITS = ("a", "b", "c", "d")
 APISERVER = "api-1"
+# Observers reconnect within this once everything is healed.
+WATCH_RESUMED_S_MAX = 20
 HOSTS = (APISERVER, *NODES)
 
 nodes, units, hosts = st.sampled_from(NODES), st.sampled_from(UNITS), st.sampled_from(HOSTS)
@@ -49,6 +51,7 @@ class ClusterMachine(RuleBasedStateMachine):
         with self.world:
             self.cluster.faults.heal_everything()
             self.cluster.run_until_converged(timeout_s=120)
+            self.world.run_for(WATCH_RESUMED_S_MAX)
             self.cluster.conclude()
             self._check_wanted()
             for verdict in self._verdicts():
@@ -119,17 +122,21 @@ class ClusterMachine(RuleBasedStateMachine):
     def isolate(self, host: str) -> None:
         self.cluster.faults.isolate(host)
 
-    @rule(host=hosts)
-    def heal(self, host: str) -> None:
-        self.cluster.faults.heal(host)
+    @precondition(lambda self: any(map(self.cluster.faults.is_cut_off, HOSTS)))
+    @rule(data=st.data())
+    def heal(self, data: st.DataObject) -> None:
+        cut = [host for host in HOSTS if self.cluster.faults.is_cut_off(host)]
+        self.cluster.faults.heal(data.draw(st.sampled_from(cut)))
 
     @rule(host=hosts)
     def kill(self, host: str) -> None:
         self.cluster.faults.kill(host)
 
-    @rule(host=hosts)
-    def restart(self, host: str) -> None:
-        self.cluster.faults.restart(host)
+    @precondition(lambda self: not all(map(self.cluster.is_running, HOSTS)))
+    @rule(data=st.data())
+    def restart(self, data: st.DataObject) -> None:
+        down = [host for host in HOSTS if not self.cluster.is_running(host)]
+        self.cluster.faults.restart(data.draw(st.sampled_from(down)))
 
     @rule(host=hosts)
     def power_cycle(self, host: str) -> None:
@@ -145,10 +152,9 @@ class ClusterMachine(RuleBasedStateMachine):
     def remove_unit(self, node: str, name: str) -> None:
         self.cluster.remove_unit(node, "default", name)
 
-    @rule(a=hosts, b=hosts)
-    def reset_connections(self, a: str, b: str) -> None:
-        if a != b:
-            self.cluster.faults.reset_connections([(a, b)])
+    @rule(node=nodes)
+    def reset_connections(self, node: str) -> None:
+        self.cluster.faults.reset_connections([(APISERVER, node)])
 
     @rule(seconds=st.sampled_from([0.05, 1.0, 7.0, 45.0]))
     def let_time_pass(self, seconds: float) -> None:
