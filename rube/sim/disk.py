@@ -38,7 +38,9 @@ class SimDisk:
         self._capacity_bytes: int | None = None
         self._tear = True
         self._sync_failures = 0
-        # Syncs that wait for the end of a stall; None: no stall.
+        # Under way, oldest first.
+        self._syncs: list[_Sync] = []
+        # Those of them that only wait for the end of a stall; None: no stall.
         self._stalled: list[_Sync] | None = None
         host.on_power_off(lambda _: self._power_lost())
 
@@ -144,7 +146,7 @@ class SimDisk:
     async def sync(self, path: str, content: _Content) -> None:
         """Makes the bytes that the file has now durable; raises DataLossError if a fault says so."""
         sync = _Sync(path, content, self._loop.create_future())
-        content.syncs.append(sync)
+        self._syncs.append(sync)
         self._loop.after_ns(self._random.randint(*self._latency_ns), self._finish, sync)
         await sync.done
 
@@ -154,12 +156,12 @@ class SimDisk:
         self._host.world.trace.add(kind, self._host.name, path, len(data), digest)
 
     def _finish(self, sync: _Sync) -> None:
+        if sync not in self._syncs:
+            return  # the host lost power first
         if self._stalled is not None:
             self._stalled.append(sync)
             return
-        if sync not in sync.content.syncs:
-            return  # the host lost power first
-        sync.content.syncs.remove(sync)
+        self._syncs.remove(sync)
         if self._sync_failures:
             self._sync_failures -= 1
             sync.content.lose_unsynced(keep_bytes=0)
@@ -174,16 +176,16 @@ class SimDisk:
         _resolve(sync.done, None)
 
     def _power_lost(self) -> None:
+        self._syncs.clear()
+        if self._stalled is not None:
+            self._stalled.clear()
         for path in self.paths:
             content = self._files[path]
-            content.syncs.clear()
             unsynced_bytes = content.unsynced_bytes
             kept = self._random.randint(0, unsynced_bytes) if self._tear else 0
             content.lose_unsynced(keep_bytes=kept)
             if unsynced_bytes:
                 self._host.world.trace.add("disk-lost", self._host.name, path, unsynced_bytes - kept)
-        if self._stalled is not None:
-            self._stalled = []
 
     def _fault(self, kind: str, *fields: str | int) -> None:
         self._host.world.trace.add("disk-fault", self._host.name, kind, *fields)
@@ -264,8 +266,6 @@ class _Content:
     def __init__(self) -> None:
         self.data = bytearray()
         self.holder: SimProcess | None = None
-        # Under way, oldest first; each covers what the file held when it began.
-        self.syncs: list[_Sync] = []
         # Of `data`; unless `_before` is set.
         self._durable_bytes = 0
         # What is durable, while a truncation is not.
@@ -284,7 +284,8 @@ class _Content:
 
     def synced(self, length_bytes: int) -> None:
         self._before = None
-        self._durable_bytes = max(self._durable_bytes, length_bytes)
+        # The bytes that a sync was to cover may be gone, by another that failed.
+        self._durable_bytes = max(self._durable_bytes, min(length_bytes, len(self.data)))
 
     def lose_unsynced(self, *, keep_bytes: int) -> None:
         if self._before is not None:
@@ -305,7 +306,7 @@ class _Content:
 
 
 class _Sync:
-    """One sync under way."""
+    """One sync under way; it covers what the file held when it began."""
 
     __slots__ = ("content", "done", "length_bytes", "path")
 

@@ -22,7 +22,7 @@ from rube.store.mvcc import MvccConfig, MvccStore
 
 KEYS = [b"\x00", b"a", b"a\x00", b"ab", b"b" * 8, b"\xff"]
 ALL = (b"", b"\xff" * 9)
-SMALL = MvccConfig(tail_bytes_max=800, watch_changes_max=3)
+SMALL = MvccConfig(tail_bytes_max=1500, watch_changes_max=2)
 
 State = dict[bytes, tuple[bytes, int, int]]
 

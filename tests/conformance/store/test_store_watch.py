@@ -95,7 +95,7 @@ async def test_a_watch_resumes_after_any_revision(site: Site, config: MvccConfig
     await store.close()
 
 
-@pytest.mark.parametrize("config", [MvccConfig(), SMALL], ids=["tail", "log"])
+@pytest.mark.parametrize("config", [MvccConfig(watch_changes_max=7), SMALL], ids=["tail", "log"])
 async def test_no_revision_is_split_between_batches(site: Site, config: MvccConfig) -> None:
     store = await open_store(site, config)
     for number in range(20):
@@ -108,6 +108,7 @@ async def test_no_revision_is_split_between_batches(site: Site, config: MvccConf
         assert all(revision <= batch.revision for revision in revisions)
         seen |= revisions
     assert len(changes_of(batches)) == 100
+    assert len(batches) > 5
     await store.close()
 
 
