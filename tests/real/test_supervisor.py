@@ -1,0 +1,432 @@
+"""The supervisor on real processes, where it goes further than the drivers' common suite."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from rube.api import controller_pb2
+from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
+from rube.controllers.systemd.drivers.supervisor import SupervisorDriver
+from rube.host import Host, RealClock, RealRandomness
+
+Ensure = UnitAction.Ensure
+NAME = "rube-test.one.service"
+WAIT_S_MAX = 20.0
+
+
+class Bench:
+    """A supervisor under a temporary directory, and what it says of one unit."""
+
+    def __init__(self, directory: Path) -> None:
+        host = Host(
+            name="node-1",
+            clock=RealClock(),
+            network=None,  # type: ignore[arg-type]  # the driver opens no connection
+            storage=None,  # type: ignore[arg-type]
+            random=RealRandomness(),
+        )
+        self.root = directory
+        self.directory = directory / "units" / NAME
+        self.driver = SupervisorDriver(host, str(directory))
+        self._actions = 0
+
+    async def apply(self, **what: object) -> None:
+        self._actions += 1
+        action = controller_pb2.Action(id=f"action-{self._actions}")
+        action.action.Pack(UnitAction(unit=NAME, **what))  # type: ignore[arg-type]
+        await self.driver.apply(action)
+
+    async def start(self, unit: Unit) -> None:
+        await self.apply(ensure=Ensure(spec=unit, uid="u", generation=1, run=Ensure.START))
+
+    async def stop(self, unit: Unit) -> None:
+        await self.apply(ensure=Ensure(spec=unit, uid="u", generation=1, run=Ensure.STOP))
+
+    async def observe(self) -> UnitObservation:
+        observation = UnitObservation()
+        assert (await self.driver.observe(NAME)).Unpack(observation)
+        return observation
+
+    async def until(self, met: Callable[[UnitObservation], bool]) -> UnitObservation:
+        seen = UnitObservation()
+        try:
+            async with asyncio.timeout(WAIT_S_MAX):
+                while not met(seen := await self.observe()):
+                    await asyncio.sleep(0.01)
+        except TimeoutError as error:
+            raise AssertionError(f"still not so: {seen}\n{self.log()}\n{self.shim_log()}") from error
+        return seen
+
+    async def until_sub(self, *sub_states: str) -> UnitObservation:
+        return await self.until(lambda seen: seen.status.sub_state in sub_states)
+
+    def log(self) -> str:
+        path = self.directory / "log"
+        return path.read_text() if path.exists() else ""
+
+    def shim_log(self) -> str:
+        path = self.directory / "shim.log"
+        return path.read_text() if path.exists() else ""
+
+    def shim_pid(self) -> int:
+        return int(json.loads((self.directory / "state.json").read_text())["shim"][0])
+
+
+def play(body: Callable[[Bench], Awaitable[None]]) -> None:
+    directory = Path(tempfile.mkdtemp(prefix="rube-supervisor-"))
+
+    async def main() -> None:
+        bench = Bench(directory)
+        try:
+            await body(bench)
+        finally:
+            await bench.apply(remove=UnitAction.Remove())
+
+    try:
+        asyncio.run(main())
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def make_unit(*start: str, kind: Service.Type = Service.SIMPLE) -> Unit:
+    unit = Unit()
+    unit.service.type = kind
+    unit.service.exec.start.extend(start)
+    unit.service.time.timeout = 5
+    return unit
+
+
+def shell(script: str, *, kind: Service.Type = Service.SIMPLE) -> Unit:
+    quoted = script.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$").replace("\n", "\\n")
+    return make_unit(f'/bin/sh -c "{quoted}"', kind=kind)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_a_unit_outlives_a_kill_of_the_process_that_started_it() -> None:
+    async def body(bench: Bench) -> None:
+        script = (
+            "import asyncio, os, sys, signal\n"
+            "from pathlib import Path\n"
+            "sys.path.insert(0, sys.argv[2])\n"
+            "from tests.real.test_supervisor import Bench, make_unit\n"
+            "asyncio.run(Bench(Path(sys.argv[1])).start(make_unit('/bin/sleep 1000')))\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        root = str(Path(__file__).parents[2])
+        command = (sys.executable, "-c", script, str(bench.root), root)
+        process = await asyncio.create_subprocess_exec(*command)
+        assert await process.wait() == -signal.SIGKILL
+        bench._actions += 1
+        pid = (await bench.observe()).status.main_pid
+        assert is_alive(pid)
+        os.kill(pid, signal.SIGTERM)
+        seen = await bench.until_sub("dead")
+        assert (seen.status.exit_code, seen.status.exit_status) == (2, signal.SIGTERM)
+
+    play(body)
+
+
+def test_everything_the_unit_forked_is_killed_with_it() -> None:
+    async def body(bench: Bench) -> None:
+        unit = shell("setsid sleep 1001 & (setsid sleep 1002 &) ; echo $! ; exec sleep 1003")
+        await bench.start(unit)
+        await bench.until(lambda _: bench.log().strip() != "")
+        below = children_of(bench.shim_pid())
+        assert len(below) == 3
+        await bench.stop(unit)
+        await bench.until_sub("dead")
+        assert not [pid for pid in below if is_alive(pid)]
+
+    play(body)
+
+
+def children_of(root: int) -> list[int]:
+    """All living descendants, by ps."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
+    rows = [(int(pid), int(parent), stat) for pid, parent, stat in (line.split()[:3] for line in listed.splitlines())]
+    found = [root]
+    for parent in found:
+        found += [pid for pid, its, stat in rows if its == parent and not stat.startswith("Z")]
+    return found[1:]
+
+
+def test_a_unit_whose_shim_is_killed_is_failed_and_what_it_left_is_killed_at_the_next_start() -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/sleep 1000")
+        await bench.start(unit)
+        pid = (await bench.until_sub("running")).status.main_pid
+        os.kill(bench.shim_pid(), signal.SIGKILL)
+        seen = await bench.until_sub("failed")
+        assert "supervisor process" in seen.status.message
+        assert is_alive(pid)
+        await bench.start(unit)
+        await bench.until(lambda seen: seen.status.main_pid not in (0, pid))
+        assert not is_alive(pid)
+
+    play(body)
+
+
+def test_a_state_from_before_a_reboot_says_nothing() -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/sleep 1000")
+        await bench.start(unit)
+        await bench.stop(unit)
+        await bench.until_sub("dead")
+        path = bench.directory / "state.json"
+        state = json.loads(path.read_text())
+        state.update(boot_id="an earlier one", state="running", main_pid=os.getpid(), shim=[os.getpid(), 1])
+        path.write_text(json.dumps(state))
+        seen = await bench.observe()
+        assert (seen.installed, seen.status.active_state, seen.status.main_pid) == (True, "inactive", 0)
+        await bench.start(unit)
+        assert (await bench.until_sub("running")).status.main_pid != os.getpid()
+
+    play(body)
+
+
+def test_a_pid_that_is_used_again_is_not_taken_for_the_shim() -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/sleep 1000")
+        await bench.start(unit)
+        await bench.stop(unit)
+        await bench.until_sub("dead")
+        path = bench.directory / "state.json"
+        state = json.loads(path.read_text())
+        state.update(state="running", shim=[os.getpid(), 1])
+        path.write_text(json.dumps(state))
+        assert (await bench.until_sub("failed")).status.main_pid == 0
+        await bench.start(unit)
+        await bench.until_sub("running")
+
+    play(body)
+
+
+def test_a_daemon_with_a_pid_file_is_followed_by_it() -> None:
+    async def body(bench: Bench) -> None:
+        pid_file = bench.root / "daemon.pid"
+        unit = shell(f"setsid sleep 1000 & echo $! > {pid_file}", kind=Service.FORKING)
+        unit.service.pid_file = str(pid_file)
+        await bench.start(unit)
+        seen = await bench.until_sub("running")
+        assert seen.status.main_pid == int(pid_file.read_text())
+        os.kill(seen.status.main_pid, signal.SIGKILL)
+        assert (await bench.until_sub("failed")).status.result == "signal"
+
+    play(body)
+
+
+def test_a_pid_file_that_comes_late_is_waited_for() -> None:
+    async def body(bench: Bench) -> None:
+        pid_file = bench.root / "daemon.pid"
+        unit = shell(f"(sleep 0.3; sh -c 'echo $$ > {pid_file}; exec sleep 1000') &", kind=Service.FORKING)
+        unit.service.pid_file = str(pid_file)
+        await bench.start(unit)
+        assert (await bench.observe()).status.sub_state == "start"
+        await bench.until_sub("running")
+
+    play(body)
+
+
+NOTIFY = """
+import os, socket, sys, time
+address = os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1)
+end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+time.sleep(0.2)
+end.sendto(b"READY=1", address)
+for _ in range(int(sys.argv[1])):
+    time.sleep(0.1)
+    end.sendto(b"WATCHDOG=1", address)
+time.sleep(1000)
+"""
+
+
+def notifying(bench: Bench, pings: int) -> Unit:
+    script = bench.root / "notify.py"
+    script.write_text(NOTIFY)
+    return make_unit(f"{sys.executable} -I -S {script} {pings}", kind=Service.NOTIFY)
+
+
+def test_a_notifying_unit_is_up_when_it_says_so() -> None:
+    async def body(bench: Bench) -> None:
+        await bench.start(notifying(bench, 0))
+        assert (await bench.observe()).status.active_state == "activating"
+        await bench.until_sub("running")
+
+    play(body)
+
+
+def test_the_watchdog_ends_a_unit_that_falls_silent() -> None:
+    async def body(bench: Bench) -> None:
+        unit = notifying(bench, 5)
+        unit.service.time.watchdog = 0.4
+        await bench.start(unit)
+        await bench.until_sub("running")
+        seen = await bench.until_sub("failed")
+        assert (seen.status.result, seen.status.exit_status) == ("watchdog", signal.SIGABRT)
+
+    play(body)
+
+
+def test_nobody_else_can_notify_in_a_units_name() -> None:
+    async def body(bench: Bench) -> None:
+        unit = shell("echo $NOTIFY_SOCKET; exec sleep 1000", kind=Service.NOTIFY)
+        await bench.start(unit)
+        await bench.until(lambda _: bench.log().strip() != "")
+        from socket import AF_UNIX, SOCK_DGRAM, socket
+
+        with socket(AF_UNIX, SOCK_DGRAM) as end:
+            end.sendto(b"READY=1", bench.log().strip().replace("@", "\0", 1))
+        await asyncio.sleep(0.2)
+        assert (await bench.observe()).status.sub_state == "start"
+
+    play(body)
+
+
+def test_the_process_is_set_up_as_the_definition_says() -> None:
+    async def body(bench: Bench) -> None:
+        extra = bench.root / "env"
+        extra.write_text("# comment\nFROM_FILE='a b'\nA=over\n")
+        unit = shell("echo $A:$FROM_FILE:$N:$(umask):$(pwd):$(ulimit -n):$(nice); kill -0 $MAINPID; exec sleep 1000")
+        unit.service.environment["A"] = "under"
+        unit.service.environment["N"] = "%n %%"
+        unit.service.environment_file.extend([str(extra), "-/nonexistent/env"])
+        unit.service.umask = "0077"
+        unit.service.nice = 5
+        unit.service.working_directory = str(bench.root)
+        unit.service.limits.open_files = 77
+        await bench.start(unit)
+        await bench.until(lambda _: "\n" in bench.log())
+        assert bench.log().splitlines()[0] == f"over:a b:{NAME} %:0077:{bench.root}:77:5"
+
+    play(body)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: run the tests as root in a container")
+def test_the_user_and_group_are_those_of_the_definition() -> None:
+    async def body(bench: Bench) -> None:
+        unit = shell("id -un; id -gn; echo $HOME; exec sleep 1000")
+        unit.service.user, unit.service.group = "nobody", "daemon"
+        await bench.start(unit)
+        await bench.until(lambda _: bench.log().count("\n") == 3)
+        assert bench.log().split() == ["nobody", "daemon", "/nonexistent"]
+
+    play(body)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "status"),
+    [
+        ("working_directory", "/nonexistent", 200),
+        ("user", "nosuchuser", 217),
+        ("group", "nosuchgroup", 216),
+        ("standard_output", "append:/nonexistent/log", 209),
+    ],
+)
+def test_what_cannot_be_set_up_ends_with_systemds_status_and_a_reason(field: str, value: str, status: int) -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/true")
+        setattr(unit.service, field, value)
+        await bench.start(unit)
+        seen = await bench.until_sub("failed")
+        assert (seen.status.exit_code, seen.status.exit_status) == (1, status)
+        assert value.rpartition(":")[2] in seen.status.message
+
+    play(body)
+
+
+def test_a_missing_environment_file_fails_the_start_with_a_reason() -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/sleep 1000")
+        unit.service.environment_file.append("/nonexistent/env")
+        await bench.start(unit)
+        seen = await bench.until_sub("failed")
+        assert seen.status.result == "resources"
+        assert "/nonexistent/env" in seen.status.message
+
+    play(body)
+
+
+def test_stop_commands_know_the_main_process_and_how_it_ended() -> None:
+    async def body(bench: Bench) -> None:
+        unit = shell("exec sleep 1000")
+        unit.service.exec.stop.append("/bin/sh -c 'echo stop $MAINPID'")
+        unit.service.exec.stop_post.append("/bin/sh -c 'echo post $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS'")
+        await bench.start(unit)
+        pid = (await bench.until_sub("running")).status.main_pid
+        await bench.stop(unit)
+        await bench.until_sub("dead")
+        assert bench.log().splitlines() == [f"stop {pid}", "post success killed 15"]
+
+    play(body)
+
+
+def test_what_has_no_effect_is_said() -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/sleep 1000")
+        unit.wants.append("graphical.target")
+        unit.service.limits.memory_bytes = 1 << 30
+        await bench.start(unit)
+        message = (await bench.observe()).status.message
+        assert message == "no effect without systemd: service.limits.memory_bytes, wants"
+
+    play(body)
+
+
+def test_the_log_is_bounded() -> None:
+    async def body(bench: Bench) -> None:
+        unit = shell("head -c 3000000 /dev/zero; exec sleep 1000")
+        await bench.start(unit)
+        await bench.until(lambda _: (bench.directory / "log.1").exists())
+        await bench.until(lambda _: (bench.directory / "log").stat().st_size == 0)
+        assert (bench.directory / "log.1").stat().st_size == 1024 * 1024
+
+    play(body)
+
+
+def test_a_long_directory_is_no_hindrance() -> None:
+    directory = Path(tempfile.mkdtemp(prefix="rube-supervisor-"))
+    deep = directory / ("d" * 100) / ("e" * 100)
+
+    async def main() -> None:
+        bench = Bench(deep)
+        await bench.start(notifying_at(deep))
+        await bench.until_sub("running")
+        await bench.apply(remove=UnitAction.Remove())
+
+    def notifying_at(root: Path) -> Unit:
+        root.mkdir(parents=True)
+        (root / "notify.py").write_text(NOTIFY)
+        return make_unit(f"{sys.executable} -I -S {root}/notify.py 0", kind=Service.NOTIFY)
+
+    try:
+        asyncio.run(main())
+    finally:
+        shutil.rmtree(directory)
+
+
+def test_a_shim_is_small() -> None:
+    async def body(bench: Bench) -> None:
+        await bench.start(make_unit("/bin/sleep 1000"))
+        await bench.until_sub("running")
+        status = Path(f"/proc/{bench.shim_pid()}/status").read_text()
+        (resident,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
+        assert int(resident) < 20_000
+
+    play(body)
