@@ -13,7 +13,7 @@ from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 from rube.sim.kernel.hostclock import NS_PER_S, seconds_to_ns
 from rube.sim.network.connection import monotonic_ns
-from rube.sim.network.flow import ReceiveWindow, SendWindow
+from rube.sim.network.flow import ReceiveWindow, SendWindow, Signal
 from rube.sim.network.frames import Frame, Kind, Pairs
 
 if TYPE_CHECKING:
@@ -69,15 +69,13 @@ class SimCall(aio.Call):
         if options.timeout is not None:
             self._deadline_ns = monotonic_ns(channel.process) + seconds_to_ns(max(0.0, options.timeout))
             self._timer = loop.call_later(max(0, options.timeout), self._expire, context=channel.process.context)
-        self._opened = asyncio.Event()
-        self._over = asyncio.Event()
+        self._changed = Signal()
+        """Something about the call is new: its connection, its metadata, its messages, its end."""
         self._initial: Pairs | None = None
-        self._initial_known = asyncio.Event()
         self._code: StatusCode | None = None
         self._details = ""
         self._trailing: Pairs = ()
         self._inbox: deque[bytes] = deque()
-        self._inbox_changed = asyncio.Event()
         self._trailers: Frame | None = None
         """The end as it has arrived, while messages before it are still unread."""
         self._send_window = SendWindow()
@@ -107,29 +105,29 @@ class SimCall(aio.Call):
             self._callbacks.append(callback)
 
     async def initial_metadata(self) -> aio.Metadata:
-        await self._initial_known.wait()
+        await self._until(lambda: self._initial is not None or self.done())
         return aio.Metadata(*(self._initial or ()))
 
     async def trailing_metadata(self) -> aio.Metadata:
-        await self._over.wait()
+        await self._until(self.done)
         return aio.Metadata(*self._trailing)
 
     async def code(self) -> StatusCode:
-        await self._over.wait()
+        await self._until(self.done)
         assert self._code is not None
         return self._code
 
     async def details(self) -> str:
-        await self._over.wait()
+        await self._until(self.done)
         return self._details
 
     async def debug_error_string(self) -> str:
-        await self._over.wait()
+        await self._until(self.done)
         return self._details
 
     async def wait_for_connection(self) -> None:
         """Wait until the server has answered in any way; raises if the call ends with an error before."""
-        await self._cancelling(self._initial_known.wait())
+        await self._cancelling(self._until(lambda: self._initial is not None or self.done()))
         self.raise_for_status()
 
     # For the channel and its connection
@@ -140,7 +138,7 @@ class SimCall(aio.Call):
         head = (self._spec.method, self._metadata, self._remaining_ns())
         connection.send(Frame(Kind.REQUEST, stream, head, self._data, self._half_closed))
         self._data = None
-        self._opened.set()
+        self._changed.wake()
 
     def received(self, frame: Frame) -> None:
         """A frame of this call has arrived."""
@@ -152,7 +150,7 @@ class SimCall(aio.Call):
             self._trailers = frame
             if not self._inbox or not self._keeps_unread():
                 self._finish_as_told()
-            self._inbox_changed.set()
+            self._changed.wake()
         elif kind is Kind.HEADERS:
             self._know_initial(frame.head[0])
         elif kind is Kind.WINDOW:
@@ -173,8 +171,7 @@ class SimCall(aio.Call):
         if self._connection is not None:
             self._connection.done(self._stream, tell_server)
         self._send_window.abandon()
-        for event in (self._opened, self._initial_known, self._inbox_changed, self._over):
-            event.set()
+        self._changed.wake()
         for callback in self._callbacks:
             self._channel.process.call_soon(callback, self)
         return True
@@ -214,12 +211,12 @@ class SimCall(aio.Call):
             return
         self._inbox.append(data)
         self._know_initial(())
-        self._inbox_changed.set()
+        self._changed.wake()
 
     def _know_initial(self, metadata: object) -> None:
         if self._initial is None:
             self._initial = metadata  # type: ignore[assignment]  # Pairs by Kind's contract
-            self._initial_known.set()
+            self._changed.wake()
 
     def _finish_as_told(self) -> None:
         assert self._trailers is not None
@@ -229,6 +226,10 @@ class SimCall(aio.Call):
 
     def _expire(self) -> None:
         self.finish(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await self._changed.wait()
 
     async def _cancelling(self, waiting: Any) -> None:
         """Wait; if the waiting task is cancelled, so is the call."""
@@ -243,8 +244,7 @@ class SimCall(aio.Call):
         while not self._inbox:
             if self.done():
                 return EOF
-            self._inbox_changed.clear()
-            await self._cancelling(self._inbox_changed.wait())
+            await self._cancelling(self._changed.wait())
         data = self._inbox.popleft()
         granted = self._receive_window.read(len(data))
         if granted and not self.done() and self._trailers is None and self._connection is not None:
@@ -268,7 +268,7 @@ class _UnaryResponse(SimCall):
         return False
 
     async def _response(self) -> Any:
-        await self._cancelling(self._over.wait())
+        await self._cancelling(self._until(self.done))
         self.raise_for_status()
         if not self._inbox:
             raise aio.InternalError("the call ended with OK and without a response")
@@ -323,7 +323,7 @@ class _StreamRequest(SimCall):
         if self._half_closed:
             raise asyncio.InvalidStateError(HALF_CLOSED)
         data = request if self._spec.serializer is None else self._spec.serializer(request)
-        await self._cancelling(self._opened.wait())
+        await self._cancelling(self._until(lambda: self._connection is not None or self.done()))
         await self._cancelling(self._send_window.take(len(data)))
         if self.done():
             self.raise_for_status()
@@ -336,7 +336,7 @@ class _StreamRequest(SimCall):
         if self.done() or self._half_closed:
             return
         self._half_closed = True
-        await self._cancelling(self._opened.wait())
+        await self._cancelling(self._until(lambda: self._connection is not None or self.done()))
         if not self.done():
             assert self._connection is not None
             self._connection.send(Frame(Kind.DATA, self._stream, end=True))

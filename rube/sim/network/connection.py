@@ -129,7 +129,7 @@ class End:
         self._outgoing = outgoing
         self._keepalive_ns = seconds_to_ns(keepalive_s)
         self._timeout_ns = seconds_to_ns(keepalive_timeout_s)
-        self._heard_ns = monotonic_ns(self.process)
+        self._heard_ns = self.process.loop.now_ns
         self._timer = process.loop.call_later(keepalive_s, self._check_idle, context=process.context)
         incoming.receiver = self
 
@@ -175,7 +175,7 @@ class End:
     def _handle(self, frame: Frame) -> None:
         if not self.open:
             return
-        self._heard_ns = monotonic_ns(self.process)
+        self._heard_ns = self.process.loop.now_ns
         kind = frame.kind
         if kind is Kind.PING:
             self.send(Frame(Kind.PONG))
@@ -201,12 +201,13 @@ class End:
     def _check_idle(self) -> None:
         """Ping if nothing was heard for the keepalive time, or look again when that can be so."""
         self._hear_moving()
-        rest_ns = self._heard_ns + self._keepalive_ns - monotonic_ns(self.process)
+        heard_ns = self.process.clock.monotonic_ns(self._heard_ns)
+        rest_ns = heard_ns + self._keepalive_ns - monotonic_ns(self.process)
         if rest_ns > 0:
             self._later(rest_ns, self._check_idle)
         else:
             self.send(Frame(Kind.PING))
-            self._later(self._timeout_ns, self._check_answer, monotonic_ns(self.process))
+            self._later(self._timeout_ns, self._check_answer, self.process.loop.now_ns)
 
     def _check_answer(self, pinged_ns: int) -> None:
         """Give up if nothing was heard since the ping."""
@@ -222,7 +223,7 @@ class End:
     def _hear_moving(self) -> None:
         """Segments of a large message, or their acknowledgements, are as good as an answer."""
         if self._incoming.moving or self._outgoing.moving:
-            self._heard_ns = monotonic_ns(self.process)
+            self._heard_ns = self.process.loop.now_ns
 
     def _later(self, delay_ns: int, check: Callable[..., None], *args: int) -> None:
         delay_s = delay_ns / NS_PER_S

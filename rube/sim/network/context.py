@@ -15,7 +15,7 @@ from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 from rube.sim.kernel.hostclock import NS_PER_S
 from rube.sim.network.calls import NO_DEADLINE_NS, RPC_ENDED, MetadataLike, as_pairs
 from rube.sim.network.connection import monotonic_ns
-from rube.sim.network.flow import ReceiveWindow, SendWindow
+from rube.sim.network.flow import ReceiveWindow, SendWindow, Signal
 from rube.sim.network.frames import Frame, Kind, Pairs
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         self._metadata: Pairs = metadata  # type: ignore[assignment]
         self._peer = peer
         self._inbox: deque[bytes] = deque()
-        self._inbox_changed = asyncio.Event()
+        self._inbox_changed = Signal()
         self._half_closed = False
         self._initial: Pairs = ()
         self._initial_sent = False
@@ -166,7 +166,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
             if frame.data is not None:
                 self._inbox.append(frame.data)
             self._half_closed |= frame.end
-            self._inbox_changed.set()
+            self._inbox_changed.wake()
 
     def cancel(self) -> None:
         """The client is gone or the deadline has passed: cancel the handler; nothing more is sent."""
@@ -196,7 +196,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         if self._timer is not None:
             self._timer.cancel()
         self._send_window.abandon()
-        self._inbox_changed.set()
+        self._inbox_changed.wake()
         self._connection.ended(self._stream)
         for callback in self._callbacks:
             self._connection.process.call_soon(callback, self)
@@ -208,7 +208,6 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
                 return None
             if self._done or self._cancelled:
                 raise aio.UsageError(RPC_ENDED)
-            self._inbox_changed.clear()
             await self._inbox_changed.wait()
         data = self._inbox.popleft()
         granted = self._receive_window.read(len(data))

@@ -8,36 +8,52 @@ WINDOW_BYTES = 64 * 1024
 """What may be under way unread. A message is sent whole as soon as any of the window is left."""
 
 
+class Signal:
+    """Wakes those who wait; they look for themselves whether what they wait for is there. Costs nothing unused."""
+
+    __slots__ = ("_waiters",)
+
+    def __init__(self) -> None:
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def wake(self) -> None:
+        """Let everybody who waits go on."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait for the next `wake`."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+
 class SendWindow:
     """The writer's side."""
 
     def __init__(self) -> None:
         self._left = WINDOW_BYTES
-        self._open = asyncio.Event()
-        self._open.set()
+        self._grown = Signal()
 
     async def take(self, size_bytes: int) -> None:
         """Wait until something of the window is left, and use `size_bytes` of it (at least one)."""
         while self._left <= 0:
-            await self._open.wait()
-        self.use(size_bytes)
-
-    def use(self, size_bytes: int) -> None:
-        """Use part of the window without waiting: a call's first message."""
+            await self._grown.wait()
         self._left -= max(1, size_bytes)
-        if self._left <= 0:
-            self._open.clear()
 
     def grow(self, size_bytes: int) -> None:
         """The reader has read so much."""
         self._left += size_bytes
         if self._left > 0:
-            self._open.set()
+            self._grown.wake()
 
     def abandon(self) -> None:
         """The call is over: let go of everybody who waits."""
         self._left = WINDOW_BYTES
-        self._open.set()
+        self._grown.wake()
 
 
 class ReceiveWindow:
