@@ -12,9 +12,10 @@ import fcntl
 import heapq
 import os
 import sqlite3  # noqa: TID251 (this is the engine)
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -142,9 +143,9 @@ class SqliteEngine:
     ) -> Iterator[tuple[bytes, bytes]]:
         reader.execute("BEGIN")
         try:
-            rows = _scan(reader, self._path, start, end, limit, reverse)
-            yield b"", b""
-            yield from rows
+            with closing(_scan(reader, self._path, start, end, limit, reverse)) as rows:
+                yield b"", b""
+                yield from rows
         finally:
             reader.execute("ROLLBACK")
             self._return_reader(reader)
@@ -307,7 +308,7 @@ def _get(connection: sqlite3.Connection, path: Path, key: bytes) -> bytes | None
 
 def _scan(
     connection: sqlite3.Connection, path: Path, start: bytes, end: bytes, limit: int, reverse: bool
-) -> Iterator[tuple[bytes, bytes]]:
+) -> Generator[tuple[bytes, bytes]]:
     """Both tables' pairs, merged. The statements start at the call and read one row after the other."""
     order = "DESC" if reverse else "ASC"
     count = limit or -1
@@ -322,19 +323,18 @@ def _scan(
         )
     except sqlite3.Error as error:
         raise translate(error, path) from error
-    merged = heapq.merge(pairs, ((_key(row_id), value) for row_id, value in log), reverse=reverse)
-    return _bounded(merged, path, count)
+    return _merge(pairs, log, path, limit, reverse)
 
 
-def _bounded(rows: Iterator[tuple[bytes, bytes]], path: Path, limit: int) -> Iterator[tuple[bytes, bytes]]:
-    try:
-        for row in rows:
-            if limit == 0:
-                return
-            limit -= 1
-            yield row
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
+def _merge(
+    pairs: sqlite3.Cursor, log: sqlite3.Cursor, path: Path, limit: int, reverse: bool
+) -> Generator[tuple[bytes, bytes]]:
+    with closing(pairs), closing(log):
+        merged = heapq.merge(pairs, ((_key(row_id), value) for row_id, value in log), reverse=reverse)
+        try:
+            yield from islice(merged, limit or None)
+        except sqlite3.Error as error:
+            raise translate(error, path) from error
 
 
 def _id(key: bytes) -> int:

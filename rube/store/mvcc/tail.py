@@ -71,6 +71,9 @@ class Tail:
             if start <= row.key < end:
                 if entry.change is None:
                     entry.change = make(row)
+                    previous_bytes = len(entry.change.previous.value) if entry.change.previous else 0
+                    entry.cost_bytes += previous_bytes
+                    self._bytes += previous_bytes
                 found.append(entry.change)
         return found, revision
 

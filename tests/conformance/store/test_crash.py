@@ -57,6 +57,20 @@ def test_acknowledged_writes_survive_kill_9_of_a_real_process(tmp_path: Path) ->
     assert len(acknowledged) > 100
 
 
+def test_a_store_that_another_process_has_open_is_refused_until_that_process_is_gone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    process = subprocess.Popen([sys.executable, "-c", WRITER, url, "0"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout as output:
+        assert output.readline() == b"ready\n"
+        with pytest.raises(FailedPreconditionError, match=r"a\.db is in use by another process"):
+            asyncio.run(_check(url, {}))
+        process.kill()
+        output.read()
+    process.wait()
+    asyncio.run(_check(url, {}))
+
+
 def _live_and_die(url: str, life: int, lines_max: int) -> dict[bytes, int]:
     """Runs the writer until it has acknowledged so much, kills it, and returns all that it had acknowledged."""
     process = subprocess.Popen([sys.executable, "-c", WRITER, url, str(life)], stdout=subprocess.PIPE)

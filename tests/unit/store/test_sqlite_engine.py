@@ -149,6 +149,31 @@ def test_commits_are_synced_to_the_disk(tmp_path: Path) -> None:
     connection.close()
 
 
+def test_what_a_killed_process_left_is_synced_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real_fsync = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real_fsync(fd)
+
+    async def main() -> None:
+        engine = await SqliteEngine.open(tmp_path / "a.db")
+        await engine.commit([Write(b"a", b"1")])
+        for end in ("", "-wal"):  # as kill -9 leaves them
+            (tmp_path / f"b.db{end}").write_bytes((tmp_path / f"a.db{end}").read_bytes())
+        await engine.close()
+        monkeypatch.setattr(os, "fsync", fsync)
+        engine = await SqliteEngine.open(tmp_path / "b.db")
+        assert engine.get(b"a") == b"1"
+        await engine.close()
+
+    asyncio.run(main())
+    assert synced == [str(tmp_path / "b.db-wal")]
+
+
 def test_a_write_lock_held_by_another_program_passes(tmp_path: Path) -> None:
     async def main() -> None:
         engine = await SqliteEngine.open(tmp_path / "a.db")
