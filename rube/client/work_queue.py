@@ -202,7 +202,9 @@ class WorkQueue(Generic[Key]):
 
     def _pass_on(self) -> None:
         """Lets the next worker look: it takes what else is ready, or keeps the time."""
-        if self._keeper is None and self._others:
+        while self._keeper is None and self._others:
             turn = next(iter(self._others))
             del self._others[turn]
-            turn.set_result(None)
+            if not turn.done():  # else it is being cancelled itself
+                turn.set_result(None)
+                return

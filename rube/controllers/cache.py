@@ -72,14 +72,7 @@ class InformerCache:
             listener(None)
 
 
-def configs_for(controllers: Sequence[Controller]) -> list[InformerConfig]:
-    """What informers those controllers need: each type once, of one namespace where all agree on it."""
-    namespaces: dict[str, set[str]] = {}
-    for controller in controllers:
-        namespaces.setdefault(controller.type, set()).add("")
-        for wanted in controller.inputs:
-            namespaces.setdefault(wanted.type, set()).add(wanted.namespace)
-    return [
-        InformerConfig(type=type_name, namespace=min(seen) if len(seen) == 1 else "")
-        for type_name, seen in sorted(namespaces.items())
-    ]
+def configs_for(controller: Controller) -> list[InformerConfig]:
+    """What informers a controller needs: one for its own type and one for each other type that it sees."""
+    inputs = [InformerConfig(type=wanted.type, namespace=wanted.namespace) for wanted in controller.inputs]
+    return [InformerConfig(type=controller.type, label_selector=controller.selector), *inputs]

@@ -57,7 +57,14 @@ class Controller(Protocol):
         ...
 
     @property
-    def inputs(self) -> Sequence[Input]: ...
+    def selector(self) -> str:
+        """The label selector of the objects it wants to see; an object that stops to match is absent. Empty: all."""
+        ...
+
+    @property
+    def inputs(self) -> Sequence[Input]:
+        """The other types that it sees; none of them is its own."""
+        ...
 
     def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
         """What to do now. Must not change `state`."""

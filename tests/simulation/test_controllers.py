@@ -43,6 +43,23 @@ def test_a_unit_is_placed_started_reported_and_removed(nodes: NodeWorld) -> None
     assert not nodes.seen("web").installed
 
 
+def test_units_wait_unplaced_for_a_node_and_are_spread_over_those_that_come(nodes: NodeWorld) -> None:
+    nodes.start_apiserver()
+    nodes.world.run_for(2)
+    for number in range(12):
+        nodes.put(f"u{number}", unit(), node="")
+    nodes.world.run_for(10)
+    assert "node" not in nodes.get(unit_key("u0")).metadata.labels
+    for name in ("worker-1", "worker-2"):
+        nodes.start_rubelet(name)
+    nodes.world.run_for(10)
+    placed = [nodes.get(unit_key(f"u{number}")).metadata.labels["node"] for number in range(12)]
+    assert set(placed) == {"worker-1", "worker-2"}
+    nodes.put("u0", unit("/bin/other"), node="")
+    nodes.world.run_for(3)
+    assert nodes.get(unit_key("u0")).metadata.labels["node"] == placed[0], "a put without the label keeps it"
+
+
 def test_a_new_definition_restarts_and_a_stopped_one_stops(nodes: NodeWorld) -> None:
     nodes.start_apiserver()
     nodes.start_rubelet()

@@ -76,7 +76,7 @@ class ClusterControllers:
 
     async def _run(self, controller: Controller, leadership: Leadership) -> None:
         """One term: with a cache of its own, so that it sees everything anew."""
-        cache = InformerCache(self._client, self._host, configs_for([controller]))
+        cache = InformerCache(self._client, self._host, configs_for(controller))
         runtime = Runtime(
             RuntimeConfig(
                 host=self._host,

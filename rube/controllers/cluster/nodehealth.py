@@ -30,6 +30,7 @@ class NodeHealth:
 
     name = "node-health"
     type = NODE_TYPE
+    selector = ""
 
     @property
     def inputs(self) -> Sequence[Input]:

@@ -20,10 +20,14 @@ __all__ = ["Placement"]
 
 
 class Placement:
-    """Keyed by api.systemd.Unit; sees the nodes. Keeps no memory: the label is the decision."""
+    """Keyed by api.systemd.Unit; sees the nodes. Keeps no memory: the label is the decision.
+
+    It asks for the unbound units alone, so that its copy is small however many units there are.
+    """
 
     name = "placement"
     type = UNIT_TYPE
+    selector = f"!{NODE_LABEL}"
 
     @property
     def inputs(self) -> Sequence[Input]:

@@ -32,6 +32,7 @@ class UnitController:
 
     name = "unit"
     type = UNIT_TYPE
+    selector = ""
     inputs: Sequence[Input] = ()
 
     def __init__(self, *, node: str, boot_id: str) -> None:

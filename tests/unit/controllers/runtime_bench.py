@@ -29,6 +29,7 @@ class Words:
 
     name = "words"
     type = UNIT
+    selector = ""
 
     def __init__(self, decide: Decide, inputs: Sequence[Input]) -> None:
         self.decide = decide
