@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from rube.api import controller_pb2
+from rube.api.errors import FailedPreconditionError
 from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
 from rube.controllers.systemd.drivers.supervisor import SupervisorDriver
 from rube.host import Host, RealClock, RealRandomness
@@ -430,3 +431,23 @@ def test_a_shim_is_small() -> None:
         assert int(resident) < 20_000
 
     play(body)
+
+
+def test_sigterm_to_a_shim_stops_its_unit() -> None:
+    async def body(bench: Bench) -> None:
+        await bench.start(make_unit("/bin/sleep 1000"))
+        pid = (await bench.until_sub("running")).status.main_pid
+        os.kill(bench.shim_pid(), signal.SIGTERM)
+        assert (await bench.until_sub("dead")).status.exit_status == signal.SIGTERM
+        assert not is_alive(pid)
+
+    play(body)
+
+
+def test_a_directory_that_cannot_be_written_is_an_error_that_names_it() -> None:
+    async def main() -> None:
+        bench = Bench(Path("/proc/rube"))
+        with pytest.raises(FailedPreconditionError, match="/proc/rube"):
+            await bench.start(make_unit("/bin/sleep 1000"))
+
+    asyncio.run(main())

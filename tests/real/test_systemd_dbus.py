@@ -242,3 +242,20 @@ def test_no_bus_is_an_error_that_says_so() -> None:
         await driver.close()
 
     asyncio.run(main())
+
+
+def test_a_start_that_a_dependency_prevents_says_so(manager: SystemdManager) -> None:
+    async def body(driver: DbusDriver) -> None:
+        broken, unit = sleeper(), sleeper()
+        broken.service.type = Service.ONESHOT
+        broken.service.restart = Service.NO
+        broken.service.exec.start[0] = "/bin/false"
+        other = "rube-test.broken.service"
+        await apply(driver, "a1", UnitAction(unit=other, ensure=Ensure(spec=broken, uid="u", generation=1)))
+        unit.requires.append(other)
+        unit.after.append(other)
+        await ensure(driver, "a2", unit)
+        seen = await observe(driver)
+        assert (seen.status.active_state, seen.error) == ("inactive", "a unit that it requires did not start")
+
+    play(manager, body)

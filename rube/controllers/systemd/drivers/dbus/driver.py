@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,22 @@ JOB_S_MAX = 5.0
 JOB_POLL_S = 0.25
 STOP_S_MAX = 200.0
 STOP_POLL_S = 0.05
+NOBODY = "-"
+"""No unit's name."""
 _DOWN = ("inactive", "failed")
 _RUNS = {
     UnitAction.Ensure.START: "StartUnit",
     UnitAction.Ensure.RESTART: "RestartUnit",
     UnitAction.Ensure.STOP: "StopUnit",
 }
+_JOB_ERRORS = {
+    "dependency": "a unit that it requires did not start",
+    "canceled": "another request to systemd took the place of this one",
+    "collected": "systemd dropped the job",
+    "assert": "an assertion of its definition is not met",
+    "unsupported": "this kind of unit is not supported on this machine",
+}
+"""What a job's result says that the unit's state does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +70,7 @@ class DbusDriver:
         self._reloads_begun = 0
         self._reloading = asyncio.Lock()
         self._held: set[str] = set()
+        self._errors: dict[str, str] = {}
         self._bus.listen(self._forget_held)
 
     async def list(self) -> Sequence[str]:
@@ -76,6 +87,7 @@ class DbusDriver:
             return
         if unit_action.WhichOneof("action") == "remove":
             await self._remove(name)
+            self._errors.pop(name, None)
             self._files.note_action(name, "")
         else:
             await self._ensure(name, unit_action.ensure)
@@ -169,11 +181,11 @@ class DbusDriver:
         if method != "StopUnit" and (await self._active_state(name)) == "failed":
             await self._bus.manager("ResetFailedUnit", "s", name)
         done = asyncio.Event()
-        jobs: set[str] = set()
+        jobs: dict[str, str] = {}
 
         def listener(message: Message | None) -> None:
             if message is not None and message.member == "JobRemoved":
-                jobs.add(message.body[1])
+                jobs[message.body[1]] = message.body[3]
                 done.set()
 
         forget = self._bus.listen(listener)
@@ -182,8 +194,9 @@ class DbusDriver:
             await self._wait_for(job, jobs, done, name)
         finally:
             forget()
+        self._errors[name] = _JOB_ERRORS.get(jobs.get(job, ""), "")
 
-    async def _wait_for(self, job: str, removed: set[str], done: asyncio.Event, name: str) -> None:
+    async def _wait_for(self, job: str, removed: Mapping[str, str], done: asyncio.Event, name: str) -> None:
         """Until the job is gone: as a signal says, or as the unit does, since signals get lost."""
         try:
             async with self._host.clock.timeout(JOB_S_MAX):
@@ -234,7 +247,7 @@ class DbusDriver:
     async def _observe(self, name: str) -> UnitObservation:
         marker = self._files.marker(name)
         unit = await self._bus.properties(name, "Unit")
-        if marker is not None:
+        if marker is not None and unit["LoadState"] == "loaded":
             await self._hold(name)
         status = UnitStatus(
             load_state=unit["LoadState"],
@@ -256,6 +269,7 @@ class DbusDriver:
             generation=marker.generation,
             digest=marker.digest,
             status=status,
+            error=self._errors.get(name, ""),
             last_action_id=self._files.last_action(name),
         )
 
@@ -272,10 +286,12 @@ def _fill(status: UnitStatus, unit: dict[str, Any], service: dict[str, Any]) -> 
 
 def _named_by(message: Message | None) -> str:
     """The unit that a signal is about; empty: it may be any."""
-    if message is None or message.member in ("Reloading", "UnitFilesChanged"):
+    if message is None or message.member == "UnitFilesChanged":
         return ""
+    if message.member == "Reloading":
+        return NOBODY if message.body[0] else ""  # it begins, or has ended
     if message.member in ("JobNew", "JobRemoved"):
         return str(message.body[2])
     if message.member in ("UnitNew", "UnitRemoved"):
         return str(message.body[0])
-    return unescape(message.path or "") or "-"
+    return unescape(message.path or "") or NOBODY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
+from rube.controllers.systemd.drivers.disk import disk_errors
 from rube.controllers.systemd.render import MARKER_BYTES_MAX, Marker, parse_marker
 
 ACTION_BYTES_MAX = 1024
@@ -55,7 +56,8 @@ class UnitFiles:
         """Deletes the file, if it is ours; whether there was one."""
         if self.marker(name) is None:
             return False
-        os.unlink(self._path(name))
+        with disk_errors(f"cannot remove {name}"):
+            os.unlink(self._path(name))
         return True
 
     def last_action(self, name: str) -> str:
@@ -86,7 +88,7 @@ class UnitFiles:
     def _replace(self, path: str, text: str) -> None:
         directory = os.path.dirname(path)
         temporary = f"{path}.rube-new"
-        try:
+        with disk_errors(f"cannot write {path}"):
             os.makedirs(directory, exist_ok=True)
             with open(temporary, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -99,5 +101,3 @@ class UnitFiles:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-        except OSError as error:
-            raise FailedPreconditionError(f"cannot write {path}: {error.strerror}") from error

@@ -10,6 +10,9 @@ directory, named after it:
     lock           held by the shim as long as it lives
     log, log.1     what the service prints, bounded
     shim.log       what the shim itself has to complain about
+
+Under an init that kills a daemon's whole group (systemd's KillMode=control-group, which is its default) the shims
+would be killed with the rubelet: give it KillMode=process there, or use the D-Bus driver.
 """
 
 from rube.controllers.systemd.drivers.supervisor.driver import SupervisorDriver

@@ -17,6 +17,7 @@ from rube.api import controller_pb2
 from rube.api.errors import DeadlineExceededError, FailedPreconditionError, InvalidArgumentError, UnavailableError
 from rube.api.systemd_pb2 import UnitAction, UnitObservation, UnitStatus
 from rube.controllers.systemd.drivers.actions import pack_observation, unpack_action
+from rube.controllers.systemd.drivers.disk import disk_errors
 from rube.controllers.systemd.drivers.supervisor import files, processes
 from rube.controllers.systemd.drivers.supervisor.plan import plan_of
 from rube.controllers.systemd.render import digest_of
@@ -64,13 +65,13 @@ class SupervisorDriver:
         """Carries the action out once per id. A remove returns when the unit is down and its directory gone."""
         unit_action = unpack_action(action)
         directory = self._path(unit_action.unit)
-        unit = files.read_json(directory, files.UNIT)
-        if unit is not None and unit["action_id"] == action.id:
+        if self._last_action(directory) == action.id:
             return
-        if unit_action.WhichOneof("action") == "remove":
-            await self._remove(directory, action.id)
-        else:
-            await self._ensure(unit_action.unit, directory, action.id, unit_action.ensure)
+        with disk_errors(f"cannot supervise {unit_action.unit}"):
+            if unit_action.WhichOneof("action") == "remove":
+                await self._remove(directory, action.id)
+            else:
+                await self._ensure(unit_action.unit, directory, action.id, unit_action.ensure)
 
     async def changes(self) -> AsyncIterator[str]:
         """Looks every POLL_S at the files' times; at first all units may have changed."""
