@@ -19,16 +19,17 @@ _TYPE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
 
 
 class ObjectKey(NamedTuple):
-    """An object's identity. `str()` gives `type/namespace/name`, which is also its form in a store."""
+    """An object's identity. `str()` is for people: `type/namespace/name`, without a namespace `type/name`."""
 
     type: str
     namespace: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.type}/{self.namespace}/{self.name}"
+        return "/".join(part for part in self if part)
 
     def to_bytes(self) -> bytes:
+        """The key in a store: sorted as its parts are."""
         return f"{self.type}/{self.namespace}/{self.name}".encode()
 
     @classmethod

@@ -39,7 +39,7 @@ def test_keys_are_known_without_asking_only_if_namespace_and_name_are() -> None:
         "api.systemd.Unit/a/x",
         "api.systemd.Unit/a/y",
     ]
-    assert [str(key) for key in parse_query("Node", None, None, ["w1"]).exact_keys()] == ["api.Node//w1"]
+    assert [str(key) for key in parse_query("Node", None, None, ["w1"]).exact_keys()] == ["api.Node/w1"]
     assert not parse_query("Unit", None, None, ["x"]).exact_keys()
     assert not parse_query("Unit", "a", None, []).exact_keys()
     assert not parse_query("Unit", "a", "tier=test", ["x"]).exact_keys()
