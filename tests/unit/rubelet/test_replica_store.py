@@ -9,7 +9,7 @@ from google.protobuf.any_pb2 import Any
 from rube import api_pb2
 from rube.api.keys import ObjectKey
 from rube.client import Batch, Change, ReplicaState
-from rube.rubelet.replica import ReplicaStore
+from rube.rubelet.replica import BOOKMARK_REVISIONS_MIN, ReplicaStore
 from rube.store.engines.memory import MemoryEngine, VolatileDisk
 
 UNIT = "api.systemd.Unit"
@@ -51,14 +51,16 @@ def test_what_was_persisted_is_loaded_with_its_position() -> None:
     asyncio.run(main())
 
 
-def test_a_bookmark_moves_the_position_alone() -> None:
+def test_a_bookmark_moves_the_position_alone_and_only_from_afar() -> None:
     async def main() -> None:
         engine = await MemoryEngine.open(VolatileDisk(), "memory:")
         store = ReplicaStore(engine, UNIT)
         await store.persist(batch(7, change("system", "web", unit("system", "web"))))
-        await store.persist(batch(8))
+        await store.persist(batch(7 + BOOKMARK_REVISIONS_MIN - 1))
+        assert store.load().revision == 7
+        await store.persist(batch(7 + BOOKMARK_REVISIONS_MIN))
         loaded = store.load()
-        assert (len(loaded.objects), loaded.revision) == (1, 8)
+        assert (len(loaded.objects), loaded.revision) == (1, 7 + BOOKMARK_REVISIONS_MIN)
 
     asyncio.run(main())
 
