@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 from rube.api.errors import DataLossError, FailedPreconditionError
@@ -9,11 +10,13 @@ from rube.host import Engine, Randomness, Write
 from rube.store.mvcc.index import KeyIndex
 from rube.store.mvcc.log import REVISION_MAX, SUB_BITS, decode_row, log_key, position_of
 
+# Not sealed: a later format may seal differently.
 FORMAT = b"rube mvcc 1"
 # After every row of the log, whose keys begin with a bit of 0.
 FORMAT_KEY = b"\xffmvcc/format"
 STORE_ID_KEY = b"\xffmvcc/store_id"
 COMPACT_KEY = b"\xffmvcc/compact_revision"
+_CHECKSUM_BYTES = 4
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,10 +44,8 @@ async def recover(engine: Engine, random: Randomness) -> State:
             f"the store has format {stored_format!r} and this program knows {FORMAT!r}: "
             "use the version of Rube that wrote it, or restore a backup"
         )
-    store_id, compact_bytes = engine.get(STORE_ID_KEY), engine.get(COMPACT_KEY)
-    if store_id is None or compact_bytes is None:
-        raise DataLossError("the store has lost its store_id or compaction revision: restore a backup")
-    compact_revision = int.from_bytes(compact_bytes, "big")
+    store_id = _unseal(engine, STORE_ID_KEY).decode()
+    compact_revision = int.from_bytes(_unseal(engine, COMPACT_KEY), "big")
     index = KeyIndex()
     position = position_of(compact_revision)
     for key, data in engine.scan(log_key(0), log_key(position_of(REVISION_MAX))):
@@ -52,7 +53,7 @@ async def recover(engine: Engine, random: Randomness) -> State:
         index.append(decode_row(position_found, data))
         position = max(position, position_found)
     return State(
-        store_id=store_id.decode(),
+        store_id=store_id,
         revision=position >> SUB_BITS,
         compact_revision=compact_revision,
         index=index,
@@ -66,8 +67,27 @@ async def _create(engine: Engine, random: Randomness) -> State:
     await engine.commit(
         [
             Write(FORMAT_KEY, FORMAT),
-            Write(STORE_ID_KEY, store_id.encode()),
-            Write(COMPACT_KEY, (0).to_bytes(8, "big")),
+            Write(STORE_ID_KEY, _seal(STORE_ID_KEY, store_id.encode())),
+            compaction_mark(0),
         ]
     )
     return State(store_id=store_id, revision=0, compact_revision=0, index=KeyIndex())
+
+
+def compaction_mark(revision: int) -> Write:
+    """What makes durable that the store is compacted to `revision`."""
+    return Write(COMPACT_KEY, _seal(COMPACT_KEY, revision.to_bytes(8, "big")))
+
+
+def _seal(key: bytes, value: bytes) -> bytes:
+    """The value after a checksum over key and value."""
+    return zlib.crc32(key + value).to_bytes(_CHECKSUM_BYTES, "big") + value
+
+
+def _unseal(engine: Engine, key: bytes) -> bytes:
+    sealed = engine.get(key)
+    if sealed is None or _seal(key, sealed[_CHECKSUM_BYTES:]) != sealed:
+        raise DataLossError(
+            f"the store's {key[1:].decode()} is lost or damaged: restore a backup", key=key[1:].decode()
+        )
+    return sealed[_CHECKSUM_BYTES:]

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from rube.api.errors import CompactedError, DataLossError, InvalidArgumentError, RevisionAheadError, UnavailableError
-from rube.host import Clock, Engine, Randomness, Write
+from rube.host import Clock, Engine, Randomness
 from rube.store.mvcc.compaction import delete_superseded
 from rube.store.mvcc.evaluate import Group, check_txn
 from rube.store.mvcc.log import SUB_BITS, Row, decode_row, log_key, position_of
-from rube.store.mvcc.recovery import COMPACT_KEY, State, recover
+from rube.store.mvcc.recovery import State, compaction_mark, recover
 from rube.store.mvcc.tail import Tail
 from rube.store.mvcc.watch import follow
 from rube.store.mvcc.writer import GroupWriter
@@ -115,7 +115,7 @@ class MvccStore:
         async with self._compacting:
             if revision > self._state.compact_revision:
                 # First, and durable: from here on nobody reads what is about to go.
-                await self._engine.commit([Write(COMPACT_KEY, revision.to_bytes(8, "big"))])
+                await self._engine.commit([compaction_mark(revision)])
                 self._state.compact_revision = revision
             await delete_superseded(self._engine, self._state.index, self._clock, self._state.compact_revision)
 

@@ -258,6 +258,41 @@ def test_a_damaged_row_names_its_key_and_revision() -> None:
     site.run(main)
 
 
+@pytest.mark.parametrize("name", ["store_id", "compact_revision"])
+@pytest.mark.parametrize("damaged", [None, b"", b"\0" * 12])
+def test_damage_to_what_is_known_of_the_store_is_found(name: str, damaged: bytes | None) -> None:
+    site = SimSite()
+
+    async def main() -> None:
+        await (await open_store(site)).close()
+        engine = await site.open_engine()
+        await engine.commit([Write(b"\xffmvcc/" + name.encode(), damaged)])
+        await engine.close()
+        with pytest.raises(DataLossError, match=f"{name} is lost or damaged"):
+            await open_store(site)
+
+    site.run(main)
+
+
+def test_an_unknown_format_and_foreign_data_are_refused_with_the_remedy() -> None:
+    site = SimSite()
+
+    async def main() -> None:
+        await (await open_store(site)).close()
+        engine = await site.open_engine()
+        await engine.commit([Write(b"\xffmvcc/format", b"rube mvcc 2")])
+        await engine.close()
+        with pytest.raises(FailedPreconditionError, match=r"rube mvcc 2.*use the version of Rube that wrote it"):
+            await open_store(site)
+        engine = await site.open_engine()
+        await engine.commit([Write(b"\xffmvcc/format", None)])
+        await engine.close()
+        with pytest.raises(FailedPreconditionError, match="data of another kind"):
+            await open_store(site)
+
+    site.run(main)
+
+
 def test_the_same_seed_gives_the_same_trace_and_another_latency_another() -> None:
     def trace(latency_ms: float) -> str:
         site = SimSite(7)
