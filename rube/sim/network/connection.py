@@ -45,7 +45,11 @@ class Pipe:
         self._target = target
         self._last_arrival_ns = 0
         self._epoch = 0
-        self._held: deque[tuple[Frame, bytes]] = deque()
+        """Grows when what is under way is lost: arrivals of earlier epochs don't happen."""
+        self._unacknowledged: deque[tuple[Frame, bytes]] = deque()
+        """What was sent and has not arrived, in order: TCP's send buffer."""
+        self._stalled = False
+        """Whether something of it was lost to a blocked route, and nothing after it can be delivered."""
         self.receiver: End | None = None
         route.attach(self)
 
@@ -54,10 +58,11 @@ class Pipe:
         if self.receiver is None:
             return
         encoded = frame.encode()
-        if self._held or self._route.blocked:
-            self._held.append((frame, encoded))
+        self._unacknowledged.append((frame, encoded))
+        if self._stalled or self._route.blocked:
+            self._stalled = True
         else:
-            self._transmit(frame, encoded, 0)
+            self._transmit(len(encoded), 0)
 
     @property
     def moving(self) -> bool:
@@ -65,9 +70,10 @@ class Pipe:
         return not self._route.blocked and self._last_arrival_ns > self._loop.now_ns
 
     def drop(self) -> None:
-        """Lose everything that is under way or held back."""
+        """Lose everything that is under way or kept."""
         self._epoch += 1
-        self._held.clear()
+        self._unacknowledged.clear()
+        self._stalled = False
 
     def close(self) -> None:
         """Deliver nothing more."""
@@ -77,24 +83,28 @@ class Pipe:
 
     def resume(self) -> None:
         """The route is open again: TCP sends what was not acknowledged, in order."""
-        held, self._held = self._held, deque()
-        pause_ns = self._route.retransmit_ns() if held else 0
-        for frame, encoded in held:
-            self._transmit(frame, encoded, pause_ns)
+        if self._stalled:
+            self._stalled = False
+            self._epoch += 1
+            pause_ns = self._route.retransmit_ns()
+            for _, encoded in self._unacknowledged:
+                self._transmit(len(encoded), pause_ns)
 
-    def _transmit(self, frame: Frame, encoded: bytes, extra_ns: int) -> None:
+    def _transmit(self, size_bytes: int, pause_ns: int) -> None:
         now_ns = self._loop.now_ns
-        arrival_ns = now_ns + extra_ns + self._route.delay_ns(now_ns, len(encoded))
+        arrival_ns = now_ns + pause_ns + self._route.delay_ns(now_ns, size_bytes)
         self._last_arrival_ns = arrival_ns = max(arrival_ns, self._last_arrival_ns)
-        self._loop.after_ns(arrival_ns - now_ns, self._arrive, frame, encoded, self._epoch)
+        self._loop.after_ns(arrival_ns - now_ns, self._arrive, self._epoch)
 
-    def _arrive(self, frame: Frame, encoded: bytes, epoch: int) -> None:
+    def _arrive(self, epoch: int) -> None:
+        """The oldest frame under way is there, unless the route has lost it."""
         receiver = self.receiver
         if epoch != self._epoch or receiver is None:
             return
-        if self._held or self._route.blocked:
-            self._held.append((frame, encoded))
+        if self._stalled or self._route.blocked:
+            self._stalled = True
             return
+        frame, encoded = self._unacknowledged.popleft()
         if not self._target.powered:
             if frame.kind in (Kind.CLOSE, Kind.RESET):
                 self.close()

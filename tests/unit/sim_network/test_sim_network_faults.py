@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from grpc import StatusCode, aio
 
-from rube.sim.kernel import SimProcess, World
+from rube.sim.kernel import HostStateError, SimProcess, World
 from rube.sim.network import Link, SimFabric
 from rube.transport import ChannelOptions
 
@@ -170,7 +174,11 @@ def test_a_partition_cuts_only_between_its_groups(cluster: Cluster) -> None:
     cluster.run(connected, "b")
     cluster.fabric.heal(["a"], ["server"])
     cluster.world.run_for(5)
-    cluster.run(lambda: cluster.call("a")(b"healed")._response())
+
+    async def healed() -> None:
+        assert await cluster.call("a")(b"healed") == b"healed"
+
+    cluster.run(healed)
 
 
 def test_a_one_way_partition_loses_answers_only(cluster: Cluster) -> None:
@@ -196,6 +204,25 @@ def test_a_stall_that_heals_in_time_delivers_everything_in_order(cluster: Cluste
 
     assert cluster.run(body) == [b"%d" % number for number in range(1, 20)]
     assert cluster.written == [b"%d" % number for number in range(20)]
+
+
+def test_what_was_under_way_when_a_partition_healed_does_not_overtake(cluster: Cluster) -> None:
+    cluster.fabric.set_link("a", "server", latency_ms=100, jitter_ms=0)
+
+    async def body() -> None:
+        calls = cluster.call()
+        await calls(b"0")
+        first = calls(b"1")  # arrives, and is lost, during the partition
+        await asyncio.sleep(0.08)
+        second = calls(b"2")  # under way all through the partition
+        await asyncio.sleep(0.01)
+        cluster.fabric.partition(["a"], ["server"])
+        await asyncio.sleep(0.05)
+        cluster.fabric.heal_all()
+        await asyncio.gather(first, second)
+
+    cluster.run(body)
+    assert cluster.written == [b"0", b"1", b"2"]
 
 
 def test_isolation_holds_for_hosts_made_later_and_heals_by_name(cluster: Cluster) -> None:
@@ -284,8 +311,6 @@ def test_a_deadline_follows_the_callers_clock(cluster: Cluster) -> None:
 
 
 def test_a_network_is_used_by_its_own_host_only(cluster: Cluster) -> None:
-    from rube.sim.kernel import HostStateError
-
     async def body() -> None:
         with pytest.raises(HostStateError, match="own host"):
             cluster.call("b")
@@ -309,6 +334,22 @@ def digest(*, seed: int = 1, request: bytes = b"request", latency_ms: float = 0.
 
 def test_the_same_run_has_the_same_digest() -> None:
     assert digest() == digest()
+
+
+def test_the_digest_does_not_depend_on_pythons_hash_seed() -> None:
+    program = "import test_sim_network_faults as faults; print(faults.digest())"
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=Path(__file__).parent,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert digests == {digest()}
 
 
 def test_one_changed_byte_changes_the_digest() -> None:
