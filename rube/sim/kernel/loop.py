@@ -1,8 +1,10 @@
 """SimLoop: an asyncio event loop whose time is a SimPy environment on integer nanoseconds."""
 
 import asyncio
+import logging
 from asyncio import events, futures
-from collections.abc import Callable, Collection, Coroutine, Generator
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import partial
 from heapq import heapify, heappush
@@ -212,8 +214,9 @@ class SimLoop(Scheduler, NoRealIO):
         for process in (self.root, *processes):
             process.fence(Death.POWER_LOSS)
         self.keep_dead(self.tasks_of((self.root, *processes)))
-        for task in self._graveyard:  # grows while a `finally` starts tasks
-            task.process.context.copy().run(_close_coroutine, task)
+        with _nothing_logged():
+            for task in self._graveyard:  # grows while a `finally` starts tasks
+                task.process.context.copy().run(_close_coroutine, task)
         self._graveyard.clear()
         self._closed = True
         self.generators.clear()
@@ -271,6 +274,17 @@ class SimLoop(Scheduler, NoRealIO):
         """Raise SimulationError unless `factory` is None: tasks must be SimTasks to be deterministic."""
         if factory is not None:
             raise SimulationError("a world makes its own tasks: a task factory cannot be set")
+
+
+@contextmanager
+def _nothing_logged() -> Iterator[None]:
+    """What dead code logs while it is closed never happened."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _close_coroutine(task: SimTask) -> None:
