@@ -107,7 +107,7 @@ class SupervisorDriver:
             "plan": plan_of(name, ensure.spec, node=self._host.name),
             "action_id": self._last_action(directory),
         }
-        files.write_json(directory, files.UNIT, unit, durable=True)
+        files.write_json(directory, files.UNIT, unit)
         verb = _RUNS.get(ensure.run)
         if verb is not None:
             await self._request(directory, action_id, verb)

@@ -16,6 +16,12 @@ def start_time(pid: int) -> int | None:
     return None if found is None or found[0] in "ZX" else found[2]
 
 
+def is_gone(pid: int, started: int | None) -> bool:
+    """Whether nothing is left of the process that had this start time; a zombie still has its status to give."""
+    found = _stat(pid)
+    return found is None or (started is not None and found[2] != started)
+
+
 def descendants(root: int) -> set[int]:
     """The living processes below `root`, without it. Zombies don't count."""
     children: dict[int, list[tuple[int, str]]] = {}

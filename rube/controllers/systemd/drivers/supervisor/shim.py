@@ -29,7 +29,7 @@ PR_SET_CHILD_SUBREAPER = 36
 EXIT_LOCKED = 75
 LOCK_WAIT_S_MAX = 1.0
 LOG_BYTES_MAX = 1024 * 1024
-HOUSEKEEPING_S = 2.0
+HOUSEKEEPING_S = 3.0
 PID_FILE_POLL_S = 0.05
 CODES = {1: "exited", 2: "killed", 3: "dumped"}
 
@@ -54,6 +54,7 @@ class Shim:
         self._message = ""
         self._written: dict[str, Any] = {}
         self._asked_to_stop = False
+        self._unsettled = True
 
     def run(self, ready: Callable[[], None]) -> None:
         """Until the unit rests. `ready` is called when the request that waits is taken and the state is written."""
@@ -65,7 +66,8 @@ class Shim:
             self._settle()
             if self._machine.state in RESTING:
                 return
-            self._wait()
+            if not self._wait():
+                continue
             if self._asked_to_stop:
                 self._asked_to_stop = False
                 self._carry_out(self._machine.stop(_now_ns()))
@@ -117,8 +119,8 @@ class Shim:
 
     # Events
 
-    def _wait(self) -> None:
-        """Until a signal, a notification or the next deadline."""
+    def _wait(self) -> bool:
+        """Until a signal, a notification or the next deadline; False: there was only time to keep house."""
         timeout = HOUSEKEEPING_S
         if self._machine.awaits_pid_file:
             timeout = PID_FILE_POLL_S
@@ -131,12 +133,14 @@ class Shim:
         poll.register(self._wakeup, select.POLLIN)
         if self._notify is not None:
             poll.register(self._notify, select.POLLIN)
-        poll.poll(timeout * 1000 + 1)
+        woken = bool(poll.poll(timeout * 1000 + 1))
         try:
             os.read(self._wakeup, 4096)
         except BlockingIOError:
             pass
         self._keep_house()
+        due = deadline is not None and _now_ns() >= deadline
+        return woken or due or self._machine.awaits_pid_file or self._main_is_gone()
 
     def _reap(self) -> None:
         """Takes the exit status of every child that ended and tells the machine."""
@@ -149,10 +153,11 @@ class Shim:
             if status is None:
                 break
             ended.append((status.si_pid, Exit(status.si_code, status.si_status)))
-        if self._main and not ended and processes.start_time(self._main) != self._main_start:
-            # The main process was not our child, so nobody tells us how it ended.
+        if not ended and self._main_is_gone():
             ended.append((self._main, Exit(CLD_EXITED, 0)))
-        self._count()
+        if ended:
+            self._unsettled = True
+            self._count()
         for pid, exit in ended:
             if pid == self._main:
                 self._main = 0
@@ -163,6 +168,10 @@ class Shim:
         if self._machine.awaits_pid_file:
             self._find_main(again=True)
 
+    def _main_is_gone(self) -> bool:
+        """Whether the main process ended unnoticed: one that was never our child tells somebody else how it ended."""
+        return self._main != 0 and processes.is_gone(self._main, self._main_start)
+
     def _count(self) -> set[int]:
         below = processes.descendants(os.getpid())
         self._machine.others = bool(below - {self._main, self._control})
@@ -171,12 +180,15 @@ class Shim:
     def _settle(self) -> None:
         """Tells the machine when nothing is left, until that changes nothing more, and writes the state."""
         for _ in range(len(State)):
+            if not self._unsettled:
+                break
             before = self._machine.state
             if self._machine.state in RESTING or self._count():
                 break
             self._carry_out(self._machine.emptied(_now_ns()))
             if self._machine.state is before:
                 break
+        self._unsettled = False
         self._write()
 
     def _hear(self) -> None:
@@ -199,6 +211,7 @@ class Shim:
     # Effects
 
     def _carry_out(self, effects: list[Effect]) -> None:
+        self._unsettled |= bool(effects)
         for effect in effects:
             if isinstance(effect, Spawn):
                 self._spawn(effect)
