@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rube import api_pb2
 from rube.api.keys import ObjectKey, key_of
 
-__all__ = ["Batch", "Change", "Replica", "ReplicaState"]
+__all__ = ["Batch", "Change", "Replica", "ReplicaState", "copied"]
 
 
 class Change(NamedTuple):
@@ -44,13 +44,22 @@ class ReplicaState:
     store_id: str = ""
 
 
+def copied(obj: api_pb2.Object) -> api_pb2.Object:
+    """The object on its own: one that is kept out of a large response would keep all of it in memory."""
+    kept = api_pb2.Object()
+    kept.CopyFrom(obj)
+    return kept
+
+
 class Replica:
     """`prepare` makes a batch of a response and changes nothing that is visible; `commit` makes it visible.
 
     Invariant: `objects` is the matching set of the store as of `revision`, or (revision 0) of no store.
     """
 
-    def __init__(self, state: ReplicaState) -> None:
+    def __init__(self, state: ReplicaState, keep: Callable[[api_pb2.Object], api_pb2.Object] = copied) -> None:
+        """`keep` makes of a response's object, which it must not change, what is kept of it."""
+        self._keep = keep
         self._objects = {key_of(obj): obj for obj in state.objects}
         self.revision = state.revision
         self.store_id = state.store_id
@@ -88,9 +97,9 @@ class Replica:
         for event in response.events:
             match event.WhichOneof("event"):
                 case "update" if self._listed is not None:
-                    self._listed[key_of(event.update)] = event.update
+                    self._listed[key_of(event.update)] = self._keep(event.update)
                 case "update":
-                    changes.append(known.put(event.update))
+                    changes.append(known.put(key_of(event.update), self._keep(event.update)))
                 case "delete":
                     changes += known.remove(event.delete)
                 case "bookmark" if event.bookmark.initial_end and self._listed is not None:
@@ -131,8 +140,7 @@ class _Overlay:
         self._base = base
         self._changed: dict[ObjectKey, api_pb2.Object | None] = {}
 
-    def put(self, obj: api_pb2.Object) -> Change:
-        key = key_of(obj)
+    def put(self, key: ObjectKey, obj: api_pb2.Object) -> Change:
         old = self._get(key)
         self._changed[key] = obj
         return Change(key, old, obj, obj.metadata.revision)
