@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from api_sites import TYPE, Served, Site, serve, unit
 
-from rube import api_pb2
+from rube import api_pb2, api_pb2_grpc
 from rube.api.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
 from rube.api.keys import ObjectKey
 from rube.client import Batch, Change, Client, ClientConfig, Informer, InformerConfig, ReplicaState
@@ -201,3 +201,69 @@ async def _hang(api: Served) -> None:
         await asyncio.Event().wait()
 
     api.store.range = never  # type: ignore[method-assign, assignment]
+
+
+class Silent(api_pb2_grpc.ApiServicer):
+    """A server that takes every call and never answers."""
+
+    async def List(self, request: api_pb2.ListRequest, context: Any) -> api_pb2.ListResponse:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def Put(self, request: api_pb2.PutRequest, context: Any) -> api_pb2.PutResponse:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def Watch(self, request: api_pb2.WatchRequest, context: Any) -> AsyncIterator[api_pb2.WatchResponse]:
+        await asyncio.Event().wait()
+        yield api_pb2.WatchResponse()
+
+
+@asynccontextmanager
+async def silent(host: Host) -> AsyncIterator[str]:
+    """The address of a server that hangs."""
+    server = host.network.server()
+    api_pb2_grpc.add_ApiServicer_to_server(Silent(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+async def test_an_informer_moves_on_from_a_server_that_hangs(site: Site) -> None:
+    async with serve(site) as api, silent(site.host) as address:
+        await api.put(unit("a"))
+        async with Client(site.host, [address, api.address], ClientConfig(attempt_s_max=0.2)) as client:
+            async with running(client, site.host) as (informer, told):
+                await informer.synced.wait()
+                assert (told, client.endpoint) == (["+a"], api.address)
+
+
+async def test_a_read_moves_on_from_a_server_that_hangs_and_a_plain_write_does_not(site: Site) -> None:
+    async with serve(site) as api, silent(site.host) as address:
+        config = ClientConfig(attempt_s_max=0.2)
+        async with Client(site.host, [address, api.address], config) as client:
+            with pytest.raises(DeadlineExceededError):
+                await client.put(api_pb2.PutRequest(objects=[unit("a")]), deadline_s=0.3)
+        async with Client(site.host, [address, api.address], config) as client:
+            assert list((await client.list_objects(api_pb2.ListRequest(type=TYPE))).items) == []
+            await client.put(api_pb2.PutRequest(objects=[unit("a")]))
+
+
+async def test_two_servers_on_one_store_lose_no_write(site: Site) -> None:
+    async with serve(site) as api:
+        second = ApiServer(site.host, api.store, ApiServerConfig(listen=("127.0.0.1:0",), retries_max=100))
+        third = ApiServer(site.host, api.store, ApiServerConfig(listen=("127.0.0.1:0",), retries_max=100))
+        addresses = [(await server.start())[0] for server in (second, third)]
+        async with Client(site.host, addresses[:1]) as one, Client(site.host, addresses[1:]) as other:
+            puts = [
+                client.put(api_pb2.PutRequest(objects=[unit("a", f"{name} {number}")]))
+                for number in range(15)
+                for name, client in (("one", one), ("other", other))
+            ]
+            responses = await asyncio.gather(*puts)
+        assert sorted(response.metadata[0].generation for response in responses) == list(range(1, 31))
+        for server in (second, third):
+            await server.stop(1.0)
