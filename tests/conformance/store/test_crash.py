@@ -163,6 +163,33 @@ def test_a_dead_incarnation_cannot_write_and_its_lock_is_free() -> None:
         world.run(second, host=site.host)
 
 
+def test_what_was_read_after_a_kill_survives_power_loss() -> None:
+    """A killed process may leave bytes that are written but not synced: read once, they must not vanish."""
+    site = SimSite()
+    site.disk.tear(False)
+    seen: list[int] = []
+
+    async def write() -> None:
+        store = await open_store(site)
+        site.disk.stall()
+        await put(store, a=b"1")
+
+    async def read() -> None:
+        seen.append((await open_store(site)).revision)
+
+    with site.world as world:
+        process = site.host.spawn("writer", write)
+        world.run_for(1)
+        process.kill()
+        site.host.spawn("reader", read)
+        world.run_for(1)
+        site.host.power_off()
+        site.host.power_on()
+        site.disk.unstall()
+        world.run(read, host=site.host)
+    assert len(set(seen)) == 1
+
+
 def test_a_failed_sync_acknowledges_nothing_then_or_later() -> None:
     site = SimSite()
 

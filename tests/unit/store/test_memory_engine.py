@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from rube.api.errors import ResourceExhaustedError
 from rube.host import Write
 from rube.sim.disk import SimDisk
 from rube.sim.kernel import World
@@ -28,6 +29,37 @@ def test_the_log_is_bounded_by_what_lives(monkeypatch: pytest.MonkeyPatch) -> No
         engine = await MemoryEngine.open(disk, "data")
         assert engine.get(b"key") == b"199" * 100
         assert sum(1 for _ in engine.scan(b"", b"\xff")) == 8
+        await engine.close()
+
+    with world:
+        world.run(main, host=host)
+
+
+def test_a_commit_counts_even_if_there_is_no_room_to_write_the_log_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "REWRITE_BYTES_MIN", 1000)
+    world = World(1)
+    host = world.host("a")
+    disk = SimDisk(host)
+
+    async def main() -> None:
+        engine = await MemoryEngine.open(disk, "data")
+        await engine.commit([Write(b"live", b"x" * 400)])
+        disk.fill(free_bytes=800)
+        committed = 0
+        for number in range(1, 100):
+            try:
+                await engine.commit([Write(b"key", b"%03d" % number)])
+            except ResourceExhaustedError:
+                break
+            committed = number
+        assert 10 < committed < 99
+        assert engine.get(b"key") == b"%03d" % committed
+        disk.free()
+        await engine.commit([Write(b"after", b"")])
+        assert disk.used_bytes < 600  # written anew now
+        await engine.close()
+        engine = await MemoryEngine.open(disk, "data")
+        assert engine.get(b"key") == b"%03d" % committed
         await engine.close()
 
     with world:
