@@ -185,6 +185,25 @@ def test_what_was_deleted_while_the_node_was_cut_off_is_removed_after_it(nodes: 
     assert nodes.seen("other").status.active_state == "active"
 
 
+def test_what_a_lost_data_directory_knew_of_is_removed_only_once_the_list_is_whole(nodes: NodeWorld) -> None:
+    """Nothing but the machine itself remembers the orphan; with no list to compare with it is left alone."""
+    settle(nodes)
+    nodes.put("other", unit())
+    nodes.world.run_for(3)
+    pid = nodes.seen("other").status.main_pid
+    kill_rubelet(nodes)
+    nodes.delete("web")
+    stop_apiserver(nodes)
+    nodes.machines[NODE] = make_machine(nodes.world, nodes.fabric, nodes.machine(NODE).host)
+    nodes.start_rubelet()
+    nodes.world.run_for(30)
+    assert nodes.seen("web").installed
+    nodes.start_apiserver()
+    nodes.world.run_for(100)  # the lost directory's lease has to lapse
+    assert not nodes.seen("web").installed
+    assert nodes.seen("other").status.main_pid == pid, "adopted, not restarted"
+
+
 def test_what_happened_while_the_apiserver_was_away_is_reported_after_it(nodes: NodeWorld) -> None:
     settle(nodes)
     stop_apiserver(nodes)
