@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import grpc
 from grpc import StatusCode, aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
@@ -34,6 +33,15 @@ class CallSpec(NamedTuple):
     method: str
     serializer: Callable[[Any], bytes] | None
     deserializer: Callable[[bytes], Any] | None
+
+    def encode(self, request: Any) -> bytes:
+        """A request's bytes."""
+        data: bytes = request if self.serializer is None else self.serializer(request)
+        return data
+
+    def decode(self, data: bytes) -> Any:
+        """A response's message."""
+        return data if self.deserializer is None else self.deserializer(data)
 
 
 class CallOptions(NamedTuple):
@@ -82,6 +90,11 @@ class SimCall(aio.Call):
         self._receive_window = ReceiveWindow()
         self._callbacks: list[Callable[[Any], None]] = []
         channel.start(self)
+
+    @classmethod
+    def start(cls, channel: SimChannel, spec: CallSpec, options: CallOptions, request: Any) -> Self:
+        """Make a call and send it; `request` is a message, or an iterator of them (or None) where they stream."""
+        return cls(channel, spec, options, spec.encode(request))
 
     # What users call
 
@@ -249,13 +262,10 @@ class SimCall(aio.Call):
         granted = self._receive_window.read(len(data))
         if granted and not self.done() and self._trailers is None and self._connection is not None:
             self._connection.send(Frame(Kind.WINDOW, self._stream, (granted,)))
-        message = self._decode(data)
+        message = self._spec.decode(data)
         if not self._inbox and self._trailers is not None and not self.done():
             self._finish_as_told()
         return message
-
-    def _decode(self, data: bytes) -> Any:
-        return data if self._spec.deserializer is None else self._spec.deserializer(data)
 
 
 class _UnaryResponse(SimCall):
@@ -272,7 +282,7 @@ class _UnaryResponse(SimCall):
         self.raise_for_status()
         if not self._inbox:
             raise aio.InternalError("the call ended with OK and without a response")
-        return self._decode(self._inbox[0])
+        return self._spec.decode(self._inbox[0])
 
 
 class _StreamResponse(SimCall):
@@ -306,7 +316,13 @@ class _StreamResponse(SimCall):
 class _StreamRequest(SimCall):
     """A call with many requests: from an iterator, or by `write` and `done_writing`."""
 
-    def feed(self, requests: Requests | None) -> None:
+    @classmethod
+    def start(cls, channel: SimChannel, spec: CallSpec, options: CallOptions, request: Any) -> Self:
+        call = cls(channel, spec, options, None)
+        call._feed_from(request)
+        return call
+
+    def _feed_from(self, requests: Requests | None) -> None:
         """Send the requests of an iterator, in a task of the calling process."""
         if requests is not None:
             feeder = self._loop.create_task(self._feed(requests))
@@ -322,7 +338,7 @@ class _StreamRequest(SimCall):
             raise asyncio.InvalidStateError(RPC_ENDED)
         if self._half_closed:
             raise asyncio.InvalidStateError(HALF_CLOSED)
-        data = request if self._spec.serializer is None else self._spec.serializer(request)
+        data = self._spec.encode(request)
         await self._cancelling(self._until(lambda: self._connection is not None or self.done()))
         await self._cancelling(self._send_window.take(len(data)))
         if self.done():
@@ -373,81 +389,3 @@ class SimStreamUnaryCall(_StreamRequest, _UnaryResponse, aio.StreamUnaryCall[Any
 
 class SimStreamStreamCall(_StreamRequest, _StreamResponse, aio.StreamStreamCall[Any, Any]):
     """A call with many requests and many responses, in any order."""
-
-
-class _MultiCallable:
-    def __init__(self, channel: SimChannel, spec: CallSpec) -> None:
-        self._channel = channel
-        self._spec = spec
-
-    def _encode(self, request: Any) -> bytes:
-        data: bytes = request if self._spec.serializer is None else self._spec.serializer(request)
-        return data
-
-
-class UnaryUnaryMultiCallable(_MultiCallable, aio.UnaryUnaryMultiCallable[Any, Any]):
-    """A stub's unary method."""
-
-    def __call__(
-        self,
-        request: Any,
-        timeout: float | None = None,
-        metadata: MetadataLike = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> SimUnaryUnaryCall:
-        options = CallOptions(timeout, metadata, wait_for_ready)
-        return SimUnaryUnaryCall(self._channel, self._spec, options, self._encode(request))
-
-
-class UnaryStreamMultiCallable(_MultiCallable, aio.UnaryStreamMultiCallable[Any, Any]):
-    """A stub's server-streaming method."""
-
-    def __call__(
-        self,
-        request: Any,
-        timeout: float | None = None,
-        metadata: MetadataLike = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> SimUnaryStreamCall:
-        options = CallOptions(timeout, metadata, wait_for_ready)
-        return SimUnaryStreamCall(self._channel, self._spec, options, self._encode(request))
-
-
-class StreamUnaryMultiCallable(_MultiCallable, aio.StreamUnaryMultiCallable[Any, Any]):
-    """A stub's client-streaming method."""
-
-    def __call__(
-        self,
-        request_iterator: Requests | None = None,
-        timeout: float | None = None,
-        metadata: MetadataLike = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> SimStreamUnaryCall:
-        options = CallOptions(timeout, metadata, wait_for_ready)
-        call = SimStreamUnaryCall(self._channel, self._spec, options, None)
-        call.feed(request_iterator)
-        return call
-
-
-class StreamStreamMultiCallable(_MultiCallable, aio.StreamStreamMultiCallable[Any, Any]):
-    """A stub's bidirectional method."""
-
-    def __call__(
-        self,
-        request_iterator: Requests | None = None,
-        timeout: float | None = None,
-        metadata: MetadataLike = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> SimStreamStreamCall:
-        options = CallOptions(timeout, metadata, wait_for_ready)
-        call = SimStreamStreamCall(self._channel, self._spec, options, None)
-        call.feed(request_iterator)
-        return call

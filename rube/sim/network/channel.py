@@ -8,23 +8,22 @@ attempts at growing intervals, in which calls fail at once unless they wait for 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc import ChannelConnectivity, aio
 
 from rube.sim.kernel import SimProcess
-from rube.sim.network.calls import (
-    CallSpec,
-    SimCall,
+from rube.sim.network.calls import CallSpec, SimCall
+from rube.sim.network.connection import End
+from rube.sim.network.frames import Frame, Kind
+from rube.sim.network.stubs import (
     StreamStreamMultiCallable,
     StreamUnaryMultiCallable,
     UnaryStreamMultiCallable,
     UnaryUnaryMultiCallable,
 )
-from rube.sim.network.connection import End
-from rube.sim.network.frames import Frame, Kind
 from rube.transport import ChannelOptions
 
 if TYPE_CHECKING:
@@ -104,8 +103,10 @@ class SimChannel(aio.Channel):
         host: str,
         address: str,
         options: ChannelOptions,
+        interceptors: Sequence[Any],
     ) -> None:
         self.process = process
+        self._interceptors = tuple(interceptors)
         self.options = options
         self._fabric = fabric
         self._target = target
@@ -168,7 +169,9 @@ class SimChannel(aio.Channel):
         response_deserializer: Deserializer = None,
         _registered_method: bool | None = False,
     ) -> UnaryUnaryMultiCallable:
-        return UnaryUnaryMultiCallable(self, CallSpec(method, request_serializer, response_deserializer))
+        return UnaryUnaryMultiCallable(
+            self, CallSpec(method, request_serializer, response_deserializer), self._interceptors
+        )
 
     def unary_stream(
         self,
@@ -177,7 +180,9 @@ class SimChannel(aio.Channel):
         response_deserializer: Deserializer = None,
         _registered_method: bool | None = False,
     ) -> UnaryStreamMultiCallable:
-        return UnaryStreamMultiCallable(self, CallSpec(method, request_serializer, response_deserializer))
+        return UnaryStreamMultiCallable(
+            self, CallSpec(method, request_serializer, response_deserializer), self._interceptors
+        )
 
     def stream_unary(
         self,
@@ -186,7 +191,9 @@ class SimChannel(aio.Channel):
         response_deserializer: Deserializer = None,
         _registered_method: bool | None = False,
     ) -> StreamUnaryMultiCallable:
-        return StreamUnaryMultiCallable(self, CallSpec(method, request_serializer, response_deserializer))
+        return StreamUnaryMultiCallable(
+            self, CallSpec(method, request_serializer, response_deserializer), self._interceptors
+        )
 
     def stream_stream(
         self,
@@ -195,7 +202,9 @@ class SimChannel(aio.Channel):
         response_deserializer: Deserializer = None,
         _registered_method: bool | None = False,
     ) -> StreamStreamMultiCallable:
-        return StreamStreamMultiCallable(self, CallSpec(method, request_serializer, response_deserializer))
+        return StreamStreamMultiCallable(
+            self, CallSpec(method, request_serializer, response_deserializer), self._interceptors
+        )
 
     # For calls
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from grpc import aio
 
-from rube.api.errors import InvalidArgumentError, UnimplementedError
+from rube.api.errors import InvalidArgumentError
 from rube.host import ServerOptions
 from rube.sim.kernel import HostStateError, SimHost, SimProcess, current_process
 from rube.sim.network.channel import SimChannel
@@ -35,12 +35,9 @@ class SimNetwork:
 
     def channel(self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = ()) -> aio.Channel:
         """A channel to `host:port` (a simulated host's name, or localhost) or `unix:/path` on this host."""
-        if interceptors:
-            raise UnimplementedError("the simulated network runs no client interceptors")
         host, address = _parse(target)
-        return SimChannel(
-            self._fabric, self._process(), target, host or self._host.name, address, self._channel_options
-        )
+        options, own = self._channel_options, self._host.name
+        return SimChannel(self._fabric, self._process(), target, host or own, address, options, interceptors)
 
     def _process(self) -> SimProcess:
         process = current_process()

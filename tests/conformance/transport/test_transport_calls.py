@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
 from grpc import StatusCode, aio
-from transport_service import echo, never
+from transport_service import Client, echo, never
 from transport_sites import Site, client, until
 
 from rube.api.errors import AbortedError, CompactedError, UnimplementedError
@@ -245,3 +246,35 @@ async def test_server_interceptors_stand_before_the_handlers(site: Site) -> None
     calls = client(site, server)
     assert (await failure(calls.unary_unary(b""))).code() is StatusCode.UNAUTHENTICATED
     assert await calls.unary_unary(b"in", metadata=(("token", "yes"),)) == b"in"
+
+
+class Token(aio.UnaryUnaryClientInterceptor):
+    """Adds a token to every unary call."""
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: bytes) -> Any:
+        client_call_details.metadata.add("token", "yes")
+        return await continuation(client_call_details, request)
+
+
+class StreamToken(aio.UnaryStreamClientInterceptor):
+    """Adds a token to every server-streaming call."""
+
+    async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: bytes) -> Any:
+        client_call_details.metadata.add("token", "yes")
+        return await continuation(client_call_details, request)
+
+
+async def test_client_interceptors_stand_before_the_calls(site: Site) -> None:
+    async def token(request: bytes, context: Any) -> bytes:
+        return str(dict(context.invocation_metadata()).get("token")).encode()
+
+    async def tokens(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield await token(request, context)
+
+    server = await site.serve(unary_unary=token, unary_stream=tokens)
+    assert await client(site, server).unary_unary(b"") == b"None"
+    calls = Client(site.network.channel(server.address, interceptors=(Token(), StreamToken())))
+    call = calls.unary_unary(b"", metadata=(("other", "1"),), timeout=5)
+    assert await call == b"yes"
+    assert await call.code() is StatusCode.OK
+    assert [message async for message in calls.unary_stream(b"")] == [b"yes"]
