@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from rube.api.systemd_pb2 import UnitStatus
-from rube.controllers.systemd.service.machine import Effect, FindMain, Kill, Load, ServiceMachine, Spawn
+from rube.controllers.systemd.service.effects import Effect, FindMain, Kill, Load, Spawn
+from rube.controllers.systemd.service.machine import ServiceMachine
 from rube.controllers.systemd.service.policy import (
     CLD_DUMPED,
     CLD_EXITED,

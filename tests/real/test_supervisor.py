@@ -451,3 +451,36 @@ def test_a_directory_that_cannot_be_written_is_an_error_that_names_it() -> None:
             await bench.start(make_unit("/bin/sleep 1000"))
 
     asyncio.run(main())
+
+
+def test_a_shim_that_cannot_write_goes_on_and_tells_later() -> None:
+    async def body(bench: Bench) -> None:
+        await bench.start(make_unit("/bin/sleep 1000"))
+        pid = (await bench.until_sub("running")).status.main_pid
+        in_the_way = bench.directory / "state.json.new"
+        in_the_way.mkdir()
+        os.kill(pid, signal.SIGKILL)
+        await bench.until(lambda _: "cannot write" in bench.shim_log())
+        assert (await bench.observe()).status.sub_state == "running"
+        in_the_way.rmdir()
+        seen = await bench.until_sub("failed")
+        assert (seen.status.result, seen.status.exit_status) == ("signal", signal.SIGKILL)
+
+    play(body)
+
+
+def test_an_action_that_a_reboot_cut_off_is_carried_out_after_it() -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/sleep 1000")
+        await bench.start(unit)
+        await bench.stop(unit)
+        await bench.until_sub("dead")
+        state = json.loads((bench.directory / "state.json").read_text())
+        next_id = f"action-{bench._actions + 1}"
+        state.update(boot_id="an earlier one", state="running", request_id=next_id)
+        (bench.directory / "state.json").write_text(json.dumps(state))
+        (bench.directory / "request.json").write_text(json.dumps({"id": next_id, "verb": "start"}))
+        await bench.start(unit)
+        await bench.until_sub("running")
+
+    play(body)

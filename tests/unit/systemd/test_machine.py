@@ -8,7 +8,8 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from rube.controllers.systemd.service.machine import Effect, FindMain, Kill, Load, ServiceMachine, Spawn
+from rube.controllers.systemd.service.effects import Effect, FindMain, Kill, Load, Spawn
+from rube.controllers.systemd.service.machine import ServiceMachine
 from rube.controllers.systemd.service.policy import CLD_EXITED, CLD_KILLED, Exit, Policy
 from rube.controllers.systemd.service.states import RESTING, Result, State
 

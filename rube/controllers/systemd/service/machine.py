@@ -9,8 +9,8 @@ file descriptor stores, and what needs D-Bus.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from rube.controllers.systemd.service.effects import Effect, FindMain, Kill, Load, Spawn
 from rube.controllers.systemd.service.policy import (
     SIGABRT,
     SIGKILL,
@@ -21,37 +21,6 @@ from rube.controllers.systemd.service.policy import (
     within_start_limit,
 )
 from rube.controllers.systemd.service.states import RESTING, STARTING, STOPPING, Result, State
-
-
-@dataclass(frozen=True)
-class Spawn:
-    """Start command `index` of the Exec list `list` as the main or the control process."""
-
-    main: bool
-    list: str
-    index: int
-
-
-@dataclass(frozen=True)
-class Kill:
-    """Signal the main and the control process and, if `rest`, all others; SIGHUP too, if `hangup`."""
-
-    signal: int
-    rest: bool
-    hangup: bool = False
-
-
-@dataclass(frozen=True)
-class FindMain:
-    """Look for the main process (the PID file, or a guess) and answer with `main_found` or `main_missing`."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """A start begins: read the definition, which may be new, and answer with `loaded`."""
-
-
-Effect = Spawn | Kill | FindMain | Load
 
 
 class ServiceMachine:

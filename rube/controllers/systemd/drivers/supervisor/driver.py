@@ -83,7 +83,7 @@ class SupervisorDriver:
             changed = {name for name in now.keys() | stamps.keys() if now.get(name) != stamps.get(name)}
             stamps = now
             if polls % SCAN_POLLS == 0:
-                living = {name: self._shim_alive(self._state(name)) for name in now}
+                living = {name: _shim_alive(self._state_of_this_boot(self._path(name))) for name in now}
                 changed |= {name for name in living if not living[name] and alive.get(name)}
                 alive = living
             for name in sorted(changed):
@@ -125,7 +125,7 @@ class SupervisorDriver:
         await self._request(directory, action_id, "stop")
         try:
             async with self._host.clock.timeout(REMOVE_S_MAX):
-                while self._shim_alive(files.read_json(directory, files.STATE)):
+                while _shim_alive(self._state_of_this_boot(directory)):
                     await self._host.clock.sleep(ANSWER_POLL_S * 4)
         except TimeoutError as error:
             raise DeadlineExceededError(
@@ -139,11 +139,14 @@ class SupervisorDriver:
         files.write_json(directory, files.REQUEST, {"id": action_id, "verb": verb})
         try:
             async with self._host.clock.timeout(ANSWER_S_MAX + LAUNCH_S_MAX):
-                while (state := files.read_json(directory, files.STATE) or {}).get("request_id") != action_id:
-                    if self._shim_alive(state):
+                while True:
+                    state = self._state_of_this_boot(directory)
+                    if state.get("request_id") == action_id:
+                        return
+                    if _shim_alive(state):
                         _poke(state)
                         await self._host.clock.sleep(ANSWER_POLL_S)
-                    elif verb == "stop" and self._rests(state):
+                    elif verb == "stop" and _rests(state):
                         return
                     else:
                         await self._launch(directory)
@@ -192,7 +195,8 @@ class SupervisorDriver:
             node=self._host.name,
         )
         ignored = ", ".join(unit["plan"]["unsupported"])
-        said = self._fill(status, files.read_json(directory, files.STATE))
+        state = self._state_of_this_boot(directory)
+        said = self._fill(status, state) if state else ""
         status.message = "; ".join(filter(None, (said, f"no effect without systemd: {ignored}" if ignored else "")))
         return UnitObservation(
             installed=True,
@@ -203,10 +207,8 @@ class SupervisorDriver:
             last_action_id=unit["action_id"],
         )
 
-    def _fill(self, status: UnitStatus, state: dict[str, Any] | None) -> str:
-        """Takes over what the shim wrote since the machine started, and gives its message."""
-        if state is None or state["boot_id"] != self._boot_id:
-            return ""
+    def _fill(self, status: UnitStatus, state: dict[str, Any]) -> str:
+        """Takes over what the shim wrote, and gives its message."""
         machine = State(state["state"])
         status.active_state, status.sub_state = ACTIVE_STATES[machine], machine.value
         status.result = state["result"]
@@ -216,7 +218,7 @@ class SupervisorDriver:
         status.restarts = state["restarts"]
         if state["active_ns"]:
             status.active_time.FromNanoseconds(state["active_ns"])
-        if machine in RESTING or self._shim_alive(state):
+        if machine in RESTING or _shim_alive(state):
             return str(state["message"])
         status.active_state = status.sub_state = "failed"
         status.result, status.main_pid = "resources", 0
@@ -239,17 +241,21 @@ class SupervisorDriver:
             raise InvalidArgumentError(f"{name!r} is no unit's name", field="unit")
         return os.path.join(self._directory, name)
 
-    def _state(self, name: str) -> dict[str, Any] | None:
-        return files.read_json(self._path(name), files.STATE)
+    def _state_of_this_boot(self, directory: str) -> dict[str, Any]:
+        """What the shim wrote since the machine started; empty if nothing."""
+        state = files.read_json(directory, files.STATE)
+        return state if state is not None and state["boot_id"] == self._boot_id else {}
 
-    def _shim_alive(self, state: dict[str, Any] | None) -> bool:
-        if not state or state["boot_id"] != self._boot_id:
-            return False
-        pid, started = state["shim"]
-        return bool(processes.start_time(pid) == started)
 
-    def _rests(self, state: dict[str, Any]) -> bool:
-        return not state or state["boot_id"] != self._boot_id or State(state["state"]) in RESTING
+def _shim_alive(state: dict[str, Any]) -> bool:
+    if not state:
+        return False
+    pid, started = state["shim"]
+    return bool(processes.start_time(pid) == started)
+
+
+def _rests(state: dict[str, Any]) -> bool:
+    return not state or State(state["state"]) in RESTING
 
 
 def _poke(state: dict[str, Any]) -> None:

@@ -23,6 +23,6 @@ def _stand_in() -> None:
 
 if __name__ == "__main__":
     _stand_in()
-    from rube.controllers.systemd.drivers.supervisor.shim import run
+    from rube.controllers.systemd.drivers.supervisor.detach import supervise
 
-    run(sys.argv[1])
+    supervise(sys.argv[1])

@@ -7,12 +7,9 @@ are the ServiceMachine's; this carries them out. SIGUSR1 says that request.json 
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import os
 import select
 import signal
-import sys
 import time  # noqa: TID251 (an adapter)
 from collections.abc import Callable
 from typing import Any
@@ -21,13 +18,11 @@ from rube.controllers.systemd.drivers.supervisor import files, processes
 from rube.controllers.systemd.drivers.supervisor.notify import NotifySocket
 from rube.controllers.systemd.drivers.supervisor.spawn import environment_of, spawn
 from rube.controllers.systemd.service.commandline import CommandLine
-from rube.controllers.systemd.service.machine import Effect, FindMain, Kill, Load, ServiceMachine, Spawn
+from rube.controllers.systemd.service.effects import Effect, FindMain, Kill, Load, Spawn
+from rube.controllers.systemd.service.machine import ServiceMachine
 from rube.controllers.systemd.service.policy import CLD_EXITED, SIGKILL, Exit, Policy
 from rube.controllers.systemd.service.states import ACTIVE_STATES, RESTING, Result, State
 
-PR_SET_CHILD_SUBREAPER = 36
-EXIT_LOCKED = 75
-LOCK_WAIT_S_MAX = 1.0
 LOG_BYTES_MAX = 1024 * 1024
 HOUSEKEEPING_S = 3.0
 PID_FILE_POLL_S = 0.05
@@ -35,7 +30,7 @@ CODES = {1: "exited", 2: "killed", 3: "dumped"}
 
 
 class Shim:
-    """One unit's shim; `directory` is the unit's, and its lock is held."""
+    """One unit's shim; `directory` is the unit's, and its lock is held. `wakeup` is readable after each signal."""
 
     def __init__(self, directory: str, wakeup: int) -> None:
         self._directory = directory
@@ -53,6 +48,7 @@ class Shim:
         self._digest = ""
         self._message = ""
         self._written: dict[str, Any] = {}
+        self._is_written = False
         self._asked_to_stop = False
         self._unsettled = True
 
@@ -64,7 +60,7 @@ class Shim:
         ready()
         while True:
             self._settle()
-            if self._machine.state in RESTING:
+            if self._machine.state in RESTING and self._is_written:
                 return
             if not self._wait():
                 continue
@@ -76,14 +72,18 @@ class Shim:
             self._hear()
             self._carry_out(self._machine.tick(_now_ns()))
 
+    def ask_to_stop(self) -> None:
+        """For a signal's handler: stops the unit at the next turn."""
+        self._asked_to_stop = True
+
     # Requests
 
     def _recover(self) -> None:
         """Goes on from the last shim's account; kills what it left behind if it was killed itself."""
         state = files.read_json(self._directory, files.STATE) or {}
-        self._request_id = state.get("request_id", "")
         if state.get("boot_id") != self._boot_id:
             return
+        self._request_id = state["request_id"]
         self._machine.starts_ns = list(state["starts_ns"])
         self._machine.result = Result(state["result"])
         if state.get("exit"):
@@ -323,9 +323,16 @@ class Shim:
             "digest": self._digest,
             "message": self._message,
         }
-        if state != self._written:
+        self._is_written = state == self._written
+        if self._is_written:
+            return
+        try:
             files.write_json(self._directory, files.STATE, state)
-            self._written = state
+        except OSError as error:
+            # A full disk, say. The unit goes on, and the next turn tries again.
+            print(f"cannot write the state: {error}", flush=True)
+        else:
+            self._written, self._is_written = state, True
 
     def _keep_house(self) -> None:
         """Keeps the log bounded: the unit's processes hold it open, so it is copied and cut, not renamed."""
@@ -338,67 +345,6 @@ class Shim:
                 os.truncate(log, 0)
         except OSError:
             pass
-
-
-def run(directory: str) -> None:
-    """Detaches from whoever starts it, which gets exit status 0 once the first state is on its way."""
-    said_by_child, tell = os.pipe()
-    if os.fork():
-        os.close(tell)
-        with os.fdopen(said_by_child, "rb") as pipe:
-            said = pipe.read(1)
-        os._exit(ord(said) if said else 1)
-    os.close(said_by_child)
-    os.setsid()
-    _redirect_own_output(directory)
-    lock = _lock(directory)
-    if lock is None:
-        os.write(tell, bytes([EXIT_LOCKED]))
-        os._exit(EXIT_LOCKED)
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    wakeup, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    shim = Shim(directory, wakeup)
-
-    def stop(number: int, frame: object) -> None:
-        shim._asked_to_stop = True
-
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in (signal.SIGCHLD, signal.SIGUSR1):
-        signal.signal(number, lambda number, frame: None)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def ready() -> None:
-        os.write(tell, b"\0")
-        os.close(tell)
-
-    shim.run(ready)
-    sys.exit(0)
-
-
-def _lock(directory: str) -> int | None:
-    """One shim for each unit: the one before may still be on its way out."""
-    handle = os.open(os.path.join(directory, files.LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    until = time.monotonic() + LOCK_WAIT_S_MAX
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                return None
-            time.sleep(0.01)
-        else:
-            return handle
-
-
-def _redirect_own_output(directory: str) -> None:
-    null = os.open("/dev/null", os.O_RDWR)
-    log = os.open(os.path.join(directory, files.SHIM_LOG), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-    for source, target in ((null, 0), (log, 1), (log, 2)):
-        os.dup2(source, target)
-    os.close(null)
-    os.close(log)
 
 
 def _signal(pid: int, number: int) -> None:
