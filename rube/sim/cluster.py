@@ -20,12 +20,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rube import api_pb2
 from rube.api.errors import RubeError
 from rube.api.keys import key_of, prefix_bytes, prefix_end
 from rube.api.systemd_pb2 import Unit
+from rube.controllers.contract import Controller
 from rube.sim import audit
 from rube.sim.checkers import Disturbance, History
-from rube.sim.daemons import API_PORT, ApiserverProgram, RubeletProgram
+from rube.sim.daemons import API_PORT, ApiserverProgram, Recorder, RubeletProgram
 from rube.sim.faults import Faults
 from rube.sim.kernel import RunTimeoutError, SimHost, World
 from rube.sim.machines import Daemon, Machine, make_machine
@@ -70,12 +72,13 @@ class SimCluster:
 
     # Building
 
-    def add_apiserver(self, name: str = "api-1", *, store: str = STORE_URL) -> SimHost:
-        """A host with an apiserver and the cluster controllers, started."""
+    def add_apiserver(
+        self, name: str = "api-1", *, store: str = STORE_URL, controllers: Sequence[Controller] = ()
+    ) -> SimHost:
+        """A host with an apiserver, the cluster controllers and a user's own `controllers`, started."""
         machine = self._machine(name)
-        program = ApiserverProgram(
-            machine.ports, store, self.history.commits, lambda: self.world.now_ns, self.world.trace
-        )
+        recorder = Recorder(self.history.commits, lambda: self.world.now_ns, self.world.trace)
+        program = ApiserverProgram(machine.ports, store, recorder, controllers)
         self._apiservers[name] = program
         machine.daemon = Daemon(name="apiserver", main=program.main)
         machine.start()
@@ -177,10 +180,14 @@ class SimCluster:
 
     # Judging
 
+    def objects(self) -> list[api_pb2.Object]:
+        """Every unit in the store, as the API lists them. Raises a RubeError if no apiserver answers."""
+        return self.world.run(audit.list_units, self._desk.ports, self.targets[0], timeout_s=60)
+
     def problems(self) -> list[str]:
         """What keeps the cluster from being converged, as somebody sees it who asks the API and every machine."""
         try:
-            objects = self.world.run(audit.list_units, self._desk.ports, self.targets[0], timeout_s=60)
+            objects = self.objects()
         except RubeError as error:
             return [f"the apiserver does not answer: {error.message}"]
         return audit.problems(objects, self._seen())
@@ -199,7 +206,7 @@ class SimCluster:
         Raises a RubeError if no apiserver answers.
         """
         self.faults.conclude()
-        objects = self.world.run(audit.list_units, self._desk.ports, self.targets[0], timeout_s=60)
+        objects = self.objects()
         self.history.final = {str(key_of(obj)): obj.metadata.revision for obj in objects}
         self.history.statuses = audit.status_pairs(objects, self._seen())
         self.history.end_ns = self.world.now_ns

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rube.client import Client
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.config import Decided
+from rube.controllers.contract import Controller
 from rube.controllers.systemd.names import unit_name
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
@@ -33,17 +35,24 @@ def decision_recorder(trace: Trace, host: str) -> Callable[[Decided], None]:
     return record
 
 
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Where an apiserver's commits and decisions are written down."""
+
+    commits: list[Commit]
+    now_ns: Callable[[], int]
+    trace: Trace
+
+
 class ApiserverProgram:
     """`rube apiserver` on a simulated host: a store, the server, and the cluster controllers as its clients."""
 
-    def __init__(
-        self, ports: Host, store_url: str, commits: list[Commit], now_ns: Callable[[], int], trace: Trace
-    ) -> None:
+    def __init__(self, ports: Host, store_url: str, recorder: Recorder, controllers: Sequence[Controller]) -> None:
+        """`controllers` run beside the built-in ones."""
         self._ports = ports
         self._store_url = store_url
-        self._commits = commits
-        self._now_ns = now_ns
-        self._trace = trace
+        self._recorder = recorder
+        self._controllers = controllers
         self._store: Store | None = None
 
     @property
@@ -55,7 +64,7 @@ class ApiserverProgram:
     async def main(self) -> None:
         """Serves until cancelled."""
         inner = await open_store(self._ports, self._store_url)
-        self._store = RecordingStore(inner, self._commits, self._now_ns)
+        self._store = RecordingStore(inner, self._recorder.commits, self._recorder.now_ns)
         # The history stays whole, so that the checkers can judge all of it.
         config = ApiServerConfig(listen=(f"0.0.0.0:{API_PORT}",), history_revisions_max=0)
         server = ApiServer(self._ports, self._store, config)
@@ -68,10 +77,10 @@ class ApiserverProgram:
 
     async def _run_controllers(self) -> None:
         engine = await self._ports.storage.open(CONTROLLERS_URL)
-        recorder = decision_recorder(self._trace, self._ports.name)
+        observer = decision_recorder(self._recorder.trace, self._ports.name)
         try:
             async with Client(self._ports, [f"127.0.0.1:{API_PORT}"]) as client:
-                config = ClusterControllersConfig(observer=recorder, check_purity=True)
+                config = ClusterControllersConfig(observer=observer, check_purity=True, extra=self._controllers)
                 await ClusterControllers(self._ports, client, engine, config).run()
         finally:
             await engine.close()

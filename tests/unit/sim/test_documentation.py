@@ -1,0 +1,37 @@
+"""The examples in docs/scenarios.md are scenarios and programs that run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rube.sim.cluster import SimCluster
+from rube.sim.kernel import World
+from rube.sim.scenario import Simulation, default_unit, load_text
+from rube.sim.scenario_pb2 import Expectation, Fault, Step
+
+PAGE = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
+
+
+def _block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_example_holds() -> None:
+    with Simulation(load_text(_block("yaml"), "s.yaml")) as simulation:
+        result = simulation.run()
+    assert result.passed, result.verdicts
+
+
+def test_the_program_runs() -> None:
+    names = {"World": World, "SimCluster": SimCluster, "default_unit": default_unit}
+    exec(compile(_block("python"), "docs/scenarios.md", "exec"), names)
+    assert names["cluster"].problems  # type: ignore[attr-defined]
+
+
+def test_every_step_fault_and_check_is_named() -> None:
+    for message, oneof in ((Step, "action"), (Fault, "fault"), (Expectation, "check")):
+        for field in message.DESCRIPTOR.oneofs_by_name[oneof].fields:
+            assert re.search(rf"`{field.name}\b", PAGE), f"docs/scenarios.md does not tell of {field.name}"
