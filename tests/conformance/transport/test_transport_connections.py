@@ -17,7 +17,7 @@ from transport_sites import CHANNEL, Client, Site, client, until
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 
-SILENCE_S_MAX = CHANNEL.keepalive_s + CHANNEL.keepalive_timeout_s + 1.5
+SILENCE_S_MAX = CHANNEL.keepalive_s + CHANNEL.keepalive_timeout_s + 3
 """Within this a stalled connection ends: the promise, and what a busy machine adds."""
 
 
@@ -30,6 +30,17 @@ async def failure(call: Any) -> aio.AioRpcError:
 async def read_on(call: Any) -> None:
     while await call.read() is not aio.EOF:
         pass
+
+
+async def recovered(calls: Client, request: bytes) -> bytes:
+    """The answer of the first call that finds a new connection: one before may still be put on the dying one."""
+    for _ in range(10):
+        try:
+            return bytes(await calls.unary_unary(request, wait_for_ready=True, timeout=10))
+        except aio.AioRpcError as error:
+            if error.code() is not StatusCode.UNAVAILABLE:
+                raise
+    raise AssertionError("ten calls failed")
 
 
 async def test_nobody_listening_is_unavailable(site: Site) -> None:
@@ -170,7 +181,7 @@ async def test_a_channel_reconnects_to_a_restarted_server(site: Site) -> None:
     await server.kill()
     assert (await failure(calls.unary_unary(b"two", timeout=5))).code() is StatusCode.UNAVAILABLE
     await site.spawn(f"0.0.0.0:{server.address.rpartition(':')[2]}")
-    assert await calls.unary_unary(b"three", wait_for_ready=True, timeout=10) == b"three"
+    assert await recovered(calls, b"three") == b"three"
 
 
 async def test_silence_ends_a_connection_at_both_ends(site: Site) -> None:
@@ -232,7 +243,7 @@ async def test_a_reset_ends_calls_and_the_next_call_connects_anew(site: Site) ->
         assert await stream.read() == b"tick"
         link.reset()
         assert (await failure(read_on(stream))).code() is StatusCode.UNAVAILABLE
-        assert await calls.unary_unary(b"again", wait_for_ready=True, timeout=10) == b"again"
+        assert await recovered(calls, b"again") == b"again"
 
 
 async def test_health_and_reflection_are_served(site: Site) -> None:

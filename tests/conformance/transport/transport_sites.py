@@ -21,9 +21,9 @@ from rube.transport.forwarder import Forwarder
 Body = Callable[[], Coroutine[Any, Any, None]]
 
 CHANNEL = ChannelOptions(
-    keepalive_s=0.2, keepalive_timeout_s=0.2, backoff_s_initial=0.02, backoff_s_max=0.1, connect_timeout_s=0.3
+    keepalive_s=0.3, keepalive_timeout_s=0.5, backoff_s_initial=0.02, backoff_s_max=0.1, connect_timeout_s=0.3
 )
-SERVER = ServerOptions(keepalive_s=0.2, keepalive_timeout_s=0.2)
+SERVER = ServerOptions(keepalive_s=0.3, keepalive_timeout_s=0.5)
 WAIT_S_MAX = 10.0
 
 
