@@ -859,7 +859,7 @@ class UnitAction(_message.Message):
     ENSURE_FIELD_NUMBER: _builtins.int
     REMOVE_FIELD_NUMBER: _builtins.int
     unit: _builtins.str
-    """The unit's name on the machine, such as `rube-system-indexer.service`."""
+    """The unit's name on the machine, such as `rube-system.indexer.service`."""
     @_builtins.property
     def ensure(self) -> Global___UnitAction.Ensure: ...
     @_builtins.property
