@@ -94,7 +94,8 @@ class Sender:
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
-            if key not in self._deciding and self._config.may_act():
+            # With the server away an attempt would only hold up the key's decisions; `cache_moved` offers it again.
+            if key not in self._deciding and self._config.cache.connected and self._config.may_act():
                 self._sending.add(key)
                 try:
                     await self._send_all(key)
