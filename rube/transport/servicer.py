@@ -3,7 +3,8 @@
 Every handler added to a `LevelServer` is wrapped:
 
 - a RubeError becomes its status with details; NotImplementedError becomes UNIMPLEMENTED; any other exception becomes
-  INTERNAL with a short message, and its traceback is logged; cancellation and `context.abort` pass;
+  INTERNAL with a short message, and its traceback is logged; cancellation and `context.abort` pass; a handler that
+  ends cancelled without having been cancelled gives CANCELLED;
 - a write or read after the end of the call (cancelled, past its deadline, connection lost) raises
   `grpc.aio.UsageError`, also where the server beneath would swallow it;
 - a plain function runs on the event loop (the servers would need threads); it must not block.
@@ -90,6 +91,8 @@ def _unary(behavior: Behavior, method: str) -> Behavior:
         try:
             response = behavior(request, context)
             return await response if inspect.isawaitable(response) else response
+        except asyncio.CancelledError:
+            await _end_cancelled(context)
         except Exception as error:
             await _end(context, error, method)
 
@@ -103,7 +106,7 @@ def _streaming(behavior: Behavior, method: str) -> Behavior:
             await _respond(behavior(request, level), level)
         except asyncio.CancelledError:
             level.end()
-            raise
+            await _end_cancelled(context)
         except Exception as error:
             level.end()
             await _end(context, error, method)
@@ -125,6 +128,15 @@ async def _respond(responses: Any, context: LevelContext) -> None:
     else:
         for response in cast(Iterable[Any], responses):
             await context.write(response)
+
+
+async def _end_cancelled(context: aio.ServicerContext[Any, Any]) -> NoReturn:
+    """Pass a cancellation on. One that nobody asked for came out of the handler (it awaited something cancelled):
+    grpcio would send no status then, and leave the client waiting."""
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise asyncio.CancelledError
+    await context.abort(grpc.StatusCode.CANCELLED, "cancelled by the server")
 
 
 async def _end(context: aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:

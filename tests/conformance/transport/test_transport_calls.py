@@ -192,6 +192,16 @@ async def test_cancelling_the_waiting_task_cancels_the_call(site: Site) -> None:
     await until(lambda: events == ["running", "ended"])
 
 
+async def test_a_handler_that_awaits_something_cancelled_ends_the_call(site: Site) -> None:
+    async def confused(request: bytes, context: Any) -> bytes:
+        inner = asyncio.ensure_future(never(request, context))
+        inner.cancel()
+        return await inner
+
+    error = await failure(client(site, await site.serve(unary_unary=confused)).unary_unary(b"", timeout=5))
+    assert (error.code(), error.details()) == (StatusCode.CANCELLED, "cancelled by the server")
+
+
 async def test_large_messages_pass_and_larger_ones_are_refused(site: Site) -> None:
     calls = client(site, await site.serve(unary_unary=echo))
     large = bytes(20 * MIB)
