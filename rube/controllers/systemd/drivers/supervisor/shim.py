@@ -12,16 +12,18 @@ import select
 import signal
 import time  # noqa: TID251 (an adapter)
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rube.controllers.systemd.drivers.supervisor import files, processes
-from rube.controllers.systemd.drivers.supervisor.notify import NotifySocket
 from rube.controllers.systemd.drivers.supervisor.spawn import environment_of, spawn
 from rube.controllers.systemd.service.commandline import CommandLine
 from rube.controllers.systemd.service.effects import Effect, FindMain, Kill, Load, Spawn
 from rube.controllers.systemd.service.machine import ServiceMachine
 from rube.controllers.systemd.service.policy import CLD_EXITED, SIGKILL, Exit, Policy
 from rube.controllers.systemd.service.states import ACTIVE_STATES, RESTING, Result, State
+
+if TYPE_CHECKING:
+    from rube.controllers.systemd.drivers.supervisor.notify import NotifySocket
 
 LOG_BYTES_MAX = 1024 * 1024
 HOUSEKEEPING_S = 3.0
@@ -114,6 +116,9 @@ class Shim:
         self._invocation = os.urandom(16).hex()
         self._message = ""
         if self._notify is None and self._plan["notify"] != "none":
+            # Here, because it imports socket, which most shims never need.
+            from rube.controllers.systemd.drivers.supervisor.notify import NotifySocket
+
             self._notify = NotifySocket(self._invocation)
         self._carry_out(self._machine.loaded(Policy.from_json(self._plan["policy"]), _now_ns()))
 
