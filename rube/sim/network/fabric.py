@@ -95,13 +95,15 @@ class SimFabric:
                 self.route(name, other).partitioned = self.route(other, name).partitioned = True
 
     def heal(self, hosts_a: Iterable[HostRef], hosts_b: Iterable[HostRef] | None = None) -> None:
-        """End partitions between the two groups, both ways (without `hosts_b`: with all others)."""
+        """End partitions between the two groups, both ways (without `hosts_b`: with all others not isolated)."""
         names_a = self._names(hosts_a)
-        names_b = self._all_names() if hosts_b is None else self._names(hosts_b)
-        self._record("heal", ",".join(names_a), ",".join(names_b))
         if hosts_b is None:
             for name in names_a:
                 self._isolated.pop(name, None)
+            names_b = [name for name in self._all_names() if name not in self._isolated]
+        else:
+            names_b = self._names(hosts_b)
+        self._record("heal", ",".join(names_a), ",".join(names_b))
         for a in names_a:
             for b in names_b:
                 if a != b:

@@ -241,6 +241,17 @@ def test_isolation_holds_for_hosts_made_later_and_heals_by_name(cluster: Cluster
     assert cluster.run(healed, "late") == b"x"
 
 
+def test_healing_one_host_leaves_another_isolated(cluster: Cluster) -> None:
+    cluster.fabric.isolate("server")
+    cluster.fabric.isolate("a")
+    cluster.fabric.heal(["a"])
+
+    async def body() -> StatusCode:
+        return await failure(cluster.call("a")(b"", timeout=1))
+
+    assert cluster.run(body) is StatusCode.DEADLINE_EXCEEDED
+
+
 def test_a_clog_delays_and_ends_by_itself(cluster: Cluster) -> None:
     async def body() -> float:
         calls = cluster.call()
