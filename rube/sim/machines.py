@@ -8,7 +8,7 @@ from typing import Any
 
 from rube.host import Host
 from rube.sim.disk import SimDisk, SimStorage
-from rube.sim.kernel import SimHost, World
+from rube.sim.kernel import SimHost, SimProcess, World
 from rube.sim.network import SimFabric
 
 
@@ -28,6 +28,8 @@ class Machine:
     ports: Host
     disk: SimDisk
     daemon: Daemon | None = None
+    # The incarnation that was asked to stop and not yet to start again.
+    stopping: SimProcess | None = None
 
     @property
     def running(self) -> bool:
@@ -35,9 +37,21 @@ class Machine:
         return self.daemon is not None and self.host.process(self.daemon.name) is not None
 
     def start(self) -> None:
-        """Starts the daemon, if there is one and it does not run yet. Nothing on a host without power."""
-        if self.daemon is not None and self.host.powered and not self.running:
+        """Starts the daemon if it does not run; one that is being stopped starts again once it has ended.
+
+        Nothing on a host without power.
+        """
+        if self.daemon is None or not self.host.powered:
+            return
+        process = self.host.process(self.daemon.name)
+        if process is None:
             self.host.spawn(self.daemon.name, self.daemon.main)
+        elif process is self.stopping:
+            self.stopping = None
+            process.on_death(lambda _process, _death: self._start_soon())
+
+    def _start_soon(self) -> None:
+        self.host.loop.after_ns(0, self.host.world.outside, self.start)
 
     def kill(self) -> None:
         """kill -9 of the daemon."""
@@ -45,8 +59,9 @@ class Machine:
             process.kill()
 
     def terminate(self) -> None:
-        """SIGTERM to the daemon."""
+        """SIGTERM to the daemon, which may take its time."""
         if self.daemon is not None and (process := self.host.process(self.daemon.name)) is not None:
+            self.stopping = process
             process.stop()
 
 

@@ -21,6 +21,7 @@ UNITS = ("a", "b", "c", "d")
 APISERVER = "api-1"
 # Observers reconnect within this once everything is healed.
 WATCH_RESUMED_S_MAX = 20
+STOPPED_S_MAX = 10
 HOSTS = (APISERVER, *NODES)
 
 nodes, units, hosts = st.sampled_from(NODES), st.sampled_from(UNITS), st.sampled_from(HOSTS)
@@ -58,10 +59,11 @@ class ClusterMachine(RuleBasedStateMachine):
                 assert verdict.passed, f"{verdict.text}: {verdict.offending}"
 
     def _check_wanted(self) -> None:
-        there = {key.rpartition("/")[2] for key in self.cluster.history.final}
-        assert there == set(self.wanted)
+        bound = {obj.metadata.name: obj.metadata.labels["node"] for obj in self.cluster.objects()}
+        assert sorted(bound) == sorted(self.wanted)
         for name, (node, running) in sorted(self.wanted.items()):
-            state, _ = self.cluster.look(node, "default", name)
+            assert node in ("", bound[name]), f"{name} was moved from {node} to {bound[name]}"
+            state, _ = self.cluster.look(bound[name], "default", name)
             assert state == ("active" if running else "inactive"), f"{name} on {node} is {state}"
 
     def _verdicts(self) -> list[Verdict]:
@@ -81,9 +83,9 @@ class ClusterMachine(RuleBasedStateMachine):
     # Users
 
     @precondition(lambda self: self._reachable())
-    @rule(name=units, node=nodes)
+    @rule(name=units, node=st.sampled_from(["", *NODES]))
     def put(self, name: str, node: str) -> None:
-        """A new unit, or a running one; a bound unit is not moved."""
+        """A new unit, or a running one; a bound unit is not moved, and one without a node is placed."""
         node = self.wanted.get(name, (node, True))[0]
         unit = default_unit()
         unit.service.environment["N"] = str(self.requests)
@@ -144,6 +146,21 @@ class ClusterMachine(RuleBasedStateMachine):
         self.world.run_for(0.5)
         self.cluster.faults.power_on(host)
 
+    @rule(host=hosts)
+    def terminate(self, host: str) -> None:
+        self.cluster.faults.terminate(host)
+        self.world.run_for(STOPPED_S_MAX)
+
+    @rule(host=hosts, seconds=st.sampled_from([1.0, 20.0]))
+    def pause(self, host: str, seconds: float) -> None:
+        self.cluster.faults.pause(host)
+        self.world.run_for(seconds)
+        self.cluster.faults.resume(host)
+
+    @rule(host=hosts, seconds=st.sampled_from([-3600, -1, 1, 3600]))
+    def jump_clock(self, host: str, seconds: int) -> None:
+        self.cluster.faults.jump_clock(host, seconds * 10**9)
+
     @rule(node=nodes, name=units)
     def crash_unit(self, node: str, name: str) -> None:
         self.cluster.crash_unit(node, "default", name)
@@ -168,8 +185,8 @@ class ClusterMachine(RuleBasedStateMachine):
 
 
 ClusterMachine.TestCase.settings = settings(
-    max_examples=25,
-    stateful_step_count=15,
+    max_examples=30,
+    stateful_step_count=20,
     deadline=None,
     derandomize=True,
     print_blob=True,
