@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time  # noqa: TID251 (how long the run took on this machine; nothing simulated sees it)
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ import click
 
 from rube.api.errors import RubeError
 from rube.cli.logfmt import LogfmtFormatter
-from rube.sim.report import render_json, render_text
+from rube.sim.kernel import SimulationError, SimulationFailures
+from rube.sim.report import render_json, render_text, repeat_command
 from rube.sim.scenario import Simulation, load
 from rube.sim.scenario.load import LoadedScenario
 
@@ -49,6 +51,9 @@ def sim(file: str, seed: int | None, as_json: bool, trace: Path | None, log: Pat
     except OSError as error:
         click.echo(f"rube sim: {error}", err=True)
         sys.exit(2)
+    except (SimulationError, SimulationFailures, RubeError) as error:
+        _report_failure(error, repeat_command(file, loaded.scenario.seed if seed is None else seed))
+        sys.exit(1)
 
 
 def _run(
@@ -64,6 +69,15 @@ def _run(
     render = render_json if as_json else render_text
     click.echo(render(result, file=loaded.file, wall_s=wall_s))
     return 0 if result.passed else 1
+
+
+def _report_failure(error: Exception, repeat: str) -> None:
+    """The run itself failed: a daemon crashed, or nobody answered in the end. With what it takes to see it again."""
+    if isinstance(error, SimulationFailures):
+        for failure in error.exceptions:
+            click.echo("".join(traceback.format_exception(failure)).rstrip(), err=True)
+    click.echo(f"rube sim: the run failed: {error}", err=True)
+    click.echo(f"repeat: {repeat}", err=True)
 
 
 @contextmanager

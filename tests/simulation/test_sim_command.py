@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rube.cli.main import rube
+from rube.rubelet import Rubelet
 
 GOOD = """\
 name: small
@@ -87,6 +88,25 @@ def test_an_unwritable_trace_ends_with_2(scenario: Path, tmp_path: Path) -> None
     result = _sim(scenario, "--trace", tmp_path / "missing" / "trace.txt")
     assert result.exit_code == 2
     assert "missing/trace.txt" in result.stderr
+
+
+def test_an_apiserver_that_is_away_in_the_end_is_a_failed_run(scenario: Path) -> None:
+    scenario.write_text(GOOD + "faults: [{at: 10s, kill: api-1}]\n")
+    result = _sim(scenario)
+    assert result.exit_code == 1
+    assert "rube sim: the run failed: " in result.stderr
+    assert result.stderr.splitlines()[-1] == f"repeat: rube sim {scenario} --seed 1"
+
+
+def test_a_daemon_that_crashes_is_a_failed_run(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def crash(self: Rubelet) -> None:
+        raise ZeroDivisionError("a mistake in the rubelet")
+
+    monkeypatch.setattr(Rubelet, "run", crash)
+    result = _sim(scenario)
+    assert result.exit_code == 1
+    assert "ZeroDivisionError: a mistake in the rubelet" in result.stderr
+    assert result.stderr.splitlines()[-1] == f"repeat: rube sim {scenario} --seed 1"
 
 
 def test_trace_and_log_go_to_files(scenario: Path, tmp_path: Path) -> None:
