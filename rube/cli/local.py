@@ -165,9 +165,11 @@ async def run(argv: Sequence[str], *, stdin: bytes = b"") -> tuple[int, str]:
 
 
 @contextlib.asynccontextmanager
-async def local_cluster(directory: Path, *, listen: str = "127.0.0.1:0") -> AsyncIterator[LocalCluster]:
+async def local_cluster(
+    directory: Path, *, listen: str = "127.0.0.1:0", apiserver_args: Sequence[str] = ()
+) -> AsyncIterator[LocalCluster]:
     """A LocalCluster whose apiserver runs; everything is stopped at the end."""
-    cluster = LocalCluster(directory, listen=listen)
+    cluster = LocalCluster(directory, listen=listen, apiserver_args=apiserver_args)
     try:
         await cluster.start_apiserver()
         yield cluster

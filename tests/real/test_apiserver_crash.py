@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
 
 from rube import api_pb2
 from rube.api import systemd_pb2
 from rube.api.errors import RubeError
 from rube.api.keys import ObjectKey, key_of
-from rube.cli.local import LocalCluster, local_cluster
-from rube.cli.real_host import real_host
-from rube.client import Client, ClientConfig
+from rube.cli.local import local_cluster
+from rube.client import Client
+from tests.real.cluster_calls import client_of
 
 KILLS = 4
 WRITERS = 8
 TYPE = "api.systemd.Unit"
+SERVER_KINDS = ("grpcio", "native")
 
 
 def unit(name: str, description: str) -> api_pb2.Object:
@@ -34,13 +35,6 @@ def description_of(obj: api_pb2.Object) -> str:
     spec = systemd_pb2.Unit()
     obj.spec.Unpack(spec)
     return spec.description
-
-
-@asynccontextmanager
-async def client_of(cluster: LocalCluster) -> AsyncIterator[Client]:
-    config = ClientConfig(deadline_s=20, attempt_s_max=2, retries_max=100)
-    async with Client(real_host(), [cluster.address], config) as client:
-        yield client
 
 
 class Writer:
@@ -71,10 +65,11 @@ class Writer:
             assert found[name].metadata.revision >= revision
 
 
-def test_every_acknowledged_write_survives_kill_9_under_load(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", SERVER_KINDS)
+def test_every_acknowledged_write_survives_kill_9_under_load(tmp_path: Path, kind: str) -> None:
     async def main() -> None:
         rng = random.Random(7)
-        async with local_cluster(tmp_path) as cluster, client_of(cluster) as client:
+        async with local_cluster(tmp_path, apiserver_args=("--grpc", kind)) as cluster, client_of(cluster) as client:
             await client.list_page(api_pb2.ListRequest(type=TYPE))
             store_id = client.store_id
             writers = [Writer(number) for number in range(WRITERS)]
@@ -98,9 +93,10 @@ def test_every_acknowledged_write_survives_kill_9_under_load(tmp_path: Path) -> 
     asyncio.run(main())
 
 
-def test_a_watch_misses_and_repeats_nothing_across_kill_9(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", SERVER_KINDS)
+def test_a_watch_misses_and_repeats_nothing_across_kill_9(tmp_path: Path, kind: str) -> None:
     async def main() -> None:
-        async with local_cluster(tmp_path) as cluster, client_of(cluster) as client:
+        async with local_cluster(tmp_path, apiserver_args=("--grpc", kind)) as cluster, client_of(cluster) as client:
             seen: dict[int, ObjectKey] = {}
             writer, stop = Writer(0), asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
