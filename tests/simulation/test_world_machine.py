@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rube.api.systemd_pb2 import Unit
@@ -23,6 +23,7 @@ APISERVER = "api-1"
 WATCH_RESUMED_S_MAX = 20
 STOPPED_S_MAX = 10
 HOSTS = (APISERVER, *NODES)
+REPRODUCE = "reproduce: pytest tests/simulation/test_world_machine.py; the steps above, as code, do so too"
 
 nodes, units, hosts = st.sampled_from(NODES), st.sampled_from(UNITS), st.sampled_from(HOSTS)
 
@@ -49,6 +50,13 @@ class ClusterMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "world"):
             return
+        try:
+            self._conclude()
+        except Exception as error:
+            error.add_note(REPRODUCE)
+            raise
+
+    def _conclude(self) -> None:
         with self.world:
             self.cluster.faults.heal_everything()
             self.cluster.run_until_converged(timeout_s=120)
@@ -184,12 +192,14 @@ class ClusterMachine(RuleBasedStateMachine):
             assert verdict.passed, verdict.offending
 
 
+# Not shrunk: that takes minutes, and a failure is to be told before the test times out. Derandomized, so that the
+# line in REPRODUCE is enough; add Phase.shrink there for the shortest program.
 ClusterMachine.TestCase.settings = settings(
     max_examples=30,
     stateful_step_count=20,
     deadline=None,
     derandomize=True,
-    print_blob=True,
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestClusterMachine = ClusterMachine.TestCase
