@@ -18,7 +18,7 @@ import pytest
 from rube.api import controller_pb2
 from rube.api.errors import FailedPreconditionError
 from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
-from rube.controllers.systemd.drivers.supervisor import SupervisorDriver
+from rube.controllers.systemd.drivers.supervisor import SupervisorDriver, processes
 from rube.host import Host, RealClock, RealRandomness
 
 Ensure = UnitAction.Ensure
@@ -465,6 +465,44 @@ def test_a_shim_that_cannot_write_goes_on_and_tells_later() -> None:
         in_the_way.rmdir()
         seen = await bench.until_sub("failed")
         assert (seen.status.result, seen.status.exit_status) == ("signal", signal.SIGKILL)
+
+    play(body)
+
+
+def test_nothing_is_started_that_no_account_can_be_kept_of() -> None:
+    async def body(bench: Bench) -> None:
+        marker = f"RUBE_TEST_MARKER={bench.root}"
+        unit = make_unit("/bin/sleep 1000")
+        unit.service.environment["RUBE_TEST_MARKER"] = str(bench.root)
+        in_the_way = bench.directory / "state.json.new"
+        in_the_way.mkdir(parents=True)
+        with pytest.raises(FailedPreconditionError, match=r"supervisor .* ended with status 1: see .*shim\.log"):
+            await bench.start(unit)
+        assert "cannot write the state" in bench.shim_log()
+        assert processes.marked(marker) == set()
+        in_the_way.rmdir()
+        await bench.start(unit)
+        pid = (await bench.until_sub("running")).status.main_pid
+        assert processes.marked(marker) == {pid}
+
+    play(body)
+
+
+def test_what_a_shim_killed_at_once_has_started_is_found_by_the_next() -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/sleep 1000")
+        unit.service.environment["RUBE_TEST_MARKER"] = str(bench.root)
+        unit.service.exec.start_pre.append("/bin/sleep 1000")
+        starting = asyncio.create_task(bench.start(unit))
+        while not (started := processes.marked(f"RUBE_TEST_MARKER={bench.root}")):
+            await asyncio.sleep(0)
+        os.kill(bench.shim_pid(), signal.SIGKILL)
+        await asyncio.wait([starting])
+        unit.service.exec.ClearField("start_pre")
+        await bench.start(unit)
+        pid = (await bench.until_sub("running")).status.main_pid
+        assert processes.marked(f"RUBE_TEST_MARKER={bench.root}") == {pid}
+        assert pid not in started
 
     play(body)
 

@@ -55,10 +55,15 @@ class Shim:
         self._unsettled = True
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Until the unit rests. `ready` is called when the request that waits is taken and the state is written."""
+        """Until the unit rests. `ready` is called when the request that waits is taken, which the state tells.
+
+        Exits with status 1 instead if the request led to nothing and not even that can be written.
+        """
         self._recover()
         self._take_request()
         self._settle()
+        if self._machine.state in RESTING and not self._is_written:
+            raise SystemExit(1)  # nothing runs, and who asked asks again
         ready()
         while True:
             self._settle()
@@ -231,6 +236,13 @@ class Shim:
         program, arguments, prefixes = self._plan["commands"][effect.list][effect.index]
         command = CommandLine(program, tuple(arguments), prefixes)
         log = os.path.join(self._directory, files.LOG)
+        if self._written.get("invocation") != self._invocation:
+            # What runs must be found by the next shim, should this one be killed.
+            self._write()
+            if not self._is_written:
+                self._message = f"exec.{effect.list}: not started, for the state cannot be written: is the disk full?"
+                self._failed_to_spawn(effect)
+                return
         try:
             spawned = spawn(self._plan, command, self._environment(), log)
         except OSError as error:
@@ -335,7 +347,7 @@ class Shim:
             files.write_json(self._directory, files.STATE, state)
         except OSError as error:
             # A full disk, say. The unit goes on, and the next turn tries again.
-            print(f"cannot write the state: {error}", flush=True)
+            _note(f"cannot write the state: {error}")
         else:
             self._written, self._is_written = state, True
 
@@ -350,6 +362,14 @@ class Shim:
                 os.truncate(log, 0)
         except OSError:
             pass
+
+
+def _note(line: str) -> None:
+    """Into the shim's own log, which may be on the same full disk."""
+    try:
+        os.write(1, f"{line}\n".encode())
+    except OSError:
+        pass
 
 
 def _signal(pid: int, number: int) -> None:
