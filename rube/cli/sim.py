@@ -59,7 +59,11 @@ def sim(file: str, seed: int | None, as_json: bool, trace: Path | None, log: Pat
 def _run(
     loaded: LoadedScenario, seed: int | None, as_json: bool, trace: Path | None, log: Path | None, verbose: bool
 ) -> int:
-    with _outputs(log, verbose) as streams, _logging(streams) as stamp, Simulation(loaded, seed=seed) as simulation:
+    with (
+        _outputs(log, verbose) as streams,
+        _logging(streams) as stamp,
+        Simulation(loaded, seed=seed, whole_trace=trace is not None) as simulation,
+    ):
         stamp.now_ns = lambda: simulation.world.now_ns
         start_s = time.perf_counter()
         result = simulation.run()

@@ -66,6 +66,13 @@ def test_partition_holds_under_other_seeds() -> None:
         assert [verdict for verdict in result.verdicts if not verdict.passed] == [], f"rube sim --seed {seed}"
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_partition_holds_in_other_orders(seed: int) -> None:
+    with Simulation(load(PARTITION), seed=seed, tie_break=True) as simulation:
+        result = simulation.run()
+    assert [verdict for verdict in result.verdicts if not verdict.passed] == []
+
+
 def test_the_trace_is_the_same_in_every_process() -> None:
     hashes: list[str] = []
     for hash_seed, garbage, runs in (("0", 10, 2), ("1", 1000, 1), ("random", 333, 1)):

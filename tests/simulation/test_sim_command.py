@@ -123,3 +123,9 @@ def test_verbose_logs_to_stderr(scenario: Path) -> None:
     result = _sim(scenario, "-v")
     assert "registered node worker-1" in result.stderr
     assert "registered" not in result.stdout
+
+
+def test_a_trace_that_is_asked_for_is_whole(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rube.sim.scenario.simulation.RECORDS_MAX", 5)
+    records = json.loads(_sim(scenario, "--json", "--trace", tmp_path / "trace.txt").stdout)["simulated"]["records"]
+    assert len((tmp_path / "trace.txt").read_text().splitlines()) == records

@@ -14,6 +14,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 Field = str | int | bytes
+RECORDS_MAX = 100_000
+"""So many of the newest records a trace keeps unless told otherwise."""
+
 FOLD_RECORDS_MAX = 512
 """So many records wait for their encoding at most; encoding many at once is cheaper."""
 
@@ -36,7 +39,7 @@ class TraceRecord(NamedTuple):
 class Trace:
     """An append-only record of a run with an incremental digest and a bounded window of recent records."""
 
-    def __init__(self, now_ns: Callable[[], int], *, records_max: int | None = 100_000) -> None:
+    def __init__(self, now_ns: Callable[[], int], *, records_max: int | None = RECORDS_MAX) -> None:
         """`records_max` bounds the window kept for reports (None keeps all); the digest covers everything."""
         self._now_ns = now_ns
         self._window: deque[TraceRecord] = deque(maxlen=records_max)

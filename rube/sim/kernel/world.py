@@ -25,7 +25,7 @@ from rube.sim.kernel.loop import SimLoop
 from rube.sim.kernel.process import SimProcess
 from rube.sim.kernel.running import running
 from rube.sim.kernel.streams import RandomStreams
-from rube.sim.kernel.trace import Trace
+from rube.sim.kernel.trace import RECORDS_MAX, Trace
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class World:
         start_unix_ns: int = START_UNIX_NS,
         tie_break: bool = False,
         trace_steps: bool = False,
-        records_max: int | None = 100_000,
+        records_max: int | None = RECORDS_MAX,
     ) -> None:
         """`tie_break` lets the seed choose among callbacks ready at one instant; without it they run in order.
 

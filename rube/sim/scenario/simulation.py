@@ -8,6 +8,7 @@ from types import TracebackType
 from rube.sim.checkers import Outcome, Sample, UnitProbe, summarize_latency
 from rube.sim.cluster import ClusterConfig, SimCluster
 from rube.sim.kernel import World
+from rube.sim.kernel.trace import RECORDS_MAX
 from rube.sim.network import Link
 from rube.sim.report import Counts, Result
 from rube.sim.scenario.faults import Event, fault_events
@@ -29,11 +30,19 @@ class Simulation:
     `world` can be looked at before and after. The same scenario and seed give an equal Result, always.
     """
 
-    def __init__(self, loaded: LoadedScenario, *, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        loaded: LoadedScenario,
+        *,
+        seed: int | None = None,
+        tie_break: bool = False,
+        whole_trace: bool = False,
+    ) -> None:
+        """`tie_break`: the seed orders what is ready at one instant. `whole_trace`: every record is kept."""
         self._loaded = loaded
         self._scenario = loaded.scenario
         self.seed = loaded.scenario.seed if seed is None else seed
-        self.world = World(self.seed)
+        self.world = World(self.seed, tie_break=tie_break, records_max=None if whole_trace else RECORDS_MAX)
         self.cluster = SimCluster(self.world, config=_cluster_config(self._scenario))
 
     def __enter__(self) -> Simulation:

@@ -129,6 +129,13 @@ def test_revisions_monotonic() -> None:
     _violated(
         revisions_monotonic(History(commits=[Commit(1, 5), Commit(2, 4)])), "commit at revision 4, after one at 5"
     )
+    _violated(
+        revisions_monotonic(History(commits=[Commit(1, 5), Commit(2, 5)])), "commit at revision 5, after one at 5"
+    )
+
+
+def test_commits_of_one_instant_may_be_acknowledged_in_any_order() -> None:
+    assert revisions_monotonic(History(commits=[Commit(1, 3), Commit(1, 2), Commit(2, 4)])).passed
 
 
 def test_an_answer_older_than_an_earlier_one_is_found() -> None:
