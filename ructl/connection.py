@@ -33,6 +33,8 @@ _CONNECT_FAILURES = (
     "connection refused",
     "no route to host",
     "network is unreachable",
+    "Domain name not found",
+    "errors resolving",
     "DNS resolution failed",
     "permission denied",
     "http1.x server",

@@ -9,10 +9,11 @@ import click
 
 from rube.cli.controller import check_controllers, controllers_option, controllers_url, keep_controllers
 from rube.cli.daemon import Stop, announce, end_task, run_daemon
-from rube.cli.options import DEFAULT_ADDRESS, log_level_option
+from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, log_level_option
 from rube.cli.real_host import real_host
 from rube.server import ApiServer, ApiServerConfig
 from rube.store import open_store
+from rube.store.storage import parse_store_url
 from rube.transport import ServerKind
 
 
@@ -23,6 +24,7 @@ from rube.transport import ServerKind
     metavar="URL",
     default="sqlite:///rube.db",
     show_default=True,
+    callback=checked(parse_store_url),
     help="Where objects are kept: sqlite:///relative/path, sqlite:////absolute/path, or memory: (lost at the end).",
 )
 @click.option(
@@ -31,6 +33,7 @@ from rube.transport import ServerKind
     multiple=True,
     default=(DEFAULT_ADDRESS,),
     show_default=True,
+    callback=checked(check_server),
     help="HOST:PORT (port 0: any free one) or unix:/path; may be repeated.",
 )
 @click.option(

@@ -13,7 +13,7 @@ import click
 
 from rube.api.errors import RubeError
 from rube.cli.daemon import Stop, announce, end_task, run_daemon
-from rube.cli.options import log_level_option, servers_option
+from rube.cli.options import log_level_option, make_data_directory, servers_option
 from rube.cli.real_host import real_host
 from rube.client import Client
 from rube.controllers.cluster.controllers import CLUSTER_CONTROLLERS, ClusterControllers, ClusterControllersConfig
@@ -89,7 +89,7 @@ def controller(servers: tuple[str, ...], data: str, controllers: tuple[str, ...]
     """
 
     async def main(stop: Stop) -> None:
-        Path(data).mkdir(parents=True, exist_ok=True)
+        make_data_directory(Path(data))
         running = asyncio.create_task(keep_controllers(real_host(), servers, controllers_url(data), controllers))
         announce(f"rube controller: running {', '.join(controllers)} for {', '.join(servers)}")
         await stop.wait()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from rube.api.errors import FailedPreconditionError, InvalidArgumentError
+from rube.transport.addresses import check_host_port
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,6 +27,42 @@ def log_level_option(command: F) -> F:
     )(command)
 
 
+def checked(check: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """An option's callback: what `check` says of a value, or of each, in InvalidArgumentError, is wrong usage."""
+
+    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        try:
+            for one in value if isinstance(value, tuple) else (value,):
+                check(one)
+        except InvalidArgumentError as error:
+            raise click.BadParameter(error.message, context, parameter) from error
+        return value
+
+    return callback
+
+
+def check_server(address: str) -> None:
+    """Raises InvalidArgumentError for what is neither HOST:PORT nor unix:/path."""
+    if not address.startswith("unix:/"):
+        check_host_port(address)
+
+
+def make_data_directory(path: Path) -> None:
+    """Creates it where it is not there. Raises FailedPreconditionError that names it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FailedPreconditionError(
+            f"{path} cannot be created ({error.strerror}): choose a --data directory that this user may write to"
+        ) from error
+
+
+def _servers(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    servers = tuple(part.strip() for text in value for part in text.split(","))
+    checked(check_server)(context, parameter, servers)
+    return servers
+
+
 def servers_option(command: F) -> F:
     return click.option(
         "--server",
@@ -32,5 +72,6 @@ def servers_option(command: F) -> F:
         default=(DEFAULT_ADDRESS,),
         show_default=True,
         envvar="RUBE_SERVER",
-        help="An apiserver; repeat it for several that serve the same store.  [env: RUBE_SERVER]",
+        callback=_servers,
+        help="An apiserver; several that serve the same store with commas, or repeat it.  [env: RUBE_SERVER]",
     )(command)

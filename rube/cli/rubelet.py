@@ -12,10 +12,11 @@ import click
 from rube import __version__
 from rube.api import controller_pb2
 from rube.api.errors import FailedPreconditionError
+from rube.api.keys import validate_name
 from rube.api.systemd_pb2 import UnitAction
 from rube.cli.daemon import Stop, announce, end_task, run_daemon
 from rube.cli.drivers import DRIVERS, choose_driver, make_driver
-from rube.cli.options import log_level_option, servers_option
+from rube.cli.options import checked, log_level_option, make_data_directory, servers_option
 from rube.cli.real_host import real_host
 from rube.controllers.driver import Driver
 from rube.controllers.systemd.drivers.supervisor.processes import boot_id
@@ -33,7 +34,14 @@ def default_node() -> str:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @servers_option
-@click.option("--node", metavar="NAME", default=default_node, show_default="the host name", help="This node's name.")
+@click.option(
+    "--node",
+    metavar="NAME",
+    default=default_node,
+    show_default="the host name",
+    callback=checked(lambda name: validate_name("node", name)),
+    help="This node's name.",
+)
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
@@ -78,7 +86,7 @@ def rubelet(
     """
 
     async def main(stop: Stop) -> None:
-        data.mkdir(parents=True, exist_ok=True)
+        make_data_directory(data)
         host = real_host()
         kind = choose_driver(driver)
         hands = make_driver(kind, host, data, bus=bus, unit_dir=unit_dir)

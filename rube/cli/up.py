@@ -14,14 +14,21 @@ import click
 from rube.api.errors import FailedPreconditionError
 from rube.cli.daemon import Stop, announce, run_daemon
 from rube.cli.local import Daemon, LocalCluster, local_cluster
-from rube.cli.options import DEFAULT_ADDRESS
+from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, make_data_directory
 
 NODES_MAX = 20
 
 
 @click.command()
 @click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=1, show_default=True, help="How many rubelets.")
-@click.option("--listen", metavar="HOST:PORT", default=DEFAULT_ADDRESS, show_default=True, help="The apiserver's.")
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    default=DEFAULT_ADDRESS,
+    show_default=True,
+    callback=checked(check_server),
+    help="The apiserver's.",
+)
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
@@ -51,7 +58,7 @@ def data_directory(data: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="rube-up-") as directory:
             yield Path(directory)
     else:
-        data.mkdir(parents=True, exist_ok=True)
+        make_data_directory(data)
         yield data.resolve()
 
 

@@ -22,7 +22,7 @@ Request = (
     api_pb2.PutRequest | api_pb2.GetRequest | api_pb2.ListRequest | api_pb2.DeleteRequest | api_pb2.UpdateStatusRequest
 )
 # How gRPC words an UNAVAILABLE of a call that found no connection to be sent on.
-_NEVER_SENT = ("failed to connect", "connection refused", "name resolution", "dns resolution")
+_NEVER_SENT = ("failed to connect", "connection refused", "errors resolving", "name resolution", "dns resolution")
 
 
 def may_repeat(request: Request, error: RubeError) -> bool:

@@ -50,6 +50,12 @@ def _check_unix(address: str, path: str) -> None:
             f"cannot use address {address!r}: a Unix socket's path has 1 to {UNIX_PATH_BYTES_MAX} bytes",
             address=address,
         )
+    directory = os.path.dirname(path) or "."
+    if not os.path.isdir(directory):
+        raise FailedPreconditionError(
+            f"cannot listen on {address}: there is no directory {directory}; create it or choose another path",
+            address=address,
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(CONNECT_TIMEOUT_S)
         outcome = probe.connect_ex(path)

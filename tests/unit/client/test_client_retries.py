@@ -15,6 +15,7 @@ from rube.client.retries import Request, may_repeat
 KEY = api_pb2.Key(type="api.systemd.Unit", namespace="system", name="a")
 OTHER = api_pb2.Key(type="api.systemd.Unit", namespace="system", name="b")
 LOST = UnavailableError("Socket closed")
+NO_SUCH_NAME = UnavailableError("errors resolving db.example:7823: [Domain name not found]")
 NEVER_SENT = UnavailableError("failed to connect to all addresses; last error: connection refused")
 
 
@@ -56,6 +57,7 @@ def test_reads_and_conditional_writes_are_repeated(request_: Request, error: Rub
 @pytest.mark.parametrize("request_", UNCONDITIONAL)
 def test_other_writes_are_repeated_only_if_they_were_never_sent(request_: Request) -> None:
     assert may_repeat(request_, NEVER_SENT)
+    assert may_repeat(request_, NO_SUCH_NAME)
     assert not may_repeat(request_, LOST)
     assert not may_repeat(request_, DeadlineExceededError("late"))
 
