@@ -5,6 +5,7 @@ cores are `replica` (what a response makes of a copy) and `WorkQueueCore`. Not h
 """
 
 from rube.client.client import Client
+from rube.client.complaint import Complaint
 from rube.client.config import ClientConfig
 from rube.client.informer import Informer, InformerConfig
 from rube.client.replica import Batch, Change, Replica, ReplicaState
@@ -15,6 +16,7 @@ __all__ = [
     "Change",
     "Client",
     "ClientConfig",
+    "Complaint",
     "Informer",
     "InformerConfig",
     "Replica",

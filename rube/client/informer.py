@@ -20,6 +20,7 @@ from rube.api.errors import (
 from rube.api.keys import ObjectKey
 from rube.client.backoff import Backoff
 from rube.client.client import Client
+from rube.client.complaint import Complaint
 from rube.client.replica import Batch, Change, Replica, ReplicaState, copied
 from rube.host import Host
 
@@ -71,6 +72,7 @@ class Informer:
         self._progress_handlers: list[Callable[[], None]] = []
         self._connected = False
         self._advanced = asyncio.Event()
+        self._complaint = Complaint(_LOG, f"watch of {config.type}")
         self.synced = asyncio.Event()
         """Set once the copy has been as new as the server's in this run: after the first list, or after resuming."""
 
@@ -119,10 +121,10 @@ class Informer:
             except (InvalidArgumentError, UnimplementedError):
                 raise
             except (CompactedError, StoreChangedError, RevisionAheadError) as error:
-                _LOG.info("watch of %s: %s; listing again", self._config.type, error.message)
+                self._complaint.failed(error.message, then="listing again", level=logging.INFO)
                 self._replica.lose_position()
             except RubeError as error:
-                _LOG.info("watch of %s: %s; trying again", self._config.type, error.message)
+                self._complaint.failed(error.message)
             await self._clock.sleep(self._backoff.next_s())
 
     async def _follow(self) -> None:
@@ -138,6 +140,7 @@ class Informer:
                     if not self._replica.listing:
                         self.synced.set()
                         self._connected = True
+                        self._complaint.works()
                         self._report_progress()
         finally:
             self._connected = False

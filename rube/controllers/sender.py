@@ -17,7 +17,7 @@ from rube.api.errors import (
     UnavailableError,
 )
 from rube.api.keys import ObjectKey, key_of
-from rube.client import WorkQueue
+from rube.client import Complaint, WorkQueue
 from rube.controllers.backoff import KeyedBackoff
 from rube.controllers.config import QUEUE, RuntimeConfig
 from rube.controllers.outbox import Outbox
@@ -49,6 +49,7 @@ class Sender:
         self._sending: set[ObjectKey] = set()
         self._deferred: set[ObjectKey] = set()
         self._was_connected = False
+        self._complaint = Complaint(_LOG, f"{config.controller.name}: calls")
 
     def start(self, group: asyncio.TaskGroup) -> None:
         for _ in range(self._config.senders_max):
@@ -119,12 +120,13 @@ class Sender:
                 written = await self._send(calls[0])
             except (UnavailableError, DeadlineExceededError, ResourceExhaustedError, TimeoutError) as error:
                 delay_s = self._backoff.next_s(key)
-                _LOG.info("%s: a call of %s waits %.1f s: %s", self._config.controller.name, key, delay_s, error)
+                self._complaint.failed(str(error) or "no answer in time", then=f"{key} and others wait")
                 self._queue.add_after(key, delay_s)
                 return
             except RubeError as error:
                 await self._refused(key, error)
                 return
+            self._complaint.works()
             self._backoff.forget(key)
             await self._outbox.call_done(key, written)
 

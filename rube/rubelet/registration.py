@@ -16,7 +16,7 @@ from rube.api.errors import (
     UnimplementedError,
 )
 from rube.api.keys import ObjectKey
-from rube.client import Client
+from rube.client import Client, Complaint
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.host import Host
 from rube.rubelet.config import RubeletConfig
@@ -37,6 +37,7 @@ class Registration:
         self._instance_id = instance_id
         self._node = node_key(config.node)
         self._lease = node_lease_key(config.node)
+        self._complaint = Complaint(_LOG, f"lease of node {config.node}")
         # Of another rubelet's lease: as it was last seen to change, on the monotonic clock.
         self._seen_revision = 0
         self._seen_ns = 0
@@ -50,15 +51,16 @@ class Registration:
         while True:
             try:
                 await self._renew()
+                self._complaint.works()
                 registered.set()
                 delay_s = self._config.renew_s
             except (AlreadyExistsError, InvalidArgumentError, UnimplementedError):
                 raise
             except _OthersLease as other:
-                _LOG.info("waiting whether the rubelet that held node %s is alive: %s", self._config.node, other)
+                self._complaint.failed(f"another rubelet may hold it: {other}", then="waiting", level=logging.INFO)
                 delay_s = self._config.retry_s
             except RubeError as error:
-                _LOG.info("cannot renew the lease of node %s: %s", self._config.node, error)
+                self._complaint.failed(error.message)
                 delay_s = self._config.retry_s
             await self._clock.sleep(delay_s)
 

@@ -18,6 +18,7 @@ from rube import api_pb2
 from rube.api import cluster_pb2
 from rube.api.errors import AbortedError, NotFoundError, RubeError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.client import Complaint
 from rube.controllers.cluster.types import LEADER_NAMESPACE, LEASE_TYPE
 from rube.host import Host
 
@@ -72,6 +73,7 @@ class LeaderElection:
         self._config = config
         self._key = ObjectKey(LEASE_TYPE, LEADER_NAMESPACE, config.group)
         self._random = host.random.stream(f"leader/{config.group}")
+        self._complaint = Complaint(_LOG, f"election of {config.group}")
         self._lease = cluster_pb2.Lease()
         self._revision = 0
         self._seen_ns = 0  # when the lease was last seen to change, on the monotonic clock
@@ -142,8 +144,9 @@ class LeaderElection:
         except AbortedError:
             return None
         except RubeError as error:
-            _LOG.info("%s cannot stand for %s: %s", self._config.holder, self._config.group, error)
+            self._complaint.failed(error.message)
             return None
+        self._complaint.works()
         return Leadership(self._host, self._config.group, term, until_ns)
 
     async def _read(self) -> None:

@@ -1,0 +1,27 @@
+"""What goes wrong again and again, told once."""
+
+from __future__ import annotations
+
+import logging
+
+__all__ = ["Complaint"]
+
+
+class Complaint:
+    """One thing that is tried until it works: its failure is logged when it is a new one, repetitions at debug."""
+
+    def __init__(self, log: logging.Logger, what: str) -> None:
+        """`what` begins every line, such as "watch of api.Node"."""
+        self._log = log
+        self._what = what
+        self._reason = ""
+
+    def failed(self, reason: str, *, then: str = "trying again", level: int = logging.WARNING) -> None:
+        self._log.log(logging.DEBUG if reason == self._reason else level, "%s: %s; %s", self._what, reason, then)
+        self._reason = reason
+
+    def works(self) -> None:
+        """It has worked: told if it had failed."""
+        if self._reason:
+            self._log.info("%s: works again", self._what)
+            self._reason = ""

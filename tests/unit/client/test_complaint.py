@@ -1,0 +1,28 @@
+"""What goes wrong again and again is told once, and that it is over."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from rube.client import Complaint
+
+
+def test_a_failure_is_told_when_it_is_new_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("rube.test")
+    complaint = Complaint(log, "watch of api.Node")
+    with caplog.at_level(logging.INFO, log.name):
+        complaint.works()
+        for _ in range(3):
+            complaint.failed("refused")
+        complaint.failed("no answer", then="listing again")
+        complaint.works()
+        complaint.works()
+        complaint.failed("refused")
+    assert caplog.messages == [
+        "watch of api.Node: refused; trying again",
+        "watch of api.Node: no answer; listing again",
+        "watch of api.Node: works again",
+        "watch of api.Node: refused; trying again",
+    ]
