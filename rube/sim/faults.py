@@ -25,52 +25,59 @@ class Faults:
         self._history = history
         self._link = link
         self._cut_since_ns: dict[str, int] = {}
+        self._slowed: dict[tuple[str, str], None] = {}
 
     # The network
 
     def isolate(self, host: str) -> None:
         """Cuts a host off from all others."""
         self._fabric.isolate(host)
-        self._cut(host)
+        self._account()
+
+    def rejoin(self, host: str) -> None:
+        """Undoes `isolate`; partitions and slow links stay."""
+        self._fabric.rejoin(host)
+        self._account()
 
     def partition(self, side_a: Iterable[str], side_b: Iterable[str]) -> None:
-        """Lets nothing pass between two groups. Who then reaches no apiserver counts as cut off."""
-        side_a, side_b = list(side_a), list(side_b)
+        """Lets nothing pass between two groups."""
         self._fabric.partition(side_a, side_b)
-        servers = {name for name, machine in self._machines.items() if _is_apiserver(machine)}
-        for mine, theirs in ((side_a, side_b), (side_b, side_a)):
-            for host in mine:
-                if servers <= set(theirs):
-                    self._cut(host)
+        self._account()
 
-    def join(self, side_a: Iterable[str], side_b: Iterable[str]) -> None:
-        """Undoes `partition`."""
-        side_a, side_b = list(side_a), list(side_b)
-        self._fabric.heal(side_a, side_b)
-        for host in (*side_a, *side_b):
-            self._joined(host)
+    def unite(self, side_a: Iterable[str], side_b: Iterable[str]) -> None:
+        """Undoes `partition`; a host that is isolated too stays so."""
+        self._fabric.unite(side_a, side_b)
+        self._account()
 
     def heal(self, host: str) -> None:
-        """Undoes every partition of a host."""
+        """Undoes `isolate`, every partition and every slow link of a host."""
         self._fabric.heal([host])
-        self._joined(host)
+        self.normal_speed([pair for pair in self._slowed if host in pair])
+        self._account()
 
     def heal_all(self) -> None:
-        """Undoes every partition and every slow link."""
+        """Undoes every isolation, partition and slow link."""
         self._fabric.heal_all()
-        for host in sorted(self._cut_since_ns):
-            self._joined(host)
+        self.normal_speed(list(self._slowed))
+        self._account()
 
     def is_cut_off(self, host: str) -> bool:
-        return host in self._cut_since_ns
+        """Whether a host reaches no apiserver but itself; the only apiserver: whether it reaches nobody."""
+        servers = [name for name, machine in self._machines.items() if name != host and _is_apiserver(machine)]
+        others = servers or [name for name in self._machines if name != host]
+        return bool(others) and not any(self._fabric.reach(host, other) for other in others)
 
     def slow(self, pairs: Pairs, *, latency_ms: float, jitter_ms: float) -> None:
         for a, b in pairs:
+            self._slowed[a, b] = None
             self._fabric.set_link(a, b, latency_ms=latency_ms, jitter_ms=jitter_ms)
 
     def normal_speed(self, pairs: Pairs) -> None:
-        """Undoes `slow`."""
-        self.slow(pairs, latency_ms=self._link.latency_ms, jitter_ms=self._link.jitter_ms)
+        """Undoes `slow` where it was done."""
+        for a, b in pairs:
+            if (a, b) in self._slowed:
+                del self._slowed[a, b]
+                self._fabric.set_link(a, b, latency_ms=self._link.latency_ms, jitter_ms=self._link.jitter_ms)
 
     def reset_connections(self, pairs: Pairs) -> None:
         """Breaks what is connected; what is in flight is lost."""
@@ -106,10 +113,14 @@ class Faults:
         self._machines[host].start()
 
     def pause(self, host: str) -> None:
-        self._machines[host].host.pause()
+        """Stops everything on the host. Nothing if it has no power."""
+        if self._machines[host].host.powered:
+            self._machines[host].host.pause()
 
     def resume(self, host: str) -> None:
-        self._machines[host].host.resume()
+        """Undoes `pause`. Nothing if the host has no power."""
+        if self._machines[host].host.powered:
+            self._machines[host].host.resume()
 
     def jump_clock(self, host: str, by_ns: int) -> None:
         """Sets the host's wall clock forward or back."""
@@ -133,16 +144,20 @@ class Faults:
 
     def conclude(self) -> None:
         """Notes the cuts that last to the end."""
-        for host in sorted(self._cut_since_ns):
-            self._joined(host)
+        for host in list(self._cut_since_ns):
+            self._note_cut(host)
 
-    def _cut(self, host: str) -> None:
-        self._cut_since_ns.setdefault(host, self._world.now_ns)
+    def _account(self) -> None:
+        """Keeps account of who is cut off, after a change."""
+        for host in self._machines:
+            if self.is_cut_off(host):
+                self._cut_since_ns.setdefault(host, self._world.now_ns)
+            elif host in self._cut_since_ns:
+                self._note_cut(host)
 
-    def _joined(self, host: str) -> None:
-        start_ns = self._cut_since_ns.pop(host, None)
-        if start_ns is not None:
-            self._history.cuts.append(Cut(host=host, start_ns=start_ns, end_ns=self._world.now_ns))
+    def _note_cut(self, host: str) -> None:
+        start_ns = self._cut_since_ns.pop(host)
+        self._history.cuts.append(Cut(host=host, start_ns=start_ns, end_ns=self._world.now_ns))
 
 
 def _is_apiserver(machine: Machine) -> bool:

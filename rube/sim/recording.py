@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from rube.api.keys import ObjectKey
 from rube.sim.checkers import Commit, LogEntry
-from rube.store import ChangeBatch, Page, Store, StoreLimits, Txn
+from rube.store import ChangeBatch, Lookup, Page, Store, StoreLimits, Txn
 
 
 class RecordingStore:
@@ -28,6 +28,9 @@ class RecordingStore:
     @property
     def revision(self) -> int:
         return self._inner.revision
+
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
+        return await self._inner.get(keys, min_revision=min_revision)
 
     async def range(
         self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0

@@ -397,7 +397,7 @@ Global___Units: _TypeAlias = Units  # noqa: Y015
 class Fault(_message.Message):
     """--- What breaks. ---
 
-    Exactly one kind. With `for` it ends by itself after that time.
+    Exactly one kind. With `for` it ends by itself after that time: this fault, and no other that holds the same host.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -858,7 +858,7 @@ class UnitState(_message.Message):
     cut_off: _builtins.bool
     """The node is cut off at that time."""
     starts_min: _builtins.int
-    """So often at least it was started before."""
+    """So often at least it was started on this node since the world began: reboots don't count anew."""
     @_builtins.property
     def at(self) -> _duration_pb2.Duration: ...
     def __init__(

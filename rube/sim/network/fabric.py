@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rube.host import ServerOptions
 from rube.sim.kernel import Death, SimHost, SimProcess, World
 from rube.sim.network.connection import End, Pipe
+from rube.sim.network.cuts import Cuts
 from rube.sim.network.frames import Frame, Kind
 from rube.sim.network.links import LOOPBACK, Link, Route
 from rube.transport import ChannelOptions
@@ -61,7 +62,7 @@ class SimFabric:
         self.world = world
         self._link = link or Link()
         self._routes: dict[tuple[str, str], Route] = {}
-        self._isolated: dict[str, None] = {}
+        self._cuts = Cuts()
         self._listeners: dict[tuple[str, str], Listener] = {}
         self._sockets: dict[SimProcess, Sockets] = {}
         self._connections = 0
@@ -79,43 +80,48 @@ class SimFabric:
         """Let nothing pass from `hosts_a` to `hosts_b`, nor back unless `one_way`."""
         names_a, names_b = self._names(hosts_a), self._names(hosts_b)
         self._record("partition", ",".join(names_a), ",".join(names_b), "one way" if one_way else "both ways")
-        for a in names_a:
-            for b in names_b:
-                if a != b:
-                    self.route(a, b).partitioned = True
-                    self.route(b, a).partitioned |= not one_way
+        self._cuts.part(names_a, names_b)
+        if not one_way:
+            self._cuts.part(names_b, names_a)
+        self._cut_routes()
+
+    def unite(self, hosts_a: Iterable[HostRef], hosts_b: Iterable[HostRef]) -> None:
+        """End partitions between the two groups, both ways; isolated hosts stay so."""
+        names_a, names_b = self._names(hosts_a), self._names(hosts_b)
+        self._record("unite", ",".join(names_a), ",".join(names_b))
+        self._cuts.unite(names_a, names_b)
+        self._cut_routes()
 
     def isolate(self, host: HostRef) -> None:
         """Cut one host off from all others, also from hosts made later."""
         name = self._host(host).name
         self._record("isolate", name)
-        self._isolated[name] = None
-        for other in self._all_names():
-            if other != name:
-                self.route(name, other).partitioned = self.route(other, name).partitioned = True
+        self._cuts.isolate(name)
+        self._cut_routes()
 
-    def heal(self, hosts_a: Iterable[HostRef], hosts_b: Iterable[HostRef] | None = None) -> None:
-        """End partitions between the two groups, both ways (without `hosts_b`: with all others not isolated)."""
-        names_a = self._names(hosts_a)
-        if hosts_b is None:
-            for name in names_a:
-                self._isolated.pop(name, None)
-            names_b = [name for name in self._all_names() if name not in self._isolated]
-        else:
-            names_b = self._names(hosts_b)
-        self._record("heal", ",".join(names_a), ",".join(names_b))
-        for a in names_a:
-            for b in names_b:
-                if a != b:
-                    self._heal_route(self.route(a, b))
-                    self._heal_route(self.route(b, a))
+    def rejoin(self, host: HostRef) -> None:
+        """Undo `isolate`; partitions stay."""
+        name = self._host(host).name
+        self._record("rejoin", name)
+        self._cuts.rejoin(name)
+        self._cut_routes()
+
+    def heal(self, hosts: Iterable[HostRef]) -> None:
+        """End the isolation and every partition of these hosts; others that are isolated stay so."""
+        names = self._names(hosts)
+        self._record("heal", ",".join(names))
+        self._cuts.heal(names)
+        self._cut_routes()
 
     def heal_all(self) -> None:
-        """End every partition."""
+        """End every isolation and partition."""
         self._record("heal-all")
-        self._isolated.clear()
-        for route in list(self._routes.values()):
-            self._heal_route(route)
+        self._cuts.clear()
+        self._cut_routes()
+
+    def reach(self, a: str, b: str) -> bool:
+        """Whether no isolation or partition stands between two hosts, either way."""
+        return not (self._cuts.block(a, b) or self._cuts.block(b, a))
 
     def set_link(
         self,
@@ -161,7 +167,7 @@ class SimFabric:
         if route is None:
             rng = self.world.random(f"network/{source}/{target}")
             route = self._routes[source, target] = Route(LOOPBACK if source == target else self._link, rng)
-            route.partitioned = source != target and (source in self._isolated or target in self._isolated)
+            route.partitioned = self._cuts.block(source, target)
         return route
 
     def sockets(self, process: SimProcess) -> Sockets:
@@ -268,9 +274,14 @@ class SimFabric:
         self.sockets(listener.process).ends[server] = None
         return client, server
 
-    def _heal_route(self, route: Route) -> None:
-        if route.partitioned:
-            route.partitioned = False
+    def _cut_routes(self) -> None:
+        """Block first and open then, so that nothing that an opened route carries passes where it no longer may."""
+        opened = []
+        for (source, target), route in self._routes.items():
+            was, route.partitioned = route.partitioned, self._cuts.block(source, target)
+            if was and not route.partitioned:
+                opened.append(route)
+        for route in opened:
             route.unblocked()
 
     def _unclog(self, routes: tuple[Route, Route]) -> None:

@@ -67,7 +67,10 @@ def _host_deeds(kind: str, host: str, cluster: SimCluster) -> tuple[Deed, Deed |
     power_on: Deed = (f"{host} boots", lambda: cluster.faults.power_on(host))
     resume: Deed = (f"{host} goes on", lambda: cluster.faults.resume(host))
     pairs: dict[str, tuple[Deed, Deed | None]] = {
-        "isolate": ((f"{host} is cut off", lambda: cluster.faults.isolate(host)), heal),
+        "isolate": (
+            (f"{host} is cut off", lambda: cluster.faults.isolate(host)),
+            (f"{host} is joined again", lambda: cluster.faults.rejoin(host)),
+        ),
         "heal": (heal, None),
         "kill": (
             (f"the {cluster.program_of(host)} of {host} is killed (-9)", lambda: cluster.faults.kill(host)),
@@ -95,7 +98,7 @@ def _link_deeds(
     pairs = [(a, b) for a in side_a for b in side_b if a != b]
     if kind == "partition":
         begin: Deed = (f"nothing passes between {between}", lambda: cluster.faults.partition(side_a, side_b))
-        return begin, (f"{between} are joined again", lambda: cluster.faults.join(side_a, side_b))
+        return begin, (f"{between} are joined again", lambda: cluster.faults.unite(side_a, side_b))
     if kind == "reset":
         return (f"connections between {between} break", lambda: cluster.faults.reset_connections(pairs)), None
     if kind == "clog":

@@ -193,7 +193,7 @@ class _SimLink:
         self._fabric.partition(["client"], ["server"])
 
     def heal(self) -> None:
-        self._fabric.heal(["client"], ["server"])
+        self._fabric.unite(["client"], ["server"])
 
     def reset(self) -> None:
         self._fabric.reset_connections("client", "server")

@@ -172,7 +172,7 @@ def test_a_partition_cuts_only_between_its_groups(cluster: Cluster) -> None:
 
     cluster.run(cut_off)
     cluster.run(connected, "b")
-    cluster.fabric.heal(["a"], ["server"])
+    cluster.fabric.unite(["a"], ["server"])
     cluster.world.run_for(5)
 
     async def healed() -> None:
