@@ -81,6 +81,8 @@ def _report_failure(error: Exception, repeat: str) -> None:
         for failure in error.exceptions:
             click.echo("".join(traceback.format_exception(failure)).rstrip(), err=True)
     click.echo(f"rube sim: the run failed: {error}", err=True)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(f"rube sim: {note}", err=True)
     click.echo(f"repeat: {repeat}", err=True)
 
 

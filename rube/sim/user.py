@@ -73,6 +73,7 @@ class User:
         channel = self.host.network.channel(self.target)
         stub: api_pb2_grpc.ApiAsyncStub = api_pb2_grpc.ApiStub(channel)
         try:
+            why = ""
             for _ in range(ATTEMPTS_MAX):
                 start_ns = self.now_ns()
                 try:
@@ -81,12 +82,13 @@ class User:
                     self._note(kind, names, start_ns, error=error)
                     if isinstance(error, NotFoundError):
                         return
+                    why = error.message
                     await self.host.clock.sleep(PAUSE_S)
                 else:
                     self._note(kind, names, start_ns, revision=revision, object_revisions=revisions)
                     return
             raise DeadlineExceededError(
-                f"{self.name}: {kind} of {names[0]} not acknowledged in {ATTEMPTS_MAX} attempts"
+                f"{self.name}: {kind} of {names[0]} not acknowledged in {ATTEMPTS_MAX} attempts: {why}"
             )
         finally:
             await channel.close(None)

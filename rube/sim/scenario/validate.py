@@ -9,14 +9,18 @@ from google.protobuf.duration_pb2 import Duration
 
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
+from rube.sim.kernel.hostclock import DRIFT_PPM_MAX
 from rube.sim.scenario.yamlproto import Path, Source, suggest
-from rube.sim.scenario_pb2 import Expectation, Fault, Scenario, Step
+from rube.sim.scenario_pb2 import Cluster, Expectation, Fault, Scenario, SlowLink, Step
+from rube.store.storage import parse_store_url
 
 NODES_MAX = 1_000
 UNITS_MAX = 100_000
 OBSERVERS_MAX = 1_000
 DURATION_NS_MAX = 30 * 24 * 3600 * 1_000_000_000
 HEAL_ALL = "all"
+STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "absent")
+"""systemd's active states, and that of a unit that a machine does not have."""
 
 # A fault that undoes another: the faults it undoes.
 _UNDOES = {
@@ -63,6 +67,7 @@ def _hosts(scenario: Scenario, source: Source) -> list[str]:
     if len(scenario.cluster.nodes.names) > NODES_MAX:
         source.error(("cluster", "nodes"), f"{len(scenario.cluster.nodes.names)} nodes; the most is {NODES_MAX}")
     _positive(scenario.cluster.node_lease, ("cluster", "node_lease"), source)
+    _machines(scenario.cluster, source)
     for index, name in enumerate(scenario.cluster.nodes.names):
         _name(name, ("cluster", "nodes", "names", index), seen, source)
     if len(scenario.cluster.apiservers) > 1:
@@ -73,13 +78,26 @@ def _hosts(scenario: Scenario, source: Source) -> list[str]:
     return [*seen, *(f"observer-{number + 1}" for number in range(scenario.workload.observers))]
 
 
+def _machines(cluster: Cluster, source: Source) -> None:
+    """The clocks, disks and links that the machines are to have."""
+    if cluster.clocks.drift_ppm_max > DRIFT_PPM_MAX:
+        source.error(("cluster", "clocks", "drift_ppm_max"), f"the most is {DRIFT_PPM_MAX}")
+    _span(cluster.clocks.offset_max, ("cluster", "clocks", "offset_max"), source)
+    for name in ("latency", "jitter"):
+        _span(getattr(cluster.network, name), ("cluster", "network", name), source)
+    if not 0 <= cluster.network.loss < 1:
+        source.error(("cluster", "network", "loss"), "a share is at least 0 and less than 1")
+    for index, apiserver in enumerate(cluster.apiservers):
+        try:
+            parse_store_url(apiserver.store)
+        except InvalidArgumentError as error:
+            source.error(("cluster", "apiservers", index, "store"), error.message)
+
+
 def _name(name: str, path: Path, seen: list[str], source: Source) -> None:
     if name in seen:
         source.error(path, f'host name "{name}" stands twice')
-    try:
-        validate_name("host name", name)
-    except InvalidArgumentError as error:
-        source.error(path, error.message)
+    _dns_label("host name", name, path, source)
     seen.append(name)
 
 
@@ -95,6 +113,11 @@ def _time(value: Duration, path: Path, scenario: Scenario, source: Source) -> No
 def _positive(value: Duration, path: Path, source: Source) -> None:
     if value.ToNanoseconds() <= 0:
         source.error(path, f"impossible time {text_of(value)}: write more than 0s")
+
+
+def _span(value: Duration, path: Path, source: Source) -> None:
+    if not 0 <= value.ToNanoseconds() <= DURATION_NS_MAX:
+        source.error(path, f"impossible time {text_of(value)}: write at least 0s and at most 720h")
 
 
 def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
@@ -113,17 +136,38 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
     if action == "put":
         if not step.put.name:
             source.error((*path, "put"), "no name: add `name: web-{i}`")
+        else:
+            _dns_label("name", step.put.name.replace("{i}", "1"), (*path, "put", "name"), source)
+        _dns_label("namespace", step.put.namespace, (*path, "put", "namespace"), source)
         if step.put.count > 1 and "{i}" not in step.put.name:
             source.error((*path, "put", "name"), f"{step.put.count} units need a name with {{i}} in it")
         if step.put.node:
             _known_node(step.put.node, (*path, "put", "node"), scenario, source)
         return
     names = getattr(step, action).names
-    known = unit_names(scenario)
     if not names:
         source.error((*path, action), "no names: add `names: [web-1]`")
+    namespace, known = getattr(step, action).namespace, unit_names(scenario)
+    before = _put_before(step, namespace, scenario)
     for index, name in enumerate(names):
-        _known("unit", name, known, (*path, action, "names", index), source)
+        place = (*path, action, "names", index)
+        _known("unit", name, known, place, source)
+        if name in known and name not in before:
+            source.error(place, f"impossible order: no step puts {namespace}/{name} before {text_of(step.at)}")
+
+
+def _put_before(step: Step, namespace: str, scenario: Scenario) -> set[str]:
+    """The names of the units of a namespace that the users have put when a step begins."""
+    at_ns = step.at.ToNanoseconds()
+    puts = (other for other in scenario.workload.steps if other.at.ToNanoseconds() < at_ns)
+    return {name for put in puts if put.put.namespace == namespace for name in _names_of(put)}
+
+
+def _dns_label(what: str, name: str, path: Path, source: Source) -> None:
+    try:
+        validate_name(what, name)
+    except InvalidArgumentError as error:
+        source.error(path, error.message)
 
 
 def _known_node(template: str, path: Path, scenario: Scenario, source: Source) -> None:
@@ -135,11 +179,14 @@ def _known_node(template: str, path: Path, scenario: Scenario, source: Source) -
 
 def unit_names(scenario: Scenario) -> list[str]:
     """The names of all units that the workload puts."""
-    return [
-        step.put.name.replace("{i}", str(step.put.first + number))
-        for step in scenario.workload.steps
-        for number in range(step.put.count if step.WhichOneof("action") == "put" else 0)
-    ]
+    return [name for step in scenario.workload.steps for name in _names_of(step)]
+
+
+def _names_of(step: Step) -> list[str]:
+    """The names of the units that a step puts."""
+    if step.WhichOneof("action") != "put":
+        return []
+    return [step.put.name.replace("{i}", str(step.put.first + number)) for number in range(step.put.count)]
 
 
 def _known(what: str, name: str, known: Sequence[str], path: Path, source: Source) -> None:
@@ -170,9 +217,18 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
     else:
         if not getattr(value, "from"):
             source.error((*path, kind), "no hosts: add `from: [worker-1]`")
+        if kind == "slow":
+            _slow(value, (*path, kind), source)
         for side in ("from", "to"):
             for index, name in enumerate(getattr(value, side)):
                 _known("host", name, hosts, (*path, kind, side, index), source)
+
+
+def _slow(link: SlowLink, path: Path, source: Source) -> None:
+    if not (link.HasField("latency") or link.HasField("jitter")):
+        source.error(path, "how slow? add `latency: 200ms`")
+    _span(link.latency, (*path, "latency"), source)
+    _span(link.jitter, (*path, "jitter"), source)
 
 
 def _lasting(fault: Fault, kind: str, path: Path, scenario: Scenario, source: Source) -> None:
@@ -225,6 +281,8 @@ def _expectation(expectation: Expectation, path: Path, scenario: Scenario, nodes
         _time(unit.at, (*path, check, "at"), scenario, source)
         _known("node", unit.node, nodes, (*path, check, "node"), source)
         _known("unit", unit.name, unit_names(scenario), (*path, check, "name"), source)
+        if unit.state:
+            _known("state", unit.state, STATES, (*path, check, "state"), source)
     elif check == "watch_latency":
         if not 0 < expectation.watch_latency.percentile <= 100:
             source.error((*path, check, "percentile"), "a percentile is more than 0 and at most 100")

@@ -127,7 +127,8 @@ def _fill(message: Message, node: yaml.Node, path: Path, source: Source) -> None
         return
     if not isinstance(node, yaml.MappingNode):
         if not (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")):
-            source.error(path, f"expected keys ({', '.join(known)}), not {_what(node)}", _line(node))
+            hint = suggest(node.value, sorted(known)) if isinstance(node, yaml.ScalarNode) else ""
+            source.error(path, f"expected keys, not {_what(node)}", _line(node), hint or f": {', '.join(known)}")
         return
     seen: set[str] = set()
     for key_node, value in node.value:
