@@ -72,7 +72,9 @@ def _failed(error: RubeError, documents: Sequence[textproto.Document], index: in
     unknown = isinstance(error, (UnavailableError, DeadlineExceededError)) and not isinstance(error, NotConnectedError)
     parts = [f"{document.filename}:{document.line}: {one_line(error)}"]
     if isinstance(error, AbortedError):
-        parts.append("get it and change that, or leave metadata.revision and metadata.uid out to overwrite")
+        gone = error.metadata.get("revision") == "0"
+        remedy = "to create it, leave" if gone else "get it and change that, or to overwrite it leave"
+        parts.append(f"{remedy} metadata.revision and metadata.uid out")
     if unknown:
         parts.append(f"perhaps stored: {_names(documents[index : index + 1])} (putting it again does no harm)")
     if index:

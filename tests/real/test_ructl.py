@@ -230,7 +230,7 @@ def test_a_stale_revision_is_refused_with_the_remedy(
     assert _put(monkeypatch, printed.replace("v1", "v3")) == 1
     complaint = capsys.readouterr().err
     assert "stale/a has changed: it is at revision" in complaint
-    assert "leave metadata.revision and metadata.uid out to overwrite" in complaint
+    assert "to overwrite it leave metadata.revision and metadata.uid out" in complaint
 
 
 def test_what_users_write_can_be_put_after_a_delete(
