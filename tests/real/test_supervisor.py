@@ -10,114 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from rube.api import controller_pb2
 from rube.api.errors import FailedPreconditionError
-from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
-from rube.controllers.systemd.drivers.supervisor import SupervisorDriver, processes
-from rube.host import Host, RealClock, RealRandomness
-
-Ensure = UnitAction.Ensure
-NAME = "rube-test.one.service"
-WAIT_S_MAX = 20.0
-
-
-class Bench:
-    """A supervisor under a temporary directory, and what it says of one unit."""
-
-    def __init__(self, directory: Path) -> None:
-        host = Host(
-            name="node-1",
-            clock=RealClock(),
-            network=None,  # type: ignore[arg-type]  # the driver opens no connection
-            storage=None,  # type: ignore[arg-type]
-            random=RealRandomness(),
-        )
-        self.root = directory
-        self.directory = directory / "units" / NAME
-        self.driver = SupervisorDriver(host, str(directory))
-        self._actions = 0
-
-    async def apply(self, **what: object) -> None:
-        self._actions += 1
-        action = controller_pb2.Action(id=f"action-{self._actions}")
-        action.action.Pack(UnitAction(unit=NAME, **what))  # type: ignore[arg-type]
-        await self.driver.apply(action)
-
-    async def start(self, unit: Unit) -> None:
-        await self.apply(ensure=Ensure(spec=unit, uid="u", generation=1, run=Ensure.START))
-
-    async def stop(self, unit: Unit) -> None:
-        await self.apply(ensure=Ensure(spec=unit, uid="u", generation=1, run=Ensure.STOP))
-
-    async def observe(self) -> UnitObservation:
-        observation = UnitObservation()
-        assert (await self.driver.observe(NAME)).Unpack(observation)
-        return observation
-
-    async def until(self, met: Callable[[UnitObservation], bool]) -> UnitObservation:
-        seen = UnitObservation()
-        try:
-            async with asyncio.timeout(WAIT_S_MAX):
-                while not met(seen := await self.observe()):
-                    await asyncio.sleep(0.01)
-        except TimeoutError as error:
-            raise AssertionError(f"still not so: {seen}\n{self.log()}\n{self.shim_log()}") from error
-        return seen
-
-    async def until_sub(self, *sub_states: str) -> UnitObservation:
-        return await self.until(lambda seen: seen.status.sub_state in sub_states)
-
-    def log(self) -> str:
-        path = self.directory / "log"
-        return path.read_text() if path.exists() else ""
-
-    def shim_log(self) -> str:
-        path = self.directory / "shim.log"
-        return path.read_text() if path.exists() else ""
-
-    def shim_pid(self) -> int:
-        return int(json.loads((self.directory / "state.json").read_text())["shim"][0])
-
-
-def play(body: Callable[[Bench], Awaitable[None]]) -> None:
-    directory = Path(tempfile.mkdtemp(prefix="rube-supervisor-"))
-
-    async def main() -> None:
-        bench = Bench(directory)
-        try:
-            await body(bench)
-        finally:
-            await bench.apply(remove=UnitAction.Remove())
-
-    try:
-        asyncio.run(main())
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def make_unit(*start: str, kind: Service.Type = Service.SIMPLE) -> Unit:
-    unit = Unit()
-    unit.service.type = kind
-    unit.service.exec.start.extend(start)
-    unit.service.time.timeout = 5
-    return unit
-
-
-def shell(script: str, *, kind: Service.Type = Service.SIMPLE) -> Unit:
-    quoted = script.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$").replace("\n", "\\n")
-    return make_unit(f'/bin/sh -c "{quoted}"', kind=kind)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+from rube.api.systemd_pb2 import Service, Unit, UnitAction
+from rube.controllers.systemd.drivers.supervisor import processes
+from tests.real.supervisor_bench import NAME, Bench, Ensure, is_alive, make_unit, play, shell
 
 
 def test_a_unit_outlives_a_kill_of_the_process_that_started_it() -> None:
@@ -126,7 +26,7 @@ def test_a_unit_outlives_a_kill_of_the_process_that_started_it() -> None:
             "import asyncio, os, sys, signal\n"
             "from pathlib import Path\n"
             "sys.path.insert(0, sys.argv[2])\n"
-            "from tests.real.test_supervisor import Bench, make_unit\n"
+            "from tests.real.supervisor_bench import Bench, make_unit\n"
             "asyncio.run(Bench(Path(sys.argv[1])).start(make_unit('/bin/sleep 1000')))\n"
             "os.kill(os.getpid(), signal.SIGKILL)\n"
         )
@@ -168,22 +68,6 @@ def children_of(root: int) -> list[int]:
     return found[1:]
 
 
-def test_a_unit_whose_shim_is_killed_is_failed_and_what_it_left_is_killed_at_the_next_start() -> None:
-    async def body(bench: Bench) -> None:
-        unit = make_unit("/bin/sleep 1000")
-        await bench.start(unit)
-        pid = (await bench.until_sub("running")).status.main_pid
-        os.kill(bench.shim_pid(), signal.SIGKILL)
-        seen = await bench.until_sub("failed")
-        assert "supervisor process" in seen.status.message
-        assert is_alive(pid)
-        await bench.start(unit)
-        await bench.until(lambda seen: seen.status.main_pid not in (0, pid))
-        assert not is_alive(pid)
-
-    play(body)
-
-
 def test_a_state_from_before_a_reboot_says_nothing() -> None:
     async def body(bench: Bench) -> None:
         unit = make_unit("/bin/sleep 1000")
@@ -198,23 +82,6 @@ def test_a_state_from_before_a_reboot_says_nothing() -> None:
         assert (seen.installed, seen.status.active_state, seen.status.main_pid) == (True, "inactive", 0)
         await bench.start(unit)
         assert (await bench.until_sub("running")).status.main_pid != os.getpid()
-
-    play(body)
-
-
-def test_a_pid_that_is_used_again_is_not_taken_for_the_shim() -> None:
-    async def body(bench: Bench) -> None:
-        unit = make_unit("/bin/sleep 1000")
-        await bench.start(unit)
-        await bench.stop(unit)
-        await bench.until_sub("dead")
-        path = bench.directory / "state.json"
-        state = json.loads(path.read_text())
-        state.update(state="running", shim=[os.getpid(), 1])
-        path.write_text(json.dumps(state))
-        assert (await bench.until_sub("failed")).status.main_pid == 0
-        await bench.start(unit)
-        await bench.until_sub("running")
 
     play(body)
 
@@ -390,6 +257,19 @@ def test_what_has_no_effect_is_said() -> None:
     play(body)
 
 
+def test_specifiers_that_are_not_replaced_are_named_with_their_fields() -> None:
+    async def body(bench: Bench) -> None:
+        unit = shell("echo %i %n %% $A; exec sleep 1000")
+        unit.service.environment["A"] = "%h 100%%u"
+        await bench.start(unit)
+        await bench.until(lambda _: bench.log().strip() != "")
+        assert bench.log().split() == ["%i", NAME, "%", "%h", "100%u"]
+        message = (await bench.observe()).status.message
+        assert message == "not replaced without systemd: %h in service.environment.A, %i in service.exec.start"
+
+    play(body)
+
+
 def test_the_log_is_bounded() -> None:
     async def body(bench: Bench) -> None:
         unit = shell("head -c 3000000 /dev/zero; exec sleep 1000")
@@ -476,7 +356,7 @@ def test_nothing_is_started_that_no_account_can_be_kept_of() -> None:
         unit.service.environment["RUBE_TEST_MARKER"] = str(bench.root)
         in_the_way = bench.directory / "state.json.new"
         in_the_way.mkdir(parents=True)
-        with pytest.raises(FailedPreconditionError, match=r"supervisor .* ended with status 1: see .*shim\.log"):
+        with pytest.raises(FailedPreconditionError, match=r"supervisor .* ended with status 1: cannot write the state"):
             await bench.start(unit)
         assert "cannot write the state" in bench.shim_log()
         assert processes.marked(marker) == set()
@@ -499,7 +379,7 @@ def test_what_a_shim_killed_at_once_has_started_is_found_by_the_next() -> None:
         os.kill(bench.shim_pid(), signal.SIGKILL)
         await asyncio.wait([starting])
         unit.service.exec.ClearField("start_pre")
-        await bench.start(unit)
+        await bench.apply(ensure=Ensure(spec=unit, uid="u", generation=1, run=Ensure.RESTART))
         pid = (await bench.until_sub("running")).status.main_pid
         assert processes.marked(f"RUBE_TEST_MARKER={bench.root}") == {pid}
         assert pid not in started

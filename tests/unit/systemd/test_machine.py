@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -247,6 +248,19 @@ class AnyService(RuleBasedStateMachine):
     def request(self, verb: str) -> None:
         self.carry_out(getattr(self.machine, verb)(self.now))
 
+    @rule()
+    def the_owner_is_replaced(self) -> None:
+        old, machine = self.machine, ServiceMachine(self.policy)
+        for field in ("result", "main_exit", "restarts", "starts_ns", "forbid_restart", "start_pending"):
+            setattr(machine, field, getattr(old, field))
+        killed = self.main or self.control or self.others > 0
+        self.main = self.control = False
+        self.others = 0
+        self.machine = machine
+        self.carry_out(machine.supervision_lost(old.state, killed=killed, now_ns=self.now))
+        if old.forbid_restart and not old.start_pending:
+            assert machine.state in {*RESTING, old.state, State.STOP_POST}, "what was stopped is not started"
+
     @precondition(lambda self: self.main)
     @rule(exit=_EXITS)
     def main_ends(self, exit: Exit) -> None:
@@ -323,3 +337,36 @@ def test_a_policy_replaced_during_a_run_takes_effect_at_the_next_start() -> None
     assert machine.tick(2) == [Load()]
     machine.loaded(replace(policy, type="notify"), 2)
     assert machine.state is State.START
+
+
+@pytest.mark.parametrize(
+    ("last", "killed", "next_state", "result"),
+    [
+        (State.RUNNING, True, State.AUTO_RESTART, Result.SUPERVISOR_LOST),
+        (State.RUNNING, False, State.AUTO_RESTART, Result.SUPERVISOR_LOST),
+        (State.START, True, State.AUTO_RESTART, Result.SUPERVISOR_LOST),
+        (State.EXITED, False, State.EXITED, Result.SUCCESS),
+        (State.EXITED, True, State.AUTO_RESTART, Result.SUPERVISOR_LOST),
+        (State.AUTO_RESTART, False, State.AUTO_RESTART, Result.SUCCESS),
+        (State.DEAD, False, State.DEAD, Result.SUCCESS),
+    ],
+)
+def test_a_lost_supervisor_is_judged_by_the_restart_policy(
+    last: State, killed: bool, next_state: State, result: Result
+) -> None:
+    machine = ServiceMachine(Policy(commands=START, restart="on-abort", restart_ns=7))
+    assert machine.supervision_lost(last, killed=killed, now_ns=10) == []
+    assert (machine.state, machine.result) == (next_state, result)
+    assert machine.deadline_ns == (17 if next_state is State.AUTO_RESTART else None)
+
+
+def test_a_process_left_running_may_end_while_the_next_start_is_awaited() -> None:
+    policy = Policy(
+        commands=START, type="notify", kill_mode="none", restart="always", restart_ns=100, start_timeout_ns=5
+    )
+    machine, _ = started(policy)
+    machine.tick(5)
+    assert machine.state is State.AUTO_RESTART
+    assert machine.main_ended(Exit(CLD_KILLED, 9), 6) == []
+    assert machine.control_ended(CLEAN, 6) == []
+    assert machine.state is State.AUTO_RESTART

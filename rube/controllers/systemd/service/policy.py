@@ -17,11 +17,13 @@ _RESTARTS: dict[str, frozenset[Result]] = {
     "on-success": frozenset({Result.SUCCESS}),
     "on-failure": frozenset(Result) - {Result.SUCCESS, Result.EXEC_CONDITION},
     "on-abnormal": frozenset(Result) - {Result.SUCCESS, Result.EXEC_CONDITION, Result.EXIT_CODE},
-    "on-abort": frozenset({Result.SIGNAL, Result.CORE_DUMP}),
+    "on-abort": frozenset({Result.SIGNAL, Result.CORE_DUMP, Result.SUPERVISOR_LOST}),
     "on-watchdog": frozenset({Result.WATCHDOG}),
     "always": frozenset(Result) - {Result.EXEC_CONDITION},
 }
-"""systemd.service(5), table 2, and service_shall_restart() for what the table leaves out."""
+"""systemd.service(5), table 2, and service_shall_restart() for what the table leaves out.
+
+A lost supervisor counts as a main process that was killed."""
 
 
 @dataclass(frozen=True, order=True)

@@ -39,6 +39,8 @@ class Result(Enum):
     WATCHDOG = "watchdog"
     START_LIMIT_HIT = "start-limit-hit"
     EXEC_CONDITION = "exec-condition"
+    SUPERVISOR_LOST = "supervisor-lost"
+    """Not one of systemd's, which has no shims that can be killed."""
 
 
 ACTIVE_STATES = {
@@ -63,6 +65,9 @@ ACTIVE_STATES = {
 
 RESTING = frozenset({State.DEAD, State.FAILED})
 """Nothing runs and nothing is going to by itself."""
+
+IDLE = RESTING | {State.AUTO_RESTART}
+"""No process of the service is meant to run."""
 
 STARTING = frozenset({State.CONDITION, State.START_PRE, State.START, State.START_POST})
 STOPPING = frozenset(

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
-import signal
-import subprocess  # noqa: TID251 (an adapter)
-import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from google.protobuf.any_pb2 import Any as AnyProto
 
 from rube.api import controller_pb2
-from rube.api.errors import DeadlineExceededError, FailedPreconditionError, InvalidArgumentError, UnavailableError
-from rube.api.systemd_pb2 import UnitAction, UnitObservation, UnitStatus
+from rube.api.errors import DeadlineExceededError, InvalidArgumentError, RubeError
+from rube.api.systemd_pb2 import UnitAction
 from rube.controllers.systemd.drivers.actions import pack_observation, unpack_action
 from rube.controllers.systemd.drivers.disk import disk_errors
-from rube.controllers.systemd.drivers.supervisor import files, processes
+from rube.controllers.systemd.drivers.supervisor import files, processes, shims
+from rube.controllers.systemd.drivers.supervisor.observation import observe
 from rube.controllers.systemd.drivers.supervisor.plan import plan_of
 from rube.controllers.systemd.render import digest_of
-from rube.controllers.systemd.service.states import ACTIVE_STATES, RESTING, State
 from rube.controllers.systemd.validate import validate_unit
 from rube.host import Host
 
+_LOG = logging.getLogger("rube.controllers")
 POLL_S = 0.1
 SCAN_POLLS = 20
-"""Every so many polls also the living are counted: a shim that is killed writes nothing."""
+"""Every so many polls lost shims are looked for: one that is killed writes nothing."""
 ANSWER_S_MAX = 5.0
 ANSWER_POLL_S = 0.005
 LAUNCH_S_MAX = 10.0
 REMOVE_S_MAX = 200.0
-EXIT_LOCKED = 75
-"""What a shim ends with that finds another one alive (EX_TEMPFAIL)."""
-LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.py")
+LAUNCHES_MAX = 4
+"""At the same time, of shims that take over from lost ones."""
 
 _RUNS = {
     UnitAction.Ensure.START: "start",
@@ -54,12 +52,17 @@ class SupervisorDriver:
         self._host = host
         self._directory = os.path.join(os.path.abspath(directory), "units")
         self._boot_id = processes.boot_id()
+        self._launches = asyncio.Semaphore(LAUNCHES_MAX)
+        self._busy: set[str] = set()  # under an action, which looks after the shim itself
+        self._errors: dict[str, str] = {}  # why a lost shim could not be replaced
 
     async def list(self) -> Sequence[str]:
         return sorted(name for name, _ in self._units())
 
     async def observe(self, name: str) -> AnyProto:
-        return pack_observation(self._observe(name))
+        directory = self._path(name)
+        unit, state = files.read_json(directory, files.UNIT), self._state_of_this_boot(directory)
+        return pack_observation(observe(unit, state, self._host.name, self._errors.get(name, "")))
 
     async def apply(self, action: controller_pb2.Action) -> None:
         """Carries the action out once per id. A remove returns when the unit is down and its directory gone."""
@@ -67,25 +70,28 @@ class SupervisorDriver:
         directory = self._path(unit_action.unit)
         if self._last_action(directory) == action.id:
             return
-        with disk_errors(f"cannot supervise {unit_action.unit}"):
-            if unit_action.WhichOneof("action") == "remove":
-                await self._remove(directory, action.id)
-            else:
-                await self._ensure(unit_action.unit, directory, action.id, unit_action.ensure)
+        self._busy.add(unit_action.unit)
+        try:
+            with disk_errors(f"cannot supervise {unit_action.unit}"):
+                if unit_action.WhichOneof("action") == "remove":
+                    await self._remove(directory, action.id)
+                else:
+                    await self._ensure(unit_action.unit, directory, action.id, unit_action.ensure)
+        finally:
+            self._busy.discard(unit_action.unit)
 
     async def changes(self) -> AsyncIterator[str]:
-        """Looks every POLL_S at the files' times; at first all units may have changed."""
+        """Looks every POLL_S at the files' times; at first all units may have changed.
+
+        Now and then, and at first, it looks for lost shims, and has new ones take over their units.
+        """
         stamps: dict[str, object] = {}
-        alive: dict[str, bool] = {}
         polls = 0
         while True:
+            changed = await self._take_over() if polls % SCAN_POLLS == 0 else set()
             now = dict(self._units())
-            changed = {name for name in now.keys() | stamps.keys() if now.get(name) != stamps.get(name)}
+            changed |= {name for name in now.keys() | stamps.keys() if now.get(name) != stamps.get(name)}
             stamps = now
-            if polls % SCAN_POLLS == 0:
-                living = {name: _shim_alive(self._state_of_this_boot(self._path(name))) for name in now}
-                changed |= {name for name in living if not living[name] and alive.get(name)}
-                alive = living
             for name in sorted(changed):
                 yield name
             polls += 1
@@ -93,6 +99,29 @@ class SupervisorDriver:
 
     async def close(self) -> None:
         """Nothing to let go of: the shims are nobody's children."""
+
+    # Lost shims
+
+    async def _take_over(self) -> set[str]:
+        """Starts a shim for each unit that has lost its own, and returns their names once all of them are at work."""
+        lost = {name for name, _ in self._units() if name not in self._busy and self._is_lost(name)}
+        self._errors = {name: why for name, why in self._errors.items() if name in lost}
+        await asyncio.gather(*(self._replace_shim(name) for name in sorted(lost)))
+        return lost
+
+    async def _replace_shim(self, name: str) -> None:
+        async with self._launches:
+            if name in self._busy or not self._is_lost(name):
+                return
+            _LOG.warning("%s has lost its supervisor process: a new one takes over", name)
+            try:
+                await shims.launch(self._path(name))
+            except RubeError as error:
+                _LOG.error("%s", error)
+                self._errors[name] = str(error)
+
+    def _is_lost(self, name: str) -> bool:
+        return shims.is_lost(self._state_of_this_boot(self._path(name)))
 
     # Actions
 
@@ -125,7 +154,9 @@ class SupervisorDriver:
         await self._request(directory, action_id, "stop")
         try:
             async with self._host.clock.timeout(REMOVE_S_MAX):
-                while _shim_alive(self._state_of_this_boot(directory)):
+                while not self._is_over(state := self._state_of_this_boot(directory)):
+                    if shims.is_lost(state):
+                        await shims.launch(directory)
                     await self._host.clock.sleep(ANSWER_POLL_S * 4)
         except TimeoutError as error:
             raise DeadlineExceededError(
@@ -134,6 +165,10 @@ class SupervisorDriver:
         os.replace(os.path.join(directory, files.UNIT), os.path.join(directory, f"{files.UNIT}.removed"))
         shutil.rmtree(directory)
 
+    @staticmethod
+    def _is_over(state: dict[str, Any]) -> bool:
+        return files.rests(state) and not shims.is_alive(state)
+
     async def _request(self, directory: str, action_id: str, verb: str) -> None:
         """Asks the shim and returns when it has taken the request. A shim is started where one is needed."""
         files.write_json(directory, files.REQUEST, {"id": action_id, "verb": verb})
@@ -141,88 +176,21 @@ class SupervisorDriver:
             async with self._host.clock.timeout(ANSWER_S_MAX + LAUNCH_S_MAX):
                 while True:
                     state = self._state_of_this_boot(directory)
-                    if state.get("request_id") == action_id:
+                    if state.get("request_id") == action_id and not state["loading"]:
                         return
-                    if _shim_alive(state):
-                        _poke(state)
+                    if shims.is_alive(state):
+                        shims.poke(state)
                         await self._host.clock.sleep(ANSWER_POLL_S)
-                    elif verb == "stop" and _rests(state):
+                    elif verb == "stop" and files.rests(state):
                         return
                     else:
-                        await self._launch(directory)
+                        await shims.launch(directory)
         except TimeoutError as error:
             raise DeadlineExceededError(
                 f"the supervisor of {os.path.basename(directory)} does not answer: see {directory}/{files.SHIM_LOG}"
             ) from error
 
-    async def _launch(self, directory: str) -> None:
-        """Starts a shim, which takes the request that is waiting, and returns once it has detached."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-I", "-S", LAUNCHER, directory),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env={"LANG": "C.UTF-8"},
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise UnavailableError(f"cannot start a supervisor process: {error}") from error
-        code = await process.wait()
-        if code not in (0, EXIT_LOCKED):
-            raise FailedPreconditionError(
-                f"the supervisor of {os.path.basename(directory)} ended with status {code}: "
-                f"see {directory}/{files.SHIM_LOG}"
-            )
-
-    # Observations
-
-    def _observe(self, name: str) -> UnitObservation:
-        directory = self._path(name)
-        unit = files.read_json(directory, files.UNIT)
-        if unit is None:
-            status = UnitStatus(load_state="not-found", active_state="inactive", sub_state="dead", node=self._host.name)
-            return UnitObservation(status=status)
-        status = UnitStatus(
-            load_state="loaded",
-            active_state="inactive",
-            sub_state="dead",
-            result="success",
-            unit_file_state="enabled" if unit["enabled"] else "disabled",
-            observed_generation=unit["generation"],
-            node=self._host.name,
-        )
-        ignored = ", ".join(unit["plan"]["unsupported"])
-        state = self._state_of_this_boot(directory)
-        said = self._fill(status, state) if state else ""
-        status.message = "; ".join(filter(None, (said, f"no effect without systemd: {ignored}" if ignored else "")))
-        return UnitObservation(
-            installed=True,
-            uid=unit["uid"],
-            generation=unit["generation"],
-            digest=unit["digest"],
-            status=status,
-            last_action_id=unit["action_id"],
-        )
-
-    def _fill(self, status: UnitStatus, state: dict[str, Any]) -> str:
-        """Takes over what the shim wrote, and gives its message."""
-        machine = State(state["state"])
-        status.active_state, status.sub_state = ACTIVE_STATES[machine], machine.value
-        status.result = state["result"]
-        status.main_pid = state["main_pid"]
-        if state["exit"]:
-            status.exit_code, status.exit_status = state["exit"]
-        status.restarts = state["restarts"]
-        if state["active_ns"]:
-            status.active_time.FromNanoseconds(state["active_ns"])
-        if machine in RESTING or _shim_alive(state):
-            return str(state["message"])
-        status.active_state = status.sub_state = "failed"
-        status.result, status.main_pid = "resources", 0
-        return f"its supervisor process {state['shim'][0]} is gone: what it left is killed at the next start"
+    # Files
 
     def _units(self) -> Iterator[tuple[str, object]]:
         """The installed units, each with a stamp that is another one after every change of its files."""
@@ -245,33 +213,6 @@ class SupervisorDriver:
         """What the shim wrote since the machine started; empty if nothing."""
         state = files.read_json(directory, files.STATE)
         return state if state is not None and state["boot_id"] == self._boot_id else {}
-
-
-def _shim_alive(state: dict[str, Any]) -> bool:
-    if not state:
-        return False
-    pid, started = state["shim"]
-    return bool(processes.start_time(pid) == started)
-
-
-def _rests(state: dict[str, Any]) -> bool:
-    return not state or State(state["state"]) in RESTING
-
-
-def _poke(state: dict[str, Any]) -> None:
-    """Tells the shim to look at its request; through a pidfd, so that no other process is ever hit."""
-    pid, started = state["shim"]
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        if processes.start_time(pid) == started:
-            signal.pidfd_send_signal(handle, signal.SIGUSR1)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(handle)
 
 
 def _stamp(directory: str, name: str) -> tuple[int, int, int] | None:

@@ -6,6 +6,8 @@ import json
 import os
 from typing import Any
 
+from rube.controllers.systemd.service.states import RESTING, State
+
 UNIT, REQUEST, STATE = "unit.json", "request.json", "state.json"
 LOCK, LOG, SHIM_LOG = "lock", "log", "shim.log"
 FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -19,6 +21,11 @@ def read_json(directory: str, name: str) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return data if isinstance(data, dict) else None
+
+
+def rests(state: dict[str, Any]) -> bool:
+    """Whether a shim with this state (none at all: {}) has nothing left to do, and may be gone."""
+    return not state or State(state["state"]) in RESTING
 
 
 def write_json(directory: str, name: str, data: dict[str, Any], *, durable: bool = False) -> None:

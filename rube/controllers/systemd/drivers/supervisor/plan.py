@@ -5,8 +5,9 @@ What the supervisor cannot do is left out of the plan and named in `unsupported`
 
 from __future__ import annotations
 
+import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -42,6 +43,16 @@ _TYPES = {
     _Service.IDLE: "simple",
     _Service.DBUS: "exec",
 }
+_SPECIFIED = (
+    "pid_file",
+    "user",
+    "group",
+    "working_directory",
+    "standard_input",
+    "standard_output",
+    "standard_error",
+)
+_SPECIFIER = re.compile("%(.)")
 UMASK_DEFAULT = 0o022
 
 
@@ -64,13 +75,13 @@ def plan_of(name: str, unit: systemd_pb2.Unit, *, node: str = "") -> dict[str, A
         "nice": service.nice if service.HasField("nice") else None,
         "limits": {each: value for each, value in limits_of(service) if each in _LIMITS},
         "unsupported": unsupported(unit),
+        "specifiers": unknown_specifiers(service, specifiers),
     }
-    for each in ("pid_file", "user", "group", "working_directory"):
-        plan[each] = _specify(getattr(service, each), specifiers)
+    plan.update({each: _specify(getattr(service, each), specifiers) for each in _SPECIFIED})
     if plan["pid_file"] and not plan["pid_file"].startswith("/"):
         plan["pid_file"] = f"/run/{plan['pid_file']}"
     for each in ("standard_input", "standard_output", "standard_error"):
-        plan[each] = _stream(_specify(getattr(service, each), specifiers))
+        plan[each] = _stream(plan[each])
     return plan
 
 
@@ -122,6 +133,18 @@ def unsupported(unit: systemd_pb2.Unit) -> list[str]:
     return sorted(fields)
 
 
+def unknown_specifiers(service: systemd_pb2.Service, known: Mapping[str, str]) -> list[str]:
+    """The specifiers that stay as they are, each with the field it stands in: `%i in service.exec.start`, sorted."""
+    texts: list[tuple[str, str]] = [
+        (f"exec.{each}", line) for each in EXEC_LISTS for line in getattr(service.exec, each)
+    ]
+    texts += [(f"environment.{key}", value) for key, value in service.environment.items()]
+    texts += [("environment_file", path) for path in service.environment_file]
+    texts += [(each, getattr(service, each)) for each in _SPECIFIED]
+    found = {(letter, field) for field, text in texts for letter in _SPECIFIER.findall(text) if letter not in known}
+    return [f"%{letter} in service.{field}" for letter, field in sorted(found)]
+
+
 def limits_of(service: systemd_pb2.Service) -> list[tuple[str, int]]:
     """The limits that are set, in the order of their numbers."""
     return [(field.name, int(value)) for field, value in service.limits.ListFields()]
@@ -150,7 +173,7 @@ def _commands(lines: Sequence[str], specifiers: dict[str, str]) -> list[CommandL
 
 
 def _specifiers(name: str, node: str) -> dict[str, str]:
-    """Of systemd.unit(5), "SPECIFIERS", those that need nothing but the name; others stay as they are."""
+    """Of systemd.unit(5), "SPECIFIERS", those that need nothing but the name; others stay and are named."""
     stem = name.rpartition(".")[0]
     return {
         "%": "%",

@@ -15,12 +15,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rube.controllers.systemd.drivers.supervisor import files, processes
+from rube.controllers.systemd.drivers.supervisor.leftovers import kill_leftovers
 from rube.controllers.systemd.drivers.supervisor.spawn import environment_of, spawn
 from rube.controllers.systemd.service.commandline import CommandLine
 from rube.controllers.systemd.service.effects import Effect, FindMain, Kill, Load, Spawn
 from rube.controllers.systemd.service.machine import ServiceMachine
 from rube.controllers.systemd.service.policy import CLD_EXITED, SIGKILL, Exit, Policy
-from rube.controllers.systemd.service.states import ACTIVE_STATES, RESTING, Result, State
+from rube.controllers.systemd.service.states import ACTIVE_STATES, IDLE, RESTING, Result, State
 
 if TYPE_CHECKING:
     from rube.controllers.systemd.drivers.supervisor.notify import NotifySocket
@@ -86,21 +87,27 @@ class Shim:
     # Requests
 
     def _recover(self) -> None:
-        """Goes on from the last shim's account; kills what it left behind if it was killed itself."""
+        """Goes on from the last shim's account. Raises TimeoutError if what it left running cannot be killed."""
         state = files.read_json(self._directory, files.STATE) or {}
         if state.get("boot_id") != self._boot_id:
             return
-        self._request_id = state["request_id"]
-        self._machine.starts_ns = list(state["starts_ns"])
-        self._machine.result = Result(state["result"])
-        if state.get("exit"):
-            self._machine.main_exit = Exit(*state["exit"])
-        self._active_ns = state["active_ns"]
-        if State(state["state"]) not in RESTING:
-            for pid in sorted(processes.marked(f"INVOCATION_ID={state['invocation']}")):
-                _signal(pid, SIGKILL)
-        elif state["state"] == State.FAILED.value:
-            self._machine.state = State.FAILED
+        machine = self._machine
+        self._request_id, self._active_ns = state["request_id"], state["active_ns"]
+        self._message = state["message"]
+        machine.result, machine.restarts = Result(state["result"]), state["restarts"]
+        machine.main_exit = Exit(*state["exit"]) if state["exit"] else None
+        machine.starts_ns = list(state["starts_ns"])
+        machine.forbid_restart = state["forbid_restart"]
+        machine.start_pending = state["start_pending"] or state["loading"]
+        last, killed = State.DEAD if state["loading"] else State(state["state"]), False
+        if state["loading"] or last not in IDLE:
+            killed = kill_leftovers(state["invocation"], [(pid, started) for pid, started in state["processes"]])
+        if not files.rests(state):
+            self._read_definition()
+            machine.policy = Policy.from_json(self._plan["policy"])
+            self._invocation = state["invocation"]
+            self._message = f"its supervisor process {state['shim'][0]} was killed"
+        self._carry_out(machine.supervision_lost(last, killed=killed, now_ns=_now_ns()))
 
     def _take_request(self) -> None:
         request = files.read_json(self._directory, files.REQUEST) or {}
@@ -108,15 +115,11 @@ class Shim:
             return
         self._request_id = request["id"]
         verb = {"start": self._machine.start, "restart": self._machine.restart, "stop": self._machine.stop}
-        if request.get("reset"):
-            self._machine.starts_ns.clear()
         self._carry_out(verb[request["verb"]](_now_ns()))
 
     def _load(self) -> None:
         """Reads the definition, which takes effect when the service is next started."""
-        unit = files.read_json(self._directory, files.UNIT)
-        if unit is not None:
-            self._plan, self._digest = unit["plan"], unit["digest"]
+        self._read_definition()
         self._main = self._control = 0
         self._invocation = os.urandom(16).hex()
         self._message = ""
@@ -126,6 +129,11 @@ class Shim:
 
             self._notify = NotifySocket(self._invocation)
         self._carry_out(self._machine.loaded(Policy.from_json(self._plan["policy"]), _now_ns()))
+
+    def _read_definition(self) -> None:
+        unit = files.read_json(self._directory, files.UNIT)
+        if unit is not None:
+            self._plan, self._digest = unit["plan"], unit["digest"]
 
     # Events
 
@@ -237,8 +245,8 @@ class Shim:
         command = CommandLine(program, tuple(arguments), prefixes)
         log = os.path.join(self._directory, files.LOG)
         if self._written.get("invocation") != self._invocation:
-            # What runs must be found by the next shim, should this one be killed.
-            self._write()
+            # What runs must be found by the next shim, should this one be killed: which then starts from the beginning.
+            self._write(loading=True)
             if not self._is_written:
                 self._message = f"exec.{effect.list}: not started, for the state cannot be written: is the disk full?"
                 self._failed_to_spawn(effect)
@@ -320,7 +328,7 @@ class Shim:
 
     # State
 
-    def _write(self) -> None:
+    def _write(self, *, loading: bool = False) -> None:
         machine = self._machine
         active = ACTIVE_STATES[machine.state] == "active"
         if active and ACTIVE_STATES[State(self._written.get("state", "dead"))] != "active":
@@ -331,9 +339,13 @@ class Shim:
             "state": machine.state.value,
             "result": machine.result.value,
             "main_pid": self._main if machine.main_alive else 0,
+            "processes": self._identities(),
             "exit": [machine.main_exit.code, machine.main_exit.status] if machine.main_exit else None,
             "restarts": machine.restarts,
-            "starts_ns": machine.starts_ns,
+            "starts_ns": list(machine.starts_ns),
+            "forbid_restart": machine.forbid_restart,
+            "start_pending": machine.start_pending,
+            "loading": loading,
             "active_ns": self._active_ns,
             "invocation": self._invocation,
             "request_id": self._request_id,
@@ -350,6 +362,11 @@ class Shim:
             _note(f"cannot write the state: {error}")
         else:
             self._written, self._is_written = state, True
+
+    def _identities(self) -> list[tuple[int, int]]:
+        """Pid and start time of the main and the control process, as far as they live."""
+        pids = (self._main, self._control)
+        return [(pid, started) for pid in pids if pid and (started := processes.start_time(pid)) is not None]
 
     def _keep_house(self) -> None:
         """Keeps the log bounded: the unit's processes hold it open, so it is copied and cut, not renamed."""

@@ -1,0 +1,41 @@
+"""What a shim that was killed left running. No other process learns how those end, and none may run twice: they go."""
+
+from __future__ import annotations
+
+import time  # noqa: TID251 (an adapter)
+from collections.abc import Iterable
+from signal import SIGKILL
+
+from rube.controllers.systemd.drivers.supervisor import processes
+
+KILL_S_MAX = 5.0
+KILL_POLL_S = 0.01
+
+
+def kill_leftovers(invocation: str, recorded: Iterable[tuple[int, int]]) -> bool:
+    """Kills what is left of one start of a unit and returns once it is gone; whether there was anything.
+
+    Those are the `recorded` processes (pid and start time) and their sessions, those with this INVOCATION_ID in their
+    environment, and all that descend from any of them. Raises TimeoutError, which names them, if some cannot be killed.
+    """
+    recorded = list(recorded)
+    until = time.monotonic() + KILL_S_MAX
+    any_left = False
+    while True:
+        table = processes.table()
+        left = _left(table, processes.marked(f"INVOCATION_ID={invocation}"), recorded)
+        if not left:
+            return any_left
+        if time.monotonic() > until:
+            raise TimeoutError(f"these processes of an earlier start cannot be killed: {sorted(left)}")
+        any_left = True
+        for pid in sorted(left):
+            processes.send_signal(pid, table[pid].started, SIGKILL)
+        time.sleep(KILL_POLL_S)
+
+
+def _left(table: dict[int, processes.Process], marked: set[int], recorded: Iterable[tuple[int, int]]) -> set[int]:
+    known = {pid for pid, started in recorded if pid in table and table[pid].started == started}
+    sessions = {table[pid].session for pid in known}
+    members = {pid for pid, process in table.items() if process.session in sessions}
+    return processes.below(table, known | members | (marked & table.keys()))

@@ -1,0 +1,72 @@
+"""A unit's shim as the driver sees it: alive or not, to be woken, to be started."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess  # noqa: TID251 (an adapter)
+import sys
+from typing import Any
+
+from rube.api.errors import FailedPreconditionError, UnavailableError
+from rube.controllers.systemd.drivers.supervisor import files, processes
+
+EXIT_LOCKED = 75
+"""What a shim ends with that finds another one alive (EX_TEMPFAIL)."""
+LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.py")
+LAST_WORDS_BYTES_MAX = 512
+
+
+def is_alive(state: dict[str, Any]) -> bool:
+    """Whether the shim that wrote this state since the machine started ({}: none did) is there."""
+    if not state:
+        return False
+    pid, started = state["shim"]
+    return bool(processes.start_time(pid) == started)
+
+
+def is_lost(state: dict[str, Any]) -> bool:
+    """Whether the shim is gone though it still had a unit to look after."""
+    return not files.rests(state) and not is_alive(state)
+
+
+def poke(state: dict[str, Any]) -> None:
+    """Tells the shim to look at its request."""
+    pid, started = state["shim"]
+    processes.send_signal(pid, started, signal.SIGUSR1)
+
+
+async def launch(directory: str) -> None:
+    """Starts a shim, which takes the request that is waiting, and returns once it has detached.
+
+    Raises UnavailableError if no process is to be had, FailedPreconditionError with its last words if it gives up.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-I", "-S", LAUNCHER, directory),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={"LANG": "C.UTF-8"},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise UnavailableError(f"cannot start a supervisor process: {error}") from error
+    code = await process.wait()
+    if code not in (0, EXIT_LOCKED):
+        raise FailedPreconditionError(
+            f"the supervisor of {os.path.basename(directory)} ended with status {code}: {_last_words(directory)}"
+        )
+
+
+def _last_words(directory: str) -> str:
+    path = os.path.join(directory, files.SHIM_LOG)
+    try:
+        with open(path, "rb") as file:
+            lines = file.read()[-LAST_WORDS_BYTES_MAX:].decode(errors="replace").split("\n")
+    except OSError:
+        lines = []
+    return next((line for line in reversed(lines) if line.strip()), f"see {path}")
