@@ -96,21 +96,27 @@ def unpack(packed: Any) -> Message:
 def canonical_any(packed: Any) -> Any:
     """The same message with Rube's type URL and deterministic bytes: two of them are equal if their bytes are.
 
-    Fields that this build does not know are kept, so that an older server does not drop what a newer client wrote.
-    Raises as `unpack` does.
+    `packed` itself if it is so already. Fields that this build does not know are kept, so that an older server does
+    not drop what a newer client wrote. Raises as `unpack` does.
     """
-    return pack(unpack(packed))
+    value, message = packed.value, unpack(packed)
+    canonical = message.SerializeToString(deterministic=True)
+    type_url = TYPE_URL_PREFIX + message.DESCRIPTOR.full_name
+    if canonical == value and type_url == packed.type_url:
+        return packed
+    return Any(type_url=type_url, value=canonical)
 
 
 def validate_object_key(key: ObjectKey) -> None:
     """Raises InvalidArgumentError unless an object can have this key: a known type, its names, a namespace or none."""
     validate_key(key)
-    if kind(key.type).namespaced and not key.namespace:
+    namespaced = kind(key.type).namespaced
+    if namespaced and not key.namespace:
         raise InvalidArgumentError(
             f'{key.type} {key.name!r} has no metadata.namespace: set one, such as "default"',
             field="metadata.namespace",
         )
-    if not kind(key.type).namespaced and key.namespace:
+    if not namespaced and key.namespace:
         raise InvalidArgumentError(
             f"{key.type} {key.name!r} lives outside namespaces: leave metadata.namespace out",
             field="metadata.namespace",

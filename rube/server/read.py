@@ -27,10 +27,10 @@ async def get(store: Store, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
     """Raises NotFoundError (metadata `key`)."""
     key = ObjectKey.from_proto(request.key)
     registry.validate_object_key(key)
-    page = await store.range(key.to_bytes(), None, min_revision=request.min_revision)
-    if not page.records:
-        raise NotFoundError(f"{key} does not exist", key=str(key), revision=page.revision)
-    return api_pb2.GetResponse(object=decode(page.records[0]), revision=page.revision, store_id=store.store_id)
+    (record,), revision = await store.get((key.to_bytes(),), min_revision=request.min_revision)
+    if record is None:
+        raise NotFoundError(f"{key} does not exist", key=str(key), revision=revision)
+    return api_pb2.GetResponse(object=decode(record), revision=revision, store_id=store.store_id)
 
 
 async def list_objects(store: Store, config: ApiServerConfig, request: api_pb2.ListRequest) -> api_pb2.ListResponse:

@@ -9,7 +9,7 @@ from google.protobuf.any_pb2 import Any
 from rube import api_pb2
 from rube.api import registry, selectors
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
-from rube.api.keys import ObjectKey, key_of, type_of
+from rube.api.keys import ObjectKey, type_of
 from rube.store import Op, StoreLimits
 
 __all__ = ["canonical_object", "canonical_status", "check_distinct", "check_object_count", "check_size"]
@@ -19,11 +19,14 @@ OWNERS_MAX = 64
 
 
 def canonical_object(obj: api_pb2.Object, index: int) -> tuple[ObjectKey, api_pb2.Object]:
-    """The object's key, and the object with a canonical spec; `index` is its place in the request.
+    """The object's key, and the object with a canonical spec: a copy if `obj`'s own is not; `index` is its place in
+    the request.
 
     Raises InvalidArgumentError.
     """
-    key = key_of(obj)
+    # Held, because each access to a field of a message that nobody holds makes a new object.
+    metadata, spec = obj.metadata, obj.spec
+    key = ObjectKey(type_of(spec), metadata.namespace, metadata.name)
     if not key.type:
         raise InvalidArgumentError(
             f"objects[{index}] ({key.name or 'no name'}) has no spec: set spec {{ [rube/api.systemd.Unit] {{ … }} }}",
@@ -31,14 +34,11 @@ def canonical_object(obj: api_pb2.Object, index: int) -> tuple[ObjectKey, api_pb
         )
     try:
         registry.validate_object_key(key)
-        _validate_metadata(obj.metadata)
-        spec = registry.canonical_any(obj.spec)
+        _validate_metadata(metadata)
+        canonical = registry.canonical_any(spec)
     except InvalidArgumentError as error:
         raise _located(error, f"objects[{index}]", key) from error
-    canonical = api_pb2.Object()
-    canonical.metadata.CopyFrom(obj.metadata)
-    canonical.spec.CopyFrom(spec)
-    return key, canonical
+    return key, obj if canonical is spec else api_pb2.Object(metadata=metadata, spec=canonical)
 
 
 def canonical_status(key: ObjectKey, status: Any) -> Any:
@@ -60,6 +60,8 @@ def check_distinct(what: str, keys: Sequence[ObjectKey]) -> None:
     """Raises InvalidArgumentError if a key is named twice, or none at all."""
     if not keys:
         raise InvalidArgumentError(f"the request names no objects: set {what}", field=what)
+    if len(set(keys)) == len(keys):
+        return
     seen: set[ObjectKey] = set()
     for index, key in enumerate(keys):
         if key in seen:
@@ -81,7 +83,8 @@ def check_object_count(count: int, limits: StoreLimits) -> None:
 def check_size(ops: Iterable[Op], stored_bytes: Mapping[bytes, int], limits: StoreLimits) -> None:
     """Raises ResourceExhaustedError, naming the object, if an op or all together are too large for the store.
 
-    What is replaced or deleted counts too (`stored_bytes` by key): a watch may deliver it, all of one revision at once.
+    What is replaced or deleted counts too (`stored_bytes` by key, where there is something): a watch may deliver it,
+    all of one revision at once.
     """
     total = 0
     for op in ops:
@@ -93,7 +96,7 @@ def check_size(ops: Iterable[Op], stored_bytes: Mapping[bytes, int], limits: Sto
                 limit=limits.value_bytes_max,
                 value=size,
             )
-        total += max(size, stored_bytes[op.key]) + len(op.key)
+        total += max(size, stored_bytes.get(op.key, 0)) + len(op.key)
     if total > limits.txn_bytes_max:
         raise ResourceExhaustedError(
             f"the request changes objects of {total} bytes in all; this store takes at most {limits.txn_bytes_max} at "

@@ -12,7 +12,7 @@ from rube.server.locks import KeyLocks
 from rube.server.objects import decode, encode
 from rube.server.preconditions import check_fence, check_preconditions, fence_key
 from rube.server.validation import check_size
-from rube.store import Compare, Op, Record, Store, Txn
+from rube.store import Compare, Op, Store, Txn
 
 __all__ = ["Current", "Decided", "Intent", "Outcome", "Writer"]
 
@@ -53,10 +53,13 @@ class Writer:
         When another server has changed what was read, everything is read, checked and decided anew: so a
         precondition that still holds never fails for a race, and one that does not is reported as it is now.
         """
-        async with self._locks.hold(map(str, intent.keys)):
+        names = {key: key.to_bytes() for key in intent.keys}
+        async with self._locks.hold(names.values()):
+            # Not locked, since they are not written: a race for them is lost, and decided anew.
+            names.update((key, key.to_bytes()) for key, _ in intent.preconditions if key not in names)
             for attempt in range(self._retries_max + 1):
                 try:
-                    return await self._attempt(intent)
+                    return await self._attempt(intent, names)
                 except _LostRaceError as lost:
                     if attempt == self._retries_max:
                         raise AbortedError(
@@ -65,49 +68,30 @@ class Writer:
                         ) from lost.error
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _attempt(self, intent: Intent) -> Outcome:
-        read = _Read()
-        current = {key: await self._read_object(key, read) for key in intent.keys}
-        if intent.preconditions:
-            others = {key: await self._read_object(key, read) for key, _ in intent.preconditions if key not in current}
-            check_preconditions(intent.preconditions, {**current, **others})
-        ops: list[Op] = []
+    async def _attempt(self, intent: Intent, names: Mapping[ObjectKey, bytes]) -> Outcome:
+        """`names`: in the store, of all objects that the decision rests on."""
+        read = [*names.values()]
         if intent.fence is not None:
-            term = check_fence(intent.fence, await self._read(fence_key(intent.fence), read))
-            ops += [term] if term else []
+            read.append(fence_key(intent.fence))
+        records, revision = await self._store.get(read)
+        current = {key: None if record is None else decode(record) for key, record in zip(names, records, strict=False)}
+        check_preconditions(intent.preconditions, current)
+        ops: list[Op] = []
+        if intent.fence is not None and (term := check_fence(intent.fence, records[-1])) is not None:
+            ops.append(term)
         decided = intent.decide(current)
-        ops += [Op(key.to_bytes(), None if obj is None else encode(obj)) for key, obj in decided.items()]
+        ops += [Op(names[key], None if obj is None else encode(obj)) for key, obj in decided.items()]
         if not ops:
-            return Outcome(revision=read.revision, current=current, decided=decided)
-        check_size(ops, read.value_bytes, self._store.limits)
+            return Outcome(revision, current, decided)
+        check_size(ops, {record.key: len(record.value) for record in records if record}, self._store.limits)
+        compares = [
+            Compare(name, record.mod_revision if record else 0) for name, record in zip(read, records, strict=True)
+        ]
         try:
-            revision = await self._store.commit(Txn(ops=tuple(ops), compares=tuple(read.compares)))
+            revision = await self._store.commit(Txn(tuple(ops), tuple(compares)))
         except AbortedError as error:
             raise _LostRaceError(error) from error
-        return Outcome(revision=revision, current=current, decided=decided)
-
-    async def _read_object(self, key: ObjectKey, read: _Read) -> api_pb2.Object | None:
-        record = await self._read(key.to_bytes(), read)
-        return None if record is None else decode(record)
-
-    async def _read(self, key: bytes, read: _Read) -> Record | None:
-        page = await self._store.range(key, None)
-        record = page.records[0] if page.records else None
-        read.compares.append(Compare(key, record.mod_revision if record else 0))
-        read.value_bytes[key] = len(record.value) if record else 0
-        read.revision = max(read.revision, page.revision)
-        return record
-
-
-class _Read:
-    """What an attempt has read: the commit's compares, sizes, and the revision up to which it has seen the store."""
-
-    __slots__ = ("compares", "revision", "value_bytes")
-
-    def __init__(self) -> None:
-        self.compares: list[Compare] = []
-        self.revision = 0
-        self.value_bytes: dict[bytes, int] = {}
+        return Outcome(revision, current, decided)
 
 
 class _LostRaceError(Exception):

@@ -4,13 +4,14 @@ Here: the two ports' implementations and nothing that knows what an object is; k
 """
 
 from rube.store.open import open_store
-from rube.store.ports import Change, ChangeBatch, Compare, Op, Page, Record, Store, StoreLimits, Txn
+from rube.store.ports import Change, ChangeBatch, Compare, Lookup, Op, Page, Record, Store, StoreLimits, Txn
 from rube.store.storage import RealStorage
 
 __all__ = [
     "Change",
     "ChangeBatch",
     "Compare",
+    "Lookup",
     "Op",
     "Page",
     "RealStorage",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -24,6 +24,13 @@ class Page(NamedTuple):
     more: bool
 
 
+class Lookup(NamedTuple):
+    """What is stored under some keys, in their order, as the store was at `revision`; None: nothing."""
+
+    records: list[Record | None]
+    revision: int
+
+
 class Compare(NamedTuple):
     """The key's last write was at `mod_revision`; 0: it does not exist."""
 
@@ -38,8 +45,7 @@ class Op(NamedTuple):
     value: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Txn:
+class Txn(NamedTuple):
     """All ops at one revision if all compares hold, otherwise nothing."""
 
     ops: tuple[Op, ...]
@@ -88,6 +94,13 @@ class Store(Protocol):
     @property
     def revision(self) -> int:
         """Of the newest commit; 0 in an empty store."""
+        ...
+
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
+        """What is stored under the keys, at most `limits.txn_ops_max` of them, all as of one and the newest revision.
+
+        Waits until the store has reached `min_revision`. Raises RevisionAheadError.
+        """
         ...
 
     async def range(

@@ -64,6 +64,13 @@ class KeyIndex:
             return None
         return Current(history.entries[-1] >> 1, history.create_revision)
 
+    def newest_position(self, key: bytes) -> int:
+        """The position of the key's newest put; 0 if the key does not exist."""
+        history = self._histories.get(key)
+        if history is None or history.entries[-1] & 1:
+            return 0
+        return history.entries[-1] >> 1
+
     def position_at(self, key: bytes, revision: int) -> int:
         """The position of the key's value as of `revision`; 0 if it did not exist then."""
         history = self._histories.get(key)

@@ -16,7 +16,7 @@ from rube.store.mvcc.recovery import State, compaction_mark, recover
 from rube.store.mvcc.tail import Tail
 from rube.store.mvcc.watch import follow
 from rube.store.mvcc.writer import GroupWriter
-from rube.store.ports import Change, ChangeBatch, Page, Record, StoreLimits, Txn
+from rube.store.ports import Change, ChangeBatch, Lookup, Page, Record, StoreLimits, Txn
 
 # Reads that take longer let others run in between, this many records apart.
 RECORDS_PER_STEP_MAX = 256
@@ -82,6 +82,12 @@ class MvccStore:
     def compact_revision(self) -> int:
         """The oldest revision that can be read and resumed from."""
         return self._state.compact_revision
+
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
+        self._check_reached(min_revision)
+        index = self._state.index
+        # Compaction keeps the newest rows, and nothing runs in between.
+        return Lookup([self._at(index.newest_position(key)) for key in keys], self._state.revision)
 
     async def range(
         self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0
@@ -185,13 +191,17 @@ class MvccStore:
             row = decode_row(position, data) if data is not None else None
         return row
 
+    def _at(self, position: int) -> Record | None:
+        """The record at a position that cannot have been compacted; None for position 0."""
+        if not position:
+            return None
+        row = self._read(position)
+        if row is None:
+            raise DataLossError(f"the row of revision {position >> SUB_BITS} is missing: restore a backup")
+        return row.to_record()
+
     def _change(self, row: Row) -> Change:
-        previous = None
-        if position := self._state.index.position_before(row.key, row.position):
-            previous_row = self._read(position)
-            if previous_row is None:
-                raise DataLossError(f"the row of revision {position >> SUB_BITS} is missing: restore a backup")
-            previous = previous_row.to_record()
+        previous = self._at(self._state.index.position_before(row.key, row.position))
         return Change(row.to_record(), row.value is None, previous)
 
     def _changes_from_log(self, start: bytes, end: bytes, after_revision: int) -> tuple[list[Change], int]:

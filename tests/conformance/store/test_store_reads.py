@@ -43,6 +43,18 @@ async def test_a_record_says_when_it_was_created_and_last_written(site: Site) ->
     await store.close()
 
 
+async def test_a_lookup_answers_for_each_key_in_the_order_asked(site: Site) -> None:
+    store = await open_store(site)
+    first = await put(store, a=b"1", b=b"1")
+    second = await put(store, b=b"2")
+    third = await delete(store, b"a")
+    assert await store.get([]) == ([], third)
+    assert await store.get([b"c", b"b", b"a"]) == ([None, Record(b"b", b"2", first, second), None], third)
+    with pytest.raises(RevisionAheadError):
+        await store.get([b"a"], min_revision=third + 1)
+    await store.close()
+
+
 async def test_a_key_put_after_its_delete_is_created_anew(site: Site) -> None:
     store = await open_store(site)
     await put(store, a=b"1")

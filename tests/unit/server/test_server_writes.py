@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from rube.api.keys import ObjectKey
 from rube.host import Host, RealClock, RealRandomness
 from rube.server.objects import decode, encode
 from rube.server.writes import Current, Decided, Intent, Outcome, Writer
-from rube.store import Op, Page, RealStorage, Store, StoreLimits, Txn, open_store
+from rube.store import Lookup, Op, RealStorage, Store, StoreLimits, Txn, open_store
 from rube.transport import GrpcNetwork
 
 KEY = ObjectKey("api.systemd.Unit", "system", "a")
@@ -40,12 +40,12 @@ class ContendedStore:
     def limits(self) -> StoreLimits:
         return self._store.limits
 
-    async def range(self, start: bytes, end: bytes | None, **arguments: Any) -> Page:
-        page = await self._store.range(start, end, **arguments)
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
+        found = await self._store.get(keys, min_revision=min_revision)
         if self._races:
             self._races -= 1
-            await self._store.commit(Txn((Op(start, encode(unit(f"theirs {self._races}"))),)))
-        return page
+            await self._store.commit(Txn((Op(keys[0], encode(unit(f"theirs {self._races}"))),)))
+        return found
 
     async def commit(self, txn: Txn) -> int:
         self.commits.append(txn)
