@@ -51,7 +51,8 @@ def type_of(spec: Any) -> str:
 
 
 def key_of(obj: api_pb2.Object) -> ObjectKey:
-    return ObjectKey(type_of(obj.spec), obj.metadata.namespace, obj.metadata.name)
+    metadata = obj.metadata
+    return ObjectKey(type_of(obj.spec), metadata.namespace, metadata.name)
 
 
 def prefix_bytes(type_name: str, namespace: str = "") -> bytes:

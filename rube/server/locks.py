@@ -17,28 +17,36 @@ class KeyLocks:
 
     def __init__(self, *, waiters_per_key_max: int) -> None:
         # The keys that are held, and who waits for them.
-        self._waiters: dict[str, deque[asyncio.Future[None]]] = {}
+        self._waiters: dict[bytes, deque[asyncio.Future[None]] | None] = {}
         self._waiters_per_key_max = waiters_per_key_max
 
     def __len__(self) -> int:
         """How many keys are held."""
         return len(self._waiters)
 
-    def hold(self, keys: Iterable[str]) -> _Hold:
+    def hold(self, keys: Iterable[bytes]) -> _Hold:
         """`async with` holds all the keys' locks, taken in sorted order, so that two holders never wait for each other.
 
         Entering raises ResourceExhaustedError if too many wait for one of them.
         """
         return _Hold(self, sorted(set(keys)))
 
-    async def acquire(self, key: str) -> None:
-        waiters = self._waiters.get(key)
+    def take(self, key: bytes) -> bool:
+        """Holds the key from now on, unless it is held already."""
+        if key in self._waiters:
+            return False
+        self._waiters[key] = None
+        return True
+
+    async def wait_for(self, key: bytes) -> None:
+        """Holds a key that is held already, when its turn has come."""
+        waiters = self._waiters[key]
         if waiters is None:
-            self._waiters[key] = deque()
-            return
+            waiters = self._waiters[key] = deque()
         if len(waiters) >= self._waiters_per_key_max:
             raise ResourceExhaustedError(
-                f"{self._waiters_per_key_max} writes wait for {key} already (waiters_per_key_max): write it less often",
+                f"{self._waiters_per_key_max} writes wait for {key.decode()} already (waiters_per_key_max): "
+                "write it less often",
                 limit=self._waiters_per_key_max,
             )
         turn = asyncio.get_running_loop().create_future()
@@ -53,7 +61,7 @@ class KeyLocks:
                 waiters.remove(turn)
             raise
 
-    def release(self, key: str) -> None:
+    def release(self, key: bytes) -> None:
         """The next waiter's turn. Invariant: a key is held until nobody wants it, so no newcomer overtakes."""
         waiters = self._waiters[key]
         while waiters:
@@ -69,7 +77,7 @@ class _Hold:
 
     __slots__ = ("_held", "_keys", "_locks")
 
-    def __init__(self, locks: KeyLocks, keys: list[str]) -> None:
+    def __init__(self, locks: KeyLocks, keys: list[bytes]) -> None:
         self._locks = locks
         self._keys = keys
         self._held = 0
@@ -77,7 +85,8 @@ class _Hold:
     async def __aenter__(self) -> None:
         try:
             for key in self._keys:
-                await self._locks.acquire(key)
+                if not self._locks.take(key):
+                    await self._locks.wait_for(key)
                 self._held += 1
         except BaseException:
             self._release()

@@ -27,8 +27,7 @@ def decode(record: Record) -> api_pb2.Object:
 
 def encode(obj: api_pb2.Object) -> bytes:
     """The bytes to store. Clears the revisions of `obj`."""
-    obj.metadata.revision = 0
-    obj.metadata.create_revision = 0
+    set_revisions(obj.metadata, 0, 0)
     return obj.SerializeToString(deterministic=True)
 
 
@@ -48,13 +47,14 @@ def prepare_put(
     the spec, the status is UpdateStatus's.
     """
     stored = api_pb2.Object()
-    stored.CopyFrom(wanted)
     metadata = stored.metadata
+    metadata.CopyFrom(wanted.metadata)
+    stored.spec.CopyFrom(wanted.spec)
     if current is None:
-        stored.ClearField("status")
         metadata.uid = uid
         metadata.generation = 1
-        metadata.create_time.seconds, metadata.create_time.nanos = divmod(now_ns, _NS_PER_S)
+        create_time = metadata.create_time
+        create_time.seconds, create_time.nanos = divmod(now_ns, _NS_PER_S)
         set_revisions(metadata, 0, 0)
         _resolve_binding(metadata, None)
         return stored
@@ -65,8 +65,6 @@ def prepare_put(
     _resolve_binding(metadata, current.metadata)
     if current.HasField("status"):
         stored.status.CopyFrom(current.status)
-    else:
-        stored.ClearField("status")
     return None if stored == current else stored
 
 
@@ -78,8 +76,9 @@ def prepare_status(current: api_pb2.Object, status: Any) -> api_pb2.Object | Non
 
 
 def _resolve_binding(metadata: api_pb2.Metadata, current: api_pb2.Metadata | None) -> None:
-    if NODE_LABEL not in metadata.labels:
+    labels = metadata.labels
+    if NODE_LABEL not in labels:
         if current is not None and NODE_LABEL in current.labels:
-            metadata.labels[NODE_LABEL] = current.labels[NODE_LABEL]
-    elif not metadata.labels[NODE_LABEL]:
-        del metadata.labels[NODE_LABEL]
+            labels[NODE_LABEL] = current.labels[NODE_LABEL]
+    elif not labels[NODE_LABEL]:
+        del labels[NODE_LABEL]

@@ -19,19 +19,21 @@ async def put(host: Host, store: Store, writer: Writer, request: api_pb2.PutRequ
 
     `metadata.revision` or `metadata.uid` in an object is a precondition on that object, as in Kubernetes.
     """
-    check_object_count(len(request.objects), store.limits)
-    pairs = [canonical_object(obj, index) for index, obj in enumerate(request.objects)]
+    objects = request.objects
+    check_object_count(len(objects), store.limits)
+    pairs = [canonical_object(obj, index) for index, obj in enumerate(objects)]
     keys = [key for key, _ in pairs]
     check_distinct("objects", keys)
-    wanted = dict(pairs)
-    implied = [implied_precondition(key, obj.metadata) for key, obj in pairs]
     preconditions = resolve_preconditions(request.preconditions, keys)
-    preconditions += [(key, found) for key, found in zip(keys, implied, strict=True) if found is not None]
+    for key, obj in pairs:
+        implied = implied_precondition(key, obj.metadata)
+        if implied is not None:
+            preconditions.append((key, implied))
 
     def decide(current: Current) -> Decided:
         now_ns = host.clock.now_ns()
         decided: dict[ObjectKey, api_pb2.Object | None] = {}
-        for key, obj in wanted.items():
+        for key, obj in pairs:
             stored = current[key]
             uid = host.random.uid() if stored is None else ""
             changed = prepare_put(stored, obj, now_ns=now_ns, uid=uid)
@@ -42,7 +44,9 @@ async def put(host: Host, store: Store, writer: Writer, request: api_pb2.PutRequ
     fence = request.fence if request.HasField("fence") else None
     outcome = await writer.write(Intent(keys=keys, preconditions=preconditions, fence=fence, decide=decide))
     response = api_pb2.PutResponse(revision=outcome.revision, store_id=store.store_id)
-    response.metadata.extend(metadata_after(outcome, key) for key in keys)
+    add = response.metadata.append
+    for key in keys:
+        add(metadata_after(outcome, key))
     return response
 
 

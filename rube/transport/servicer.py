@@ -87,10 +87,12 @@ def level_handler(handler: Handler, method: str) -> Handler:
 
 
 def _unary(behavior: Behavior, method: str) -> Behavior:
+    is_coroutine = inspect.iscoroutinefunction(behavior)
+
     async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
         try:
             response = behavior(request, context)
-            return await response if inspect.isawaitable(response) else response
+            return await response if is_coroutine or inspect.isawaitable(response) else response
         except asyncio.CancelledError:
             await _end_cancelled(context)
         except Exception as error:

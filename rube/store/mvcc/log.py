@@ -54,9 +54,10 @@ def log_key(position: int) -> bytes:
 def encode_row(row: Row) -> bytes:
     """The engine's value of a row. The checksum covers the position too: a row in another's place is damage."""
     position, key, value, create_revision = row
-    header = _HEADER.pack(position, 0 if value is None else _PUT, create_revision, len(key))
-    body = b"".join((header, key, value or b""))
-    return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") + body[_POSITION_BYTES:]
+    start = _HEADER.pack(position, value is not None, create_revision, len(key)) + key
+    value = value or b""
+    checksum = zlib.crc32(value, zlib.crc32(start))
+    return b"".join((checksum.to_bytes(_CHECKSUM_BYTES, "big"), start[_POSITION_BYTES:], value))
 
 
 def decode_row(position: int, data: bytes) -> Row:

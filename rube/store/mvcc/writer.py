@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from rube.api.errors import DataLossError, RubeError, UnavailableError
@@ -41,7 +42,11 @@ class GroupWriter:
         self._engine = engine
         self._begin = begin
         self._applied = applied
-        self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(WAITING_TXNS_MAX)
+        self._waiting: deque[_Waiting] = deque()
+        # Set while there is something for the writer to do, and while there is a place for one more to wait.
+        self._work = asyncio.Event()
+        self._place = asyncio.Event()
+        self._place.set()
         self._failure: RubeError | None = None
         self._closing = False
         self._loop = asyncio.get_running_loop()
@@ -50,20 +55,20 @@ class GroupWriter:
     async def commit(self, txn: Txn, size_bytes: int) -> int:
         """The revision. A caller that is cancelled does not learn whether its transaction was committed."""
         self._check()
-        waiting = _Waiting(txn, size_bytes, self._loop.create_future())
-        if self._waiting.full():
-            await self._waiting.put(waiting)
-            if self._task.done():
-                raise UnavailableError(_CLOSING)
-        else:
-            self._waiting.put_nowait(waiting)
-        return await waiting.done
+        while len(self._waiting) >= WAITING_TXNS_MAX:
+            self._place.clear()
+            await self._place.wait()
+            self._check()
+        done: asyncio.Future[int] = self._loop.create_future()
+        self._waiting.append(_Waiting(txn, size_bytes, done))
+        self._work.set()
+        return await done
 
     async def close(self) -> None:
         """Commits what waits, then ends."""
-        if not self._closing:
-            self._closing = True
-            await self._waiting.put(None)
+        self._closing = True
+        self._work.set()
+        self._place.set()
         await asyncio.wait([self._task])
 
     def _check(self) -> None:
@@ -73,28 +78,27 @@ class GroupWriter:
             raise UnavailableError(_CLOSING)
 
     async def _run(self) -> None:
-        running = True
         try:
-            while running:
-                group, running = await self._next_group()
-                if group:
-                    await self._commit(group)
+            while self._waiting or not self._closing:
+                if self._waiting:
+                    await self._commit(self._next_group())
+                else:
+                    self._work.clear()
+                    await self._work.wait()
         finally:
             self._closing = True
-            late = [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]
-            self._fail([one for one in late if one is not None], UnavailableError(_CLOSING))
+            self._place.set()
+            self._fail(self._waiting, UnavailableError(_CLOSING))
 
-    async def _next_group(self) -> tuple[list[_Waiting], bool]:
+    def _next_group(self) -> list[_Waiting]:
         group: list[_Waiting] = []
-        size = 0
-        waiting = await self._waiting.get()
-        while waiting is not None:
+        size_bytes = 0
+        while self._waiting and len(group) < GROUP_TXNS_MAX and size_bytes < GROUP_BYTES_MAX:
+            waiting = self._waiting.popleft()
             group.append(waiting)
-            size += waiting.size_bytes
-            if len(group) >= GROUP_TXNS_MAX or size >= GROUP_BYTES_MAX or self._waiting.empty():
-                return group, True
-            waiting = self._waiting.get_nowait()
-        return group, False
+            size_bytes += waiting.size_bytes
+        self._place.set()
+        return group
 
     async def _commit(self, waiting: list[_Waiting]) -> None:
         """One group. Its callers are answered only when all it rests on is durable, the refused ones too."""
@@ -120,7 +124,7 @@ class GroupWriter:
             else:
                 one.done.set_exception(outcome)
 
-    def _fail(self, waiting: list[_Waiting], error: Exception) -> None:
+    def _fail(self, waiting: Iterable[_Waiting], error: Exception) -> None:
         if not isinstance(error, RubeError):
             error = DataLossError(f"the store's writer failed ({error!r}): restart the process")
         if isinstance(error, DataLossError):

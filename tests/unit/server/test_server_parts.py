@@ -21,7 +21,7 @@ def test_a_held_key_is_handed_on_in_order_of_arrival() -> None:
         locks, order = KeyLocks(waiters_per_key_max=10), []
 
         async def write(number: int) -> None:
-            async with locks.hold(["a"]):
+            async with locks.hold([b"a"]):
                 order.append(number)
                 await asyncio.sleep(0)
 
@@ -36,12 +36,12 @@ def test_opposite_orders_of_keys_do_not_deadlock() -> None:
     async def main() -> None:
         locks = KeyLocks(waiters_per_key_max=10)
 
-        async def write(*keys: str) -> None:
+        async def write(*keys: bytes) -> None:
             async with locks.hold(keys):
                 await asyncio.sleep(0)
 
         async with asyncio.timeout(5):
-            await asyncio.gather(*(write("a", "b", "a") if n % 2 else write("b", "a") for n in range(10)))
+            await asyncio.gather(*(write(b"a", b"b", b"a") if n % 2 else write(b"b", b"a") for n in range(10)))
         assert len(locks) == 0
 
     asyncio.run(main())
@@ -53,10 +53,10 @@ def test_a_cancelled_waiter_leaves_the_lock_to_others() -> None:
         entered: list[str] = []
 
         async def write(name: str) -> None:
-            async with locks.hold(["a"]):
+            async with locks.hold([b"a"]):
                 entered.append(name)
 
-        async with locks.hold(["a"]):
+        async with locks.hold([b"a"]):
             tasks = [asyncio.create_task(write(name)) for name in "xyz"]
             await asyncio.sleep(0)
             tasks[1].cancel()
@@ -73,11 +73,11 @@ def test_a_cancelled_waiter_leaves_the_lock_to_others() -> None:
 def test_a_lock_whose_only_waiter_is_cancelled_is_free() -> None:
     async def main() -> None:
         locks = KeyLocks(waiters_per_key_max=10)
-        async with locks.hold(["a"]):
-            waiter = asyncio.create_task(locks.acquire("a"))
+        async with locks.hold([b"a"]):
+            waiter = asyncio.create_task(locks.wait_for(b"a"))
             await asyncio.sleep(0)
             waiter.cancel()
-        async with asyncio.timeout(5), locks.hold(["a"]):
+        async with asyncio.timeout(5), locks.hold([b"a"]):
             pass
         await asyncio.wait([waiter])
         assert len(locks) == 0
@@ -88,11 +88,11 @@ def test_a_lock_whose_only_waiter_is_cancelled_is_free() -> None:
 def test_too_many_waiters_are_refused() -> None:
     async def main() -> None:
         locks = KeyLocks(waiters_per_key_max=1)
-        async with locks.hold(["a", "b"]):
-            waiter = asyncio.create_task(locks.acquire("b"))
+        async with locks.hold([b"a", b"b"]):
+            waiter = asyncio.create_task(locks.wait_for(b"b"))
             await asyncio.sleep(0)
             with pytest.raises(ResourceExhaustedError, match="1 writes wait for b"):
-                async with locks.hold(["b"]):
+                async with locks.hold([b"b"]):
                     pass
             waiter.cancel()
         await asyncio.wait([waiter])
