@@ -8,6 +8,7 @@ What is caught while a world runs (and only then):
 - randomness: the functions of module `random`, generators without a seed, `random.SystemRandom`, `os.urandom`,
   `os.getrandom`, the functions of `secrets`, `uuid.uuid1` and `uuid.uuid4`.
 - threads: `threading.Thread.start` (executors too) and `_thread.start_new_thread`.
+- other event loops: `asyncio.new_event_loop`, and so `asyncio.Runner`.
 - files, sockets, processes, by the interpreter's audit events: `open`, directory and file changes, `shutil`,
   `tempfile`, `sqlite3.connect`, `socket`, `subprocess`, `fork`, `exec`, `system`, `kill`.
 
@@ -17,6 +18,7 @@ lines, are let through. Not caught: names bound before (`from time import time`)
 """
 
 import _thread
+import asyncio
 import logging
 import os
 import random  # noqa: TID251 - to guard it
@@ -40,6 +42,7 @@ STORAGE = "use host.storage"
 NETWORK = "use host.network"
 DRIVER = "use a driver"
 THREADS = "use asyncio tasks, or asyncio.to_thread, which a world runs inline"
+LOOP = "use the loop that runs: await, or create a task"
 
 REFUSED: tuple[tuple[Any, tuple[str, ...], str], ...] = (
     (time, ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"), CLOCK),
@@ -55,6 +58,8 @@ REFUSED: tuple[tuple[Any, tuple[str, ...], str], ...] = (
     (uuid, ("uuid1", "uuid4"), RANDOM),
     (threading.Thread, ("start",), THREADS),
     (_thread, ("start_new_thread", "start_new"), THREADS),
+    (asyncio, ("new_event_loop",), LOOP),
+    (asyncio.events, ("new_event_loop",), LOOP),
 )
 """What is refused outright: where, which names, and the remedy."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import partial
 from heapq import heapify, heappush
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 
 from simpy import Environment
 
@@ -40,7 +40,7 @@ class SimLoop(Scheduler, NoRealIO):
     """asyncio's loop interface over the Scheduler: what tasks, futures, queues and timeouts of a world run on.
 
     `time`, `call_later` and `call_at` are in the clock of the host that the calling code runs on, found through
-    the context. The loop is driven by its World; it has no run_forever of its own.
+    the context. The loop is driven by its World: `run_forever` and `run_until_complete` are refused.
     """
 
     def __init__(self, env: Environment, trace: Trace, *, executor_latency_ns: int = 50_000) -> None:
@@ -188,6 +188,14 @@ class SimLoop(Scheduler, NoRealIO):
         """Do nothing: generators end with their process."""
 
     # Running
+
+    def run_forever(self) -> None:
+        """Raise SimulationError: the World drives."""
+        raise SimulationError("loop.run_forever() in a world: World.run_for and World.run_until let time pass")
+
+    def run_until_complete(self, future: Any) -> NoReturn:
+        """Raise SimulationError: simulated code awaits, and synchronous code has `World.run`."""
+        raise SimulationError("loop.run_until_complete() in a world: await it, or call World.run from outside")
 
     def stop(self) -> None:
         """Raise SimulationError: code of one process cannot end the world."""

@@ -133,9 +133,10 @@ class Scheduler:
         which asyncio promises and its own queues and locks rely on; so do events, a network's deliveries say.
         """
         while self._queue and self._queue[0][0] <= self.env._now:
-            event = heappop(self._queue)[3]
+            now, _, sequence, event = heappop(self._queue)
             if not _is_over(event):
                 self._dispatch(event)
+                self.trace.pulses += (now, sequence)
         place = self._choose(cast(random.Random, self.tie_break).randrange(len(self._ready)))
         handle = self._ready[place]
         del self._ready[place]

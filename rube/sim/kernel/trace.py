@@ -1,7 +1,7 @@
 """The trace: what happened in a world, in canonical form, folded into one sha256.
 
 What it holds. The kernel records process start and end, power, pause, resume, clock steps and drift, and folds in
-every timer that fires (its true time and process). Network, disks, controllers and faults add their deliveries,
+every timer that fires (its true time and its number). Network, disks, controllers and faults add their deliveries,
 commits, decisions and actions. With `steps=True` the loop also folds in every callback it runs. Neither the seed nor
 a file name is ever part of it: two programs that do the same have the same digest.
 """

@@ -70,6 +70,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "time.sleep": lambda: time.sleep(0),
     "start_new_thread": lambda: _thread.start_new_thread(int, ()),
     "Thread.start": lambda: threading.Thread(target=int).start(),
+    "asyncio.Runner": lambda: asyncio.Runner().get_loop(),
     "secrets.token_hex": lambda: secrets.token_hex(),
 }
 
