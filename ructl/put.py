@@ -39,7 +39,8 @@ def command(
     Everything is read before anything is put: an error in one file puts nothing. A document is one api.Object, or
     after the line `# proto-message: List` an api.List, whose objects are put at one revision or not at all. Several
     documents may follow each other in a file, each under its own `# proto-message:` line. At the first document that
-    the server refuses it ends, and says what was stored before it.
+    the server refuses it ends, and says what was stored before it. Thousands of objects are put much faster as Lists
+    of a hundred.
     """
     where = target(server, node_socket, timeout_s)
     documents = _read_all(sources or (STDIN,), recursive)
