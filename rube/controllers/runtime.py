@@ -174,17 +174,16 @@ class Runtime:
         except (DataLossError, ImpureControllerError):
             raise  # nothing that is decided from here on could be kept, or trusted
         except (RubeError, TimeoutError) as error:
-            self._retry(key, error)
+            self._retry(key, str(error) or type(error).__name__)
         except Exception as error:  # one object's trouble, or a controller's mistake, must not stop the others
             _LOG.exception("controller %s failed on %s", self._controller.name, key)
-            self._retry(key, error)
+            self._retry(key, str(error) or type(error).__name__)
         finally:
             self._deciding.discard(key)
             self._sender.offer(key)
 
-    def _retry(self, key: ObjectKey, error: Exception) -> None:
+    def _retry(self, key: ObjectKey, why: str) -> None:
         delay_s = self._backoff.next_s(key)
-        why = str(error) or type(error).__name__
         _LOG.warning("%s: %s: again in %.1f s: %s", self._controller.name, key, delay_s, why)
         self._queue.add_after(key, delay_s)
 
@@ -210,7 +209,9 @@ class Runtime:
             listener(key)
         for action in left.actions:
             await self._act(key, action)
-        if left.actions:
+        if state.observe_error:
+            self._retry(key, f"cannot observe it: {state.observe_error}")
+        elif left.actions:
             # Whatever goes on acting without end does so ever more slowly.
             self._queue.add_after(key, self._backoff.next_s(key))
         else:
@@ -247,7 +248,10 @@ class Runtime:
             state.memory.CopyFrom(memory.memory)
         if self._config.hands is not None:
             hands = self._config.hands
-            state.observed.CopyFrom(await hands.driver.observe(hands.controller.thing_of(key)))
+            try:
+                state.observed.CopyFrom(await hands.driver.observe(hands.controller.thing_of(key)))
+            except RubeError as error:
+                state.observe_error = error.message
         return state
 
     def _now(self) -> Timestamp:

@@ -197,6 +197,20 @@ def test_enabling_links_the_unit_to_its_target(manager: SystemdManager) -> None:
     play(manager, body)
 
 
+def test_what_was_disabled_by_hand_is_seen_and_enabled_again(manager: SystemdManager) -> None:
+    async def body(driver: DbusDriver) -> None:
+        unit = sleeper()
+        unit.enabled = True
+        await ensure(driver, "1", unit)
+        await driver._bus.manager("DisableUnitFiles", "asb", [NAME], False)
+        await driver._bus.manager("Reload")  # as `systemctl disable` does
+        await until(driver, lambda seen: seen.status.unit_file_state == "disabled")
+        await ensure(driver, "2", unit)
+        assert (await observe(driver)).status.unit_file_state == "enabled"
+
+    play(manager, body)
+
+
 def test_a_file_that_somebody_else_made_is_left_alone(manager: SystemdManager) -> None:
     async def body(driver: DbusDriver) -> None:
         path = manager.unit_directory / NAME

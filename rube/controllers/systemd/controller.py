@@ -25,6 +25,8 @@ _Unit = systemd_pb2.Unit
 _Ensure = systemd_pb2.UnitAction.Ensure
 _UP = frozenset({"active", "reloading", "activating"})
 """Active states of a unit that runs or will: restarts that systemd has scheduled are `activating`."""
+_ENABLEMENT = {"enabled": True, "disabled": False}
+"""What systemd says of units that can be enabled; others (`static`, `indirect`, `masked`, …) are as they are."""
 
 
 class UnitController:
@@ -48,6 +50,8 @@ class UnitController:
         return None if parsed is None else ObjectKey(UNIT_TYPE, *parsed)
 
     def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
+        if state.observe_error:
+            return self._unseen(state)
         observed = systemd_pb2.UnitObservation()
         state.observed.Unpack(observed)
         unit = unit_name(state.key.namespace, state.key.name)
@@ -65,7 +69,8 @@ class UnitController:
         else:
             self._ensure(decision, unit, state.object.metadata, spec, observed, memory)
         observed.error = observed.error or state.action_error
-        self._report(decision, state, observed, memory, invalid)
+        if observed.error or invalid or not decision.actions:  # else it is about to change, and is decided right after
+            self._report(decision, state, self._status(state.object.metadata, observed, invalid), memory)
         decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
         return decision
 
@@ -109,20 +114,31 @@ class UnitController:
             return _Ensure.KEEP
         return _Ensure.START
 
+    def _unseen(self, state: controller_pb2.State) -> controller_pb2.Decision:
+        """Nothing is known of the unit: says so, in the status that the object has, and remembers what it did."""
+        decision = controller_pb2.Decision()
+        if not state.HasField("object"):
+            decision.memory.CopyFrom(state.memory)
+            return decision
+        memory = memory_pb2.UnitMemory()
+        state.memory.Unpack(memory)
+        status = systemd_pb2.UnitStatus()
+        state.object.status.Unpack(status)
+        status.node, status.message = self._node, f"cannot see the unit: {state.observe_error}"
+        self._report(decision, state, status, memory)
+        decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
+        return decision
+
     def _report(
         self,
         decision: controller_pb2.Decision,
         state: controller_pb2.State,
-        observed: systemd_pb2.UnitObservation,
+        status: systemd_pb2.UnitStatus,
         memory: memory_pb2.UnitMemory,
-        invalid: str,
     ) -> None:
         """Adds the status call that is due, if any, and when to look again for one that is not yet due."""
-        if decision.actions and not observed.error and not invalid:
-            return  # it is about to change, and is decided again right after
         seen = systemd_pb2.UnitStatus()
         state.object.status.Unpack(seen)
-        status = self._status(state.object.metadata, observed, invalid)
         match report(seen, status, memory, state.now):
             case Report(now=True):
                 call = decision.calls.add().update_status
@@ -164,12 +180,13 @@ def _removal(unit: str) -> controller_pb2.Decision:
 
 
 def _is_installed_as(observed: systemd_pb2.UnitObservation, metadata: api_pb2.Metadata, spec: systemd_pb2.Unit) -> bool:
-    """Whether nothing is to be written: definition, owner and generation are those of the object."""
+    """Whether nothing is to be written: definition, owner, generation and enablement are those of the object."""
     return (
         observed.installed
         and observed.uid == metadata.uid
         and observed.generation == metadata.generation
         and observed.digest == digest_of(spec)
+        and _ENABLEMENT.get(observed.status.unit_file_state, spec.enabled) == spec.enabled
     )
 
 

@@ -49,6 +49,7 @@ class FakeDriver:
         self.things: dict[str, str] = {}
         self.applied: list[str] = []
         self.errors: list[RubeError] = []
+        self.blind: RubeError | None = None
         self._ids: set[str] = set()
         self._changed: asyncio.Queue[str] = asyncio.Queue()
 
@@ -56,6 +57,8 @@ class FakeDriver:
         return sorted(self.things)
 
     async def observe(self, name: str) -> Any:
+        if self.blind is not None:
+            raise self.blind
         return text_any(self.things.get(name, ""))
 
     async def apply(self, action: controller_pb2.Action) -> None:

@@ -321,3 +321,20 @@ def test_why_an_action_failed_is_part_of_the_next_state_until_one_succeeds(world
     bench.start()
     bench.run_for(10)
     assert errors == ["", "the apiserver is away", "the apiserver is away", ""]
+
+
+def test_a_thing_that_cannot_be_observed_is_decided_with_the_reason_and_looked_at_again(world: World) -> None:
+    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+        return report(state, state.observe_error or word(state.observed))
+
+    bench = Bench(world, decide, driven=True)
+    bench.cluster.add(unit_object("web"))
+    bench.driver.blind = away()
+    bench.start()
+    bench.run_for(10)
+    assert status_of(bench.cluster) == "the apiserver is away"
+    assert len(bench.decided) < 20, "it backs off"
+    bench.driver.things["web"] = "runs"
+    bench.driver.blind = None
+    bench.run_for(6)
+    assert status_of(bench.cluster) == "runs"

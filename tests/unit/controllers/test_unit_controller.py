@@ -20,8 +20,8 @@ Ensure = systemd_pb2.UnitAction.Ensure
 NOW_S = 1_000_000
 
 
-def spec_of(start: str = "/bin/serve", *, stopped: bool = False) -> systemd_pb2.Unit:
-    spec = systemd_pb2.Unit(state=systemd_pb2.Unit.STOPPED if stopped else systemd_pb2.Unit.RUNNING)
+def spec_of(start: str = "/bin/serve", *, stopped: bool = False, enabled: bool = False) -> systemd_pb2.Unit:
+    spec = systemd_pb2.Unit(enabled=enabled, state=systemd_pb2.Unit.STOPPED if stopped else systemd_pb2.Unit.RUNNING)
     spec.service.exec.start.append(start)
     return spec
 
@@ -82,6 +82,12 @@ def status_of(decision: controller_pb2.Decision) -> systemd_pb2.UnitStatus | Non
     return status
 
 
+def enablement(state: str) -> systemd_pb2.UnitObservation:
+    seen = observed("active")
+    seen.status.unit_file_state = state
+    return seen
+
+
 class Case(NamedTuple):
     name: str
     spec: systemd_pb2.Unit | None
@@ -112,6 +118,11 @@ CASES = [
     Case("down already", STOPPED, observed("inactive"), ASKED, "nothing"),
     Case("failed is down", STOPPED, observed("failed"), ASKED, "nothing"),
     Case("removed by hand, it comes back", RUNNING, NOTHING, ASKED, "start"),
+    Case("disabled by hand, it is enabled", spec_of(enabled=True), enablement("disabled"), ASKED, "keep"),
+    Case("enabled by hand, it is disabled", RUNNING, enablement("enabled"), ASKED, "keep"),
+    Case("enabled, it stays so", spec_of(enabled=True), enablement("enabled"), ASKED, "nothing"),
+    Case("what cannot be enabled is left", spec_of(enabled=True), enablement("static"), ASKED, "nothing"),
+    Case("nor disabled", RUNNING, enablement("indirect"), ASKED, "nothing"),
     Case("deleted, it is removed", None, observed("active"), ASKED, "remove"),
     Case("gone, nothing is left to do", None, NOTHING, ASKED, "nothing"),
     Case("an invalid spec changes nothing", spec_of("/bin/x\n"), observed("active"), ASKED, "nothing"),
@@ -218,3 +229,25 @@ def test_why_an_action_failed_is_the_message_too() -> None:
     assert action_of(decision) == "start"
     assert status is not None
     assert status.message == "cannot start a supervisor process"
+
+
+def test_a_unit_that_cannot_be_seen_is_reported_so_and_left_alone() -> None:
+    state = state_of(RUNNING, NOTHING, ASKED)
+    state.ClearField("observed")
+    state.observe_error = "no bus"
+    decision = decide(state)
+    assert action_of(decision) == "nothing"
+    status = status_of(decision)
+    assert status is not None
+    assert status.message == "cannot see the unit: no bus"
+    memory = memory_pb2.UnitMemory()
+    assert decision.memory.Unpack(memory)
+    assert (memory.generation, memory.boot_id) == (ASKED.generation, ASKED.boot_id)
+
+
+def test_a_deleted_unit_that_cannot_be_seen_is_not_forgotten() -> None:
+    state = state_of(None, NOTHING, ASKED)
+    state.ClearField("observed")
+    state.observe_error = "no bus"
+    decision = decide(state)
+    assert decision == controller_pb2.Decision(memory=state.memory)
