@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from rube.host import Engine, Write
 from rube.store.mvcc.evaluate import Group
 from rube.store.mvcc.log import Row, encode_row, log_key
 from rube.store.ports import Txn
+
+_LOG = logging.getLogger("rube.store")
 
 # Transactions that wait for the writer; a caller past it waits for a place.
 WAITING_TXNS_MAX = 4096
@@ -48,6 +51,8 @@ class GroupWriter:
         self._place = asyncio.Event()
         self._place.set()
         self._failure: RubeError | None = None
+        # Why the last group was not written; empty if it was.
+        self._trouble = ""
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run(), name="store writer")
@@ -114,8 +119,11 @@ class GroupWriter:
             self._fail(waiting, UnavailableError("the store was stopped: the write may have happened"))
             raise
         except Exception as error:  # whatever it is, every caller must hear of it
-            self._fail(waiting, error)
+            self._fail(waiting, self._noted(error))
             return
+        if self._trouble and group.rows:
+            _LOG.info("writes succeed again")
+            self._trouble = ""
         for one, outcome in zip(waiting, outcomes, strict=True):
             if one.done.done():
                 continue  # its caller was cancelled
@@ -124,11 +132,19 @@ class GroupWriter:
             else:
                 one.done.set_exception(outcome)
 
-    def _fail(self, waiting: Iterable[_Waiting], error: Exception) -> None:
+    def _noted(self, error: Exception) -> RubeError:
+        """What every caller is told; logged once, as long as it stays the same. DataLossError is for good."""
         if not isinstance(error, RubeError):
+            _LOG.error("unexpected error in the store's writer", exc_info=error)
             error = DataLossError(f"the store's writer failed ({error!r}): restart the process")
         if isinstance(error, DataLossError):
             self._failure = error
+        if error.message != self._trouble:
+            _LOG.error("writes fail: %s", error.message)
+            self._trouble = error.message
+        return error
+
+    def _fail(self, waiting: Iterable[_Waiting], error: RubeError) -> None:
         for one in waiting:
             if not one.done.done():
                 one.done.set_exception(_copy(error))
