@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random  # noqa: TID251 (an adapter)
 import secrets  # noqa: TID251 (an adapter)
 import time  # noqa: TID251 (an adapter)
+
+_NS_PER_S = 1_000_000_000
+TIMER_S = 0.002
+"""uvloop's timers count whole milliseconds and may end one and a half early: the port's may not."""
 
 
 class RealClock:
@@ -18,10 +23,13 @@ class RealClock:
         return time.monotonic_ns()
 
     async def sleep(self, delay_s: float) -> None:
+        end_ns = time.monotonic_ns() + math.ceil(delay_s * _NS_PER_S)
         await asyncio.sleep(delay_s)
+        if time.monotonic_ns() < end_ns:
+            await asyncio.sleep(TIMER_S)
 
     def timeout(self, delay_s: float | None) -> asyncio.Timeout:
-        return asyncio.timeout(delay_s)
+        return asyncio.timeout(None if delay_s is None else delay_s + TIMER_S)
 
 
 class RealRandomness:
