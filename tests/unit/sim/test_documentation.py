@@ -1,4 +1,4 @@
-"""The examples in docs/scenarios.md are scenarios and programs that run."""
+"""The examples in docs/scenarios.md and docs/simulation.md run, and both leave nothing out."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from pathlib import Path
 
 from rube.sim.cluster import SimCluster
 from rube.sim.kernel import World
+from rube.sim.kernel.guards import REFUSED, REFUSED_EVENTS, REFUSED_WITHOUT_ARGUMENT
 from rube.sim.scenario import Simulation, default_unit, load_text
 from rube.sim.scenario_pb2 import Expectation, Fault, Step
 
-PAGE = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "scenarios.md").read_text()
+SIMULATION = (DOCS / "simulation.md").read_text()
 
 
-def _block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+def _block(language: str, page: str = PAGE) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", page, re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -35,3 +38,15 @@ def test_every_step_fault_and_check_is_named() -> None:
     for message, oneof in ((Step, "action"), (Fault, "fault"), (Expectation, "check")):
         for field in message.DESCRIPTOR.oneofs_by_name[oneof].fields:
             assert re.search(rf"`{field.name}\b", PAGE), f"docs/scenarios.md does not tell of {field.name}"
+
+
+def test_the_world_of_the_simulation_page_runs() -> None:
+    exec(compile(_block("python", SIMULATION), "docs/simulation.md", "exec"), {})
+
+
+def test_every_guarded_module_is_named() -> None:
+    table = SIMULATION.partition("## What the guards catch")[2].partition("Let through")[0]
+    guarded = {place.__name__.rpartition(".")[2] for place, *_ in (*REFUSED, *REFUSED_WITHOUT_ARGUMENT)}
+    guarded |= {event.partition(".")[0] for event in REFUSED_EVENTS} - {"pty"}
+    missing = {name for name in guarded - {"events"} if name not in table}
+    assert missing == set()
