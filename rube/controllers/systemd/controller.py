@@ -7,6 +7,7 @@ policy that brings it back, and what fails by that policy stays failed. A unit t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from rube import api_pb2
 from rube.api import controller_pb2, memory_pb2, systemd_pb2
@@ -21,6 +22,8 @@ from rube.controllers.systemd.validate import validate_unit
 __all__ = ["UNIT_TYPE", "UnitController"]
 
 UNIT_TYPE = "api.systemd.Unit"
+SPECS_MAX = 256
+"""So many specs are remembered as valid or not."""
 _Unit = systemd_pb2.Unit
 _Ensure = systemd_pb2.UnitAction.Ensure
 _UP = frozenset({"active", "reloading", "activating"})
@@ -61,7 +64,7 @@ class UnitController:
         state.memory.Unpack(memory)
         spec = _Unit()
         state.object.spec.Unpack(spec)
-        invalid = _what_is_wrong(spec)
+        invalid = _what_is_wrong(spec.SerializeToString(deterministic=True))
         decision = controller_pb2.Decision()
         if invalid:
             if observed.installed and observed.uid != state.object.metadata.uid:
@@ -190,10 +193,11 @@ def _is_installed_as(observed: systemd_pb2.UnitObservation, metadata: api_pb2.Me
     )
 
 
-def _what_is_wrong(spec: systemd_pb2.Unit) -> str:
-    """Why this spec can't become a unit file, or empty."""
+@lru_cache(maxsize=SPECS_MAX)
+def _what_is_wrong(spec: bytes) -> str:
+    """Why this Unit can't become a unit file, or empty. Kept: the same spec is decided on again and again."""
     try:
-        validate_unit(spec)
+        validate_unit(_Unit.FromString(spec))
     except InvalidArgumentError as error:
         return error.message
     return ""
