@@ -99,12 +99,11 @@ def canonical_any(packed: Any) -> Any:
     `packed` itself if it is so already. Fields that this build does not know are kept, so that an older server does
     not drop what a newer client wrote. Raises as `unpack` does.
     """
-    value, message = packed.value, unpack(packed)
-    canonical = message.SerializeToString(deterministic=True)
-    type_url = TYPE_URL_PREFIX + message.DESCRIPTOR.full_name
-    if canonical == value and type_url == packed.type_url:
+    value = unpack(packed).SerializeToString(deterministic=True)
+    type_url = TYPE_URL_PREFIX + type_of(packed)
+    if value == packed.value and type_url == packed.type_url:
         return packed
-    return Any(type_url=type_url, value=canonical)
+    return Any(type_url=type_url, value=value)
 
 
 def validate_object_key(key: ObjectKey) -> None:

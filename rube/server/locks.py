@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from types import TracebackType
 
 from rube.api.errors import ResourceExhaustedError
 
@@ -24,21 +23,32 @@ class KeyLocks:
         """How many keys are held."""
         return len(self._waiters)
 
-    def hold(self, keys: Iterable[bytes]) -> _Hold:
-        """`async with` holds all the keys' locks, taken in sorted order, so that two holders never wait for each other.
+    async def acquire(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Holds all the keys, taken in sorted order, so that two holders never wait for each other: release the result.
 
-        Entering raises ResourceExhaustedError if too many wait for one of them.
+        Raises ResourceExhaustedError, holding nothing, if too many wait for one of them.
         """
-        return _Hold(self, sorted(set(keys)))
+        wanted = sorted(set(keys))
+        for count, key in enumerate(wanted):
+            if key not in self._waiters:
+                self._waiters[key] = None
+                continue
+            try:
+                await self._turn(key)
+            except BaseException:
+                self.release(wanted[:count])
+                raise
+        return wanted
 
-    def take(self, key: bytes) -> bool:
-        """Holds the key from now on, unless it is held already."""
-        if key in self._waiters:
-            return False
-        self._waiters[key] = None
-        return True
+    def release(self, keys: Iterable[bytes]) -> None:
+        """The next waiters' turns. Invariant: a key is held until nobody wants it, so no newcomer overtakes."""
+        for key in keys:
+            if self._waiters[key] is None:
+                del self._waiters[key]
+            else:
+                self._pass_on(key)
 
-    async def wait_for(self, key: bytes) -> None:
+    async def _turn(self, key: bytes) -> None:
         """Holds a key that is held already, when its turn has come."""
         waiters = self._waiters[key]
         if waiters is None:
@@ -56,13 +66,12 @@ class KeyLocks:
         except asyncio.CancelledError:
             if not turn.cancelled():
                 # The turn came together with the cancellation: pass it on.
-                self.release(key)
+                self._pass_on(key)
             elif turn in waiters:
                 waiters.remove(turn)
             raise
 
-    def release(self, key: bytes) -> None:
-        """The next waiter's turn. Invariant: a key is held until nobody wants it, so no newcomer overtakes."""
+    def _pass_on(self, key: bytes) -> None:
         waiters = self._waiters[key]
         while waiters:
             turn = waiters.popleft()
@@ -70,33 +79,3 @@ class KeyLocks:
                 turn.set_result(None)
                 return
         del self._waiters[key]
-
-
-class _Hold:
-    """What `KeyLocks.hold` gives: a plain class, because every write passes here."""
-
-    __slots__ = ("_held", "_keys", "_locks")
-
-    def __init__(self, locks: KeyLocks, keys: list[bytes]) -> None:
-        self._locks = locks
-        self._keys = keys
-        self._held = 0
-
-    async def __aenter__(self) -> None:
-        try:
-            for key in self._keys:
-                if not self._locks.take(key):
-                    await self._locks.wait_for(key)
-                self._held += 1
-        except BaseException:
-            self._release()
-            raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._release()
-
-    def _release(self) -> None:
-        for key in self._keys[: self._held]:
-            self._locks.release(key)

@@ -54,9 +54,11 @@ class Writer:
         precondition that still holds never fails for a race, and one that does not is reported as it is now.
         """
         names = {key: key.to_bytes() for key in intent.keys}
-        async with self._locks.hold(names.values()):
+        held = await self._locks.acquire(names.values())
+        try:
             # Not locked, since they are not written: a race for them is lost, and decided anew.
-            names.update((key, key.to_bytes()) for key, _ in intent.preconditions if key not in names)
+            for key, _ in intent.preconditions:
+                names.setdefault(key, key.to_bytes())
             for attempt in range(self._retries_max + 1):
                 try:
                     return await self._attempt(intent, names)
@@ -66,6 +68,8 @@ class Writer:
                             f"{lost.error.message} (and so {self._retries_max} times in a row: retries_max)",
                             **lost.error.metadata,
                         ) from lost.error
+        finally:
+            self._locks.release(held)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _attempt(self, intent: Intent, names: Mapping[ObjectKey, bytes]) -> Outcome:

@@ -21,9 +21,10 @@ def test_a_held_key_is_handed_on_in_order_of_arrival() -> None:
         locks, order = KeyLocks(waiters_per_key_max=10), []
 
         async def write(number: int) -> None:
-            async with locks.hold([b"a"]):
-                order.append(number)
-                await asyncio.sleep(0)
+            held = await locks.acquire([b"a"])
+            order.append(number)
+            await asyncio.sleep(0)
+            locks.release(held)
 
         await asyncio.gather(*(write(number) for number in range(6)))
         assert len(locks) == 0
@@ -37,8 +38,9 @@ def test_opposite_orders_of_keys_do_not_deadlock() -> None:
         locks = KeyLocks(waiters_per_key_max=10)
 
         async def write(*keys: bytes) -> None:
-            async with locks.hold(keys):
-                await asyncio.sleep(0)
+            held = await locks.acquire(keys)
+            await asyncio.sleep(0)
+            locks.release(held)
 
         async with asyncio.timeout(5):
             await asyncio.gather(*(write(b"a", b"b", b"a") if n % 2 else write(b"b", b"a") for n in range(10)))
@@ -53,14 +55,16 @@ def test_a_cancelled_waiter_leaves_the_lock_to_others() -> None:
         entered: list[str] = []
 
         async def write(name: str) -> None:
-            async with locks.hold([b"a"]):
-                entered.append(name)
+            held = await locks.acquire([b"a"])
+            entered.append(name)
+            locks.release(held)
 
-        async with locks.hold([b"a"]):
-            tasks = [asyncio.create_task(write(name)) for name in "xyz"]
-            await asyncio.sleep(0)
-            tasks[1].cancel()
-            await asyncio.sleep(0)
+        held = await locks.acquire([b"a"])
+        tasks = [asyncio.create_task(write(name)) for name in "xyz"]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        locks.release(held)
         # The turn has been given to the first when it is cancelled: the third gets it.
         tasks[0].cancel()
         await asyncio.wait(tasks)
@@ -73,12 +77,13 @@ def test_a_cancelled_waiter_leaves_the_lock_to_others() -> None:
 def test_a_lock_whose_only_waiter_is_cancelled_is_free() -> None:
     async def main() -> None:
         locks = KeyLocks(waiters_per_key_max=10)
-        async with locks.hold([b"a"]):
-            waiter = asyncio.create_task(locks.wait_for(b"a"))
-            await asyncio.sleep(0)
-            waiter.cancel()
-        async with asyncio.timeout(5), locks.hold([b"a"]):
-            pass
+        held = await locks.acquire([b"a"])
+        waiter = asyncio.create_task(locks.acquire([b"a"]))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        locks.release(held)
+        async with asyncio.timeout(5):
+            locks.release(await locks.acquire([b"a"]))
         await asyncio.wait([waiter])
         assert len(locks) == 0
 
@@ -88,13 +93,14 @@ def test_a_lock_whose_only_waiter_is_cancelled_is_free() -> None:
 def test_too_many_waiters_are_refused() -> None:
     async def main() -> None:
         locks = KeyLocks(waiters_per_key_max=1)
-        async with locks.hold([b"a", b"b"]):
-            waiter = asyncio.create_task(locks.wait_for(b"b"))
-            await asyncio.sleep(0)
-            with pytest.raises(ResourceExhaustedError, match="1 writes wait for b"):
-                async with locks.hold([b"b"]):
-                    pass
-            waiter.cancel()
+        held = await locks.acquire([b"b"])
+        waiter = asyncio.create_task(locks.acquire([b"b"]))
+        await asyncio.sleep(0)
+        with pytest.raises(ResourceExhaustedError, match="1 writes wait for b"):
+            await locks.acquire([b"a", b"b"])
+        assert len(locks) == 1
+        waiter.cancel()
+        locks.release(held)
         await asyncio.wait([waiter])
 
     asyncio.run(main())
