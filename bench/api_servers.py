@@ -12,7 +12,6 @@ import asyncio
 import itertools
 import os
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -26,6 +25,7 @@ import grpc
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
+from rube.cli.daemon import announce, run_daemon
 from rube.host import Host, RealClock, RealRandomness
 from rube.server import ApiServerConfig
 from rube.server.service import ApiService
@@ -46,32 +46,30 @@ class NumberedApi(ApiService):
         return await super().Put(request, context)
 
 
-async def serve_api(kind: Any, store_url: str) -> None:
+async def serve_api(stop: asyncio.Event, kind: Any, store_url: str) -> None:
     network = GrpcNetwork(server_kind=kind)
     host = Host(name="bench", clock=RealClock(), network=network, storage=RealStorage(), random=RealRandomness())
     store = await open_store(host, store_url)
     server = network.server()
     service = NumberedApi(host, store, ApiServerConfig())
     api_pb2_grpc.add_ApiServicer_to_server(service, server)  # type: ignore[no-untyped-call, unused-ignore]
-    await _serve(server, server.add_insecure_port("127.0.0.1:0"))
+    await _serve(server, server.add_insecure_port("127.0.0.1:0"), stop)
     await store.close()
 
 
-async def serve_echo() -> None:
+async def serve_echo(stop: asyncio.Event) -> None:
     async def echo(request: bytes, context: Any) -> bytes:
         return request
 
     server = aio.server()
     handler = grpc.method_handlers_generic_handler("bench.Echo", {"Echo": grpc.unary_unary_rpc_method_handler(echo)})
     server.add_generic_rpc_handlers((handler,))
-    await _serve(server, server.add_insecure_port("127.0.0.1:0"))
+    await _serve(server, server.add_insecure_port("127.0.0.1:0"), stop)
 
 
-async def _serve(server: aio.Server, port: int) -> None:
+async def _serve(server: aio.Server, port: int, stop: asyncio.Event) -> None:
     await server.start()
-    print(f"127.0.0.1:{port}", flush=True)
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    announce(f"127.0.0.1:{port}")
     await stop.wait()
     await server.stop(0)
 
@@ -166,13 +164,14 @@ def main() -> None:
     parser.add_argument("--grpc", choices=["grpcio", "native"], default="grpcio")
     parser.add_argument("--store", default="memory:")
     arguments = parser.parse_args()
-    program = serve_echo() if arguments.kind == "echo" else serve_api(arguments.grpc, arguments.store)
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(program)
-    else:
-        uvloop.run(program)
+
+    async def serve(stop: asyncio.Event) -> None:
+        if arguments.kind == "echo":
+            await serve_echo(stop)
+        else:
+            await serve_api(stop, arguments.grpc, arguments.store)
+
+    run_daemon("bench", serve, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -15,6 +16,9 @@ from rube.cli.logfmt import LogfmtFormatter
 Stop = asyncio.Event
 # A second signal within this time is an echo of the first (a terminal signals the whole process group).
 IMPATIENCE_S_MIN = 1.0
+# The garbage collector looks for cycles when there are this many new objects. Python's default of 700 is less than
+# what the calls that a busy server has in flight hold, so that it would look at all of them again and again.
+NEW_OBJECTS_MAX = 20_000
 
 
 def configure_logging(level: str) -> None:
@@ -32,6 +36,8 @@ def announce(line: str) -> None:
 def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, log_level: str) -> int:
     """Runs `main(stop)` until it ends; SIGTERM and SIGINT set `stop`, a later one cancels. Returns the exit code."""
     configure_logging(log_level)
+    gc.freeze()  # what was imported stays
+    gc.set_threshold(NEW_OBJECTS_MAX, *gc.get_threshold()[1:])
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_with_signals(main))
