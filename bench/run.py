@@ -72,7 +72,9 @@ FIGURES = [
     ),
     Figure(
         what="simulated unary calls, of real ones between two grpcio processes' tasks",
-        value=ratio(info("test_simulated_calls", "calls_per_s"), info("test_real_calls[grpcio]", "calls_per_s")),
+        value=ratio(
+            info("test_simulated_calls", "calls_per_s"), info("test_real_calls[grpcio-leveled]", "calls_per_s")
+        ),
         shown="{:.1f}×",
     ),
     *(
