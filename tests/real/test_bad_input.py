@@ -33,8 +33,9 @@ from tests.real.cluster_calls import UNIT_TYPE, client_of, put, sleeper, status_
 
 NODE = "worker-1"
 REPOSITORY = Path(__file__).parents[2]
-SIM = (*APISERVER[:-1], "sim")
-CONTROLLER = (*APISERVER[:-1], "controller")
+RUBE = APISERVER[:-1]
+SIM = (*RUBE, "sim")
+CONTROLLER = (*RUBE, "controller")
 
 
 @dataclass
@@ -199,7 +200,7 @@ STARTS = {
         (*APISERVER, STORE, "memory:", "--listen", "unix:{file}/x"), 1, r"there is no directory .*/file; create it"
     ),
     "controllers": Start(
-        (*APISERVER, STORE, "memory:", "--controllers", "placment"), 2, r"no controller 'placment'; there are"
+        (*APISERVER, STORE, "memory:", "--controllers", "placment"), 2, r"there is no controller 'placment'"
     ),
     "controller's data": Start(
         (*CONTROLLER, "--data", "{file}/x"), 1, r"file/x cannot be created .*: choose a --data directory"
@@ -210,6 +211,10 @@ STARTS = {
     "rubelet's copy in use": Start(
         (*RUBELET, "--node", "w", "--data", "{node}"), 1, r"rubelet\.db is in use by another process"
     ),
+    "no backup": Start(
+        (*RUBE, "restore", STORE, "sqlite:///{data}", "{data}-2"), 1, r"there is no store .*data-2: name"
+    ),
+    "bad backup": Start((*RUBE, "restore", STORE, "sqlite:///{data}", "{foreign}"), 1, r"another program's database"),
     "node": Start((*RUBELET, "--node", "w_1", "--data", "{data}"), 2, r"'--node': node 'w_1' is not a DNS label"),
     "server": Start(
         (*RUBELET, "--server", "api:1,api", "--data", "{data}"), 2, r"'--server': cannot use address 'api': write"
@@ -376,25 +381,41 @@ def test_a_rubelet_on_a_full_disk_keeps_its_units_and_goes_on_once_there_is_room
 # Stores
 
 
-def test_a_node_follows_the_store_that_takes_the_place_of_its_own(tmp_path: Path) -> None:
+def test_clients_and_nodes_follow_a_store_that_was_restored(tmp_path: Path) -> None:
+    """Also where it has given out their revisions again meanwhile, which only its new id can tell them."""
+
     async def main() -> None:
         async with local_cluster(tmp_path) as cluster, client_of(cluster) as client:
             await cluster.start_rubelet(NODE)
-            await put(client, sleeper("old"))
-            old = await until_active(client, "old")
+            await put(client, sleeper("kept"))
+            kept = await until_active(client, "kept")
+            url, copy = f"sqlite:///{tmp_path}/store.db", str(tmp_path / "copy.db")
+            check(await run([*RUBE, "backup", "--store", url, copy]), 0, rf"rube backup: {copy}, \d+ bytes")
+            await put(client, sleeper("lost"))
+            lost = await until_active(client, "lost")
+            before, was = client.revision, client.store_id
+            await cluster.rubelets[NODE].stop()
             await cluster.apiserver.stop()
+            check(await run([*RUBE, "restore", "--store", url, copy]), 1, r"store\.db exists already: .* move it away")
             for path in tmp_path.glob("store*"):
                 path.unlink()
+            check(await run([*RUBE, "restore", "--store", url, copy]), 0, r"rube restore: .*, id \w+")
             await cluster.start_apiserver()
-            new = sleeper("new")
-            new.metadata.labels["node"] = NODE
-            await put(client, new)
-            await until_active(client, "new")
+            later = sleeper("later")
+            later.metadata.labels["node"] = NODE
+            while await put(client, later) <= before:
+                later.metadata.annotations["after"] = str(client.revision)
+            assert client.store_id != was
+            with pytest.raises(StoreChangedError):
+                await anext(client.watch(api_pb2.WatchRequest(type=UNIT_TYPE, after_revision=before, store_id=was)))
+            await cluster.start_rubelet(NODE)
+            await until_active(client, "later")
+            assert (await status_of(client, "kept")).main_pid == kept.main_pid, "what the backup holds goes on"
 
             async def gone() -> bool:
-                return not Path(f"/proc/{old.main_pid}").exists()
+                return not Path(f"/proc/{lost.main_pid}").exists()
 
-            await until("what the new store does not have is stopped", gone)
+            await until("what the backup does not hold is stopped", gone)
 
     asyncio.run(main())
 

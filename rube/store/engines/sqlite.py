@@ -94,11 +94,7 @@ class SqliteEngine:
         await self._on_thread(lambda: self._write(batch))
 
     async def checkpoint(self, path: str) -> None:
-        target = Path(path)
-        try:
-            await self._on_thread(lambda: _copy(self._path, target))
-        except sqlite3.Error as error:
-            raise translate(error, target) from error
+        await self._on_thread(lambda: copy_database(self._path, Path(path)))
 
     async def close(self) -> None:
         if self._closed:
@@ -280,13 +276,25 @@ def _write(connection: sqlite3.Connection, batch: Sequence[Write]) -> None:
         raise
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_database(source: Path, target: Path) -> None:
+    """Writes a consistent copy to a new file, durably; another process may have `source` open.
+
+    Raises FailedPreconditionError where the target exists, and what the disk or the file's content says.
+    """
+    if not source.is_file():
+        raise FailedPreconditionError(f"there is no store {source}: name the file of one")
     if target.exists():
-        raise FailedPreconditionError(f"{target} exists already: name a new file for the copy")
-    with closing(_connect(source)) as connection:
-        connection.execute("VACUUM INTO ?", (str(target),))
-    with closing(_connect(target)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+        raise FailedPreconditionError(f"{target} exists already: name a new file for the copy, or move it away")
+    try:
+        with closing(_connect(source)) as connection:
+            connection.execute("VACUUM INTO ?", (str(target),))
+        with closing(_connect(target)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.Error as error:
+        target.unlink(missing_ok=True)
+        told = translate(error, target)
+        # What is damaged is the source; what is full or cannot be written is the target.
+        raise (translate(error, source) if isinstance(told, DataLossError) else told) from error
     fd = os.open(target, os.O_RDONLY)
     try:
         os.fsync(fd)

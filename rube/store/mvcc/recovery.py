@@ -60,6 +60,14 @@ async def recover(engine: Engine, random: Randomness) -> State:
     )
 
 
+async def renew_store_id(engine: Engine, random: Randomness) -> str:
+    """Gives a store that was restored an identity of its own, which is returned. Raises what `recover` does."""
+    await recover(engine, random)
+    store_id = random.uid()
+    await engine.commit([Write(STORE_ID_KEY, _seal(STORE_ID_KEY, store_id.encode()))])
+    return store_id
+
+
 async def _create(engine: Engine, random: Randomness) -> State:
     if next(engine.scan(b"", b"\xff" * 9, limit=1), None) is not None:
         raise FailedPreconditionError("the store holds data of another kind: choose another file")
