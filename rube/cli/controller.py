@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 import click
 
-from rube.api.errors import RubeError
+from rube.api.errors import InvalidArgumentError, RubeError
 from rube.cli.daemon import Stop, announce, end_task, run_daemon
 from rube.cli.options import log_level_option, make_data_directory, servers_option
 from rube.cli.real_host import real_host
 from rube.client import Client
-from rube.controllers.cluster.controllers import CLUSTER_CONTROLLERS, ClusterControllers, ClusterControllersConfig
+from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
+from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.host import Host
 
 _LOG = logging.getLogger("rube.controller")
@@ -31,16 +32,17 @@ def controllers_option(command: F) -> F:
         default=",".join(CLUSTER_CONTROLLERS),
         show_default=True,
         callback=lambda _context, _option, text: tuple(name.strip() for name in text.split(",") if name.strip()),
-        help="The cluster controllers to run, separated by commas; '' for none.",
+        help="The cluster controllers to run, separated by commas; '' for none; package.module:Name for your own.",
     )(command)
 
 
 def check_controllers(names: Sequence[str]) -> None:
-    """Raises click.UsageError for a name that no controller has."""
-    for name in names:
-        if name not in CLUSTER_CONTROLLERS:
-            known = ", ".join(CLUSTER_CONTROLLERS)
-            raise click.UsageError(f"--controllers: there is no controller {name!r}; there are: {known}")
+    """Raises click.UsageError for what is no controller. Modules in the working directory are found, too."""
+    sys.path.append("")
+    try:
+        make_controllers(names)
+    except InvalidArgumentError as error:
+        raise click.UsageError(f"--controllers: {error.message}") from error
 
 
 def controllers_url(data: str | None, store_url: str = "") -> str:
@@ -86,6 +88,9 @@ def controller(servers: tuple[str, ...], data: str, controllers: tuple[str, ...]
     Example:
       rube apiserver --controllers '' &
       rube controller --server 127.0.0.1:7823 --data /var/lib/rube/controller
+      rube controller --data /var/lib/agents --controllers agents:Agents
+
+    The last runs a controller of your own, from ./agents.py or an installed package (docs/controllers.md).
     """
 
     async def main(stop: Stop) -> None:

@@ -41,6 +41,7 @@ def sim(file: str, seed: int | None, as_json: bool, trace: Path | None, log: Pat
     rube sim scenarios/partition.yaml --seed 7 --json
     rube sim scenarios/partition.yaml --trace trace.txt --log daemons.log
     """
+    sys.path += [str(Path(file).parent), ""]  # for controllers of the user's own
     try:
         loaded = load(file)
     except RubeError as error:

@@ -84,6 +84,7 @@ class Cluster(_message.Message):
     CLOCKS_FIELD_NUMBER: _builtins.int
     NETWORK_FIELD_NUMBER: _builtins.int
     NODE_LEASE_FIELD_NUMBER: _builtins.int
+    CONTROLLERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def apiservers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Apiserver]:
         """Default: one, called `api-1`."""
@@ -98,6 +99,10 @@ class Cluster(_message.Message):
     def node_lease(self) -> _duration_pb2.Duration:
         """A node that does not renew its lease for so long counts as silent; it tries four times in that time. Default: 40s."""
 
+    @_builtins.property
+    def controllers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Controllers of your own that run beside the built-in ones: `package.module:Name` (docs/controllers.md)."""
+
     def __init__(
         self,
         *,
@@ -106,10 +111,11 @@ class Cluster(_message.Message):
         clocks: Global___Clocks | None = ...,
         network: Global___Link | None = ...,
         node_lease: _duration_pb2.Duration | None = ...,
+        controllers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "controllers", b"controllers", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,56 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from pathlib import Path
 
 import pytest
 
-from rube import api_pb2
-from rube.api import controller_pb2
-from rube.api.keys import ObjectKey
-from rube.api.registry import pack
-from rube.controllers.cluster.types import NODE_TYPE, UNIT_TYPE
-from rube.controllers.contract import Input, View
+from examples.agents import NAMESPACE, Agents
 from rube.sim.checkers import acknowledged_writes, never_on_two_nodes
 from rube.sim.cluster import SimCluster
 from rube.sim.kernel import World
-from rube.sim.scenario import default_unit
+from rube.sim.scenario import ScenarioError, Simulation, load, load_text
 from rube.sim.user import User
-
-NAMESPACE = "agents"
-
-
-class Agents:
-    """Puts one unit on each node, and puts it again when somebody deletes it."""
-
-    name = "agents"
-    type = NODE_TYPE
-    selector = ""
-
-    @property
-    def inputs(self) -> Sequence[Input]:
-        return (Input(type=UNIT_TYPE, namespace=NAMESPACE, requeue=_node_of, select=_agent_of),)
-
-    def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision()
-        if not state.HasField("object") or state.related:
-            return decision
-        node = state.key.name
-        agent = api_pb2.Object(spec=pack(default_unit()))
-        agent.metadata.namespace, agent.metadata.name, agent.metadata.labels["node"] = NAMESPACE, node, node
-        put = decision.calls.add().put
-        put.objects.append(agent)
-        put.preconditions.add(key=ObjectKey(UNIT_TYPE, NAMESPACE, node).to_proto(), absent=True)
-        return decision
-
-
-def _node_of(agent: api_pb2.Object, view: View) -> Iterable[ObjectKey]:
-    return [ObjectKey(NODE_TYPE, "", agent.metadata.name)]
-
-
-def _agent_of(key: ObjectKey, node: api_pb2.Object | None, view: View) -> Iterable[api_pb2.Object]:
-    agent = view.get(ObjectKey(UNIT_TYPE, NAMESPACE, key.name))
-    return [] if agent is None else [agent]
 
 
 async def _delete_one(user: User) -> None:
@@ -79,3 +40,36 @@ def test_each_node_has_its_agent_whenever_the_controller_is_killed(seed: int, ki
         cluster.conclude()
         for verdict in (acknowledged_writes(cluster.history), never_on_two_nodes(cluster.history)):
             assert verdict.passed, verdict
+
+
+def test_the_example_scenario_holds_and_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend("examples")
+    hashes = []
+    for _ in range(2):
+        with Simulation(load("examples/agents.yaml")) as simulation:
+            result = simulation.run()
+        assert result.passed, result.verdicts
+        hashes.append(result.trace_sha256)
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nowhere:Agents", "cannot import 'nowhere'"),
+        ("rube.controllers.cluster.placement:Placement", "two controllers are called 'placement'"),
+    ],
+)
+def test_a_scenario_names_the_line_of_a_controller_that_cannot_be(name: str, says: str) -> None:
+    text = Path("examples/agents.yaml").read_text().replace("agents:Agents", name)
+    with pytest.raises(ScenarioError) as caught:
+        load_text(text, "s.yaml")
+    (line,) = caught.value.lines
+    assert line.startswith("s.yaml:6: ")
+    assert says in line
+
+
+def test_the_program_in_the_documentation_runs() -> None:
+    found = re.search(r"```python\n(.*?)```", Path("docs/controllers.md").read_text(), re.DOTALL)
+    assert found is not None
+    exec(compile(found[1], "docs/controllers.md", "exec"), {"Agents": Agents})

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rube.api.errors import InvalidArgumentError
 from rube.client import Client
 from rube.controllers.cache import InformerCache, configs_for
+from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, check_distinct, make_controllers
 from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leadership
-from rube.controllers.cluster.nodehealth import NodeHealth
-from rube.controllers.cluster.placement import Placement
 from rube.controllers.config import Observer, RuntimeConfig, observe_nothing
 from rube.controllers.contract import Controller
 from rube.controllers.runtime import Runtime
 from rube.host import Engine, Host
 
-__all__ = ["CLUSTER_CONTROLLERS", "ClusterControllers", "ClusterControllersConfig"]
-
-CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {"node-health": NodeHealth, "placement": Placement}
+__all__ = ["ClusterControllers", "ClusterControllersConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterControllersConfig:
     """Which controllers run, and how. Times in seconds."""
 
+    # As `catalog` knows them.
     names: Sequence[str] = tuple(CLUSTER_CONTROLLERS)
     lease_s: float = 15.0
     renew_s: float = 3.0
@@ -33,7 +30,7 @@ class ClusterControllersConfig:
     resync_s: float = 600.0
     observer: Observer = observe_nothing
     check_purity: bool = False
-    # More of them, beside those of `names`: a user's own.
+    # More of them, beside those of `names`.
     extra: Sequence[Controller] = field(default=())
 
 
@@ -47,12 +44,13 @@ class ClusterControllers:
     def __init__(
         self, host: Host, client: Client, engine: Engine, config: ClusterControllersConfig | None = None
     ) -> None:
-        """Raises InvalidArgumentError for a name that no controller has."""
+        """Raises InvalidArgumentError for a name that gives no controller, and for two controllers of one name."""
         self._host = host
         self._client = client
         self._engine = engine
         self._config = config or ClusterControllersConfig()
-        self._controllers = [*map(_controller, self._config.names), *self._config.extra]
+        self._controllers = [*make_controllers(self._config.names), *self._config.extra]
+        check_distinct(self._controllers)
         self._holder = f"{host.name}-{host.random.uid()}"
 
     async def run(self) -> None:
@@ -94,11 +92,3 @@ class ClusterControllers:
         async with asyncio.TaskGroup() as group:
             group.create_task(cache.run())
             group.create_task(runtime.run())
-
-
-def _controller(name: str) -> Controller:
-    make = CLUSTER_CONTROLLERS.get(name)
-    if make is None:
-        known = ", ".join(sorted(CLUSTER_CONTROLLERS))
-        raise InvalidArgumentError(f"there is no cluster controller {name!r}: use {known}", field="controllers")
-    return make()

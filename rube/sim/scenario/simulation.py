@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import TracebackType
 
+from rube.controllers.cluster.catalog import make_controllers
 from rube.sim.checkers import Outcome, Sample, UnitProbe, summarize_latency
 from rube.sim.cluster import ClusterConfig, SimCluster
 from rube.sim.kernel import World
@@ -70,7 +71,8 @@ class Simulation:
     def _build(self) -> None:
         cluster = self._scenario.cluster
         for apiserver in cluster.apiservers:
-            self.cluster.add_apiserver(apiserver.name, store=apiserver.store)
+            own = make_controllers(cluster.controllers)
+            self.cluster.add_apiserver(apiserver.name, store=apiserver.store, controllers=own)
         for name in cluster.nodes.names:
             self.cluster.add_node(name)
         for number in range(self._scenario.workload.observers):

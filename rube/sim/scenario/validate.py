@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
+from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.sim.kernel.hostclock import DRIFT_PPM_MAX
 from rube.sim.scenario.yamlproto import Path, Source, suggest
 from rube.sim.scenario_pb2 import Cluster, Expectation, Fault, Scenario, SlowLink, Step
@@ -68,6 +69,7 @@ def _hosts(scenario: Scenario, source: Source) -> list[str]:
         source.error(("cluster", "nodes"), f"{len(scenario.cluster.nodes.names)} nodes; the most is {NODES_MAX}")
     _positive(scenario.cluster.node_lease, ("cluster", "node_lease"), source)
     _machines(scenario.cluster, source)
+    _controllers(scenario.cluster, source)
     for index, name in enumerate(scenario.cluster.nodes.names):
         _name(name, ("cluster", "nodes", "names", index), seen, source)
     if len(scenario.cluster.apiservers) > 1:
@@ -92,6 +94,16 @@ def _machines(cluster: Cluster, source: Source) -> None:
             parse_store_url(apiserver.store)
         except InvalidArgumentError as error:
             source.error(("cluster", "apiservers", index, "store"), error.message)
+
+
+def _controllers(cluster: Cluster, source: Source) -> None:
+    """A user's own controllers: each can be made, and no two of all that run are called the same."""
+    for index in range(len(cluster.controllers)):
+        try:
+            make_controllers([*CLUSTER_CONTROLLERS, *cluster.controllers[: index + 1]])
+        except InvalidArgumentError as error:
+            source.error(("cluster", "controllers", index), error.message)
+            return
 
 
 def _name(name: str, path: Path, seen: list[str], source: Source) -> None:
@@ -151,7 +163,7 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
     before = _put_before(step, namespace, scenario)
     for index, name in enumerate(names):
         place = (*path, action, "names", index)
-        _known("unit", name, known, place, source)
+        _known_unit(name, place, scenario, source)
         if name in known and name not in before:
             source.error(place, f"impossible order: no step puts {namespace}/{name} before {text_of(step.at)}")
 
@@ -194,6 +206,12 @@ def _known(what: str, name: str, known: Sequence[str], path: Path, source: Sourc
         source.error(path, f'unknown {what} "{name}"' if name else f"no {what}", hint=suggest(name, known[:50]))
 
 
+def _known_unit(name: str, path: Path, scenario: Scenario, source: Source) -> None:
+    """Names a unit that the workload puts; a user's own controllers may put others."""
+    if not (name and scenario.cluster.controllers):
+        _known("unit", name, unit_names(scenario), path, source)
+
+
 def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes: list[str], source: Source) -> None:
     kind = fault.WhichOneof("fault")
     _time(fault.at, (*path, "at"), scenario, source)
@@ -209,7 +227,7 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
         _known("host", value, [*hosts, HEAL_ALL] if kind == "heal" else hosts, (*path, kind), source)
     elif kind in ("crash_unit", "remove_unit"):
         _known("node", value.node, nodes, (*path, kind, "node"), source)
-        _known("unit", value.name, unit_names(scenario), (*path, kind, "name"), source)
+        _known_unit(value.name, (*path, kind, "name"), scenario, source)
     elif kind in ("clock_jump", "disk"):
         _known("host", value.host, hosts, (*path, kind, "host"), source)
         if kind == "disk" and not value.kind:
@@ -280,7 +298,7 @@ def _expectation(expectation: Expectation, path: Path, scenario: Scenario, nodes
         unit = expectation.unit
         _time(unit.at, (*path, check, "at"), scenario, source)
         _known("node", unit.node, nodes, (*path, check, "node"), source)
-        _known("unit", unit.name, unit_names(scenario), (*path, check, "name"), source)
+        _known_unit(unit.name, (*path, check, "name"), scenario, source)
         if unit.state:
             _known("state", unit.state, STATES, (*path, check, "state"), source)
     elif check == "watch_latency":

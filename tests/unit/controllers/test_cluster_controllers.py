@@ -9,6 +9,7 @@ import pytest
 from rube.api.errors import InvalidArgumentError
 from rube.client import Client
 from rube.controllers.cache import configs_for
+from rube.controllers.cluster.catalog import make_controller, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.placement import Placement
@@ -25,7 +26,7 @@ def test_an_unknown_controller_is_named_with_those_there_are() -> None:
             engine = await host.storage.open("memory:")
             async with Client(host, ["nowhere:1"]) as client:
                 config = ClusterControllersConfig(names=("placment",))
-                with pytest.raises(InvalidArgumentError, match="'placment': use node-health, placement"):
+                with pytest.raises(InvalidArgumentError, match="'placment'; did you mean 'placement'"):
                     ClusterControllers(host, client, engine, config)
 
         world.run(main)
@@ -53,3 +54,39 @@ def test_informers_keep_what_a_controller_asks_for_and_no_more() -> None:
     assert placement == {("api.systemd.Unit", "", "!node"), ("api.Node", "", "")}
     health = {(config.type, config.namespace, config.label_selector) for config in configs_for(NodeHealth())}
     assert health == {("api.Node", "", ""), ("api.Lease", "node-leases", "")}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("no.such.module:X", "cannot import 'no.such.module': ModuleNotFoundError"),
+        ("rube.controllers.cluster.placement:Placment", "has no 'Placment'; did you mean 'Placement'"),
+        ("rube.controllers.contract:Input", "cannot be made: TypeError"),
+        ("rube.api.keys:ObjectKey", "cannot be made: TypeError"),
+        ("collections:OrderedDict", "is no controller: it has no 'name'"),
+        (f"{__name__}:Upper", "'Upper' is not a DNS label"),
+        (f"{__name__}:Unknown", "'api.systemd.Unti' is not a type of object"),
+        (f"{__name__}:SeesItself", "is its own type"),
+    ],
+)
+def test_what_is_no_controller_is_refused_with_the_reason(name: str, says: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        make_controller(name)
+    assert says in caught.value.message
+
+
+def test_two_controllers_of_one_name_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="two controllers are called 'placement'"):
+        make_controllers(["placement", "rube.controllers.cluster.placement:Placement"])
+
+
+class Upper(Placement):
+    name = "Upper"
+
+
+class Unknown(Placement):
+    name, type = "unknown", "api.systemd.Unti"
+
+
+class SeesItself(Placement):
+    name, type = "sees-itself", "api.Node"

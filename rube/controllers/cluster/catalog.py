@@ -1,0 +1,99 @@
+"""Cluster controllers by name: the built-in ones, and a user's own as `package.module:Name`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+
+from rube.api import registry, selectors
+from rube.api.errors import InvalidArgumentError
+from rube.api.keys import validate_name
+from rube.api.spelling import suggestion
+from rube.controllers.cluster.nodehealth import NodeHealth
+from rube.controllers.cluster.placement import Placement
+from rube.controllers.contract import Controller
+
+__all__ = ["CLUSTER_CONTROLLERS", "make_controller", "make_controllers"]
+
+CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {"node-health": NodeHealth, "placement": Placement}
+
+
+def make_controllers(names: Sequence[str]) -> list[Controller]:
+    """A controller for each name, in order. Raises InvalidArgumentError, also where two are called the same."""
+    made = [make_controller(name) for name in names]
+    check_distinct(made)
+    return made
+
+
+def make_controller(name: str) -> Controller:
+    """A built-in controller, or what `package.module:Name` is or gives when it is called without arguments.
+
+    Raises InvalidArgumentError that says what is missing: the module, the name in it, or what makes it a controller.
+    """
+    if ":" in name:
+        made = _import(name)
+        _check(name, made)
+        return made
+    make = CLUSTER_CONTROLLERS.get(name)
+    if make is None:
+        raise InvalidArgumentError(
+            f"there is no controller {name!r}; {suggestion(name, CLUSTER_CONTROLLERS)}; one of your own is named "
+            "package.module:Name",
+            field="controllers",
+        )
+    return make()
+
+
+def check_distinct(controllers: Sequence[Controller]) -> None:
+    """Raises InvalidArgumentError for two of one name: they would share a lease and their memory."""
+    names = [controller.name for controller in controllers]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidArgumentError(f"two controllers are called {name!r}: rename one", field="controllers")
+
+
+def _import(name: str) -> Controller:
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever a user's module raises
+        raise InvalidArgumentError(
+            f"controller {name!r}: cannot import {module_name!r}: {type(error).__name__}: {error}", field="controllers"
+        ) from error
+    if not hasattr(module, attribute):
+        public = [word for word in vars(module) if not word.startswith("_")]
+        raise InvalidArgumentError(
+            f"controller {name!r}: {module_name} has no {attribute!r}; {suggestion(attribute, public)}",
+            field="controllers",
+        )
+    found = getattr(module, attribute)
+    if not isinstance(found, type) and hasattr(found, "decide"):
+        made: Controller = found
+        return made
+    try:
+        made = found()
+    except Exception as error:
+        raise InvalidArgumentError(
+            f"controller {name!r} cannot be made: {type(error).__name__}: {error}", field="controllers"
+        ) from error
+    return made
+
+
+def _check(name: str, made: Controller) -> None:
+    """Raises InvalidArgumentError for what is no controller (rube.controllers.contract.Controller)."""
+    for attribute in ("name", "type", "selector", "inputs", "decide"):
+        if not hasattr(made, attribute):
+            raise InvalidArgumentError(f"{name!r} is no controller: it has no {attribute!r}", field="controllers")
+    if not callable(made.decide):
+        raise InvalidArgumentError(f"{name!r} is no controller: its 'decide' is no function", field="controllers")
+    try:
+        validate_name("name", made.name)
+        for wanted in (made.type, *(each.type for each in made.inputs)):
+            registry.kind(wanted)
+        selectors.parse(made.selector)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"controller {name!r}: {error.message}", field="controllers") from error
+    if made.type in {wanted.type for wanted in made.inputs}:
+        raise InvalidArgumentError(
+            f"controller {name!r}: {made.type} is its own type, and can't be an input too", field="controllers"
+        )
