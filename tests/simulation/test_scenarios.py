@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -132,6 +133,23 @@ def test_one_changed_byte_has_another_trace(tmp_path: Path) -> None:
             hashes.append(result.trace_sha256)
         assert result.passed, result.verdicts
     assert hashes[0] != hashes[1]
+
+
+def test_logging_does_not_change_the_trace(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    told = _run(SMALL)
+    assert caplog.records
+    caplog.set_level(logging.CRITICAL)
+    assert told == _run(SMALL)
+
+
+def test_a_world_that_ends_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Its watches are open and its handlers suspended: they are closed as dead code."""
+    with Simulation(load_text(SMALL, "s.yaml")) as simulation:
+        simulation.run()
+        caplog.clear()
+        caplog.set_level(logging.DEBUG)
+    assert caplog.records == []
 
 
 def test_an_equal_scenario_gives_an_equal_result() -> None:
