@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rube.sim.checkers import LatencySummary, Verdict, time_text
+from rube.sim.checkers import LatencySummary, Verdict, many, time_text
 
 NS_PER_S = 1_000_000_000
 
@@ -65,12 +65,12 @@ def _lines(result: Result, file: str, wall_s: float) -> Iterator[str]:
     yield f"{result.name}: {' '.join(result.description.split())}".rstrip(": ")
     yield ""
     yield (
-        f"simulated: {_many(counts.apiservers, 'apiserver')}, {_many(counts.nodes, 'rubelet')}, "
-        f"{_many(counts.units, 'unit')} in the end, {_many(counts.observers, 'observer')}; seed {result.seed}"
+        f"simulated: {many(counts.apiservers, 'apiserver')}, {many(counts.nodes, 'rubelet')}, "
+        f"{many(counts.units, 'unit')} in the end, {many(counts.observers, 'observer')}; seed {result.seed}"
     )
     yield (
-        f"           {_many(counts.attempts, 'request')} of users ({counts.acknowledged} acknowledged), "
-        f"{_many(counts.commits, 'commit')}, {_many(counts.watch_events, 'watch event')}"
+        f"           {many(counts.attempts, 'request')} of users ({counts.acknowledged} acknowledged), "
+        f"{many(counts.commits, 'commit')}, {many(counts.watch_events, 'watch event')}"
     )
     yield ""
     yield "what happened:"
@@ -92,10 +92,6 @@ def _lines(result: Result, file: str, wall_s: float) -> Iterator[str]:
     )
     yield f"trace sha256: {result.trace_sha256}"
     yield f"repeat: {repeat_command(file, result.seed)}"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _latency_table(latencies: Sequence[LatencySummary]) -> Iterator[str]:

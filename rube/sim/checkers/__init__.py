@@ -21,7 +21,7 @@ from rube.sim.checkers.history import (
 )
 from rube.sim.checkers.latency import LatencySummary, summarize_latency, watch_latency
 from rube.sim.checkers.units import converged, local_autonomy, never_on_two_nodes, status_reported, unit_state
-from rube.sim.checkers.verdict import Verdict, time_text
+from rube.sim.checkers.verdict import Verdict, many, time_text
 from rube.sim.checkers.watches import watch_promises
 from rube.sim.checkers.writes import acknowledged_writes, revisions_monotonic
 
@@ -44,6 +44,7 @@ __all__ = [
     "acknowledged_writes",
     "converged",
     "local_autonomy",
+    "many",
     "never_on_two_nodes",
     "revisions_monotonic",
     "status_reported",

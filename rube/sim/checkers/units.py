@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from rube.sim.checkers.history import Disturbance, History, StatusPair, Transition
-from rube.sim.checkers.verdict import Verdict, judge, time_text
+from rube.sim.checkers.verdict import Verdict, judge, many, time_text
 
 
 def converged(history: History, within_ns: int) -> Verdict:
@@ -34,7 +34,7 @@ def never_on_two_nodes(history: History) -> Verdict:
     starts = sum(transition.running for transition in history.transitions)
     if not starts:
         return Verdict(check="never_on_two_nodes", passed=False, text="no unit ever ran")
-    held = f"no unit ever ran on two nodes ({starts} starts)"
+    held = f"no unit ever ran on two nodes ({many(starts, 'start')})"
     return judge("never_on_two_nodes", held, _doubles(history.transitions), "a unit ran on two nodes at once")
 
 
@@ -78,7 +78,7 @@ def local_autonomy(history: History, within_ns: int) -> Verdict:
         else:
             took_ns = max(took_ns, back_ns - disturbance.at_ns)
     nodes = ", ".join(sorted({disturbance.node for disturbance, _ in found}))
-    held = f"{nodes}, cut off, brought back {len(found)} lost units by itself within {time_text(took_ns)}"
+    held = f"{nodes}, cut off, brought back {many(len(found), 'lost unit')} within {time_text(took_ns)}"
     return judge(name, held, offending, "a cut-off node did not go on by itself")
 
 

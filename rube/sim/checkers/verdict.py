@@ -30,6 +30,11 @@ def judge(check: str, held: str, offending: Iterable[str], violated: str = "") -
     return Verdict(check=check, passed=False, text=text, offending=tuple(first))
 
 
+def many(count: int, noun: str) -> str:
+    """`1 unit`, `2 units`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def time_text(time_ns: int) -> str:
     """Virtual time as reports show it: `42.318s`."""
     return f"{time_ns / 1e9:.3f}s"

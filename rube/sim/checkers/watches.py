@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from rube.sim.checkers.history import Delivery, History, LogEntry, WatchEvent
-from rube.sim.checkers.verdict import Verdict, judge, time_text
+from rube.sim.checkers.verdict import Verdict, judge, many, time_text
 
 CHECK = "watch_promises"
 
@@ -25,7 +25,8 @@ def watch_promises(history: History) -> Verdict:
     if not by_observer:
         return Verdict(check=CHECK, passed=False, text="nobody watched: add `observers: 3` to `workload`")
     events = sum(len(delivery.events) for delivery in history.deliveries)
-    held = f"{len(by_observer)} watchers were told every change in order, once, no revision in parts ({events} events)"
+    told = f"{many(events, 'event')} to {many(len(by_observer), 'watcher')}"
+    held = f"every change was told in order, once, no revision in parts ({told})"
     return judge(
         CHECK,
         held,
