@@ -10,7 +10,16 @@ from google.protobuf.any_pb2 import Any
 from rube import api_pb2
 from rube.api.errors import InvalidArgumentError
 
-__all__ = ["ObjectKey", "key_of", "prefix_bytes", "prefix_end", "type_of", "validate_key", "validate_name"]
+__all__ = [
+    "ObjectKey",
+    "key_of",
+    "prefix_bytes",
+    "prefix_end",
+    "type_of",
+    "validate_key",
+    "validate_name",
+    "validate_names",
+]
 
 TYPE_URL_PREFIX = "rube/"
 # RFC 1123's label, as Kubernetes uses it.
@@ -84,6 +93,11 @@ def validate_key(key: ObjectKey) -> None:
         )
     if not _TYPE_NAME.match(key.type):
         raise InvalidArgumentError(f"type {key.type!r} is not a message's full name", field="type")
+    validate_names(key)
+
+
+def validate_names(key: ObjectKey) -> None:
+    """Raises InvalidArgumentError for a name or namespace that no object can have."""
     if not key.name:
         raise InvalidArgumentError(f"object of type {key.type} has no metadata.name", field="metadata.name")
     validate_name("metadata.name", key.name)

@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, memory_pb2, systemd_pb2
 from rube.api.errors import InvalidArgumentError
-from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of, validate_key
+from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of, validate_key, validate_names
 from rube.api.spelling import suggestion
 
 __all__ = ["Kind", "canonical_any", "kind", "kinds", "message_class", "pack", "unpack", "validate_object_key"]
@@ -84,12 +84,15 @@ def pack(message: Message) -> Any:
 
 def unpack(packed: Any) -> Message:
     """The message in an Any. Raises InvalidArgumentError for an unknown type, and for bytes that are not of it."""
-    type_name = type_of(packed)
+    return _parse(type_of(packed), packed.value)
+
+
+def _parse(type_name: str, value: bytes) -> Message:
     try:
-        return message_class(type_name).FromString(packed.value)
+        return message_class(type_name).FromString(value)
     except DecodeError as error:
         raise InvalidArgumentError(
-            f"the {len(packed.value)} bytes given as {type_name} are not a {type_name}: {error}", type=type_name
+            f"the {len(value)} bytes given as {type_name} are not a {type_name}: {error}", type=type_name
         ) from error
 
 
@@ -99,17 +102,19 @@ def canonical_any(packed: Any) -> Any:
     `packed` itself if it is so already. Fields that this build does not know are kept, so that an older server does
     not drop what a newer client wrote. Raises as `unpack` does.
     """
-    value = unpack(packed).SerializeToString(deterministic=True)
-    type_url = TYPE_URL_PREFIX + type_of(packed)
-    if value == packed.value and type_url == packed.type_url:
+    type_name, value = type_of(packed), packed.value
+    canonical = _parse(type_name, value).SerializeToString(deterministic=True)
+    if canonical == value and packed.type_url == TYPE_URL_PREFIX + type_name:
         return packed
-    return Any(type_url=type_url, value=value)
+    return Any(type_url=TYPE_URL_PREFIX + type_name, value=canonical)
 
 
 def validate_object_key(key: ObjectKey) -> None:
     """Raises InvalidArgumentError unless an object can have this key: a known type, its names, a namespace or none."""
-    validate_key(key)
+    if key.type not in _KINDS:
+        validate_key(key)
     namespaced = kind(key.type).namespaced
+    validate_names(key)
     if namespaced and not key.namespace:
         raise InvalidArgumentError(
             f'{key.type} {key.name!r} has no metadata.namespace: set one, such as "default"',

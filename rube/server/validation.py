@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from google.protobuf.any_pb2 import Any
 
@@ -10,7 +10,7 @@ from rube import api_pb2
 from rube.api import registry, selectors
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
 from rube.api.keys import ObjectKey, type_of
-from rube.store import Op, StoreLimits
+from rube.store import Op, Record, StoreLimits
 
 __all__ = ["canonical_object", "canonical_status", "check_distinct", "check_object_count", "check_size"]
 
@@ -80,23 +80,24 @@ def check_object_count(count: int, limits: StoreLimits) -> None:
         )
 
 
-def check_size(ops: Iterable[Op], stored_bytes: Mapping[bytes, int], limits: StoreLimits) -> None:
+def check_size(ops: Iterable[Op], stored: Iterable[Record | None], limits: StoreLimits) -> None:
     """Raises ResourceExhaustedError, naming the object, if an op or all together are too large for the store.
 
-    What is replaced or deleted counts too (`stored_bytes` by key, where there is something): a watch may deliver it,
-    all of one revision at once.
+    What is `stored` and replaced or deleted counts too: a watch may deliver it, all of one revision at once.
     """
+    stored_bytes = {record.key: len(record.value) for record in stored if record is not None}
+    value_bytes_max = limits.value_bytes_max
     total = 0
-    for op in ops:
-        size = len(op.value or b"")
-        if size > limits.value_bytes_max:
+    for key, value in ops:
+        size = 0 if value is None else len(value)
+        if size > value_bytes_max:
             raise ResourceExhaustedError(
-                f"{op.key.decode()} has {size} bytes; this store takes at most {limits.value_bytes_max} an object "
+                f"{key.decode()} has {size} bytes; this store takes at most {value_bytes_max} an object "
                 "(value_bytes_max): make it smaller",
-                limit=limits.value_bytes_max,
+                limit=value_bytes_max,
                 value=size,
             )
-        total += max(size, stored_bytes.get(op.key, 0)) + len(op.key)
+        total += max(size, stored_bytes.get(key, 0)) + len(key)
     if total > limits.txn_bytes_max:
         raise ResourceExhaustedError(
             f"the request changes objects of {total} bytes in all; this store takes at most {limits.txn_bytes_max} at "

@@ -87,7 +87,7 @@ class Writer:
         ops += [Op(names[key], None if obj is None else encode(obj)) for key, obj in decided.items()]
         if not ops:
             return Outcome(revision, current, decided)
-        check_size(ops, {record.key: len(record.value) for record in records if record}, self._store.limits)
+        check_size(ops, records, self._store.limits)
         compares = [
             Compare(name, record.mod_revision if record else 0) for name, record in zip(read, records, strict=True)
         ]

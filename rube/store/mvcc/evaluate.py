@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rube.api.errors import AbortedError, InvalidArgumentError, ResourceExhaustedError, RubeError
 from rube.store.mvcc.index import Current, KeyIndex
-from rube.store.mvcc.log import Row, position_of
+from rube.store.mvcc.log import OPS_PER_REVISION_MAX, Row, position_of
 from rube.store.ports import StoreLimits, Txn
 
 KEY_BYTES_MAX = 4096
@@ -25,8 +25,9 @@ class Group:
 
     def add(self, txn: Txn) -> int | AbortedError:
         """The transaction's revision (the one before it if it changes nothing), or why it was refused."""
+        written, rows, newest = self._written, self.rows, self._index.current
         for key, mod_revision in txn.compares:
-            current = self._current(key)
+            current = written[key] if key in written else newest(key)
             actual = current.mod_revision if current else 0
             if actual != mod_revision:
                 return AbortedError(
@@ -35,27 +36,23 @@ class Group:
                     revision=actual,
                 )
         revision = self.revision + 1
-        before = len(self.rows)
+        first = position = position_of(revision)
         for key, value in txn.ops:
-            current = self._current(key)
-            if value is None and current is None:
-                continue
-            position = position_of(revision, len(self.rows) - before)
-            if value is None:
-                self._written[key] = None
-                self.rows.append(Row(position, key, None, 0))
-            else:
+            current = written[key] if key in written else newest(key)
+            if value is not None:
                 create_revision = current.create_revision if current else revision
-                self._written[key] = Current(position, create_revision)
-                self.rows.append(Row(position, key, value, create_revision))
-        if len(self.rows) > before:
+                written[key] = Current(position, create_revision)
+                rows.append(Row(position, key, value, create_revision))
+            elif current is not None:
+                written[key] = None
+                rows.append(Row(position, key, None, 0))
+            else:
+                continue
+            position += 1
+        if position > first:
+            assert position - first <= OPS_PER_REVISION_MAX
             self.revision = revision
         return self.revision
-
-    def _current(self, key: bytes) -> Current | None:
-        if key in self._written:
-            return self._written[key]
-        return self._index.current(key)
 
 
 def check_txn(txn: Txn, limits: StoreLimits) -> int:
