@@ -90,7 +90,7 @@ class Decision(_message.Message):
     WAKE_AFTER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def memory(self) -> _any_pb2.Any:
-        """The internal change: replaces the memory. Absent: forget the key once nothing is left to do."""
+        """The internal change: replaces the memory. Absent: forget the key, and what is left of older decisions' actions."""
 
     @_builtins.property
     def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Action]:

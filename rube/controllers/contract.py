@@ -3,7 +3,8 @@
 The messages are those of rube/api/controller.proto. `decide` is synchronous, does no I/O, keeps nothing between calls
 and depends on its argument alone: everything else is the runtime's. It is asked again and again (level-triggered), so
 it compares what it sees and asks for what is lacking: the calls of a newer decision replace the unsent calls of the
-older one, and calls that were refused are dropped. Actions stay until they are done or a newer decision has others.
+older one, and calls that were refused are dropped. Actions stay until they are done, or a newer decision has others or
+neither actions nor memory.
 """
 
 from __future__ import annotations

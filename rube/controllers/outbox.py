@@ -56,7 +56,7 @@ class Outbox:
         """Commits a decision over what is left of the older one, and gives what is now left.
 
         Its calls replace the older calls. Its actions, if any, replace the older actions; one that equals an older one
-        keeps its id. Without actions the older ones stay: they have not been carried out.
+        keeps its id. Without actions the older ones stay, which the memory may tell of; without memory they go, too.
         """
         entry = self.get(key)
         left = controller_pb2.Decision()
@@ -64,7 +64,7 @@ class Outbox:
         left.ClearField("wake_after")
         if left.actions:
             self._assign_ids(left.actions, entry.left.actions)
-        else:
+        elif left.HasField("memory"):
             left.actions.extend(entry.left.actions)
         entry.left.CopyFrom(left)
         await self._commit(key, entry)

@@ -12,7 +12,7 @@ from node_world import NODE, NodeWorld, unit, unit_key
 
 from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, systemd_pb2
-from rube.api.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
+from rube.api.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError, ResourceExhaustedError
 from rube.client import Client
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.controllers.driver import Driver
@@ -429,6 +429,41 @@ def run_killed_at(fatal: int) -> tuple[int, int]:
         assert nodes.status("web").main_pid == nodes.seen("web").status.main_pid
         assert not nodes.seen("gone").installed
         return steps.taken, len(starts)
+
+
+def test_a_unit_deleted_before_its_start_succeeded_is_never_started() -> None:
+    with World(seed=1) as world:
+        nodes = NodeWorld(world)
+        nodes.start_apiserver()
+        broken = Broken()
+        nodes.start_rubelet(driver=broken.wrap)
+        starts = count_starts(nodes)
+        nodes.put("web", unit())
+        world.run_for(5)
+        assert nodes.status("web").message == "no space left"
+        nodes.delete("web")
+        world.run_for(1)
+        broken.is_broken = False
+        world.run_for(120)
+        assert starts == []
+
+
+class Broken:
+    """A driver that can carry out nothing as long as it is broken."""
+
+    def __init__(self) -> None:
+        self.is_broken = True
+
+    def wrap(self, driver: Driver) -> Driver:
+        apply = driver.apply
+
+        async def maybe(action: controller_pb2.Action) -> None:
+            if self.is_broken:
+                raise ResourceExhaustedError("no space left")
+            await apply(action)
+
+        driver.apply = maybe  # type: ignore[method-assign]
+        return driver
 
 
 def count_starts(nodes: NodeWorld) -> list[int]:

@@ -84,6 +84,16 @@ def test_actions_stay_until_a_newer_decision_has_others() -> None:
     asyncio.run(main())
 
 
+def test_a_decision_that_forgets_all_forgets_the_actions_too() -> None:
+    async def main() -> None:
+        outbox = outbox_on(await open_engine())
+        await outbox.record(KEY, decision("m", ["start"]))
+        await outbox.record(KEY, decision())
+        assert outbox.known() == []
+
+    asyncio.run(main())
+
+
 def test_a_row_that_holds_nothing_goes() -> None:
     async def main() -> None:
         engine = await open_engine()
