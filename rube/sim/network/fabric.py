@@ -155,9 +155,11 @@ class SimFabric:
         """Break every connection between two hosts, as a firewall that sends resets to both ends does."""
         name_a, name_b = self._host(a).name, self._host(b).name
         self._record("reset-connections", name_a, name_b)
-        for pipe in self.route(name_a, name_b).pipes() + self.route(name_b, name_a).pipes():
-            if isinstance(pipe, Pipe) and pipe.receiver is not None:
-                pipe.receiver.arrived(Frame(Kind.RESET))
+        pipes = self.route(name_a, name_b).pipes() + self.route(name_b, name_a).pipes()
+        # All of them first: an end that hears of it closes the pipe to the other.
+        ends = [pipe.receiver for pipe in pipes if isinstance(pipe, Pipe) and pipe.receiver is not None]
+        for end in ends:
+            end.arrived(Frame(Kind.RESET))
 
     # For SimNetwork, its channels and servers
 

@@ -252,6 +252,19 @@ def test_healing_one_host_leaves_another_isolated(cluster: Cluster) -> None:
     assert cluster.run(body) is StatusCode.DEADLINE_EXCEEDED
 
 
+@pytest.mark.parametrize("pair", [("a", "server"), ("server", "a")])
+def test_a_reset_reaches_both_ends_at_once(cluster: Cluster, pair: tuple[str, str]) -> None:
+    async def body() -> tuple[StatusCode, int]:
+        call = cluster.call()(b"slow")
+        await asyncio.sleep(0.05)
+        cluster.fabric.reset_connections(*pair)
+        reset_ns = cluster.world.now_ns
+        return await failure(call), cluster.world.now_ns - reset_ns
+
+    assert cluster.run(body) == (StatusCode.UNAVAILABLE, 0)
+    assert cluster.ended == ["cancelled"]
+
+
 def test_a_clog_delays_and_ends_by_itself(cluster: Cluster) -> None:
     async def body() -> float:
         calls = cluster.call()
