@@ -112,7 +112,7 @@ def _validate_metadata(metadata: api_pb2.Metadata) -> None:
         selectors.validate_labels(metadata.labels)
     annotations_bytes = 0
     if metadata.annotations:
-        annotations_bytes = sum(len(key) + len(value) for key, value in metadata.annotations.items())
+        annotations_bytes = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.annotations.items())
     if annotations_bytes > ANNOTATIONS_BYTES_MAX:
         raise InvalidArgumentError(
             f"annotations have {annotations_bytes} bytes, more than {ANNOTATIONS_BYTES_MAX}",
