@@ -50,6 +50,14 @@ from rube.transport import ServerKind
     metavar="DIR",
     help="Where the controllers keep their memory.  [default: beside a SQLite store; otherwise not on disk]",
 )
+@click.option(
+    "--history",
+    metavar="REVISIONS",
+    type=click.IntRange(min=0),
+    default=ApiServerConfig().history_revisions_max,
+    show_default=True,
+    help="How many revisions clients can resume from; older values make room. 0: keep all.",
+)
 @log_level_option
 def apiserver(
     store_url: str,
@@ -57,6 +65,7 @@ def apiserver(
     server_kind: ServerKind,
     controllers: tuple[str, ...],
     data: str | None,
+    history: int,
     log_level: str,
 ) -> None:
     """Serve the API over a store.
@@ -74,7 +83,7 @@ def apiserver(
         host = real_host(server_kind=server_kind)
         store = await open_store(host, store_url)
         try:
-            server = ApiServer(host, store, ApiServerConfig(listen=listen))
+            server = ApiServer(host, store, ApiServerConfig(listen=listen, history_revisions_max=history))
             addresses = await server.start()
             announce(f"rube apiserver: listening on {', '.join(addresses)}, store {store_url}, id {store.store_id}")
             memory_url = controllers_url(data, store_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from grpc import aio
 
@@ -16,6 +17,7 @@ from rube.transport import StandardServices, add_standard_services
 
 __all__ = ["ApiServer"]
 
+_LOG = logging.getLogger("rube.server")
 _SERVICE = api_pb2.DESCRIPTOR.services_by_name["Api"].full_name
 
 
@@ -61,12 +63,14 @@ class ApiServer:
                 ),
                 name="compaction",
             )
+        _LOG.info("serving store %s at revision %d", self._store.store_id, self._store.revision)
         return addresses
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Refuses new calls, ends watches with UNAVAILABLE, and lets other calls finish for `grace_s`."""
         if self._server is None or self._standard is None:
             return
+        _LOG.info("stopping: watches end now, other calls get %g s", grace_s)
         await self._standard.shut_down()
         self._service.stop_watches()
         if self._compaction is not None:
