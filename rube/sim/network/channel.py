@@ -116,6 +116,8 @@ class SimChannel(aio.Channel):
         self._state = ChannelConnectivity.IDLE
         self._state_changed = asyncio.Event()
         self._connection: ClientConnection | None = None
+        self._greeting: ClientConnection | None = None
+        """A connection that waits for the server's greeting; whoever gives up waiting breaks it."""
         self._attempt = 0
         """Number of the attempt to connect under way; a late answer to an earlier one is refused."""
         self._failed = False
@@ -145,6 +147,7 @@ class SimChannel(aio.Channel):
             await asyncio.wait([asyncio.ensure_future(call.code()) for call in self._calls], timeout=grace)
         for call in list(self._calls):
             call.cancel()
+        self._give_up_greeting()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -235,6 +238,7 @@ class SimChannel(aio.Channel):
         if self._timer is not None:
             self._timer.cancel()
         self._attempt += 1
+        self._greeting = None
         self._failed = False
         self._backoff_s = self.options.backoff_s_initial
         self._connection = connection
@@ -267,6 +271,8 @@ class SimChannel(aio.Channel):
             connection = ClientConnection(self, end)
             if attempt != self._attempt or self._state is not ChannelConnectivity.CONNECTING:
                 connection.reset()
+            else:
+                self._greeting = connection
 
         def refused() -> None:
             self.process.call_soon(self._attempt_failed, attempt, "connection refused")
@@ -277,6 +283,7 @@ class SimChannel(aio.Channel):
         if attempt != self._attempt or self._state is not ChannelConnectivity.CONNECTING:
             return
         self._attempt += 1
+        self._give_up_greeting()
         self._failed = True
         self._failure = f"failed to connect to {self._target}: {reason}"
         self._enter(ChannelConnectivity.TRANSIENT_FAILURE)
@@ -285,6 +292,11 @@ class SimChannel(aio.Channel):
         spread = 1 + BACKOFF_JITTER * (2 * self._random.random() - 1)
         self._later(self._backoff_s * spread, self._connect)
         self._backoff_s = min(self._backoff_s * BACKOFF_FACTOR, self.options.backoff_s_max)
+
+    def _give_up_greeting(self) -> None:
+        if self._greeting is not None:
+            self._greeting.reset()
+            self._greeting = None
 
     def _later(self, delay_s: float, callback: Callable[..., None], *args: object) -> None:
         if self._timer is not None:

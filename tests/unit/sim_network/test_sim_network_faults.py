@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc import StatusCode, aio
+from grpc import ChannelConnectivity, StatusCode, aio
 
 from rube.sim.kernel import HostStateError, SimProcess, World
 from rube.sim.network import Link, SimFabric
@@ -263,6 +263,21 @@ def test_a_reset_reaches_both_ends_at_once(cluster: Cluster, pair: tuple[str, st
 
     assert cluster.run(body) == (StatusCode.UNAVAILABLE, 0)
     assert cluster.ended == ["cancelled"]
+
+
+def test_an_attempt_to_connect_that_was_given_up_never_becomes_a_connection(cluster: Cluster) -> None:
+    async def body() -> tuple[list[str], ChannelConnectivity]:
+        start_ns = cluster.world.now_ns
+        channel = cluster.fabric.network("a", channel_options=CHANNEL).channel("server:70")
+        channel.get_state(try_to_connect=True)
+        while not cluster.fabric.sockets(cluster.process).ends:  # until the server has accepted
+            await asyncio.sleep(0.0001)
+        await channel.close()
+        await asyncio.sleep(5)
+        assert elapsed_s(cluster.world, start_ns) > 5
+        return list(map(str, cluster.fabric.sockets(cluster.process).ends)), channel.get_state()
+
+    assert cluster.run(body) == ([], ChannelConnectivity.SHUTDOWN)
 
 
 def test_a_clog_delays_and_ends_by_itself(cluster: Cluster) -> None:
