@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import random  # noqa: TID251 (an adapter)
 import secrets  # noqa: TID251 (an adapter)
 import time  # noqa: TID251 (an adapter)
@@ -42,4 +43,4 @@ class RealRandomness:
         return self._streams.setdefault(name, random.Random(secrets.randbits(256)))
 
     def uid(self) -> str:
-        return secrets.token_hex(16)
+        return os.urandom(16).hex()

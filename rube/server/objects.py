@@ -55,7 +55,6 @@ def prepare_put(
         metadata.generation = 1
         create_time = metadata.create_time
         create_time.seconds, create_time.nanos = divmod(now_ns, _NS_PER_S)
-        set_revisions(metadata, 0, 0)
         _resolve_binding(metadata, None)
         return stored
     metadata.uid = current.metadata.uid
