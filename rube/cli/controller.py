@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from rube.api.errors import InvalidArgumentError, RubeError
-from rube.cli.daemon import Stop, announce, end_task, run_daemon
+from rube.cli.daemon import Stop, announce, describe, end_task, is_expected, run_daemon
 from rube.cli.options import log_level_option, make_data_directory, servers_option
 from rube.cli.real_host import real_host
 from rube.client import Client
@@ -60,7 +60,8 @@ async def keep_controllers(host: Host, servers: Sequence[str], memory_url: str, 
         try:
             await run_controllers(host, servers, memory_url, names)
         except (RubeError, ExceptionGroup) as error:
-            _LOG.error("the controllers ended and start again in %.0f s: %s", RESTART_S, error, exc_info=True)
+            trace = None if is_expected(error) else error
+            _LOG.error("the controllers start again in %.0f s: %s", RESTART_S, describe(error), exc_info=trace)
         await host.clock.sleep(RESTART_S)
 
 

@@ -79,8 +79,13 @@ def _leaves(error: BaseException | None) -> list[BaseException]:
 
 
 def describe(error: BaseException) -> str:
-    """An error as one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An error, or all that a group holds, as one line."""
+    return "; ".join(" ".join(str(leaf).split()) or type(leaf).__name__ for leaf in _leaves(error))
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether its message says all there is to say; anything else is a mistake in the code, and needs its traceback."""
+    return all(isinstance(leaf, (RubeError, OSError)) for leaf in _leaves(error))
 
 
 async def _with_signals(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:

@@ -37,7 +37,7 @@ class Steps(Generic[T]):
     async def aclose(self) -> None:
         if self._step is not None:
             self._step.cancel()
-            await asyncio.wait((self._step,))
+            await asyncio.gather(self._step, return_exceptions=True)  # whatever it is, nobody waits for it any more
         close = getattr(self._source, "aclose", None)
         if close is not None:
             await close()

@@ -282,6 +282,27 @@ def test_damage_within_a_store_is_found_when_it_is_opened(tmp_path: Path) -> Non
     asyncio.run(main())
 
 
+def test_an_apiserver_whose_controllers_cannot_run_serves_on_and_says_so_in_one_line(tmp_path: Path) -> None:
+    async def main() -> None:
+        (tmp_path / "controllers.db").write_bytes(os.urandom(10_000))
+        cluster = LocalCluster(tmp_path, apiserver_args=["--data", str(tmp_path)])
+        try:
+            await cluster.start_apiserver()
+            async with client_of(cluster) as client:
+                await put(client, sleeper("a"))
+
+            async def told() -> bool:
+                log = cluster.apiserver.log.read_text()
+                return bool(re.search(r"the controllers start again in 5 s: .*controllers\.db is damaged", log))
+
+            await until("the log names the damaged file", told)
+            assert "Traceback" not in cluster.apiserver.log.read_text()
+        finally:
+            assert await cluster.apiserver.stop() == 0
+
+    asyncio.run(main())
+
+
 # Disks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -151,3 +152,25 @@ def test_a_wait_that_ends_early_loses_no_item() -> None:
         assert closed == [True]
 
     asyncio.run(main())
+
+
+def test_a_step_that_fails_while_it_is_given_up_leaves_nothing_to_complain_of() -> None:
+    async def main() -> list[object]:
+        complaints: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+        async def source() -> AsyncGenerator[int, None]:
+            try:
+                await asyncio.Event().wait()
+                yield 1
+            except asyncio.CancelledError:
+                raise ResourceExhaustedError("full") from None
+
+        steps = Steps(source())
+        assert await steps.next(0.0) is None
+        await steps.aclose()
+        del steps
+        gc.collect()
+        return complaints
+
+    assert asyncio.run(main()) == []
