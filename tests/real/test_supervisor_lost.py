@@ -199,6 +199,24 @@ def test_a_unit_without_a_shim_is_removed_with_all_it_left() -> None:
     play(body)
 
 
+def test_why_nobody_can_take_over_is_said_until_somebody_does() -> None:
+    async def body(bench: Bench) -> None:
+        await bench.start(restarting(make_unit("sleep 1111")))
+        pid = (await bench.until_sub("running")).status.main_pid
+        in_the_way = bench.directory / "shim.log"
+        in_the_way.unlink()
+        in_the_way.mkdir()
+        kill_shim(bench)
+        async with bench.following():
+            await bench.until(lambda seen: "ended with status 1" in seen.error)
+            assert is_alive(pid)
+            in_the_way.rmdir()
+            await bench.until(runs_as_another_than(pid))
+            await bench.until(lambda seen: not seen.error)
+
+    play(body)
+
+
 def test_shims_killed_at_random_moments_leave_one_service_or_none() -> None:
     async def body(bench: Bench) -> None:
         rng = random.Random(7)

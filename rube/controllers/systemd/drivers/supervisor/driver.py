@@ -119,6 +119,8 @@ class SupervisorDriver:
             except RubeError as error:
                 _LOG.error("%s", error)
                 self._errors[name] = str(error)
+            else:
+                self._errors.pop(name, None)
 
     def _is_lost(self, name: str) -> bool:
         return shims.is_lost(self._state_of_this_boot(self._path(name)))

@@ -43,23 +43,31 @@ async def launch(directory: str) -> None:
     Raises UnavailableError if no process is to be had, FailedPreconditionError with its last words if it gives up.
     """
     try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-I", "-S", LAUNCHER, directory),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env={"LANG": "C.UTF-8"},
-            start_new_session=True,
-        )
+        code = await asyncio.to_thread(_run_launcher, directory)
     except OSError as error:
         raise UnavailableError(f"cannot start a supervisor process: {error}") from error
-    code = await process.wait()
     if code not in (0, EXIT_LOCKED):
         raise FailedPreconditionError(
             f"the supervisor of {os.path.basename(directory)} ended with status {code}: {_last_words(directory)}"
         )
+
+
+def _run_launcher(directory: str) -> int:
+    """Its exit status.
+
+    Not by the event loop: uvloop forks with fork(2), whose handlers make gRPC restart its threads in the child, which
+    now and then crashes there before it has executed anything. subprocess takes vfork(2), which runs no handlers.
+    """
+    return subprocess.run(
+        [sys.executable, "-I", "-S", LAUNCHER, directory],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env={"LANG": "C.UTF-8"},
+        start_new_session=True,
+        check=False,
+    ).returncode
 
 
 def _last_words(directory: str) -> str:
