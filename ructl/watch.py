@@ -56,8 +56,9 @@ def command(
     ructl watch -t Unit -l node=worker-1 --no-initial -o json
 
     A delete shows the object as it was. A copy of what matches is kept in memory, also with --no-initial, to show the
-    difference where the history to resume from is gone. A lost connection or a restarted server is waited for, and the watch goes
-    on where it was, so that no change is missed; stderr says so. Ctrl-C, SIGTERM and a closed pipe end it with 0.
+    difference where the history to resume from is gone. A lost connection or a restarted server is waited for, and
+    the watch goes on where it was, so that no change is missed; stderr says so. Ctrl-C, SIGTERM and a closed pipe end
+    it with 0.
     """
     query = parse_query(type_name, namespace, labels, names)
     if query.uid or len(query.names) > 1:

@@ -12,10 +12,9 @@ from rube import __version__
 # command: (module, attribute, short help)
 _COMMANDS = {
     "apiserver": ("rube.cli.apiserver", "apiserver", "Serve the API over a store."),
-    "backup": ("rube.cli.backup", "backup", "Copy a store, also while it is served."),
     "controller": ("rube.cli.controller", "controller", "Run the cluster controllers alone."),
-    "restore": ("rube.cli.backup", "restore", "Make a store of a copy."),
     "sim": ("rube.cli.sim", "sim", "Run a scenario in the simulated world."),
+    "store": ("rube.cli.store", "store", "Back up and restore a store."),
     "up": ("rube.cli.up", "up", "Run a development cluster in the foreground."),
 }
 

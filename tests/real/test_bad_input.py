@@ -212,9 +212,11 @@ STARTS = {
         (*RUBELET, "--node", "w", "--data", "{node}"), 1, r"rubelet\.db is in use by another process"
     ),
     "no backup": Start(
-        (*RUBE, "restore", STORE, "sqlite:///{data}", "{data}-2"), 1, r"there is no store .*data-2: name"
+        (*RUBE, "store", "restore", STORE, "sqlite:///{data}", "{data}-2"), 1, r"there is no store .*data-2: name"
     ),
-    "bad backup": Start((*RUBE, "restore", STORE, "sqlite:///{data}", "{foreign}"), 1, r"another program's database"),
+    "bad backup": Start(
+        (*RUBE, "store", "restore", STORE, "sqlite:///{data}", "{foreign}"), 1, r"another program's database"
+    ),
     "node": Start((*RUBELET, "--node", "w_1", "--data", "{data}"), 2, r"'--node': node 'w_1' is not a DNS label"),
     "server": Start(
         (*RUBELET, "--server", "api:1,api", "--data", "{data}"), 2, r"'--server': cannot use address 'api': write"
@@ -411,16 +413,22 @@ def test_clients_and_nodes_follow_a_store_that_was_restored(tmp_path: Path) -> N
             await put(client, sleeper("kept"))
             kept = await until_active(client, "kept")
             url, copy = f"sqlite:///{tmp_path}/store.db", str(tmp_path / "copy.db")
-            check(await run([*RUBE, "backup", "--store", url, copy]), 0, rf"rube backup: {copy}, \d+ bytes")
+            check(
+                await run([*RUBE, "store", "backup", "--store", url, copy]), 0, rf"rube store backup: {copy}, \d+ bytes"
+            )
             await put(client, sleeper("lost"))
             lost = await until_active(client, "lost")
             before, was = client.revision, client.store_id
             await cluster.rubelets[NODE].stop()
             await cluster.apiserver.stop()
-            check(await run([*RUBE, "restore", "--store", url, copy]), 1, r"store\.db exists already: .* move it away")
+            check(
+                await run([*RUBE, "store", "restore", "--store", url, copy]),
+                1,
+                r"store\.db exists already: .* move it away",
+            )
             for path in tmp_path.glob("store*"):
                 path.unlink()
-            check(await run([*RUBE, "restore", "--store", url, copy]), 0, r"rube restore: .*, id \w+")
+            check(await run([*RUBE, "store", "restore", "--store", url, copy]), 0, r"rube store restore: .*, id \w+")
             await cluster.start_apiserver()
             later = sleeper("later")
             later.metadata.labels["node"] = NODE

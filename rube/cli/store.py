@@ -1,4 +1,4 @@
-"""`rube backup` and `rube restore`."""
+"""`rube store`: the life of the data."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from rube import store
 from rube.cli.daemon import Stop, announce, run_daemon
 from rube.cli.options import checked
 from rube.cli.real_host import real_host
+from rube.store import back_up
+from rube.store import restore as restore_store
 from rube.store.storage import parse_store_url
 
 _store_option = click.option(
@@ -18,7 +19,12 @@ _store_option = click.option(
 )
 
 
-@click.command()
+@click.group()
+def store() -> None:
+    """Back up and restore a store."""
+
+
+@store.command()
 @_store_option
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def backup(store_url: str, file: Path) -> None:
@@ -26,31 +32,31 @@ def backup(store_url: str, file: Path) -> None:
 
     \b
     Example:
-      rube backup --store sqlite:////var/lib/rube/store.db monday.db
+      rube store backup --store sqlite:////var/lib/rube/store.db monday.db
     """
 
     async def main(stop: Stop) -> None:
-        await store.back_up(store_url, file)
-        announce(f"rube backup: {file}, {file.stat().st_size} bytes")
+        await back_up(store_url, file)
+        announce(f"rube store backup: {file}, {file.stat().st_size} bytes")
 
-    sys.exit(run_daemon("rube backup", main, log_level="warning"))
+    sys.exit(run_daemon("rube store backup", main, log_level="warning"))
 
 
-@click.command()
+@store.command()
 @_store_option
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def restore(store_url: str, file: Path) -> None:
-    """Make a store of a copy that `rube backup` wrote. Move what was there away first, and stop its apiserver.
+    """Make a store of a copy that `rube store backup` wrote. Move what was there away first, and stop its apiserver.
 
     The store gets a new id, by which clients and nodes know that history went back, and list everything again.
 
     \b
     Example:
-      rube restore --store sqlite:////var/lib/rube/store.db monday.db
+      rube store restore --store sqlite:////var/lib/rube/store.db monday.db
     """
 
     async def main(stop: Stop) -> None:
-        store_id = await store.restore(real_host(), file, store_url)
-        announce(f"rube restore: {store_url}, id {store_id}")
+        store_id = await restore_store(real_host(), file, store_url)
+        announce(f"rube store restore: {store_url}, id {store_id}")
 
-    sys.exit(run_daemon("rube restore", main, log_level="warning"))
+    sys.exit(run_daemon("rube store restore", main, log_level="warning"))
