@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from rube import api_pb2
-from rube.api import systemd_pb2
+from rube.api import cluster_pb2, systemd_pb2
 from rube.api.errors import AbortedError, CompactedError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from rube.cli.real_host import real_host
@@ -182,8 +182,11 @@ def test_what_is_promised_holds_while_history_is_cut_away(seed: int) -> None:
             group.create_task(turmoil.compact(random.Random(seed)))
             group.create_task(turmoil.list_on())
             await asyncio.gather(*(turmoil.write(random.Random(f"{seed} w{n}")) for n in range(WRITERS)))
+            # The units are as they will be. A revision of another type wakes the watches that wait for one.
             turmoil.over = True
-            await turmoil.service.Put(api_pb2.PutRequest(objects=[unit(99, {}, "the last")]), NO_CONTEXT)
+            node = api_pb2.Object(metadata=api_pb2.Metadata(name="wake"))
+            node.spec.Pack(cluster_pb2.Node(), "rube/")
+            await turmoil.service.Put(api_pb2.PutRequest(objects=[node]), NO_CONTEXT)
         assert store.compact_revision > 0
         for one, watch in zip(wanted, watches, strict=True):
             assert dict(watch.result().objects) == await turmoil.list(one, page_size=100)
