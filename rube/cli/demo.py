@@ -7,7 +7,7 @@ import contextlib
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import click
@@ -127,7 +127,7 @@ async def in_simulation() -> None:
 
 
 @contextlib.asynccontextmanager
-async def watching(cluster: LocalCluster):  # type: ignore[no-untyped-def]
+async def watching(cluster: LocalCluster) -> AsyncIterator[None]:
     """Prints what `ructl watch` prints, beside everything else, until the block ends."""
     argv = [*RUCTL, "--server", cluster.address, "watch", "-t", "api.systemd.Unit"]
     click.echo("   $ ructl watch -t api.systemd.Unit   # its events in short, marked |")
