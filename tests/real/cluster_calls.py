@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -69,3 +70,10 @@ async def until_active(client: Client, name: str, *, but_not_pid: int = 0) -> sy
 
     await until(f"real/{name} is active", active)
     return await status_of(client, name)
+
+
+def check(outcome: tuple[int, str], code: int, pattern: str) -> None:
+    """Exactly one line is printed, and it says this."""
+    assert outcome[0] == code, outcome[1]
+    assert re.search(pattern, outcome[1]), outcome[1]
+    assert outcome[1].count("\n") == 1, f"more than one line: {outcome[1]}"

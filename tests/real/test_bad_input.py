@@ -3,8 +3,9 @@ loses nothing, and leaves the daemons alive.
 
 Where a case is met in depth elsewhere it is not repeated here: the text format's errors (tests/unit/api), compaction
 and positions of other stores (tests/conformance/api), damage and full disks below the store (tests/conformance/store),
-servers that hang and 5 MB objects (test_ructl), a node's name given twice (test_rubelet), units at the driver's port
-(tests/conformance/driver), scenario files (tests/unit/sim).
+full disks and restored stores under the daemons (test_bad_disks), servers that hang and 5 MB objects (test_ructl), a
+node's name given twice (test_rubelet), units at the driver's port (tests/conformance/driver), scenario files
+(tests/unit/sim).
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ import os
 import re
 import socket
 import sqlite3
-import subprocess
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,10 @@ import pytest
 
 from rube import api_pb2
 from rube.api import systemd_pb2
-from rube.api.errors import FailedPreconditionError, ResourceExhaustedError, RevisionAheadError, StoreChangedError
+from rube.api.errors import FailedPreconditionError, RevisionAheadError, StoreChangedError
 from rube.api.keys import ObjectKey
 from rube.cli.local import APISERVER, RUBELET, RUCTL, LocalCluster, local_cluster, run
-from rube.client import Client
-from tests.real.cluster_calls import UNIT_TYPE, client_of, put, sleeper, status_of, until, until_active
+from tests.real.cluster_calls import UNIT_TYPE, check, client_of, put, sleeper, status_of, until
 
 NODE = "worker-1"
 REPOSITORY = Path(__file__).parents[2]
@@ -72,13 +70,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 assert "Traceback" not in daemon.log.read_text(), daemon.log.read_text()
         finally:
             runner.run(cluster.stop())
-
-
-def check(outcome: tuple[int, str], code: int, pattern: str) -> None:
-    """Exactly one line is printed, and it says this."""
-    assert outcome[0] == code, outcome[1]
-    assert re.search(pattern, outcome[1]), outcome[1]
-    assert outcome[1].count("\n") == 1, f"more than one line: {outcome[1]}"
 
 
 # What users write
@@ -301,150 +292,6 @@ def test_an_apiserver_whose_controllers_cannot_run_serves_on_and_says_so_in_one_
             assert "Traceback" not in cluster.apiserver.log.read_text()
         finally:
             assert await cluster.apiserver.stop() == 0
-
-    asyncio.run(main())
-
-
-# Disks
-
-
-@contextmanager
-def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
-    """A file system of its own."""
-    directory.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("mounts a tmpfs: run as root")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", directory], check=True)
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", directory], check=True)
-
-
-def test_a_read_only_disk_is_named(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", 1) as disk:
-        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-        for argv in ((*APISERVER, STORE, f"sqlite:///{disk}/x.db"), (*RUBELET, "--data", f"{disk}/x")):
-            check(asyncio.run(run(argv)), 1, rf"{disk}/x.* cannot be created .*\(Read-only file system\): choose")
-
-
-def fill(disk: Path) -> None:
-    """Leaves no room at all."""
-    with (disk / "ballast").open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            return
-
-
-def test_an_apiserver_on_a_full_disk_refuses_writes_and_takes_them_once_there_is_room(tmp_path: Path) -> None:
-    async def load(client: Client, number: int, stored: dict[str, int]) -> str:
-        """Puts until it is refused."""
-        for count in range(1_000):
-            name = f"w{number}-{count}"
-            try:
-                stored[name] = await put(client, sleeper(name, description="x" * 20_000))
-            except ResourceExhaustedError as error:
-                return error.message
-        raise AssertionError("the disk was never full")
-
-    async def main(disk: Path) -> None:
-        async with local_cluster(disk) as cluster, client_of(cluster) as client:
-            stored: dict[str, int] = {}
-            refusals = await asyncio.gather(*(load(client, number, stored) for number in range(8)))
-            for message in refusals:
-                assert re.search(r"the disk that holds .*store\.db is full: free some space; nothing of this", message)
-            assert cluster.apiserver.running
-            assert {obj.metadata.name for obj in await list_units(client)} == stored.keys(), "reads go on"
-            assert (await run(["mount", "-o", "remount,size=32m", str(disk)]))[0] == 0
-            stored["last"] = await put(client, sleeper("last"))
-            await cluster.apiserver.kill()
-            await cluster.start_apiserver()
-            found = {obj.metadata.name: obj.metadata.revision for obj in await list_units(client)}
-            assert {name: found[name] >= revision for name, revision in stored.items()} == dict.fromkeys(stored, True)
-            log = cluster.apiserver.log.read_text()
-            assert "Traceback" not in log
-            assert log.count("writes fail: the disk that holds") == log.count("writes succeed again") > 0
-
-    with small_disk(tmp_path / "disk", 3) as disk:
-        asyncio.run(main(disk))
-
-
-async def list_units(client: Client) -> list[api_pb2.Object]:
-    return list((await client.list_objects(api_pb2.ListRequest(type=UNIT_TYPE))).items)
-
-
-def test_a_rubelet_on_a_full_disk_keeps_its_units_and_goes_on_once_there_is_room(tmp_path: Path) -> None:
-    async def main(disk: Path) -> None:
-        (tmp_path / "node").symlink_to(disk / "node")
-        (disk / "node").mkdir()
-        async with local_cluster(tmp_path) as cluster, client_of(cluster) as client:
-            rubelet = await cluster.start_rubelet("node")
-            await put(client, sleeper("before"))
-            before = await until_active(client, "before")
-            fill(disk)
-            await put(client, sleeper("meanwhile", description="x" * 100_000))
-
-            async def told() -> bool:
-                return "is full: free some space" in rubelet.log.read_text()
-
-            await until("the log says that the disk is full", told)
-            assert rubelet.running
-            assert (await status_of(client, "before")).main_pid == before.main_pid
-            (disk / "ballast").unlink()
-            await until_active(client, "meanwhile")
-            assert (await until_active(client, "before")).main_pid == before.main_pid
-            assert "Traceback" not in rubelet.log.read_text()
-
-    with small_disk(tmp_path / "disk", 4) as disk:
-        asyncio.run(main(disk))
-
-
-# Stores
-
-
-def test_clients_and_nodes_follow_a_store_that_was_restored(tmp_path: Path) -> None:
-    """Also where it has given out their revisions again meanwhile, which only its new id can tell them."""
-
-    async def main() -> None:
-        async with local_cluster(tmp_path) as cluster, client_of(cluster) as client:
-            await cluster.start_rubelet(NODE)
-            await put(client, sleeper("kept"))
-            kept = await until_active(client, "kept")
-            url, copy = f"sqlite:///{tmp_path}/store.db", str(tmp_path / "copy.db")
-            check(
-                await run([*RUBE, "store", "backup", "--store", url, copy]), 0, rf"rube store backup: {copy}, \d+ bytes"
-            )
-            await put(client, sleeper("lost"))
-            lost = await until_active(client, "lost")
-            before, was = client.revision, client.store_id
-            await cluster.rubelets[NODE].stop()
-            await cluster.apiserver.stop()
-            check(
-                await run([*RUBE, "store", "restore", "--store", url, copy]),
-                1,
-                r"store\.db exists already: .* move it away",
-            )
-            for path in tmp_path.glob("store*"):
-                path.unlink()
-            check(await run([*RUBE, "store", "restore", "--store", url, copy]), 0, r"rube store restore: .*, id \w+")
-            await cluster.start_apiserver()
-            later = sleeper("later")
-            later.metadata.labels["node"] = NODE
-            while await put(client, later) <= before:
-                later.metadata.annotations["after"] = str(client.revision)
-            assert client.store_id != was
-            with pytest.raises(StoreChangedError):
-                await anext(client.watch(api_pb2.WatchRequest(type=UNIT_TYPE, after_revision=before, store_id=was)))
-            await cluster.start_rubelet(NODE)
-            await until_active(client, "later")
-            assert (await status_of(client, "kept")).main_pid == kept.main_pid, "what the backup holds goes on"
-
-            async def gone() -> bool:
-                return not Path(f"/proc/{lost.main_pid}").exists()
-
-            await until("what the backup does not hold is stopped", gone)
 
     asyncio.run(main())
 
