@@ -56,9 +56,9 @@ class Daemon:
                 line = await self._process.stdout.readline()
         except TimeoutError:
             await self.kill()
-            raise self._failed(f"was not ready within {READY_S_MAX:.0f} s") from None
+            raise self.failed(f"was not ready within {READY_S_MAX:.0f} s") from None
         if not line:
-            raise self._failed(f"ended with exit code {await self._process.wait()}")
+            raise self.failed(f"ended with exit code {await self._process.wait()}")
         return line.decode().strip()
 
     async def stop(self) -> int:
@@ -87,10 +87,11 @@ class Daemon:
                 process.kill()
         return await process.wait()
 
-    def _failed(self, what: str) -> FailedPreconditionError:
+    def failed(self, what: str) -> FailedPreconditionError:
+        """What to raise where the daemon went wrong: that, and the end of its log, which may soon be removed."""
         with self.log.open(errors="replace") as log:
             tail = "".join(deque(log, maxlen=LOG_TAIL_LINES)).strip()
-        return FailedPreconditionError(f"{self.name} {what}; the end of {self.log}:\n{tail}")
+        return FailedPreconditionError(f"{self.name} {what}; its log ends: {tail}")
 
 
 def listen_address(ready_line: str) -> str:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import click
 
-from rube.api.errors import FailedPreconditionError
 from rube.cli.daemon import Stop, announce, run_daemon
-from rube.cli.local import Daemon, LocalCluster, local_cluster
+from rube.cli.local import LocalCluster, local_cluster
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, make_data_directory
 
 NODES_MAX = 20
@@ -72,11 +71,7 @@ async def until_stopped(stop: Stop, cluster: LocalCluster) -> None:
         task.cancel()
     for task, daemon in ends.items():
         if task in done and not stop.is_set():
-            raise ended(daemon, task.result())
-
-
-def ended(daemon: Daemon, code: int) -> FailedPreconditionError:
-    return FailedPreconditionError(f"{daemon.name} ended by itself with exit code {code}; its log is {daemon.log}")
+            raise daemon.failed(f"ended by itself with exit code {task.result()}")
 
 
 def what_to_try(cluster: LocalCluster) -> str:
