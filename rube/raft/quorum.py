@@ -1,0 +1,106 @@
+"""What a quorum is: majorities of one configuration, or of both halves of a joint one (paper section 6).
+
+Pure questions about sets of member ids: which log index is on a quorum, and how a vote stands.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+# Above every log index: what a configuration without voters commits.
+INDEX_MAX = 2**64 - 1
+
+# The index that a voter has acknowledged; None when it has not reported. A dict's `get` is one.
+AckedIndex = Callable[[int], int | None]
+
+
+class VoteResult(enum.Enum):
+    """How a vote stands. The values are the names that etcd prints."""
+
+    PENDING = "VotePending"  # later votes decide
+    LOST = "VoteLost"  # a quorum can no longer say yes
+    WON = "VoteWon"  # a quorum has said yes
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def index_text(index: int) -> str:
+    """The index in decimal; the infinity sign for `INDEX_MAX`."""
+    return "∞" if index == INDEX_MAX else str(index)
+
+
+class MajorityConfig(frozenset[int]):
+    """Voters that decide by majority. Without voters it agrees to everything, so that half a joint quorum is none."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "(" + " ".join(f"{voter:x}" for voter in self.ids()) + ")"
+
+    def ids(self) -> list[int]:
+        """The voters, sorted."""
+        return sorted(self)
+
+    def committed_index(self, acked: AckedIndex) -> int:
+        """The largest index that more than half of the voters have acknowledged; who has not reported counts as 0."""
+        if not self:
+            return INDEX_MAX
+        indexes = sorted(acked(voter) or 0 for voter in self)
+        return indexes[(len(indexes) - 1) // 2]
+
+    def vote_result(self, votes: Mapping[int, bool]) -> VoteResult:
+        """How a vote stands; ids in `votes` that are no voters do not count."""
+        if not self:
+            return VoteResult.WON
+        cast = [votes[voter] for voter in self if voter in votes]
+        granted, missing = sum(cast), len(self) - len(cast)
+        quorum = len(self) // 2 + 1
+        if granted >= quorum:
+            return VoteResult.WON
+        return VoteResult.PENDING if granted + missing >= quorum else VoteResult.LOST
+
+    def describe(self, acked: AckedIndex) -> str:
+        """A line for each voter with its index, and a bar as long as the number of voters that are behind it."""
+        if not self:
+            return "<empty majority quorum>"
+        indexes = {voter: acked(voter) for voter in self.ids()}
+        width = len(indexes)
+        lines = [" " * width + "    idx\n"]
+        for voter, index in indexes.items():
+            behind = sum((other or 0) < (index or 0) for other in indexes.values())
+            bar = "?" + " " * width if index is None else "x" * behind + ">" + " " * (width - behind)
+            lines.append(f"{bar} {index or 0:>5}    (id={voter:x})\n")
+        return "".join(lines)
+
+
+class JointConfig(NamedTuple):
+    """Two majorities that must both agree (paper section 6, C_old,new). Without outgoing voters: a plain majority."""
+
+    incoming: MajorityConfig = MajorityConfig()
+    outgoing: MajorityConfig = MajorityConfig()
+
+    def __str__(self) -> str:
+        return f"{self.incoming}&&{self.outgoing}" if self.outgoing else str(self.incoming)
+
+    def ids(self) -> list[int]:
+        """The voters of both halves, sorted."""
+        return sorted(self.incoming | self.outgoing)
+
+    def committed_index(self, acked: AckedIndex) -> int:
+        """The largest index that is committed in both halves."""
+        return min(self.incoming.committed_index(acked), self.outgoing.committed_index(acked))
+
+    def vote_result(self, votes: Mapping[int, bool]) -> VoteResult:
+        """Won when both halves are won, lost as soon as one is lost."""
+        results = (self.incoming.vote_result(votes), self.outgoing.vote_result(votes))
+        for result in (VoteResult.LOST, VoteResult.PENDING):
+            if result in results:
+                return result
+        return VoteResult.WON
+
+    def describe(self, acked: AckedIndex) -> str:
+        """As `MajorityConfig.describe`, over the voters of both halves."""
+        return MajorityConfig(self.ids()).describe(acked)
