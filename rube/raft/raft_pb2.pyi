@@ -151,19 +151,19 @@ class _ConfChangeType:
 
 class _ConfChangeTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConfChangeType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    ADD_NODE: _ConfChangeType.ValueType  # 0
-    REMOVE_NODE: _ConfChangeType.ValueType  # 1
-    UPDATE_NODE: _ConfChangeType.ValueType  # 2
+    CONF_CHANGE_ADD_NODE: _ConfChangeType.ValueType  # 0
+    CONF_CHANGE_REMOVE_NODE: _ConfChangeType.ValueType  # 1
+    CONF_CHANGE_UPDATE_NODE: _ConfChangeType.ValueType  # 2
     """Changes nothing in the configuration: for what the application keeps about a node."""
-    ADD_LEARNER_NODE: _ConfChangeType.ValueType  # 3
+    CONF_CHANGE_ADD_LEARNER_NODE: _ConfChangeType.ValueType  # 3
 
 class ConfChangeType(_ConfChangeType, metaclass=_ConfChangeTypeEnumTypeWrapper): ...
 
-ADD_NODE: ConfChangeType.ValueType  # 0
-REMOVE_NODE: ConfChangeType.ValueType  # 1
-UPDATE_NODE: ConfChangeType.ValueType  # 2
+CONF_CHANGE_ADD_NODE: ConfChangeType.ValueType  # 0
+CONF_CHANGE_REMOVE_NODE: ConfChangeType.ValueType  # 1
+CONF_CHANGE_UPDATE_NODE: ConfChangeType.ValueType  # 2
 """Changes nothing in the configuration: for what the application keeps about a node."""
-ADD_LEARNER_NODE: ConfChangeType.ValueType  # 3
+CONF_CHANGE_ADD_LEARNER_NODE: ConfChangeType.ValueType  # 3
 Global___ConfChangeType: _TypeAlias = ConfChangeType  # noqa: Y015
 
 class _ConfChangeTransition:
@@ -172,20 +172,20 @@ class _ConfChangeTransition:
 
 class _ConfChangeTransitionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConfChangeTransition.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    AUTO: _ConfChangeTransition.ValueType  # 0
-    """The simple protocol where one voter changes (dissertation section 4.1), else JOINT_IMPLICIT."""
-    JOINT_IMPLICIT: _ConfChangeTransition.ValueType  # 1
+    TRANSITION_AUTO: _ConfChangeTransition.ValueType  # 0
+    """The simple protocol for one change (dissertation section 4.1), else JOINT_IMPLICIT."""
+    TRANSITION_JOINT_IMPLICIT: _ConfChangeTransition.ValueType  # 1
     """Through a joint configuration, which the leader leaves by itself (dissertation section 4.3)."""
-    JOINT_EXPLICIT: _ConfChangeTransition.ValueType  # 2
+    TRANSITION_JOINT_EXPLICIT: _ConfChangeTransition.ValueType  # 2
     """Through a joint configuration, which the application leaves with an empty ConfChangeV2."""
 
 class ConfChangeTransition(_ConfChangeTransition, metaclass=_ConfChangeTransitionEnumTypeWrapper): ...
 
-AUTO: ConfChangeTransition.ValueType  # 0
-"""The simple protocol where one voter changes (dissertation section 4.1), else JOINT_IMPLICIT."""
-JOINT_IMPLICIT: ConfChangeTransition.ValueType  # 1
+TRANSITION_AUTO: ConfChangeTransition.ValueType  # 0
+"""The simple protocol for one change (dissertation section 4.1), else JOINT_IMPLICIT."""
+TRANSITION_JOINT_IMPLICIT: ConfChangeTransition.ValueType  # 1
 """Through a joint configuration, which the leader leaves by itself (dissertation section 4.3)."""
-JOINT_EXPLICIT: ConfChangeTransition.ValueType  # 2
+TRANSITION_JOINT_EXPLICIT: ConfChangeTransition.ValueType  # 2
 """Through a joint configuration, which the application leaves with an empty ConfChangeV2."""
 Global___ConfChangeTransition: _TypeAlias = ConfChangeTransition  # noqa: Y015
 
@@ -461,7 +461,7 @@ Global___ConfChange: _TypeAlias = ConfChange  # noqa: Y015
 
 @_typing.final
 class ConfChangeV2(_message.Message):
-    """Any changes at once; none of them (and AUTO) leaves a joint configuration."""
+    """Any changes at once; none of them (and TRANSITION_AUTO) leaves a joint configuration."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
