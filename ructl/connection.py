@@ -163,5 +163,5 @@ def _reason(message: str) -> str:
 class _NoStorage:
     """A client keeps nothing (rube.host.Storage)."""
 
-    async def open(self, url: str) -> Engine:
+    async def open(self, url: str, *, read_only: bool = False) -> Engine:
         raise InvalidArgumentError(f"ructl keeps nothing and cannot open {url}")

@@ -13,7 +13,7 @@ from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, log_level_o
 from rube.cli.real_host import real_host
 from rube.server import ApiServer, ApiServerConfig
 from rube.store import open_store
-from rube.store.storage import parse_store_url
+from rube.store.urls import parse_store_url
 from rube.transport import ServerKind
 
 
@@ -85,7 +85,8 @@ def apiserver(
         try:
             server = ApiServer(host, store, ApiServerConfig(listen=listen, history_revisions_max=history))
             addresses = await server.start()
-            announce(f"rube apiserver: listening on {', '.join(addresses)}, store {store_url}, id {store.store_id}")
+            shown = parse_store_url(store_url)  # without its password
+            announce(f"rube apiserver: listening on {', '.join(addresses)}, store {shown}, id {store.store_id}")
             memory_url = controllers_url(data, store_url)
             running = asyncio.create_task(keep_controllers(host, [reachable(addresses[0])], memory_url, controllers))
             await stop.wait()

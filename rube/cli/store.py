@@ -12,7 +12,7 @@ from rube.cli.options import checked
 from rube.cli.real_host import real_host
 from rube.store import back_up
 from rube.store import restore as restore_store
-from rube.store.storage import parse_store_url
+from rube.store.urls import parse_store_url
 
 _store_option = click.option(
     "--store", "store_url", metavar="URL", required=True, callback=checked(parse_store_url), help="sqlite:///path"

@@ -12,13 +12,17 @@ from rube.host.randomness import Randomness
 
 
 class Storage(Protocol):
-    """Opens engines by URL: `memory:`, `sqlite:///path` (relative path) or `sqlite:////path` (absolute)."""
+    """Opens engines by URL: `memory:`, and `sqlite:///path` (relative path) or `sqlite:////path` (absolute), or so
+    with `rocksdb`."""
 
-    async def open(self, url: str) -> Engine:
+    async def open(self, url: str, *, read_only: bool = False) -> Engine:
         """The engine at `url`, created if it is not there.
 
-        Raises InvalidArgumentError for a URL it does not know, FailedPreconditionError where another process has it
-        open, DataLossError where it is damaged; each says the remedy.
+        Read-only: as it is at some moment of this call, also while another process has it open; a commit raises
+        FailedPreconditionError, and so does `open` where there is none.
+
+        Otherwise raises InvalidArgumentError for a URL it does not know, FailedPreconditionError where another process
+        has it open or a package is missing, DataLossError where it is damaged; each says the remedy.
         """
         ...
 

@@ -13,7 +13,7 @@ from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgum
 from rube.host import Engine
 from rube.sim.kernel import SimHost, SimProcess, current_process
 from rube.store.engines import MemoryEngine
-from rube.store.storage import parse_store_url
+from rube.store.urls import parse_store_url
 
 if TYPE_CHECKING:
     from rube.sim.kernel.loop import SimLoop
@@ -255,9 +255,11 @@ class SimStorage:
     def __init__(self, disk: SimDisk) -> None:
         self.disk = disk
 
-    async def open(self, url: str) -> Engine:
-        scheme, path = parse_store_url(url)
-        return await MemoryEngine.open(self.disk, path if scheme == "sqlite" else url)
+    async def open(self, url: str, *, read_only: bool = False) -> Engine:
+        parsed = parse_store_url(url)
+        if not parsed.is_engine:
+            raise InvalidArgumentError(f"{parsed} is a server, and no engine on a disk")
+        return await MemoryEngine.open(self.disk, url if parsed.scheme == "memory" else parsed.path)
 
 
 class _Content:

@@ -1,12 +1,15 @@
 """Stores: versioned objects (`Store`) over durable bytes (`rube.host.Engine`), and the engines.
 
-Here: the two ports' implementations and nothing that knows what an object is; keys and values are bytes.
+Here: the two ports' implementations and nothing that knows what an object is; keys and values are bytes. A store is
+chosen by its URL (`urls`); `backends` opens it.
 """
 
+from rube.store.backends import open_store
 from rube.store.backup import back_up, restore
-from rube.store.open import open_store
+from rube.store.config import StoreConfig
 from rube.store.ports import Change, ChangeBatch, Compare, Lookup, Op, Page, Record, Store, StoreLimits, Txn
 from rube.store.storage import RealStorage
+from rube.store.urls import StoreUrl, parse_store_url
 
 __all__ = [
     "Change",
@@ -18,9 +21,12 @@ __all__ = [
     "RealStorage",
     "Record",
     "Store",
+    "StoreConfig",
     "StoreLimits",
+    "StoreUrl",
     "Txn",
     "back_up",
     "open_store",
+    "parse_store_url",
     "restore",
 ]

@@ -9,7 +9,7 @@ from rube.api.errors import InvalidArgumentError, RubeError
 from rube.host import Host
 from rube.store.engines.sqlite import copy_database
 from rube.store.mvcc.recovery import renew_store_id
-from rube.store.storage import parse_store_url
+from rube.store.urls import parse_store_url
 
 __all__ = ["back_up", "restore"]
 
@@ -43,7 +43,7 @@ async def restore(host: Host, backup: Path, url: str) -> str:
 
 
 def _file_of(url: str) -> Path:
-    scheme, path = parse_store_url(url)
-    if scheme != "sqlite":
-        raise InvalidArgumentError(f"store {url} is no file: back up and restore work on sqlite:///path")
-    return Path(path)
+    parsed = parse_store_url(url)
+    if parsed.scheme != "sqlite":
+        raise InvalidArgumentError(f"store {parsed} is no file: back up and restore work on sqlite:///path")
+    return Path(parsed.path)

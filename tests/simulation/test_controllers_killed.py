@@ -49,7 +49,7 @@ class SteppedStorage:
     def __init__(self, host: Host, steps: Steps) -> None:
         self._storage, self._steps = host.storage, steps
 
-    async def open(self, url: str) -> Engine:
+    async def open(self, url: str, *, read_only: bool = False) -> Engine:
         return SteppedEngine(await self._storage.open(url), self._steps)
 
 

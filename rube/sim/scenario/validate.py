@@ -13,7 +13,7 @@ from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controlle
 from rube.sim.kernel.hostclock import DRIFT_PPM_MAX
 from rube.sim.scenario.yamlproto import Path, Source, suggest
 from rube.sim.scenario_pb2 import Cluster, Expectation, Fault, Scenario, SlowLink, Step
-from rube.store.storage import parse_store_url
+from rube.store.urls import parse_store_url
 
 NODES_MAX = 1_000
 UNITS_MAX = 100_000

@@ -5,6 +5,6 @@ changes). Shells: `recovery`, `compaction`, `watch`, and `store`, which puts the
 takes no clock and no randomness, so that replicas that apply the same transactions hold the same rows.
 """
 
-from rube.store.mvcc.store import MvccConfig, MvccStore
+from rube.store.mvcc.store import MvccStore
 
-__all__ = ["MvccConfig", "MvccStore"]
+__all__ = ["MvccStore"]

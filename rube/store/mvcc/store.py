@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 
 from rube.api.errors import CompactedError, DataLossError, InvalidArgumentError, RevisionAheadError, UnavailableError
 from rube.host import Clock, Engine, Randomness
+from rube.store.config import StoreConfig
 from rube.store.mvcc.compaction import delete_superseded
 from rube.store.mvcc.evaluate import Group, check_txn
 from rube.store.mvcc.log import SUB_BITS, Row, decode_row, log_key, position_of
@@ -24,27 +24,10 @@ RECORDS_PER_STEP_MAX = 256
 READ_RETRIES_MAX = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MvccConfig:
-    """What a store may use."""
-
-    limits: StoreLimits = field(
-        default_factory=lambda: StoreLimits(
-            txn_ops_max=1000, txn_bytes_max=16 * 1024 * 1024, value_bytes_max=2 * 1024 * 1024
-        )
-    )
-    # Recent rows that are kept in memory for watches and reads.
-    tail_bytes_max: int = 16 * 1024 * 1024
-    # A batch of a watch ends with the revision that reaches either.
-    watch_changes_max: int = 1000
-    watch_bytes_max: int = 4 * 1024 * 1024
-    bookmark_interval_s: float = 5.0
-
-
 class MvccStore:
     """`rube.store.Store` on one engine. The only user of that engine; `close` closes both."""
 
-    def __init__(self, engine: Engine, clock: Clock, state: State, config: MvccConfig) -> None:
+    def __init__(self, engine: Engine, clock: Clock, state: State, config: StoreConfig) -> None:
         self._engine = engine
         self._clock = clock
         self._config = config
@@ -57,11 +40,11 @@ class MvccStore:
 
     @classmethod
     async def open(
-        cls, engine: Engine, *, clock: Clock, random: Randomness, config: MvccConfig | None = None
+        cls, engine: Engine, *, clock: Clock, random: Randomness, config: StoreConfig | None = None
     ) -> MvccStore:
         """Reads the log and starts the writer. Closes the engine if that fails."""
         try:
-            return cls(engine, clock, await recover(engine, random), config or MvccConfig())
+            return cls(engine, clock, await recover(engine, random), config or StoreConfig())
         except BaseException:
             await engine.close()
             raise

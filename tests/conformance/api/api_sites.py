@@ -17,9 +17,8 @@ from rube.server import ApiServer, ApiServerConfig
 from rube.sim.disk import SimDisk
 from rube.sim.kernel import World
 from rube.sim.network import SimFabric
-from rube.store import RealStorage, Store, open_store
+from rube.store import RealStorage, Store, StoreConfig, open_store
 from rube.store.engines import MemoryEngine
-from rube.store.mvcc import MvccConfig
 from rube.transport import GrpcNetwork, ServerKind
 
 Body = Callable[[], Coroutine[Any, Any, None]]
@@ -80,7 +79,7 @@ class _SimStorage:
     def __init__(self, disk: SimDisk) -> None:
         self._disk = disk
 
-    async def open(self, url: str) -> Engine:
+    async def open(self, url: str, *, read_only: bool = False) -> Engine:
         return await MemoryEngine.open(self._disk, url)
 
 
@@ -168,7 +167,7 @@ def line(event: api_pb2.Event) -> str:
 
 
 @asynccontextmanager
-async def serve(site: Site, *, store: MvccConfig | None = None, **config: Any) -> AsyncIterator[Served]:
+async def serve(site: Site, *, store: StoreConfig | None = None, **config: Any) -> AsyncIterator[Served]:
     """An apiserver on the site's store, with `config` for ApiServerConfig; what it stored is there at the next call,
     unless the store is in memory."""
     opened = await open_store(site.host, site.store_url, store)

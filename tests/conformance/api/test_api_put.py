@@ -12,8 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rube import api_pb2
 from rube.api import cluster_pb2, registry, systemd_pb2
 from rube.api.errors import AbortedError, InvalidArgumentError, ResourceExhaustedError, RubeError
-from rube.store import StoreLimits
-from rube.store.mvcc import MvccConfig
+from rube.store import StoreConfig, StoreLimits
 
 
 async def refused(api: Served, *objects: api_pb2.Object, error: type[RubeError] = InvalidArgumentError) -> str:
@@ -154,7 +153,7 @@ async def test_bad_objects_are_refused_with_object_and_field(site: Site) -> None
 
 async def test_an_object_past_the_stores_limit_is_refused_with_name_and_limit(site: Site) -> None:
     limits = StoreLimits(txn_ops_max=3, txn_bytes_max=4000, value_bytes_max=2000)
-    async with serve(site, store=MvccConfig(limits=limits)) as api:
+    async with serve(site, store=StoreConfig(limits=limits)) as api:
         message = await refused(api, unit("a", "x" * 2001), error=ResourceExhaustedError)
         assert f"{TYPE}/system/a has 2" in message
         assert "at most 2000 an object (value_bytes_max)" in message
@@ -167,7 +166,7 @@ async def test_an_object_past_the_stores_limit_is_refused_with_name_and_limit(si
 
 async def test_a_delete_whose_events_would_be_too_large_for_one_revision_is_refused(site: Site) -> None:
     limits = StoreLimits(txn_ops_max=3, txn_bytes_max=4000, value_bytes_max=2000)
-    async with serve(site, store=MvccConfig(limits=limits)) as api:
+    async with serve(site, store=StoreConfig(limits=limits)) as api:
         for name in "abc":
             await api.put(unit(name, "x" * 1500))
         with pytest.raises(ResourceExhaustedError, match="use several requests"):

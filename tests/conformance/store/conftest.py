@@ -1,19 +1,30 @@
-"""Runs every coroutine test of this folder on every site: one suite, all adapters."""
+"""Runs every coroutine test of this folder on every site: one suite, all stores; or all engines."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_sites import MemorySite, SimSite, Site, SqliteSite
+from store_sites import EngineSite, MemorySite, SimSite, Site, SqliteSite
+
+ENGINE_SITES: dict[str, Callable[[Path], EngineSite]] = {
+    "memory": lambda _: MemorySite(),
+    "sqlite": SqliteSite,
+    "simulated": lambda _: SimSite(),
+}
+SITES: dict[str, Callable[[Path], Site]] = {**ENGINE_SITES}
 
 
-@pytest.fixture(params=["memory", "sqlite", "simulated"])
+@pytest.fixture(params=sorted(SITES))
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
-    if request.param == "sqlite":
-        return SqliteSite(tmp_path)
-    return MemorySite() if request.param == "memory" else SimSite()
+    return SITES[request.param](tmp_path)
+
+
+@pytest.fixture(params=sorted(ENGINE_SITES))
+def engine_site(request: pytest.FixtureRequest, tmp_path: Path) -> EngineSite:
+    return ENGINE_SITES[request.param](tmp_path)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -21,5 +32,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    pyfuncitem.funcargs["site"].run(lambda: pyfuncitem.obj(**arguments))
+    where = pyfuncitem.funcargs.get("site") or pyfuncitem.funcargs["engine_site"]
+    where.run(lambda: pyfuncitem.obj(**arguments))
     return True

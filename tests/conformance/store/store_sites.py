@@ -11,29 +11,39 @@ from typing import Any, Protocol
 from rube.host import Clock, Engine, Randomness, RealClock, RealRandomness
 from rube.sim.disk import SimDisk
 from rube.sim.kernel import World
-from rube.store import Op, Store, Txn
+from rube.store import Op, Store, StoreConfig, Txn
 from rube.store.engines import MemoryEngine, SqliteEngine
-from rube.store.mvcc import MvccConfig, MvccStore
+from rube.store.mvcc import MvccStore
 
 Body = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Site(Protocol):
-    """One adapter under test."""
+    """One store under test."""
 
     clock: Clock
     random: Randomness
 
-    async def open_engine(self, path: str = "data") -> Engine: ...
+    async def open_store(self, config: StoreConfig | None = None) -> Store:
+        """The store, with what was written to it before."""
+        ...
 
     def run(self, body: Body) -> None: ...
 
-    def wipe(self) -> None:
-        """Removes what `open_engine()` has written; nothing may be open."""
+    async def wipe(self) -> None:
+        """Removes all that was written; nothing may be open."""
         ...
 
 
-class _Real:
+class EngineSite(Site, Protocol):
+    """One engine under test, and the store on it."""
+
+    async def open_engine(self, path: str = "data") -> Engine: ...
+
+
+class RealSite:
+    """What sites on the real loop share."""
+
     def __init__(self) -> None:
         self.clock: Clock = RealClock()
         self.random: Randomness = RealRandomness()
@@ -46,7 +56,15 @@ class _Real:
         asyncio.run(main())
 
 
-class MemorySite(_Real):
+class _OnRealEngine(RealSite):
+    async def open_engine(self, path: str = "data") -> Engine:
+        raise NotImplementedError
+
+    async def open_store(self, config: StoreConfig | None = None) -> MvccStore:
+        return await MvccStore.open(await self.open_engine(), clock=self.clock, random=self.random, config=config)
+
+
+class MemorySite(_OnRealEngine):
     """The memory engine on the real loop, over a disk that remembers."""
 
     def __init__(self) -> None:
@@ -56,11 +74,11 @@ class MemorySite(_Real):
     async def open_engine(self, path: str = "data") -> Engine:
         return await MemoryEngine.open(self.disk, path)
 
-    def wipe(self) -> None:
+    async def wipe(self) -> None:
         self.disk.files.clear()
 
 
-class SqliteSite(_Real):
+class SqliteSite(_OnRealEngine):
     """SQLite in a directory of the test."""
 
     def __init__(self, directory: Path) -> None:
@@ -70,7 +88,7 @@ class SqliteSite(_Real):
     async def open_engine(self, path: str = "data") -> Engine:
         return await SqliteEngine.open(self.directory / path)
 
-    def wipe(self) -> None:
+    async def wipe(self) -> None:
         for path in self.directory.iterdir():
             path.unlink()
 
@@ -88,11 +106,14 @@ class SimSite:
     async def open_engine(self, path: str = "data") -> Engine:
         return await MemoryEngine.open(self.disk, path)
 
+    async def open_store(self, config: StoreConfig | None = None) -> MvccStore:
+        return await MvccStore.open(await self.open_engine(), clock=self.clock, random=self.random, config=config)
+
     def run(self, body: Body) -> None:
         with self.world:
             self.world.run(body, host=self.host)
 
-    def wipe(self) -> None:
+    async def wipe(self) -> None:
         self.disk.wipe()
 
 
@@ -141,8 +162,8 @@ class KeptLog:
     def close(self) -> None: ...
 
 
-async def open_store(site: Site, config: MvccConfig | None = None) -> MvccStore:
-    return await MvccStore.open(await site.open_engine(), clock=site.clock, random=site.random, config=config)
+async def open_store(site: Site, config: StoreConfig | None = None) -> Store:
+    return await site.open_store(config)
 
 
 async def put(store: Store, **values: bytes) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from store_sites import Site
+from store_sites import EngineSite
 
 from rube.api.errors import FailedPreconditionError
 from rube.host import Engine, Write
@@ -30,22 +30,22 @@ KEYS = sorted(
 END = b"\xff" * 10
 
 
-async def filled(site: Site) -> Engine:
-    engine = await site.open_engine()
+async def filled(engine_site: EngineSite) -> Engine:
+    engine = await engine_site.open_engine()
     await engine.commit([Write(key, b"value " + key) for key in reversed(KEYS)])
     return engine
 
 
-async def test_get_gives_what_was_committed_or_nothing(site: Site) -> None:
-    engine = await filled(site)
+async def test_get_gives_what_was_committed_or_nothing(engine_site: EngineSite) -> None:
+    engine = await filled(engine_site)
     for key in KEYS:
         assert engine.get(key) == b"value " + key
         assert engine.get(key + b"?") is None
     await engine.close()
 
 
-async def test_scan_is_in_byte_order_within_its_bounds(site: Site) -> None:
-    engine = await filled(site)
+async def test_scan_is_in_byte_order_within_its_bounds(engine_site: EngineSite) -> None:
+    engine = await filled(engine_site)
     bounds = [*KEYS, END, b"a" * 8 + b"\x00\x00", b"b"]
     for start in bounds:
         for end in bounds:
@@ -57,8 +57,8 @@ async def test_scan_is_in_byte_order_within_its_bounds(site: Site) -> None:
     await engine.close()
 
 
-async def test_a_batch_puts_overwrites_and_deletes_and_its_last_word_counts(site: Site) -> None:
-    engine = await filled(site)
+async def test_a_batch_puts_overwrites_and_deletes_and_its_last_word_counts(engine_site: EngineSite) -> None:
+    engine = await filled(engine_site)
     await engine.commit(
         [
             *(Write(b"a", b"1"), Write(b"a", b"2"), Write(b"b" * 8, None), Write(b"absent", None), Write(b"\x00", b"")),
@@ -75,8 +75,8 @@ async def test_a_batch_puts_overwrites_and_deletes_and_its_last_word_counts(site
     await engine.close()
 
 
-async def test_a_scan_sees_the_moment_of_its_call(site: Site) -> None:
-    engine = await filled(site)
+async def test_a_scan_sees_the_moment_of_its_call(engine_site: EngineSite) -> None:
+    engine = await filled(engine_site)
     rows = engine.scan(b"", END)
     first = next(rows)
     unread = engine.scan(b"", END)
@@ -87,8 +87,8 @@ async def test_a_scan_sees_the_moment_of_its_call(site: Site) -> None:
     await engine.close()
 
 
-async def test_an_unfinished_scan_does_not_hold_back_other_reads(site: Site) -> None:
-    engine = await filled(site)
+async def test_an_unfinished_scan_does_not_hold_back_other_reads(engine_site: EngineSite) -> None:
+    engine = await filled(engine_site)
     rows = engine.scan(b"", END)
     next(rows)
     await engine.commit([Write(b"a", b"new"), Write(b"a" * 8, b"new")])
@@ -97,8 +97,8 @@ async def test_an_unfinished_scan_does_not_hold_back_other_reads(site: Site) -> 
     await engine.close()
 
 
-async def test_a_snapshot_stays_as_it_was(site: Site) -> None:
-    engine = await filled(site)
+async def test_a_snapshot_stays_as_it_was(engine_site: EngineSite) -> None:
+    engine = await filled(engine_site)
     snapshot = engine.snapshot()
     await engine.commit([Write(key, None) for key in KEYS])
     assert [key for key, _ in snapshot.scan(b"", END)] == KEYS
@@ -110,17 +110,17 @@ async def test_a_snapshot_stays_as_it_was(site: Site) -> None:
     await engine.close()
 
 
-async def test_everything_is_there_after_a_restart(site: Site) -> None:
-    engine = await filled(site)
+async def test_everything_is_there_after_a_restart(engine_site: EngineSite) -> None:
+    engine = await filled(engine_site)
     await engine.close()
     for _ in range(2):
-        engine = await site.open_engine()
+        engine = await engine_site.open_engine()
         assert [key for key, _ in engine.scan(b"", END)] == KEYS
         await engine.close()
 
 
-async def test_concurrent_commits_are_carried_out_in_the_order_of_their_calls(site: Site) -> None:
-    engine = await site.open_engine()
+async def test_concurrent_commits_are_carried_out_in_the_order_of_their_calls(engine_site: EngineSite) -> None:
+    engine = await engine_site.open_engine()
     async with asyncio.TaskGroup() as group:
         for number in range(50):
             group.create_task(engine.commit([Write(b"last", b"%d" % number), Write(b"%d" % number, b"")]))
@@ -129,8 +129,8 @@ async def test_concurrent_commits_are_carried_out_in_the_order_of_their_calls(si
     await engine.close()
 
 
-async def test_a_cancelled_commit_happens_whole_or_not_at_all(site: Site) -> None:
-    engine = await site.open_engine()
+async def test_a_cancelled_commit_happens_whole_or_not_at_all(engine_site: EngineSite) -> None:
+    engine = await engine_site.open_engine()
     for number in range(20):
         task = asyncio.ensure_future(engine.commit([Write(b"a", b"%d" % number), Write(b"a" * 8, b"%d" % number)]))
         for _ in range(number % 4):
@@ -141,20 +141,20 @@ async def test_a_cancelled_commit_happens_whole_or_not_at_all(site: Site) -> Non
     shown = engine.get(b"a"), engine.get(b"a" * 8)
     assert shown[0] == shown[1]
     await engine.close()
-    engine = await site.open_engine()
+    engine = await engine_site.open_engine()
     assert (engine.get(b"a"), engine.get(b"a" * 8)) == shown
     assert engine.get(b"after") == b""
     await engine.close()
 
 
-async def test_a_checkpoint_opens_as_an_engine_of_its_own(site: Site) -> None:
-    engine = await filled(site)
-    target = str(site.directory / "copy") if hasattr(site, "directory") else "copy"
+async def test_a_checkpoint_opens_as_an_engine_of_its_own(engine_site: EngineSite) -> None:
+    engine = await filled(engine_site)
+    target = str(engine_site.directory / "copy") if hasattr(engine_site, "directory") else "copy"
     await engine.checkpoint(target)
     with pytest.raises(FailedPreconditionError, match="exists already"):
         await engine.checkpoint(target)
     await engine.commit([Write(b"a", b"later")])
-    copy = await site.open_engine("copy")
+    copy = await engine_site.open_engine("copy")
     assert [key for key, _ in copy.scan(b"", END)] == KEYS
     assert copy.get(b"a") == b"value a"
     await copy.commit([Write(b"a", b"other")])
@@ -163,8 +163,8 @@ async def test_a_checkpoint_opens_as_an_engine_of_its_own(site: Site) -> None:
     await engine.close()
 
 
-async def test_a_closed_engine_refuses(site: Site) -> None:
-    engine = await filled(site)
+async def test_a_closed_engine_refuses(engine_site: EngineSite) -> None:
+    engine = await filled(engine_site)
     await engine.close()
     await engine.close()
     with pytest.raises(FailedPreconditionError, match="closed"):

@@ -17,12 +17,12 @@ from store_sites import SimSite, open_store
 
 from rube.api.errors import AbortedError, CompactedError
 from rube.sim.kernel import SimProcess
-from rube.store import ChangeBatch, Compare, Op, Txn
-from rube.store.mvcc import MvccConfig, MvccStore
+from rube.store import ChangeBatch, Compare, Op, StoreConfig, Txn
+from rube.store.mvcc import MvccStore
 
 KEYS = [b"\x00", b"a", b"a\x00", b"ab", b"b" * 8, b"\xff"]
 ALL = (b"", b"\xff" * 9)
-SMALL = MvccConfig(tail_bytes_max=1500, watch_changes_max=2)
+SMALL = StoreConfig(tail_bytes_max=1500, watch_changes_max=2)
 
 State = dict[bytes, tuple[bytes, int, int]]
 

@@ -8,8 +8,7 @@ import pytest
 from store_sites import Site, delete, open_store, put
 
 from rube.api.errors import AbortedError, InvalidArgumentError, ResourceExhaustedError
-from rube.store import Compare, Op, StoreLimits, Txn
-from rube.store.mvcc import MvccConfig
+from rube.store import Compare, Op, StoreConfig, StoreLimits, Txn
 
 ALL = (b"\x00", b"\xff" * 16)
 
@@ -54,17 +53,18 @@ async def test_a_transaction_without_effect_makes_no_revision(site: Site, ops: t
 
 async def test_a_key_twice_or_an_empty_key_is_the_callers_mistake(site: Site) -> None:
     store = await open_store(site)
+    before = store.revision
     with pytest.raises(InvalidArgumentError, match="key a is written twice"):
         await store.commit(Txn((Op(b"a", b"1"), Op(b"b", b""), Op(b"a", None))))
     with pytest.raises(InvalidArgumentError, match="empty"):
         await store.commit(Txn((Op(b"", b"1"),)))
-    assert store.revision == 0
+    assert (await store.range(*ALL)) == ([], before, False)
     await store.close()
 
 
 async def test_past_a_limit_the_error_names_it_and_the_store_goes_on(site: Site) -> None:
     limits = StoreLimits(txn_ops_max=2, txn_bytes_max=100, value_bytes_max=60)
-    store = await open_store(site, MvccConfig(limits=limits))
+    store = await open_store(site, StoreConfig(limits=limits))
     assert store.limits == limits
     for ops, limit, maximum in (
         ([Op(b"a", b""), Op(b"b", b""), Op(b"c", b"")], "txn_ops_max", 2),
@@ -75,7 +75,7 @@ async def test_past_a_limit_the_error_names_it_and_the_store_goes_on(site: Site)
         with pytest.raises(ResourceExhaustedError, match=limit) as caught:
             await store.commit(Txn(tuple(ops)))
         assert caught.value.metadata == {"limit": limit, "value": str(maximum)}
-    assert await put(store, a=b"x" * 60) == 1
+    assert await put(store, a=b"x" * 60) == store.revision
     await store.close()
 
 

@@ -9,12 +9,11 @@ import pytest
 from store_sites import Site, delete, open_store, put
 
 from rube.api.errors import CompactedError
-from rube.store import Change, ChangeBatch, Op, Record, Store, StoreLimits, Txn
-from rube.store.mvcc import MvccConfig
+from rube.store import Change, ChangeBatch, Op, Record, Store, StoreConfig, StoreLimits, Txn
 
 ALL = (b"\x00", b"\xff" * 16)
 # A tail and a batch so small that a watch soon falls behind them and is served from the log.
-SMALL = MvccConfig(
+SMALL = StoreConfig(
     limits=StoreLimits(txn_ops_max=5, txn_bytes_max=10_000, value_bytes_max=1000),
     tail_bytes_max=1000,
     watch_changes_max=7,
@@ -66,11 +65,12 @@ async def test_a_watch_of_an_unchanging_store_begins_with_one_bookmark(site: Sit
 
 async def test_changes_carry_the_record_and_what_was_before(site: Site) -> None:
     store = await open_store(site)
+    base = store.revision
     first = await put(store, a=b"1")
     second = await put(store, a=b"2")
     third = await delete(store, b"a")
     fourth = await put(store, a=b"4")
-    changes = changes_of(await read_until(aiter(store.watch(*ALL, after_revision=0)), fourth))
+    changes = changes_of(await read_until(aiter(store.watch(*ALL, after_revision=base)), fourth))
     one, two = Record(b"a", b"1", first, first), Record(b"a", b"2", first, second)
     assert changes == [
         Change(one, False, None),
@@ -81,26 +81,28 @@ async def test_changes_carry_the_record_and_what_was_before(site: Site) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("config", [MvccConfig(), SMALL], ids=["tail", "log"])
+@pytest.mark.parametrize("config", [StoreConfig(), SMALL], ids=["tail", "log"])
 @pytest.mark.parametrize("restart", [False, True], ids=["running", "restarted"])
-async def test_a_watch_resumes_after_any_revision(site: Site, config: MvccConfig, restart: bool) -> None:
+async def test_a_watch_resumes_after_any_revision(site: Site, config: StoreConfig, restart: bool) -> None:
     store = await open_store(site, config)
+    base = store.revision
     history = await write_history(store, 30)
     if restart:
         await store.close()
         store = await open_store(site, config)
-    for after in range(store.revision):
+    for after in range(base, store.revision):
         batches = await read_until(aiter(store.watch(*ALL, after_revision=after)), store.revision)
         assert as_history(changes_of(batches)) == [entry for entry in history if entry[0] > after]
     await store.close()
 
 
-@pytest.mark.parametrize("config", [MvccConfig(watch_changes_max=7), SMALL], ids=["tail", "log"])
-async def test_no_revision_is_split_between_batches(site: Site, config: MvccConfig) -> None:
+@pytest.mark.parametrize("config", [StoreConfig(watch_changes_max=7), SMALL], ids=["tail", "log"])
+async def test_no_revision_is_split_between_batches(site: Site, config: StoreConfig) -> None:
     store = await open_store(site, config)
+    base = store.revision
     for number in range(20):
         await store.commit(Txn(tuple(Op(b"%d" % key, b"%d" % number) for key in range(5))))
-    batches = await read_until(aiter(store.watch(*ALL, after_revision=0)), store.revision)
+    batches = await read_until(aiter(store.watch(*ALL, after_revision=base)), store.revision)
     seen: set[int] = set()
     for batch in batches:
         revisions = {change.record.mod_revision for change in batch.changes}
@@ -114,36 +116,38 @@ async def test_no_revision_is_split_between_batches(site: Site, config: MvccConf
 
 async def test_a_watch_sees_only_its_range(site: Site) -> None:
     store = await open_store(site)
+    base = store.revision
     await put(store, a=b"", b=b"", b1=b"", c=b"")
     revision = await put(store, bb=b"")
-    batches = await read_until(aiter(store.watch(b"b", b"c", after_revision=0)), revision)
+    batches = await read_until(aiter(store.watch(b"b", b"c", after_revision=base)), revision)
     assert [change.record.key for change in changes_of(batches)] == [b"b", b"b1", b"bb"]
     await store.close()
 
 
 async def test_a_bookmark_tells_that_the_revision_grew_without_a_match(site: Site) -> None:
     store = await open_store(site, SMALL)
-    watch = aiter(store.watch(b"b", b"c", after_revision=0))
-    assert await anext(watch) == ChangeBatch([], 0)
+    base = store.revision
+    watch = aiter(store.watch(b"b", b"c", after_revision=base))
+    assert await anext(watch) == ChangeBatch([], base)
     for number in range(10):
-        await put(store, a=b"%d" % number)
+        newest = await put(store, a=b"%d" % number)
     batch = await anext(watch)
-    while batch.revision < 10:  # bounded by the revision: each bookmark is past the one before
+    while batch.revision < newest:  # bounded by the revision: each bookmark is past the one before
         following = await anext(watch)
         assert following.revision > batch.revision
         assert following.changes == []
         batch = following
-    assert batch == ChangeBatch([], 10)
+    assert batch == ChangeBatch([], newest)
     await store.close()
 
 
 async def test_bookmarks_keep_their_interval(site: Site) -> None:
-    store = await open_store(site, MvccConfig(bookmark_interval_s=0.2))
-    watch = aiter(store.watch(b"b", b"c", after_revision=0))
+    store = await open_store(site, StoreConfig(bookmark_interval_s=0.2))
+    watch = aiter(store.watch(b"b", b"c", after_revision=store.revision))
     await anext(watch)
     began_ns = site.clock.monotonic_ns()
-    await put(store, a=b"")
-    assert (await anext(watch)).revision == 1
+    revision = await put(store, a=b"")
+    assert (await anext(watch)).revision == revision
     assert site.clock.monotonic_ns() - began_ns >= 150_000_000
     await store.close()
 
@@ -151,9 +155,10 @@ async def test_bookmarks_keep_their_interval(site: Site) -> None:
 async def test_a_compacted_start_names_the_oldest_revision_that_resumes(site: Site) -> None:
     store = await open_store(site)
     history = await write_history(store, 20)
-    await store.compact(10)
+    middle = history[len(history) // 2][0]
+    await store.compact(middle)
     with pytest.raises(CompactedError) as caught:
-        await anext(aiter(store.watch(*ALL, after_revision=9)))
+        await anext(aiter(store.watch(*ALL, after_revision=middle - 1)))
     oldest = int(caught.value.metadata["oldest_revision"])
     batches = await read_until(aiter(store.watch(*ALL, after_revision=oldest)), store.revision)
     assert as_history(changes_of(batches)) == [entry for entry in history if entry[0] > oldest]
@@ -177,7 +182,7 @@ async def test_previous_values_are_there_right_after_the_compacted_revision(site
 
 async def test_a_slow_watch_is_served_from_the_log_and_past_compaction_told_where_to_resume(site: Site) -> None:
     store = await open_store(site, SMALL)
-    slow = aiter(store.watch(*ALL, after_revision=0))
+    slow = aiter(store.watch(*ALL, after_revision=store.revision))
     await anext(slow)
     history = await write_history(store, 40)
     seen = changes_of([await anext(slow)])  # far behind the tail
@@ -189,14 +194,15 @@ async def test_a_slow_watch_is_served_from_the_log_and_past_compaction_told_wher
     await store.close()
 
 
-@pytest.mark.parametrize("config", [MvccConfig(), SMALL], ids=["tail", "log"])
-async def test_many_watches_all_see_everything_once_while_writers_write(site: Site, config: MvccConfig) -> None:
+@pytest.mark.parametrize("config", [StoreConfig(), SMALL], ids=["tail", "log"])
+async def test_many_watches_all_see_everything_once_while_writers_write(site: Site, config: StoreConfig) -> None:
     store = await open_store(site, config)
     total = 8 * 10
+    base = store.revision
 
     async def follow() -> list[tuple[int, bytes]]:
         seen: list[tuple[int, bytes]] = []
-        async for batch in store.watch(b"w", b"x", after_revision=0):
+        async for batch in store.watch(b"w", b"x", after_revision=base):
             seen += [(change.record.mod_revision, change.record.key) for change in batch.changes]
             if len(seen) >= total:
                 break
@@ -218,11 +224,12 @@ async def test_many_watches_all_see_everything_once_while_writers_write(site: Si
 
 
 async def test_a_batch_from_the_log_is_bounded_in_bytes_but_holds_whole_revisions(site: Site) -> None:
-    config = MvccConfig(tail_bytes_max=0, watch_bytes_max=250)
+    config = StoreConfig(tail_bytes_max=0, watch_bytes_max=250)
     store = await open_store(site, config)
+    base = store.revision
     await store.commit(Txn(tuple(Op(b"%d" % number, b"x" * 100) for number in range(10))))
     for number in range(6):
         await put(store, a=b"%d" % number * 100)
-    batches = await read_until(aiter(store.watch(*ALL, after_revision=0)), store.revision)
+    batches = await read_until(aiter(store.watch(*ALL, after_revision=base)), store.revision)
     assert [len(batch.changes) for batch in batches] == [10, 3, 3]
     await store.close()

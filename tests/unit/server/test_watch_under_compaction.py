@@ -19,8 +19,8 @@ from rube.cli.real_host import real_host
 from rube.client import Replica, ReplicaState
 from rube.server import ApiServerConfig
 from rube.server.service import ApiService
-from rube.store import Store, open_store
-from rube.store.mvcc import MvccConfig, MvccStore
+from rube.store import Store, StoreConfig, open_store
+from rube.store.mvcc import MvccStore
 
 UNIT_TYPE = "api.systemd.Unit"
 OBJECTS, WRITERS, WRITES = 12, 4, 150
@@ -164,7 +164,7 @@ def check_response(response: api_pb2.WatchResponse, before: int, wanted: dict[st
 def test_what_is_promised_holds_while_history_is_cut_away(seed: int) -> None:
     async def main() -> None:
         rng = random.Random(seed)
-        config = MvccConfig(
+        config = StoreConfig(
             tail_bytes_max=rng.choice([500, 5_000, 200_000]),
             watch_changes_max=rng.choice([1, 3, 1_000]),
             watch_bytes_max=rng.choice([100, 100_000]),

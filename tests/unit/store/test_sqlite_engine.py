@@ -50,7 +50,7 @@ def test_a_second_opening_is_refused_and_names_file_and_remedy(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgres://x", r"memory:, sqlite:///relative/path, sqlite:////absolute/path"),
+        ("postgres://x", r"Known are: memory:; sqlite:///relative/path or sqlite:////absolute/path; rocksdb:"),
         ("nothing", r"not known"),
         ("sqlite:rube.db", r"names no file"),
         ("sqlite:///", r"names no file"),

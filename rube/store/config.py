@@ -1,0 +1,24 @@
+"""What an opener may say of a store; each kind takes what concerns it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rube.store.ports import StoreLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """What a store may use. A server behind a store can have lower limits; `Store.limits` tells what holds."""
+
+    limits: StoreLimits = field(
+        default_factory=lambda: StoreLimits(
+            txn_ops_max=1000, txn_bytes_max=16 * 1024 * 1024, value_bytes_max=2 * 1024 * 1024
+        )
+    )
+    # Recent rows that are kept in memory for watches and reads.
+    tail_bytes_max: int = 16 * 1024 * 1024
+    # A batch of a watch ends with the revision that reaches either.
+    watch_changes_max: int = 1000
+    watch_bytes_max: int = 4 * 1024 * 1024
+    bookmark_interval_s: float = 5.0

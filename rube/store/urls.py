@@ -1,0 +1,137 @@
+"""Store URLs: which store, where, as whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote
+
+from rube.api.errors import InvalidArgumentError
+
+__all__ = ["FORMS", "StoreUrl", "parse_store_url"]
+
+_PATH_FORM = "{0}:///relative/path or {0}:////absolute/path"
+# Scheme: how its URLs are written.
+FORMS: Mapping[str, str] = {
+    "memory": "memory:",
+    "sqlite": _PATH_FORM.format("sqlite"),
+    "rocksdb": _PATH_FORM.format("rocksdb"),
+    "etcd": "etcd://[user@]host:2379[,host:2379…][/prefix][?option=value&…]",
+    "mysql": "mysql://user@host[:3306]/database[?option=value&…]",
+}
+_PORTS = {"etcd": 2379, "mysql": 3306}
+# What may stand behind the question mark. Passwords come from a file, so that no process list shows them.
+_TLS_OPTIONS = ("ca", "cert", "key", "tls")
+_OPTIONS = {"etcd": (*_TLS_OPTIONS, "password_file"), "mysql": (*_TLS_OPTIONS, "password_file")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreUrl:
+    """A store's URL in its parts. `str()` gives it without the password, fit for logs and error messages."""
+
+    scheme: str
+    # Of an engine: the file or directory. Of etcd: the prefix of all keys, without slashes at its ends. Of a SQL
+    # store: the database.
+    path: str = ""
+    # Of a server: "host:port" each.
+    servers: tuple[str, ...] = ()
+    user: str = ""
+    password: str = field(default="", repr=False)
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether it names an engine's bytes (`rube.host.Storage` opens those), and no server."""
+        return not self.servers
+
+    def option(self, name: str) -> str:
+        """Its value; "" if it is not there."""
+        return dict(self.options).get(name, "")
+
+    def __str__(self) -> str:
+        if self.scheme == "memory":
+            return f"memory:{self.path}"
+        if self.is_engine:
+            return f"{self.scheme}:///{self.path}"
+        user = f"{self.user}@" if self.user else ""
+        path = f"/{self.path}" if self.path else ""
+        query = "?" + "&".join(f"{name}={value}" for name, value in self.options) if self.options else ""
+        return f"{self.scheme}://{user}{','.join(self.servers)}{path}{query}"
+
+
+def parse_store_url(url: str) -> StoreUrl:
+    """Raises InvalidArgumentError that says what is wrong and how such a URL is written; it lists the known schemes."""
+    scheme, colon, rest = url.partition(":")
+    if not colon or scheme not in FORMS:
+        known = "; ".join(FORMS.values())
+        raise InvalidArgumentError(f"store URL {_without_password(url)!r} is not known. Known are: {known}")
+    if scheme == "memory":
+        return StoreUrl(scheme=scheme, path=rest)
+    return _server(url, scheme, rest) if scheme in _PORTS else _engine(url, scheme, rest)
+
+
+def _engine(url: str, scheme: str, rest: str) -> StoreUrl:
+    path = rest.removeprefix("///")
+    if path == rest or path in ("", "/"):
+        raise InvalidArgumentError(f"store URL {url!r} names no file: write {FORMS[scheme]}")
+    return StoreUrl(scheme=scheme, path=path)
+
+
+def _server(url: str, scheme: str, rest: str) -> StoreUrl:
+    place, _, query = rest.removeprefix("//").partition("?")
+    authority, _, path = place.partition("/")
+    credentials, at, hosts = authority.rpartition("@")
+    user, _, password = credentials.partition(":") if at else ("", "", "")
+    servers = tuple(_server_address(url, scheme, host) for host in hosts.split(","))
+    path = unquote(path.strip("/"))
+    if scheme == "mysql" and (not path or "/" in path):
+        raise _wrong(url, scheme, "names no database")
+    if scheme == "mysql" and len(servers) > 1:
+        raise _wrong(url, scheme, "names more than one server")
+    return StoreUrl(
+        scheme=scheme,
+        path=path,
+        servers=servers,
+        user=unquote(user),
+        password=unquote(password),
+        options=_options(url, scheme, query),
+    )
+
+
+def _server_address(url: str, scheme: str, text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):  # no port; [::1] is a host with colons
+        host, port = text, str(_PORTS[scheme])
+    if not host:
+        raise _wrong(url, scheme, "names no host")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise _wrong(url, scheme, f"has the port {port!r}, which is no number from 1 to 65535")
+    return f"{host}:{port}"
+
+
+def _options(url: str, scheme: str, query: str) -> tuple[tuple[str, str], ...]:
+    try:
+        options = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError as error:
+        raise _wrong(url, scheme, f"has options that are not written name=value: {query!r}") from error
+    for number, (name, value) in enumerate(options):
+        if name not in _OPTIONS[scheme]:
+            raise _wrong(url, scheme, f"has the unknown option {name!r}; known are {', '.join(_OPTIONS[scheme])}")
+        if name in dict(options[:number]):
+            raise _wrong(url, scheme, f"has the option {name!r} twice")
+        if name == "tls" and value != "true":
+            raise _wrong(url, scheme, f"has tls={value!r}: write tls=true, or leave it out")
+    return tuple(options)
+
+
+def _wrong(url: str, scheme: str, what: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"store URL {_without_password(url)!r} {what}: write {FORMS[scheme]}")
+
+
+def _without_password(url: str) -> str:
+    start, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    credentials, at, hosts = authority.rpartition("@")
+    if not separator or not at or ":" not in credentials:
+        return url
+    return f"{start}://{credentials.partition(':')[0]}:…@{hosts}{slash}{path}"
