@@ -116,10 +116,10 @@ class _Draft:
 
     def apply(self, changes: Iterable[ConfChangeSingle]) -> None:
         operations: dict[int, Callable[[int], None]] = {
-            ConfChangeType.ADD_NODE: self._make_voter,
-            ConfChangeType.ADD_LEARNER_NODE: self._make_learner,
-            ConfChangeType.REMOVE_NODE: self._remove,
-            ConfChangeType.UPDATE_NODE: lambda _: None,
+            ConfChangeType.CONF_CHANGE_ADD_NODE: self._make_voter,
+            ConfChangeType.CONF_CHANGE_ADD_LEARNER_NODE: self._make_learner,
+            ConfChangeType.CONF_CHANGE_REMOVE_NODE: self._remove,
+            ConfChangeType.CONF_CHANGE_UPDATE_NODE: lambda _: None,
         }
         for change in changes:
             if change.type not in operations:
@@ -195,12 +195,32 @@ class _Draft:
 
 
 def _add(member: int) -> ConfChangeSingle:
-    return ConfChangeSingle(type=ConfChangeType.ADD_NODE, node_id=member)
+    return ConfChangeSingle(type=ConfChangeType.CONF_CHANGE_ADD_NODE, node_id=member)
 
 
 def _add_learner(member: int) -> ConfChangeSingle:
-    return ConfChangeSingle(type=ConfChangeType.ADD_LEARNER_NODE, node_id=member)
+    return ConfChangeSingle(type=ConfChangeType.CONF_CHANGE_ADD_LEARNER_NODE, node_id=member)
 
 
 def _remove(member: int) -> ConfChangeSingle:
-    return ConfChangeSingle(type=ConfChangeType.REMOVE_NODE, node_id=member)
+    return ConfChangeSingle(type=ConfChangeType.CONF_CHANGE_REMOVE_NODE, node_id=member)
+
+
+_LETTERS = {
+    "v": ConfChangeType.CONF_CHANGE_ADD_NODE,
+    "l": ConfChangeType.CONF_CHANGE_ADD_LEARNER_NODE,
+    "r": ConfChangeType.CONF_CHANGE_REMOVE_NODE,
+    "u": ConfChangeType.CONF_CHANGE_UPDATE_NODE,
+}
+
+
+def changes_from_text(text: str) -> list[ConfChangeSingle]:
+    """`v1 l2 r3 u4`: make 1 a voter and 2 a learner, remove 3, update 4. Raises: ConfChangeError."""
+    changes = []
+    for word in text.split():
+        if word[0] not in _LETTERS:
+            raise ConfChangeError(f"unknown input: {word}")
+        if not (word[1:].isascii() and word[1:].isdigit()):
+            raise ConfChangeError(f"unknown token {word}")
+        changes.append(ConfChangeSingle(type=_LETTERS[word[0]], node_id=int(word[1:])))
+    return changes

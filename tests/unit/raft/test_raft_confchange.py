@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rube.raft.confchange import Changed, ConfChangeError, Changer, changes_from_text
+from rube.raft.confchange import Changed, Changer, ConfChangeError, changes_from_text
 from rube.raft.raft_pb2 import ConfChangeSingle, ConfChangeType, ConfState
 from rube.raft.script import Directive
 from rube.raft.tracker import ProgressTracker, progress_text

@@ -1,0 +1,9 @@
+"""Raft by script: the data-driven format of etcd-io/raft's interaction tests, as a library.
+
+Here: the format (`parse_script`), and a cluster of cores that a script drives by hand, message by message. Not here:
+files, terminals, and anything that needs a host.
+"""
+
+from rube.raft.script.parser import Argument, Directive, Script, ScriptError, parse_line, parse_script, terminated
+
+__all__ = ["Argument", "Directive", "Script", "ScriptError", "parse_line", "parse_script", "terminated"]
