@@ -3,7 +3,8 @@ VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto))
+PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
+GRPC_PROTOS := rube/api.proto rube/store/etcd/rpc.proto
 
 .PHONY: help demo test up check unit bench proto proto-check clean
 
@@ -38,7 +39,7 @@ bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); do
 
 define GENERATE
 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
-PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) rube/api.proto
+PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(GRPC_PROTOS)
 endef
 
 proto: $(READY) ## generate the protobuf code anew
