@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from rube.api.errors import AbortedError, InvalidArgumentError, ResourceExhaustedError, RubeError
-from rube.store.mvcc.index import Current, KeyIndex
+from rube.store.mvcc.index import Current
 from rube.store.mvcc.log import OPS_PER_REVISION_MAX, Row, position_of
 from rube.store.ports import StoreLimits, Txn
 
 KEY_BYTES_MAX = 4096
+
+
+class Newest(Protocol):
+    """What a group of transactions must know of the store: the newest put of each key that they name."""
+
+    def current(self, key: bytes) -> Current | None:
+        """None: the key does not exist."""
+        ...
 
 
 class Group:
@@ -16,7 +26,7 @@ class Group:
     Nothing of the index changes here: after the rows are durable the caller appends them to it.
     """
 
-    def __init__(self, index: KeyIndex, revision: int) -> None:
+    def __init__(self, index: Newest, revision: int) -> None:
         self._index = index
         # What this group has written so far; None: deleted.
         self._written: dict[bytes, Current | None] = {}

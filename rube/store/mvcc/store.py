@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import islice
 
 from rube.api.errors import CompactedError, DataLossError, InvalidArgumentError, RevisionAheadError, UnavailableError
-from rube.host import Clock, Engine, Randomness
+from rube.host import Clock, Engine, Randomness, Write
 from rube.store.config import StoreConfig
 from rube.store.mvcc.compaction import delete_superseded
 from rube.store.mvcc.evaluate import Group, check_txn
-from rube.store.mvcc.log import SUB_BITS, Row, decode_row, log_key, position_of
+from rube.store.mvcc.log import SUB_BITS, Row, decode_row, encode_row, log_key, position_of
 from rube.store.mvcc.recovery import State, compaction_mark, recover
 from rube.store.mvcc.tail import Tail
 from rube.store.mvcc.watch import follow
-from rube.store.mvcc.writer import GroupWriter
+from rube.store.mvcc.writer import Committed, GroupWriter
 from rube.store.ports import Change, ChangeBatch, Lookup, Page, Record, StoreLimits, Txn
 
 # Reads that take longer let others run in between, this many records apart.
@@ -36,7 +36,7 @@ class MvccStore:
         self._advanced = asyncio.Event()
         self._compacting = asyncio.Lock()
         self._closed = False
-        self._writer = GroupWriter(engine, self._begin, self._applied)
+        self._writer = GroupWriter(self._commit_group)
 
     @classmethod
     async def open(
@@ -117,12 +117,12 @@ class MvccStore:
         async with self._compacting:
             await self._engine.close()
 
-    def check_resumable(self, after_revision: int) -> None:
+    async def check_resumable(self, after_revision: int) -> None:
         """Raises unless a watch can go on after that revision."""
         self._check_reached(after_revision)
         self._check_kept(after_revision)
 
-    def changes(self, start: bytes, end: bytes, after_revision: int) -> tuple[list[Change], int]:
+    async def changes(self, start: bytes, end: bytes, after_revision: int) -> tuple[list[Change], int]:
         """The next changes of a watch: from the tail, or from the log where the tail does not reach back so far."""
         after = position_of(after_revision + 1) - 1
         if after_revision >= self._tail.start_revision:
@@ -134,8 +134,13 @@ class MvccStore:
         while self._state.revision <= revision and not self._closed:
             await self._advanced.wait()
 
-    def _begin(self) -> Group:
-        return Group(self._state.index, self._state.revision)
+    async def _commit_group(self, txns: Sequence[Txn]) -> Committed:
+        group = Group(self._state.index, self._state.revision)
+        outcomes = [group.add(txn) for txn in txns]
+        if group.rows:
+            await self._engine.commit([Write(log_key(row.position), encode_row(row)) for row in group.rows])
+            self._applied(group.rows, group.revision)
+        return Committed(outcomes, wrote=bool(group.rows))
 
     def _applied(self, rows: Sequence[Row], revision: int) -> None:
         for row in rows:

@@ -17,11 +17,11 @@ class ChangeSource(Protocol):
     @property
     def revision(self) -> int: ...
 
-    def check_resumable(self, after_revision: int) -> None:
+    async def check_resumable(self, after_revision: int) -> None:
         """Raises CompactedError, RevisionAheadError, or UnavailableError once the store is closed."""
         ...
 
-    def changes(self, start: bytes, end: bytes, after_revision: int) -> tuple[list[Change], int]:
+    async def changes(self, start: bytes, end: bytes, after_revision: int) -> tuple[list[Change], int]:
         """Some of the changes after that revision, never a part of a revision, and the revision they reach."""
         ...
 
@@ -39,9 +39,9 @@ async def follow(
     told = -1
     told_at_ns = 0
     while True:
-        source.check_resumable(cursor)
+        await source.check_resumable(cursor)
         if cursor < source.revision:
-            changes, cursor = source.changes(start, end, cursor)
+            changes, cursor = await source.changes(start, end, cursor)
             if changes:
                 yield ChangeBatch(changes, cursor)
                 told_at_ns = clock.monotonic_ns()

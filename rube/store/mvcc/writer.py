@@ -1,17 +1,14 @@
-"""The one writer of a store: groups the transactions that wait and commits each group with one sync."""
+"""The one writer of a store: groups the transactions that wait and commits each group at once."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from rube.api.errors import DataLossError, RubeError, UnavailableError
-from rube.host import Engine, Write
-from rube.store.mvcc.evaluate import Group
-from rube.store.mvcc.log import Row, encode_row, log_key
 from rube.store.ports import Txn
 
 _LOG = logging.getLogger("rube.store")
@@ -32,19 +29,23 @@ class _Waiting(NamedTuple):
     done: asyncio.Future[int]
 
 
+class Committed(NamedTuple):
+    """What a group came to: each transaction's revision or why it was refused, and whether anything was written."""
+
+    outcomes: Sequence[int | RubeError]
+    wrote: bool
+
+
 class GroupWriter:
     """Commits transactions in the order of their arrival.
 
-    `begin` gives the group to evaluate against; `applied` takes the rows and the new revision once they are durable,
-    before any caller hears of it. After a DataLossError nothing is written any more.
+    `commit_group` evaluates a group's transactions, each seeing those before it, and returns once what they wrote and
+    what they rest on is durable and the store shows it; no caller hears of it before. If it raises, nothing was
+    written (or, UnavailableError, nobody knows). After a DataLossError nothing is written any more.
     """
 
-    def __init__(
-        self, engine: Engine, begin: Callable[[], Group], applied: Callable[[Sequence[Row], int], None]
-    ) -> None:
-        self._engine = engine
-        self._begin = begin
-        self._applied = applied
+    def __init__(self, commit_group: Callable[[Sequence[Txn]], Awaitable[Committed]]) -> None:
+        self._commit_group = commit_group
         self._waiting: deque[_Waiting] = deque()
         # Set while there is something for the writer to do, and while there is a place for one more to wait.
         self._work = asyncio.Event()
@@ -110,21 +111,17 @@ class GroupWriter:
         try:
             if self._failure is not None:
                 raise self._failure
-            group = self._begin()
-            outcomes = [group.add(one.txn) for one in waiting]
-            if group.rows:
-                await self._engine.commit([Write(log_key(row.position), encode_row(row)) for row in group.rows])
-                self._applied(group.rows, group.revision)
+            committed = await self._commit_group([one.txn for one in waiting])
         except asyncio.CancelledError:
             self._fail(waiting, UnavailableError("the store was stopped: the write may have happened"))
             raise
         except Exception as error:  # whatever it is, every caller must hear of it
             self._fail(waiting, self._noted(error))
             return
-        if self._trouble and group.rows:
+        if self._trouble and committed.wrote:
             _LOG.info("writes succeed again")
             self._trouble = ""
-        for one, outcome in zip(waiting, outcomes, strict=True):
+        for one, outcome in zip(waiting, committed.outcomes, strict=True):
             if one.done.done():
                 continue  # its caller was cancelled
             if isinstance(outcome, int):
