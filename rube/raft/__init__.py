@@ -6,3 +6,57 @@ disks, global randomness; who drives a core brings those. Behaviour follows etcd
 Comments cite the "paper" (Ongaro and Ousterhout, In Search of an Understandable Consensus Algorithm, extended version)
 and the "dissertation" (Ongaro, Consensus: Bridging Theory and Practice).
 """
+
+from rube.raft.confchange import ConfChangeError
+from rube.raft.config import APPEND_THREAD, APPLY_THREAD, NONE, RaftConfig, ReadMode
+from rube.raft.entries import NO_LIMIT
+from rube.raft.errors import (
+    ConfChangeInvalidError,
+    LocalMessageError,
+    LogCompactedError,
+    LogUnavailableError,
+    ProposalDroppedError,
+    ProposalTooLargeError,
+    SnapshotOutOfDateError,
+    SnapshotUnavailableError,
+    UnknownPeerError,
+)
+from rube.raft.membership import AnyConfChange
+from rube.raft.node import RawNode
+from rube.raft.reads import ReadState
+from rube.raft.ready import Ready
+from rube.raft.state import Raft, Role, SoftState
+from rube.raft.status import Status
+from rube.raft.storage import MemoryStorage, Storage
+from rube.raft.trace import Observer, Step
+
+__all__ = [
+    "APPEND_THREAD",
+    "APPLY_THREAD",
+    "NONE",
+    "NO_LIMIT",
+    "AnyConfChange",
+    "ConfChangeError",
+    "ConfChangeInvalidError",
+    "LocalMessageError",
+    "LogCompactedError",
+    "LogUnavailableError",
+    "MemoryStorage",
+    "Observer",
+    "ProposalDroppedError",
+    "ProposalTooLargeError",
+    "Raft",
+    "RaftConfig",
+    "RawNode",
+    "ReadMode",
+    "ReadState",
+    "Ready",
+    "Role",
+    "SnapshotOutOfDateError",
+    "SnapshotUnavailableError",
+    "SoftState",
+    "Status",
+    "Step",
+    "Storage",
+    "UnknownPeerError",
+]

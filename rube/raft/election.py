@@ -1,0 +1,107 @@
+"""Elections (paper section 5.2), with the vote before the vote (dissertation section 9.6)."""
+
+from __future__ import annotations
+
+import enum
+
+from rube.raft import membership, replication
+from rube.raft.config import NONE
+from rube.raft.entries import EntryId
+from rube.raft.quorum import VoteResult
+from rube.raft.raft_pb2 import Entry, Message, MessageType
+from rube.raft.state import Raft, Role
+
+
+class Campaign(enum.Enum):
+    """Why an election is called; the value of TRANSFER is the context of its requests."""
+
+    PRE_ELECTION = b"CampaignPreElection"
+    ELECTION = b"CampaignElection"
+    # The leader has asked for it (dissertation section 3.10): voters need not wait for their lease to end.
+    TRANSFER = b"CampaignTransfer"
+
+
+# The answer to each request, and the request's campaign role.
+_RESPONSES = {
+    MessageType.MSG_VOTE: MessageType.MSG_VOTE_RESP,
+    MessageType.MSG_PRE_VOTE: MessageType.MSG_PRE_VOTE_RESP,
+}
+
+
+def on_hup(raft: Raft, message: Message) -> None:
+    """It is time for an election."""
+    hup(raft, Campaign.PRE_ELECTION if raft.config.pre_vote else Campaign.ELECTION)
+
+
+def hup(raft: Raft, campaign: Campaign) -> None:
+    """Calls an election, unless this member leads or must not be elected."""
+    if raft.role is Role.LEADER:
+        return
+    if not raft.promotable():
+        raft.note("cannot campaign: it is no voter, or takes a snapshot")
+    elif membership.unapplied_change(raft):
+        # It would count votes by a configuration that is over.
+        raft.note("cannot campaign: a committed change of the configuration is not applied")
+    else:
+        run(raft, campaign)
+
+
+def run(raft: Raft, campaign: Campaign) -> None:
+    """Asks every voter for its vote; its own comes with the others, once it is durable."""
+    if campaign is Campaign.PRE_ELECTION:
+        raft.become_pre_candidate()
+        request, term = MessageType.MSG_PRE_VOTE, raft.term + 1
+    else:
+        raft.become_candidate()
+        request, term = MessageType.MSG_VOTE, raft.term
+    last = raft.log.last_id()
+    context = campaign.value if campaign is Campaign.TRANSFER else b""
+    for voter in raft.tracker.voter_ids():
+        if voter == raft.id:
+            raft.send(Message(type=_RESPONSES[request], to=voter, term=term))
+        else:
+            raft.send(Message(type=request, to=voter, term=term, index=last.index, log_term=last.term, context=context))
+
+
+def in_lease(raft: Raft) -> bool:
+    """A leader was heard of within the shortest election timeout (dissertation section 4.2.3)."""
+    quiet = raft.election_elapsed < raft.config.election_ticks
+    return raft.config.check_quorum and raft.leader != NONE and quiet
+
+
+def on_vote_request(raft: Raft, message: Message) -> None:
+    """Gives the vote to a candidate whose log is at least as up-to-date (paper section 5.4.1), once a term.
+
+    Learners vote, too: the candidate may know already that this one was promoted.
+    """
+    free = raft.vote == NONE and raft.leader == NONE
+    future = message.type == MessageType.MSG_PRE_VOTE and message.term > raft.term
+    granted = raft.vote == message.sender or free or future
+    granted = granted and EntryId(message.log_term, message.index) >= raft.log.last_id()
+    response = Message(type=_RESPONSES[message.type], to=message.sender, reject=not granted)
+    # Who is granted a pre-vote may be in a later term than this member, and ignores answers from earlier ones.
+    response.term = message.term if granted else raft.term
+    raft.send(response)
+    if granted and message.type == MessageType.MSG_VOTE:
+        raft.election_elapsed = 0
+        raft.vote = message.sender
+
+
+def on_vote(raft: Raft, message: Message) -> None:
+    """A voter's answer to a candidate; pre-votes do not count in the election, nor the other way round."""
+    wanted = MessageType.MSG_PRE_VOTE_RESP if raft.role is Role.PRE_CANDIDATE else MessageType.MSG_VOTE_RESP
+    if message.type != wanted:
+        return
+    raft.tracker.record_vote(message.sender, not message.reject)
+    granted, rejected, result = raft.tracker.tally_votes()
+    raft.note(f"has {granted} votes and {rejected} rejections")
+    if result is VoteResult.LOST:
+        raft.become_follower(raft.term, NONE)
+    elif result is VoteResult.WON and raft.role is Role.PRE_CANDIDATE:
+        run(raft, Campaign.ELECTION)
+    elif result is VoteResult.WON:
+        raft.become_leader()
+        # Commits what earlier leaders have left, as soon as it is committed itself (paper section 5.4.2, 8).
+        accepted = replication.append_own(raft, [Entry()])
+        assert accepted, "an empty entry is never refused"
+        replication.broadcast_append(raft)

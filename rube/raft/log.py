@@ -1,0 +1,207 @@
+"""The log, stable and unstable as one sequence, and how far it is committed and applied (paper section 5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rube.raft.entries import NO_LIMIT, EntryId, longest_prefix, size_bytes
+from rube.raft.errors import LogCompactedError
+from rube.raft.raft_pb2 import Entry, Snapshot
+from rube.raft.storage import Storage
+from rube.raft.unstable import Unstable
+
+
+class RaftLog:
+    """The storage's entries, then the unstable ones.
+
+    Invariants: `applied <= applying <= committed <= last_index()`; none of the three ever falls (paper figure 3,
+    state-machine safety: what is committed stays).
+    """
+
+    def __init__(self, storage: Storage, applying_bytes_max: int = NO_LIMIT) -> None:
+        """The log as the storage has it: applied up to the last compaction."""
+        self.storage = storage
+        self.unstable = Unstable(storage.last_index() + 1)
+        compacted = storage.first_index() - 1
+        # The highest index known to be on a quorum.
+        self.committed = compacted
+        # The highest index that was handed out to be applied.
+        self.applying = compacted
+        # The highest index that the state machine has applied.
+        self.applied = compacted
+        # What is handed out and not applied together stays below this, or is one entry.
+        self.applying_bytes_max = applying_bytes_max
+        self.applying_bytes = 0
+        self.applying_paused = False
+
+    # Reading
+
+    def first_index(self) -> int:
+        """The oldest entry there is."""
+        index = self.unstable.first_index()
+        return self.storage.first_index() if index is None else index
+
+    def last_index(self) -> int:
+        """The newest entry there is."""
+        index = self.unstable.last_index()
+        return self.storage.last_index() if index is None else index
+
+    def last_id(self) -> EntryId:
+        """The newest entry's identity: how up-to-date this log is (paper section 5.4.1)."""
+        index = self.last_index()
+        term = self.term(index)
+        assert term is not None, f"the last entry, {index}, has no term"
+        return EntryId(term, index)
+
+    def term(self, index: int) -> int | None:
+        """The entry's term; also that of the last one compacted. None: compacted before, or not here yet."""
+        term = self.unstable.term(index)
+        if term is not None:
+            return term
+        if not self.first_index() - 1 <= index <= self.last_index():
+            return None
+        try:
+            return self.storage.term(index)
+        except LogCompactedError:  # between the two questions
+            return None
+
+    def matches(self, entry: EntryId) -> bool:
+        """This log has that entry, and so everything before it is equal, too (log matching, paper section 5.3)."""
+        return self.term(entry.index) == entry.term
+
+    def entries(self, low: int, bytes_max: int) -> list[Entry]:
+        """The entries from `low` on that fit, at least one of those there are. Raises LogCompactedError."""
+        last = self.last_index()
+        return [] if low > last else self.slice(low, last + 1, bytes_max)
+
+    def slice(self, low: int, high: int, bytes_max: int) -> list[Entry]:
+        """The entries from `low` until before `high` that fit, at least one. Raises LogCompactedError."""
+        assert low <= high <= self.last_index() + 1, f"[{low}, {high}) is not in the log"
+        if low < self.first_index():
+            raise LogCompactedError(f"entry {low} is compacted; the first is {self.first_index()}")
+        offset = self.unstable.offset
+        if low == high:
+            return []
+        if low >= offset:
+            return longest_prefix(self.unstable.slice(low, high), bytes_max)
+        cut = min(high, offset)
+        stable = self.storage.entries(low, cut, bytes_max)
+        if high <= offset or len(stable) < cut - low:
+            return stable
+        unstable = self.unstable.slice(offset, high)
+        if bytes_max >= NO_LIMIT:
+            return stable + unstable
+        left = bytes_max - size_bytes(stable)
+        # The one entry that longest_prefix gives in any case may not fit.
+        more = longest_prefix(unstable, left) if left > 0 else []
+        return stable + more if size_bytes(more) <= left else stable
+
+    def pages(self, low: int, high: int, bytes_max: int) -> Iterator[list[Entry]]:
+        """The entries from `low` until before `high`, a bounded piece at a time. Raises LogCompactedError."""
+        while low < high:
+            page = self.slice(low, high, bytes_max)
+            yield page
+            low += len(page)
+
+    def conflict_by_term(self, index: int, term: int) -> tuple[int, int]:
+        """Where this log may agree with one that has `term` at `index`: the last index up to there with no larger term.
+
+        Terms never fall along a log, so everything above cannot agree, and a probe passes over a whole term (the
+        optimisation that closes paper section 5.3). Gives (index, its term); the term is 0 when it is not known.
+        """
+        while index > 0:
+            ours = self.term(index)
+            if ours is None:
+                return index, 0
+            if ours <= term:
+                return index, ours
+            index -= 1
+        return 0, 0
+
+    # Appending
+
+    def append(self, entries: list[Entry]) -> int:
+        """Puts the entries at their indexes, over what was there; gives the new last index."""
+        if entries:
+            assert entries[0].index > self.committed, f"entry {entries[0].index} is committed up to {self.committed}"
+            self.unstable.truncate_and_append(entries)
+        return self.last_index()
+
+    def maybe_append(self, previous: EntryId, entries: list[Entry], committed: int) -> int | None:
+        """A follower's append (paper figure 2, AppendEntries, steps 2 to 5): the last new index, or None when refused.
+
+        What is here already stays; from the first conflict on, the leader's entries replace ours.
+        """
+        if not self.matches(previous):
+            return None
+        last_new = previous.index + len(entries)
+        conflict = self._first_difference(entries)
+        if conflict is not None:
+            assert conflict > self.committed, f"entry {conflict} conflicts with a committed one ({self.committed})"
+            self.append(entries[conflict - previous.index - 1 :])
+        self.commit_to(min(committed, last_new))
+        return last_new
+
+    def _first_difference(self, entries: list[Entry]) -> int | None:
+        last = self.last_index()
+        for entry in entries:
+            index = entry.index
+            if index > last or self.term(index) != entry.term:
+                return index
+        return None
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Replaces the log by the snapshot (paper section 7)."""
+        assert snapshot.metadata.index > self.committed, "a snapshot never takes back what is committed"
+        self.committed = snapshot.metadata.index
+        self.unstable.restore(snapshot)
+
+    # Committing and applying
+
+    def commit_to(self, index: int) -> None:
+        """Everything up to `index` is committed; an older index is ignored."""
+        if index > self.committed:
+            last = self.last_index()
+            assert index <= last, f"commit {index} is past the log's end, {last}: was the log lost or truncated?"
+            self.committed = index
+
+    def maybe_commit(self, entry: EntryId) -> bool:
+        """Commits up to an entry on a quorum, if it is new and of that term (paper section 5.4.2, figure 8)."""
+        if entry.index <= self.committed or not self.matches(entry):
+            return False
+        self.commit_to(entry.index)
+        return True
+
+    def has_next_committed(self, *, allow_unstable: bool) -> bool:
+        """There are committed entries to hand out. A snapshot that waits goes first."""
+        if self.applying_paused or self.unstable.snapshot is not None:
+            return False
+        return self.applying < self._appliable(allow_unstable)
+
+    def next_committed(self, *, allow_unstable: bool) -> list[Entry]:
+        """The committed entries to hand out that fit; with `allow_unstable` also those not durable here yet."""
+        if not self.has_next_committed(allow_unstable=allow_unstable):
+            return []
+        room = self.applying_bytes_max - self.applying_bytes
+        assert room > 0, f"{self.applying_bytes} bytes are being applied, the limit is {self.applying_bytes_max}"
+        return self.slice(self.applying + 1, self._appliable(allow_unstable) + 1, room)
+
+    def accept_applying(self, index: int, size: int, *, allow_unstable: bool) -> None:
+        """Entries up to `index`, `size` bytes, were handed out; pauses when no more fit."""
+        assert index <= self.committed, f"{index} is handed out, but only {self.committed} is committed"
+        self.applying = index
+        self.applying_bytes += size
+        # If more was committed than was handed out, the size limit cut it.
+        full = self.applying_bytes >= self.applying_bytes_max
+        self.applying_paused = full or index < self._appliable(allow_unstable)
+
+    def applied_to(self, index: int, size: int) -> None:
+        """The state machine has applied everything up to `index`, which frees `size` bytes."""
+        assert self.applied <= index <= self.committed, f"applied {self.applied}, then {index} of {self.committed}"
+        self.applied = index
+        self.applying = max(self.applying, index)
+        self.applying_bytes = max(0, self.applying_bytes - size)
+        self.applying_paused = self.applying_bytes >= self.applying_bytes_max
+
+    def _appliable(self, allow_unstable: bool) -> int:
+        return self.committed if allow_unstable else min(self.committed, self.unstable.offset - 1)

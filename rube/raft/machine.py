@@ -1,0 +1,170 @@
+"""The state machine: which role does what with which message, and what time does (paper figure 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rube.raft import (
+    election,
+    following,
+    proposals,
+    reading,
+    replication,
+    responses,
+    snapshots,
+    storage_writes,
+    terms,
+    transfer,
+)
+from rube.raft.confchange import Changer
+from rube.raft.config import NONE, RaftConfig
+from rube.raft.membership import switch
+from rube.raft.progress import Progress
+from rube.raft.raft_pb2 import Message, MessageType
+from rube.raft.state import Raft, Role
+from rube.raft.trace import Step
+
+Handler = Callable[[Raft, Message], None]
+MemberHandler = Callable[[Raft, Message, Progress], None]
+
+
+def _ignore(raft: Raft, message: Message) -> None:
+    """Out of date, or not this role's concern."""
+
+
+def _of_member(handler: MemberHandler) -> Handler:
+    """A handler that needs the sender's progress; who is no member is ignored."""
+
+    def handle(raft: Raft, message: Message) -> None:
+        progress = raft.tracker.progress.get(message.sender)
+        if progress is None:
+            raft.note(f"ignores member {message.sender}, who is none")
+        else:
+            handler(raft, message, progress)
+
+    return handle
+
+
+_ANY_ROLE: dict[int, Handler] = {
+    MessageType.MSG_HUP: election.on_hup,
+    MessageType.MSG_VOTE: election.on_vote_request,
+    MessageType.MSG_PRE_VOTE: election.on_vote_request,
+    MessageType.MSG_STORAGE_APPEND_RESP: storage_writes.on_appended,
+    MessageType.MSG_STORAGE_APPLY_RESP: storage_writes.on_applied,
+}
+
+_FOLLOWER: dict[int, Handler] = {
+    MessageType.MSG_PROP: proposals.on_propose_as_follower,
+    MessageType.MSG_APP: following.on_append,
+    MessageType.MSG_HEARTBEAT: following.on_heartbeat,
+    MessageType.MSG_SNAP: following.on_snapshot,
+    MessageType.MSG_TRANSFER_LEADER: transfer.on_transfer_as_follower,
+    MessageType.MSG_FORGET_LEADER: transfer.on_forget_leader,
+    MessageType.MSG_TIMEOUT_NOW: transfer.on_timeout_now,
+    MessageType.MSG_READ_INDEX: reading.on_read_index_as_follower,
+    MessageType.MSG_READ_INDEX_RESP: reading.on_read_index_response,
+    MessageType.MSG_BEAT: _ignore,
+    MessageType.MSG_CHECK_QUORUM: _ignore,
+    MessageType.MSG_APP_RESP: _ignore,
+    MessageType.MSG_VOTE_RESP: _ignore,
+    MessageType.MSG_PRE_VOTE_RESP: _ignore,
+    MessageType.MSG_HEARTBEAT_RESP: _ignore,
+    MessageType.MSG_UNREACHABLE: _ignore,
+    MessageType.MSG_SNAP_STATUS: _ignore,
+}
+
+_CANDIDATE: dict[int, Handler] = {
+    MessageType.MSG_PROP: proposals.on_propose_as_candidate,
+    MessageType.MSG_APP: following.on_append,
+    MessageType.MSG_HEARTBEAT: following.on_heartbeat,
+    MessageType.MSG_SNAP: following.on_snapshot,
+    MessageType.MSG_VOTE_RESP: election.on_vote,
+    MessageType.MSG_PRE_VOTE_RESP: election.on_vote,
+    MessageType.MSG_TRANSFER_LEADER: _ignore,
+    MessageType.MSG_FORGET_LEADER: _ignore,
+    MessageType.MSG_TIMEOUT_NOW: _ignore,
+    MessageType.MSG_READ_INDEX: _ignore,
+    MessageType.MSG_READ_INDEX_RESP: _ignore,
+    MessageType.MSG_BEAT: _ignore,
+    MessageType.MSG_CHECK_QUORUM: _ignore,
+    MessageType.MSG_APP_RESP: _ignore,
+    MessageType.MSG_HEARTBEAT_RESP: _ignore,
+    MessageType.MSG_UNREACHABLE: _ignore,
+    MessageType.MSG_SNAP_STATUS: _ignore,
+}
+
+_LEADER: dict[int, Handler] = {
+    MessageType.MSG_BEAT: replication.on_beat,
+    MessageType.MSG_CHECK_QUORUM: replication.on_check_quorum,
+    MessageType.MSG_PROP: proposals.on_propose,
+    MessageType.MSG_READ_INDEX: reading.on_read_index,
+    MessageType.MSG_APP_RESP: _of_member(responses.on_append_response),
+    MessageType.MSG_HEARTBEAT_RESP: _of_member(responses.on_heartbeat_response),
+    MessageType.MSG_SNAP_STATUS: _of_member(snapshots.on_snapshot_status),
+    MessageType.MSG_UNREACHABLE: _of_member(responses.on_unreachable),
+    MessageType.MSG_TRANSFER_LEADER: _of_member(transfer.on_transfer),
+    MessageType.MSG_FORGET_LEADER: _ignore,
+    MessageType.MSG_TIMEOUT_NOW: _ignore,
+    MessageType.MSG_READ_INDEX_RESP: _ignore,
+    MessageType.MSG_VOTE_RESP: _ignore,
+    MessageType.MSG_PRE_VOTE_RESP: _ignore,
+    # There is one leader a term (election safety), so these come from nobody; a forged one does no harm.
+    MessageType.MSG_APP: _ignore,
+    MessageType.MSG_HEARTBEAT: _ignore,
+    MessageType.MSG_SNAP: _ignore,
+}
+
+# Everything a member may be handed; MSG_STORAGE_APPEND and MSG_STORAGE_APPLY are for its storage.
+HANDLERS: dict[Role, dict[int, Handler]] = {
+    Role.FOLLOWER: _ANY_ROLE | _FOLLOWER,
+    Role.PRE_CANDIDATE: _ANY_ROLE | _CANDIDATE,
+    Role.CANDIDATE: _ANY_ROLE | _CANDIDATE,
+    Role.LEADER: _ANY_ROLE | _LEADER,
+}
+
+
+def start(config: RaftConfig) -> Raft:
+    """A member as its storage has left it: a follower of nobody (paper section 5.2, dissertation section 3.8)."""
+    raft = Raft(config)
+    raft.observe(Step.INIT_STATE)
+    hard_state, conf_state = config.storage.initial_state()
+    switch(raft, Changer(raft.tracker, raft.log.last_index()).restore(conf_state))
+    if hard_state.term or hard_state.vote or hard_state.commit:
+        last = raft.log.last_index()
+        assert raft.log.committed <= hard_state.commit <= last, (
+            f"the hard state's commit, {hard_state.commit}, is not in the log, {raft.log.committed} to {last}"
+        )
+        raft.log.committed = hard_state.commit
+        raft.term = hard_state.term
+        raft.vote = hard_state.vote
+    if config.applied:
+        raft.log.applied_to(config.applied, 0)
+    raft.become_follower(raft.term, NONE)
+    return raft
+
+
+def step(raft: Raft, message: Message) -> None:
+    """Handles a message, which is the core's from now on. Raises ProposalDroppedError, ProposalTooLargeError."""
+    raft.observe(Step.RECEIVE, message=message)
+    if terms.admit(raft, message):
+        HANDLERS[raft.role][message.type](raft, message)
+
+
+def tick(raft: Raft) -> None:
+    """Time passes: elections and heartbeats fall due."""
+    raft.election_elapsed += 1
+    if raft.role is not Role.LEADER:
+        if raft.promotable() and raft.election_elapsed >= raft.randomized_election_timeout:
+            raft.election_elapsed = 0
+            step(raft, Message(type=MessageType.MSG_HUP, sender=raft.id))
+        return
+    raft.heartbeat_elapsed += 1
+    if raft.election_elapsed >= raft.config.election_ticks:
+        raft.election_elapsed = 0
+        if raft.config.check_quorum:
+            step(raft, Message(type=MessageType.MSG_CHECK_QUORUM, sender=raft.id))
+        # A transfer that takes so long has failed.
+        raft.transferee = NONE
+    if raft.role is Role.LEADER and raft.heartbeat_elapsed >= raft.config.heartbeat_ticks:
+        raft.heartbeat_elapsed = 0
+        step(raft, Message(type=MessageType.MSG_BEAT, sender=raft.id))

@@ -1,0 +1,148 @@
+"""Changes of the configuration, from proposal to effect (paper section 6, dissertation chapter 4).
+
+A change takes effect when it is applied, not when it is appended; so it is enough that at most one is unapplied.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.message import DecodeError
+
+from rube.raft import replication
+from rube.raft.confchange import Changed, Changer
+from rube.raft.config import NONE
+from rube.raft.errors import ConfChangeInvalidError
+from rube.raft.raft_pb2 import (
+    ConfChange,
+    ConfChangeSingle,
+    ConfChangeTransition,
+    ConfChangeV2,
+    ConfState,
+    Entry,
+    EntryType,
+)
+from rube.raft.state import Raft, Role
+from rube.raft.trace import Step
+
+AnyConfChange = ConfChange | ConfChangeV2
+
+
+def as_v2(change: AnyConfChange) -> ConfChangeV2:
+    """The same change in the general form."""
+    if isinstance(change, ConfChangeV2):
+        return change
+    single = ConfChangeSingle(type=change.type, node_id=change.node_id)
+    return ConfChangeV2(changes=[single], context=change.context)
+
+
+def to_entry(change: AnyConfChange) -> Entry:
+    """The change as a proposal."""
+    kind = EntryType.ENTRY_CONF_CHANGE_V2 if isinstance(change, ConfChangeV2) else EntryType.ENTRY_CONF_CHANGE
+    return Entry(type=kind, data=change.SerializeToString(deterministic=True))
+
+
+def from_entry(entry: Entry) -> ConfChangeV2 | None:
+    """The change that an entry carries, or None for a command. Raises ConfChangeInvalidError for one without sense."""
+    if entry.type == EntryType.ENTRY_NORMAL:
+        return None
+    change: AnyConfChange = ConfChange() if entry.type == EntryType.ENTRY_CONF_CHANGE else ConfChangeV2()
+    try:
+        change.ParseFromString(entry.data)
+    except DecodeError as error:
+        raise ConfChangeInvalidError(f"entry {entry.index}: {len(entry.data)} bytes are no ConfChange") from error
+    return as_v2(change)
+
+
+def leaves_joint(change: ConfChangeV2) -> bool:
+    """The empty change ends a joint configuration."""
+    return not change.changes and change.transition == ConfChangeTransition.TRANSITION_AUTO
+
+
+def enters_joint(change: ConfChangeV2) -> bool:
+    """More than one change goes through a joint configuration, and so does who asks for it."""
+    return len(change.changes) > 1 or change.transition != ConfChangeTransition.TRANSITION_AUTO
+
+
+def admit_changes(raft: Raft, entries: list[Entry]) -> list[Entry]:
+    """A leader's proposals; a change that does not fit now becomes an empty entry.
+
+    The check sees the configuration that is applied here; with conf_change_validation off it is the driver's.
+    """
+    admitted = []
+    for position, entry in enumerate(entries, start=1):
+        change = from_entry(entry)
+        refusal = _refusal(raft, change) if change is not None else ""
+        if change is None:
+            admitted.append(entry)
+        elif refusal and raft.config.conf_change_validation:
+            raft.note(f"ignores the change of the configuration: {refusal}")
+            admitted.append(Entry())
+        else:
+            raft.pending_conf_index = raft.log.last_index() + position
+            raft.observe(Step.CHANGE_CONF, change=change)
+            admitted.append(entry)
+    return admitted
+
+
+def _refusal(raft: Raft, change: ConfChangeV2) -> str:
+    joint = raft.tracker.config.joint()
+    if raft.pending_conf_index > raft.log.applied:
+        return f"one may be unapplied at {raft.pending_conf_index}; {raft.log.applied} is applied"
+    if joint and change.changes:
+        return "the joint configuration must be left first"
+    if not joint and not change.changes:
+        return "there is no joint configuration to leave"
+    return ""
+
+
+def apply_conf_change(raft: Raft, change: AnyConfChange) -> ConfState:
+    """Takes a committed change into effect. Raises ConfChangeError when it does not fit the configuration."""
+    v2 = as_v2(change)
+    changer = Changer(raft.tracker, raft.log.last_index())
+    if leaves_joint(v2):
+        changed = changer.leave_joint()
+    elif enters_joint(v2):
+        explicit = v2.transition == ConfChangeTransition.TRANSITION_JOINT_EXPLICIT
+        changed = changer.enter_joint(v2.changes, auto_leave=not explicit)
+    else:
+        changed = changer.simple(v2.changes)
+    return switch(raft, changed)
+
+
+def switch(raft: Raft, changed: Changed) -> ConfState:
+    """Installs a configuration, and does what follows from it: a leader that is removed steps down, quorums may be
+    smaller, new members want entries."""
+    raft.tracker.config, raft.tracker.progress = changed
+    raft.observe(Step.APPLY_CONF_CHANGE)
+    raft.note(f"has the configuration {raft.tracker.config}")
+    conf_state = raft.tracker.conf_state()
+    own = raft.tracker.progress.get(raft.id)
+    raft.is_learner = own is not None and own.is_learner
+    if raft.role is not Role.LEADER:
+        return conf_state
+    if own is None or own.is_learner:
+        if raft.config.step_down_on_removal:
+            raft.become_follower(raft.term, NONE)
+        return conf_state
+    _lead_on(raft)
+    return conf_state
+
+
+def _lead_on(raft: Raft) -> None:
+    if replication.maybe_commit(raft):
+        replication.broadcast_append(raft)
+    else:
+        # New members need not wait for a heartbeat.
+        for member in sorted(raft.tracker.progress):
+            if member != raft.id:
+                replication.send_append(raft, member, empty=False)
+    if raft.transferee != NONE and raft.transferee not in raft.tracker.config.voters.ids():
+        raft.transferee = NONE
+
+
+def unapplied_change(raft: Raft) -> bool:
+    """A committed change of the configuration is not applied here yet."""
+    log = raft.log
+    for page in log.pages(log.applied + 1, log.committed + 1, log.applying_bytes_max):
+        if any(entry.type != EntryType.ENTRY_NORMAL for entry in page):
+            return True
+    return False

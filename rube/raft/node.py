@@ -1,0 +1,201 @@
+"""A member as its driver sees it: everything goes in by a method, everything comes out in batches."""
+
+from __future__ import annotations
+
+from rube.raft import membership, proposals
+from rube.raft.config import APPEND_THREAD, APPLY_THREAD, RaftConfig
+from rube.raft.entries import size_bytes
+from rube.raft.errors import LocalMessageError, UnknownPeerError
+from rube.raft.machine import start, step, tick
+from rube.raft.membership import AnyConfChange
+from rube.raft.raft_pb2 import ConfState, Entry, Message, MessageType
+from rube.raft.ready import Ready, append_response, apply_response, collect
+from rube.raft.state import Raft, Role
+from rube.raft.status import Status, status_of
+from rube.raft.trace import Step
+
+_LOCAL = frozenset(
+    {
+        MessageType.MSG_HUP,
+        MessageType.MSG_BEAT,
+        MessageType.MSG_UNREACHABLE,
+        MessageType.MSG_SNAP_STATUS,
+        MessageType.MSG_CHECK_QUORUM,
+        MessageType.MSG_FORGET_LEADER,
+        MessageType.MSG_STORAGE_APPEND,
+        MessageType.MSG_STORAGE_APPEND_RESP,
+        MessageType.MSG_STORAGE_APPLY,
+        MessageType.MSG_STORAGE_APPLY_RESP,
+    }
+)
+_RESPONSES = frozenset(
+    {
+        MessageType.MSG_APP_RESP,
+        MessageType.MSG_VOTE_RESP,
+        MessageType.MSG_PRE_VOTE_RESP,
+        MessageType.MSG_HEARTBEAT_RESP,
+        MessageType.MSG_READ_INDEX_RESP,
+    }
+)
+_STORAGE_RESPONSES = frozenset({MessageType.MSG_STORAGE_APPEND_RESP, MessageType.MSG_STORAGE_APPLY_RESP})
+
+
+class RawNode:
+    """One member of a cluster. Not thread-safe, never blocks, and does nothing by itself.
+
+    The driver calls `tick` at a steady pace, hands in messages and proposals, and whenever `has_ready`, takes a batch
+    and handles it as `Ready` says. A core whose assertion has failed must not be used any more.
+    """
+
+    def __init__(self, config: RaftConfig) -> None:
+        """The member as its storage has left it."""
+        self.config = config
+        self.raft: Raft = start(config)
+        # What was last handed out.
+        self._soft_state = self.raft.soft_state()
+        self._hard_state = self.raft.hard_state()
+        # Synchronous storage: what `advance` steps. None while no batch is out.
+        self._on_advance: list[Message] | None = None
+
+    # Time and messages
+
+    def tick(self) -> None:
+        """One tick of the driver's clock has passed."""
+        tick(self.raft)
+
+    def step(self, message: Message) -> None:
+        """Takes a message from another member, or from the storage; the caller must not change it afterwards.
+
+        Raises LocalMessageError, UnknownPeerError, ProposalDroppedError, ProposalTooLargeError,
+        ConfChangeInvalidError: the message had no effect.
+        """
+        kind, sender = message.type, message.sender
+        if sender in (APPEND_THREAD, APPLY_THREAD):
+            if kind not in _STORAGE_RESPONSES and kind not in _RESPONSES:
+                raise LocalMessageError(f"raft member {self.config.id}: the storage sends no {MessageType.Name(kind)}")
+        elif kind in _LOCAL:
+            raise LocalMessageError(
+                f"raft member {self.config.id}: {MessageType.Name(kind)} from member {sender} is not for the network"
+            )
+        elif kind in _RESPONSES and sender not in self.raft.tracker.progress:
+            raise UnknownPeerError(f"raft member {self.config.id}: {sender} is no member")
+        step(self.raft, message)
+
+    # Clients
+
+    def propose(self, *commands: bytes) -> None:
+        """Proposes the commands, all or none, as entries one after the other.
+
+        No error means only that they were taken: they may still be lost. Raises ProposalDroppedError,
+        ProposalTooLargeError.
+        """
+        self._propose([Entry(data=command) for command in commands])
+
+    def propose_conf_change(self, change: AnyConfChange) -> None:
+        """Proposes a change of the configuration; ignored, with an empty entry, when one is pending.
+
+        Raises ProposalDroppedError.
+        """
+        self._propose([membership.to_entry(change)])
+
+    def _propose(self, entries: list[Entry]) -> None:
+        proposals.check_size(self.raft, entries)
+        step(self.raft, Message(type=MessageType.MSG_PROP, sender=self.config.id, entries=entries))
+
+    def read_index(self, context: bytes) -> None:
+        """Asks for a linearizable read. `Ready.read_states` will name the context, or never: then ask again."""
+        step(self.raft, Message(type=MessageType.MSG_READ_INDEX, entries=[Entry(data=context)]))
+
+    # Operators
+
+    def campaign(self) -> None:
+        """Calls an election now."""
+        step(self.raft, Message(type=MessageType.MSG_HUP, sender=self.config.id))
+
+    def transfer_leader(self, member: int) -> None:
+        """Gives the leadership to the member; if it does not take it within an election timeout, it stays here."""
+        step(self.raft, Message(type=MessageType.MSG_TRANSFER_LEADER, sender=member))
+
+    def forget_leader(self) -> None:
+        """A follower goes on without a leader in the same term, as if its election timeout had passed for votes."""
+        step(self.raft, Message(type=MessageType.MSG_FORGET_LEADER))
+
+    # The driver
+
+    def report_unreachable(self, member: int) -> None:
+        """The last message to the member was not delivered."""
+        step(self.raft, Message(type=MessageType.MSG_UNREACHABLE, sender=member))
+
+    def report_snapshot(self, member: int, *, delivered: bool) -> None:
+        """The transfer of a MSG_SNAP to the member has ended. Report every one, or appends to it stay paused."""
+        step(self.raft, Message(type=MessageType.MSG_SNAP_STATUS, sender=member, reject=not delivered))
+
+    def apply_conf_change(self, change: AnyConfChange) -> ConfState:
+        """Takes a committed change into effect, when its entry is applied; gives the configuration to keep.
+
+        Raises ConfChangeError, which the checks of proposals rule out.
+        """
+        return membership.apply_conf_change(self.raft, change)
+
+    def has_ready(self) -> bool:
+        """`ready` would give something."""
+        raft = self.raft
+        log = raft.log
+        return bool(
+            raft.messages
+            or raft.messages_after_append
+            or raft.read_states
+            or log.unstable.has_next_entries()
+            or log.has_next_committed(allow_unstable=not self.config.async_storage_writes)
+            or log.unstable.next_snapshot() is not None
+            or raft.soft_state() != self._soft_state
+            or raft.hard_state() != self._hard_state
+        )
+
+    def ready(self) -> Ready:
+        """The next batch. With synchronous storage, `advance` must come before the next one."""
+        raft = self.raft
+        assert self._on_advance is None, "the last batch was not advanced"
+        ready = collect(raft, self._soft_state, self._hard_state)
+        asynchronous = self.config.async_storage_writes
+        if not asynchronous:
+            self._on_advance = self._steps_for(ready)
+        if ready.soft_state is not None:
+            self._soft_state = ready.soft_state
+        if ready.hard_state is not None:
+            self._hard_state = ready.hard_state
+        raft.messages = []
+        raft.messages_after_append = []
+        raft.read_states = []
+        raft.log.unstable.accept_in_progress()
+        if ready.committed_entries:
+            entries = ready.committed_entries
+            raft.log.accept_applying(entries[-1].index, size_bytes(entries), allow_unstable=not asynchronous)
+        raft.observe(Step.READY)
+        return ready
+
+    def _steps_for(self, ready: Ready) -> list[Message]:
+        """What the storage would answer if it were asked by messages."""
+        steps = [message for message in self.raft.messages_after_append if message.to == self.config.id]
+        appended = append_response(self.raft, ready)
+        if appended is not None:
+            steps.append(appended)
+        if ready.committed_entries:
+            steps.append(apply_response(self.raft, ready.committed_entries))
+        return steps
+
+    def advance(self) -> None:
+        """The last batch is persisted and applied; synchronous storage only."""
+        assert self._on_advance is not None, "there is no batch to advance, or the storage is asynchronous"
+        steps, self._on_advance = self._on_advance, None
+        for message in steps:
+            step(self.raft, message)
+
+    def status(self) -> Status:
+        """A picture of the member now."""
+        return status_of(self.raft)
+
+    @property
+    def is_leader(self) -> bool:
+        """Leads, as far as it knows."""
+        return self.raft.role is Role.LEADER

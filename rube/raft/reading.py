@@ -1,0 +1,72 @@
+"""Linearizable reads without a log entry (dissertation section 6.4): how each role takes them."""
+
+from __future__ import annotations
+
+from rube.raft import replication
+from rube.raft.config import NONE, ReadMode
+from rube.raft.raft_pb2 import Message, MessageType
+from rube.raft.reads import ReadState
+from rube.raft.state import Raft
+
+
+def on_read_index(raft: Raft, message: Message) -> None:
+    """A leader takes a read, of its own driver or forwarded."""
+    if len(message.entries) != 1:
+        raft.note(f"ignores a read without its context from member {message.sender}")
+    elif raft.tracker.is_singleton():
+        _answer(raft, message, raft.log.committed)
+    elif raft.reads.full():
+        raft.note("drops a read: reads_pending_max wait already")
+    elif not raft.committed_in_term():
+        # Its commit index may be behind what earlier leaders have acknowledged (paper section 8).
+        raft.reads.postpone(message)
+    else:
+        _confirm(raft, message)
+
+
+def release_postponed(raft: Raft) -> None:
+    """The commit index has moved, to an entry of this term: what was postponed can go on."""
+    for message in raft.reads.take_postponed():
+        _confirm(raft, message)
+
+
+def _confirm(raft: Raft, message: Message) -> None:
+    if raft.config.read_mode is ReadMode.LEASE_BASED:
+        _answer(raft, message, raft.log.committed)
+        return
+    raft.reads.add(message, raft.log.committed)
+    raft.reads.acknowledge(raft.id, raft.reads.context())
+    replication.broadcast_heartbeat(raft)
+
+
+def on_confirmation(raft: Raft, message: Message) -> None:
+    """A follower has answered a heartbeat, and so confirmed that the leader led when it was sent."""
+    if raft.config.read_mode is ReadMode.SAFE and message.context:
+        raft.reads.acknowledge(message.sender, message.context)
+        for read in raft.reads.confirmed_by(raft.tracker.config.voters):
+            _answer(raft, read.request, read.index)
+
+
+def _answer(raft: Raft, request: Message, index: int) -> None:
+    if request.sender in (NONE, raft.id):
+        raft.read_states.append(ReadState(index, request.entries[0].data))
+    else:
+        raft.send(
+            Message(type=MessageType.MSG_READ_INDEX_RESP, to=request.sender, index=index, entries=request.entries)
+        )
+
+
+def on_read_index_as_follower(raft: Raft, message: Message) -> None:
+    """Passes the read on to the leader; without one it is lost, and its driver asks again."""
+    if raft.leader == NONE:
+        raft.note("drops a read: no leader is known")
+    else:
+        raft.forward(message)
+
+
+def on_read_index_response(raft: Raft, message: Message) -> None:
+    """The leader's answer to a read that was passed on."""
+    if len(message.entries) == 1:
+        raft.read_states.append(ReadState(message.index, message.entries[0].data))
+    else:
+        raft.note(f"ignores the answer to a read without its context from member {message.sender}")

@@ -1,0 +1,115 @@
+"""What a core hands out: a batch to persist, send and apply, and the messages that say so to asynchronous storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rube.raft.config import APPEND_THREAD, APPLY_THREAD
+from rube.raft.raft_pb2 import Entry, HardState, Message, MessageType, Snapshot
+from rube.raft.reads import ReadState
+from rube.raft.state import Raft, SoftState
+
+
+@dataclass(slots=True, kw_only=True)
+class Ready:
+    """A batch, to read only.
+
+    With synchronous storage, in this order: make `snapshot`, `entries` and `hard_state` durable; send `messages`; apply
+    `snapshot`, then `committed_entries`; call `advance`. With asynchronous storage `messages` say all of it: deliver
+    those for APPEND_THREAD and APPLY_THREAD to the storage, in order, and the others at once.
+    """
+
+    # What changed; None if nothing did.
+    soft_state: SoftState | None = None
+    hard_state: HardState | None = None
+    snapshot: Snapshot | None = None
+    entries: list[Entry] = field(default_factory=list)
+    committed_entries: list[Entry] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    read_states: list[ReadState] = field(default_factory=list)
+    # Durable means synced; without it (only the commit index has moved) the write may wait for the next one.
+    must_sync: bool = False
+
+
+def collect(raft: Raft, soft_state: SoftState, hard_state: HardState) -> Ready:
+    """The batch, given the last states that were handed out; changes nothing."""
+    log, asynchronous = raft.log, raft.config.async_storage_writes
+    soft, hard = raft.soft_state(), raft.hard_state()
+    ready = Ready(
+        soft_state=soft if soft != soft_state else None,
+        hard_state=hard if hard != hard_state else None,
+        snapshot=log.unstable.next_snapshot(),
+        entries=log.unstable.next_entries(),
+        # An entry may be committed by others before it is durable here. Synchronous storage makes it so first.
+        committed_entries=log.next_committed(allow_unstable=not asynchronous),
+        messages=list(raft.messages),
+        read_states=list(raft.read_states),
+    )
+    ready.must_sync = bool(ready.entries) or hard.term != hard_state.term or hard.vote != hard_state.vote
+    if not asynchronous:
+        ready.messages += [message for message in raft.messages_after_append if message.to != raft.id]
+        return ready
+    if ready.entries or ready.hard_state is not None or ready.snapshot is not None or raft.messages_after_append:
+        ready.messages.append(_append_message(raft, ready))
+    if ready.committed_entries:
+        ready.messages.append(_apply_message(raft, ready.committed_entries))
+    return ready
+
+
+def _append_message(raft: Raft, ready: Ready) -> Message:
+    message = Message(
+        type=MessageType.MSG_STORAGE_APPEND,
+        to=APPEND_THREAD,
+        sender=raft.id,
+        entries=ready.entries,
+        snapshot=ready.snapshot,
+        responses=raft.messages_after_append,
+    )
+    if ready.hard_state is not None:
+        state = ready.hard_state
+        message.term, message.vote, message.commit = state.term, state.vote, state.commit
+    response = append_response(raft, ready)
+    if response is not None:
+        # Behind a leader's own acknowledgement, which is cheaper while the entries are still unstable.
+        message.responses.append(response)
+    return message
+
+
+def append_response(raft: Raft, ready: Ready) -> Message | None:
+    """What tells the core that all it has handed out up to now is durable; None if it need not know.
+
+    Written entries may leave the unstable log only when no write under way can still replace them in the storage.
+    Entries written in one term, overwritten in a second and back again in a third look right while the second's write
+    is still to come. So the response carries the term, and counts only in that term. Since answers may so be lost,
+    each one vouches for the end of the whole log, not just for its own entries: every change of term writes a hard
+    state, whose response does.
+    """
+    unstable = raft.log.unstable
+    if not unstable.entries and ready.snapshot is None:
+        return None
+    response = Message(
+        type=MessageType.MSG_STORAGE_APPEND_RESP,
+        to=raft.id,
+        sender=APPEND_THREAD,
+        term=raft.term,
+        snapshot=ready.snapshot,
+    )
+    if unstable.entries:
+        last = raft.log.last_id()
+        response.index, response.log_term = last.index, last.term
+    return response
+
+
+def _apply_message(raft: Raft, entries: list[Entry]) -> Message:
+    return Message(
+        type=MessageType.MSG_STORAGE_APPLY,
+        to=APPLY_THREAD,
+        sender=raft.id,
+        entries=entries,
+        responses=[apply_response(raft, entries)],
+    )
+
+
+def apply_response(raft: Raft, entries: list[Entry]) -> Message:
+    """What tells the core that the entries are applied; of no term."""
+    return Message(type=MessageType.MSG_STORAGE_APPLY_RESP, to=raft.id, sender=APPLY_THREAD, entries=entries)

@@ -1,0 +1,45 @@
+"""What the storage has done: written, applied."""
+
+from __future__ import annotations
+
+from rube.raft import proposals, replication
+from rube.raft.entries import EntryId, size_bytes
+from rube.raft.errors import ProposalDroppedError
+from rube.raft.raft_pb2 import Entry, EntryType, Message, MessageType
+from rube.raft.state import Raft, Role
+
+
+def on_appended(raft: Raft, message: Message) -> None:
+    """Entries up to (log_term, index) are durable, and so is the snapshot."""
+    if message.index and not raft.log.unstable.stable_to(EntryId(message.log_term, message.index)):
+        raft.note(f"entry {message.index} of term {message.log_term} was written, but is not the log's any more")
+    on_snapshot_stored(raft, message)
+
+
+def on_snapshot_stored(raft: Raft, message: Message) -> None:
+    """The message's snapshot, if it has one, is durable and applied."""
+    if message.HasField("snapshot"):
+        index = message.snapshot.metadata.index
+        raft.log.unstable.stable_snapshot_to(index)
+        applied_to(raft, index, 0)
+
+
+def on_applied(raft: Raft, message: Message) -> None:
+    """The entries are applied."""
+    entries = list(message.entries)
+    if entries:
+        applied_to(raft, entries[-1].index, size_bytes(entries))
+        replication.release(raft, entries)
+
+
+def applied_to(raft: Raft, index: int, size: int) -> None:
+    """Everything up to `index` is applied; leaves a joint configuration once that is (dissertation section 4.3)."""
+    raft.log.applied_to(max(index, raft.log.applied), size)
+    due = raft.tracker.config.auto_leave and raft.log.applied >= raft.pending_conf_index
+    if not due or raft.role is not Role.LEADER:
+        return
+    leave = Message(type=MessageType.MSG_PROP, sender=raft.id, entries=[Entry(type=EntryType.ENTRY_CONF_CHANGE_V2)])
+    try:
+        proposals.on_propose(raft, leave)
+    except ProposalDroppedError as error:  # a transfer is under way: the next applied entry, or leader, tries again
+        raft.note(f"does not leave the joint configuration yet: {error}")

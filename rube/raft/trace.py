@@ -1,0 +1,44 @@
+"""What an observer is told: every step of a core, as it happens. Observing changes nothing."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Protocol
+
+from rube.raft.raft_pb2 import ConfChangeV2, Message
+
+if TYPE_CHECKING:
+    from rube.raft.state import Raft
+
+
+class Step(enum.Enum):
+    """What has happened; named as in etcd-raft's TLA+ traces, but messages of all types are SEND and RECEIVE."""
+
+    INIT_STATE = "InitState"
+    BECOME_FOLLOWER = "BecomeFollower"
+    BECOME_PRE_CANDIDATE = "BecomePreCandidate"
+    BECOME_CANDIDATE = "BecomeCandidate"
+    BECOME_LEADER = "BecomeLeader"
+    COMMIT = "Commit"  # a leader has counted a quorum; also when the commit index stays
+    REPLICATE = "Replicate"  # a leader is about to append; `message` has the entries
+    CHANGE_CONF = "ChangeConf"  # a leader takes a proposal of `change`
+    APPLY_CONF_CHANGE = "ApplyConfChange"  # the member has a new configuration, which its tracker shows
+    READY = "Ready"  # a batch was handed out
+    SEND = "Send"  # `message` is queued
+    RECEIVE = "Receive"  # `message` is about to be handled
+    NOTE = "Note"  # `text` explains what follows
+
+
+class Observer(Protocol):
+    """Is called inside a step; must not call the core, nor change what it sees."""
+
+    def __call__(
+        self,
+        raft: Raft,
+        step: Step,
+        /,
+        *,
+        message: Message | None = None,
+        change: ConfChangeV2 | None = None,
+        text: str = "",
+    ) -> None: ...
