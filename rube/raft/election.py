@@ -8,7 +8,14 @@ from rube.raft import membership, replication
 from rube.raft.config import NONE
 from rube.raft.entries import EntryId
 from rube.raft.quorum import VoteResult
-from rube.raft.raft_pb2 import Entry, Message, MessageType
+from rube.raft.raft_pb2 import (
+    MSG_PRE_VOTE,
+    MSG_PRE_VOTE_RESP,
+    MSG_VOTE,
+    MSG_VOTE_RESP,
+    Entry,
+    Message,
+)
 from rube.raft.state import Raft, Role
 
 
@@ -23,8 +30,8 @@ class Campaign(enum.Enum):
 
 # The answer to each request, and the request's campaign role.
 _RESPONSES = {
-    MessageType.MSG_VOTE: MessageType.MSG_VOTE_RESP,
-    MessageType.MSG_PRE_VOTE: MessageType.MSG_PRE_VOTE_RESP,
+    MSG_VOTE: MSG_VOTE_RESP,
+    MSG_PRE_VOTE: MSG_PRE_VOTE_RESP,
 }
 
 
@@ -50,10 +57,10 @@ def run(raft: Raft, campaign: Campaign) -> None:
     """Asks every voter for its vote; its own comes with the others, once it is durable."""
     if campaign is Campaign.PRE_ELECTION:
         raft.become_pre_candidate()
-        request, term = MessageType.MSG_PRE_VOTE, raft.term + 1
+        request, term = MSG_PRE_VOTE, raft.term + 1
     else:
         raft.become_candidate()
-        request, term = MessageType.MSG_VOTE, raft.term
+        request, term = MSG_VOTE, raft.term
     last = raft.log.last_id()
     context = campaign.value if campaign is Campaign.TRANSFER else b""
     for voter in raft.tracker.voter_ids():
@@ -75,21 +82,21 @@ def on_vote_request(raft: Raft, message: Message) -> None:
     Learners vote, too: the candidate may know already that this one was promoted.
     """
     free = raft.vote == NONE and raft.leader == NONE
-    future = message.type == MessageType.MSG_PRE_VOTE and message.term > raft.term
+    future = message.type == MSG_PRE_VOTE and message.term > raft.term
     granted = raft.vote == message.sender or free or future
     granted = granted and EntryId(message.log_term, message.index) >= raft.log.last_id()
     response = Message(type=_RESPONSES[message.type], to=message.sender, reject=not granted)
     # Who is granted a pre-vote may be in a later term than this member, and ignores answers from earlier ones.
     response.term = message.term if granted else raft.term
     raft.send(response)
-    if granted and message.type == MessageType.MSG_VOTE:
+    if granted and message.type == MSG_VOTE:
         raft.election_elapsed = 0
         raft.vote = message.sender
 
 
 def on_vote(raft: Raft, message: Message) -> None:
     """A voter's answer to a candidate; pre-votes do not count in the election, nor the other way round."""
-    wanted = MessageType.MSG_PRE_VOTE_RESP if raft.role is Role.PRE_CANDIDATE else MessageType.MSG_VOTE_RESP
+    wanted = MSG_PRE_VOTE_RESP if raft.role is Role.PRE_CANDIDATE else MSG_VOTE_RESP
     if message.type != wanted:
         return
     raft.tracker.record_vote(message.sender, not message.reject)

@@ -28,9 +28,13 @@ def entry_id(entry: Entry) -> EntryId:
     return EntryId(entry.term, entry.index)
 
 
+# Entries are counted in pieces of this length, so that a long log costs no more than what fits of it.
+_PIECE = 64
+
+
 def size_bytes(entries: Iterable[Entry]) -> int:
     """The entries' size on the wire, without their framing."""
-    return sum(entry.ByteSize() for entry in entries)
+    return sum(map(Entry.ByteSize, entries))
 
 
 def payload_bytes(entries: Iterable[Entry]) -> int:
@@ -38,13 +42,22 @@ def payload_bytes(entries: Iterable[Entry]) -> int:
     return sum(len(entry.data) for entry in entries)
 
 
-def longest_prefix(entries: list[Entry], bytes_max: int) -> list[Entry]:
-    """As many entries as fit into `bytes_max`, but at least one of those there are."""
+def fitting(entries: list[Entry], low: int, high: int, bytes_max: int) -> list[Entry]:
+    """As many of `entries[low:high]`, from the front, as fit into `bytes_max`; at least one of those there are."""
     if bytes_max >= NO_LIMIT:
-        return entries
-    total = 0
-    for count, entry in enumerate(entries):
-        total += entry.ByteSize()
-        if total > bytes_max and count > 0:
-            return entries[:count]
-    return entries
+        return entries[low:high]
+    left = bytes_max
+    for start in range(low, high, _PIECE):
+        end = min(start + _PIECE, high)
+        size = size_bytes(entries[start:end])
+        if size > left:
+            return entries[low : max(_fit(entries, start, left), low + 1)]
+        left -= size
+    return entries[low:high]
+
+
+def _fit(entries: list[Entry], start: int, left: int) -> int:
+    """The first position from `start` on whose entry does not fit into `left` bytes any more; there is one."""
+    while (left := left - entries[start].ByteSize()) >= 0:
+        start += 1
+    return start

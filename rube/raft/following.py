@@ -5,7 +5,12 @@ from __future__ import annotations
 from rube.raft import membership
 from rube.raft.confchange import Changer
 from rube.raft.entries import EntryId
-from rube.raft.raft_pb2 import Message, MessageType, Snapshot
+from rube.raft.raft_pb2 import (
+    MSG_APP_RESP,
+    MSG_HEARTBEAT_RESP,
+    Message,
+    Snapshot,
+)
 from rube.raft.state import Raft, Role
 from rube.raft.tracker import ProgressTracker
 
@@ -25,19 +30,19 @@ def on_append(raft: Raft, message: Message) -> None:
     log = raft.log
     if message.index < log.committed:
         # Old news; say how far the logs certainly agree.
-        raft.send(Message(type=MessageType.MSG_APP_RESP, to=message.sender, index=log.committed))
+        raft.send(Message(type=MSG_APP_RESP, to=message.sender, index=log.committed))
         return
     previous = EntryId(message.log_term, message.index)
     last = log.maybe_append(previous, list(message.entries), message.commit)
     if last is not None:
-        raft.send(Message(type=MessageType.MSG_APP_RESP, to=message.sender, index=last))
+        raft.send(Message(type=MSG_APP_RESP, to=message.sender, index=last))
         return
     raft.note(f"refuses entries behind {previous.index}, term {previous.term}")
     # The largest index where the terms allow that the logs agree, so that the leader need not try one by one.
     hint, hint_term = log.conflict_by_term(min(message.index, log.last_index()), message.log_term)
     raft.send(
         Message(
-            type=MessageType.MSG_APP_RESP,
+            type=MSG_APP_RESP,
             to=message.sender,
             index=message.index,
             reject=True,
@@ -51,7 +56,7 @@ def on_heartbeat(raft: Raft, message: Message) -> None:
     """The leader is there; what it says is committed, this member has (see `broadcast_heartbeat`)."""
     _follow(raft, message)
     raft.log.commit_to(message.commit)
-    raft.send(Message(type=MessageType.MSG_HEARTBEAT_RESP, to=message.sender, context=message.context))
+    raft.send(Message(type=MSG_HEARTBEAT_RESP, to=message.sender, context=message.context))
 
 
 def on_snapshot(raft: Raft, message: Message) -> None:
@@ -60,7 +65,7 @@ def on_snapshot(raft: Raft, message: Message) -> None:
     snapshot = Snapshot()
     snapshot.CopyFrom(message.snapshot)
     index = raft.log.last_index() if restore(raft, snapshot) else raft.log.committed
-    raft.send(Message(type=MessageType.MSG_APP_RESP, to=message.sender, index=index))
+    raft.send(Message(type=MSG_APP_RESP, to=message.sender, index=index))
 
 
 def restore(raft: Raft, snapshot: Snapshot) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rube.raft.entries import NO_LIMIT, EntryId, longest_prefix, size_bytes
+from rube.raft.entries import NO_LIMIT, EntryId, size_bytes
 from rube.raft.errors import LogCompactedError
 from rube.raft.raft_pb2 import Entry, Snapshot
 from rube.raft.storage import Storage
@@ -83,17 +83,16 @@ class RaftLog:
         if low == high:
             return []
         if low >= offset:
-            return longest_prefix(self.unstable.slice(low, high), bytes_max)
+            return self.unstable.slice(low, high, bytes_max)
         cut = min(high, offset)
         stable = self.storage.entries(low, cut, bytes_max)
         if high <= offset or len(stable) < cut - low:
             return stable
-        unstable = self.unstable.slice(offset, high)
         if bytes_max >= NO_LIMIT:
-            return stable + unstable
+            return stable + self.unstable.slice(offset, high, bytes_max)
         left = bytes_max - size_bytes(stable)
-        # The one entry that longest_prefix gives in any case may not fit.
-        more = longest_prefix(unstable, left) if left > 0 else []
+        # The one entry that is given in any case may not fit.
+        more = self.unstable.slice(offset, high, left) if left > 0 else []
         return stable + more if size_bytes(more) <= left else stable
 
     def pages(self, low: int, high: int, bytes_max: int) -> Iterator[list[Entry]]:

@@ -20,7 +20,31 @@ from rube.raft.confchange import Changer
 from rube.raft.config import NONE, RaftConfig
 from rube.raft.membership import switch
 from rube.raft.progress import Progress
-from rube.raft.raft_pb2 import Message, MessageType
+from rube.raft.raft_pb2 import (
+    MSG_APP,
+    MSG_APP_RESP,
+    MSG_BEAT,
+    MSG_CHECK_QUORUM,
+    MSG_FORGET_LEADER,
+    MSG_HEARTBEAT,
+    MSG_HEARTBEAT_RESP,
+    MSG_HUP,
+    MSG_PRE_VOTE,
+    MSG_PRE_VOTE_RESP,
+    MSG_PROP,
+    MSG_READ_INDEX,
+    MSG_READ_INDEX_RESP,
+    MSG_SNAP,
+    MSG_SNAP_STATUS,
+    MSG_STORAGE_APPEND_RESP,
+    MSG_STORAGE_APPLY_RESP,
+    MSG_TIMEOUT_NOW,
+    MSG_TRANSFER_LEADER,
+    MSG_UNREACHABLE,
+    MSG_VOTE,
+    MSG_VOTE_RESP,
+    Message,
+)
 from rube.raft.state import Raft, Role
 from rube.raft.trace import Step
 
@@ -46,72 +70,72 @@ def _of_member(handler: MemberHandler) -> Handler:
 
 
 _ANY_ROLE: dict[int, Handler] = {
-    MessageType.MSG_HUP: election.on_hup,
-    MessageType.MSG_VOTE: election.on_vote_request,
-    MessageType.MSG_PRE_VOTE: election.on_vote_request,
-    MessageType.MSG_STORAGE_APPEND_RESP: storage_writes.on_appended,
-    MessageType.MSG_STORAGE_APPLY_RESP: storage_writes.on_applied,
+    MSG_HUP: election.on_hup,
+    MSG_VOTE: election.on_vote_request,
+    MSG_PRE_VOTE: election.on_vote_request,
+    MSG_STORAGE_APPEND_RESP: storage_writes.on_appended,
+    MSG_STORAGE_APPLY_RESP: storage_writes.on_applied,
 }
 
 _FOLLOWER: dict[int, Handler] = {
-    MessageType.MSG_PROP: proposals.on_propose_as_follower,
-    MessageType.MSG_APP: following.on_append,
-    MessageType.MSG_HEARTBEAT: following.on_heartbeat,
-    MessageType.MSG_SNAP: following.on_snapshot,
-    MessageType.MSG_TRANSFER_LEADER: transfer.on_transfer_as_follower,
-    MessageType.MSG_FORGET_LEADER: transfer.on_forget_leader,
-    MessageType.MSG_TIMEOUT_NOW: transfer.on_timeout_now,
-    MessageType.MSG_READ_INDEX: reading.on_read_index_as_follower,
-    MessageType.MSG_READ_INDEX_RESP: reading.on_read_index_response,
-    MessageType.MSG_BEAT: _ignore,
-    MessageType.MSG_CHECK_QUORUM: _ignore,
-    MessageType.MSG_APP_RESP: _ignore,
-    MessageType.MSG_VOTE_RESP: _ignore,
-    MessageType.MSG_PRE_VOTE_RESP: _ignore,
-    MessageType.MSG_HEARTBEAT_RESP: _ignore,
-    MessageType.MSG_UNREACHABLE: _ignore,
-    MessageType.MSG_SNAP_STATUS: _ignore,
+    MSG_PROP: proposals.on_propose_as_follower,
+    MSG_APP: following.on_append,
+    MSG_HEARTBEAT: following.on_heartbeat,
+    MSG_SNAP: following.on_snapshot,
+    MSG_TRANSFER_LEADER: transfer.on_transfer_as_follower,
+    MSG_FORGET_LEADER: transfer.on_forget_leader,
+    MSG_TIMEOUT_NOW: transfer.on_timeout_now,
+    MSG_READ_INDEX: reading.on_read_index_as_follower,
+    MSG_READ_INDEX_RESP: reading.on_read_index_response,
+    MSG_BEAT: _ignore,
+    MSG_CHECK_QUORUM: _ignore,
+    MSG_APP_RESP: _ignore,
+    MSG_VOTE_RESP: _ignore,
+    MSG_PRE_VOTE_RESP: _ignore,
+    MSG_HEARTBEAT_RESP: _ignore,
+    MSG_UNREACHABLE: _ignore,
+    MSG_SNAP_STATUS: _ignore,
 }
 
 _CANDIDATE: dict[int, Handler] = {
-    MessageType.MSG_PROP: proposals.on_propose_as_candidate,
-    MessageType.MSG_APP: following.on_append,
-    MessageType.MSG_HEARTBEAT: following.on_heartbeat,
-    MessageType.MSG_SNAP: following.on_snapshot,
-    MessageType.MSG_VOTE_RESP: election.on_vote,
-    MessageType.MSG_PRE_VOTE_RESP: election.on_vote,
-    MessageType.MSG_TRANSFER_LEADER: _ignore,
-    MessageType.MSG_FORGET_LEADER: _ignore,
-    MessageType.MSG_TIMEOUT_NOW: _ignore,
-    MessageType.MSG_READ_INDEX: _ignore,
-    MessageType.MSG_READ_INDEX_RESP: _ignore,
-    MessageType.MSG_BEAT: _ignore,
-    MessageType.MSG_CHECK_QUORUM: _ignore,
-    MessageType.MSG_APP_RESP: _ignore,
-    MessageType.MSG_HEARTBEAT_RESP: _ignore,
-    MessageType.MSG_UNREACHABLE: _ignore,
-    MessageType.MSG_SNAP_STATUS: _ignore,
+    MSG_PROP: proposals.on_propose_as_candidate,
+    MSG_APP: following.on_append,
+    MSG_HEARTBEAT: following.on_heartbeat,
+    MSG_SNAP: following.on_snapshot,
+    MSG_VOTE_RESP: election.on_vote,
+    MSG_PRE_VOTE_RESP: election.on_vote,
+    MSG_TRANSFER_LEADER: _ignore,
+    MSG_FORGET_LEADER: _ignore,
+    MSG_TIMEOUT_NOW: _ignore,
+    MSG_READ_INDEX: _ignore,
+    MSG_READ_INDEX_RESP: _ignore,
+    MSG_BEAT: _ignore,
+    MSG_CHECK_QUORUM: _ignore,
+    MSG_APP_RESP: _ignore,
+    MSG_HEARTBEAT_RESP: _ignore,
+    MSG_UNREACHABLE: _ignore,
+    MSG_SNAP_STATUS: _ignore,
 }
 
 _LEADER: dict[int, Handler] = {
-    MessageType.MSG_BEAT: replication.on_beat,
-    MessageType.MSG_CHECK_QUORUM: replication.on_check_quorum,
-    MessageType.MSG_PROP: proposals.on_propose,
-    MessageType.MSG_READ_INDEX: reading.on_read_index,
-    MessageType.MSG_APP_RESP: _of_member(responses.on_append_response),
-    MessageType.MSG_HEARTBEAT_RESP: _of_member(responses.on_heartbeat_response),
-    MessageType.MSG_SNAP_STATUS: _of_member(snapshots.on_snapshot_status),
-    MessageType.MSG_UNREACHABLE: _of_member(responses.on_unreachable),
-    MessageType.MSG_TRANSFER_LEADER: _of_member(transfer.on_transfer),
-    MessageType.MSG_FORGET_LEADER: _ignore,
-    MessageType.MSG_TIMEOUT_NOW: _ignore,
-    MessageType.MSG_READ_INDEX_RESP: _ignore,
-    MessageType.MSG_VOTE_RESP: _ignore,
-    MessageType.MSG_PRE_VOTE_RESP: _ignore,
+    MSG_BEAT: replication.on_beat,
+    MSG_CHECK_QUORUM: replication.on_check_quorum,
+    MSG_PROP: proposals.on_propose,
+    MSG_READ_INDEX: reading.on_read_index,
+    MSG_APP_RESP: _of_member(responses.on_append_response),
+    MSG_HEARTBEAT_RESP: _of_member(responses.on_heartbeat_response),
+    MSG_SNAP_STATUS: _of_member(snapshots.on_snapshot_status),
+    MSG_UNREACHABLE: _of_member(responses.on_unreachable),
+    MSG_TRANSFER_LEADER: _of_member(transfer.on_transfer),
+    MSG_FORGET_LEADER: _ignore,
+    MSG_TIMEOUT_NOW: _ignore,
+    MSG_READ_INDEX_RESP: _ignore,
+    MSG_VOTE_RESP: _ignore,
+    MSG_PRE_VOTE_RESP: _ignore,
     # There is one leader a term (election safety), so these come from nobody; a forged one does no harm.
-    MessageType.MSG_APP: _ignore,
-    MessageType.MSG_HEARTBEAT: _ignore,
-    MessageType.MSG_SNAP: _ignore,
+    MSG_APP: _ignore,
+    MSG_HEARTBEAT: _ignore,
+    MSG_SNAP: _ignore,
 }
 
 # Everything a member may be handed; MSG_STORAGE_APPEND and MSG_STORAGE_APPLY are for its storage.
@@ -156,15 +180,15 @@ def tick(raft: Raft) -> None:
     if raft.role is not Role.LEADER:
         if raft.promotable() and raft.election_elapsed >= raft.randomized_election_timeout:
             raft.election_elapsed = 0
-            step(raft, Message(type=MessageType.MSG_HUP, sender=raft.id))
+            step(raft, Message(type=MSG_HUP, sender=raft.id))
         return
     raft.heartbeat_elapsed += 1
     if raft.election_elapsed >= raft.config.election_ticks:
         raft.election_elapsed = 0
         if raft.config.check_quorum:
-            step(raft, Message(type=MessageType.MSG_CHECK_QUORUM, sender=raft.id))
+            step(raft, Message(type=MSG_CHECK_QUORUM, sender=raft.id))
         # A transfer that takes so long has failed.
         raft.transferee = NONE
     if raft.role is Role.LEADER and raft.heartbeat_elapsed >= raft.config.heartbeat_ticks:
         raft.heartbeat_elapsed = 0
-        step(raft, Message(type=MessageType.MSG_BEAT, sender=raft.id))
+        step(raft, Message(type=MSG_BEAT, sender=raft.id))

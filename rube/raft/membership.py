@@ -12,13 +12,16 @@ from rube.raft.confchange import Changed, Changer
 from rube.raft.config import NONE
 from rube.raft.errors import ConfChangeInvalidError
 from rube.raft.raft_pb2 import (
+    ENTRY_CONF_CHANGE,
+    ENTRY_CONF_CHANGE_V2,
+    ENTRY_NORMAL,
+    TRANSITION_AUTO,
+    TRANSITION_JOINT_EXPLICIT,
     ConfChange,
     ConfChangeSingle,
-    ConfChangeTransition,
     ConfChangeV2,
     ConfState,
     Entry,
-    EntryType,
 )
 from rube.raft.state import Raft, Role
 from rube.raft.trace import Step
@@ -36,15 +39,15 @@ def as_v2(change: AnyConfChange) -> ConfChangeV2:
 
 def to_entry(change: AnyConfChange) -> Entry:
     """The change as a proposal."""
-    kind = EntryType.ENTRY_CONF_CHANGE_V2 if isinstance(change, ConfChangeV2) else EntryType.ENTRY_CONF_CHANGE
+    kind = ENTRY_CONF_CHANGE_V2 if isinstance(change, ConfChangeV2) else ENTRY_CONF_CHANGE
     return Entry(type=kind, data=change.SerializeToString(deterministic=True))
 
 
 def from_entry(entry: Entry) -> ConfChangeV2 | None:
     """The change that an entry carries, or None for a command. Raises ConfChangeInvalidError for one without sense."""
-    if entry.type == EntryType.ENTRY_NORMAL:
+    if entry.type == ENTRY_NORMAL:
         return None
-    change: AnyConfChange = ConfChange() if entry.type == EntryType.ENTRY_CONF_CHANGE else ConfChangeV2()
+    change: AnyConfChange = ConfChange() if entry.type == ENTRY_CONF_CHANGE else ConfChangeV2()
     try:
         change.ParseFromString(entry.data)
     except DecodeError as error:
@@ -54,12 +57,12 @@ def from_entry(entry: Entry) -> ConfChangeV2 | None:
 
 def leaves_joint(change: ConfChangeV2) -> bool:
     """The empty change ends a joint configuration."""
-    return not change.changes and change.transition == ConfChangeTransition.TRANSITION_AUTO
+    return not change.changes and change.transition == TRANSITION_AUTO
 
 
 def enters_joint(change: ConfChangeV2) -> bool:
     """More than one change goes through a joint configuration, and so does who asks for it."""
-    return len(change.changes) > 1 or change.transition != ConfChangeTransition.TRANSITION_AUTO
+    return len(change.changes) > 1 or change.transition != TRANSITION_AUTO
 
 
 def admit_changes(raft: Raft, entries: list[Entry]) -> list[Entry]:
@@ -67,6 +70,8 @@ def admit_changes(raft: Raft, entries: list[Entry]) -> list[Entry]:
 
     The check sees the configuration that is applied here; with conf_change_validation off it is the driver's.
     """
+    if not any(entry.type for entry in entries):
+        return entries
     admitted = []
     for position, entry in enumerate(entries, start=1):
         change = from_entry(entry)
@@ -101,7 +106,7 @@ def apply_conf_change(raft: Raft, change: AnyConfChange) -> ConfState:
     if leaves_joint(v2):
         changed = changer.leave_joint()
     elif enters_joint(v2):
-        explicit = v2.transition == ConfChangeTransition.TRANSITION_JOINT_EXPLICIT
+        explicit = v2.transition == TRANSITION_JOINT_EXPLICIT
         changed = changer.enter_joint(v2.changes, auto_leave=not explicit)
     else:
         changed = changer.simple(v2.changes)
@@ -143,6 +148,6 @@ def unapplied_change(raft: Raft) -> bool:
     """A committed change of the configuration is not applied here yet."""
     log = raft.log
     for page in log.pages(log.applied + 1, log.committed + 1, log.applying_bytes_max):
-        if any(entry.type != EntryType.ENTRY_NORMAL for entry in page):
+        if any(entry.type != ENTRY_NORMAL for entry in page):
             return True
     return False

@@ -2,42 +2,65 @@
 
 from __future__ import annotations
 
-from rube.raft import membership, proposals
+from rube.raft import membership, proposals, storage_writes
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD, RaftConfig
 from rube.raft.entries import size_bytes
 from rube.raft.errors import LocalMessageError, UnknownPeerError
 from rube.raft.machine import start, step, tick
 from rube.raft.membership import AnyConfChange
-from rube.raft.raft_pb2 import ConfState, Entry, Message, MessageType
-from rube.raft.ready import Ready, append_response, apply_response, collect
+from rube.raft.raft_pb2 import (
+    MSG_APP_RESP,
+    MSG_BEAT,
+    MSG_CHECK_QUORUM,
+    MSG_FORGET_LEADER,
+    MSG_HEARTBEAT_RESP,
+    MSG_HUP,
+    MSG_PRE_VOTE_RESP,
+    MSG_PROP,
+    MSG_READ_INDEX,
+    MSG_READ_INDEX_RESP,
+    MSG_SNAP_STATUS,
+    MSG_STORAGE_APPEND,
+    MSG_STORAGE_APPEND_RESP,
+    MSG_STORAGE_APPLY,
+    MSG_STORAGE_APPLY_RESP,
+    MSG_TRANSFER_LEADER,
+    MSG_UNREACHABLE,
+    MSG_VOTE_RESP,
+    ConfState,
+    Entry,
+    Message,
+    MessageType,
+)
+from rube.raft.ready import Ready, append_response, collect, same_hard_state
 from rube.raft.state import Raft, Role
 from rube.raft.status import Status, status_of
 from rube.raft.trace import Step
 
 _LOCAL = frozenset(
     {
-        MessageType.MSG_HUP,
-        MessageType.MSG_BEAT,
-        MessageType.MSG_UNREACHABLE,
-        MessageType.MSG_SNAP_STATUS,
-        MessageType.MSG_CHECK_QUORUM,
-        MessageType.MSG_FORGET_LEADER,
-        MessageType.MSG_STORAGE_APPEND,
-        MessageType.MSG_STORAGE_APPEND_RESP,
-        MessageType.MSG_STORAGE_APPLY,
-        MessageType.MSG_STORAGE_APPLY_RESP,
+        MSG_HUP,
+        MSG_BEAT,
+        MSG_UNREACHABLE,
+        MSG_SNAP_STATUS,
+        MSG_CHECK_QUORUM,
+        MSG_FORGET_LEADER,
+        MSG_STORAGE_APPEND,
+        MSG_STORAGE_APPEND_RESP,
+        MSG_STORAGE_APPLY,
+        MSG_STORAGE_APPLY_RESP,
     }
 )
 _RESPONSES = frozenset(
     {
-        MessageType.MSG_APP_RESP,
-        MessageType.MSG_VOTE_RESP,
-        MessageType.MSG_PRE_VOTE_RESP,
-        MessageType.MSG_HEARTBEAT_RESP,
-        MessageType.MSG_READ_INDEX_RESP,
+        MSG_APP_RESP,
+        MSG_VOTE_RESP,
+        MSG_PRE_VOTE_RESP,
+        MSG_HEARTBEAT_RESP,
+        MSG_READ_INDEX_RESP,
     }
 )
-_STORAGE_RESPONSES = frozenset({MessageType.MSG_STORAGE_APPEND_RESP, MessageType.MSG_STORAGE_APPLY_RESP})
+_STORAGE_RESPONSES = frozenset({MSG_STORAGE_APPEND_RESP, MSG_STORAGE_APPLY_RESP})
 
 
 class RawNode:
@@ -56,6 +79,8 @@ class RawNode:
         self._hard_state = self.raft.hard_state()
         # Synchronous storage: what `advance` steps. None while no batch is out.
         self._on_advance: list[Message] | None = None
+        # And then says is applied.
+        self._applying: list[Entry] = []
 
     # Time and messages
 
@@ -100,35 +125,35 @@ class RawNode:
 
     def _propose(self, entries: list[Entry]) -> None:
         proposals.check_size(self.raft, entries)
-        step(self.raft, Message(type=MessageType.MSG_PROP, sender=self.config.id, entries=entries))
+        step(self.raft, Message(type=MSG_PROP, sender=self.config.id, entries=entries))
 
     def read_index(self, context: bytes) -> None:
         """Asks for a linearizable read. `Ready.read_states` will name the context, or never: then ask again."""
-        step(self.raft, Message(type=MessageType.MSG_READ_INDEX, entries=[Entry(data=context)]))
+        step(self.raft, Message(type=MSG_READ_INDEX, entries=[Entry(data=context)]))
 
     # Operators
 
     def campaign(self) -> None:
         """Calls an election now."""
-        step(self.raft, Message(type=MessageType.MSG_HUP, sender=self.config.id))
+        step(self.raft, Message(type=MSG_HUP, sender=self.config.id))
 
     def transfer_leader(self, member: int) -> None:
         """Gives the leadership to the member; if it does not take it within an election timeout, it stays here."""
-        step(self.raft, Message(type=MessageType.MSG_TRANSFER_LEADER, sender=member))
+        step(self.raft, Message(type=MSG_TRANSFER_LEADER, sender=member))
 
     def forget_leader(self) -> None:
         """A follower goes on without a leader in the same term, as if its election timeout had passed for votes."""
-        step(self.raft, Message(type=MessageType.MSG_FORGET_LEADER))
+        step(self.raft, Message(type=MSG_FORGET_LEADER))
 
     # The driver
 
     def report_unreachable(self, member: int) -> None:
         """The last message to the member was not delivered."""
-        step(self.raft, Message(type=MessageType.MSG_UNREACHABLE, sender=member))
+        step(self.raft, Message(type=MSG_UNREACHABLE, sender=member))
 
     def report_snapshot(self, member: int, *, delivered: bool) -> None:
         """The transfer of a MSG_SNAP to the member has ended. Report every one, or appends to it stay paused."""
-        step(self.raft, Message(type=MessageType.MSG_SNAP_STATUS, sender=member, reject=not delivered))
+        step(self.raft, Message(type=MSG_SNAP_STATUS, sender=member, reject=not delivered))
 
     def apply_conf_change(self, change: AnyConfChange) -> ConfState:
         """Takes a committed change into effect, when its entry is applied; gives the configuration to keep.
@@ -149,7 +174,7 @@ class RawNode:
             or log.has_next_committed(allow_unstable=not self.config.async_storage_writes)
             or log.unstable.next_snapshot() is not None
             or raft.soft_state() != self._soft_state
-            or raft.hard_state() != self._hard_state
+            or not same_hard_state(raft, self._hard_state)
         )
 
     def ready(self) -> Ready:
@@ -160,6 +185,7 @@ class RawNode:
         asynchronous = self.config.async_storage_writes
         if not asynchronous:
             self._on_advance = self._steps_for(ready)
+            self._applying = ready.committed_entries
         if ready.soft_state is not None:
             self._soft_state = ready.soft_state
         if ready.hard_state is not None:
@@ -180,16 +206,17 @@ class RawNode:
         appended = append_response(self.raft, ready)
         if appended is not None:
             steps.append(appended)
-        if ready.committed_entries:
-            steps.append(apply_response(self.raft, ready.committed_entries))
         return steps
 
     def advance(self) -> None:
         """The last batch is persisted and applied; synchronous storage only."""
         assert self._on_advance is not None, "there is no batch to advance, or the storage is asynchronous"
         steps, self._on_advance = self._on_advance, None
+        applied, self._applying = self._applying, []
         for message in steps:
             step(self.raft, message)
+        if applied:
+            storage_writes.applied(self.raft, applied)
 
     def status(self) -> Status:
         """A picture of the member now."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from rube.raft import replication
 from rube.raft.config import NONE, ReadMode
-from rube.raft.raft_pb2 import Message, MessageType
+from rube.raft.raft_pb2 import (
+    MSG_READ_INDEX_RESP,
+    Message,
+)
 from rube.raft.reads import ReadState
 from rube.raft.state import Raft
 
@@ -51,9 +54,7 @@ def _answer(raft: Raft, request: Message, index: int) -> None:
     if request.sender in (NONE, raft.id):
         raft.read_states.append(ReadState(index, request.entries[0].data))
     else:
-        raft.send(
-            Message(type=MessageType.MSG_READ_INDEX_RESP, to=request.sender, index=index, entries=request.entries)
-        )
+        raft.send(Message(type=MSG_READ_INDEX_RESP, to=request.sender, index=index, entries=request.entries))
 
 
 def on_read_index_as_follower(raft: Raft, message: Message) -> None:

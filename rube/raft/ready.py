@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD
-from rube.raft.raft_pb2 import Entry, HardState, Message, MessageType, Snapshot
+from rube.raft.raft_pb2 import (
+    MSG_STORAGE_APPEND,
+    MSG_STORAGE_APPEND_RESP,
+    MSG_STORAGE_APPLY,
+    MSG_STORAGE_APPLY_RESP,
+    Entry,
+    HardState,
+    Message,
+    Snapshot,
+)
 from rube.raft.reads import ReadState
 from rube.raft.state import Raft, SoftState
 
@@ -31,13 +40,19 @@ class Ready:
     must_sync: bool = False
 
 
+def same_hard_state(raft: Raft, hard_state: HardState) -> bool:
+    """The member's hard state is that one."""
+    committed, term, vote = raft.log.committed, raft.term, raft.vote
+    return hard_state.commit == committed and hard_state.term == term and hard_state.vote == vote
+
+
 def collect(raft: Raft, soft_state: SoftState, hard_state: HardState) -> Ready:
     """The batch, given the last states that were handed out; changes nothing."""
     log, asynchronous = raft.log, raft.config.async_storage_writes
-    soft, hard = raft.soft_state(), raft.hard_state()
+    soft, kept = raft.soft_state(), same_hard_state(raft, hard_state)
     ready = Ready(
         soft_state=soft if soft != soft_state else None,
-        hard_state=hard if hard != hard_state else None,
+        hard_state=None if kept else raft.hard_state(),
         snapshot=log.unstable.next_snapshot(),
         entries=log.unstable.next_entries(),
         # An entry may be committed by others before it is durable here. Synchronous storage makes it so first.
@@ -45,7 +60,7 @@ def collect(raft: Raft, soft_state: SoftState, hard_state: HardState) -> Ready:
         messages=list(raft.messages),
         read_states=list(raft.read_states),
     )
-    ready.must_sync = bool(ready.entries) or hard.term != hard_state.term or hard.vote != hard_state.vote
+    ready.must_sync = bool(ready.entries) or raft.term != hard_state.term or raft.vote != hard_state.vote
     if not asynchronous:
         ready.messages += [message for message in raft.messages_after_append if message.to != raft.id]
         return ready
@@ -58,7 +73,7 @@ def collect(raft: Raft, soft_state: SoftState, hard_state: HardState) -> Ready:
 
 def _append_message(raft: Raft, ready: Ready) -> Message:
     message = Message(
-        type=MessageType.MSG_STORAGE_APPEND,
+        type=MSG_STORAGE_APPEND,
         to=APPEND_THREAD,
         sender=raft.id,
         entries=ready.entries,
@@ -88,7 +103,7 @@ def append_response(raft: Raft, ready: Ready) -> Message | None:
     if not unstable.entries and ready.snapshot is None:
         return None
     response = Message(
-        type=MessageType.MSG_STORAGE_APPEND_RESP,
+        type=MSG_STORAGE_APPEND_RESP,
         to=raft.id,
         sender=APPEND_THREAD,
         term=raft.term,
@@ -102,7 +117,7 @@ def append_response(raft: Raft, ready: Ready) -> Message | None:
 
 def _apply_message(raft: Raft, entries: list[Entry]) -> Message:
     return Message(
-        type=MessageType.MSG_STORAGE_APPLY,
+        type=MSG_STORAGE_APPLY,
         to=APPLY_THREAD,
         sender=raft.id,
         entries=entries,
@@ -112,4 +127,4 @@ def _apply_message(raft: Raft, entries: list[Entry]) -> Message:
 
 def apply_response(raft: Raft, entries: list[Entry]) -> Message:
     """What tells the core that the entries are applied; of no term."""
-    return Message(type=MessageType.MSG_STORAGE_APPLY_RESP, to=raft.id, sender=APPLY_THREAD, entries=entries)
+    return Message(type=MSG_STORAGE_APPLY_RESP, to=raft.id, sender=APPLY_THREAD, entries=entries)

@@ -6,7 +6,13 @@ from rube.raft import snapshots
 from rube.raft.entries import EntryId, payload_bytes
 from rube.raft.errors import LogCompactedError
 from rube.raft.progress import ProgressState
-from rube.raft.raft_pb2 import Entry, Message, MessageType
+from rube.raft.raft_pb2 import (
+    MSG_APP,
+    MSG_APP_RESP,
+    MSG_HEARTBEAT,
+    Entry,
+    Message,
+)
 from rube.raft.state import Raft
 from rube.raft.trace import Step
 
@@ -26,7 +32,7 @@ def append_own(raft: Raft, proposed: list[Entry]) -> bool:
     ]
     raft.observe(Step.REPLICATE, message=Message(entries=entries) if raft.config.observer else None)
     last = raft.log.append(entries)
-    raft.send(Message(type=MessageType.MSG_APP_RESP, to=raft.id, index=last))
+    raft.send(Message(type=MSG_APP_RESP, to=raft.id, index=last))
     return True
 
 
@@ -74,9 +80,7 @@ def send_append(raft: Raft, to: int, *, empty: bool = True) -> bool:
     if not entries and not empty:
         return False
     committed = raft.log.committed
-    raft.send(
-        Message(type=MessageType.MSG_APP, to=to, index=previous, log_term=term, entries=entries, commit=committed)
-    )
+    raft.send(Message(type=MSG_APP, to=to, index=previous, log_term=term, entries=entries, commit=committed))
     progress.sent_entries(len(entries), payload_bytes(entries) if raft.config.inflight_bytes_max else 0)
     progress.sent_commit = committed
     return True
@@ -95,7 +99,7 @@ def broadcast_heartbeat(raft: Raft) -> None:
             continue
         # Past its match index the follower's log may be another one: it must not commit that.
         commit = min(progress.match, raft.log.committed)
-        raft.send(Message(type=MessageType.MSG_HEARTBEAT, to=member, commit=commit, context=context))
+        raft.send(Message(type=MSG_HEARTBEAT, to=member, commit=commit, context=context))
         progress.sent_commit = commit
 
 

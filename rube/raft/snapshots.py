@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from rube.raft.errors import SnapshotUnavailableError
 from rube.raft.progress import Progress, ProgressState
-from rube.raft.raft_pb2 import Message, MessageType
+from rube.raft.raft_pb2 import (
+    MSG_SNAP,
+    Message,
+)
 from rube.raft.state import Raft
 
 
@@ -23,7 +26,7 @@ def send_snapshot(raft: Raft, to: int, progress: Progress) -> bool:
     assert index > 0, "what is compacted is in a snapshot"
     progress.become_snapshot(index)
     raft.note(f"sends the snapshot at {index} to member {to}; appends to it pause")
-    raft.send(Message(type=MessageType.MSG_SNAP, to=to, snapshot=snapshot))
+    raft.send(Message(type=MSG_SNAP, to=to, snapshot=snapshot))
     return True
 
 

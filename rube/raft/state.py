@@ -10,7 +10,18 @@ from rube.raft.entries import NO_LIMIT
 from rube.raft.inflights import Inflights
 from rube.raft.log import RaftLog
 from rube.raft.progress import Progress
-from rube.raft.raft_pb2 import ConfChangeV2, HardState, Message, MessageType
+from rube.raft.raft_pb2 import (
+    MSG_APP_RESP,
+    MSG_PRE_VOTE,
+    MSG_PRE_VOTE_RESP,
+    MSG_PROP,
+    MSG_READ_INDEX,
+    MSG_VOTE,
+    MSG_VOTE_RESP,
+    ConfChangeV2,
+    HardState,
+    Message,
+)
 from rube.raft.reads import Reads, ReadState
 from rube.raft.trace import Step
 from rube.raft.tracker import ProgressTracker
@@ -45,13 +56,11 @@ _BECOMES = {
 
 # These promise something about what is durable (dissertation section 3.8): they wait until all that this member has
 # decided so far is. A rejection promises nothing, but rests on the same state, and waits, too.
-_AFTER_APPEND = frozenset({MessageType.MSG_APP_RESP, MessageType.MSG_VOTE_RESP, MessageType.MSG_PRE_VOTE_RESP})
+_AFTER_APPEND = frozenset({MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP})
 # These carry the term that their maker chose.
-_OWN_TERM = frozenset(
-    {MessageType.MSG_VOTE, MessageType.MSG_VOTE_RESP, MessageType.MSG_PRE_VOTE, MessageType.MSG_PRE_VOTE_RESP}
-)
+_OWN_TERM = frozenset({MSG_VOTE, MSG_VOTE_RESP, MSG_PRE_VOTE, MSG_PRE_VOTE_RESP})
 # These may be forwarded to a leader of any term.
-_NO_TERM = frozenset({MessageType.MSG_PROP, MessageType.MSG_READ_INDEX})
+_NO_TERM = frozenset({MSG_PROP, MSG_READ_INDEX})
 
 
 class SoftState(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from rube.raft.entries import entry_id, longest_prefix
+from rube.raft.entries import entry_id, fitting
 from rube.raft.errors import LogCompactedError, LogUnavailableError, SnapshotOutOfDateError
 from rube.raft.raft_pb2 import ConfState, Entry, HardState, Snapshot, SnapshotMetadata
 
@@ -67,7 +67,7 @@ class MemoryStorage:
             raise LogCompactedError(f"entry {low} is compacted; the first is {offset}")
         if high > self.last_index() + 1:
             raise LogUnavailableError(f"entry {high - 1} is not here; the last is {self.last_index()}")
-        return longest_prefix(self._entries[low - offset : high - offset], bytes_max)
+        return fitting(self._entries, low - offset, high - offset, bytes_max)
 
     def term(self, index: int) -> int:
         offset = self._compacted.index + 1
@@ -97,10 +97,13 @@ class MemoryStorage:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Writes the entries at their indexes; what was there and behind is gone. Compacted ones are skipped."""
-        fresh = [entry for entry in entries if entry.index >= self.first_index()]
+        first = self.first_index()
+        fresh = entries
+        if entries and entries[0].index < first:
+            fresh = [entry for entry in entries if entry.index >= first]
         if not fresh:
             return
-        kept = fresh[0].index - self.first_index()
+        kept = fresh[0].index - first
         assert kept <= len(self._entries), f"gap in the log: {self.last_index()}, then {fresh[0].index}"
         if kept < len(self._entries):
             del self._entries[kept:]

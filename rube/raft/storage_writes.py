@@ -5,7 +5,12 @@ from __future__ import annotations
 from rube.raft import proposals, replication
 from rube.raft.entries import EntryId, size_bytes
 from rube.raft.errors import ProposalDroppedError
-from rube.raft.raft_pb2 import Entry, EntryType, Message, MessageType
+from rube.raft.raft_pb2 import (
+    ENTRY_CONF_CHANGE_V2,
+    MSG_PROP,
+    Entry,
+    Message,
+)
 from rube.raft.state import Raft, Role
 
 
@@ -28,8 +33,13 @@ def on_applied(raft: Raft, message: Message) -> None:
     """The entries are applied."""
     entries = list(message.entries)
     if entries:
-        applied_to(raft, entries[-1].index, size_bytes(entries))
-        replication.release(raft, entries)
+        applied(raft, entries)
+
+
+def applied(raft: Raft, entries: list[Entry]) -> None:
+    """The entries that were handed out together are applied."""
+    applied_to(raft, entries[-1].index, size_bytes(entries))
+    replication.release(raft, entries)
 
 
 def applied_to(raft: Raft, index: int, size: int) -> None:
@@ -38,7 +48,7 @@ def applied_to(raft: Raft, index: int, size: int) -> None:
     due = raft.tracker.config.auto_leave and raft.log.applied >= raft.pending_conf_index
     if not due or raft.role is not Role.LEADER:
         return
-    leave = Message(type=MessageType.MSG_PROP, sender=raft.id, entries=[Entry(type=EntryType.ENTRY_CONF_CHANGE_V2)])
+    leave = Message(type=MSG_PROP, sender=raft.id, entries=[Entry(type=ENTRY_CONF_CHANGE_V2)])
     try:
         proposals.on_propose(raft, leave)
     except ProposalDroppedError as error:  # a transfer is under way: the next applied entry, or leader, tries again

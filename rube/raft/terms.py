@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from rube.raft import election, storage_writes
 from rube.raft.config import NONE
-from rube.raft.raft_pb2 import Message, MessageType
+from rube.raft.raft_pb2 import (
+    MSG_APP,
+    MSG_APP_RESP,
+    MSG_HEARTBEAT,
+    MSG_PRE_VOTE,
+    MSG_PRE_VOTE_RESP,
+    MSG_SNAP,
+    MSG_STORAGE_APPEND_RESP,
+    MSG_VOTE,
+    Message,
+)
 from rube.raft.state import Raft
 
 # Only the term's leader sends these.
-_FROM_LEADER = frozenset({MessageType.MSG_APP, MessageType.MSG_HEARTBEAT, MessageType.MSG_SNAP})
-_REQUESTS = frozenset({MessageType.MSG_VOTE, MessageType.MSG_PRE_VOTE})
+_FROM_LEADER = frozenset({MSG_APP, MSG_HEARTBEAT, MSG_SNAP})
+_REQUESTS = frozenset({MSG_VOTE, MSG_PRE_VOTE})
 
 
 def admit(raft: Raft, message: Message) -> bool:
@@ -26,9 +36,9 @@ def _admit_later(raft: Raft, message: Message) -> bool:
         # Who cannot hear the leader shall not depose it (dissertation section 4.2.3).
         raft.note(f"ignores member {message.sender}'s election: the leader was heard of")
         return False
-    if kind == MessageType.MSG_PRE_VOTE:
+    if kind == MSG_PRE_VOTE:
         return True  # nobody is in that term yet
-    if kind == MessageType.MSG_PRE_VOTE_RESP and not message.reject:
+    if kind == MSG_PRE_VOTE_RESP and not message.reject:
         return True  # our own next term, come back
     raft.become_follower(message.term, message.sender if kind in _FROM_LEADER else NONE)
     return True
@@ -37,15 +47,15 @@ def _admit_later(raft: Raft, message: Message) -> bool:
 def _refuse_earlier(raft: Raft, message: Message) -> bool:
     """Nothing from an earlier term is handled; some of it is answered so that nobody stays there."""
     kind = message.type
-    if kind in (MessageType.MSG_HEARTBEAT, MessageType.MSG_APP):
+    if kind in (MSG_HEARTBEAT, MSG_APP):
         if raft.config.check_quorum or raft.config.pre_vote:
             # With these no vote request may get through to a leader in an earlier term; this answer does, and it
             # steps down, so that a member with a later term is not shut out for ever.
-            raft.send(Message(type=MessageType.MSG_APP_RESP, to=message.sender))
-    elif kind == MessageType.MSG_PRE_VOTE:
+            raft.send(Message(type=MSG_APP_RESP, to=message.sender))
+    elif kind == MSG_PRE_VOTE:
         # Else a candidate of a later term and a shorter log could keep others from ever winning.
-        raft.send(Message(type=MessageType.MSG_PRE_VOTE_RESP, to=message.sender, term=raft.term, reject=True))
-    elif kind == MessageType.MSG_STORAGE_APPEND_RESP:
+        raft.send(Message(type=MSG_PRE_VOTE_RESP, to=message.sender, term=raft.term, reject=True))
+    elif kind == MSG_STORAGE_APPEND_RESP:
         # The entries may have been overwritten in a later term, see `ready.append_response`; a snapshot is committed
         # state, and of no term.
         storage_writes.on_snapshot_stored(raft, message)

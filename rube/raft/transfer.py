@@ -5,7 +5,10 @@ from __future__ import annotations
 from rube.raft import election, replication
 from rube.raft.config import NONE, ReadMode
 from rube.raft.progress import Progress
-from rube.raft.raft_pb2 import Message, MessageType
+from rube.raft.raft_pb2 import (
+    MSG_TIMEOUT_NOW,
+    Message,
+)
 from rube.raft.state import Raft
 
 
@@ -31,7 +34,7 @@ def on_caught_up(raft: Raft, member: int, progress: Progress) -> bool:
     """Tells the member that leadership goes to, if it is this one and has the whole log, to campaign."""
     if member != raft.transferee or progress.match != raft.log.last_index():
         return False
-    raft.send(Message(type=MessageType.MSG_TIMEOUT_NOW, to=member))
+    raft.send(Message(type=MSG_TIMEOUT_NOW, to=member))
     return True
 
 

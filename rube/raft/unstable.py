@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rube.raft.entries import EntryId
+from rube.raft.entries import EntryId, fitting
 from rube.raft.raft_pb2 import Entry, Snapshot
 
 
@@ -102,7 +102,7 @@ class Unstable:
             self.entries = self.entries[: first - self.offset] + entries
             self.offset_in_progress = min(self.offset_in_progress, first)
 
-    def slice(self, low: int, high: int) -> list[Entry]:
-        """The entries from `low` until before `high`, all of which are here."""
+    def slice(self, low: int, high: int, bytes_max: int) -> list[Entry]:
+        """The entries from `low` until before `high`, all of which are here, as many as fit; at least one."""
         assert self.offset <= low <= high <= self.offset + len(self.entries), f"[{low}, {high}) is not unstable"
-        return self.entries[low - self.offset : high - self.offset]
+        return fitting(self.entries, low - self.offset, high - self.offset, bytes_max)
