@@ -59,6 +59,12 @@ class SimDisk:
         process.on_death(lambda dead, _death: content.release(dead))
         return SimLogFile(self, path, content, process)
 
+    def read(self, path: str) -> bytes | None:
+        """What is in the file, whoever has it open; None: there is none."""
+        current_process().check_alive()
+        content = self._files.get(path)
+        return bytes(content.data) if content is not None else None
+
     # Faults
 
     def fail_sync(self, count: int = 1) -> None:
@@ -259,7 +265,8 @@ class SimStorage:
         parsed = parse_store_url(url)
         if not parsed.is_engine:
             raise InvalidArgumentError(f"{parsed} is a server, and no engine on a disk")
-        return await MemoryEngine.open(self.disk, url if parsed.scheme == "memory" else parsed.path)
+        path = url if parsed.scheme == "memory" else parsed.path
+        return MemoryEngine.open_read_only(self.disk, path) if read_only else await MemoryEngine.open(self.disk, path)
 
 
 class _Content:

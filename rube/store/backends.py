@@ -25,6 +25,15 @@ class Reader(Protocol):
         """Of the newest commit when it was opened, or later."""
         ...
 
+    @property
+    def keys(self) -> int:
+        """How many exist at `revision`, about; 0: unknown. For progress bars."""
+        ...
+
+    async def newest_revision(self) -> int:
+        """Of the store's newest commit now. Past `revision` if somebody wrote since."""
+        ...
+
     async def range(self, start: bytes, end: bytes | None, *, revision: int = 0, limit: int = 0) -> Page:
         """As of `rube.store.Store`."""
         ...

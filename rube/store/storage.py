@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rube.api.errors import InvalidArgumentError
+from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 from rube.host import Engine
 from rube.store.engines.memory import MemoryEngine, VolatileDisk
 from rube.store.engines.sqlite import SqliteEngine
+from rube.store.engines.sqlite_reader import SqliteReader
 from rube.store.urls import FORMS, parse_store_url
 
 
@@ -17,9 +18,16 @@ class RealStorage:
     async def open(self, url: str, *, read_only: bool = False) -> Engine:
         parsed = parse_store_url(url)
         if parsed.scheme == "memory":
+            if read_only:
+                raise FailedPreconditionError(
+                    f"{parsed} is only in the process that opened it: there is nothing to read"
+                )
             return await MemoryEngine.open(VolatileDisk(), url)
         if parsed.scheme == "sqlite":
-            return await SqliteEngine.open(Path(parsed.path))
+            path = Path(parsed.path)
+            if read_only:
+                return SqliteReader.open(path)
+            return await SqliteEngine.open(path)
         raise InvalidArgumentError(
             f"{parsed} is no engine on this machine: use {FORMS['sqlite']}, {FORMS['rocksdb']} or {FORMS['memory']}"
         )

@@ -47,6 +47,10 @@ class Disk(Protocol):
         """The file, created empty if need be. FailedPreconditionError while another process has it open."""
         ...
 
+    def read(self, path: str) -> bytes | None:
+        """What is in the file, also while a process has it open; None: there is none."""
+        ...
+
 
 class MemoryEngine:
     """`rube.host.Engine` whose pairs are all in memory; durable as far as its disk is."""
@@ -73,6 +77,18 @@ class MemoryEngine:
         except BaseException:
             log.close()
             raise
+        return engine
+
+    @classmethod
+    def open_read_only(cls, disk: Disk, path: str) -> MemoryEngine:
+        """What the log at `path` holds now. Errors: see `rube.host.Storage.open`."""
+        image = disk.read(path)
+        if not image:
+            raise FailedPreconditionError(f"there is no store at {path}: check the path")
+        engine = cls(path, disk, _ReadOnlyLog(path, image))
+        for batch, end in decode_batches(image, path):
+            engine._apply(batch)
+            engine._log_bytes = end
         return engine
 
     def get(self, key: bytes) -> bytes | None:
@@ -113,6 +129,12 @@ class MemoryEngine:
             await copy.replace(data)
         finally:
             copy.close()
+
+    def size_bytes(self) -> int:
+        return self._log_bytes
+
+    def inspect(self) -> Iterator[str]:
+        return iter(())  # the whole log was checked when it was opened
 
     async def close(self) -> None:
         async with self._turn:
@@ -191,6 +213,9 @@ class VolatileDisk:
     def open(self, path: str) -> LogFile:
         return _VolatileLog()
 
+    def read(self, path: str) -> bytes | None:
+        return None
+
 
 class _VolatileLog:
     def read(self) -> bytes:
@@ -205,6 +230,32 @@ class _VolatileLog:
     async def replace(self, data: bytes) -> None: ...
 
     def close(self) -> None: ...
+
+
+class _ReadOnlyLog:
+    def __init__(self, path: str, image: bytes) -> None:
+        self._path = path
+        self._image = image
+
+    def read(self) -> bytes:
+        return self._image
+
+    def append(self, data: bytes) -> None:
+        raise self._refusal()
+
+    def truncate(self, length_bytes: int) -> None:
+        raise self._refusal()
+
+    async def sync(self) -> None:
+        raise self._refusal()
+
+    async def replace(self, data: bytes) -> None:
+        raise self._refusal()
+
+    def close(self) -> None: ...
+
+    def _refusal(self) -> FailedPreconditionError:
+        return FailedPreconditionError(f"{self._path} is open for reading only")
 
 
 def _scan(

@@ -9,36 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import heapq
 import os
 import sqlite3  # noqa: TID251 (this is the engine)
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError, RubeError
 from rube.host import Write
 from rube.store.engines.sqlite_errors import translate
+from rube.store.engines.sqlite_tables import (
+    check_tables,
+    create_tables,
+    files_bytes,
+    get_value,
+    inspect_file,
+    scan_pairs,
+    write_batch,
+)
 
 _T = TypeVar("_T")
 
-FORMAT_VERSION = 1
-# "Rube" in ASCII: tells this file from another program's database (https://www.sqlite.org/fileformat2.html).
-APPLICATION_ID = 0x52756265
-PAGE_BYTES = 8192
 # A checkpoint copies the log back into the file; after about 16 MiB of it.
 WAL_PAGES_MAX = 2048
-# One row of eight bytes' key maps to a signed integer of the same order.
-_ID_BASE = 1 << 63
 _READERS_IDLE_MAX = 4
-
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS log (id INTEGER PRIMARY KEY, value BLOB NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS pairs (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-)
 
 
 class SqliteEngine:
@@ -74,7 +70,7 @@ class SqliteEngine:
 
     def get(self, key: bytes) -> bytes | None:
         self._check_open()
-        return _get(self._reader, self._path, key)
+        return get_value(self._reader, self._path, key)
 
     def scan(self, start: bytes, end: bytes, *, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         self._check_open()
@@ -96,6 +92,13 @@ class SqliteEngine:
     async def checkpoint(self, path: str) -> None:
         await self._on_thread(lambda: copy_database(self._path, Path(path)))
 
+    def size_bytes(self) -> int:
+        return files_bytes(self._path)
+
+    def inspect(self) -> Iterator[str]:
+        self._check_open()
+        return inspect_file(self._reader)
+
     async def close(self) -> None:
         if self._closed:
             return
@@ -111,7 +114,7 @@ class SqliteEngine:
     def _write(self, batch: Sequence[Write]) -> None:
         # On the thread, so that it is carried out, and a failure noted, even if the caller is cancelled meanwhile.
         try:
-            _write(self._writer, batch)
+            write_batch(self._writer, batch)
         except sqlite3.Error as error:
             translated = translate(error, self._path)
             if isinstance(translated, DataLossError):
@@ -139,7 +142,7 @@ class SqliteEngine:
     ) -> Iterator[tuple[bytes, bytes]]:
         reader.execute("BEGIN")
         try:
-            with closing(_scan(reader, self._path, start, end, limit, reverse)) as rows:
+            with closing(scan_pairs(reader, self._path, start, end, limit, reverse)) as rows:
                 yield b"", b""
                 yield from rows
         finally:
@@ -159,10 +162,10 @@ class SqliteSnapshot:
         reader.execute("SELECT 1 FROM log LIMIT 1").fetchone()  # a read transaction begins with its first read
 
     def get(self, key: bytes) -> bytes | None:
-        return _get(self._reader, self._path, key)
+        return get_value(self._reader, self._path, key)
 
     def scan(self, start: bytes, end: bytes, *, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        return _scan(self._reader, self._path, start, end, limit, reverse)
+        return scan_pairs(self._reader, self._path, start, end, limit, reverse)
 
     def close(self) -> None:
         if not self._closed:
@@ -220,31 +223,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _prepare(path: Path) -> None:
     """Creates the tables in a new file; checks that an old one is ours, of a known version, and sound."""
     with closing(_connect(path)) as connection:
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-            _create(connection)
+        if not check_tables(connection, path):
+            create_tables(connection)
             _sync_directory(path.parent)
-            return
-        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise FailedPreconditionError(f"{path} is another program's database: choose another file")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != FORMAT_VERSION:
-            raise FailedPreconditionError(
-                f"{path} has format {version} and this program knows {FORMAT_VERSION}: use the version of Rube that "
-                "wrote it, or restore a backup"
-            )
-        connection.execute("SELECT id FROM log LIMIT 1").fetchone()
-        connection.execute("SELECT key FROM pairs LIMIT 1").fetchone()
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in _SCHEMA:
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-    connection.execute("COMMIT")
 
 
 def _sync_directory(path: Path) -> None:
@@ -253,27 +234,6 @@ def _sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _write(connection: sqlite3.Connection, batch: Sequence[Write]) -> None:
-    """One transaction; the last write to a key wins. Runs on the engine's thread."""
-    last = dict(batch)
-    log = [(_id(key), value) for key, value in last.items() if len(key) == 8]
-    pairs = [(key, value) for key, value in last.items() if len(key) != 8]
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for table, column, rows in (("log", "id", log), ("pairs", "key", pairs)):
-            puts = [row for row in rows if row[1] is not None]
-            deletes = [row[:1] for row in rows if row[1] is None]
-            if puts:
-                connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", puts)
-            if deletes:
-                connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", deletes)
-        connection.execute("COMMIT")
-    except sqlite3.Error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -301,58 +261,3 @@ def copy_database(source: Path, target: Path) -> None:
     finally:
         os.close(fd)
     _sync_directory(target.parent)
-
-
-def _get(connection: sqlite3.Connection, path: Path, key: bytes) -> bytes | None:
-    try:
-        if len(key) == 8:
-            row = connection.execute("SELECT value FROM log WHERE id = ?", (_id(key),)).fetchone()
-        else:
-            row = connection.execute("SELECT value FROM pairs WHERE key = ?", (key,)).fetchone()
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
-    return row[0] if row else None
-
-
-def _scan(
-    connection: sqlite3.Connection, path: Path, start: bytes, end: bytes, limit: int, reverse: bool
-) -> Generator[tuple[bytes, bytes]]:
-    """Both tables' pairs, merged. The statements start at the call and read one row after the other."""
-    order = "DESC" if reverse else "ASC"
-    count = limit or -1
-    try:
-        pairs = connection.execute(
-            f"SELECT key, value FROM pairs WHERE key >= ? AND key < ? ORDER BY key {order} LIMIT ?", (start, end, count)
-        )
-        first, last = _first_id(start), _first_id(end) - 1
-        log = connection.execute(
-            f"SELECT id, value FROM log WHERE id BETWEEN ? AND ? ORDER BY id {order} LIMIT ?",
-            (first, last, count) if first <= last else (0, -1, 0),
-        )
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
-    return _merge(pairs, log, path, limit, reverse)
-
-
-def _merge(
-    pairs: sqlite3.Cursor, log: sqlite3.Cursor, path: Path, limit: int, reverse: bool
-) -> Generator[tuple[bytes, bytes]]:
-    with closing(pairs), closing(log):
-        merged = heapq.merge(pairs, ((_key(row_id), value) for row_id, value in log), reverse=reverse)
-        try:
-            yield from islice(merged, limit or None)
-        except sqlite3.Error as error:
-            raise translate(error, path) from error
-
-
-def _id(key: bytes) -> int:
-    return int.from_bytes(key, "big") - _ID_BASE
-
-
-def _key(row_id: int) -> bytes:
-    return (row_id + _ID_BASE).to_bytes(8, "big")
-
-
-def _first_id(bound: bytes) -> int:
-    """The id of the first key of eight bytes that is not less than `bound`; one past the last id if there is none."""
-    return _id(bound[:8].ljust(8, b"\0")) + (1 if len(bound) > 8 else 0)

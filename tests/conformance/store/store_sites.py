@@ -8,12 +8,14 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
-from rube.host import Clock, Engine, Randomness, RealClock, RealRandomness
-from rube.sim.disk import SimDisk
+from rube.host import Clock, Engine, Host, Randomness, RealClock, RealRandomness, Storage
+from rube.sim.disk import SimDisk, SimStorage
 from rube.sim.kernel import World
-from rube.store import Op, Store, StoreConfig, Txn
-from rube.store.engines import MemoryEngine, SqliteEngine
+from rube.sim.network import SimFabric
+from rube.store import Op, RealStorage, Store, StoreConfig, Txn, parse_store_url
+from rube.store.engines import MemoryEngine
 from rube.store.mvcc import MvccStore
+from rube.transport import GrpcNetwork
 
 Body = Callable[[], Coroutine[Any, Any, None]]
 
@@ -23,6 +25,12 @@ class Site(Protocol):
 
     clock: Clock
     random: Randomness
+    # What `rube.store.backends` opens the store with.
+    host: Host
+
+    def url(self, name: str = "data") -> str:
+        """The store's URL, or that of another beside it."""
+        ...
 
     async def open_store(self, config: StoreConfig | None = None) -> Store:
         """The store, with what was written to it before."""
@@ -38,15 +46,22 @@ class Site(Protocol):
 class EngineSite(Site, Protocol):
     """One engine under test, and the store on it."""
 
-    async def open_engine(self, path: str = "data") -> Engine: ...
+    async def open_engine(self, path: str = "data", *, read_only: bool = False) -> Engine: ...
 
 
 class RealSite:
     """What sites on the real loop share."""
 
-    def __init__(self) -> None:
+    def __init__(self, storage: Storage | None = None) -> None:
         self.clock: Clock = RealClock()
         self.random: Randomness = RealRandomness()
+        self.host = Host(
+            name="a",
+            clock=self.clock,
+            network=GrpcNetwork(),
+            storage=storage or RealStorage(),
+            random=self.random,
+        )
 
     def run(self, body: Body) -> None:
         async def main() -> None:
@@ -57,8 +72,11 @@ class RealSite:
 
 
 class _OnRealEngine(RealSite):
-    async def open_engine(self, path: str = "data") -> Engine:
+    def url(self, name: str = "data") -> str:
         raise NotImplementedError
+
+    async def open_engine(self, path: str = "data", *, read_only: bool = False) -> Engine:
+        return await self.host.storage.open(self.url(path), read_only=read_only)
 
     async def open_store(self, config: StoreConfig | None = None) -> MvccStore:
         return await MvccStore.open(await self.open_engine(), clock=self.clock, random=self.random, config=config)
@@ -68,11 +86,11 @@ class MemorySite(_OnRealEngine):
     """The memory engine on the real loop, over a disk that remembers."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.disk = KeptDisk()
+        super().__init__(KeptStorage(self.disk))
 
-    async def open_engine(self, path: str = "data") -> Engine:
-        return await MemoryEngine.open(self.disk, path)
+    def url(self, name: str = "data") -> str:
+        return f"memory:{name}"
 
     async def wipe(self) -> None:
         self.disk.files.clear()
@@ -85,8 +103,8 @@ class SqliteSite(_OnRealEngine):
         super().__init__()
         self.directory = directory
 
-    async def open_engine(self, path: str = "data") -> Engine:
-        return await SqliteEngine.open(self.directory / path)
+    def url(self, name: str = "data") -> str:
+        return f"sqlite:///{self.directory / name}"
 
     async def wipe(self) -> None:
         for path in self.directory.iterdir():
@@ -98,20 +116,30 @@ class SimSite:
 
     def __init__(self, seed: int = 1) -> None:
         self.world = World(seed)
-        self.host = self.world.host("a", drift_ppm=50)
-        self.disk = SimDisk(self.host)
-        self.clock: Clock = self.host.clock
+        self.sim_host = self.world.host("a", drift_ppm=50)
+        self.disk = SimDisk(self.sim_host)
+        self.clock: Clock = self.sim_host.clock
         self.random: Randomness = WorldRandomness(self.world)
+        self.host = Host(
+            name="a",
+            clock=self.clock,
+            network=SimFabric(self.world).network(self.sim_host),
+            storage=SimStorage(self.disk),
+            random=self.random,
+        )
 
-    async def open_engine(self, path: str = "data") -> Engine:
-        return await MemoryEngine.open(self.disk, path)
+    def url(self, name: str = "data") -> str:
+        return f"sqlite:///{name}"
+
+    async def open_engine(self, path: str = "data", *, read_only: bool = False) -> Engine:
+        return await self.host.storage.open(self.url(path), read_only=read_only)
 
     async def open_store(self, config: StoreConfig | None = None) -> MvccStore:
         return await MvccStore.open(await self.open_engine(), clock=self.clock, random=self.random, config=config)
 
     def run(self, body: Body) -> None:
         with self.world:
-            self.world.run(body, host=self.host)
+            self.world.run(body, host=self.sim_host)
 
     async def wipe(self) -> None:
         self.disk.wipe()
@@ -138,6 +166,20 @@ class KeptDisk:
 
     def open(self, path: str) -> KeptLog:
         return KeptLog(self.files.setdefault(path, bytearray()))
+
+    def read(self, path: str) -> bytes | None:
+        return bytes(self.files[path]) if path in self.files else None
+
+
+class KeptStorage:
+    """`rube.host.Storage` on such a disk."""
+
+    def __init__(self, disk: KeptDisk) -> None:
+        self._disk = disk
+
+    async def open(self, url: str, *, read_only: bool = False) -> Engine:
+        path = parse_store_url(url).path
+        return MemoryEngine.open_read_only(self._disk, path) if read_only else await MemoryEngine.open(self._disk, path)
 
 
 class KeptLog:

@@ -127,14 +127,14 @@ def test_acknowledged_writes_survive_in_the_simulated_world(seed: int, death: De
 
     with site.world as world:
         for lives in range(3):
-            process = site.host.spawn("writer", write)
+            process = site.sim_host.spawn("writer", write)
             world.run_for(world.random("test").uniform(0.01, 0.1))
             if death is Death.KILL:
                 process.kill()
             else:
-                site.host.power_off()
-                site.host.power_on()
-            world.run(check, host=site.host)
+                site.sim_host.power_off()
+                site.sim_host.power_on()
+            world.run(check, host=site.sim_host)
             assert len(acknowledged) > lives
         assert site.disk.paths == ("data",)
 
@@ -151,16 +151,16 @@ def test_a_dead_incarnation_cannot_write_and_its_lock_is_free() -> None:
         await MemoryEngine.open(site.disk, "data")
 
     with site.world as world:
-        process = site.host.spawn("first", hold)
+        process = site.sim_host.spawn("first", hold)
         world.run_for(1)
         with pytest.raises(FailedPreconditionError, match="in use by a/first#1"):
-            world.run(second, host=site.host)
+            world.run(second, host=site.sim_host)
         process.kill()
         used_bytes = site.disk.used_bytes
         with pytest.raises(BaseException, match="is dead"):
             opened[0]._log.append(b"late")
         assert site.disk.used_bytes == used_bytes
-        world.run(second, host=site.host)
+        world.run(second, host=site.sim_host)
 
 
 def test_what_was_read_after_a_kill_survives_power_loss() -> None:
@@ -178,15 +178,15 @@ def test_what_was_read_after_a_kill_survives_power_loss() -> None:
         seen.append((await open_store(site)).revision)
 
     with site.world as world:
-        process = site.host.spawn("writer", write)
+        process = site.sim_host.spawn("writer", write)
         world.run_for(1)
         process.kill()
-        site.host.spawn("reader", read)
+        site.sim_host.spawn("reader", read)
         world.run_for(1)
-        site.host.power_off()
-        site.host.power_on()
+        site.sim_host.power_off()
+        site.sim_host.power_on()
         site.disk.unstall()
-        world.run(read, host=site.host)
+        world.run(read, host=site.sim_host)
     assert len(set(seen)) == 1
 
 
@@ -361,9 +361,9 @@ def test_power_loss_during_a_compaction_leaves_a_sound_store() -> None:
             await engine.close()
 
         with site.world as world:
-            site.host.spawn("store", fill)
+            site.sim_host.spawn("store", fill)
             world.run_until(lambda: len(expected) > 0)  # noqa: B023 (called at once)
             world.run_for(seed * 0.0002)
-            site.host.power_off()
-            site.host.power_on()
-            world.run(check, host=site.host)
+            site.sim_host.power_off()
+            site.sim_host.power_on()
+            world.run(check, host=site.sim_host)

@@ -171,3 +171,41 @@ async def test_a_closed_engine_refuses(engine_site: EngineSite) -> None:
         engine.get(b"a")
     with pytest.raises(FailedPreconditionError, match="closed"):
         await engine.commit([])
+
+
+async def test_a_read_only_engine_is_one_moment_of_an_open_one_and_takes_no_writes(engine_site: EngineSite) -> None:
+    engine = await filled(engine_site)
+    seen = await engine_site.open_engine(read_only=True)
+    await engine.commit([Write(KEYS[0], b"later"), Write(b"n" * 8, b"")])
+    assert [key for key, _ in seen.scan(b"", END)] == KEYS
+    assert [key for key, _ in seen.scan(b"", END, limit=2, reverse=True)] == KEYS[::-1][:2]
+    assert seen.get(KEYS[0]) == b"value " + KEYS[0]
+    with pytest.raises(FailedPreconditionError, match="for reading only"):
+        await seen.commit([Write(b"a", b"")])
+    assert seen.size_bytes() > 0
+    assert list(seen.inspect()) == []
+    await seen.close()
+    newer = await engine_site.open_engine(read_only=True)
+    assert newer.get(KEYS[0]) == b"later"
+    await newer.close()
+    assert engine.get(b"a") == b"value a"
+    assert list(engine.inspect()) == []
+    await engine.close()
+
+
+async def test_a_read_only_engine_needs_no_writer_and_leaves_nothing_behind(engine_site: EngineSite) -> None:
+    engine = await filled(engine_site)
+    await engine.close()
+    for _ in range(2):
+        seen = await engine_site.open_engine(read_only=True)
+        assert [key for key, _ in seen.scan(b"", END)] == KEYS
+        await seen.close()
+    engine = await engine_site.open_engine()
+    await engine.commit([Write(b"a", b"later")])
+    await engine.close()
+
+
+async def test_where_there_is_no_engine_none_is_read(engine_site: EngineSite) -> None:
+    for _ in range(2):
+        with pytest.raises(FailedPreconditionError, match="there is no store"):
+            await engine_site.open_engine("other", read_only=True)

@@ -85,7 +85,7 @@ class StoreMachine(RuleBasedStateMachine):
             await asyncio.Event().wait()
 
         self.store = None
-        self.process = self.site.host.spawn("store", serve)
+        self.process = self.site.sim_host.spawn("store", serve)
         self.site.world.run_until(lambda: self.store is not None)
         assert self.store is not None
         self.store_id = self.store_id or self.store.store_id
@@ -161,8 +161,8 @@ class StoreMachine(RuleBasedStateMachine):
         if how == "kill":
             self.process.kill()
         else:
-            self.site.host.power_off()
-            self.site.host.power_on()
+            self.site.sim_host.power_off()
+            self.site.sim_host.power_on()
         self.start()
 
     @rule()

@@ -1,0 +1,93 @@
+"""A SQLite engine that is only read, beside the process that may have it open."""
+
+from __future__ import annotations
+
+import os
+import sqlite3  # noqa: TID251 (belongs to the engine)
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from rube.api.errors import FailedPreconditionError
+from rube.host import Write
+from rube.store.engines.sqlite import copy_database
+from rube.store.engines.sqlite_errors import translate
+from rube.store.engines.sqlite_tables import check_tables, files_bytes, get_value, inspect_file, scan_pairs
+
+
+class SqliteReader:
+    """`rube.host.Engine` as of the moment of `open`: one read transaction, in which the log of a writer grows."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteReader:
+        """Errors: see `rube.host.Storage.open`."""
+        if not path.is_file():
+            raise FailedPreconditionError(f"there is no store at {path}: check the path")
+        try:
+            connection = _connect(path)
+            try:
+                connection.execute("BEGIN")
+                if not check_tables(connection, path):  # its first read begins the transaction
+                    raise FailedPreconditionError(f"there is no store in {path}, which is empty: check the path")
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.Error as error:
+            raise translate(error, path) from error
+        return cls(path, connection)
+
+    def get(self, key: bytes) -> bytes | None:
+        self._check_open()
+        return get_value(self._connection, self._path, key)
+
+    def scan(self, start: bytes, end: bytes, *, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        self._check_open()
+        return scan_pairs(self._connection, self._path, start, end, limit, reverse)
+
+    def snapshot(self) -> _View:
+        self._check_open()
+        return _View(self)
+
+    async def commit(self, batch: Sequence[Write]) -> None:
+        raise FailedPreconditionError(f"{self._path} is open for reading only")
+
+    async def checkpoint(self, path: str) -> None:
+        copy_database(self._path, Path(path))
+
+    def size_bytes(self) -> int:
+        return files_bytes(self._path)
+
+    def inspect(self) -> Iterator[str]:
+        self._check_open()
+        return inspect_file(self._connection)
+
+    async def close(self) -> None:
+        self._closed = True
+        self._connection.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise FailedPreconditionError(f"{self._path} is closed")
+
+
+class _View:
+    """`rube.host.Snapshot`: the reader stands still anyway."""
+
+    def __init__(self, reader: SqliteReader) -> None:
+        self.get, self.scan = reader.get, reader.scan
+
+    def close(self) -> None: ...
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Without a log, and where none can be made, nobody writes: SQLite then need not make its index of the log.
+    still = not Path(f"{path}-wal").exists() and not os.access(path.parent, os.W_OK)
+    mode = "immutable=1" if still else "mode=ro"
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{mode}", uri=True, isolation_level=None, check_same_thread=False
+    )

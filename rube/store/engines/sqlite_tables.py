@@ -1,0 +1,147 @@
+"""What is in the SQLite engine's file: its tables, and how keys map to their rows."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3  # noqa: TID251 (belongs to the engine)
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+from rube.api.errors import FailedPreconditionError
+from rube.host import Write
+from rube.store.engines.sqlite_errors import translate
+
+FORMAT_VERSION = 1
+# "Rube" in ASCII: tells this file from another program's database (https://www.sqlite.org/fileformat2.html).
+APPLICATION_ID = 0x52756265
+PAGE_BYTES = 8192
+# One row of eight bytes' key maps to a signed integer of the same order.
+_ID_BASE = 1 << 63
+_FINDINGS_MAX = 100
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS log (id INTEGER PRIMARY KEY, value BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS pairs (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+)
+
+
+def check_tables(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether there are tables at all. FailedPreconditionError if they are not ours, or of an unknown version."""
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+        return False
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise FailedPreconditionError(f"{path} is another program's database: choose another file")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != FORMAT_VERSION:
+        raise FailedPreconditionError(
+            f"{path} has format {version} and this program knows {FORMAT_VERSION}: use the version of Rube that "
+            "wrote it, or restore a backup"
+        )
+    connection.execute("SELECT id FROM log LIMIT 1").fetchone()
+    connection.execute("SELECT key FROM pairs LIMIT 1").fetchone()
+    return True
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """In an empty file."""
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+    connection.execute("COMMIT")
+
+
+def files_bytes(path: Path) -> int:
+    """Of the database and its log."""
+    return sum(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists())
+
+
+def inspect_file(connection: sqlite3.Connection) -> Iterator[str]:
+    """What SQLite finds wrong with pages and trees (https://www.sqlite.org/pragma.html#pragma_quick_check)."""
+    try:
+        for (finding,) in connection.execute(f"PRAGMA quick_check({_FINDINGS_MAX})"):
+            if finding != "ok":
+                yield " ".join(str(finding).split())
+    except sqlite3.Error as error:
+        yield str(error)
+
+
+def write_batch(connection: sqlite3.Connection, batch: Sequence[Write]) -> None:
+    """One transaction; the last write to a key wins."""
+    last = dict(batch)
+    log = [(_id(key), value) for key, value in last.items() if len(key) == 8]
+    pairs = [(key, value) for key, value in last.items() if len(key) != 8]
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for table, column, rows in (("log", "id", log), ("pairs", "key", pairs)):
+            puts = [row for row in rows if row[1] is not None]
+            deletes = [row[:1] for row in rows if row[1] is None]
+            if puts:
+                connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", puts)
+            if deletes:
+                connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", deletes)
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def get_value(connection: sqlite3.Connection, path: Path, key: bytes) -> bytes | None:
+    try:
+        if len(key) == 8:
+            row = connection.execute("SELECT value FROM log WHERE id = ?", (_id(key),)).fetchone()
+        else:
+            row = connection.execute("SELECT value FROM pairs WHERE key = ?", (key,)).fetchone()
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    return row[0] if row else None
+
+
+def scan_pairs(
+    connection: sqlite3.Connection, path: Path, start: bytes, end: bytes, limit: int, reverse: bool
+) -> Generator[tuple[bytes, bytes]]:
+    """Both tables' pairs, merged. The statements start at the call and read one row after the other."""
+    order = "DESC" if reverse else "ASC"
+    count = limit or -1
+    try:
+        pairs = connection.execute(
+            f"SELECT key, value FROM pairs WHERE key >= ? AND key < ? ORDER BY key {order} LIMIT ?", (start, end, count)
+        )
+        first, last = _first_id(start), _first_id(end) - 1
+        log = connection.execute(
+            f"SELECT id, value FROM log WHERE id BETWEEN ? AND ? ORDER BY id {order} LIMIT ?",
+            (first, last, count) if first <= last else (0, -1, 0),
+        )
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    return _merge(pairs, log, path, limit, reverse)
+
+
+def _merge(
+    pairs: sqlite3.Cursor, log: sqlite3.Cursor, path: Path, limit: int, reverse: bool
+) -> Generator[tuple[bytes, bytes]]:
+    with closing(pairs), closing(log):
+        merged = heapq.merge(pairs, ((_key(row_id), value) for row_id, value in log), reverse=reverse)
+        try:
+            yield from islice(merged, limit or None)
+        except sqlite3.Error as error:
+            raise translate(error, path) from error
+
+
+def _id(key: bytes) -> int:
+    return int.from_bytes(key, "big") - _ID_BASE
+
+
+def _key(row_id: int) -> bytes:
+    return (row_id + _ID_BASE).to_bytes(8, "big")
+
+
+def _first_id(bound: bytes) -> int:
+    """The id of the first key of eight bytes that is not less than `bound`; one past the last id if there is none."""
+    return _id(bound[:8].ljust(8, b"\0")) + (1 if len(bound) > 8 else 0)
