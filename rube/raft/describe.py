@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
+from rube.raft.config import APPEND_THREAD, APPLY_THREAD, NONE
 from rube.raft.raft_pb2 import (
     ConfChange,
     ConfChangeSingle,
@@ -19,6 +20,7 @@ from rube.raft.raft_pb2 import (
     MessageType,
     Snapshot,
 )
+from rube.raft.ready import Ready
 
 _ESCAPES = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
 _CHANGE_LETTERS: dict[int, str] = {
@@ -27,11 +29,6 @@ _CHANGE_LETTERS: dict[int, str] = {
     ConfChangeType.CONF_CHANGE_REMOVE_NODE: "r",
     ConfChangeType.CONF_CHANGE_UPDATE_NODE: "u",
 }
-
-
-# The addresses of a core's own storage, in messages of asynchronous storage writes.
-LOCAL_APPEND_THREAD = 2**64 - 1
-LOCAL_APPLY_THREAD = 2**64 - 2
 
 
 def _camel(name: str) -> str:
@@ -103,9 +100,7 @@ def describe_snapshot(snapshot: Snapshot) -> str:
 
 def describe_target(member: int) -> str:
     """A member's id in hexadecimal, or the name of a storage thread."""
-    return {0: "None", LOCAL_APPEND_THREAD: "AppendThread", LOCAL_APPLY_THREAD: "ApplyThread"}.get(
-        member, f"{member:x}"
-    )
+    return {NONE: "None", APPEND_THREAD: "AppendThread", APPLY_THREAD: "ApplyThread"}.get(member, f"{member:x}")
 
 
 def describe_message(message: Message, indent: str = "") -> str:
@@ -128,6 +123,29 @@ def describe_message(message: Message, indent: str = "") -> str:
         responses = "".join("\n" + describe_message(response, indent + "  ") for response in message.responses)
         parts.append(f" Responses:[{responses}\n{indent}]")
     return "".join(parts)
+
+
+def describe_ready(ready: Ready) -> str:
+    """A batch, a line for each thing in it, with line ends."""
+    parts = []
+    if ready.soft_state is not None:
+        parts.append(f"Lead:{ready.soft_state.leader} State:{ready.soft_state.role}\n")
+    if ready.hard_state is not None:
+        parts.append(f"HardState {describe_hard_state(ready.hard_state)}\n")
+    if ready.read_states:
+        states = " ".join(f"{{{state.index} {_list(state.context)}}}" for state in ready.read_states)
+        parts.append(f"ReadStates [{states}]\n")
+    if ready.entries:
+        parts.append(f"Entries:\n{describe_entries(ready.entries)}")
+    if ready.snapshot is not None:
+        parts.append(f"Snapshot {describe_snapshot(ready.snapshot)}\n")
+    if ready.committed_entries:
+        parts.append(f"CommittedEntries:\n{describe_entries(ready.committed_entries)}")
+    if ready.messages:
+        parts.append("Messages:\n" + "".join(f"{describe_message(message)}\n" for message in ready.messages))
+    if not parts:
+        return "<empty Ready>"
+    return f"Ready MustSync={str(ready.must_sync).lower()}:\n" + "".join(parts)
 
 
 def _escaped(character: str) -> str:

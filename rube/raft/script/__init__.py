@@ -4,6 +4,20 @@ Here: the format (`parse_script`), and a cluster of cores that a script drives b
 files, terminals, and anything that needs a host.
 """
 
+from rube.raft.script.interaction import COMMANDS, Command, Interaction
+from rube.raft.script.output import without_log_lines
 from rube.raft.script.parser import Argument, Directive, Script, ScriptError, parse_line, parse_script, terminated
 
-__all__ = ["Argument", "Directive", "Script", "ScriptError", "parse_line", "parse_script", "terminated"]
+__all__ = [
+    "COMMANDS",
+    "Argument",
+    "Command",
+    "Directive",
+    "Interaction",
+    "Script",
+    "ScriptError",
+    "parse_line",
+    "parse_script",
+    "terminated",
+    "without_log_lines",
+]

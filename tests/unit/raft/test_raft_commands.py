@@ -1,0 +1,103 @@
+"""The driver's commands: their errors, and what no judging script shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from rube.raft.script import COMMANDS, Interaction, ScriptError, parse_script, without_log_lines
+
+
+def run(session: Interaction, *commands: str) -> list[str]:
+    """What each command prints; its input stands behind a line end."""
+    text = "\n".join(f"{command}\n----\n" for command in commands)
+    return [session.handle(directive) for directive in parse_script(text, "x.txt").directives]
+
+
+@pytest.fixture
+def three() -> Interaction:
+    """Three members, of which 1 leads."""
+    session = Interaction()
+    setup = ["log-level none", "add-nodes 3 voters=(1,2,3) index=2", "campaign 1", "stabilize", "log-level error"]
+    assert set(run(session, *setup)) == {"ok"}
+    return session
+
+
+def test_a_follower_with_a_compacted_log_gets_a_snapshot(three: Interaction) -> None:
+    run(three, "propose 1 a", "stabilize 1 2", "compact 1 4", "deliver-msgs drop=(3)", "tick-heartbeat 1", "stabilize")
+    assert "StateReplicate match=4 next=5" in run(three, "status 1")[0].split("3: ")[1]
+
+
+def test_dropped_messages_are_named_and_gone(three: Interaction) -> None:
+    outputs = run(three, "propose 1 a", "process-ready 1", "deliver-msgs drop=(2,3)", "deliver-msgs 2")
+    assert outputs[2].splitlines() == [
+        'dropped: 1->2 MsgApp Term:1 Log:1/3 Commit:3 Entries:[1/4 EntryNormal "a"]',
+        'dropped: 1->3 MsgApp Term:1 Log:1/3 Commit:3 Entries:[1/4 EntryNormal "a"]',
+    ]
+    assert outputs[3] == "no messages\n"
+
+
+def test_what_a_member_sends_to_itself_cannot_be_dropped() -> None:
+    session = Interaction()
+    run(session, "add-nodes 1 voters=(1) index=2 async-storage-writes=true", "campaign 1", "process-ready 1")
+    assert run(session, "process-append-thread 1", "deliver-msgs drop=(1)")[1] == "no messages\n"
+    assert "1->1 MsgVoteResp Term:1 Log:0/0" in run(session, "deliver-msgs 1")[0]
+
+
+def test_a_snapshot_can_be_sent_by_hand(three: Interaction) -> None:
+    (output,) = run(three, "send-snapshot 1 3")
+    assert output.startswith("1->3 MsgSnap Term:1 Log:0/0\n  Snapshot: Index:3 Term:1 ConfState:Voters:[1 2 3]")
+
+
+def test_the_log_level_of_stabilize_is_for_it_alone(three: Interaction) -> None:
+    assert run(three, "propose 1 a", "stabilize log-level=none", "raft-log 1") == [
+        "ok",
+        "ok",
+        '1/3 EntryNormal ""\n1/4 EntryNormal "a"\n',
+    ]
+
+
+def test_refusals_are_printed_even_when_quiet(three: Interaction) -> None:
+    outputs = run(three, "log-level none", "transfer-leadership from=1 to=2", "propose 1 a")
+    assert outputs[2] == "raft proposal dropped"
+
+
+def test_what_a_core_notes_is_a_log_line() -> None:
+    output = run(Interaction(), "add-nodes 1 voters=(1) index=2", "campaign 1")[1]
+    assert output.splitlines()[0] == "INFO 1 became candidate at term 1"
+    assert without_log_lines(output) == "ok\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        ("campagn 1", "unknown command"),
+        ("campaign", "takes 1 numbers, not 0"),
+        ("campaign 4", "there is no member 4"),
+        ("campaign x", "'x' is not a number"),
+        ("add-nodes 1 colour=red", "unknown option colour=red"),
+        ("add-nodes 1 voters=(1)", "index must be specified as > 1"),
+        ("add-nodes 1 prevote=maybe", "'maybe' is neither true nor false"),
+        ("deliver-msgs 1 drop=1", "can't both deliver and drop msgs to 1"),
+        ("deliver-msgs 1 type=MsgNone", "unknown message type MsgNone"),
+        ("propose 1", "give a member's id and one word of data"),
+        ("propose-conf-change 1 v1=true\nv1 v2", "can only have one operation"),
+        ("propose-conf-change 1 transition=slow\nv4", "unknown option transition=slow"),
+        ("propose-conf-change 1\nx4", "unknown input: x4"),
+        ("set-randomized-election-timeout 1", "'' is not a number"),
+        ("set-randomized-election-timeout 1 timeout=0", "at least 1 tick"),
+        ("transfer-leadership from=1", "give from=ID and to=ID"),
+        ("report-unreachable 1", "takes 2 numbers"),
+        ("log-level loud", "log levels must be either of"),
+        ("stabilize 1 9", "there is no member 9"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_and_command(three: Interaction, command: str, complaint: str) -> None:
+    (directive,) = parse_script(f"\n\n{command}\n----\n", "x.txt").directives
+    with pytest.raises(ScriptError, match=complaint) as caught:
+        three.handle(directive)
+    assert caught.value.message.startswith(f"x.txt:3: {command.split()[0]}: ")
+
+
+def test_every_command_says_how_it_is_written() -> None:
+    assert all(command.help for command in COMMANDS.values())
+    assert len(COMMANDS) == 22
