@@ -62,6 +62,7 @@ def run(raft: Raft, campaign: Campaign) -> None:
         raft.become_candidate()
         request, term = MSG_VOTE, raft.term
     last = raft.log.last_id()
+    raft.note(f"campaigns for term {term} with the log up to entry {last.index} of term {last.term}")
     context = campaign.value if campaign is Campaign.TRANSFER else b""
     for voter in raft.tracker.voter_ids():
         if voter == raft.id:
