@@ -7,6 +7,7 @@ from pathlib import Path
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 from rube.host import Engine
 from rube.store.engines.memory import MemoryEngine, VolatileDisk
+from rube.store.engines.rocksdb import RocksdbEngine
 from rube.store.engines.sqlite import SqliteEngine
 from rube.store.engines.sqlite_reader import SqliteReader
 from rube.store.urls import FORMS, parse_store_url
@@ -28,6 +29,8 @@ class RealStorage:
             if read_only:
                 return SqliteReader.open(path)
             return await SqliteEngine.open(path)
+        if parsed.scheme == "rocksdb":
+            return await RocksdbEngine.open(Path(parsed.path), read_only=read_only)
         raise InvalidArgumentError(
             f"{parsed} is no engine on this machine: use {FORMS['sqlite']}, {FORMS['rocksdb']} or {FORMS['memory']}"
         )

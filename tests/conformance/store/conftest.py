@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_sites import EngineSite, MemorySite, SimSite, Site, SqliteSite
+from store_sites import EngineSite, MemorySite, RocksdbSite, SimSite, Site, SqliteSite
 
 ENGINE_SITES: dict[str, Callable[[Path], EngineSite]] = {
     "memory": lambda _: MemorySite(),
+    "rocksdb": RocksdbSite,
     "sqlite": SqliteSite,
     "simulated": lambda _: SimSite(),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
@@ -109,6 +110,21 @@ class SqliteSite(_OnRealEngine):
     async def wipe(self) -> None:
         for path in self.directory.iterdir():
             path.unlink()
+
+
+class RocksdbSite(_OnRealEngine):
+    """RocksDB in a directory of the test."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.directory = directory
+
+    def url(self, name: str = "data") -> str:
+        return f"rocksdb:///{self.directory / name}"
+
+    async def wipe(self) -> None:
+        for path in self.directory.iterdir():
+            shutil.rmtree(path)
 
 
 class SimSite:

@@ -1,0 +1,274 @@
+"""The engine on RocksDB, through rocksdict (the extra `rube[rocksdb]`).
+
+Commits are carried out on the caller's thread: rocksdict holds the interpreter's lock while RocksDB syncs, so that a
+thread would make commits slower and let nobody else run (docs/decisions/rocksdb-engine.md has the figures).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, RubeError, UnavailableError
+from rube.host import Write
+from rube.store.engines import rocksdb_files as files
+from rube.store.engines.mark import write_mark
+from rube.store.engines.rocksdb_errors import full, translate
+
+if TYPE_CHECKING:
+    from rocksdict import Rdict, RdictIter
+
+# After a full disk RocksDB is opened anew, which writes what its logs hold into a table: what is free beside that.
+REOPEN_ROOM_BYTES = 2 * 1024 * 1024
+# A scan reads so many pairs at a time, at first and then.
+PAGE_ROWS_MIN = 16
+PAGE_ROWS_MAX = 256
+
+
+class RocksdbEngine:
+    """`rube.host.Engine` on one directory. Every commit is one batch in RocksDB's log, synced."""
+
+    def __init__(self, path: Path, db: Rdict, mark_fd: int | None) -> None:
+        """`mark_fd`: of the acknowledged mark; None for an engine that is only read."""
+        from rocksdict import WriteOptions
+
+        self._path = path
+        self._db = db
+        self._mark_fd = mark_fd
+        self._synced = WriteOptions()
+        self._synced.sync = True
+        # RocksDB keeps its lock until the last of them is gone.
+        self._snapshots: WeakSet[RocksdbSnapshot] = WeakSet()
+        self._poison: RubeError | None = None
+        # RocksDB takes nothing more after a full disk until it is opened anew.
+        self._full = False
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, *, read_only: bool = False) -> RocksdbEngine:
+        """Opens or creates the directory. Errors: see `rube.host.Storage.open`."""
+        _check_installed()
+        if read_only:
+            return cls(path, files.open_reader(path), None)
+        files.prepare(path)
+        db = files.open_writer(path)
+        mark_fd = -1
+        try:
+            mark_fd = os.open(path / files.MARK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            files.check_mark(path, mark_fd, db.latest_sequence_number())
+            write_mark(mark_fd, files.mark_of(db.latest_sequence_number()))
+        except BaseException as error:
+            db.close()
+            if mark_fd >= 0:
+                os.close(mark_fd)
+            if isinstance(error, OSError):
+                raise FailedPreconditionError(
+                    f"{path / files.MARK_FILE} cannot be opened ({error.strerror}): check its owner and mode"
+                ) from error
+            raise
+        return cls(path, db, mark_fd)
+
+    def get(self, key: bytes) -> bytes | None:
+        self._check_open()
+        return _get(self._db, self._path, key)
+
+    def scan(self, start: bytes, end: bytes, *, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        return self.snapshot().scan(start, end, limit=limit, reverse=reverse)
+
+    def snapshot(self) -> RocksdbSnapshot:
+        self._check_open()
+        snapshot = RocksdbSnapshot(self._path, self._db.iter())
+        self._snapshots.add(snapshot)
+        return snapshot
+
+    async def commit(self, batch: Sequence[Write]) -> None:
+        self._check_open()
+        if self._mark_fd is None:
+            raise FailedPreconditionError(f"{self._path} is open for reading only")
+        if self._poison is not None:
+            raise DataLossError(self._poison.message, **self._poison.metadata)
+        if self._full:
+            self._reopen(sum(len(key) + len(value or b"") for key, value in batch))
+        if batch:
+            self._write(batch, self._mark_fd)
+        await asyncio.sleep(0)  # a caller that writes on and on lets others run
+
+    async def checkpoint(self, path: str) -> None:
+        from rocksdict import Checkpoint
+
+        self._check_open()
+        files.check_absent(Path(path))
+        try:
+            Checkpoint(self._db).create_checkpoint(path)
+        except Exception as error:
+            raise translate(error, self._path, opening=True) from error
+        files.seal_copy(Path(path))
+
+    def size_bytes(self) -> int:
+        return sum(files.size_of(file) for file in self._path.iterdir())
+
+    def inspect(self) -> Iterator[str]:
+        """Nothing: every block that is read is checked, so that a scan of everything finds all that can be found."""
+        self._check_open()
+        return iter(())
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._close_db()
+        finally:
+            if self._mark_fd is not None:
+                os.close(self._mark_fd)
+
+    def _write(self, batch: Sequence[Write], mark_fd: int) -> None:
+        from rocksdict import WriteBatch
+
+        writes = WriteBatch(raw_mode=True)
+        for key, value in batch:
+            if value is None:
+                writes.delete(key)
+            else:
+                writes.put(key, value)
+        before = self._db.latest_sequence_number()
+        try:
+            self._db.write(writes, self._synced)
+        except Exception as error:
+            raise self._noted(translate(error, self._path), before) from error
+        write_mark(mark_fd, files.mark_of(self._db.latest_sequence_number()))
+
+    def _noted(self, failure: RubeError, sequence: int) -> RubeError:
+        """The failure of a commit after `sequence`, once what follows from it is done."""
+        if isinstance(failure, ResourceExhaustedError):
+            self._full = True
+            try:
+                files.cut_logs(self._path, sequence)
+            except OSError as error:
+                failure = translate(error, self._path)
+        if isinstance(failure, DataLossError):
+            self._poison = failure
+        return failure
+
+    def _reopen(self, batch_bytes: int) -> None:
+        """Makes RocksDB write again, if there is room. Scans and snapshots that are under way end."""
+        needed = batch_bytes + sum(files.size_of(log) for log in files.logs_of(self._path)) + REOPEN_ROOM_BYTES
+        if files.free_bytes(self._path) < needed:
+            raise full(self._path)
+        sequence = self._db.latest_sequence_number()
+        try:
+            self._close_db()
+            self._db = files.open_writer(self._path)
+        except ResourceExhaustedError:
+            self._db = files.open_reader(self._path)  # so that reads go on
+            raise
+        except RubeError as error:
+            self._poison = error
+            raise
+        if self._db.latest_sequence_number() != sequence:
+            self._poison = files.lost(self._path, self._db.latest_sequence_number(), sequence)
+            raise self._poison
+        self._full = False
+
+    def _close_db(self) -> None:
+        for snapshot in list(self._snapshots):
+            snapshot.close()
+        try:
+            self._db.close()
+        except Exception as error:
+            # It flushes first, and cannot where the disk has failed. What was acknowledged is in the log.
+            if not self._full and self._poison is None:
+                raise translate(error, self._path) from error
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise FailedPreconditionError(f"{self._path} is closed")
+
+
+class RocksdbSnapshot:
+    """`rube.host.Snapshot`: one iterator of RocksDB's, which sees the database as it was when it was made.
+
+    (rocksdict 0.3.29's own snapshots don't hold for iterators: those see what is newest.) Tables that it needs stay on
+    the disk until it is closed or gone.
+    """
+
+    def __init__(self, path: Path, cursor: RdictIter) -> None:
+        self._path = path
+        self._cursor: RdictIter | None = cursor
+
+    def get(self, key: bytes) -> bytes | None:
+        page = self._page(key, key + b"\0", 1, False)
+        return page[0][1] if page else None
+
+    def scan(self, start: bytes, end: bytes, *, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        self._open_cursor()
+        return self._pairs(start, end, limit, reverse)
+
+    def close(self) -> None:
+        self._cursor = None
+
+    def _pairs(self, start: bytes, end: bytes, limit: int, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        size = PAGE_ROWS_MIN
+        left = limit
+        while True:
+            count = min(size, left) if limit else size
+            page = self._page(start, end, count, reverse)
+            yield from page
+            left -= len(page)
+            if len(page) < count or (limit and not left):
+                return
+            if reverse:
+                end = page[-1][0]
+            else:
+                start = page[-1][0] + b"\0"
+            size = PAGE_ROWS_MAX
+
+    def _page(self, start: bytes, end: bytes, count: int, reverse: bool) -> list[tuple[bytes, bytes]]:
+        """The next pairs; several scans may take turns at the one iterator."""
+        cursor = self._open_cursor()
+        if reverse:
+            cursor.seek_for_prev(end)
+            if cursor.valid() and cursor.key() >= end:
+                cursor.prev()
+            move = cursor.prev
+        else:
+            cursor.seek(start)
+            move = cursor.next
+        page: list[tuple[bytes, bytes]] = []
+        while len(page) < count and cursor.valid():
+            key: bytes = cursor.key()
+            if not start <= key < end:
+                break
+            page.append((key, cursor.value()))
+            move()
+        try:
+            cursor.status()  # an iterator that meets damage ends, and only this says why
+        except Exception as error:
+            raise translate(error, self._path) from error
+        return page
+
+    def _open_cursor(self) -> RdictIter:
+        if self._cursor is None:
+            raise UnavailableError(f"{self._path} was closed while it was read: read again")
+        return self._cursor
+
+
+def _get(db: Rdict, path: Path, key: bytes) -> bytes | None:
+    try:
+        value: bytes | None = db.get(key)
+    except Exception as error:
+        raise translate(error, path) from error
+    return value
+
+
+def _check_installed() -> None:
+    try:
+        import rocksdict  # noqa: F401
+    except ImportError as error:
+        raise FailedPreconditionError(
+            "RocksDB is not installed here: pip install 'rube[rocksdb]', or use a sqlite:/// store"
+        ) from error

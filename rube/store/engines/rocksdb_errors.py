@@ -1,0 +1,60 @@
+"""What RocksDB says as Rube's errors.
+
+rocksdict raises plain exceptions, so the message tells them apart: it begins with the name of RocksDB's status code,
+and what the system said stands in it as strerror writes it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+
+from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, RubeError
+
+_NO_SPACE = (os.strerror(ENOSPC), os.strerror(EDQUOT), "Max allowed space was reached")
+_LOCKED = ("lock hold by current process", "While lock file")
+_NOT_ALLOWED = ("Permission denied", "Read-only file system", "Not a directory", "No such file or directory")
+# An SST file's or a log's name, as messages have it.
+_FILE = re.compile(r"[^\s:]*?(?:\d+\.(?:sst|log)|MANIFEST-\d+|CURRENT)")
+
+
+def translate(error: Exception, path: Path, *, opening: bool = False) -> RubeError:
+    """The error for `error` of the database in `path`. What is not known to be harmless is DataLossError."""
+    text = str(error)
+    if any(words in text for words in _NO_SPACE):
+        return full(path)
+    if any(words in text for words in _LOCKED):
+        return in_use(path)
+    if "Corruption" in text:
+        return damaged(path, text)
+    if opening and any(words in text for words in _NOT_ALLOWED):
+        return FailedPreconditionError(
+            f"{path} cannot be created or opened ({text}): choose a directory that this user may write to"
+        )
+    return DataLossError(
+        f"{path}: the disk failed ({text}); nothing more is written. "
+        "Check the disk, then restart: what was acknowledged is on it"
+    )
+
+
+def full(path: Path) -> ResourceExhaustedError:
+    return ResourceExhaustedError(
+        f"the disk that holds {path} is full: free some space; nothing of this write was stored", limit="disk"
+    )
+
+
+def in_use(path: Path) -> FailedPreconditionError:
+    return FailedPreconditionError(
+        f"{path} is in use by another process, or opened twice in this one: stop it (`fuser {path}/LOCK` names it) or "
+        "choose another directory; the lock ends with its process, nothing needs to be removed"
+    )
+
+
+def damaged(path: Path, text: str) -> DataLossError:
+    found = _FILE.search(text)
+    return DataLossError(
+        f"{path} is damaged ({' '.join(text.split())}): move it away and restore a backup",
+        path=found.group() if found else str(path),
+    )
