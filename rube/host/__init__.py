@@ -9,11 +9,12 @@ library. The other adapters live with what they adapt: `rube.transport` (network
 from rube.host.clock import Clock
 from rube.host.engine import Engine, EngineView, Write
 from rube.host.host import Host, Storage
-from rube.host.network import Network, ServerOptions
+from rube.host.network import ChannelTls, Network, ServerOptions
 from rube.host.randomness import Randomness
 from rube.host.real import RealClock, RealRandomness
 
 __all__ = [
+    "ChannelTls",
     "Clock",
     "Engine",
     "EngineView",

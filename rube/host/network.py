@@ -21,6 +21,17 @@ class ServerOptions:
     interceptors: Sequence[aio.ServerInterceptor[Any, Any]] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelTls:
+    """TLS to a server. Paths of PEM files; "" for none."""
+
+    # Who is trusted to say who the server is; none: the authorities that gRPC brings.
+    ca: str = ""
+    # Who we are, for a server that asks; both or neither.
+    cert: str = ""
+    key: str = ""
+
+
 class Network(Protocol):
     """Makes servers and channels that protoc's generated stubs and servicers use unchanged.
 
@@ -38,6 +49,11 @@ class Network(Protocol):
         """
         ...
 
-    def channel(self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = ()) -> aio.Channel:
-        """A channel that connects when needed and reconnects with bounded exponential backoff (at most 2 s)."""
+    def channel(
+        self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = (), tls: ChannelTls | None = None
+    ) -> aio.Channel:
+        """A channel that connects when needed and reconnects with bounded exponential backoff (at most 2 s).
+
+        Raises InvalidArgumentError for TLS files that cannot be used, or where there is no TLS.
+        """
         ...

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from grpc import aio
 
-from rube.host import ServerOptions
+from rube.host import ChannelTls, ServerOptions
 from rube.transport.addresses import cannot_listen, check_address
 from rube.transport.native import native_server
 from rube.transport.options import ChannelOptions, channel_core_options, server_core_options
 from rube.transport.servicer import LevelServer, check_interceptors
+from rube.transport.tls import channel_credentials
 
 ServerKind = Literal["grpcio", "native"]
 
@@ -43,9 +44,15 @@ class GrpcNetwork:
 
         return LevelServer(inner, bind)
 
-    def channel(self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = ()) -> aio.Channel:
+    def channel(
+        self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = (), tls: ChannelTls | None = None
+    ) -> aio.Channel:
         """A channel to `host:port` or `unix:/path`. Close it: `async with` or `close()`."""
-        return aio.insecure_channel(target, options=self._channel_options, interceptors=list(interceptors))
+        if tls is None:
+            return aio.insecure_channel(target, options=self._channel_options, interceptors=list(interceptors))
+        return aio.secure_channel(
+            target, channel_credentials(tls), options=self._channel_options, interceptors=list(interceptors)
+        )
 
     def _inner(self, options: ServerOptions) -> aio.Server:
         core_options = server_core_options(options)

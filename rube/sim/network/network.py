@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from grpc import aio
 
 from rube.api.errors import InvalidArgumentError
-from rube.host import ServerOptions
+from rube.host import ChannelTls, ServerOptions
 from rube.sim.kernel import HostStateError, SimHost, SimProcess, current_process
 from rube.sim.network.channel import SimChannel
 from rube.sim.network.server import SimServer
@@ -33,8 +33,12 @@ class SimNetwork:
         inner = SimServer(self._fabric, self._process(), options or ServerOptions())
         return LevelServer(inner, inner.add_insecure_port)
 
-    def channel(self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = ()) -> aio.Channel:
+    def channel(
+        self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = (), tls: ChannelTls | None = None
+    ) -> aio.Channel:
         """A channel to `host:port` (a simulated host's name, or localhost) or `unix:/path` on this host."""
+        if tls is not None:
+            raise InvalidArgumentError(f"the simulated network has no TLS: leave it out for target {target}")
         host, address = _parse(target)
         options, own = self._channel_options, self._host.name
         return SimChannel(self._fabric, self._process(), target, host or own, address, options, interceptors)

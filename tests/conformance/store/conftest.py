@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from etcd_site import EtcdSite
 from store_sites import EngineSite, MemorySite, RocksdbSite, SimSite, Site, SqliteSite
 
 ENGINE_SITES: dict[str, Callable[[Path], EngineSite]] = {
@@ -15,7 +16,7 @@ ENGINE_SITES: dict[str, Callable[[Path], EngineSite]] = {
     "sqlite": SqliteSite,
     "simulated": lambda _: SimSite(),
 }
-SITES: dict[str, Callable[[Path], Site]] = {**ENGINE_SITES}
+SITES: dict[str, Callable[[Path], Site]] = {**ENGINE_SITES, "etcd": lambda _: EtcdSite()}
 
 
 @pytest.fixture(params=sorted(SITES))

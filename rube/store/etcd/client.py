@@ -1,0 +1,204 @@
+"""Calls to an etcd cluster: which member, as whom, for how long, and what may be tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from grpc import aio
+
+from rube.api.errors import FailedPreconditionError, RubeError, UnavailableError
+from rube.host import Host
+from rube.host.network import ChannelTls
+from rube.store.etcd import rpc_pb2 as rpc
+from rube.store.etcd.endpoints import Endpoint, Endpoints, WatchStream
+from rube.store.etcd.errors import (
+    AUTH_IS_OFF,
+    has_stale_token,
+    is_unknown,
+    meaning_of,
+    meaning_of_text,
+    was_refused,
+)
+from rube.store.urls import StoreUrl
+
+Answer = TypeVar("Answer")
+Metadata = tuple[tuple[str, str], ...]
+Call = Callable[[Endpoint, Metadata, float], Awaitable[Answer]]
+
+# A member without a leader refuses at once instead of waiting for one.
+_LEADER: Metadata = (("hasleader", "true"),)
+# etcd itself gives a write up after 7 s (5 s and two elections); what it says then is worth waiting for.
+CALL_TIMEOUT_S = 10.0
+OPEN_TIMEOUT_S = 5.0
+# A read goes to the next member if one takes longer.
+READ_ATTEMPT_S = 3.0
+CONNECT_TIMEOUT_S = 2.0
+# Between two attempts while no member takes a request.
+PAUSE_S_MIN = 0.05
+PAUSE_S_MAX = 0.5
+# A call gets a new token so often, at most.
+TOKENS_MAX = 2
+CLOSE_GRACE_S = 5.0
+VERSION_MIN = (3, 4)
+
+
+class EtcdClient:
+    """One user's calls to one cluster. Every call asks for a member that has a leader."""
+
+    def __init__(self, host: Host, url: StoreUrl, password: str) -> None:
+        self.url = url
+        self.clock = host.clock
+        self._password = password
+        self._endpoints = Endpoints(host.network, url.servers, tls_of(url))
+        self._token = ""
+        self._renewing = asyncio.Lock()
+        self._closed = False
+
+    async def connect(self) -> None:
+        """Raises UnavailableError if no member answers in time, FailedPreconditionError for wrong credentials or an
+        etcd that is too old."""
+        if self.url.user:
+            await self._renew("")
+        status = await self.call(
+            lambda member, metadata, timeout_s: member.maintenance.Status(
+                rpc.StatusRequest(), metadata=metadata, timeout=timeout_s
+            ),
+            timeout_s=OPEN_TIMEOUT_S,
+        )
+        version = tuple(int(part) for part in status.version.split(".")[:2] if part.isdigit())
+        if version < VERSION_MIN:
+            raise FailedPreconditionError(
+                f"etcd of store {self.url} has version {status.version}: Rube needs "
+                f"{'.'.join(map(str, VERSION_MIN))} or newer"
+            )
+
+    async def call(self, call: Call[Answer], *, writes: bool = False, timeout_s: float = CALL_TIMEOUT_S) -> Answer:
+        """What a member answers. Reads are tried on the others; a write only if it was certainly not carried out.
+
+        Raises UnavailableError or DeadlineExceededError after so long; of a write they say that nobody knows whether
+        it was carried out, where that is so. aio.AioRpcError passes where etcd refuses the request.
+        """
+        deadline_ns = self.clock.monotonic_ns() + round(timeout_s * 1e9)
+        tokens, pause_s, tried = 0, PAUSE_S_MIN, 0
+        last = "it was not tried"
+        while True:
+            member, token = await self._member(deadline_ns, last)
+            left_s = self._left_s(deadline_ns)
+            try:
+                return await call(member, self._metadata(), left_s if writes else min(READ_ATTEMPT_S, left_s))
+            except aio.AioRpcError as error:
+                last = f"{member.target}: {error.details() or error.code().name}"
+                if has_stale_token(error) and self.url.user and tokens < TOKENS_MAX:
+                    tokens += 1
+                    await self._renew(token)
+                    continue
+                unknown = is_unknown(error)
+                if unknown or was_refused(error):
+                    self._endpoints.leave(member)
+                if not was_refused(error) and (writes or not unknown):
+                    if unknown:
+                        raise meaning_of(error, self.url, member.target, writes=writes) from error
+                    raise
+            tried += 1
+            if tried % len(self._endpoints.all) == 0:
+                await self._pause(pause_s, deadline_ns)
+                pause_s = min(2 * pause_s, PAUSE_S_MAX)
+
+    async def stream(self) -> tuple[Endpoint, WatchStream]:
+        """A stream for watches on the member in use, which ends when the client turns to another member."""
+        deadline_ns = self.clock.monotonic_ns() + round(CALL_TIMEOUT_S * 1e9)
+        member, _ = await self._member(deadline_ns, "it was not tried")
+        # The stubs want the requests at once; gRPC takes them by `write`, too.
+        return member, member.watch.Watch(metadata=self._metadata())  # type: ignore[call-arg]
+
+    def leave(self, member: Endpoint) -> None:
+        """Turns to another member: this one has failed a stream."""
+        self._endpoints.leave(member)
+
+    def leave_current(self) -> None:
+        self._endpoints.leave(self._endpoints.current)
+
+    @property
+    def members(self) -> list[Endpoint]:
+        return self._endpoints.all
+
+    async def ask(self, member: Endpoint, call: Call[Answer], timeout_s: float) -> Answer:
+        """What that one member answers. Raises what etcd's error means."""
+        try:
+            if not await member.connect(self.clock, CONNECT_TIMEOUT_S):
+                raise UnavailableError(f"etcd at {member.target} (store {self.url}) does not answer")
+            return await call(member, self._metadata(), timeout_s)
+        except aio.AioRpcError as error:
+            raise meaning_of(error, self.url, member.target, writes=False) from error
+
+    def meaning_of(self, error: aio.AioRpcError, *, writes: bool = False) -> RubeError:
+        return meaning_of(error, self.url, self._endpoints.current.target, writes=writes)
+
+    def refusal(self, text: str) -> RubeError:
+        """The error for a watch that etcd cancelled with that text."""
+        return meaning_of_text(text, self.url) or UnavailableError(f"etcd ended a watch of store {self.url}: {text}")
+
+    def check_open(self) -> None:
+        if self._closed:
+            raise UnavailableError("the store is closed")
+
+    async def close(self) -> None:
+        """Lets running calls end, for a while."""
+        if not self._closed:
+            self._closed = True
+            await self._endpoints.close(CLOSE_GRACE_S)
+
+    async def _member(self, deadline_ns: int, last: str) -> tuple[Endpoint, str]:
+        """A member with a connection, and the token to come with."""
+        pause_s = PAUSE_S_MIN
+        while True:
+            for _ in self._endpoints.all:
+                self.check_open()
+                member = self._endpoints.current
+                left_s = self._left_s(deadline_ns)
+                if left_s > 0 and await member.connect(self.clock, min(CONNECT_TIMEOUT_S, left_s)):
+                    return member, self._token
+                self._endpoints.leave(member)
+            if self._left_s(deadline_ns) <= 0:
+                raise UnavailableError(
+                    f"no member of etcd answers at {', '.join(self.url.servers)} (store {self.url}; last: {last}): "
+                    "check that it runs and that the addresses are right"
+                )
+            await self._pause(pause_s, deadline_ns)
+            pause_s = min(2 * pause_s, PAUSE_S_MAX)
+
+    async def _renew(self, stale: str) -> None:
+        """Gets a new token, unless another call has done so meanwhile."""
+        request = rpc.AuthenticateRequest(name=self.url.user, password=self._password)
+        async with self._renewing:
+            if self._token != stale:
+                return
+            try:
+                answer = await self.call(
+                    lambda member, _, timeout_s: member.auth.Authenticate(request, metadata=_LEADER, timeout=timeout_s),
+                    timeout_s=OPEN_TIMEOUT_S,
+                )
+            except aio.AioRpcError as error:
+                if error.details() == AUTH_IS_OFF:
+                    return
+                raise self.meaning_of(error) from error
+            self._token = answer.token
+
+    def _metadata(self) -> Metadata:
+        return (*_LEADER, ("token", self._token)) if self._token else _LEADER
+
+    def _left_s(self, deadline_ns: int) -> float:
+        return (deadline_ns - self.clock.monotonic_ns()) / 1e9
+
+    async def _pause(self, pause_s: float, deadline_ns: int) -> None:
+        await self.clock.sleep(max(0.0, min(pause_s, self._left_s(deadline_ns))))
+
+
+def tls_of(url: StoreUrl) -> ChannelTls | None:
+    """None unless the URL asks for TLS or names a file of it."""
+    ca, cert, key = url.option("ca"), url.option("cert"), url.option("key")
+    if not (ca or cert or key or url.option("tls")):
+        return None
+    return ChannelTls(ca=ca, cert=cert, key=key)

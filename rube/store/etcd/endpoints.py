@@ -1,0 +1,71 @@
+"""The members of an etcd cluster as their client sees them: a channel each, and which one is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grpc import ChannelConnectivity, aio
+
+from rube.host import Clock, Network
+from rube.host.network import ChannelTls
+from rube.store.etcd import rpc_pb2 as rpc
+from rube.store.etcd import rpc_pb2_grpc
+
+WatchStream = aio.StreamStreamCall[rpc.WatchRequest, rpc.WatchResponse]
+
+
+class Endpoint:
+    """One member. Its channel connects when the member is first used."""
+
+    def __init__(self, channel: aio.Channel, target: str) -> None:
+        self.target = target
+        self.channel = channel
+        self.kv = rpc_pb2_grpc.KVStub(channel)
+        self.watch = rpc_pb2_grpc.WatchStub(channel)
+        self.cluster = rpc_pb2_grpc.ClusterStub(channel)
+        self.maintenance = rpc_pb2_grpc.MaintenanceStub(channel)
+        self.auth = rpc_pb2_grpc.AuthStub(channel)
+        # Streams that end when the client turns to another member: a member that answers no calls sends no events.
+        self.streams: dict[int, WatchStream] = {}
+
+    async def connect(self, clock: Clock, timeout_s: float) -> bool:
+        """Whether there is a connection. Does not wait where the last attempt has failed and the next is not due."""
+        state = self.channel.get_state(try_to_connect=True)
+        if state is ChannelConnectivity.READY:
+            return True
+        try:
+            async with clock.timeout(timeout_s):
+                while state not in (ChannelConnectivity.READY, ChannelConnectivity.TRANSIENT_FAILURE):
+                    await self.channel.wait_for_state_change(state)
+                    state = self.channel.get_state(try_to_connect=True)
+        except TimeoutError:
+            return False
+        return state is ChannelConnectivity.READY
+
+    def end_streams(self) -> None:
+        for stream in list(self.streams.values()):
+            stream.cancel()
+
+
+class Endpoints:
+    """All members that the URL names. Calls go to one until it fails them, then to the next."""
+
+    def __init__(self, network: Network, targets: Sequence[str], tls: ChannelTls | None) -> None:
+        self.all = [Endpoint(network.channel(target, tls=tls), target) for target in targets]
+        self._current = 0
+
+    @property
+    def current(self) -> Endpoint:
+        return self.all[self._current]
+
+    def leave(self, endpoint: Endpoint) -> None:
+        """Turns to the next member, if that one is still in use."""
+        if endpoint is self.current:
+            self._current = (self._current + 1) % len(self.all)
+            endpoint.end_streams()
+
+    async def close(self, grace_s: float) -> None:
+        for endpoint in self.all:
+            endpoint.end_streams()
+        for endpoint in self.all:
+            await endpoint.channel.close(grace_s)

@@ -1,0 +1,124 @@
+"""What etcd's errors mean, in Rube's terms.
+
+etcd tells apart by the text what shares a status code (its api/v3rpc/rpctypes/error.go); the texts are old and stable.
+"""
+
+from __future__ import annotations
+
+from grpc import StatusCode, aio
+
+from rube.api.errors import (
+    DataLossError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    RubeError,
+    UnavailableError,
+)
+from rube.store.urls import StoreUrl
+
+COMPACTED = "etcdserver: mvcc: required revision has been compacted"
+FUTURE_REVISION = "etcdserver: mvcc: required revision is a future revision"
+_NO_SPACE = "etcdserver: mvcc: database space exceeded"
+_TOO_LARGE = "etcdserver: request is too large"
+_TOO_MANY_OPS = "etcdserver: too many operations in txn request"
+_CREDENTIALS = "etcdserver: authentication failed, invalid user ID or password"
+_NO_USER = "etcdserver: user name is empty"
+_DENIED = "etcdserver: permission denied"
+AUTH_IS_OFF = "etcdserver: authentication is not enabled"
+
+# Answers of a member that has done nothing with the request: it may go to another member, also if it is a write.
+_REFUSED = frozenset(
+    {
+        "etcdserver: no leader",
+        "etcdserver: not capable",
+        "etcdserver: unhealthy cluster",
+        "etcdserver: too many requests",
+    }
+)
+# gRPC's (and the simulated network's) words for a request that never left.
+_NOT_SENT = "failed to connect to "
+_STALE_TOKEN = frozenset({"etcdserver: invalid auth token", "etcdserver: revision of auth store is old"})
+
+
+def was_refused(error: aio.AioRpcError) -> bool:
+    """Whether the request was certainly not carried out, and another member or a later time may take it."""
+    text = error.details() or ""
+    return text in _REFUSED or (error.code() is StatusCode.UNAVAILABLE and text.startswith(_NOT_SENT))
+
+
+def is_unknown(error: aio.AioRpcError) -> bool:
+    """Whether the request may have been carried out or not."""
+    return error.code() in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED)
+
+
+def has_stale_token(error: aio.AioRpcError) -> bool:
+    """Whether the request was refused until the user authenticates anew."""
+    return error.details() in _STALE_TOKEN
+
+
+def is_too_large_here(error: aio.AioRpcError) -> bool:
+    """Whether the answer is larger than a message that this side takes."""
+    text = error.details() or ""
+    return error.code() is StatusCode.RESOURCE_EXHAUSTED and not text.startswith("etcdserver:")
+
+
+def meaning_of(error: aio.AioRpcError, url: StoreUrl, target: str, *, writes: bool) -> RubeError:
+    """The error for the caller of the store."""
+    text = error.details() or error.code().name
+    known = meaning_of_text(text, url)
+    if known is not None:
+        return known
+    where = f"etcd at {target} (store {url})"
+    unknown = ": the write may have been carried out or not; read before you repeat it" if writes else ""
+    match error.code():
+        case StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceededError(f"{where} gave no answer in time{unknown}")
+        case StatusCode.UNAVAILABLE | StatusCode.CANCELLED:
+            return UnavailableError(f"{where} was lost: {text}{unknown}")
+        case StatusCode.DATA_LOSS:
+            return DataLossError(f"{where} reports damage: {text}: repair the cluster or restore a backup")
+        case StatusCode.RESOURCE_EXHAUSTED:
+            return ResourceExhaustedError(f"{where} refuses: {text}")
+        case StatusCode.INVALID_ARGUMENT:
+            return InvalidArgumentError(f"{where} refuses: {text}")
+        case StatusCode.UNIMPLEMENTED:
+            return FailedPreconditionError(f"{where} does not speak etcd's API: {text}")
+    return RubeError(f"{where}: {error.code().name}: {text}")
+
+
+def meaning_of_text(text: str, url: StoreUrl) -> RubeError | None:
+    """What etcd refuses whatever the status code; None for other texts."""
+    if text == _NO_SPACE:
+        return ResourceExhaustedError(
+            f"etcd's database of store {url} has used up its quota and takes no writes: compact it "
+            "(rube store compact), give the space back (etcdctl defrag --cluster) and end the alarm "
+            "(etcdctl alarm disarm), or raise etcd's --quota-backend-bytes",
+            limit="quota_backend_bytes",
+        )
+    if text == _TOO_LARGE:
+        return ResourceExhaustedError(
+            f"the transaction is larger than etcd's --max-request-bytes (store {url}): split it, or raise that",
+            limit="txn_bytes_max",
+        )
+    if text == _TOO_MANY_OPS:
+        return ResourceExhaustedError(
+            f"the transaction has more operations than etcd's --max-txn-ops (store {url}): split it, or raise that",
+            limit="txn_ops_max",
+        )
+    if text == _CREDENTIALS:
+        return FailedPreconditionError(
+            f"etcd refuses user {url.user!r} (store {url}): check the name, and the password in password_file"
+        )
+    if text == _NO_USER:
+        return FailedPreconditionError(
+            f"etcd wants to know who comes (store {url}): write etcd://USER@…?password_file=PATH"
+        )
+    if text == _DENIED:
+        who = f"user {url.user!r}" if url.user else "a user without a name"
+        return FailedPreconditionError(
+            f"etcd does not let {who} use the keys of store {url}: grant a role "
+            f"(etcdctl role grant-permission ROLE readwrite {url.path or 'rube'}/ --prefix=true)"
+        )
+    return None

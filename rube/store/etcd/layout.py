@@ -1,0 +1,46 @@
+"""Where a store's keys are in etcd: everything under one prefix, records and marks apart."""
+
+from __future__ import annotations
+
+from rube.api.errors import InvalidArgumentError
+
+DEFAULT_PREFIX = "rube"
+PREFIX_BYTES_MAX = 256
+# Below the prefix: `k/` and the record's key; `m/` and a mark's name.
+_RECORDS = "k"
+_MARKS = "m"
+
+
+class Layout:
+    """The keys of one store. `PREFIX/k/` + key holds a record's value as it is; `PREFIX/m/` holds two marks.
+
+    `PREFIX/m/store` says what the store is; `PREFIX/m/tick` holds nothing and is written to move the revision on.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        """Raises InvalidArgumentError for a prefix that could hide in the records of another store."""
+        prefix = prefix or DEFAULT_PREFIX
+        encoded = prefix.encode()
+        if len(encoded) > PREFIX_BYTES_MAX:
+            raise InvalidArgumentError(f"prefix {prefix[:40]}… of etcd's keys is longer than {PREFIX_BYTES_MAX} bytes")
+        if {_RECORDS, _MARKS} & set(prefix.split("/")[1:]):
+            raise InvalidArgumentError(
+                f"prefix {prefix!r} of etcd's keys has a part {_RECORDS!r} or {_MARKS!r}, which stores have inside: "
+                "choose another prefix"
+            )
+        self.prefix = prefix
+        # Everything of this store is in [start, end); so are stores whose prefix goes on where this one ends.
+        self.start = encoded + b"/"
+        self.end = encoded + b"0"  # the byte after the slash
+        self.records = self.start + _RECORDS.encode() + b"/"
+        self.records_end = self.records[:-1] + b"0"
+        self.store_mark = self.start + _MARKS.encode() + b"/store"
+        self.tick_mark = self.start + _MARKS.encode() + b"/tick"
+
+    def key(self, key: bytes) -> bytes:
+        """etcd's key of a record. Keeps the order of keys."""
+        return self.records + key
+
+    def record_key(self, key: bytes) -> bytes | None:
+        """The record's key of etcd's key; None for all that is no record of this store."""
+        return key[len(self.records) :] if key.startswith(self.records) else None

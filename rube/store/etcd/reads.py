@@ -1,0 +1,177 @@
+"""Reads of one store in etcd, all linearizable: ranges in bounded pages at one revision, lookups, marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grpc import StatusCode, aio
+
+from rube.api.errors import CompactedError, InvalidArgumentError, RevisionAheadError
+from rube.store.etcd import rpc_pb2 as rpc
+from rube.store.etcd.client import EtcdClient
+from rube.store.etcd.errors import COMPACTED, FUTURE_REVISION, is_too_large_here
+from rube.store.etcd.kv_pb2 import KeyValue
+from rube.store.etcd.layout import Layout
+from rube.store.etcd.log import LogReader, compacted, to_record
+from rube.store.etcd.mark import StoreMark, decode_mark
+from rube.store.ports import Lookup, Page, Record
+
+# One answer of etcd aims at so many bytes; the first page of a range has so many records, later ones up to the maximum.
+PAGE_BYTES = 4 * 1024 * 1024
+PAGE_RECORDS_FIRST = 100
+PAGE_RECORDS_MAX = 10_000
+
+
+class EtcdReads:
+    """`rube.store.Store`'s reads. `revision` grows with every answer."""
+
+    def __init__(self, client: EtcdClient, layout: Layout) -> None:
+        self.client = client
+        self.layout = layout
+        # The newest that any answer has told.
+        self.revision = 0
+
+    async def mark(self) -> StoreMark | None:
+        """What the store is; None if there is none. Raises what `decode_mark` does."""
+        answer = await self._range(rpc.RangeRequest(key=self.layout.store_mark))
+        return decode_mark(answer.kvs[0], str(self.client.url)) if answer.kvs else None
+
+    async def newest_revision(self) -> int:
+        """Of the whole etcd, when this was called or later."""
+        request = rpc.RangeRequest(key=self.layout.store_mark, count_only=True)
+        return (await self._range(request)).header.revision
+
+    async def check_kept(self, revision: int) -> None:
+        """Raises CompactedError or RevisionAheadError unless that revision can be read."""
+        await self._range(rpc.RangeRequest(key=self.layout.store_mark, revision=revision, count_only=True))
+
+    async def oldest_revision(self) -> int:
+        """The oldest that can be read and resumed from; 0 if nothing was ever compacted.
+
+        etcd tells it to a watch that begins too early. One that begins at 1 gets either that, or the creation of the
+        store's mark.
+        """
+        reader = await LogReader.open(self.client, self.layout, 0)
+        try:
+            await reader.read()
+        except CompactedError as error:
+            return int(error.metadata["oldest_revision"])
+        finally:
+            reader.close()
+        return 0
+
+    async def count(self) -> tuple[int, int]:
+        """How many records there are, and at which revision."""
+        request = rpc.RangeRequest(key=self.layout.records, range_end=self.layout.records_end, count_only=True)
+        answer = await self._range(request)
+        return answer.count, answer.header.revision
+
+    async def get(self, keys: Sequence[bytes], min_revision: int) -> Lookup:
+        layout, revision = self.layout, 0
+        found: list[Record | None] = []
+        step = max(len(keys), 1)
+        while not revision or len(found) < len(keys):
+            part = keys[len(found) : len(found) + step]
+            try:
+                answer = await self._lookup([layout.key(key) for key in part] or [layout.store_mark], revision)
+            except _TooLargeError:
+                # In parts, all at one revision.
+                revision, step = revision or await self.newest_revision(), max(step // 4, 1)
+                continue
+            revision = revision or answer.header.revision
+            for response in answer.responses[: len(part)]:
+                kvs = response.response_range.kvs
+                found.append(self._record(kvs[0]) if kvs else None)
+        self.check_reached(min_revision)
+        return Lookup(found, revision)
+
+    async def range(self, start: bytes, end: bytes | None, revision: int, min_revision: int, limit: int) -> Page:
+        check_not_negative(revision, min_revision)
+        layout = self.layout
+        request = rpc.RangeRequest(key=layout.key(start), revision=revision)
+        if end is None:
+            answer = await self._range(request)
+            self.check_reached(min_revision)
+            return Page([self._record(kv) for kv in answer.kvs], revision or answer.header.revision, False)
+        request.range_end = layout.key(end)
+        records: list[Record] = []
+        page_records = PAGE_RECORDS_FIRST
+        while True:
+            request.limit = min(page_records, limit - len(records)) if limit else page_records
+            try:
+                answer = await self._range(request)
+            except _TooLargeError:
+                page_records = max(request.limit // 4, 1)
+                continue
+            if not request.revision:
+                self.check_reached(min_revision)
+                request.revision = answer.header.revision
+            records += [self._record(kv) for kv in answer.kvs]
+            if not answer.more or len(records) == limit:
+                return Page(records, request.revision, answer.more)
+            request.key = answer.kvs[-1].key + b"\0"
+            page_records = _next_page(answer)
+
+    def check_reached(self, min_revision: int) -> None:
+        """Raises RevisionAheadError if no answer has told that revision: a linearizable read tells the newest."""
+        if min_revision > self.revision:
+            raise ahead(min_revision, self.revision)
+
+    async def error_of(self, error: aio.AioRpcError, revision: int) -> Exception:
+        """What etcd's refusal of a request about that revision means."""
+        if error.code() is StatusCode.OUT_OF_RANGE and error.details() == COMPACTED:
+            return compacted(await self.oldest_revision())
+        if error.code() is StatusCode.OUT_OF_RANGE and error.details() == FUTURE_REVISION:
+            return ahead(revision, await self.newest_revision())
+        return self.client.meaning_of(error)
+
+    async def _range(self, request: rpc.RangeRequest) -> rpc.RangeResponse:
+        try:
+            answer = await self.client.call(
+                lambda member, metadata, timeout_s: member.kv.Range(request, metadata=metadata, timeout=timeout_s)
+            )
+        except aio.AioRpcError as error:
+            if is_too_large_here(error) and request.limit > 1:
+                raise _TooLargeError from error
+            raise await self.error_of(error, request.revision) from error
+        self.revision = max(self.revision, answer.header.revision)
+        return answer
+
+    async def _lookup(self, keys: Sequence[bytes], revision: int) -> rpc.TxnResponse:
+        ranges = [rpc.RangeRequest(key=key, revision=revision) for key in keys]
+        request = rpc.TxnRequest(success=[rpc.RequestOp(request_range=part) for part in ranges])
+        try:
+            answer = await self.client.call(
+                lambda member, metadata, timeout_s: member.kv.Txn(request, metadata=metadata, timeout=timeout_s)
+            )
+        except aio.AioRpcError as error:
+            if is_too_large_here(error) and len(keys) > 1:
+                raise _TooLargeError from error
+            raise await self.error_of(error, revision) from error
+        self.revision = max(self.revision, answer.header.revision)
+        return answer
+
+    def _record(self, kv: KeyValue) -> Record:
+        return to_record(kv.key[len(self.layout.records) :], kv)
+
+
+class _TooLargeError(Exception):
+    """An answer did not fit into a message: ask for fewer records."""
+
+
+def _next_page(answer: rpc.RangeResponse) -> int:
+    """How many records like those of this answer make a page."""
+    record_bytes = max(answer.ByteSize() // len(answer.kvs), 1)
+    return max(1, min(PAGE_BYTES // record_bytes, PAGE_RECORDS_MAX))
+
+
+def ahead(revision: int, newest: int) -> RevisionAheadError:
+    return RevisionAheadError(
+        f"revision {revision} is ahead of the store, which is at {newest}: was it restored?", revision=newest
+    )
+
+
+def check_not_negative(*revisions: int) -> None:
+    for revision in revisions:
+        if revision < 0:
+            raise InvalidArgumentError(f"revision {revision} is negative")

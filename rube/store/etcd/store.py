@@ -1,0 +1,317 @@
+"""The store: etcd's transactions, ranges and log in the terms of `rube.store.Store`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+from grpc import StatusCode, aio
+
+from rube.api.errors import (
+    AbortedError,
+    CompactedError,
+    FailedPreconditionError,
+    ResourceExhaustedError,
+    RubeError,
+    UnavailableError,
+)
+from rube.store.config import StoreConfig
+from rube.store.etcd import rpc_pb2 as rpc
+from rube.store.etcd.errors import COMPACTED
+from rube.store.etcd.log import LogReader, compacted
+from rube.store.etcd.mark import StoreMark
+from rube.store.etcd.reads import EtcdReads, check_not_negative
+from rube.store.etcd.tail import Tail
+from rube.store.etcd.watch import follow
+from rube.store.mvcc.evaluate import check_txn
+from rube.store.ports import ChangeBatch, Compare, Lookup, Op, Page, StoreLimits, Txn
+
+_LOG = logging.getLogger("rube.store")
+
+# etcd's --max-txn-ops is 128, for compares too, and one compare of each transaction is ours.
+TXN_OPS_MAX = 127
+# etcd's --max-request-bytes is 1.5 MiB; room is left for what stands around keys and values.
+REQUEST_BYTES_MAX = 1536 * 1024 - 1024
+TXN_BYTES_MAX = 1280 * 1024
+VALUE_BYTES_MAX = 1024 * 1024
+# The tail begins again this long after its stream was lost; longer each time, up to the maximum.
+TAIL_PAUSE_S_MIN = 0.05
+TAIL_PAUSE_S_MAX = 2.0
+# Without events a tail that is behind is looked after at most this often.
+TICK_INTERVAL_S_MIN = 1.0
+
+
+class EtcdStore:
+    """`rube.store.Store` on an etcd cluster that others may use too. Closes its client."""
+
+    def __init__(self, reads: EtcdReads, mark: StoreMark, config: StoreConfig) -> None:
+        self._reads = reads
+        self._client = reads.client
+        self._clock = reads.client.clock
+        self._layout = reads.layout
+        self._mark = mark
+        self._config = config
+        self._limits = StoreLimits(
+            txn_ops_max=min(config.limits.txn_ops_max, TXN_OPS_MAX),
+            txn_bytes_max=min(config.limits.txn_bytes_max, TXN_BYTES_MAX),
+            value_bytes_max=min(config.limits.value_bytes_max, VALUE_BYTES_MAX),
+        )
+        self.tail = Tail(reads.revision, config.tail_bytes_max)
+        # The newest that this store is known to be compacted to.
+        self._compacted = 0
+        self._ticking = asyncio.Lock()
+        self._lost: RubeError | None = None
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._keep_tail(), name="etcd tail"),
+            loop.create_task(self._keep_ticking(), name="etcd tick"),
+        ]
+
+    @property
+    def limits(self) -> StoreLimits:
+        return self._limits
+
+    @property
+    def store_id(self) -> str:
+        return self._mark.store_id
+
+    @property
+    def revision(self) -> int:
+        """The newest that is known here: etcd's own, which writes of others under other prefixes move on too."""
+        return max(self._reads.revision, self.tail.revision)
+
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
+        self._check_usable()
+        check_not_negative(min_revision)
+        if len(keys) > TXN_OPS_MAX:
+            raise ResourceExhaustedError(
+                f"{len(keys)} keys are past the store's txn_ops_max of {TXN_OPS_MAX}: ask for fewer at a time",
+                limit="txn_ops_max",
+                value=TXN_OPS_MAX,
+            )
+        return await self._reads.get(keys, min_revision)
+
+    async def range(
+        self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0
+    ) -> Page:
+        self._check_usable()
+        return await self._reads.range(start, end, revision, min_revision, limit)
+
+    async def commit(self, txn: Txn) -> int:
+        """As of `rube.store.Store`. UnavailableError and DeadlineExceededError leave open whether it was committed,
+        where their message says so; UnavailableError too once the store was replaced."""
+        self._check_usable()
+        check_txn(txn, self._limits)
+        request = self._request(txn)
+        try:
+            answer = await self._client.call(
+                lambda member, metadata, timeout_s: member.kv.Txn(request, metadata=metadata, timeout=timeout_s),
+                writes=True,
+            )
+        except aio.AioRpcError as error:
+            raise self._client.meaning_of(error, writes=True) from error
+        self._reads.revision = max(self._reads.revision, answer.header.revision)
+        if not answer.succeeded:
+            raise self._failed_compare(txn, answer)
+        return answer.header.revision
+
+    def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[ChangeBatch]:
+        return follow(self, self._clock, self._config, start, end, after_revision)
+
+    async def compact(self, revision: int) -> None:
+        """Of the whole etcd: its history is one. Raises RevisionAheadError past the newest revision."""
+        self._check_usable()
+        check_not_negative(revision)
+        if revision == 0:
+            return
+        request = rpc.CompactionRequest(revision=revision)
+        try:
+            await self._client.call(
+                lambda member, metadata, timeout_s: member.kv.Compact(request, metadata=metadata, timeout=timeout_s)
+            )
+        except aio.AioRpcError as error:
+            if error.code() is not StatusCode.OUT_OF_RANGE or error.details() != COMPACTED:
+                raise await self._reads.error_of(error, revision) from error
+        self._compacted = max(self._compacted, revision)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await self._client.close()
+        self.tail.wake()
+
+    # For watches
+
+    async def check_resumable(self, after_revision: int) -> None:
+        self._check_usable()
+        check_not_negative(after_revision)
+        if not self.tail.start_revision <= after_revision <= self.tail.revision and after_revision > 0:
+            await self._reads.check_kept(after_revision)
+
+    def check_kept(self, revision: int) -> None:
+        self._check_usable()
+        if revision < self._compacted:
+            raise compacted(self._compacted)
+
+    async def reach_tail(self) -> None:
+        """A reader of the log has reached the tail when it meets the tail's revision: that must be one to meet."""
+        if self.tail.is_met:
+            return
+        try:
+            revision = await self._tick(self.tail.revision)
+        except RubeError as error:
+            _LOG.warning("store %s: a watch may see its first bookmark late: %s", self._client.url, error)
+            return
+        while self.tail.revision < revision:
+            self._check_usable()
+            await self.tail.advanced()
+
+    async def open_log(self, after_revision: int) -> LogReader:
+        return await LogReader.open(self._client, self._layout, after_revision)
+
+    # The tail
+
+    async def _keep_tail(self) -> None:
+        pause_s = TAIL_PAUSE_S_MIN
+        while self._lost is None:
+            before = self.tail.revision
+            try:
+                await self._read_tail()
+            except CompactedError:
+                # Compaction overtook the tail: whoever is behind it now reads the log, or is told so.
+                await self._restart_tail()
+            except RubeError as error:
+                _LOG.info("store %s: the tail of etcd's log is read anew: %s", self._client.url, error)
+            pause_s = TAIL_PAUSE_S_MIN if self.tail.revision > before else min(2 * pause_s, TAIL_PAUSE_S_MAX)
+            await self._clock.sleep(pause_s)
+
+    async def _read_tail(self) -> None:
+        reader = await self.open_log(self.tail.revision)
+        try:
+            while True:
+                revisions = await reader.read()
+                if any(entry.store_mark for entry in revisions):
+                    await self._check_mark()
+                self.tail.extend(revisions)
+        finally:
+            reader.close()
+
+    async def _restart_tail(self) -> None:
+        try:
+            self.tail.restart(await self._reads.newest_revision())
+        except RubeError as error:
+            _LOG.info("store %s: %s", self._client.url, error)
+
+    async def _check_mark(self) -> None:
+        try:
+            mark = await self._reads.mark()
+        except FailedPreconditionError:
+            mark = None
+        if mark != self._mark:
+            self._lose()
+
+    def _lose(self) -> RubeError:
+        self._lost = UnavailableError(
+            f"store {self._client.url} was removed or replaced while it was in use: restart this server"
+        )
+        self.tail.wake()
+        return self._lost
+
+    async def _keep_ticking(self) -> None:
+        """Moves the tail on where etcd's revision has grown under other prefixes and somebody may wait for that."""
+        interval_s = max(self._config.bookmark_interval_s, TICK_INTERVAL_S_MIN)
+        wanted = 0
+        while True:
+            await self._clock.sleep(interval_s)
+            if self.tail.followers and self.tail.revision < wanted:
+                await self._move_on(wanted)
+            wanted = self._reads.revision
+
+    async def _move_on(self, wanted: int) -> None:
+        try:
+            revision = await self._tick(wanted)
+            async with self._clock.timeout(TICK_INTERVAL_S_MIN):
+                while self.tail.revision < revision:
+                    await self.tail.advanced()
+        except TimeoutError:
+            _LOG.warning("store %s: a member delivers no events: turning to another", self._client.url)
+            self._client.leave_current()
+        except RubeError as error:
+            _LOG.info("store %s: %s", self._client.url, error)
+
+    async def _tick(self, wanted: int) -> int:
+        """A revision past `wanted` that every reader of the log meets; written by one caller for all that wait."""
+        async with self._ticking:
+            if self.tail.revision > wanted:
+                return self.tail.revision
+            tick = rpc.RequestOp(request_put=rpc.PutRequest(key=self._layout.tick_mark))
+            request = rpc.TxnRequest(compare=[self._fence()], success=[tick])
+            try:
+                answer = await self._client.call(
+                    # Written twice it does no harm.
+                    lambda member, metadata, timeout_s: member.kv.Txn(request, metadata=metadata, timeout=timeout_s)
+                )
+            except aio.AioRpcError as error:
+                raise self._client.meaning_of(error) from error
+            if not answer.succeeded:
+                raise self._lose()
+            return answer.header.revision
+
+    # Transactions
+
+    def _request(self, txn: Txn) -> rpc.TxnRequest:
+        compared = [self._layout.store_mark, *(self._layout.key(key) for key, _ in txn.compares)]
+        request = rpc.TxnRequest(
+            compare=[self._fence(), *(self._compare(compare) for compare in txn.compares)],
+            success=[self._op(op) for op in txn.ops],
+            failure=[rpc.RequestOp(request_range=rpc.RangeRequest(key=key, keys_only=True)) for key in compared],
+        )
+        if request.ByteSize() > REQUEST_BYTES_MAX:
+            raise ResourceExhaustedError(
+                f"a request of {request.ByteSize()} bytes with all keys is past etcd's limit of {REQUEST_BYTES_MAX}: "
+                "split the transaction",
+                limit="txn_bytes_max",
+                value=REQUEST_BYTES_MAX,
+            )
+        return request
+
+    def _fence(self) -> rpc.Compare:
+        """Nothing is written to a store that is no longer this one."""
+        return _mod_revision_is(self._layout.store_mark, self._mark.mod_revision)
+
+    def _compare(self, compare: Compare) -> rpc.Compare:
+        return _mod_revision_is(self._layout.key(compare.key), compare.mod_revision)
+
+    def _op(self, op: Op) -> rpc.RequestOp:
+        key = self._layout.key(op.key)
+        if op.value is None:
+            return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key))
+        return rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=op.value))
+
+    def _failed_compare(self, txn: Txn, answer: rpc.TxnResponse) -> RubeError:
+        revisions = [
+            response.response_range.kvs[0].mod_revision if response.response_range.kvs else 0
+            for response in answer.responses
+        ]
+        if revisions[0] != self._mark.mod_revision:
+            return self._lose()
+        for (key, expected), actual in zip(txn.compares, revisions[1:], strict=True):
+            if actual != expected:
+                shown = key[:256].decode("utf-8", "backslashreplace")
+                return AbortedError(
+                    f"key {shown} was last written at revision {actual}, not {expected}: read it again",
+                    key=shown,
+                    revision=actual,
+                )
+        raise AssertionError("etcd said that a compare failed, and all hold")
+
+    def _check_usable(self) -> None:
+        self._client.check_open()
+        if self._lost is not None:
+            raise self._lost
+
+
+def _mod_revision_is(key: bytes, mod_revision: int) -> rpc.Compare:
+    return rpc.Compare(key=key, target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, mod_revision=mod_revision)

@@ -1,0 +1,85 @@
+"""The newest revisions of a store, in memory: what one watch on etcd delivers, for all watches here."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from rube.store.etcd.log import Revision
+from rube.store.ports import Change
+
+# Of a change, besides its keys and values.
+CHANGE_BYTES = 200
+
+
+class Tail:
+    """Everything after `start_revision` up to `revision`; bounded in bytes."""
+
+    def __init__(self, revision: int, bytes_max: int) -> None:
+        self.start_revision = revision
+        # All up to here has been delivered.
+        self.revision = revision
+        # Whether `revision` is one that changed something under the prefix: then every reader of the log meets it.
+        self.is_met = False
+        # Watches that are served from here.
+        self.followers = 0
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._revisions: list[int] = []
+        self._entries: list[tuple[list[Change], int]] = []
+        self._advanced = asyncio.Event()
+
+    def extend(self, revisions: Sequence[Revision]) -> None:
+        for revision, changes, _ in revisions:
+            assert revision > self.revision
+            size_bytes = sum(_size_of(change) for change in changes)
+            self._revisions.append(revision)
+            self._entries.append((changes, size_bytes))
+            self._bytes += size_bytes
+            self.revision = revision
+        self.is_met = True
+        self._trim()
+        self.wake()
+
+    def restart(self, revision: int) -> None:
+        """Forgets all and goes on after that revision: those before it are lost to the tail."""
+        self._revisions.clear()
+        self._entries.clear()
+        self._bytes = 0
+        self.start_revision = self.revision = revision
+        self.is_met = False
+        self.wake()
+
+    def changes(self, start: bytes, end: bytes, after_revision: int, changes_max: int) -> tuple[list[Change], int]:
+        """Changes of that range after a revision, whole revisions, and the revision they reach."""
+        found: list[Change] = []
+        seen = 0
+        for index in range(bisect_right(self._revisions, after_revision), len(self._revisions)):
+            changes, _ = self._entries[index]
+            found += [change for change in changes if start <= change.record.key < end]
+            seen += len(changes)
+            if seen >= changes_max:
+                return found, self._revisions[index]
+        return found, self.revision
+
+    async def advanced(self) -> None:
+        """Returns once there is more, or `wake` was called."""
+        await self._advanced.wait()
+
+    def wake(self) -> None:
+        waiting, self._advanced = self._advanced, asyncio.Event()
+        waiting.set()
+
+    def _trim(self) -> None:
+        count = 0
+        while self._bytes > self._bytes_max and count < len(self._entries):
+            self._bytes -= self._entries[count][1]
+            self.start_revision = self._revisions[count]
+            count += 1
+        del self._revisions[:count], self._entries[:count]
+
+
+def _size_of(change: Change) -> int:
+    previous = len(change.previous.value) if change.previous else 0
+    return CHANGE_BYTES + 2 * len(change.record.key) + len(change.record.value) + previous

@@ -1,0 +1,141 @@
+"""Watches: a cursor that moves over the tail in memory or, behind it, over etcd's log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from rube.api.errors import UnavailableError
+from rube.host import Clock
+from rube.store.etcd.log import LogReader, Revision
+from rube.store.etcd.tail import Tail
+from rube.store.ports import Change, ChangeBatch
+
+_NS_PER_S = 1_000_000_000
+# A reader of the log that loses its member is opened again so often without a revision in between.
+REOPENS_MAX = 10
+REOPEN_PAUSE_S = 0.2
+
+
+class LogSource(Protocol):
+    """What a watch needs of its store."""
+
+    @property
+    def tail(self) -> Tail: ...
+
+    async def check_resumable(self, after_revision: int) -> None:
+        """Raises CompactedError or RevisionAheadError."""
+        ...
+
+    def check_kept(self, revision: int) -> None:
+        """Raises CompactedError where that is known, and UnavailableError once the store is closed."""
+        ...
+
+    async def reach_tail(self) -> None:
+        """Sees to it that a reader of the log can tell when it has reached the tail."""
+        ...
+
+    async def open_log(self, after_revision: int) -> LogReader: ...
+
+
+class WatchBounds(Protocol):
+    """What a batch may hold, and how often a bookmark may come."""
+
+    @property
+    def watch_changes_max(self) -> int: ...
+
+    @property
+    def watch_bytes_max(self) -> int: ...
+
+    @property
+    def bookmark_interval_s(self) -> float: ...
+
+
+async def follow(
+    source: LogSource, clock: Clock, bounds: WatchBounds, start: bytes, end: bytes, after_revision: int
+) -> AsyncGenerator[ChangeBatch]:
+    """The watch of `rube.store.Store`."""
+    await source.check_resumable(after_revision)
+    tail, cursor = source.tail, after_revision
+    history = _History(source, clock, bounds)
+    # The revision that the reader has been told, -1 before the first bookmark; and when.
+    told, told_at_ns = -1, 0
+    tail.followers += 1
+    try:
+        while True:
+            source.check_kept(cursor)
+            if cursor < tail.revision:
+                if history.is_needed(cursor):
+                    changes, cursor = await history.changes(start, end, cursor)
+                else:
+                    changes, cursor = tail.changes(start, end, cursor, bounds.watch_changes_max)
+                if changes:
+                    yield ChangeBatch(changes, cursor)
+                    told, told_at_ns = cursor if told >= 0 else -1, clock.monotonic_ns()
+                else:
+                    await clock.sleep(0)
+                continue
+            history.close()
+            wait_s = bounds.bookmark_interval_s - (clock.monotonic_ns() - told_at_ns) / _NS_PER_S
+            if told < 0 or (told < cursor and wait_s <= 0):
+                yield ChangeBatch([], cursor)
+                told, told_at_ns = cursor, clock.monotonic_ns()
+                continue
+            try:
+                async with clock.timeout(wait_s if told < cursor else None):
+                    await tail.advanced()
+            except TimeoutError:
+                pass
+    finally:
+        tail.followers -= 1
+        history.close()
+
+
+class _History:
+    """What a watch reads from the log while it is behind the tail."""
+
+    def __init__(self, source: LogSource, clock: Clock, bounds: WatchBounds) -> None:
+        self._source = source
+        self._clock = clock
+        self._bounds = bounds
+        self._reader: LogReader | None = None
+        # Read, and not yet passed on: the rest of one message.
+        self._ready: list[Revision] = []
+
+    def is_needed(self, cursor: int) -> bool:
+        """Whether the tail does not reach back to the cursor, or there is still something ready."""
+        return bool(self._ready) or cursor < self._source.tail.start_revision
+
+    async def changes(self, start: bytes, end: bytes, cursor: int) -> tuple[list[Change], int]:
+        """The next changes of that range, whole revisions, and the revision they reach."""
+        if not self._ready:
+            self._ready = [entry for entry in await self._read(cursor) if entry.revision > cursor]
+        found: list[Change] = []
+        taken, seen, size_bytes = 0, 0, 0
+        for revision, changes, _ in self._ready:
+            if seen >= self._bounds.watch_changes_max or size_bytes >= self._bounds.watch_bytes_max:
+                break
+            taken, cursor, seen = taken + 1, revision, seen + len(changes)
+            size_bytes += sum(len(change.record.value) for change in changes)
+            found += [change for change in changes if start <= change.record.key < end]
+        del self._ready[:taken]
+        return found, cursor
+
+    async def _read(self, cursor: int) -> list[Revision]:
+        await self._source.reach_tail()
+        for _ in range(REOPENS_MAX):
+            try:
+                if self._reader is None:
+                    self._reader = await self._source.open_log(cursor)
+                return list(await self._reader.read())
+            except UnavailableError:
+                self._source.check_kept(cursor)
+                self.close()
+                await self._clock.sleep(REOPEN_PAUSE_S)
+        raise UnavailableError("etcd's log cannot be read: no member keeps a watch")
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        self._ready.clear()
