@@ -96,7 +96,7 @@ class RawNode:
         """
         kind, sender = message.type, message.sender
         if sender in (APPEND_THREAD, APPLY_THREAD):
-            if kind not in _STORAGE_RESPONSES and kind not in _RESPONSES:
+            if kind not in _STORAGE_RESPONSES:
                 raise LocalMessageError(f"raft member {self.config.id}: the storage sends no {MessageType.Name(kind)}")
         elif kind in _LOCAL:
             raise LocalMessageError(

@@ -41,7 +41,10 @@ class Storage(Protocol):
         ...
 
     def snapshot(self) -> Snapshot:
-        """The latest snapshot, at or past `first_index() - 1`. Raises SnapshotUnavailableError when it takes time."""
+        """A snapshot at or past `first_index() - 1`. Raises SnapshotUnavailableError when it takes time.
+
+        A member that was just added takes only one whose configuration has it: give what is applied now, or as good as.
+        """
         ...
 
 
@@ -52,7 +55,11 @@ class MemoryStorage:
     """
 
     def __init__(self, conf_state: ConfState | None = None) -> None:
-        """Empty; with `conf_state` a member of that cluster, whose log starts at 1."""
+        """Empty; with `conf_state` a member of that cluster, whose log starts at 1.
+
+        A cluster that may grow is founded with `apply_snapshot` of the same snapshot, past index 0, on every member:
+        to who joins later without the first configuration, the log alone makes no sense.
+        """
         self._hard_state = HardState()
         self._snapshot = Snapshot(metadata=SnapshotMetadata(conf_state=conf_state))
         self._compacted = entry_id(Entry())

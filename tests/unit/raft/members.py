@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rube.raft import NO_LIMIT, MemoryStorage, RaftConfig, RawNode, Ready, Role, SnapshotOutOfDateError
+from rube.raft import NO_LIMIT, MemoryStorage, RaftConfig, RawNode, Ready, Role
 from rube.raft.errors import UnknownPeerError
 from rube.raft.membership import from_entry
 from rube.raft.raft_pb2 import (
@@ -47,6 +47,20 @@ def snapshot(index: int, term: int, voters: Iterable[int] = (1, 2, 3), **conf: A
     return Snapshot(data=b"state", metadata=SnapshotMetadata(index=index, term=term, conf_state=state))
 
 
+class CurrentStorage(MemoryStorage):
+    """Gives a snapshot of what is applied, as a state machine that can be read at any time does."""
+
+    def __init__(self, conf_state: ConfState) -> None:
+        super().__init__(conf_state)
+        self.applied = 0
+        self.conf_state = conf_state
+
+    def snapshot(self) -> Snapshot:
+        if self.applied > super().snapshot().metadata.index:
+            self.create_snapshot(self.applied, self.conf_state, b"state")
+        return super().snapshot()
+
+
 class Member:
     """A core and its synchronous storage; nothing optional is on unless asked for."""
 
@@ -63,7 +77,7 @@ class Member:
     ) -> None:
         """With a log of entries of these terms, behind the snapshot it starts from."""
         self.id = id
-        self.storage = MemoryStorage(ConfState(voters=voters, learners=learners))
+        self.storage = CurrentStorage(ConfState(voters=voters, learners=learners))
         if start is not None:
             self.storage.apply_snapshot(start)
         self.storage.append(log(*terms, first=self.storage.last_index() + 1))
@@ -97,13 +111,15 @@ class Member:
         ready = self.node.ready()
         if ready.snapshot is not None:
             self.storage.apply_snapshot(ready.snapshot)
+            self.storage.conf_state = ready.snapshot.metadata.conf_state
         self.storage.append(ready.entries)
         if ready.hard_state is not None:
             self.storage.set_hard_state(ready.hard_state)
         for entry in ready.committed_entries:
             change = from_entry(entry)
             if change is not None:
-                self.node.apply_conf_change(change)
+                self.storage.conf_state = self.node.apply_conf_change(change)
+            self.storage.applied = entry.index
         self.applied += ready.committed_entries
         self.reads += [(read.index, read.context) for read in ready.read_states]
         self.node.advance()
@@ -141,11 +157,8 @@ class Member:
         return [entry.term for entry in self.raft.log.entries(self.raft.log.first_index(), NO_LIMIT)]
 
     def compact(self, index: int) -> None:
-        """Makes a snapshot at `index` and drops the log up to there."""
-        try:
-            self.storage.create_snapshot(index, self.raft.tracker.conf_state(), b"state")
-        except SnapshotOutOfDateError:
-            pass
+        """Drops the log up to there, which is applied."""
+        self.storage.snapshot()
         self.storage.compact(index)
 
 
