@@ -16,9 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError, RubeError
 from rube.host import Write
+from rube.store.engines.mark import Mark, read_mark, write_mark
 from rube.store.engines.sqlite_errors import translate
 from rube.store.engines.sqlite_tables import (
     check_tables,
@@ -26,7 +28,9 @@ from rube.store.engines.sqlite_tables import (
     files_bytes,
     get_value,
     inspect_file,
+    renew_mark,
     scan_pairs,
+    stored_mark,
     write_batch,
 )
 
@@ -35,18 +39,21 @@ _T = TypeVar("_T")
 # A checkpoint copies the log back into the file; after about 16 MiB of it.
 WAL_PAGES_MAX = 2048
 _READERS_IDLE_MAX = 4
+# Each keeps the parameters of its last use, up to a whole batch.
+_STATEMENTS_CACHED_MAX = 4
 
 
 class SqliteEngine:
     """`rube.host.Engine` on one file; `synchronous=FULL`, so that a commit survives power loss.
 
     A second process is kept out by an flock on `<path>.lock`, which the kernel drops with the process that holds it:
-    nothing is left to clean up after kill -9.
+    nothing is left to clean up after kill -9. The acknowledged mark (rube.store.engines.mark) stands in that file.
     """
 
-    def __init__(self, path: Path, lock_fd: int) -> None:
+    def __init__(self, path: Path, lock_fd: int, mark: Mark) -> None:
         self._path = path
         self._lock_fd = lock_fd
+        self._mark = mark
         self._readers: list[sqlite3.Connection] = []
         self._poison: RubeError | None = None
         self._closed = False
@@ -60,8 +67,8 @@ class SqliteEngine:
         lock_fd = _lock(path)
         try:
             _sync_log(path)
-            _prepare(path)
-            return cls(path, lock_fd)
+            _check_mark(path, lock_fd)
+            return cls(path, lock_fd, _prepare(path))
         except BaseException as error:
             os.close(lock_fd)
             if isinstance(error, sqlite3.Error):
@@ -113,13 +120,16 @@ class SqliteEngine:
 
     def _write(self, batch: Sequence[Write]) -> None:
         # On the thread, so that it is carried out, and a failure noted, even if the caller is cancelled meanwhile.
+        mark = Mark(self._mark.identity, self._mark.sequence + 1)
         try:
-            write_batch(self._writer, batch)
+            write_batch(self._writer, batch, mark)
         except sqlite3.Error as error:
             translated = translate(error, self._path)
             if isinstance(translated, DataLossError):
                 self._poison = translated
             raise translated from error
+        self._mark = mark
+        write_mark(self._lock_fd, mark)
 
     async def _on_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -213,19 +223,41 @@ def _sync_log(path: Path) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     # Each connection is used by one thread at a time; the check would forbid opening it on the other one.
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=1.0, cached_statements=_STATEMENTS_CACHED_MAX
+    )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
     connection.execute("PRAGMA mmap_size = 0")
     return connection
 
 
-def _prepare(path: Path) -> None:
+def _check_mark(path: Path, lock_fd: int) -> None:
+    """Raises DataLossError if commits that were acknowledged are not there: SQLite takes a log that was cut or damaged
+    as one that ends there. Looks read-only, so that what is left of the log stays for whoever wants to look at it."""
+    acknowledged = read_mark(lock_fd)
+    if acknowledged is None or not path.exists():
+        return
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        found = stored_mark(connection) if check_tables(connection, path) else None
+    if found is None or found.identity != acknowledged.identity or found.sequence >= acknowledged.sequence:
+        return
+    raise DataLossError(
+        f"{path} is damaged: {acknowledged.sequence} commits were acknowledged, and {path}-wal or what was copied into "
+        f"its place ends after {found.sequence}: restore a backup; or, to go on without what is lost, remove "
+        f"{path}.lock",
+        path=f"{path}-wal",
+    )
+
+
+def _prepare(path: Path) -> Mark:
     """Creates the tables in a new file; checks that an old one is ours, of a known version, and sound."""
     with closing(_connect(path)) as connection:
         if not check_tables(connection, path):
             create_tables(connection)
             _sync_directory(path.parent)
+        return stored_mark(connection) or renew_mark(connection)
 
 
 def _sync_directory(path: Path) -> None:
@@ -250,6 +282,7 @@ def copy_database(source: Path, target: Path) -> None:
             connection.execute("VACUUM INTO ?", (str(target),))
         with closing(_connect(target)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
+            renew_mark(connection)
     except sqlite3.Error as error:
         target.unlink(missing_ok=True)
         told = translate(error, target)

@@ -6,11 +6,12 @@ import heapq
 import sqlite3  # noqa: TID251 (belongs to the engine)
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from rube.api.errors import FailedPreconditionError
 from rube.host import Write
+from rube.store.engines.mark import ID_BYTES, Mark
 from rube.store.engines.sqlite_errors import translate
 
 FORMAT_VERSION = 1
@@ -19,7 +20,13 @@ APPLICATION_ID = 0x52756265
 PAGE_BYTES = 8192
 # One row of eight bytes' key maps to a signed integer of the same order.
 _ID_BASE = 1 << 63
+# The first row of the log is the engine's own: how many commits there were (rube.store.engines.mark). It stands there
+# since one statement then writes it and the rows of a batch. The key that would be there lives in the second table.
+_MARK_ID = -_ID_BASE
+_MARK_KEY = bytes(8)
 _FINDINGS_MAX = 100
+# SQLite takes 32766 parameters for a statement (https://www.sqlite.org/limits.html).
+_ROWS_PER_STATEMENT_MAX = 1000
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS log (id INTEGER PRIMARY KEY, value BLOB NOT NULL)",
@@ -56,6 +63,20 @@ def create_tables(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
+def stored_mark(connection: sqlite3.Connection) -> Mark | None:
+    """How far the commits in the file have come; None in a file of a version that did not count them."""
+    row = connection.execute("SELECT value FROM log WHERE id = ?", (_MARK_ID,)).fetchone()
+    return Mark(row[0][:ID_BYTES], int.from_bytes(row[0][ID_BYTES:], "big")) if row else None
+
+
+def renew_mark(connection: sqlite3.Connection) -> Mark:
+    """Makes a new file, or a copy, one that no acknowledged mark is about yet."""
+    (identity,) = connection.execute(f"SELECT randomblob({ID_BYTES})").fetchone()
+    mark = Mark(identity, 0)
+    connection.execute("INSERT OR REPLACE INTO log VALUES (?, ?)", _mark_row(mark))
+    return mark
+
+
 def files_bytes(path: Path) -> int:
     """Of the database and its log."""
     return sum(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists())
@@ -71,20 +92,24 @@ def inspect_file(connection: sqlite3.Connection) -> Iterator[str]:
         yield str(error)
 
 
-def write_batch(connection: sqlite3.Connection, batch: Sequence[Write]) -> None:
-    """One transaction; the last write to a key wins."""
+def write_batch(connection: sqlite3.Connection, batch: Sequence[Write], mark: Mark) -> None:
+    """One transaction, which takes the mark with it; the last write to a key wins.
+
+    In as few statements as possible: sqlite3 lets go of the GIL for each one, and while the event loop computes it
+    takes `sys.getswitchinterval()`, 5 ms, to get it back. A statement for each row would cost that for each row.
+    """
     last = dict(batch)
-    log = [(_id(key), value) for key, value in last.items() if len(key) == 8]
-    pairs = [(key, value) for key, value in last.items() if len(key) != 8]
+    log = [(_id(key), value) for key, value in last.items() if _is_log(key)]
+    log.append(_mark_row(mark))
+    pairs = [(key, value) for key, value in last.items() if not _is_log(key)]
+    statements = [*_statements("log", "id", log), *_statements("pairs", "key", pairs)]
+    if len(statements) == 1:  # a transaction by itself
+        connection.execute(*statements[0])
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for table, column, rows in (("log", "id", log), ("pairs", "key", pairs)):
-            puts = [row for row in rows if row[1] is not None]
-            deletes = [row[:1] for row in rows if row[1] is None]
-            if puts:
-                connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", puts)
-            if deletes:
-                connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", deletes)
+        for text, parameters in statements:
+            connection.execute(text, parameters)
         connection.execute("COMMIT")
     except sqlite3.Error:
         if connection.in_transaction:
@@ -92,9 +117,24 @@ def write_batch(connection: sqlite3.Connection, batch: Sequence[Write]) -> None:
         raise
 
 
+def _statements(
+    table: str, column: str, rows: Sequence[tuple[object, bytes | None]]
+) -> Iterator[tuple[str, list[object]]]:
+    """What writes the rows, with its parameters."""
+    puts = [row for row in rows if row[1] is not None]
+    deletes = [key for key, value in rows if value is None]
+    for start in range(0, len(puts), _ROWS_PER_STATEMENT_MAX):
+        part = puts[start : start + _ROWS_PER_STATEMENT_MAX]
+        values = "(?,?)" + ",(?,?)" * (len(part) - 1)
+        yield f"INSERT OR REPLACE INTO {table} VALUES {values}", list(chain.from_iterable(part))
+    for start in range(0, len(deletes), _ROWS_PER_STATEMENT_MAX):
+        some = deletes[start : start + _ROWS_PER_STATEMENT_MAX]
+        yield f"DELETE FROM {table} WHERE {column} IN (?{',?' * (len(some) - 1)})", some
+
+
 def get_value(connection: sqlite3.Connection, path: Path, key: bytes) -> bytes | None:
     try:
-        if len(key) == 8:
+        if _is_log(key):
             row = connection.execute("SELECT value FROM log WHERE id = ?", (_id(key),)).fetchone()
         else:
             row = connection.execute("SELECT value FROM pairs WHERE key = ?", (key,)).fetchone()
@@ -134,6 +174,14 @@ def _merge(
             raise translate(error, path) from error
 
 
+def _mark_row(mark: Mark) -> tuple[int, bytes]:
+    return _MARK_ID, mark.identity + mark.sequence.to_bytes(8, "big")
+
+
+def _is_log(key: bytes) -> bool:
+    return len(key) == 8 and key != _MARK_KEY
+
+
 def _id(key: bytes) -> int:
     return int.from_bytes(key, "big") - _ID_BASE
 
@@ -143,5 +191,5 @@ def _key(row_id: int) -> bytes:
 
 
 def _first_id(bound: bytes) -> int:
-    """The id of the first key of eight bytes that is not less than `bound`; one past the last id if there is none."""
-    return _id(bound[:8].ljust(8, b"\0")) + (1 if len(bound) > 8 else 0)
+    """The id of the log's first key that is not less than `bound`; one past the last id if there is none."""
+    return max(_id(bound[:8].ljust(8, b"\0")) + (1 if len(bound) > 8 else 0), _MARK_ID + 1)
