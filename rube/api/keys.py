@@ -12,6 +12,7 @@ from rube.api.errors import InvalidArgumentError
 
 __all__ = [
     "ObjectKey",
+    "is_name",
     "key_of",
     "prefix_bytes",
     "prefix_end",
@@ -74,9 +75,14 @@ def prefix_end(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
+def is_name(value: str) -> bool:
+    """Whether `value` is a DNS label (RFC 1123)."""
+    return _DNS_LABEL.match(value) is not None
+
+
 def validate_name(what: str, value: str) -> None:
-    """Raises InvalidArgumentError unless `value` is a DNS label (RFC 1123)."""
-    if not _DNS_LABEL.match(value):
+    """Raises InvalidArgumentError unless `value` is a DNS label."""
+    if not is_name(value):
         raise InvalidArgumentError(
             f"{what} {value!r} is not a DNS label: use 1 to 63 of a-z, 0-9 and '-', "
             "beginning and ending with a letter or digit",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from google.protobuf.any_pb2 import Any
@@ -15,10 +15,24 @@ from google.protobuf.message_factory import GetMessageClass
 from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, memory_pb2, systemd_pb2
 from rube.api.errors import InvalidArgumentError
-from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of, validate_key, validate_names
+from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, is_name, type_of, validate_key, validate_names
 from rube.api.spelling import suggestion
 
-__all__ = ["Kind", "canonical_any", "kind", "kinds", "message_class", "pack", "unpack", "validate_object_key"]
+__all__ = [
+    "Kind",
+    "canonical_any",
+    "canonical_bytes",
+    "kind",
+    "kinds",
+    "message_class",
+    "object_key_bytes",
+    "pack",
+    "unpack",
+    "validate_object_key",
+]
+
+# Types and namespaces that are remembered as good, with what their keys begin with.
+_PREFIXES_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +113,16 @@ def _parse(type_name: str, value: bytes) -> Message:
 def canonical_any(packed: Any) -> Any:
     """The same message with Rube's type URL and deterministic bytes: two of them are equal if their bytes are.
 
-    `packed` itself if it is so already. Fields that this build does not know are kept, so that an older server does
-    not drop what a newer client wrote. Raises as `unpack` does.
+    Fields that this build does not know are kept, so that an older server does not drop what a newer client wrote.
+    Raises as `unpack` does.
     """
-    type_name, value = type_of(packed), packed.value
-    canonical = _parse(type_name, value).SerializeToString(deterministic=True)
-    if canonical == value and packed.type_url == TYPE_URL_PREFIX + type_name:
-        return packed
-    return Any(type_url=TYPE_URL_PREFIX + type_name, value=canonical)
+    type_name = type_of(packed)
+    return Any(type_url=TYPE_URL_PREFIX + type_name, value=canonical_bytes(type_name, packed.value))
+
+
+def canonical_bytes(type_name: str, value: bytes) -> bytes:
+    """The same message of that type in deterministic bytes, as `canonical_any` makes them."""
+    return _parse(type_name, value).SerializeToString(deterministic=True)
 
 
 def validate_object_key(key: ObjectKey) -> None:
@@ -125,6 +141,29 @@ def validate_object_key(key: ObjectKey) -> None:
             f"{key.type} {key.name!r} lives outside namespaces: leave metadata.namespace out",
             field="metadata.namespace",
         )
+
+
+def object_key_bytes(type_name: str, namespace: str, name: str) -> bytes:
+    """`ObjectKey.to_bytes` of a key that `validate_object_key` lets pass; raises what that does.
+
+    Writes ask this for each object: where all is well it costs one look-up and one regular expression.
+    """
+    prefix = _object_prefix(type_name, namespace)
+    if prefix is None or not is_name(name):
+        key = ObjectKey(type_name, namespace, name)
+        validate_object_key(key)
+        return key.to_bytes()
+    return prefix + name.encode()
+
+
+@lru_cache(maxsize=_PREFIXES_MAX)
+def _object_prefix(type_name: str, namespace: str) -> bytes | None:
+    """What the keys of a type's objects in a namespace (empty: outside of all) begin with; None if there are none."""
+    try:
+        validate_object_key(ObjectKey(type_name, namespace, "any"))
+    except InvalidArgumentError:
+        return None
+    return f"{type_name}/{namespace}/".encode()
 
 
 @cache

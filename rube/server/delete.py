@@ -17,15 +17,14 @@ __all__ = ["delete"]
 async def delete(store: Store, writer: Writer, request: api_pb2.DeleteRequest) -> api_pb2.DeleteResponse:
     """Carries out a DeleteRequest. Raises NotFoundError (metadata `key`) that names the first absent object."""
     check_object_count(len(request.keys), store.limits)
-    keys = [ObjectKey.from_proto(key) for key in request.keys]
-    for key in keys:
-        registry.validate_object_key(key)
+    keys = [registry.object_key_bytes(key.type, key.namespace, key.name) for key in request.keys]
     check_distinct("keys", keys)
 
     def decide(current: Current) -> Decided:
         for key in keys:
             if current[key] is None:
-                raise NotFoundError(f"{key} does not exist, so nothing was deleted", key=str(key))
+                absent = ObjectKey.from_bytes(key)
+                raise NotFoundError(f"{absent} does not exist, so nothing was deleted", key=str(absent))
         return dict.fromkeys(keys)
 
     preconditions = resolve_preconditions(request.preconditions, keys)

@@ -29,6 +29,9 @@ class KeyLocks:
         Raises ResourceExhaustedError, holding nothing, if too many wait for one of them.
         """
         wanted = sorted(set(keys))
+        if self._waiters.keys().isdisjoint(wanted):
+            self._waiters.update(dict.fromkeys(wanted))
+            return wanted
         for count, key in enumerate(wanted):
             if key not in self._waiters:
                 self._waiters[key] = None

@@ -1,16 +1,14 @@
-"""What a write makes of an object: pure functions from what is stored and what is wanted to what is stored next.
-
-The stored form of an object is its deterministic serialization without the revisions, which the store keeps itself.
-"""
+"""What a write makes of an object: pure functions from what is stored and what is wanted to what is stored next."""
 
 from __future__ import annotations
 
 from google.protobuf.any_pb2 import Any
 
 from rube import api_pb2
+from rube.server.parts import ObjectParts, set_revisions, status_field
 from rube.store import Record
 
-__all__ = ["NODE_LABEL", "decode", "encode", "prepare_put", "prepare_status", "set_revisions"]
+__all__ = ["NODE_LABEL", "decode", "prepare_put", "prepare_status"]
 
 # Binds an object to a node. A put that omits it keeps the binding; an empty value unbinds.
 NODE_LABEL = "node"
@@ -25,53 +23,41 @@ def decode(record: Record) -> api_pb2.Object:
     return obj
 
 
-def encode(obj: api_pb2.Object) -> bytes:
-    """The bytes to store. Clears the revisions of `obj`."""
-    set_revisions(obj.metadata, 0, 0)
-    return obj.SerializeToString(deterministic=True)
-
-
-def set_revisions(metadata: api_pb2.Metadata, create_revision: int, revision: int) -> None:
-    metadata.create_revision = create_revision
-    metadata.revision = revision
-
-
-def prepare_put(
-    current: api_pb2.Object | None, wanted: api_pb2.Object, *, now_ns: int, uid: str
-) -> api_pb2.Object | None:
+def prepare_put(current: ObjectParts | None, wanted: ObjectParts, *, now_ns: int, uid: str) -> ObjectParts | None:
     """What a put of `wanted` stores in the place of `current`; None if that changes nothing.
 
-    `wanted.spec` must be canonical (`rube.api.registry.canonical_any`), for equality is judged on its bytes, and
-    `wanted` without finalizers and delete time. Its labels, annotations, owner references and spec are taken.
+    The spec of `wanted` must be canonical (`rube.api.registry`), for equality is judged on its bytes, and its
+    metadata without finalizers and delete time. Its labels, annotations, owner references and spec are taken.
     Everything else is the server's: `uid` and the time are those of the creation, the generation counts changes of
     the spec, the status is UpdateStatus's.
     """
-    stored = api_pb2.Object()
-    metadata = stored.metadata
+    metadata = api_pb2.Metadata()
     metadata.CopyFrom(wanted.metadata)
-    stored.spec.CopyFrom(wanted.spec)
     if current is None:
         metadata.uid = uid
         metadata.generation = 1
         create_time = metadata.create_time
         create_time.seconds, create_time.nanos = divmod(now_ns, _NS_PER_S)
         _resolve_binding(metadata, None)
-        return stored
-    metadata.uid = current.metadata.uid
-    metadata.generation = current.metadata.generation + (current.spec != wanted.spec)
-    metadata.create_time.CopyFrom(current.metadata.create_time)
-    set_revisions(metadata, current.metadata.create_revision, current.metadata.revision)
-    _resolve_binding(metadata, current.metadata)
-    if current.HasField("status"):
-        stored.status.CopyFrom(current.status)
-    return None if stored == current else stored
+        return ObjectParts(metadata, wanted.spec)
+    before = current.metadata
+    same_spec = current.spec == wanted.spec
+    metadata.uid = before.uid
+    metadata.generation = before.generation + (not same_spec)
+    metadata.create_time.CopyFrom(before.create_time)
+    set_revisions(metadata, before.create_revision, before.revision)
+    _resolve_binding(metadata, before)
+    return None if same_spec and metadata == before else ObjectParts(metadata, wanted.spec, current.status)
 
 
-def prepare_status(current: api_pb2.Object, status: Any) -> api_pb2.Object | None:
+def prepare_status(current: ObjectParts, status: Any) -> ObjectParts | None:
     """`current` with another status; None if it is the same. `status` must be canonical."""
-    if current.HasField("status") and current.status == status:
+    field = status_field(status.type_url, status.value)
+    if field == current.status:
         return None
-    return api_pb2.Object(metadata=current.metadata, spec=current.spec, status=status)
+    metadata = api_pb2.Metadata()
+    metadata.CopyFrom(current.metadata)
+    return ObjectParts(metadata, current.spec, field)
 
 
 def _resolve_binding(metadata: api_pb2.Metadata, current: api_pb2.Metadata | None) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rube import api_pb2
 from rube.api.errors import AbortedError, DataLossError, InvalidArgumentError
 from rube.api.keys import ObjectKey, validate_key
+from rube.server.parts import ObjectParts
 from rube.store import Op, Record
 
 __all__ = ["check_fence", "check_preconditions", "fence_key", "implied_precondition", "resolve_preconditions"]
@@ -19,17 +20,18 @@ _FENCE_PREFIX = b"!fence/"
 _GROUP_BYTES_MAX = 253
 
 
-def implied_precondition(key: ObjectKey, metadata: api_pb2.Metadata) -> api_pb2.Precondition | None:
+def implied_precondition(metadata: api_pb2.Metadata) -> api_pb2.Precondition | None:
     """As in Kubernetes, an object that carries a revision or a uid may only replace exactly that one."""
     if not metadata.revision and not metadata.uid:
         return None
-    return api_pb2.Precondition(key=key.to_proto(), revision=metadata.revision, uid=metadata.uid)
+    return api_pb2.Precondition(revision=metadata.revision, uid=metadata.uid)
 
 
 def resolve_preconditions(
-    preconditions: Iterable[api_pb2.Precondition], named: Sequence[ObjectKey]
-) -> list[tuple[ObjectKey, api_pb2.Precondition]]:
-    """Each precondition with its key, which may be left out where the request names exactly one object.
+    preconditions: Iterable[api_pb2.Precondition], named: Sequence[bytes]
+) -> list[tuple[bytes, api_pb2.Precondition]]:
+    """Each precondition with its key (`ObjectKey.to_bytes`), which may be left out where the request names exactly
+    one object.
 
     Raises InvalidArgumentError for one that names nothing, demands nothing or contradicts itself.
     """
@@ -37,8 +39,9 @@ def resolve_preconditions(
     for index, precondition in enumerate(preconditions):
         field = f"preconditions[{index}]"
         if precondition.HasField("key"):
-            key = ObjectKey.from_proto(precondition.key)
-            validate_key(key)
+            demanded = ObjectKey.from_proto(precondition.key)
+            validate_key(demanded)
+            key = demanded.to_bytes()
         elif len(named) == 1:
             key = named[0]
         else:
@@ -59,11 +62,11 @@ def _validate_demand(field: str, precondition: api_pb2.Precondition) -> None:
 
 
 def check_preconditions(
-    preconditions: Iterable[tuple[ObjectKey, api_pb2.Precondition]], current: Mapping[ObjectKey, api_pb2.Object | None]
+    preconditions: Iterable[tuple[bytes, api_pb2.Precondition]], current: Mapping[bytes, ObjectParts | None]
 ) -> None:
     """Raises AbortedError (metadata `key`, `revision`) for the first precondition that does not hold."""
-    for key, precondition in preconditions:
-        obj = current[key]
+    for raw_key, precondition in preconditions:
+        key, obj = ObjectKey.from_bytes(raw_key), current[raw_key]
         if obj is None:
             if not precondition.absent:
                 raise AbortedError(f"{key} does not exist, but must", key=str(key), revision=0)

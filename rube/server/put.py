@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rube import api_pb2
-from rube.api.keys import ObjectKey
 from rube.host import Host
-from rube.server.objects import prepare_put, set_revisions
+from rube.server.objects import prepare_put
+from rube.server.parts import ObjectParts, set_revisions
 from rube.server.preconditions import implied_precondition, resolve_preconditions
-from rube.server.validation import canonical_object, check_distinct, check_object_count
+from rube.server.validation import check_distinct, check_object, check_object_count
 from rube.server.writes import Current, Decided, Intent, Outcome, Writer
 from rube.store import Store
 
@@ -21,42 +21,40 @@ async def put(host: Host, store: Store, writer: Writer, request: api_pb2.PutRequ
     """
     objects = request.objects
     check_object_count(len(objects), store.limits)
-    pairs = [canonical_object(obj, index) for index, obj in enumerate(objects)]
+    pairs = [check_object(obj, index) for index, obj in enumerate(objects)]
     keys = [key for key, _ in pairs]
     check_distinct("objects", keys)
     preconditions = resolve_preconditions(request.preconditions, keys)
-    for key, obj in pairs:
-        implied = implied_precondition(key, obj.metadata)
+    for key, wanted in pairs:
+        implied = implied_precondition(wanted.metadata)
         if implied is not None:
             preconditions.append((key, implied))
 
     def decide(current: Current) -> Decided:
         now_ns = host.clock.now_ns()
-        decided: dict[ObjectKey, api_pb2.Object | None] = {}
-        for key, obj in pairs:
+        decided: dict[bytes, ObjectParts | None] = {}
+        for key, wanted in pairs:
             stored = current[key]
             uid = host.random.uid() if stored is None else ""
-            changed = prepare_put(stored, obj, now_ns=now_ns, uid=uid)
+            changed = prepare_put(stored, wanted, now_ns=now_ns, uid=uid)
             if changed is not None:
                 decided[key] = changed
         return decided
 
     fence = request.fence if request.HasField("fence") else None
     outcome = await writer.write(Intent(keys=keys, preconditions=preconditions, fence=fence, decide=decide))
-    response = api_pb2.PutResponse(revision=outcome.revision, store_id=store.store_id)
-    add = response.metadata.append
-    for key in keys:
-        add(metadata_after(outcome, key))
-    return response
+    return api_pb2.PutResponse(
+        metadata=[metadata_after(outcome, key) for key in keys], revision=outcome.revision, store_id=store.store_id
+    )
 
 
-def metadata_after(outcome: Outcome, key: ObjectKey) -> api_pb2.Metadata:
+def metadata_after(outcome: Outcome, key: bytes) -> api_pb2.Metadata:
     """An object's metadata as it is stored after a write that did not delete it."""
     before = outcome.current[key]
     after = outcome.decided.get(key)
     if after is None:
         assert before is not None, "a write leaves an absent object out only where it deletes"
         return before.metadata
-    create_revision = before.metadata.create_revision if before is not None else outcome.revision
-    set_revisions(after.metadata, create_revision, outcome.revision)
-    return after.metadata
+    metadata = after.metadata
+    set_revisions(metadata, before.metadata.create_revision if before else outcome.revision, outcome.revision)
+    return metadata

@@ -13,6 +13,7 @@ from rube.api import registry
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
 from rube.server.objects import prepare_status
+from rube.server.parts import ObjectParts
 from rube.server.preconditions import resolve_preconditions
 from rube.server.put import metadata_after
 from rube.server.validation import canonical_status
@@ -35,10 +36,11 @@ async def update_status(
     """
     key = ObjectKey.from_proto(request.key)
     registry.validate_object_key(key)
+    name = key.to_bytes()
     status = canonical_status(key, request.status)
 
     def decide(current: Current) -> Decided:
-        obj = current[key]
+        obj = current[name]
         if obj is None:
             raise NotFoundError(f"{key} does not exist, so it has no status to update", key=str(key))
         if request.uid and request.uid != obj.metadata.uid:
@@ -48,25 +50,26 @@ async def update_status(
                 revision=obj.metadata.revision,
             )
         changed = prepare_status(obj, merge_status(key, obj, status, request))
-        return {} if changed is None else {key: changed}
+        return {} if changed is None else {name: changed}
 
     given = [request.precondition] if request.HasField("precondition") else []
-    preconditions = resolve_preconditions(given, [key])
+    preconditions = resolve_preconditions(given, [name])
     fence = request.fence if request.HasField("fence") else None
-    outcome = await writer.write(Intent(keys=[key], preconditions=preconditions, fence=fence, decide=decide))
+    outcome = await writer.write(Intent(keys=[name], preconditions=preconditions, fence=fence, decide=decide))
     return api_pb2.UpdateStatusResponse(
-        metadata=metadata_after(outcome, key), revision=outcome.revision, store_id=store.store_id
+        metadata=metadata_after(outcome, name), revision=outcome.revision, store_id=store.store_id
     )
 
 
-def merge_status(key: ObjectKey, obj: api_pb2.Object, status: Any, request: api_pb2.UpdateStatusRequest) -> Any:
+def merge_status(key: ObjectKey, obj: ObjectParts, status: Any, request: api_pb2.UpdateStatusRequest) -> Any:
     """The status to store: the fields of `update_mask` (none: all) out of `status`, the rest as it is stored.
 
     Pure. Raises AbortedError for an `observed_generation` older than the stored status's or newer than the object's,
     InvalidArgumentError for a mask with a path that the message does not have.
     """
     wanted = registry.unpack(status)
-    stored = registry.unpack(obj.status) if obj.HasField("status") else type(wanted)()
+    before = obj.status_any()
+    stored = type(wanted)() if before is None else registry.unpack(before)
     if not request.update_mask.paths:
         merged = wanted
     elif request.update_mask.IsValidForDescriptor(cast(Descriptor, wanted.DESCRIPTOR)):

@@ -9,36 +9,37 @@ from google.protobuf.any_pb2 import Any
 from rube import api_pb2
 from rube.api import registry, selectors
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
-from rube.api.keys import ObjectKey, type_of
+from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
+from rube.server.parts import ObjectParts, spec_field
 from rube.store import Op, Record, StoreLimits
 
-__all__ = ["canonical_object", "canonical_status", "check_distinct", "check_object_count", "check_size"]
+__all__ = ["canonical_status", "check_distinct", "check_object", "check_object_count", "check_size"]
 
 ANNOTATIONS_BYTES_MAX = 256 * 1024
 OWNERS_MAX = 64
 
 
-def canonical_object(obj: api_pb2.Object, index: int) -> tuple[ObjectKey, api_pb2.Object]:
-    """The object's key, and the object with a canonical spec: a copy if `obj`'s own is not; `index` is its place in
-    the request.
+def check_object(obj: api_pb2.Object, index: int) -> tuple[bytes, ObjectParts]:
+    """The object's key (`ObjectKey.to_bytes`), and the object with a canonical spec and without a status; `index` is
+    its place in the request.
 
     Raises InvalidArgumentError.
     """
     # Held, because each access to a field of a message that nobody holds makes a new object.
     metadata, spec = obj.metadata, obj.spec
-    key = ObjectKey(type_of(spec), metadata.namespace, metadata.name)
-    if not key.type:
+    type_name, namespace, name = type_of(spec), metadata.namespace, metadata.name
+    if not type_name:
         raise InvalidArgumentError(
-            f"objects[{index}] ({key.name or 'no name'}) has no spec: set spec {{ [rube/api.systemd.Unit] {{ … }} }}",
+            f"objects[{index}] ({name or 'no name'}) has no spec: set spec {{ [rube/api.systemd.Unit] {{ … }} }}",
             field="spec",
         )
     try:
-        registry.validate_object_key(key)
+        key = registry.object_key_bytes(type_name, namespace, name)
         _validate_metadata(metadata)
-        canonical = registry.canonical_any(spec)
+        canonical = registry.canonical_bytes(type_name, spec.value)
     except InvalidArgumentError as error:
-        raise _located(error, f"objects[{index}]", key) from error
-    return key, obj if canonical is spec else api_pb2.Object(metadata=metadata, spec=canonical)
+        raise _located(error, f"objects[{index}]", ObjectKey(type_name, namespace, name)) from error
+    return key, ObjectParts(metadata, spec_field(TYPE_URL_PREFIX + type_name, canonical))
 
 
 def canonical_status(key: ObjectKey, status: Any) -> Any:
@@ -56,16 +57,18 @@ def canonical_status(key: ObjectKey, status: Any) -> Any:
         raise _located(error, "status", key) from error
 
 
-def check_distinct(what: str, keys: Sequence[ObjectKey]) -> None:
+def check_distinct(what: str, keys: Sequence[bytes]) -> None:
     """Raises InvalidArgumentError if a key is named twice, or none at all."""
     if not keys:
         raise InvalidArgumentError(f"the request names no objects: set {what}", field=what)
     if len(set(keys)) == len(keys):
         return
-    seen: set[ObjectKey] = set()
+    seen: set[bytes] = set()
     for index, key in enumerate(keys):
         if key in seen:
-            raise InvalidArgumentError(f"{what}[{index}]: {key} is named twice in one request", field=what)
+            raise InvalidArgumentError(
+                f"{what}[{index}]: {ObjectKey.from_bytes(key)} is named twice in one request", field=what
+            )
         seen.add(key)
 
 

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from rube import api_pb2
 from rube.api.errors import AbortedError
-from rube.api.keys import ObjectKey
 from rube.server.locks import KeyLocks
-from rube.server.objects import decode, encode
+from rube.server.parts import ObjectParts, encode, take_apart
 from rube.server.preconditions import check_fence, check_preconditions, fence_key
 from rube.server.validation import check_size
 from rube.store import Compare, Op, Store, Txn
 
 __all__ = ["Current", "Decided", "Intent", "Outcome", "Writer"]
 
-# What is stored now under each key that the intent names; None: nothing.
-Current = Mapping[ObjectKey, api_pb2.Object | None]
+T = TypeVar("T", Op, Compare)
+
+# What is stored now under each key (`ObjectKey.to_bytes`) that the intent names; None: nothing.
+Current = Mapping[bytes, ObjectParts | None]
 # What to store in the place of what is there; None: delete it. Keys that are left out stay as they are.
-Decided = Mapping[ObjectKey, api_pb2.Object | None]
+Decided = Mapping[bytes, ObjectParts | None]
 
 
 class Intent(NamedTuple):
     """A write: on which keys, on what conditions, and a pure function that decides from what is stored."""
 
-    keys: Sequence[ObjectKey]
-    preconditions: Sequence[tuple[ObjectKey, api_pb2.Precondition]]
+    keys: Sequence[bytes]
+    preconditions: Sequence[tuple[bytes, api_pb2.Precondition]]
     fence: api_pb2.Fence | None
     decide: Callable[[Current], Decided]
 
@@ -53,15 +55,13 @@ class Writer:
         When another server has changed what was read, everything is read, checked and decided anew: so a
         precondition that still holds never fails for a race, and one that does not is reported as it is now.
         """
-        names = {key: key.to_bytes() for key in intent.keys}
-        held = await self._locks.acquire(names.values())
+        held = await self._locks.acquire(intent.keys)
         try:
-            # Not locked, since they are not written: a race for them is lost, and decided anew.
-            for key, _ in intent.preconditions:
-                names.setdefault(key, key.to_bytes())
+            # Those of preconditions are not locked, since they are not written: a race is lost, and decided anew.
+            keys = list(dict.fromkeys([*intent.keys, *(key for key, _ in intent.preconditions)]))
             for attempt in range(self._retries_max + 1):
                 try:
-                    return await self._attempt(intent, names)
+                    return await self._attempt(intent, keys)
                 except _LostRaceError as lost:
                     if attempt == self._retries_max:
                         raise AbortedError(
@@ -72,30 +72,33 @@ class Writer:
             self._locks.release(held)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _attempt(self, intent: Intent, names: Mapping[ObjectKey, bytes]) -> Outcome:
-        """`names`: in the store, of all objects that the decision rests on."""
-        read = [*names.values()]
-        if intent.fence is not None:
-            read.append(fence_key(intent.fence))
+    async def _attempt(self, intent: Intent, keys: Sequence[bytes]) -> Outcome:
+        """`keys`: of all objects that the decision rests on."""
+        read = keys if intent.fence is None else [*keys, fence_key(intent.fence)]
         records, revision = await self._store.get(read)
-        current = {key: None if record is None else decode(record) for key, record in zip(names, records, strict=False)}
+        current = {
+            key: None if record is None else take_apart(record) for key, record in zip(keys, records, strict=False)
+        }
         check_preconditions(intent.preconditions, current)
         ops: list[Op] = []
         if intent.fence is not None and (term := check_fence(intent.fence, records[-1])) is not None:
             ops.append(term)
         decided = intent.decide(current)
-        ops += [Op(names[key], None if obj is None else encode(obj)) for key, obj in decided.items()]
+        ops += _tuples(Op, decided, (None if obj is None else encode(obj) for obj in decided.values()))
         if not ops:
             return Outcome(revision, current, decided)
         check_size(ops, records, self._store.limits)
-        compares = [
-            Compare(name, record.mod_revision if record else 0) for name, record in zip(read, records, strict=True)
-        ]
+        compares = _tuples(Compare, read, (0 if record is None else record.mod_revision for record in records))
         try:
             revision = await self._store.commit(Txn(tuple(ops), tuple(compares)))
         except AbortedError as error:
             raise _LostRaceError(error) from error
         return Outcome(revision, current, decided)
+
+
+def _tuples(kind: type[T], *columns: Iterable[object]) -> Iterator[T]:
+    """Named tuples of the columns' items, at a third of what calling their class costs."""
+    return map(partial(tuple.__new__, kind), zip(*columns, strict=True))
 
 
 class _LostRaceError(Exception):

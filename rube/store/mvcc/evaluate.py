@@ -6,7 +6,7 @@ from typing import Protocol
 
 from rube.api.errors import AbortedError, InvalidArgumentError, ResourceExhaustedError, RubeError
 from rube.store.mvcc.index import Current
-from rube.store.mvcc.log import OPS_PER_REVISION_MAX, Row, position_of
+from rube.store.mvcc.log import OPS_PER_REVISION_MAX, SUB_BITS, Row, new_row, position_of
 from rube.store.ports import StoreLimits, Txn
 
 KEY_BYTES_MAX = 4096
@@ -28,8 +28,8 @@ class Group:
 
     def __init__(self, index: Newest, revision: int) -> None:
         self._index = index
-        # What this group has written so far; None: deleted.
-        self._written: dict[bytes, Current | None] = {}
+        # The rows that this group has written so far, the newest of each key; None: deleted.
+        self._written: dict[bytes, Row | None] = {}
         self.revision = revision
         self.rows: list[Row] = []
 
@@ -38,7 +38,7 @@ class Group:
         written, rows, newest = self._written, self.rows, self._index.current
         for key, mod_revision in txn.compares:
             current = written[key] if key in written else newest(key)
-            actual = current.mod_revision if current else 0
+            actual = current.position >> SUB_BITS if current else 0
             if actual != mod_revision:
                 return AbortedError(
                     f"key {_show(key)} was last written at revision {actual}, not {mod_revision}: read it again",
@@ -51,11 +51,11 @@ class Group:
             current = written[key] if key in written else newest(key)
             if value is not None:
                 create_revision = current.create_revision if current else revision
-                written[key] = Current(position, create_revision)
-                rows.append(Row(position, key, value, create_revision))
+                row = written[key] = new_row((position, key, value, create_revision))
+                rows.append(row)
             elif current is not None:
                 written[key] = None
-                rows.append(Row(position, key, None, 0))
+                rows.append(new_row((position, key, None, 0)))
             else:
                 continue
             position += 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from sortedcontainers import SortedList
@@ -13,17 +14,6 @@ from rube.store.mvcc.log import SUB_BITS, Row
 
 # An entry is position << 1 | 1 for a delete, | 0 for a put: 64 bits.
 _ENTRY_REVISION_SHIFT = SUB_BITS + 1
-
-
-class History:
-    """One key's entries, oldest first. Invariants: entries strictly grow; two deletes are never neighbours."""
-
-    __slots__ = ("create_revision", "entries")
-
-    def __init__(self) -> None:
-        # Of the newest entry; 0 if that is a delete.
-        self.create_revision = 0
-        self.entries: array[int] = array("Q")
 
 
 class Current(NamedTuple):
@@ -38,71 +28,110 @@ class Current(NamedTuple):
 
 
 class KeyIndex:
-    """Every key with its history, in key order. About 300 bytes a key with one revision, and 8 a further revision."""
+    """Every key with its entries, in key order.
+
+    A key that was written once costs an integer beside its bytes and two references, about 250 bytes in all; each
+    further revision 8 bytes, after about 150 for the first.
+    """
 
     def __init__(self) -> None:
-        self._histories: dict[bytes, History] = {}
-        self._keys: SortedList[bytes] = SortedList()
+        # The newest entry of every key.
+        self._newest: dict[bytes, int] = {}
+        # What came before it, oldest first, where there is anything. Entries strictly grow; two deletes are never
+        # neighbours.
+        self._older: dict[bytes, array[int]] = {}
+        # The create revision of every key whose newest entry is a put, but not the one that created it.
+        self._created: dict[bytes, int] = {}
+        # The keys in order, without the new ones since the last read of a range: most are never asked for in order
+        # before the next ones come, and sorting many at once costs a fraction of finding a place for each.
+        self._sorted: SortedList[bytes] = SortedList()
+        self._unsorted: list[bytes] = []
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._newest)
+
+    def count_current(self) -> int:
+        """How many keys exist."""
+        return sum(1 for entry in self._newest.values() if not entry & 1)
 
     def append(self, row: Row) -> None:
         """Takes up a row; rows come in the order of their positions."""
-        history = self._histories.get(row.key)
-        if history is None:
-            history = self._histories[row.key] = History()
-            self._keys.add(row.key)
-        assert not history.entries or history.entries[-1] >> 1 < row.position
-        history.entries.append(row.position << 1 | (row.value is None))
-        history.create_revision = row.create_revision
+        self.extend((row,))
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Takes up rows, in the order of their positions."""
+        newest, older, created = self._newest, self._older, self._created
+        for position, key, value, create_revision in rows:
+            entry = position << 1 | (value is None)
+            before = newest.get(key)
+            newest[key] = entry
+            if before is None:
+                self._unsorted.append(key)
+            else:
+                assert before >> 1 < position
+                entries = older.get(key)
+                if entries is None:
+                    older[key] = array("Q", (before,))
+                else:
+                    entries.append(before)
+            if value is not None and create_revision != position >> SUB_BITS:
+                created[key] = create_revision
+            elif before is not None:
+                created.pop(key, None)
 
     def current(self, key: bytes) -> Current | None:
         """The key's newest put, or None if the key does not exist."""
-        history = self._histories.get(key)
-        if history is None or history.entries[-1] & 1:
+        entry = self._newest.get(key)
+        if entry is None or entry & 1:
             return None
-        return Current(history.entries[-1] >> 1, history.create_revision)
+        return Current(entry >> 1, self._created.get(key, entry >> _ENTRY_REVISION_SHIFT))
 
     def newest_position(self, key: bytes) -> int:
         """The position of the key's newest put; 0 if the key does not exist."""
-        history = self._histories.get(key)
-        if history is None or history.entries[-1] & 1:
-            return 0
-        return history.entries[-1] >> 1
+        entry = self._newest.get(key)
+        return 0 if entry is None or entry & 1 else entry >> 1
 
     def position_at(self, key: bytes, revision: int) -> int:
         """The position of the key's value as of `revision`; 0 if it did not exist then."""
-        history = self._histories.get(key)
-        return _position_at(history, revision) if history is not None else 0
+        entry = self._newest.get(key)
+        if entry is None:
+            return 0
+        if entry >> _ENTRY_REVISION_SHIFT > revision:
+            older = self._older.get(key)
+            place = 0 if older is None else bisect_right(older, _last_entry_of(revision))
+            if older is None or place == 0:
+                return 0
+            entry = older[place - 1]
+        return 0 if entry & 1 else entry >> 1
 
     def positions_at(self, start: bytes, end: bytes, revision: int) -> Iterator[int]:
         """The positions of all values with start <= key < end as of `revision`, in key order."""
         if start >= end:
             return
-        for key in self._keys.irange(start, end, inclusive=(True, False)):
-            if position := _position_at(self._histories[key], revision):
+        for key in self._in_order().irange(start, end, inclusive=(True, False)):
+            if position := self.position_at(key, revision):
                 yield position
 
     def position_before(self, key: bytes, position: int) -> int:
         """The position of the value that the write at `position` replaced; 0 if there was none."""
-        entries = self._histories[key].entries
-        place = bisect_left(entries, position << 1)
-        if place == 0 or entries[place - 1] & 1:
+        older = self._older.get(key)
+        if older is None:
             return 0
-        return entries[place - 1] >> 1
+        place = bisect_left(older, position << 1)
+        if place == 0 or older[place - 1] & 1:
+            return 0
+        return older[place - 1] >> 1
 
     def keys_from(self, start: bytes, count: int) -> list[bytes]:
         """Up to `count` keys that are not less than `start`, in order."""
-        keys = self._keys.irange(start)
-        return [key for key, _ in zip(keys, range(count), strict=False)]
+        return list(islice(self._in_order().irange(start), count))
 
     def superseded(self, key: bytes, revision: int) -> list[int]:
         """The positions, oldest first, that no read at or after `revision` can see."""
-        history = self._histories.get(key)
-        if history is None:
+        newest = self._newest.get(key)
+        if newest is None:
             return []
-        entries = history.entries
+        entries = [*self._older.get(key, ()), newest]
         count = bisect_right(entries, _last_entry_of(revision))
         # The newest at or before `revision` is what a read there sees, unless it is a delete.
         kept = 1 if count and not entries[count - 1] & 1 else 0
@@ -110,22 +139,23 @@ class KeyIndex:
 
     def forget(self, key: bytes, count: int) -> None:
         """Drops the key's oldest `count` entries, and the key with its last one."""
-        history = self._histories[key]
-        del history.entries[:count]
-        if not history.entries:
-            del self._histories[key]
-            self._keys.remove(key)
+        older = self._older.get(key)
+        entries = 0 if older is None else len(older)
+        if count > entries:
+            del self._newest[key]
+            self._older.pop(key, None)
+            self._created.pop(key, None)
+            self._in_order().remove(key)
+        elif older is not None and count == entries:
+            del self._older[key]
+        elif older is not None:
+            del older[:count]
 
-
-def _position_at(history: History, revision: int) -> int:
-    entries = history.entries
-    last = entries[-1]
-    if last >> _ENTRY_REVISION_SHIFT > revision:
-        place = bisect_right(entries, _last_entry_of(revision))
-        if place == 0:
-            return 0
-        last = entries[place - 1]
-    return 0 if last & 1 else last >> 1
+    def _in_order(self) -> SortedList[bytes]:
+        if self._unsorted:
+            self._sorted.update(self._unsorted)
+            self._unsorted = []
+        return self._sorted
 
 
 def _last_entry_of(revision: int) -> int:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from rube.api.errors import DataLossError
+from rube.host import Write
 from rube.store.ports import Record
 
 # A position is revision << 16 | number of the op in its transaction, below 2**63: eight bytes whose first bit is 0.
@@ -40,6 +43,11 @@ class Row(NamedTuple):
         return Record(self.key, self.value or b"", self.create_revision, self.position >> SUB_BITS)
 
 
+# `Row(…)` and `Write(…)` out of a tuple of their fields, at a third of the cost: two of each for every object written.
+new_row: Callable[[tuple[int, bytes, bytes | None, int]], Row] = partial(tuple.__new__, Row)
+_new_write: Callable[[tuple[bytes, bytes | None]], Write] = partial(tuple.__new__, Write)
+
+
 def position_of(revision: int, sub: int = 0) -> int:
     assert 0 <= revision <= REVISION_MAX
     assert 0 <= sub < OPS_PER_REVISION_MAX
@@ -51,13 +59,16 @@ def log_key(position: int) -> bytes:
     return position.to_bytes(8, "big")
 
 
-def encode_row(row: Row) -> bytes:
-    """The engine's value of a row. The checksum covers the position too: a row in another's place is damage."""
-    position, key, value, create_revision = row
-    start = _HEADER.pack(position, value is not None, create_revision, len(key)) + key
-    value = value or b""
-    checksum = zlib.crc32(value, zlib.crc32(start))
-    return b"".join((checksum.to_bytes(_CHECKSUM_BYTES, "big"), start[_POSITION_BYTES:], value))
+def encode_rows(rows: Iterable[Row]) -> list[Write]:
+    """What the engine keeps of rows. The checksum covers the position too: a row in another's place is damage."""
+    pack, crc32 = _HEADER.pack, zlib.crc32
+    writes = []
+    for position, key, value, create_revision in rows:
+        start = pack(position, value is not None, create_revision, len(key)) + key
+        content = value or b""
+        checksum = crc32(content, crc32(start)).to_bytes(_CHECKSUM_BYTES, "big")
+        writes.append(_new_write((start[:_POSITION_BYTES], b"".join((checksum, start[_POSITION_BYTES:], content)))))
+    return writes
 
 
 def decode_row(position: int, data: bytes) -> Row:

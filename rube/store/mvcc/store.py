@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import islice
 
 from rube.api.errors import CompactedError, DataLossError, InvalidArgumentError, RevisionAheadError, UnavailableError
-from rube.host import Clock, Engine, Randomness, Write
+from rube.host import Clock, Engine, Randomness
 from rube.store.config import StoreConfig
 from rube.store.mvcc.compaction import delete_superseded
 from rube.store.mvcc.evaluate import Group, check_txn
-from rube.store.mvcc.log import SUB_BITS, Row, decode_row, encode_row, log_key, position_of
+from rube.store.mvcc.log import SUB_BITS, Row, decode_row, encode_rows, log_key, position_of
 from rube.store.mvcc.recovery import State, compaction_mark, recover
 from rube.store.mvcc.tail import Tail
 from rube.store.mvcc.watch import follow
@@ -138,13 +138,12 @@ class MvccStore:
         group = Group(self._state.index, self._state.revision)
         outcomes = [group.add(txn) for txn in txns]
         if group.rows:
-            await self._engine.commit([Write(log_key(row.position), encode_row(row)) for row in group.rows])
+            await self._engine.commit(encode_rows(group.rows))
             self._applied(group.rows, group.revision)
         return Committed(outcomes, wrote=bool(group.rows))
 
     def _applied(self, rows: Sequence[Row], revision: int) -> None:
-        for row in rows:
-            self._state.index.append(row)
+        self._state.index.extend(rows)
         self._tail.extend(rows)
         self._state.revision = revision
         waiting, self._advanced = self._advanced, asyncio.Event()

@@ -12,16 +12,6 @@ from rube.store.ports import Change
 _CHANGE_OVERHEAD_BYTES = 200
 
 
-class _Entry:
-    __slots__ = ("change", "cost_bytes", "row")
-
-    def __init__(self, row: Row, cost_bytes: int) -> None:
-        self.row = row
-        self.cost_bytes = cost_bytes
-        # Made when the first watcher asks, since the previous value may have to be read.
-        self.change: Change | None = None
-
-
 class Tail:
     """Rows of the newest commits, oldest first, up to `tail_bytes_max` in all.
 
@@ -32,21 +22,22 @@ class Tail:
         self.start_revision = start_revision
         self._tail_bytes_max = tail_bytes_max
         self._bytes = 0
-        self._entries: deque[_Entry] = deque()
-        self._rows: dict[int, Row] = {}
+        self._rows: deque[Row] = deque()
+        self._by_position: dict[int, Row] = {}
+        # Made when the first watcher asks, since the previous value may have to be read.
+        self._changes: dict[int, Change] = {}
 
     def extend(self, rows: Sequence[Row]) -> None:
+        self._rows.extend(rows)
         for row in rows:
-            cost_bytes = _cost_bytes(row)
-            self._entries.append(_Entry(row, cost_bytes))
-            self._rows[row.position] = row
-            self._bytes += cost_bytes
+            self._by_position[row[0]] = row
+            self._bytes += _cost_bytes(row)
         while self._bytes > self._tail_bytes_max:
             self._drop_oldest_revision()
 
     def row(self, position: int) -> Row | None:
         """The row at that position if it is here."""
-        return self._rows.get(position)
+        return self._by_position.get(position)
 
     def changes(
         self,
@@ -63,38 +54,43 @@ class Tail:
         """
         found: list[Change] = []
         revision = 0
-        for entry in self._newer(after_position):
-            row = entry.row
+        for row in self._newer(after_position):
             if len(found) >= changes_max and row.revision != revision:
                 break
             revision = row.revision
             if start <= row.key < end:
-                if entry.change is None:
-                    entry.change = make(row)
-                    previous_bytes = len(entry.change.previous.value) if entry.change.previous else 0
-                    entry.cost_bytes += previous_bytes
-                    self._bytes += previous_bytes
-                found.append(entry.change)
+                change = self._changes.get(row.position)
+                if change is None:
+                    change = self._changes[row.position] = make(row)
+                    self._bytes += _previous_bytes(change)
+                found.append(change)
         return found, revision
 
-    def _newer(self, position: int) -> list[_Entry]:
-        """The entries after that position, oldest first: found from the end, where a watch that keeps up reads."""
+    def _newer(self, position: int) -> list[Row]:
+        """The rows after that position, oldest first: found from the end, where a watch that keeps up reads."""
         newest = []
-        for entry in reversed(self._entries):
-            if entry.row.position <= position:
+        for row in reversed(self._rows):
+            if row.position <= position:
                 break
-            newest.append(entry)
+            newest.append(row)
         newest.reverse()
         return newest
 
     def _drop_oldest_revision(self) -> None:
-        revision = self._entries[0].row.revision
-        while self._entries and self._entries[0].row.revision == revision:
-            dropped = self._entries.popleft()
-            del self._rows[dropped.row.position]
-            self._bytes -= dropped.cost_bytes
+        revision = self._rows[0].revision
+        while self._rows and self._rows[0].revision == revision:
+            dropped = self._rows.popleft()
+            del self._by_position[dropped.position]
+            self._bytes -= _cost_bytes(dropped)
+            if self._changes and (change := self._changes.pop(dropped.position, None)):
+                self._bytes -= _previous_bytes(change)
         self.start_revision = revision
 
 
 def _cost_bytes(row: Row) -> int:
-    return len(row.key) + len(row.value or b"") + _CHANGE_OVERHEAD_BYTES
+    _, key, value, _ = row
+    return len(key) + (len(value) if value else 0) + _CHANGE_OVERHEAD_BYTES
+
+
+def _previous_bytes(change: Change) -> int:
+    return len(change.previous.value) if change.previous else 0

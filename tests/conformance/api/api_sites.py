@@ -59,7 +59,7 @@ class SimSite:
     """One host in a world, with a simulated disk."""
 
     def __init__(self) -> None:
-        self.store_url = "data"
+        self.store_url = "sqlite:///data"
         self._world = World(1)
         self._sim_host = self._world.host("a", drift_ppm=50)
         self.host = Host(

@@ -9,7 +9,6 @@ from rube import api_pb2
 from rube.api import registry, systemd_pb2
 from rube.server.events import EventCache, WatchBounds, bookmark, responses_for
 from rube.server.filters import ObjectFilter
-from rube.server.objects import encode
 from rube.store import Change, ChangeBatch, Record
 
 TYPE = "api.systemd.Unit"
@@ -21,7 +20,7 @@ def record(name: str, revision: int, tier: str = "web", *, size: int = 1) -> Rec
         metadata=api_pb2.Metadata(namespace="system", name=name, labels={"tier": tier}),
         spec=registry.pack(systemd_pb2.Unit(description="x" * size)),
     )
-    return Record(f"{TYPE}/system/{name}".encode(), encode(obj), 1, revision)
+    return Record(f"{TYPE}/system/{name}".encode(), obj.SerializeToString(deterministic=True), 1, revision)
 
 
 def put(name: str, revision: int, tier: str = "web", *, before: Record | None = None, size: int = 1) -> Change:

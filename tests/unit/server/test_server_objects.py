@@ -4,41 +4,74 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf.any_pb2 import Any as AnyMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rube import api_pb2
 from rube.api import registry, systemd_pb2
-from rube.server.objects import decode, encode, prepare_put, prepare_status
+from rube.server.objects import decode, prepare_put, prepare_status
+from rube.server.parts import ObjectParts, encode, spec_field, status_field, take_apart
 from rube.store import Record
 
 UID = "0" * 32
 NOW_NS = 1_700_000_000_123_456_789
+STATUS = registry.pack(systemd_pb2.UnitStatus(active_state="active"))
 
 
-def wanted(description: str = "x", **metadata: Any) -> api_pb2.Object:
-    return api_pb2.Object(
-        metadata=api_pb2.Metadata(namespace="system", name="a", **metadata),
-        spec=registry.pack(systemd_pb2.Unit(description=description)),
+def wanted(description: str = "x", **metadata: Any) -> ObjectParts:
+    spec = registry.pack(systemd_pb2.Unit(description=description))
+    return ObjectParts(
+        api_pb2.Metadata(namespace="system", name="a", **metadata), spec_field(spec.type_url, spec.value)
     )
 
 
-def stored(obj: api_pb2.Object, *, uid: str = UID, revision: int = 5) -> api_pb2.Object:
-    """`obj` as it is read back after it was created at `revision`."""
-    prepared = prepare_put(None, obj, now_ns=NOW_NS, uid=uid)
+def stored(parts: ObjectParts, *, uid: str = UID, revision: int = 5) -> ObjectParts:
+    """`parts` as they are read back after their object was created at `revision`."""
+    prepared = prepare_put(None, parts, now_ns=NOW_NS, uid=uid)
     assert prepared is not None
-    return decode(Record(b"key", encode(prepared), revision, revision))
+    return take_apart(Record(b"key", encode(prepared), revision, revision))
+
+
+def bytes_of(parts: ObjectParts) -> list[bytes]:
+    return [parts.metadata.SerializeToString(deterministic=True), parts.spec, parts.status]
+
+
+texts = st.text(max_size=300)
+metadatas = st.builds(
+    api_pb2.Metadata, namespace=texts, name=texts, labels=st.dictionaries(texts, texts, max_size=3), uid=texts
+)
+values = st.binary(max_size=300) | st.integers(0, 70_000).map(bytes)
+anys = st.builds(AnyMessage, type_url=st.text(min_size=1, max_size=300), value=values)
+
+
+@given(metadatas, anys, st.none() | anys)
+def test_the_bytes_of_parts_are_the_objects_own(
+    metadata: api_pb2.Metadata, spec: AnyMessage, status: AnyMessage | None
+) -> None:
+    parts = ObjectParts(
+        metadata,
+        spec_field(spec.type_url, spec.value),
+        status_field(status.type_url, status.value) if status is not None else b"",
+    )
+    obj = api_pb2.Object(metadata=metadata, spec=spec, status=status)
+    assert encode(parts) == obj.SerializeToString(deterministic=True)
+    again = take_apart(Record(b"key", encode(parts), 3, 8))
+    assert (again.metadata.create_revision, again.metadata.revision) == (3, 8)
+    assert (again.spec, again.status) == (parts.spec, parts.status)
+    assert again.status_any() == status
+    assert encode(again) == obj.SerializeToString(deterministic=True)
 
 
 def test_what_is_created_has_uid_time_and_generation_and_no_status() -> None:
     given_status = wanted(uid="theirs", generation=9, revision=3, create_revision=2)
-    given_status.status.CopyFrom(registry.pack(systemd_pb2.UnitStatus(active_state="active")))
+    given_status.status = status_field(STATUS.type_url, STATUS.value)
     prepared = prepare_put(None, given_status, now_ns=NOW_NS, uid=UID)
     assert prepared is not None
     assert prepared.metadata.uid == UID
     assert prepared.metadata.generation == 1
     assert prepared.metadata.create_time.ToNanoseconds() == NOW_NS
-    assert not prepared.HasField("status")
+    assert not prepared.status
 
 
 def test_stored_bytes_hold_no_revision() -> None:
@@ -49,7 +82,7 @@ def test_stored_bytes_hold_no_revision() -> None:
 
 
 def test_a_decoded_object_has_the_records_revisions() -> None:
-    record = Record(b"key", wanted().SerializeToString(deterministic=True), 3, 8)
+    record = Record(b"key", encode(wanted()), 3, 8)
     assert (decode(record).metadata.create_revision, decode(record).metadata.revision) == (3, 8)
 
 
@@ -62,9 +95,17 @@ def test_the_same_again_is_no_change() -> None:
 
 def test_a_new_status_alone_is_no_change_of_a_put() -> None:
     current = stored(wanted())
-    with_status = prepare_status(current, registry.pack(systemd_pb2.UnitStatus(active_state="active")))
+    with_status = prepare_status(current, STATUS)
     assert with_status is not None
     assert prepare_put(with_status, wanted(), now_ns=NOW_NS, uid="other") is None
+
+
+def test_a_put_keeps_the_status() -> None:
+    with_status = prepare_status(stored(wanted()), STATUS)
+    assert with_status is not None
+    changed = prepare_put(with_status, wanted("y"), now_ns=NOW_NS, uid="other")
+    assert changed is not None
+    assert changed.status_any() == STATUS
 
 
 def test_an_owner_is_a_change_but_no_new_generation() -> None:
@@ -76,9 +117,14 @@ def test_an_owner_is_a_change_but_no_new_generation() -> None:
 
 def test_neither_argument_is_changed() -> None:
     current, new = stored(wanted(labels={"node": "n1"})), wanted("y", labels={"node": ""})
-    before = (current.SerializeToString(deterministic=True), new.SerializeToString(deterministic=True))
-    assert prepare_put(current, new, now_ns=NOW_NS, uid="other") is not None
-    assert (current.SerializeToString(deterministic=True), new.SerializeToString(deterministic=True)) == before
+    before = (bytes_of(current), bytes_of(new))
+    changed = prepare_put(current, new, now_ns=NOW_NS, uid="other")
+    with_status = prepare_status(current, STATUS)
+    assert changed is not None
+    assert with_status is not None
+    encode(changed)
+    encode(with_status)
+    assert (bytes_of(current), bytes_of(new)) == before
 
 
 def test_the_same_status_is_no_change_and_the_first_empty_one_is() -> None:
@@ -86,7 +132,7 @@ def test_the_same_status_is_no_change_and_the_first_empty_one_is() -> None:
     status = registry.pack(systemd_pb2.UnitStatus())
     first = prepare_status(current, status)
     assert first is not None
-    assert first.HasField("status")
+    assert first.status_any() == status
     assert prepare_status(first, status) is None
 
 
@@ -97,7 +143,7 @@ labels = st.dictionaries(st.sampled_from(["node", "a", "b"]), st.sampled_from(["
 def test_any_series_of_puts_keeps_identity_counts_specs_and_resolves_the_binding(
     puts: list[tuple[str, dict[str, str]]],
 ) -> None:
-    current: api_pb2.Object | None = None
+    current: ObjectParts | None = None
     generation, spec, binding = 0, "", ""
     for revision, (description, given_labels) in enumerate(puts, start=1):
         changed = prepare_put(current, wanted(description, labels=given_labels), now_ns=NOW_NS + revision, uid=UID)
@@ -107,7 +153,7 @@ def test_any_series_of_puts_keeps_identity_counts_specs_and_resolves_the_binding
         expected = {name: value for name, value in given_labels.items() if name != "node"}
         expected |= {"node": binding} if binding else {}
         if changed is not None:
-            current = decode(Record(b"key", encode(changed), 1, revision))
+            current = take_apart(Record(b"key", encode(changed), 1, revision))
         assert current is not None
         assert dict(current.metadata.labels) == expected
         assert current.metadata.generation == generation

@@ -13,19 +13,19 @@ from rube.api import registry, systemd_pb2
 from rube.api.errors import AbortedError, ResourceExhaustedError
 from rube.api.keys import ObjectKey
 from rube.host import Host, RealClock, RealRandomness
-from rube.server.objects import decode, encode
+from rube.server.objects import decode
+from rube.server.parts import ObjectParts, encode, spec_field
 from rube.server.writes import Current, Decided, Intent, Outcome, Writer
 from rube.store import Lookup, Op, RealStorage, Store, StoreLimits, Txn, open_store
 from rube.transport import GrpcNetwork
 
-KEY = ObjectKey("api.systemd.Unit", "system", "a")
+OBJECT_KEY = ObjectKey("api.systemd.Unit", "system", "a")
+KEY = OBJECT_KEY.to_bytes()
 
 
-def unit(description: str) -> api_pb2.Object:
-    return api_pb2.Object(
-        metadata=api_pb2.Metadata(namespace="system", name="a"),
-        spec=registry.pack(systemd_pb2.Unit(description=description)),
-    )
+def unit(description: str) -> ObjectParts:
+    spec = registry.pack(systemd_pb2.Unit(description=description))
+    return ObjectParts(api_pb2.Metadata(namespace="system", name="a"), spec_field(spec.type_url, spec.value))
 
 
 class ContendedStore:
@@ -69,7 +69,8 @@ async def write(store: Any, *, retries_max: int = 3, precondition: api_pb2.Preco
 
     def decide(current: Current) -> Decided:
         obj = current[KEY]
-        before = registry.unpack(obj.spec).description if obj is not None else "nothing"  # type: ignore[attr-defined]
+        spec = api_pb2.Object.FromString(obj.spec).spec if obj is not None else None
+        before = registry.unpack(spec).description if spec is not None else "nothing"  # type: ignore[attr-defined]
         return {KEY: unit(f"ours, after {before}")}
 
     preconditions = [(KEY, precondition)] if precondition else []
@@ -78,7 +79,7 @@ async def write(store: Any, *, retries_max: int = 3, precondition: api_pb2.Preco
 
 
 async def description(store: Store) -> str:
-    page = await store.range(KEY.to_bytes(), None)
+    page = await store.range(KEY, None)
     return str(registry.unpack(decode(page.records[0]).spec).description)  # type: ignore[attr-defined]
 
 
@@ -130,7 +131,7 @@ def test_a_write_too_large_for_the_store_names_the_object() -> None:
         size = store.limits.value_bytes_max + 1
         writer = Writer(store, retries_max=1, waiters_per_key_max=10)
         intent = Intent(keys=[KEY], preconditions=[], fence=None, decide=lambda current: {KEY: unit("x" * size)})
-        with pytest.raises(ResourceExhaustedError, match=str(KEY)):
+        with pytest.raises(ResourceExhaustedError, match=str(OBJECT_KEY)):
             await writer.write(intent)
 
     run(body)

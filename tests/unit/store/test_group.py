@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rube.api.errors import AbortedError
+from rube.host import Write
 from rube.store import Compare, Op, Txn
 from rube.store.mvcc.evaluate import Group
 from rube.store.mvcc.index import KeyIndex
-from rube.store.mvcc.log import Row, encode_row, position_of
+from rube.store.mvcc.log import Row, encode_rows, position_of
 
 
 def put(key: bytes, *compares: Compare) -> Txn:
@@ -40,17 +41,16 @@ def test_grouping_makes_no_difference_to_the_rows() -> None:
         put(b"b", Compare(b"b", 0)),
     ]
 
-    def rows(sizes: list[int]) -> list[bytes]:
+    def rows(sizes: list[int]) -> list[Write]:
         index, revision, written, start = KeyIndex(), 0, list[Row](), 0
         for size in sizes:
             group = Group(index, revision)
             for txn in txns[start : start + size]:
                 group.add(txn)
-            for row in group.rows:
-                index.append(row)
+            index.extend(group.rows)
             written += group.rows
             revision, start = group.revision, start + size
-        return [encode_row(row) for row in written]
+        return encode_rows(written)
 
     assert rows([1, 1, 1, 1, 1]) == rows([2, 3]) == rows([5])
 

@@ -29,8 +29,7 @@ def histories(draw: st.DrawFn) -> list[Row]:
 
 def filled(rows: list[Row]) -> KeyIndex:
     index = KeyIndex()
-    for row in rows:
-        index.append(row)
+    index.extend(rows)
     return index
 
 

@@ -194,7 +194,7 @@ def test_a_failed_sync_poisons_the_engine(tmp_path: Path) -> None:
     """EIO cannot be made without a faulty device, so the connection below the engine reports it."""
 
     class Broken:
-        def execute(self, statement: str) -> None:
+        def execute(self, statement: str, parameters: object = ()) -> None:
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
             error.sqlite_errorname = "SQLITE_IOERR_FSYNC"

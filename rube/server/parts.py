@@ -1,0 +1,126 @@
+"""An object in the parts that a write needs: metadata as a message, spec and status as the bytes that are stored.
+
+The stored form of an object is its deterministic serialization without the revisions, which the store keeps itself.
+Protobuf writes fields in the order of their numbers, so it is the concatenation of its three fields, each of them
+tag, length and bytes (https://protobuf.dev/programming-guides/encoding/). A write changes fields of the metadata and
+at most one of the others, which it need not parse, copy and serialize: they are compared and passed on as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from google.protobuf.any_pb2 import Any
+
+from rube import api_pb2
+from rube.store import Record
+
+__all__ = ["ObjectParts", "encode", "set_revisions", "spec_field", "status_field", "take_apart"]
+
+_LENGTH_DELIMITED: Final = 2
+# Lengths whose encoding is remembered.
+_LENGTHS_MAX: Final = 4096
+
+
+def _tag(number: int) -> bytes:
+    assert number < 16, "its tag has one byte"
+    return bytes([number << 3 | _LENGTH_DELIMITED])
+
+
+_METADATA: Final = _tag(api_pb2.Object.METADATA_FIELD_NUMBER)
+_SPEC: Final = _tag(api_pb2.Object.SPEC_FIELD_NUMBER)
+_STATUS: Final = _tag(api_pb2.Object.STATUS_FIELD_NUMBER)
+_ANY_TYPE_URL: Final = _tag(Any.TYPE_URL_FIELD_NUMBER)
+_ANY_VALUE: Final = _tag(Any.VALUE_FIELD_NUMBER)
+
+
+@dataclass(slots=True)
+class ObjectParts:
+    """`spec` and `status` are whole fields of api.Object, tag included; an empty `status`: it has none. What a
+    newer version of Rube may have stored behind the status counts as its part.
+
+    Never changed once made, apart from the metadata's revisions.
+    """
+
+    metadata: api_pb2.Metadata
+    spec: bytes
+    status: bytes = b""
+
+    def status_any(self) -> Any | None:
+        return api_pb2.Object.FromString(self.status).status if self.status else None
+
+
+def take_apart(record: Record) -> ObjectParts:
+    """The parts of a stored object, with its revisions."""
+    value = record.value
+    start, end = _field(value, 0, _METADATA)
+    _, spec_end = _field(value, end, _SPEC)
+    metadata = api_pb2.Metadata.FromString(value[start:end])
+    set_revisions(metadata, record.create_revision, record.mod_revision)
+    return ObjectParts(metadata, value[end:spec_end], value[spec_end:])
+
+
+def encode(parts: ObjectParts) -> bytes:
+    """The bytes to store. Clears the revisions in the parts' metadata."""
+    set_revisions(parts.metadata, 0, 0)
+    metadata = parts.metadata.SerializeToString(deterministic=True)
+    return b"".join((_METADATA, _length(len(metadata)), metadata, parts.spec, parts.status))
+
+
+def set_revisions(metadata: api_pb2.Metadata, create_revision: int, revision: int) -> None:
+    metadata.create_revision = create_revision
+    metadata.revision = revision
+
+
+def spec_field(type_url: str, value: bytes) -> bytes:
+    """The field `spec` of an object, with an Any of a type and of its message's bytes."""
+    return _any_field(_SPEC, type_url, value)
+
+
+def status_field(type_url: str, value: bytes) -> bytes:
+    """The field `status`, likewise."""
+    return _any_field(_STATUS, type_url, value)
+
+
+def _any_field(tag: bytes, type_url: str, value: bytes) -> bytes:
+    head = _any_head(type_url)
+    if not value:
+        return b"".join((tag, _length(len(head)), head))
+    value_length = _length(len(value))
+    length = len(head) + len(_ANY_VALUE) + len(value_length) + len(value)
+    return b"".join((tag, _length(length), head, _ANY_VALUE, value_length, value))
+
+
+@lru_cache(maxsize=_LENGTHS_MAX)
+def _any_head(type_url: str) -> bytes:
+    url = type_url.encode()
+    return b"".join((_ANY_TYPE_URL, _length(len(url)), url))
+
+
+@lru_cache(maxsize=_LENGTHS_MAX)
+def _length(length: int) -> bytes:
+    """A varint: seven bits a byte, the lowest first, all bytes but the last with their highest bit set."""
+    encoded = bytearray()
+    while length > 0x7F:
+        encoded.append(length & 0x7F | 0x80)
+        length >>= 7
+    encoded.append(length)
+    return bytes(encoded)
+
+
+def _field(data: bytes, at: int, tag: bytes) -> tuple[int, int]:
+    """Where the content of the field that begins at `at` begins and ends. The store's checksum vouches for it."""
+    assert data[at] == tag[0], f"byte {at} of a stored object begins no field {tag[0] >> 3}"
+    at += 1
+    length = data[at]
+    if length > 0x7F:
+        length, shift = length & 0x7F, 7
+        while True:
+            at += 1
+            length |= (data[at] & 0x7F) << shift
+            if data[at] <= 0x7F:
+                break
+            shift += 7
+    return at + 1, at + 1 + length
