@@ -1,0 +1,12 @@
+"""One member of a Raft group, over a Host: its clock drives the core, its network carries the messages, an engine
+keeps log, votes and state.
+
+What the group agrees on is a `StateMachine`'s, which is handed in: the replicated store has one, replicated
+controllers have another. Here: no objects, no versions, no decisions of Raft's own (`rube.raft`).
+"""
+
+from rube.replica.config import MemberConfig
+from rube.replica.machine import StateMachine
+from rube.replica.member import Member
+
+__all__ = ["Member", "MemberConfig", "StateMachine"]

@@ -1,0 +1,68 @@
+"""What a member is configured with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rube.api.errors import InvalidArgumentError
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberConfig:
+    """One member of a group. Times in seconds.
+
+    A first start forms the group of `members`; a later one, or one with `join`, ignores them: the group knows its own.
+    """
+
+    name: str
+    # HOST:PORT to listen on for the other members, and what they reach it by.
+    listen: str
+    address: str = ""
+    # Name and address of all that form the group, this one among them. All must be up for the group to be formed.
+    members: tuple[tuple[str, str], ...] = ()
+    # Addresses of members of a group that exists, which expects this one.
+    join: tuple[str, ...] = ()
+
+    tick_s: float = 0.1
+    # A follower that hears of no leader for so many ticks, up to twice as many, stands for election.
+    election_ticks: int = 8
+    heartbeat_ticks: int = 1
+    # How long a proposal, a read or a change of the group may wait for a leader and a quorum.
+    patience_s: float = 5.0
+
+    # Of messages to one peer in one call.
+    batch_bytes_max: int = MIB
+    # Messages that wait for one peer; past either, further ones are dropped.
+    queue_messages_max: int = 4096
+    queue_bytes_max: int = 32 * MIB
+    # Of a snapshot in one call.
+    piece_bytes_max: int = MIB
+    # A state that was changed and not written waits so long for a write of the log to go with.
+    flush_s: float = 0.05
+    flush_bytes_max: int = 4 * MIB
+    # The log keeps so much of what is applied for followers that are behind.
+    log_entries_kept: int = 5000
+    log_bytes_kept: int = 64 * MIB
+    # A learner so close to the end of the log has caught up.
+    caught_up_entries: int = 100
+
+    election_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "election_s", self.tick_s * self.election_ticks)
+        if not self.name:
+            raise InvalidArgumentError("a member needs a name: write name=a")
+        names = [name for name, _ in self.members]
+        if self.members and self.name not in names:
+            raise InvalidArgumentError(f"members names {', '.join(names)}, and not this one, {self.name!r}: add it")
+        if len(set(names)) != len(names):
+            raise InvalidArgumentError(f"members names one twice: {', '.join(names)}")
+        if self.members and self.join:
+            raise InvalidArgumentError("members forms a group, join enters one: give one of the two")
+
+    @property
+    def reachable_address(self) -> str:
+        """Where the others find this member."""
+        return self.address or dict(self.members).get(self.name, "") or self.listen

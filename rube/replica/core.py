@@ -1,0 +1,410 @@
+"""The drive of one member: time, messages and storage into Raft's core; what comes out, to where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from rube.api.errors import DataLossError, RubeError, UnavailableError
+from rube.host import Engine, Host
+from rube.raft.config import APPEND_THREAD, APPLY_THREAD, RaftConfig
+from rube.raft.errors import LocalMessageError, ProposalDroppedError, ProposalTooLargeError, UnknownPeerError
+from rube.raft.membership import from_entry
+from rube.raft.node import RawNode
+from rube.raft.raft_pb2 import ConfChangeV2, Entry, Message, MessageType, SnapshotMetadata
+from rube.replica.config import MemberConfig
+from rube.replica.digests import Digests
+from rube.replica.kept import APPLIED_KEY, read
+from rube.replica.log import DurableLog
+from rube.replica.machine import NOTHING, StateMachine
+from rube.replica.peers import Link, RemovedError
+from rube.replica.replica_pb2 import Applied, Batch, Command, Identity, MembersChange, Piece
+from rube.replica.roster import Roster
+from rube.replica.sending import SnapshotSender
+from rube.replica.snapshots import Staging
+from rube.replica.storage import StorageParts, StorageWriter
+from rube.replica.waiting import Proposals, Reads
+
+_LOG = logging.getLogger("rube.replica")
+_NS_PER_S = 1_000_000_000
+# What a message may be refused with: the sender is none of ours any more, or nobody leads.
+_HARMLESS = (UnknownPeerError, ProposalDroppedError, ProposalTooLargeError, LocalMessageError)
+# How often, in ticks, a leader looks at its disk.
+_DISK_TICKS = 5
+
+
+class Core:
+    """One member's core and everything around it. All of it runs on one loop; only storage and network wait.
+
+    Invariants: `applied_index` never falls; a command's outcome is told only after the entry is committed, which Raft
+    says when a quorum has it on disk; the machine sees each entry once, in order.
+    """
+
+    def __init__(
+        self, host: Host, engine: Engine, machine: StateMachine, config: MemberConfig, identity: Identity
+    ) -> None:
+        self.config = config
+        self.identity = identity
+        self._host = host
+        self._clock = host.clock
+        self._machine = machine
+        applied = read(engine, APPLIED_KEY, Applied) or Applied()
+        self.applied_index, self._applied_term, self._conf_state = applied.index, applied.term, applied.conf_state
+        self.roster = Roster(applied.peers or identity.peers, applied.removed)
+        self.proposals = Proposals(host.random.stream("replica/proposer").getrandbits(63) | 1)
+        self.reads = Reads()
+        self._round_ns = 0
+        self._digests = Digests(config.name, applied.hash)
+        self._staging = Staging(engine)
+        log = DurableLog(engine, applied.conf_state, self._snapshot_point)
+        self._sender = SnapshotSender(host.clock, engine, config, machine.ranges)
+        self._storage = StorageWriter(
+            StorageParts(
+                engine=engine,
+                clock=host.clock,
+                config=config,
+                machine=machine,
+                log=log,
+                staging=self._staging,
+                kept_from=self._sender.kept_from,
+                newest=self._kept,
+            ),
+            applied,
+        )
+        self.node = RawNode(self._raft_config(log))
+        self._links: dict[int, Link] = {}
+        self._link_tasks: dict[int, asyncio.Task[None]] = {}
+        self._advancing = False
+        self._installing = False
+        self._ticks = 0
+        # Set and replaced with every change of the leader.
+        self._led = asyncio.Event()
+        # Set once it has ended, and why.
+        self.failed: asyncio.Future[RubeError] = asyncio.get_running_loop().create_future()
+        self._ended = False
+
+    # What the member asks
+
+    @property
+    def leads(self) -> bool:
+        return self.node.is_leader
+
+    @property
+    def leader(self) -> int:
+        return self.node.raft.leader
+
+    def check(self) -> None:
+        """Raises what it has failed with, or UnavailableError once it has ended."""
+        if self.failed.done():
+            error = self.failed.result()
+            raise type(error)(error.message, **error.metadata)
+        if self._ended:
+            raise UnavailableError(f"member {self.config.name!r} has stopped: try another one")
+
+    def command(self, number: int, command: Command) -> bytes:
+        """The log's form of a command of this member's."""
+        command.proposer, command.number = self.proposals.proposer, number
+        return command.SerializeToString(deterministic=True)
+
+    async def sleep(self, delay_s: float) -> None:
+        await self._clock.sleep(delay_s)
+
+    async def led(self) -> None:
+        """Returns at the next change of the leader."""
+        await self._led.wait()
+
+    def link(self, member: int) -> Link | None:
+        return self._links.get(member)
+
+    def ask_round(self) -> None:
+        """Starts a round for the reads that wait, unless one is under way that may still be answered."""
+        late = self._clock.monotonic_ns() - self._round_ns > self.config.election_s * _NS_PER_S
+        context = self.reads.start_round(again=late)
+        if context:
+            self._round_ns = self._clock.monotonic_ns()
+            self.node.read_index(context)
+            self.advance()
+
+    # What comes in
+
+    def receive(self, batch: Batch) -> None:
+        """Messages of another member."""
+        self.check()
+        if batch.HasField("digest") and batch.sender == self.leader:
+            self._guarded(lambda: self._digests.told(batch.sender, batch.digest))
+        for message in batch.messages:
+            self._step(message)
+        self.advance()
+
+    async def stage(self, piece: Piece) -> int:
+        """A piece of a snapshot; the core hears of it with the last one."""
+        self.check()
+        pairs = await self._staging.take(piece)
+        if self._staging.complete(piece.message.snapshot.metadata) is not None:
+            self._installing = False
+            self._step(piece.message)
+            self.advance()
+            if not self._installing:
+                await self._staging.clear()  # of no use: this member has come further meanwhile
+        return pairs
+
+    def advance(self) -> None:
+        """Carries out everything that the core asks for by now."""
+        self.check()
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            self._guarded(self._drain)
+        finally:
+            self._advancing = False
+
+    # The life
+
+    async def run(self) -> None:
+        """Takes part until cancelled, or until it fails; `failed` says why."""
+        try:
+            self._relink()
+            self.advance()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._tick())
+                group.create_task(self._storage.run(self._written))
+                group.create_task(self._stop_on_failure())
+        except* RubeError as group_error:
+            self.fail(_first(group_error))
+        finally:
+            self._ended = True
+            self.end(UnavailableError(f"member {self.config.name!r} stops: it may have been done; ask another one"))
+            await self._close_links()
+
+    def fail(self, error: RubeError) -> None:
+        """Ends all that this member promises."""
+        if not self.failed.done():
+            _LOG.error("member %s fails: %s", self.config.name, error.message)
+            self.failed.set_result(error)
+        self.end(error)
+
+    def end(self, error: RubeError) -> None:
+        self.proposals.fail(error)
+        self.reads.fail(error.message)
+
+    async def flush(self) -> None:
+        """Writes what was applied. After `run`."""
+        await self._storage.flush()
+
+    # Inside
+
+    def _raft_config(self, log: DurableLog) -> RaftConfig:
+        stream = self._host.random.stream("replica/elections")
+        return RaftConfig(
+            id=self.identity.id,
+            storage=log,
+            random_below=stream.randrange,
+            election_ticks=self.config.election_ticks,
+            heartbeat_ticks=self.config.heartbeat_ticks,
+            applied=self.applied_index,
+            async_storage_writes=True,
+            message_bytes_max=self.config.batch_bytes_max,
+            applying_bytes_max=self.config.flush_bytes_max,
+            uncommitted_bytes_max=self.config.queue_bytes_max,
+            inflight_messages_max=256,
+            inflight_bytes_max=self.config.queue_bytes_max,
+        )
+
+    async def _stop_on_failure(self) -> None:
+        """Wherever the failure came up: the others end with it."""
+        raise await asyncio.shield(self.failed)
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(self.config.tick_s)
+            self.node.tick()
+            self.ask_round()
+            self._ticks += 1
+            if self._ticks % _DISK_TICKS == 0:
+                self._look_at_disk()
+            self.advance()
+
+    def _look_at_disk(self) -> None:
+        """A leader that cannot write lets another one lead."""
+        since_ns = self._storage.full_since_ns
+        late = since_ns and self._clock.monotonic_ns() - since_ns > self.config.election_s * _NS_PER_S
+        if self.leads and late and (successor := self.best_successor()):
+            self.node.transfer_leader(successor)
+
+    def best_successor(self) -> int:
+        """The voter beside this one that has come furthest, of those that answer; 0: there is none."""
+        status = self.node.status()
+        candidates = [
+            (progress.match, member)
+            for member, progress in status.progress.items()
+            if member != status.id and not progress.is_learner and progress.recent_active
+        ]
+        return max(candidates, default=(0, 0))[1]
+
+    def _step(self, message: Message) -> None:
+        try:
+            self._guarded(lambda: self.node.step(message))
+        except _HARMLESS as error:
+            _LOG.debug("member %s: %s", self.config.name, error.message)
+
+    def _drain(self) -> None:
+        while self.node.has_ready():
+            ready = self.node.ready()
+            for read_state in ready.read_states:
+                self.reads.confirmed(read_state.context, read_state.index, self.applied_index)
+            if ready.soft_state is not None:
+                waiting, self._led = self._led, asyncio.Event()
+                waiting.set()
+            for message in ready.messages:
+                self._route(message)
+            if ready.read_states:
+                self.ask_round()
+
+    def _route(self, message: Message) -> None:
+        if message.to == APPEND_THREAD:
+            self._installing = self._installing or message.HasField("snapshot")
+            self._storage.append(message)
+        elif message.to == APPLY_THREAD:
+            self._apply(message.entries)
+            for response in message.responses:
+                self.node.step(response)
+        elif (link := self._links.get(message.to)) is None:
+            _LOG.debug("member %s has no way to %x", self.config.name, message.to)
+        elif message.type == MessageType.MSG_SNAP:
+            self._sender.start(self.identity.group_id, message, link, lambda arrived: self._sent(message.to, arrived))
+        else:
+            link.send(message)
+
+    def _sent(self, member: int, arrived: bool) -> None:
+        if not self._ended:
+            self.node.report_snapshot(member, delivered=arrived)
+            self.advance()
+
+    def _written(self, appends: Sequence[Message], restored: Applied | None) -> None:
+        """The storage has carried these out."""
+        if restored is not None:
+            self.applied_index, self._applied_term = restored.index, restored.term
+            self._conf_state = restored.conf_state
+            self.roster = Roster(restored.peers, restored.removed)
+            self._digests.restart(restored.hash)
+            self._relink()
+            self.reads.applied(restored.index)
+        for append in appends:
+            for response in append.responses:
+                if response.to == self.identity.id:
+                    self.node.step(response)
+                else:
+                    self._route(response)
+        self.advance()
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            assert entry.index == self.applied_index + 1, f"entry {entry.index} after {self.applied_index}"
+            change = from_entry(entry)
+            if change is not None:
+                self._apply_change(entry.index, change)
+            elif entry.data:
+                self._apply_command(entry.index, Command.FromString(entry.data))
+            self.applied_index, self._applied_term = entry.index, entry.term
+        self.reads.applied(self.applied_index)
+
+    def _apply_command(self, index: int, command: Command) -> None:
+        outcome, writes = self._machine.apply(command.data) if command.data else NOTHING
+        if command.HasField("expect"):
+            self.roster.expect(command.expect)
+        if command.forget:
+            self.roster.forget(command.forget)
+        self._digests.add(index, writes)
+        self._storage.changed(writes)
+        self.proposals.applied(command.proposer, command.number, outcome)
+
+    def _apply_change(self, index: int, change: ConfChangeV2) -> None:
+        self._conf_state = self.node.apply_conf_change(change)
+        context = MembersChange.FromString(change.context)
+        if context.remove:
+            self.roster.remove(context.peer)
+        elif context.peer.id:
+            self.roster.set(context.peer)
+        self.roster.follow(self._conf_state)
+        self._digests.add(index, ())
+        self._storage.changed(())
+        self._relink()
+        self.proposals.applied(context.proposer, context.number, None)
+        if self.identity.id in self.roster.removed:
+            self.fail(removed_from(self.config.name, self.identity.group_id))
+
+    def _kept(self) -> Applied:
+        """What the state rests on, as of now."""
+        return Applied(
+            index=self.applied_index,
+            term=self._applied_term,
+            conf_state=self._conf_state,
+            peers=self.roster.peers,
+            removed=self.roster.removed,
+            hash=self._digests.chain,
+        )
+
+    def _snapshot_point(self) -> SnapshotMetadata:
+        durable = self._storage.durable
+        return SnapshotMetadata(index=durable.index, term=durable.term, conf_state=durable.conf_state)
+
+    def _relink(self) -> None:
+        """A way to each other member, at its newest address."""
+        wanted = {peer.id: peer.address for peer in self.roster.peers if peer.id not in (0, self.identity.id)}
+        for member in [one for one, link in self._links.items() if wanted.get(one) != link.address]:
+            del self._links[member]
+            self._link_tasks.pop(member).cancel()
+        for member, address in sorted(wanted.items()):
+            if member not in self._links:
+                link = Link(self._host, self.config, address, lambda to=member: self._envelope(to))  # type: ignore[misc]
+                self._links[member] = link
+                self._link_tasks[member] = asyncio.get_running_loop().create_task(
+                    link.run(lambda one=member: self._unreachable(one), self._told_removed),  # type: ignore[misc]
+                    name=f"link to {address}",
+                )
+
+    def _envelope(self, to: int) -> Batch:
+        return Batch(group_id=self.identity.group_id, sender=self.identity.id, to=to, digest=self._digests.newest())
+
+    def _unreachable(self, member: int) -> None:
+        if not self._ended:
+            self.node.report_unreachable(member)
+
+    def _told_removed(self, error: RubeError) -> None:
+        self.fail(removed_from(self.config.name, self.identity.group_id))
+
+    async def _close_links(self) -> None:
+        await self._sender.close()
+        tasks = list(self._link_tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """A broken invariant, or damage, ends this member: nothing that follows could be trusted."""
+        try:
+            work()
+        except (*_HARMLESS, asyncio.CancelledError):
+            raise
+        except RubeError as error:
+            self.fail(error)
+            raise
+        except Exception as error:
+            _LOG.exception("member %s: an invariant is broken", self.config.name)
+            self.fail(DataLossError(f"member {self.config.name!r} stops, an invariant is broken: {error!r}"))
+            raise
+
+
+def removed_from(name: str, group_id: str) -> RemovedError:
+    """What a member ends with once it is no member any more."""
+    return RemovedError(
+        f"member {name!r} was removed from group {group_id}: wipe its disk before it joins again under that name"
+    )
+
+
+def _first(group: BaseExceptionGroup[RubeError]) -> RubeError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

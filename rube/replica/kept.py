@@ -1,0 +1,83 @@
+"""What a member keeps in its engine besides the state: keys, and values under a checksum."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from rube.api.errors import DataLossError, FailedPreconditionError
+from rube.host import EngineView, Write
+
+_M = TypeVar("_M", bound=Message)
+
+# The entry of the log with that index: eight bytes of which the first is 0x80.
+_LOG_BIT = 1 << 63
+INDEX_MAX = (1 << 56) - 1
+
+_PREFIX = b"\xffreplica/"
+FORMAT_KEY = _PREFIX + b"format"
+FORMAT = b"rube replica 1"
+IDENTITY_KEY = _PREFIX + b"identity"
+HARD_STATE_KEY = _PREFIX + b"hard_state"
+APPLIED_KEY = _PREFIX + b"applied"
+LOG_START_KEY = _PREFIX + b"log_start"
+INSTALLING_KEY = _PREFIX + b"installing"
+# Pairs of a snapshot that is arriving, by number; and how it is called.
+STAGED_PREFIX = b"\xfereplica/staged/"
+STAGED_END = b"\xfereplica/staged0"
+
+_CHECKSUM_BYTES = 4
+
+
+def entry_key(index: int) -> bytes:
+    return (_LOG_BIT | index).to_bytes(8, "big")
+
+
+def index_of(key: bytes) -> int:
+    return int.from_bytes(key, "big") & INDEX_MAX
+
+
+def staged_key(number: int) -> bytes:
+    return STAGED_PREFIX + number.to_bytes(8, "big")
+
+
+def seal(key: bytes, message: Message) -> Write:
+    """The write of a message, behind a checksum over key and bytes."""
+    data = message.SerializeToString(deterministic=True)
+    return Write(key, zlib.crc32(key + data).to_bytes(_CHECKSUM_BYTES, "big") + data)
+
+
+def unseal(key: bytes, sealed: bytes, kind: type[_M]) -> _M:
+    """Raises DataLossError if the bytes don't match their checksum."""
+    data = sealed[_CHECKSUM_BYTES:]
+    if zlib.crc32(key + data).to_bytes(_CHECKSUM_BYTES, "big") != sealed[:_CHECKSUM_BYTES]:
+        raise DataLossError(
+            f"{_shown(key)} of this member is damaged: remove the member from its group (rube cluster remove), wipe "
+            "its disk and let it join again"
+        )
+    return kind.FromString(data)
+
+
+def read(engine: EngineView, key: bytes, kind: type[_M]) -> _M | None:
+    """What stands under the key; None: nothing. Raises DataLossError."""
+    sealed = engine.get(key)
+    return None if sealed is None else unseal(key, sealed, kind)
+
+
+def check_format(engine: EngineView) -> bool:
+    """Whether a member's data is there. Raises FailedPreconditionError for a format that this version does not know."""
+    stored = engine.get(FORMAT_KEY)
+    if stored is not None and stored != FORMAT:
+        raise FailedPreconditionError(
+            f"the member's data has format {stored!r} and this program knows {FORMAT!r}: use the version of Rube that "
+            "wrote it, or let the member join again with an empty disk"
+        )
+    return stored is not None
+
+
+def _shown(key: bytes) -> str:
+    if len(key) == 8 and key[0] & 0x80:
+        return f"entry {index_of(key)} of the log"
+    return key.removeprefix(_PREFIX).decode("ascii", "backslashreplace")

@@ -1,0 +1,90 @@
+"""Snapshots to members that are too far behind for the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from grpc import aio
+
+from rube.host import Clock, Engine
+from rube.raft.raft_pb2 import Message
+from rube.replica.config import MemberConfig
+from rube.replica.kept import APPLIED_KEY, read
+from rube.replica.peers import Link
+from rube.replica.replica_pb2 import Applied, Piece
+from rube.replica.snapshots import Ranges, pieces
+from rube.transport import rube_error
+
+_LOG = logging.getLogger("rube.replica")
+
+PIECE_S = 10.0
+RETRY_S = 0.5
+# Failures in a row after which the core is told that the snapshot was not delivered, and starts another.
+FAILURES_MAX = 10
+
+
+class SnapshotSender:
+    """At most one snapshot to each member at a time, each from an engine's snapshot that is held meanwhile."""
+
+    def __init__(self, clock: Clock, engine: Engine, config: MemberConfig, ranges: Ranges) -> None:
+        self._clock = clock
+        self._engine = engine
+        self._config = config
+        self._ranges = ranges
+        self._indexes: dict[int, int] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def kept_from(self) -> int:
+        """The log must keep what comes after the oldest snapshot under way."""
+        return min(self._indexes.values(), default=1 << 62)
+
+    def start(self, group_id: str, message: Message, link: Link, done: Callable[[bool], None]) -> None:
+        """Sends in a task of its own; `done` is told whether all of it arrived."""
+        member = message.to
+        if member in self._tasks:
+            return
+        task = asyncio.get_running_loop().create_task(self._send(group_id, message, link, done), name="snapshot")
+        self._tasks[member] = task
+        task.add_done_callback(lambda _: self._ended(member))
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _ended(self, member: int) -> None:
+        self._tasks.pop(member, None)
+        self._indexes.pop(member, None)
+
+    async def _send(self, group_id: str, message: Message, link: Link, done: Callable[[bool], None]) -> None:
+        view = self._engine.snapshot()
+        try:
+            applied = read(view, APPLIED_KEY, Applied)
+            assert applied is not None, "a leader has applied something"
+            self._indexes[message.to] = applied.index
+            _LOG.info("member %s sends its state as of entry %d to %s", self._config.name, applied.index, link.address)
+            offset, failures, finished = 0, 0, False
+            while not finished and failures < FAILURES_MAX:
+                try:
+                    for piece in pieces(view, self._ranges, message, offset, self._config.piece_bytes_max):
+                        piece.group_id, piece.sender, piece.to = group_id, message.sender, message.to
+                        offset = await self._deliver(link, piece)
+                        failures = 0
+                        if offset != piece.offset + len(piece.pairs):
+                            break  # it has another part of it: go on from there
+                        finished = piece.last
+                except aio.AioRpcError as error:
+                    failures += 1
+                    _LOG.info("a snapshot for %s waits: %s", link.address, rube_error(error).message)
+                    await self._clock.sleep(RETRY_S)
+            done(finished)
+        finally:
+            view.close()
+
+    async def _deliver(self, link: Link, piece: Piece) -> int:
+        answer = await link.stub.Install(piece, timeout=PIECE_S)
+        return answer.pairs

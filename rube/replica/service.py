@@ -1,0 +1,124 @@
+"""What a member answers to others: Raft's messages, snapshots, questions, and changes of the group."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from grpc import aio
+
+from rube.api.errors import UnavailableError
+from rube.replica.founding import not_in_a_group
+from rube.replica.peers import RemovedError, StrangerError
+from rube.replica.replica_pb2 import (
+    Batch,
+    ChangeRequest,
+    ChangeResponse,
+    Delivered,
+    DescribeRequest,
+    Description,
+    Installed,
+    JoinRequest,
+    JoinResponse,
+    Piece,
+)
+from rube.replica.replica_pb2_grpc import ReplicaServicer
+from rube.transport import rube_error
+
+if TYPE_CHECKING:
+    from rube.replica.replica_pb2_grpc import ReplicaAsyncStub
+
+_Answer = TypeVar("_Answer")
+Context = aio.ServicerContext[Any, Any]
+
+# A change waits for a quorum at the leader; who passes it on waits a little longer.
+FORWARD_S = 10.0
+
+
+class Served(Protocol):
+    """What the service needs of its member."""
+
+    @property
+    def group_id(self) -> str: ...
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def removed(self) -> list[int]: ...
+
+    def receive(self, batch: Batch) -> None: ...
+
+    async def stage(self, piece: Piece) -> int: ...
+
+    def describe(self) -> Description: ...
+
+    def leader_stub(self) -> ReplicaAsyncStub | None:
+        """The way to the leader; None: this member leads. Raises UnavailableError when none is known."""
+        ...
+
+    async def admit(self, request: JoinRequest) -> JoinResponse: ...
+
+    async def change(self, request: ChangeRequest) -> ChangeResponse: ...
+
+
+class ReplicaService(ReplicaServicer):
+    """Answers from the start on; `member` comes once it belongs to a group."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.member: Served | None = None
+
+    async def Deliver(self, request: Batch, context: Context) -> Delivered:
+        member = self._check(request.group_id, request.sender, request.to)
+        member.receive(request)
+        return Delivered()
+
+    async def Install(self, request: Piece, context: Context) -> Installed:
+        member = self._check(request.group_id, request.sender, request.to)
+        return Installed(pairs=await member.stage(request))
+
+    async def Describe(self, request: DescribeRequest, context: Context) -> Description:
+        return Description(name=self._name) if self.member is None else self.member.describe()
+
+    async def Join(self, request: JoinRequest, context: Context) -> JoinResponse:
+        member = self._member()
+        return await _at_leader(
+            member, lambda: member.admit(request), lambda stub: stub.Join(request, timeout=FORWARD_S)
+        )
+
+    async def Change(self, request: ChangeRequest, context: Context) -> ChangeResponse:
+        member = self._member()
+        return await _at_leader(
+            member, lambda: member.change(request), lambda stub: stub.Change(request, timeout=FORWARD_S)
+        )
+
+    def _member(self) -> Served:
+        if self.member is None:
+            raise not_in_a_group(self._name)
+        return self.member
+
+    def _check(self, group_id: str, sender: int, to: int) -> Served:
+        """Who does not belong together never speaks together."""
+        member = self._member()
+        if group_id != member.group_id or to != member.id:
+            raise StrangerError(
+                f"this is member {self._name!r}, {member.id:x} of group {member.group_id}; the call is for member "
+                f"{to:x} of group {group_id}: was a disk wiped, or an address used again?"
+            )
+        if sender in member.removed:
+            raise RemovedError(f"member {sender:x} was removed from group {group_id}", removed=f"{sender:x}")
+        return member
+
+
+async def _at_leader(
+    member: Served, here: Callable[[], Awaitable[_Answer]], there: Callable[[ReplicaAsyncStub], Awaitable[_Answer]]
+) -> _Answer:
+    stub = member.leader_stub()
+    if stub is None:
+        return await here()
+    try:
+        return await there(stub)
+    except aio.AioRpcError as error:
+        told = rube_error(error)
+        raise told if type(told) is not UnavailableError else UnavailableError(f"the leader: {told.message}") from error

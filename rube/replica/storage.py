@@ -1,0 +1,188 @@
+"""The one writer of a member's engine: what the core wants durable and what the state machine has changed, together.
+
+Everything that waits is written with one commit, so that log, votes and state share one sync. A state that changed
+alone waits a moment for the log to go with: it can be made again from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rube.api.errors import ResourceExhaustedError
+from rube.host import Clock, Engine, Write
+from rube.raft.raft_pb2 import Message
+from rube.replica.config import MemberConfig
+from rube.replica.kept import APPLIED_KEY, seal
+from rube.replica.log import DurableLog
+from rube.replica.machine import StateMachine
+from rube.replica.replica_pb2 import Applied
+from rube.replica.snapshots import Staging, install
+
+_LOG = logging.getLogger("rube.replica")
+
+# While the disk is full nothing is acknowledged; so often it is tried again.
+FULL_RETRY_S = 0.5
+# The log is compacted by at least so many entries at once, and at most.
+COMPACTION_ENTRIES_MIN = 200
+COMPACTION_ENTRIES_MAX = 2000
+_NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageParts:
+    """What the writer works on."""
+
+    engine: Engine
+    clock: Clock
+    config: MemberConfig
+    machine: StateMachine
+    log: DurableLog
+    staging: Staging
+    # The log keeps what comes after this entry.
+    kept_from: Callable[[], int]
+    # What the machine's state rests on, as of all its writes so far.
+    newest: Callable[[], Applied]
+
+
+class StorageWriter:
+    """Carries out MSG_STORAGE_APPENDs in order; keeps the machine's writes until they are durable."""
+
+    def __init__(self, parts: StorageParts, applied: Applied) -> None:
+        self._parts = parts
+        self._engine = parts.engine
+        self._clock = parts.clock
+        self._config = parts.config
+        self._machine = parts.machine
+        self._log = parts.log
+        self._staging = parts.staging
+        # What is durable of the machine's state.
+        self.durable = applied
+        # What is not, in order; there may be a change without writes.
+        self._writes: list[Write] = []
+        self._bytes = 0
+        self._changed = False
+        # When the oldest change that is not written was made.
+        self._changed_ns = 0
+        self._appends: list[Message] = []
+        self._work = asyncio.Event()
+        # Since when the disk has been full; 0: it is not.
+        self.full_since_ns = 0
+
+    def append(self, message: Message) -> None:
+        """Queues a MSG_STORAGE_APPEND."""
+        self._appends.append(message)
+        self._work.set()
+
+    def changed(self, writes: Sequence[Write]) -> None:
+        """The machine has applied more."""
+        if not self._changed:
+            self._changed = True
+            self._changed_ns = self._clock.monotonic_ns()
+        self._writes += writes
+        self._bytes += sum(len(key) + len(value or b"") for key, value in writes)
+        self._work.set()
+
+    async def run(self, done: Callable[[Sequence[Message], Applied | None], None]) -> None:
+        """Writes until cancelled. After each commit `done` is told the appends, and the state of a snapshot that was
+        put into place. Raises what the disk fails with."""
+        while True:
+            await self._wait()
+            appends = self._take()
+            if appends and appends[0].HasField("snapshot"):
+                done(appends, await self._install(appends[0]))
+            else:
+                await self._commit(appends)
+                done(appends, None)
+
+    async def flush(self) -> None:
+        """Writes all that waits, but for snapshots. Not while `run` runs."""
+        await self._commit([append for append in self._appends if not append.HasField("snapshot")])
+
+    async def _wait(self) -> None:
+        """Until there is something for the log, or the machine's changes have waited long enough."""
+        while not self._appends and self._bytes < self._config.flush_bytes_max:
+            left_s = None
+            if self._changed:
+                left_s = self._config.flush_s - (self._clock.monotonic_ns() - self._changed_ns) / _NS_PER_S
+                if left_s <= 0:
+                    return
+            self._work.clear()
+            try:
+                async with self._clock.timeout(left_s):
+                    await self._work.wait()
+            except TimeoutError:
+                return
+
+    def _take(self) -> list[Message]:
+        """The appends up to the next snapshot, or that one alone."""
+        snapshots = (place for place, append in enumerate(self._appends) if append.HasField("snapshot"))
+        count = next(snapshots, len(self._appends)) or min(1, len(self._appends))
+        taken, self._appends = self._appends[:count], self._appends[count:]
+        return taken
+
+    async def _commit(self, appends: Sequence[Message]) -> None:
+        batch = [write for append in appends for write in self._log.writes_of(append)]
+        writes, changed, newest = self._writes, self._changed, self.durable
+        self._writes, self._bytes, self._changed = [], 0, False
+        batch += writes
+        if changed:
+            newest = self._parts.newest()
+            batch.append(seal(APPLIED_KEY, newest))
+        compacted = self._compactable()
+        if compacted:
+            batch += self._log.compaction(compacted)
+        await self._write(batch)
+        for append in appends:
+            self._log.written(append)
+        if compacted:
+            self._log.compact(compacted)
+        self.durable = newest
+        self._machine.durable(len(writes))
+
+    async def _install(self, append: Message) -> Applied:
+        """Makes a staged snapshot the state; the log starts after it."""
+        metadata = append.snapshot.metadata
+        applied = self._staging.complete(metadata)
+        assert applied is not None, "the core hears of a snapshot only when all of it has arrived"
+        self._machine.suspend()
+        batch = self._log.start_after(metadata.index, metadata.term)
+        await self._write(
+            [*batch, *self._log.writes_of(append), seal(APPLIED_KEY, applied), self._staging.installation()]
+        )
+        self._log.apply_snapshot(append.snapshot)
+        self._log.bytes = 0
+        self._log.written(append)
+        await install(self._engine, self._machine.ranges, self._clock)
+        self._staging.installed()
+        self._writes, self._bytes, self._changed = [], 0, False
+        self.durable = applied
+        await self._machine.reload()
+        return applied
+
+    async def _write(self, batch: Sequence[Write]) -> None:
+        """Commits, however long the disk is full."""
+        while batch:
+            try:
+                await self._engine.commit(batch)
+                break
+            except ResourceExhaustedError as error:
+                if not self.full_since_ns:
+                    _LOG.error(
+                        "member %s acknowledges nothing until there is room: %s", self._config.name, error.message
+                    )
+                    self.full_since_ns = self._clock.monotonic_ns()
+                await self._clock.sleep(FULL_RETRY_S)
+        self.full_since_ns = 0
+
+    def _compactable(self) -> int:
+        """Up to where the log can go; 0: nowhere yet."""
+        log = self._log
+        over_entries = self.durable.index - log.first_index() + 1 - self._config.log_entries_kept
+        if over_entries < COMPACTION_ENTRIES_MIN and log.bytes < self._config.log_bytes_kept:
+            return 0
+        kept = self._config.log_entries_kept if log.bytes < self._config.log_bytes_kept else COMPACTION_ENTRIES_MIN
+        index = min(self.durable.index - kept, self._parts.kept_from(), log.first_index() + COMPACTION_ENTRIES_MAX)
+        return index if index >= log.first_index() else 0

@@ -1,0 +1,104 @@
+"""Who waits for what the group is to do: proposals by their number, reads by a round of Raft's read index."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from rube.api.errors import RubeError, UnavailableError
+
+
+class Proposals:
+    """The proposals of this incarnation that were not applied yet. `proposer` tells it from every other."""
+
+    def __init__(self, proposer: int) -> None:
+        self.proposer = proposer
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._number = 0
+
+    def begin(self) -> tuple[int, asyncio.Future[Any]]:
+        """A new proposal's number, and the future of its outcome."""
+        self._number += 1
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[self._number] = future
+        return self._number, future
+
+    def forget(self, number: int) -> None:
+        self._waiting.pop(number, None)
+
+    def applied(self, proposer: int, number: int, outcome: Any) -> None:
+        """A command was applied; an outcome that is an error is raised."""
+        if proposer != self.proposer:
+            return
+        future = self._waiting.pop(number, None)
+        if future is None or future.done():
+            return
+        if isinstance(outcome, RubeError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+    def fail(self, error: RubeError) -> None:
+        """Nobody will hear of any outcome any more."""
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            _fail(future, error)
+
+
+class Reads:
+    """Reads that wait until this member has applied what was committed when they came.
+
+    They share rounds: all that come while one is under way wait for the next. Invariant: `_current` is the round under
+    way, if any; `_next` gathers.
+    """
+
+    def __init__(self) -> None:
+        self._round = 0
+        self._current: list[asyncio.Future[None]] = []
+        self._next: list[asyncio.Future[None]] = []
+        # Confirmed, and waiting for that index to be applied.
+        self._confirmed: list[tuple[int, list[asyncio.Future[None]]]] = []
+
+    def join(self) -> asyncio.Future[None]:
+        """Takes part in the next round."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._next.append(future)
+        return future
+
+    def start_round(self, *, again: bool = False) -> bytes:
+        """The next round's context; b"" if nobody waits, or a round is under way and not to be repeated."""
+        if self._current and not again:
+            return b""
+        self._current = [future for future in (*self._current, *self._next) if not future.done()]
+        self._next = []
+        if not self._current:
+            return b""
+        self._round += 1
+        return self._round.to_bytes(8, "big")
+
+    def confirmed(self, context: bytes, index: int, applied: int) -> None:
+        """The round of that context may read at `index`."""
+        if context == self._round.to_bytes(8, "big") and self._current:
+            self._confirmed.append((index, self._current))
+            self._current = []
+            self.applied(applied)
+
+    def applied(self, index: int) -> None:
+        """This member has applied everything up to `index`."""
+        while self._confirmed and self._confirmed[0][0] <= index:
+            for future in self._confirmed.pop(0)[1]:
+                if not future.done():
+                    future.set_result(None)
+
+    def fail(self, message: str) -> None:
+        """Nobody will be answered any more."""
+        waiting = [*self._current, *self._next, *(future for _, futures in self._confirmed for future in futures)]
+        self._current, self._next, self._confirmed = [], [], []
+        for future in waiting:
+            _fail(future, UnavailableError(message))
+
+
+def _fail(future: asyncio.Future[Any], error: RubeError) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # who waited may be gone: that is no mistake

@@ -1,0 +1,261 @@
+"""A replicated group in the simulated world: it forms, agrees, survives, changes its members."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from replica_world import GroupWorld, Replica
+
+from rube.api.errors import DataLossError, FailedPreconditionError, RubeError, UnavailableError
+from rube.replica.digests import EVERY_ENTRIES
+from rube.replica.replica_pb2 import ChangeRequest, Peer
+from rube.sim.kernel import World
+
+
+@pytest.fixture
+def group() -> Iterator[GroupWorld]:
+    with World(seed=1) as world:
+        yield GroupWorld(world)
+
+
+def test_three_members_form_a_group_and_agree(group: GroupWorld) -> None:
+    group.start_all()
+    for number, name in enumerate("abcabc", start=1):
+        assert group.put(group.replicas[name], f"k{number}", name) == (number, None)
+    group.world.run_for(1)
+    assert group.equal()
+    for replica in group.replicas.values():
+        assert replica.state is not None
+        assert replica.state.count == 6
+
+
+def test_what_was_acknowledged_survives_the_leaders_death_under_load(group: GroupWorld) -> None:
+    group.start_all()
+    load = Load(group)
+    for _ in range(4):
+        group.world.run_for(1)
+        leader = group.leader()
+        assert leader is not None
+        leader.kill()
+        group.world.run_for(1.5)
+        group.start(leader.name)
+    group.world.run_for(2)
+    load.stop()
+    group.world.run_for(1)
+    assert group.equal()
+    load.check()
+
+
+def test_a_follower_comes_back_through_a_snapshot_when_the_log_has_gone_on(group: GroupWorld) -> None:
+    group.config |= {"log_entries_kept": 10, "piece_bytes_max": 300}
+    group.start_all()
+    follower = next(one for one in group.replicas.values() if not one.leads)
+    follower.kill()
+    leader = group.leader()
+    assert leader is not None
+    for number in range(400):
+        group.put(leader, f"k{number % 50}", "x" * 50)
+    group.start(follower.name)
+    group.world.run_until(lambda: follower.member is not None and group.equal())
+    assert follower.state is not None
+    assert follower.state.count == 400
+
+
+def test_a_minority_refuses_and_the_majority_goes_on(group: GroupWorld) -> None:
+    group.start_all()
+    old = group.leader()
+    assert old is not None
+    others = [one for one in group.replicas.values() if one is not old]
+    group.fabric.isolate(old.name)
+    group.world.run_until(lambda: any(one.leads for one in others))
+    assert group.put(others[0], "k", "majority") == (1, None)
+    refused = group.put(old, "k", "minority")
+    assert isinstance(refused, UnavailableError)
+    assert isinstance(group.ask(old, lambda member: member.read_barrier()), UnavailableError)
+    group.fabric.rejoin(old.name)
+    group.world.run_for(2)
+    assert group.equal()
+    assert old.state is not None
+    assert old.state.pairs[b"k"] == b"majority"
+
+
+def test_a_read_at_any_member_sees_what_was_acknowledged_before(group: GroupWorld) -> None:
+    group.start_all()
+    replicas = list(group.replicas.values())
+    for number in range(30):
+        group.put(replicas[number % 3], "k", str(number))
+        reader = replicas[(number + 1) % 3]
+        assert group.ask(reader, lambda member: member.read_barrier()) is None
+        assert reader.state is not None
+        assert reader.state.pairs[b"k"] == str(number).encode()
+
+
+def test_a_member_that_lost_its_disk_is_refused_until_it_is_removed_and_added(group: GroupWorld) -> None:
+    group.start_all()
+    lost = next(one for one in group.replicas.values() if not one.leads)
+    lost.kill()
+    lost.machine.disk.wipe()
+    group.put(group.leader(), "k", "1")
+    group.start(lost.name)
+    group.world.run_until(lambda: lost.failure is not None)
+    assert "rube cluster remove" in str(lost.failure)
+    leader = group.leader()
+    change(group, leader, remove=lost.name)
+    change(group, leader, add=Peer(name=lost.name, address=group.address(lost.name), promote=True))
+    group.start(lost.name, join=(group.address(leader.name),))
+    group.world.run_until(lambda: len(group.voters()) == 3)
+    group.world.run_until(group.equal)
+
+
+def test_a_first_member_that_lost_its_disk_forms_no_second_group(group: GroupWorld) -> None:
+    group.start_all()
+    first = group.replicas["a"]
+    first.kill()
+    first.machine.disk.wipe()
+    group.start("a")
+    group.world.run_until(lambda: first.failure is not None)
+    assert "belongs to group" in str(first.failure)
+
+
+def test_a_removed_member_stops_and_the_others_go_on(group: GroupWorld) -> None:
+    group.start_all()
+    removed = next(one for one in group.replicas.values() if not one.leads)
+    change(group, group.leader(), remove=removed.name)
+    group.world.run_until(lambda: removed.failure is not None)
+    assert "was removed" in str(removed.failure)
+    assert group.put(group.leader(), "k", "1") == (1, None)
+    # With its old disk it hears at once that it is no member.
+    removed.member = None
+    group.start(removed.name)
+    group.world.run_until(lambda: removed.failure is not None)
+    assert "was removed" in str(removed.failure)
+
+
+def test_a_leader_that_is_removed_hands_over(group: GroupWorld) -> None:
+    group.start_all()
+    old = group.leader()
+    change(group, old, remove=old.name)
+    group.world.run_until(lambda: old.failure is not None)
+    group.world.run_until(lambda: any(one.leads and one is not old for one in group.replicas.values()))
+    survivor = next(one for one in group.replicas.values() if one is not old)
+    assert group.put(survivor, "k", "1") == (1, None)
+
+
+def test_what_would_lose_the_quorum_is_refused(group: GroupWorld) -> None:
+    group.start_all()
+    leader = group.leader()
+    down, up = (one for one in group.replicas.values() if one is not leader)
+    down.kill()
+    group.world.run_for(2)
+    refused = change(group, leader, remove=up.name)
+    assert isinstance(refused, FailedPreconditionError)
+    assert f"not answering: {down.name}" in refused.message
+    assert not isinstance(change(group, leader, remove=down.name), RubeError)
+
+
+def test_the_leadership_is_given_to_whom_is_named_and_on_a_graceful_stop(group: GroupWorld) -> None:
+    group.start_all()
+    old = group.leader()
+    heir = next(one for one in group.replicas.values() if one is not old)
+    change(group, old, transfer_leader=heir.name)
+    assert group.leader() is heir
+    assert group.ask(heir, lambda member: member.close()) is None
+    heir.member = None
+    assert group.leader() is not None
+
+
+def test_a_leader_whose_disk_is_full_lets_another_one_lead(group: GroupWorld) -> None:
+    group.start_all()
+    full = group.leader()
+    full.machine.disk.fill()
+    others = [one for one in group.replicas.values() if one is not full]
+    group.replicas[full.name].process.create_task(ignore(full.member.propose(b"k=1")))
+    group.world.run_until(lambda: any(one.leads for one in others), timeout_s=20)
+    assert not isinstance(group.put(others[0], "k", "2"), RubeError)
+    full.machine.disk.free()
+    group.world.run_for(3)
+    assert group.equal()
+
+
+def test_members_with_different_states_are_found_and_stopped(group: GroupWorld) -> None:
+    group.start_all()
+    wrong = next(one for one in group.replicas.values() if not one.leads)
+    wrong.state.count += 1
+    for number in range(2 * EVERY_ENTRIES):
+        group.put(group.leader(), f"k{number}", "")
+    group.world.run_until(lambda: wrong.failure is not None)
+    assert isinstance(wrong.failure, DataLossError)
+    assert "has another state at entry" in wrong.failure.message
+    assert not isinstance(group.put(group.leader(), "k", ""), RubeError)
+
+
+def test_a_new_member_joins_under_load_and_votes(group: GroupWorld) -> None:
+    group.config |= {"log_entries_kept": 20}
+    group.start_all()
+    load = Load(group)
+    group.world.run_for(2)
+    change(group, group.leader(), add=Peer(name="d", address=group.address("d"), promote=True))
+    joined = group.start("d", join=(group.address("a"), group.address("b")))
+    group.world.run_until(lambda: joined.member is not None)
+    while len(group.voters()) < 4:
+        group.world.run_for(0.5)
+    load.stop()
+    group.world.run_for(1)
+    assert group.equal()
+    load.check()
+
+
+def test_who_is_not_expected_is_refused(group: GroupWorld) -> None:
+    group.start_all()
+    stranger = group.start("x", join=(group.address("a"),))
+    group.world.run_until(lambda: stranger.failure is not None)
+    assert "run rube cluster add x x:7900" in str(stranger.failure)
+
+
+async def ignore(call: Coroutine[Any, Any, Any]) -> Any:
+    with suppress(RubeError):
+        return await call
+
+
+def change(group: GroupWorld, replica: Replica, **what: Any) -> Any:
+    return group.ask(replica, lambda member: member.change(ChangeRequest(**what)))
+
+
+class Load:
+    """Clients that put numbers through all members, one after the other each, and remember what was acknowledged."""
+
+    def __init__(self, group: GroupWorld, clients: int = 5) -> None:
+        self._group = group
+        self._stopped = False
+        self._acknowledged: dict[str, int] = {}
+        for number in range(clients):
+            group.desk.host.spawn(f"client-{number}", lambda number=number: self._client(number))
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    async def _client(self, number: int) -> None:
+        value = 0
+        while not self._stopped:
+            value += 1
+            replicas = [one for one in self._group.replicas.values() if one.member is not None]
+            replica = replicas[(number + value) % len(replicas)]
+            # The call runs in the member's process, and may die with it.
+            task = replica.process.create_task(ignore(replica.member.propose(f"c{number}={value}".encode())))
+            died = asyncio.get_running_loop().create_future()
+            replica.process.on_death(lambda *_, died=died: died.done() or died.set_result(None))
+            await asyncio.wait([task, died], return_when=asyncio.FIRST_COMPLETED)
+            if task.done() and task.result():
+                self._acknowledged[f"c{number}"] = value
+            await asyncio.sleep(0.01)
+
+    def check(self) -> None:
+        """Every member has what was acknowledged, or something newer."""
+        assert len(self._acknowledged) > 3
+        for replica in self._group.replicas.values():
+            for key, value in self._acknowledged.items():
+                assert int(replica.state.pairs[key.encode()]) >= value
