@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 from rube.raft.entries import NO_LIMIT, EntryId, size_bytes
@@ -22,6 +23,8 @@ class RaftLog:
         """The log as the storage has it: applied up to the last compaction."""
         self.storage = storage
         self.unstable = Unstable(storage.last_index() + 1)
+        # Only `append` and `restore` move it: what becomes stable or compacted does not.
+        self._last_index = storage.last_index()
         compacted = storage.first_index() - 1
         # The highest index known to be on a quorum.
         self.committed = compacted
@@ -33,6 +36,8 @@ class RaftLog:
         self.applying_bytes_max = applying_bytes_max
         self.applying_bytes = 0
         self.applying_paused = False
+        # The pieces it consists of, oldest first: the last index of each, and its size.
+        self._handed_out: deque[tuple[int, int]] = deque()
 
     # Reading
 
@@ -43,8 +48,7 @@ class RaftLog:
 
     def last_index(self) -> int:
         """The newest entry there is."""
-        index = self.unstable.last_index()
-        return self.storage.last_index() if index is None else index
+        return self._last_index
 
     def last_id(self) -> EntryId:
         """The newest entry's identity: how up-to-date this log is (paper section 5.4.1)."""
@@ -124,7 +128,8 @@ class RaftLog:
         if entries:
             assert entries[0].index > self.committed, f"entry {entries[0].index} is committed up to {self.committed}"
             self.unstable.truncate_and_append(entries)
-        return self.last_index()
+            self._last_index = entries[-1].index
+        return self._last_index
 
     def maybe_append(self, previous: EntryId, entries: list[Entry], committed: int) -> int | None:
         """A follower's append (paper figure 2, AppendEntries, steps 2 to 5): the last new index, or None when refused.
@@ -152,7 +157,7 @@ class RaftLog:
     def restore(self, snapshot: Snapshot) -> None:
         """Replaces the log by the snapshot (paper section 7)."""
         assert snapshot.metadata.index > self.committed, "a snapshot never takes back what is committed"
-        self.committed = snapshot.metadata.index
+        self.committed = self._last_index = snapshot.metadata.index
         self.unstable.restore(snapshot)
 
     # Committing and applying
@@ -185,21 +190,25 @@ class RaftLog:
         assert room > 0, f"{self.applying_bytes} bytes are being applied, the limit is {self.applying_bytes_max}"
         return self.slice(self.applying + 1, self._appliable(allow_unstable) + 1, room)
 
-    def accept_applying(self, index: int, size: int, *, allow_unstable: bool) -> None:
-        """Entries up to `index`, `size` bytes, were handed out; pauses when no more fit."""
+    def accept_applying(self, entries: list[Entry], *, allow_unstable: bool) -> None:
+        """The entries, one at least, were handed out; pauses when no more fit."""
+        index = entries[-1].index
         assert index <= self.committed, f"{index} is handed out, but only {self.committed} is committed"
         self.applying = index
+        size = size_bytes(entries)
         self.applying_bytes += size
+        self._handed_out.append((index, size))
         # If more was committed than was handed out, the size limit cut it.
         full = self.applying_bytes >= self.applying_bytes_max
         self.applying_paused = full or index < self._appliable(allow_unstable)
 
-    def applied_to(self, index: int, size: int) -> None:
-        """The state machine has applied everything up to `index`, which frees `size` bytes."""
+    def applied_to(self, index: int) -> None:
+        """The state machine has applied everything up to `index`."""
         assert self.applied <= index <= self.committed, f"applied {self.applied}, then {index} of {self.committed}"
         self.applied = index
         self.applying = max(self.applying, index)
-        self.applying_bytes = max(0, self.applying_bytes - size)
+        while self._handed_out and self._handed_out[0][0] <= index:
+            self.applying_bytes -= self._handed_out.popleft()[1]
         self.applying_paused = self.applying_bytes >= self.applying_bytes_max
 
     def _appliable(self, allow_unstable: bool) -> int:

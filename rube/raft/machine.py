@@ -162,7 +162,7 @@ def start(config: RaftConfig) -> Raft:
         raft.term = hard_state.term
         raft.vote = hard_state.vote
     if config.applied:
-        raft.log.applied_to(config.applied, 0)
+        raft.log.applied_to(config.applied)
     raft.become_follower(raft.term, NONE)
     return raft
 

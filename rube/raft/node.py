@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rube.raft import membership, proposals, storage_writes
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD, RaftConfig
-from rube.raft.entries import size_bytes
 from rube.raft.errors import LocalMessageError, UnknownPeerError
 from rube.raft.machine import start, step, tick
 from rube.raft.membership import AnyConfChange
@@ -195,8 +194,7 @@ class RawNode:
         raft.read_states = []
         raft.log.unstable.accept_in_progress()
         if ready.committed_entries:
-            entries = ready.committed_entries
-            raft.log.accept_applying(entries[-1].index, size_bytes(entries), allow_unstable=not asynchronous)
+            raft.log.accept_applying(ready.committed_entries, allow_unstable=not asynchronous)
         raft.observe(Step.READY)
         return ready
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rube.raft import membership, replication
 from rube.raft.config import NONE
-from rube.raft.entries import payload_bytes
+from rube.raft.entries import NO_LIMIT, payload_bytes
 from rube.raft.errors import ProposalDroppedError, ProposalTooLargeError
 from rube.raft.raft_pb2 import Entry, Message
 from rube.raft.state import Raft
@@ -15,6 +15,8 @@ from rube.raft.state import Raft
 def check_size(raft: Raft, entries: Iterable[Entry]) -> None:
     """Raises ProposalTooLargeError for an entry past the limit."""
     limit = raft.config.proposal_bytes_max
+    if limit >= NO_LIMIT:
+        return
     for entry in entries:
         if len(entry.data) > limit:
             raise ProposalTooLargeError(

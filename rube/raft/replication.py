@@ -66,6 +66,8 @@ def send_append(raft: Raft, to: int, *, empty: bool = True) -> bool:
     progress = raft.tracker.progress[to]
     if progress.is_paused():
         return False
+    if not empty and progress.next > raft.log.last_index():
+        return False
     previous = progress.next - 1
     term = raft.log.term(previous)
     if term is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rube.raft import proposals, replication
-from rube.raft.entries import EntryId, size_bytes
+from rube.raft.entries import EntryId
 from rube.raft.errors import ProposalDroppedError
 from rube.raft.raft_pb2 import (
     ENTRY_CONF_CHANGE_V2,
@@ -26,7 +26,7 @@ def on_snapshot_stored(raft: Raft, message: Message) -> None:
     if message.HasField("snapshot"):
         index = message.snapshot.metadata.index
         raft.log.unstable.stable_snapshot_to(index)
-        applied_to(raft, index, 0)
+        applied_to(raft, index)
 
 
 def on_applied(raft: Raft, message: Message) -> None:
@@ -38,13 +38,13 @@ def on_applied(raft: Raft, message: Message) -> None:
 
 def applied(raft: Raft, entries: list[Entry]) -> None:
     """The entries that were handed out together are applied."""
-    applied_to(raft, entries[-1].index, size_bytes(entries))
+    applied_to(raft, entries[-1].index)
     replication.release(raft, entries)
 
 
-def applied_to(raft: Raft, index: int, size: int) -> None:
+def applied_to(raft: Raft, index: int) -> None:
     """Everything up to `index` is applied; leaves a joint configuration once that is (dissertation section 4.3)."""
-    raft.log.applied_to(max(index, raft.log.applied), size)
+    raft.log.applied_to(max(index, raft.log.applied))
     due = raft.tracker.config.auto_leave and raft.log.applied >= raft.pending_conf_index
     if not due or raft.role is not Role.LEADER:
         return

@@ -30,12 +30,6 @@ class Unstable:
         """The log's first index, if the snapshot decides it."""
         return self.snapshot.metadata.index + 1 if self.snapshot is not None else None
 
-    def last_index(self) -> int | None:
-        """The log's last index, if it is here."""
-        if self.entries:
-            return self.offset + len(self.entries) - 1
-        return self.snapshot.metadata.index if self.snapshot is not None else None
-
     def term(self, index: int) -> int | None:
         """The term of the entry, if it is here."""
         position = index - self.offset
