@@ -2,61 +2,339 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-from rube.cli.daemon import Stop, announce, run_daemon
+from rube.api.errors import FailedPreconditionError, InvalidArgumentError, RubeError
+from rube.cli.daemon import Stop, run_daemon
 from rube.cli.options import checked
+from rube.cli.progress import ProgressBar
 from rube.cli.real_host import real_host
-from rube.store import back_up
-from rube.store import restore as restore_store
-from rube.store.urls import parse_store_url
-
-_store_option = click.option(
-    "--store", "store_url", metavar="URL", required=True, callback=checked(parse_store_url), help="sqlite:///path"
+from rube.host import Host
+from rube.store import open_store, parse_store_url
+from rube.store.backends import StoreStat, backend_of
+from rube.store.life import (
+    BackupSource,
+    BackupTarget,
+    FileSource,
+    FileTarget,
+    StreamSource,
+    StreamTarget,
+    back_up,
+    migrate,
+    restore,
+    verify_backup,
 )
+from rube.store.urls import FORMS
+
+_T = TypeVar("_T")
+_KIB = 1024
+
+
+def _check_url(url: str) -> None:
+    """Raises InvalidArgumentError for what names no store that outlives a process."""
+    if parse_store_url(url).scheme == "memory":
+        raise InvalidArgumentError(
+            "memory: is only in the process that has it, and nothing is there for another: name a store on disk or on "
+            "a server"
+        )
+
+
+def _url_argument(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.argument(name, metavar=name.upper(), callback=checked(_check_url))
+
+
+_file_argument = click.argument("file", metavar="FILE")
 
 
 @click.group()
 def store() -> None:
-    """Back up and restore a store."""
+    """Back up, restore, check and move a store.
+
+    \b
+    URL is one of
+      sqlite:///path                         rocksdb:///path
+      etcd://host:2379[,host:2379…][/prefix] mysql://user@host/database
+    """
 
 
 @store.command()
-@_store_option
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def backup(store_url: str, file: Path) -> None:
-    """Write a consistent copy of a SQLite store to a new FILE, also while an apiserver serves it.
+@_url_argument("url")
+@_file_argument
+def backup(url: str, file: str) -> None:
+    """Write the objects of the store at URL to a new FILE (-: stdout), also while apiservers serve it.
+
+    FILE holds the newest state at one revision, not the history, and can be restored into a store of any kind. It
+    grows as FILE.partial: what is called FILE is whole.
+
+    \b
+    Examples:
+      rube store backup sqlite:////var/lib/rube/store.db monday.rube
+      rube store backup etcd://10.0.0.1:2379 - | zstd > monday.rube.zst
+    """
+
+    async def work(host: Host) -> None:
+        with ProgressBar("rube store backup", "objects") as bar:
+            copied = await back_up(host, url, _target(file), bar.update)
+        size = "" if file == "-" else f", {_size(Path(file).stat().st_size)}"
+        _tell(f"{file}: {copied.records} objects of store {copied.store_id} at revision {copied.revision}{size}", file)
+
+    _run("backup", work, left=f"there is no {file}" if file != "-" else "what was written is no whole backup")
+
+
+@store.command("restore")
+@_file_argument
+@_url_argument("url")
+def restore_command(file: str, url: str) -> None:
+    """Make a new store at URL of the backup FILE (-: stdin).
+
+    There must be no store at URL: move an old one away and stop its apiservers. The new store has an id of its own, by
+    which clients and nodes know that history went back, and list everything again. Until the restore has succeeded the
+    store refuses to open; an interrupted one can be run again.
+
+    \b
+    Examples:
+      rube store restore monday.rube sqlite:////var/lib/rube/store.db
+      zstd -dc monday.rube.zst | rube store restore - etcd://10.0.0.1:2379/rube
+    """
+
+    async def work(host: Host) -> None:
+        with ProgressBar("rube store restore", "bytes") as bar:
+            copied, store_id = await restore(host, _source(file), url, bar.update)
+        _tell(f"{_shown(url)}: {copied.records} objects at revision {copied.revision}, store {store_id}")
+
+    _run("restore", work, left=f"{_shown(url)} refuses to open until a restore has succeeded")
+
+
+@store.command("migrate")
+@_url_argument("from")
+@_url_argument("to")
+@click.option("--online", is_flag=True, help="Take the state as it is at the start, though FROM is being written to.")
+def migrate_command(to: str, online: bool, **arguments: str) -> None:
+    """Make a new store at TO of the newest state of the store at FROM, of whatever kinds they are.
+
+    Stop the apiservers of FROM first, and start them on TO afterwards. What is written to FROM after the copy began is
+    not in TO; if that is seen when the copy ends, TO is not accepted (unless --online). FROM stays as it is.
 
     \b
     Example:
-      rube store backup --store sqlite:////var/lib/rube/store.db monday.db
+      rube store migrate sqlite:///rube.db etcd://10.0.0.1:2379,10.0.0.2:2379/rube
     """
+    source = arguments["from"]
 
-    async def main(stop: Stop) -> None:
-        await back_up(store_url, file)
-        announce(f"rube store backup: {file}, {file.stat().st_size} bytes")
+    async def work(host: Host) -> None:
+        with ProgressBar("rube store migrate", "objects") as bar:
+            copied, store_id = await migrate(host, source, to, bar.update, online=online)
+        _tell(f"{_shown(to)}: {copied.records} objects at revision {copied.revision}, store {store_id}")
 
-    sys.exit(run_daemon("rube store backup", main, log_level="warning"))
+    _run("migrate", work, left=f"{_shown(to)} refuses to open until a migration or restore has succeeded")
 
 
 @store.command()
-@_store_option
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def restore(store_url: str, file: Path) -> None:
-    """Make a store of a copy that `rube store backup` wrote. Move what was there away first, and stop its apiserver.
+@click.argument("place", metavar="URL|FILE")
+def verify(place: str) -> None:
+    """Read every record of a store, or of a backup FILE (-: stdin), against its checksum, and past all damage.
 
-    The store gets a new id, by which clients and nodes know that history went back, and list everything again.
+    Prints a line for each thing that is damaged, with its key and revision, and a summary. Exit code 1 if there is any.
+    Apiservers may serve the store meanwhile.
+
+    \b
+    Examples:
+      rube store verify sqlite:////var/lib/rube/store.db
+      rube store verify monday.rube
+    """
+    damaged = 0
+
+    async def work(host: Host) -> None:
+        nonlocal damaged
+        damaged = await (_verify_store(host, place) if _is_url(place) else _verify_file(place))
+
+    if _is_url(place):
+        _checked_url(place)
+    _run("verify", work, left="it was not read to its end")
+    sys.exit(1 if damaged else 0)
+
+
+async def _verify_store(host: Host, url: str) -> int:
+    parsed = parse_store_url(url)
+    records = damaged = 0
+    with ProgressBar("rube store verify", "records") as bar:
+        async for checked_ in backend_of(parsed).verify(host, parsed):
+            records = checked_.records
+            if checked_.damage is not None:
+                damaged += 1
+                bar.say(f"{checked_.damage.where}: {checked_.damage.what}")
+            bar.update(records, checked_.records_total)
+    _tell(f"{parsed}: {records} records read, {_damaged(damaged)}")
+    return damaged
+
+
+async def _verify_file(file: str) -> int:
+    source, records, damaged, of = _source(file), 0, 0, ""
+    with ProgressBar("rube store verify", "bytes") as bar:
+        for found in verify_backup(source):
+            records = found.records
+            if found.header is not None:
+                of = f" of store {found.header.store_id} at revision {found.header.revision}"
+            if found.damage is not None:
+                damaged += 1
+                bar.say(f"{found.damage.where}: {found.damage.what}")
+            bar.update(found.done_bytes, source.size_bytes)
+            await asyncio.sleep(0)
+    _tell(f"{source.name}: {records} sound records{of}, {_damaged(damaged)}")
+    return damaged
+
+
+def _damaged(count: int) -> str:
+    return f"{count} damaged: restore a backup" if count else "no damage"
+
+
+@store.command()
+@_url_argument("url")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def stat(url: str, as_json: bool) -> None:
+    """Show a store's id, format, revisions, number of keys and size, also while apiservers serve it.
 
     \b
     Example:
-      rube store restore --store sqlite:////var/lib/rube/store.db monday.db
+      rube store stat --json etcd://10.0.0.1:2379
     """
 
-    async def main(stop: Stop) -> None:
-        store_id = await restore_store(real_host(), file, store_url)
-        announce(f"rube store restore: {store_url}, id {store_id}")
+    async def work(host: Host) -> None:
+        parsed = parse_store_url(url)
+        found = await backend_of(parsed).stat(host, parsed)
+        if as_json:
+            print(json.dumps({"url": str(parsed), **found._asdict()}))
+        else:
+            _print_stat(str(parsed), found)
 
-    sys.exit(run_daemon("rube store restore", main, log_level="warning"))
+    _run("stat", work, left="nothing was changed")
+
+
+def _print_stat(url: str, found: StoreStat) -> None:
+    rows = {
+        "url": url,
+        "store id": found.store_id,
+        "format": found.format,
+        "revision": str(found.revision),
+        "oldest revision": str(found.oldest_revision),
+        "keys": str(found.keys),
+        "size": _size(found.size_bytes) if found.size_bytes else "unknown",
+    }
+    for name, value in rows.items():
+        print(f"{name:<16} {value}")
+
+
+@store.command()
+@_url_argument("url")
+@click.option("--revision", type=click.IntRange(min=0), help="The oldest that is kept.  [default: the newest]")
+@click.option("--history", type=click.IntRange(min=0), help="Keep so many revisions before the newest.")
+def compact(url: str, revision: int | None, history: int | None) -> None:
+    """Forget what is only visible before a revision. Watches and paged lists from before it begin anew.
+
+    Apiservers do so by themselves (--history), and one that has a SQLite or RocksDB store open must do it itself. The
+    file of a SQLite store does not shrink: later writes take the room.
+
+    \b
+    Examples:
+      rube store compact sqlite:///rube.db
+      rube store compact --history 1000 etcd://10.0.0.1:2379
+    """
+    if revision is not None and history is not None:
+        raise click.UsageError("give --revision or --history, not both")
+
+    async def work(host: Host) -> None:
+        parsed = parse_store_url(url)
+        # Opening would make a store where there is none.
+        await (await backend_of(parsed).open_reader(host, parsed)).close()
+        try:
+            opened = await open_store(host, url)
+        except FailedPreconditionError as error:
+            raise FailedPreconditionError(
+                f"{error.message}; an apiserver compacts its store itself: --history"
+            ) from error
+        try:
+            target = revision if revision is not None else max(0, opened.revision - (history or 0))
+            await opened.compact(target)
+        finally:
+            await opened.close()
+        found = await backend_of(parsed).stat(host, parsed)
+        _tell(f"{parsed}: oldest revision {found.oldest_revision}, newest {found.revision}, {found.keys} keys")
+
+    _run("compact", work, left="what was not yet removed goes with the next compaction")
+
+
+def _run(name: str, work: Callable[[Host], Coroutine[Any, Any, _T]], *, left: str) -> None:
+    """Runs it to its end, or to the first signal, and exits unless it succeeded."""
+
+    async def main(stop: Stop) -> None:
+        await _until_stopped(stop, work(real_host()), left)
+
+    code = run_daemon(f"rube store {name}", main, log_level="warning")
+    if code:
+        sys.exit(code)
+
+
+async def _until_stopped(stop: Stop, work: Coroutine[Any, Any, _T], left: str) -> _T:
+    """What the work returns. A signal ends it in good order: RubeError that says what is left."""
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
+    stopping.cancel()
+    if task.cancelled():
+        raise RubeError(f"interrupted: {left}")
+    return task.result()
+
+
+def _target(file: str) -> BackupTarget:
+    if file != "-":
+        return FileTarget(Path(file))
+    if sys.stdout.isatty():
+        raise FailedPreconditionError(
+            "stdout is a terminal, and a backup is not for reading: redirect it, or name a FILE"
+        )
+    return StreamTarget(sys.stdout.buffer)
+
+
+def _source(file: str) -> BackupSource:
+    return StreamSource(sys.stdin.buffer, "stdin") if file == "-" else FileSource(Path(file))
+
+
+def _tell(line: str, file: str = "") -> None:
+    """The result. Not on stdout if that is where the backup goes."""
+    print(line, file=sys.stderr if file == "-" else sys.stdout, flush=True)
+
+
+def _is_url(place: str) -> bool:
+    scheme, colon, _ = place.partition(":")
+    return "://" in place or (bool(colon) and scheme in FORMS)
+
+
+def _checked_url(place: str) -> None:
+    try:
+        _check_url(place)
+    except InvalidArgumentError as error:
+        raise click.BadParameter(error.message, param_hint="URL|FILE") from error
+
+
+def _shown(url: str) -> str:
+    """Without its password."""
+    return str(parse_store_url(url))
+
+
+def _size(size_bytes: int) -> str:
+    size = float(size_bytes)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < _KIB:
+            return f"{size:.4g} {unit}"
+        size /= _KIB
+    return f"{size:.4g} TiB"

@@ -5,7 +5,6 @@ chosen by its URL (`urls`); `backends` opens it.
 """
 
 from rube.store.backends import open_store
-from rube.store.backup import back_up, restore
 from rube.store.config import StoreConfig
 from rube.store.ports import Change, ChangeBatch, Compare, Lookup, Op, Page, Record, Store, StoreLimits, Txn
 from rube.store.storage import RealStorage
@@ -25,8 +24,6 @@ __all__ = [
     "StoreLimits",
     "StoreUrl",
     "Txn",
-    "back_up",
     "open_store",
     "parse_store_url",
-    "restore",
 ]

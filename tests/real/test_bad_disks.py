@@ -129,23 +129,21 @@ def test_clients_and_nodes_follow_a_store_that_was_restored(tmp_path: Path) -> N
             await cluster.start_rubelet(NODE)
             await put(client, sleeper("kept"))
             kept = await until_active(client, "kept")
-            url, copy = f"sqlite:///{tmp_path}/store.db", str(tmp_path / "copy.db")
-            check(
-                await run([*RUBE, "store", "backup", "--store", url, copy]), 0, rf"rube store backup: {copy}, \d+ bytes"
-            )
+            url, copy = f"sqlite:///{tmp_path}/store.db", str(tmp_path / "copy.rube")
+            check(await run([*RUBE, "store", "backup", url, copy]), 0, rf"{copy}: \d+ objects of store \w+ at revision")
             await put(client, sleeper("lost"))
             lost = await until_active(client, "lost")
             before, was = client.revision, client.store_id
             await cluster.rubelets[NODE].stop()
             await cluster.apiserver.stop()
             check(
-                await run([*RUBE, "store", "restore", "--store", url, copy]),
-                1,
-                r"store\.db exists already: .* move it away",
+                await run([*RUBE, "store", "restore", copy, url]), 1, r"store\.db holds a store already: move it away"
             )
             for path in tmp_path.glob("store*"):
                 path.unlink()
-            check(await run([*RUBE, "store", "restore", "--store", url, copy]), 0, r"rube store restore: .*, id \w+")
+            check(
+                await run([*RUBE, "store", "restore", copy, url]), 0, r"store\.db: \d+ objects at revision \d+, store "
+            )
             await cluster.start_apiserver()
             later = sleeper("later")
             later.metadata.labels["node"] = NODE

@@ -1,0 +1,22 @@
+"""The life of a store's data: backup, restore, verify, migrate.
+
+Here: what is the same for every kind of store, over `rube.store.backends`; the backup file's format (pure) and files
+(an adapter). Not here: how a store reads, fills or checks itself.
+"""
+
+from rube.store.life.copy import back_up, migrate, restore
+from rube.store.life.files import BackupSource, BackupTarget, FileSource, FileTarget, StreamSource, StreamTarget
+from rube.store.life.verify import verify_backup
+
+__all__ = [
+    "BackupSource",
+    "BackupTarget",
+    "FileSource",
+    "FileTarget",
+    "StreamSource",
+    "StreamTarget",
+    "back_up",
+    "migrate",
+    "restore",
+    "verify_backup",
+]

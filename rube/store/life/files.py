@@ -1,0 +1,163 @@
+"""Where backups are written to and read from: files and streams."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from rube.api.errors import FailedPreconditionError, ResourceExhaustedError, RubeError
+
+PIECE_BYTES = 256 * 1024
+
+
+class BackupTarget(Protocol):
+    """Takes a backup's bytes; what is not finished is no backup."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def finish(self) -> None:
+        """Durable, and under its name, when this returns."""
+        ...
+
+    def discard(self) -> None:
+        """Removes what was written; after `finish` it does nothing."""
+        ...
+
+
+class BackupSource(Protocol):
+    """Gives a backup's bytes."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all pieces; 0: unknown."""
+        ...
+
+    def pieces(self) -> Iterator[bytes]: ...
+
+
+class FileTarget:
+    """A new file. It grows as FILE.partial, is synced, then renamed: what has the name is whole."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises FailedPreconditionError where the file exists, cannot be made, or another backup is making it."""
+        if path.exists():
+            raise FailedPreconditionError(f"{path} exists already: name a new file for the backup, or move it away")
+        self._path = path
+        self._partial = path.with_name(path.name + ".partial")
+        try:
+            self._file = self._partial.open("ab")
+        except OSError as error:
+            raise FailedPreconditionError(
+                f"{path} cannot be written ({error.strerror}): name a file in a directory that this user may write to"
+            ) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise FailedPreconditionError(f"another process is writing {self._partial}: wait for it") from error
+        if not self._partial.exists() or not os.path.samestat(self._partial.stat(), os.fstat(self._file.fileno())):
+            self._file.close()  # the other has just given it its name
+            raise FailedPreconditionError(f"{path} exists already: name a new file for the backup, or move it away")
+        self._file.truncate(0)  # of a backup that was killed
+        self._finished = False
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def finish(self) -> None:
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._partial.rename(self._path)
+            self._finished = True
+            self._file.close()
+            _sync_directory(self._path.parent)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def discard(self) -> None:
+        if not self._finished:
+            self._finished = True
+            self._partial.unlink(missing_ok=True)
+            try:
+                self._file.close()
+            except OSError:
+                pass  # what could not be written need not be
+
+    def _failed(self, error: OSError) -> RubeError:
+        return ResourceExhaustedError(
+            f"{self._path} cannot be written ({error.strerror}): free some space or name a file on another disk; "
+            "nothing of this backup is left"
+        )
+
+
+class FileSource:
+    """A backup's file."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises FailedPreconditionError if there is none or it cannot be read."""
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise FailedPreconditionError(
+                f"{path} cannot be read ({error.strerror}): name a file that `rube store backup` wrote"
+            ) from error
+        self.name = str(path)
+        self.size_bytes = os.fstat(self._file.fileno()).st_size
+
+    def pieces(self) -> Iterator[bytes]:
+        with self._file:
+            yield from _pieces(self._file, self.name)
+
+
+class StreamTarget:
+    """A stream such as stdout: whoever reads it sees by the footer that it is whole."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> None:
+        self._stream.write(data)
+
+    def finish(self) -> None:
+        self._stream.flush()
+
+    def discard(self) -> None: ...
+
+
+class StreamSource:
+    """A stream such as stdin."""
+
+    size_bytes = 0
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._stream = stream
+        self.name = name
+
+    def pieces(self) -> Iterator[bytes]:
+        return _pieces(self._stream, self.name)
+
+
+def _pieces(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    try:
+        while piece := stream.read(PIECE_BYTES):
+            yield piece
+    except OSError as error:
+        raise FailedPreconditionError(f"{name} cannot be read ({error.strerror}): check its disk") from error
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
