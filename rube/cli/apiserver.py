@@ -8,13 +8,16 @@ import sys
 import click
 
 from rube.cli.controller import check_controllers, controllers_option, controllers_url, keep_controllers
-from rube.cli.daemon import Stop, announce, end_task, run_daemon
+from rube.cli.daemon import Stop, announce, end_task, first_of, run_daemon
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, log_level_option
 from rube.cli.real_host import real_host
 from rube.server import ApiServer, ApiServerConfig
 from rube.store import open_store
 from rube.store.urls import parse_store_url
 from rube.transport import ServerKind
+
+# For what is under way after the store has failed: no write of it can succeed.
+FAILED_GRACE_S = 0.5
 
 
 @click.command()
@@ -76,6 +79,7 @@ def apiserver(
       rube apiserver --store memory: --listen 127.0.0.1:0
 
     One process at a time may have a SQLite store open. An acknowledged write survives kill -9 and power loss.
+    A write that its disk could not make durable ends it, with exit code 1.
     SIGTERM stops it: no new calls, running ones get a few seconds, watches end with UNAVAILABLE and resume elsewhere.
     """
 
@@ -89,8 +93,11 @@ def apiserver(
             announce(f"rube apiserver: listening on {', '.join(addresses)}, store {shown}, id {store.store_id}")
             memory_url = controllers_url(data, store_url)
             running = asyncio.create_task(keep_controllers(host, [reachable(addresses[0])], memory_url, controllers))
-            await stop.wait()
+            failure = await first_of(stop.wait(), server.failed())
             await end_task(running)
+            if failure is not None:
+                await server.stop(FAILED_GRACE_S)
+                raise failure
             await server.stop()
         finally:
             await store.close()

@@ -8,12 +8,13 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from rube.api.errors import RubeError
 from rube.cli.logfmt import LogfmtFormatter
 
 Stop = asyncio.Event
+_E = TypeVar("_E", bound=Exception)
 # A second signal within this time is an echo of the first (a terminal signals the whole process group).
 IMPATIENCE_S_MIN = 1.0
 # The garbage collector looks for cycles when there are this many new objects. Python's default of 700 is less than
@@ -50,6 +51,17 @@ def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, 
         print(f"{name}: stopped before everything was put away", file=sys.stderr, flush=True)
         return 1
     return 0
+
+
+async def first_of(stopped: Coroutine[Any, Any, object], failed: Coroutine[Any, Any, _E]) -> _E | None:
+    """Waits for either; returns why it failed, or None when it was told to stop."""
+    stopping, failing = asyncio.create_task(stopped), asyncio.create_task(failed)
+    try:
+        await asyncio.wait([stopping, failing], return_when=asyncio.FIRST_COMPLETED)
+        return failing.result() if failing.done() else None
+    finally:
+        stopping.cancel()
+        failing.cancel()
 
 
 async def end_task(task: asyncio.Task[None]) -> None:

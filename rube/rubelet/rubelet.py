@@ -24,6 +24,7 @@ from rube.rubelet.identity import Identity
 from rube.rubelet.node_api import NodeApi
 from rube.rubelet.registration import Registration
 from rube.rubelet.replica import ReplicaStore
+from rube.store.guard import GuardedEngine
 
 __all__ = ["Rubelet"]
 
@@ -51,10 +52,10 @@ class Rubelet:
 
         With no apiserver in reach it runs what it last knew of. Raises AlreadyExistsError where the node's name is in
         use by another rubelet that is alive, FailedPreconditionError where the local store is of another node or in
-        use, DataLossError where it is damaged.
+        use, DataLossError where it is damaged or a write did not become durable.
         """
         try:
-            engine = await self._host.storage.open(self._config.data_url)
+            engine = GuardedEngine(await self._host.storage.open(self._config.data_url))
             try:
                 await self._run(engine, on_ready)
             finally:
@@ -64,7 +65,7 @@ class Rubelet:
         finally:
             await self._client.close()
 
-    async def _run(self, engine: Engine, on_ready: Callable[[], None]) -> None:
+    async def _run(self, engine: GuardedEngine, on_ready: Callable[[], None]) -> None:
         identity = await Identity.load(engine, self._host, self._config.node)
         cache = InformerCache(self._client, self._host, [self._replica(engine)])
         runtime = Runtime(self._runtime_config(engine, cache))
@@ -82,9 +83,13 @@ class Rubelet:
                 group.create_task(cache.run())
                 group.create_task(runtime.run())
 
+        async def end_with_loss() -> None:
+            raise await engine.loss.wait()
+
         try:
             on_ready()
             async with asyncio.TaskGroup() as group:
+                group.create_task(end_with_loss())
                 group.create_task(registration.run(registered))
                 group.create_task(follow())
         finally:
@@ -126,9 +131,10 @@ class Rubelet:
 
 
 def _most_telling(group: ExceptionGroup[Exception]) -> Exception:
-    """The one RubeError that ended everything, or the group where there is none or more than one."""
+    """The RubeError that ended everything, or the group where there is none or more than one."""
     errors = _leaves(group)
-    return errors[0] if len(errors) == 1 and isinstance(errors[0], RubeError) else group
+    first = errors[0]  # a lost disk may have met several tasks at once, in the same words
+    return first if isinstance(first, RubeError) and len({str(error) for error in errors}) == 1 else group
 
 
 def _leaves(error: Exception) -> list[Exception]:

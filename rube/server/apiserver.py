@@ -8,11 +8,13 @@ import logging
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
+from rube.api.errors import DataLossError
 from rube.host import Host
 from rube.server.compaction import compact_periodically
 from rube.server.config import ApiServerConfig
 from rube.server.service import ApiService
 from rube.store import Store
+from rube.store.guard import GuardedStore
 from rube.transport import StandardServices, add_standard_services
 
 __all__ = ["ApiServer"]
@@ -29,9 +31,9 @@ class ApiServer:
 
     def __init__(self, host: Host, store: Store, config: ApiServerConfig | None = None) -> None:
         self._host = host
-        self._store = store
+        self._store = GuardedStore(store, self._refuse_health)
         self._config = config or ApiServerConfig()
-        self._service = ApiService(host, store, self._config)
+        self._service = ApiService(host, self._store, self._config)
         self._server: aio.Server | None = None
         self._standard: StandardServices | None = None
         self._compaction: asyncio.Task[None] | None = None
@@ -66,6 +68,10 @@ class ApiServer:
         _LOG.info("serving store %s at revision %d", self._store.store_id, self._store.revision)
         return addresses
 
+    async def failed(self) -> DataLossError:
+        """Waits until the store can keep nothing more. Its health says so then; what is left to do is to stop."""
+        return await self._store.loss.wait()
+
     async def stop(self, grace_s: float = 5.0) -> None:
         """Refuses new calls, ends watches with UNAVAILABLE, and lets other calls finish for `grace_s`."""
         if self._server is None or self._standard is None:
@@ -77,6 +83,10 @@ class ApiServer:
             self._compaction.cancel()
             await asyncio.gather(self._compaction, return_exceptions=True)
         await self._server.stop(grace_s)
+
+    async def _refuse_health(self) -> None:
+        if self._standard is not None:
+            await self._standard.shut_down()
 
 
 def _bind(server: aio.Server, address: str) -> str:

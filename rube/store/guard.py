@@ -1,0 +1,130 @@
+"""Notices that a store or an engine can keep nothing more, so that its process ends instead of going on without it.
+
+After a sync that failed nothing tells what is on the disk, and to try again may seem to succeed
+(https://wiki.postgresql.org/wiki/Fsync_Errors). A new process reads what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+
+from rube.api.errors import DataLossError
+from rube.host import Engine, Write
+from rube.host.engine import Snapshot
+from rube.store.ports import ChangeBatch, Lookup, Page, Store, StoreLimits, Txn
+
+__all__ = ["GuardedEngine", "GuardedStore", "Loss"]
+
+
+class Loss:
+    """The first DataLossError of a write, once there is one."""
+
+    def __init__(self) -> None:
+        self._error: DataLossError | None = None
+        self._noted = asyncio.Event()
+
+    def note(self, error: DataLossError) -> None:
+        if self._error is None:
+            self._error = error
+            self._noted.set()
+
+    async def wait(self) -> DataLossError:
+        """Returns an error of the same words."""
+        await self._noted.wait()
+        assert self._error is not None
+        return DataLossError(self._error.message, **self._error.metadata)
+
+
+class GuardedStore:
+    """`rube.store.Store` that passes everything through; `when_lost` runs before a caller is told of a loss.
+
+    What a read finds damaged is that reader's trouble alone: the rest is served.
+    """
+
+    def __init__(self, inner: Store, when_lost: Callable[[], Awaitable[None]]) -> None:
+        self._inner = inner
+        self._when_lost = when_lost
+        self.loss = Loss()
+
+    @property
+    def limits(self) -> StoreLimits:
+        return self._inner.limits
+
+    @property
+    def store_id(self) -> str:
+        return self._inner.store_id
+
+    @property
+    def revision(self) -> int:
+        return self._inner.revision
+
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
+        return await self._inner.get(keys, min_revision=min_revision)
+
+    async def range(
+        self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0
+    ) -> Page:
+        return await self._inner.range(start, end, revision=revision, min_revision=min_revision, limit=limit)
+
+    async def commit(self, txn: Txn) -> int:
+        try:
+            return await self._inner.commit(txn)
+        except DataLossError as error:
+            await self._lose(error)
+            raise
+
+    def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[ChangeBatch]:
+        return self._inner.watch(start, end, after_revision=after_revision)
+
+    async def compact(self, revision: int) -> None:
+        try:
+            await self._inner.compact(revision)
+        except DataLossError as error:
+            await self._lose(error)
+            raise
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def _lose(self, error: DataLossError) -> None:
+        try:
+            await self._when_lost()
+        finally:
+            self.loss.note(error)
+
+
+class GuardedEngine:
+    """`rube.host.Engine` that passes everything through."""
+
+    def __init__(self, inner: Engine) -> None:
+        self._inner = inner
+        self.loss = Loss()
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._inner.get(key)
+
+    def scan(self, start: bytes, end: bytes, *, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        return self._inner.scan(start, end, limit=limit, reverse=reverse)
+
+    def snapshot(self) -> Snapshot:
+        return self._inner.snapshot()
+
+    async def commit(self, batch: Sequence[Write]) -> None:
+        try:
+            await self._inner.commit(batch)
+        except DataLossError as error:
+            self.loss.note(error)
+            raise
+
+    async def checkpoint(self, path: str) -> None:
+        await self._inner.checkpoint(path)
+
+    def size_bytes(self) -> int:
+        return self._inner.size_bytes()
+
+    def inspect(self) -> Iterator[str]:
+        return self._inner.inspect()
+
+    async def close(self) -> None:
+        await self._inner.close()

@@ -1,0 +1,120 @@
+"""Syncs and writes that fail, in real daemons: strace makes their system calls return what a bad disk returns."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from rube import api_pb2
+from rube.api.errors import DataLossError
+from rube.cli.local import LocalCluster, local_cluster
+from rube.cli.real_host import real_host
+from rube.client import Client, ClientConfig
+from tests.real.cluster_calls import UNIT_TYPE, client_of, put, sleeper, status_of, until_active
+
+EIO_ON_SYNC = "fsync,fdatasync:error=EIO"
+FAILURES = {
+    "sqlite, EIO on sync": ("sqlite", EIO_ON_SYNC),
+    "rocksdb, EIO on sync": ("rocksdb", EIO_ON_SYNC),
+    "sqlite, a disk that turned read-only": ("sqlite", "pwrite64:error=EROFS"),
+    "rocksdb, EIO on write": ("rocksdb", "write:error=EIO"),
+}
+
+
+@asynccontextmanager
+async def failing_calls(pid: int, directory: Path, injection: str) -> AsyncIterator[None]:
+    """Every such call on a file below `directory` fails, in all threads of that process."""
+    if shutil.which("strace") is None:
+        pytest.skip("makes system calls fail: apt-get install strace")
+    if os.geteuid() != 0:
+        pytest.skip("attaches strace to a process: run as root")
+    calls = injection.partition(":")[0]
+    paths = [part for path in sorted(directory.rglob("*")) if path.is_file() for part in ("-P", str(path))]
+    argv = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={injection}", *paths]
+    strace = await asyncio.create_subprocess_exec(*argv, "-p", str(pid), stderr=asyncio.subprocess.PIPE)
+    assert strace.stderr is not None
+    try:
+        async with asyncio.timeout(10):
+            while b"attached" not in (line := await strace.stderr.readline()):
+                assert line, "strace ended without attaching"
+        yield
+    finally:
+        if strace.returncode is None:
+            strace.terminate()
+        await strace.communicate()
+
+
+async def health_of(cluster: LocalCluster) -> list[int]:
+    """What the server says of its health until it is gone."""
+    seen = []
+    async with grpc.aio.insecure_channel(cluster.address) as channel:
+        try:
+            async for answer in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()):
+                seen.append(answer.status)
+        except grpc.aio.AioRpcError:
+            pass
+    return seen
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_an_apiserver_whose_disk_fails_acknowledges_nothing_says_so_and_ends(tmp_path: Path, failure: str) -> None:
+    scheme, injection = FAILURES[failure]
+
+    async def main() -> None:
+        data = tmp_path / "data"
+        data.mkdir()
+        store = f"{scheme}:///{data / 'store'}"
+        args = ("--store", store, "--controllers", "")
+        async with local_cluster(tmp_path, apiserver_args=args) as cluster, client_of(cluster) as client:
+            acknowledged = [await put(client, sleeper(f"u{number}")) for number in range(5)]
+            health = asyncio.create_task(health_of(cluster))
+            await asyncio.sleep(0.2)
+            async with failing_calls(cluster.apiserver.pid, data, injection):
+                async with Client(real_host(), [cluster.address], ClientConfig(retries_max=0)) as once:
+                    with pytest.raises(DataLossError, match=rf"{data}/store.*restart: what was acknowledged is on it"):
+                        await put(once, sleeper("lost"))
+                async with asyncio.timeout(15):
+                    assert await cluster.apiserver.wait() == 1
+            serving = health_pb2.HealthCheckResponse.ServingStatus
+            assert await health == [serving.SERVING, serving.NOT_SERVING]
+            last = cluster.apiserver.log.read_text().splitlines()[-1]
+            assert re.fullmatch(
+                rf"rube apiserver: {data}/store\S*: the disk failed .* Check the disk, then restart.*", last
+            )
+            assert "Traceback" not in cluster.apiserver.log.read_text()
+            await cluster.start_apiserver()
+            listed = await client.list_objects(api_pb2.ListRequest(type=UNIT_TYPE))
+            found = {obj.metadata.name: obj.metadata.revision for obj in listed.items}
+            assert [found[f"u{number}"] for number in range(5)] == acknowledged
+            assert await put(client, sleeper("later")) > acknowledged[-1]
+
+    asyncio.run(main())
+
+
+def test_a_rubelet_whose_disk_fails_ends_and_leaves_its_units_to_the_next_one(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local_cluster(tmp_path) as cluster, client_of(cluster) as client:
+            rubelet = await cluster.start_rubelet("node")
+            await put(client, sleeper("before"))
+            before = await until_active(client, "before")
+            async with failing_calls(rubelet.pid, cluster.node_directory("node"), EIO_ON_SYNC):
+                await put(client, sleeper("meanwhile"))
+                async with asyncio.timeout(15):
+                    assert await rubelet.wait() == 1
+            last = rubelet.log.read_text().splitlines()[-1]
+            assert re.fullmatch(r"rubelet: \S*rubelet\.db\S*: the disk failed .* Check the disk, then restart.*", last)
+            assert "Traceback" not in rubelet.log.read_text()
+            await cluster.start_rubelet("node")
+            await until_active(client, "meanwhile")
+            assert (await status_of(client, "before")).main_pid == before.main_pid
+
+    asyncio.run(main())
