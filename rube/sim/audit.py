@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
+from rube.api.errors import RubeError
 from rube.api.systemd_pb2 import Unit, UnitStatus
 from rube.host import Host
 from rube.sim.checkers import StatusPair
@@ -31,8 +32,17 @@ class Seen:
 Machines = Mapping[str, Mapping[str, Seen]]
 
 
-async def list_units(ports: Host, target: str) -> list[api_pb2.Object]:
-    """Every unit in the store, as the API lists them. Raises a RubeError."""
+async def list_units(ports: Host, targets: Sequence[str]) -> list[api_pb2.Object]:
+    """Every unit in the store, as the first apiserver that answers lists them. Raises a RubeError if none does."""
+    for target in targets[:-1]:
+        try:
+            return await _list_units(ports, target)
+        except RubeError:
+            continue
+    return await _list_units(ports, targets[-1])
+
+
+async def _list_units(ports: Host, target: str) -> list[api_pb2.Object]:
     channel = ports.network.channel(target)
     stub: api_pb2_grpc.ApiAsyncStub = api_pb2_grpc.ApiStub(channel)
     request = api_pb2.ListRequest(type=Unit.DESCRIPTOR.full_name)

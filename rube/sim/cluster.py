@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rube import api_pb2
@@ -26,8 +27,9 @@ from rube.api.keys import key_of, prefix_bytes, prefix_end
 from rube.api.systemd_pb2 import Unit
 from rube.controllers.contract import Controller
 from rube.sim import audit
-from rube.sim.checkers import Disturbance, History
+from rube.sim.checkers import Disturbance, History, LogEntry
 from rube.sim.daemons import API_PORT, ApiserverProgram, Recorder, RubeletProgram
+from rube.sim.etcd import CLIENT_PORT, PEER_PORT, MemberConfig, Quirks, Referee, run_member
 from rube.sim.faults import Faults
 from rube.sim.kernel import RunTimeoutError, SimHost, World
 from rube.sim.machines import Daemon, Machine, make_machine
@@ -35,9 +37,12 @@ from rube.sim.network import Link, SimFabric
 from rube.sim.observer import Observer
 from rube.sim.recording import read_log
 from rube.sim.user import UNIT_TYPE, User
+from rube.store import open_store, parse_store_url
 
 STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
 POLL_S = 0.25
+# A daemon that gives up, because its store does not answer or its disk is full, is started again.
+RESTART_S = 2.0
 USERS_HOST = "users"
 
 UserAct = Callable[[User], Coroutine[Any, Any, None]]
@@ -67,20 +72,41 @@ class SimCluster:
         self._apiservers: dict[str, ApiserverProgram] = {}
         self._rubelets: dict[str, RubeletProgram] = {}
         self._specs: dict[tuple[str, str], Unit] = {}
+        self._users_made = 0
         self._desk = make_machine(world, self.fabric, world.observer)
         self.faults = Faults(world, self.fabric, self._machines, self.history, self.config.link)
 
     # Building
 
+    def add_etcd(self, members: Sequence[str] = ("etcd-1",), quirks: Quirks | None = None) -> str:
+        """Hosts with a member of one etcd each, started. Returns its store URL."""
+        referee = Referee(members, self._meet)
+        for name in members:
+            machine = self._machine(name)
+            config = MemberConfig(
+                name=name,
+                peers={member: f"{member}:{PEER_PORT}" for member in members},
+                client_urls={member: f"http://{member}:{CLIENT_PORT}" for member in members},
+                quirks=quirks or Quirks(),
+            )
+            main = partial(run_member, machine.ports, config, referee)
+            machine.daemon = Daemon(name="etcd", main=main, restart_s=RESTART_S)
+        for name in members:
+            self._machines[name].start()
+        return f"etcd://{','.join(f'{name}:{CLIENT_PORT}' for name in members)}"
+
     def add_apiserver(
         self, name: str = "api-1", *, store: str = STORE_URL, controllers: Sequence[Controller] = ()
     ) -> SimHost:
-        """A host with an apiserver, the cluster controllers and a user's own `controllers`, started."""
+        """A host with an apiserver, the cluster controllers and a user's own `controllers`, started.
+
+        Several of them need a store that they share: that of `add_etcd`.
+        """
         machine = self._machine(name)
         recorder = Recorder(self.history.commits, lambda: self.world.now_ns, self.world.trace)
         program = ApiserverProgram(machine.ports, store, recorder, controllers)
         self._apiservers[name] = program
-        machine.daemon = Daemon(name="apiserver", main=program.main)
+        machine.daemon = Daemon(name="apiserver", main=program.main, restart_s=RESTART_S)
         machine.start()
         return machine.host
 
@@ -105,7 +131,7 @@ class SimCluster:
         observer = Observer(
             name=name,
             host=machine.ports,
-            target=self.targets[0],
+            targets=self._targets_from(len(self._machines)),
             type_name=UNIT_TYPE,
             deliveries=self.history.deliveries,
             now_ns=lambda: self.world.now_ns,
@@ -130,7 +156,7 @@ class SimCluster:
         return list(self._machines)
 
     def program_of(self, host: str) -> str:
-        """`apiserver`, `rubelet` or `observer`."""
+        """`apiserver`, `etcd`, `rubelet` or `observer`."""
         daemon = self._machines[host].daemon
         return daemon.name if daemon else "nothing"
 
@@ -182,7 +208,7 @@ class SimCluster:
 
     def objects(self) -> list[api_pb2.Object]:
         """Every unit in the store, as the API lists them. Raises a RubeError if no apiserver answers."""
-        return self.world.run(audit.list_units, self._desk.ports, self.targets[0], timeout_s=60)
+        return self.world.run(audit.list_units, self._desk.ports, self.targets, timeout_s=60)
 
     def problems(self) -> list[str]:
         """What keeps the cluster from being converged, as somebody sees it who asks the API and every machine."""
@@ -210,11 +236,26 @@ class SimCluster:
         self.history.final = {str(key_of(obj)): obj.metadata.revision for obj in objects}
         self.history.statuses = audit.status_pairs(objects, self._seen())
         self.history.end_ns = self.world.now_ns
-        store = next(iter(self._apiservers.values())).store
-        start = prefix_bytes(UNIT_TYPE)
-        self.history.log = self.world.run(read_log, store, start, prefix_end(start), timeout_s=60)
+        self.history.log = self.world.run(self._read_log, timeout_s=60)
 
     # Inside
+
+    async def _read_log(self) -> list[LogEntry]:
+        """A store on a disk has one user, who must be asked; one that is shared is opened once more."""
+        start = prefix_bytes(UNIT_TYPE)
+        apiserver = next(iter(self._apiservers.values()))
+        if parse_store_url(apiserver.store_url).is_engine:
+            return await read_log(apiserver.store, start, prefix_end(start))
+        store = await open_store(self._desk.ports, apiserver.store_url)
+        try:
+            return await read_log(store, start, prefix_end(start))
+        finally:
+            await store.close()
+
+    def _targets_from(self, number: int) -> Sequence[str]:
+        """The apiservers, beginning with another one for each number."""
+        first = number % len(self.targets)
+        return [*self.targets[first:], *self.targets[:first]]
 
     def _machine(self, name: str) -> Machine:
         draw = self.world.random(f"cluster/clock/{name}")
@@ -225,11 +266,17 @@ class SimCluster:
         self._machines[name] = make_machine(self.world, self.fabric, host)
         return self._machines[name]
 
+    def _meet(self, a: str, b: str) -> bool:
+        """Whether the daemons of two hosts run and reach each other."""
+        running = all(self._machines[name].running and not self._machines[name].host.paused for name in (a, b))
+        return running and self.fabric.reach(a, b)
+
     def _user(self, name: str, machine: Machine) -> User:
+        self._users_made += 1
         return User(
             name=name,
             host=machine.ports,
-            target=self.targets[0],
+            targets=self._targets_from(self._users_made),
             attempts=self.history.attempts,
             now_ns=lambda: self.world.now_ns,
             specs=self._specs,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rube.api.errors import UnavailableError
 from rube.client import Client
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.config import Decided
@@ -20,6 +22,8 @@ from rube.sim.recording import RecordingStore
 from rube.sim.services import SimServiceDriver, SimServiceManager
 from rube.sim.units import UnitWatcher
 from rube.store import Store, open_store
+
+_LOG = logging.getLogger("rube.sim")
 
 API_PORT = 7823
 RUBELET_URL = "sqlite:////var/lib/rube/rubelet.db"
@@ -49,8 +53,8 @@ class ApiserverProgram:
 
     def __init__(self, ports: Host, store_url: str, recorder: Recorder, controllers: Sequence[Controller]) -> None:
         """`controllers` run beside the built-in ones."""
+        self.store_url = store_url
         self._ports = ports
-        self._store_url = store_url
         self._recorder = recorder
         self._controllers = controllers
         self._store: Store | None = None
@@ -62,8 +66,12 @@ class ApiserverProgram:
         return self._store
 
     async def main(self) -> None:
-        """Serves until cancelled."""
-        inner = await open_store(self._ports, self._store_url)
+        """Serves until cancelled. Ends, as the program does, if its store does not answer."""
+        try:
+            inner = await open_store(self._ports, self.store_url)
+        except UnavailableError as error:
+            _LOG.error("the apiserver does not start: %s", error.message)
+            return
         self._store = RecordingStore(inner, self._recorder.commits, self._recorder.now_ns)
         # The history stays whole, so that the checkers can judge all of it.
         config = ApiServerConfig(listen=(f"0.0.0.0:{API_PORT}",), history_revisions_max=0)

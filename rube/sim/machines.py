@@ -8,7 +8,7 @@ from typing import Any
 
 from rube.host import Host
 from rube.sim.disk import SimDisk, SimStorage
-from rube.sim.kernel import SimHost, SimProcess, World
+from rube.sim.kernel import Death, SimHost, SimProcess, World
 from rube.sim.network import SimFabric
 
 
@@ -18,6 +18,8 @@ class Daemon:
 
     name: str
     main: Callable[[], Coroutine[Any, Any, object]]
+    # One that ends by itself starts again after so long, as a service manager does; None: it stays down.
+    restart_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -45,13 +47,19 @@ class Machine:
             return
         process = self.host.process(self.daemon.name)
         if process is None:
-            self.host.spawn(self.daemon.name, self.daemon.main)
+            self.host.spawn(self.daemon.name, self.daemon.main).on_death(self._died)
         elif process is self.stopping:
             self.stopping = None
             process.on_death(lambda _process, _death: self._start_soon())
 
-    def _start_soon(self) -> None:
-        self.host.loop.after_ns(0, self.host.world.outside, self.start)
+    def _start_soon(self, delay_s: float = 0.0) -> None:
+        self.host.loop.after_ns(round(delay_s * 1e9), self.host.world.outside, self.start)
+
+    def _died(self, process: SimProcess, death: Death) -> None:
+        if self.daemon is None or self.daemon.restart_s is None:
+            return
+        if death is Death.EXIT and process is not self.stopping:
+            self._start_soon(self.daemon.restart_s)
 
     def kill(self) -> None:
         """kill -9 of the daemon."""

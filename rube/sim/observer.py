@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from grpc import aio
@@ -26,7 +27,8 @@ class Observer:
 
     name: str
     host: Host
-    target: str
+    # The apiservers; after a failure it goes on at the next.
+    targets: Sequence[str]
     type_name: str
     deliveries: list[Delivery]
     now_ns: Callable[[], int]
@@ -37,13 +39,13 @@ class Observer:
 
     async def run(self) -> None:
         """Watches until cancelled."""
-        channel = self.host.network.channel(self.target)
-        stub: api_pb2_grpc.ApiAsyncStub = api_pb2_grpc.ApiStub(channel)
+        channels = [self.host.network.channel(target) for target in self.targets]
+        stubs: list[api_pb2_grpc.ApiAsyncStub] = [api_pb2_grpc.ApiStub(channel) for channel in channels]
         self._start_anew()
         try:
-            while True:
+            for turn in itertools.count():
                 try:
-                    await self._follow(stub)
+                    await self._follow(stubs[turn % len(stubs)])
                 except (CompactedError, StoreChangedError, RevisionAheadError):
                     self._start_anew()
                 except RubeError:
@@ -51,7 +53,8 @@ class Observer:
                         self._start_anew()
                 await self.host.clock.sleep(RETRY_S)
         finally:
-            await channel.close(None)
+            for channel in channels:
+                await channel.close(None)
 
     def _start_anew(self) -> None:
         """A list that was cut off told nothing complete: the next one is a session of its own."""

@@ -38,9 +38,10 @@ class RecordingStore:
         return await self._inner.range(start, end, revision=revision, min_revision=min_revision, limit=limit)
 
     async def commit(self, txn: Txn) -> int:
+        begun_ns = self._now_ns()
         revision = await self._inner.commit(txn)
         if txn.ops:
-            self._commits.append(Commit(self._now_ns(), revision))
+            self._commits.append(Commit(self._now_ns(), revision, begun_ns))
         return revision
 
     def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[ChangeBatch]:

@@ -16,6 +16,8 @@ NS_PER_S = 1_000_000_000
 class Counts:
     """How much was simulated."""
 
+    # 0: the store is on an apiserver's disk.
+    etcd_members: int
     apiservers: int
     nodes: int
     # Units in the store in the end.
@@ -64,8 +66,9 @@ def _lines(result: Result, file: str, wall_s: float) -> Iterator[str]:
     counts = result.counts
     yield f"{result.name}: {' '.join(result.description.split())}".rstrip(": ")
     yield ""
+    etcd = f"{many(counts.etcd_members, 'member')} of etcd, " if counts.etcd_members else ""
     yield (
-        f"simulated: {many(counts.apiservers, 'apiserver')}, {many(counts.nodes, 'rubelet')}, "
+        f"simulated: {etcd}{many(counts.apiservers, 'apiserver')}, {many(counts.nodes, 'rubelet')}, "
         f"{many(counts.units, 'unit')} in the end, {many(counts.observers, 'observer')}; seed {result.seed}"
     )
     yield (

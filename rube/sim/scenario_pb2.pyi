@@ -85,6 +85,7 @@ class Cluster(_message.Message):
     NETWORK_FIELD_NUMBER: _builtins.int
     NODE_LEASE_FIELD_NUMBER: _builtins.int
     CONTROLLERS_FIELD_NUMBER: _builtins.int
+    ETCD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def apiservers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Apiserver]:
         """Default: one, called `api-1`."""
@@ -103,6 +104,10 @@ class Cluster(_message.Message):
     def controllers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Controllers of your own that run beside the built-in ones: `package.module:Name` (docs/controllers.md)."""
 
+    @_builtins.property
+    def etcd(self) -> Global___Etcd:
+        """An etcd that apiservers can share as their store."""
+
     def __init__(
         self,
         *,
@@ -112,10 +117,11 @@ class Cluster(_message.Message):
         network: Global___Link | None = ...,
         node_lease: _duration_pb2.Duration | None = ...,
         controllers: _abc.Iterable[_builtins.str] | None = ...,
+        etcd: Global___Etcd | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "controllers", b"controllers", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "controllers", b"controllers", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -130,7 +136,10 @@ class Apiserver(_message.Message):
     name: _builtins.str
     """The name of its host."""
     store: _builtins.str
-    """A store URL, on the host's simulated disk. Default: `sqlite:////var/lib/rube/apiserver.db`."""
+    """A store URL: on the host's simulated disk, or the cluster's `etcd` (`etcd://etcd-1:2379,etcd-2:2379`). Several
+    apiservers share one etcd. Default: all members of `etcd` if there is one, or
+    `sqlite:////var/lib/rube/apiserver.db`.
+    """
     def __init__(
         self,
         *,
@@ -144,6 +153,28 @@ class Apiserver(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Apiserver: _TypeAlias = Apiserver  # noqa: Y015
+
+@_typing.final
+class Etcd(_message.Message):
+    """One simulated etcd."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    members: _builtins.int
+    """On so many hosts, called `etcd-1`, `etcd-2`, …: 1, 3 or 5. Default: 3."""
+    def __init__(
+        self,
+        *,
+        members: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Etcd: _TypeAlias = Etcd  # noqa: Y015
 
 @_typing.final
 class Nodes(_message.Message):
@@ -432,7 +463,7 @@ class Fault(_message.Message):
     heal: _builtins.str
     """Undoes isolate, partition and slow of a host, or of `all`."""
     kill: _builtins.str
-    """Kills the daemon of a host with -9. The units it manages go on. Ends with a restart."""
+    """Kills the daemon of a host, an etcd too, with -9. The units it manages go on. Ends with a restart."""
     terminate: _builtins.str
     """Stops the daemon of a host as SIGTERM does. Ends with a restart."""
     restart: _builtins.str
@@ -623,14 +654,14 @@ class DiskFault(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         KIND_UNSPECIFIED: DiskFault._Kind.ValueType  # 0
         FULL: DiskFault._Kind.ValueType  # 1
-        """Every write fails: no space is left."""
+        """Every write fails: no space is left. An etcd ends then, and comes back once there is room."""
         STALL: DiskFault._Kind.ValueType  # 2
         """No sync ends."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: DiskFault.Kind.ValueType  # 0
     FULL: DiskFault.Kind.ValueType  # 1
-    """Every write fails: no space is left."""
+    """Every write fails: no space is left. An etcd ends then, and comes back once there is room."""
     STALL: DiskFault.Kind.ValueType  # 2
     """No sync ends."""
 

@@ -30,7 +30,8 @@ class User:
 
     name: str
     host: Host
-    target: str
+    # The apiservers; a request that is not acknowledged is repeated at the next.
+    targets: Sequence[str]
     attempts: list[Attempt]
     now_ns: Callable[[], int]
     # By (namespace, name): shared by all users of a world, who know of each other's units.
@@ -70,14 +71,14 @@ class User:
         keys: Sequence[api_pb2.Key] = (),
     ) -> None:
         """Repeats one request until it is acknowledged or cannot be: a delete of what is gone already."""
-        channel = self.host.network.channel(self.target)
-        stub: api_pb2_grpc.ApiAsyncStub = api_pb2_grpc.ApiStub(channel)
+        channels = [self.host.network.channel(target) for target in self.targets]
+        stubs: list[api_pb2_grpc.ApiAsyncStub] = [api_pb2_grpc.ApiStub(channel) for channel in channels]
         try:
             why = ""
-            for _ in range(ATTEMPTS_MAX):
+            for turn in range(ATTEMPTS_MAX):
                 start_ns = self.now_ns()
                 try:
-                    revision, revisions = await self._request(stub, kind, objects, keys)
+                    revision, revisions = await self._request(stubs[turn % len(stubs)], kind, objects, keys)
                 except RubeError as error:
                     self._note(kind, names, start_ns, error=error)
                     if isinstance(error, NotFoundError):
@@ -91,7 +92,8 @@ class User:
                 f"{self.name}: {kind} of {names[0]} not acknowledged in {ATTEMPTS_MAX} attempts: {why}"
             )
         finally:
-            await channel.close(None)
+            for channel in channels:
+                await channel.close(None)
 
     async def _request(
         self,

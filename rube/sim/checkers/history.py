@@ -35,10 +35,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit that the store acknowledged to the apiserver."""
+    """A commit that the store acknowledged to an apiserver."""
 
     at_ns: int
     revision: int
+    # When the apiserver asked for it; None: at that very moment.
+    begun_ns: int | None = None
+
+    @property
+    def start_ns(self) -> int:
+        return self.at_ns if self.begun_ns is None else self.begun_ns
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,10 +54,13 @@ def _summary(watcher: str, latencies_ns: list[int]) -> LatencySummary:
 
 
 def _samples(history: History) -> list[tuple[str, int, int, int]]:
-    """(observer, revision, delivered, latency) of every change whose commit was seen."""
+    """(observer, revision, delivered, latency) of every change whose commit was seen.
+
+    With several apiservers a watcher of one may hear of a commit before another knows that it was acknowledged.
+    """
     committed = {commit.revision: commit.at_ns for commit in history.commits}
     return [
-        (delivery.observer, event.revision, delivery.at_ns, delivery.at_ns - committed[event.revision])
+        (delivery.observer, event.revision, delivery.at_ns, max(0, delivery.at_ns - committed[event.revision]))
         for delivery in history.deliveries
         if not delivery.initial
         for event in delivery.events

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from rube.sim.checkers.history import Attempt, History, LogEntry, Outcome
@@ -52,12 +52,20 @@ def revisions_monotonic(history: History) -> Verdict:
 
 
 def _commits(history: History) -> Iterator[str]:
-    """Commits that one sync made durable are acknowledged at one instant, in any order."""
-    newest = 0
-    for commit in sorted(history.commits, key=lambda item: (item.at_ns, item.revision)):
+    """Real-time order: a commit is newer than all that were acknowledged, by any apiserver, before it was asked for.
+
+    Those under way at the same time may be acknowledged in any order.
+    """
+    acknowledged = sorted(history.commits, key=lambda item: item.at_ns)
+    newest = ended = 0
+    for commit in sorted(history.commits, key=lambda item: (item.start_ns, item.revision)):
+        while ended < len(acknowledged) and acknowledged[ended].at_ns < commit.start_ns:
+            newest = max(newest, acknowledged[ended].revision)
+            ended += 1
         if commit.revision <= newest:
             yield f"{time_text(commit.at_ns)} commit at revision {commit.revision}, after one at {newest}"
-        newest = max(newest, commit.revision)
+    counted = Counter(commit.revision for commit in history.commits)
+    yield from (f"{times} commits at revision {revision}" for revision, times in sorted(counted.items()) if times > 1)
     last = 0
     for entry in history.log:
         if entry.revision < last:

@@ -123,7 +123,7 @@ class Member:
                 group.create_task(self.consensus.run())
                 group.create_task(self._apply())
         except* (DataLossError, ResourceExhaustedError) as failures:
-            _LOG.critical("%s ends: %s", self.config.name, failures.exceptions[0])
+            _LOG.critical("%s ends: %s", self.config.name, _first_of(failures))
         finally:
             for channel in channels.values():
                 await channel.close(None)
@@ -238,6 +238,11 @@ class Member:
             told = [alarm]
             self.alarms.remove(alarm)
         return AlarmResponse(alarms=[AlarmMember(memberID=member, alarm=kind) for member, kind in told])
+
+
+def _first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = failures.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def member_id(name: str) -> int:

@@ -11,6 +11,7 @@ from rube import api_pb2
 from rube.api import textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.systemd_pb2 import Service, Unit
+from rube.sim.scenario.stores import etcd_url
 from rube.sim.scenario.validate import validate
 from rube.sim.scenario.yamlproto import Source, parse
 from rube.sim.scenario_pb2 import Scenario
@@ -19,6 +20,7 @@ FILE_BYTES_MAX = 4 * 1024 * 1024
 STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
 NAMESPACE = "default"
 NODE_LEASE_NS = 40_000_000_000
+ETCD_MEMBERS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +76,13 @@ def _fill_defaults(scenario: Scenario) -> None:
     cluster = scenario.cluster
     if not scenario.HasField("seed"):
         scenario.seed = 1
+    if cluster.HasField("etcd"):
+        cluster.etcd.members = cluster.etcd.members or ETCD_MEMBERS
     if not cluster.apiservers:
         cluster.apiservers.add(name="api-1")
     for index, apiserver in enumerate(cluster.apiservers):
         apiserver.name = apiserver.name or f"api-{index + 1}"
-        apiserver.store = apiserver.store or STORE_URL
+        apiserver.store = apiserver.store or (etcd_url(cluster) if cluster.HasField("etcd") else STORE_URL)
     if not cluster.nodes.names:
         cluster.nodes.names.extend(f"worker-{number + 1}" for number in range(min(cluster.nodes.count, 100_000)))
     if not cluster.HasField("node_lease"):

@@ -15,6 +15,7 @@ from rube.sim.report import Counts, Result
 from rube.sim.scenario.faults import Event, fault_events
 from rube.sim.scenario.judging import judge
 from rube.sim.scenario.load import LoadedScenario
+from rube.sim.scenario.stores import etcd_members
 from rube.sim.scenario.workload import step_events
 from rube.sim.scenario_pb2 import Link as LinkSpec
 from rube.sim.scenario_pb2 import Scenario, UnitState
@@ -70,6 +71,8 @@ class Simulation:
 
     def _build(self) -> None:
         cluster = self._scenario.cluster
+        if members := etcd_members(cluster):
+            self.cluster.add_etcd(members)
         for apiserver in cluster.apiservers:
             own = make_controllers(cluster.controllers)
             self.cluster.add_apiserver(apiserver.name, store=apiserver.store, controllers=own)
@@ -124,6 +127,7 @@ class Simulation:
             description=self._scenario.description,
             seed=self.seed,
             counts=Counts(
+                etcd_members=len(etcd_members(self._scenario.cluster)),
                 apiservers=len(self._scenario.cluster.apiservers),
                 nodes=len(self._scenario.cluster.nodes.names),
                 units=len(history.final),

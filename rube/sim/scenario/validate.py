@@ -11,9 +11,9 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.sim.kernel.hostclock import DRIFT_PPM_MAX
+from rube.sim.scenario.stores import check_stores, etcd_members
 from rube.sim.scenario.yamlproto import Path, Source, suggest
 from rube.sim.scenario_pb2 import Cluster, Expectation, Fault, Scenario, SlowLink, Step
-from rube.store.urls import parse_store_url
 
 NODES_MAX = 1_000
 UNITS_MAX = 100_000
@@ -72,8 +72,9 @@ def _hosts(scenario: Scenario, source: Source) -> list[str]:
     _controllers(scenario.cluster, source)
     for index, name in enumerate(scenario.cluster.nodes.names):
         _name(name, ("cluster", "nodes", "names", index), seen, source)
-    if len(scenario.cluster.apiservers) > 1:
-        source.error(("cluster", "apiservers"), "several apiservers need a store that they share; there is none yet")
+    for name in etcd_members(scenario.cluster):
+        _name(name, ("cluster", "etcd"), seen, source)
+    check_stores(scenario.cluster, source)
     if scenario.workload.observers > OBSERVERS_MAX:
         source.error(("workload", "observers"), f"{scenario.workload.observers} observers; the most is {OBSERVERS_MAX}")
         return seen
@@ -81,7 +82,7 @@ def _hosts(scenario: Scenario, source: Source) -> list[str]:
 
 
 def _machines(cluster: Cluster, source: Source) -> None:
-    """The clocks, disks and links that the machines are to have."""
+    """The clocks and links that the machines are to have."""
     if cluster.clocks.drift_ppm_max > DRIFT_PPM_MAX:
         source.error(("cluster", "clocks", "drift_ppm_max"), f"the most is {DRIFT_PPM_MAX}")
     _span(cluster.clocks.offset_max, ("cluster", "clocks", "offset_max"), source)
@@ -89,11 +90,6 @@ def _machines(cluster: Cluster, source: Source) -> None:
         _span(getattr(cluster.network, name), ("cluster", "network", name), source)
     if not 0 <= cluster.network.loss < 1:
         source.error(("cluster", "network", "loss"), "a share is at least 0 and less than 1")
-    for index, apiserver in enumerate(cluster.apiservers):
-        try:
-            parse_store_url(apiserver.store)
-        except InvalidArgumentError as error:
-            source.error(("cluster", "apiservers", index, "store"), error.message)
 
 
 def _controllers(cluster: Cluster, source: Source) -> None:

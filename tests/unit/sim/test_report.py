@@ -12,7 +12,16 @@ RESULT = Result(
     description="what it\n is about",
     seed=7,
     counts=Counts(
-        apiservers=1, nodes=3, units=20, observers=2, attempts=5, acknowledged=4, commits=9, watch_events=40, records=99
+        etcd_members=0,
+        apiservers=1,
+        nodes=3,
+        units=20,
+        observers=2,
+        attempts=5,
+        acknowledged=4,
+        commits=9,
+        watch_events=40,
+        records=99,
     ),
     events=[(2_000_000_000, "a user puts web-1"), (30_000_000_000, "worker-2 is cut off for 30s")],
     verdicts=[

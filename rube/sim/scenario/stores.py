@@ -1,0 +1,72 @@
+"""The stores of a scenario's apiservers: on a disk of their own, or an etcd that they share."""
+
+from __future__ import annotations
+
+from rube.api.errors import InvalidArgumentError
+from rube.sim.etcd import CLIENT_PORT
+from rube.sim.scenario.yamlproto import Path, Source, suggest
+from rube.sim.scenario_pb2 import Cluster
+from rube.store.urls import StoreUrl, parse_store_url
+
+MEMBERS_ALLOWED = (1, 3, 5)
+_ADD_ETCD = "add `etcd: {members: 3}` to `cluster`"
+
+
+def etcd_members(cluster: Cluster) -> list[str]:
+    """The hosts of the cluster's etcd; none without one."""
+    if not cluster.HasField("etcd") or cluster.etcd.members not in MEMBERS_ALLOWED:
+        return []
+    return [f"etcd-{number + 1}" for number in range(cluster.etcd.members)]
+
+
+def etcd_url(cluster: Cluster) -> str:
+    """The store URL of the cluster's etcd, with all of its members."""
+    return f"etcd://{','.join(f'{name}:{CLIENT_PORT}' for name in etcd_members(cluster))}"
+
+
+def check_stores(cluster: Cluster, source: Source) -> None:
+    """Notes in `source` what is wrong with the etcd and with the apiservers' stores."""
+    if cluster.HasField("etcd") and cluster.etcd.members not in MEMBERS_ALLOWED:
+        source.error(("cluster", "etcd", "members"), f"{cluster.etcd.members} members: write 1, 3 or 5")
+        return
+    urls: list[StoreUrl] = []
+    for index, apiserver in enumerate(cluster.apiservers):
+        path: Path = ("cluster", "apiservers", index, "store")
+        try:
+            url = parse_store_url(apiserver.store)
+        except InvalidArgumentError as error:
+            source.error(path, error.message)
+            return
+        _check_store(url, path, cluster, source)
+        urls.append(url)
+    if len(urls) < 2:
+        return
+    for index, url in enumerate(urls):
+        if url.is_engine:
+            source.error(
+                ("cluster", "apiservers", index, "store"),
+                f"several apiservers need a store that they share, and {url} is on one host",
+                hint=f": write `store: etcd://etcd-1:{CLIENT_PORT}`, and {_ADD_ETCD}",
+            )
+            return
+        if url.path != urls[0].path:
+            source.error(
+                ("cluster", "apiservers", index, "store"),
+                f'{url} has the prefix "{url.path}", and the first apiserver\'s store "{urls[0].path}"',
+                hint=": several apiservers share one store",
+            )
+
+
+def _check_store(url: StoreUrl, path: Path, cluster: Cluster, source: Source) -> None:
+    if url.is_engine:
+        return
+    if url.scheme != "etcd":
+        source.error(path, f"no {url.scheme} server is simulated", hint=f": write sqlite:////path, or {_ADD_ETCD}")
+        return
+    if url.user or url.options:
+        source.error(path, "the simulated etcd has neither users nor TLS", hint=": write host and port alone")
+    known = [f"{name}:{CLIENT_PORT}" for name in etcd_members(cluster)]
+    for server in url.servers:
+        if server not in known:
+            hint = suggest(server, known) if known else f": {_ADD_ETCD}"
+            source.error(path, f'unknown etcd member "{server}"', hint=hint)
