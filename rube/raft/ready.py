@@ -116,15 +116,7 @@ def append_response(raft: Raft, ready: Ready) -> Message | None:
 
 
 def _apply_message(raft: Raft, entries: list[Entry]) -> Message:
-    return Message(
-        type=MSG_STORAGE_APPLY,
-        to=APPLY_THREAD,
-        sender=raft.id,
-        entries=entries,
-        responses=[apply_response(raft, entries)],
-    )
-
-
-def apply_response(raft: Raft, entries: list[Entry]) -> Message:
-    """What tells the core that the entries are applied; of no term."""
-    return Message(type=MSG_STORAGE_APPLY_RESP, to=raft.id, sender=APPLY_THREAD, entries=entries)
+    message = Message(type=MSG_STORAGE_APPLY, to=APPLY_THREAD, sender=raft.id, entries=entries)
+    # What tells the core that they are applied; of no term.
+    message.responses.add(type=MSG_STORAGE_APPLY_RESP, to=raft.id, sender=APPLY_THREAD, entries=entries)
+    return message
