@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from grpc import aio
 
-from rube.api.errors import FailedPreconditionError, InvalidArgumentError
+from rube.api.errors import FailedPreconditionError, InvalidArgumentError, RubeError
 from rube.host import Host
+from rube.store.backends import Checked, Damage, Loader, Reader, StoreStat
 from rube.store.config import StoreConfig
 from rube.store.etcd import rpc_pb2 as rpc
+from rube.store.etcd.checking import check_store
 from rube.store.etcd.client import EtcdClient
 from rube.store.etcd.layout import Layout
-from rube.store.etcd.mark import READY, StoreMark, check_ready, encode_mark
+from rube.store.etcd.loading import EtcdLoader
+from rube.store.etcd.log import LogReader
+from rube.store.etcd.mark import FORMAT, READY, StoreMark, check_ready, encode_mark
 from rube.store.etcd.reads import EtcdReads
+from rube.store.etcd.requests import mod_revision_is, put_mark, put_tick
 from rube.store.etcd.store import EtcdStore
-from rube.store.ports import Store
+from rube.store.ports import Page, Store
 from rube.store.urls import StoreUrl
 
 
@@ -32,6 +38,112 @@ class EtcdBackend:
             await reads.client.close()
             raise
 
+    async def open_reader(self, host: Host, url: StoreUrl) -> Reader:
+        reads = await _connect(host, url)
+        try:
+            mark = await _existing(reads)
+            keys, revision = await reads.count()
+            return EtcdReader(reads, mark, revision, keys)
+        except BaseException:
+            await reads.client.close()
+            raise
+
+    async def open_loader(self, host: Host, url: StoreUrl) -> Loader:
+        reads = await _connect(host, url)
+        try:
+            return await EtcdLoader.open(reads, host.random.uid())
+        except BaseException:
+            await reads.client.close()
+            raise
+
+    async def stat(self, host: Host, url: StoreUrl) -> StoreStat:
+        """The size is that of the whole etcd's database, on one member."""
+        reads = await _connect(host, url)
+        try:
+            mark = await _existing(reads)
+            status = await reads.client.status()
+            keys, revision = await reads.count()
+            return StoreStat(
+                store_id=mark.store_id,
+                format=f"{FORMAT} (etcd {status.version})",
+                revision=revision,
+                oldest_revision=await reads.oldest_revision(),
+                keys=keys,
+                size_bytes=status.dbSize,
+            )
+        finally:
+            await reads.client.close()
+
+    async def verify(self, host: Host, url: StoreUrl) -> AsyncIterator[Checked]:
+        """etcd keeps no checksum that a client could see: the keys are checked, and members against each other."""
+        reads = await _connect(host, url)
+        try:
+            try:
+                await _existing(reads)
+            except RubeError as error:
+                yield Checked(0, 0, Damage(reads.layout.store_mark.decode(), error.message))
+            async for checked in check_store(reads):
+                yield checked
+        finally:
+            await reads.client.close()
+
+
+class EtcdReader:
+    """`rube.store.backends.Reader` of one revision."""
+
+    def __init__(self, reads: EtcdReads, mark: StoreMark, revision: int, keys: int) -> None:
+        self._reads = reads
+        self._mark = mark
+        self._revision = revision
+        self._keys = keys
+
+    @property
+    def store_id(self) -> str:
+        return self._mark.store_id
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    @property
+    def keys(self) -> int:
+        return self._keys
+
+    async def newest_revision(self) -> int:
+        """Where others use the same etcd, its revision alone says nothing: the log tells whether something was written.
+
+        The log's end shows by a write of ours (it changes no record). If that cannot be had, etcd's own revision.
+        """
+        newest = await self._reads.newest_revision()
+        if newest == self._revision:
+            return newest
+        try:
+            return await self._newest_in_log()
+        except RubeError:
+            return await self._reads.newest_revision()
+
+    async def range(self, start: bytes, end: bytes | None, *, revision: int = 0, limit: int = 0) -> Page:
+        return await self._reads.range(start, end, revision, 0, limit)
+
+    async def close(self) -> None:
+        await self._reads.client.close()
+
+    async def _newest_in_log(self) -> int:
+        reads, newest = self._reads, self._revision
+        fence = mod_revision_is(reads.layout.store_mark, self._mark.mod_revision)
+        tick = rpc.TxnRequest(compare=[fence], success=[put_tick(reads.layout)])
+        last = (await reads.client.txn(tick, repeatable=True)).header.revision
+        log = await LogReader.open(reads.client, reads.layout, self._revision)
+        try:
+            while True:
+                for revision, changes, store_mark in await log.read():
+                    if changes or store_mark:
+                        newest = revision
+                    if revision >= last:
+                        return newest
+        finally:
+            log.close()
+
 
 async def _connect(host: Host, url: StoreUrl) -> EtcdReads:
     layout = Layout(url.path)
@@ -47,29 +159,25 @@ async def _connect(host: Host, url: StoreUrl) -> EtcdReads:
     return EtcdReads(client, layout)
 
 
-async def _create(reads: EtcdReads, store_id: str) -> StoreMark:
-    """Makes a new store, unless another server does so at the same time: then it is that one's."""
-    layout = reads.layout
-    records, _ = await reads.count()
-    if records:
-        raise FailedPreconditionError(
-            f"etcd has {records} keys of another kind under {layout.records.decode()} of store {reads.client.url}: "
-            "choose another prefix"
-        )
-    absent = rpc.Compare(key=layout.store_mark, target=rpc.Compare.CREATE, create_revision=0)
-    put = rpc.PutRequest(key=layout.store_mark, value=encode_mark(store_id, READY))
-    request = rpc.TxnRequest(compare=[absent], success=[rpc.RequestOp(request_put=put)])
-    try:
-        # Carried out twice it writes once.
-        await reads.client.call(
-            lambda member, metadata, timeout_s: member.kv.Txn(request, metadata=metadata, timeout=timeout_s)
-        )
-    except aio.AioRpcError as error:
-        raise reads.client.meaning_of(error) from error
+async def _existing(reads: EtcdReads) -> StoreMark:
     mark = await reads.mark()
     if mark is None:
-        raise FailedPreconditionError(f"store {reads.client.url} is removed by somebody: try again when that is over")
+        raise FailedPreconditionError(f"there is no store at {reads.client.url}: check the prefix")
+    check_ready(mark, str(reads.client.url))
     return mark
+
+
+async def _create(reads: EtcdReads, store_id: str) -> StoreMark:
+    """Makes a new store, unless another server does so at the same time: then it is that one's."""
+    await reads.check_no_records()
+    layout = reads.layout
+    await reads.client.txn(
+        rpc.TxnRequest(
+            compare=[mod_revision_is(layout.store_mark, 0)], success=[put_mark(layout, encode_mark(store_id, READY))]
+        ),
+        repeatable=True,
+    )
+    return await _existing(reads)
 
 
 def _password(url: StoreUrl) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeVar
 
 from grpc import aio
@@ -23,9 +23,10 @@ from rube.store.etcd.errors import (
 )
 from rube.store.urls import StoreUrl
 
+Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+Method = Callable[[Endpoint], aio.UnaryUnaryMultiCallable[Request, Answer]]
 Metadata = tuple[tuple[str, str], ...]
-Call = Callable[[Endpoint, Metadata, float], Awaitable[Answer]]
 
 # A member without a leader refuses at once instead of waiting for one.
 _LEADER: Metadata = (("hasleader", "true"),)
@@ -61,12 +62,7 @@ class EtcdClient:
         etcd that is too old."""
         if self.url.user:
             await self._renew("")
-        status = await self.call(
-            lambda member, metadata, timeout_s: member.maintenance.Status(
-                rpc.StatusRequest(), metadata=metadata, timeout=timeout_s
-            ),
-            timeout_s=OPEN_TIMEOUT_S,
-        )
+        status = await self.status()
         version = tuple(int(part) for part in status.version.split(".")[:2] if part.isdigit())
         if version < VERSION_MIN:
             raise FailedPreconditionError(
@@ -74,7 +70,18 @@ class EtcdClient:
                 f"{'.'.join(map(str, VERSION_MIN))} or newer"
             )
 
-    async def call(self, call: Call[Answer], *, writes: bool = False, timeout_s: float = CALL_TIMEOUT_S) -> Answer:
+    async def status(self) -> rpc.StatusResponse:
+        """Of a member."""
+        return await self.call(lambda member: member.maintenance.Status, rpc.StatusRequest(), timeout_s=OPEN_TIMEOUT_S)
+
+    async def call(
+        self,
+        method: Method[Request, Answer],
+        request: Request,
+        *,
+        writes: bool = False,
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> Answer:
         """What a member answers. Reads are tried on the others; a write only if it was certainly not carried out.
 
         Raises UnavailableError or DeadlineExceededError after so long; of a write they say that nobody knows whether
@@ -86,8 +93,9 @@ class EtcdClient:
         while True:
             member, token = await self._member(deadline_ns, last)
             left_s = self._left_s(deadline_ns)
+            timeout = left_s if writes else min(READ_ATTEMPT_S, left_s)
             try:
-                return await call(member, self._metadata(), left_s if writes else min(READ_ATTEMPT_S, left_s))
+                return await method(member)(request, metadata=self._metadata(), timeout=timeout)
             except aio.AioRpcError as error:
                 last = f"{member.target}: {error.details() or error.code().name}"
                 if has_stale_token(error) and self.url.user and tokens < TOKENS_MAX:
@@ -105,6 +113,16 @@ class EtcdClient:
             if tried % len(self._endpoints.all) == 0:
                 await self._pause(pause_s, deadline_ns)
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
+
+    async def txn(self, request: rpc.TxnRequest, *, repeatable: bool) -> rpc.TxnResponse:
+        """A transaction's answer. Raises what etcd's refusal means, and what `call` does.
+
+        Repeatable: carried out twice it does no harm, so that a lost answer is asked for again.
+        """
+        try:
+            return await self.call(lambda member: member.kv.Txn, request, writes=not repeatable)
+        except aio.AioRpcError as error:
+            raise self.meaning_of(error, writes=True) from error
 
     async def stream(self) -> tuple[Endpoint, WatchStream]:
         """A stream for watches on the member in use, which ends when the client turns to another member."""
@@ -124,14 +142,13 @@ class EtcdClient:
     def members(self) -> list[Endpoint]:
         return self._endpoints.all
 
-    async def ask(self, member: Endpoint, call: Call[Answer], timeout_s: float) -> Answer:
-        """What that one member answers. Raises what etcd's error means."""
-        try:
-            if not await member.connect(self.clock, CONNECT_TIMEOUT_S):
-                raise UnavailableError(f"etcd at {member.target} (store {self.url}) does not answer")
-            return await call(member, self._metadata(), timeout_s)
-        except aio.AioRpcError as error:
-            raise meaning_of(error, self.url, member.target, writes=False) from error
+    async def ask(
+        self, member: Endpoint, method: Method[Request, Answer], request: Request, timeout_s: float
+    ) -> Answer:
+        """What that one member answers. Raises UnavailableError if it does not; aio.AioRpcError passes."""
+        if not await member.connect(self.clock, CONNECT_TIMEOUT_S):
+            raise UnavailableError(f"etcd at {member.target} (store {self.url}) does not answer")
+        return await method(member)(request, metadata=self._metadata(), timeout=timeout_s)
 
     def meaning_of(self, error: aio.AioRpcError, *, writes: bool = False) -> RubeError:
         return meaning_of(error, self.url, self._endpoints.current.target, writes=writes)
@@ -176,10 +193,7 @@ class EtcdClient:
             if self._token != stale:
                 return
             try:
-                answer = await self.call(
-                    lambda member, _, timeout_s: member.auth.Authenticate(request, metadata=_LEADER, timeout=timeout_s),
-                    timeout_s=OPEN_TIMEOUT_S,
-                )
+                answer = await self.call(lambda member: member.auth.Authenticate, request, timeout_s=OPEN_TIMEOUT_S)
             except aio.AioRpcError as error:
                 if error.details() == AUTH_IS_OFF:
                     return

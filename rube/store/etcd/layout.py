@@ -41,6 +41,11 @@ class Layout:
         """etcd's key of a record. Keeps the order of keys."""
         return self.records + key
 
+    def may_be_of_another_store(self, key: bytes) -> bool:
+        """Whether the key looks like one of a store whose prefix begins with this one's."""
+        place, _, _ = key[len(self.start) :].partition(b"/")
+        return place not in (b"k", b"m") and (b"/k/" in key[len(self.start) :] or b"/m/" in key[len(self.start) :])
+
     def record_key(self, key: bytes) -> bytes | None:
         """The record's key of etcd's key; None for all that is no record of this store."""
         return key[len(self.records) :] if key.startswith(self.records) else None

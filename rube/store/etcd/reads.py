@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from grpc import StatusCode, aio
 
-from rube.api.errors import CompactedError, InvalidArgumentError, RevisionAheadError
+from rube.api.errors import CompactedError, FailedPreconditionError, InvalidArgumentError, RevisionAheadError
 from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.client import EtcdClient
 from rube.store.etcd.errors import COMPACTED, FUTURE_REVISION, is_too_large_here
@@ -95,14 +95,9 @@ class EtcdReads:
             return Page([self._record(kv) for kv in answer.kvs], revision or answer.header.revision, False)
         request.range_end = layout.key(end)
         records: list[Record] = []
-        page_records = PAGE_RECORDS_FIRST
+        size = PAGE_RECORDS_FIRST
         while True:
-            request.limit = min(page_records, limit - len(records)) if limit else page_records
-            try:
-                answer = await self._range(request)
-            except _TooLargeError:
-                page_records = max(request.limit // 4, 1)
-                continue
+            answer = await self._page(request, min(size, limit - len(records)) if limit else size)
             if not request.revision:
                 self.check_reached(min_revision)
                 request.revision = answer.header.revision
@@ -110,7 +105,37 @@ class EtcdReads:
             if not answer.more or len(records) == limit:
                 return Page(records, request.revision, answer.more)
             request.key = answer.kvs[-1].key + b"\0"
-            page_records = _next_page(answer)
+            size = _next_page(answer)
+
+    async def keys(self, revision: int) -> AsyncIterator[Sequence[KeyValue]]:
+        """Everything under the store's prefix, also what is no record, page by page."""
+        request = rpc.RangeRequest(key=self.layout.start, range_end=self.layout.end, revision=revision)
+        size = PAGE_RECORDS_FIRST
+        while True:
+            answer = await self._page(request, size)
+            yield answer.kvs
+            if not answer.more:
+                return
+            request.key = answer.kvs[-1].key + b"\0"
+            size = _next_page(answer)
+
+    async def check_no_records(self) -> None:
+        """Raises FailedPreconditionError if there are keys where a new store would have its records."""
+        records, _ = await self.count()
+        if records:
+            raise FailedPreconditionError(
+                f"etcd has {records} keys of another kind under {self.layout.records.decode()} "
+                f"(store {self.client.url}): choose another prefix"
+            )
+
+    async def _page(self, request: rpc.RangeRequest, size: int) -> rpc.RangeResponse:
+        """So many keys, or fewer if they do not fit into one answer."""
+        request.limit = size
+        while True:
+            try:
+                return await self._range(request)
+            except _TooLargeError:
+                request.limit = max(request.limit // 4, 1)
 
     def check_reached(self, min_revision: int) -> None:
         """Raises RevisionAheadError if no answer has told that revision: a linearizable read tells the newest."""
@@ -127,9 +152,7 @@ class EtcdReads:
 
     async def _range(self, request: rpc.RangeRequest) -> rpc.RangeResponse:
         try:
-            answer = await self.client.call(
-                lambda member, metadata, timeout_s: member.kv.Range(request, metadata=metadata, timeout=timeout_s)
-            )
+            answer = await self.client.call(lambda member: member.kv.Range, request)
         except aio.AioRpcError as error:
             if is_too_large_here(error) and request.limit > 1:
                 raise _TooLargeError from error
@@ -141,9 +164,7 @@ class EtcdReads:
         ranges = [rpc.RangeRequest(key=key, revision=revision) for key in keys]
         request = rpc.TxnRequest(success=[rpc.RequestOp(request_range=part) for part in ranges])
         try:
-            answer = await self.client.call(
-                lambda member, metadata, timeout_s: member.kv.Txn(request, metadata=metadata, timeout=timeout_s)
-            )
+            answer = await self.client.call(lambda member: member.kv.Txn, request)
         except aio.AioRpcError as error:
             if is_too_large_here(error) and len(keys) > 1:
                 raise _TooLargeError from error

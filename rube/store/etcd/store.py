@@ -22,6 +22,7 @@ from rube.store.etcd.errors import COMPACTED
 from rube.store.etcd.log import LogReader, compacted
 from rube.store.etcd.mark import StoreMark
 from rube.store.etcd.reads import EtcdReads, check_not_negative
+from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_tick
 from rube.store.etcd.tail import Tail
 from rube.store.etcd.watch import follow
 from rube.store.mvcc.evaluate import check_txn
@@ -29,10 +30,9 @@ from rube.store.ports import ChangeBatch, Compare, Lookup, Op, Page, StoreLimits
 
 _LOG = logging.getLogger("rube.store")
 
-# etcd's --max-txn-ops is 128, for compares too, and one compare of each transaction is ours.
-TXN_OPS_MAX = 127
-# etcd's --max-request-bytes is 1.5 MiB; room is left for what stands around keys and values.
-REQUEST_BYTES_MAX = 1536 * 1024 - 1024
+# One compare of each transaction is ours.
+TXN_OPS_MAX = OPS_MAX - 1
+# Of keys and values; room is left for what stands around them.
 TXN_BYTES_MAX = 1280 * 1024
 VALUE_BYTES_MAX = 1024 * 1024
 # The tail begins again this long after its stream was lost; longer each time, up to the maximum.
@@ -104,13 +104,7 @@ class EtcdStore:
         self._check_usable()
         check_txn(txn, self._limits)
         request = self._request(txn)
-        try:
-            answer = await self._client.call(
-                lambda member, metadata, timeout_s: member.kv.Txn(request, metadata=metadata, timeout=timeout_s),
-                writes=True,
-            )
-        except aio.AioRpcError as error:
-            raise self._client.meaning_of(error, writes=True) from error
+        answer = await self._client.txn(request, repeatable=False)
         self._reads.revision = max(self._reads.revision, answer.header.revision)
         if not answer.succeeded:
             raise self._failed_compare(txn, answer)
@@ -127,9 +121,7 @@ class EtcdStore:
             return
         request = rpc.CompactionRequest(revision=revision)
         try:
-            await self._client.call(
-                lambda member, metadata, timeout_s: member.kv.Compact(request, metadata=metadata, timeout=timeout_s)
-            )
+            await self._client.call(lambda member: member.kv.Compact, request)
         except aio.AioRpcError as error:
             if error.code() is not StatusCode.OUT_OF_RANGE or error.details() != COMPACTED:
                 raise await self._reads.error_of(error, revision) from error
@@ -246,15 +238,8 @@ class EtcdStore:
         async with self._ticking:
             if self.tail.revision > wanted:
                 return self.tail.revision
-            tick = rpc.RequestOp(request_put=rpc.PutRequest(key=self._layout.tick_mark))
-            request = rpc.TxnRequest(compare=[self._fence()], success=[tick])
-            try:
-                answer = await self._client.call(
-                    # Written twice it does no harm.
-                    lambda member, metadata, timeout_s: member.kv.Txn(request, metadata=metadata, timeout=timeout_s)
-                )
-            except aio.AioRpcError as error:
-                raise self._client.meaning_of(error) from error
+            request = rpc.TxnRequest(compare=[self._fence()], success=[put_tick(self._layout)])
+            answer = await self._client.txn(request, repeatable=True)
             if not answer.succeeded:
                 raise self._lose()
             return answer.header.revision
@@ -279,10 +264,10 @@ class EtcdStore:
 
     def _fence(self) -> rpc.Compare:
         """Nothing is written to a store that is no longer this one."""
-        return _mod_revision_is(self._layout.store_mark, self._mark.mod_revision)
+        return mod_revision_is(self._layout.store_mark, self._mark.mod_revision)
 
     def _compare(self, compare: Compare) -> rpc.Compare:
-        return _mod_revision_is(self._layout.key(compare.key), compare.mod_revision)
+        return mod_revision_is(self._layout.key(compare.key), compare.mod_revision)
 
     def _op(self, op: Op) -> rpc.RequestOp:
         key = self._layout.key(op.key)
@@ -311,7 +296,3 @@ class EtcdStore:
         self._client.check_open()
         if self._lost is not None:
             raise self._lost
-
-
-def _mod_revision_is(key: bytes, mod_revision: int) -> rpc.Compare:
-    return rpc.Compare(key=key, target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, mod_revision=mod_revision)

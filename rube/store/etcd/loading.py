@@ -1,0 +1,140 @@
+"""Filling a new store in etcd with a copy of another one's records."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError
+from rube.store.etcd import rpc_pb2 as rpc
+from rube.store.etcd.mark import LOADING, READY, encode_mark
+from rube.store.etcd.reads import EtcdReads
+from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_mark
+from rube.store.ports import Record
+
+# A transaction of the copy; so many are under way at once.
+TXN_BYTES = 1024 * 1024
+TXNS_MAX = 4
+# Records that are removed at once before a copy begins anew.
+REMOVED_MAX = 5000
+
+
+class EtcdLoader:
+    """`rube.store.backends.Loader`. etcd gives the records revisions of its own.
+
+    The store's mark says "loading" until `finish`, and every transaction compares its revision: of two loaders the
+    older one stops. All that is written here may be written twice, so that a lost answer does no harm.
+    """
+
+    def __init__(self, reads: EtcdReads, store_id: str, mark_revision: int) -> None:
+        self._reads = reads
+        self._store_id = store_id
+        self._mark_revision = mark_revision
+
+    @classmethod
+    async def open(cls, reads: EtcdReads, store_id: str) -> EtcdLoader:
+        """Raises FailedPreconditionError if there is a store already."""
+        mark = await reads.mark()
+        if mark is not None and mark.state != LOADING:
+            raise FailedPreconditionError(
+                f"{reads.client.url} holds a store already: choose another prefix, or remove it "
+                f"(etcdctl del --prefix {reads.layout.start.decode()})"
+            )
+        if mark is None:
+            await reads.check_no_records()
+        before = mark.mod_revision if mark else 0
+        await reads.client.txn(
+            rpc.TxnRequest(
+                compare=[mod_revision_is(reads.layout.store_mark, before)],
+                success=[put_mark(reads.layout, encode_mark(store_id, LOADING))],
+            ),
+            repeatable=True,
+        )
+        mark = await reads.mark()
+        if mark is None or mark.store_id != store_id:
+            raise _overtaken(reads)
+        loader = cls(reads, store_id, mark.mod_revision)
+        await loader._remove_records()
+        return loader
+
+    async def load(self, records: Sequence[Record]) -> None:
+        """Raises ResourceExhaustedError for a record that etcd's requests cannot hold."""
+        places = asyncio.Semaphore(TXNS_MAX)
+
+        async def write(puts: list[rpc.RequestOp]) -> None:
+            async with places:
+                await self._write(puts)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for puts in self._transactions(records):
+                    group.create_task(write(puts))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def finish(self, revision: int) -> str:
+        layout = self._reads.layout
+        await self._reads.client.txn(
+            rpc.TxnRequest(
+                compare=[mod_revision_is(layout.store_mark, self._mark_revision)],
+                success=[put_mark(layout, encode_mark(self._store_id, READY))],
+            ),
+            repeatable=True,
+        )
+        mark = await self._reads.mark()
+        if mark is None or mark.store_id != self._store_id or mark.state != READY:
+            raise _overtaken(self._reads)
+        return mark.store_id
+
+    async def close(self) -> None:
+        await self._reads.client.close()
+
+    def _transactions(self, records: Sequence[Record]) -> Iterator[list[rpc.RequestOp]]:
+        puts: list[rpc.RequestOp] = []
+        size_bytes = 0
+        for record in records:
+            if not record.key:
+                raise DataLossError("the copy holds a record without a key")
+            put = rpc.RequestOp(request_put=rpc.PutRequest(key=self._reads.layout.key(record.key), value=record.value))
+            if put.ByteSize() > REQUEST_BYTES_MAX:
+                raise ResourceExhaustedError(
+                    f"key {record.key.decode('utf-8', 'backslashreplace')} has a value of {len(record.value)} bytes, "
+                    f"and etcd takes requests of {REQUEST_BYTES_MAX}: make it smaller, or choose another kind of store",
+                    limit="value_bytes_max",
+                    value=REQUEST_BYTES_MAX,
+                )
+            if puts and (len(puts) == OPS_MAX or size_bytes + put.ByteSize() > TXN_BYTES):
+                yield puts
+                puts, size_bytes = [], 0
+            puts.append(put)
+            size_bytes += put.ByteSize()
+        if puts:
+            yield puts
+
+    async def _write(self, ops: Sequence[rpc.RequestOp]) -> None:
+        fence = mod_revision_is(self._reads.layout.store_mark, self._mark_revision)
+        answer = await self._reads.client.txn(rpc.TxnRequest(compare=[fence], success=ops), repeatable=True)
+        if not answer.succeeded:
+            raise _overtaken(self._reads)
+
+    async def _remove_records(self) -> None:
+        """What an interrupted copy has left."""
+        while True:
+            page = await self._reads.range(b"", b"\xff" * 4097, 0, 0, REMOVED_MAX)
+            if not page.records:
+                return
+            layout = self._reads.layout
+            first, last = page.records[0].key, page.records[-1].key
+            await self._write(
+                [
+                    rpc.RequestOp(
+                        request_delete_range=rpc.DeleteRangeRequest(
+                            key=layout.key(first), range_end=layout.key(last) + b"\0"
+                        )
+                    )
+                ]
+            )
+
+
+def _overtaken(reads: EtcdReads) -> FailedPreconditionError:
+    return FailedPreconditionError(f"somebody else fills or removes store {reads.client.url}: let one of you do it")

@@ -1,0 +1,25 @@
+"""Requests to etcd that more than one part makes, and what etcd takes in one."""
+
+from __future__ import annotations
+
+from rube.store.etcd import rpc_pb2 as rpc
+from rube.store.etcd.layout import Layout
+
+# etcd's --max-txn-ops: of operations, and as many compares.
+OPS_MAX = 128
+# etcd's --max-request-bytes is 1.5 MiB; room is left for what etcd adds.
+REQUEST_BYTES_MAX = 1536 * 1024 - 1024
+
+
+def mod_revision_is(key: bytes, mod_revision: int) -> rpc.Compare:
+    """That the key was last written at that revision; 0: it does not exist."""
+    return rpc.Compare(key=key, target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, mod_revision=mod_revision)
+
+
+def put_mark(layout: Layout, value: bytes) -> rpc.RequestOp:
+    return rpc.RequestOp(request_put=rpc.PutRequest(key=layout.store_mark, value=value))
+
+
+def put_tick(layout: Layout) -> rpc.RequestOp:
+    """A write that changes nothing but the revision."""
+    return rpc.RequestOp(request_put=rpc.PutRequest(key=layout.tick_mark))
