@@ -13,6 +13,7 @@ from rube import __version__
 _COMMANDS = {
     "apiserver": ("rube.cli.apiserver", "apiserver", "Serve the API over a store."),
     "controller": ("rube.cli.controller", "controller", "Run the cluster controllers alone."),
+    "raft": ("rube.cli.raft", "raft", "Try Raft by script, message by message."),
     "sim": ("rube.cli.sim", "sim", "Run a scenario in the simulated world."),
     "store": ("rube.cli.store", "store", "Back up, restore, check, compact and move a store."),
     "up": ("rube.cli.up", "up", "Run a development cluster in the foreground."),
