@@ -65,6 +65,7 @@ class Core:
                 clock=host.clock,
                 config=config,
                 machine=machine,
+                group_id=identity.group_id,
                 log=log,
                 staging=self._staging,
                 kept_from=self._sender.kept_from,

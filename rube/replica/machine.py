@@ -42,6 +42,6 @@ class StateMachine(Protocol):
         """The state in the engine is about to be replaced: no reads until `reload` has ended."""
         ...
 
-    async def reload(self) -> None:
+    async def reload(self, group_id: str) -> None:
         """Takes up what stands in the engine: at the start, and after a snapshot."""
         ...

@@ -80,7 +80,7 @@ class Member:
             await server.start()
             identity = await Founding(host, engine, config).identity()
             await install(engine, machine.ranges, host.clock)
-            await machine.reload()
+            await machine.reload(identity.group_id)
             member = cls(Core(host, engine, machine, config, identity), host.clock.timeout, server)
         except BaseException:
             await server.stop(None)

@@ -39,6 +39,7 @@ class StorageParts:
     clock: Clock
     config: MemberConfig
     machine: StateMachine
+    group_id: str
     log: DurableLog
     staging: Staging
     # The log keeps what comes after this entry.
@@ -159,7 +160,7 @@ class StorageWriter:
         self._staging.installed()
         self._writes, self._bytes, self._changed = [], 0, False
         self.durable = applied
-        await self._machine.reload()
+        await self._machine.reload(self._parts.group_id)
         return applied
 
     async def _write(self, batch: Sequence[Write]) -> None:

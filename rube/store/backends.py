@@ -118,6 +118,8 @@ _BACKENDS: Mapping[str, tuple[str, str]] = {
     "memory": ("rube.store.mvcc.backend", "ENGINE"),
     "sqlite": ("rube.store.mvcc.backend", "ENGINE"),
     "rocksdb": ("rube.store.mvcc.backend", "ENGINE"),
+    "raft+sqlite": ("rube.store.replicated.backend", "REPLICATED"),
+    "raft+rocksdb": ("rube.store.replicated.backend", "REPLICATED"),
     "etcd": ("rube.store.etcd.backend", "ETCD"),
     "mysql": ("rube.store.sql.backend", "SQL"),
 }

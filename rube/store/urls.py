@@ -11,18 +11,28 @@ from rube.api.errors import InvalidArgumentError
 __all__ = ["FORMS", "StoreUrl", "parse_store_url"]
 
 _PATH_FORM = "{0}:///relative/path or {0}:////absolute/path"
+_RAFT_FORM = "raft+{0}:///path?name=a&listen=HOST:PORT&members=a=HOST:PORT,b=…,c=… (or join=HOST:PORT)"
 # Scheme: how its URLs are written.
 FORMS: Mapping[str, str] = {
     "memory": "memory:",
     "sqlite": _PATH_FORM.format("sqlite"),
     "rocksdb": _PATH_FORM.format("rocksdb"),
+    "raft+sqlite": _RAFT_FORM.format("sqlite"),
+    "raft+rocksdb": _RAFT_FORM.format("rocksdb"),
     "etcd": "etcd://[user@]host:2379[,host:2379…][/prefix][?option=value&…]",
     "mysql": "mysql://user@host[:3306]/database[?option=value&…]",
 }
 _PORTS = {"etcd": 2379, "mysql": 3306}
 # What may stand behind the question mark. Passwords come from a file, so that no process list shows them.
 _TLS_OPTIONS = ("ca", "cert", "key", "tls")
-_OPTIONS = {"etcd": (*_TLS_OPTIONS, "password_file"), "mysql": (*_TLS_OPTIONS, "password_file")}
+_RAFT = "raft+"
+_MEMBER_OPTIONS = ("name", "listen", "address", "members", "join", "tick_ms", "election_ticks", "heartbeat_ticks")
+_OPTIONS = {
+    "raft+sqlite": _MEMBER_OPTIONS,
+    "raft+rocksdb": _MEMBER_OPTIONS,
+    "etcd": (*_TLS_OPTIONS, "password_file"),
+    "mysql": (*_TLS_OPTIONS, "password_file"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +40,8 @@ class StoreUrl:
     """A store's URL in its parts. `str()` gives it without the password, fit for logs and error messages."""
 
     scheme: str
-    # Of an engine: the file or directory. Of etcd: the prefix of all keys, without slashes at its ends. Of a SQL
-    # store: the database.
+    # Of an engine, and of a member of a group: the file or directory. Of etcd: the prefix of all keys, without slashes
+    # at its ends. Of a SQL store: the database.
     path: str = ""
     # Of a server: "host:port" each.
     servers: tuple[str, ...] = ()
@@ -41,8 +51,18 @@ class StoreUrl:
 
     @property
     def is_engine(self) -> bool:
-        """Whether it names an engine's bytes (`rube.host.Storage` opens those), and no server."""
-        return not self.servers
+        """Whether it names an engine's bytes (`rube.host.Storage` opens those), and no server and no group."""
+        return not self.servers and not self.is_member
+
+    @property
+    def is_member(self) -> bool:
+        """Whether it names a member of a replicated group."""
+        return self.scheme.startswith(_RAFT)
+
+    @property
+    def engine_url(self) -> str:
+        """Of a member: where its bytes are."""
+        return f"{self.scheme.removeprefix(_RAFT)}:///{self.path}"
 
     def option(self, name: str) -> str:
         """Its value; "" if it is not there."""
@@ -51,11 +71,11 @@ class StoreUrl:
     def __str__(self) -> str:
         if self.scheme == "memory":
             return f"memory:{self.path}"
-        if self.is_engine:
-            return f"{self.scheme}:///{self.path}"
+        query = "?" + "&".join(f"{name}={value}" for name, value in self.options) if self.options else ""
+        if not self.servers:
+            return f"{self.scheme}:///{self.path}{query}"
         user = f"{self.user}@" if self.user else ""
         path = f"/{self.path}" if self.path else ""
-        query = "?" + "&".join(f"{name}={value}" for name, value in self.options) if self.options else ""
         return f"{self.scheme}://{user}{','.join(self.servers)}{path}{query}"
 
 
@@ -71,10 +91,11 @@ def parse_store_url(url: str) -> StoreUrl:
 
 
 def _engine(url: str, scheme: str, rest: str) -> StoreUrl:
-    path = rest.removeprefix("///")
-    if path == rest or path in ("", "/"):
+    place, question, query = rest.partition("?") if scheme.startswith(_RAFT) else (rest, "", "")
+    path = place.removeprefix("///")
+    if path == place or path in ("", "/"):
         raise InvalidArgumentError(f"store URL {url!r} names no file: write {FORMS[scheme]}")
-    return StoreUrl(scheme=scheme, path=path)
+    return StoreUrl(scheme=scheme, path=path, options=_options(url, scheme, query) if question else ())
 
 
 def _server(url: str, scheme: str, rest: str) -> StoreUrl:

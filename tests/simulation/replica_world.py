@@ -43,7 +43,7 @@ class Dictionary:
 
     def suspend(self) -> None: ...
 
-    async def reload(self) -> None:
+    async def reload(self, group_id: str) -> None:
         stored = dict(self._engine.scan(_PREFIX, _END))
         self.count = int(stored.pop(_PREFIX + b"!", b"0"))
         self.pairs = {key[len(_PREFIX) + 1 :]: value for key, value in stored.items()}

@@ -21,6 +21,8 @@ STORE_ID_KEY = b"\xffmvcc/store_id"
 COMPACT_KEY = b"\xffmvcc/compact_revision"
 # Start and end of the log in the engine.
 LOG_RANGE = (log_key(0), log_key(position_of(REVISION_MAX)))
+# What stands beside it.
+META_RANGE = (b"\xffmvcc/", b"\xffmvcc0")
 _CHECKSUM_BYTES = 4
 
 

@@ -1,0 +1,112 @@
+"""The state machine: transactions against the MVCC index, the same rows on every member."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rube.host import Clock, Engine, Write
+from rube.replica.machine import Effect
+from rube.store.config import StoreConfig
+from rube.store.mvcc.evaluate import Group
+from rube.store.mvcc.index import KeyIndex
+from rube.store.mvcc.log import encode_rows
+from rube.store.mvcc.recovery import (
+    LOG_RANGE,
+    META_RANGE,
+    Header,
+    State,
+    compaction_mark,
+    header_rows,
+    read_header,
+    read_log,
+)
+from rube.store.mvcc.versions import Versions
+from rube.store.ports import Compare, Op, Txn
+from rube.store.replicated.command_pb2 import Command
+from rube.store.replicated.command_pb2 import Txn as TxnMessage
+from rube.store.replicated.overlay import Overlay
+
+
+class StoreMachine:
+    """`rube.replica.StateMachine` of a store. Outcomes: a list of revisions or AbortedErrors, one a transaction."""
+
+    def __init__(self, engine: Engine, clock: Clock, config: StoreConfig, compacted: Callable[[], None]) -> None:
+        """`compacted` is told when there are rows that nobody can see any more."""
+        self._engine = engine
+        self._clock = clock
+        self._config = config
+        self._compacted = compacted
+        self._overlay = Overlay(engine)
+        # Header rows that are still to be written, with the first command.
+        self._new: Sequence[Write] = ()
+        self.versions = self._show(State(store_id="", revision=0, compact_revision=0, index=KeyIndex()))
+
+    @property
+    def state(self) -> State:
+        return self.versions.state
+
+    @property
+    def ranges(self) -> Sequence[tuple[bytes, bytes]]:
+        return (LOG_RANGE, META_RANGE)
+
+    def apply(self, command: bytes) -> Effect:
+        decoded = Command.FromString(command)
+        state = self.state
+        group = Group(state.index, state.revision)
+        outcomes = [group.add(_txn(txn)) for txn in decoded.txns]
+        writes = [*self._new, *encode_rows(group.rows)]
+        self._new = ()
+        compact = min(decoded.compact_revision, group.revision)
+        if compact > state.compact_revision:
+            writes.append(compaction_mark(compact))
+        self._overlay.add(writes)
+        if group.rows:
+            self.versions.show(group.rows, group.revision)
+        if compact > state.compact_revision:
+            state.compact_revision = compact
+            self._compacted()
+        return Effect(outcomes, writes)
+
+    def durable(self, writes: int) -> None:
+        self._overlay.durable(writes)
+
+    def suspend(self) -> None:
+        self.versions.close()
+
+    async def reload(self, group_id: str) -> None:
+        """A store that was there before the group keeps its id; a new one has the group's."""
+        self._overlay.clear()
+        header = read_header(self._engine)
+        if header is None:
+            self._new = header_rows(Header(group_id, 0))
+            state = State(store_id=group_id, revision=0, compact_revision=0, index=KeyIndex())
+        else:
+            self._new = ()
+            state = read_log(self._engine, header)
+        self.versions.close()
+        self.versions = self._show(state)
+
+    def _show(self, state: State) -> Versions:
+        return Versions(self._overlay, self._clock, state, self._config)
+
+
+def encode_txns(txns: Sequence[Txn]) -> bytes:
+    """The command that commits them, in order."""
+    command = Command()
+    for txn in txns:
+        encoded = command.txns.add()
+        for key, value in txn.ops:
+            encoded.ops.add(key=key, value=value)
+        for key, mod_revision in txn.compares:
+            encoded.compares.add(key=key, mod_revision=mod_revision)
+    return command.SerializeToString(deterministic=True)
+
+
+def encode_compaction(revision: int) -> bytes:
+    """The command that compacts to that revision."""
+    return Command(compact_revision=revision).SerializeToString(deterministic=True)
+
+
+def _txn(txn: TxnMessage) -> Txn:
+    ops = tuple(Op(op.key, op.value if op.HasField("value") else None) for op in txn.ops)
+    return Txn(ops, tuple(Compare(compare.key, compare.mod_revision) for compare in txn.compares))
