@@ -18,7 +18,7 @@ class ProposalTooLargeError(InvalidArgumentError):
 
 
 class LocalMessageError(InvalidArgumentError):
-    """A message that only a member itself may make came from another one."""
+    """A message that no other member may send: one that only a member itself makes, or of a type that is unknown."""
 
     reason = "RAFT_LOCAL_MESSAGE"
 

@@ -136,9 +136,12 @@ class RaftLog:
 
         What is here already stays; from the first conflict on, the leader's entries replace ours.
         """
+        last_new = previous.index + len(entries)
+        assert not entries or (entries[0].index, entries[-1].index) == (previous.index + 1, last_new), (
+            "entries with gaps"
+        )
         if not self.matches(previous):
             return None
-        last_new = previous.index + len(entries)
         conflict = self._first_difference(entries)
         if conflict is not None:
             assert conflict > self.committed, f"entry {conflict} conflicts with a committed one ({self.committed})"

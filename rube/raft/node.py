@@ -59,6 +59,8 @@ _RESPONSES = frozenset(
         MSG_READ_INDEX_RESP,
     }
 )
+# A member of a newer version may have more.
+_KNOWN = frozenset(MessageType.values())
 _STORAGE_RESPONSES = frozenset({MSG_STORAGE_APPEND_RESP, MSG_STORAGE_APPLY_RESP})
 
 
@@ -97,10 +99,9 @@ class RawNode:
         if sender in (APPEND_THREAD, APPLY_THREAD):
             if kind not in _STORAGE_RESPONSES:
                 raise LocalMessageError(f"raft member {self.config.id}: the storage sends no {MessageType.Name(kind)}")
-        elif kind in _LOCAL:
-            raise LocalMessageError(
-                f"raft member {self.config.id}: {MessageType.Name(kind)} from member {sender} is not for the network"
-            )
+        elif kind in _LOCAL or kind not in _KNOWN:
+            name = MessageType.Name(kind) if kind in _LOCAL else f"a message of unknown type {kind}"
+            raise LocalMessageError(f"raft member {self.config.id}: {name} from member {sender} is not for the network")
         elif kind in _RESPONSES and sender not in self.raft.tracker.progress:
             raise UnknownPeerError(f"raft member {self.config.id}: {sender} is no member")
         step(self.raft, message)

@@ -7,7 +7,7 @@ import pytest
 from rube.raft import NO_LIMIT, LogCompactedError, LogUnavailableError, MemoryStorage, SnapshotOutOfDateError
 from rube.raft.entries import EntryId, fitting, size_bytes
 from rube.raft.log import RaftLog
-from rube.raft.raft_pb2 import ConfState
+from rube.raft.raft_pb2 import ConfState, Entry
 from rube.raft.unstable import Unstable
 from tests.unit.raft.members import ids, log, snapshot
 
@@ -156,6 +156,12 @@ def test_an_append_that_does_not_match_is_refused(previous: EntryId) -> None:
     raft_log = stable_and_unstable()
     assert raft_log.maybe_append(previous, log(4, first=previous.index + 1), 9) is None
     assert (raft_log.last_index(), raft_log.committed) == (7, 2)
+
+
+@pytest.mark.parametrize("entries", [log(3, first=9), log(3, first=8) + log(3, first=10)])
+def test_an_append_with_a_gap_is_no_leaders(entries: list[Entry]) -> None:
+    with pytest.raises(AssertionError, match="gap"):
+        stable_and_unstable().maybe_append(EntryId(3, 7), entries, 7)
 
 
 def test_a_committed_entry_is_never_replaced() -> None:

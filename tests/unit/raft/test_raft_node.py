@@ -75,6 +75,12 @@ def test_local_messages_are_refused_from_the_network(kind: MessageType) -> None:
         Member().node.step(Message(type=kind, sender=2))
 
 
+def test_a_message_of_a_type_that_is_unknown_is_refused() -> None:
+    message = Message.FromString(bytes([1 << 3, 99]))
+    with pytest.raises(LocalMessageError, match="unknown type 99"):
+        Member().node.step(message)
+
+
 def test_the_storage_only_answers() -> None:
     with pytest.raises(LocalMessageError, match="the storage sends no MSG_VOTE"):
         Member().node.step(Message(type=MSG_VOTE, sender=APPLY_THREAD, term=1))
