@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from rube.raft import replication
 from rube.raft.config import NONE, ReadMode
-from rube.raft.raft_pb2 import (
-    MSG_READ_INDEX_RESP,
-    Message,
-)
+from rube.raft.raft_pb2 import MSG_READ_INDEX_RESP, Message
 from rube.raft.reads import ReadState
 from rube.raft.state import Raft
 
@@ -16,12 +13,11 @@ def on_read_index(raft: Raft, message: Message) -> None:
     """A leader takes a read, of its own driver or forwarded."""
     if len(message.entries) != 1:
         raft.note(f"ignores a read without its context from member {message.sender}")
-    elif raft.tracker.is_singleton():
-        _answer(raft, message, raft.log.committed)
     elif raft.reads.full():
         raft.note("drops a read: reads_pending_max wait already")
     elif not raft.committed_in_term():
-        # Its commit index may be behind what earlier leaders have acknowledged (paper section 8).
+        # Its commit index may be behind what earlier leaders have acknowledged (paper section 8); also a lone
+        # voter's, whose cluster was larger before. (etcd answers there at once.)
         raft.reads.postpone(message)
     else:
         _confirm(raft, message)
@@ -34,7 +30,7 @@ def release_postponed(raft: Raft) -> None:
 
 
 def _confirm(raft: Raft, message: Message) -> None:
-    if raft.config.read_mode is ReadMode.LEASE_BASED:
+    if raft.config.read_mode is ReadMode.LEASE_BASED or raft.tracker.is_singleton():
         _answer(raft, message, raft.log.committed)
         return
     raft.reads.add(message, raft.log.committed)

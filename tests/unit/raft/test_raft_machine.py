@@ -127,3 +127,31 @@ TestClusterMachine.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+
+
+def test_a_lone_voter_serves_no_read_before_it_has_committed_in_its_term() -> None:
+    """It may have entries that the removed leader has committed, and acknowledged to a client, without telling it."""
+    world = World(2, 0, {**OPTIONS, "step_down_on_removal": False}, spares=0)
+    world.operate(2, "campaign", 0)
+    for number in [2, 1] * 6:
+        world.settle(number)
+    world.change(2, [(ConfChangeType.CONF_CHANGE_REMOVE_NODE, 2)], 0)
+    world.process(2)
+    world.propose(2)
+    world.process(2)
+    world.deliver(0)  # the change alone: it is committed, and applied by 2, before 1 has the proposal
+    for number in (1, 2, 1):
+        world.process(number)
+        world.deliver_all(3 - number)
+    lone, removed = world.sites[1].raft, world.sites[2].raft
+    assert lone is not None
+    assert removed is not None
+    assert lone.tracker.is_singleton()
+    assert (lone.log.committed, removed.log.committed) == (4, 5)
+    world.operate(1, "campaign", 0)
+    world.process(1)
+    world.read(1)
+    assert lone.read_states == []
+    world.process(1)
+    assert [state.index for state in lone.read_states] == [6]
+    world.process(1)
