@@ -8,14 +8,7 @@ from rube.raft import membership, replication
 from rube.raft.config import NONE
 from rube.raft.entries import EntryId
 from rube.raft.quorum import VoteResult
-from rube.raft.raft_pb2 import (
-    MSG_PRE_VOTE,
-    MSG_PRE_VOTE_RESP,
-    MSG_VOTE,
-    MSG_VOTE_RESP,
-    Entry,
-    Message,
-)
+from rube.raft.raft_pb2 import MSG_PRE_VOTE, MSG_PRE_VOTE_RESP, MSG_VOTE, MSG_VOTE_RESP, Entry, Message
 from rube.raft.state import Raft, Role
 
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 from rube.raft import membership
 from rube.raft.confchange import Changer
 from rube.raft.entries import EntryId
-from rube.raft.raft_pb2 import (
-    MSG_APP_RESP,
-    MSG_HEARTBEAT_RESP,
-    Message,
-    Snapshot,
-)
+from rube.raft.raft_pb2 import MSG_APP_RESP, MSG_HEARTBEAT_RESP, Message, Snapshot
 from rube.raft.state import Raft, Role
 from rube.raft.tracker import ProgressTracker
 

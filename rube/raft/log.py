@@ -39,6 +39,13 @@ class RaftLog:
         # The pieces it consists of, oldest first: the last index of each, and its size.
         self._handed_out: deque[tuple[int, int]] = deque()
 
+    def check(self) -> None:
+        """Asserts the invariants."""
+        self.unstable.check()
+        order = (self.applied, self.applying, self.committed, self._last_index)
+        assert list(order) == sorted(order), f"applied, applying, committed, last: {order}"
+        assert self.applying_bytes == sum(size for _, size in self._handed_out), "what is handed out is counted"
+
     # Reading
 
     def first_index(self) -> int:

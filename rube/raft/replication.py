@@ -6,13 +6,7 @@ from rube.raft import snapshots
 from rube.raft.entries import EntryId, payload_bytes
 from rube.raft.errors import LogCompactedError
 from rube.raft.progress import ProgressState
-from rube.raft.raft_pb2 import (
-    MSG_APP,
-    MSG_APP_RESP,
-    MSG_HEARTBEAT,
-    Entry,
-    Message,
-)
+from rube.raft.raft_pb2 import MSG_APP, MSG_APP_RESP, MSG_HEARTBEAT, Entry, Message
 from rube.raft.state import Raft
 from rube.raft.trace import Step
 

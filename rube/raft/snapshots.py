@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from rube.raft.errors import SnapshotUnavailableError
 from rube.raft.progress import Progress, ProgressState
-from rube.raft.raft_pb2 import (
-    MSG_SNAP,
-    Message,
-)
+from rube.raft.raft_pb2 import MSG_SNAP, Message
 from rube.raft.state import Raft
 
 

@@ -116,6 +116,17 @@ class Raft:
         # In [election_ticks, 2 * election_ticks), new with every change of role (paper section 5.2).
         self.randomized_election_timeout = 0
 
+    def check(self) -> None:
+        """Asserts the invariants that concern this member alone, for tests and simulations."""
+        self.log.check()
+        assert (self.leader == self.id) == (self.role is Role.LEADER), f"{self.role} under leader {self.leader}"
+        assert self.role is not Role.CANDIDATE or self.vote == self.id, "a candidate votes for itself"
+        config = self.tracker.config
+        assert set(self.tracker.progress) == {*config.voters.ids(), *config.learners}, "a progress for each member"
+        for member, progress in self.tracker:
+            progress.check()
+            assert self.role is not Role.LEADER or progress.match <= self.log.last_index(), f"{member} is ahead"
+
     # What others see
 
     def hard_state(self) -> HardState:

@@ -5,12 +5,7 @@ from __future__ import annotations
 from rube.raft import proposals, replication
 from rube.raft.entries import EntryId
 from rube.raft.errors import ProposalDroppedError
-from rube.raft.raft_pb2 import (
-    ENTRY_CONF_CHANGE_V2,
-    MSG_PROP,
-    Entry,
-    Message,
-)
+from rube.raft.raft_pb2 import ENTRY_CONF_CHANGE_V2, MSG_PROP, Entry, Message
 from rube.raft.state import Raft, Role
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from rube.raft import election, replication
 from rube.raft.config import NONE, ReadMode
 from rube.raft.progress import Progress
-from rube.raft.raft_pb2 import (
-    MSG_TIMEOUT_NOW,
-    Message,
-)
+from rube.raft.raft_pb2 import MSG_TIMEOUT_NOW, Message
 from rube.raft.state import Raft
 
 

@@ -26,6 +26,13 @@ class Unstable:
         self.snapshot_in_progress = False
         self.offset_in_progress = offset
 
+    def check(self) -> None:
+        """Asserts the invariants."""
+        end = self.offset + len(self.entries)
+        assert self.offset <= self.offset_in_progress <= end, f"{self.offset}, {self.offset_in_progress}, {end}"
+        for index, entry in enumerate(self.entries, start=self.offset):
+            assert entry.index == index, f"entry {entry.index} stands at {index}"
+
     def first_index(self) -> int | None:
         """The log's first index, if the snapshot decides it."""
         return self.snapshot.metadata.index + 1 if self.snapshot is not None else None

@@ -105,6 +105,7 @@ class Member:
         """A message arrives, by default of this member's own term."""
         term = self.raft.term if term is None else term
         self.node.step(Message(type=kind, sender=sender, to=self.id, term=term, **fields))
+        self.raft.check()
 
     def handle(self) -> Ready:
         """One batch, carried out but for its messages."""
@@ -123,6 +124,7 @@ class Member:
         self.applied += ready.committed_entries
         self.reads += [(read.index, read.context) for read in ready.read_states]
         self.node.advance()
+        self.raft.check()
         return ready
 
     def drain(self) -> list[Message]:
@@ -201,6 +203,7 @@ class Net:
         copy = Message.FromString(message.SerializeToString())
         try:
             self.members[message.to].node.step(copy)
+            self.members[message.to].raft.check()
         except UnknownPeerError:
             pass
 
