@@ -10,17 +10,26 @@ from urllib.parse import quote
 
 from rube.api.errors import FailedPreconditionError
 from rube.host import Write
+from rube.store.engines.mark import Mark, read_mark
 from rube.store.engines.sqlite import copy_database
 from rube.store.engines.sqlite_errors import translate
-from rube.store.engines.sqlite_tables import check_tables, files_bytes, get_value, inspect_file, scan_pairs
+from rube.store.engines.sqlite_tables import (
+    check_tables,
+    files_bytes,
+    get_value,
+    inspect_file,
+    scan_pairs,
+    stored_mark,
+)
 
 
 class SqliteReader:
     """`rube.host.Engine` as of the moment of `open`: one read transaction, in which the log of a writer grows."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, acknowledged: Mark | None) -> None:
         self._path = path
         self._connection = connection
+        self._acknowledged = acknowledged
         self._closed = False
 
     @classmethod
@@ -28,6 +37,7 @@ class SqliteReader:
         """Errors: see `rube.host.Storage.open`."""
         if not path.is_file():
             raise FailedPreconditionError(f"there is no store at {path}: check the path")
+        acknowledged = _acknowledged(path)  # first: what is read after it is not older
         try:
             connection = _connect(path)
             try:
@@ -39,7 +49,7 @@ class SqliteReader:
                 raise
         except sqlite3.Error as error:
             raise translate(error, path) from error
-        return cls(path, connection)
+        return cls(path, connection, acknowledged)
 
     def get(self, key: bytes) -> bytes | None:
         self._check_open()
@@ -64,7 +74,16 @@ class SqliteReader:
 
     def inspect(self) -> Iterator[str]:
         self._check_open()
-        return inspect_file(self._connection)
+        yield from inspect_file(self._connection)
+        try:
+            found = stored_mark(self._connection)
+        except sqlite3.Error:
+            return  # a damaged page, of which there was talk already
+        acknowledged = self._acknowledged
+        if acknowledged is None or found is None or found.identity != acknowledged.identity:
+            return
+        if found.sequence < acknowledged.sequence:
+            yield f"{acknowledged.sequence} commits were acknowledged, and {found.sequence} are there"
 
     async def close(self) -> None:
         self._closed = True
@@ -82,6 +101,17 @@ class _View:
         self.get, self.scan = reader.get, reader.scan
 
     def close(self) -> None: ...
+
+
+def _acknowledged(path: Path) -> Mark | None:
+    try:
+        fd = os.open(f"{path}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return read_mark(fd)
+    finally:
+        os.close(fd)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -188,12 +188,14 @@ class KeptDisk:
 
 
 class KeptStorage:
-    """`rube.host.Storage` on such a disk."""
+    """`rube.host.Storage` whose `memory:` is on such a disk."""
 
     def __init__(self, disk: KeptDisk) -> None:
         self._disk = disk
 
     async def open(self, url: str, *, read_only: bool = False) -> Engine:
+        if not url.startswith("memory:"):
+            return await RealStorage().open(url, read_only=read_only)
         path = parse_store_url(url).path
         return MemoryEngine.open_read_only(self._disk, path) if read_only else await MemoryEngine.open(self._disk, path)
 
