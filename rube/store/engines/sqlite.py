@@ -67,7 +67,7 @@ class SqliteEngine:
         lock_fd = _lock(path)
         try:
             _sync_log(path)
-            _check_mark(path, lock_fd)
+            _check_sound(path, lock_fd)
             return cls(path, lock_fd, _prepare(path))
         except BaseException as error:
             os.close(lock_fd)
@@ -232,23 +232,28 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _check_mark(path: Path, lock_fd: int) -> None:
-    """Raises DataLossError if commits that were acknowledged are not there: SQLite takes a log that was cut or damaged
-    as one that ends there. Looks read-only, so that what is left of the log stays for whoever wants to look at it."""
+def _check_sound(path: Path, lock_fd: int) -> None:
+    """Raises DataLossError if a page is damaged, or if commits that were acknowledged are not there: SQLite takes a log
+    that was cut or damaged as one that ends there. Looks read-only, so that what is left stays for whoever wants it."""
     acknowledged = read_mark(lock_fd)
-    if acknowledged is None or not path.exists():
+    if not path.exists():
         return
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
-        found = stored_mark(connection) if check_tables(connection, path) else None
-    if found is None or found.identity != acknowledged.identity or found.sequence >= acknowledged.sequence:
+        created = check_tables(connection, path)
+        found = stored_mark(connection) if created else None
+        finding = next(inspect_file(connection), None) if created else None
+    if finding is not None:
+        raise DataLossError(f"{path} is damaged ({finding}): move it away and restore a backup", path=str(path))
+    if acknowledged is None or not acknowledged.sequence:
         return
-    raise DataLossError(
-        f"{path} is damaged: {acknowledged.sequence} commits were acknowledged, and {path}-wal or what was copied into "
-        f"its place ends after {found.sequence}: restore a backup; or, to go on without what is lost, remove "
-        f"{path}.lock",
-        path=f"{path}-wal",
-    )
+    if found is None or (found.identity == acknowledged.identity and found.sequence < acknowledged.sequence):
+        ends = f"ends after {found.sequence}" if found else "holds none"
+        raise DataLossError(
+            f"{path} is damaged: {acknowledged.sequence} commits were acknowledged, and the file with its -wal (or what "
+            f"was put in their place) {ends}: restore a backup; or, to go on without what is lost, remove {path}.lock",
+            path=f"{path}-wal",
+        )
 
 
 def _prepare(path: Path) -> Mark:
