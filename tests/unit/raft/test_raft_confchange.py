@@ -46,7 +46,7 @@ def test_etcd_confchange_scripts(path: Path) -> None:
     judge(path, _ConfChangeScript())
 
 
-def _tracker(initial: str = "v1") -> ProgressTracker:
+def tracker_of(initial: str = "v1") -> ProgressTracker:
     tracker = ProgressTracker(inflight_messages_max=10)
     for change in changes_from_text(initial):
         tracker.config, tracker.progress = Changer(tracker, 10).simple([change])
@@ -65,7 +65,7 @@ changes = st.lists(
 def test_a_joint_change_ends_where_simple_ones_do(
     initial: list[ConfChangeSingle], then: list[ConfChangeSingle]
 ) -> None:
-    simple, joint = _tracker(), _tracker()
+    simple, joint = tracker_of(), tracker_of()
     for tracker in (simple, joint):
         for change in initial:
             tracker.config, tracker.progress = Changer(tracker, 10).simple([change])
@@ -81,7 +81,7 @@ def test_a_joint_change_ends_where_simple_ones_do(
 def test_restore_gives_the_configuration_of_any_conf_state(
     initial: list[ConfChangeSingle], then: list[ConfChangeSingle], auto_leave: bool, joint: bool
 ) -> None:
-    tracker = _tracker()
+    tracker = tracker_of()
     for change in initial:
         tracker.config, tracker.progress = Changer(tracker, 10).simple([change])
     if joint:
@@ -92,8 +92,8 @@ def test_restore_gives_the_configuration_of_any_conf_state(
     assert restored.conf_state() == tracker.conf_state()
 
 
-def test_a_refused_change_leaves_the_tracker_as_it_was() -> None:
-    tracker = _tracker("v1 v2 l3")
+def test_a_refused_change_leaves_thetracker_of_as_it_was() -> None:
+    tracker = tracker_of("v1 v2 l3")
     before = (str(tracker.config), progress_text(tracker.progress))
     with pytest.raises(ConfChangeError, match="more than one voter changed"):
         Changer(tracker, 10).simple(changes_from_text("l2 v3"))
@@ -101,14 +101,14 @@ def test_a_refused_change_leaves_the_tracker_as_it_was() -> None:
 
 
 def test_a_change_shares_nothing_that_it_alters() -> None:
-    tracker = _tracker("v1 v2")
+    tracker = tracker_of("v1 v2")
     _, progress = Changer(tracker, 10).enter_joint(changes_from_text("l2"), auto_leave=True)
     assert progress[2] is not tracker.progress[2]
     assert not tracker.config.joint()
 
 
 def test_a_new_member_is_probed_from_the_end_of_the_log() -> None:
-    tracker = _tracker()
+    tracker = tracker_of()
     _, progress = Changer(tracker, 17).simple(changes_from_text("v2"))
     assert (progress[2].match, progress[2].next, progress[2].recent_active) == (0, 17, True)
 
