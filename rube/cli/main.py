@@ -12,6 +12,7 @@ from rube import __version__
 # command: (module, attribute, short help)
 _COMMANDS = {
     "apiserver": ("rube.cli.apiserver", "apiserver", "Serve the API over a store."),
+    "cluster": ("rube.cli.cluster", "cluster", "Look at a replicated store's members, and change them."),
     "controller": ("rube.cli.controller", "controller", "Run the cluster controllers alone."),
     "raft": ("rube.cli.raft", "raft", "Try Raft by script, message by message."),
     "sim": ("rube.cli.sim", "sim", "Run a scenario in the simulated world."),

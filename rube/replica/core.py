@@ -79,6 +79,8 @@ class Core:
         self._advancing = False
         self._installing = False
         self._ticks = 0
+        # When each other member was last heard of.
+        self._heard_ns: dict[int, int] = {}
         # Set and replaced with every change of the leader.
         self._led = asyncio.Event()
         # Set once it has ended, and why.
@@ -132,6 +134,7 @@ class Core:
     def receive(self, batch: Batch) -> None:
         """Messages of another member."""
         self.check()
+        self._heard_ns[batch.sender] = self._clock.monotonic_ns()
         if batch.HasField("digest") and batch.sender == self.leader:
             self._guarded(lambda: self._digests.told(batch.sender, batch.digest))
         for message in batch.messages:
@@ -234,13 +237,20 @@ class Core:
         if self.leads and late and (successor := self.best_successor()):
             self.node.transfer_leader(successor)
 
+    def hears(self, member: int) -> bool:
+        """Whether that member answers: it was heard of within two election timeouts; a leader's heartbeats ask."""
+        if member == self.identity.id:
+            return True
+        heard_ns = self._heard_ns.get(member)
+        return heard_ns is not None and self._clock.monotonic_ns() - heard_ns < 2 * self.config.election_s * _NS_PER_S
+
     def best_successor(self) -> int:
         """The voter beside this one that has come furthest, of those that answer; 0: there is none."""
         status = self.node.status()
         candidates = [
             (progress.match, member)
             for member, progress in status.progress.items()
-            if member != status.id and not progress.is_learner and progress.recent_active
+            if member != status.id and not progress.is_learner and self.hears(member)
         ]
         return max(candidates, default=(0, 0))[1]
 

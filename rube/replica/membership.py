@@ -21,7 +21,7 @@ class Membership:
             PeerProgress(
                 id=member,
                 match=progress.match,
-                active=progress.recent_active or member == status.id,
+                active=self._core.hears(member),
                 state=progress.state.value,
             )
             for member, progress in sorted(status.progress.items())
@@ -89,7 +89,7 @@ class Membership:
     def _caught_up(self, member: int) -> bool:
         status = self._node.status()
         progress = status.progress.get(member)
-        if progress is None or not progress.recent_active:
+        if progress is None or not self._core.hears(member):
             return False
         return progress.match + self._core.config.caught_up_entries >= status.hard_state.commit
 

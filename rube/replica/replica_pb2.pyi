@@ -297,7 +297,7 @@ class PeerProgress(_message.Message):
     id: _builtins.int
     match: _builtins.int
     active: _builtins.bool
-    """Heard of within an election timeout."""
+    """Heard of within two election timeouts."""
     state: _builtins.str
     """As the core says: StateProbe, StateReplicate, StateSnapshot."""
     def __init__(

@@ -1,0 +1,214 @@
+"""`rube cluster`: who keeps a replicated store together."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+from grpc import aio
+
+from rube.api.errors import RubeError, UnavailableError
+from rube.cli.daemon import Stop, run_daemon
+from rube.cli.options import check_server, checked
+from rube.cli.real_host import real_host
+from rube.host import Host
+from rube.replica.replica_pb2 import ChangeRequest, ChangeResponse, DescribeRequest, Description, Peer
+from rube.replica.replica_pb2_grpc import ReplicaStub
+from rube.transport import rube_error
+
+CALL_S = 12.0
+
+
+def _addresses(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    addresses = tuple(part.strip() for text in value for part in text.split(","))
+    checked(check_server)(context, parameter, addresses)
+    return addresses
+
+
+_member_option = click.option(
+    "--member",
+    "members",
+    metavar="HOST:PORT",
+    multiple=True,
+    required=True,
+    envvar="RUBE_MEMBER",
+    callback=_addresses,
+    help="Where a member listens for the others (listen=… in its store URL); several with commas.  [env: RUBE_MEMBER]",
+)
+_name_argument = click.argument("name")
+
+
+@click.group()
+def cluster() -> None:
+    """Look at a replicated store's members, and change them.
+
+    A member is one apiserver with a store URL raft+sqlite:///… or raft+rocksdb:///…; any of them can be asked.
+    """
+
+
+@cluster.command()
+@_member_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def members(members: tuple[str, ...], as_json: bool) -> None:
+    """List the members, who leads, and how far each has come.
+
+    \b
+    Example:
+      rube cluster members --member 10.0.0.1:7824
+    """
+
+    async def work(host: Host) -> None:
+        described = await _call(host, members, lambda stub: stub.Describe(DescribeRequest(), timeout=CALL_S))
+        leader = next((peer for peer in described.peers if peer.id == described.leader), None)
+        if leader is not None and described.id != described.leader:  # only the leader knows how far the others are
+            described = await _ask_leader(host, leader, described)
+        print(json.dumps(_as_json(described), indent=2) if as_json else _table(described))
+
+    _run("members", work)
+
+
+@cluster.command()
+@_member_option
+@_name_argument
+@click.argument("address", metavar="HOST:PORT", callback=checked(check_server))
+@click.option("--learner", is_flag=True, help="It gets everything and has no vote, until it is promoted.")
+def add(members: tuple[str, ...], name: str, address: str, learner: bool) -> None:
+    """Expect a new member NAME that will listen at HOST:PORT. It votes once it has caught up.
+
+    \b
+    Example, and how the new one is started, with an empty disk:
+      rube cluster add --member 10.0.0.1:7824 d 10.0.0.4:7824
+      rube apiserver --store 'raft+sqlite:////var/lib/rube/d.db?name=d&listen=10.0.0.4:7824&join=10.0.0.1:7824'
+    """
+    peer = Peer(name=name, address=address, promote=not learner)
+    _change("add", members, ChangeRequest(add=peer), f"member {name} is expected at {address}: start it with join=…")
+
+
+@cluster.command()
+@_member_option
+@_name_argument
+def remove(members: tuple[str, ...], name: str) -> None:
+    """Remove the member NAME for good; its process ends. Refused if the others could not decide without it.
+
+    A member that lost its disk is removed, and added again with an empty one.
+    """
+    _change("remove", members, ChangeRequest(remove=name), f"member {name} is removed: wipe its disk")
+
+
+@cluster.command()
+@_member_option
+@_name_argument
+def promote(members: tuple[str, ...], name: str) -> None:
+    """Give the learner NAME a vote. Refused until it has caught up."""
+    _change("promote", members, ChangeRequest(promote=name), f"member {name} votes")
+
+
+@cluster.command("transfer-leader")
+@_member_option
+@_name_argument
+def transfer_leader(members: tuple[str, ...], name: str) -> None:
+    """Let the member NAME lead."""
+    _change("transfer-leader", members, ChangeRequest(transfer_leader=name), f"member {name} leads")
+
+
+def _change(command: str, members: Sequence[str], request: ChangeRequest, done: str) -> None:
+    async def work(host: Host) -> None:
+        await _call(host, members, lambda stub: _changed(stub, request))
+        print(f"rube cluster {command}: {done}")
+
+    _run(command, work)
+
+
+async def _changed(stub: ReplicaStub, request: ChangeRequest) -> ChangeResponse:
+    response: ChangeResponse = await stub.Change(request, timeout=CALL_S)  # type: ignore[misc]  # asyncio's stub
+    return response
+
+
+async def _call(host: Host, addresses: Sequence[str], ask: Callable[[Any], Any]) -> Any:
+    """The answer of the first member that can be reached. Raises what that answers with."""
+    unreachable = []
+    for address in addresses:
+        channel = host.network.channel(address)
+        try:
+            return await ask(ReplicaStub(channel))
+        except aio.AioRpcError as error:
+            told = rube_error(error)
+            if not isinstance(told, UnavailableError):
+                raise told from error
+            unreachable.append(f"{address}: {told.message}")
+        finally:
+            await channel.close(None)
+    raise UnavailableError(f"no member answers ({'; '.join(unreachable)}): is --member one that runs?")
+
+
+async def _ask_leader(host: Host, leader: Peer, described: Description) -> Description:
+    try:
+        answer: Description = await _call(
+            host, [leader.address], lambda stub: stub.Describe(DescribeRequest(), timeout=CALL_S)
+        )
+        return answer
+    except RubeError:
+        return described
+
+
+def _rows(described: Description) -> list[dict[str, Any]]:
+    progress = {one.id: one for one in described.progress}
+    return [
+        {
+            "name": peer.name,
+            "address": peer.address,
+            "role": _role(peer, described.leader),
+            "state": _state(peer, described, progress.get(peer.id)),
+            "index": progress[peer.id].match if peer.id in progress else None,
+            "id": f"{peer.id:x}" if peer.id else None,
+        }
+        for peer in described.peers
+    ]
+
+
+def _role(peer: Peer, leader: int) -> str:
+    if not peer.id:
+        return "expected"
+    if peer.id == leader:
+        return "leader"
+    return "learner" if peer.learner else "voter"
+
+
+def _state(peer: Peer, described: Description, progress: Any) -> str:
+    if not peer.id:
+        return "not joined"
+    if progress is None:
+        return "unknown"
+    if not progress.active:
+        return "silent"
+    return "up to date" if progress.match >= described.committed else "catching up"
+
+
+def _as_json(described: Description) -> dict[str, Any]:
+    return {
+        "group": described.group_id,
+        "term": described.term,
+        "committed": described.committed,
+        "members": _rows(described),
+    }
+
+
+def _table(described: Description) -> str:
+    columns = ("name", "role", "state", "index", "address", "id")
+    lines = [tuple(column.upper() for column in columns)]
+    lines += [tuple("-" if row[column] is None else str(row[column]) for column in columns) for row in _rows(described)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    head = f"group {described.group_id}, term {described.term}, committed {described.committed}"
+    lead = "" if described.leader else "; no leader is known"
+    return "\n".join([head + lead, *shown])
+
+
+def _run(command: str, work: Callable[[Host], Any]) -> None:
+    async def main(stop: Stop) -> None:
+        await work(real_host())
+
+    sys.exit(run_daemon(f"rube cluster {command}", main, log_level="warning"))
