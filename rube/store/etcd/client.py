@@ -81,6 +81,7 @@ class EtcdClient:
         *,
         writes: bool = False,
         timeout_s: float = CALL_TIMEOUT_S,
+        with_token: bool = True,
     ) -> Answer:
         """What a member answers. Reads are tried on the others; a write only if it was certainly not carried out.
 
@@ -95,10 +96,11 @@ class EtcdClient:
             left_s = self._left_s(deadline_ns)
             timeout = left_s if writes else min(READ_ATTEMPT_S, left_s)
             try:
-                return await method(member)(request, metadata=self._metadata(), timeout=timeout)
+                metadata = self._metadata() if with_token else _LEADER
+                return await method(member)(request, metadata=metadata, timeout=timeout)
             except aio.AioRpcError as error:
                 last = f"{member.target}: {error.details() or error.code().name}"
-                if has_stale_token(error) and self.url.user and tokens < TOKENS_MAX:
+                if with_token and has_stale_token(error) and self.url.user and tokens < TOKENS_MAX:
                     tokens += 1
                     await self._renew(token)
                     continue
@@ -193,7 +195,9 @@ class EtcdClient:
             if self._token != stale:
                 return
             try:
-                answer = await self.call(lambda member: member.auth.Authenticate, request, timeout_s=OPEN_TIMEOUT_S)
+                answer = await self.call(
+                    lambda member: member.auth.Authenticate, request, timeout_s=OPEN_TIMEOUT_S, with_token=False
+                )
             except aio.AioRpcError as error:
                 if error.details() == AUTH_IS_OFF:
                     return

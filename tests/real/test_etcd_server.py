@@ -1,0 +1,232 @@
+"""A store on one real etcd: its quota, its credentials, its TLS, its other users."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rube.api.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    RubeError,
+    UnavailableError,
+)
+from rube.store import Op, Store, StoreConfig, Txn
+from tests.real.etcd_cluster import EtcdCluster
+from tests.real.etcd_load import ALL, opened
+
+QUOTA_BYTES = 4 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    with EtcdCluster(tmp_path_factory.mktemp("etcd"), options=[f"--quota-backend-bytes={QUOTA_BYTES}"]) as etcd:
+        yield etcd
+
+
+async def fill(store: Store) -> ResourceExhaustedError:
+    for number in range(QUOTA_BYTES // 50_000):
+        try:
+            await store.commit(Txn((Op(b"big%d" % (number % 2), b"x" * 100_000),)))
+        except ResourceExhaustedError as error:
+            return error
+    raise AssertionError("the quota did not end")
+
+
+def test_a_used_up_quota_is_named_with_its_remedy_and_cured_by_it(etcd: EtcdCluster) -> None:
+    async def main() -> None:
+        async with opened(etcd.url("quota")) as store:
+            watch = aiter(store.watch(*ALL, after_revision=store.revision))
+            await anext(watch)
+            error = await fill(store)
+            for remedy in ("compact", "defrag", "alarm disarm", "quota"):
+                assert remedy in error.message
+            page = await store.range(*ALL)  # reads go on
+            assert len(page.records) == 2
+            while (await anext(watch)).revision < page.revision:
+                pass
+            await store.compact(page.revision)
+            etcd.ctl("defrag")
+            etcd.ctl("alarm", "disarm")
+            revision = await store.commit(Txn((Op(b"again", b"1"),)))
+            while (await anext(watch)).revision < revision:
+                pass
+
+    asyncio.run(main())
+
+
+def test_a_resumed_watch_gets_its_first_bookmark_where_only_others_write(etcd: EtcdCluster) -> None:
+    async def main() -> None:
+        async with opened(etcd.url("quiet")) as store:
+            before = store.revision
+        etcd.ctl("put", "somebody", "else")
+        async with opened(etcd.url("quiet")) as store:
+            assert store.revision > before
+            async with asyncio.timeout(2):
+                batch = await anext(aiter(store.watch(*ALL, after_revision=before)))
+            assert batch.changes == []
+            assert batch.revision > before
+
+    asyncio.run(main())
+
+
+def test_a_bookmark_passes_revisions_that_others_have_made(etcd: EtcdCluster) -> None:
+    async def main() -> None:
+        async with opened(etcd.url("idle"), StoreConfig(bookmark_interval_s=0.2)) as store:
+            watch = aiter(store.watch(*ALL, after_revision=store.revision))
+            await anext(watch)
+            etcd.ctl("put", "somebody", "else")
+            seen = (await store.range(b"a", None)).revision
+            async with asyncio.timeout(15):
+                batch = await anext(watch)
+            assert batch.changes == []
+            assert batch.revision >= seen
+
+    asyncio.run(main())
+
+
+def test_a_store_that_is_replaced_under_its_server_takes_nothing_more(etcd: EtcdCluster) -> None:
+    async def main() -> None:
+        async with opened(etcd.url("replaced")) as store:
+            watch = aiter(store.watch(*ALL, after_revision=store.revision))
+            await anext(watch)
+            etcd.ctl("del", "--prefix", "replaced/")
+            with pytest.raises(UnavailableError, match="removed or replaced"):
+                await store.commit(Txn((Op(b"a", b""),)))
+            with pytest.raises(UnavailableError, match="removed or replaced"):
+                await anext(watch)
+            async with opened(etcd.url("replaced")) as anew:
+                assert anew.store_id != store.store_id
+                assert (await anew.range(*ALL)).records == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [("rube etcd 2\nx\nready\n", "rube etcd 2.*use the version of Rube that wrote it"), ("nonsense", "is damaged")],
+)
+def test_a_mark_that_this_version_does_not_know_is_refused(etcd: EtcdCluster, value: str, error: str) -> None:
+    async def main() -> None:
+        etcd.ctl("put", "strange/m/store", value)
+        with pytest.raises(RubeError, match=error):
+            async with opened(etcd.url("strange")):
+                pass
+
+    asyncio.run(main())
+
+
+def test_keys_that_somebody_else_put_where_records_go_are_no_store(etcd: EtcdCluster) -> None:
+    async def main() -> None:
+        etcd.ctl("put", "foreign/k/a", "1")
+        with pytest.raises(FailedPreconditionError, match="another kind"):
+            async with opened(etcd.url("foreign")):
+                pass
+
+    asyncio.run(main())
+
+
+def test_answers_larger_than_a_message_come_in_parts_at_one_revision(etcd: EtcdCluster) -> None:
+    """The quota is too small for that many bytes here, so the message's limit is made small instead."""
+
+    async def main() -> None:
+        async with opened(etcd.url("large")) as store:
+            for number in range(40):
+                await store.commit(Txn((Op(b"%02d" % number, b"x" * 20_000),)))
+            keys = [b"%02d" % number for number in range(40)]
+            lookup = await store.get(keys)
+            assert [record.key for record in lookup.records if record] == keys
+            page = await store.range(*ALL)
+            assert page.records == lookup.records
+
+    asyncio.run(main())
+
+
+# Credentials and TLS
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate authority, a server's and a client's certificate."""
+    directory = tmp_path_factory.mktemp("tls")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
+
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=rube test")
+    (directory / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    for name in ("server", "client"):
+        openssl("req", *curve, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        openssl(
+            *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
+            *("-out", f"{name}.pem", "-days", "2", "-extfile", "names"),
+        )
+    return directory
+
+
+def test_tls_both_ways_and_what_is_said_without_it(tls: Path, tmp_path: Path) -> None:
+    async def main(etcd: EtcdCluster) -> None:
+        files = f"ca={tls}/ca.pem&cert={tls}/client.pem&key={tls}/client.key"
+        async with opened(etcd.url("tls", f"?{files}")) as store:
+            await store.commit(Txn((Op(b"a", b"1"),)))
+            watch = aiter(store.watch(*ALL, after_revision=store.revision))
+            await anext(watch)
+        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1"):  # the server wants to know who we are
+            async with opened(etcd.url("tls", f"?ca={tls}/ca.pem")):
+                pass
+        for query, what in (
+            (f"?ca={tls}/absent.pem", "ca=.*absent.pem cannot be read: No such file"),
+            (f"?ca={tls}/names", "ca=.*names is no PEM file"),
+            (f"?ca={tls}/ca.pem&cert={tls}/client.pem", "cert and key together"),
+        ):
+            with pytest.raises(InvalidArgumentError, match=what):
+                async with opened(etcd.url("tls", query)):
+                    pass
+
+    with EtcdCluster(tmp_path, tls=tls) as etcd:
+        asyncio.run(main(etcd))
+
+
+def test_users_are_known_by_password_and_tokens_are_renewed(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+
+    async def main(etcd: EtcdCluster) -> None:
+        url = f"etcd://rube@{etcd.addresses}/mine?password_file={password}"
+        async with opened(url) as store:
+            watch = aiter(store.watch(*ALL, after_revision=store.revision))
+            await anext(watch)
+            await store.commit(Txn((Op(b"a", b"1"),)))
+            assert len((await anext(watch)).changes) == 1
+            # As after the token's end: etcd knows it no more, and asks for another.
+            await asyncio.sleep(2.2)
+            revision = await store.commit(Txn((Op(b"a", b"2"),)))
+            assert (await store.range(b"a", None)).revision == revision
+            assert len((await anext(watch)).changes) == 1
+        for wrong, what in (
+            (f"etcd://rube:wrong@{etcd.addresses}/mine", "refuses user 'rube'"),
+            (f"etcd://{etcd.addresses}/mine", "wants to know who comes"),
+            (f"etcd://rube@{etcd.addresses}/theirs?password_file={password}", "does not let user 'rube'.*grant a role"),
+        ):
+            with pytest.raises(FailedPreconditionError, match=what) as caught:
+                async with opened(wrong):
+                    pass
+            assert "wrong" not in caught.value.message
+
+    with EtcdCluster(tmp_path, options=["--auth-token-ttl=1"]) as etcd:
+        etcd.ctl("user", "add", "root:root")
+        etcd.ctl("user", "add", "rube:secret")
+        etcd.ctl("role", "add", "mine")
+        etcd.ctl("role", "grant-permission", "mine", "readwrite", "mine/", "--prefix=true")
+        etcd.ctl("user", "grant-role", "rube", "mine")
+        etcd.ctl("user", "grant-role", "root", "root", check=False)
+        etcd.ctl("role", "add", "root", check=False)
+        etcd.ctl("user", "grant-role", "root", "root", check=False)
+        etcd.ctl("auth", "enable")
+        asyncio.run(main(etcd))
