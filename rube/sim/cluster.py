@@ -41,7 +41,7 @@ from rube.store import open_store, parse_store_url
 
 STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
 POLL_S = 0.25
-# A daemon that gives up, because its store does not answer or its disk is full, is started again.
+# A daemon that gives up, because its store does not answer or its disk is full or fails, is started again.
 RESTART_S = 2.0
 USERS_HOST = "users"
 
@@ -121,7 +121,7 @@ class SimCluster:
             note=self.history.transitions.append,
         )
         self._rubelets[name] = program
-        machine.daemon = Daemon(name="rubelet", main=program.main)
+        machine.daemon = Daemon(name="rubelet", main=program.main, restart_s=RESTART_S)
         machine.start()
         return machine.host
 

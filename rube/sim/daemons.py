@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rube.api.errors import UnavailableError
+from rube.api.errors import DataLossError, UnavailableError
 from rube.client import Client
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.config import Decided
@@ -39,6 +40,18 @@ def decision_recorder(trace: Trace, host: str) -> Callable[[Decided], None]:
     return record
 
 
+async def _end_with_loss(server: ApiServer) -> None:
+    raise await server.failed()
+
+
+def note_loss(trace: Trace, host: str, lost: Exception) -> None:
+    """A daemon ends because what it writes is not kept."""
+    while isinstance(lost, ExceptionGroup):
+        lost = lost.exceptions[0]
+    trace.add("daemon-lost", host)
+    _LOG.error("%s: the daemon ends: %s", host, lost)
+
+
 @dataclass(frozen=True, slots=True)
 class Recorder:
     """Where an apiserver's commits and decisions are written down."""
@@ -66,7 +79,7 @@ class ApiserverProgram:
         return self._store
 
     async def main(self) -> None:
-        """Serves until cancelled. Ends, as the program does, if its store does not answer."""
+        """Serves until cancelled. Ends, as the program does, if its store does not answer or its disk fails."""
         try:
             inner = await open_store(self._ports, self.store_url)
         except UnavailableError as error:
@@ -78,7 +91,11 @@ class ApiserverProgram:
         server = ApiServer(self._ports, self._store, config)
         await server.start()
         try:
-            await self._run_controllers()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_end_with_loss(server))
+                group.create_task(self._run_controllers())
+        except* DataLossError as lost:
+            note_loss(self._recorder.trace, self._ports.name, lost)
         finally:
             await server.stop()
             await inner.close()
@@ -108,7 +125,7 @@ class RubeletProgram:
         self._watcher = UnitWatcher(host, self.services, note)
 
     async def main(self) -> None:
-        """Runs until cancelled."""
+        """Runs until cancelled. Ends, as the program does, if its disk fails."""
         config = RubeletConfig(
             node=self._host.name,
             servers=self._servers,
@@ -123,6 +140,8 @@ class RubeletProgram:
         driver = SimServiceDriver(self._ports.clock, self.services)
         try:
             await Rubelet(self._ports, config, driver).run()
+        except DataLossError as lost:
+            note_loss(self._host.world.trace, self._host.name, lost)
         finally:
             await driver.close()
 

@@ -657,6 +657,8 @@ class DiskFault(_message.Message):
         """Every write fails: no space is left. An etcd ends then, and comes back once there is room."""
         STALL: DiskFault._Kind.ValueType  # 2
         """No sync ends."""
+        FAIL_SYNC: DiskFault._Kind.ValueType  # 3
+        """The next sync fails, and what it was to make durable is gone. The daemon ends, and is started again."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: DiskFault.Kind.ValueType  # 0
@@ -664,6 +666,8 @@ class DiskFault(_message.Message):
     """Every write fails: no space is left. An etcd ends then, and comes back once there is room."""
     STALL: DiskFault.Kind.ValueType  # 2
     """No sync ends."""
+    FAIL_SYNC: DiskFault.Kind.ValueType  # 3
+    """The next sync fails, and what it was to make durable is gone. The daemon ends, and is started again."""
 
     HOST_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int

@@ -117,4 +117,6 @@ def _disk_deeds(value: DiskFault, cluster: SimCluster) -> tuple[Deed, Deed | Non
     disk = cluster.faults.disk(value.host)
     if value.kind == DiskFault.FULL:
         return (f"the disk of {value.host} is full", disk.fill), (f"the disk of {value.host} has room", disk.free)
+    if value.kind == DiskFault.FAIL_SYNC:
+        return (f"a sync of the disk of {value.host} fails", disk.fail_sync), None
     return (f"the disk of {value.host} stalls", disk.stall), (f"the disk of {value.host} goes on", disk.unstall)

@@ -13,7 +13,7 @@ from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controlle
 from rube.sim.kernel.hostclock import DRIFT_PPM_MAX
 from rube.sim.scenario.stores import check_stores, etcd_members
 from rube.sim.scenario.yamlproto import Path, Source, suggest
-from rube.sim.scenario_pb2 import Cluster, Expectation, Fault, Scenario, SlowLink, Step
+from rube.sim.scenario_pb2 import Cluster, DiskFault, Expectation, Fault, Scenario, SlowLink, Step
 
 NODES_MAX = 1_000
 UNITS_MAX = 100_000
@@ -227,7 +227,7 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
     elif kind in ("clock_jump", "disk"):
         _known("host", value.host, hosts, (*path, kind, "host"), source)
         if kind == "disk" and not value.kind:
-            source.error((*path, kind), "no kind: add `kind: full` or `kind: stall`")
+            source.error((*path, kind), "no kind: add `kind: full`, `kind: stall` or `kind: fail_sync`")
     else:
         if not getattr(value, "from"):
             source.error((*path, kind), "no hosts: add `from: [worker-1]`")
@@ -246,7 +246,7 @@ def _slow(link: SlowLink, path: Path, source: Source) -> None:
 
 
 def _lasting(fault: Fault, kind: str, path: Path, scenario: Scenario, source: Source) -> None:
-    if kind in _INSTANT:
+    if kind in _INSTANT or fault.disk.kind == DiskFault.FAIL_SYNC:
         source.error((*path, "for"), f"`{kind}` happens at one moment and takes no `for`")
         return
     _positive(fault.lasts, (*path, "for"), source)

@@ -250,8 +250,9 @@ def _check_sound(path: Path, lock_fd: int) -> None:
     if found is None or (found.identity == acknowledged.identity and found.sequence < acknowledged.sequence):
         ends = f"ends after {found.sequence}" if found else "holds none"
         raise DataLossError(
-            f"{path} is damaged: {acknowledged.sequence} commits were acknowledged, and the file with its -wal (or what "
-            f"was put in their place) {ends}: restore a backup; or, to go on without what is lost, remove {path}.lock",
+            f"{path} is damaged: {acknowledged.sequence} commits were acknowledged, and the file with its -wal {ends} "
+            "(or something else was put in its place): restore a backup; or, to go on without what is lost, remove "
+            f"{path}.lock",
             path=f"{path}-wal",
         )
 
