@@ -25,7 +25,9 @@ class ReadMode(enum.Enum):
     """How a leader makes sure that it still is one before it answers a read (dissertation section 6.4)."""
 
     SAFE = "safe"  # a round of heartbeats to a quorum
-    LEASE_BASED = "lease-based"  # by the election timeout; only as good as the bounds on the clocks' drift
+    # By what followers have confirmed lately, if possible, else as SAFE. Only as good as the bounds on the drift of
+    # clocks: a lease is a tick shorter than the election timeout.
+    LEASE_BASED = "lease-based"
 
 
 @dataclass(frozen=True, kw_only=True)

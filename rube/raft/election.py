@@ -65,7 +65,12 @@ def run(raft: Raft, campaign: Campaign) -> None:
 
 
 def in_lease(raft: Raft) -> bool:
-    """A leader was heard of within the shortest election timeout (dissertation section 4.2.3)."""
+    """A leader was heard of within the shortest election timeout (dissertation section 4.2.3).
+
+    Where leases serve reads, it may also have been before a restart.
+    """
+    if raft.ticks < raft.guarded_ticks:
+        return True
     quiet = raft.election_elapsed < raft.config.election_ticks
     return raft.config.check_quorum and raft.leader != NONE and quiet
 

@@ -17,7 +17,7 @@ from rube.raft import (
     transfer,
 )
 from rube.raft.confchange import Changer
-from rube.raft.config import NONE, RaftConfig
+from rube.raft.config import NONE, RaftConfig, ReadMode
 from rube.raft.membership import switch
 from rube.raft.progress import Progress
 from rube.raft.raft_pb2 import (
@@ -161,6 +161,8 @@ def start(config: RaftConfig) -> Raft:
         raft.log.committed = hard_state.commit
         raft.term = hard_state.term
         raft.vote = hard_state.vote
+        if config.read_mode is ReadMode.LEASE_BASED:
+            raft.guarded_ticks = config.election_ticks
     if config.applied:
         raft.log.applied_to(config.applied)
     raft.become_follower(raft.term, NONE)
@@ -176,6 +178,7 @@ def step(raft: Raft, message: Message) -> None:
 
 def tick(raft: Raft) -> None:
     """Time passes: elections and heartbeats fall due."""
+    raft.ticks += 1
     raft.election_elapsed += 1
     if raft.role is not Role.LEADER:
         if raft.promotable() and raft.election_elapsed >= raft.randomized_election_timeout:

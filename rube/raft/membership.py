@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from rube.raft import replication
+from rube.raft import reading, replication
 from rube.raft.confchange import Changed, Changer
 from rube.raft.config import NONE
 from rube.raft.errors import ConfChangeInvalidError
@@ -134,6 +134,7 @@ def switch(raft: Raft, changed: Changed) -> ConfState:
 
 def _lead_on(raft: Raft) -> None:
     if replication.maybe_commit(raft):
+        reading.release_postponed(raft)
         replication.broadcast_append(raft)
     else:
         # New members need not wait for a heartbeat.

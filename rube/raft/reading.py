@@ -30,17 +30,26 @@ def release_postponed(raft: Raft) -> None:
 
 
 def _confirm(raft: Raft, message: Message) -> None:
-    if raft.config.read_mode is ReadMode.LEASE_BASED or raft.tracker.is_singleton():
+    if raft.tracker.is_singleton() or _leased(raft):
         _answer(raft, message, raft.log.committed)
         return
     raft.reads.add(message, raft.log.committed)
-    raft.reads.acknowledge(raft.id, raft.reads.context())
     replication.broadcast_heartbeat(raft)
+
+
+def _leased(raft: Raft) -> bool:
+    """No other leader can be elected yet (dissertation section 6.4.1).
+
+    Who was told to campaign may win at any time (section 3.10), so that ends the term's leases.
+    """
+    if raft.config.read_mode is not ReadMode.LEASE_BASED or raft.gave_leave:
+        return False
+    return raft.reads.leased(raft.tracker.config.voters, raft.ticks)
 
 
 def on_confirmation(raft: Raft, message: Message) -> None:
     """A follower has answered a heartbeat, and so confirmed that the leader led when it was sent."""
-    if raft.config.read_mode is ReadMode.SAFE and message.context:
+    if message.context:
         raft.reads.acknowledge(message.sender, message.context)
         for read in raft.reads.confirmed_by(raft.tracker.config.voters):
             _answer(raft, read.request, read.index)

@@ -1,4 +1,4 @@
-"""A leader's reads that wait until it is known to lead still (dissertation section 6.4)."""
+"""A leader's reads that wait until it is known to lead still, and its lease (dissertation section 6.4)."""
 
 from __future__ import annotations
 
@@ -19,28 +19,34 @@ class ReadState:
 
 @dataclass(frozen=True, slots=True)
 class PendingRead:
-    """A request, and the commit index when it came: what it must see at least."""
+    """A request; the commit index when it came, which it must see at least; the first round that confirms it."""
 
     request: Message
     index: int
+    round: int
 
 
 class Reads:
-    """The reads of one term, numbered from 1 in the order they came.
+    """The reads of one term, and the rounds of heartbeats that confirm them.
 
-    A heartbeat carries the number of the last read that was there when it went out; who answers it confirms that read
-    and all before it. A quorum's confirmation is counted as a commit index is.
+    Rounds are numbered from 1, and heartbeats carry their round's number. Who answers it confirms that the leader led
+    when the round began, and so confirms every read that came before; a quorum of answers is counted as a commit index
+    is.
 
-    Invariant: `_unconfirmed` holds the reads `_confirmed + 1` and on.
+    Invariants: `_unconfirmed` is ordered by round; `_begun` has the latest rounds, in order, while there is a lease.
     """
 
-    def __init__(self, pending_max: int) -> None:
+    def __init__(self, pending_max: int, lease_ticks: int = 0) -> None:
+        """At most `pending_max` reads wait. A lease lasts `lease_ticks` from the beginning of a confirmed round."""
         self.pending_max = pending_max
+        self.lease_ticks = lease_ticks
         # Came before the leader had committed an entry of its term; they have no index yet.
         self._early: list[Message] = []
         self._unconfirmed: deque[PendingRead] = deque()
-        self._confirmed = 0
+        self._round = 0
         self._acks: dict[int, int] = {}
+        # Of rounds that are younger than a lease: the number, and the tick when it began.
+        self._begun: deque[tuple[int, int]] = deque()
 
     def full(self) -> bool:
         """No further read is taken."""
@@ -56,14 +62,20 @@ class Reads:
         return early
 
     def add(self, request: Message, index: int) -> None:
-        """A read that must see `index`."""
-        self._unconfirmed.append(PendingRead(request, index))
+        """A read that must see `index`; the next round confirms it."""
+        self._unconfirmed.append(PendingRead(request, index, self._round + 1))
 
-    def context(self) -> bytes:
-        """What a heartbeat carries so that its answers confirm every read so far; empty when none waits."""
-        if not self._unconfirmed:
+    def begin_round(self, leader: int, tick: int) -> bytes:
+        """Heartbeats go out now: what they carry. Empty, and no round, when nothing is to be confirmed."""
+        if not self._unconfirmed and not self.lease_ticks:
             return b""
-        return (self._confirmed + len(self._unconfirmed)).to_bytes(8, "little")
+        self._round += 1
+        self._acks[leader] = self._round
+        if self.lease_ticks:
+            self._begun.append((self._round, tick))
+            while self._begun[0][1] + self.lease_ticks <= tick:
+                self._begun.popleft()
+        return self._round.to_bytes(8, "little")
 
     def acknowledge(self, member: int, context: bytes) -> None:
         """The member has answered a heartbeat with that context."""
@@ -72,7 +84,12 @@ class Reads:
 
     def confirmed_by(self, voters: JointConfig) -> list[PendingRead]:
         """The reads that a quorum has confirmed by now; they are gone from here."""
+        confirmed, reads = voters.committed_index(self._acks.get), []
+        while self._unconfirmed and self._unconfirmed[0].round <= confirmed:
+            reads.append(self._unconfirmed.popleft())
+        return reads
+
+    def leased(self, voters: JointConfig, tick: int) -> bool:
+        """A round that began less than a lease ago is confirmed by a quorum, each of whom gives no vote meanwhile."""
         confirmed = voters.committed_index(self._acks.get)
-        count = min(max(confirmed - self._confirmed, 0), len(self._unconfirmed))
-        self._confirmed += count
-        return [self._unconfirmed.popleft() for _ in range(count)]
+        return any(number <= confirmed and tick < began + self.lease_ticks for number, began in self._begun)

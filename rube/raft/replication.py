@@ -89,7 +89,7 @@ def on_beat(raft: Raft, message: Message) -> None:
 
 def broadcast_heartbeat(raft: Raft) -> None:
     """Sends every other member a heartbeat, whose answer confirms the reads that wait (dissertation section 6.4)."""
-    context = raft.reads.context()
+    context = raft.reads.begin_round(raft.id, raft.ticks)
     for member, progress in raft.tracker:
         if member == raft.id:
             continue

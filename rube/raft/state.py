@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from rube.raft.config import NONE, RaftConfig
+from rube.raft.config import NONE, RaftConfig, ReadMode
 from rube.raft.entries import NO_LIMIT
 from rube.raft.inflights import Inflights
 from rube.raft.log import RaftLog
@@ -107,8 +107,14 @@ class Raft:
         self.uncommitted_bytes = 0
         self.uncommitted_bytes_max = config.uncommitted_bytes_max or NO_LIMIT
         # Leader: the reads of its term that no quorum has confirmed.
-        self.reads = Reads(config.reads_pending_max)
+        self.reads = self._no_reads()
+        # Leader: it has told a member to campaign in this term.
+        self.gave_leave = False
 
+        # Ticks since the start.
+        self.ticks = 0
+        # Until then it may be bound by a lease from before a restart.
+        self.guarded_ticks = 0
         # Ticks since a follower last heard of the leader or gave its vote; since a candidate or leader began its round.
         self.election_elapsed = 0
         # Leader: ticks since its last heartbeats.
@@ -222,7 +228,8 @@ class Raft:
         self.transferee = NONE
         self.pending_conf_index = 0
         self.uncommitted_bytes = 0
-        self.reads = Reads(self.config.reads_pending_max)
+        self.reads = self._no_reads()
+        self.gave_leave = False
         self.tracker.reset_votes()
         last = self.log.last_index()
         for member, progress in self.tracker:
@@ -237,6 +244,11 @@ class Raft:
         """Draws a new timeout, so that split votes are rare (paper section 5.2)."""
         ticks = self.config.election_ticks
         self.randomized_election_timeout = ticks + self.config.random_below(ticks)
+
+    def _no_reads(self) -> Reads:
+        # A follower's lease begins when the heartbeat arrives, but the tick that ends it may be almost due then.
+        leased = self.config.read_mode is ReadMode.LEASE_BASED
+        return Reads(self.config.reads_pending_max, self.config.election_ticks - 1 if leased else 0)
 
     # To tell
 

@@ -31,6 +31,7 @@ def on_caught_up(raft: Raft, member: int, progress: Progress) -> bool:
     """Tells the member that leadership goes to, if it is this one and has the whole log, to campaign."""
     if member != raft.transferee or progress.match != raft.log.last_index():
         return False
+    raft.gave_leave = True
     raft.send(Message(type=MSG_TIMEOUT_NOW, to=member))
     return True
 

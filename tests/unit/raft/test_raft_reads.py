@@ -10,7 +10,9 @@ from rube.raft.raft_pb2 import (
     MSG_HEARTBEAT,
     MSG_HEARTBEAT_RESP,
     MSG_READ_INDEX_RESP,
+    MSG_VOTE,
     MSG_VOTE_RESP,
+    HardState,
     Message,
 )
 from rube.raft.reads import Reads
@@ -143,12 +145,101 @@ def test_a_single_voter_answers_at_once() -> None:
     assert member.reads == [(1, b"r")]
 
 
-def test_a_leader_with_a_lease_answers_at_once() -> None:
+def leased() -> Member:
+    """A leader whose lease is new."""
     member = Member(check_quorum=True, read_mode=ReadMode.LEASE_BASED)
     member.lead()
+    member.tick()
+    member.step(MSG_HEARTBEAT_RESP, 2, context=member.drain()[0].context)
+    member.drain()
+    return member
+
+
+def test_a_leader_with_a_lease_answers_at_once() -> None:
+    member = leased()
     member.node.read_index(b"r")
     assert member.drain() == []
     assert member.reads == [(1, b"r")]
+
+
+def test_a_lease_ends_a_tick_before_a_follower_may_vote_again_and_then_a_round_confirms() -> None:
+    member = leased()
+    member.tick(8)
+    member.drain()
+    member.node.read_index(b"a")
+    assert (member.drain(), member.reads) == ([], [(1, b"a")])
+    member.tick()
+    member.drain()
+    member.node.read_index(b"b")
+    heartbeats = member.drain()
+    assert member.reads == [(1, b"a")]
+    member.step(MSG_HEARTBEAT_RESP, 2, context=heartbeats[0].context)
+    member.drain()
+    assert member.reads == [(1, b"a"), (1, b"b")]
+
+
+def test_a_late_answer_renews_the_lease_only_from_when_it_was_asked() -> None:
+    member = leased()
+    member.tick(2)
+    early = member.drain()[0].context
+    member.tick(8)
+    member.drain()
+    member.step(MSG_HEARTBEAT_RESP, 2, context=early)
+    member.drain()
+    member.tick(1)
+    member.drain()
+    member.node.read_index(b"r")
+    member.drain()
+    assert member.reads == []
+
+
+def test_a_leader_that_was_deposed_before_it_could_notice_has_no_lease_left() -> None:
+    net = cluster(3, check_quorum=True, read_mode=ReadMode.LEASE_BASED)
+    net.elect(1)
+    net[1].tick()
+    net.run()
+    net.isolate(1)
+    for other in (2, 3):
+        net[other].raft.randomized_election_timeout = 20
+        net[other].tick(10)
+    net.elect(2)
+    net[2].node.propose(b"new")
+    net.run()
+    net[1].tick(10)
+    assert net[1].role is Role.LEADER, "its last check of the quorum still saw the others"
+    assert net[2].applied[-1].data == b"new"
+    net[1].node.read_index(b"stale")
+    net.run()
+    assert net[1].reads == []
+
+
+def test_answers_to_appends_renew_no_lease() -> None:
+    member = Member(check_quorum=True, read_mode=ReadMode.LEASE_BASED)
+    member.lead()
+    member.node.read_index(b"r")
+    member.drain()
+    assert member.reads == []
+
+
+def test_who_was_told_to_campaign_ends_the_leases_of_the_term() -> None:
+    member = leased()
+    member.node.transfer_leader(2)
+    member.drain()
+    member.node.read_index(b"r")
+    member.drain()
+    assert member.reads == []
+
+
+def test_with_leases_a_restarted_member_gives_no_vote_for_an_election_timeout() -> None:
+    stored = HardState(term=1)
+    member = Member(check_quorum=True, read_mode=ReadMode.LEASE_BASED, hard_state=stored)
+    member.raft.randomized_election_timeout = 20
+    member.tick(9)
+    member.step(MSG_VOTE, 3, term=2)
+    assert (member.drain(), member.raft.term) == ([], 1)
+    member.tick()
+    member.step(MSG_VOTE, 3, term=2)
+    assert [(answer.type, answer.reject) for answer in member.drain()] == [(MSG_VOTE_RESP, False)]
 
 
 def test_reads_past_the_bound_are_lost_and_the_others_answered() -> None:
@@ -183,10 +274,9 @@ def test_a_joint_quorum_confirms_only_with_both_halves() -> None:
     reads = Reads(10)
     reads.add(Message(), 7)
     voters = JointConfig(MajorityConfig({1, 2, 3}), MajorityConfig({1, 4, 5}))
-    context = reads.context()
-    for member in (1, 2):
-        reads.acknowledge(member, context)
+    context = reads.begin_round(1, tick=0)
+    reads.acknowledge(2, context)
     assert reads.confirmed_by(voters) == []
     reads.acknowledge(4, context)
     assert [read.index for read in reads.confirmed_by(voters)] == [7]
-    assert reads.context() == b""
+    assert reads.begin_round(1, tick=0) == b""
