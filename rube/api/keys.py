@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from google.protobuf.any_pb2 import Any
 
@@ -23,8 +23,8 @@ __all__ = [
 ]
 
 TYPE_URL_PREFIX = "rube/"
-# RFC 1123's label, as Kubernetes uses it.
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
+# Whether a text is RFC 1123's label, as Kubernetes uses it.
+is_name: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z").match
 _TYPE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
 
 
@@ -75,13 +75,8 @@ def prefix_end(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
-def is_name(value: str) -> bool:
-    """Whether `value` is a DNS label (RFC 1123)."""
-    return _DNS_LABEL.match(value) is not None
-
-
 def validate_name(what: str, value: str) -> None:
-    """Raises InvalidArgumentError unless `value` is a DNS label."""
+    """Raises InvalidArgumentError unless `value` is a DNS label (RFC 1123)."""
     if not is_name(value):
         raise InvalidArgumentError(
             f"{what} {value!r} is not a DNS label: use 1 to 63 of a-z, 0-9 and '-', "

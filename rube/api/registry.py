@@ -98,16 +98,17 @@ def pack(message: Message) -> Any:
 
 def unpack(packed: Any) -> Message:
     """The message in an Any. Raises InvalidArgumentError for an unknown type, and for bytes that are not of it."""
-    return _parse(type_of(packed), packed.value)
-
-
-def _parse(type_name: str, value: bytes) -> Message:
+    type_name, value = type_of(packed), packed.value
     try:
         return message_class(type_name).FromString(value)
     except DecodeError as error:
-        raise InvalidArgumentError(
-            f"the {len(value)} bytes given as {type_name} are not a {type_name}: {error}", type=type_name
-        ) from error
+        raise _undecodable(type_name, value, error) from error
+
+
+def _undecodable(type_name: str, value: bytes, error: DecodeError) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"the {len(value)} bytes given as {type_name} are not a {type_name}: {error}", type=type_name
+    )
 
 
 def canonical_any(packed: Any) -> Any:
@@ -122,7 +123,10 @@ def canonical_any(packed: Any) -> Any:
 
 def canonical_bytes(type_name: str, value: bytes) -> bytes:
     """The same message of that type in deterministic bytes, as `canonical_any` makes them."""
-    return _parse(type_name, value).SerializeToString(deterministic=True)
+    try:
+        return message_class(type_name).FromString(value).SerializeToString(deterministic=True)
+    except DecodeError as error:
+        raise _undecodable(type_name, value, error) from error
 
 
 def validate_object_key(key: ObjectKey) -> None:

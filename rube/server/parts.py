@@ -32,8 +32,8 @@ def _tag(number: int) -> bytes:
 _METADATA: Final = _tag(api_pb2.Object.METADATA_FIELD_NUMBER)
 _SPEC: Final = _tag(api_pb2.Object.SPEC_FIELD_NUMBER)
 _STATUS: Final = _tag(api_pb2.Object.STATUS_FIELD_NUMBER)
-_ANY_TYPE_URL: Final = _tag(Any.TYPE_URL_FIELD_NUMBER)
-_ANY_VALUE: Final = _tag(Any.VALUE_FIELD_NUMBER)
+_TYPE_URL: Final = _tag(Any.TYPE_URL_FIELD_NUMBER)
+_VALUE: Final = _tag(Any.VALUE_FIELD_NUMBER)
 
 
 @dataclass(slots=True)
@@ -64,9 +64,11 @@ def take_apart(record: Record) -> ObjectParts:
 
 def encode(parts: ObjectParts) -> bytes:
     """The bytes to store. Clears the revisions in the parts' metadata."""
-    set_revisions(parts.metadata, 0, 0)
-    metadata = parts.metadata.SerializeToString(deterministic=True)
-    return b"".join((_METADATA, _length(len(metadata)), metadata, parts.spec, parts.status))
+    metadata = parts.metadata
+    metadata.create_revision = 0
+    metadata.revision = 0
+    encoded = metadata.SerializeToString(deterministic=True)
+    return b"".join((_METADATA, _length(len(encoded)), encoded, parts.spec, parts.status))
 
 
 def set_revisions(metadata: api_pb2.Metadata, create_revision: int, revision: int) -> None:
@@ -85,18 +87,14 @@ def status_field(type_url: str, value: bytes) -> bytes:
 
 
 def _any_field(tag: bytes, type_url: str, value: bytes) -> bytes:
-    head = _any_head(type_url)
-    if not value:
-        return b"".join((tag, _length(len(head)), head))
-    value_length = _length(len(value))
-    length = len(head) + len(_ANY_VALUE) + len(value_length) + len(value)
-    return b"".join((tag, _length(length), head, _ANY_VALUE, value_length, value))
+    content = b"".join((_any_head(type_url), _VALUE, _length(len(value)), value)) if value else _any_head(type_url)
+    return b"".join((tag, _length(len(content)), content))
 
 
 @lru_cache(maxsize=_LENGTHS_MAX)
 def _any_head(type_url: str) -> bytes:
     url = type_url.encode()
-    return b"".join((_ANY_TYPE_URL, _length(len(url)), url))
+    return b"".join((_TYPE_URL, _length(len(url)), url))
 
 
 @lru_cache(maxsize=_LENGTHS_MAX)

@@ -20,10 +20,8 @@ _FENCE_PREFIX = b"!fence/"
 _GROUP_BYTES_MAX = 253
 
 
-def implied_precondition(metadata: api_pb2.Metadata) -> api_pb2.Precondition | None:
+def implied_precondition(metadata: api_pb2.Metadata) -> api_pb2.Precondition:
     """As in Kubernetes, an object that carries a revision or a uid may only replace exactly that one."""
-    if not metadata.revision and not metadata.uid:
-        return None
     return api_pb2.Precondition(revision=metadata.revision, uid=metadata.uid)
 
 

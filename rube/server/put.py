@@ -25,10 +25,11 @@ async def put(host: Host, store: Store, writer: Writer, request: api_pb2.PutRequ
     keys = [key for key, _ in pairs]
     check_distinct("objects", keys)
     preconditions = resolve_preconditions(request.preconditions, keys)
-    for key, wanted in pairs:
-        implied = implied_precondition(wanted.metadata)
-        if implied is not None:
-            preconditions.append((key, implied))
+    preconditions += [
+        (key, implied_precondition(wanted.metadata))
+        for key, wanted in pairs
+        if wanted.metadata.revision or wanted.metadata.uid
+    ]
 
     def decide(current: Current) -> Decided:
         now_ns = host.clock.now_ns()

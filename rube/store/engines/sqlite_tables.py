@@ -99,11 +99,15 @@ def write_batch(connection: sqlite3.Connection, batch: Sequence[Write], mark: Ma
     In as few statements as possible: sqlite3 lets go of the GIL for each one, and while the event loop computes it
     takes `sys.getswitchinterval()`, 5 ms, to get it back. A statement for each row would cost that for each row.
     """
-    last = dict(batch)
-    log = [(_id(key), value) for key, value in last.items() if _is_log(key)]
-    log.append(_mark_row(mark))
-    pairs = [(key, value) for key, value in last.items() if not _is_log(key)]
-    statements = [*_statements("log", "id", log), *_statements("pairs", "key", pairs)]
+    log: dict[int, bytes | None] = {}
+    pairs: dict[bytes, bytes | None] = {}
+    for key, value in batch:
+        if _is_log(key):
+            log[_id(key)] = value
+        else:
+            pairs[key] = value
+    log_rows = [*log.items(), _mark_row(mark)]
+    statements = [*_statements("log", "id", log_rows), *_statements("pairs", "key", [*pairs.items()])]
     if len(statements) == 1:  # a transaction by itself
         connection.execute(*statements[0])
         return

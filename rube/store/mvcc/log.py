@@ -64,10 +64,9 @@ def encode_rows(rows: Iterable[Row]) -> list[Write]:
     pack, crc32 = _HEADER.pack, zlib.crc32
     writes = []
     for position, key, value, create_revision in rows:
-        start = pack(position, value is not None, create_revision, len(key)) + key
-        content = value or b""
-        checksum = crc32(content, crc32(start)).to_bytes(_CHECKSUM_BYTES, "big")
-        writes.append(_new_write((start[:_POSITION_BYTES], b"".join((checksum, start[_POSITION_BYTES:], content)))))
+        data = pack(position, value is not None, create_revision, len(key)) + key + (value or b"")
+        checksum = crc32(data).to_bytes(_CHECKSUM_BYTES, "big")
+        writes.append(_new_write((data[:_POSITION_BYTES], checksum + data[_POSITION_BYTES:])))
     return writes
 
 
