@@ -22,3 +22,5 @@ class StoreConfig:
     watch_changes_max: int = 1000
     watch_bytes_max: int = 4 * 1024 * 1024
     bookmark_interval_s: float = 5.0
+    # How often a store that cannot be told of others' commits asks for them, while somebody watches.
+    poll_interval_s: float = 0.05

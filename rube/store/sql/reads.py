@@ -1,0 +1,164 @@
+"""Reads: each a single statement, so that head and rows are of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from rube.api.errors import CompactedError
+from rube.store.mvcc.log import SUB_BITS, position_of
+from rube.store.ports import Change, Record
+from rube.store.sql.pool import Pool
+from rube.store.sql.rows import (
+    COLUMNS,
+    COLUMNS_COUNT,
+    HEAD_BYTES,
+    Where,
+    decode_change,
+    decode_record,
+    where_keys,
+    where_range,
+)
+from rube.store.sql.schema import Head, replaced
+
+# A longer range is read by several statements, all at the first one's revision.
+ROWS_PER_STATEMENT_MAX = 4096
+KEYS_PER_STATEMENT_MAX = 256
+
+# The columns of the head, beside the kind of row that stands before all others: its numbers stand under numbers.
+_HEAD_COUNT = 5
+# Where head and tail of a key stand in rows.COLUMNS.
+_HEAD, _TAIL = 4, 5
+
+
+class Chunk(NamedTuple):
+    """Records in key order, as of `revision`, and the head when they were read."""
+
+    head: Head
+    revision: int
+    records: list[Record]
+    more: bool
+
+
+class Reads:
+    """What can be asked of one store. Raises FailedPreconditionError once another store has taken its place."""
+
+    def __init__(self, pool: Pool, store_id: str) -> None:
+        self._pool = pool
+        self._store_id = store_id
+
+    async def head(self) -> Head:
+        return (await self._ask())[0]
+
+    async def range(self, start: bytes, end: bytes | None, at: int, limit: int) -> Chunk:
+        """Up to `limit` records of start <= key < end as of `at` (0: newest). Raises CompactedError."""
+        head, rows = await self._rows(where_range(start, end), at, f"ORDER BY {{0}}.head LIMIT {limit + 1}")
+        at = at or head.revision
+        rows.sort(key=_key)
+        if len(rows) > limit > 0 and _is_long(rows[limit]) and rows[limit][_HEAD] == rows[limit - 1][_HEAD]:
+            rows = await self._with_whole_group(rows, end, at, limit)
+        return Chunk(head, at, [decode_record(row) for row in rows[:limit]], len(rows) > limit)
+
+    async def _with_whole_group(self, rows: list[Any], end: bytes | None, at: int, limit: int) -> list[Any]:
+        """The statement cut among keys that share a whole head, and so not in their order: these again, by tail."""
+        head = rows[limit][_HEAD]
+        before = [row for row in rows if row[_HEAD] != head]
+        from_key = where_range(head, end)
+        where = Where(f"{from_key.sql} AND {{0}}.head = %s", (*from_key.params, head))
+        _, group = await self._rows(where, at, f"ORDER BY {{0}}.tail LIMIT {limit + 1 - len(before)}")
+        return before + sorted(group, key=_key)
+
+    async def lookup(self, keys: Sequence[bytes], at: int) -> Chunk:
+        """The records of the keys that exist as of `at` (0: newest)."""
+        head, rows = await self._rows(where_keys(keys), at, "")
+        return Chunk(head, at or head.revision, [decode_record(row) for row in rows], False)
+
+    async def changes(
+        self, where: Where, after_revision: int, changes_max: int, bytes_max: int
+    ) -> tuple[Head, list[Change], int]:
+        """Changes of those keys after that revision, and the revision they reach.
+
+        All of each revision; they end with the revision that reaches either maximum. Raises CompactedError.
+        """
+        after = position_of(after_revision + 1) - 1
+        head, sizes = await self._ask(
+            f"SELECT 1, l.position, l.size, 0, 0, NULL FROM rube_log l "
+            f"WHERE l.position > %s AND {where.sql.format('l')} ORDER BY l.position LIMIT {changes_max}",
+            (after, *where.params),
+            columns=_HEAD_COUNT,
+        )
+        _check_kept(head, after_revision)
+        if not sizes:
+            return head, [], max(head.revision, after_revision)
+        last = _end_of(sorted((row[0], row[1]) for row in sizes), changes_max, bytes_max)
+        reached = head.revision if last is None else last
+        head, rows = await self._ask(
+            f"SELECT 1, {COLUMNS.format('l')}, {COLUMNS.format('p')} FROM rube_log l "
+            "LEFT JOIN rube_log p ON p.position = l.previous "
+            f"WHERE l.position > %s AND l.position < %s AND {where.sql.format('l')} ORDER BY l.position",
+            (after, position_of(reached + 1), *where.params),
+            columns=2 * COLUMNS_COUNT,
+        )
+        _check_kept(head, after_revision)
+        return head, [decode_change(row) for row in sorted(rows, key=itemgetter(0))], reached
+
+    async def _rows(self, where: Where, at: int, order: str) -> tuple[Head, list[Any]]:
+        if at:
+            before = position_of(at + 1)
+            head, rows = await self._ask(
+                f"SELECT 1, {COLUMNS.format('l')} FROM rube_log l "
+                f"WHERE {where.sql.format('l')} AND l.position < %s AND l.value IS NOT NULL AND NOT EXISTS ("
+                "SELECT 1 FROM rube_log n WHERE n.head = l.head AND n.tail = l.tail "
+                f"AND n.position > l.position AND n.position < %s) {order.format('l')}",
+                (*where.params, before, before),
+            )
+            _check_kept(head, at)
+            return head, rows
+        return await self._ask(
+            f"SELECT 1, {COLUMNS.format('l')} FROM rube_current c JOIN rube_log l ON l.position = c.position "
+            f"WHERE {where.sql.format('c')} {order.format('c')}",
+            where.params,
+        )
+
+    async def _ask(
+        self, select: str = "", params: Sequence[int | bytes] = (), columns: int = COLUMNS_COUNT
+    ) -> tuple[Head, list[Any]]:
+        """The head and the rows of `select` (a 1, then so many columns) at one moment."""
+        statement = (
+            f"SELECT 0, revision, compact_revision, swept_revision, 0, store_id{', NULL' * (columns - _HEAD_COUNT)}"
+        )
+        statement += " FROM rube_head WHERE id = 1"
+        if select:
+            statement += f" UNION ALL ({select})"
+        rows = await self._pool.read(statement, params)
+        heads = [Head(row[5].decode(), *row[1:4]) for row in rows if row[0] == 0]
+        if not heads or heads[0].store_id != self._store_id:
+            raise replaced(self._pool.target.place)
+        return heads[0], [row[1:] for row in rows if row[0] == 1]
+
+
+def _key(row: Sequence[Any]) -> bytes:
+    return bytes(row[_HEAD] + row[_TAIL])
+
+
+def _is_long(row: Sequence[Any]) -> bool:
+    return len(row[_HEAD]) == HEAD_BYTES
+
+
+def _check_kept(head: Head, revision: int) -> None:
+    if revision < head.compact_revision:
+        raise CompactedError(
+            f"revision {revision} is compacted; the oldest is {head.compact_revision}: list again",
+            oldest_revision=head.compact_revision,
+        )
+
+
+def _end_of(sizes: Sequence[tuple[int, int]], changes_max: int, bytes_max: int) -> int | None:
+    """The revision with which positions and sizes reach a maximum; None if they never do."""
+    total_bytes = 0
+    for number, (position, size_bytes) in enumerate(sizes, 1):
+        total_bytes += size_bytes
+        if number >= changes_max or total_bytes >= bytes_max:
+            return position >> SUB_BITS
+    return None

@@ -1,0 +1,205 @@
+"""The tables, and what a server must be like to hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from rube.api.errors import DataLossError, FailedPreconditionError
+from rube.store.sql.errors import NO_SUCH_TABLE, LostError, Place, RefusedError, translate
+from rube.store.sql.pool import Pool
+from rube.store.sql.rows import HEAD_BYTES
+from rube.store.sql.session import Session
+
+# Of what is stored. A store with a newer one is refused, an older one would be converted here.
+FORMAT = 1
+READY, LOADING = b"ready", b"loading"
+
+# head: one row, whose lock puts all transactions in one order. log: every write. current: the newest put of every key
+# that exists. Columns of bytes have no collation, so they compare as bytes.
+TABLES = (
+    """CREATE TABLE IF NOT EXISTS rube_log (
+        position BIGINT NOT NULL,
+        head VARBINARY({head}) NOT NULL,
+        tail VARBINARY(4096) NOT NULL,
+        value LONGBLOB NULL,
+        size INT NOT NULL,
+        create_revision BIGINT NOT NULL,
+        previous BIGINT NOT NULL,
+        checksum BIGINT NOT NULL,
+        token VARBINARY(16) NOT NULL,
+        PRIMARY KEY (position) /*T![clustered_index] CLUSTERED */,
+        KEY by_key (head, position)
+    ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC""",
+    """CREATE TABLE IF NOT EXISTS rube_current (
+        head VARBINARY({head}) NOT NULL,
+        tail_hash VARBINARY(24) NOT NULL,
+        tail VARBINARY(4096) NOT NULL,
+        position BIGINT NOT NULL,
+        create_revision BIGINT NOT NULL,
+        PRIMARY KEY (head, tail_hash) /*T![clustered_index] CLUSTERED */
+    ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC""",
+    """CREATE TABLE IF NOT EXISTS rube_head (
+        id INT NOT NULL,
+        format INT NOT NULL,
+        state VARBINARY(16) NOT NULL,
+        store_id VARBINARY(32) NOT NULL,
+        revision BIGINT NOT NULL,
+        compact_revision BIGINT NOT NULL,
+        swept_revision BIGINT NOT NULL,
+        PRIMARY KEY (id) /*T![clustered_index] CLUSTERED */
+    ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC""",
+)
+NAMES = ("rube_head", "rube_current", "rube_log")
+
+_VARIABLES = (
+    "binlog_format",
+    "innodb_flush_log_at_trx_commit",
+    "log_bin",
+    "max_allowed_packet",
+    "read_only",
+    "sync_binlog",
+    "version",
+    "wsrep_on",
+)
+
+
+class Head(NamedTuple):
+    """The one row of `rube_head`."""
+
+    store_id: str
+    revision: int
+    # The oldest revision that can be read.
+    compact_revision: int
+    # Compaction has deleted everything that only revisions before this one saw.
+    swept_revision: int
+
+
+class Server(NamedTuple):
+    """What was found out about a server."""
+
+    version: str
+    packet_bytes_max: int
+
+
+HEAD_COLUMNS = "revision, compact_revision, swept_revision, store_id"
+
+
+def decode_head(columns: Sequence[Any]) -> Head:
+    revision, compact_revision, swept_revision, store_id = columns
+    return Head(store_id.decode(), revision, compact_revision, swept_revision)
+
+
+async def inspect_server(pool: Pool) -> Server:
+    """Raises FailedPreconditionError that says which setting of the server would lose acknowledged writes."""
+    place = pool.target.place
+    names = ", ".join(f"'{name}'" for name in _VARIABLES)
+    rows = await pool.read(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
+    found = {_text(name).lower(): _text(value).upper() for name, value in rows}
+    version = str((await pool.read("SELECT VERSION()"))[0][0])
+    if "TiDB" not in version:  # there these are names without a meaning: a commit is in a majority's Raft logs
+        _check_durable(found, place)
+    if found.get("wsrep_on") == "ON":
+        raise FailedPreconditionError(
+            f"the database server at {place.server} is part of a Galera cluster, whose members may show an older state "
+            "than another has acknowledged: use one server, or TiDB"
+        )
+    return Server(version, int(found.get("max_allowed_packet", "0")) or 1024 * 1024)
+
+
+def _check_durable(found: dict[str, str], place: Place) -> None:
+    flush = found.get("innodb_flush_log_at_trx_commit", "1")
+    has_binlog = found.get("log_bin") in ("ON", "1")
+    if flush not in ("1", "3"):
+        raise _lossy(
+            place, f"innodb_flush_log_at_trx_commit = {flush}", "SET GLOBAL innodb_flush_log_at_trx_commit = 1"
+        )
+    if has_binlog and found.get("sync_binlog", "1") != "1":
+        raise _lossy(place, f"sync_binlog = {found['sync_binlog']}", "SET GLOBAL sync_binlog = 1")
+    if has_binlog and found.get("binlog_format") == "STATEMENT":
+        raise FailedPreconditionError(
+            f"the database server at {place.server} has binlog_format = STATEMENT, which cannot log transactions of "
+            "isolation level READ COMMITTED: SET GLOBAL binlog_format = 'ROW', and in its configuration file"
+        )
+
+
+def _lossy(place: Place, setting: str, remedy: str) -> FailedPreconditionError:
+    return FailedPreconditionError(
+        f"the database server at {place.server} has {setting} and so would lose acknowledged writes with its power: "
+        f"{remedy}, and in its configuration file"
+    )
+
+
+async def create(pool: Pool, store_id: str) -> None:
+    """Makes what is missing of an empty store; of several who try at once one wins."""
+    try:
+        async with pool.session() as session:
+            await create_tables(session)
+            await session.query(
+                "INSERT IGNORE INTO rube_head (id, format, state, store_id, revision, compact_revision, swept_revision)"
+                " VALUES (1, %s, %s, %s, 0, 0, 0)",
+                (FORMAT, READY, store_id.encode()),
+            )
+    except (RefusedError, LostError) as error:
+        raise translate(error, pool.target.place) from error
+
+
+async def create_tables(session: Session) -> None:
+    for statement in TABLES:
+        await session.query(statement.format(head=HEAD_BYTES))
+
+
+async def read_head(pool: Pool) -> Head | None:
+    """None if there is no store. Raises FailedPreconditionError for one that this version cannot use."""
+    place = pool.target.place
+    try:
+        async with pool.session() as session:
+            rows = await session.query("SELECT format, state FROM rube_head WHERE id = 1")
+            if not rows:
+                return None
+            check_format(place, *rows[0])
+            engines = await session.query(
+                "SELECT TABLE_NAME, ENGINE FROM information_schema.TABLES "
+                "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ('rube_head', 'rube_current', 'rube_log')"
+            )
+            _check_engines(place, {_text(name).lower(): _text(engine) for name, engine in engines})
+            return decode_head((await session.query(f"SELECT {HEAD_COLUMNS} FROM rube_head WHERE id = 1"))[0])
+    except RefusedError as error:
+        if error.code == NO_SUCH_TABLE:
+            return None
+        raise translate(error, place) from error
+    except LostError as error:
+        raise translate(error, place) from error
+
+
+def check_format(place: Place, format_: int, state: bytes) -> None:
+    where = f"the store in database {place.database!r} at {place.server}"
+    if format_ > FORMAT:
+        raise FailedPreconditionError(
+            f"{where} has format {format_}, newer than this version's {FORMAT}: use a newer version of Rube"
+        )
+    if state == LOADING:
+        raise FailedPreconditionError(f"{where} is a copy that was not finished: restore again")
+    if state != READY:
+        raise DataLossError(f"{where} has the unknown state {state!r}: restore a backup")
+
+
+def replaced(place: Place) -> FailedPreconditionError:
+    return FailedPreconditionError(
+        f"the store in database {place.database!r} at {place.server} was replaced by another: restart this process"
+    )
+
+
+def _check_engines(place: Place, engines: dict[str, str]) -> None:
+    for name in NAMES:
+        if name not in engines:
+            raise DataLossError(f"table {name} is missing in database {place.database!r}: restore a backup")
+        if engines[name].lower() != "innodb":
+            raise FailedPreconditionError(
+                f"table {name} in database {place.database!r} has the engine {engines[name]}, which has no durable "
+                f"transactions: ALTER TABLE {name} ENGINE=InnoDB"
+            )
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

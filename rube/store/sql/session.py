@@ -1,0 +1,191 @@
+"""One connection to the server: statements in, rows out, and two kinds of errors."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rube.api.errors import FailedPreconditionError, InvalidArgumentError
+from rube.host import Clock
+from rube.store.sql.errors import LOST_CODES, LostError, Place, RefusedError
+from rube.store.urls import StoreUrl
+
+CONNECT_S_MAX = 5.0
+STATEMENT_S_MAX = 30.0
+# How long the server may make a statement wait for a lock.
+LOCK_WAIT_S_MAX = 5
+# The server ends a connection that says nothing for so long, and with it the locks of an apiserver that hangs or is cut
+# off in the middle of a transaction.
+SILENCE_S_MAX = 20
+
+Params = Sequence[int | bytes | str | None]
+Rows = Sequence[Sequence[Any]]
+
+# Said of each new connection, since a server's defaults are anybody's. READ COMMITTED: each statement sees all that was
+# committed when it began, on InnoDB and on TiDB alike. Everything that has to be of one moment is one statement, or
+# is under the lock on the head row.
+_SETUP = (
+    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_S_MAX}",
+    f"SET SESSION wait_timeout = {SILENCE_S_MAX}",
+)
+# TiDB: locks when a row is written, as InnoDB does, not a check at the end.
+_SETUP_TIDB = ("SET SESSION tidb_txn_mode = 'pessimistic'",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where and how to connect, from a URL, with all files read."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: str
+    tls: ssl.SSLContext | None
+
+    @property
+    def place(self) -> Place:
+        return Place(f"{self.host}:{self.port}", self.database, self.user)
+
+
+def target_of(url: StoreUrl) -> Target:
+    """Raises InvalidArgumentError that names the option whose file cannot be used."""
+    host, _, port = url.servers[0].rpartition(":")
+    if not url.user:
+        raise InvalidArgumentError(f"store URL {url} names no user: write mysql://user@{url.servers[0]}/{url.path}")
+    password = url.password
+    if path := url.option("password_file"):
+        try:
+            password = Path(path).read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidArgumentError(f"password_file={path} of store {url} cannot be read: {error}") from error
+    return Target(
+        host=host.strip("[]"),
+        port=int(port),
+        database=url.path,
+        user=url.user,
+        password=password,
+        tls=_tls_context(url),
+    )
+
+
+def _tls_context(url: StoreUrl) -> ssl.SSLContext | None:
+    ca, cert, key = (url.option(name) for name in ("ca", "cert", "key"))
+    if not (ca or cert or key or url.option("tls")):
+        return None
+    if bool(cert) != bool(key):
+        raise InvalidArgumentError(f"store URL {url} needs cert and key together, or neither")
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+        if cert:
+            context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidArgumentError(f"the TLS files of store {url} cannot be used: {error}") from error
+    return context
+
+
+class Session:
+    """One connection. Not for two tasks at once. After a LostError or a cancellation it is good for nothing."""
+
+    def __init__(self, connection: Any, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self.is_broken = False
+        self.used_at_ns = clock.monotonic_ns()
+
+    @classmethod
+    async def connect(cls, target: Target, clock: Clock) -> Session:
+        """Raises RefusedError, LostError, and FailedPreconditionError if asyncmy is not installed."""
+        asyncmy = _asyncmy()
+        try:
+            async with clock.timeout(CONNECT_S_MAX):
+                connection = await asyncmy.connect(
+                    host=target.host,
+                    port=target.port,
+                    user=target.user,
+                    password=target.password,
+                    database=target.database,
+                    ssl=target.tls,
+                    autocommit=True,
+                    charset="utf8mb4",
+                    connect_timeout=int(CONNECT_S_MAX) + 1,
+                )
+        except TimeoutError as error:
+            raise LostError(f"no answer to a connection within {CONNECT_S_MAX} s") from error
+        except (OSError, EOFError) as error:
+            raise LostError(str(error)) from error
+        except asyncmy.MySQLError as error:
+            _check_cancelled(error)
+            raise _own_error(error) from error
+        session = cls(connection, clock)
+        try:
+            version = str((await session.query("SELECT VERSION()"))[0][0])
+            for statement in _SETUP + (_SETUP_TIDB if "TiDB" in version else ()):
+                await session.query(statement)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    async def query(self, statement: str, params: Params = ()) -> Rows:
+        """The rows of a SELECT; () of anything else. `%s` in the statement stand for the params.
+
+        Raises RefusedError, after which the session can go on, and LostError.
+        """
+        asyncmy = _asyncmy()
+        done = False
+        try:
+            async with self._clock.timeout(STATEMENT_S_MAX):
+                cursor = self._connection.cursor()
+                await cursor.execute(statement, params or None)
+                rows: Rows = await cursor.fetchall()
+            done = True
+        except TimeoutError as error:
+            raise LostError(f"no answer to a statement within {STATEMENT_S_MAX} s") from error
+        except (OSError, EOFError) as error:
+            raise LostError(str(error)) from error
+        except asyncmy.MySQLError as error:
+            _check_cancelled(error)
+            own = _own_error(error)
+            done = isinstance(own, RefusedError)
+            raise own from error
+        finally:
+            self.is_broken = self.is_broken or not done
+            self.used_at_ns = self._clock.monotonic_ns()
+        return rows
+
+    def close(self) -> None:
+        self.is_broken = True
+        self._connection.close()
+
+
+def _check_cancelled(error: Exception) -> None:
+    """asyncmy tells a cancelled statement as an error of its own, which would let a task live on that has to end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
+
+
+def _own_error(error: Exception) -> RefusedError | LostError:
+    match error.args:
+        case (int(code), text, *_) if code not in LOST_CODES:
+            return RefusedError(code, str(text))
+        case (int(), text, *_):
+            return LostError(str(text))
+    return LostError(str(error))
+
+
+def _asyncmy() -> Any:
+    try:
+        return importlib.import_module("asyncmy")
+    except ImportError as error:
+        raise FailedPreconditionError(
+            "a mysql:// store needs the package asyncmy: pip install 'rube[mysql]'"
+        ) from error
