@@ -5,18 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as RichProgress
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 # Where stderr is no terminal.
 LINE_INTERVAL_S = 5.0
@@ -30,33 +22,23 @@ class ProgressBar:
         self._unit = unit
         self._now_s = asyncio.get_running_loop().time
         self._told_at_s = self._now_s()
-        self._rich: RichProgress | None = None
-        if sys.stderr.isatty():
-            count = DownloadColumn(binary_units=True) if unit == "bytes" else MofNCompleteColumn()
-            self._rich = RichProgress(
-                TextColumn("{task.description}"),
-                *(BarColumn(), TaskProgressColumn(), count),
-                TextColumn("" if unit == "bytes" else unit),
-                *(TimeElapsedColumn(), TimeRemainingColumn()),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._rich.add_task(title, total=None)
+        self._bar = _bar(unit) if sys.stderr.isatty() else None
+        self._task = self._bar.add_task(title, total=None) if self._bar is not None else None
 
     def __enter__(self) -> ProgressBar:
-        if self._rich is not None:
-            self._rich.start()
+        if self._bar is not None:
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._rich is not None:
-            self._rich.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
     def update(self, done: int, total: int) -> None:
-        if self._rich is not None:
-            self._rich.update(self._task, completed=done, total=total or None)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total or None)
         elif self._now_s() - self._told_at_s >= LINE_INTERVAL_S:
             self._told_at_s = self._now_s()
             of = f" of {total}, {min(100, 100 * done // total)}%" if total else ""
@@ -64,7 +46,26 @@ class ProgressBar:
 
     def say(self, line: str) -> None:
         """A line on stdout, above the bar."""
-        if self._rich is not None and sys.stdout.isatty():
-            self._rich.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if self._bar is not None and sys.stdout.isatty():
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, flush=True)
+
+
+def _bar(unit: str) -> Progress:
+    # Imported here: a tenth of a second that whoever has no terminal need not wait.
+    from rich import progress
+    from rich.console import Console
+
+    of_bytes = unit == "bytes"
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.DownloadColumn(binary_units=True) if of_bytes else progress.MofNCompleteColumn(),
+        progress.TextColumn("" if of_bytes else unit),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -109,7 +109,11 @@ class Backend(Protocol):
         ...
 
     def verify(self, host: Host, url: StoreUrl) -> AsyncIterator[Checked]:
-        """Reads every record against its checksum; goes on after damage. Also of a store that a server has open."""
+        """Reads every record against its checksum; goes on after damage. Also of a store that a server has open.
+
+        Where there is no store it says so, or raises FailedPreconditionError, as it does for one of a version that is
+        not known.
+        """
         ...
 
 
