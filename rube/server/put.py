@@ -44,9 +44,9 @@ async def put(host: Host, store: Store, writer: Writer, request: api_pb2.PutRequ
 
     fence = request.fence if request.HasField("fence") else None
     outcome = await writer.write(Intent(keys=keys, preconditions=preconditions, fence=fence, decide=decide))
-    return api_pb2.PutResponse(
-        metadata=[metadata_after(outcome, key) for key in keys], revision=outcome.revision, store_id=store.store_id
-    )
+    response = api_pb2.PutResponse(revision=outcome.revision, store_id=store.store_id)
+    response.metadata.extend([metadata_after(outcome, key) for key in keys])  # half the cost of the constructor's
+    return response
 
 
 def metadata_after(outcome: Outcome, key: bytes) -> api_pb2.Metadata:
