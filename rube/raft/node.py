@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rube.raft import membership, proposals, storage_writes
-from rube.raft.config import APPEND_THREAD, APPLY_THREAD, RaftConfig
+from rube.raft.config import APPEND_THREAD, APPLY_THREAD, RaftConfig, ReadMode
+from rube.raft.election import in_lease
 from rube.raft.errors import LocalMessageError, UnknownPeerError
 from rube.raft.machine import start, step, tick
 from rube.raft.membership import AnyConfChange
@@ -134,7 +135,10 @@ class RawNode:
     # Operators
 
     def campaign(self) -> None:
-        """Calls an election now."""
+        """Calls an election now; where leases serve reads, not while this member is bound by its leader's."""
+        if self.config.read_mode is ReadMode.LEASE_BASED and in_lease(self.raft):
+            self.raft.note("does not campaign: its leader's lease may serve reads")
+            return
         step(self.raft, Message(type=MSG_HUP, sender=self.config.id))
 
     def transfer_leader(self, member: int) -> None:

@@ -230,6 +230,17 @@ def test_who_was_told_to_campaign_ends_the_leases_of_the_term() -> None:
     assert member.reads == []
 
 
+def test_with_leases_a_follower_does_not_campaign_while_it_is_bound() -> None:
+    member = Member(check_quorum=True, read_mode=ReadMode.LEASE_BASED)
+    member.step(MSG_HEARTBEAT, term=1)
+    member.drain()
+    member.raft.randomized_election_timeout = 20
+    assert (member.campaign(), member.role) == ([], Role.FOLLOWER)
+    member.tick(10)
+    member.campaign()
+    assert member.role is Role.CANDIDATE
+
+
 def test_with_leases_a_restarted_member_gives_no_vote_for_an_election_timeout() -> None:
     stored = HardState(term=1)
     member = Member(check_quorum=True, read_mode=ReadMode.LEASE_BASED, hard_state=stored)
