@@ -8,7 +8,7 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from rube.raft import reading, replication
-from rube.raft.confchange import Changed, Changer
+from rube.raft.confchange import Changed, Changer, ConfChangeError
 from rube.raft.config import NONE
 from rube.raft.errors import ConfChangeInvalidError
 from rube.raft.raft_pb2 import (
@@ -96,21 +96,28 @@ def _refusal(raft: Raft, change: ConfChangeV2) -> str:
         return "the joint configuration must be left first"
     if not joint and not change.changes:
         return "there is no joint configuration to leave"
+    # No other change comes before this one, so what fits now fits when it is applied. (etcd does not look; when such a
+    # change is committed, every member panics.)
+    try:
+        _changed(raft, change)
+    except ConfChangeError as error:
+        return error.message
     return ""
 
 
 def apply_conf_change(raft: Raft, change: AnyConfChange) -> ConfState:
     """Takes a committed change into effect. Raises ConfChangeError when it does not fit the configuration."""
-    v2 = as_v2(change)
+    return switch(raft, _changed(raft, as_v2(change)))
+
+
+def _changed(raft: Raft, change: ConfChangeV2) -> Changed:
+    """The configuration after the change. Raises ConfChangeError."""
     changer = Changer(raft.tracker, raft.log.last_index())
-    if leaves_joint(v2):
-        changed = changer.leave_joint()
-    elif enters_joint(v2):
-        explicit = v2.transition == TRANSITION_JOINT_EXPLICIT
-        changed = changer.enter_joint(v2.changes, auto_leave=not explicit)
-    else:
-        changed = changer.simple(v2.changes)
-    return switch(raft, changed)
+    if leaves_joint(change):
+        return changer.leave_joint()
+    if enters_joint(change):
+        return changer.enter_joint(change.changes, auto_leave=change.transition != TRANSITION_JOINT_EXPLICIT)
+    return changer.simple(change.changes)
 
 
 def switch(raft: Raft, changed: Changed) -> ConfState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from rube.raft.confchange import ConfChangeError
 from rube.raft.config import RaftConfig
 from rube.raft.node import RawNode
 from rube.raft.raft_pb2 import ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, Snapshot
@@ -65,4 +66,7 @@ class Node:
             return entry.data, None
         v1 = entry.type == EntryType.ENTRY_CONF_CHANGE
         change = ConfChange.FromString(entry.data) if v1 else ConfChangeV2.FromString(entry.data)
-        return change.context, self.raw.apply_conf_change(change)
+        try:
+            return change.context, self.raw.apply_conf_change(change)
+        except ConfChangeError as error:  # only where validation is off
+            raise AssertionError(f"member {self.id} cannot apply entry {entry.index}: {error.message}") from error

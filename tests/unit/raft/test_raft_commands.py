@@ -101,3 +101,42 @@ def test_a_mistake_is_named_with_its_line_and_command(three: Interaction, comman
 def test_every_command_says_how_it_is_written() -> None:
     assert all(command.help for command in COMMANDS.values())
     assert len(COMMANDS) == 22
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "why"),
+    [
+        ("", "r1 r2 r3", "removed all voters"),
+        ("", "l1 l2 l3", "removed all voters"),
+        ("transition=implicit", "", "there is no joint configuration to leave"),
+        ("v1=true", "r9 ", None),
+    ],
+)
+def test_a_change_that_could_not_be_applied_is_never_proposed(
+    three: Interaction, options: str, change: str, why: str | None
+) -> None:
+    """Once it were committed, no member could go on."""
+    output = run(three, "log-level info", f"propose-conf-change 1 {options}\n{change}", "stabilize", "raft-log 1")
+    assert output[1] == ("ok" if why is None else f"INFO 1 ignores the change of the configuration: {why}\n")
+    assert output[3].splitlines()[-1] == ('1/4 EntryNormal ""' if why else "1/4 EntryConfChange r9")
+
+
+def test_leaving_a_joint_configuration_takes_no_transition(three: Interaction) -> None:
+    output = run(
+        three,
+        "propose-conf-change 1 transition=explicit\nr3",
+        "stabilize",
+        "log-level info",
+        "propose-conf-change 1 transition=implicit",
+        "propose-conf-change 1",
+        "stabilize",
+    )
+    assert output[3] == "INFO 1 ignores the change of the configuration: config is already joint\n"
+    assert "1/6 EntryConfChangeV2\n" in output[5]
+
+
+def test_without_validation_such_a_change_stops_the_script() -> None:
+    session = Interaction()
+    run(session, "add-nodes 1 voters=(1) index=2 disable-conf-change-validation=true", "campaign 1", "stabilize")
+    with pytest.raises(AssertionError, match="member 1 cannot apply entry 4: removed all voters"):
+        run(session, "propose-conf-change 1\nr1", "stabilize")
