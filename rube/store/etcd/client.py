@@ -89,8 +89,7 @@ class EtcdClient:
         it was carried out, where that is so. aio.AioRpcError passes where etcd refuses the request.
         """
         deadline_ns = self.clock.monotonic_ns() + round(timeout_s * 1e9)
-        tokens, pause_s, tried = 0, PAUSE_S_MIN, 0
-        last = "it was not tried"
+        tokens, pause_s, tried, last = 0, PAUSE_S_MIN, 0, ""
         while True:
             member, token = await self._member(deadline_ns, last)
             left_s = self._left_s(deadline_ns)
@@ -129,7 +128,7 @@ class EtcdClient:
     async def stream(self) -> tuple[Endpoint, WatchStream]:
         """A stream for watches on the member in use, which ends when the client turns to another member."""
         deadline_ns = self.clock.monotonic_ns() + round(CALL_TIMEOUT_S * 1e9)
-        member, _ = await self._member(deadline_ns, "it was not tried")
+        member, _ = await self._member(deadline_ns, "")
         # The stubs want the requests at once; gRPC takes them by `write`, too.
         return member, member.watch.Watch(metadata=self._metadata())  # type: ignore[call-arg]
 
@@ -157,7 +156,8 @@ class EtcdClient:
 
     def refusal(self, text: str) -> RubeError:
         """The error for a watch that etcd cancelled with that text."""
-        return meaning_of_text(text, self.url) or UnavailableError(f"etcd ended a watch of store {self.url}: {text}")
+        meaning = meaning_of_text(text.rpartition("desc = ")[2], self.url)
+        return meaning or UnavailableError(f"etcd ended a watch of store {self.url}: {text}")
 
     def check_open(self) -> None:
         if self._closed:
@@ -179,6 +179,7 @@ class EtcdClient:
                 left_s = self._left_s(deadline_ns)
                 if left_s > 0 and await member.connect(self.clock, min(CONNECT_TIMEOUT_S, left_s)):
                     return member, self._token
+                last = last or f"{member.target}: no connection"
                 self._endpoints.leave(member)
             if self._left_s(deadline_ns) <= 0:
                 raise UnavailableError(

@@ -26,7 +26,7 @@ class Endpoint:
         self.maintenance = rpc_pb2_grpc.MaintenanceStub(channel)
         self.auth = rpc_pb2_grpc.AuthStub(channel)
         # Streams that end when the client turns to another member: a member that answers no calls sends no events.
-        self.streams: dict[int, WatchStream] = {}
+        self.streams: dict[WatchStream, None] = {}
 
     async def connect(self, clock: Clock, timeout_s: float) -> bool:
         """Whether there is a connection. Does not wait where the last attempt has failed and the next is not due."""
@@ -43,7 +43,7 @@ class Endpoint:
         return state is ChannelConnectivity.READY
 
     def end_streams(self) -> None:
-        for stream in list(self.streams.values()):
+        for stream in list(self.streams):
             stream.cancel()
 
 

@@ -33,6 +33,7 @@ _REFUSED = frozenset(
     {
         "etcdserver: no leader",
         "etcdserver: not capable",
+        "etcdserver: rpc not supported for learner",
         "etcdserver: unhealthy cluster",
         "etcdserver: too many requests",
     }

@@ -52,11 +52,15 @@ class LogReader:
     async def open(cls, client: EtcdClient, layout: Layout, after_revision: int) -> LogReader:
         """A reader of everything after that revision.
 
-        Raises UnavailableError if no member takes it; CompactedError comes with the first `read`.
+        Raises UnavailableError if no member takes it, FailedPreconditionError where the user may not read it;
+        CompactedError comes with the first `read`.
         """
+        if client.url.user:
+            # A stream does not say that its token is too old: a call does, and has it renewed.
+            await _check_readable(client, layout)
         member, stream = await client.stream()
         reader = cls(client, layout, member, stream)
-        member.streams[id(stream)] = stream
+        member.streams[stream] = None
         try:
             await reader._create(after_revision + 1)
         except BaseException:
@@ -104,7 +108,7 @@ class LogReader:
                 return self._revisions(whole)
 
     def close(self) -> None:
-        self._member.streams.pop(id(self._stream), None)
+        self._member.streams.pop(self._stream, None)
         self._stream.cancel()
 
     def _revisions(self, events: Sequence[Event]) -> list[Revision]:
@@ -160,6 +164,14 @@ def compacted(oldest_revision: int) -> CompactedError:
     return CompactedError(
         f"the revision is compacted; the oldest is {oldest_revision}: list again", oldest_revision=oldest_revision
     )
+
+
+async def _check_readable(client: EtcdClient, layout: Layout) -> None:
+    request = rpc.RangeRequest(key=layout.store_mark, count_only=True)
+    try:
+        await client.call(lambda member: member.kv.Range, request)
+    except aio.AioRpcError as error:
+        raise client.meaning_of(error) from error
 
 
 def to_record(key: bytes, kv: KeyValue) -> Record:

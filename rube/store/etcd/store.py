@@ -61,12 +61,15 @@ class EtcdStore:
         # The newest that this store is known to be compacted to.
         self._compacted = 0
         self._ticking = asyncio.Lock()
-        self._lost: RubeError | None = None
+        # Why the store can no longer be used; empty while it can.
+        self._lost = ""
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._keep_tail(), name="etcd tail"),
             loop.create_task(self._keep_ticking(), name="etcd tick"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._task_ended)
 
     @property
     def limits(self) -> StoreLimits:
@@ -128,11 +131,12 @@ class EtcdStore:
         self._compacted = max(self._compacted, revision)
 
     async def close(self) -> None:
+        self._lost = self._lost or "the store is closed"
+        self.tail.wake()
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
         await self._client.close()
-        self.tail.wake()
 
     # For watches
 
@@ -167,7 +171,7 @@ class EtcdStore:
 
     async def _keep_tail(self) -> None:
         pause_s = TAIL_PAUSE_S_MIN
-        while self._lost is None:
+        while not self._lost:
             before = self.tail.revision
             try:
                 await self._read_tail()
@@ -178,6 +182,14 @@ class EtcdStore:
                 _LOG.info("store %s: the tail of etcd's log is read anew: %s", self._client.url, error)
             pause_s = TAIL_PAUSE_S_MIN if self.tail.revision > before else min(2 * pause_s, TAIL_PAUSE_S_MAX)
             await self._clock.sleep(pause_s)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """Nobody waits for a tail that is no longer kept."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _LOG.error("store %s: %s has failed", self._client.url, task.get_name(), exc_info=error)
+            self._lost = f"store {self._client.url}: {task.get_name()} has failed: {error}"
+            self.tail.wake()
 
     async def _read_tail(self) -> None:
         reader = await self.open_log(self.tail.revision)
@@ -205,11 +217,9 @@ class EtcdStore:
             self._lose()
 
     def _lose(self) -> RubeError:
-        self._lost = UnavailableError(
-            f"store {self._client.url} was removed or replaced while it was in use: restart this server"
-        )
+        self._lost = f"store {self._client.url} was removed or replaced while it was in use: restart this server"
         self.tail.wake()
-        return self._lost
+        return UnavailableError(self._lost)
 
     async def _keep_ticking(self) -> None:
         """Moves the tail on where etcd's revision has grown under other prefixes and somebody may wait for that."""
@@ -293,6 +303,5 @@ class EtcdStore:
         raise AssertionError("etcd said that a compare failed, and all hold")
 
     def _check_usable(self) -> None:
-        self._client.check_open()
-        if self._lost is not None:
-            raise self._lost
+        if self._lost:
+            raise UnavailableError(self._lost)

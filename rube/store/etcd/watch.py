@@ -68,6 +68,7 @@ async def follow(
                 if history.is_needed(cursor):
                     changes, cursor = await history.changes(start, end, cursor)
                 else:
+                    history.close()
                     changes, cursor = tail.changes(start, end, cursor, bounds.watch_changes_max)
                 if changes:
                     yield ChangeBatch(changes, cursor)
