@@ -52,11 +52,21 @@ class Reads:
         return (await self._ask())[0]
 
     async def range(self, start: bytes, end: bytes | None, at: int, limit: int) -> Chunk:
-        """Up to `limit` records of start <= key < end as of `at` (0: newest). Raises CompactedError."""
+        """Up to `limit` (0: all) records of start <= key < end as of `at` (0: newest). Raises CompactedError."""
+        first = chunk = await self._range(start, end, at, _next_limit(limit, 0))
+        records = chunk.records
+        while chunk.more and (not limit or len(records) < limit):
+            missing = _next_limit(limit, len(records))
+            chunk = await self._range(records[-1].key + b"\0", end, first.revision, missing)
+            records += chunk.records
+        return first._replace(records=records, more=chunk.more)
+
+    async def _range(self, start: bytes, end: bytes | None, at: int, limit: int) -> Chunk:
+        """By one statement; `limit` is not 0."""
         head, rows = await self._rows(where_range(start, end), at, f"ORDER BY {{0}}.head LIMIT {limit + 1}")
         at = at or head.revision
         rows.sort(key=_key)
-        if len(rows) > limit > 0 and _is_long(rows[limit]) and rows[limit][_HEAD] == rows[limit - 1][_HEAD]:
+        if len(rows) > limit and _is_long(rows[limit]) and rows[limit][_HEAD] == rows[limit - 1][_HEAD]:
             rows = await self._with_whole_group(rows, end, at, limit)
         return Chunk(head, at, [decode_record(row) for row in rows[:limit]], len(rows) > limit)
 
@@ -136,6 +146,10 @@ class Reads:
         if not heads or heads[0].store_id != self._store_id:
             raise replaced(self._pool.target.place)
         return heads[0], [row[1:] for row in rows if row[0] == 1]
+
+
+def _next_limit(limit: int, done: int) -> int:
+    return min(limit - done, ROWS_PER_STATEMENT_MAX) if limit else ROWS_PER_STATEMENT_MAX
 
 
 def _key(row: Sequence[Any]) -> bytes:

@@ -82,6 +82,16 @@ class Server(NamedTuple):
     packet_bytes_max: int
 
 
+# What of a packet is left for everything but a value, and what quoting may make of a byte.
+_PACKET_RESERVE_BYTES = 32 * 1024
+_QUOTED_BYTES_MAX = 2
+
+
+def value_bytes_max(server: Server) -> int:
+    """A value, quoted and with its key, must fit into a packet of the server."""
+    return (server.packet_bytes_max - _PACKET_RESERVE_BYTES) // _QUOTED_BYTES_MAX
+
+
 HEAD_COLUMNS = "revision, compact_revision, swept_revision, store_id"
 
 

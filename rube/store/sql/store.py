@@ -16,8 +16,8 @@ from rube.store.ports import ChangeBatch, Lookup, Page, Record, StoreLimits, Txn
 from rube.store.sql import compaction
 from rube.store.sql.poller import Poller
 from rube.store.sql.pool import Pool
-from rube.store.sql.reads import KEYS_PER_STATEMENT_MAX, ROWS_PER_STATEMENT_MAX, Reads
-from rube.store.sql.schema import Head, Server
+from rube.store.sql.reads import KEYS_PER_STATEMENT_MAX, Reads
+from rube.store.sql.schema import Head, Server, value_bytes_max
 from rube.store.sql.transaction import Committer
 
 # A read of the newest revision that compaction overtakes starts again this often.
@@ -81,24 +81,15 @@ class SqlStore:
         self._check(min_revision)
         for _ in range(READ_TRIES_MAX):
             try:
-                return await self._range(start, end, revision, max(revision, min_revision), limit)
+                chunk = await self._reads.range(start, end, revision, limit)
             except CompactedError as error:
                 if revision:
                     raise
                 overtaken = error
+            else:
+                self._seen(chunk.head, max(revision, min_revision))
+                return Page(chunk.records, chunk.revision, chunk.more)
         raise overtaken
-
-    async def _range(self, start: bytes, end: bytes | None, at: int, min_revision: int, limit: int) -> Page:
-        records: list[Record] = []
-        while True:
-            missing = min(limit - len(records), ROWS_PER_STATEMENT_MAX) if limit else ROWS_PER_STATEMENT_MAX
-            chunk = await self._reads.range(start, end, at, missing)
-            self._seen(chunk.head, min_revision)
-            at = chunk.revision
-            records += chunk.records
-            if not chunk.more or len(records) == limit:
-                return Page(records, at, chunk.more)
-            start = records[-1].key + b"\0"
 
     async def commit(self, txn: Txn) -> int:
         self._check(0)
@@ -156,10 +147,8 @@ class SqlStore:
 
 
 def limits_of(wanted: StoreLimits, server: Server) -> StoreLimits:
-    """A value, quoted and with its key, must fit into a packet of the server."""
-    value_bytes_max = (server.packet_bytes_max - 32 * 1024) // 2
     return StoreLimits(
         txn_ops_max=wanted.txn_ops_max,
         txn_bytes_max=wanted.txn_bytes_max,
-        value_bytes_max=min(wanted.value_bytes_max, value_bytes_max),
+        value_bytes_max=min(wanted.value_bytes_max, value_bytes_max(server)),
     )

@@ -28,7 +28,7 @@ SETTLE_DELAY_S = 0.5
 KEYS_PER_STATEMENT_MAX = 256
 ROWS_PER_STATEMENT_MAX = 1000
 STATEMENT_BYTES_MAX = 4 * 1024 * 1024
-# What a row costs in a statement beside its key and value, which quoting may double.
+# What a row takes in a statement beside its key and value, which quoting may double.
 ROW_OVERHEAD_BYTES = 256
 
 
@@ -196,7 +196,7 @@ def _parts(rows: Sequence[LogRow]) -> Iterator[Sequence[LogRow]]:
     """The rows in parts that fit into a statement each."""
     start, size_bytes = 0, 0
     for number, (row, _) in enumerate(rows):
-        cost_bytes = statement_bytes(len(row.key), len(row.value or b""))
+        cost_bytes = 2 * (len(row.key) + len(row.value or b"")) + ROW_OVERHEAD_BYTES
         if number > start and (
             size_bytes + cost_bytes > STATEMENT_BYTES_MAX or number - start == ROWS_PER_STATEMENT_MAX
         ):
@@ -205,8 +205,3 @@ def _parts(rows: Sequence[LogRow]) -> Iterator[Sequence[LogRow]]:
         size_bytes += cost_bytes
     if start < len(rows):
         yield rows[start:]
-
-
-def statement_bytes(key_bytes: int, value_bytes: int) -> int:
-    """What a row may take in a statement."""
-    return 2 * (key_bytes + value_bytes) + ROW_OVERHEAD_BYTES
