@@ -15,6 +15,9 @@ _NS_PER_S = 1_000_000_000
 # A reader of the log that loses its member is opened again so often without a revision in between.
 REOPENS_MAX = 10
 REOPEN_PAUSE_S = 0.2
+# The first bookmark waits so long, at most, for a revision that is known and that the tail has not met: mostly it is on
+# its way, but where it is another prefix's it never comes.
+FIRST_BOOKMARK_S = 0.2
 
 
 class LogSource(Protocol):
@@ -22,6 +25,11 @@ class LogSource(Protocol):
 
     @property
     def tail(self) -> Tail: ...
+
+    @property
+    def revision(self) -> int:
+        """The newest that is known."""
+        ...
 
     async def check_resumable(self, after_revision: int) -> None:
         """Raises CompactedError or RevisionAheadError."""
@@ -56,10 +64,10 @@ async def follow(
 ) -> AsyncGenerator[ChangeBatch]:
     """The watch of `rube.store.Store`."""
     await source.check_resumable(after_revision)
-    tail, cursor = source.tail, after_revision
+    tail, cursor, newest = source.tail, after_revision, source.revision
     history = _History(source, clock, bounds)
-    # The revision that the reader has been told, -1 before the first bookmark; and when.
-    told, told_at_ns = -1, 0
+    # The revision that the reader has been told, -1 before the first bookmark; and when the next bookmark is due.
+    told, due_ns = -1, clock.monotonic_ns() + _ns(FIRST_BOOKMARK_S)
     tail.followers += 1
     try:
         while True:
@@ -72,15 +80,18 @@ async def follow(
                     changes, cursor = tail.changes(start, end, cursor, bounds.watch_changes_max)
                 if changes:
                     yield ChangeBatch(changes, cursor)
-                    told, told_at_ns = cursor if told >= 0 else -1, clock.monotonic_ns()
+                    if told >= 0:
+                        told, due_ns = cursor, clock.monotonic_ns() + _ns(bounds.bookmark_interval_s)
                 else:
                     await clock.sleep(0)
                 continue
             history.close()
-            wait_s = bounds.bookmark_interval_s - (clock.monotonic_ns() - told_at_ns) / _NS_PER_S
-            if told < 0 or (told < cursor and wait_s <= 0):
+            if told < 0 and cursor >= newest:
+                due_ns = 0
+            wait_s = (due_ns - clock.monotonic_ns()) / _NS_PER_S
+            if told < cursor and wait_s <= 0:
                 yield ChangeBatch([], cursor)
-                told, told_at_ns = cursor, clock.monotonic_ns()
+                told, due_ns = cursor, clock.monotonic_ns() + _ns(bounds.bookmark_interval_s)
                 continue
             try:
                 async with clock.timeout(wait_s if told < cursor else None):
@@ -90,6 +101,10 @@ async def follow(
     finally:
         tail.followers -= 1
         history.close()
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * _NS_PER_S)
 
 
 class _History:
