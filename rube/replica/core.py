@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
 
 from rube.api.errors import DataLossError, RubeError, UnavailableError
 from rube.host import Engine, Host
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD, RaftConfig
-from rube.raft.errors import LocalMessageError, ProposalDroppedError, ProposalTooLargeError, UnknownPeerError
+from rube.raft.errors import (
+    ConfChangeInvalidError,
+    LocalMessageError,
+    ProposalDroppedError,
+    ProposalTooLargeError,
+    UnknownPeerError,
+)
 from rube.raft.membership import from_entry
 from rube.raft.node import RawNode
 from rube.raft.raft_pb2 import ConfChangeV2, Entry, Message, MessageType, SnapshotMetadata
@@ -19,7 +27,7 @@ from rube.replica.kept import APPLIED_KEY, read
 from rube.replica.log import DurableLog
 from rube.replica.machine import NOTHING, StateMachine
 from rube.replica.peers import Link, RemovedError
-from rube.replica.replica_pb2 import Applied, Batch, Command, Identity, MembersChange, Piece
+from rube.replica.replica_pb2 import Applied, Batch, Command, Identity, MembersChange, Piece, Subscription
 from rube.replica.roster import Roster
 from rube.replica.sending import SnapshotSender
 from rube.replica.snapshots import Staging
@@ -29,7 +37,7 @@ from rube.replica.waiting import Proposals, Reads
 _LOG = logging.getLogger("rube.replica")
 _NS_PER_S = 1_000_000_000
 # What a message may be refused with: the sender is none of ours any more, or nobody leads.
-_HARMLESS = (UnknownPeerError, ProposalDroppedError, ProposalTooLargeError, LocalMessageError)
+_HARMLESS = (ConfChangeInvalidError, UnknownPeerError, ProposalDroppedError, ProposalTooLargeError, LocalMessageError)
 # How often, in ticks, a leader looks at its disk.
 _DISK_TICKS = 5
 
@@ -79,6 +87,8 @@ class Core:
         self._advancing = False
         self._installing = False
         self._ticks = 0
+        # Who could not be sent a message.
+        self._lost: list[int] = []
         # When each other member was last heard of.
         self._heard_ns: dict[int, int] = {}
         # Set and replaced with every change of the leader.
@@ -131,15 +141,26 @@ class Core:
 
     # What comes in
 
-    def receive(self, batch: Batch) -> None:
+    def receive(self, sender: int, batch: Batch) -> None:
         """Messages of another member."""
-        self.check()
-        self._heard_ns[batch.sender] = self._clock.monotonic_ns()
-        if batch.HasField("digest") and batch.sender == self.leader:
-            self._guarded(lambda: self._digests.told(batch.sender, batch.digest))
+        if self._ended or self.failed.done():
+            return
+        self._heard_ns[sender] = self._clock.monotonic_ns()
+        if batch.HasField("digest") and sender == self.leader:
+            self._guarded(lambda: self._digests.told(sender, batch.digest))
         for message in batch.messages:
             self._step(message)
         self.advance()
+
+    async def batches(self, subscriber: int) -> AsyncGenerator[Batch]:
+        """Messages for another member."""
+        self.check()
+        link = self._links.get(subscriber)
+        if link is None:
+            raise UnavailableError(f"member {subscriber:x} is not known here yet: try again")
+        async with aclosing(link.outbox.batches()) as batches:
+            async for messages in batches:
+                yield Batch(messages=messages, digest=self._digests.newest())
 
     async def stage(self, piece: Piece) -> int:
         """A piece of a snapshot; the core hears of it with the last one."""
@@ -270,6 +291,9 @@ class Core:
                 waiting.set()
             for message in ready.messages:
                 self._route(message)
+            lost, self._lost = self._lost, []
+            for member in lost:
+                self.node.report_unreachable(member)
             if ready.read_states:
                 self.ask_round()
 
@@ -285,8 +309,8 @@ class Core:
             _LOG.debug("member %s has no way to %x", self.config.name, message.to)
         elif message.type == MessageType.MSG_SNAP:
             self._sender.start(self.identity.group_id, message, link, lambda arrived: self._sent(message.to, arrived))
-        else:
-            link.send(message)
+        elif not link.outbox.send(message):
+            self._lost.append(message.to)
 
     def _sent(self, member: int, arrived: bool) -> None:
         if not self._ended:
@@ -369,19 +393,11 @@ class Core:
             self._link_tasks.pop(member).cancel()
         for member, address in sorted(wanted.items()):
             if member not in self._links:
-                link = Link(self._host, self.config, address, lambda to=member: self._envelope(to))  # type: ignore[misc]
-                self._links[member] = link
+                subscription = Subscription(group_id=self.identity.group_id, subscriber=self.identity.id, sender=member)
+                link = self._links[member] = Link(self._host, self.config, address, subscription)
                 self._link_tasks[member] = asyncio.get_running_loop().create_task(
-                    link.run(lambda one=member: self._unreachable(one), self._told_removed),  # type: ignore[misc]
-                    name=f"link to {address}",
+                    link.run(partial(self.receive, member), self._told_removed), name=f"link to {address}"
                 )
-
-    def _envelope(self, to: int) -> Batch:
-        return Batch(group_id=self.identity.group_id, sender=self.identity.id, to=to, digest=self._digests.newest())
-
-    def _unreachable(self, member: int) -> None:
-        if not self._ended:
-            self.node.report_unreachable(member)
 
     def _told_removed(self, error: RubeError) -> None:
         self.fail(removed_from(self.config.name, self.identity.group_id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rube.api.errors import DataLossError
 from rube.host import EngineView, Write
@@ -42,16 +42,26 @@ class DurableLog(MemoryStorage):
         """Only its metadata: the pairs are streamed beside Raft's messages."""
         return Snapshot(metadata=self._snapshot_point())
 
-    def writes_of(self, append: Message) -> list[Write]:
-        """What makes a MSG_STORAGE_APPEND durable, without its snapshot."""
-        writes = []
-        if append.entries:
-            last = append.entries[-1].index
-            writes += [seal(entry_key(entry.index), entry) for entry in append.entries]
-            writes += [Write(entry_key(index), None) for index in range(last + 1, self.last_index() + 1)]
-        if append.term:
-            writes.append(seal(HARD_STATE_KEY, _hard_state(append)))
+    def writes_of(self, appends: Sequence[Message]) -> list[Write]:
+        """What makes MSG_STORAGE_APPENDs durable, without their snapshots. A later one may take back what an earlier
+        one wrote: nothing of it stays."""
+        writes: list[Write] = []
+        last = self.last_index()
+        for append in appends:
+            if append.entries:
+                writes += [seal(entry_key(entry.index), entry) for entry in append.entries]
+                first_gone = append.entries[-1].index + 1
+                writes += [Write(entry_key(index), None) for index in range(first_gone, last + 1)]
+                last = first_gone - 1
+            if append.term:
+                writes.append(seal(HARD_STATE_KEY, _hard_state(append)))
         return writes
+
+    def must_sync(self, append: Message) -> bool:
+        """Whether anything rests on its being durable: on all but a commit index that has moved."""
+        kept = self.initial_state()[0]
+        moved = bool(append.term) and (append.term, append.vote) != (kept.term, kept.vote)
+        return bool(append.entries) or moved
 
     def written(self, append: Message) -> None:
         """That append is durable."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -161,8 +161,8 @@ class Member:
 
     # What the service asks
 
-    def receive(self, batch: Batch) -> None:
-        self._core.receive(batch)
+    def batches(self, subscriber: int) -> AsyncGenerator[Batch]:
+        return self._core.batches(subscriber)
 
     async def stage(self, piece: Piece) -> int:
         return await self._core.stage(piece)

@@ -1,21 +1,21 @@
-"""The way to the other members: one queue and one call at a time for each, so that messages arrive in order."""
+"""The way to the other members: each subscribes to what every other one has for it, so that messages come in order."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from grpc import aio
 
-from rube.api.errors import FailedPreconditionError, RubeError
+from rube.api.errors import FailedPreconditionError, RubeError, UnavailableError
 from rube.host import Host
 from rube.raft.raft_pb2 import Message
 from rube.replica.config import MemberConfig
-from rube.replica.replica_pb2 import Batch, Digest
+from rube.replica.replica_pb2 import Batch, Subscription
 from rube.replica.replica_pb2_grpc import ReplicaStub
 from rube.transport import rube_error
 
@@ -35,54 +35,47 @@ class StrangerError(FailedPreconditionError):
     """The call is not for this member, or not from its group."""
 
 
-class Link:
-    """Everything that goes to one member. What cannot be delivered is dropped: Raft sends again what matters."""
+class Outbox:
+    """What waits for one member. What finds no room, or nobody who subscribes, is dropped: Raft sends it again."""
 
-    def __init__(self, host: Host, config: MemberConfig, address: str, envelope: Callable[[], Batch]) -> None:
-        self.address = address
-        self._clock = host.clock
+    def __init__(self, config: MemberConfig) -> None:
         self._config = config
-        self._envelope = envelope
-        self._channel = host.network.channel(address)
-        self.stub: ReplicaAsyncStub = ReplicaStub(self._channel)
         self._queue: deque[tuple[Message, int]] = deque()
         self._queue_bytes = 0
         self._work = asyncio.Event()
+        # Of subscriptions; the newest one is served.
+        self._subscription = 0
 
     def send(self, message: Message) -> bool:
-        """Queues the message; False: there is no room, it was dropped."""
+        """Queues the message; False: it was dropped."""
         size = message.ByteSize()
         full = len(self._queue) >= self._config.queue_messages_max
-        if full or self._queue_bytes + size > self._config.queue_bytes_max:
+        if not self._subscription or full or self._queue_bytes + size > self._config.queue_bytes_max:
             return False
         self._queue.append((message, size))
         self._queue_bytes += size
         self._work.set()
         return True
 
-    async def run(self, unreachable: Callable[[], None], removed: Callable[[RubeError], None]) -> None:
-        """Delivers until cancelled; tells when the member cannot be reached, and when it says that we are removed."""
+    async def batches(self) -> AsyncGenerator[list[Message]]:
+        """What is sent from now on, until another one subscribes or this one is closed."""
+        self._subscription += 1
+        own = self._subscription
+        self._drop()
         try:
-            while True:
-                if not self._queue:
+            while self._subscription == own:
+                if self._queue:
+                    yield self._batch()
+                else:
                     self._work.clear()
                     await self._work.wait()
-                try:
-                    await self.stub.Deliver(self._batch(), timeout=self._config.election_s)
-                except aio.AioRpcError as error:
-                    told = rube_error(error)
-                    if "removed" in told.metadata:
-                        removed(told)
-                    _LOG.debug("%s: %s", self.address, told.message)
-                    self._drop()
-                    unreachable()
-                    await self._clock.sleep(self._config.tick_s)
         finally:
-            with suppress(Exception):
-                await self._channel.close(None)
+            if self._subscription == own:
+                self._subscription = 0
+                self._drop()
+        raise UnavailableError("the member has subscribed anew")
 
-    def _batch(self) -> Batch:
-        batch = self._envelope()
+    def _batch(self) -> list[Message]:
         size = 0
         messages: list[Message] = []
         while self._queue and size < self._config.batch_bytes_max and len(messages) < MESSAGES_PER_BATCH_MAX:
@@ -90,14 +83,39 @@ class Link:
             messages.append(message)
             size += message_bytes
         self._queue_bytes -= size
-        batch.messages.extend(messages)
-        return batch
+        return messages
 
     def _drop(self) -> None:
         self._queue.clear()
         self._queue_bytes = 0
+        self._work.set()
 
 
-def envelope(group_id: str, sender: int, to: int, digest: Digest | None) -> Batch:
-    """A batch without messages."""
-    return Batch(group_id=group_id, sender=sender, to=to, digest=digest)
+class Link:
+    """One other member: what goes to it, and what comes from it."""
+
+    def __init__(self, host: Host, config: MemberConfig, address: str, subscription: Subscription) -> None:
+        self.address = address
+        self.outbox = Outbox(config)
+        self._clock = host.clock
+        self._config = config
+        self._subscription = subscription
+        self._channel = host.network.channel(address)
+        self.stub: ReplicaAsyncStub = ReplicaStub(self._channel)
+
+    async def run(self, receive: Callable[[Batch], None], removed: Callable[[RubeError], None]) -> None:
+        """Takes what that member has for this one, until cancelled; subscribes again whenever that ends."""
+        try:
+            while True:
+                try:
+                    async for batch in self.stub.Subscribe(self._subscription):
+                        receive(batch)
+                except aio.AioRpcError as error:
+                    told = rube_error(error)
+                    if "removed" in told.metadata:
+                        removed(told)
+                    _LOG.debug("%s: %s", self.address, told.message)
+                await self._clock.sleep(self._config.tick_s)
+        finally:
+            with suppress(Exception):
+                await self._channel.close(None)

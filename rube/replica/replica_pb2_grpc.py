@@ -35,10 +35,10 @@ class ReplicaStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Deliver = channel.unary_unary(
-                '/replica.Replica/Deliver',
-                request_serializer=rube_dot_replica_dot_replica__pb2.Batch.SerializeToString,
-                response_deserializer=rube_dot_replica_dot_replica__pb2.Delivered.FromString,
+        self.Subscribe = channel.unary_stream(
+                '/replica.Replica/Subscribe',
+                request_serializer=rube_dot_replica_dot_replica__pb2.Subscription.SerializeToString,
+                response_deserializer=rube_dot_replica_dot_replica__pb2.Batch.FromString,
                 _registered_method=True)
         self.Install = channel.unary_unary(
                 '/replica.Replica/Install',
@@ -66,8 +66,8 @@ class ReplicaServicer:
     """Between the members, on a listener of their own.
     """
 
-    def Deliver(self, request, context):
-        """Messages of Raft, in the order of the sender. Lost ones are Raft's to send again.
+    def Subscribe(self, request, context):
+        """The messages that this member has for another one from now on, in order. Lost ones are Raft's to send again.
         Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -105,10 +105,10 @@ class ReplicaServicer:
 
 def add_ReplicaServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Deliver': grpc.unary_unary_rpc_method_handler(
-                    servicer.Deliver,
-                    request_deserializer=rube_dot_replica_dot_replica__pb2.Batch.FromString,
-                    response_serializer=rube_dot_replica_dot_replica__pb2.Delivered.SerializeToString,
+            'Subscribe': grpc.unary_stream_rpc_method_handler(
+                    servicer.Subscribe,
+                    request_deserializer=rube_dot_replica_dot_replica__pb2.Subscription.FromString,
+                    response_serializer=rube_dot_replica_dot_replica__pb2.Batch.SerializeToString,
             ),
             'Install': grpc.unary_unary_rpc_method_handler(
                     servicer.Install,
@@ -143,7 +143,7 @@ class Replica:
     """
 
     @staticmethod
-    def Deliver(request,
+    def Subscribe(request,
             target,
             options=(),
             channel_credentials=None,
@@ -153,12 +153,12 @@ class Replica:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
-            '/replica.Replica/Deliver',
-            rube_dot_replica_dot_replica__pb2.Batch.SerializeToString,
-            rube_dot_replica_dot_replica__pb2.Delivered.FromString,
+            '/replica.Replica/Subscribe',
+            rube_dot_replica_dot_replica__pb2.Subscription.SerializeToString,
+            rube_dot_replica_dot_replica__pb2.Batch.FromString,
             options,
             channel_credentials,
             insecure,

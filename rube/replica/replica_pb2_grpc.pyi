@@ -35,8 +35,8 @@ class ReplicaStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ReplicaAsyncStub: ...
-    Deliver: _grpc.UnaryUnaryMultiCallable[_replica_pb2.Batch, _replica_pb2.Delivered]
-    """Messages of Raft, in the order of the sender. Lost ones are Raft's to send again.
+    Subscribe: _grpc.UnaryStreamMultiCallable[_replica_pb2.Subscription, _replica_pb2.Batch]
+    """The messages that this member has for another one from now on, in order. Lost ones are Raft's to send again.
     Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did.
     """
     Install: _grpc.UnaryUnaryMultiCallable[_replica_pb2.Piece, _replica_pb2.Installed]
@@ -53,8 +53,8 @@ class ReplicaAsyncStub(ReplicaStub):
     """Between the members, on a listener of their own."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Deliver: _aio.UnaryUnaryMultiCallable[_replica_pb2.Batch, _replica_pb2.Delivered]  # type: ignore[assignment]
-    """Messages of Raft, in the order of the sender. Lost ones are Raft's to send again.
+    Subscribe: _aio.UnaryStreamMultiCallable[_replica_pb2.Subscription, _replica_pb2.Batch]  # type: ignore[assignment]
+    """The messages that this member has for another one from now on, in order. Lost ones are Raft's to send again.
     Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did.
     """
     Install: _aio.UnaryUnaryMultiCallable[_replica_pb2.Piece, _replica_pb2.Installed]  # type: ignore[assignment]
@@ -70,12 +70,12 @@ class ReplicaServicer(metaclass=_abc_1.ABCMeta):
     """Between the members, on a listener of their own."""
 
     @_abc_1.abstractmethod
-    def Deliver(
+    def Subscribe(
         self,
-        request: _replica_pb2.Batch,
+        request: _replica_pb2.Subscription,
         context: _ServicerContext,
-    ) -> _typing.Union[_replica_pb2.Delivered, _abc.Awaitable[_replica_pb2.Delivered]]:
-        """Messages of Raft, in the order of the sender. Lost ones are Raft's to send again.
+    ) -> _typing.Union[_abc.Iterator[_replica_pb2.Batch], _abc.AsyncIterator[_replica_pb2.Batch]]:
+        """The messages that this member has for another one from now on, in order. Lost ones are Raft's to send again.
         Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did.
         """
 

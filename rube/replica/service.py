@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from grpc import aio
@@ -14,13 +15,13 @@ from rube.replica.replica_pb2 import (
     Batch,
     ChangeRequest,
     ChangeResponse,
-    Delivered,
     DescribeRequest,
     Description,
     Installed,
     JoinRequest,
     JoinResponse,
     Piece,
+    Subscription,
 )
 from rube.replica.replica_pb2_grpc import ReplicaServicer
 from rube.transport import rube_error
@@ -47,7 +48,7 @@ class Served(Protocol):
     @property
     def removed(self) -> list[int]: ...
 
-    def receive(self, batch: Batch) -> None: ...
+    def batches(self, subscriber: int) -> AsyncGenerator[Batch]: ...
 
     async def stage(self, piece: Piece) -> int: ...
 
@@ -69,10 +70,11 @@ class ReplicaService(ReplicaServicer):
         self._name = name
         self.member: Served | None = None
 
-    async def Deliver(self, request: Batch, context: Context) -> Delivered:
-        member = self._check(request.group_id, request.sender, request.to)
-        member.receive(request)
-        return Delivered()
+    async def Subscribe(self, request: Subscription, context: Context) -> AsyncGenerator[Batch]:
+        member = self._check(request.group_id, request.subscriber, request.sender)
+        async with aclosing(member.batches(request.subscriber)) as batches:
+            async for batch in batches:
+                yield batch
 
     async def Install(self, request: Piece, context: Context) -> Installed:
         member = self._check(request.group_id, request.sender, request.to)

@@ -15,7 +15,7 @@ from rube.api.errors import ResourceExhaustedError
 from rube.host import Clock, Engine, Write
 from rube.raft.raft_pb2 import Message
 from rube.replica.config import MemberConfig
-from rube.replica.kept import APPLIED_KEY, seal
+from rube.replica.kept import APPLIED_KEY, HARD_STATE_KEY, seal
 from rube.replica.log import DurableLog
 from rube.replica.machine import StateMachine
 from rube.replica.replica_pb2 import Applied
@@ -65,6 +65,8 @@ class StorageWriter:
         self._writes: list[Write] = []
         self._bytes = 0
         self._changed = False
+        # The log's hard state has a commit index that is not durable.
+        self._commit_moved = False
         # When the oldest change that is not written was made.
         self._changed_ns = 0
         self._appends: list[Message] = []
@@ -79,12 +81,15 @@ class StorageWriter:
 
     def changed(self, writes: Sequence[Write]) -> None:
         """The machine has applied more."""
-        if not self._changed:
-            self._changed = True
-            self._changed_ns = self._clock.monotonic_ns()
+        self._note_change()
         self._writes += writes
         self._bytes += sum(len(key) + len(value or b"") for key, value in writes)
         self._work.set()
+
+    def _note_change(self) -> None:
+        if not self._changed:
+            self._changed = True
+            self._changed_ns = self._clock.monotonic_ns()
 
     async def run(self, done: Callable[[Sequence[Message], Applied | None], None]) -> None:
         """Writes until cancelled. After each commit `done` is told the appends, and the state of a snapshot that was
@@ -125,9 +130,17 @@ class StorageWriter:
         return taken
 
     async def _commit(self, appends: Sequence[Message]) -> None:
-        batch = [write for append in appends for write in self._log.writes_of(append)]
+        if appends and not any(self._log.must_sync(append) for append in appends):
+            # Only the commit index has moved: it is written with what comes next.
+            self._take_up(appends)
+            self._commit_moved = True
+            self._note_change()
+            return
+        batch = self._log.writes_of(appends)
+        if self._commit_moved:
+            batch.insert(0, seal(HARD_STATE_KEY, self._log.initial_state()[0]))
         writes, changed, newest = self._writes, self._changed, self.durable
-        self._writes, self._bytes, self._changed = [], 0, False
+        self._writes, self._bytes, self._changed, self._commit_moved = [], 0, False, False
         batch += writes
         if changed:
             newest = self._parts.newest()
@@ -136,12 +149,15 @@ class StorageWriter:
         if compacted:
             batch += self._log.compaction(compacted)
         await self._write(batch)
-        for append in appends:
-            self._log.written(append)
+        self._take_up(appends)
         if compacted:
             self._log.compact(compacted)
         self.durable = newest
         self._machine.durable(len(writes))
+
+    def _take_up(self, appends: Sequence[Message]) -> None:
+        for append in appends:
+            self._log.written(append)
 
     async def _install(self, append: Message) -> Applied:
         """Makes a staged snapshot the state; the log starts after it."""
@@ -151,14 +167,14 @@ class StorageWriter:
         self._machine.suspend()
         batch = self._log.start_after(metadata.index, metadata.term)
         await self._write(
-            [*batch, *self._log.writes_of(append), seal(APPLIED_KEY, applied), self._staging.installation()]
+            [*batch, *self._log.writes_of([append]), seal(APPLIED_KEY, applied), self._staging.installation()]
         )
         self._log.apply_snapshot(append.snapshot)
         self._log.bytes = 0
         self._log.written(append)
         await install(self._engine, self._machine.ranges, self._clock)
         self._staging.installed()
-        self._writes, self._bytes, self._changed = [], 0, False
+        self._writes, self._bytes, self._changed, self._commit_moved = [], 0, False, False
         self.durable = applied
         await self._machine.reload(self._parts.group_id)
         return applied
