@@ -7,6 +7,7 @@ thread would make commits slower and let nobody else run (docs/decisions/rocksdb
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,12 +19,17 @@ from rube.host import Write
 from rube.store.engines import rocksdb_files as files
 from rube.store.engines.mark import write_mark
 from rube.store.engines.rocksdb_errors import full, translate
+from rube.store.engines.room import growth_bytes, is_short
 
 if TYPE_CHECKING:
     from rocksdict import Rdict, RdictIter
 
+_LOG = logging.getLogger("rube.store")
+
 # After a full disk RocksDB is opened anew, which writes what its logs hold into a table: what is free beside that.
 REOPEN_ROOM_BYTES = 2 * 1024 * 1024
+# Kept free for compaction: a table from what is in memory, and one that is merged with it.
+RESERVE_BYTES = 3 * files.WRITE_BUFFER_BYTES
 # A scan reads so many pairs at a time, at first and then.
 PAGE_ROWS_MIN = 16
 PAGE_ROWS_MAX = 256
@@ -91,6 +97,8 @@ class RocksdbEngine:
             raise FailedPreconditionError(f"{self._path} is open for reading only")
         if self._poison is not None:
             raise DataLossError(self._poison.message, **self._poison.metadata)
+        if growth_bytes(batch) and is_short(self._path, RESERVE_BYTES):
+            raise full(self._path)
         if self._full:
             self._reopen(sum(len(key) + len(value or b"") for key, value in batch))
         if batch:
@@ -141,6 +149,15 @@ class RocksdbEngine:
         except Exception as error:
             raise self._noted(translate(error, self._path), before) from error
         write_mark(mark_fd, files.mark_of(self._db.latest_sequence_number()))
+        if any(value is None for _, value in batch) and is_short(self._path, RESERVE_BYTES):
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Lets RocksDB take deletes to its tables now, where they free space: in the background."""
+        try:
+            self._db.flush(wait=False)
+        except Exception as error:
+            _LOG.warning("%s", translate(error, self._path).message)
 
     def _noted(self, failure: RubeError, sequence: int) -> RubeError:
         """The failure of a commit after `sequence`, once what follows from it is done."""

@@ -26,6 +26,8 @@ WRITE_BUFFER_BYTES = 32 * 1024 * 1024
 BLOCK_CACHE_BYTES = 32 * 1024 * 1024
 MANIFEST_BYTES_MAX = 16 * 1024 * 1024
 INFO_LOGS_MAX = 3
+# A table in which so many of so many rows in a row (and this part of all) are deletes is merged soon.
+DELETES_THAT_COMPACT = (1000, 500, 0.5)
 # The server changes its files while a reader opens them: then it starts again.
 READER_RETRIES_MAX = 20
 
@@ -145,6 +147,7 @@ def options(recovery: DBRecoveryMode) -> Options:
     chosen.set_max_manifest_file_size(MANIFEST_BYTES_MAX)
     chosen.set_keep_log_file_num(INFO_LOGS_MAX)
     chosen.set_stats_dump_period_sec(0)
+    chosen.add_compact_on_deletion_collector_factory(*DELETES_THAT_COMPACT)
     table = BlockBasedOptions()
     table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
     chosen.set_block_based_table_factory(table)

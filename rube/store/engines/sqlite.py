@@ -21,8 +21,10 @@ from urllib.parse import quote
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError, RubeError
 from rube.host import Write
 from rube.store.engines.mark import Mark, read_mark, write_mark
-from rube.store.engines.sqlite_errors import translate
+from rube.store.engines.room import growth_bytes, is_short
+from rube.store.engines.sqlite_errors import full, translate
 from rube.store.engines.sqlite_tables import (
+    PAGE_BYTES,
     check_tables,
     create_tables,
     files_bytes,
@@ -31,6 +33,7 @@ from rube.store.engines.sqlite_tables import (
     renew_mark,
     scan_pairs,
     stored_mark,
+    unused_bytes,
     write_batch,
 )
 
@@ -38,6 +41,10 @@ _T = TypeVar("_T")
 
 # A checkpoint copies the log back into the file; after about 16 MiB of it.
 WAL_PAGES_MAX = 2048
+# Kept free for compaction: what the log may take, and as much that is copied from it.
+RESERVE_BYTES = 2 * WAL_PAGES_MAX * PAGE_BYTES
+# Pages that a batch may need beside those for its rows.
+UNUSED_BYTES_MIN = 16 * PAGE_BYTES
 _READERS_IDLE_MAX = 4
 # Each keeps the parameters of its last use, up to a whole batch.
 _STATEMENTS_CACHED_MAX = 4
@@ -122,6 +129,7 @@ class SqliteEngine:
         # On the thread, so that it is carried out, and a failure noted, even if the caller is cancelled meanwhile.
         mark = Mark(self._mark.identity, self._mark.sequence + 1)
         try:
+            self._check_room(growth_bytes(batch))
             write_batch(self._writer, batch, mark)
         except sqlite3.Error as error:
             translated = translate(error, self._path)
@@ -130,6 +138,13 @@ class SqliteEngine:
             raise translated from error
         self._mark = mark
         write_mark(self._lock_fd, mark)
+
+    def _check_room(self, added_bytes: int) -> None:
+        """Raises ResourceExhaustedError for what adds much where little room is left, and none in the file itself."""
+        if not added_bytes or not is_short(self._path, RESERVE_BYTES):
+            return
+        if unused_bytes(self._writer) < 2 * added_bytes + UNUSED_BYTES_MIN:
+            raise full(self._path)
 
     async def _on_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -229,6 +244,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
     connection.execute("PRAGMA mmap_size = 0")
+    # Debian's SQLite writes zeros over what is deleted, so that to delete would take as much room as there was in it.
+    connection.execute("PRAGMA secure_delete = OFF")
     return connection
 
 

@@ -20,9 +20,7 @@ def translate(error: sqlite3.Error, path: Path) -> RubeError:
     """The error for `error` at `path`. What is not known to be harmless is DataLossError: the engine then stops."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE_MASK
     if code == sqlite3.SQLITE_FULL:
-        return ResourceExhaustedError(
-            f"the disk that holds {path} is full: free some space; nothing of this write was stored", limit="disk"
-        )
+        return full(path)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return DataLossError(f"{path} is damaged ({error}): move it away and restore a backup")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
@@ -35,4 +33,10 @@ def translate(error: sqlite3.Error, path: Path) -> RubeError:
     return DataLossError(
         f"{path}: the disk failed ({name}: {error}); nothing more is written. "
         "Check the disk, then restart: what was acknowledged is on it"
+    )
+
+
+def full(path: Path) -> ResourceExhaustedError:
+    return ResourceExhaustedError(
+        f"the disk that holds {path} is full: free some space; nothing of this write was stored", limit="disk"
     )

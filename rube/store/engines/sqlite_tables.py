@@ -78,6 +78,12 @@ def renew_mark(connection: sqlite3.Connection) -> Mark:
     return mark
 
 
+def unused_bytes(connection: sqlite3.Connection) -> int:
+    """Of pages in the file that hold nothing."""
+    pages: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    return pages * PAGE_BYTES
+
+
 def files_bytes(path: Path) -> int:
     """Of the database and its log."""
     return sum(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists())

@@ -1,0 +1,120 @@
+"""A disk that is really full: what is refused was not stored, compaction makes room, and writes go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rube.api.errors import ResourceExhaustedError
+from rube.host import RealClock, RealRandomness
+from rube.store import Op, RealStorage, Txn
+from rube.store.mvcc import MvccStore
+
+SCHEMES = ("rocksdb", "sqlite")
+DISK_MB = 128
+KEYS = 40
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own. Only what is used of it takes memory."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("mounts a tmpfs: run as root")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", directory], check=True)
+    yield directory
+    subprocess.run(["umount", "--lazy", directory], check=True)  # a failed test leaves files open
+
+
+async def opened(scheme: str, disk: Path) -> MvccStore:
+    return await MvccStore.open(
+        await RealStorage().open(f"{scheme}:///{disk}/store"), clock=RealClock(), random=RealRandomness()
+    )
+
+
+def take_all(disk: Path) -> Path:
+    """Another program takes what is left."""
+    path = disk / "other"
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(65536))
+        except OSError:
+            pass
+    return path
+
+
+async def overwrite_until_full(store: MvccStore) -> dict[bytes, int]:
+    """The same keys again and again; what was acknowledged of each."""
+    stored: dict[bytes, int] = {}
+    for number in range(10_000):
+        key = b"%d" % (number % KEYS)
+        try:
+            stored[key] = await store.commit(Txn((Op(key, os.urandom(100_000)),)))
+        except ResourceExhaustedError as error:
+            assert "/disk/store is full: free some space; nothing of this" in error.message  # noqa: PT017 (the loop's end)
+            return stored
+    raise AssertionError("the disk was never full")
+
+
+async def revisions(store: MvccStore) -> dict[bytes, int]:
+    return {record.key: record.mod_revision for record in (await store.range(b"", b"\xff")).records}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_compaction_frees_a_full_disk(disk: Path, scheme: str) -> None:
+    async def main() -> None:
+        store = await opened(scheme, disk)
+        stored = await overwrite_until_full(store)
+        with pytest.raises(ResourceExhaustedError):
+            await store.commit(Txn((Op(b"more", os.urandom(100_000)),)))
+        await store.compact(store.revision)
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    stored[b"after"] = await store.commit(Txn((Op(b"after", os.urandom(100_000)),)))
+                    break
+                except ResourceExhaustedError:
+                    await asyncio.sleep(0.05)  # RocksDB merges its tables in the background
+        assert await revisions(store) == stored
+        await store.close()
+        store = await opened(scheme, disk)
+        assert await revisions(store) == stored
+        await store.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_disk_that_another_program_filled_refuses_whole_writes_until_there_is_room(disk: Path, scheme: str) -> None:
+    async def main() -> None:
+        store = await opened(scheme, disk)
+        stored = {key: await store.commit(Txn((Op(key, os.urandom(50_000)),))) for key in (b"a", b"b", b"c")}
+        other = take_all(disk)
+        for size in (200, 200, 20_000):  # a small write gets as far as the disk itself
+            refused = 0
+            for number in range(2_000):
+                try:
+                    key = b"small-%d" % number
+                    stored[key] = await store.commit(Txn((Op(key, os.urandom(size)),)))
+                except ResourceExhaustedError:
+                    refused += 1
+                    break
+            assert refused
+            assert await revisions(store) == stored, "reads go on, and nothing of what was refused is there"
+        other.unlink()
+        async with asyncio.timeout(20):
+            stored[b"later"] = await store.commit(Txn((Op(b"later", os.urandom(50_000)),)))
+        assert await revisions(store) == stored
+        await store.close()
+        store = await opened(scheme, disk)
+        assert await revisions(store) == stored
+        await store.close()
+
+    asyncio.run(main())
