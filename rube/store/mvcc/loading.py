@@ -9,10 +9,8 @@ from rube.host import Engine, Randomness, Write
 from rube.store.mvcc.log import (
     OPS_PER_REVISION_MAX,
     REVISION_MAX,
-    SUB_BITS,
     Row,
     encode_rows,
-    log_key,
     position_of,
 )
 from rube.store.mvcc.recovery import FORMAT_KEY, LOADING, LOG_RANGE, Header, check_empty, header_rows
@@ -30,7 +28,8 @@ class MvccLoader:
     def __init__(self, engine: Engine, random: Randomness) -> None:
         self._engine = engine
         self._random = random
-        self._newest_revision = 0
+        # How many keys of each revision there are. The store's server will need several times as much memory.
+        self._subs: dict[int, int] = {}
 
     @classmethod
     async def open(cls, engine: Engine, random: Randomness, name: str) -> MvccLoader:
@@ -50,26 +49,23 @@ class MvccLoader:
 
     async def load(self, records: Sequence[Record]) -> None:
         rows: list[Row] = []
-        subs: dict[int, int] = {}
         for record in records:
-            revision = record.mod_revision
             self._check(record)
-            sub = subs.get(revision)
-            if sub is None:
-                sub = self._next_sub(revision)
+            revision = record.mod_revision
+            sub = self._subs.get(revision, 0)
             if sub == OPS_PER_REVISION_MAX:
                 raise FailedPreconditionError(
                     f"more than {OPS_PER_REVISION_MAX} keys were last written at revision {revision}: "
                     "this kind of store cannot hold them; choose another"
                 )
-            subs[revision] = sub + 1
+            self._subs[revision] = sub + 1
             rows.append(Row(position_of(revision, sub), record.key, record.value, record.create_revision))
-            self._newest_revision = max(self._newest_revision, revision)
         await self._engine.commit(encode_rows(rows))
 
     async def finish(self, revision: int) -> str:
-        if revision < self._newest_revision:
-            raise DataLossError(f"the copy is of revision {revision} and holds records of {self._newest_revision}")
+        newest = max(self._subs, default=0)
+        if revision < newest:
+            raise DataLossError(f"the copy is of revision {revision} and holds records of {newest}")
         _check_revision(revision)
         store_id = self._random.uid()
         await self._engine.commit(header_rows(Header(store_id, revision)))
@@ -77,12 +73,6 @@ class MvccLoader:
 
     async def close(self) -> None:
         await self._engine.close()
-
-    def _next_sub(self, revision: int) -> int:
-        """The first free place in that revision, whose keys may have come with earlier pages."""
-        start, end = log_key(position_of(revision)), log_key(position_of(revision + 1))
-        last = next(self._engine.scan(start, end, limit=1, reverse=True), None)
-        return (int.from_bytes(last[0], "big") & ((1 << SUB_BITS) - 1)) + 1 if last else 0
 
     def _check(self, record: Record) -> None:
         _check_revision(record.mod_revision)

@@ -18,6 +18,15 @@ from rube.store import Compare, Op, Record, Store, Txn, parse_store_url
 from rube.store.backends import backend_of
 from rube.store.life import migrate
 
+# A member of a replicated store is, to all these, the store on its own disk.
+KINDS = sorted(kind for kind in SITES if "replicated" not in kind)
+# A backup is the same file whatever it is of: so each kind's is restored into one kind, and that one's into each kind;
+# and each kind's into the next.
+RESTORES = {(kind, "memory") for kind in KINDS} | {("memory", kind) for kind in KINDS} | {*pairwise([*KINDS, KINDS[0]])}
+# One loop cannot run both a world and what is real.
+REAL = [kind for kind in KINDS if not kind.startswith("simulated")]
+MIGRATIONS = [*pairwise([*REAL, REAL[0]]), ("simulated", "simulated")]
+
 
 def keeps_revisions(site: Site) -> bool:
     """etcd gives what it takes revisions of its own."""
@@ -41,16 +50,12 @@ async def written(site: Site) -> AsyncIterator[Store]:
         await store.close()
 
 
+@pytest.fixture(params=KINDS)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
+    return SITES[request.param](tmp_path)
+
+
 # Between every two
-
-
-KINDS = sorted(SITES)
-# A backup is the same file whatever it is of: so each kind's is restored into one kind, and that one's into each kind;
-# and each kind's into the next.
-RESTORES = {(kind, "memory") for kind in KINDS} | {("memory", kind) for kind in KINDS} | {*pairwise([*KINDS, KINDS[0]])}
-# One loop cannot run both a world and what is real.
-REAL = [kind for kind in KINDS if not kind.startswith("simulated")]
-MIGRATIONS = [*pairwise([*REAL, REAL[0]]), ("simulated", "simulated")]
 
 
 @pytest.mark.parametrize(("source", "target"), sorted(RESTORES))
