@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from etcd_site import EtcdSite
+from mysql_site import MysqlSite
+from simulated_etcd_site import SimulatedEtcdSite
 from store_sites import EngineSite, MemorySite, RocksdbSite, SimSite, Site, SqliteSite
 
 ENGINE_SITES: dict[str, Callable[[Path], EngineSite]] = {
@@ -16,7 +18,12 @@ ENGINE_SITES: dict[str, Callable[[Path], EngineSite]] = {
     "sqlite": SqliteSite,
     "simulated": lambda _: SimSite(),
 }
-SITES: dict[str, Callable[[Path], Site]] = {**ENGINE_SITES, "etcd": lambda _: EtcdSite()}
+SITES: dict[str, Callable[[Path], Site]] = {
+    **ENGINE_SITES,
+    "etcd": lambda _: EtcdSite(),
+    "simulated-etcd": lambda _: SimulatedEtcdSite(),
+    "mysql": lambda _: MysqlSite(),
+}
 
 
 @pytest.fixture(params=sorted(SITES))

@@ -1,42 +1,42 @@
-"""The store against a plain dictionary, with crashes between any two steps, as a Hypothesis state machine.
+"""Stores against a plain dictionary, as Hypothesis state machines: every kind of store, with crashes in a world.
 
-The world is a simulated one, driven from synchronous code: kill -9 and power loss come when Hypothesis says so, also
-while writes are under way.
+A crash may come between any two steps, also while writes are under way: then the store's log must say which of them
+were committed, and all that were acknowledged must be among them.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from itertools import groupby
 from typing import Any
 
+from conftest import SITES
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from store_sites import SimSite, open_store
+from store_rigs import CrashingEtcdRig, CrashingRig, RealRig, Rig
+from store_sites import SimSite
 
-from rube.api.errors import AbortedError, CompactedError
-from rube.sim.kernel import SimProcess
-from rube.store import ChangeBatch, Compare, Op, StoreConfig, Txn
-from rube.store.mvcc import MvccStore
+from rube.api.errors import AbortedError, CompactedError, RubeError
+from rube.store import Change, ChangeBatch, Compare, Op, Store, Txn
 
 KEYS = [b"\x00", b"a", b"a\x00", b"ab", b"b" * 8, b"\xff"]
 ALL = (b"", b"\xff" * 9)
-SMALL = StoreConfig(tail_bytes_max=1500, watch_changes_max=2)
 
+Changes = dict[bytes, bytes | None]
 State = dict[bytes, tuple[bytes, int, int]]
 
 keys = st.sampled_from(KEYS)
 values = st.one_of(st.none(), st.binary(max_size=20))
-CRASHES = st.sampled_from(["no", "kill", "power"])
 ops = st.dictionaries(keys, values, max_size=4)
 
 
 class Model:
     """Every revision's whole state, as dictionaries of (value, create revision, mod revision)."""
 
-    def __init__(self) -> None:
-        self.states: list[tuple[int, State]] = [(0, {})]
+    def __init__(self, base: int) -> None:
+        self.base = base
+        self.states: list[tuple[int, State]] = [(base, {})]
         self.compacted = 0
 
     @property
@@ -50,7 +50,11 @@ class Model:
     def at(self, revision: int) -> State:
         return [state for at, state in self.states if at <= revision][-1]
 
-    def apply(self, revision: int, changes: dict[bytes, bytes | None]) -> None:
+    def back(self, steps: int) -> int:
+        """A revision so many before the newest, at which the store was there already."""
+        return max(self.revision - steps, self.base)
+
+    def apply(self, revision: int, changes: Changes) -> None:
         state = dict(self.newest)
         for key, value in changes.items():
             if value is None:
@@ -60,141 +64,95 @@ class Model:
                 state[key] = (value, created, revision)
         self.states.append((revision, state))
 
-    def has_effect(self, changes: dict[bytes, bytes | None]) -> bool:
-        return any(value is not None or key in self.newest for key, value in changes.items())
+    def effect(self, changes: Changes, revision: int | None = None) -> Changes:
+        """What of it changes something of the newest state, or of that at a revision."""
+        state = self.newest if revision is None else self.at(revision)
+        return {key: value for key, value in changes.items() if value is not None or key in state}
 
 
 class StoreMachine(RuleBasedStateMachine):
+    """What every store can do. `make` gives the rig."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.site = SimSite(seed=1)
-        self.model = Model()
-        self.process: SimProcess | None = None
-        self.store: MvccStore | None = None
-        self.store_id = ""
-        self.start()
+        self.rig = self.make()
+        self.model = Model(0 if self.rig.owned else self.rig.store.revision)
+
+    def make(self) -> Rig:
+        raise NotImplementedError
 
     def teardown(self) -> None:
-        self.site.world.close()
-
-    # Driving the store inside its own process
-
-    def start(self) -> None:
-        async def serve() -> None:
-            self.store = await open_store(self.site, SMALL)
-            await asyncio.Event().wait()
-
-        self.store = None
-        self.process = self.site.sim_host.spawn("store", serve)
-        self.site.world.run_until(lambda: self.store is not None)
-        assert self.store is not None
-        self.store_id = self.store_id or self.store.store_id
-        assert self.store.store_id == self.store_id
-
-    def spawn(self, call: Callable[[MvccStore], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
-        assert self.process is not None
-        assert self.store is not None
-        return self.process.create_task(call(self.store))
-
-    def ask(self, call: Callable[[MvccStore], Coroutine[Any, Any, Any]]) -> Any:
-        outcome: list[Any] = []
-
-        async def body(store: MvccStore) -> None:
-            try:
-                outcome.append(await call(store))
-            except (AbortedError, CompactedError) as error:
-                outcome.append(error)
-
-        self.spawn(body)
-        self.site.world.run_until(lambda: bool(outcome))
-        return outcome[0]
+        self.rig.stop()
 
     # Steps
 
     @rule(changes=ops, expected=st.dictionaries(keys, st.sampled_from(["right", "wrong"]), max_size=2))
-    def commit(self, changes: dict[bytes, bytes | None], expected: dict[bytes, str]) -> None:
+    def commit(self, changes: Changes, expected: dict[bytes, str]) -> None:
         actual = {key: self.model.newest[key][2] if key in self.model.newest else 0 for key in expected}
         compares = tuple(Compare(key, actual[key] + (how == "wrong")) for key, how in expected.items())
         txn = Txn(tuple(Op(key, value) for key, value in changes.items()), compares)
-        outcome = self.ask(lambda store: store.commit(txn))
+        outcome = self.rig.ask(lambda store: store.commit(txn))
         wrong = [key for key, how in expected.items() if how == "wrong"]
         if wrong:
             assert isinstance(outcome, AbortedError)
             assert outcome.metadata["revision"] == str(actual[wrong[0]])
-        elif self.model.has_effect(changes):
+        elif self.model.effect(changes):
             assert outcome > self.model.revision
             self.model.apply(outcome, changes)
         else:
-            assert outcome == self.model.revision
+            self.check_revision(outcome)
 
-    @rule(
-        batch=st.lists(ops, min_size=2, max_size=6),
-        crash=st.sampled_from(["no", "kill", "power"]),
-        at=st.integers(0, 9),
-    )
-    def commit_together(self, batch: list[dict[bytes, bytes | None]], crash: str, at: int) -> None:
-        """Several at once, in order; a crash may come before some are acknowledged: then a prefix survives."""
-        acknowledged: list[int] = []
+    @rule(batch=st.lists(ops, min_size=2, max_size=6))
+    def commit_together(self, batch: list[Changes]) -> None:
+        outcomes = self.rig.together([_writing(changes) for changes in batch])
+        assert all(isinstance(outcome, int) for outcome in outcomes), outcomes
+        self.settle(batch, outcomes)
 
-        async def write(store: MvccStore, changes: dict[bytes, bytes | None]) -> None:
-            acknowledged.append(await store.commit(Txn(tuple(Op(key, value) for key, value in changes.items()))))
+    def settle(self, batch: list[Changes], outcomes: list[Any]) -> None:
+        """Takes up what of some transactions the log says was committed. Outcomes of acknowledged ones are ints."""
+        left = list(range(len(batch)))
+        for revision, group in groupby(self.log(), key=lambda change: change.record.mod_revision):
+            found = {change.record.key: None if change.deleted else change.record.value for change in group}
+            effective = [index for index in left if self.model.effect(batch[index])]
+            fitting = [index for index in effective if self.model.effect(batch[index]) == found]
+            assert fitting, f"nobody wrote {found} at revision {revision}"
+            unknown = [index for index in fitting if not isinstance(outcomes[index], int)]
+            taken = next((index for index in fitting if outcomes[index] == revision), (unknown or fitting)[0])
+            if self.rig.in_order:
+                assert taken == effective[0], "a later write was kept and an earlier one lost"
+                left = [index for index in left if index >= taken]
+            assert not isinstance(outcomes[taken], int) or outcomes[taken] == revision
+            left.remove(taken)
+            self.model.apply(revision, batch[taken])
+        for index in left:  # it changed nothing when its turn came, or was never acknowledged
+            lost = isinstance(outcomes[index], int) and self.model.effect(batch[index], outcomes[index])
+            assert not lost, f"{lost} was acknowledged at revision {outcomes[index]} and is not in the log"
 
-        for changes in batch:
-            self.spawn(lambda store, changes=changes: write(store, changes))
-        if crash == "no":
-            self.site.world.run_until(lambda: len(acknowledged) == len(batch))
-        else:
-            self.site.world.run_for(at * 50e-6)
-            self.crash(crash)
-        assert self.store is not None
-        for number, changes in enumerate(batch):
-            if number >= len(acknowledged) and self.store.revision == self.model.revision:
-                break  # it and all after it were lost, and nobody was told otherwise
-            if self.model.has_effect(changes):
-                self.model.apply(self.model.revision + 1, changes)
-        assert acknowledged == sorted(acknowledged)
-        assert all(revision <= self.model.revision for revision in acknowledged)
-
-    @rule(how=st.sampled_from(["kill", "power"]))
-    def crash(self, how: str) -> None:
-        assert self.process is not None
-        if how == "kill":
-            self.process.kill()
-        else:
-            self.site.sim_host.power_off()
-            self.site.sim_host.power_on()
-        self.start()
+    def log(self) -> list[Change]:
+        """Everything after the model's revision."""
+        newest = self.rig.ask(lambda store: store.range(*ALL)).revision
+        batches = self.follow(self.model.revision, newest)
+        assert not isinstance(batches, RubeError), batches
+        return [change for batch in batches for change in batch.changes]
 
     @rule()
     def restart(self) -> None:
-        self.ask(lambda store: store.close())
-        assert self.process is not None
-        self.process.kill()
-        self.start()
+        self.rig.restart()
 
-    @rule(back=st.integers(0, 5), crash_after=st.sampled_from([None, 0, 1, 3]))
-    def compact(self, back: int, crash_after: int | None) -> None:
-        revision = max(self.model.revision - back, 0)
-        if crash_after is None:
-            assert self.ask(lambda store: store.compact(revision)) is None
-        else:
-            self.spawn(lambda store: store.compact(revision))
-            self.site.world.run_for(crash_after * 130e-6)
-            self.crash("power")
-        assert self.store is not None
-        done = self.store.compact_revision
-        assert done in (self.model.compacted, max(self.model.compacted, revision))
-        self.model.compacted = done
+    @rule(back=st.integers(0, 5))
+    def compact(self, back: int) -> None:
+        revision = self.model.back(back)
+        assert self.rig.ask(lambda store: store.compact(revision)) is None
+        self.model.compacted = max(self.model.compacted, revision)
 
     # What must hold
 
     @rule(back=st.integers(0, 12), limit=st.integers(0, 4))
     def read(self, back: int, limit: int) -> None:
-        revision = max(self.model.revision - back, 0)
-        page = self.ask(lambda store: store.range(*ALL, revision=revision, limit=limit))
+        revision = self.model.back(back)
+        page = self.rig.ask(lambda store: store.range(*ALL, revision=revision, limit=limit))
         if 0 < revision < self.model.compacted:
-            assert isinstance(page, CompactedError)
-            assert page.metadata["oldest_revision"] == str(self.model.compacted)
+            self.check_compacted(page)
             return
         expected = [
             (key, value, created, modified)
@@ -205,20 +163,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(back=st.integers(0, 12))
     def watch(self, back: int) -> None:
-        after = max(self.model.revision - back, 0)
-        target = self.model.revision
-
-        async def follow(store: MvccStore) -> list[ChangeBatch]:
-            batches = []
-            async for batch in store.watch(*ALL, after_revision=after):
-                batches.append(batch)
-                if batch.revision >= target:
-                    break
-            return batches
-
-        batches = self.ask(follow)
+        after = self.model.back(back)
+        batches = self.follow(after, self.model.revision)
         if after < self.model.compacted:
-            assert isinstance(batches, CompactedError)
+            self.check_compacted(batches)
             return
         replayed = dict(self.model.at(after))
         for batch in batches:
@@ -229,15 +177,102 @@ class StoreMachine(RuleBasedStateMachine):
                     replayed[record.key] = (record.value, record.create_revision, record.mod_revision)
             assert replayed == self.model.at(batch.revision)
 
+    def follow(self, after: int, target: int) -> Any:
+        """What a watch is told up to a revision, or why it is refused."""
+
+        async def follow(store: Store) -> list[ChangeBatch]:
+            batches = []
+            async with aclosing(store.watch(*ALL, after_revision=after)) as changes:  # type: ignore[type-var]
+                async for batch in changes:
+                    batches.append(batch)
+                    if batch.revision >= target:
+                        break
+            return batches
+
+        return self.rig.ask(follow)
+
+    def check_compacted(self, outcome: Any) -> None:
+        assert isinstance(outcome, CompactedError), outcome
+        assert outcome.metadata["oldest_revision"] == str(self.model.compacted)
+
+    def check_revision(self, revision: int) -> None:
+        """The newest: the model's, or a later one of somebody who shares the store."""
+        assert revision == self.model.revision or (not self.rig.owned and revision > self.model.revision)
+
     @invariant()
     def the_newest_state_is_the_models(self) -> None:
-        assert self.store is not None
-        assert self.store.revision == self.model.revision
-        page = self.ask(lambda store: store.range(*ALL))
+        page = self.rig.ask(lambda store: store.range(*ALL))
         assert {record.key: tuple(record)[1:] for record in page.records} == self.model.newest
+        self.check_revision(page.revision)
+        self.check_revision(self.rig.store.revision)
 
 
-class TestStore(StoreMachine.TestCase):  # type: ignore[misc]  # made at run time
-    settings = settings(
-        max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-    )
+class CrashingMachine(StoreMachine):
+    """What a store must survive besides."""
+
+    rig: CrashingRig
+
+    @rule(data=st.data())
+    def crash(self, data: st.DataObject) -> None:
+        self.rig.crash(data.draw(st.sampled_from(self.rig.crashes)))
+
+    @rule(batch=st.lists(ops, min_size=2, max_size=6), at=st.integers(0, 9), data=st.data())
+    def crash_under_writes(self, batch: list[Changes], at: int, data: st.DataObject) -> None:
+        outcomes = self.rig.begin([_writing(changes) for changes in batch])
+        self.rig.run_for(at * self.rig.step_s)
+        self.rig.crash(data.draw(st.sampled_from(self.rig.crashes)))
+        self.settle(batch, [outcome[0] if outcome else None for outcome in outcomes])
+
+    @rule(back=st.integers(0, 5), steps=st.sampled_from([0, 1, 3]), data=st.data())
+    def crash_under_compaction(self, back: int, steps: int, data: st.DataObject) -> None:
+        """It is done afterwards, or it never began."""
+        revision = self.model.back(back)
+        self.rig.begin([lambda store: store.compact(revision)])
+        self.rig.run_for(steps * 2.6 * self.rig.step_s)
+        self.rig.crash(data.draw(st.sampled_from(self.rig.crashes)))
+        begun = revision > max(self.model.compacted, self.model.base)
+        if begun and isinstance(self.follow(revision - 1, revision), CompactedError):
+            self.model.compacted = revision
+
+
+def _writing(changes: Changes) -> Any:
+    txn = Txn(tuple(Op(key, value) for key, value in changes.items()))
+    return lambda store: store.commit(txn)
+
+
+class SimulatedMachine(CrashingMachine):
+    def make(self) -> Rig:
+        return CrashingRig(SimSite(seed=1))
+
+
+class SimulatedEtcdMachine(CrashingMachine):
+    def make(self) -> Rig:
+        return CrashingEtcdRig()
+
+
+def _real(kind: str, *, owned: bool) -> Any:
+    """The machine of one kind of store on the real loop."""
+
+    class RealMachine(StoreMachine):
+        def make(self) -> Rig:
+            return RealRig(SITES[kind], owned=owned)
+
+    case = RealMachine.TestCase
+    case.settings = _settings(examples_max=6, steps_max=15)
+    return case
+
+
+def _settings(examples_max: int, steps_max: int) -> settings:
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(max_examples=examples_max, stateful_step_count=steps_max, deadline=None, suppress_health_check=slow)
+
+
+TestSimulated = SimulatedMachine.TestCase
+TestSimulated.settings = _settings(examples_max=30, steps_max=30)
+TestSimulatedEtcd = SimulatedEtcdMachine.TestCase
+TestSimulatedEtcd.settings = _settings(examples_max=10, steps_max=20)
+TestMemory = _real("memory", owned=True)
+TestSqlite = _real("sqlite", owned=True)
+TestRocksdb = _real("rocksdb", owned=True)
+TestEtcd = _real("etcd", owned=False)
+TestMysql = _real("mysql", owned=False)
