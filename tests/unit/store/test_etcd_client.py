@@ -1,0 +1,222 @@
+"""Which calls to etcd are tried again, on members that answer by script, over the simulated network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from grpc import StatusCode, aio
+
+from rube.api.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    RubeError,
+    UnavailableError,
+)
+from rube.host import Host
+from rube.sim.disk import SimDisk, SimStorage
+from rube.sim.kernel import World
+from rube.sim.network import SimFabric
+from rube.store import parse_store_url
+from rube.store.etcd import rpc_pb2 as rpc
+from rube.store.etcd.client import CALL_TIMEOUT_S, OPEN_TIMEOUT_S, EtcdClient
+from rube.store.etcd.rpc_pb2_grpc import (
+    KVServicer,
+    MaintenanceServicer,
+    add_KVServicer_to_server,
+    add_MaintenanceServicer_to_server,
+)
+
+# What a member answers to a transaction: nothing (it takes it), a status, or silence.
+Step = tuple[StatusCode, str] | None
+SILENCE = (StatusCode.OK, "never")
+NO_LEADER = (StatusCode.UNAVAILABLE, "etcdserver: no leader")
+TIMED_OUT = (StatusCode.UNAVAILABLE, "etcdserver: request timed out, possibly due to previous leader failure")
+TXN = rpc.TxnRequest()
+
+
+class Member(KVServicer, MaintenanceServicer):
+    def __init__(self, steps: list[Step], host: Any, version: str) -> None:
+        self.steps = steps
+        self.calls = 0
+        self._host = host
+        self._version = version
+
+    async def Txn(self, request: rpc.TxnRequest, context: aio.ServicerContext[Any, Any]) -> rpc.TxnResponse:
+        step = self.steps[min(self.calls, len(self.steps) - 1)]
+        self.calls += 1
+        if step == SILENCE:
+            await self._host.clock.sleep(1000)
+        if step is not None:
+            await context.abort(*step)
+        return rpc.TxnResponse(succeeded=True)
+
+    async def Status(self, request: rpc.StatusRequest, context: aio.ServicerContext[Any, Any]) -> rpc.StatusResponse:
+        return rpc.StatusResponse(version=self._version)
+
+    async def _none(self, *_: object) -> Any:
+        raise NotImplementedError
+
+    Range = Put = DeleteRange = Compact = Alarm = Defragment = HashKV = _none
+
+
+def with_members(
+    scripts: list[list[Step]],
+    body: Callable[[EtcdClient], Coroutine[Any, Any, None]],
+    *,
+    version: str = "3.4.23",
+    url: str = "",
+) -> list[int]:
+    """Runs the body with a client of members that answer so; how often each was asked."""
+    with World(1) as world:
+        fabric = SimFabric(world)
+        members = []
+        for number, steps in enumerate(scripts):
+            host = world.host(f"e{number}")
+            member = Member(steps, host, version)
+            members.append(member)
+
+            async def serve(member: Member = member, host: Any = host) -> None:
+                server = fabric.network(host).server()
+                add_KVServicer_to_server(member, server)
+                add_MaintenanceServicer_to_server(member, server)
+                server.add_insecure_port("0.0.0.0:2379")
+                await server.start()
+                await server.wait_for_termination()
+
+            host.spawn("etcd", serve)
+        own = world.host("a")
+        servers = ",".join(f"e{number}" for number in range(len(scripts)))
+        parsed = parse_store_url(url or f"etcd://{servers}")
+
+        async def main() -> None:
+            ports = Host(
+                name="a",
+                clock=own.clock,
+                network=fabric.network(own),
+                storage=SimStorage(SimDisk(own)),
+                random=own.random,
+            )
+            client = EtcdClient(ports, parsed, "")
+            try:
+                await body(client)
+            finally:
+                await client.close()
+
+        world.run(main, host=own)
+        return [member.calls for member in members]
+
+
+async def write(client: EtcdClient) -> None:
+    await client.txn(TXN, repeatable=False)
+
+
+async def write_repeatable(client: EtcdClient) -> None:
+    await client.txn(TXN, repeatable=True)
+
+
+def raises(error: type[RubeError], match: str, body: Any) -> Callable[[EtcdClient], Coroutine[Any, Any, None]]:
+    async def checked(client: EtcdClient) -> None:
+        with pytest.raises(error, match=match):
+            await body(client)
+
+    return checked
+
+
+def test_a_write_that_was_certainly_not_carried_out_goes_to_the_next_member() -> None:
+    assert with_members([[NO_LEADER], [NO_LEADER, None]], write) == [2, 2]
+
+
+@pytest.mark.parametrize("step", [TIMED_OUT, (StatusCode.UNAVAILABLE, "etcdserver: server stopped")])
+def test_a_write_of_which_nobody_knows_is_not_repeated_and_says_so(step: Step) -> None:
+    body = raises(UnavailableError, "may have been carried out or not; read before you repeat it", write)
+    assert with_members([[step], [None]], body) == [1, 0]
+
+
+def test_a_write_without_an_answer_ends_in_time_and_is_not_repeated() -> None:
+    async def body(client: EtcdClient) -> None:
+        began_ns = client.clock.monotonic_ns()
+        with pytest.raises(DeadlineExceededError, match="may have been carried out"):
+            await write(client)
+        assert client.clock.monotonic_ns() - began_ns < (CALL_TIMEOUT_S + 0.1) * 1e9
+
+    assert with_members([[SILENCE], [None]], body) == [1, 0]
+
+
+@pytest.mark.parametrize("step", [TIMED_OUT, SILENCE, NO_LEADER])
+def test_what_may_be_repeated_is(step: Step) -> None:
+    assert with_members([[step], [None]], write_repeatable) == [1, 1]
+
+
+def test_after_a_failure_calls_stay_with_the_member_that_answers() -> None:
+    async def body(client: EtcdClient) -> None:
+        for _ in range(5):
+            await write_repeatable(client)
+
+    assert with_members([[TIMED_OUT], [None]], body) == [1, 5]
+
+
+def test_while_no_member_has_a_leader_a_call_ends_in_time_with_the_reason() -> None:
+    body = raises(UnavailableError, r"no member of etcd answers at e0:2379, e1:2379.*no leader", write)
+    calls = with_members([[NO_LEADER], [NO_LEADER]], body)
+    assert all(5 < count < 50 for count in calls)  # with pauses
+
+
+@pytest.mark.parametrize("url", ["etcd://nowhere,e0:1", "etcd://e0:1"])
+def test_an_etcd_that_is_not_there_is_named_in_bounded_time(url: str) -> None:
+    async def body(client: EtcdClient) -> None:
+        began_ns = client.clock.monotonic_ns()
+        with pytest.raises(UnavailableError, match=url.removeprefix("etcd://").split(",")[0]):
+            await client.connect()
+        assert client.clock.monotonic_ns() - began_ns < (OPEN_TIMEOUT_S + 2.5) * 1e9
+
+    with_members([[None]], body, url=url)
+
+
+@pytest.mark.parametrize(("version", "known"), [("3.3.27", False), ("2.3.8", False), ("3.4.0", True), ("3.10.1", True)])
+def test_an_etcd_that_is_too_old_is_refused(version: str, known: bool) -> None:
+    async def body(client: EtcdClient) -> None:
+        if known:
+            await client.connect()
+            return
+        with pytest.raises(FailedPreconditionError, match=f"version {version}: Rube needs 3.4 or newer"):
+            await client.connect()
+
+    with_members([[None]], body, version=version)
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "match"),
+    [
+        (
+            (StatusCode.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"),
+            ResourceExhaustedError,
+            "defrag",
+        ),
+        (
+            (StatusCode.INVALID_ARGUMENT, "etcdserver: request is too large"),
+            ResourceExhaustedError,
+            "max-request-bytes",
+        ),
+        (
+            (StatusCode.INVALID_ARGUMENT, "etcdserver: too many operations in txn request"),
+            ResourceExhaustedError,
+            "max-txn-ops",
+        ),
+        ((StatusCode.PERMISSION_DENIED, "etcdserver: permission denied"), FailedPreconditionError, "grant a role"),
+        ((StatusCode.UNIMPLEMENTED, "unknown service"), FailedPreconditionError, "does not speak etcd's API"),
+    ],
+)
+def test_refusals_say_the_remedy_and_are_not_repeated(step: Step, error: type[RubeError], match: str) -> None:
+    assert with_members([[step], [None]], raises(error, match, write)) == [1, 0]
+
+
+def test_the_simulated_network_refuses_tls() -> None:
+    async def body(client: EtcdClient) -> None:
+        raise AssertionError("not reached")
+
+    with pytest.raises(InvalidArgumentError, match="no TLS"):
+        with_members([[None]], body, url="etcd://e0?tls=true")

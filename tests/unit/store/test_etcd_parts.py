@@ -1,0 +1,180 @@
+"""The parts of a store in etcd that need no etcd: its keys, its mark, its tail, its reader of the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rube.api.errors import CompactedError, DataLossError, FailedPreconditionError, InvalidArgumentError
+from rube.store.etcd import rpc_pb2 as rpc
+from rube.store.etcd.kv_pb2 import Event, KeyValue
+from rube.store.etcd.layout import Layout
+from rube.store.etcd.log import LogReader, Revision
+from rube.store.etcd.mark import LOADING, READY, check_ready, decode_mark, encode_mark
+from rube.store.etcd.tail import Tail
+from rube.store.ports import Change, Record
+
+# Keys
+
+
+@given(st.binary(), st.binary())
+def test_keys_keep_their_order_and_stay_apart_from_marks(one: bytes, other: bytes) -> None:
+    layout = Layout("some/prefix")
+    assert (layout.key(one) < layout.key(other)) == (one < other)
+    assert layout.record_key(layout.key(one)) == one
+    assert layout.key(one) not in (layout.store_mark, layout.tick_mark)
+    for key in (layout.key(one), layout.store_mark, layout.tick_mark):
+        assert layout.start <= key < layout.end
+
+
+@given(st.binary())
+def test_a_store_whose_prefix_goes_on_does_not_hide_in_the_records(key: bytes) -> None:
+    outer, inner = Layout("a"), Layout("a/b")
+    for theirs in (inner.key(key), inner.store_mark, inner.tick_mark):
+        assert outer.record_key(theirs) is None
+        assert outer.may_be_of_another_store(theirs)
+    assert not outer.may_be_of_another_store(outer.key(key))
+
+
+@pytest.mark.parametrize("prefix", ["a/k", "a/m/b", "a/b/k", "x" * 257])
+def test_a_prefix_that_could_hide_in_another_store_is_refused(prefix: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="prefix"):
+        Layout(prefix)
+
+
+def test_the_prefix_is_rube_where_none_is_named() -> None:
+    assert Layout("").key(b"a") == b"rube/k/a"
+    assert Layout("k").key(b"a") == b"k/k/a"
+
+
+# The mark
+
+
+@pytest.mark.parametrize("state", [READY, LOADING])
+def test_a_mark_comes_back(state: str) -> None:
+    value = encode_mark("0" * 32, state)
+    mark = decode_mark(KeyValue(key=b"rube/m/store", value=value, mod_revision=7), "etcd://a")
+    assert mark == ("0" * 32, state, 7)
+    if state == LOADING:
+        with pytest.raises(FailedPreconditionError, match="restore again"):
+            check_ready(mark, "etcd://a")
+
+
+@given(st.binary(max_size=80))
+def test_a_mark_is_whole_or_damaged(value: bytes) -> None:
+    with pytest.raises(DataLossError, match="rube/m/store of store etcd://a is damaged"):
+        decode_mark(KeyValue(key=b"rube/m/store", value=value), "etcd://a")
+
+
+# The tail
+
+
+def revision(number: int, *keys: bytes, size_bytes: int = 0) -> Revision:
+    changes = [Change(Record(key, b"x" * size_bytes, number, number), False, None) for key in keys]
+    return Revision(number, changes, False)
+
+
+def keys_of(changes: Sequence[Change]) -> list[bytes]:
+    return [change.record.key for change in changes]
+
+
+def test_a_tail_gives_the_changes_of_a_range_and_how_far_they_reach() -> None:
+    tail = Tail(10, 10_000)
+    tail.extend([revision(12, b"a", b"b"), revision(15, b"c"), revision(16)])
+    found, reached = tail.changes(b"b", b"d", 10, 1000)
+    assert (keys_of(found), reached) == ([b"b", b"c"], 16)
+    found, reached = tail.changes(b"a", b"d", 12, 1000)
+    assert (keys_of(found), reached) == ([b"c"], 16)
+
+
+def test_a_tail_splits_no_revision() -> None:
+    tail = Tail(0, 10_000)
+    tail.extend([revision(number, b"a", b"b", b"c") for number in (1, 2, 3)])
+    found, reached = tail.changes(b"a", b"z", 0, 4)
+    assert (len(found), reached) == (6, 2)
+
+
+def test_a_tail_forgets_its_oldest_revisions_and_says_from_where_on_it_is_whole() -> None:
+    tail = Tail(0, 3000)
+    tail.extend([revision(number, b"k", size_bytes=1000) for number in range(1, 8)])
+    assert (tail.start_revision, tail.revision) == (5, 7)
+    found, _ = tail.changes(b"a", b"z", tail.start_revision, 1000)
+    assert [change.record.mod_revision for change in found] == [6, 7]
+    tail.restart(20)
+    assert (tail.start_revision, tail.revision, tail.is_met) == (20, 20, False)
+
+
+# The log
+
+
+class Script:
+    """A stream that delivers these messages."""
+
+    def __init__(self, *messages: rpc.WatchResponse) -> None:
+        self._messages = list(messages)
+
+    async def read(self) -> Any:
+        return self._messages.pop(0)
+
+
+def put(number: int, key: bytes, *, version: int = 1, previous: bool = False) -> Event:
+    full = Layout("rube").key(key)
+    event = Event(type=Event.PUT, kv=KeyValue(key=full, mod_revision=number, create_revision=1, version=version))
+    if previous:
+        event.prev_kv.CopyFrom(KeyValue(key=full, mod_revision=number - 1, create_revision=1, version=version - 1))
+    return event
+
+
+def reader(*messages: rpc.WatchResponse) -> LogReader:
+    nothing: Any = None
+    stream: Any = Script(*messages)
+    return LogReader(nothing, Layout("rube"), nothing, stream)
+
+
+def test_a_revision_that_comes_in_fragments_is_put_together() -> None:
+    log = reader(
+        rpc.WatchResponse(events=[put(1, b"a"), put(2, b"a", version=2, previous=True), put(2, b"b")], fragment=True),
+        rpc.WatchResponse(events=[put(2, b"c"), put(2, b"d")], fragment=True),
+        rpc.WatchResponse(events=[put(2, b"e"), put(3, b"f")]),
+        rpc.WatchResponse(events=[put(4, b"g")]),
+    )
+
+    async def main() -> list[tuple[int, list[bytes]]]:
+        return [(entry.revision, keys_of(entry.changes)) for _ in range(3) for entry in await log.read()]
+
+    assert asyncio.run(main()) == [(1, [b"a"]), (2, [b"a", b"b", b"c", b"d", b"e"]), (3, [b"f"]), (4, [b"g"])]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event(type=Event.DELETE, kv=KeyValue(key=b"rube/k/a", mod_revision=9)),
+        put(9, b"a", version=2),
+    ],
+    ids=["delete", "put"],
+)
+def test_a_change_without_what_was_before_it_is_a_compacted_one(event: Event) -> None:
+    with pytest.raises(CompactedError) as caught:
+        asyncio.run(reader(rpc.WatchResponse(events=[event])).read())  # type: ignore[arg-type]
+    assert caught.value.metadata["oldest_revision"] == "9"
+
+
+def test_a_compacted_start_is_told_with_the_revision_to_resume_from() -> None:
+    with pytest.raises(CompactedError) as caught:
+        asyncio.run(reader(rpc.WatchResponse(canceled=True, compact_revision=7)).read())  # type: ignore[arg-type]
+    assert caught.value.metadata["oldest_revision"] == "7"
+
+
+def test_marks_and_other_stores_below_the_prefix_are_revisions_without_changes() -> None:
+    layout = Layout("rube")
+    events = [
+        Event(kv=KeyValue(key=key, mod_revision=number, version=1))
+        for number, key in ((1, layout.tick_mark), (2, layout.store_mark), (3, b"rube/other/k/a"))
+    ]
+    found = asyncio.run(reader(rpc.WatchResponse(events=events)).read())  # type: ignore[arg-type]
+    assert list(found) == [Revision(1, [], False), Revision(2, [], True), Revision(3, [], False)]
