@@ -13,9 +13,8 @@ from rube.host import Clock, Host, Randomness
 from rube.sim.kernel import SimProcess, World
 from rube.sim.machines import Machine, make_machine
 from rube.sim.network import SimFabric
-from rube.store import RealStorage, Store, StoreConfig
+from rube.store import Store, StoreConfig
 from rube.store import open_store as open_url
-from rube.transport import GrpcNetwork
 
 NAMES = "abc"
 MEMBERS = ",".join(f"{name}={name}:7900" for name in NAMES)
@@ -35,14 +34,18 @@ class ReplicatedSimSite:
             name: make_machine(self.world, fabric, self.world.host(name, drift_ppm=50)) for name in NAMES
         }
         self._others: dict[str, SimProcess] = {}
-        self.clock: Clock = self.machines["a"].ports.clock
+        self.host: Host = self.machines["a"].ports
+        self.clock: Clock = self.host.clock
         self.random: Randomness = WorldRandomness(self.world)
+
+    def url(self, name: str = "data") -> str:
+        return url_of("a")
 
     async def open_store(self, config: StoreConfig | None = None) -> Store:
         for name in NAMES[1:]:
             if name not in self._others:
                 self._others[name] = self.machines[name].host.spawn("member", lambda name=name: self._serve(name))
-        return await open_url(self.machines["a"].ports, url_of("a"), config)
+        return await open_url(self.host, self.url(), config)
 
     async def _serve(self, name: str) -> None:
         await open_url(self.machines[name].ports, url_of(name))
@@ -66,15 +69,14 @@ class ReplicatedSite(RealSite):
     def __init__(self, directory: Path) -> None:
         super().__init__()
         self._directory = directory
-        self._host = Host(
-            name="test", clock=self.clock, network=GrpcNetwork(), storage=RealStorage(), random=self.random
-        )
         with create_server(("127.0.0.1", 0)) as free:
             self._address = f"127.0.0.1:{free.getsockname()[1]}"
 
+    def url(self, name: str = "data") -> str:
+        return f"raft+sqlite:///{self._directory}/member/{name}.db?name=a&members=a={self._address}&tick_ms=20"
+
     async def open_store(self, config: StoreConfig | None = None) -> Store:
-        url = f"raft+sqlite:///{self._directory}/member/a.db?name=a&members=a={self._address}&tick_ms=20"
-        return await open_url(self._host, url, config)
+        return await open_url(self.host, self.url(), config)
 
     async def wipe(self) -> None:
         shutil.rmtree(self._directory / "member")
