@@ -30,8 +30,8 @@ class Current(NamedTuple):
 class KeyIndex:
     """Every key with its entries, in key order.
 
-    A key that was written once costs an integer beside its bytes and two references, about 250 bytes in all; each
-    further revision 8 bytes, after about 150 for the first.
+    A key that was written once costs an integer and three references, about 100 bytes beside its own; each further
+    revision 8 bytes, after about 150 for the first.
     """
 
     def __init__(self) -> None:
