@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
 import random
 import re
 import signal
@@ -20,6 +22,7 @@ from rube.cli.real_host import real_host
 from rube.store import Op, Txn, open_store, parse_store_url
 from rube.store.backends import backend_of
 from tests.real.cluster_calls import check, client_of, put, sleeper
+from tests.real.test_bad_disks import small_disk
 
 STORE = (*APISERVER[:-1], "store")
 KINDS = ["sqlite", "rocksdb"]
@@ -210,3 +213,34 @@ def test_what_is_wrong_is_said_in_one_line_with_the_remedy(big: Path, tmp_path: 
 
     asyncio.run(main())
     assert not any(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_that_could_be_taken_for_whole(big: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 4) as disk:
+        file, copy = str(disk / "new.rube"), url_of("sqlite", disk / "copy")
+        outcome = asyncio.run(run([*STORE, "backup", url_of("sqlite", big / "store"), file]))
+        check(outcome, 1, r"new\.rube cannot be written \(No space left on device\): free some space")
+        assert not any(disk.iterdir())
+        outcome = asyncio.run(run([*STORE, "restore", str(big / "backup.rube"), copy]))
+        check(outcome, 1, r"the disk that holds .*copy is full: free some space")
+        assert asyncio.run(keys_of(copy)) == "refused"
+
+
+def test_a_terminal_shows_a_bar(big: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        process = subprocess.Popen(
+            [*STORE, "restore", big / "backup.rube", url_of("sqlite", tmp_path / "copy")],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        )
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # how a terminal says that its other side is gone
+            while piece := terminal.read(4096):
+                shown += piece
+        output, _ = process.communicate()
+    assert process.returncode == 0
+    assert re.search(rb"rube store restore.*\d+%.*MiB", shown), shown
+    assert b"10000 objects" in output
