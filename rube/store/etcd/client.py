@@ -103,13 +103,12 @@ class EtcdClient:
                     tokens += 1
                     await self._renew(token)
                     continue
-                unknown = is_unknown(error)
-                if unknown or was_refused(error):
-                    self._endpoints.leave(member)
-                if not was_refused(error) and (writes or not unknown):
-                    if unknown:
-                        raise meaning_of(error, self.url, member.target, writes=writes) from error
+                refused = was_refused(error)
+                if not refused and not is_unknown(error):
                     raise
+                self._endpoints.leave(member)
+                if writes and not refused:
+                    raise meaning_of(error, self.url, member.target, writes=True) from error
             tried += 1
             if tried % len(self._endpoints.all) == 0:
                 await self._pause(pause_s, deadline_ns)

@@ -160,13 +160,13 @@ def test_a_revision_that_comes_in_fragments_is_put_together() -> None:
 )
 def test_a_change_without_what_was_before_it_is_a_compacted_one(event: Event) -> None:
     with pytest.raises(CompactedError) as caught:
-        asyncio.run(reader(rpc.WatchResponse(events=[event])).read())  # type: ignore[arg-type]
+        asyncio.run(reader(rpc.WatchResponse(events=[event])).read())
     assert caught.value.metadata["oldest_revision"] == "9"
 
 
 def test_a_compacted_start_is_told_with_the_revision_to_resume_from() -> None:
     with pytest.raises(CompactedError) as caught:
-        asyncio.run(reader(rpc.WatchResponse(canceled=True, compact_revision=7)).read())  # type: ignore[arg-type]
+        asyncio.run(reader(rpc.WatchResponse(canceled=True, compact_revision=7)).read())
     assert caught.value.metadata["oldest_revision"] == "7"
 
 
@@ -176,5 +176,5 @@ def test_marks_and_other_stores_below_the_prefix_are_revisions_without_changes()
         Event(kv=KeyValue(key=key, mod_revision=number, version=1))
         for number, key in ((1, layout.tick_mark), (2, layout.store_mark), (3, b"rube/other/k/a"))
     ]
-    found = asyncio.run(reader(rpc.WatchResponse(events=events)).read())  # type: ignore[arg-type]
+    found = asyncio.run(reader(rpc.WatchResponse(events=events)).read())
     assert list(found) == [Revision(1, [], False), Revision(2, [], True), Revision(3, [], False)]
