@@ -51,7 +51,7 @@ FAILED_GRACE_S = 0.5
 @click.option(
     "--data",
     metavar="DIR",
-    help="Where the controllers keep their memory.  [default: beside a SQLite store; otherwise not on disk]",
+    help="Where the controllers keep their memory.  [default: beside a SQLite or RocksDB store; otherwise not on disk]",
 )
 @click.option(
     "--history",

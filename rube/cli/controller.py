@@ -46,11 +46,13 @@ def check_controllers(names: Sequence[str]) -> None:
 
 
 def controllers_url(data: str | None, store_url: str = "") -> str:
-    """The engine for the controllers' memory: in `data`, beside a SQLite store, or nowhere but in memory."""
+    """The engine for the controllers' memory: in `data`, beside a SQLite or RocksDB store, or nowhere but in memory."""
     if data is not None:
         return f"sqlite:///{Path(data).absolute() / 'controllers.db'}"
     if store_url.startswith("sqlite:"):
         return f"{store_url.removesuffix('.db')}.controllers.db"
+    if store_url.startswith("rocksdb:"):
+        return f"{store_url.rstrip('/')}.controllers"
     return "memory:"
 
 
