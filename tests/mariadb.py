@@ -63,6 +63,7 @@ class MariaDb:
                 *(f"--socket={self.socket}", f"--port={self.port}", "--bind-address=127.0.0.1"),
                 *(f"--user={getpass.getuser()}", f"--pid-file={self.directory / 'pid'}", "--skip-name-resolve"),
                 *("--innodb-buffer-pool-size=64M", LOG_SIZE, "--performance-schema=OFF"),
+                f"--tmpdir={self.directory}",
                 *self.options,
             ],
             stdout=log,

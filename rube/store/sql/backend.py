@@ -12,6 +12,7 @@ from rube.store.backends import Checked, Loader, Reader, StoreStat
 from rube.store.config import StoreConfig
 from rube.store.ports import Page, Store
 from rube.store.sql import check, schema
+from rube.store.sql.durability import NoBarrier
 from rube.store.sql.loader import SqlLoader
 from rube.store.sql.pool import Pool
 from rube.store.sql.reads import Reads
@@ -67,7 +68,7 @@ class SqlReader:
         self._pool = pool
         self._head = head
         self._keys = keys
-        self._reads = Reads(pool, head.store_id)
+        self._reads = Reads(pool, head.store_id, NoBarrier(pool, 0))
 
     @property
     def store_id(self) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 from rube.api.errors import DataLossError
 from rube.store.backends import Checked, Damage, StoreStat
 from rube.store.mvcc.log import SUB_BITS
+from rube.store.sql.durability import NoBarrier
 from rube.store.sql.pool import Pool
 from rube.store.sql.reads import Reads
 from rube.store.sql.rows import COLUMNS, decode
-from rube.store.sql.schema import FORMAT, Head, Server
+from rube.store.sql.schema import FORMAT, NAMES, Head, Server
 
 ROWS_PER_STEP_MAX = 100
 # Of one kind that are named.
@@ -56,7 +57,7 @@ async def stat(pool: Pool, head: Head, server: Server) -> StoreStat:
     keys = (await pool.read("SELECT COUNT(*) FROM rube_current"))[0][0]
     sizes = await pool.read(
         "SELECT CAST(COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) AS SIGNED) FROM information_schema.TABLES "
-        "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ('rube_head', 'rube_current', 'rube_log')"
+        f"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN {NAMES}"
     )
     return StoreStat(
         store_id=head.store_id,
@@ -70,7 +71,7 @@ async def stat(pool: Pool, head: Head, server: Server) -> StoreStat:
 
 async def check(pool: Pool, head: Head) -> AsyncIterator[Checked]:
     """`rube.store.backends.Backend.verify`."""
-    reads = Reads(pool, head.store_id)
+    reads = Reads(pool, head.store_id, NoBarrier(pool, 0))
     total = int((await pool.read("SELECT COUNT(*) FROM rube_log"))[0][0])
     records, position, revision = 0, 0, head.compact_revision
     while True:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from rube.api.errors import CompactedError
 from rube.store.mvcc.log import SUB_BITS, position_of
 from rube.store.ports import Change, Record
+from rube.store.sql.durability import Barrier
 from rube.store.sql.pool import Pool
 from rube.store.sql.rows import (
     COLUMNS,
@@ -44,8 +45,9 @@ class Chunk(NamedTuple):
 class Reads:
     """What can be asked of one store. Raises FailedPreconditionError once another store has taken its place."""
 
-    def __init__(self, pool: Pool, store_id: str) -> None:
+    def __init__(self, pool: Pool, store_id: str, barrier: Barrier) -> None:
         self._pool = pool
+        self._barrier = barrier
         self._store_id = store_id
 
     async def head(self) -> Head:
@@ -134,7 +136,7 @@ class Reads:
     async def _ask(
         self, select: str = "", params: Sequence[int | bytes] = (), columns: int = COLUMNS_COUNT
     ) -> tuple[Head, list[Any]]:
-        """The head and the rows of `select` (a 1, then so many columns) at one moment."""
+        """The head and the rows of `select` (a 1, then so many columns) at one moment, once they are durable."""
         statement = (
             f"SELECT 0, revision, compact_revision, swept_revision, 0, store_id{', NULL' * (columns - _HEAD_COUNT)}"
         )
@@ -145,6 +147,7 @@ class Reads:
         heads = [Head(row[5].decode(), *row[1:4]) for row in rows if row[0] == 0]
         if not heads or heads[0].store_id != self._store_id:
             raise replaced(self._pool.target.place)
+        await self._barrier.reach(heads[0].revision)
         return heads[0], [row[1:] for row in rows if row[0] == 1]
 
 

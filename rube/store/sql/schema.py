@@ -16,7 +16,7 @@ FORMAT = 1
 READY, LOADING = b"ready", b"loading"
 
 # head: one row, whose lock puts all transactions in one order. log: every write. current: the newest put of every key
-# that exists. Columns of bytes have no collation, so they compare as bytes.
+# that exists. flush: see `durability`. Columns of bytes have no collation, so they compare as bytes.
 TABLES = (
     """CREATE TABLE IF NOT EXISTS rube_log (
         position BIGINT NOT NULL,
@@ -39,6 +39,11 @@ TABLES = (
         create_revision BIGINT NOT NULL,
         PRIMARY KEY (head, tail_hash) /*T![clustered_index] CLUSTERED */
     ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC""",
+    """CREATE TABLE IF NOT EXISTS rube_flush (
+        slot INT NOT NULL,
+        number BIGINT NOT NULL,
+        PRIMARY KEY (slot) /*T![clustered_index] CLUSTERED */
+    ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC""",
     """CREATE TABLE IF NOT EXISTS rube_head (
         id INT NOT NULL,
         format INT NOT NULL,
@@ -50,7 +55,7 @@ TABLES = (
         PRIMARY KEY (id) /*T![clustered_index] CLUSTERED */
     ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC""",
 )
-NAMES = ("rube_head", "rube_current", "rube_log")
+NAMES = ("rube_current", "rube_flush", "rube_head", "rube_log")
 
 _VARIABLES = (
     "binlog_format",
@@ -81,6 +86,10 @@ class Server(NamedTuple):
     version: str
     packet_bytes_max: int
 
+    @property
+    def is_tidb(self) -> bool:
+        return "TiDB" in self.version
+
 
 # What of a packet is left for everything but a value, and what quoting may make of a byte.
 _PACKET_RESERVE_BYTES = 32 * 1024
@@ -106,15 +115,17 @@ async def inspect_server(pool: Pool) -> Server:
     names = ", ".join(f"'{name}'" for name in _VARIABLES)
     rows = await pool.read(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
     found = {_text(name).lower(): _text(value).upper() for name, value in rows}
-    version = str((await pool.read("SELECT VERSION()"))[0][0])
-    if "TiDB" not in version:  # there these are names without a meaning: a commit is in a majority's Raft logs
+    server = Server(
+        str((await pool.read("SELECT VERSION()"))[0][0]), int(found.get("max_allowed_packet", "0")) or 1024 * 1024
+    )
+    if not server.is_tidb:  # there these are names without a meaning: a commit is in a majority's Raft logs
         _check_durable(found, place)
     if found.get("wsrep_on") == "ON":
         raise FailedPreconditionError(
             f"the database server at {place.server} is part of a Galera cluster, whose members may show an older state "
             "than another has acknowledged: use one server, or TiDB"
         )
-    return Server(version, int(found.get("max_allowed_packet", "0")) or 1024 * 1024)
+    return server
 
 
 def _check_durable(found: dict[str, str], place: Place) -> None:
@@ -170,7 +181,7 @@ async def read_head(pool: Pool) -> Head | None:
             check_format(place, *rows[0])
             engines = await session.query(
                 "SELECT TABLE_NAME, ENGINE FROM information_schema.TABLES "
-                "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ('rube_head', 'rube_current', 'rube_log')"
+                f"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN {NAMES}"
             )
             _check_engines(place, {_text(name).lower(): _text(engine) for name, engine in engines})
             return decode_head((await session.query(f"SELECT {HEAD_COLUMNS} FROM rube_head WHERE id = 1"))[0])

@@ -14,6 +14,7 @@ from rube.store.mvcc.watch import follow
 from rube.store.mvcc.writer import Committed, GroupWriter
 from rube.store.ports import ChangeBatch, Lookup, Page, Record, StoreLimits, Txn
 from rube.store.sql import compaction
+from rube.store.sql.durability import Barrier, NoBarrier
 from rube.store.sql.poller import Poller
 from rube.store.sql.pool import Pool
 from rube.store.sql.reads import KEYS_PER_STATEMENT_MAX, Reads
@@ -34,8 +35,9 @@ class SqlStore:
         self._limits = limits_of(config.limits, server)
         self._store_id = head.store_id
         self._revision = head.revision
-        self._reads = Reads(pool, head.store_id)
-        self._committer = Committer(pool, host.clock, host.random, head.store_id)
+        barrier = (NoBarrier if server.is_tidb else Barrier)(pool, slot=int(host.random.uid()[:4], 16))
+        self._reads = Reads(pool, head.store_id, barrier)
+        self._committer = Committer(pool, host.clock, host.random, head.store_id, barrier)
         self._poller = Poller(self._reads, host.clock, config, head)
         self._writer = GroupWriter(self._commit_group)
         self._compacting = asyncio.Lock()

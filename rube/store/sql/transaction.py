@@ -12,6 +12,7 @@ from rube.store.mvcc.index import Current
 from rube.store.mvcc.log import Row
 from rube.store.mvcc.writer import Committed
 from rube.store.ports import Txn
+from rube.store.sql.durability import Barrier
 from rube.store.sql.errors import PASSING_CODES, LostError, Place, RefusedError, translate
 from rube.store.sql.pool import Pool
 from rube.store.sql.rows import LogRow, checksum, split_key, tail_hash, where_keys
@@ -44,8 +45,9 @@ class Known(NamedTuple):
 class Committer:
     """Commits groups of transactions, one after the other."""
 
-    def __init__(self, pool: Pool, clock: Clock, random: Randomness, store_id: str) -> None:
+    def __init__(self, pool: Pool, clock: Clock, random: Randomness, store_id: str, barrier: Barrier) -> None:
         self._pool = pool
+        self._barrier = barrier
         self._clock = clock
         self._uid = random.uid
         self._chance = random.stream("store.sql.retries")
@@ -77,12 +79,14 @@ class Committer:
             outcomes = [group.add(txn) for txn in txns]
             if not group.rows:
                 await session.query("ROLLBACK")
+                await self._barrier.reach(head.revision)
                 return Committed(outcomes, wrote=False)
             await insert_rows(session, with_previous(group.rows, known), token)
             await _update_current(session, group.rows)
             await session.query("UPDATE rube_head SET revision = %s WHERE id = 1", (group.revision,))
             try:
                 await session.query("COMMIT")
+                self._barrier.acknowledged(group.revision)
                 return Committed(outcomes, wrote=True)
             except (RefusedError, LostError) as error:
                 unanswered = error
