@@ -138,6 +138,16 @@ def test_commits_of_one_instant_may_be_acknowledged_in_any_order() -> None:
     assert revisions_monotonic(History(commits=[Commit(1, 3), Commit(1, 2), Commit(2, 4)])).passed
 
 
+def test_commits_of_two_apiservers_may_be_acknowledged_in_any_order_while_both_are_under_way() -> None:
+    late = Commit(5, 3, begun_ns=1)
+    assert revisions_monotonic(History(commits=[Commit(4, 4, begun_ns=2), late])).passed
+    _violated(
+        revisions_monotonic(History(commits=[Commit(4, 4, begun_ns=2), Commit(6, 3, begun_ns=5)])),
+        "commit at revision 3, after one at 4",
+    )
+    _violated(revisions_monotonic(History(commits=[Commit(4, 3, begun_ns=2), late])), "2 commits at revision 3")
+
+
 def test_an_answer_older_than_an_earlier_one_is_found() -> None:
     history = History(attempts=[_put("a", 7, 1, "first"), _put("b", 6, 2, "second")])
     _violated(revisions_monotonic(history), "second was answered revision 6, though first had been answered 7")
@@ -248,6 +258,12 @@ def test_watch_latency() -> None:
     assert watch_latency(history, percent=30, below_ns=2_000_000).passed
     _violated(watch_latency(history, percent=99, below_ns=S // 2), "o-1 was told revision 2 after 1000.000 ms")
     assert not watch_latency(History(), percent=99, below_ns=S).passed
+
+
+def test_a_watcher_that_hears_before_the_other_apiserver_does_has_waited_for_nothing() -> None:
+    history = _watched(FIRST, _told(1, A1))
+    history.commits = [Commit(S + 5, 1)]
+    assert summarize_latency(history)[0].max_ns == 0
 
 
 def test_only_the_first_offending_events_are_shown() -> None:

@@ -52,6 +52,28 @@ def test_a_daemon_that_is_killed_stays_down_until_it_is_started() -> None:
         assert starts == [0, 5]
 
 
+def test_a_daemon_that_gives_up_starts_again_and_one_that_is_killed_or_stopped_does_not() -> None:
+    with World(1) as world:
+        machine = make_machine(world, SimFabric(world), world.host("api-1"))
+        starts: list[int] = []
+
+        async def main() -> None:
+            starts.append(world.now_ns // 10**9)
+            await asyncio.sleep(1 if len(starts) < 3 else 100)
+
+        machine.daemon = Daemon(name="daemon", main=main, restart_s=4)
+        machine.start()
+        world.run_for(12)
+        assert starts == [0, 5, 10]
+        machine.kill()
+        world.run_for(20)
+        assert not machine.running
+        machine.start()
+        machine.terminate()
+        world.run_for(20)
+        assert not machine.running
+
+
 def test_a_machine_without_power_starts_nothing() -> None:
     with World(1) as world:
         starts: list[int] = []
