@@ -39,7 +39,8 @@ async def check_engine(engine: Engine, clock: Clock, name: str) -> AsyncIterator
     for found in _rows(engine):
         if isinstance(found, _Unreadable):
             history.lose()
-            where = f"revisions {found.start >> SUB_BITS} to {found.end - 1 >> SUB_BITS}"
+            first, last = found.start >> SUB_BITS, found.end - 1 >> SUB_BITS
+            where = f"revisions {first} to {last}" if first < last else f"a part of revision {first}"
             yield Checked(records, 0, Damage(where, f"cannot be read: {found.why}"))
             continue
         position, data = found
@@ -132,19 +133,23 @@ class _Progress:
 def _rows(engine: EngineView) -> Iterator[tuple[int, bytes] | _Unreadable]:
     """The log's rows, and where it has holes that the engine cannot read."""
     start, end = (int.from_bytes(bound, "big") for bound in LOG_RANGE)
+    limit = ROWS_PER_STEP_MAX
     while start < end:
         count = 0
         try:
-            for key, data in engine.scan(log_key(start), log_key(end), limit=ROWS_PER_STEP_MAX):
+            for key, data in engine.scan(log_key(start), log_key(end), limit=limit):
                 start = int.from_bytes(key, "big") + 1
                 count += 1
                 yield start - 1, data
         except DataLossError as error:
+            if limit > 1:
+                limit = 1  # an engine reads ahead: what stands before the damage is there
+                continue
             hole = _Unreadable(start, _readable_from(engine, start, end), error.message)
             yield hole
-            start = hole.end
+            start, limit = hole.end, ROWS_PER_STEP_MAX
             continue
-        if count < ROWS_PER_STEP_MAX:
+        if count < limit:
             return
 
 

@@ -1,8 +1,9 @@
-"""What only SQLite's files can suffer, as `verify` tells it."""
+"""What the files of SQLite and RocksDB can suffer, as `verify` tells it."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from pathlib import Path
 
@@ -14,20 +15,22 @@ from rube.store.engines import SqliteEngine
 from rube.store.engines.sqlite_tables import PAGE_BYTES
 
 
-def verified(path: Path) -> tuple[int, list[str]]:
+def verified(path: Path, kind: str = "sqlite") -> tuple[int, list[str]]:
     """How many rows were read, and all damage."""
 
     async def main() -> tuple[int, list[str]]:
-        url = parse_store_url(f"sqlite:///{path}")
+        url = parse_store_url(f"{kind}:///{path}")
         found = [checked async for checked in backend_of(url).verify(real_host(), url)]
         return found[-1].records, [f"{c.damage.where}: {c.damage.what}" for c in found if c.damage]
 
     return asyncio.run(main())
 
 
-def filled(path: Path) -> Path:
+def filled(path: Path, kind: str = "sqlite") -> Path:
+    """A store with 1,000 rows, ten a revision."""
+
     async def main() -> None:
-        store = await open_store(real_host(), f"sqlite:///{path}")
+        store = await open_store(real_host(), f"{kind}:///{path}")
         for number in range(100):
             await store.commit(Txn(tuple(Op(b"%d/%d" % (number, place), b"x" * 500) for place in range(10))))
         await store.close()
@@ -79,3 +82,20 @@ def test_a_log_that_lost_acknowledged_commits_is_damage(tmp_path: Path) -> None:
     asyncio.run(main())
     damage = verified(other)[1]
     assert [line for line in damage if "commits were acknowledged" in line], damage
+
+
+def test_what_a_damaged_block_of_a_table_held_is_lost_and_no_more(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a", "rocksdb")
+    asyncio.run(opened_and_closed(path))  # what its log holds becomes a table
+    table = max(path.glob("*.sst"), key=lambda table: table.stat().st_size)
+    with table.open("r+b") as file:
+        file.seek(table.stat().st_size // 2)
+        file.write(b"\x5a" * 100)
+    records, damage = verified(path, "rocksdb")
+    assert 950 < records < 1000
+    assert len(damage) == 1, damage
+    assert re.match(r"(a part of revision|revisions) \d+.*cannot be read: .*block checksum mismatch", damage[0])
+
+
+async def opened_and_closed(path: Path) -> None:
+    await (await open_store(real_host(), f"rocksdb:///{path}")).close()
