@@ -87,7 +87,10 @@ class RocksdbEngine:
 
     def snapshot(self) -> RocksdbSnapshot:
         self._check_open()
-        snapshot = RocksdbSnapshot(self._path, self._db.iter())
+        try:
+            snapshot = RocksdbSnapshot(self._path, self._db.iter())
+        except Exception as error:
+            raise translate(error, self._path) from error
         self._snapshots.add(snapshot)
         return snapshot
 
@@ -113,7 +116,9 @@ class RocksdbEngine:
         try:
             Checkpoint(self._db).create_checkpoint(path)
         except Exception as error:
-            raise translate(error, self._path, opening=True) from error
+            told = translate(error, Path(path), opening=True)
+            # What is damaged is the source; what is full or cannot be written is the target.
+            raise (translate(error, self._path) if isinstance(told, DataLossError) else told) from error
         files.seal_copy(Path(path))
 
     def size_bytes(self) -> int:
