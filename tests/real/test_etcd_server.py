@@ -60,7 +60,12 @@ def test_a_used_up_quota_is_named_with_its_remedy_and_cured_by_it(etcd: EtcdClus
     asyncio.run(main())
 
 
-def test_a_resumed_watch_gets_its_first_bookmark_where_only_others_write(etcd: EtcdCluster) -> None:
+def test_a_resumed_watch_gets_its_first_bookmark_where_only_others_write(
+    etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also behind the tail, where etcd's log gives no sign that its end is reached."""
+    monkeypatch.setattr("rube.store.etcd.store.TAIL_REACH_REVISIONS", 0)
+
     async def main() -> None:
         async with opened(etcd.url("quiet")) as store:
             before = store.revision
@@ -170,7 +175,9 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_tls_both_ways_and_what_is_said_without_it(tls: Path, tmp_path: Path) -> None:
+def test_tls_both_ways_and_what_is_said_without_it(tls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rube.store.etcd.client.OPEN_TIMEOUT_S", 1.0)
+
     async def main(etcd: EtcdCluster) -> None:
         files = f"ca={tls}/ca.pem&cert={tls}/client.pem&key={tls}/client.key"
         async with opened(etcd.url("tls", f"?{files}")) as store:

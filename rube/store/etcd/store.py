@@ -35,6 +35,8 @@ TXN_OPS_MAX = OPS_MAX - 1
 # Of keys and values; room is left for what stands around them.
 TXN_BYTES_MAX = 1280 * 1024
 VALUE_BYTES_MAX = 1024 * 1024
+# A new server's tail reaches back so far: all its clients come to it at once, and resume from a little while ago.
+TAIL_REACH_REVISIONS = 5000
 # The tail begins again this long after its stream was lost; longer each time, up to the maximum.
 TAIL_PAUSE_S_MIN = 0.05
 TAIL_PAUSE_S_MAX = 2.0
@@ -57,7 +59,7 @@ class EtcdStore:
             txn_bytes_max=min(config.limits.txn_bytes_max, TXN_BYTES_MAX),
             value_bytes_max=min(config.limits.value_bytes_max, VALUE_BYTES_MAX),
         )
-        self.tail = Tail(reads.revision, config.tail_bytes_max)
+        self.tail = Tail(max(reads.revision - TAIL_REACH_REVISIONS, 0), config.tail_bytes_max)
         # The newest that this store is known to be compacted to.
         self._compacted = 0
         self._ticking = asyncio.Lock()
@@ -175,9 +177,9 @@ class EtcdStore:
             before = self.tail.revision
             try:
                 await self._read_tail()
-            except CompactedError:
+            except CompactedError as error:
                 # Compaction overtook the tail: whoever is behind it now reads the log, or is told so.
-                await self._restart_tail()
+                self.tail.restart(int(error.metadata["oldest_revision"]))
             except RubeError as error:
                 _LOG.info("store %s: the tail of etcd's log is read anew: %s", self._client.url, error)
             pause_s = TAIL_PAUSE_S_MIN if self.tail.revision > before else min(2 * pause_s, TAIL_PAUSE_S_MAX)
@@ -201,12 +203,6 @@ class EtcdStore:
                 self.tail.extend(revisions)
         finally:
             reader.close()
-
-    async def _restart_tail(self) -> None:
-        try:
-            self.tail.restart(await self._reads.newest_revision())
-        except RubeError as error:
-            _LOG.info("store %s: %s", self._client.url, error)
 
     async def _check_mark(self) -> None:
         try:

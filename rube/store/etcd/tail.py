@@ -43,7 +43,8 @@ class Tail:
         self.wake()
 
     def restart(self, revision: int) -> None:
-        """Forgets all and goes on after that revision: those before it are lost to the tail."""
+        """Forgets all and goes on after that newer revision: those before it are lost to the tail."""
+        assert revision > self.revision
         self._revisions.clear()
         self._entries.clear()
         self._bytes = 0
