@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-LIVES = int(os.environ.get("RUBE_CRASH_LIVES", "40"))
+LIVES = int(os.environ.get("RUBE_CRASH_LIVES", "25"))
 SEED = os.environ.get("RUBE_TEST_SEED", "1")
 
 

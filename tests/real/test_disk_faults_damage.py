@@ -19,7 +19,7 @@ from rube.store import RealStorage
 from rube.store.mvcc import MvccStore
 from tests.real.dead_store import value_of
 
-CASES = int(os.environ.get("RUBE_DAMAGE_CASES", "40"))
+CASES = int(os.environ.get("RUBE_DAMAGE_CASES", "25"))
 SEED = os.environ.get("RUBE_TEST_SEED", "1")
 Expected = dict[bytes, tuple[int, bytes]]
 
