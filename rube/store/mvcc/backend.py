@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.host import Engine, Host
@@ -21,12 +22,14 @@ class EngineBackend:
 
     async def open(self, host: Host, url: StoreUrl, config: StoreConfig) -> Store:
         engine = await host.storage.open(str(url))
-        return await MvccStore.open(engine, clock=host.clock, random=host.random, config=config)
+        with _named(url):
+            return await MvccStore.open(engine, clock=host.clock, random=host.random, config=config)
 
     async def open_reader(self, host: Host, url: StoreUrl) -> Reader:
         engine, header = await _open_read_only(host, url)
         try:
-            return EngineReader(host, url, engine, read_log(engine, header))
+            with _named(url):
+                return EngineReader(host, url, engine, read_log(engine, header))
         except BaseException:
             await engine.close()
             raise
@@ -37,7 +40,8 @@ class EngineBackend:
     async def stat(self, host: Host, url: StoreUrl) -> StoreStat:
         engine, header = await _open_read_only(host, url)
         try:
-            state = read_log(engine, header)
+            with _named(url):
+                state = read_log(engine, header)
             return StoreStat(
                 store_id=state.store_id,
                 format=FORMAT.decode(),
@@ -101,13 +105,23 @@ async def _open_read_only(host: Host, url: StoreUrl) -> tuple[Engine, Header]:
     """Raises FailedPreconditionError if there is no store."""
     engine = await host.storage.open(str(url), read_only=True)
     try:
-        header = read_header(engine)
+        with _named(url):
+            header = read_header(engine)
         if header is None:
             raise FailedPreconditionError(f"there is no store at {url}: check the path")
     except BaseException:
         await engine.close()
         raise
     return engine, header
+
+
+@contextmanager
+def _named(url: StoreUrl) -> Iterator[None]:
+    """Errors say which store they are about."""
+    try:
+        yield
+    except (FailedPreconditionError, DataLossError) as error:
+        raise type(error)(f"{url}: {error.message}", **error.metadata) from error
 
 
 ENGINE = EngineBackend()
