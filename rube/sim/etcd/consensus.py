@@ -152,10 +152,16 @@ class Consensus:
             if request.term < max(self._referee.promised(self._name), self.term):
                 return AppendResponse(accepted=False, last_index=self._log.last_index)
             self.term = request.term
-            self._leading_term = 0
+            if self._leading_term:
+                self._leading_term, self.leader = 0, ""
             if self._log.term_of(request.previous_index) != request.previous_term:
                 known = min(self._log.last_index, max(request.previous_index, 1) - 1)
                 return AppendResponse(accepted=False, last_index=known)
+            assert all(
+                self._log.term_of(entry.index) == entry.term
+                for entry in request.entries
+                if entry.index <= self.committed_index
+            ), "a leader would replace what is committed"
             self._log.merge(request.entries)
             last_index = request.previous_index + len(request.entries)
             await self._log.durable(last_index)
