@@ -25,7 +25,8 @@ _TOO_LARGE = "etcdserver: request is too large"
 _TOO_MANY_OPS = "etcdserver: too many operations in txn request"
 _CREDENTIALS = "etcdserver: authentication failed, invalid user ID or password"
 _NO_USER = "etcdserver: user name is empty"
-_DENIED = "etcdserver: permission denied"
+# etcd's maintenance says "auth: " before it, other services "etcdserver: ".
+DENIED = "permission denied"
 AUTH_IS_OFF = "etcdserver: authentication is not enabled"
 
 # Answers of a member that has done nothing with the request: it may go to another member, also if it is a write.
@@ -116,7 +117,7 @@ def meaning_of_text(text: str, url: StoreUrl) -> RubeError | None:
         return FailedPreconditionError(
             f"etcd wants to know who comes (store {url}): write etcd://USER@…?password_file=PATH"
         )
-    if text == _DENIED:
+    if text.endswith(DENIED):
         who = f"user {url.user!r}" if url.user else "a user without a name"
         return FailedPreconditionError(
             f"etcd does not let {who} use the keys of store {url}: grant a role "
