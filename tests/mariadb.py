@@ -49,7 +49,7 @@ class MariaDb:
         self.directory = directory
         self.options: Sequence[str] = options
         self.socket = Path(tempfile.mkdtemp(prefix="rube-mariadb-")) / "s"  # sockets' paths are short
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         if not (directory / "data").exists():
             shutil.copytree(_template(), directory / "data")
@@ -101,7 +101,7 @@ class MariaDb:
         return f"mysql://{user}@127.0.0.1:{self.port}/{database}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -35,6 +35,7 @@ PASSING_CODES = frozenset({1205, 1213, 1020, 8002, 8005, 8022, 8028, 9004, 9007}
 # The server ends the connection, or is about to.
 LOST_CODES = frozenset({0, 1053, 1152, 1159, 1161, 1184, 1317, 1927, 2003, 2006, 2013, 2014, 2055, 4031})
 NO_SUCH_TABLE = 1146
+TLS_FAILED = 2026
 READ_ONLY_CODES = frozenset({1290, 1792, 1836, 4047})
 
 _GRANT = "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP ON `{database}`.* TO '{user}'@'…'"
@@ -64,7 +65,10 @@ _REMEDIES: Mapping[int, tuple[type[RubeError], str]] = {
     1130: (FailedPreconditionError, "CREATE USER '{user}'@'…' for the host that this process runs on"),
     1049: (FailedPreconditionError, "CREATE DATABASE `{database}`"),
     1665: (FailedPreconditionError, "SET GLOBAL binlog_format = 'ROW' on the server"),
-    2026: (FailedPreconditionError, "check the URL's TLS options (ca, cert, key) against the server's certificate"),
+    TLS_FAILED: (
+        FailedPreconditionError,
+        "check the URL's TLS options (ca, cert, key) against the server's certificate",
+    ),
     3159: (FailedPreconditionError, "it takes only TLS: add tls=true, or ca=FILE, to the URL"),
     **dict.fromkeys(READ_ONLY_CODES, (UnavailableError, _READ_ONLY)),
     1146: (FailedPreconditionError, "a table of the store is gone: restore a backup"),

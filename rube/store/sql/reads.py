@@ -69,15 +69,14 @@ class Reads:
         at = at or head.revision
         rows.sort(key=_key)
         if len(rows) > limit and _is_long(rows[limit]) and rows[limit][_HEAD] == rows[limit - 1][_HEAD]:
-            rows = await self._with_whole_group(rows, end, at, limit)
+            rows = await self._with_whole_group(rows, where_range(start, end), at, limit)
         return Chunk(head, at, [decode_record(row) for row in rows[:limit]], len(rows) > limit)
 
-    async def _with_whole_group(self, rows: list[Any], end: bytes | None, at: int, limit: int) -> list[Any]:
+    async def _with_whole_group(self, rows: list[Any], within: Where, at: int, limit: int) -> list[Any]:
         """The statement cut among keys that share a whole head, and so not in their order: these again, by tail."""
         head = rows[limit][_HEAD]
         before = [row for row in rows if row[_HEAD] != head]
-        from_key = where_range(head, end)
-        where = Where(f"{from_key.sql} AND {{0}}.head = %s", (*from_key.params, head))
+        where = Where(f"{within.sql} AND {{0}}.head = %s", (*within.params, head))
         _, group = await self._rows(where, at, f"ORDER BY {{0}}.tail LIMIT {limit + 1 - len(before)}")
         return before + sorted(group, key=_key)
 

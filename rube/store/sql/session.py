@@ -12,7 +12,7 @@ from typing import Any
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 from rube.host import Clock
-from rube.store.sql.errors import LOST_CODES, LostError, Place, RefusedError
+from rube.store.sql.errors import LOST_CODES, TLS_FAILED, LostError, Place, RefusedError
 from rube.store.urls import StoreUrl
 
 CONNECT_S_MAX = 5.0
@@ -34,6 +34,8 @@ _SETUP = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_S_MAX}",
     f"SET SESSION wait_timeout = {SILENCE_S_MAX}",
+    # ORDER BY looks at no more bytes than this: a whole key.
+    "SET SESSION max_sort_length = 8192",
 )
 # TiDB: locks when a row is written, as InnoDB does, not a check at the end.
 _SETUP_TIDB = ("SET SESSION tidb_txn_mode = 'pessimistic'",)
@@ -174,6 +176,8 @@ def _check_cancelled(error: Exception) -> None:
 
 
 def _own_error(error: Exception) -> RefusedError | LostError:
+    if isinstance(error.__cause__, ssl.SSLError):
+        return RefusedError(TLS_FAILED, str(error.__cause__))
     match error.args:
         case (int(code), text, *_) if code not in LOST_CODES:
             return RefusedError(code, str(text))
