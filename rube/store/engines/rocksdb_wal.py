@@ -40,7 +40,7 @@ def is_torn(log: bytes) -> bool:
     so that no batch begins after the one that was being written."""
     fragments = _fragments(log, check=True)
     if all(fragment.intact for fragment in fragments):
-        return True
+        return False  # then the log is not what is damaged
     return not any(fragment.intact and fragment.begins_batch for fragment in fragments)
 
 

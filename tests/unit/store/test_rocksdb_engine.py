@@ -211,6 +211,7 @@ def test_logs_are_read_as_rocksdb_writes_them(killed: Path) -> None:
     log = log_of(killed).read_bytes()
     assert is_sound(log)
     assert is_torn(log[:-100])
+    assert not is_torn(log)
     assert is_sound(log[: length_up_to(log, 100)])
     assert not is_torn(log[:5000] + b"\0" + log[5001:])
     assert length_up_to(log, 2 * COUNT) == len(log)
