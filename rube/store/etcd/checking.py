@@ -35,7 +35,7 @@ async def check_store(reads: EtcdReads) -> AsyncIterator[Checked]:
             if what:
                 yield Checked(seen, total, Damage(kv.key.decode("utf-8", "backslashreplace"), what))
         yield Checked(seen, total)
-    async for damage in _compare_members(reads.client, revision):
+    async for damage in compare_members(reads.client, revision):
         yield Checked(seen, total, damage)
 
 
@@ -52,7 +52,7 @@ def _what_does_not_belong(reads: EtcdReads, key: bytes) -> str:
     return "this key is not Rube's: remove it"
 
 
-async def _compare_members(client: EtcdClient, revision: int) -> AsyncIterator[Damage]:
+async def compare_members(client: EtcdClient, revision: int) -> AsyncIterator[Damage]:
     """Compares every member's hash of all that etcd keeps, as of one revision; with access control only root may."""
     hashes: dict[int, dict[int, list[str]]] = {}
     for member in client.members:

@@ -20,6 +20,8 @@ from rube.store.ports import Lookup, Page, Record
 PAGE_BYTES = 4 * 1024 * 1024
 PAGE_RECORDS_FIRST = 100
 PAGE_RECORDS_MAX = 10_000
+# A read of the newest revision that compaction overtakes between two pages starts again this often.
+READ_RETRIES_MAX = 3
 
 
 class EtcdReads:
@@ -87,25 +89,13 @@ class EtcdReads:
 
     async def range(self, start: bytes, end: bytes | None, revision: int, min_revision: int, limit: int) -> Page:
         check_not_negative(revision, min_revision)
-        layout = self.layout
-        request = rpc.RangeRequest(key=layout.key(start), revision=revision)
-        if end is None:
-            answer = await self._range(request)
-            self.check_reached(min_revision)
-            return Page([self._record(kv) for kv in answer.kvs], revision or answer.header.revision, False)
-        request.range_end = layout.key(end)
-        records: list[Record] = []
-        size = PAGE_RECORDS_FIRST
-        while True:
-            answer = await self._page(request, min(size, limit - len(records)) if limit else size)
-            if not request.revision:
-                self.check_reached(min_revision)
-                request.revision = answer.header.revision
-            records += [self._record(kv) for kv in answer.kvs]
-            if not answer.more or len(records) == limit:
-                return Page(records, request.revision, answer.more)
-            request.key = answer.kvs[-1].key + b"\0"
-            size = _next_page(answer)
+        for _ in range(READ_RETRIES_MAX):
+            try:
+                return await self._range_at(start, end, revision, min_revision, limit)
+            except CompactedError:
+                if revision:
+                    raise
+        return await self._range_at(start, end, revision, min_revision, limit)
 
     async def keys(self, revision: int) -> AsyncIterator[Sequence[KeyValue]]:
         """Everything under the store's prefix, also what is no record, page by page."""
@@ -127,6 +117,27 @@ class EtcdReads:
                 f"etcd has {records} keys of another kind under {self.layout.records.decode()} "
                 f"(store {self.client.url}): choose another prefix"
             )
+
+    async def _range_at(self, start: bytes, end: bytes | None, revision: int, min_revision: int, limit: int) -> Page:
+        layout = self.layout
+        request = rpc.RangeRequest(key=layout.key(start), revision=revision)
+        if end is None:
+            answer = await self._range(request)
+            self.check_reached(min_revision)
+            return Page([self._record(kv) for kv in answer.kvs], revision or answer.header.revision, False)
+        request.range_end = layout.key(end)
+        records: list[Record] = []
+        size = PAGE_RECORDS_FIRST
+        while True:
+            answer = await self._page(request, min(size, limit - len(records)) if limit else size)
+            if not request.revision:
+                self.check_reached(min_revision)
+                request.revision = answer.header.revision
+            records += [self._record(kv) for kv in answer.kvs]
+            if not answer.more or len(records) == limit:
+                return Page(records, request.revision, answer.more)
+            request.key = answer.kvs[-1].key + b"\0"
+            size = _next_page(answer)
 
     async def _page(self, request: rpc.RangeRequest, size: int) -> rpc.RangeResponse:
         """So many keys, or fewer if they do not fit into one answer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from rube.api.errors import CompactedError, DataLossError, FailedPreconditionError, InvalidArgumentError
 from rube.store.etcd import rpc_pb2 as rpc
+from rube.store.etcd.checking import compare_members
 from rube.store.etcd.kv_pb2 import Event, KeyValue
 from rube.store.etcd.layout import Layout
 from rube.store.etcd.log import LogReader, Revision
@@ -178,3 +180,34 @@ def test_marks_and_other_stores_below_the_prefix_are_revisions_without_changes()
     ]
     found = asyncio.run(reader(rpc.WatchResponse(events=events)).read())
     assert list(found) == [Revision(1, [], False), Revision(2, [], True), Revision(3, [], False)]
+
+
+# The comparison of members
+
+
+class Hashes:
+    """A client whose members have these hashes, as of these compactions."""
+
+    def __init__(self, **hashes: tuple[int, int]) -> None:
+        self._hashes = hashes
+        self.members = [SimpleNamespace(target=name) for name in hashes]
+
+    async def ask(self, member: Any, *_: object) -> rpc.HashKVResponse:
+        compact_revision, value = self._hashes[member.target]
+        return rpc.HashKVResponse(compact_revision=compact_revision, hash=value)
+
+
+@pytest.mark.parametrize(
+    ("hashes", "differ"),
+    [
+        ({"a": (5, 1), "b": (5, 1), "c": (5, 1)}, []),
+        ({"a": (5, 1), "b": (5, 2), "c": (5, 1)}, ["a, c and b"]),
+        ({"a": (5, 1), "b": (9, 2), "c": (5, 1)}, []),  # what is compacted differently is no sign of damage
+    ],
+)
+def test_members_that_hold_different_things_are_named(hashes: dict[str, tuple[int, int]], differ: list[str]) -> None:
+    async def main() -> list[str]:
+        client: Any = Hashes(**hashes)
+        return [damage.where async for damage in compare_members(client, 100)]
+
+    assert asyncio.run(main()) == differ
