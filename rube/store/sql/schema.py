@@ -52,6 +52,7 @@ TABLES = (
         revision BIGINT NOT NULL,
         compact_revision BIGINT NOT NULL,
         swept_revision BIGINT NOT NULL,
+        settled BIGINT NOT NULL DEFAULT 0,
         PRIMARY KEY (id) /*T![clustered_index] CLUSTERED */
     ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC""",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -188,7 +189,10 @@ def _own_error(error: Exception) -> RefusedError | LostError:
 
 def _asyncmy() -> Any:
     try:
-        return importlib.import_module("asyncmy")
+        asyncmy = importlib.import_module("asyncmy")
+        # It logs each of the server's warnings, such as that a table exists already, with what was stored in them.
+        logging.getLogger("asyncmy").setLevel(logging.ERROR)
+        return asyncmy
     except ImportError as error:
         raise FailedPreconditionError(
             "a mysql:// store needs the package asyncmy: pip install 'rube[mysql]'"
