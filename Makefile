@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 GRPC_PROTOS := rube/api.proto rube/replica/replica.proto rube/sim/etcd/peer.proto rube/store/etcd/rpc.proto
 
-.PHONY: help demo test up check unit bench proto proto-check clean
+.PHONY: help demo test up check unit campaign-crash bench proto proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -33,6 +33,9 @@ check: $(READY) proto-check ## lint, format, types, floors, generated code
 
 unit: $(READY) ## the tests alone: make unit ARGS='tests/unit -k mvcc'
 	$(BIN)/pytest $(ARGS)
+
+campaign-crash: $(READY) ## kill -9 during commits, a thousand times on each engine (minutes)
+	RUBE_CRASH_LIVES=1000 $(BIN)/pytest tests/real/test_disk_faults_crash.py
 
 bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); docs/benchmarks.md holds a run
 	$(BIN)/python -m bench.run

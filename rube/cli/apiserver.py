@@ -28,7 +28,8 @@ FAILED_GRACE_S = 0.5
     default="sqlite:///rube.db",
     show_default=True,
     callback=checked(parse_store_url),
-    help="Where objects are kept: sqlite:///relative/path, sqlite:////absolute/path, or memory: (lost at the end).",
+    help="Where objects are kept: sqlite:///relative/path, sqlite:////absolute/path, rocksdb:///path, "
+    "raft+sqlite:///path?name=…, etcd://host:2379, mysql://user@host/database, memory: (lost at the end).",
 )
 @click.option(
     "--listen",
@@ -77,8 +78,10 @@ def apiserver(
     Examples:
       rube apiserver --store sqlite:////var/lib/rube/store.db
       rube apiserver --store memory: --listen 127.0.0.1:0
+      rube apiserver --store etcd://10.0.0.1:2379,10.0.0.2:2379/rube
+      rube apiserver --store 'raft+sqlite:////var/lib/rube/a.db?name=a&members=a=10.0.0.1:7824,b=…,c=…'
 
-    One process at a time may have a SQLite store open. An acknowledged write survives kill -9 and power loss.
+    One process at a time may have a SQLite or RocksDB store open. An acknowledged write survives kill -9 and power loss.
     A write that its disk could not make durable ends it, with exit code 1.
     SIGTERM stops it: no new calls, running ones get a few seconds, watches end with UNAVAILABLE and resume elsewhere.
     """
