@@ -81,8 +81,8 @@ def apiserver(
       rube apiserver --store etcd://10.0.0.1:2379,10.0.0.2:2379/rube
       rube apiserver --store 'raft+sqlite:////var/lib/rube/a.db?name=a&members=a=10.0.0.1:7824,b=…,c=…'
 
-    One process at a time may have a SQLite or RocksDB store open. An acknowledged write survives kill -9 and power loss.
-    A write that its disk could not make durable ends it, with exit code 1.
+    One process at a time may have a SQLite or RocksDB store open. An acknowledged write survives kill -9 and power
+    loss. A write that its disk could not make durable ends it, with exit code 1.
     SIGTERM stops it: no new calls, running ones get a few seconds, watches end with UNAVAILABLE and resume elsewhere.
     """
 

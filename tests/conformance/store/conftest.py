@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from etcd_site import EtcdSite
 from mysql_site import MysqlSite
+from replicated_sites import ReplicatedSimSite, ReplicatedSite
 from simulated_etcd_site import SimulatedEtcdSite
 from store_sites import EngineSite, MemorySite, RocksdbSite, SimSite, Site, SqliteSite
 
@@ -21,6 +22,8 @@ ENGINE_SITES: dict[str, Callable[[Path], EngineSite]] = {
 SITES: dict[str, Callable[[Path], Site]] = {
     **ENGINE_SITES,
     "etcd": lambda _: EtcdSite(),
+    "replicated": ReplicatedSite,
+    "simulated-replicated": lambda _: ReplicatedSimSite(),
     "simulated-etcd": lambda _: SimulatedEtcdSite(),
     "mysql": lambda _: MysqlSite(),
 }
