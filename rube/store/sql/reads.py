@@ -49,6 +49,7 @@ class Reads:
         self._pool = pool
         self._barrier = barrier
         self._store_id = store_id
+        self._newest_revision = 0
 
     async def head(self) -> Head:
         return (await self._ask())[0]
@@ -115,6 +116,10 @@ class Reads:
         return head, [decode_change(row) for row in sorted(rows, key=itemgetter(0))], reached
 
     async def _rows(self, where: Where, at: int, order: str) -> tuple[Head, list[Any]]:
+        if at and at == self._newest_revision:  # the further pages of a list, as long as nobody writes
+            head, rows = await self._newest_rows(where, order)
+            if head.revision == at:
+                return head, rows
         if at:
             before = position_of(at + 1)
             head, rows = await self._ask(
@@ -126,6 +131,9 @@ class Reads:
             )
             _check_kept(head, at)
             return head, rows
+        return await self._newest_rows(where, order)
+
+    async def _newest_rows(self, where: Where, order: str) -> tuple[Head, list[Any]]:
         return await self._ask(
             f"SELECT 1, {COLUMNS.format('l')} FROM rube_current c JOIN rube_log l ON l.position = c.position "
             f"WHERE {where.sql.format('c')} {order.format('c')}",
@@ -147,6 +155,7 @@ class Reads:
         if not heads or heads[0].store_id != self._store_id:
             raise replaced(self._pool.target.place)
         await self._barrier.reach(heads[0].revision)
+        self._newest_revision = max(self._newest_revision, heads[0].revision)
         return heads[0], [row[1:] for row in rows if row[0] == 1]
 
 

@@ -120,7 +120,7 @@ async def inspect_server(pool: Pool) -> Server:
         str((await pool.read("SELECT VERSION()"))[0][0]), int(found.get("max_allowed_packet", "0")) or 1024 * 1024
     )
     if not server.is_tidb:  # there these are names without a meaning: a commit is in a majority's Raft logs
-        _check_durable(found, place)
+        check_durable(found, place)
     if found.get("wsrep_on") == "ON":
         raise FailedPreconditionError(
             f"the database server at {place.server} is part of a Galera cluster, whose members may show an older state "
@@ -129,7 +129,8 @@ async def inspect_server(pool: Pool) -> Server:
     return server
 
 
-def _check_durable(found: dict[str, str], place: Place) -> None:
+def check_durable(found: dict[str, str], place: Place) -> None:
+    """Raises FailedPreconditionError unless InnoDB, with these variables, keeps what it has acknowledged."""
     flush = found.get("innodb_flush_log_at_trx_commit", "1")
     has_binlog = found.get("log_bin") in ("ON", "1")
     if flush not in ("1", "3"):

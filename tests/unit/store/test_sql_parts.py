@@ -12,6 +12,7 @@ from rube.store.mvcc.log import Row
 from rube.store.sql.errors import LostError, Place, RefusedError, translate
 from rube.store.sql.poller import ChangeTail
 from rube.store.sql.rows import HEAD_BYTES, LogRow, checksum, decode, split_key, tail_hash
+from rube.store.sql.schema import check_durable
 
 PLACE = Place("db:3306", "rube", "ann")
 # Short, at the border, and past it.
@@ -88,3 +89,27 @@ def test_an_error_says_where_what_and_the_remedy(error: RefusedError | LostError
     assert type(translated) is cls
     assert said in translated.message
     assert "db:3306" in translated.message
+
+
+SAFE = {"innodb_flush_log_at_trx_commit": "1", "log_bin": "OFF", "sync_binlog": "0", "binlog_format": "MIXED"}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"log_bin": "ON", "sync_binlog": "1"}, {"innodb_flush_log_at_trx_commit": "3"}]
+)
+def test_settings_that_keep_what_is_acknowledged_are_taken(changes: dict[str, str]) -> None:
+    check_durable(SAFE | changes, PLACE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"innodb_flush_log_at_trx_commit": "0"}, "SET GLOBAL innodb_flush_log_at_trx_commit = 1"),
+        ({"log_bin": "ON"}, "SET GLOBAL sync_binlog = 1"),
+        ({"log_bin": "ON", "sync_binlog": "1000"}, "SET GLOBAL sync_binlog = 1"),
+        ({"log_bin": "ON", "sync_binlog": "1", "binlog_format": "STATEMENT"}, "SET GLOBAL binlog_format = 'ROW'"),
+    ],
+)
+def test_settings_that_lose_it_are_refused_with_their_remedy(changes: dict[str, str], remedy: str) -> None:
+    with pytest.raises(FailedPreconditionError, match=remedy):
+        check_durable(SAFE | changes, PLACE)
