@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 GRPC_PROTOS := rube/api.proto rube/replica/replica.proto rube/sim/etcd/peer.proto rube/store/etcd/rpc.proto
 
-.PHONY: help demo test up check unit campaign-crash bench proto proto-check clean
+.PHONY: help demo test up check unit campaign-crash bench bench-stores proto proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -39,6 +39,10 @@ campaign-crash: $(READY) ## kill -9 during commits, a thousand times on each eng
 
 bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); docs/benchmarks.md holds a run
 	$(BIN)/python -m bench.run
+
+bench-stores: $(READY) ## all stores, up to a million objects (an hour); etcd and MariaDB where they are installed
+	RUBE_BENCH_SIZES=10000,100000,1000000 RUBE_BENCH_KINDS='sqlite,rocksdb,raft+sqlite,raft+sqlite x3,etcd,mysql' \
+	  $(BIN)/pytest bench/test_stores.py -s --benchmark-quiet --timeout=3000
 
 define GENERATE
 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)

@@ -94,7 +94,7 @@ def running(*arguments: str) -> Iterator[str]:
 @contextmanager
 def running_etcd(directory: Path) -> Iterator[str]:
     """A single etcd on free ports of loopback; its binary is Debian's etcd-server's."""
-    client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
+    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     command = [
         *(_etcd(), "--name", "n0", "--data-dir", str(directory), "--logger", "zap", "--log-level", "error"),
         *("--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer),
@@ -142,7 +142,7 @@ def _etcd() -> str:
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -131,6 +131,31 @@ FIGURES = [
     ),
     *(
         Figure(
+            what=f"Puts of 100 objects, 8 in flight, {kind}, {server} server, of etcd's 100-operation transactions",
+            value=info(f"test_puts_of_100_objects[{server}-{kind}]", "ratio_to_etcd"),
+            shown="{:.0%}",
+            goal="≥ 40%",
+            reached=at_least(0.40),
+        )
+        for kind in ("sqlite", "rocksdb")
+        for server in ("grpcio", "native")
+    ),
+    *(
+        Figure(
+            what=f"apiserver on {kind} with 100,000 objects of 1 KiB, {what}",
+            value=info(f"test_apiserver_memory_and_start[100000-{kind}]", name),
+            shown=shown,
+            goal=goal,
+            reached=at_most(limit),
+        )
+        for kind in ("sqlite", "rocksdb")
+        for what, name, shown, goal, limit in (
+            ("bytes of memory an object", "bytes_per_object", "{:,.0f}", "≤ 2,036", 2036.0),
+            ("seconds to start", "start_s", "{:.2f}", "≤ 5", 5.0),
+        )
+    ),
+    *(
+        Figure(
             what=f"watch fan-out to {watchers} watchers in one Python process, events/s",
             value=info(f"test_watch_fan_out[native-{watchers}]", "events_per_s"),
             shown="{:,.0f}",

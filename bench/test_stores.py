@@ -1,0 +1,235 @@
+"""Every kind of store beside etcd used directly by the same client: `pytest bench/test_stores.py -s`.
+
+`RUBE_BENCH_SIZES=10000,100000,1000000` says how many objects of 1 KiB; `RUBE_BENCH_KINDS=sqlite,etcd` which stores
+(`store_servers.KINDS`; default: the first two). Ratios hold from machine to machine, absolute figures do not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_servers import running_etcd
+from grpc import aio
+from pytest_benchmark.fixture import BenchmarkFixture
+from store_servers import KINDS, Apiservers, remove, store_urls, unavailable
+from test_memory import resident_mb, unit
+
+from rube import api_pb2, api_pb2_grpc
+from rube.cli.real_host import real_host
+from rube.store import Op, Store, Txn, open_store
+from rube.store.etcd import rpc_pb2
+
+SIZES = [int(size) for size in os.environ.get("RUBE_BENCH_SIZES", "10000,100000").split(",")]
+CHOSEN = os.environ.get("RUBE_BENCH_KINDS", ",".join(KINDS[:2])).split(",")
+OBJECTS_A_PUT = 100
+IN_FLIGHT = 8
+PUTS_A_ROUND = 80
+ROUNDS = 3
+VALUE = os.urandom(1024)
+WATCHED_COMMITS = 200
+
+
+@pytest.fixture(params=CHOSEN)
+def kind(request: pytest.FixtureRequest) -> str:
+    if why := unavailable(request.param):
+        pytest.skip(why)
+    return str(request.param)
+
+
+# Through the API
+
+
+@pytest.mark.skipif(bool(unavailable("etcd")), reason=unavailable("etcd"))
+@pytest.mark.parametrize("server", ["grpcio", "native"])
+def test_puts_of_100_objects(benchmark: BenchmarkFixture, kind: str, server: str, tmp_path: Path) -> None:
+    """Eight Puts of 100 objects in flight, and eight of etcd's transactions of 100 puts and 100 compares, in turn."""
+
+    async def main() -> tuple[list[float], list[float]]:
+        ours, theirs = [], []
+        async with Apiservers(urls, tmp_path, server_kind=server) as servers:
+            for number in range(ROUNDS + 1):  # the first is to warm up
+                theirs.append(await _etcd_txns(etcd, number))
+                ours.append(await _puts(servers.addresses, number))
+        return ours[1:], theirs[1:]
+
+    with running_etcd(tmp_path / "peer") as etcd, store_urls(kind, tmp_path / "store") as urls:
+        ours, theirs = benchmark.pedantic(lambda: asyncio.run(main()), rounds=1)
+    rate, peer = statistics.median(ours), statistics.median(theirs)
+    benchmark.extra_info.update(objects_per_s=round(rate), ratio_to_etcd=round(rate / peer, 3))
+    print(f"\nputs of 100, {kind}, {server}: {rate:,.0f} objects/s, {rate / peer:.0%} of etcd's {peer:,.0f}")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_apiserver_memory_and_start(benchmark: BenchmarkFixture, kind: str, size: int, tmp_path: Path) -> None:
+    """What an object of 1 KiB costs in the server; and how long a server takes from its start to its first answer."""
+
+    async def main() -> tuple[float, float]:
+        servers = Apiservers(urls, tmp_path)
+        async with servers:
+            await _puts(servers.addresses, -1, puts=1)
+            empty_mb = resident_mb(servers.daemons[0].pid)
+            await _puts(servers.addresses, 0, puts=size // OBJECTS_A_PUT)
+            full_mb = resident_mb(servers.daemons[0].pid)
+        begin = time.perf_counter()
+        async with servers:
+            await _get_one(servers.addresses[0])
+            return (full_mb - empty_mb) * 1024 * 1024 / size, time.perf_counter() - begin
+
+    with store_urls(kind, tmp_path / "store") as urls:
+        object_bytes, start_s = benchmark.pedantic(lambda: asyncio.run(main()), rounds=1)
+    remove(tmp_path / "store")
+    benchmark.extra_info.update(bytes_per_object=round(object_bytes), start_s=round(start_s, 2))
+    print(f"\n{kind}, {size:,} objects of 1 KiB: {object_bytes:,.0f} B each in the server, {start_s:.2f} s to start")
+
+
+async def _puts(addresses: list[str], number: int, puts: int = PUTS_A_ROUND) -> float:
+    """Objects a second; the requests are serialized before the clock runs."""
+    channels = [aio.insecure_channel(address) for address in addresses]
+    calls = [channel.unary_unary("/api.Api/Put") for channel in channels]
+    per_part = 200
+    seconds = 0.0
+    for first in range(0, puts, per_part):
+        requests = [
+            api_pb2.PutRequest(
+                objects=[unit(((number + 1) * 10_000 + put) * 100 + place, node="elsewhere") for place in range(100)]
+            ).SerializeToString()
+            for put in range(first, min(first + per_part, puts))
+        ]
+        seconds += await _in_flight([partial(calls[i % len(calls)], request) for i, request in enumerate(requests)])
+    for channel in channels:
+        await channel.close()
+    return puts * OBJECTS_A_PUT / seconds
+
+
+async def _etcd_txns(address: str, number: int) -> float:
+    async with aio.insecure_channel(address) as channel:
+        call = channel.unary_unary(f"/{rpc_pb2.DESCRIPTOR.package}.KV/Txn")
+        requests = [
+            _etcd_txn([b"api.systemd.Unit/bench/%d-%d-%d" % (number, put, place) for place in range(OBJECTS_A_PUT)])
+            for put in range(PUTS_A_ROUND)
+        ]
+        seconds = await _in_flight([partial(call, request) for request in requests])
+    return PUTS_A_ROUND * OBJECTS_A_PUT / seconds
+
+
+def _etcd_txn(keys: list[bytes]) -> bytes:
+    txn = rpc_pb2.TxnRequest()
+    for key in keys:
+        txn.compare.add(key=key, target=rpc_pb2.Compare.MOD, result=rpc_pb2.Compare.EQUAL, mod_revision=0)
+        txn.success.add().request_put.CopyFrom(rpc_pb2.PutRequest(key=key, value=VALUE))
+    return txn.SerializeToString()
+
+
+async def _in_flight(calls: list[Callable[[], Awaitable[Any]]]) -> float:
+    """The seconds that they take, `IN_FLIGHT` at a time."""
+    waiting = list(reversed(calls))
+
+    async def work() -> None:
+        while waiting:
+            await waiting.pop()()
+
+    begin = time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
+    return time.perf_counter() - begin
+
+
+async def _get_one(address: str) -> None:
+    async with aio.insecure_channel(address) as channel:
+        key = api_pb2.Key(type="api.systemd.Unit", namespace="bench", name="unit-1000000")
+        await api_pb2_grpc.ApiStub(channel).Get(api_pb2.GetRequest(key=key))
+
+
+# The port alone
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_store_at_size(benchmark: BenchmarkFixture, kind: str, size: int, tmp_path: Path) -> None:
+    """Commits, a scan of everything, a watch's delay and an opening, with so many records of 1 KiB in the store."""
+    if kind.endswith("x3"):
+        pytest.skip("three members need three processes: see test_puts_of_100_objects")
+
+    async def main() -> dict[str, float]:
+        store = await open_store(real_host(), url)
+        figures = await _fill(store, size)
+        figures |= await _commits(store) | await _scan(store, size) | await _watch(store)
+        await store.close()
+        begin = time.perf_counter()
+        store = await open_store(real_host(), url)
+        figures["open_s"] = time.perf_counter() - begin
+        await store.close()
+        return figures
+
+    with store_urls(kind, tmp_path / "store") as (url,):
+        figures = benchmark.pedantic(lambda: asyncio.run(main()), rounds=1)
+    remove(tmp_path / "store")
+    benchmark.extra_info.update({name: round(value, 4) for name, value in figures.items()})
+    print(
+        f"\n{kind}, {size:,} records: {figures['rows_100_per_s']:,.0f} rows/s at 100 a commit, "
+        f"{figures['commits_per_s']:,.0f} commits/s with 64 in flight, scan {figures['scan_rows_per_s']:,.0f} rows/s, "
+        f"watch p50 {figures['watch_p50_ms']:.1f} ms, p99 {figures['watch_p99_ms']:.1f} ms, "
+        f"open {figures['open_s']:.2f} s"
+    )
+
+
+async def _fill(store: Store, size: int) -> dict[str, float]:
+    async def commit(first: int) -> None:
+        await store.commit(Txn(tuple(Op(b"bench/%09d" % number, VALUE) for number in range(first, first + 100))))
+
+    seconds = await _in_flight([partial(commit, first) for first in range(0, size, 100)])
+    return {"rows_100_per_s": size / seconds}
+
+
+async def _commits(store: Store) -> dict[str, float]:
+    async def write(task: int) -> None:
+        for number in range(30):
+            await store.commit(Txn((Op(b"one/%d-%d" % (task, number), VALUE),)))
+
+    begin = time.perf_counter()
+    await asyncio.gather(*(write(task) for task in range(64)))
+    return {"commits_per_s": 64 * 30 / (time.perf_counter() - begin)}
+
+
+async def _scan(store: Store, size: int) -> dict[str, float]:
+    begin = time.perf_counter()
+    start, found, revision = b"bench/", 0, 0
+    while True:
+        page = await store.range(start, b"bench0", revision=revision, limit=500)
+        revision, found = page.revision, found + len(page.records)
+        if not page.more:
+            break
+        start = page.records[-1].key + b"\0"
+    assert found == size
+    return {"scan_rows_per_s": size / (time.perf_counter() - begin)}
+
+
+async def _watch(store: Store) -> dict[str, float]:
+    """From the acknowledgement of a commit to its delivery, with nothing else under way."""
+    acknowledged: dict[int, float] = {}
+    delivered: dict[int, float] = {}
+    done = asyncio.Event()
+
+    async def follow() -> None:
+        async for batch in store.watch(b"watch/", b"watch0", after_revision=store.revision):
+            for change in batch.changes:
+                delivered[change.record.mod_revision] = time.perf_counter()
+            if len(delivered) == WATCHED_COMMITS:
+                done.set()
+                return
+
+    follower = asyncio.create_task(follow())
+    await asyncio.sleep(0.2)
+    for number in range(WATCHED_COMMITS):
+        revision = await store.commit(Txn((Op(b"watch/%d" % number, VALUE),)))
+        acknowledged[revision] = time.perf_counter()
+    await done.wait()
+    await follower
+    delays_ms = sorted(max(delivered[one] - acknowledged[one], 0.0) * 1e3 for one in acknowledged)
+    return {"watch_p50_ms": delays_ms[len(delays_ms) // 2], "watch_p99_ms": delays_ms[int(len(delays_ms) * 0.99)]}
