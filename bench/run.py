@@ -132,7 +132,7 @@ FIGURES = [
     *(
         Figure(
             what=f"Puts of 100 objects, 8 in flight, {kind}, {server} server, of etcd's 100-operation transactions",
-            value=info(f"test_puts_of_100_objects[{server}-{kind}]", "ratio_to_etcd"),
+            value=info(f"test_puts_of_100_objects[{kind}-{server}]", "ratio_to_etcd"),
             shown="{:.0%}",
             goal="≥ 40%",
             reached=at_least(0.40),
@@ -143,7 +143,7 @@ FIGURES = [
     *(
         Figure(
             what=f"apiserver on {kind} with 100,000 objects of 1 KiB, {what}",
-            value=info(f"test_apiserver_memory_and_start[100000-{kind}]", name),
+            value=info(f"test_apiserver_memory_and_start[{kind}-100000]", name),
             shown=shown,
             goal=goal,
             reached=at_most(limit),

@@ -8,7 +8,7 @@ import logging
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
-from rube.api.errors import DataLossError
+from rube.api.errors import RubeError
 from rube.host import Host
 from rube.server.compaction import compact_periodically
 from rube.server.config import ApiServerConfig
@@ -68,9 +68,9 @@ class ApiServer:
         _LOG.info("serving store %s at revision %d", self._store.store_id, self._store.revision)
         return addresses
 
-    async def failed(self) -> DataLossError:
+    async def failed(self) -> RubeError:
         """Waits until the store can keep nothing more. Its health says so then; what is left to do is to stop."""
-        return await self._store.loss.wait()
+        return await self._store.failed()
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Refuses new calls, ends watches with UNAVAILABLE, and lets other calls finish for `grace_s`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from rube.api.errors import RubeError
 from rube.api.keys import ObjectKey
 from rube.sim.checkers import Commit, LogEntry
 from rube.store import ChangeBatch, Lookup, Page, Store, StoreLimits, Txn
@@ -52,6 +53,9 @@ class RecordingStore:
 
     async def close(self) -> None:
         await self._inner.close()
+
+    async def failed(self) -> RubeError:
+        return await self._inner.failed()
 
 
 async def read_log(store: Store, start: bytes, end: bytes) -> list[LogEntry]:

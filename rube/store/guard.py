@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-from rube.api.errors import DataLossError
+from rube.api.errors import DataLossError, RubeError
 from rube.host import Engine, Write
 from rube.host.engine import Snapshot
 from rube.store.ports import ChangeBatch, Lookup, Page, Store, StoreLimits, Txn
 
-__all__ = ["GuardedEngine", "GuardedStore", "Loss"]
+__all__ = ["GuardedEngine", "GuardedStore", "Loss", "never_failed"]
 
 
 class Loss:
@@ -87,6 +87,17 @@ class GuardedStore:
     async def close(self) -> None:
         await self._inner.close()
 
+    async def failed(self) -> RubeError:
+        """Returns after the first write that was lost, too."""
+        waiting = [asyncio.ensure_future(self.loss.wait()), asyncio.ensure_future(self._inner.failed())]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await self._when_lost()
+            return next(one.result() for one in waiting if one.done())
+        finally:
+            for one in waiting:
+                one.cancel()
+
     async def _lose(self, error: DataLossError) -> None:
         try:
             await self._when_lost()
@@ -128,3 +139,9 @@ class GuardedEngine:
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+async def never_failed() -> RubeError:
+    """`Store.failed` of a store that fails only in calls."""
+    await asyncio.Event().wait()
+    raise AssertionError("nobody sets it")

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from rube.api.errors import RubeError
+
 
 class Record(NamedTuple):
     """One key's value as of `mod_revision`."""
@@ -135,3 +137,7 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+    async def failed(self) -> RubeError:
+        """Returns if the store comes to an end by itself, outside of any call: its process should end then, too."""
+        ...

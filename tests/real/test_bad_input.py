@@ -203,10 +203,10 @@ STARTS = {
         (*RUBELET, "--node", "w", "--data", "{node}"), 1, r"rubelet\.db is in use by another process"
     ),
     "no backup": Start(
-        (*RUBE, "store", "restore", STORE, "sqlite:///{data}", "{data}-2"), 1, r"there is no store .*data-2: name"
+        (*RUBE, "store", "restore", "{data}-2", "sqlite:///{data}"), 1, r"data-2 cannot be read \(No such file"
     ),
     "bad backup": Start(
-        (*RUBE, "store", "restore", STORE, "sqlite:///{data}", "{foreign}"), 1, r"another program's database"
+        (*RUBE, "store", "restore", "{foreign}", "sqlite:///{data}"), 1, r"foreign.* is no backup: name a file"
     ),
     "node": Start((*RUBELET, "--node", "w_1", "--data", "{data}"), 2, r"'--node': node 'w_1' is not a DNS label"),
     "server": Start(

@@ -25,6 +25,7 @@ from rube.store.etcd.reads import EtcdReads, check_not_negative
 from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_tick
 from rube.store.etcd.tail import Tail
 from rube.store.etcd.watch import follow
+from rube.store.guard import never_failed
 from rube.store.mvcc.evaluate import check_txn
 from rube.store.ports import ChangeBatch, Compare, Lookup, Op, Page, StoreLimits, Txn
 
@@ -131,6 +132,9 @@ class EtcdStore:
             if error.code() is not StatusCode.OUT_OF_RANGE or error.details() != COMPACTED:
                 raise await self._reads.error_of(error, revision) from error
         self._compacted = max(self._compacted, revision)
+
+    async def failed(self) -> RubeError:
+        return await never_failed()
 
     async def close(self) -> None:
         self._lost = self._lost or "the store is closed"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from rube.api.errors import RubeError
 from rube.host import Clock, Engine, Randomness
 from rube.store.config import StoreConfig
+from rube.store.guard import never_failed
 from rube.store.mvcc.compaction import delete_superseded
 from rube.store.mvcc.evaluate import Group, check_txn
 from rube.store.mvcc.log import encode_rows
@@ -81,6 +83,9 @@ class MvccStore:
                 await self._engine.commit([compaction_mark(revision)])
                 self._state.compact_revision = revision
             await delete_superseded(self._engine, self._state.index, self._clock, self._state.compact_revision)
+
+    async def failed(self) -> RubeError:
+        return await never_failed()
 
     async def close(self) -> None:
         if self._versions.closed:

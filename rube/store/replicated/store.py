@@ -56,10 +56,9 @@ class ReplicatedStore:
         assert self._member is not None, "the store is open"
         return self._member
 
-    @property
-    def failed(self) -> asyncio.Future[RubeError]:
-        """Has a result once this member cannot go on; the process should end."""
-        return self.member.failed
+    async def failed(self) -> RubeError:
+        """Returns once this member cannot go on: it was removed, its disk failed, or its state is not the others'."""
+        return await asyncio.shield(self.member.failed)
 
     @property
     def limits(self) -> StoreLimits:

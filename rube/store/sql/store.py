@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
-from rube.api.errors import CompactedError, InvalidArgumentError, RevisionAheadError, UnavailableError
+from rube.api.errors import CompactedError, InvalidArgumentError, RevisionAheadError, RubeError, UnavailableError
 from rube.host import Host
 from rube.store.config import StoreConfig
+from rube.store.guard import never_failed
 from rube.store.mvcc.evaluate import check_txn
 from rube.store.mvcc.watch import follow
 from rube.store.mvcc.writer import Committed, GroupWriter
@@ -114,6 +115,9 @@ class SqlStore:
             head = await self._reads.head()
             self._poller.compacted(head.compact_revision)
             await compaction.sweep(self._pool, self._clock, head)
+
+    async def failed(self) -> RubeError:
+        return await never_failed()
 
     async def close(self) -> None:
         if self._closed:

@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from etcd_site import EtcdSite
-from mysql_site import MysqlSite
-from replicated_sites import ReplicatedSimSite, ReplicatedSite
-from simulated_etcd_site import SimulatedEtcdSite
-from store_sites import EngineSite, MemorySite, RocksdbSite, SimSite, Site, SqliteSite
-
-ENGINE_SITES: dict[str, Callable[[Path], EngineSite]] = {
-    "memory": lambda _: MemorySite(),
-    "rocksdb": RocksdbSite,
-    "sqlite": SqliteSite,
-    "simulated": lambda _: SimSite(),
-}
-SITES: dict[str, Callable[[Path], Site]] = {
-    **ENGINE_SITES,
-    "etcd": lambda _: EtcdSite(),
-    "replicated": ReplicatedSite,
-    "simulated-replicated": lambda _: ReplicatedSimSite(),
-    "simulated-etcd": lambda _: SimulatedEtcdSite(),
-    "mysql": lambda _: MysqlSite(),
-}
+from all_sites import ENGINE_SITES, SITES
+from store_sites import EngineSite, Site
 
 
 @pytest.fixture(params=sorted(SITES))

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import SITES
+from all_sites import SITES
 from life_calls import backup_of, checks_of, damage_of, fill, opened, records_of, restored, stat_of, unseen
 from store_sites import Site
 
@@ -97,9 +97,8 @@ def test_a_backup_restores_into_any_store(source: str, target: str, tmp_path: Pa
 
 @pytest.mark.parametrize(("source", "target"), MIGRATIONS)
 def test_a_store_migrates_into_any_other(source: str, target: str, tmp_path: Path) -> None:
-    site, other = SITES[source](make(tmp_path / "a")), SITES[target](make(tmp_path / "b"))
-    if source == target:
-        other = site
+    site = SITES[source](make(tmp_path / "a"))
+    other = site if source == target else SITES[target](make(tmp_path / "b"))
     # The host that has the test's memory, if either does.
     host = other.host if target == "memory" else site.host
 

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from itertools import groupby
 from typing import Any
 
-from conftest import SITES
+from all_sites import SITES
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
