@@ -154,7 +154,8 @@ async def _ask_leader(host: Host, leader: Peer, described: Description) -> Descr
         return described
 
 
-def _rows(described: Description) -> list[dict[str, Any]]:
+def rows_of(described: Description) -> list[dict[str, Any]]:
+    """The members, as the table and JSON show them."""
     progress = {one.id: one for one in described.progress}
     return [
         {
@@ -192,14 +193,16 @@ def _as_json(described: Description) -> dict[str, Any]:
         "group": described.group_id,
         "term": described.term,
         "committed": described.committed,
-        "members": _rows(described),
+        "members": rows_of(described),
     }
 
 
 def _table(described: Description) -> str:
     columns = ("name", "role", "state", "index", "address", "id")
     lines = [tuple(column.upper() for column in columns)]
-    lines += [tuple("-" if row[column] is None else str(row[column]) for column in columns) for row in _rows(described)]
+    lines += [
+        tuple("-" if row[column] is None else str(row[column]) for column in columns) for row in rows_of(described)
+    ]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
     shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     head = f"group {described.group_id}, term {described.term}, committed {described.committed}"

@@ -61,6 +61,10 @@ class Daemon:
             raise self.failed(f"ended with exit code {await self._process.wait()}")
         return line.decode().strip()
 
+    def send_signal(self, number: signal.Signals) -> None:
+        assert self._process is not None, f"{self.name} was never started"
+        self._process.send_signal(number)
+
     async def stop(self) -> int:
         """SIGTERM, then SIGKILL if it takes too long. Returns the exit code."""
         return await self._end(signal.SIGTERM)

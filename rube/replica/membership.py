@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rube.api.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError
+from rube.raft.progress import ProgressState
 from rube.replica.core import Core
 from rube.replica.replica_pb2 import Peer, PeerProgress
 
@@ -89,7 +90,7 @@ class Membership:
     def _caught_up(self, member: int) -> bool:
         status = self._node.status()
         progress = status.progress.get(member)
-        if progress is None or not self._core.hears(member):
+        if progress is None or not self._core.hears(member) or progress.state is not ProgressState.REPLICATE:
             return False
         return progress.match + self._core.config.caught_up_entries >= status.hard_state.commit
 

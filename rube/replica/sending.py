@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 from grpc import aio
 
+from rube.api.errors import RubeError, UnavailableError
 from rube.host import Clock, Engine
+from rube.host.engine import Snapshot
 from rube.raft.raft_pb2 import Message
 from rube.replica.config import MemberConfig
 from rube.replica.kept import APPLIED_KEY, read
@@ -23,6 +25,7 @@ PIECE_S = 10.0
 RETRY_S = 0.5
 # Failures in a row after which the core is told that the snapshot was not delivered, and starts another.
 FAILURES_MAX = 10
+STATE_TRIES_MAX = 20
 
 
 class SnapshotSender:
@@ -45,9 +48,8 @@ class SnapshotSender:
         member = message.to
         if member in self._tasks:
             return
-        task = asyncio.get_running_loop().create_task(self._send(group_id, message, link, done), name="snapshot")
+        task = asyncio.get_running_loop().create_task(self._run(group_id, message, link, done), name="snapshot")
         self._tasks[member] = task
-        task.add_done_callback(lambda _: self._ended(member))
 
     async def close(self) -> None:
         tasks = list(self._tasks.values())
@@ -56,19 +58,25 @@ class SnapshotSender:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _ended(self, member: int) -> None:
-        self._tasks.pop(member, None)
-        self._indexes.pop(member, None)
-
-    async def _send(self, group_id: str, message: Message, link: Link, done: Callable[[bool], None]) -> None:
-        view = self._engine.snapshot()
+    async def _run(self, group_id: str, message: Message, link: Link, done: Callable[[bool], None]) -> None:
+        arrived = False
         try:
-            applied = read(view, APPLIED_KEY, Applied)
-            assert applied is not None, "a leader has applied something"
+            arrived = await self._send(group_id, message, link)
+        except RubeError as error:
+            _LOG.error("member %s cannot send a snapshot: %s", self._config.name, error.message)
+        # First, since the core may ask for another one at once.
+        del self._tasks[message.to]
+        self._indexes.pop(message.to, None)
+        done(arrived)
+
+    async def _send(self, group_id: str, message: Message, link: Link) -> bool:
+        """Whether all of it arrived."""
+        view, applied = await self._state_with(message.to)
+        try:
             self._indexes[message.to] = applied.index
             _LOG.info("member %s sends its state as of entry %d to %s", self._config.name, applied.index, link.address)
-            offset, failures, finished = 0, 0, False
-            while not finished and failures < FAILURES_MAX:
+            offset, failures = 0, 0
+            while failures < FAILURES_MAX:
                 try:
                     for piece in pieces(view, self._ranges, message, offset, self._config.piece_bytes_max):
                         piece.group_id, piece.sender, piece.to = group_id, message.sender, message.to
@@ -76,14 +84,31 @@ class SnapshotSender:
                         failures = 0
                         if offset != piece.offset + len(piece.pairs):
                             break  # it has another part of it: go on from there
-                        finished = piece.last
+                        if piece.last:
+                            return True
                 except aio.AioRpcError as error:
                     failures += 1
                     _LOG.info("a snapshot for %s waits: %s", link.address, rube_error(error).message)
                     await self._clock.sleep(RETRY_S)
-            done(finished)
+            return False
         finally:
             view.close()
+
+    async def _state_with(self, member: int) -> tuple[Snapshot, Applied]:
+        """The engine as it is now, with a configuration that the member is in: it takes no other.
+
+        What is durable may be a moment behind what is applied. Raises UnavailableError if it stays so.
+        """
+        for _ in range(STATE_TRIES_MAX):
+            view = self._engine.snapshot()
+            applied = read(view, APPLIED_KEY, Applied)
+            assert applied is not None, "a leader has applied something"
+            state = applied.conf_state
+            if member in {*state.voters, *state.learners, *state.voters_outgoing, *state.learners_next}:
+                return view, applied
+            view.close()
+            await self._clock.sleep(self._config.flush_s)
+        raise UnavailableError(f"the durable state does not know member {member:x}")
 
     async def _deliver(self, link: Link, piece: Piece) -> int:
         answer = await link.stub.Install(piece, timeout=PIECE_S)

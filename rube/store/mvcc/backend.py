@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.host import Engine, Host
+from rube.replica.kept import check_format as is_member
 from rube.store.backends import Checked, Damage, Loader, Reader, StoreStat
 from rube.store.config import StoreConfig
 from rube.store.mvcc.checking import check_engine
@@ -22,6 +23,7 @@ class EngineBackend:
 
     async def open(self, host: Host, url: StoreUrl, config: StoreConfig) -> Store:
         engine = await host.storage.open(str(url))
+        await _refuse_member(engine, url)
         with _named(url):
             return await MvccStore.open(engine, clock=host.clock, random=host.random, config=config)
 
@@ -122,6 +124,15 @@ def _named(url: StoreUrl) -> Iterator[None]:
         yield
     except (FailedPreconditionError, DataLossError) as error:
         raise type(error)(f"{url}: {error.message}", **error.metadata) from error
+
+
+async def _refuse_member(engine: Engine, url: StoreUrl) -> None:
+    """What a group keeps together is not one process's to write. Closes the engine."""
+    if is_member(engine):
+        await engine.close()
+        raise FailedPreconditionError(
+            f"{url} belongs to a member of a replicated store: open it as raft+{url}?name=…, with the name it has"
+        )
 
 
 ENGINE = EngineBackend()

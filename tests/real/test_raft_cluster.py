@@ -1,0 +1,261 @@
+"""Three apiservers that keep a store together, as real processes on loopback: killed, stopped, removed, replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import aio
+
+from rube import api_pb2
+from rube.api import registry, systemd_pb2
+from rube.api.errors import RubeError
+from rube.cli.cluster import rows_of
+from rube.cli.local import Daemon, run
+from rube.cli.real_host import real_host
+from rube.client import Client
+from rube.replica.replica_pb2 import DescribeRequest, Description
+from rube.replica.replica_pb2_grpc import ReplicaStub
+from tests.real.etcd_cluster import free_ports
+
+RUBE = [sys.executable, "-m", "rube.cli.main"]
+NAMES = "abc"
+TYPE = "api.systemd.Unit"
+
+
+class RaftCluster:
+    """Members `a`, `b` and `c`, and later ones; each with an API address and one for the other members."""
+
+    def __init__(self, directory: Path, scheme: str = "raft+sqlite") -> None:
+        self.directory = directory
+        self.scheme = scheme
+        ports = free_ports(2 * len(NAMES))
+        self.api = {name: f"127.0.0.1:{port}" for name, port in zip(NAMES, ports[:3], strict=True)}
+        self.peer = {name: f"127.0.0.1:{port}" for name, port in zip(NAMES, ports[3:], strict=True)}
+        self.daemons: dict[str, Daemon] = {}
+
+    def url(self, name: str, join: str = "") -> str:
+        members = ",".join(f"{one}={address}" for one, address in self.peer.items())
+        place = f"{self.scheme}:///{self.directory}/{name}.store?name={name}&listen={self.peer[name]}"
+        return f"{place}&join={join}" if join else f"{place}&members={members}"
+
+    async def start(self, name: str, *, join: str = "") -> Daemon:
+        arguments = ["apiserver", "--store", self.url(name, join), "--listen", self.api[name], "--controllers", ""]
+        daemon = Daemon(f"member {name}", [*RUBE, *arguments], log=self.directory / f"{name}.log")
+        self.daemons[name] = daemon
+        await daemon.start()
+        return daemon
+
+    async def members(self) -> dict[str, dict[str, Any]]:
+        """What `rube cluster members` says, by name: what the leader says, where one answers."""
+        newest = Description()
+        for address in self.peer.values():
+            async with aio.insecure_channel(address) as channel:
+                try:
+                    told = await ReplicaStub(channel).Describe(DescribeRequest(), timeout=0.5)
+                except aio.AioRpcError:
+                    continue
+            if (told.term, told.id == told.leader) >= (newest.term, newest.id == newest.leader):
+                newest = told
+        return {row["name"]: row for row in rows_of(newest)}
+
+    async def leader(self) -> str:
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            for name, row in (await self.members()).items():
+                if row["role"] == "leader" and self.daemons[name].running:
+                    return name
+            await asyncio.sleep(0.1)
+        raise AssertionError("no leader within 15 s")
+
+    async def until(self, told: str, **expected: str) -> None:
+        """Until `rube cluster members` says so of the member `told`."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            row = (await self.members()).get(told, {})
+            if all(row.get(key) == value for key, value in expected.items()):
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{told} did not become {expected}: {await self.members()}")
+
+    def client(self, *names: str) -> Client:
+        return Client(real_host(), [self.api[name] for name in names or NAMES])
+
+
+@asynccontextmanager
+async def running(directory: Path, scheme: str = "raft+sqlite") -> AsyncIterator[RaftCluster]:
+    cluster = RaftCluster(directory, scheme)
+    try:
+        await asyncio.gather(*(cluster.start(name) for name in NAMES))
+        leader = await cluster.leader()
+        for name in NAMES:  # a member that does not vote yet makes nobody's loss good
+            await cluster.until(name, role="leader" if name == leader else "voter")
+        await asyncio.sleep(0.3)  # the last one hears that it votes
+        yield cluster
+    finally:
+        for daemon in cluster.daemons.values():
+            await daemon.kill()
+
+
+def unit(name: str, text: str = "") -> api_pb2.Object:
+    return api_pb2.Object(
+        metadata=api_pb2.Metadata(namespace="test", name=name), spec=registry.pack(systemd_pb2.Unit(description=text))
+    )
+
+
+class Load:
+    """Clients that put objects of their own, one after the other, and remember what was acknowledged."""
+
+    def __init__(self, cluster: RaftCluster, clients: int = 4) -> None:
+        self._cluster = cluster
+        self.acknowledged: dict[str, int] = {}
+        self.errors: list[str] = []
+        self._stop = False
+        self._tasks = [asyncio.create_task(self._put(number)) for number in range(clients)]
+
+    async def _put(self, number: int) -> None:
+        async with self._cluster.client() as client:
+            count = 0
+            while not self._stop:
+                count += 1
+                try:
+                    await client.put(api_pb2.PutRequest(objects=[unit(f"c{number}", str(count))]), deadline_s=10)
+                    self.acknowledged[f"c{number}"] = count
+                except RubeError as error:
+                    self.errors.append(f"{type(error).__name__}: {error.message}")
+
+    async def stop(self) -> None:
+        self._stop = True
+        await asyncio.gather(*self._tasks)
+
+    async def check(self, *names: str) -> None:
+        """Every member has what was acknowledged, or something newer, at the same revisions."""
+        seen = []
+        for name in names or NAMES:
+            async with self._cluster.client(name) as client:
+                listed = await client.list_objects(api_pb2.ListRequest(type=TYPE))
+            found = {one.metadata.name: (_count(one), one.metadata.revision) for one in listed.items}
+            for key, count in self.acknowledged.items():
+                assert found[key][0] >= count, f"{name} lost {key}: {found[key]} < {count}"
+            seen.append(found)
+        assert all(one == seen[0] for one in seen)
+
+
+def _count(obj: api_pb2.Object) -> int:
+    spec = systemd_pb2.Unit()
+    obj.spec.Unpack(spec)
+    return int(spec.description)
+
+
+@pytest.mark.parametrize("scheme", ["raft+sqlite", "raft+rocksdb"])
+def test_kill_9_of_the_leader_under_load_loses_nothing(tmp_path: Path, scheme: str) -> None:
+    async def main() -> None:
+        async with running(tmp_path, scheme) as cluster:
+            load = Load(cluster)
+            for _ in range(2 if scheme == "raft+sqlite" else 1):
+                await asyncio.sleep(0.5)
+                killed = await cluster.leader()
+                await cluster.daemons[killed].kill()
+                before = dict(load.acknowledged)
+                await until(lambda before=before: all(load.acknowledged[key] > before[key] + 1 for key in before))
+                await cluster.start(killed)
+                await cluster.until(killed, state="up to date")
+            await load.stop()
+            await load.check()
+
+    asyncio.run(main())
+
+
+def test_a_stopped_leader_is_replaced_and_follows_when_it_goes_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as cluster:
+            load = Load(cluster)
+            await asyncio.sleep(0.5)
+            stopped = await cluster.leader()
+            cluster.daemons[stopped].send_signal(signal.SIGSTOP)
+            before = dict(load.acknowledged)
+            await until(lambda: all(load.acknowledged[key] > before[key] for key in before))
+            cluster.daemons[stopped].send_signal(signal.SIGCONT)
+            await cluster.until(stopped, state="up to date")
+            await load.stop()
+            await load.check()
+
+    asyncio.run(main())
+
+
+def test_a_rolling_restart_under_load_fails_no_write(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as cluster:
+            load = Load(cluster)
+            for name in NAMES:
+                assert await cluster.daemons[name].stop() == 0
+                await cluster.start(name)
+                await cluster.until(name, state="up to date")
+            await load.stop()
+            assert load.errors == []
+            await load.check()
+
+    asyncio.run(main())
+
+
+def test_a_lost_member_is_replaced_and_a_removed_one_ends_with_one_line(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as cluster:
+            load = Load(cluster)
+            leader = await cluster.leader()
+            lost = next(name for name in NAMES if name != leader)
+            await cluster.daemons[lost].kill()
+            for path in tmp_path.glob(f"{lost}.store*"):
+                path.unlink()
+            with pytest.raises(RubeError, match=r"rube cluster remove"):
+                await cluster.start(lost)
+            others = ",".join(address for name, address in cluster.peer.items() if name != lost)
+            command = [*RUBE, "cluster"]
+            code, output = await run([*command, "remove", "--member", others, lost])
+            assert code == 0, output
+            code, output = await run([*command, "add", "--member", others, lost, cluster.peer[lost]])
+            assert code == 0, output
+            await cluster.start(lost, join=others.split(",")[0])
+            await cluster.until(lost, state="up to date", role="voter")
+            removed = await cluster.leader()
+            code, output = await run([*command, "remove", "--member", ",".join(cluster.peer.values()), removed])
+            assert code == 0, output
+            assert await cluster.daemons[removed].wait() == 1
+            assert "was removed from group" in (tmp_path / f"{removed}.log").read_text().splitlines()[-1]
+            await load.stop()
+            await load.check(*(name for name in NAMES if name != removed))
+
+    asyncio.run(main())
+
+
+def test_a_minority_refuses_and_a_members_disk_is_no_plain_store(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as cluster:
+            leader = await cluster.leader()
+            others = [name for name in NAMES if name != leader]
+            for name in others:
+                await cluster.daemons[name].kill()
+            async with cluster.client(leader) as client:
+                with pytest.raises(RubeError):
+                    await client.put(api_pb2.PutRequest(objects=[unit("a")]), deadline_s=3)
+                with pytest.raises(RubeError):
+                    await client.list_objects(api_pb2.ListRequest(type=TYPE), deadline_s=3)
+            code, output = await run([*RUBE, "apiserver", "--store", f"sqlite:///{tmp_path}/{others[0]}.store"])
+            assert code == 1
+            assert "belongs to a member of a replicated store" in output
+
+    asyncio.run(main())
+
+
+async def until(predicate: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not predicate():
+        assert time.monotonic() < deadline, "not within 20 s"
+        await asyncio.sleep(0.05)
