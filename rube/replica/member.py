@@ -68,7 +68,7 @@ class Member:
 
     @classmethod
     async def open(cls, host: Host, engine: Engine, machine: StateMachine, config: MemberConfig) -> Member:
-        """Listens, comes into its group (which can take as long as the others need to start), and takes part.
+        """Listens, comes into its group (which can take as long as the others need to start), and has a state.
 
         Raises what `Founding.identity` does, DataLossError for damaged data. The engine stays its opener's.
         """
@@ -81,11 +81,19 @@ class Member:
             identity = await Founding(host, engine, config).identity()
             await install(engine, machine.ranges, host.clock)
             await machine.reload(identity.group_id)
-            member = cls(Core(host, engine, machine, config, identity), host.clock.timeout, server)
+            core = Core(host, engine, machine, config, identity)
+            member = cls(core, host.clock.timeout, server)
         except BaseException:
             await server.stop(None)
             raise
         service.member = member
+        try:
+            while core.applied_index == 0:  # taken in, and without a state yet
+                await member._a_moment()
+                core.check()
+        except BaseException:
+            await member.close()
+            raise
         return member
 
     async def close(self) -> None:
