@@ -41,8 +41,7 @@ bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); do
 	$(BIN)/python -m bench.run
 
 bench-stores: $(READY) ## all stores, up to a million objects (an hour); etcd and MariaDB where they are installed
-	RUBE_BENCH_SIZES=10000,100000,1000000 RUBE_BENCH_KINDS='sqlite,rocksdb,raft+sqlite,raft+sqlite x3,etcd,mysql' \
-	  $(BIN)/pytest bench/test_stores.py -s --benchmark-quiet --timeout=3000
+	$(BIN)/python -m bench.stores --kinds all --sizes 10000,100000,1000000 $(ARGS)
 
 define GENERATE
 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)

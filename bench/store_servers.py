@@ -18,7 +18,7 @@ sys.path.insert(0, str(REPOSITORY))  # the tests know how to start a MariaDB
 
 from tests.mariadb import MariaDb, missing  # noqa: E402
 
-KINDS = ("sqlite", "rocksdb", "raft+sqlite", "raft+sqlite x3", "etcd", "mysql")
+KINDS = ("sqlite", "rocksdb", "raft+sqlite", "raft+sqlite x3", "etcd", "mysql", "memory")
 APISERVER = [sys.executable, "-m", "rube.cli.main", "apiserver", "--controllers", "", "--log-level", "error"]
 
 
@@ -37,6 +37,8 @@ def store_urls(kind: str, directory: Path) -> Iterator[list[str]]:
         match kind:
             case "sqlite" | "rocksdb":
                 yield [f"{kind}:///{directory}/store"]
+            case "memory":
+                yield ["memory:"]
             case "raft+sqlite" | "raft+sqlite x3":
                 names = "abc" if kind.endswith("x3") else "a"
                 members = {name: f"127.0.0.1:{free_port()}" for name in names}

@@ -1,40 +1,45 @@
 """Every kind of store beside etcd used directly by the same client: `pytest bench/test_stores.py -s`.
 
 `RUBE_BENCH_SIZES=10000,100000,1000000` says how many objects of 1 KiB; `RUBE_BENCH_KINDS=sqlite,etcd` which stores
-(`store_servers.KINDS`; default: the first two). Ratios hold from machine to machine, absolute figures do not.
+(`store_servers.KINDS`; default: sqlite, rocksdb, etcd). `python -m bench.stores` asks for both and prints tables. Ratios hold
+from machine to machine, absolute figures do not.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from api_servers import running_etcd
+from etcd_direct import DirectEtcd, transaction
 from grpc import aio
 from pytest_benchmark.fixture import BenchmarkFixture
-from store_servers import KINDS, Apiservers, remove, store_urls, unavailable
+from store_servers import Apiservers, remove, store_urls, unavailable
 from test_memory import resident_mb, unit
 
 from rube import api_pb2, api_pb2_grpc
 from rube.cli.real_host import real_host
-from rube.store import Op, Store, Txn, open_store
+from rube.store import Compare, Op, Store, Txn, open_store
 from rube.store.etcd import rpc_pb2
 
 SIZES = [int(size) for size in os.environ.get("RUBE_BENCH_SIZES", "10000,100000").split(",")]
-CHOSEN = os.environ.get("RUBE_BENCH_KINDS", ",".join(KINDS[:2])).split(",")
+CHOSEN = os.environ.get("RUBE_BENCH_KINDS", "sqlite,rocksdb,etcd").split(",")
 OBJECTS_A_PUT = 100
 IN_FLIGHT = 8
 PUTS_A_ROUND = 80
 ROUNDS = 3
 VALUE = os.urandom(1024)
 WATCHED_COMMITS = 200
+LOADING_WRITERS = 8
 
 
 @pytest.fixture(params=CHOSEN)
@@ -71,23 +76,26 @@ def test_puts_of_100_objects(benchmark: BenchmarkFixture, kind: str, server: str
 def test_apiserver_memory_and_start(benchmark: BenchmarkFixture, kind: str, size: int, tmp_path: Path) -> None:
     """What an object of 1 KiB costs in the server; and how long a server takes from its start to its first answer."""
 
-    async def main() -> tuple[float, float]:
+    async def main() -> tuple[float, float | None]:
         servers = Apiservers(urls, tmp_path)
         async with servers:
-            await _puts(servers.addresses, -1, puts=1)
+            await _puts(servers.addresses, -1, puts=1)  # to warm up
             empty_mb = resident_mb(servers.daemons[0].pid)
             await _puts(servers.addresses, 0, puts=size // OBJECTS_A_PUT)
             full_mb = resident_mb(servers.daemons[0].pid)
+        object_bytes = (full_mb - empty_mb) * 1024 * 1024 / size
+        if kind == "memory":  # starts empty
+            return object_bytes, None
         begin = time.perf_counter()
         async with servers:
             await _get_one(servers.addresses[0])
-            return (full_mb - empty_mb) * 1024 * 1024 / size, time.perf_counter() - begin
+            return object_bytes, time.perf_counter() - begin
 
     with store_urls(kind, tmp_path / "store") as urls:
         object_bytes, start_s = benchmark.pedantic(lambda: asyncio.run(main()), rounds=1)
     remove(tmp_path / "store")
-    benchmark.extra_info.update(bytes_per_object=round(object_bytes), start_s=round(start_s, 2))
-    print(f"\n{kind}, {size:,} objects of 1 KiB: {object_bytes:,.0f} B each in the server, {start_s:.2f} s to start")
+    figures = {"bytes_per_object": object_bytes} | ({} if start_s is None else {"start_s": start_s})
+    _report(benchmark, f"apiserver on {kind}, {size:,} objects of 1 KiB", figures)
 
 
 async def _puts(addresses: list[str], number: int, puts: int = PUTS_A_ROUND) -> float:
@@ -121,11 +129,8 @@ async def _etcd_txns(address: str, number: int) -> float:
 
 
 def _etcd_txn(keys: list[bytes]) -> bytes:
-    txn = rpc_pb2.TxnRequest()
-    for key in keys:
-        txn.compare.add(key=key, target=rpc_pb2.Compare.MOD, result=rpc_pb2.Compare.EQUAL, mod_revision=0)
-        txn.success.add().request_put.CopyFrom(rpc_pb2.PutRequest(key=key, value=VALUE))
-    return txn.SerializeToString()
+    txn = Txn(tuple(Op(key, VALUE) for key in keys), tuple(Compare(key, 0) for key in keys))
+    return transaction(txn).SerializeToString()
 
 
 async def _in_flight(calls: list[Callable[[], Awaitable[Any]]]) -> float:
@@ -158,28 +163,59 @@ def test_store_at_size(benchmark: BenchmarkFixture, kind: str, size: int, tmp_pa
 
     async def main() -> dict[str, float]:
         store = await open_store(real_host(), url)
-        figures = await _fill(store, size)
-        figures |= await _commits(store) | await _scan(store, size) | await _watch(store)
+        figures = await _figures(store, size)
         await store.close()
-        begin = time.perf_counter()
-        store = await open_store(real_host(), url)
-        figures["open_s"] = time.perf_counter() - begin
-        await store.close()
+        if kind != "memory":
+            begin = time.perf_counter()
+            store = await open_store(real_host(), url)
+            figures["open_s"] = time.perf_counter() - begin
+            await store.close()
         return figures
 
     with store_urls(kind, tmp_path / "store") as (url,):
         figures = benchmark.pedantic(lambda: asyncio.run(main()), rounds=1)
     remove(tmp_path / "store")
+    _report(benchmark, f"{kind}, {size:,} records", figures)
+
+
+@pytest.mark.skipif(bool(unavailable("etcd")), reason=unavailable("etcd"))
+@pytest.mark.parametrize("size", SIZES)
+def test_etcd_directly(benchmark: BenchmarkFixture, size: int, tmp_path: Path) -> None:
+    """The same of etcd by its own API: what the stores at that size are to be seen beside."""
+
+    async def main() -> dict[str, float]:
+        etcd = DirectEtcd(address)
+        figures = await _figures(etcd, size)
+        await etcd.close()
+        return figures
+
+    with running_etcd(tmp_path / "etcd") as address:
+        figures = benchmark.pedantic(lambda: asyncio.run(main()), rounds=1)
+    remove(tmp_path / "etcd")
+    _report(benchmark, f"etcd directly, {size:,} records", figures)
+
+
+def _report(benchmark: BenchmarkFixture, what: str, figures: dict[str, float]) -> None:
     benchmark.extra_info.update({name: round(value, 4) for name, value in figures.items()})
-    print(
-        f"\n{kind}, {size:,} records: {figures['rows_100_per_s']:,.0f} rows/s at 100 a commit, "
-        f"{figures['commits_per_s']:,.0f} commits/s with 64 in flight, scan {figures['scan_rows_per_s']:,.0f} rows/s, "
-        f"watch p50 {figures['watch_p50_ms']:.1f} ms, p99 {figures['watch_p99_ms']:.1f} ms, "
-        f"open {figures['open_s']:.2f} s"
+    print(f"\n{what}: " + ", ".join(f"{name} {value:,.5g}" for name, value in figures.items()))
+
+
+async def _figures(store: Store | DirectEtcd, size: int) -> dict[str, float]:
+    for number in range(20):  # to warm up; a member of a group elects its leader meanwhile
+        await store.commit(Txn((Op(b"warm/%d" % number, VALUE),)))
+    figures = await _fill(store, size)
+    figures |= await _commits(store) | await _scan(store, size)
+    idle = await _watch(store, b"idle")
+    async with _load(store):
+        loaded = await _watch(store, b"loaded")
+    return (
+        figures
+        | {f"watch_{name}": value for name, value in idle.items()}
+        | {f"watch_loaded_{name}": value for name, value in loaded.items()}
     )
 
 
-async def _fill(store: Store, size: int) -> dict[str, float]:
+async def _fill(store: Store | DirectEtcd, size: int) -> dict[str, float]:
     async def commit(first: int) -> None:
         await store.commit(Txn(tuple(Op(b"bench/%09d" % number, VALUE) for number in range(first, first + 100))))
 
@@ -187,7 +223,7 @@ async def _fill(store: Store, size: int) -> dict[str, float]:
     return {"rows_100_per_s": size / seconds}
 
 
-async def _commits(store: Store) -> dict[str, float]:
+async def _commits(store: Store | DirectEtcd) -> dict[str, float]:
     async def write(task: int) -> None:
         for number in range(30):
             await store.commit(Txn((Op(b"one/%d-%d" % (task, number), VALUE),)))
@@ -197,7 +233,7 @@ async def _commits(store: Store) -> dict[str, float]:
     return {"commits_per_s": 64 * 30 / (time.perf_counter() - begin)}
 
 
-async def _scan(store: Store, size: int) -> dict[str, float]:
+async def _scan(store: Store | DirectEtcd, size: int) -> dict[str, float]:
     begin = time.perf_counter()
     start, found, revision = b"bench/", 0, 0
     while True:
@@ -210,26 +246,47 @@ async def _scan(store: Store, size: int) -> dict[str, float]:
     return {"scan_rows_per_s": size / (time.perf_counter() - begin)}
 
 
-async def _watch(store: Store) -> dict[str, float]:
-    """From the acknowledgement of a commit to its delivery, with nothing else under way."""
-    acknowledged: dict[int, float] = {}
+@asynccontextmanager
+async def _load(store: Store | DirectEtcd) -> AsyncIterator[None]:
+    """Writers of other keys, each with one commit after the other, until the block ends."""
+
+    async def write(task: int) -> None:
+        for number in itertools.count():
+            await store.commit(Txn((Op(b"load/%d-%d" % (task, number % 1000), VALUE),)))
+
+    tasks = [asyncio.create_task(write(task)) for task in range(LOADING_WRITERS)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _watch(store: Store | DirectEtcd, prefix: bytes) -> dict[str, float]:
+    """From the call of a commit to the delivery of its change; beside it, to the call's return."""
+    begun: dict[int, float] = {}
+    committed_ms: list[float] = []
     delivered: dict[int, float] = {}
-    done = asyncio.Event()
 
     async def follow() -> None:
-        async for batch in store.watch(b"watch/", b"watch0", after_revision=store.revision):
-            for change in batch.changes:
-                delivered[change.record.mod_revision] = time.perf_counter()
-            if len(delivered) == WATCHED_COMMITS:
-                done.set()
-                return
+        async with aclosing(store.watch(prefix + b"/", prefix + b"0", after_revision=store.revision)) as batches:
+            async for batch in batches:
+                now = time.perf_counter()
+                delivered.update((change.record.mod_revision, now) for change in batch.changes)
+                if len(delivered) == WATCHED_COMMITS:
+                    return
 
     follower = asyncio.create_task(follow())
     await asyncio.sleep(0.2)
     for number in range(WATCHED_COMMITS):
-        revision = await store.commit(Txn((Op(b"watch/%d" % number, VALUE),)))
-        acknowledged[revision] = time.perf_counter()
-    await done.wait()
+        begin = time.perf_counter()
+        begun[await store.commit(Txn((Op(prefix + b"/%d" % number, VALUE),)))] = begin
+        committed_ms.append((time.perf_counter() - begin) * 1e3)
     await follower
-    delays_ms = sorted(max(delivered[one] - acknowledged[one], 0.0) * 1e3 for one in acknowledged)
-    return {"watch_p50_ms": delays_ms[len(delays_ms) // 2], "watch_p99_ms": delays_ms[int(len(delays_ms) * 0.99)]}
+    delays_ms = [(delivered[revision] - begin) * 1e3 for revision, begin in begun.items()]
+    return {
+        "p50_ms": statistics.median(delays_ms),
+        "p99_ms": statistics.quantiles(delays_ms, n=100)[98],
+        "commit_p50_ms": statistics.median(committed_ms),
+    }
