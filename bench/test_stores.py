@@ -1,8 +1,8 @@
 """Every kind of store beside etcd used directly by the same client: `pytest bench/test_stores.py -s`.
 
 `RUBE_BENCH_SIZES=10000,100000,1000000` says how many objects of 1 KiB; `RUBE_BENCH_KINDS=sqlite,etcd` which stores
-(`store_servers.KINDS`; default: sqlite, rocksdb, etcd). `python -m bench.stores` asks for both and prints tables. Ratios hold
-from machine to machine, absolute figures do not.
+(`store_servers.KINDS`; default: sqlite, rocksdb, etcd). `python -m bench.stores` asks for both and prints tables.
+Ratios hold from machine to machine, absolute figures do not.
 """
 
 from __future__ import annotations
