@@ -33,6 +33,8 @@ from rube.store import RealStorage, open_store
 from rube.transport import GrpcNetwork
 
 START_S_MAX = 20.0
+# A million objects of 1 KiB, written more than once, pass etcd's default of 2 GiB.
+ETCD_BYTES_MAX = 8 * 1024**3
 
 
 class NumberedApi(ApiService):
@@ -99,6 +101,7 @@ def running_etcd(directory: Path) -> Iterator[str]:
         *(_etcd(), "--name", "n0", "--data-dir", str(directory), "--logger", "zap", "--log-level", "error"),
         *("--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer),
         *("--initial-advertise-peer-urls", peer, "--initial-cluster", f"n0={peer}"),
+        f"--quota-backend-bytes={ETCD_BYTES_MAX}",
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

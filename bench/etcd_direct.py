@@ -14,7 +14,10 @@ MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 
 
 class DirectEtcd:
-    """`commit`, `range` and `watch` of rube.store.Store, each one call of etcd's and nothing more."""
+    """`commit`, `range` and `watch` of rube.store.Store, each one call of etcd's and nothing more.
+
+    A watch is of the keys asked for alone, while a store on etcd follows all of its prefix, for all of its watches.
+    """
 
     def __init__(self, address: str) -> None:
         options = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
