@@ -24,6 +24,9 @@ class MemberConfig:
     members: tuple[tuple[str, str], ...] = ()
     # Addresses of members of a group that exists, which expects this one.
     join: tuple[str, ...] = ()
+    # The engine forgets all with its process, at every member (rube/replica/volatile.py): a newcomer replaces the
+    # silent member of its name, and a group that has lost its majority ends, with GroupLostError.
+    volatile: bool = False
 
     tick_s: float = 0.1
     # A follower that hears of no leader for so many ticks, up to twice as many, stands for election.
@@ -59,6 +62,8 @@ class MemberConfig:
             raise InvalidArgumentError(f"members names {', '.join(names)}, and not this one, {self.name!r}: add it")
         if len(set(names)) != len(names):
             raise InvalidArgumentError(f"members names one twice: {', '.join(names)}")
+        if self.volatile and not self.members:
+            raise InvalidArgumentError("a volatile member knows its group by nothing but members: name them all")
         if self.members and self.join:
             raise InvalidArgumentError("members forms a group, join enters one: give one of the two")
 

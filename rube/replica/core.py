@@ -360,6 +360,8 @@ class Core:
         context = MembersChange.FromString(change.context)
         if context.remove:
             self.roster.remove(context.peer)
+            if context.HasField("expect"):
+                self.roster.expect(context.expect)
         elif context.peer.id:
             self.roster.set(context.peer)
         self.roster.follow(self._conf_state)

@@ -2,7 +2,8 @@
 
 The member whose name comes first forms the group, alone, once all the others named have said that they belong to
 none; then it takes them in one by one, as it would any later member. So a member that lost its disk never votes twice:
-it is a stranger with a new id, and the group that knows its name refuses it until the lost one is removed.
+it is a stranger with a new id, and the group that knows its name refuses it until the lost one is removed. Volatile
+members lose their disks as a matter of course (rube/replica/volatile.py).
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ class Founding:
             )
             await self._keep(known)
         others = [(name, address) for name, address in self._config.members if name != self._config.name]
+        if self._config.volatile:
+            return await self._come_in(known, others)
         if self._config.members and all(self._config.name < name for name, _ in others):
             return await self._form(known, others)
         return await self._join(known, self._config.join or tuple(address for _, address in others))
@@ -95,11 +98,52 @@ class Founding:
                 name, address, lambda stub: stub.Describe(DescribeRequest(), timeout=CALL_S)
             )
             _check_free(described, name, address, self._config.name)
+        return await self._found(known, others)
+
+    async def _come_in(self, known: Identity, others: list[tuple[str, str]]) -> Identity:
+        """A volatile member enters the group that another one is in; where there is none, the first-named forms it,
+        once all the others say so. Raises FailedPreconditionError where it is refused."""
+        attempt = 0
+        while True:
+            told = [await self._described(name, address, attempt) for name, address in others]
+            groups = [address for (_, address), one in zip(others, told, strict=True) if one and one.group_id]
+            if groups:
+                if (joined := await self._try_join(known, groups[attempt % len(groups)], attempt)) is not None:
+                    return joined
+            elif all(told) and all(self._config.name < name for name, _ in others):
+                return await self._found(known, others)
+            attempt += 1
+            await self._host.clock.sleep(RETRY_S)
+
+    async def _described(self, name: str, address: str, attempt: int) -> Description | None:
+        """What the member there says of itself; None: nothing. Raises FailedPreconditionError for another name."""
+        try:
+            described = await self._call(address, lambda stub: stub.Describe(DescribeRequest(), timeout=CALL_S))
+        except RubeError as error:
+            self._tell(attempt, f"for member {name} at {address}", error)
+            return None
+        _check_name(described, name, address)
+        return described
+
+    async def _try_join(self, known: Identity, address: str, attempt: int) -> Identity | None:
+        try:
+            answer = await self._call(
+                address, lambda stub: stub.Join(JoinRequest(peer=self._peer(known)), timeout=CALL_S)
+            )
+        except FailedPreconditionError:
+            raise
+        except RubeError as error:
+            self._tell(attempt, f"to be taken in by {address}", error)
+            return None
+        return await self._joined(known, answer)
+
+    async def _found(self, known: Identity, others: list[tuple[str, str]]) -> Identity:
         formed = Identity(group_id=self._host.random.uid(), id=known.id, name=known.name)
-        this = Peer(id=known.id, name=known.name, address=self._config.reachable_address)
         expected = [Peer(name=name, address=address, learner=True, promote=True) for name, address in others]
         conf_state = ConfState(voters=[known.id])
-        applied = Applied(index=FIRST_INDEX, term=FIRST_TERM, conf_state=conf_state, peers=[this, *expected])
+        applied = Applied(
+            index=FIRST_INDEX, term=FIRST_TERM, conf_state=conf_state, peers=[self._peer(known), *expected]
+        )
         await self._keep(
             formed,
             seal(APPLIED_KEY, applied),
@@ -114,8 +158,12 @@ class Founding:
             raise FailedPreconditionError(
                 f"member {self._config.name!r} has an empty disk and knows no group: name its members, or one to join"
             )
-        peer = Peer(id=known.id, name=known.name, address=self._config.reachable_address)
-        answer = await self._ask_any(addresses, peer)
+        return await self._joined(known, await self._ask_any(addresses, self._peer(known)))
+
+    def _peer(self, known: Identity) -> Peer:
+        return Peer(id=known.id, name=known.name, address=self._config.reachable_address)
+
+    async def _joined(self, known: Identity, answer: JoinResponse) -> Identity:
         joined = Identity(group_id=answer.group_id, id=known.id, name=known.name, peers=answer.peers)
         await self._keep(joined)
         _LOG.info("member %s joins group %s", joined.name, joined.group_id)
@@ -172,6 +220,10 @@ def _check_free(described: Description, name: str, address: str, own: str) -> No
             f"with join={address}",
             member=own,
         )
+    _check_name(described, name, address)
+
+
+def _check_name(described: Description, name: str, address: str) -> None:
     if described.name != name:
         raise FailedPreconditionError(f"at {address} there is member {described.name!r}, not {name!r}: correct members")
 

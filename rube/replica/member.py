@@ -33,6 +33,7 @@ from rube.replica.replica_pb2 import (
 from rube.replica.replica_pb2_grpc import add_ReplicaServicer_to_server
 from rube.replica.service import ReplicaService
 from rube.replica.snapshots import install
+from rube.replica.volatile import watch_for_loss
 
 if TYPE_CHECKING:
     from rube.replica.replica_pb2_grpc import ReplicaAsyncStub
@@ -65,6 +66,8 @@ class Member:
             loop.create_task(core.run(), name=f"replica {core.config.name}"),
             loop.create_task(self._promote_who_caught_up(), name="promotion"),
         ]
+        if core.config.volatile:
+            self._tasks.append(loop.create_task(watch_for_loss(core), name="loss"))
 
     @classmethod
     async def open(cls, host: Host, engine: Engine, machine: StateMachine, config: MemberConfig) -> Member:
@@ -201,6 +204,8 @@ class Member:
     async def admit(self, request: JoinRequest) -> JoinResponse:
         known = self._core.roster.by_id(request.peer.id)
         if known is None or known.address != request.peer.address:
+            if known is None and self._core.config.volatile:
+                await self._replace(request.peer)
             peer = self._core.roster.admit(request.peer)
             await self._change(_LEARNER if known is None or known.learner else _VOTER, peer)
         return JoinResponse(group_id=self.group_id, peers=self._core.roster.peers)
@@ -232,12 +237,26 @@ class Member:
         self._membership.check_removal(peer)
         await self._change(_REMOVE, peer)
 
+    async def _replace(self, newcomer: Peer) -> None:
+        """Removes the member of the newcomer's name, which is gone with its memory, and expects the newcomer.
+
+        No quorum is checked: a vote that can never be given again is nothing to lose.
+        """
+        gone = self._core.roster.by_name(newcomer.name)
+        if gone is None or not gone.id:
+            return
+        if self._core.hears(gone.id):
+            raise UnavailableError(f"member {gone.name!r} was heard of a moment ago, from another process: try again")
+        await self._change(_REMOVE, gone, expect=Peer(name=newcomer.name, address=newcomer.address, promote=True))
+
     async def _propose(self, command: Callable[[int], bytes]) -> Any:
         return await self._await_applied(lambda number: self._core.node.propose(command(number)))
 
-    async def _change(self, kind: ConfChangeType.ValueType, peer: Peer) -> None:
+    async def _change(self, kind: ConfChangeType.ValueType, peer: Peer, expect: Peer | None = None) -> None:
         """Changes Raft's configuration and the roster with it; one change at a time."""
-        context = MembersChange(peer=peer, proposer=self._core.proposals.proposer, remove=kind == _REMOVE)
+        context = MembersChange(
+            peer=peer, proposer=self._core.proposals.proposer, remove=kind == _REMOVE, expect=expect
+        )
 
         def propose(number: int) -> None:
             raft = self._core.node.raft

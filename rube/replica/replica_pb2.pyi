@@ -467,12 +467,17 @@ class MembersChange(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     PEER_FIELD_NUMBER: _builtins.int
     REMOVE_FIELD_NUMBER: _builtins.int
+    EXPECT_FIELD_NUMBER: _builtins.int
     proposer: _builtins.int
     number: _builtins.int
     remove: _builtins.bool
     @_builtins.property
     def peer(self) -> Global___Peer:
         """Who is added or promoted; or removed."""
+
+    @_builtins.property
+    def expect(self) -> Global___Peer:
+        """Who is expected from here on in place of the one that is removed."""
 
     def __init__(
         self,
@@ -481,10 +486,11 @@ class MembersChange(_message.Message):
         number: _builtins.int = ...,
         peer: Global___Peer | None = ...,
         remove: _builtins.bool = ...,
+        expect: Global___Peer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["peer", b"peer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expect", b"expect", "peer", b"peer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "peer", b"peer", "proposer", b"proposer", "remove", b"remove"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expect", b"expect", "number", b"number", "peer", b"peer", "proposer", b"proposer", "remove", b"remove"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

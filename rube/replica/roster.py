@@ -33,6 +33,9 @@ class Roster:
     def by_id(self, member: int) -> Peer | None:
         return next((peer for peer in self._peers.values() if peer.id == member and member), None)
 
+    def by_name(self, name: str) -> Peer | None:
+        return self._peers.get(name)
+
     def name_of(self, member: int) -> str:
         """For people."""
         peer = self.by_id(member)

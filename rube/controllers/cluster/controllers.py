@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from rube import api_pb2
 from rube.client import Client
 from rube.controllers.cache import InformerCache, configs_for
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, check_distinct, make_controllers
 from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leadership
 from rube.controllers.config import Observer, RuntimeConfig, observe_nothing
 from rube.controllers.contract import Controller
+from rube.controllers.ports import Calls
 from rube.controllers.runtime import Runtime
 from rube.host import Engine, Host
 
-__all__ = ["ClusterControllers", "ClusterControllersConfig"]
+__all__ = ["ClusterControllers", "ClusterControllersConfig", "Term", "run_term"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,27 +71,41 @@ class ClusterControllers:
         )
 
         async def lead(leadership: Leadership) -> None:
-            await self._run(controller, leadership)
+            term = Term(leadership.fence, leadership.holds, self._engine, self._client)
+            await run_term(self._host, self._client, controller, self._config, term)
 
         await LeaderElection(self._client, self._host, config).run(lead)
 
-    async def _run(self, controller: Controller, leadership: Leadership) -> None:
-        """One term: with a cache of its own, so that it sees everything anew."""
-        cache = InformerCache(self._client, self._host, configs_for(controller))
-        runtime = Runtime(
-            RuntimeConfig(
-                host=self._host,
-                controller=controller,
-                cache=cache,
-                calls=self._client,
-                engine=self._engine,
-                fence=leadership.fence,
-                may_act=leadership.holds,
-                observer=self._config.observer,
-                check_purity=self._config.check_purity,
-                resync_s=self._config.resync_s,
-            )
+
+class Term(NamedTuple):
+    """One leader's: what it fences its calls with, and until when it may act."""
+
+    fence: api_pb2.Fence
+    holds: Callable[[], bool]
+    # Where memory and outbox are, and where calls go.
+    engine: Engine
+    calls: Calls
+
+
+async def run_term(
+    host: Host, client: Client, controller: Controller, config: ClusterControllersConfig, term: Term
+) -> None:
+    """Runs one controller until cancelled: with a cache of its own, so that it sees everything anew."""
+    cache = InformerCache(client, host, configs_for(controller))
+    runtime = Runtime(
+        RuntimeConfig(
+            host=host,
+            controller=controller,
+            cache=cache,
+            calls=term.calls,
+            engine=term.engine,
+            fence=term.fence,
+            may_act=term.holds,
+            observer=config.observer,
+            check_purity=config.check_purity,
+            resync_s=config.resync_s,
         )
-        async with asyncio.TaskGroup() as group:
-            group.create_task(cache.run())
-            group.create_task(runtime.run())
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(cache.run())
+        group.create_task(runtime.run())

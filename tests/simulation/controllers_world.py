@@ -1,0 +1,136 @@
+"""Replicated controllers on three hosts of a simulated cluster, with an apiserver and nodes that are only objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from node_world import API, NodeWorld, unit, unit_key
+
+from rube import api_pb2
+from rube.api import cluster_pb2, registry
+from rube.api.keys import TYPE_URL_PREFIX
+from rube.client import Client
+from rube.controllers.cluster.controllers import ClusterControllersConfig
+from rube.controllers.cluster.types import NODE_LABEL, node_key
+from rube.controllers.contract import Controller
+from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
+from rube.host import Engine
+from rube.replica import Member, MemberConfig
+from rube.sim.kernel import SimProcess, World
+from rube.store.engines.memory import MemoryEngine, VolatileDisk
+
+NAMES = "abc"
+PORT = 7825
+TICK_S = 0.1
+ELECTION_S = 0.8
+NODES = ("worker-1", "worker-2")
+MEMBERS = tuple((name, f"{name}:{PORT}") for name in NAMES)
+
+
+class Forgetful:
+    """`rube.host.Storage` whose engines forget all when their process ends."""
+
+    async def open(self, url: str, *, read_only: bool = False) -> Engine:
+        return await MemoryEngine.open(VolatileDisk(), url)
+
+
+class ControllersWorld(NodeWorld):
+    """Three controller processes `a`, `b`, `c`, of the placement controller and `extra`."""
+
+    def __init__(self, world: World, extra: Sequence[Controller] = (), *, volatile: bool = True) -> None:
+        super().__init__(world)
+        self.extra = extra
+        self.volatile = volatile
+        self.parts: dict[str, ReplicatedControllers] = {}
+        self.start_apiserver(controllers=False)
+        world.run_for(0.1)
+        for name in NODES:
+            self.call(lambda client, name=name: _add_node(client, name))
+
+    def start(self, name: str) -> SimProcess:
+        machine = self.machine(name)
+        ports = replace(machine.ports, storage=Forgetful()) if self.volatile else machine.ports
+
+        async def main() -> None:
+            config = ReplicatedConfig(
+                member=MemberConfig(
+                    name=name,
+                    listen=f"0.0.0.0:{PORT}",
+                    address=dict(MEMBERS)[name],
+                    members=MEMBERS,
+                    tick_s=TICK_S,
+                    volatile=self.volatile,
+                ),
+                engine_url="memory:" if self.volatile else "sqlite:///controllers.db",
+                controllers=ClusterControllersConfig(
+                    names=["placement"], extra=self.extra, check_purity=True, observer=self.decided.append
+                ),
+            )
+            async with Client(ports, [API]) as client:
+                self.parts[name] = ReplicatedControllers(ports, client, config)
+                await self.parts[name].run()
+
+        return machine.host.spawn("controllers", main)
+
+    def start_all(self) -> None:
+        for name in NAMES:
+            self.start(name)
+        self.settle()
+
+    def process(self, name: str) -> SimProcess | None:
+        return self.machine(name).host.process("controllers")
+
+    def kill(self, name: str) -> None:
+        process = self.process(name)
+        assert process is not None
+        process.kill()
+        self.parts.pop(name)
+
+    def members(self) -> dict[str, Member]:
+        """Of the processes that belong to a group."""
+        return {name: part.member for name, part in sorted(self.parts.items()) if part.member is not None}
+
+    @property
+    def leader(self) -> str | None:
+        """Who leads in the highest term, as they know."""
+        leading = [(member.term, name) for name, member in self.members().items() if member.leads]
+        return max(leading)[1] if leading else None
+
+    def is_whole(self) -> bool:
+        """Whether one group has a leader and three voters, and all of them say so."""
+        members = self.members().values()
+        leaders = {member.describe().leader for member in members}
+        voters = [[peer.id for peer in member.describe().peers if not peer.learner] for member in members]
+        ids = sorted(member.id for member in members)
+        return (
+            len(members) == len(NAMES)
+            and 0 not in leaders
+            and len(leaders) == 1
+            and all(sorted(one) == ids for one in voters)
+        )
+
+    def settle(self, timeout_s: float = 60) -> None:
+        self.world.run_until(self.is_whole, timeout_s=timeout_s)
+
+    # Units
+
+    def put_unit(self, name: str) -> None:
+        self.put(name, unit(), node="")
+
+    def placed(self, name: str) -> str:
+        """The unit's node; empty: none yet."""
+        return self.get(unit_key(name)).metadata.labels.get(NODE_LABEL, "")
+
+    def changes(self, name: str) -> int:
+        """How often the object was written."""
+        return self.get(unit_key(name)).metadata.revision
+
+
+async def _add_node(client: Client, name: str) -> None:
+    obj = api_pb2.Object(spec=registry.pack(cluster_pb2.Node()))
+    obj.metadata.name = name
+    await client.put(api_pb2.PutRequest(objects=[obj]))
+    request = api_pb2.UpdateStatusRequest(key=node_key(name).to_proto())
+    request.status.Pack(cluster_pb2.NodeStatus(readiness=cluster_pb2.NodeStatus.READY), TYPE_URL_PREFIX)
+    await client.update_status(request)
