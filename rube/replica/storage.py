@@ -25,7 +25,7 @@ _LOG = logging.getLogger("rube.replica")
 
 # While the disk is full nothing is acknowledged; so often it is tried again.
 FULL_RETRY_S = 0.5
-# The log is compacted by at least so many entries at once, and at most.
+# The log is compacted by at least so many entries at once (fewer if it keeps fewer), and at most.
 COMPACTION_ENTRIES_MIN = 200
 COMPACTION_ENTRIES_MAX = 2000
 _NS_PER_S = 1_000_000_000
@@ -198,7 +198,8 @@ class StorageWriter:
         """Up to where the log can go; 0: nowhere yet."""
         log = self._log
         over_entries = self.durable.index - log.first_index() + 1 - self._config.log_entries_kept
-        if over_entries < COMPACTION_ENTRIES_MIN and log.bytes < self._config.log_bytes_kept:
+        at_once_min = min(COMPACTION_ENTRIES_MIN, self._config.log_entries_kept)
+        if over_entries < at_once_min and log.bytes < self._config.log_bytes_kept:
             return 0
         kept = self._config.log_entries_kept if log.bytes < self._config.log_bytes_kept else COMPACTION_ENTRIES_MIN
         index = min(self.durable.index - kept, self._parts.kept_from(), log.first_index() + COMPACTION_ENTRIES_MAX)

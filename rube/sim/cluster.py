@@ -164,6 +164,12 @@ class SimCluster:
         """Whether the host's daemon runs."""
         return self._machines[host].running
 
+    def leader(self) -> str:
+        """The apiserver that leads the replicated group, in the newest term; "": none does."""
+        terms = {name: self._apiservers[name].leading_term for name in self._apiservers if self.is_running(name)}
+        leading = [name for name, term in terms.items() if term]
+        return max(leading, key=lambda name: terms[name], default="")
+
     # Users
 
     def run(self, act: UserAct, timeout_s: float = 300.0) -> None:
@@ -241,10 +247,10 @@ class SimCluster:
     # Inside
 
     async def _read_log(self) -> list[LogEntry]:
-        """A store on a disk has one user, who must be asked; one that is shared is opened once more."""
+        """A store on a disk has one user, who must be asked; one on servers is opened once more."""
         start = prefix_bytes(UNIT_TYPE)
-        apiserver = next(iter(self._apiservers.values()))
-        if parse_store_url(apiserver.store_url).is_engine:
+        apiserver = self._apiservers[self.leader() or next(iter(self._apiservers))]
+        if not parse_store_url(apiserver.store_url).servers:
             return await read_log(apiserver.store, start, prefix_end(start))
         store = await open_store(self._desk.ports, apiserver.store_url)
         try:

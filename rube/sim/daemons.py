@@ -23,6 +23,7 @@ from rube.sim.recording import RecordingStore
 from rube.sim.services import SimServiceDriver, SimServiceManager
 from rube.sim.units import UnitWatcher
 from rube.store import Store, open_store
+from rube.store.replicated.store import ReplicatedStore
 
 _LOG = logging.getLogger("rube.sim")
 
@@ -71,12 +72,19 @@ class ApiserverProgram:
         self._recorder = recorder
         self._controllers = controllers
         self._store: Store | None = None
+        self._replicated: ReplicatedStore | None = None
 
     @property
     def store(self) -> Store:
         """Of the last incarnation."""
         assert self._store is not None, "the apiserver was never started"
         return self._store
+
+    @property
+    def leading_term(self) -> int:
+        """The term in which this apiserver leads its replicated group, as far as it knows; 0: it does not."""
+        inner = self._replicated
+        return inner.member.term if inner is not None and inner.member.leads else 0
 
     async def main(self) -> None:
         """Serves until cancelled. Ends, as the program does, if its store does not answer or its disk fails."""
@@ -85,6 +93,7 @@ class ApiserverProgram:
         except UnavailableError as error:
             _LOG.error("the apiserver does not start: %s", error.message)
             return
+        self._replicated = inner if isinstance(inner, ReplicatedStore) else None
         self._store = RecordingStore(inner, self._recorder.commits, self._recorder.now_ns)
         # The history stays whole, so that the checkers can judge all of it.
         config = ApiServerConfig(listen=(f"0.0.0.0:{API_PORT}",), history_revisions_max=0)

@@ -39,9 +39,9 @@ class Faults:
         self._fabric.rejoin(host)
         self._account()
 
-    def partition(self, side_a: Iterable[str], side_b: Iterable[str]) -> None:
-        """Lets nothing pass between two groups."""
-        self._fabric.partition(side_a, side_b)
+    def partition(self, side_a: Iterable[str], side_b: Iterable[str], *, one_way: bool = False) -> None:
+        """Lets nothing pass between two groups; `one_way`: from the first to the second."""
+        self._fabric.partition(side_a, side_b, one_way=one_way)
         self._account()
 
     def unite(self, side_a: Iterable[str], side_b: Iterable[str]) -> None:

@@ -63,9 +63,30 @@ class Scenario(_message.Message):
         faults: _abc.Iterable[Global___Fault] | None = ...,
         expect: _abc.Iterable[Global___Expectation] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "cluster", b"cluster", "duration", b"duration", "seed", b"seed", "workload", b"workload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "_seed", b"_seed", "cluster", b"cluster", "duration", b"duration", "seed", b"seed", "workload", b"workload"
+    ]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "cluster", b"cluster", "description", b"description", "duration", b"duration", "expect", b"expect", "faults", b"faults", "name", b"name", "seed", b"seed", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "_seed",
+        b"_seed",
+        "cluster",
+        b"cluster",
+        "description",
+        b"description",
+        "duration",
+        b"duration",
+        "expect",
+        b"expect",
+        "faults",
+        b"faults",
+        "name",
+        b"name",
+        "seed",
+        b"seed",
+        "workload",
+        b"workload",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
@@ -86,6 +107,7 @@ class Cluster(_message.Message):
     NODE_LEASE_FIELD_NUMBER: _builtins.int
     CONTROLLERS_FIELD_NUMBER: _builtins.int
     ETCD_FIELD_NUMBER: _builtins.int
+    RAFT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def apiservers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Apiserver]:
         """Default: one, called `api-1`."""
@@ -108,6 +130,10 @@ class Cluster(_message.Message):
     def etcd(self) -> Global___Etcd:
         """An etcd that apiservers can share as their store."""
 
+    @_builtins.property
+    def raft(self) -> Global___Raft:
+        """Apiservers that replicate their store themselves. Instead of `apiservers` and `etcd`."""
+
     def __init__(
         self,
         *,
@@ -118,10 +144,41 @@ class Cluster(_message.Message):
         node_lease: _duration_pb2.Duration | None = ...,
         controllers: _abc.Iterable[_builtins.str] | None = ...,
         etcd: Global___Etcd | None = ...,
+        raft: Global___Raft | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "clocks",
+        b"clocks",
+        "etcd",
+        b"etcd",
+        "network",
+        b"network",
+        "node_lease",
+        b"node_lease",
+        "nodes",
+        b"nodes",
+        "raft",
+        b"raft",
+    ]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "controllers", b"controllers", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "apiservers",
+        b"apiservers",
+        "clocks",
+        b"clocks",
+        "controllers",
+        b"controllers",
+        "etcd",
+        b"etcd",
+        "network",
+        b"network",
+        "node_lease",
+        b"node_lease",
+        "nodes",
+        b"nodes",
+        "raft",
+        b"raft",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -175,6 +232,63 @@ class Etcd(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Etcd: _TypeAlias = Etcd  # noqa: Y015
+
+@_typing.final
+class Raft(_message.Message):
+    """A replicated group of apiservers, each with `raft+sqlite:////var/lib/rube/apiserver.db` as its store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    TICK_FIELD_NUMBER: _builtins.int
+    ELECTION_TICKS_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_TICKS_FIELD_NUMBER: _builtins.int
+    LOG_ENTRIES_KEPT_FIELD_NUMBER: _builtins.int
+    PIECE_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    members: _builtins.int
+    """So many, called `api-1`, `api-2`, …: 1 to 7. Default: 3."""
+    election_ticks: _builtins.int
+    """A follower that hears of no leader for so many ticks, up to twice as many, stands for election. Default: 8."""
+    heartbeat_ticks: _builtins.int
+    """Default: 1."""
+    log_entries_kept: _builtins.int
+    """The log keeps so many entries of what is applied, for followers that are behind. Default: 5000."""
+    piece_bytes_max: _builtins.int
+    """Of a snapshot in one message. Default: 1048576."""
+    @_builtins.property
+    def tick(self) -> _duration_pb2.Duration:
+        """Default: 100ms."""
+
+    def __init__(
+        self,
+        *,
+        members: _builtins.int = ...,
+        tick: _duration_pb2.Duration | None = ...,
+        election_ticks: _builtins.int = ...,
+        heartbeat_ticks: _builtins.int = ...,
+        log_entries_kept: _builtins.int = ...,
+        piece_bytes_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tick", b"tick"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "election_ticks",
+        b"election_ticks",
+        "heartbeat_ticks",
+        b"heartbeat_ticks",
+        "log_entries_kept",
+        b"log_entries_kept",
+        "members",
+        b"members",
+        "piece_bytes_max",
+        b"piece_bytes_max",
+        "tick",
+        b"tick",
+    ]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Raft: _TypeAlias = Raft  # noqa: Y015
 
 @_typing.final
 class Nodes(_message.Message):
@@ -260,13 +374,35 @@ class Link(_message.Message):
         bandwidth_mbit: _builtins.int | None = ...,
         loss: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bandwidth_mbit", b"_bandwidth_mbit", "bandwidth_mbit", b"bandwidth_mbit", "jitter", b"jitter", "latency", b"latency"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "_bandwidth_mbit",
+        b"_bandwidth_mbit",
+        "bandwidth_mbit",
+        b"bandwidth_mbit",
+        "jitter",
+        b"jitter",
+        "latency",
+        b"latency",
+    ]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bandwidth_mbit", b"_bandwidth_mbit", "bandwidth_mbit", b"bandwidth_mbit", "jitter", b"jitter", "latency", b"latency", "loss", b"loss"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "_bandwidth_mbit",
+        b"_bandwidth_mbit",
+        "bandwidth_mbit",
+        b"bandwidth_mbit",
+        "jitter",
+        b"jitter",
+        "latency",
+        b"latency",
+        "loss",
+        b"loss",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bandwidth_mbit: _TypeAlias = _typing.Literal["bandwidth_mbit"]  # noqa: Y015
     _WhichOneofArgType__bandwidth_mbit: _TypeAlias = _typing.Literal["_bandwidth_mbit", b"_bandwidth_mbit"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__bandwidth_mbit) -> _WhichOneofReturnType__bandwidth_mbit | None: ...
+    def WhichOneof(
+        self, oneof_group: _WhichOneofArgType__bandwidth_mbit
+    ) -> _WhichOneofReturnType__bandwidth_mbit | None: ...
 
 Global___Link: _TypeAlias = Link  # noqa: Y015
 
@@ -350,9 +486,45 @@ class Step(_message.Message):
         start: Global___Units | None = ...,
         delete: Global___Units | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "put", b"put", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "action",
+        b"action",
+        "at",
+        b"at",
+        "change",
+        b"change",
+        "delete",
+        b"delete",
+        "every",
+        b"every",
+        "put",
+        b"put",
+        "start",
+        b"start",
+        "stop",
+        b"stop",
+    ]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "put", b"put", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "action",
+        b"action",
+        "at",
+        b"at",
+        "change",
+        b"change",
+        "delete",
+        b"delete",
+        "every",
+        b"every",
+        "put",
+        b"put",
+        "start",
+        b"start",
+        "stop",
+        b"stop",
+        "times",
+        b"times",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
@@ -398,7 +570,22 @@ class UnitGroup(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_first", b"_first", "first", b"first"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first", b"_first", "count", b"count", "file", b"file", "first", b"first", "name", b"name", "namespace", b"namespace", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "_first",
+        b"_first",
+        "count",
+        b"count",
+        "file",
+        b"file",
+        "first",
+        b"first",
+        "name",
+        b"name",
+        "namespace",
+        b"namespace",
+        "node",
+        b"node",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__first: _TypeAlias = _typing.Literal["first"]  # noqa: Y015
     _WhichOneofArgType__first: _TypeAlias = _typing.Literal["_first", b"_first"]  # noqa: Y015
@@ -435,6 +622,7 @@ class Fault(_message.Message):
     """--- What breaks. ---
 
     Exactly one kind. With `for` it ends by itself after that time: this fault, and no other that holds the same host.
+    Where one host is named, and the apiservers are a `raft` group, `leader` is the one that leads when the fault begins.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -527,11 +715,111 @@ class Fault(_message.Message):
         clock_jump: Global___ClockJump | None = ...,
         disk: Global___DiskFault | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "at",
+        b"at",
+        "clock_jump",
+        b"clock_jump",
+        "clog",
+        b"clog",
+        "crash_unit",
+        b"crash_unit",
+        "disk",
+        b"disk",
+        "fault",
+        b"fault",
+        "heal",
+        b"heal",
+        "isolate",
+        b"isolate",
+        "kill",
+        b"kill",
+        "lasts",
+        b"lasts",
+        "partition",
+        b"partition",
+        "pause",
+        b"pause",
+        "power_off",
+        b"power_off",
+        "power_on",
+        b"power_on",
+        "remove_unit",
+        b"remove_unit",
+        "reset",
+        b"reset",
+        "restart",
+        b"restart",
+        "resume",
+        b"resume",
+        "slow",
+        b"slow",
+        "terminate",
+        b"terminate",
+    ]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "at",
+        b"at",
+        "clock_jump",
+        b"clock_jump",
+        "clog",
+        b"clog",
+        "crash_unit",
+        b"crash_unit",
+        "disk",
+        b"disk",
+        "fault",
+        b"fault",
+        "heal",
+        b"heal",
+        "isolate",
+        b"isolate",
+        "kill",
+        b"kill",
+        "lasts",
+        b"lasts",
+        "partition",
+        b"partition",
+        "pause",
+        b"pause",
+        "power_off",
+        b"power_off",
+        "power_on",
+        b"power_on",
+        "remove_unit",
+        b"remove_unit",
+        "reset",
+        b"reset",
+        "restart",
+        b"restart",
+        "resume",
+        b"resume",
+        "slow",
+        b"slow",
+        "terminate",
+        b"terminate",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fault: _TypeAlias = _typing.Literal["isolate", "partition", "heal", "slow", "reset", "clog", "kill", "terminate", "restart", "power_off", "power_on", "pause", "resume", "crash_unit", "remove_unit", "clock_jump", "disk"]  # noqa: Y015
+    _WhichOneofReturnType_fault: _TypeAlias = _typing.Literal[
+        "isolate",
+        "partition",
+        "heal",
+        "slow",
+        "reset",
+        "clog",
+        "kill",
+        "terminate",
+        "restart",
+        "power_off",
+        "power_on",
+        "pause",
+        "resume",
+        "crash_unit",
+        "remove_unit",
+        "clock_jump",
+        "disk",
+    ]  # noqa: Y015
     _WhichOneofArgType_fault: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fault) -> _WhichOneofReturnType_fault | None: ...
 
@@ -543,6 +831,9 @@ class Partition(_message.Message):
 
     FROM_FIELD_NUMBER: _builtins.int
     TO_FIELD_NUMBER: _builtins.int
+    ONE_WAY_FIELD_NUMBER: _builtins.int
+    one_way: _builtins.bool
+    """Of a partition alone: only what goes from `from` to `to` is lost."""
     @_builtins.property
     def to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Default: all other hosts."""
@@ -551,10 +842,11 @@ class Partition(_message.Message):
         self,
         *,
         to: _abc.Iterable[_builtins.str] | None = ...,
+        one_way: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "to", b"to"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "one_way", b"one_way", "to", b"to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -585,7 +877,9 @@ class SlowLink(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["jitter", b"jitter", "latency", b"latency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "jitter", b"jitter", "latency", b"latency", "to", b"to"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "from", b"from", "jitter", b"jitter", "latency", b"latency", "to", b"to"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -748,11 +1042,63 @@ class Expectation(_message.Message):
         unit: Global___UnitState | None = ...,
         watch_latency: Global___WatchLatency | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "acknowledged_writes",
+        b"acknowledged_writes",
+        "check",
+        b"check",
+        "converged",
+        b"converged",
+        "local_autonomy",
+        b"local_autonomy",
+        "never_on_two_nodes",
+        b"never_on_two_nodes",
+        "revisions_monotonic",
+        b"revisions_monotonic",
+        "status_reported",
+        b"status_reported",
+        "unit",
+        b"unit",
+        "watch_latency",
+        b"watch_latency",
+        "watch_promises",
+        b"watch_promises",
+    ]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "acknowledged_writes",
+        b"acknowledged_writes",
+        "check",
+        b"check",
+        "converged",
+        b"converged",
+        "local_autonomy",
+        b"local_autonomy",
+        "never_on_two_nodes",
+        b"never_on_two_nodes",
+        "revisions_monotonic",
+        b"revisions_monotonic",
+        "status_reported",
+        b"status_reported",
+        "unit",
+        b"unit",
+        "watch_latency",
+        b"watch_latency",
+        "watch_promises",
+        b"watch_promises",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal["converged", "watch_promises", "acknowledged_writes", "revisions_monotonic", "never_on_two_nodes", "local_autonomy", "status_reported", "unit", "watch_latency"]  # noqa: Y015
+    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal[
+        "converged",
+        "watch_promises",
+        "acknowledged_writes",
+        "revisions_monotonic",
+        "never_on_two_nodes",
+        "local_autonomy",
+        "status_reported",
+        "unit",
+        "watch_latency",
+    ]  # noqa: Y015
     _WhichOneofArgType_check: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_check) -> _WhichOneofReturnType_check | None: ...
 
@@ -915,7 +1261,22 @@ class UnitState(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cut_off", b"cut_off", "name", b"name", "namespace", b"namespace", "node", b"node", "starts_min", b"starts_min", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "at",
+        b"at",
+        "cut_off",
+        b"cut_off",
+        "name",
+        b"name",
+        "namespace",
+        b"namespace",
+        "node",
+        b"node",
+        "starts_min",
+        b"starts_min",
+        "state",
+        b"state",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -939,9 +1300,13 @@ class WatchLatency(_message.Message):
         percentile: _builtins.float | None = ...,
         below: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_percentile", b"_percentile", "below", b"below", "percentile", b"percentile"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal[
+        "_percentile", b"_percentile", "below", b"below", "percentile", b"percentile"
+    ]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_percentile", b"_percentile", "below", b"below", "percentile", b"percentile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "_percentile", b"_percentile", "below", b"below", "percentile", b"percentile"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__percentile: _TypeAlias = _typing.Literal["percentile"]  # noqa: Y015
     _WhichOneofArgType__percentile: _TypeAlias = _typing.Literal["_percentile", b"_percentile"]  # noqa: Y015

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote
 
 from rube.api.errors import InvalidArgumentError
 
-__all__ = ["FORMS", "StoreUrl", "parse_store_url"]
+__all__ = ["FORMS", "MEMBER_NUMBERS", "StoreUrl", "parse_store_url"]
 
 _PATH_FORM = "{0}:///relative/path or {0}:////absolute/path"
 _RAFT_FORM = "raft+{0}:///path?name=a&listen=HOST:PORT&members=a=HOST:PORT,b=…,c=… (or join=HOST:PORT)"
@@ -26,7 +26,9 @@ _PORTS = {"etcd": 2379, "mysql": 3306}
 # What may stand behind the question mark. Passwords come from a file, so that no process list shows them.
 _TLS_OPTIONS = ("ca", "cert", "key", "tls")
 _RAFT = "raft+"
-_MEMBER_OPTIONS = ("name", "listen", "address", "members", "join", "tick_ms", "election_ticks", "heartbeat_ticks")
+# Of a member: numbers from 1 on.
+MEMBER_NUMBERS = ("tick_ms", "election_ticks", "heartbeat_ticks", "log_entries_kept", "piece_bytes_max")
+_MEMBER_OPTIONS = ("name", "listen", "address", "members", "join", *MEMBER_NUMBERS)
 _OPTIONS = {
     "raft+sqlite": _MEMBER_OPTIONS,
     "raft+rocksdb": _MEMBER_OPTIONS,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rube.sim.cluster import SimCluster
+from rube.sim.scenario.stores import LEADER
 from rube.sim.scenario.validate import HEAL_ALL
 from rube.sim.scenario_pb2 import DiskFault, Fault, Partition, Scenario, SlowLink
 
@@ -62,6 +63,8 @@ def _deeds(kind: str, value: object, fault: Fault, scenario: Scenario, cluster: 
 def _host_deeds(kind: str, host: str, cluster: SimCluster) -> tuple[Deed, Deed | None]:
     if host == HEAL_ALL:
         return ("everything is healed", cluster.faults.heal_all), None
+    if host == LEADER:
+        return _leader_deeds(kind, cluster)
     heal: Deed = (f"{host} is healed", lambda: cluster.faults.heal(host))
     restart: Deed = (f"the {cluster.program_of(host)} of {host} starts again", lambda: cluster.faults.restart(host))
     power_on: Deed = (f"{host} boots", lambda: cluster.faults.power_on(host))
@@ -89,6 +92,25 @@ def _host_deeds(kind: str, host: str, cluster: SimCluster) -> tuple[Deed, Deed |
     return pairs[kind]
 
 
+def _leader_deeds(kind: str, cluster: SimCluster) -> tuple[Deed, Deed | None]:
+    """As `_host_deeds`, of the host that leads when the fault begins; nothing if none does."""
+    struck: list[Deed] = []
+
+    def begin() -> None:
+        if leader := cluster.leader():
+            (_, act), end = _host_deeds(kind, leader, cluster)
+            act()
+            if end is not None:
+                struck.append(end)
+
+    def finish() -> None:
+        for _, act in struck:
+            act()
+
+    verb = {"kill": "is killed (-9)", "terminate": "is stopped", "isolate": "is cut off", "power_off": "loses power"}
+    return (f"the leader {verb.get(kind, 'is paused')}", begin), ("that host is back", finish)
+
+
 def _link_deeds(
     kind: str, value: Partition | SlowLink, fault: Fault, scenario: Scenario, cluster: SimCluster
 ) -> tuple[Deed, Deed | None]:
@@ -97,7 +119,10 @@ def _link_deeds(
     between = f"{', '.join(side_a)} and {', '.join(side_b) if value.to else 'all others'}"
     pairs = [(a, b) for a in side_a for b in side_b if a != b]
     if kind == "partition":
-        begin: Deed = (f"nothing passes between {between}", lambda: cluster.faults.partition(side_a, side_b))
+        one_way = fault.partition.one_way
+        across = f"from {', '.join(side_a)} to {', '.join(side_b)}" if one_way else f"between {between}"
+        text = f"nothing passes {across}"
+        begin: Deed = (text, lambda: cluster.faults.partition(side_a, side_b, one_way=one_way))
         return begin, (f"{between} are joined again", lambda: cluster.faults.unite(side_a, side_b))
     if kind == "reset":
         return (f"connections between {between} break", lambda: cluster.faults.reset_connections(pairs)), None

@@ -11,7 +11,7 @@ from rube import api_pb2
 from rube.api import textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.systemd_pb2 import Service, Unit
-from rube.sim.scenario.stores import etcd_url
+from rube.sim.scenario.stores import etcd_url, raft_members, raft_url
 from rube.sim.scenario.validate import validate
 from rube.sim.scenario.yamlproto import Source, parse
 from rube.sim.scenario_pb2 import Scenario
@@ -21,6 +21,7 @@ STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
 NAMESPACE = "default"
 NODE_LEASE_NS = 40_000_000_000
 ETCD_MEMBERS = 3
+RAFT_MEMBERS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,11 @@ def _fill_defaults(scenario: Scenario) -> None:
         scenario.seed = 1
     if cluster.HasField("etcd"):
         cluster.etcd.members = cluster.etcd.members or ETCD_MEMBERS
+    if cluster.HasField("raft"):
+        cluster.raft.members = cluster.raft.members or RAFT_MEMBERS
+        if not cluster.apiservers:
+            for name in raft_members(cluster):
+                cluster.apiservers.add(name=name, store=raft_url(cluster, name))
     if not cluster.apiservers:
         cluster.apiservers.add(name="api-1")
     for index, apiserver in enumerate(cluster.apiservers):

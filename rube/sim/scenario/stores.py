@@ -1,4 +1,4 @@
-"""The stores of a scenario's apiservers: on a disk of their own, or an etcd that they share."""
+"""The stores of a scenario's apiservers: on a disk of their own, an etcd that they share, or replicated."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from rube.api.errors import InvalidArgumentError
 from rube.sim.etcd import CLIENT_PORT
 from rube.sim.scenario.yamlproto import Path, Source, suggest
 from rube.sim.scenario_pb2 import Cluster
-from rube.store.urls import StoreUrl, parse_store_url
+from rube.store.urls import MEMBER_NUMBERS, StoreUrl, parse_store_url
 
 MEMBERS_ALLOWED = (1, 3, 5)
+RAFT_MEMBERS_MAX = 7
+RAFT_PORT = 7824
+RAFT_PATH = "//var/lib/rube/apiserver.db"
+LEADER = "leader"
+"""In place of a host's name in a fault: who leads the replicated group then."""
 _ADD_ETCD = "add `etcd: {members: 3}` to `cluster`"
 
 
@@ -24,10 +29,45 @@ def etcd_url(cluster: Cluster) -> str:
     return f"etcd://{','.join(f'{name}:{CLIENT_PORT}' for name in etcd_members(cluster))}"
 
 
+def raft_members(cluster: Cluster) -> list[str]:
+    """The hosts of the replicated group; none without one."""
+    return [f"api-{number + 1}" for number in range(min(cluster.raft.members, RAFT_MEMBERS_MAX))]
+
+
+def raft_url(cluster: Cluster, name: str) -> str:
+    """The store URL of a member of the replicated group."""
+    raft = cluster.raft
+    numbers = {option: getattr(raft, option) for option in MEMBER_NUMBERS if option != "tick_ms"}
+    numbers["tick_ms"] = raft.tick.ToMilliseconds()
+    options = (
+        ("name", name),
+        ("listen", f"0.0.0.0:{RAFT_PORT}"),
+        ("members", ",".join(f"{member}={member}:{RAFT_PORT}" for member in raft_members(cluster))),
+        *((option, str(numbers[option])) for option in MEMBER_NUMBERS if numbers[option]),
+    )
+    return str(StoreUrl(scheme="raft+sqlite", path=RAFT_PATH.removeprefix("/"), options=options))
+
+
+def check_raft(cluster: Cluster, source: Source) -> None:
+    """Notes in `source` what is wrong with the replicated group."""
+    raft, path = cluster.raft, ("cluster", "raft")
+    if not 1 <= raft.members <= RAFT_MEMBERS_MAX:
+        source.error((*path, "members"), f"{raft.members} members: write 1 to {RAFT_MEMBERS_MAX}")
+    if cluster.HasField("etcd"):
+        source.error(path, "a replicated group and an etcd: leave one out")
+    elif [apiserver.store for apiserver in cluster.apiservers] != [raft_url(cluster, n) for n in raft_members(cluster)]:
+        source.error(path, "a replicated group makes its apiservers itself: leave `apiservers` out")
+    if raft.HasField("tick") and raft.tick.ToMilliseconds() < 1:
+        source.error((*path, "tick"), "impossible time: write at least 1ms")
+
+
 def check_stores(cluster: Cluster, source: Source) -> None:
     """Notes in `source` what is wrong with the etcd and with the apiservers' stores."""
     if cluster.HasField("etcd") and cluster.etcd.members not in MEMBERS_ALLOWED:
         source.error(("cluster", "etcd", "members"), f"{cluster.etcd.members} members: write 1, 3 or 5")
+        return
+    if cluster.HasField("raft"):
+        check_raft(cluster, source)
         return
     urls: list[StoreUrl] = []
     for index, apiserver in enumerate(cluster.apiservers):

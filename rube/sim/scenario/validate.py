@@ -11,7 +11,7 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.sim.kernel.hostclock import DRIFT_PPM_MAX
-from rube.sim.scenario.stores import check_stores, etcd_members
+from rube.sim.scenario.stores import LEADER, check_stores, etcd_members
 from rube.sim.scenario.yamlproto import Path, Source, suggest
 from rube.sim.scenario_pb2 import Cluster, DiskFault, Expectation, Fault, Scenario, SlowLink, Step
 
@@ -220,7 +220,8 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
         _lasting(fault, kind, path, scenario, source)
     value = getattr(fault, kind)
     if isinstance(value, str):
-        _known("host", value, [*hosts, HEAL_ALL] if kind == "heal" else hosts, (*path, kind), source)
+        others = [HEAL_ALL] if kind == "heal" else [LEADER] if _leader_allowed(kind, scenario) else []
+        _known("host", value, [*hosts, *others], (*path, kind), source)
     elif kind in ("crash_unit", "remove_unit"):
         _known("node", value.node, nodes, (*path, kind, "node"), source)
         _known_unit(value.name, (*path, kind, "name"), scenario, source)
@@ -231,11 +232,18 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
     else:
         if not getattr(value, "from"):
             source.error((*path, kind), "no hosts: add `from: [worker-1]`")
+        if kind in ("reset", "clog") and value.one_way:
+            source.error((*path, kind, "one_way"), f"`{kind}` goes both ways: leave `one_way` out")
         if kind == "slow":
             _slow(value, (*path, kind), source)
         for side in ("from", "to"):
             for index, name in enumerate(getattr(value, side)):
                 _known("host", name, hosts, (*path, kind, side, index), source)
+
+
+def _leader_allowed(kind: str, scenario: Scenario) -> bool:
+    """Whether `leader` can stand for a host: not where a fault of that host is to be undone."""
+    return scenario.cluster.HasField("raft") and kind not in _UNDOES
 
 
 def _slow(link: SlowLink, path: Path, source: Source) -> None:

@@ -12,7 +12,7 @@ from rube.store.config import StoreConfig
 from rube.store.mvcc.backend import ENGINE
 from rube.store.ports import Store
 from rube.store.replicated.store import ReplicatedStore
-from rube.store.urls import StoreUrl, parse_store_url
+from rube.store.urls import MEMBER_NUMBERS, StoreUrl, parse_store_url
 
 
 class ReplicatedBackend:
@@ -48,18 +48,15 @@ def member_config(url: StoreUrl) -> MemberConfig:
         raise InvalidArgumentError(f"store URL {url} names no member: add name=a")
     if not listen:
         raise InvalidArgumentError(f"store URL {url} says not where member {name!r} listens: add listen=HOST:PORT")
-    ticks = {
-        "tick_s": _positive(url, "tick_ms") / 1000,
-        "election_ticks": _positive(url, "election_ticks"),
-        "heartbeat_ticks": _positive(url, "heartbeat_ticks"),
-    }
+    numbers: dict[str, float] = {option: _positive(url, option) for option in MEMBER_NUMBERS}
+    numbers["tick_s"] = numbers.pop("tick_ms") / 1000
     return MemberConfig(
         name=name,
         listen=listen,
         address=url.option("address"),
         members=members,
         join=tuple(part for part in url.option("join").split(",") if part),
-        **{option: value for option, value in ticks.items() if value},  # type: ignore[arg-type]
+        **{option: value for option, value in numbers.items() if value},  # type: ignore[arg-type]
     )
 
 
