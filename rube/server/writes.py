@@ -79,10 +79,10 @@ class Writer:
         current = {
             key: None if record is None else take_apart(record) for key, record in zip(keys, records, strict=False)
         }
-        check_preconditions(intent.preconditions, current)
         ops: list[Op] = []
         if intent.fence is not None and (term := check_fence(intent.fence, records[-1])) is not None:
             ops.append(term)
+        check_preconditions(intent.preconditions, current)  # after the fence: who leads no more is told so
         decided = intent.decide(current)
         ops += _tuples(Op, decided, (None if obj is None else encode(obj) for obj in decided.values()))
         if not ops:

@@ -10,12 +10,13 @@ from node_world import API, NodeWorld, unit, unit_key
 from rube import api_pb2
 from rube.api import cluster_pb2, registry
 from rube.api.keys import TYPE_URL_PREFIX
-from rube.client import Client
+from rube.client import Client, InformerConfig
+from rube.controllers.cache import InformerCache
 from rube.controllers.cluster.controllers import ClusterControllersConfig
-from rube.controllers.cluster.types import NODE_LABEL, node_key
+from rube.controllers.cluster.types import NODE_LABEL, UNIT_TYPE, node_key
 from rube.controllers.contract import Controller
 from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
-from rube.host import Engine
+from rube.host import Engine, Host
 from rube.replica import Member, MemberConfig
 from rube.sim.kernel import SimProcess, World
 from rube.store.engines.memory import MemoryEngine, VolatileDisk
@@ -43,8 +44,11 @@ class ControllersWorld(NodeWorld):
         self.extra = extra
         self.volatile = volatile
         self.parts: dict[str, ReplicatedControllers] = {}
+        self.sent: list[api_pb2.PutRequest] = []
         self.start_apiserver(controllers=False)
         world.run_for(0.1)
+        self.view: InformerCache | None = None
+        self.machine("user").host.spawn("view", self._look)
         for name in NODES:
             self.call(lambda client, name=name: _add_node(client, name))
 
@@ -67,7 +71,7 @@ class ControllersWorld(NodeWorld):
                     names=["placement"], extra=self.extra, check_purity=True, observer=self.decided.append
                 ),
             )
-            async with Client(ports, [API]) as client:
+            async with NotingClient(ports, self.sent) as client:
                 self.parts[name] = ReplicatedControllers(ports, client, config)
                 await self.parts[name].run()
 
@@ -118,13 +122,53 @@ class ControllersWorld(NodeWorld):
     def put_unit(self, name: str) -> None:
         self.put(name, unit(), node="")
 
-    def placed(self, name: str) -> str:
-        """The unit's node; empty: none yet."""
-        return self.get(unit_key(name)).metadata.labels.get(NODE_LABEL, "")
+    def start_putting(self, name: str) -> None:
+        """As `put_unit`, while the world stands still."""
+        obj = api_pb2.Object(spec=registry.pack(unit()))
+        obj.metadata.namespace, obj.metadata.name = "default", name
 
-    def changes(self, name: str) -> int:
-        """How often the object was written."""
-        return self.get(unit_key(name)).metadata.revision
+        async def main() -> None:
+            async with Client(self.machine("user").ports, [API]) as client:
+                await client.put(api_pb2.PutRequest(objects=[obj]))
+
+        self.machine("user").host.spawn(f"put {name}", main)
+
+    def units(self) -> tuple[dict[str, str], int]:
+        """The node of each unit, empty where it has none, and the store's revision: so many writes there were."""
+
+        async def list_all(client: Client) -> api_pb2.ListResponse:
+            return await client.list_page(api_pb2.ListRequest(type=UNIT_TYPE))
+
+        page = self.call(list_all)
+        return {obj.metadata.name: obj.metadata.labels.get(NODE_LABEL, "") for obj in page.items}, page.revision
+
+    def until_placed(self, name: str, timeout_s: float = 20) -> float:
+        """Waits, and gives how many seconds it took."""
+        start_ns = self.world.now_ns
+
+        def is_placed() -> bool:
+            obj = None if self.view is None else self.view.get(unit_key(name))
+            return obj is not None and bool(obj.metadata.labels.get(NODE_LABEL, ""))
+
+        self.world.run_until(is_placed, timeout_s)
+        return (self.world.now_ns - start_ns) / 1e9
+
+    async def _look(self) -> None:
+        async with Client(self.machine("user").ports, [API]) as client:
+            self.view = InformerCache(client, self.machine("user").ports, [InformerConfig(type=UNIT_TYPE)])
+            await self.view.run()
+
+
+class NotingClient(Client):
+    """Notes what is put, before it is sent."""
+
+    def __init__(self, host: Host, sent: list[api_pb2.PutRequest]) -> None:
+        super().__init__(host, [API])
+        self._sent = sent
+
+    async def put(self, request: api_pb2.PutRequest, *, deadline_s: float | None = None) -> api_pb2.PutResponse:
+        self._sent.append(request)
+        return await super().put(request, deadline_s=deadline_s)
 
 
 async def _add_node(client: Client, name: str) -> None:

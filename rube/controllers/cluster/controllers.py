@@ -72,7 +72,8 @@ class ClusterControllers:
 
         async def lead(leadership: Leadership) -> None:
             term = Term(leadership.fence, leadership.holds, self._engine, self._client)
-            await run_term(self._host, self._client, controller, self._config, term)
+            cache = InformerCache(self._client, self._host, configs_for(controller))
+            await run_term(self._host, cache, controller, self._config, term)
 
         await LeaderElection(self._client, self._host, config).run(lead)
 
@@ -88,10 +89,9 @@ class Term(NamedTuple):
 
 
 async def run_term(
-    host: Host, client: Client, controller: Controller, config: ClusterControllersConfig, term: Term
+    host: Host, cache: InformerCache, controller: Controller, config: ClusterControllersConfig, term: Term
 ) -> None:
-    """Runs one controller until cancelled: with a cache of its own, so that it sees everything anew."""
-    cache = InformerCache(client, host, configs_for(controller))
+    """Runs one controller until cancelled, with a cache that is new, so that it sees everything anew."""
     runtime = Runtime(
         RuntimeConfig(
             host=host,

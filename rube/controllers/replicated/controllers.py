@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from rube import api_pb2
 from rube.api.errors import RubeError
 from rube.client import Client
+from rube.controllers.cache import InformerCache, configs_for
 from rube.controllers.cluster.catalog import check_distinct, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllersConfig, Term, run_term
 from rube.controllers.contract import Controller
@@ -18,11 +21,13 @@ from rube.controllers.replicated.term import FENCE_PREFIX, FencedCalls, LeaderTe
 from rube.host import Host
 from rube.replica import Member, MemberConfig
 from rube.replica.peers import RemovedError
+from rube.replica.replica_pb2 import ChangeRequest
 from rube.replica.volatile import GroupLostError
 
 __all__ = ["ReplicatedConfig", "ReplicatedControllers"]
 
 _LOG = logging.getLogger("rube.controllers")
+_NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,8 @@ class ReplicatedConfig:
 
     member: MemberConfig
     engine_url: str = "memory:"
+    # A leader that has not seen the apiserver for so many seconds lets another member lead.
+    cut_off_s: float = 5.0
     controllers: ClusterControllersConfig = field(default_factory=ClusterControllersConfig)
 
 
@@ -45,6 +52,7 @@ class ReplicatedControllers:
         self._config = config
         self._controllers = [*make_controllers(config.controllers.names), *config.controllers.extra]
         check_distinct(self._controllers)
+        self._random = host.random.stream("controllers/successor")
         self.member: Member | None = None
         """While this process belongs to a group."""
 
@@ -65,21 +73,29 @@ class ReplicatedControllers:
         engine = await self._host.storage.open(self._config.engine_url)
         try:
             rows = Rows(engine)
-            self.member = member = await Member.open(self._host, engine, rows, self._config.member)
-            leading = asyncio.create_task(self._lead(member, rows))
-            try:
-                ends: list[asyncio.Future[Any]] = [leading, member.failed]
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                self.member = None
-                leading.cancel()
-                await asyncio.wait([leading])
-                await member.close()
-            if not leading.cancelled():
-                leading.result()
-            raise member.failed.result()
+            await self._be_member(await Member.open(self._host, engine, rows, self._config.member), rows)
         finally:
             await engine.close()
+
+    async def _be_member(self, member: Member, rows: Rows) -> None:
+        self.member = member
+        try:
+            await self._lead_until_failed(member, rows)
+            raise member.failed.result()
+        finally:
+            self.member = None
+            await member.close()
+
+    async def _lead_until_failed(self, member: Member, rows: Rows) -> None:
+        leading = asyncio.create_task(self._lead(member, rows))
+        ends: list[asyncio.Future[Any]] = [leading, member.failed]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leading.cancel()
+            await asyncio.wait([leading])
+        if not leading.cancelled():
+            leading.result()  # raises
 
     async def _lead(self, member: Member, rows: Rows) -> None:
         """Runs the controllers in each term of this member's."""
@@ -104,20 +120,24 @@ class ReplicatedControllers:
     async def _run_term(self, member: Member, rows: Rows, term: LeaderTerm) -> int:
         """Runs the controllers until the term is over; gives what the next one must be greater than."""
         engine = ReplicatedEngine(member, rows, term)
+        caches = [InformerCache(self._client, self._host, configs_for(one)) for one in self._controllers]
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(term.over())
-                for controller in self._controllers:
-                    group.create_task(self._run(controller, engine, term))
+                group.create_task(self._leave_when_cut_off(member, caches))
+                for controller, cache in zip(self._controllers, caches, strict=True):
+                    group.create_task(self._run(controller, cache, engine, term))
         except* TermOverError as over:
             _LOG.warning("%s: term %d is over: %s", self._config.member.name, term.number, over.exceptions[0])
         return term.above
 
-    async def _run(self, controller: Controller, engine: ReplicatedEngine, term: LeaderTerm) -> None:
+    async def _run(
+        self, controller: Controller, cache: InformerCache, engine: ReplicatedEngine, term: LeaderTerm
+    ) -> None:
         group = FENCE_PREFIX + controller.name
         await run_term(
             self._host,
-            self._client,
+            cache,
             controller,
             self._config.controllers,
             Term(
@@ -127,3 +147,26 @@ class ReplicatedControllers:
                 calls=FencedCalls(self._client, term, group),
             ),
         )
+
+    async def _leave_when_cut_off(self, member: Member, caches: Sequence[InformerCache]) -> None:
+        """Lets another member lead, by chance any that answers, when this one has not seen the apiserver for long."""
+        clock, name = self._host.clock, self._config.member.name
+        seen_ns = clock.monotonic_ns()
+        while True:
+            await clock.sleep(self._config.member.election_s)
+            if all(cache.connected for cache in caches):
+                seen_ns = clock.monotonic_ns()
+            elif clock.monotonic_ns() - seen_ns > self._config.cut_off_s * _NS_PER_S and (others := _others(member)):
+                successor = self._random.choice(others)
+                _LOG.warning(
+                    "%s has not seen the apiserver for %g s: %s is to lead", name, self._config.cut_off_s, successor
+                )
+                with suppress(RubeError):  # tried again
+                    await member.change(ChangeRequest(transfer_leader=successor))
+
+
+def _others(leader: Member) -> list[str]:
+    """The names of the voters beside the leader that answer it."""
+    described = leader.describe()
+    active = {progress.id for progress in described.progress if progress.active}
+    return [peer.name for peer in described.peers if peer.id in active and not peer.learner and peer.id != leader.id]
