@@ -13,15 +13,20 @@ import click
 
 from rube.api.errors import InvalidArgumentError, RubeError
 from rube.cli.daemon import Stop, announce, describe, end_task, is_expected, run_daemon
-from rube.cli.options import log_level_option, make_data_directory, servers_option
+from rube.cli.options import checked, log_level_option, make_data_directory, servers_option
 from rube.cli.real_host import real_host
 from rube.client import Client
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
+from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
 from rube.host import Host
+from rube.replica import MemberConfig
+from rube.transport.addresses import check_host_port
 
 _LOG = logging.getLogger("rube.controller")
 RESTART_S = 5.0
+# Of replicas: an election takes 8 to 16.
+TICK_S = 0.1
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -77,12 +82,64 @@ async def run_controllers(host: Host, servers: Sequence[str], memory_url: str, n
         await engine.close()
 
 
+async def run_replicated(host: Host, servers: Sequence[str], config: ReplicatedConfig) -> None:
+    """Takes part in the group until cancelled. Raises what no retry can help."""
+    async with Client(host, servers) as client:
+        await ReplicatedControllers(host, client, config).run()
+
+
+def _replicas(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[tuple[str, str], ...] | None:
+    """`a=HOST:PORT,b=…`, as pairs."""
+    if text is None:
+        return None
+    pairs = [tuple(part.strip().partition("=")[::2]) for part in text.split(",")]
+    for name, address in pairs:
+        if not name or not address:
+            raise click.BadParameter("write a=HOST:PORT,b=HOST:PORT,c=HOST:PORT", context, parameter)
+        checked(check_host_port)(context, parameter, address)
+    return tuple((name, address) for name, address in pairs)
+
+
+def replicated_config(
+    name: str, replicas: tuple[tuple[str, str], ...], data: str | None, controllers: Sequence[str]
+) -> ReplicatedConfig:
+    """Raises InvalidArgumentError for a name that is none of the replicas'."""
+    member = MemberConfig(
+        name=name, listen=dict(replicas).get(name, ""), members=replicas, tick_s=TICK_S, volatile=data is None
+    )
+    return ReplicatedConfig(
+        member=member,
+        engine_url="memory:" if data is None else controllers_url(data),
+        controllers=ClusterControllersConfig(names=controllers),
+    )
+
+
 @click.command()
 @servers_option
-@click.option("--data", metavar="DIR", default=".", show_default=True, help="Where they keep memory and outbox.")
+@click.option(
+    "--data",
+    metavar="DIR",
+    help="Where they keep memory and outbox.  [default: .; with --replicas: in memory alone]",
+)
 @controllers_option
+@click.option(
+    "--replicas",
+    metavar="NAMES",
+    callback=_replicas,
+    help="All that share the memory, and where each listens for the others: a=HOST:PORT,b=HOST:PORT,c=HOST:PORT.",
+)
+@click.option("--name", metavar="NAME", help="Which of the replicas this is.")
 @log_level_option
-def controller(servers: tuple[str, ...], data: str, controllers: tuple[str, ...], log_level: str) -> None:
+def controller(
+    servers: tuple[str, ...],
+    data: str | None,
+    controllers: tuple[str, ...],
+    replicas: tuple[tuple[str, str], ...] | None,
+    name: str | None,
+    log_level: str,
+) -> None:
     """Run the cluster controllers alone.
 
     `rube apiserver` runs them by default; run them alone to have several, of which the elected one acts.
@@ -94,14 +151,37 @@ def controller(servers: tuple[str, ...], data: str, controllers: tuple[str, ...]
       rube controller --data /var/lib/agents --controllers agents:Agents
 
     The last runs a controller of your own, from ./agents.py or an installed package (docs/controllers.md).
+
+    With --replicas the processes are a Raft group: what a leader has decided is known to a majority before it acts, and
+    when it dies another one goes on within two seconds. Start one for each name; `rube cluster members` shows them.
+
+    \b
+      rube controller --name a --replicas a=10.0.0.1:7825,b=10.0.0.2:7825,c=10.0.0.3:7825
     """
+    if (name is None) != (replicas is None):
+        raise click.UsageError("--name and --replicas go together: give both, or none")
+    check_controllers(controllers)
+    config = None
+    if name is not None and replicas is not None:
+        try:
+            config = replicated_config(name, replicas, data, controllers)
+        except InvalidArgumentError as error:
+            raise click.UsageError(f"--replicas: {error.message}") from error
 
     async def main(stop: Stop) -> None:
-        make_data_directory(Path(data))
-        running = asyncio.create_task(keep_controllers(real_host(), servers, controllers_url(data), controllers))
-        announce(f"rube controller: running {', '.join(controllers)} for {', '.join(servers)}")
-        await stop.wait()
+        if config is None or data is not None:
+            make_data_directory(Path(data or "."))
+        if config is None:
+            running = asyncio.create_task(
+                keep_controllers(real_host(), servers, controllers_url(data or "."), controllers)
+            )
+            announce(f"rube controller: running {', '.join(controllers)} for {', '.join(servers)}")
+            await stop.wait()
+        else:
+            running = asyncio.create_task(run_replicated(real_host(), servers, config))
+            announce(f"rube controller: replica {name} at {config.member.listen}, for {', '.join(servers)}")
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
         await end_task(running)
 
-    check_controllers(controllers)
     sys.exit(run_daemon("rube controller", main, log_level=log_level))
