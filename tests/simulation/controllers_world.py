@@ -117,7 +117,42 @@ class ControllersWorld(NodeWorld):
     def settle(self, timeout_s: float = 60) -> None:
         self.world.run_until(self.is_whole, timeout_s=timeout_s)
 
+    # Faults
+
+    def afflict(self, fault: str, name: str) -> None:
+        """Does that to the process of that name, or its host, if it can be done now."""
+        host, others = self.machine(name).host, [other for other in NAMES if other != name]
+        runs = self.process(name) is not None
+        match fault:
+            case "kill" if runs and not host.paused:
+                self.kill(name)
+            case "start" if not runs and not host.paused:
+                self.start(name)
+            case "stop" if not host.paused:
+                host.pause()
+            case "go on" if host.paused:
+                host.resume()
+            case "cut off from peers":
+                self.fabric.partition([name], others)
+            case "cut off from apiserver":
+                self.fabric.partition([name], ["api-1"])
+            case "heal":
+                self.fabric.heal_all()
+
+    def mend(self) -> None:
+        """Undoes all of it."""
+        for name in NAMES:
+            for fault in ("heal", "go on", "start"):
+                self.afflict(fault, name)
+
     # Units
+
+    def put_fenced(self, name: str, group: str, term: int) -> None:
+        """Puts a unit as a leader of that term would."""
+        obj = api_pb2.Object(spec=registry.pack(unit()))
+        obj.metadata.namespace, obj.metadata.name = "default", name
+        fence = api_pb2.Fence(group=group, term=term)
+        self.call(lambda client: client.put(api_pb2.PutRequest(objects=[obj], fence=fence)))
 
     def put_unit(self, name: str) -> None:
         self.put(name, unit(), node="")

@@ -6,6 +6,7 @@ memory alone knows what it has asked for, never asks for two things.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
@@ -149,6 +150,52 @@ def test_two_or_all_are_killed_at_once() -> None:
             assert cluster.until_placed(names) < 4
             cluster.settle()
         check(cluster, 4, before, writes=2)
+
+
+def test_terms_go_on_where_the_apiserver_has_seen_them() -> None:
+    with World(seed=7) as world:
+        cluster = ControllersWorld(world)
+        cluster.put_fenced("old", "replicated/placement", 1_000_000)
+        cluster.start_all()
+        assert cluster.until_placed("old") < 1
+        cluster.put_unit("new")
+        assert cluster.until_placed("new") < 1
+
+
+FAULTS = ["kill"] * 2 + ["start"] * 2 + ["stop", "go on", "cut off from peers", "cut off from apiserver", "heal", "put"]
+    "kill",
+    "kill",
+    "start",
+    "start",
+    "stop",
+    "go on",
+    "cut off from peers",
+    "cut off from apiserver",
+    "heal",
+    "put",
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_each_unit_is_placed_once(seed: int) -> None:
+    draw = random.Random(seed)
+    with World(seed) as world:
+        cluster = ControllersWorld(world)
+        cluster.start_all()
+        _, before = cluster.units()
+        units = 0
+        for _ in range(40):
+            fault, name = draw.choice(FAULTS), draw.choice(NAMES)
+            if fault == "put":
+                cluster.start_putting(f"unit-{units}")
+                units += 1
+            else:
+                cluster.afflict(fault, name)
+            world.run_for(draw.choice([0.001, 0.003, 0.3, 1.0, 3.0]))
+        cluster.mend()
+        cluster.settle()
+        world.run_for(10)
+        check(cluster, units, before, writes=2)
 
 
 def test_a_leader_cut_off_from_its_peers_decides_nothing() -> None:
