@@ -163,17 +163,6 @@ def test_terms_go_on_where_the_apiserver_has_seen_them() -> None:
 
 
 FAULTS = ["kill"] * 2 + ["start"] * 2 + ["stop", "go on", "cut off from peers", "cut off from apiserver", "heal", "put"]
-    "kill",
-    "kill",
-    "start",
-    "start",
-    "stop",
-    "go on",
-    "cut off from peers",
-    "cut off from apiserver",
-    "heal",
-    "put",
-)
 
 
 @pytest.mark.parametrize("seed", range(4))
