@@ -36,6 +36,7 @@ from rube.sim.machines import Daemon, Machine, make_machine
 from rube.sim.network import Link, SimFabric
 from rube.sim.observer import Observer
 from rube.sim.recording import read_log
+from rube.sim.replicas import ReplicaProgram
 from rube.sim.user import UNIT_TYPE, User
 from rube.store import open_store, parse_store_url
 
@@ -96,9 +97,9 @@ class SimCluster:
         return f"etcd://{','.join(f'{name}:{CLIENT_PORT}' for name in members)}"
 
     def add_apiserver(
-        self, name: str = "api-1", *, store: str = STORE_URL, controllers: Sequence[Controller] = ()
+        self, name: str = "api-1", *, store: str = STORE_URL, controllers: Sequence[Controller] | None = ()
     ) -> SimHost:
-        """A host with an apiserver, the cluster controllers and a user's own `controllers`, started.
+        """A host with an apiserver, the cluster controllers and a user's own `controllers`, started. None: without any.
 
         Several of them need a store that they share: that of `add_etcd`.
         """
@@ -109,6 +110,15 @@ class SimCluster:
         machine.daemon = Daemon(name="apiserver", main=program.main, restart_s=RESTART_S)
         machine.start()
         return machine.host
+
+    def add_controllers(self, names: Sequence[str], own: Sequence[Sequence[Controller]]) -> None:
+        """Hosts with a replica of the cluster controllers and of a user's own, each, started. Add the apiservers
+        first, with `controllers=None`."""
+        for name, extra in zip(names, own, strict=True):
+            machine = self._machine(name)
+            program = ReplicaProgram(machine.ports, names, lambda: self.targets, self.world.trace, extra)
+            machine.daemon = Daemon(name="controller", main=program.main, restart_s=RESTART_S)
+            machine.start()
 
     def add_node(self, name: str) -> SimHost:
         """A host with a service manager and a rubelet, started. Add the apiservers first."""
@@ -156,7 +166,7 @@ class SimCluster:
         return list(self._machines)
 
     def program_of(self, host: str) -> str:
-        """`apiserver`, `etcd`, `rubelet` or `observer`."""
+        """`apiserver`, `etcd`, `controller`, `rubelet` or `observer`."""
         daemon = self._machines[host].daemon
         return daemon.name if daemon else "nothing"
 

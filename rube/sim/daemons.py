@@ -65,8 +65,10 @@ class Recorder:
 class ApiserverProgram:
     """`rube apiserver` on a simulated host: a store, the server, and the cluster controllers as its clients."""
 
-    def __init__(self, ports: Host, store_url: str, recorder: Recorder, controllers: Sequence[Controller]) -> None:
-        """`controllers` run beside the built-in ones."""
+    def __init__(
+        self, ports: Host, store_url: str, recorder: Recorder, controllers: Sequence[Controller] | None
+    ) -> None:
+        """`controllers` run beside the built-in ones; None: those do not run either."""
         self.store_url = store_url
         self._ports = ports
         self._recorder = recorder
@@ -110,6 +112,8 @@ class ApiserverProgram:
             await inner.close()
 
     async def _run_controllers(self) -> None:
+        if self._controllers is None:
+            return
         engine = await self._ports.storage.open(CONTROLLERS_URL)
         observer = decision_recorder(self._recorder.trace, self._ports.name)
         try:

@@ -4,14 +4,19 @@
 # source: rube/sim/scenario.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
-_runtime_version.ValidateProtobufRuntimeVersion(_runtime_version.Domain.PUBLIC, 7, 35, 1, "", "rube/sim/scenario.proto")
+_runtime_version.ValidateProtobufRuntimeVersion(
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'rube/sim/scenario.proto'
+)
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
@@ -20,71 +25,71 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x17rube/sim/scenario.proto\x12\x03sim\x1a\x1egoogle/protobuf/duration.proto"\xf4\x01\n\x08Scenario\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x07\x63luster\x18\x05 \x01(\x0b\x32\x0c.sim.Cluster\x12\x1f\n\x08workload\x18\x06 \x01(\x0b\x32\r.sim.Workload\x12\x1a\n\x06\x66\x61ults\x18\x07 \x03(\x0b\x32\n.sim.Fault\x12 \n\x06\x65xpect\x18\x08 \x03(\x0b\x32\x10.sim.ExpectationB\x07\n\x05_seed"\xf7\x01\n\x07\x43luster\x12"\n\napiservers\x18\x01 \x03(\x0b\x32\x0e.sim.Apiserver\x12\x19\n\x05nodes\x18\x02 \x01(\x0b\x32\n.sim.Nodes\x12\x1b\n\x06\x63locks\x18\x03 \x01(\x0b\x32\x0b.sim.Clocks\x12\x1a\n\x07network\x18\x04 \x01(\x0b\x32\t.sim.Link\x12-\n\nnode_lease\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x63ontrollers\x18\x06 \x03(\t\x12\x17\n\x04\x65tcd\x18\x07 \x01(\x0b\x32\t.sim.Etcd\x12\x17\n\x04raft\x18\x08 \x01(\x0b\x32\t.sim.Raft"(\n\tApiserver\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05store\x18\x02 \x01(\t"\x17\n\x04\x45tcd\x12\x0f\n\x07members\x18\x01 \x01(\r"\xa4\x01\n\x04Raft\x12\x0f\n\x07members\x18\x01 \x01(\r\x12\'\n\x04tick\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0e\x65lection_ticks\x18\x03 \x01(\r\x12\x17\n\x0fheartbeat_ticks\x18\x04 \x01(\r\x12\x18\n\x10log_entries_kept\x18\x05 \x01(\r\x12\x17\n\x0fpiece_bytes_max\x18\x06 \x01(\r"%\n\x05Nodes\x12\r\n\x05\x63ount\x18\x01 \x01(\r\x12\r\n\x05names\x18\x02 \x03(\t"N\n\x06\x43locks\x12\x15\n\rdrift_ppm_max\x18\x01 \x01(\r\x12-\n\noffset_max\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration"\x9b\x01\n\x04Link\x12*\n\x07latency\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06jitter\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x0e\x62\x61ndwidth_mbit\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x42\x11\n\x0f_bandwidth_mbit"7\n\x08Workload\x12\x18\n\x05steps\x18\x01 \x03(\x0b\x32\t.sim.Step\x12\x11\n\tobservers\x18\x02 \x01(\r"\x84\x02\n\x04Step\x12%\n\x02\x61t\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05\x65very\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05times\x18\x03 \x01(\r\x12\x1d\n\x03put\x18\n \x01(\x0b\x32\x0e.sim.UnitGroupH\x00\x12\x1c\n\x06\x63hange\x18\x0b \x01(\x0b\x32\n.sim.UnitsH\x00\x12\x1a\n\x04stop\x18\x0c \x01(\x0b\x32\n.sim.UnitsH\x00\x12\x1b\n\x05start\x18\r \x01(\x0b\x32\n.sim.UnitsH\x00\x12\x1c\n\x06\x64\x65lete\x18\x0e \x01(\x0b\x32\n.sim.UnitsH\x00\x42\x08\n\x06\x61\x63tion"u\n\tUnitGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x12\n\x05\x66irst\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\x0c\n\x04\x66ile\x18\x06 \x01(\tB\x08\n\x06_first")\n\x05Units\x12\r\n\x05names\x18\x01 \x03(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t"\xa7\x04\n\x05\x46\x61ult\x12%\n\x02\x61t\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x05lasts\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03\x66or\x12\x11\n\x07isolate\x18\n \x01(\tH\x00\x12#\n\tpartition\x18\x0b \x01(\x0b\x32\x0e.sim.PartitionH\x00\x12\x0e\n\x04heal\x18\x0c \x01(\tH\x00\x12\x1d\n\x04slow\x18\r \x01(\x0b\x32\r.sim.SlowLinkH\x00\x12\x1f\n\x05reset\x18\x0e \x01(\x0b\x32\x0e.sim.PartitionH\x00\x12\x1e\n\x04\x63log\x18\x0f \x01(\x0b\x32\x0e.sim.PartitionH\x00\x12\x0e\n\x04kill\x18\x14 \x01(\tH\x00\x12\x13\n\tterminate\x18\x15 \x01(\tH\x00\x12\x11\n\x07restart\x18\x16 \x01(\tH\x00\x12\x13\n\tpower_off\x18\x17 \x01(\tH\x00\x12\x12\n\x08power_on\x18\x18 \x01(\tH\x00\x12\x0f\n\x05pause\x18\x19 \x01(\tH\x00\x12\x10\n\x06resume\x18\x1a \x01(\tH\x00\x12%\n\ncrash_unit\x18\x1e \x01(\x0b\x32\x0f.sim.UnitOnNodeH\x00\x12&\n\x0bremove_unit\x18\x1f \x01(\x0b\x32\x0f.sim.UnitOnNodeH\x00\x12$\n\nclock_jump\x18  \x01(\x0b\x32\x0e.sim.ClockJumpH\x00\x12\x1e\n\x04\x64isk\x18! \x01(\x0b\x32\x0e.sim.DiskFaultH\x00\x42\x07\n\x05\x66\x61ult"6\n\tPartition\x12\x0c\n\x04\x66rom\x18\x01 \x03(\t\x12\n\n\x02to\x18\x02 \x03(\t\x12\x0f\n\x07one_way\x18\x03 \x01(\x08"{\n\x08SlowLink\x12\x0c\n\x04\x66rom\x18\x01 \x03(\t\x12\n\n\x02to\x18\x02 \x03(\t\x12*\n\x07latency\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06jitter\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration";\n\nUnitOnNode\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t"@\n\tClockJump\x12\x0c\n\x04host\x18\x01 \x01(\t\x12%\n\x02\x62y\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration"~\n\tDiskFault\x12\x0c\n\x04host\x18\x01 \x01(\t\x12!\n\x04kind\x18\x02 \x01(\x0e\x32\x13.sim.DiskFault.Kind"@\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x08\n\x04\x46ULL\x10\x01\x12\t\n\x05STALL\x10\x02\x12\r\n\tFAIL_SYNC\x10\x03"\xb7\x03\n\x0b\x45xpectation\x12#\n\tconverged\x18\x01 \x01(\x0b\x32\x0e.sim.ConvergedH\x00\x12,\n\x0ewatch_promises\x18\x02 \x01(\x0b\x32\x12.sim.WatchPromisesH\x00\x12\x36\n\x13\x61\x63knowledged_writes\x18\x03 \x01(\x0b\x32\x17.sim.AcknowledgedWritesH\x00\x12\x36\n\x13revisions_monotonic\x18\x04 \x01(\x0b\x32\x17.sim.RevisionsMonotonicH\x00\x12\x32\n\x12never_on_two_nodes\x18\x05 \x01(\x0b\x32\x14.sim.NeverOnTwoNodesH\x00\x12,\n\x0elocal_autonomy\x18\x06 \x01(\x0b\x32\x12.sim.LocalAutonomyH\x00\x12.\n\x0fstatus_reported\x18\x07 \x01(\x0b\x32\x13.sim.StatusReportedH\x00\x12\x1e\n\x04unit\x18\x08 \x01(\x0b\x32\x0e.sim.UnitStateH\x00\x12*\n\rwatch_latency\x18\t \x01(\x0b\x32\x11.sim.WatchLatencyH\x00\x42\x07\n\x05\x63heck"6\n\tConverged\x12)\n\x06within\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration"\x0f\n\rWatchPromises"\x14\n\x12\x41\x63knowledgedWrites"\x14\n\x12RevisionsMonotonic"\x11\n\x0fNeverOnTwoNodes":\n\rLocalAutonomy\x12)\n\x06within\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration"\x10\n\x0eStatusReported"\x95\x01\n\tUnitState\x12%\n\x02\x61t\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\r\n\x05state\x18\x05 \x01(\t\x12\x0f\n\x07\x63ut_off\x18\x06 \x01(\x08\x12\x12\n\nstarts_min\x18\x07 \x01(\r"`\n\x0cWatchLatency\x12\x17\n\npercentile\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12(\n\x05\x62\x65low\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\n\x0b_percentileb\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17rube/sim/scenario.proto\x12\x03sim\x1a\x1egoogle/protobuf/duration.proto\"\xf4\x01\n\x08Scenario\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x07\x63luster\x18\x05 \x01(\x0b\x32\x0c.sim.Cluster\x12\x1f\n\x08workload\x18\x06 \x01(\x0b\x32\r.sim.Workload\x12\x1a\n\x06\x66\x61ults\x18\x07 \x03(\x0b\x32\n.sim.Fault\x12 \n\x06\x65xpect\x18\x08 \x03(\x0b\x32\x10.sim.ExpectationB\x07\n\x05_seed\"\xad\x02\n\x07\x43luster\x12\"\n\napiservers\x18\x01 \x03(\x0b\x32\x0e.sim.Apiserver\x12\x19\n\x05nodes\x18\x02 \x01(\x0b\x32\n.sim.Nodes\x12\x1b\n\x06\x63locks\x18\x03 \x01(\x0b\x32\x0b.sim.Clocks\x12\x1a\n\x07network\x18\x04 \x01(\x0b\x32\t.sim.Link\x12-\n\nnode_lease\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x63ontrollers\x18\x06 \x03(\t\x12\x17\n\x04\x65tcd\x18\x07 \x01(\x0b\x32\t.sim.Etcd\x12\x17\n\x04raft\x18\x08 \x01(\x0b\x32\t.sim.Raft\x12\x34\n\x13\x63ontroller_replicas\x18\t \x01(\x0b\x32\x17.sim.ControllerReplicas\"#\n\x12\x43ontrollerReplicas\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"(\n\tApiserver\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05store\x18\x02 \x01(\t\"\x17\n\x04\x45tcd\x12\x0f\n\x07members\x18\x01 \x01(\r\"\xa4\x01\n\x04Raft\x12\x0f\n\x07members\x18\x01 \x01(\r\x12\'\n\x04tick\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0e\x65lection_ticks\x18\x03 \x01(\r\x12\x17\n\x0fheartbeat_ticks\x18\x04 \x01(\r\x12\x18\n\x10log_entries_kept\x18\x05 \x01(\r\x12\x17\n\x0fpiece_bytes_max\x18\x06 \x01(\r\"%\n\x05Nodes\x12\r\n\x05\x63ount\x18\x01 \x01(\r\x12\r\n\x05names\x18\x02 \x03(\t\"N\n\x06\x43locks\x12\x15\n\rdrift_ppm_max\x18\x01 \x01(\r\x12-\n\noffset_max\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9b\x01\n\x04Link\x12*\n\x07latency\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06jitter\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x0e\x62\x61ndwidth_mbit\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x42\x11\n\x0f_bandwidth_mbit\"7\n\x08Workload\x12\x18\n\x05steps\x18\x01 \x03(\x0b\x32\t.sim.Step\x12\x11\n\tobservers\x18\x02 \x01(\r\"\x84\x02\n\x04Step\x12%\n\x02\x61t\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05\x65very\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05times\x18\x03 \x01(\r\x12\x1d\n\x03put\x18\n \x01(\x0b\x32\x0e.sim.UnitGroupH\x00\x12\x1c\n\x06\x63hange\x18\x0b \x01(\x0b\x32\n.sim.UnitsH\x00\x12\x1a\n\x04stop\x18\x0c \x01(\x0b\x32\n.sim.UnitsH\x00\x12\x1b\n\x05start\x18\r \x01(\x0b\x32\n.sim.UnitsH\x00\x12\x1c\n\x06\x64\x65lete\x18\x0e \x01(\x0b\x32\n.sim.UnitsH\x00\x42\x08\n\x06\x61\x63tion\"u\n\tUnitGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x12\n\x05\x66irst\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\x0c\n\x04\x66ile\x18\x06 \x01(\tB\x08\n\x06_first\")\n\x05Units\x12\r\n\x05names\x18\x01 \x03(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\"\xa7\x04\n\x05\x46\x61ult\x12%\n\x02\x61t\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x05lasts\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03\x66or\x12\x11\n\x07isolate\x18\n \x01(\tH\x00\x12#\n\tpartition\x18\x0b \x01(\x0b\x32\x0e.sim.PartitionH\x00\x12\x0e\n\x04heal\x18\x0c \x01(\tH\x00\x12\x1d\n\x04slow\x18\r \x01(\x0b\x32\r.sim.SlowLinkH\x00\x12\x1f\n\x05reset\x18\x0e \x01(\x0b\x32\x0e.sim.PartitionH\x00\x12\x1e\n\x04\x63log\x18\x0f \x01(\x0b\x32\x0e.sim.PartitionH\x00\x12\x0e\n\x04kill\x18\x14 \x01(\tH\x00\x12\x13\n\tterminate\x18\x15 \x01(\tH\x00\x12\x11\n\x07restart\x18\x16 \x01(\tH\x00\x12\x13\n\tpower_off\x18\x17 \x01(\tH\x00\x12\x12\n\x08power_on\x18\x18 \x01(\tH\x00\x12\x0f\n\x05pause\x18\x19 \x01(\tH\x00\x12\x10\n\x06resume\x18\x1a \x01(\tH\x00\x12%\n\ncrash_unit\x18\x1e \x01(\x0b\x32\x0f.sim.UnitOnNodeH\x00\x12&\n\x0bremove_unit\x18\x1f \x01(\x0b\x32\x0f.sim.UnitOnNodeH\x00\x12$\n\nclock_jump\x18  \x01(\x0b\x32\x0e.sim.ClockJumpH\x00\x12\x1e\n\x04\x64isk\x18! \x01(\x0b\x32\x0e.sim.DiskFaultH\x00\x42\x07\n\x05\x66\x61ult\"6\n\tPartition\x12\x0c\n\x04\x66rom\x18\x01 \x03(\t\x12\n\n\x02to\x18\x02 \x03(\t\x12\x0f\n\x07one_way\x18\x03 \x01(\x08\"{\n\x08SlowLink\x12\x0c\n\x04\x66rom\x18\x01 \x03(\t\x12\n\n\x02to\x18\x02 \x03(\t\x12*\n\x07latency\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06jitter\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\";\n\nUnitOnNode\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\"@\n\tClockJump\x12\x0c\n\x04host\x18\x01 \x01(\t\x12%\n\x02\x62y\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"~\n\tDiskFault\x12\x0c\n\x04host\x18\x01 \x01(\t\x12!\n\x04kind\x18\x02 \x01(\x0e\x32\x13.sim.DiskFault.Kind\"@\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x08\n\x04\x46ULL\x10\x01\x12\t\n\x05STALL\x10\x02\x12\r\n\tFAIL_SYNC\x10\x03\"\xb7\x03\n\x0b\x45xpectation\x12#\n\tconverged\x18\x01 \x01(\x0b\x32\x0e.sim.ConvergedH\x00\x12,\n\x0ewatch_promises\x18\x02 \x01(\x0b\x32\x12.sim.WatchPromisesH\x00\x12\x36\n\x13\x61\x63knowledged_writes\x18\x03 \x01(\x0b\x32\x17.sim.AcknowledgedWritesH\x00\x12\x36\n\x13revisions_monotonic\x18\x04 \x01(\x0b\x32\x17.sim.RevisionsMonotonicH\x00\x12\x32\n\x12never_on_two_nodes\x18\x05 \x01(\x0b\x32\x14.sim.NeverOnTwoNodesH\x00\x12,\n\x0elocal_autonomy\x18\x06 \x01(\x0b\x32\x12.sim.LocalAutonomyH\x00\x12.\n\x0fstatus_reported\x18\x07 \x01(\x0b\x32\x13.sim.StatusReportedH\x00\x12\x1e\n\x04unit\x18\x08 \x01(\x0b\x32\x0e.sim.UnitStateH\x00\x12*\n\rwatch_latency\x18\t \x01(\x0b\x32\x11.sim.WatchLatencyH\x00\x42\x07\n\x05\x63heck\"6\n\tConverged\x12)\n\x06within\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0f\n\rWatchPromises\"\x14\n\x12\x41\x63knowledgedWrites\"\x14\n\x12RevisionsMonotonic\"\x11\n\x0fNeverOnTwoNodes\":\n\rLocalAutonomy\x12)\n\x06within\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x10\n\x0eStatusReported\"\x95\x01\n\tUnitState\x12%\n\x02\x61t\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tnamespace\x18\x04 \x01(\t\x12\r\n\x05state\x18\x05 \x01(\t\x12\x0f\n\x07\x63ut_off\x18\x06 \x01(\x08\x12\x12\n\nstarts_min\x18\x07 \x01(\r\"`\n\x0cWatchLatency\x12\x17\n\npercentile\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12(\n\x05\x62\x65low\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\n\x0b_percentileb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "rube.sim.scenario_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rube.sim.scenario_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_SCENARIO"]._serialized_start = 65
-    _globals["_SCENARIO"]._serialized_end = 309
-    _globals["_CLUSTER"]._serialized_start = 312
-    _globals["_CLUSTER"]._serialized_end = 559
-    _globals["_APISERVER"]._serialized_start = 561
-    _globals["_APISERVER"]._serialized_end = 601
-    _globals["_ETCD"]._serialized_start = 603
-    _globals["_ETCD"]._serialized_end = 626
-    _globals["_RAFT"]._serialized_start = 629
-    _globals["_RAFT"]._serialized_end = 793
-    _globals["_NODES"]._serialized_start = 795
-    _globals["_NODES"]._serialized_end = 832
-    _globals["_CLOCKS"]._serialized_start = 834
-    _globals["_CLOCKS"]._serialized_end = 912
-    _globals["_LINK"]._serialized_start = 915
-    _globals["_LINK"]._serialized_end = 1070
-    _globals["_WORKLOAD"]._serialized_start = 1072
-    _globals["_WORKLOAD"]._serialized_end = 1127
-    _globals["_STEP"]._serialized_start = 1130
-    _globals["_STEP"]._serialized_end = 1390
-    _globals["_UNITGROUP"]._serialized_start = 1392
-    _globals["_UNITGROUP"]._serialized_end = 1509
-    _globals["_UNITS"]._serialized_start = 1511
-    _globals["_UNITS"]._serialized_end = 1552
-    _globals["_FAULT"]._serialized_start = 1555
-    _globals["_FAULT"]._serialized_end = 2106
-    _globals["_PARTITION"]._serialized_start = 2108
-    _globals["_PARTITION"]._serialized_end = 2162
-    _globals["_SLOWLINK"]._serialized_start = 2164
-    _globals["_SLOWLINK"]._serialized_end = 2287
-    _globals["_UNITONNODE"]._serialized_start = 2289
-    _globals["_UNITONNODE"]._serialized_end = 2348
-    _globals["_CLOCKJUMP"]._serialized_start = 2350
-    _globals["_CLOCKJUMP"]._serialized_end = 2414
-    _globals["_DISKFAULT"]._serialized_start = 2416
-    _globals["_DISKFAULT"]._serialized_end = 2542
-    _globals["_DISKFAULT_KIND"]._serialized_start = 2478
-    _globals["_DISKFAULT_KIND"]._serialized_end = 2542
-    _globals["_EXPECTATION"]._serialized_start = 2545
-    _globals["_EXPECTATION"]._serialized_end = 2984
-    _globals["_CONVERGED"]._serialized_start = 2986
-    _globals["_CONVERGED"]._serialized_end = 3040
-    _globals["_WATCHPROMISES"]._serialized_start = 3042
-    _globals["_WATCHPROMISES"]._serialized_end = 3057
-    _globals["_ACKNOWLEDGEDWRITES"]._serialized_start = 3059
-    _globals["_ACKNOWLEDGEDWRITES"]._serialized_end = 3079
-    _globals["_REVISIONSMONOTONIC"]._serialized_start = 3081
-    _globals["_REVISIONSMONOTONIC"]._serialized_end = 3101
-    _globals["_NEVERONTWONODES"]._serialized_start = 3103
-    _globals["_NEVERONTWONODES"]._serialized_end = 3120
-    _globals["_LOCALAUTONOMY"]._serialized_start = 3122
-    _globals["_LOCALAUTONOMY"]._serialized_end = 3180
-    _globals["_STATUSREPORTED"]._serialized_start = 3182
-    _globals["_STATUSREPORTED"]._serialized_end = 3198
-    _globals["_UNITSTATE"]._serialized_start = 3201
-    _globals["_UNITSTATE"]._serialized_end = 3350
-    _globals["_WATCHLATENCY"]._serialized_start = 3352
-    _globals["_WATCHLATENCY"]._serialized_end = 3448
+  DESCRIPTOR._loaded_options = None
+  _globals['_SCENARIO']._serialized_start=65
+  _globals['_SCENARIO']._serialized_end=309
+  _globals['_CLUSTER']._serialized_start=312
+  _globals['_CLUSTER']._serialized_end=613
+  _globals['_CONTROLLERREPLICAS']._serialized_start=615
+  _globals['_CONTROLLERREPLICAS']._serialized_end=650
+  _globals['_APISERVER']._serialized_start=652
+  _globals['_APISERVER']._serialized_end=692
+  _globals['_ETCD']._serialized_start=694
+  _globals['_ETCD']._serialized_end=717
+  _globals['_RAFT']._serialized_start=720
+  _globals['_RAFT']._serialized_end=884
+  _globals['_NODES']._serialized_start=886
+  _globals['_NODES']._serialized_end=923
+  _globals['_CLOCKS']._serialized_start=925
+  _globals['_CLOCKS']._serialized_end=1003
+  _globals['_LINK']._serialized_start=1006
+  _globals['_LINK']._serialized_end=1161
+  _globals['_WORKLOAD']._serialized_start=1163
+  _globals['_WORKLOAD']._serialized_end=1218
+  _globals['_STEP']._serialized_start=1221
+  _globals['_STEP']._serialized_end=1481
+  _globals['_UNITGROUP']._serialized_start=1483
+  _globals['_UNITGROUP']._serialized_end=1600
+  _globals['_UNITS']._serialized_start=1602
+  _globals['_UNITS']._serialized_end=1643
+  _globals['_FAULT']._serialized_start=1646
+  _globals['_FAULT']._serialized_end=2197
+  _globals['_PARTITION']._serialized_start=2199
+  _globals['_PARTITION']._serialized_end=2253
+  _globals['_SLOWLINK']._serialized_start=2255
+  _globals['_SLOWLINK']._serialized_end=2378
+  _globals['_UNITONNODE']._serialized_start=2380
+  _globals['_UNITONNODE']._serialized_end=2439
+  _globals['_CLOCKJUMP']._serialized_start=2441
+  _globals['_CLOCKJUMP']._serialized_end=2505
+  _globals['_DISKFAULT']._serialized_start=2507
+  _globals['_DISKFAULT']._serialized_end=2633
+  _globals['_DISKFAULT_KIND']._serialized_start=2569
+  _globals['_DISKFAULT_KIND']._serialized_end=2633
+  _globals['_EXPECTATION']._serialized_start=2636
+  _globals['_EXPECTATION']._serialized_end=3075
+  _globals['_CONVERGED']._serialized_start=3077
+  _globals['_CONVERGED']._serialized_end=3131
+  _globals['_WATCHPROMISES']._serialized_start=3133
+  _globals['_WATCHPROMISES']._serialized_end=3148
+  _globals['_ACKNOWLEDGEDWRITES']._serialized_start=3150
+  _globals['_ACKNOWLEDGEDWRITES']._serialized_end=3170
+  _globals['_REVISIONSMONOTONIC']._serialized_start=3172
+  _globals['_REVISIONSMONOTONIC']._serialized_end=3192
+  _globals['_NEVERONTWONODES']._serialized_start=3194
+  _globals['_NEVERONTWONODES']._serialized_end=3211
+  _globals['_LOCALAUTONOMY']._serialized_start=3213
+  _globals['_LOCALAUTONOMY']._serialized_end=3271
+  _globals['_STATUSREPORTED']._serialized_start=3273
+  _globals['_STATUSREPORTED']._serialized_end=3289
+  _globals['_UNITSTATE']._serialized_start=3292
+  _globals['_UNITSTATE']._serialized_end=3441
+  _globals['_WATCHLATENCY']._serialized_start=3443
+  _globals['_WATCHLATENCY']._serialized_end=3539
 # @@protoc_insertion_point(module_scope)

@@ -63,30 +63,9 @@ class Scenario(_message.Message):
         faults: _abc.Iterable[Global___Fault] | None = ...,
         expect: _abc.Iterable[Global___Expectation] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_seed", b"_seed", "cluster", b"cluster", "duration", b"duration", "seed", b"seed", "workload", b"workload"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "cluster", b"cluster", "duration", b"duration", "seed", b"seed", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_seed",
-        b"_seed",
-        "cluster",
-        b"cluster",
-        "description",
-        b"description",
-        "duration",
-        b"duration",
-        "expect",
-        b"expect",
-        "faults",
-        b"faults",
-        "name",
-        b"name",
-        "seed",
-        b"seed",
-        "workload",
-        b"workload",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "cluster", b"cluster", "description", b"description", "duration", b"duration", "expect", b"expect", "faults", b"faults", "name", b"name", "seed", b"seed", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
@@ -108,6 +87,7 @@ class Cluster(_message.Message):
     CONTROLLERS_FIELD_NUMBER: _builtins.int
     ETCD_FIELD_NUMBER: _builtins.int
     RAFT_FIELD_NUMBER: _builtins.int
+    CONTROLLER_REPLICAS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def apiservers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Apiserver]:
         """Default: one, called `api-1`."""
@@ -134,6 +114,10 @@ class Cluster(_message.Message):
     def raft(self) -> Global___Raft:
         """Apiservers that replicate their store themselves. Instead of `apiservers` and `etcd`."""
 
+    @_builtins.property
+    def controller_replicas(self) -> Global___ControllerReplicas:
+        """The controllers run by themselves, in a Raft group without disks, instead of beside the apiservers."""
+
     def __init__(
         self,
         *,
@@ -145,44 +129,35 @@ class Cluster(_message.Message):
         controllers: _abc.Iterable[_builtins.str] | None = ...,
         etcd: Global___Etcd | None = ...,
         raft: Global___Raft | None = ...,
+        controller_replicas: Global___ControllerReplicas | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "clocks",
-        b"clocks",
-        "etcd",
-        b"etcd",
-        "network",
-        b"network",
-        "node_lease",
-        b"node_lease",
-        "nodes",
-        b"nodes",
-        "raft",
-        b"raft",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "controller_replicas", b"controller_replicas", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "apiservers",
-        b"apiservers",
-        "clocks",
-        b"clocks",
-        "controllers",
-        b"controllers",
-        "etcd",
-        b"etcd",
-        "network",
-        b"network",
-        "node_lease",
-        b"node_lease",
-        "nodes",
-        b"nodes",
-        "raft",
-        b"raft",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "controller_replicas", b"controller_replicas", "controllers", b"controllers", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Cluster: _TypeAlias = Cluster  # noqa: Y015
+
+@_typing.final
+class ControllerReplicas(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """On so many hosts, called `controller-1`, `controller-2`, …: 1 to 7. Default: 3."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ControllerReplicas: _TypeAlias = ControllerReplicas  # noqa: Y015
 
 @_typing.final
 class Apiserver(_message.Message):
@@ -271,20 +246,7 @@ class Raft(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["tick", b"tick"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "election_ticks",
-        b"election_ticks",
-        "heartbeat_ticks",
-        b"heartbeat_ticks",
-        "log_entries_kept",
-        b"log_entries_kept",
-        "members",
-        b"members",
-        "piece_bytes_max",
-        b"piece_bytes_max",
-        "tick",
-        b"tick",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["election_ticks", b"election_ticks", "heartbeat_ticks", b"heartbeat_ticks", "log_entries_kept", b"log_entries_kept", "members", b"members", "piece_bytes_max", b"piece_bytes_max", "tick", b"tick"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -374,35 +336,13 @@ class Link(_message.Message):
         bandwidth_mbit: _builtins.int | None = ...,
         loss: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_bandwidth_mbit",
-        b"_bandwidth_mbit",
-        "bandwidth_mbit",
-        b"bandwidth_mbit",
-        "jitter",
-        b"jitter",
-        "latency",
-        b"latency",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bandwidth_mbit", b"_bandwidth_mbit", "bandwidth_mbit", b"bandwidth_mbit", "jitter", b"jitter", "latency", b"latency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_bandwidth_mbit",
-        b"_bandwidth_mbit",
-        "bandwidth_mbit",
-        b"bandwidth_mbit",
-        "jitter",
-        b"jitter",
-        "latency",
-        b"latency",
-        "loss",
-        b"loss",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bandwidth_mbit", b"_bandwidth_mbit", "bandwidth_mbit", b"bandwidth_mbit", "jitter", b"jitter", "latency", b"latency", "loss", b"loss"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bandwidth_mbit: _TypeAlias = _typing.Literal["bandwidth_mbit"]  # noqa: Y015
     _WhichOneofArgType__bandwidth_mbit: _TypeAlias = _typing.Literal["_bandwidth_mbit", b"_bandwidth_mbit"]  # noqa: Y015
-    def WhichOneof(
-        self, oneof_group: _WhichOneofArgType__bandwidth_mbit
-    ) -> _WhichOneofReturnType__bandwidth_mbit | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bandwidth_mbit) -> _WhichOneofReturnType__bandwidth_mbit | None: ...
 
 Global___Link: _TypeAlias = Link  # noqa: Y015
 
@@ -486,45 +426,9 @@ class Step(_message.Message):
         start: Global___Units | None = ...,
         delete: Global___Units | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "action",
-        b"action",
-        "at",
-        b"at",
-        "change",
-        b"change",
-        "delete",
-        b"delete",
-        "every",
-        b"every",
-        "put",
-        b"put",
-        "start",
-        b"start",
-        "stop",
-        b"stop",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "put", b"put", "start", b"start", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "action",
-        b"action",
-        "at",
-        b"at",
-        "change",
-        b"change",
-        "delete",
-        b"delete",
-        "every",
-        b"every",
-        "put",
-        b"put",
-        "start",
-        b"start",
-        "stop",
-        b"stop",
-        "times",
-        b"times",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "put", b"put", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
@@ -570,22 +474,7 @@ class UnitGroup(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_first", b"_first", "first", b"first"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_first",
-        b"_first",
-        "count",
-        b"count",
-        "file",
-        b"file",
-        "first",
-        b"first",
-        "name",
-        b"name",
-        "namespace",
-        b"namespace",
-        "node",
-        b"node",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first", b"_first", "count", b"count", "file", b"file", "first", b"first", "name", b"name", "namespace", b"namespace", "node", b"node"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__first: _TypeAlias = _typing.Literal["first"]  # noqa: Y015
     _WhichOneofArgType__first: _TypeAlias = _typing.Literal["_first", b"_first"]  # noqa: Y015
@@ -715,111 +604,11 @@ class Fault(_message.Message):
         clock_jump: Global___ClockJump | None = ...,
         disk: Global___DiskFault | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "at",
-        b"at",
-        "clock_jump",
-        b"clock_jump",
-        "clog",
-        b"clog",
-        "crash_unit",
-        b"crash_unit",
-        "disk",
-        b"disk",
-        "fault",
-        b"fault",
-        "heal",
-        b"heal",
-        "isolate",
-        b"isolate",
-        "kill",
-        b"kill",
-        "lasts",
-        b"lasts",
-        "partition",
-        b"partition",
-        "pause",
-        b"pause",
-        "power_off",
-        b"power_off",
-        "power_on",
-        b"power_on",
-        "remove_unit",
-        b"remove_unit",
-        "reset",
-        b"reset",
-        "restart",
-        b"restart",
-        "resume",
-        b"resume",
-        "slow",
-        b"slow",
-        "terminate",
-        b"terminate",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "at",
-        b"at",
-        "clock_jump",
-        b"clock_jump",
-        "clog",
-        b"clog",
-        "crash_unit",
-        b"crash_unit",
-        "disk",
-        b"disk",
-        "fault",
-        b"fault",
-        "heal",
-        b"heal",
-        "isolate",
-        b"isolate",
-        "kill",
-        b"kill",
-        "lasts",
-        b"lasts",
-        "partition",
-        b"partition",
-        "pause",
-        b"pause",
-        "power_off",
-        b"power_off",
-        "power_on",
-        b"power_on",
-        "remove_unit",
-        b"remove_unit",
-        "reset",
-        b"reset",
-        "restart",
-        b"restart",
-        "resume",
-        b"resume",
-        "slow",
-        b"slow",
-        "terminate",
-        b"terminate",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fault: _TypeAlias = _typing.Literal[
-        "isolate",
-        "partition",
-        "heal",
-        "slow",
-        "reset",
-        "clog",
-        "kill",
-        "terminate",
-        "restart",
-        "power_off",
-        "power_on",
-        "pause",
-        "resume",
-        "crash_unit",
-        "remove_unit",
-        "clock_jump",
-        "disk",
-    ]  # noqa: Y015
+    _WhichOneofReturnType_fault: _TypeAlias = _typing.Literal["isolate", "partition", "heal", "slow", "reset", "clog", "kill", "terminate", "restart", "power_off", "power_on", "pause", "resume", "crash_unit", "remove_unit", "clock_jump", "disk"]  # noqa: Y015
     _WhichOneofArgType_fault: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fault) -> _WhichOneofReturnType_fault | None: ...
 
@@ -877,9 +666,7 @@ class SlowLink(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["jitter", b"jitter", "latency", b"latency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "from", b"from", "jitter", b"jitter", "latency", b"latency", "to", b"to"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "jitter", b"jitter", "latency", b"latency", "to", b"to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1042,63 +829,11 @@ class Expectation(_message.Message):
         unit: Global___UnitState | None = ...,
         watch_latency: Global___WatchLatency | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "acknowledged_writes",
-        b"acknowledged_writes",
-        "check",
-        b"check",
-        "converged",
-        b"converged",
-        "local_autonomy",
-        b"local_autonomy",
-        "never_on_two_nodes",
-        b"never_on_two_nodes",
-        "revisions_monotonic",
-        b"revisions_monotonic",
-        "status_reported",
-        b"status_reported",
-        "unit",
-        b"unit",
-        "watch_latency",
-        b"watch_latency",
-        "watch_promises",
-        b"watch_promises",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "acknowledged_writes",
-        b"acknowledged_writes",
-        "check",
-        b"check",
-        "converged",
-        b"converged",
-        "local_autonomy",
-        b"local_autonomy",
-        "never_on_two_nodes",
-        b"never_on_two_nodes",
-        "revisions_monotonic",
-        b"revisions_monotonic",
-        "status_reported",
-        b"status_reported",
-        "unit",
-        b"unit",
-        "watch_latency",
-        b"watch_latency",
-        "watch_promises",
-        b"watch_promises",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal[
-        "converged",
-        "watch_promises",
-        "acknowledged_writes",
-        "revisions_monotonic",
-        "never_on_two_nodes",
-        "local_autonomy",
-        "status_reported",
-        "unit",
-        "watch_latency",
-    ]  # noqa: Y015
+    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal["converged", "watch_promises", "acknowledged_writes", "revisions_monotonic", "never_on_two_nodes", "local_autonomy", "status_reported", "unit", "watch_latency"]  # noqa: Y015
     _WhichOneofArgType_check: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_check) -> _WhichOneofReturnType_check | None: ...
 
@@ -1261,22 +996,7 @@ class UnitState(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "at",
-        b"at",
-        "cut_off",
-        b"cut_off",
-        "name",
-        b"name",
-        "namespace",
-        b"namespace",
-        "node",
-        b"node",
-        "starts_min",
-        b"starts_min",
-        "state",
-        b"state",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cut_off", b"cut_off", "name", b"name", "namespace", b"namespace", "node", b"node", "starts_min", b"starts_min", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1300,13 +1020,9 @@ class WatchLatency(_message.Message):
         percentile: _builtins.float | None = ...,
         below: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_percentile", b"_percentile", "below", b"below", "percentile", b"percentile"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_percentile", b"_percentile", "below", b"below", "percentile", b"percentile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_percentile", b"_percentile", "below", b"below", "percentile", b"percentile"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_percentile", b"_percentile", "below", b"below", "percentile", b"percentile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__percentile: _TypeAlias = _typing.Literal["percentile"]  # noqa: Y015
     _WhichOneofArgType__percentile: _TypeAlias = _typing.Literal["_percentile", b"_percentile"]  # noqa: Y015

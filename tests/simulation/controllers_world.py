@@ -16,10 +16,10 @@ from rube.controllers.cluster.controllers import ClusterControllersConfig
 from rube.controllers.cluster.types import NODE_LABEL, UNIT_TYPE, node_key
 from rube.controllers.contract import Controller
 from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
-from rube.host import Engine, Host
+from rube.host import Host
 from rube.replica import Member, MemberConfig
 from rube.sim.kernel import SimProcess, World
-from rube.store.engines.memory import MemoryEngine, VolatileDisk
+from rube.sim.replicas import Forgetful
 
 NAMES = "abc"
 PORT = 7825
@@ -27,13 +27,6 @@ TICK_S = 0.1
 ELECTION_S = 0.8
 NODES = ("worker-1", "worker-2")
 MEMBERS = tuple((name, f"{name}:{PORT}") for name in NAMES)
-
-
-class Forgetful:
-    """`rube.host.Storage` whose engines forget all when their process ends."""
-
-    async def open(self, url: str, *, read_only: bool = False) -> Engine:
-        return await MemoryEngine.open(VolatileDisk(), url)
 
 
 class ControllersWorld(NodeWorld):

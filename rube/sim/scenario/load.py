@@ -11,6 +11,7 @@ from rube import api_pb2
 from rube.api import textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.systemd_pb2 import Service, Unit
+from rube.sim.scenario.replicas import REPLICAS
 from rube.sim.scenario.stores import etcd_url, raft_members, raft_url
 from rube.sim.scenario.validate import validate
 from rube.sim.scenario.yamlproto import Source, parse
@@ -84,6 +85,8 @@ def _fill_defaults(scenario: Scenario) -> None:
         if not cluster.apiservers:
             for name in raft_members(cluster):
                 cluster.apiservers.add(name=name, store=raft_url(cluster, name))
+    if cluster.HasField("controller_replicas"):
+        cluster.controller_replicas.count = cluster.controller_replicas.count or REPLICAS
     if not cluster.apiservers:
         cluster.apiservers.add(name="api-1")
     for index, apiserver in enumerate(cluster.apiservers):

@@ -15,6 +15,7 @@ from rube.sim.report import Counts, Result
 from rube.sim.scenario.faults import Event, fault_events
 from rube.sim.scenario.judging import judge
 from rube.sim.scenario.load import LoadedScenario
+from rube.sim.scenario.replicas import controller_replicas
 from rube.sim.scenario.stores import etcd_members
 from rube.sim.scenario.workload import step_events
 from rube.sim.scenario_pb2 import Link as LinkSpec
@@ -73,9 +74,12 @@ class Simulation:
         cluster = self._scenario.cluster
         if members := etcd_members(cluster):
             self.cluster.add_etcd(members)
+        replicas = controller_replicas(cluster)
         for apiserver in cluster.apiservers:
-            own = make_controllers(cluster.controllers)
+            own = None if replicas else make_controllers(cluster.controllers)
             self.cluster.add_apiserver(apiserver.name, store=apiserver.store, controllers=own)
+        if replicas:
+            self.cluster.add_controllers(replicas, [make_controllers(cluster.controllers) for _ in replicas])
         for name in cluster.nodes.names:
             self.cluster.add_node(name)
         for number in range(self._scenario.workload.observers):

@@ -11,6 +11,7 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.sim.kernel.hostclock import DRIFT_PPM_MAX
+from rube.sim.scenario.replicas import check_replicas, controller_replicas
 from rube.sim.scenario.stores import LEADER, check_stores, etcd_members
 from rube.sim.scenario.yamlproto import Path, Source, suggest
 from rube.sim.scenario_pb2 import Cluster, DiskFault, Expectation, Fault, Scenario, SlowLink, Step
@@ -74,6 +75,9 @@ def _hosts(scenario: Scenario, source: Source) -> list[str]:
         _name(name, ("cluster", "nodes", "names", index), seen, source)
     for name in etcd_members(scenario.cluster):
         _name(name, ("cluster", "etcd"), seen, source)
+    for name in controller_replicas(scenario.cluster):
+        _name(name, ("cluster", "controller_replicas"), seen, source)
+    check_replicas(scenario.cluster, source)
     check_stores(scenario.cluster, source)
     if scenario.workload.observers > OBSERVERS_MAX:
         source.error(("workload", "observers"), f"{scenario.workload.observers} observers; the most is {OBSERVERS_MAX}")
