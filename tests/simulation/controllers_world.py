@@ -108,7 +108,10 @@ class ControllersWorld(NodeWorld):
         )
 
     def settle(self, timeout_s: float = 60) -> None:
-        self.world.run_until(self.is_whole, timeout_s=timeout_s)
+        end_ns = self.world.now_ns + round(timeout_s * 1e9)
+        while not self.is_whole():
+            assert self.world.now_ns < end_ns, f"there is no whole group after {timeout_s} s"
+            self.world.run_for(TICK_S)
 
     # Faults
 

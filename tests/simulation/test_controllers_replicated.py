@@ -27,7 +27,7 @@ TICKETS = "tickets"
 # An election takes one to two timeouts, and as long again where the votes were split.
 FAILOVER_S = 4 * ELECTION_S
 # A unit is placed within this time of its put where nothing happens.
-QUIET_S = 0.015
+QUIET_S = 0.011
 # The put of a unit, its placement, its ticket.
 WRITES = 3
 
@@ -105,9 +105,8 @@ def run_for_instants(world: World, instants: int) -> bool:
     return world.now_ns < end_ns
 
 
-@pytest.mark.parametrize(("volatile", "every"), [(True, 1), (False, 3)], ids=["memory", "disk"])
-def test_the_leader_is_killed_at_every_instant_of_a_placement(volatile: bool, every: int) -> None:
-    """With disks at every third."""
+@pytest.mark.parametrize("volatile", [True, False], ids=["memory", "disk"])
+def test_the_leader_is_killed_at_every_instant_of_a_placement(volatile: bool) -> None:
     with World(seed=1) as world:
         cluster = ControllersWorld(world, [Tickets()], volatile=volatile)
         cluster.start_all()
@@ -120,14 +119,14 @@ def test_the_leader_is_killed_at_every_instant_of_a_placement(volatile: bool, ev
             leader = cluster.leader
             assert leader is not None
             cluster.start_putting(name)
-            is_quiet = not run_for_instants(world, every * instants)
+            is_quiet = not run_for_instants(world, instants)
             cluster.kill(leader)
             waited_s.append(cluster.until_placed(name))
             cluster.start(leader)
             cluster.settle()
             instants += 1
         check(cluster, instants, before)
-        assert every * instants > 50
+        assert instants > 50
         failovers_s = [waited for waited in waited_s if waited > TICK_S]
         assert len(failovers_s) > 10
         assert median(failovers_s) < 2 * ELECTION_S
