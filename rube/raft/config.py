@@ -104,4 +104,4 @@ class RaftConfig:
         ]
         for fine, complaint in checks:
             if not fine:
-                raise InvalidArgumentError(f"raft member {self.id}: {complaint}")
+                raise InvalidArgumentError(f"raft: {complaint}")

@@ -8,5 +8,6 @@ controllers have another. Here: no objects, no versions, no decisions of Raft's 
 from rube.replica.config import MemberConfig
 from rube.replica.machine import StateMachine
 from rube.replica.member import Member
+from rube.replica.observer import MemberObserver
 
-__all__ = ["Member", "MemberConfig", "StateMachine"]
+__all__ = ["Member", "MemberConfig", "MemberObserver", "StateMachine"]

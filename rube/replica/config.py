@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rube.api.errors import InvalidArgumentError
+from rube.raft.config import RaftConfig, ReadMode
+from rube.raft.storage import MemoryStorage, Storage
+from rube.replica.observer import MemberObserver
 
 MIB = 1024 * 1024
 
@@ -32,11 +36,20 @@ class MemberConfig:
     # A follower that hears of no leader for so many ticks, up to twice as many, stands for election.
     election_ticks: int = 8
     heartbeat_ticks: int = 1
+    # What the core may do; rube.raft.config.RaftConfig says more of each.
+    pre_vote: bool = True
+    check_quorum: bool = True
+    read_mode: ReadMode = ReadMode.SAFE
     # How long a proposal, a read or a change of the group may wait for a leader and a quorum.
     patience_s: float = 5.0
 
-    # Of messages to one peer in one call.
-    batch_bytes_max: int = MIB
+    # Of the entries of one append, and of messages to one peer in one call.
+    message_bytes_max: int = MIB
+    # Appends on their way to one follower, and their bytes.
+    inflight_messages_max: int = 256
+    inflight_bytes_max: int = 32 * MIB
+    # A leader's proposals that are not committed yet; past it they are refused, and tried again.
+    uncommitted_bytes_max: int = 32 * MIB
     # Messages that wait for one peer; past either, further ones are dropped.
     queue_messages_max: int = 4096
     queue_bytes_max: int = 32 * MIB
@@ -50,6 +63,9 @@ class MemberConfig:
     log_bytes_kept: int = 64 * MIB
     # A learner so close to the end of the log has caught up.
     caught_up_entries: int = 100
+
+    # For tests and simulations.
+    observer: MemberObserver | None = field(default=None, repr=False, compare=False)
 
     election_s: float = field(init=False)
 
@@ -66,6 +82,28 @@ class MemberConfig:
             raise InvalidArgumentError("a volatile member knows its group by nothing but members: name them all")
         if self.members and self.join:
             raise InvalidArgumentError("members forms a group, join enters one: give one of the two")
+        self.core(1, MemoryStorage(), lambda below: 0)  # raises where parameters contradict each other
+
+    def core(self, member: int, storage: Storage, random_below: Callable[[int], int], applied: int = 0) -> RaftConfig:
+        """The configuration of that member's core. Raises InvalidArgumentError."""
+        return RaftConfig(
+            id=member,
+            storage=storage,
+            random_below=random_below,
+            election_ticks=self.election_ticks,
+            heartbeat_ticks=self.heartbeat_ticks,
+            applied=applied,
+            async_storage_writes=True,
+            message_bytes_max=self.message_bytes_max,
+            applying_bytes_max=self.flush_bytes_max,
+            uncommitted_bytes_max=self.uncommitted_bytes_max,
+            inflight_messages_max=self.inflight_messages_max,
+            inflight_bytes_max=self.inflight_bytes_max,
+            pre_vote=self.pre_vote,
+            check_quorum=self.check_quorum,
+            read_mode=self.read_mode,
+            observer=self.observer,
+        )
 
     @property
     def reachable_address(self) -> str:

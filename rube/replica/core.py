@@ -10,7 +10,7 @@ from functools import partial
 
 from rube.api.errors import DataLossError, RubeError, UnavailableError
 from rube.host import Engine, Host
-from rube.raft.config import APPEND_THREAD, APPLY_THREAD, RaftConfig
+from rube.raft.config import APPEND_THREAD, APPLY_THREAD
 from rube.raft.errors import (
     ConfChangeInvalidError,
     LocalMessageError,
@@ -81,7 +81,9 @@ class Core:
             ),
             applied,
         )
-        self.node = RawNode(self._raft_config(log))
+        random_below = host.random.stream("replica/elections").randrange
+        self.node = RawNode(config.core(identity.id, log, random_below, self.applied_index))
+        self._restored()
         self._links: dict[int, Link] = {}
         self._link_tasks: dict[int, asyncio.Task[None]] = {}
         self._advancing = False
@@ -220,23 +222,6 @@ class Core:
 
     # Inside
 
-    def _raft_config(self, log: DurableLog) -> RaftConfig:
-        stream = self._host.random.stream("replica/elections")
-        return RaftConfig(
-            id=self.identity.id,
-            storage=log,
-            random_below=stream.randrange,
-            election_ticks=self.config.election_ticks,
-            heartbeat_ticks=self.config.heartbeat_ticks,
-            applied=self.applied_index,
-            async_storage_writes=True,
-            message_bytes_max=self.config.batch_bytes_max,
-            applying_bytes_max=self.config.flush_bytes_max,
-            uncommitted_bytes_max=self.config.queue_bytes_max,
-            inflight_messages_max=256,
-            inflight_bytes_max=self.config.queue_bytes_max,
-        )
-
     async def _stop_on_failure(self) -> None:
         """Wherever the failure came up: the others end with it."""
         raise await asyncio.shield(self.failed)
@@ -289,6 +274,8 @@ class Core:
             if ready.soft_state is not None:
                 waiting, self._led = self._led, asyncio.Event()
                 waiting.set()
+                leads = f"{self.roster.name_of(self.leader)} leads" if self.leader else "nobody leads"
+                _LOG.info("member %s: %s, term %d", self.config.name, leads, self.node.raft.term)
             for message in ready.messages:
                 self._route(message)
             lost, self._lost = self._lost, []
@@ -308,11 +295,15 @@ class Core:
         elif (link := self._links.get(message.to)) is None:
             _LOG.debug("member %s has no way to %x", self.config.name, message.to)
         elif message.type == MessageType.MSG_SNAP:
-            self._sender.start(self.identity.group_id, message, link, lambda arrived: self._sent(message.to, arrived))
-        elif not link.outbox.send(message):
-            self._lost.append(message.to)
+            self._sender.start(
+                self.identity.group_id, message, link, lambda arrived: self._snapshot_sent(message.to, arrived)
+            )
+        else:
+            self._sent(message)
+            if not link.outbox.send(message):
+                self._lost.append(message.to)
 
-    def _sent(self, member: int, arrived: bool) -> None:
+    def _snapshot_sent(self, member: int, arrived: bool) -> None:
         if not self._ended:
             self.node.report_snapshot(member, delivered=arrived)
             self.advance()
@@ -324,11 +315,13 @@ class Core:
             self._conf_state = restored.conf_state
             self.roster = Roster(restored.peers, restored.removed)
             self._digests.restart(restored.hash)
+            self._restored()
             self._relink()
             self.reads.applied(restored.index)
         for append in appends:
             for response in append.responses:
                 if response.to == self.identity.id:
+                    self._sent(response)
                     self.node.step(response)
                 else:
                     self._route(response)
@@ -337,6 +330,8 @@ class Core:
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             assert entry.index == self.applied_index + 1, f"entry {entry.index} after {self.applied_index}"
+            if self.config.observer is not None:
+                self.config.observer.applied(self.identity.id, entry)
             change = from_entry(entry)
             if change is not None:
                 self._apply_change(entry.index, change)
@@ -371,6 +366,14 @@ class Core:
         self.proposals.applied(context.proposer, context.number, None)
         if self.identity.id in self.roster.removed:
             self.fail(removed_from(self.config.name, self.identity.group_id))
+
+    def _sent(self, message: Message) -> None:
+        if self.config.observer is not None:
+            self.config.observer.sent(message)
+
+    def _restored(self) -> None:
+        if self.config.observer is not None:
+            self.config.observer.restored(self.identity.id, self.applied_index)
 
     def _kept(self) -> Applied:
         """What the state rests on, as of now."""

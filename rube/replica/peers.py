@@ -78,7 +78,7 @@ class Outbox:
     def _batch(self) -> list[Message]:
         size = 0
         messages: list[Message] = []
-        while self._queue and size < self._config.batch_bytes_max and len(messages) < MESSAGES_PER_BATCH_MAX:
+        while self._queue and size < self._config.message_bytes_max and len(messages) < MESSAGES_PER_BATCH_MAX:
             message, message_bytes = self._queue.popleft()
             messages.append(message)
             size += message_bytes
