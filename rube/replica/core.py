@@ -61,7 +61,7 @@ class Core:
         self.applied_index, self._applied_term, self._conf_state = applied.index, applied.term, applied.conf_state
         self.roster = Roster(applied.peers or identity.peers, applied.removed)
         self.proposals = Proposals(host.random.stream("replica/proposer").getrandbits(63) | 1)
-        self.reads = Reads()
+        self.reads = Reads(self.proposals.proposer)
         self._round_ns = 0
         self._digests = Digests(config.name, applied.hash)
         self._staging = Staging(engine)
@@ -138,6 +138,8 @@ class Core:
         context = self.reads.start_round(again=late)
         if context:
             self._round_ns = self._clock.monotonic_ns()
+            if self.config.observer is not None:
+                self.config.observer.read_asked(context)
             self.node.read_index(context)
             self.advance()
 
@@ -270,6 +272,8 @@ class Core:
         while self.node.has_ready():
             ready = self.node.ready()
             for read_state in ready.read_states:
+                if self.config.observer is not None:
+                    self.config.observer.read_answered(self.identity.id, read_state)
                 self.reads.confirmed(read_state.context, read_state.index, self.applied_index)
             if ready.soft_state is not None:
                 waiting, self._led = self._led, asyncio.Event()

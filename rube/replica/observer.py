@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from rube.raft.raft_pb2 import Entry, Message
+from rube.raft.reads import ReadState
 from rube.raft.trace import Observer
 
 
@@ -21,4 +22,12 @@ class MemberObserver(Observer, Protocol):
 
     def restored(self, member: int, index: int) -> None:
         """The member's state machine goes on from there: after a start, or with a snapshot that came."""
+        ...
+
+    def read_asked(self, context: bytes) -> None:
+        """A member asks how far it must have come; once for each context."""
+        ...
+
+    def read_answered(self, member: int, state: ReadState) -> None:
+        """The member may serve that read at that index."""
         ...

@@ -52,7 +52,10 @@ class Reads:
     way, if any; `_next` gathers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reader: int) -> None:
+        """`reader`, of 63 bits, tells this incarnation from every other: an answer to an earlier one's round, which may
+        come late, is none to ours."""
+        self._reader = reader
         self._round = 0
         self._current: list[asyncio.Future[None]] = []
         self._next: list[asyncio.Future[None]] = []
@@ -74,11 +77,11 @@ class Reads:
         if not self._current:
             return b""
         self._round += 1
-        return self._round.to_bytes(8, "big")
+        return self._context()
 
     def confirmed(self, context: bytes, index: int, applied: int) -> None:
         """The round of that context may read at `index`."""
-        if context == self._round.to_bytes(8, "big") and self._current:
+        if context == self._context() and self._current:
             self._confirmed.append((index, self._current))
             self._current = []
             self.applied(applied)
@@ -96,6 +99,9 @@ class Reads:
         self._current, self._next, self._confirmed = [], [], []
         for future in waiting:
             _fail(future, UnavailableError(message))
+
+    def _context(self) -> bytes:
+        return self._reader.to_bytes(8, "big") + self._round.to_bytes(8, "big")
 
 
 def _fail(future: asyncio.Future[Any], error: RubeError) -> None:
