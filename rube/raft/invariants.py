@@ -180,15 +180,18 @@ class Invariants:
     def check(self) -> None:
         """Looks at all members."""
         for number, member in sorted(self._members.items()):
-            self._check_disk(number, member.storage)
+            self._check_disk(number, member)
             if member.raft is not None:
                 self._check_member(number, member.raft)
 
-    def _check_disk(self, number: int, storage: Storage) -> None:
-        hard_state = storage.initial_state()[0]
+    def _check_disk(self, number: int, member: Member) -> None:
+        """A commit index need not be synced: a restart may find an older one."""
+        hard_state = member.storage.initial_state()[0]
         term, vote, commit = self._durable.get(number, (0, 0, 0))
         now = (hard_state.term, hard_state.vote, hard_state.commit)
-        if now[0] < term or now[2] < commit or (now[0] == term and vote and now[1] != vote):
+        seen = self._seen.get(number)
+        goes_on = seen is not None and seen.raft is member.raft
+        if now[0] < term or (now[2] < commit and goes_on) or (now[0] == term and vote and now[1] != vote):
             found = f"the disk of {number} had term {term}, vote {vote}, commit {commit}, and has {now}"
             raise InvariantError(Invariant.MONOTONIC, found)
         self._durable[number] = now

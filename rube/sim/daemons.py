@@ -18,11 +18,12 @@ from rube.rubelet import Rubelet, RubeletConfig
 from rube.server import ApiServer, ApiServerConfig
 from rube.sim.audit import Seen
 from rube.sim.checkers import Commit, Transition
+from rube.sim.groups import GroupWatch
 from rube.sim.kernel import SimHost, Trace
 from rube.sim.recording import RecordingStore
 from rube.sim.services import SimServiceDriver, SimServiceManager
 from rube.sim.units import UnitWatcher
-from rube.store import Store, open_store
+from rube.store import Store, StoreConfig, open_store
 from rube.store.replicated.store import ReplicatedStore
 
 _LOG = logging.getLogger("rube.sim")
@@ -66,13 +67,19 @@ class ApiserverProgram:
     """`rube apiserver` on a simulated host: a store, the server, and the cluster controllers as its clients."""
 
     def __init__(
-        self, ports: Host, store_url: str, recorder: Recorder, controllers: Sequence[Controller] | None
+        self,
+        ports: Host,
+        store_url: str,
+        recorder: Recorder,
+        controllers: Sequence[Controller] | None,
+        group: GroupWatch,
     ) -> None:
-        """`controllers` run beside the built-in ones; None: those do not run either."""
+        """`controllers` run beside the built-in ones; None: those do not run either. `group` watches a member."""
         self.store_url = store_url
         self._ports = ports
         self._recorder = recorder
         self._controllers = controllers
+        self._store_config = StoreConfig(member_observer=group.observer(ports.name))
         self._store: Store | None = None
         self._replicated: ReplicatedStore | None = None
 
@@ -91,7 +98,7 @@ class ApiserverProgram:
     async def main(self) -> None:
         """Serves until cancelled. Ends, as the program does, if its store does not answer or its disk fails."""
         try:
-            inner = await open_store(self._ports, self.store_url)
+            inner = await open_store(self._ports, self.store_url, self._store_config)
         except UnavailableError as error:
             _LOG.error("the apiserver does not start: %s", error.message)
             return

@@ -23,6 +23,27 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ReadMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReadModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReadMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    READ_MODE_UNSPECIFIED: _ReadMode.ValueType  # 0
+    SAFE: _ReadMode.ValueType  # 1
+    """By a round of heartbeats to a majority."""
+    LEASE_BASED: _ReadMode.ValueType  # 2
+    """By what a majority has confirmed lately. It rests on clocks: a leader that is paused wakes up with an old lease."""
+
+class ReadMode(_ReadMode, metaclass=_ReadModeEnumTypeWrapper): ...
+
+READ_MODE_UNSPECIFIED: ReadMode.ValueType  # 0
+SAFE: ReadMode.ValueType  # 1
+"""By a round of heartbeats to a majority."""
+LEASE_BASED: ReadMode.ValueType  # 2
+"""By what a majority has confirmed lately. It rests on clocks: a leader that is paused wakes up with an old lease."""
+Global___ReadMode: _TypeAlias = ReadMode  # noqa: Y015
+
 @_typing.final
 class Scenario(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -220,6 +241,16 @@ class Raft(_message.Message):
     HEARTBEAT_TICKS_FIELD_NUMBER: _builtins.int
     LOG_ENTRIES_KEPT_FIELD_NUMBER: _builtins.int
     PIECE_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    PRE_VOTE_FIELD_NUMBER: _builtins.int
+    CHECK_QUORUM_FIELD_NUMBER: _builtins.int
+    READ_MODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    INFLIGHT_MESSAGES_MAX_FIELD_NUMBER: _builtins.int
+    INFLIGHT_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    UNCOMMITTED_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    LOG_BYTES_KEPT_FIELD_NUMBER: _builtins.int
+    CAUGHT_UP_ENTRIES_FIELD_NUMBER: _builtins.int
+    PATIENCE_FIELD_NUMBER: _builtins.int
     members: _builtins.int
     """So many, called `api-1`, `api-2`, …: 1 to 7. Default: 3."""
     election_ticks: _builtins.int
@@ -230,9 +261,34 @@ class Raft(_message.Message):
     """The log keeps so many entries of what is applied, for followers that are behind. Default: 5000."""
     piece_bytes_max: _builtins.int
     """Of a snapshot in one message. Default: 1048576."""
+    pre_vote: _builtins.bool
+    """Who stands for election first asks whether it would get the votes (dissertation section 9.6). Default: true."""
+    check_quorum: _builtins.bool
+    """A leader that hears of no quorum steps down, and who hears of a leader gives no vote away (sections 6.2, 4.2.3).
+    Default: true.
+    """
+    read_mode: Global___ReadMode.ValueType
+    """How a leader makes sure that it still leads before it answers a read (section 6.4).
+    Default: safe.
+    """
+    message_bytes_max: _builtins.int
+    """Of the entries in one message. Default: 1048576."""
+    inflight_messages_max: _builtins.int
+    """Messages with entries that one follower has not answered yet, and their bytes. Default: 256; 33554432."""
+    inflight_bytes_max: _builtins.int
+    uncommitted_bytes_max: _builtins.int
+    """A leader's entries that are not committed yet; past it, it refuses more. Default: 33554432."""
+    log_bytes_kept: _builtins.int
+    """The log keeps so many bytes of what is applied, too. Default: 67108864."""
+    caught_up_entries: _builtins.int
+    """Who joins gets a vote once it is so close to the end of the log. Default: 100."""
     @_builtins.property
     def tick(self) -> _duration_pb2.Duration:
         """Default: 100ms."""
+
+    @_builtins.property
+    def patience(self) -> _duration_pb2.Duration:
+        """A write or a read may wait so long for a leader and a quorum. Default: 5s."""
 
     def __init__(
         self,
@@ -243,12 +299,29 @@ class Raft(_message.Message):
         heartbeat_ticks: _builtins.int = ...,
         log_entries_kept: _builtins.int = ...,
         piece_bytes_max: _builtins.int = ...,
+        pre_vote: _builtins.bool | None = ...,
+        check_quorum: _builtins.bool | None = ...,
+        read_mode: Global___ReadMode.ValueType = ...,
+        message_bytes_max: _builtins.int = ...,
+        inflight_messages_max: _builtins.int = ...,
+        inflight_bytes_max: _builtins.int = ...,
+        uncommitted_bytes_max: _builtins.int = ...,
+        log_bytes_kept: _builtins.int = ...,
+        caught_up_entries: _builtins.int = ...,
+        patience: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["tick", b"tick"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_check_quorum", b"_check_quorum", "_pre_vote", b"_pre_vote", "check_quorum", b"check_quorum", "patience", b"patience", "pre_vote", b"pre_vote", "tick", b"tick"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["election_ticks", b"election_ticks", "heartbeat_ticks", b"heartbeat_ticks", "log_entries_kept", b"log_entries_kept", "members", b"members", "piece_bytes_max", b"piece_bytes_max", "tick", b"tick"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_check_quorum", b"_check_quorum", "_pre_vote", b"_pre_vote", "caught_up_entries", b"caught_up_entries", "check_quorum", b"check_quorum", "election_ticks", b"election_ticks", "heartbeat_ticks", b"heartbeat_ticks", "inflight_bytes_max", b"inflight_bytes_max", "inflight_messages_max", b"inflight_messages_max", "log_bytes_kept", b"log_bytes_kept", "log_entries_kept", b"log_entries_kept", "members", b"members", "message_bytes_max", b"message_bytes_max", "patience", b"patience", "piece_bytes_max", b"piece_bytes_max", "pre_vote", b"pre_vote", "read_mode", b"read_mode", "tick", b"tick", "uncommitted_bytes_max", b"uncommitted_bytes_max"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__check_quorum: _TypeAlias = _typing.Literal["check_quorum"]  # noqa: Y015
+    _WhichOneofArgType__check_quorum: _TypeAlias = _typing.Literal["_check_quorum", b"_check_quorum"]  # noqa: Y015
+    _WhichOneofReturnType__pre_vote: _TypeAlias = _typing.Literal["pre_vote"]  # noqa: Y015
+    _WhichOneofArgType__pre_vote: _TypeAlias = _typing.Literal["_pre_vote", b"_pre_vote"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__check_quorum) -> _WhichOneofReturnType__check_quorum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pre_vote) -> _WhichOneofReturnType__pre_vote | None: ...
 
 Global___Raft: _TypeAlias = Raft  # noqa: Y015
 
@@ -786,6 +859,7 @@ class Expectation(_message.Message):
     STATUS_REPORTED_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     WATCH_LATENCY_FIELD_NUMBER: _builtins.int
+    RAFT_INVARIANTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def converged(self) -> Global___Converged: ...
     @_builtins.property
@@ -816,6 +890,10 @@ class Expectation(_message.Message):
     def unit(self) -> Global___UnitState: ...
     @_builtins.property
     def watch_latency(self) -> Global___WatchLatency: ...
+    @_builtins.property
+    def raft_invariants(self) -> Global___RaftInvariants:
+        """Of `cluster.raft`: the invariants of Raft's paper held at every step of every member."""
+
     def __init__(
         self,
         *,
@@ -828,12 +906,13 @@ class Expectation(_message.Message):
         status_reported: Global___StatusReported | None = ...,
         unit: Global___UnitState | None = ...,
         watch_latency: Global___WatchLatency | None = ...,
+        raft_invariants: Global___RaftInvariants | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal["converged", "watch_promises", "acknowledged_writes", "revisions_monotonic", "never_on_two_nodes", "local_autonomy", "status_reported", "unit", "watch_latency"]  # noqa: Y015
+    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal["converged", "watch_promises", "acknowledged_writes", "revisions_monotonic", "never_on_two_nodes", "local_autonomy", "status_reported", "unit", "watch_latency", "raft_invariants"]  # noqa: Y015
     _WhichOneofArgType_check: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_check) -> _WhichOneofReturnType_check | None: ...
 
@@ -957,6 +1036,21 @@ class StatusReported(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatusReported: _TypeAlias = StatusReported  # noqa: Y015
+
+@_typing.final
+class RaftInvariants(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RaftInvariants: _TypeAlias = RaftInvariants  # noqa: Y015
 
 @_typing.final
 class UnitState(_message.Message):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rube.store.ports import StoreLimits
+
+if TYPE_CHECKING:
+    from rube.replica import MemberObserver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,3 +28,5 @@ class StoreConfig:
     bookmark_interval_s: float = 5.0
     # How often a store that cannot be told of others' commits asks for them, while somebody watches.
     poll_interval_s: float = 0.05
+    # Of a replicated store: sees every step of its member, for tests and simulations.
+    member_observer: MemberObserver | None = None

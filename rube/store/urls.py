@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote
 
 from rube.api.errors import InvalidArgumentError
 
-__all__ = ["FORMS", "MEMBER_NUMBERS", "StoreUrl", "parse_store_url"]
+__all__ = ["FORMS", "MEMBER_FLAGS", "MEMBER_NUMBERS", "MEMBER_PARAMETERS", "StoreUrl", "parse_store_url"]
 
 _PATH_FORM = "{0}:///relative/path or {0}:////absolute/path"
 _RAFT_FORM = "raft+{0}:///path?name=a&listen=HOST:PORT&members=a=HOST:PORT,b=…,c=… (or join=HOST:PORT)"
@@ -26,9 +26,26 @@ _PORTS = {"etcd": 2379, "mysql": 3306}
 # What may stand behind the question mark. Passwords come from a file, so that no process list shows them.
 _TLS_OPTIONS = ("ca", "cert", "key", "tls")
 _RAFT = "raft+"
-# Of a member: numbers from 1 on.
-MEMBER_NUMBERS = ("tick_ms", "election_ticks", "heartbeat_ticks", "log_entries_kept", "piece_bytes_max")
-_MEMBER_OPTIONS = ("name", "listen", "address", "members", "join", *MEMBER_NUMBERS)
+# Of a member: what rube.replica.MemberConfig explains; times in ms. Numbers from 1 on …
+MEMBER_NUMBERS = (
+    "tick_ms",
+    "election_ticks",
+    "heartbeat_ticks",
+    "patience_ms",
+    "message_bytes_max",
+    "inflight_messages_max",
+    "inflight_bytes_max",
+    "uncommitted_bytes_max",
+    "piece_bytes_max",
+    "log_entries_kept",
+    "log_bytes_kept",
+    "caught_up_entries",
+)
+# … true or false …
+MEMBER_FLAGS = ("pre_vote", "check_quorum")
+# … and safe or lease-based.
+MEMBER_PARAMETERS = (*MEMBER_NUMBERS, *MEMBER_FLAGS, "read_mode")
+_MEMBER_OPTIONS = ("name", "listen", "address", "members", "join", *MEMBER_PARAMETERS)
 _OPTIONS = {
     "raft+sqlite": _MEMBER_OPTIONS,
     "raft+rocksdb": _MEMBER_OPTIONS,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from rube.raft.config import ReadMode
 from rube.sim.scenario import Simulation, load, load_text
 from rube.sim.scenario.yamlproto import ScenarioError
 from rube.store import parse_store_url
 from rube.store.replicated.backend import member_config
+from tests.unit.raft.test_raft_broken import answers_do_not_wait, leaders_answer_reads_alone, one_copy_commits
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 LEADER_LOSS = str(SCENARIOS / "raft-leader-loss.yaml")
@@ -31,6 +34,7 @@ faults:
 expect:
   - acknowledged_writes
 """
+WITHOUT_GROUP = TEXT[: TEXT.index("  raft:")] + TEXT[TEXT.index("  nodes:") :]
 PROGRAM = """
 import sys
 from rube.sim.scenario import Simulation, load
@@ -48,6 +52,21 @@ def test_the_parameters_reach_every_member() -> None:
         assert [name for name, _ in config.members] == ["api-1", "api-2", "api-3"]
         assert (config.tick_s, config.election_ticks, config.heartbeat_ticks) == (0.05, 12, 2)
         assert (config.log_entries_kept, config.piece_bytes_max) == (20, 5000)
+        assert (config.pre_vote, config.check_quorum, config.read_mode) == (True, True, ReadMode.SAFE)
+
+
+def test_any_parameter_of_raft_can_be_set() -> None:
+    parameters = (
+        "pre_vote: false, check_quorum: true, read_mode: lease_based, patience: 1500ms, message_bytes_max: 2000, "
+        "inflight_messages_max: 3, inflight_bytes_max: 4000, uncommitted_bytes_max: 90000, log_bytes_kept: 70000, "
+        "caught_up_entries: 7, "
+    )
+    text = TEXT.replace("raft: {", f"raft: {{{parameters}")
+    config = member_config(parse_store_url(load_text(text, "s.yaml").scenario.cluster.apiservers[1].store))
+    assert (config.pre_vote, config.check_quorum, config.read_mode) == (False, True, ReadMode.LEASE_BASED)
+    assert (config.patience_s, config.message_bytes_max) == (1.5, 2000)
+    assert (config.inflight_messages_max, config.inflight_bytes_max) == (3, 4000)
+    assert (config.uncommitted_bytes_max, config.log_bytes_kept, config.caught_up_entries) == (90000, 70000, 7)
 
 
 def test_the_leader_of_the_moment_is_struck_and_brought_back() -> None:
@@ -80,6 +99,9 @@ def test_the_leader_of_the_moment_is_struck_and_brought_back() -> None:
         ("tick: 50ms", "tick: 10us", "impossible time: write at least 1ms"),
         ("  nodes", "  etcd: {members: 3}\n  nodes", "a replicated group and an etcd: leave one out"),
         ("  nodes", "  apiservers: [{name: a}]\n  nodes", "leave `apiservers` out"),
+        ("raft: {", "raft: {inflight_bytes_max: 9, ", "inflight_bytes_max must be at least message_bytes_max"),
+        ("election_ticks: 12", "election_ticks: 2", "election_ticks must be more than heartbeat_ticks"),
+        ("raft: {", "raft: {read_mode: clock, ", "expected one of safe, lease_based"),
         ("for: 3s, kill: leader", "restart: leader", 'unknown host "leader"'),
         ("for: 3s, kill: leader", "reset: {from: [api-1], one_way: true}", "`reset` goes both ways"),
     ],
@@ -92,9 +114,55 @@ def test_what_cannot_be_is_refused(old: str, new: str, error: str) -> None:
 
 
 def test_a_leader_is_known_only_to_a_replicated_group() -> None:
-    start, end = TEXT.index("  raft:"), TEXT.index("  nodes:")
     with pytest.raises(ScenarioError, match='unknown host "leader"'):
-        load_text(TEXT[:start] + TEXT[end:], "s.yaml")
+        load_text(WITHOUT_GROUP, "s.yaml")
+
+
+def test_the_invariants_need_a_replicated_group() -> None:
+    text = WITHOUT_GROUP.replace("kill: leader", "kill: api-1").replace("acknowledged_writes", "raft_invariants")
+    with pytest.raises(ScenarioError, match="no group replicates its store"):
+        load_text(text, "s.yaml")
+
+
+@pytest.mark.parametrize(("pre_vote", "elections"), [("true", 1), ("false", 14)])
+def test_a_member_that_comes_back_disrupts_the_group_without_pre_vote(pre_vote: str, elections: int) -> None:
+    text = (SCENARIOS / "raft-pre-vote.yaml").read_text().replace("pre_vote: true", f"pre_vote: {pre_vote}")
+    with Simulation(load_text(text, "s.yaml")) as simulation:
+        assert simulation.run().passed
+        assert simulation.cluster.history.group.elections == elections
+
+
+def test_the_report_says_who_led_when() -> None:
+    with Simulation(load(LEADER_LOSS)) as simulation:
+        result = simulation.run()
+    leaders = [(at_ns, text) for at_ns, text in result.events if " leads, in term " in text]
+    assert len(leaders) == 5, "one at first, one after each of four losses"
+    lost_ns = [at_ns for at_ns, text in result.events if "leader is killed" in text or "leader loses" in text]
+    for at_ns, (next_ns, _) in zip(lost_ns, leaders[1:], strict=True):
+        assert 0 < next_ns - at_ns < 5e9, "at most three elections, of 0.8 to 1.6 s"
+    (verdict,) = (verdict for verdict in result.verdicts if verdict.check == "raft_invariants")
+    assert verdict.passed
+    assert "(5 elections, 5 leaders)" in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "name", "broken"),
+    [
+        (one_copy_commits, "leader-loss", "COMMIT_ON_QUORUM"),
+        (answers_do_not_wait, "leader-loss", "DURABLE_ACKNOWLEDGEMENT"),
+        # A leader that was paused does not know of the next one yet.
+        (leaders_answer_reads_alone, "clocks", "LINEARIZABLE_READ"),
+    ],
+)
+def test_a_broken_group_is_found_out(
+    sabotage: Callable[[pytest.MonkeyPatch], None], name: str, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sabotage(monkeypatch)
+    with Simulation(load(str(SCENARIOS / f"raft-{name}.yaml"))) as simulation:
+        result = simulation.run()
+    (verdict,) = (verdict for verdict in result.verdicts if verdict.check == "raft_invariants")
+    assert not verdict.passed
+    assert broken in verdict.offending[0]
 
 
 def test_a_member_that_is_far_behind_gets_a_snapshot(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,13 +4,16 @@ A checker takes a History and the parameters of its check, and returns a Verdict
 the first events that show where it did not.
 """
 
+from rube.sim.checkers.groups import raft_invariants
 from rube.sim.checkers.history import (
     Attempt,
     Commit,
     Cut,
     Delivery,
     Disturbance,
+    GroupHistory,
     History,
+    Leadership,
     LogEntry,
     Outcome,
     Sample,
@@ -31,8 +34,10 @@ __all__ = [
     "Cut",
     "Delivery",
     "Disturbance",
+    "GroupHistory",
     "History",
     "LatencySummary",
+    "Leadership",
     "LogEntry",
     "Outcome",
     "Sample",
@@ -46,6 +51,7 @@ __all__ = [
     "local_autonomy",
     "many",
     "never_on_two_nodes",
+    "raft_invariants",
     "revisions_monotonic",
     "status_reported",
     "summarize_latency",

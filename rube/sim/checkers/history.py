@@ -143,6 +143,28 @@ class Disturbance:
     kind: str
 
 
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """A member of the replicated group was elected."""
+
+    at_ns: int
+    member: str
+    term: int
+
+
+@dataclass(slots=True)
+class GroupHistory:
+    """What the members of the replicated group did; nothing without one."""
+
+    # Of all members' cores.
+    steps: int = 0
+    # How often a member asked for votes.
+    elections: int = 0
+    leaderships: list[Leadership] = field(default_factory=list)
+    # When an invariant did not hold, and which: the first one.
+    broken: list[tuple[int, str]] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class History:
     """Everything the checkers judge. Each list is in the order of its times."""
@@ -159,6 +181,7 @@ class History:
     statuses: list[StatusPair] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
+    group: GroupHistory = field(default_factory=GroupHistory)
     # When the last step or fault ended, and when the world did.
     quiet_ns: int = 0
     end_ns: int = 0

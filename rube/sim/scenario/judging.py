@@ -34,5 +34,6 @@ def judge(expectation: Expectation, history: History) -> Verdict:
         "revisions_monotonic": checkers.revisions_monotonic,
         "never_on_two_nodes": checkers.never_on_two_nodes,
         "status_reported": checkers.status_reported,
+        "raft_invariants": checkers.raft_invariants,
     }
     return plain[check or ""](history)

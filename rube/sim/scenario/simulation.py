@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from rube.controllers.cluster.catalog import make_controllers
-from rube.sim.checkers import Outcome, Sample, UnitProbe, summarize_latency
+from rube.sim.checkers import History, Outcome, Sample, UnitProbe, summarize_latency
 from rube.sim.cluster import ClusterConfig, SimCluster
 from rube.sim.kernel import World
 from rube.sim.kernel.trace import RECORDS_MAX
@@ -142,12 +142,19 @@ class Simulation:
                 watch_events=sum(len(delivery.events) for delivery in history.deliveries),
                 records=self.world.trace.records_total,
             ),
-            events=[(event.at_ns, event.text) for event in events],
+            events=sorted(
+                [*((event.at_ns, event.text) for event in events), *_leaders(history)], key=lambda event: event[0]
+            ),
             verdicts=[judge(expectation, history) for expectation in self._scenario.expect],
             latencies=summarize_latency(history),
             virtual_ns=history.end_ns,
             trace_sha256=self.world.trace.digest(),
         )
+
+
+def _leaders(history: History) -> Iterator[tuple[int, str]]:
+    for leadership in history.group.leaderships:
+        yield leadership.at_ns, f"{leadership.member} leads, in term {leadership.term}"
 
 
 def _cluster_config(scenario: Scenario) -> ClusterConfig:
@@ -157,6 +164,7 @@ def _cluster_config(scenario: Scenario) -> ClusterConfig:
         drift_ppm_max=clocks.drift_ppm_max,
         clock_offset_ns_max=clocks.offset_max.ToNanoseconds(),
         node_lease_s=scenario.cluster.node_lease.ToNanoseconds() / 1e9,
+        raft_invariants=any(expectation.HasField("raft_invariants") for expectation in scenario.expect),
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rube.api.errors import InvalidArgumentError
+from rube.raft.config import ReadMode
 from rube.sim.etcd import CLIENT_PORT
 from rube.sim.scenario.yamlproto import Path, Source, suggest
-from rube.sim.scenario_pb2 import Cluster
-from rube.store.urls import MEMBER_NUMBERS, StoreUrl, parse_store_url
+from rube.sim.scenario_pb2 import LEASE_BASED, Cluster, Raft
+from rube.store.replicated.backend import member_config
+from rube.store.urls import MEMBER_FLAGS, MEMBER_NUMBERS, StoreUrl, parse_store_url
 
 MEMBERS_ALLOWED = (1, 3, 5)
 RAFT_MEMBERS_MAX = 7
@@ -36,16 +40,27 @@ def raft_members(cluster: Cluster) -> list[str]:
 
 def raft_url(cluster: Cluster, name: str) -> str:
     """The store URL of a member of the replicated group."""
-    raft = cluster.raft
-    numbers = {option: getattr(raft, option) for option in MEMBER_NUMBERS if option != "tick_ms"}
-    numbers["tick_ms"] = raft.tick.ToMilliseconds()
     options = (
         ("name", name),
         ("listen", f"0.0.0.0:{RAFT_PORT}"),
         ("members", ",".join(f"{member}={member}:{RAFT_PORT}" for member in raft_members(cluster))),
-        *((option, str(numbers[option])) for option in MEMBER_NUMBERS if numbers[option]),
+        *_parameters(cluster.raft),
     )
     return str(StoreUrl(scheme="raft+sqlite", path=RAFT_PATH.removeprefix("/"), options=options))
+
+
+def _parameters(raft: Raft) -> Iterator[tuple[str, str]]:
+    """Those that are given, as the URL has them."""
+    for option in MEMBER_NUMBERS:
+        name = option.removesuffix("_ms")
+        number = getattr(raft, name).ToMilliseconds() if name != option else getattr(raft, option)
+        if number:
+            yield option, str(number)
+    for flag in MEMBER_FLAGS:
+        if raft.HasField(flag):  # type: ignore[arg-type]  # a name of MEMBER_FLAGS
+            yield flag, str(getattr(raft, flag)).lower()
+    if raft.read_mode == LEASE_BASED:
+        yield "read_mode", ReadMode.LEASE_BASED.value
 
 
 def check_raft(cluster: Cluster, source: Source) -> None:
@@ -57,8 +72,14 @@ def check_raft(cluster: Cluster, source: Source) -> None:
         source.error(path, "a replicated group and an etcd: leave one out")
     elif [apiserver.store for apiserver in cluster.apiservers] != [raft_url(cluster, n) for n in raft_members(cluster)]:
         source.error(path, "a replicated group makes its apiservers itself: leave `apiservers` out")
-    if raft.HasField("tick") and raft.tick.ToMilliseconds() < 1:
-        source.error((*path, "tick"), "impossible time: write at least 1ms")
+    for name in ("tick", "patience"):
+        if raft.HasField(name) and getattr(raft, name).ToMilliseconds() < 1:
+            source.error((*path, name), "impossible time: write at least 1ms")
+            return
+    try:
+        member_config(parse_store_url(raft_url(cluster, next(iter(raft_members(cluster)), ""))))
+    except InvalidArgumentError as error:
+        source.error(path, error.message)
 
 
 def check_stores(cluster: Cluster, source: Source) -> None:

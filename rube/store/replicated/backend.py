@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from rube.api.errors import InvalidArgumentError
 from rube.host import Host
+from rube.raft.config import ReadMode
 from rube.replica import MemberConfig
 from rube.store.backends import Checked, Loader, Reader, StoreStat
 from rube.store.config import StoreConfig
 from rube.store.mvcc.backend import ENGINE
 from rube.store.ports import Store
 from rube.store.replicated.store import ReplicatedStore
-from rube.store.urls import MEMBER_NUMBERS, StoreUrl, parse_store_url
+from rube.store.urls import MEMBER_FLAGS, MEMBER_NUMBERS, StoreUrl, parse_store_url
+
+_T = TypeVar("_T")
 
 
 class ReplicatedBackend:
@@ -22,7 +27,7 @@ class ReplicatedBackend:
     """
 
     async def open(self, host: Host, url: StoreUrl, config: StoreConfig) -> Store:
-        member = member_config(url)
+        member = replace(member_config(url), observer=config.member_observer)
         engine = await host.storage.open(url.engine_url)
         return await ReplicatedStore.open(host, engine, member, config)
 
@@ -48,16 +53,37 @@ def member_config(url: StoreUrl) -> MemberConfig:
         raise InvalidArgumentError(f"store URL {url} names no member: add name=a")
     if not listen:
         raise InvalidArgumentError(f"store URL {url} says not where member {name!r} listens: add listen=HOST:PORT")
-    numbers: dict[str, float] = {option: _positive(url, option) for option in MEMBER_NUMBERS}
-    numbers["tick_s"] = numbers.pop("tick_ms") / 1000
     return MemberConfig(
         name=name,
         listen=listen,
         address=url.option("address"),
         members=members,
         join=tuple(part for part in url.option("join").split(",") if part),
-        **{option: value for option, value in numbers.items() if value},  # type: ignore[arg-type]
+        **_parameters(url),
     )
+
+
+def _parameters(url: StoreUrl) -> dict[str, Any]:
+    """Those that are given, as MemberConfig names them."""
+    given: dict[str, Any] = {}
+    for option, text in url.options:
+        if option in MEMBER_NUMBERS:
+            if not (text.isascii() and text.isdigit() and int(text) > 0):
+                raise InvalidArgumentError(f"store URL {url} has {option}={text}: write a number from 1 on")
+            in_ms = option.endswith("_ms")
+            given[f"{option.removesuffix('_ms')}_s" if in_ms else option] = int(text) / 1000 if in_ms else int(text)
+        elif option in MEMBER_FLAGS:
+            given[option] = _one_of(url, option, {"true": True, "false": False})
+        elif option == "read_mode":
+            given[option] = _one_of(url, option, {mode.value: mode for mode in ReadMode})
+    return given
+
+
+def _one_of(url: StoreUrl, option: str, meanings: Mapping[str, _T]) -> _T:
+    text = url.option(option)
+    if text not in meanings:
+        raise InvalidArgumentError(f"store URL {url} has {option}={text}: write {' or '.join(meanings)}")
+    return meanings[text]
 
 
 def _member(url: StoreUrl, text: str) -> tuple[str, str]:
@@ -65,14 +91,6 @@ def _member(url: StoreUrl, text: str) -> tuple[str, str]:
     if not (name and equals and ":" in address):
         raise InvalidArgumentError(f"store URL {url} has members with {text!r}: write members=a=HOST:PORT,b=HOST:PORT")
     return name, address
-
-
-def _positive(url: StoreUrl, option: str) -> int:
-    """0: not given."""
-    text = url.option(option)
-    if text and not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise InvalidArgumentError(f"store URL {url} has {option}={text}: write a number from 1 on")
-    return int(text or 0)
 
 
 REPLICATED = ReplicatedBackend()
