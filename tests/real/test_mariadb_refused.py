@@ -174,6 +174,62 @@ def test_a_full_table_is_an_exhausted_resource_and_writes_go_on_when_there_is_ro
     asyncio.run(main())
 
 
+def test_a_member_of_a_galera_cluster_is_refused(tmp_path: Path) -> None:
+    server = MariaDb(tmp_path, "--wsrep-on=ON")
+    server.start()
+    try:
+        server.sql("CREATE DATABASE rube")
+        assert "Galera cluster" in refusal(server.url("rube"), FailedPreconditionError)
+    finally:
+        server.stop()
+
+
+def test_privileges_that_come_back_bring_the_watches_back(server: MariaDb, database: str) -> None:
+    url = user_with(server, database, "ALL")
+    user = url.removeprefix("mysql://").partition(":")[0]
+
+    async def main() -> None:
+        store = await open_store(real_host(), url, StoreConfig(poll_interval_s=0.02))
+        watch = aiter(store.watch(*ALL, after_revision=0))
+        await anext(watch)
+        server.sql(f"REVOKE ALL ON {database}.* FROM {user}@'127.0.0.1'; KILL USER {user}@'127.0.0.1'")
+        with pytest.raises(FailedPreconditionError, match="GRANT"):
+            await store.range(*ALL)
+        await asyncio.sleep(0.1)  # the watch has met it, too
+        server.sql(f"GRANT ALL ON {database}.* TO {user}@'127.0.0.1'")
+        await store.commit(Txn((Op(b"a", b"1"),)))
+        async with asyncio.timeout(5):
+            assert [change.record.key for change in (await anext(watch)).changes] == [b"a"]
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_no_defaults_of_the_server_cut_answers_or_leave_writes_in_an_open_transaction(
+    server: MariaDb, database: str
+) -> None:
+    async def main() -> None:
+        store = await open_store(real_host(), server.url(database))
+        for number in range(4):
+            await store.commit(Txn(tuple(Op(b"%d-%d" % (number, n), b"x") for n in range(4))))
+        assert len((await store.range(*ALL)).records) == 16
+        seen = 0
+        async for batch in store.watch(*ALL, after_revision=0):
+            seen += len(batch.changes)
+            if batch.revision == 4:
+                break
+        assert seen == 16
+        assert server.sql("SET sql_big_selects = 1; SELECT COUNT(*) FROM information_schema.INNODB_TRX").strip() == "0"
+        await store.close()
+
+    server.sql("SET GLOBAL sql_select_limit = 5, completion_type = CHAIN, max_join_size = 1, sql_safe_updates = 1")
+    try:
+        asyncio.run(main())
+    finally:
+        server.sql("SET GLOBAL sql_select_limit = DEFAULT, completion_type = DEFAULT")
+        server.sql("SET GLOBAL max_join_size = DEFAULT, sql_safe_updates = 0")
+
+
 def test_an_unfriendly_sql_mode_changes_nothing(server: MariaDb, database: str) -> None:
     value = bytes(range(256)) + b"\\'\"%s`" * 3
 
@@ -271,6 +327,71 @@ def test_a_store_that_another_took_the_place_of_is_not_used(server: MariaDb, dat
         for attempt in (store.range(*ALL), store.commit(Txn((Op(b"a", b""),))), anext(watch)):
             with pytest.raises(FailedPreconditionError, match="replaced by another"):
                 await attempt
+        assert "replaced by another" in (await store.failed()).message
         await store.close()
 
     asyncio.run(main())
+
+
+def test_an_older_state_of_the_database_put_in_its_place_is_not_used(server: MariaDb, database: str) -> None:
+    """Else watches would stand still until the revisions come again, and then leave out what happened before."""
+
+    async def main() -> None:
+        store = await open_store(real_host(), server.url(database), StoreConfig(poll_interval_s=0.02))
+        for number in range(9):
+            await store.commit(Txn((Op(b"k", b"%d" % number),)))
+        watch = aiter(store.watch(*ALL, after_revision=9))
+        await anext(watch)
+        server.sql(
+            f"USE {database}; START TRANSACTION; DELETE FROM rube_log WHERE position >> 16 > 5;"
+            "UPDATE rube_current SET position = 5 << 16; UPDATE rube_head SET revision = 5; COMMIT"
+        )
+        for attempt in (anext(watch), store.range(*ALL), store.commit(Txn((Op(b"a", b""),))), store.get([b"k"])):
+            with pytest.raises(FailedPreconditionError, match=r"went back from revision 9 to 5.*SET store_id"):
+                await attempt
+        assert "went back" in (await store.failed()).message
+        await store.close()
+
+    asyncio.run(main())
+
+
+# The beginning of MySQL 8's side of a connection: a greeting that asks for caching_sha2_password, then "prove it in
+# full" and its public key, which a client needs cryptography for.
+GREETING = (
+    b"\x0a8.0.40\0"
+    + b"\x01\0\0\0"
+    + b"saltsalt\0"
+    + b"\xff\xf7"
+    + b"\xff"
+    + b"\x02\0"
+    + b"\xff\xdf"
+    + b"\x15"
+    + bytes(10)
+) + b"saltsaltsalt\0caching_sha2_password\0"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # asyncmy leaves the socket
+def test_a_way_to_log_in_that_needs_a_package_names_it_and_the_way_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncmy.auth._have_cryptography", False)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def send(number: int, payload: bytes) -> None:
+            writer.write(len(payload).to_bytes(3, "little") + bytes([number]) + payload)
+
+        send(0, GREETING)
+        await reader.readexactly(int.from_bytes((await reader.readexactly(4))[:3], "little"))
+        send(2, b"\x01\x04")
+        await reader.readexactly(5)
+        send(4, b"\x01-----BEGIN PUBLIC KEY-----")
+        await writer.drain()
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(FailedPreconditionError, match=r"tls=true.*pip install cryptography"):
+            await open_store(real_host(), f"mysql://rube:secret@127.0.0.1:{port}/rube")
+        server.close()
+
+    asyncio.run(main())
+    gc.collect()

@@ -244,7 +244,9 @@ def test_a_cancelled_read_leaves_no_answer_for_the_next(url: str) -> None:
     asyncio.run(main())
 
 
-def test_a_commit_that_was_not_answered_is_looked_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_that_was_not_answered_is_looked_up(
+    url: str, server: MariaDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The answer to COMMIT is lost after it took effect, then the COMMIT itself."""
     from rube.store.sql.errors import LostError
     from rube.store.sql.session import Params, Rows, Session
@@ -265,6 +267,9 @@ def test_a_commit_that_was_not_answered_is_looked_up(url: str, monkeypatch: pyte
         monkeypatch.setattr(Session, "query", lossy)
         assert await store.commit(Txn((Op(b"a", b"1"),), (Compare(b"a", 0),))) == 1
         assert losses == ["commit"]
+        # What it found it made durable before it said so: the server shows commits that are not yet on its disk.
+        database = url.rpartition("/")[2]
+        assert server.sql(f"SELECT SUM(number) FROM {database}.rube_flush").strip() == "1"
         assert await store.commit(Txn((Op(b"a", b"2"),), (Compare(b"a", 1),))) == 2
         assert losses == []
         await store.close()

@@ -13,6 +13,7 @@ from rube.store.config import StoreConfig
 from rube.store.ports import Page, Store
 from rube.store.sql import check, schema
 from rube.store.sql.durability import NoBarrier
+from rube.store.sql.identity import Identity
 from rube.store.sql.loader import SqlLoader
 from rube.store.sql.pool import Pool
 from rube.store.sql.reads import Reads
@@ -68,7 +69,8 @@ class SqlReader:
         self._pool = pool
         self._head = head
         self._keys = keys
-        self._reads = Reads(pool, head.store_id, NoBarrier(pool, 0))
+        identity = Identity(head.store_id, pool.target.place)
+        self._reads = Reads(pool, identity, NoBarrier(pool, identity, 0))
 
     @property
     def store_id(self) -> str:

@@ -9,6 +9,7 @@ from rube.api.errors import DataLossError
 from rube.store.backends import Checked, Damage, StoreStat
 from rube.store.mvcc.log import SUB_BITS
 from rube.store.sql.durability import NoBarrier
+from rube.store.sql.identity import Identity
 from rube.store.sql.pool import Pool
 from rube.store.sql.reads import Reads
 from rube.store.sql.rows import COLUMNS, decode
@@ -71,7 +72,8 @@ async def stat(pool: Pool, head: Head, server: Server) -> StoreStat:
 
 async def check(pool: Pool, head: Head) -> AsyncIterator[Checked]:
     """`rube.store.backends.Backend.verify`."""
-    reads = Reads(pool, head.store_id, NoBarrier(pool, 0))
+    identity = Identity(head.store_id, pool.target.place)
+    reads = Reads(pool, identity, NoBarrier(pool, identity, 0))
     total = int((await pool.read("SELECT COUNT(*) FROM rube_log"))[0][0])
     records, position, revision = 0, 0, head.compact_revision
     while True:

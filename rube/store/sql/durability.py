@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 
 from rube.store.sql.errors import READ_ONLY_CODES, LostError, RefusedError, translate
+from rube.store.sql.identity import Identity
 from rube.store.sql.pool import Pool
 
 # Processes write to rows of their own, mostly, so that they don't wait for each other.
@@ -18,30 +19,26 @@ SLOTS = 64
 
 
 class Barrier:
-    """Knows up to which revision all is durable, and makes it so."""
+    """Makes durable what was seen, unless it is known to be."""
 
-    def __init__(self, pool: Pool, slot: int) -> None:
+    def __init__(self, pool: Pool, identity: Identity, slot: int) -> None:
         self._pool = pool
+        self._identity = identity
         self._slot = slot % SLOTS
-        self._durable_revision = 0
         self._seen_revision = 0
         self._flushing = asyncio.Lock()
-
-    def acknowledged(self, revision: int) -> None:
-        """The server has answered a commit of that revision."""
-        self._durable_revision = max(self._durable_revision, revision)
 
     async def reach(self, revision: int) -> None:
         """Returns when that revision, which was seen, is durable. Raises RubeErrors."""
         self._seen_revision = max(self._seen_revision, revision)
-        if revision <= self._durable_revision:
+        if revision <= self._identity.revision:
             return
         async with self._flushing:
-            if revision <= self._durable_revision:
+            if revision <= self._identity.revision:
                 return  # the one before this flushed for both
             seen = self._seen_revision
             await self._flush()
-            self.acknowledged(seen)
+            self._identity.reached(seen)
 
     async def _flush(self) -> None:
         try:
@@ -62,4 +59,4 @@ class NoBarrier(Barrier):
     """For TiDB, which shows a commit when a majority has it, and for tools that read and tell nobody else."""
 
     async def reach(self, revision: int) -> None:
-        self.acknowledged(revision)
+        self._identity.reached(revision)

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from rube.api.errors import CompactedError, FailedPreconditionError, RevisionAheadError, RubeError, UnavailableError
+from rube.api.errors import CompactedError, RevisionAheadError, RubeError, UnavailableError
 from rube.host import Clock
 from rube.store.config import StoreConfig
 from rube.store.ports import Change
+from rube.store.sql.identity import Identity
 from rube.store.sql.reads import Reads
 from rube.store.sql.rows import EVERYTHING, where_range
 from rube.store.sql.schema import Head
@@ -67,8 +68,9 @@ def _cost_bytes(change: Change) -> int:
 class Poller:
     """Keeps the tail up with the database while somebody watches. A `rube.store.mvcc.watch.ChangeSource`."""
 
-    def __init__(self, reads: Reads, clock: Clock, config: StoreConfig, head: Head) -> None:
+    def __init__(self, reads: Reads, identity: Identity, clock: Clock, config: StoreConfig, head: Head) -> None:
         self._reads = reads
+        self._identity = identity
         self._clock = clock
         self._config = config
         self._tail = ChangeTail(head.revision, config.tail_bytes_max)
@@ -82,6 +84,7 @@ class Poller:
         self._failure: RubeError | None = None
         self._trouble = ""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="store poller")
+        self._task.add_done_callback(self._ended)
 
     @property
     def revision(self) -> int:
@@ -168,10 +171,10 @@ class Poller:
                 continue
             try:
                 await self._poll()
-            except FailedPreconditionError as error:
-                self._fail(error)
-                return
             except RubeError as error:
+                if self._identity.is_over:
+                    self._fail(error)
+                    return
                 self._note(error)
                 await self._clock.sleep(ERROR_DELAY_S)
 
@@ -196,6 +199,15 @@ class Poller:
                 self._note(None)
                 if self._tail.revision >= head.revision:
                     return
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """No watch waits for a poller that is no more."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _LOG.error("the poller has failed", exc_info=error)
+            self._fail(
+                UnavailableError(f"watches have ended with an unexpected error ({error!r}): restart this process")
+            )
 
     def _wake_watches(self) -> None:
         waiting, self._advanced = self._advanced, asyncio.Event()

@@ -10,6 +10,7 @@ from rube.api.errors import CompactedError
 from rube.store.mvcc.log import SUB_BITS, position_of
 from rube.store.ports import Change, Record
 from rube.store.sql.durability import Barrier
+from rube.store.sql.identity import Identity
 from rube.store.sql.pool import Pool
 from rube.store.sql.rows import (
     COLUMNS,
@@ -21,7 +22,7 @@ from rube.store.sql.rows import (
     where_keys,
     where_range,
 )
-from rube.store.sql.schema import Head, replaced
+from rube.store.sql.schema import NO_HEAD, Head
 
 # A longer range is read by several statements, all at the first one's revision.
 ROWS_PER_STATEMENT_MAX = 4096
@@ -43,13 +44,12 @@ class Chunk(NamedTuple):
 
 
 class Reads:
-    """What can be asked of one store. Raises FailedPreconditionError once another store has taken its place."""
+    """What can be asked of one store. Raises FailedPreconditionError once its identity is over."""
 
-    def __init__(self, pool: Pool, store_id: str, barrier: Barrier) -> None:
+    def __init__(self, pool: Pool, identity: Identity, barrier: Barrier) -> None:
         self._pool = pool
+        self._identity = identity
         self._barrier = barrier
-        self._store_id = store_id
-        self._newest_revision = 0
 
     async def head(self) -> Head:
         return (await self._ask())[0]
@@ -116,7 +116,7 @@ class Reads:
         return head, [decode_change(row) for row in sorted(rows, key=itemgetter(0))], reached
 
     async def _rows(self, where: Where, at: int, order: str) -> tuple[Head, list[Any]]:
-        if at and at == self._newest_revision:  # the further pages of a list, as long as nobody writes
+        if at and at == self._identity.revision:  # the further pages of a list, as long as nobody writes
             head, rows = await self._newest_rows(where, order)
             if head.revision == at:
                 return head, rows
@@ -150,13 +150,13 @@ class Reads:
         statement += " FROM rube_head WHERE id = 1"
         if select:
             statement += f" UNION ALL ({select})"
+        known_revision = self._identity.revision
         rows = await self._pool.read(statement, params)
         heads = [Head(row[5].decode(), *row[1:4]) for row in rows if row[0] == 0]
-        if not heads or heads[0].store_id != self._store_id:
-            raise replaced(self._pool.target.place)
-        await self._barrier.reach(heads[0].revision)
-        self._newest_revision = max(self._newest_revision, heads[0].revision)
-        return heads[0], [row[1:] for row in rows if row[0] == 1]
+        head = heads[0] if heads else NO_HEAD
+        self._identity.check(head.store_id, head.revision, known_revision)
+        await self._barrier.reach(head.revision)
+        return head, [row[1:] for row in rows if row[0] == 1]
 
 
 def _next_limit(limit: int, done: int) -> int:

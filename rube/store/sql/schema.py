@@ -81,6 +81,10 @@ class Head(NamedTuple):
     swept_revision: int
 
 
+# Where there is no store.
+NO_HEAD = Head("", 0, 0, 0)
+
+
 class Server(NamedTuple):
     """What was found out about a server."""
 
@@ -205,12 +209,6 @@ def check_format(place: Place, format_: int, state: bytes) -> None:
         raise FailedPreconditionError(f"{where} is a copy that was not finished: restore again")
     if state != READY:
         raise DataLossError(f"{where} has the unknown state {state!r}: restore a backup")
-
-
-def replaced(place: Place) -> FailedPreconditionError:
-    return FailedPreconditionError(
-        f"the store in database {place.database!r} at {place.server} was replaced by another: restart this process"
-    )
 
 
 def _check_engines(place: Place, engines: dict[str, str]) -> None:

@@ -35,10 +35,14 @@ _SETUP = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_S_MAX}",
     f"SET SESSION wait_timeout = {SILENCE_S_MAX}",
+    # No answer is cut.
+    "SET SESSION sql_select_limit = 18446744073709551615",
     # ORDER BY looks at no more bytes than this: a whole key.
     "SET SESSION max_sort_length = 8192",
 )
-# TiDB: locks when a row is written, as InnoDB does, not a check at the end.
+# A COMMIT begins no other transaction, in which later writes would hang; no limit of what a join may look at.
+_SETUP_INNODB = ("SET SESSION completion_type = 0, sql_big_selects = 1",)
+# Locks when a row is written, as InnoDB does, not a check at the end.
 _SETUP_TIDB = ("SET SESSION tidb_txn_mode = 'pessimistic'",)
 
 
@@ -124,13 +128,18 @@ class Session:
             raise LostError(f"no answer to a connection within {CONNECT_S_MAX} s") from error
         except (OSError, EOFError) as error:
             raise LostError(str(error)) from error
+        except RuntimeError as error:  # asyncmy's, where a way to prove who one is needs a package
+            raise FailedPreconditionError(
+                f"the database server at {target.place.server} cannot be told the password without TLS: {error}; "
+                "add tls=true, or ca=FILE, to the URL, or pip install cryptography"
+            ) from error
         except asyncmy.MySQLError as error:
             _check_cancelled(error)
             raise _own_error(error) from error
         session = cls(connection, clock)
         try:
             version = str((await session.query("SELECT VERSION()"))[0][0])
-            for statement in _SETUP + (_SETUP_TIDB if "TiDB" in version else ()):
+            for statement in _SETUP + (_SETUP_TIDB if "TiDB" in version else _SETUP_INNODB):
                 await session.query(statement)
         except BaseException:
             session.close()
@@ -152,7 +161,7 @@ class Session:
             done = True
         except TimeoutError as error:
             raise LostError(f"no answer to a statement within {STATEMENT_S_MAX} s") from error
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, RuntimeError) as error:  # uvloop's, of a connection that is closed
             raise LostError(str(error)) from error
         except asyncmy.MySQLError as error:
             _check_cancelled(error)

@@ -9,13 +9,13 @@ from contextlib import aclosing
 from rube.api.errors import CompactedError, InvalidArgumentError, RevisionAheadError, RubeError, UnavailableError
 from rube.host import Host
 from rube.store.config import StoreConfig
-from rube.store.guard import never_failed
 from rube.store.mvcc.evaluate import check_txn
 from rube.store.mvcc.watch import follow
 from rube.store.mvcc.writer import Committed, GroupWriter
 from rube.store.ports import ChangeBatch, Lookup, Page, Record, StoreLimits, Txn
 from rube.store.sql import compaction
 from rube.store.sql.durability import Barrier, NoBarrier
+from rube.store.sql.identity import Identity
 from rube.store.sql.poller import Poller
 from rube.store.sql.pool import Pool
 from rube.store.sql.reads import KEYS_PER_STATEMENT_MAX, Reads
@@ -34,12 +34,12 @@ class SqlStore:
         self._pool = pool
         self._config = config
         self._limits = limits_of(config.limits, server)
-        self._store_id = head.store_id
+        self._identity = Identity(head.store_id, pool.target.place)
         self._revision = head.revision
-        barrier = (NoBarrier if server.is_tidb else Barrier)(pool, slot=int(host.random.uid()[:4], 16))
-        self._reads = Reads(pool, head.store_id, barrier)
-        self._committer = Committer(pool, host.clock, host.random, head.store_id, barrier)
-        self._poller = Poller(self._reads, host.clock, config, head)
+        barrier = (NoBarrier if server.is_tidb else Barrier)(pool, self._identity, slot=int(host.random.uid()[:4], 16))
+        self._reads = Reads(pool, self._identity, barrier)
+        self._committer = Committer(pool, host.clock, host.random, self._identity, barrier)
+        self._poller = Poller(self._reads, self._identity, host.clock, config, head)
         self._writer = GroupWriter(self._commit_group)
         self._compacting = asyncio.Lock()
         self._closed = False
@@ -50,7 +50,7 @@ class SqlStore:
 
     @property
     def store_id(self) -> str:
-        return self._store_id
+        return self._identity.store_id
 
     @property
     def revision(self) -> int:
@@ -117,7 +117,8 @@ class SqlStore:
             await compaction.sweep(self._pool, self._clock, head)
 
     async def failed(self) -> RubeError:
-        return await never_failed()
+        """Returns when the database holds another store, or an older state of this one."""
+        return await self._identity.over()
 
     async def close(self) -> None:
         if self._closed:

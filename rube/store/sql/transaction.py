@@ -14,9 +14,10 @@ from rube.store.mvcc.writer import Committed
 from rube.store.ports import Txn
 from rube.store.sql.durability import Barrier
 from rube.store.sql.errors import PASSING_CODES, LostError, Place, RefusedError, translate
+from rube.store.sql.identity import Identity
 from rube.store.sql.pool import Pool
 from rube.store.sql.rows import LogRow, checksum, split_key, tail_hash, where_keys
-from rube.store.sql.schema import HEAD_COLUMNS, Head, check_format, decode_head, replaced
+from rube.store.sql.schema import HEAD_COLUMNS, NO_HEAD, Head, check_format, decode_head
 from rube.store.sql.session import Session
 
 # A group that lost against another, or whose connection was lost before COMMIT, is tried again this often.
@@ -45,13 +46,13 @@ class Known(NamedTuple):
 class Committer:
     """Commits groups of transactions, one after the other."""
 
-    def __init__(self, pool: Pool, clock: Clock, random: Randomness, store_id: str, barrier: Barrier) -> None:
+    def __init__(self, pool: Pool, clock: Clock, random: Randomness, identity: Identity, barrier: Barrier) -> None:
         self._pool = pool
+        self._identity = identity
         self._barrier = barrier
         self._clock = clock
         self._uid = random.uid
         self._chance = random.stream("store.sql.retries")
-        self._store_id = store_id
         self._place: Place = pool.target.place
 
     async def commit(self, txns: Sequence[Txn]) -> Committed:
@@ -73,7 +74,7 @@ class Committer:
         """Raises RefusedError or LostError if nothing was written, UnavailableError if nobody knows."""
         async with self._pool.session() as session:
             await session.query("START TRANSACTION")
-            head = await lock_head(session, self._store_id, self._place)
+            head = await lock_head(session, self._identity, self._place)
             known = await _read_known(session, txns)
             group = Group(known, head.revision)
             outcomes = [group.add(txn) for txn in txns]
@@ -86,7 +87,7 @@ class Committer:
             await session.query("UPDATE rube_head SET revision = %s WHERE id = 1", (group.revision,))
             try:
                 await session.query("COMMIT")
-                self._barrier.acknowledged(group.revision)
+                self._identity.reached(group.revision)
                 return Committed(outcomes, wrote=True)
             except (RefusedError, LostError) as error:
                 unanswered = error
@@ -106,7 +107,7 @@ class Committer:
             try:
                 async with self._pool.session() as session:
                     await session.query("START TRANSACTION")
-                    head = await lock_head(session, self._store_id, self._place)
+                    head = await lock_head(session, self._identity, self._place)
                     found = await session.query("SELECT token FROM rube_log WHERE position = %s", (first.position,))
                     if not found:
                         # TiDB can lose a lock when a TiKV does; a write, never: the other could now only fail.
@@ -114,8 +115,11 @@ class Committer:
                     await session.query("ROLLBACK" if found else "COMMIT")
                 if not found and head.compact_revision >= first.revision:
                     break
-                return bool(found) and found[0][0] == token
-            except (RefusedError, LostError) as error:
+                if not found or found[0][0] != token:
+                    return False
+                await self._barrier.reach(head.revision)  # what is seen under the lock need not be on disk
+                return True
+            except (RefusedError, LostError, UnavailableError) as error:
                 if tries == SETTLE_TRIES_MAX:
                     raise UnavailableError(
                         f"the database server at {self._place.server} did not answer a commit and cannot be asked "
@@ -125,15 +129,15 @@ class Committer:
         raise UnavailableError(f"a commit was not answered by {self._place.server}: the write may have happened")
 
 
-async def lock_head(session: Session, store_id: str, place: Place) -> Head:
+async def lock_head(session: Session, identity: Identity, place: Place) -> Head:
     """Waits for every transaction before this one, and keeps those after it waiting.
 
     Raises FailedPreconditionError if there is another store by now, or one that this version cannot use.
     """
+    known_revision = identity.revision
     rows = await session.query(f"SELECT format, state, {HEAD_COLUMNS} FROM rube_head WHERE id = 1 FOR UPDATE")
-    head = decode_head(rows[0][2:]) if rows else None
-    if head is None or head.store_id != store_id:
-        raise replaced(place)
+    head = decode_head(rows[0][2:]) if rows else NO_HEAD
+    identity.check(head.store_id, head.revision, known_revision)
     check_format(place, rows[0][0], rows[0][1])
     return head
 

@@ -1,0 +1,56 @@
+"""Which history a process serves, and whether the database still holds it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rube.api.errors import FailedPreconditionError, RubeError
+from rube.store.sql.errors import Place
+
+
+class Identity:
+    """One store. Another one in its place, or an older state of it, is its end: clients have to list again."""
+
+    def __init__(self, store_id: str, place: Place) -> None:
+        self.store_id = store_id
+        # The newest that this process knows and that no crash of the server could take back.
+        self.revision = 0
+        self._place = place
+        self._trouble = ""
+        self._over = asyncio.Event()
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._trouble)
+
+    def reached(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
+
+    def check(self, store_id: str, revision: int, known_revision: int) -> None:
+        """What the database holds; `known_revision`: `self.revision` before it was asked.
+
+        Raises FailedPreconditionError, from then on always.
+        """
+        if store_id != self.store_id:
+            self._end("was removed, or replaced by another: restart this process")
+        elif revision < known_revision:
+            self._end(
+                f"went back from revision {known_revision} to {revision}, as if an older copy of the database had been "
+                "put in its place: give it a new id (UPDATE rube_head SET store_id = LOWER(REPLACE(UUID(), '-', ''))) "
+                "and restart all apiservers, so that their clients list again"
+            )
+        if self.is_over:
+            raise self._error()
+
+    async def over(self) -> RubeError:
+        """Returns once that was found out."""
+        await self._over.wait()
+        return self._error()
+
+    def _end(self, trouble: str) -> None:
+        self._trouble = self._trouble or trouble
+        self._over.set()
+
+    def _error(self) -> FailedPreconditionError:
+        place = self._place
+        return FailedPreconditionError(f"the store in database {place.database!r} at {place.server} {self._trouble}")
