@@ -27,7 +27,7 @@ from rube.api.keys import key_of, prefix_bytes, prefix_end
 from rube.api.systemd_pb2 import Unit
 from rube.controllers.contract import Controller
 from rube.sim import audit
-from rube.sim.checkers import Disturbance, History, LogEntry
+from rube.sim.checkers import Disturbance, GroupHistory, History, LogEntry
 from rube.sim.daemons import API_PORT, ApiserverProgram, Recorder, RubeletProgram
 from rube.sim.etcd import CLIENT_PORT, PEER_PORT, MemberConfig, Quirks, Referee, run_member
 from rube.sim.faults import Faults
@@ -78,9 +78,9 @@ class SimCluster:
         self._specs: dict[tuple[str, str], Unit] = {}
         self._users_made = 0
         self._desk = make_machine(world, self.fabric, world.observer)
-        self._group = GroupWatch(
-            self.history.group, lambda: world.now_ns, world.trace, judged=self.config.raft_invariants
-        )
+        self._group = self._watch(self.history.group, judged=self.config.raft_invariants)
+        # Not judged: replicas that were lost all at once form a new group, whose log begins anew.
+        self._controllers = self._watch(self.history.controllers, judged=False)
         self.faults = Faults(world, self.fabric, self._machines, self.history, self.config.link)
 
     # Building
@@ -122,7 +122,8 @@ class SimCluster:
         first, with `controllers=None`."""
         for name, extra in zip(names, own, strict=True):
             machine = self._machine(name)
-            program = ReplicaProgram(machine.ports, names, lambda: self.targets, self.world.trace, extra)
+            observer = self._controllers.observer(name)
+            program = ReplicaProgram(machine.ports, names, lambda: self.targets, self.world.trace, extra, observer)
             machine.daemon = Daemon(name="controller", main=program.main, restart_s=RESTART_S)
             machine.start()
 
@@ -261,6 +262,9 @@ class SimCluster:
         self.history.log = self.world.run(self._read_log, timeout_s=60)
 
     # Inside
+
+    def _watch(self, history: GroupHistory, *, judged: bool) -> GroupWatch:
+        return GroupWatch(history, lambda: self.world.now_ns, self.world.trace, judged=judged)
 
     async def _read_log(self) -> list[LogEntry]:
         """A store on a disk has one user, who must be asked; one on servers is opened once more."""

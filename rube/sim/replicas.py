@@ -12,7 +12,7 @@ from rube.controllers.cluster.controllers import ClusterControllersConfig
 from rube.controllers.contract import Controller
 from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
 from rube.host import Engine, Host
-from rube.replica import MemberConfig
+from rube.replica import MemberConfig, MemberObserver
 from rube.sim.daemons import decision_recorder
 from rube.sim.kernel import Trace
 from rube.store.engines.memory import MemoryEngine, VolatileDisk
@@ -39,6 +39,7 @@ class ReplicaProgram:
         servers: Callable[[], Sequence[str]],
         trace: Trace,
         controllers: Sequence[Controller],
+        observer: MemberObserver,
     ) -> None:
         """`servers` are asked for at each start."""
         self._ports = replace(ports, storage=Forgetful())
@@ -51,6 +52,7 @@ class ReplicaProgram:
                 address=f"{name}:{PORT}",
                 members=tuple((one, f"{one}:{PORT}") for one in names),
                 volatile=True,
+                observer=observer,
             ),
             controllers=ClusterControllersConfig(
                 check_purity=True, extra=controllers, observer=decision_recorder(trace, name)

@@ -19,6 +19,8 @@ class Counts:
     # 0: the store is on an apiserver's disk.
     etcd_members: int
     apiservers: int
+    # Replicas of the controllers; 0: they run beside the apiservers.
+    controllers: int
     nodes: int
     # Units in the store in the end.
     units: int
@@ -67,8 +69,9 @@ def _lines(result: Result, file: str, wall_s: float) -> Iterator[str]:
     yield f"{result.name}: {' '.join(result.description.split())}".rstrip(": ")
     yield ""
     etcd = f"{many(counts.etcd_members, 'member')} of etcd, " if counts.etcd_members else ""
+    replicas = f"{many(counts.controllers, 'replica')} of the controllers, " if counts.controllers else ""
     yield (
-        f"simulated: {etcd}{many(counts.apiservers, 'apiserver')}, {many(counts.nodes, 'rubelet')}, "
+        f"simulated: {etcd}{many(counts.apiservers, 'apiserver')}, {replicas}{many(counts.nodes, 'rubelet')}, "
         f"{many(counts.units, 'unit')} in the end, {many(counts.observers, 'observer')}; seed {result.seed}"
     )
     yield (

@@ -132,6 +132,18 @@ def test_a_member_that_comes_back_disrupts_the_group_without_pre_vote(pre_vote: 
         assert simulation.cluster.history.group.elections == elections
 
 
+def test_the_report_says_which_replica_of_the_controllers_leads() -> None:
+    text = TEXT.replace("  raft:", "  controller_replicas: {count: 3}\n  raft:").replace(
+        "kill: leader", "kill: controller-1"
+    )
+    with Simulation(load_text(text, "s.yaml")) as simulation:
+        result = simulation.run()
+    led = [text.partition(" leads the controllers")[0] for _, text in result.events if " leads the controllers" in text]
+    assert result.counts.controllers == 3
+    assert led[0] == "controller-1", "who is named first forms the group, and is then killed"
+    assert led[1] in ("controller-2", "controller-3")
+
+
 def test_the_report_says_who_led_when() -> None:
     with Simulation(load(LEADER_LOSS)) as simulation:
         result = simulation.run()

@@ -145,7 +145,7 @@ class Disturbance:
 
 @dataclass(frozen=True, slots=True)
 class Leadership:
-    """A member of the replicated group was elected."""
+    """A member of a replicated group was elected."""
 
     at_ns: int
     member: str
@@ -154,7 +154,7 @@ class Leadership:
 
 @dataclass(slots=True)
 class GroupHistory:
-    """What the members of the replicated group did; nothing without one."""
+    """What the members of a replicated group did; nothing without one."""
 
     # Of all members' cores.
     steps: int = 0
@@ -181,7 +181,9 @@ class History:
     statuses: list[StatusPair] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
+    # Of the apiservers that replicate their store, and of the replicated controllers.
     group: GroupHistory = field(default_factory=GroupHistory)
+    controllers: GroupHistory = field(default_factory=GroupHistory)
     # When the last step or fault ended, and when the world did.
     quiet_ns: int = 0
     end_ns: int = 0

@@ -133,6 +133,7 @@ class Simulation:
             counts=Counts(
                 etcd_members=len(etcd_members(self._scenario.cluster)),
                 apiservers=len(self._scenario.cluster.apiservers),
+                controllers=len(controller_replicas(self._scenario.cluster)),
                 nodes=len(self._scenario.cluster.nodes.names),
                 units=len(history.final),
                 observers=self._scenario.workload.observers,
@@ -153,8 +154,9 @@ class Simulation:
 
 
 def _leaders(history: History) -> Iterator[tuple[int, str]]:
-    for leadership in history.group.leaderships:
-        yield leadership.at_ns, f"{leadership.member} leads, in term {leadership.term}"
+    for what, group in (("leads", history.group), ("leads the controllers", history.controllers)):
+        for leadership in group.leaderships:
+            yield leadership.at_ns, f"{leadership.member} {what}, in term {leadership.term}"
 
 
 def _cluster_config(scenario: Scenario) -> ClusterConfig:

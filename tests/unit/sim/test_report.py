@@ -14,6 +14,7 @@ RESULT = Result(
     counts=Counts(
         etcd_members=0,
         apiservers=1,
+        controllers=3,
         nodes=3,
         units=20,
         observers=2,
@@ -40,6 +41,7 @@ def test_the_text_says_what_happened_and_how_it_was_judged() -> None:
     text = render_text(RESULT, file="my scenario.yaml", wall_s=0.5)
     lines = text.splitlines()
     assert lines[0] == "small: what it is about"
+    assert lines[2].startswith("simulated: 1 apiserver, 3 replicas of the controllers, 3 rubelets, 20 units in the end")
     assert "     2.000s  a user puts web-1" in lines
     assert "  ✓ converged: everything converged within 1.000s" in lines
     assert lines[lines.index("  ✗ unit: not so: web-1 is active") + 1].strip() == "3.000s web-1 is failed"
