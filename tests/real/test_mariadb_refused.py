@@ -347,7 +347,7 @@ def test_an_older_state_of_the_database_put_in_its_place_is_not_used(server: Mar
             "UPDATE rube_current SET position = 5 << 16; UPDATE rube_head SET revision = 5; COMMIT"
         )
         for attempt in (anext(watch), store.range(*ALL), store.commit(Txn((Op(b"a", b""),))), store.get([b"k"])):
-            with pytest.raises(FailedPreconditionError, match=r"went back from revision 9 to 5.*SET store_id"):
+            with pytest.raises(DataLossError, match=r"went back from revision 9 to 5.*SET store_id"):
                 await attempt
         assert "went back" in (await store.failed()).message
         await store.close()

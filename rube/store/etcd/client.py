@@ -20,6 +20,7 @@ from rube.store.etcd.errors import (
     meaning_of,
     meaning_of_text,
     was_refused,
+    will_pass_soon,
 )
 from rube.store.urls import StoreUrl
 
@@ -106,11 +107,13 @@ class EtcdClient:
                 refused = was_refused(error)
                 if not refused and not is_unknown(error):
                     raise
-                self._endpoints.leave(member)
+                waits = will_pass_soon(error)
+                if not waits:
+                    self._endpoints.leave(member)
                 if writes and not refused:
                     raise meaning_of(error, self.url, member.target, writes=True) from error
             tried += 1
-            if tried % len(self._endpoints.all) == 0:
+            if waits or tried % len(self._endpoints.all) == 0:
                 await self._pause(pause_s, deadline_ns)
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
 

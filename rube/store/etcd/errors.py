@@ -29,9 +29,12 @@ _NO_USER = "etcdserver: user name is empty"
 DENIED = "permission denied"
 AUTH_IS_OFF = "etcdserver: authentication is not enabled"
 
+# Of a leader that is handing its place over.
+_HANDING_OVER = "raft proposal dropped"
 # Answers of a member that has done nothing with the request: it may go to another member, also if it is a write.
 _REFUSED = frozenset(
     {
+        _HANDING_OVER,
         "etcdserver: no leader",
         "etcdserver: not capable",
         "etcdserver: rpc not supported for learner",
@@ -48,6 +51,11 @@ def was_refused(error: aio.AioRpcError) -> bool:
     """Whether the request was certainly not carried out, and another member or a later time may take it."""
     text = error.details() or ""
     return text in _REFUSED or (error.code() is StatusCode.UNAVAILABLE and text.startswith(_NOT_SENT))
+
+
+def will_pass_soon(error: aio.AioRpcError) -> bool:
+    """Whether to try again where it was refused: other members would pass it on to that one, which loses it then."""
+    return error.details() == _HANDING_OVER
 
 
 def is_unknown(error: aio.AioRpcError) -> bool:
@@ -87,7 +95,7 @@ def meaning_of(error: aio.AioRpcError, url: StoreUrl, target: str, *, writes: bo
             return InvalidArgumentError(f"{where} refuses: {text}")
         case StatusCode.UNIMPLEMENTED:
             return FailedPreconditionError(f"{where} does not speak etcd's API: {text}")
-    return RubeError(f"{where}: {error.code().name}: {text}")
+    return RubeError(f"{where}: {error.code().name}: {text}{unknown}")
 
 
 def meaning_of_text(text: str, url: StoreUrl) -> RubeError | None:

@@ -11,6 +11,7 @@ from grpc import StatusCode, aio
 from rube.api.errors import (
     AbortedError,
     CompactedError,
+    DataLossError,
     FailedPreconditionError,
     ResourceExhaustedError,
     RubeError,
@@ -24,8 +25,7 @@ from rube.store.etcd.mark import StoreMark
 from rube.store.etcd.reads import EtcdReads, check_not_negative
 from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_tick
 from rube.store.etcd.tail import Tail
-from rube.store.etcd.watch import follow
-from rube.store.guard import never_failed
+from rube.store.etcd.watch import READERS_MAX, Places, follow
 from rube.store.mvcc.evaluate import check_txn
 from rube.store.ports import ChangeBatch, Compare, Lookup, Op, Page, StoreLimits, Txn
 
@@ -61,11 +61,13 @@ class EtcdStore:
             value_bytes_max=min(config.limits.value_bytes_max, VALUE_BYTES_MAX),
         )
         self.tail = Tail(max(reads.revision - TAIL_REACH_REVISIONS, 0), config.tail_bytes_max)
+        self.places = Places(READERS_MAX)
         # The newest that this store is known to be compacted to.
         self._compacted = 0
         self._ticking = asyncio.Lock()
-        # Why the store can no longer be used; empty while it can.
-        self._lost = ""
+        # Why the store can no longer be used, once it cannot; and whether it came to that by itself.
+        self._over: RubeError | None = None
+        self._failed = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._keep_tail(), name="etcd tail"),
@@ -134,10 +136,13 @@ class EtcdStore:
         self._compacted = max(self._compacted, revision)
 
     async def failed(self) -> RubeError:
-        return await never_failed()
+        """Returns when another store, or an older state of this one, has taken its place."""
+        await self._failed.wait()
+        assert self._over is not None
+        return self._over
 
     async def close(self) -> None:
-        self._lost = self._lost or "the store is closed"
+        self._over = self._over or UnavailableError("the store is closed")
         self.tail.wake()
         for task in self._tasks:
             task.cancel()
@@ -177,7 +182,7 @@ class EtcdStore:
 
     async def _keep_tail(self) -> None:
         pause_s = TAIL_PAUSE_S_MIN
-        while not self._lost:
+        while self._over is None:
             before = self.tail.revision
             try:
                 await self._read_tail()
@@ -194,10 +199,10 @@ class EtcdStore:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             _LOG.error("store %s: %s has failed", self._client.url, task.get_name(), exc_info=error)
-            self._lost = f"store {self._client.url}: {task.get_name()} has failed: {error}"
-            self.tail.wake()
+            self._end(UnavailableError(f"store {self._client.url}: {task.get_name()} has failed: {error!r}"))
 
     async def _read_tail(self) -> None:
+        await self._check_history()
         reader = await self.open_log(self.tail.revision)
         try:
             while True:
@@ -208,18 +213,37 @@ class EtcdStore:
         finally:
             reader.close()
 
+    async def _check_history(self) -> None:
+        """etcd's members have all been restarted when a snapshot of etcd was restored: then the log is opened anew."""
+        known_revision = self.revision
+        revision = await self._reads.newest_revision()
+        if revision < known_revision:
+            raise self._end(
+                DataLossError(
+                    f"etcd of store {self._client.url} went back from revision {known_revision} to {revision}, as if "
+                    "an older snapshot had been restored: put another id into the second line of the key "
+                    f"{self._layout.store_mark.decode()} and restart all apiservers, so that their clients list again"
+                )
+            )
+
     async def _check_mark(self) -> None:
         try:
             mark = await self._reads.mark()
         except FailedPreconditionError:
             mark = None
         if mark != self._mark:
-            self._lose()
+            self._end(self._replaced())
 
-    def _lose(self) -> RubeError:
-        self._lost = f"store {self._client.url} was removed or replaced while it was in use: restart this server"
+    def _replaced(self) -> RubeError:
+        return UnavailableError(
+            f"store {self._client.url} was removed or replaced while it was in use: restart this server"
+        )
+
+    def _end(self, error: RubeError) -> RubeError:
+        self._over = self._over or error
+        self._failed.set()
         self.tail.wake()
-        return UnavailableError(self._lost)
+        return self._over
 
     async def _keep_ticking(self) -> None:
         """Moves the tail on where etcd's revision has grown under other prefixes and somebody may wait for that."""
@@ -251,7 +275,7 @@ class EtcdStore:
             request = rpc.TxnRequest(compare=[self._fence()], success=[put_tick(self._layout)])
             answer = await self._client.txn(request, repeatable=True)
             if not answer.succeeded:
-                raise self._lose()
+                raise self._end(self._replaced())
             return answer.header.revision
 
     # Transactions
@@ -291,7 +315,7 @@ class EtcdStore:
             for response in answer.responses
         ]
         if revisions[0] != self._mark.mod_revision:
-            return self._lose()
+            return self._end(self._replaced())
         for (key, expected), actual in zip(txn.compares, revisions[1:], strict=True):
             if actual != expected:
                 shown = key[:256].decode("utf-8", "backslashreplace")
@@ -303,5 +327,5 @@ class EtcdStore:
         raise AssertionError("etcd said that a compare failed, and all hold")
 
     def _check_usable(self) -> None:
-        if self._lost:
-            raise UnavailableError(self._lost)
+        if self._over is not None:
+            raise type(self._over)(self._over.message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from rube.store.etcd.tail import Tail
 from rube.store.ports import Change, ChangeBatch
 
 _NS_PER_S = 1_000_000_000
+# Watches of one store that read the log at a time: each costs a stream, and one message of it here.
+READERS_MAX = 16
 # A reader of the log that loses its member is opened again so often without a revision in between.
 REOPENS_MAX = 10
 REOPEN_PAUSE_S = 0.2
@@ -25,6 +28,9 @@ class LogSource(Protocol):
 
     @property
     def tail(self) -> Tail: ...
+
+    @property
+    def places(self) -> Places: ...
 
     @property
     def revision(self) -> int:
@@ -79,6 +85,7 @@ async def follow(
                     history.close()
                     changes, cursor = tail.changes(start, end, cursor, bounds.watch_changes_max)
                 if changes:
+                    history.rest()
                     yield ChangeBatch(changes, cursor)
                     if told >= 0:
                         told, due_ns = cursor, clock.monotonic_ns() + _ns(bounds.bookmark_interval_s)
@@ -107,6 +114,42 @@ def _ns(seconds: float) -> int:
     return round(seconds * _NS_PER_S)
 
 
+class Places:
+    """Of those who read the log. Who only waits for its own reader loses its place when another needs one."""
+
+    def __init__(self, places_max: int) -> None:
+        self._free = asyncio.Semaphore(places_max)
+        self._waiting = 0
+        # The one that has rested longest is the first.
+        self._resting: dict[_History, None] = {}
+
+    async def take(self, history: _History) -> None:
+        """Waits for a place, or keeps the one that it has."""
+        if history.has_place:
+            self._resting.pop(history, None)
+            return
+        self._waiting += 1
+        try:
+            if self._free.locked() and self._resting:
+                next(iter(self._resting)).close()
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+        history.has_place = True
+
+    def rest(self, history: _History) -> None:
+        """It has something to deliver, which may take its reader for ever."""
+        if self._waiting:
+            history.close()
+        else:
+            self._resting[history] = None
+
+    def leave(self, history: _History) -> None:
+        history.has_place = False
+        self._resting.pop(history, None)
+        self._free.release()
+
+
 class _History:
     """What a watch reads from the log while it is behind the tail."""
 
@@ -114,6 +157,8 @@ class _History:
         self._source = source
         self._clock = clock
         self._bounds = bounds
+        # In `source.places`; without one it holds no stream and nothing that it has read.
+        self.has_place = False
         self._reader: LogReader | None = None
         # Read, and not yet passed on: the rest of one message.
         self._ready: list[Revision] = []
@@ -124,6 +169,7 @@ class _History:
 
     async def changes(self, start: bytes, end: bytes, cursor: int) -> tuple[list[Change], int]:
         """The next changes of that range, whole revisions, and the revision they reach."""
+        await self._source.places.take(self)
         if not self._ready:
             self._ready = [entry for entry in await self._read(cursor) if entry.revision > cursor]
         found: list[Change] = []
@@ -146,12 +192,21 @@ class _History:
                 return list(await self._reader.read())
             except UnavailableError:
                 self._source.check_kept(cursor)
-                self.close()
+                self._close_reader()
                 await self._clock.sleep(REOPEN_PAUSE_S)
         raise UnavailableError("etcd's log cannot be read: no member keeps a watch")
 
+    def rest(self) -> None:
+        if self.has_place:
+            self._source.places.rest(self)
+
     def close(self) -> None:
+        self._close_reader()
+        self._ready.clear()
+        if self.has_place:
+            self._source.places.leave(self)
+
+    def _close_reader(self) -> None:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        self._ready.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from rube.api.errors import FailedPreconditionError, RubeError
+from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
 from rube.store.sql.errors import Place
 
 
@@ -16,12 +16,12 @@ class Identity:
         # The newest that this process knows and that no crash of the server could take back.
         self.revision = 0
         self._place = place
-        self._trouble = ""
+        self._trouble: RubeError | None = None
         self._over = asyncio.Event()
 
     @property
     def is_over(self) -> bool:
-        return bool(self._trouble)
+        return self._trouble is not None
 
     def reached(self, revision: int) -> None:
         self.revision = max(self.revision, revision)
@@ -29,28 +29,30 @@ class Identity:
     def check(self, store_id: str, revision: int, known_revision: int) -> None:
         """What the database holds; `known_revision`: `self.revision` before it was asked.
 
-        Raises FailedPreconditionError, from then on always.
+        Raises FailedPreconditionError for another store, DataLossError for an older state; from then on always.
         """
+        where = f"the store in database {self._place.database!r} at {self._place.server}"
         if store_id != self.store_id:
-            self._end("was removed, or replaced by another: restart this process")
+            self._end(
+                FailedPreconditionError(f"{where} was removed, or replaced by another: restart this process"),
+            )
         elif revision < known_revision:
             self._end(
-                f"went back from revision {known_revision} to {revision}, as if an older copy of the database had been "
-                "put in its place: give it a new id (UPDATE rube_head SET store_id = LOWER(REPLACE(UUID(), '-', ''))) "
-                "and restart all apiservers, so that their clients list again"
+                DataLossError(
+                    f"{where} went back from revision {known_revision} to {revision}, as if an older copy of the "
+                    "database had been put in its place: give it a new id (UPDATE rube_head SET store_id = "
+                    "LOWER(REPLACE(UUID(), '-', ''))) and restart all apiservers, so that their clients list again"
+                )
             )
-        if self.is_over:
-            raise self._error()
+        if self._trouble is not None:
+            raise type(self._trouble)(self._trouble.message)
 
     async def over(self) -> RubeError:
         """Returns once that was found out."""
         await self._over.wait()
-        return self._error()
+        assert self._trouble is not None
+        return self._trouble
 
-    def _end(self, trouble: str) -> None:
+    def _end(self, trouble: RubeError) -> None:
         self._trouble = self._trouble or trouble
         self._over.set()
-
-    def _error(self) -> FailedPreconditionError:
-        place = self._place
-        return FailedPreconditionError(f"the store in database {place.database!r} at {place.server} {self._trouble}")

@@ -44,7 +44,7 @@ class Chunk(NamedTuple):
 
 
 class Reads:
-    """What can be asked of one store. Raises FailedPreconditionError once its identity is over."""
+    """What can be asked of one store. Raises what `Identity.check` does."""
 
     def __init__(self, pool: Pool, identity: Identity, barrier: Barrier) -> None:
         self._pool = pool

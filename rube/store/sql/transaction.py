@@ -132,7 +132,7 @@ class Committer:
 async def lock_head(session: Session, identity: Identity, place: Place) -> Head:
     """Waits for every transaction before this one, and keeps those after it waiting.
 
-    Raises FailedPreconditionError if there is another store by now, or one that this version cannot use.
+    Raises what `Identity.check` does, and FailedPreconditionError for a store that this version cannot use.
     """
     known_revision = identity.revision
     rows = await session.query(f"SELECT format, state, {HEAD_COLUMNS} FROM rube_head WHERE id = 1 FOR UPDATE")

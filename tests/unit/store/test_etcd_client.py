@@ -35,6 +35,7 @@ Step = tuple[StatusCode, str] | None
 SILENCE = (StatusCode.OK, "never")
 NO_LEADER = (StatusCode.UNAVAILABLE, "etcdserver: no leader")
 TIMED_OUT = (StatusCode.UNAVAILABLE, "etcdserver: request timed out, possibly due to previous leader failure")
+HANDING_OVER = (StatusCode.UNKNOWN, "raft proposal dropped")
 TXN = rpc.TxnRequest()
 
 
@@ -128,6 +129,15 @@ def raises(error: type[RubeError], match: str, body: Any) -> Callable[[EtcdClien
 
 def test_a_write_that_was_certainly_not_carried_out_goes_to_the_next_member() -> None:
     assert with_members([[NO_LEADER], [NO_LEADER, None]], write) == [2, 2]
+
+
+def test_a_leader_that_hands_its_place_over_is_asked_again_since_the_others_would_lose_the_write() -> None:
+    assert with_members([[HANDING_OVER, HANDING_OVER, None], [None]], write) == [3, 0]
+
+
+def test_a_write_that_ends_in_an_error_of_no_known_meaning_says_that_nobody_knows() -> None:
+    step = (StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+    assert with_members([[step], [None]], raises(RubeError, "RST_STREAM.*may have been carried out", write)) == [1, 0]
 
 
 @pytest.mark.parametrize("step", [TIMED_OUT, (StatusCode.UNAVAILABLE, "etcdserver: server stopped")])
