@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,17 +18,20 @@ from rube.store.mvcc import MvccStore
 
 SCHEMES = ("rocksdb", "sqlite")
 DISK_MB = 128
+SMALL_DISK_MB = 16
 KEYS = 40
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A file system of its own. Only what is used of it takes memory."""
     directory = tmp_path / "disk"
     directory.mkdir()
     if os.geteuid() != 0:
         pytest.skip("mounts a tmpfs: run as root")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", directory], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', DISK_MB)}m", "tmpfs", directory], check=True
+    )
     yield directory
     subprocess.run(["umount", "--lazy", directory], check=True)  # a failed test leaves files open
 
@@ -50,17 +54,30 @@ def take_all(disk: Path) -> Path:
     return path
 
 
-async def overwrite_until_full(store: MvccStore) -> dict[bytes, int]:
-    """The same keys again and again; what was acknowledged of each."""
+async def overwrite_until_full(store: MvccStore, keys: int = KEYS, value_bytes: int = 100_000) -> dict[bytes, int]:
+    """The same keys again and again, in no order; what was acknowledged of each."""
     stored: dict[bytes, int] = {}
-    for number in range(10_000):
-        key = b"%d" % (number % KEYS)
+    chance = random.Random(keys)
+    for _ in range(10_000):
+        some = [b"%d" % number for number in chance.sample(range(keys), 1 + 10_000 // value_bytes)]
         try:
-            stored[key] = await store.commit(Txn((Op(key, os.urandom(100_000)),)))
+            revision = await store.commit(Txn(tuple(Op(key, os.urandom(value_bytes)) for key in some)))
+            stored |= dict.fromkeys(some, revision)
         except ResourceExhaustedError as error:
             assert "/disk/store is full: free some space; nothing of this" in error.message  # noqa: PT017 (the loop's end)
             return stored
     raise AssertionError("the disk was never full")
+
+
+async def compact_and_commit(store: MvccStore, txn: Txn) -> int:
+    """As servers do: again and again. RocksDB merges its tables in the background, and takes room for that."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await store.compact(store.revision)
+                return await store.commit(txn)
+            except ResourceExhaustedError:
+                await asyncio.sleep(0.05)
 
 
 async def revisions(store: MvccStore) -> dict[bytes, int]:
@@ -74,17 +91,28 @@ def test_compaction_frees_a_full_disk(disk: Path, scheme: str) -> None:
         stored = await overwrite_until_full(store)
         with pytest.raises(ResourceExhaustedError):
             await store.commit(Txn((Op(b"more", os.urandom(100_000)),)))
-        await store.compact(store.revision)
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    stored[b"after"] = await store.commit(Txn((Op(b"after", os.urandom(100_000)),)))
-                    break
-                except ResourceExhaustedError:
-                    await asyncio.sleep(0.05)  # RocksDB merges its tables in the background
+        stored[b"after"] = await compact_and_commit(store, Txn((Op(b"after", os.urandom(100_000)),)))
         assert await revisions(store) == stored
         await store.close()
         store = await opened(scheme, disk)
+        assert await revisions(store) == stored
+        await store.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("value_bytes", [500, 50_000])
+@pytest.mark.parametrize("disk", [SMALL_DISK_MB], indirect=True)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_compaction_frees_a_small_disk_again_and_again(disk: Path, scheme: str, value_bytes: int) -> None:
+    """A fourth of it is what the objects take. Deletes of small ones touch as many pages of SQLite's as there are."""
+
+    async def main() -> None:
+        store = await opened(scheme, disk)
+        stored: dict[bytes, int] = {}
+        for _ in range(3):
+            stored |= await overwrite_until_full(store, SMALL_DISK_MB * 250_000 // (value_bytes + 60), value_bytes)
+            stored[b"0"] = await compact_and_commit(store, Txn((Op(b"0", os.urandom(value_bytes)),)))
         assert await revisions(store) == stored
         await store.close()
 

@@ -28,8 +28,8 @@ _LOG = logging.getLogger("rube.store")
 
 # After a full disk RocksDB is opened anew, which writes what its logs hold into a table: what is free beside that.
 REOPEN_ROOM_BYTES = 2 * 1024 * 1024
-# Kept free for compaction: a table from what is in memory, and one that is merged with it.
-RESERVE_BYTES = 3 * files.WRITE_BUFFER_BYTES
+# Kept free for compaction: the first tables from what was in memory, and those that they are merged with.
+RESERVE_BYTES = 2 * files.LEVEL_BUFFERS * files.WRITE_BUFFER_BYTES_MAX
 # A scan reads so many pairs at a time, at first and then.
 PAGE_ROWS_MIN = 16
 PAGE_ROWS_MAX = 256
@@ -162,7 +162,9 @@ class RocksdbEngine:
         try:
             self._db.flush(wait=False)
         except Exception as error:
-            _LOG.warning("%s", translate(error, self._path).message)
+            failure = translate(error, self._path)
+            self._full = self._full or isinstance(failure, ResourceExhaustedError)
+            _LOG.warning("%s", failure.message)
 
     def _noted(self, failure: RubeError, sequence: int) -> RubeError:
         """The failure of a commit after `sequence`, once what follows from it is done."""
@@ -202,9 +204,10 @@ class RocksdbEngine:
         try:
             self._db.close()
         except Exception as error:
-            # It flushes first, and cannot where the disk has failed. What was acknowledged is in the log.
-            if not self._full and self._poison is None:
-                raise translate(error, self._path) from error
+            # It flushes first, and cannot where the disk is full or has failed. What was acknowledged is in the log.
+            failure = translate(error, self._path)
+            if not self._full and self._poison is None and not isinstance(failure, ResourceExhaustedError):
+                raise failure from error
 
     def _check_open(self) -> None:
         if self._closed:

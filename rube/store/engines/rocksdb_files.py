@@ -13,6 +13,7 @@ from rube.api.errors import DataLossError, FailedPreconditionError, RubeError, U
 from rube.store.engines.mark import ID_BYTES, Mark, read_mark
 from rube.store.engines.rocksdb_errors import translate
 from rube.store.engines.rocksdb_wal import is_sound, is_torn, length_up_to
+from rube.store.engines.room import log_bytes
 
 if TYPE_CHECKING:
     from rocksdict import DBRecoveryMode, Options, Rdict
@@ -22,7 +23,9 @@ FORMAT = b"rube rocksdb 1\n"
 FORMAT_FILE = "RUBE"
 MARK_FILE = "ACKNOWLEDGED"
 # A log is as large as what is in memory, and read again at the next start.
-WRITE_BUFFER_BYTES = 32 * 1024 * 1024
+WRITE_BUFFER_BYTES_MAX = 32 * 1024 * 1024
+# So many tables of that size are merged at once, into a level of about as many.
+LEVEL_BUFFERS = 4
 BLOCK_CACHE_BYTES = 32 * 1024 * 1024
 MANIFEST_BYTES_MAX = 16 * 1024 * 1024
 INFO_LOGS_MAX = 3
@@ -73,14 +76,14 @@ def open_writer(path: Path) -> Rdict:
     from rocksdict import DBRecoveryMode, Rdict
 
     try:
-        return Rdict(str(path), options(DBRecoveryMode.tolerate_corrupted_tail_records()))
+        return Rdict(str(path), options(path, DBRecoveryMode.tolerate_corrupted_tail_records()))
     except Exception as error:
         failure = translate(error, path, opening=True)
         if not isinstance(failure, DataLossError) or not _is_end_torn(path):
             raise failure from error
     # What was cut off by power loss was never acknowledged. (A log that merely ends early, RocksDB takes as it is.)
     try:
-        return Rdict(str(path), options(DBRecoveryMode.point_in_time()))
+        return Rdict(str(path), options(path, DBRecoveryMode.point_in_time()))
     except Exception as error:
         raise translate(error, path, opening=True) from error
 
@@ -116,7 +119,7 @@ def _open_beside(path: Path) -> Rdict:
     # RocksDB's own log of what it does goes elsewhere: the server's would be renamed under it.
     aside = tempfile.mkdtemp(prefix="rube-rocksdb-")
     try:
-        reading = options(DBRecoveryMode.tolerate_corrupted_tail_records())
+        reading = options(path, DBRecoveryMode.tolerate_corrupted_tail_records())
         reading.set_db_log_dir(aside)
         return Rdict(str(path), reading, access_type=AccessType.read_only(False))
     finally:
@@ -134,7 +137,7 @@ def _state_of(path: Path) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def options(recovery: DBRecoveryMode) -> Options:
+def options(path: Path, recovery: DBRecoveryMode) -> Options:
     """Plain bytes, every checksum on, a small footprint."""
     from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options
 
@@ -142,7 +145,11 @@ def options(recovery: DBRecoveryMode) -> Options:
     chosen.create_if_missing(True)
     chosen.set_paranoid_checks(True)
     chosen.set_wal_recovery_mode(recovery)
-    chosen.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    write_buffer_bytes = log_bytes(path, WRITE_BUFFER_BYTES_MAX)
+    chosen.set_write_buffer_size(write_buffer_bytes)
+    chosen.set_level_zero_file_num_compaction_trigger(LEVEL_BUFFERS)
+    chosen.set_max_bytes_for_level_base(LEVEL_BUFFERS * write_buffer_bytes)
+    chosen.set_target_file_size_base(write_buffer_bytes)
     chosen.set_compression_type(DBCompressionType.lz4())
     chosen.set_max_manifest_file_size(MANIFEST_BYTES_MAX)
     chosen.set_keep_log_file_num(INFO_LOGS_MAX)

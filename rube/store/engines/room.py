@@ -1,7 +1,8 @@
 """Room that is kept on a disk that fills up, so that what makes room there can still be written.
 
 To compact a store is to write: a mark, deletes, tables anew. So an engine refuses what makes it grow while some space
-is left, and takes the rest until there is none.
+is left, and takes the rest until there is none. And what its log holds must fit into tables beside the log: on a
+small disk the log is small.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from rube.host import Write
 
-# Of a small disk no more than a fourth is kept.
-_DISK_PARTS = 4
+# Of a small disk no more than a fourth is kept, and a log grows to no more than a 64th.
+_RESERVE_PARTS = 4
+_LOG_PARTS = 64
 # Marks and deletes are smaller than this; no object is.
 GROWTH_BYTES_MIN = 256
 
@@ -30,5 +32,14 @@ def is_short(path: Path, reserve_bytes: int) -> bool:
         found = os.statvfs(path)
     except OSError:
         return False
-    reserve = min(reserve_bytes, found.f_blocks * found.f_frsize // _DISK_PARTS)
+    reserve = min(reserve_bytes, found.f_blocks * found.f_frsize // _RESERVE_PARTS)
     return found.f_bavail * found.f_frsize < reserve
+
+
+def log_bytes(path: Path, log_bytes_max: int) -> int:
+    """How large an engine in `path`, a directory, lets its log grow before it moves it into tables."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return log_bytes_max
+    return min(log_bytes_max, found.f_blocks * found.f_frsize // _LOG_PARTS)

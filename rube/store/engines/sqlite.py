@@ -21,7 +21,7 @@ from urllib.parse import quote
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError, RubeError
 from rube.host import Write
 from rube.store.engines.mark import Mark, read_mark, write_mark
-from rube.store.engines.room import growth_bytes, is_short
+from rube.store.engines.room import growth_bytes, is_short, log_bytes
 from rube.store.engines.sqlite_errors import full, translate
 from rube.store.engines.sqlite_tables import (
     PAGE_BYTES,
@@ -39,10 +39,10 @@ from rube.store.engines.sqlite_tables import (
 
 _T = TypeVar("_T")
 
-# A checkpoint copies the log back into the file; after about 16 MiB of it.
-WAL_PAGES_MAX = 2048
+# A checkpoint copies the log back into the file; after about so much of it.
+LOG_BYTES_MAX = 16 * 1024 * 1024
 # Kept free for compaction: what the log may take, and as much that is copied from it.
-RESERVE_BYTES = 2 * WAL_PAGES_MAX * PAGE_BYTES
+RESERVE_BYTES = 2 * LOG_BYTES_MAX
 # Pages that a batch may need beside those for its rows.
 UNUSED_BYTES_MIN = 16 * PAGE_BYTES
 _READERS_IDLE_MAX = 4
@@ -242,7 +242,10 @@ def _connect(path: Path) -> sqlite3.Connection:
         path, isolation_level=None, check_same_thread=False, timeout=1.0, cached_statements=_STATEMENTS_CACHED_MAX
     )
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX}")
+    log_bytes_max = log_bytes(path.parent, LOG_BYTES_MAX)
+    connection.execute(f"PRAGMA wal_autocheckpoint = {log_bytes_max // PAGE_BYTES}")
+    # A log that grew while somebody read (a backup) is cut once it has been copied back.
+    connection.execute(f"PRAGMA journal_size_limit = {2 * log_bytes_max}")
     connection.execute("PRAGMA mmap_size = 0")
     # Debian's SQLite writes zeros over what is deleted, so that to delete would take as much room as there was in it.
     connection.execute("PRAGMA secure_delete = OFF")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rube.api.errors import ResourceExhaustedError
 from rube.host import Clock, Engine, Write
 from rube.store.mvcc.index import KeyIndex
 from rube.store.mvcc.log import log_key
@@ -35,7 +36,17 @@ async def delete_superseded(engine: Engine, index: KeyIndex, clock: Clock, revis
 
 
 async def _delete(engine: Engine, index: KeyIndex, pending: list[tuple[bytes, list[int]]]) -> None:
-    if pending:
+    if not pending:
+        return
+    try:
         await engine.commit([Write(log_key(position), None) for _, positions in pending for position in positions])
-        for key, positions in pending:
-            index.forget(key, len(positions))
+    except ResourceExhaustedError:
+        # On a disk that is almost full what frees room may fit in parts, each of which makes room for the next.
+        if len(pending) == 1:
+            raise
+        middle = len(pending) // 2
+        await _delete(engine, index, pending[:middle])
+        await _delete(engine, index, pending[middle:])
+        return
+    for key, positions in pending:
+        index.forget(key, len(positions))

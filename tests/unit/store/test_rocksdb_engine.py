@@ -25,7 +25,7 @@ from rube.store import RealStorage
 from rube.store.engines import rocksdb_files
 
 async def main():
-    rocksdb_files.WRITE_BUFFER_BYTES = int(sys.argv[4])
+    rocksdb_files.WRITE_BUFFER_BYTES_MAX = int(sys.argv[4])
     engine = await RealStorage().open(sys.argv[1])
     for number in range(int(sys.argv[2])):
         await engine.commit([Write(b"%05d" % number, b"%5d;" % number * 80), Write(b"newest", b"%d" % number)])
