@@ -36,6 +36,7 @@ from rube.store.engines.sqlite_tables import (
     unused_bytes,
     write_batch,
 )
+from rube.store.engines.sqlite_wal import damaged_at
 
 _T = TypeVar("_T")
 
@@ -255,6 +256,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _check_sound(path: Path, lock_fd: int) -> None:
     """Raises DataLossError if a page is damaged, or if commits that were acknowledged are not there: SQLite takes a log
     that was cut or damaged as one that ends there. Looks read-only, so that what is left stays for whoever wants it."""
+    had_log = _size_of(Path(f"{path}-wal")) > 0
     acknowledged = read_mark(lock_fd)
     if not path.exists():
         return
@@ -265,6 +267,12 @@ def _check_sound(path: Path, lock_fd: int) -> None:
         finding = next(inspect_file(connection), None) if created else None
     if finding is not None:
         raise DataLossError(f"{path} is damaged ({finding}): move it away and restore a backup", path=str(path))
+    if had_log and (end := damaged_at(path)):
+        raise DataLossError(
+            f"{path}-wal is damaged behind byte {end}, and commits follow: restore a backup; or, to go on without "
+            f"them, `truncate -s {end} {path}-wal` and remove {path}.lock",
+            path=f"{path}-wal",
+        )
     if acknowledged is None or not acknowledged.sequence:
         return
     if found is None or (found.identity == acknowledged.identity and found.sequence < acknowledged.sequence):
@@ -275,6 +283,14 @@ def _check_sound(path: Path, lock_fd: int) -> None:
             f"{path}.lock",
             path=f"{path}-wal",
         )
+
+
+def _size_of(path: Path) -> int:
+    """0 if it is not there."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _prepare(path: Path) -> Mark:
