@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+
+from tests.real.namespaces import Namespaces
 
 HEALTHY_S_MAX = 15.0
 ENVIRONMENT = {**os.environ, "ETCDCTL_API": "3"}
@@ -36,20 +37,16 @@ def free_ports(count: int) -> list[int]:
 class EtcdMember:
     """One etcd process and what it is started with."""
 
-    def __init__(self, name: str, directory: Path, port: int, arguments: Sequence[str]) -> None:
+    def __init__(self, name: str, directory: Path, address: str, command: Sequence[str]) -> None:
         self.name = name
-        self.address = f"127.0.0.1:{port}"
+        self.address = address
         self._log = directory / f"{name}.log"
-        self._arguments = arguments
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(["etcd", *self._arguments], stdout=log, stderr=log, env=ENVIRONMENT)
-
-    def signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=ENVIRONMENT)
 
     def kill(self) -> None:
         """kill -9."""
@@ -58,24 +55,29 @@ class EtcdMember:
             self._process.wait()
             self._process = None
 
-    def pause(self) -> None:
-        """As if all its packets were lost, both ways: connections stay, nothing answers."""
-        self.signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self.signal(signal.SIGCONT)
-
 
 class EtcdCluster:
     """Members on free ports, in a directory of the test. Ends them at the end of the block."""
 
-    def __init__(self, directory: Path, members: int = 1, options: Sequence[str] = (), tls: Path | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        members: int = 1,
+        options: Sequence[str] = (),
+        tls: Path | None = None,
+        namespaces: Namespaces | None = None,
+    ) -> None:
+        """`namespaces`: each member in one of its own."""
         need_etcd()
         self._tls = tls
         scheme = "https" if tls else "http"
         ports = free_ports(2 * members)
         names = [f"n{number}" for number in range(members)]
-        peers = [f"http://127.0.0.1:{port}" for port in ports[members:]]
+        hosts = [namespaces.address(number) if namespaces else "127.0.0.1" for number in range(members)]
+        peers = [f"http://{host}:{port}" for host, port in zip(hosts, ports[members:], strict=True)]
+        clients = [f"{host}:{port}" for host, port in zip(hosts, ports, strict=False)]
+        # Nobody else votes, or all are on one machine: an election need not take seconds.
+        timing = (10, 100) if members == 1 else (50, 500)
         if tls:
             options = (
                 *options,
@@ -88,16 +90,21 @@ class EtcdCluster:
             EtcdMember(
                 name,
                 directory,
-                ports[number],
+                clients[number],
                 [
+                    *(namespaces.command(number) if namespaces else ()),
+                    "etcd",
                     f"--name={name}",
                     f"--data-dir={directory / name}",
-                    f"--listen-client-urls={scheme}://127.0.0.1:{ports[number]}",
-                    f"--advertise-client-urls={scheme}://127.0.0.1:{ports[number]}",
+                    f"--listen-client-urls={scheme}://{clients[number]}",
+                    f"--advertise-client-urls={scheme}://{clients[number]}",
                     f"--listen-peer-urls={peers[number]}",
                     f"--initial-advertise-peer-urls={peers[number]}",
                     "--initial-cluster=" + ",".join(f"{n}={peer}" for n, peer in zip(names, peers, strict=True)),
                     "--initial-cluster-state=new",
+                    f"--heartbeat-interval={timing[0]}",
+                    f"--election-timeout={timing[1]}",
+                    "--bcrypt-cost=4",
                     "--logger=zap",
                     "--log-level=warn",
                     *options,
@@ -127,10 +134,10 @@ class EtcdCluster:
     def url(self, prefix: str = "", query: str = "") -> str:
         return f"etcd://{self.addresses}/{prefix}{query}"
 
-    def ctl(self, *arguments: str, check: bool = True) -> str:
-        """What etcdctl prints, on either output. Of TLS it uses the client's certificate."""
+    def ctl(self, *arguments: str, check: bool = True, endpoints: str = "") -> str:
+        """What etcdctl prints, on either output, of all members. Of TLS it uses the client's certificate."""
         scheme = "https" if self._tls else "http"
-        endpoints = ",".join(f"{scheme}://{member.address}" for member in self.members)
+        endpoints = endpoints or ",".join(f"{scheme}://{member.address}" for member in self.members)
         files = (
             [f"--cacert={self._tls}/ca.pem", f"--cert={self._tls}/client.pem", f"--key={self._tls}/client.key"]
             if self._tls
@@ -149,8 +156,18 @@ class EtcdCluster:
 
     def leader(self) -> EtcdMember:
         """By what the members say now."""
-        for line in self.ctl("endpoint", "status", check=False).splitlines():
-            address, _, _, _, is_leader, *_ = (part.strip() for part in line.split(","))
-            if is_leader == "true":
+        for address, _, leads in self._status():
+            if leads:
                 return next(member for member in self.members if address.endswith(member.address))
         raise AssertionError("no member says that it leads")
+
+    def hand_over(self) -> None:
+        """Has the leader make another member lead."""
+        other = next(number for _, number, leads in self._status() if not leads)
+        self.ctl("move-leader", other, endpoints=self.leader().address)
+
+    def _status(self) -> list[tuple[str, str, bool]]:
+        """Of each member that answers: its URL, its number, whether it leads."""
+        lines = self.ctl("endpoint", "status", check=False).splitlines()
+        parts = [[part.strip() for part in line.split(",")] for line in lines if line.count(",") > 4]
+        return [(address, number, leads == "true") for address, number, _, _, leads, *_ in parts]

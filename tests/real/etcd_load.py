@@ -46,10 +46,7 @@ class Load:
             yield
             self._stopping = True
             await asyncio.wait(writers)
-            last = max(revision for revision, _, _ in self.acknowledged)
-            async with asyncio.timeout(20):
-                while not self.seen or self.seen[-1][0] < last:
-                    await asyncio.sleep(0.02)
+            await self.caught_up()
             watching.cancel()
 
     async def progress(self, commits: int, timeout_s: float = 20) -> None:
@@ -58,6 +55,13 @@ class Load:
         async with asyncio.timeout(timeout_s):
             while len(self.acknowledged) < target:
                 await asyncio.sleep(0.01)
+
+    async def caught_up(self, timeout_s: float = 20) -> None:
+        """Returns once the watch has seen all that is acknowledged by now."""
+        last = max(revision for revision, _, _ in self.acknowledged)
+        async with asyncio.timeout(timeout_s):
+            while not self.seen or self.seen[-1][0] < last:
+                await asyncio.sleep(0.02)
 
     async def check(self) -> None:
         """No acknowledged write is lost or was made twice; the watch saw each revision once, in order, without gaps."""
