@@ -1,4 +1,7 @@
-"""Syncs and writes that fail, in real daemons: strace makes their system calls return what a bad disk returns."""
+"""Syncs and writes that fail, in real daemons: strace makes their system calls return what a bad disk returns.
+
+And a file system that the kernel has turned read-only, as ext4 does after an error.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 import grpc
@@ -16,18 +20,49 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rube import api_pb2
 from rube.api.errors import DataLossError
-from rube.cli.local import LocalCluster, local_cluster
+from rube.cli.local import LocalCluster, local_cluster, run
 from rube.cli.real_host import real_host
 from rube.client import Client, ClientConfig
 from tests.real.cluster_calls import UNIT_TYPE, client_of, put, sleeper, status_of, until_active
 
 EIO_ON_SYNC = "fsync,fdatasync:error=EIO"
+READ_ONLY = "read-only"
 FAILURES = {
     "sqlite, EIO on sync": ("sqlite", EIO_ON_SYNC),
     "rocksdb, EIO on sync": ("rocksdb", EIO_ON_SYNC),
-    "sqlite, a disk that turned read-only": ("sqlite", "pwrite64:error=EROFS"),
+    "sqlite, EIO on write": ("sqlite", "pwrite64:error=EIO"),
     "rocksdb, EIO on write": ("rocksdb", "write:error=EIO"),
+    "sqlite, a disk that turned read-only": ("sqlite", READ_ONLY),
+    "rocksdb, a disk that turned read-only": ("rocksdb", READ_ONLY),
 }
+DISK_BYTES = 64 * 1024 * 1024
+
+
+@contextmanager
+def ext4(directory: Path) -> Iterator[None]:
+    """A file system of its own. (tmpfs cannot be turned read-only while something is open on it.)"""
+    if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
+        pytest.skip("mounts an ext4 file system: run as root, with e2fsprogs")
+    image = directory.with_suffix(".ext4")
+    with image.open("wb") as file:
+        file.truncate(DISK_BYTES)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    mounted = subprocess.run(["mount", "-o", "loop", image, directory], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"needs a loop device: {mounted.stderr}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+@asynccontextmanager
+async def read_only(directory: Path) -> AsyncIterator[None]:
+    """As after an error of the disk, until it is mounted anew."""
+    assert await run(["mount", "-o", "remount,abort", str(directory)]) == (0, "")
+    yield
+    assert await run(["umount", str(directory)]) == (0, "")
+    assert await run(["mount", "-o", "loop", str(directory.with_suffix(".ext4")), str(directory)]) == (0, "")
 
 
 @asynccontextmanager
@@ -72,13 +107,15 @@ def test_an_apiserver_whose_disk_fails_acknowledges_nothing_says_so_and_ends(tmp
     async def main() -> None:
         data = tmp_path / "data"
         data.mkdir()
+        stack.enter_context(ext4(data) if injection == READ_ONLY else nullcontext())
         store = f"{scheme}:///{data / 'store'}"
         args = ("--store", store, "--controllers", "")
         async with local_cluster(tmp_path, apiserver_args=args) as cluster, client_of(cluster) as client:
             acknowledged = [await put(client, sleeper(f"u{number}")) for number in range(5)]
             health = asyncio.create_task(health_of(cluster))
             await asyncio.sleep(0.2)
-            async with failing_calls(cluster.apiserver.pid, data, injection):
+            pid = cluster.apiserver.pid
+            async with read_only(data) if injection == READ_ONLY else failing_calls(pid, data, injection):
                 async with Client(real_host(), [cluster.address], ClientConfig(retries_max=0)) as once:
                     with pytest.raises(DataLossError, match=rf"{data}/store.*restart: what was acknowledged is on it"):
                         await put(once, sleeper("lost"))
@@ -97,7 +134,8 @@ def test_an_apiserver_whose_disk_fails_acknowledges_nothing_says_so_and_ends(tmp
             assert [found[f"u{number}"] for number in range(5)] == acknowledged
             assert await put(client, sleeper("later")) > acknowledged[-1]
 
-    asyncio.run(main())
+    with ExitStack() as stack:
+        asyncio.run(main())
 
 
 def test_a_rubelet_whose_disk_fails_ends_and_leaves_its_units_to_the_next_one(tmp_path: Path) -> None:
