@@ -20,7 +20,7 @@ class StoreConfig:
             txn_ops_max=1000, txn_bytes_max=16 * 1024 * 1024, value_bytes_max=2 * 1024 * 1024
         )
     )
-    # Recent rows that are kept in memory for watches and reads.
+    # Recent rows that are kept in memory for watches and reads; fewer in a small store.
     tail_bytes_max: int = 16 * 1024 * 1024
     # A batch of a watch ends with the revision that reaches either.
     watch_changes_max: int = 1000

@@ -13,26 +13,26 @@ _CHANGE_OVERHEAD_BYTES = 200
 
 
 class Tail:
-    """Rows of the newest commits, oldest first, up to `tail_bytes_max` in all.
+    """Rows of the newest commits, oldest first, up to a bound in bytes.
 
     Invariant: for every revision after `start_revision` all of its rows are here.
     """
 
-    def __init__(self, start_revision: int, tail_bytes_max: int) -> None:
+    def __init__(self, start_revision: int) -> None:
         self.start_revision = start_revision
-        self._tail_bytes_max = tail_bytes_max
         self._bytes = 0
         self._rows: deque[Row] = deque()
         self._by_position: dict[int, Row] = {}
         # Made when the first watcher asks, since the previous value may have to be read.
         self._changes: dict[int, Change] = {}
 
-    def extend(self, rows: Sequence[Row]) -> None:
+    def extend(self, rows: Sequence[Row], tail_bytes_max: int) -> None:
+        """Takes up rows, and lets go of the oldest past that bound."""
         self._rows.extend(rows)
         for row in rows:
             self._by_position[row[0]] = row
             self._bytes += _cost_bytes(row)
-        while self._bytes > self._tail_bytes_max:
+        while self._bytes > tail_bytes_max:
             self._drop_oldest_revision()
 
     def row(self, position: int) -> Row | None:

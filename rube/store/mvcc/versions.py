@@ -19,6 +19,9 @@ from rube.store.ports import Change, ChangeBatch, Lookup, Page, Record
 RECORDS_PER_STEP_MAX = 256
 # A read of the newest revision that compaction overtakes starts again this often.
 READ_RETRIES_MAX = 3
+# The tail of a small store is small, so that it costs little beside what is stored.
+TAIL_BYTES_MIN = 2 * 1024 * 1024
+TAIL_BYTES_PER_KEY_MAX = 300
 
 
 class Versions:
@@ -29,7 +32,7 @@ class Versions:
         self._clock = clock
         self._config = config
         self.state = state
-        self._tail = Tail(state.revision, config.tail_bytes_max)
+        self._tail = Tail(state.revision)
         self._advanced = asyncio.Event()
         self.closed = False
 
@@ -40,7 +43,8 @@ class Versions:
     def show(self, rows: Sequence[Row], revision: int) -> None:
         """Those rows are the store's newest."""
         self.state.index.extend(rows)
-        self._tail.extend(rows)
+        tail_bytes_max = max(TAIL_BYTES_MIN, TAIL_BYTES_PER_KEY_MAX * len(self.state.index))
+        self._tail.extend(rows, min(tail_bytes_max, self._config.tail_bytes_max))
         self.state.revision = revision
         self._wake()
 
