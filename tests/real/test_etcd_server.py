@@ -216,9 +216,14 @@ def test_tls_both_ways_and_what_is_said_without_it(tls: Path, tmp_path: Path, mo
             await store.commit(Txn((Op(b"a", b"1"),)))
             watch = aiter(store.watch(*ALL, after_revision=store.revision))
             await anext(watch)
-        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1"):  # the server wants to know who we are
-            async with opened(etcd.url("tls", f"?ca={tls}/ca.pem")):
-                pass
+        for query, what in (
+            (f"?ca={tls}/ca.pem", "TLS options"),  # the server wants to know who we are
+            ("", "TLS options"),
+            (f"?ca={tls}/client.pem", "CERTIFICATE_VERIFY_FAILED.*TLS options"),
+        ):
+            with pytest.raises(UnavailableError, match=rf"127\.0\.0\.1.*{what}"):
+                async with opened(etcd.url("tls", query)):
+                    pass
         for query, what in (
             (f"?ca={tls}/absent.pem", "ca=.*absent.pem cannot be read: No such file"),
             (f"?ca={tls}/names", "ca=.*names is no PEM file"),

@@ -31,12 +31,15 @@ Metadata = tuple[tuple[str, str], ...]
 
 # A member without a leader refuses at once instead of waiting for one.
 _LEADER: Metadata = (("hasleader", "true"),)
-# etcd itself gives a write up after 7 s (5 s and two elections); what it says then is worth waiting for.
-CALL_TIMEOUT_S = 10.0
+# etcd itself gives a write up after 7 s (5 s and two elections), and what it says then is worth waiting for. Who asked
+# us mostly waits for 10 s, and is to hear what is wrong.
+CALL_TIMEOUT_S = 8.0
 OPEN_TIMEOUT_S = 5.0
 # A read goes to the next member if one takes longer.
 READ_ATTEMPT_S = 3.0
 CONNECT_TIMEOUT_S = 2.0
+# To learn why there is no connection.
+TROUBLE_TIMEOUT_S = 0.5
 # Between two attempts while no member takes a request.
 PAUSE_S_MIN = 0.05
 PAUSE_S_MAX = 0.5
@@ -173,7 +176,7 @@ class EtcdClient:
 
     async def _member(self, deadline_ns: int, last: str) -> tuple[Endpoint, str]:
         """A member with a connection, and the token to come with."""
-        pause_s = PAUSE_S_MIN
+        pause_s, lost = PAUSE_S_MIN, self._endpoints.current
         while True:
             for _ in self._endpoints.all:
                 self.check_open()
@@ -181,12 +184,13 @@ class EtcdClient:
                 left_s = self._left_s(deadline_ns)
                 if left_s > 0 and await member.connect(self.clock, min(CONNECT_TIMEOUT_S, left_s)):
                     return member, self._token
-                last = last or f"{member.target}: no connection"
+                lost = member
                 self._endpoints.leave(member)
             if self._left_s(deadline_ns) <= 0:
+                last = last or f"{lost.target}: {await lost.trouble(TROUBLE_TIMEOUT_S)}"
                 raise UnavailableError(
                     f"no member of etcd answers at {', '.join(self.url.servers)} (store {self.url}; last: {last}): "
-                    "check that it runs and that the addresses are right"
+                    "check that it runs, and that the addresses and the TLS options are right"
                 )
             await self._pause(pause_s, deadline_ns)
             pause_s = min(2 * pause_s, PAUSE_S_MAX)

@@ -42,6 +42,14 @@ class Endpoint:
             return False
         return state is ChannelConnectivity.READY
 
+    async def trouble(self, timeout_s: float) -> str:
+        """Why there is no connection: gRPC tells it to a call."""
+        try:
+            await self.maintenance.Status(rpc.StatusRequest(), timeout=timeout_s)
+        except aio.AioRpcError as error:
+            return error.details() or error.code().name
+        return "no connection in time"
+
     def end_streams(self) -> None:
         for stream in list(self.streams):
             stream.cancel()
