@@ -122,6 +122,38 @@ def test_both_see_each_others_writes_at_once_and_compactions(url: str) -> None:
     asyncio.run(main())
 
 
+def test_what_another_committed_is_made_durable_before_it_is_shown_and_only_once(url: str, server: MariaDb) -> None:
+    """InnoDB shows commits that are not yet on its disk; a small write of the reader's own puts them there."""
+
+    def flushes() -> int:
+        return int(server.sql(f"SELECT COALESCE(SUM(number), 0) FROM {url.rpartition('/')[2]}.rube_flush"))
+
+    async def main() -> None:
+        one, other = await opened(url), await opened(url)
+        await one.commit(Txn((Op(b"a", b"1"),)))
+        await one.range(*ALL)
+        assert flushes() == 0  # its own commit was answered
+        await other.range(*ALL)
+        assert flushes() == 1
+        await asyncio.gather(other.range(*ALL), other.get([b"a"]))
+        assert flushes() == 1
+        with pytest.raises(AbortedError):  # tells of what it saw, too
+            await one.commit(Txn((Op(b"a", b"2"),), (Compare(b"a", 0),)))
+        revision = await other.commit(Txn((Op(b"a", b"3"),)))
+        assert flushes() == 1
+        with pytest.raises(AbortedError):
+            await one.commit(Txn((Op(b"a", b"4"),), (Compare(b"a", 1),)))
+        assert flushes() == 2
+        async for batch in one.watch(*ALL, after_revision=0):
+            if batch.revision == revision:
+                break
+        assert flushes() == 2
+        await one.close()
+        await other.close()
+
+    asyncio.run(main())
+
+
 def test_kill_9_of_the_server_under_load_loses_and_doubles_nothing(url: str, server: MariaDb) -> None:
     async def main() -> None:
         one, other = await opened(url), await opened(url)
