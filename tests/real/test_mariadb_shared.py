@@ -311,6 +311,35 @@ def test_a_commit_that_was_not_answered_is_looked_up(
     asyncio.run(main())
 
 
+def test_a_lost_commit_whose_revision_another_has_taken_is_not_mistaken_for_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rube.store.sql.errors import LostError
+    from rube.store.sql.session import Params, Rows, Session
+
+    query = Session.query
+    losses = ["commit"]
+
+    async def main() -> None:
+        one, other = await opened(url), await opened(url)
+
+        async def lossy(self: Session, statement: str, params: Params = ()) -> Rows:
+            if statement == "COMMIT" and losses:
+                losses.clear()
+                self.close()
+                assert await other.commit(Txn((Op(b"a", b"theirs"),))) == 1
+                raise LostError("lost by the test")
+            return await query(self, statement, params)
+
+        monkeypatch.setattr(Session, "query", lossy)
+        assert await one.commit(Txn((Op(b"a", b"ours"),))) == 2
+        assert [record.value for record in (await one.range(*ALL)).records] == [b"ours"]
+        await one.close()
+        await other.close()
+
+    asyncio.run(main())
+
+
 def test_keys_longer_than_an_index_can_hold_keep_their_order(url: str) -> None:
     async def main() -> None:
         store = await opened(url)
