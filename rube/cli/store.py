@@ -61,6 +61,8 @@ def store() -> None:
     URL is one of
       sqlite:///path                         rocksdb:///path
       etcd://host:2379[,host:2379…][/prefix] mysql://user@host/database
+      raft+sqlite:///path                    raft+rocksdb:///path
+    where raft+… is the disk of one member, read and filled without the others.
     """
 
 
@@ -178,7 +180,7 @@ async def _verify_store(host: Host, url: str) -> int:
 async def _verify_file(file: str) -> int:
     source, records, damaged, of = _source(file), 0, 0, ""
     with ProgressBar("rube store verify", "bytes") as bar:
-        for found in verify_backup(source):
+        async for found in verify_backup(source):
             records = found.records
             if found.header is not None:
                 of = f" of store {found.header.store_id} at revision {found.header.revision}"
@@ -251,6 +253,8 @@ def compact(url: str, revision: int | None, history: int | None) -> None:
 
     async def work(host: Host) -> None:
         parsed = parse_store_url(url)
+        if parsed.is_member:  # opening it would be to join the group
+            raise FailedPreconditionError(f"{parsed} belongs to a group, which compacts itself: `apiserver --history`")
         # Opening would make a store where there is none.
         await (await backend_of(parsed).open_reader(host, parsed)).close()
         try:
@@ -302,11 +306,15 @@ def _target(file: str) -> BackupTarget:
         raise FailedPreconditionError(
             "stdout is a terminal, and a backup is not for reading: redirect it, or name a FILE"
         )
-    return StreamTarget(sys.stdout.buffer)
+    return StreamTarget(sys.stdout.buffer, "stdout")
 
 
 def _source(file: str) -> BackupSource:
-    return StreamSource(sys.stdin.buffer, "stdin") if file == "-" else FileSource(Path(file))
+    if file != "-":
+        return FileSource(Path(file))
+    if sys.stdin.isatty():
+        raise FailedPreconditionError("stdin is a terminal, where no backup comes from: redirect it, or name a FILE")
+    return StreamSource(sys.stdin.buffer, "stdin")
 
 
 def _tell(line: str, file: str = "") -> None:

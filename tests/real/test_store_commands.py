@@ -164,6 +164,32 @@ def test_an_interrupted_restore_says_what_is_left(big: Path, tmp_path: Path) -> 
     assert errors.strip() == (f"rube store restore: interrupted: {url} refuses to open until a restore has succeeded")
 
 
+@pytest.mark.parametrize("command", ["restore", "verify"])
+def test_a_signal_is_heard_while_nothing_comes_through_the_pipe(big: Path, tmp_path: Path, command: str) -> None:
+    url = url_of("sqlite", tmp_path / "copy")
+    argv = [*STORE, command, "-", *([url] if command == "restore" else [])]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    with (big / "backup.rube").open("rb") as backup:
+        process.stdin.write(backup.read(300_000))
+    process.stdin.flush()  # returns when all but a pipe's worth of it was read
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 1
+    _, errors = process.communicate()
+    left = "it was not read to its end" if command == "verify" else f"{url} refuses to open until"
+    assert errors.decode().startswith(f"rube store {command}: interrupted: {left}")
+
+
+def test_a_pipe_whose_reader_is_gone_is_named(big: Path) -> None:
+    process = start("backup", url_of("sqlite", big / "store"), "-")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    with process.stderr as errors:
+        assert errors.read().startswith("rube store backup: stdout takes no more of the backup (Broken pipe)")
+    assert process.wait() == 1
+
+
 def test_a_backup_goes_through_a_pipe(big: Path, tmp_path: Path) -> None:
     url, copy = url_of("sqlite", big / "store"), url_of("rocksdb", tmp_path / "copy")
     backup = subprocess.run([*STORE, "backup", url, "-"], capture_output=True, check=True)
@@ -200,6 +226,7 @@ def test_what_is_wrong_is_said_in_one_line_with_the_remedy(big: Path, tmp_path: 
         (("restore", str(big / "store"), none), r"store is no backup: name a file that `rube store backup` wrote"),
         (("migrate", store, store), r"store holds a store already"),
         (("compact", none), r"there is no store"),
+        (("compact", f"raft+{store}?name=a&listen=127.0.0.1:1"), r"store\S* belongs to a group, which compacts itself"),
         (("compact", store, "--revision", "1000"), r"revision 1000 is ahead of the store, which is at 100"),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 from rube.api.errors import CompactedError, FailedPreconditionError
@@ -68,12 +68,12 @@ async def restore(host: Host, source: BackupSource, url: str, progress: Progress
     DataLossError if it is damaged or cut short: the store then refuses to open until a restore has succeeded.
     """
     items = _Items(source, progress)
-    header = items.header()  # before anything is changed
+    header = await items.header()  # before anything is changed
     parsed = parse_store_url(url)
     loader = await backend_of(parsed).open_loader(host, parsed)
     try:
         records = 0
-        for page in items.pages():
+        async for page in items.pages():
             await loader.load(page)
             records += len(page)
         return Copied(records, *header), await loader.finish(header.revision)
@@ -150,17 +150,17 @@ class _Items:
         self._name = source.name
         self._items = self._decode(source, progress)
 
-    def header(self) -> BackupHeader:
+    async def header(self) -> BackupHeader:
         """First of all."""
-        header = next(self._items)
+        header = await anext(self._items)
         assert isinstance(header, BackupHeader)  # whatever else comes first is damage
         return header
 
-    def pages(self) -> Iterator[list[Record]]:
+    async def pages(self) -> AsyncIterator[list[Record]]:
         """Then all records, of which the last page is given only when the footer says that they are all."""
         page: list[Record] = []
         page_bytes = 0
-        for item in self._items:
+        async for item in self._items:
             if isinstance(item, Record):
                 if page_bytes >= PAGE_BYTES or len(page) == PAGE_RECORDS_MAX:
                     yield page
@@ -170,9 +170,11 @@ class _Items:
         if page:
             yield page
 
-    def _decode(self, source: BackupSource, progress: Progress) -> Iterator[BackupHeader | Record | BackupEnd]:
+    async def _decode(
+        self, source: BackupSource, progress: Progress
+    ) -> AsyncIterator[BackupHeader | Record | BackupEnd]:
         decoder, done_bytes = Decoder(source.name), 0
-        for piece in source.pieces():
+        async for piece in source.pieces():
             for item in decoder.feed(piece):
                 yield self._sound(item)
             done_bytes += len(piece)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -38,7 +40,7 @@ class BackupSource(Protocol):
         """Of all pieces; 0: unknown."""
         ...
 
-    def pieces(self) -> Iterator[bytes]: ...
+    def pieces(self) -> AsyncIterator[bytes]: ...
 
 
 class FileTarget:
@@ -114,24 +116,38 @@ class FileSource:
         self.name = str(path)
         self.size_bytes = os.fstat(self._file.fileno()).st_size
 
-    def pieces(self) -> Iterator[bytes]:
+    async def pieces(self) -> AsyncIterator[bytes]:
         with self._file:
-            yield from _pieces(self._file, self.name)
+            async for piece in _pieces(self._file, self.name):
+                yield piece
 
 
 class StreamTarget:
     """A stream such as stdout: whoever reads it sees by the footer that it is whole."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, name: str) -> None:
         self._stream = stream
+        self._name = name
 
     def write(self, data: bytes) -> None:
-        self._stream.write(data)
+        try:
+            self._stream.write(data)
+        except OSError as error:
+            raise self._failed(error) from error
 
     def finish(self) -> None:
-        self._stream.flush()
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise self._failed(error) from error
 
     def discard(self) -> None: ...
+
+    def _failed(self, error: OSError) -> RubeError:
+        return ResourceExhaustedError(
+            f"{self._name} takes no more of the backup ({error.strerror}), and what it took is not whole: look at what "
+            "reads it, or at the disk behind it"
+        )
 
 
 class StreamSource:
@@ -143,16 +159,38 @@ class StreamSource:
         self._stream = stream
         self.name = name
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> AsyncIterator[bytes]:
         return _pieces(self._stream, self.name)
 
 
-def _pieces(stream: BinaryIO, name: str) -> Iterator[bytes]:
+async def _pieces(stream: BinaryIO, name: str) -> AsyncIterator[bytes]:
     try:
-        while piece := stream.read(PIECE_BYTES):
+        fd = _pipe_of(stream)
+        while piece := stream.read(PIECE_BYTES) if fd < 0 else await _read_pipe(fd):
             yield piece
     except OSError as error:
         raise FailedPreconditionError(f"{name} cannot be read ({error.strerror}): check its disk") from error
+
+
+def _pipe_of(stream: BinaryIO) -> int:
+    """The descriptor of a stream whose reader may have to wait for its writer; -1 of others."""
+    try:
+        fd = stream.fileno()
+    except OSError:  # bytes in memory
+        return -1
+    mode = os.fstat(fd).st_mode
+    return fd if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd) else -1
+
+
+async def _read_pipe(fd: int) -> bytes:
+    """What is there, once there is something. Until then it can be cancelled, and signals are heard."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(fd, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(fd)
+    return os.read(fd, PIECE_BYTES)
 
 
 def _sync_directory(path: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from rube.store.backends import Damage
@@ -22,7 +21,7 @@ class CheckedBackup(NamedTuple):
     damage: Damage | None = None
 
 
-def verify_backup(source: BackupSource) -> Iterator[CheckedBackup]:
+async def verify_backup(source: BackupSource) -> AsyncIterator[CheckedBackup]:
     """Checks every record and the whole; goes on after damage.
 
     Raises FailedPreconditionError if it is no backup of a known version.
@@ -30,7 +29,7 @@ def verify_backup(source: BackupSource) -> Iterator[CheckedBackup]:
     decoder = Decoder(source.name)
     header: BackupHeader | None = None
     records = done_bytes = 0
-    for piece in chain(source.pieces(), (b"",)):
+    async for piece in _and_end(source):
         for item in decoder.feed(piece) if piece else decoder.end():
             if isinstance(item, Damage):
                 yield CheckedBackup(header, records, done_bytes, item)
@@ -40,3 +39,10 @@ def verify_backup(source: BackupSource) -> Iterator[CheckedBackup]:
                 header = item
         done_bytes += len(piece)
         yield CheckedBackup(header, records, done_bytes)
+
+
+async def _and_end(source: BackupSource) -> AsyncIterator[bytes]:
+    """Its pieces, and then none."""
+    async for piece in source.pieces():
+        yield piece
+    yield b""

@@ -62,8 +62,9 @@ class EngineBackend:
             yield Checked(0, 0, Damage(str(url), error.message))
             return
         try:
-            async for checked in check_engine(engine, host.clock, str(url)):
-                yield checked
+            with _named(url):
+                async for checked in check_engine(engine, host.clock, str(url)):
+                    yield checked
         finally:
             await engine.close()
 

@@ -44,7 +44,7 @@ async def records_of(store: Store) -> list[Record]:
 
 async def backup_of(site: Place, name: str = "data") -> tuple[bytes, Copied]:
     file = io.BytesIO()
-    copied = await back_up(site.host, site.url(name), StreamTarget(file), unseen)
+    copied = await back_up(site.host, site.url(name), StreamTarget(file, "FILE"), unseen)
     return file.getvalue(), copied
 
 

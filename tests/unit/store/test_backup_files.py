@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -19,7 +20,11 @@ def test_what_has_the_name_is_whole(tmp_path: Path) -> None:
     target.write(b"2")
     target.finish()
     target.discard()
-    assert b"".join(FileSource(path).pieces()) == b"1" * 100_000 + b"2"
+
+    async def read() -> bytes:
+        return b"".join([piece async for piece in FileSource(path).pieces()])
+
+    assert asyncio.run(read()) == b"1" * 100_000 + b"2"
     assert list(tmp_path.iterdir()) == [path]
 
 
