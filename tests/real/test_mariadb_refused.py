@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import asyncmy
 import pytest
 
 from rube.api.errors import (
@@ -205,7 +206,7 @@ def test_privileges_that_come_back_bring_the_watches_back(server: MariaDb, datab
     asyncio.run(main())
 
 
-def test_no_defaults_of_the_server_cut_answers_or_leave_writes_in_an_open_transaction(
+def test_no_defaults_of_the_server_cut_answers_or_show_what_is_not_committed_or_leave_it_so(
     server: MariaDb, database: str
 ) -> None:
     async def main() -> None:
@@ -220,14 +221,21 @@ def test_no_defaults_of_the_server_cut_answers_or_leave_writes_in_an_open_transa
                 break
         assert seen == 16
         assert server.sql("SET sql_big_selects = 1; SELECT COUNT(*) FROM information_schema.INNODB_TRX").strip() == "0"
+        foreign = await asyncmy.connect(host="127.0.0.1", port=server.port, user="root", db=database, autocommit=False)
+        await foreign.cursor().execute("UPDATE rube_head SET revision = 99")
+        assert (await store.range(*ALL)).revision == 4
+        await foreign.rollback()
+        await foreign.ensure_closed()
         await store.close()
 
     server.sql("SET GLOBAL sql_select_limit = 5, completion_type = CHAIN, max_join_size = 1, sql_safe_updates = 1")
+    server.sql("SET GLOBAL TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
     try:
         asyncio.run(main())
     finally:
         server.sql("SET GLOBAL sql_select_limit = DEFAULT, completion_type = DEFAULT")
         server.sql("SET GLOBAL max_join_size = DEFAULT, sql_safe_updates = 0")
+        server.sql("SET GLOBAL TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 def test_an_unfriendly_sql_mode_changes_nothing(server: MariaDb, database: str) -> None:

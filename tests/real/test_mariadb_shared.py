@@ -15,6 +15,7 @@ import pytest
 from rube.api.errors import AbortedError, UnavailableError
 from rube.cli.real_host import real_host
 from rube.store import Compare, Op, Store, StoreConfig, Txn, open_store
+from rube.store.sql import session
 from tests.mariadb import MariaDb, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
@@ -249,6 +250,28 @@ def test_a_deadlock_whose_victim_is_the_store_is_tried_again(url: str, server: M
         await foreign.rollback()
         assert await committing == 2
         assert int(server.sql("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'").split()[1]) >= 1
+        await foreign.ensure_closed()
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_lock_that_is_held_for_longer_than_the_server_lets_wait_is_waited_for_again(
+    url: str, server: MariaDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = ["SET SESSION innodb_lock_wait_timeout = 1" if "lock_wait" in step else step for step in session._SETUP]
+    monkeypatch.setattr(session, "_SETUP", tuple(setup))
+
+    async def main() -> None:
+        store = await opened(url)
+        foreign = await asyncmy.connect(
+            host="127.0.0.1", port=server.port, user="root", database=url.rpartition("/")[2], autocommit=False
+        )
+        await foreign.cursor().execute("SELECT * FROM rube_head FOR UPDATE")
+        committing = asyncio.ensure_future(store.commit(Txn((Op(b"a", b"1"),))))
+        await asyncio.sleep(1.2)
+        await foreign.rollback()
+        assert await committing == 1
         await foreign.ensure_closed()
         await store.close()
 
