@@ -222,7 +222,7 @@ def test_no_defaults_of_the_server_cut_answers_or_show_what_is_not_committed_or_
         assert seen == 16
         assert server.sql("SET sql_big_selects = 1; SELECT COUNT(*) FROM information_schema.INNODB_TRX").strip() == "0"
         foreign = await asyncmy.connect(host="127.0.0.1", port=server.port, user="root", db=database, autocommit=False)
-        await foreign.cursor().execute("UPDATE rube_head SET revision = 99")
+        await foreign.cursor().execute("UPDATE rube_head SET revision = 99 WHERE id = 1")
         assert (await store.range(*ALL)).revision == 4
         await foreign.rollback()
         await foreign.ensure_closed()
