@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 
@@ -26,6 +27,22 @@ def test_what_has_the_name_is_whole(tmp_path: Path) -> None:
 
     assert asyncio.run(read()) == b"1" * 100_000 + b"2"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_backup_is_durable_before_it_has_its_name_and_then_its_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+    path = tmp_path / "a"
+
+    def fsync(fd: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{fd}"), path.exists()))
+
+    target = FileTarget(path)
+    target.write(b"1")
+    monkeypatch.setattr(os, "fsync", fsync)
+    target.finish()
+    assert synced == [(f"{path}.partial", False), (str(tmp_path), True)]
 
 
 def test_what_is_discarded_leaves_nothing(tmp_path: Path) -> None:

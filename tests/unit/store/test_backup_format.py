@@ -151,3 +151,17 @@ GOLDEN = (
     "57564223107c93056326015634d0ce3a "
     "99e2c3e2b352df13579f3c4eae7feed5"
 )
+
+
+def test_frames_of_another_backup_are_found_by_the_checksum_of_the_whole() -> None:
+    """Of the same size at the same place, so that each is sound by itself."""
+    whole, other = encode(SOME), encode([SOME[0]._replace(value=b"2" * 50), *SOME[1:]])
+    place, end = whole.index(b"1" * 50), whole.index(b"1" * 50) + 50
+    start = whole.rindex(b"\xf5rb\n", 0, place)
+    mixed = whole[:start] + other[start:end] + whole[end:]
+    assert len(mixed) == len(whole)
+    assert mixed != whole
+    assert mixed != other
+    assert [item.what for item in decode(mixed) if isinstance(item, Damage)] == [
+        "the checksum of the whole file does not match"
+    ]

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rocksdict import Rdict, WriteBatch, WriteOptions
 
-from rube.api.errors import DataLossError, FailedPreconditionError
-from rube.host import Engine
+from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError
+from rube.host import Engine, Write
 from rube.store import RealStorage
 from rube.store.engines import rocksdb_files
+from rube.store.engines.rocksdb import RocksdbEngine
 from rube.store.engines.rocksdb_wal import is_sound, is_torn, length_up_to
 
 # Commits values of 500 bytes under 0, 1, 2, … and tells of each; then dies, or waits.
@@ -197,6 +199,54 @@ def test_a_flipped_bit_in_the_log_is_damage_and_never_taken_for_its_end(copy: Pa
         with pytest.raises(DataLossError, match=r"is damaged.*restore a backup"):
             asyncio.run(opened(copy))
     assert log.read_bytes() == data, "what is left stays for whoever wants to look at it"
+
+
+class Failing:
+    """A database whose next write fails, as `error`, after it was written or before."""
+
+    def __init__(self, db: Rdict, error: str, *, written: bool) -> None:
+        self._db, self._error, self._written = db, error, written
+
+    def write(self, batch: WriteBatch, options: WriteOptions) -> None:
+        error, self._error = self._error, ""
+        if not error or self._written:
+            self._db.write(batch, options)
+        if error:
+            raise Exception(error)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._db, name)
+
+
+def test_after_a_failed_sync_nothing_is_written_even_if_rocksdb_would(tmp_path: Path) -> None:
+    async def main() -> None:
+        engine = await RocksdbEngine.open(tmp_path / "a")
+        await engine.commit([Write(b"0", b"1")])
+        engine._db = Failing(engine._db, "IO error: While fdatasync: x.log: Input/output error", written=False)  # type: ignore[assignment]
+        with pytest.raises(DataLossError, match="the disk failed"):
+            await engine.commit([Write(b"0", b"2")])
+        with pytest.raises(DataLossError, match="nothing more is written"):
+            await engine.commit([Write(b"0", b"3")])
+        assert engine.get(b"0") == b"1"
+        await engine.close()
+
+    asyncio.run(main())
+
+
+def test_what_was_refused_on_a_full_disk_does_not_come_back_with_its_log(tmp_path: Path) -> None:
+    """The log may hold all of a batch, and have no room for the sync only."""
+
+    async def main() -> None:
+        engine = await RocksdbEngine.open(tmp_path / "a")
+        await engine.commit([Write(b"1", b"stored")])
+        engine._db = Failing(engine._db, "IO error: No space left on device: While fsync: x.log", written=True)  # type: ignore[assignment]
+        with pytest.raises(ResourceExhaustedError, match="nothing of this write was stored"):
+            await engine.commit([Write(b"2", b"refused")])
+        shutil.copytree(tmp_path / "a", tmp_path / "killed")
+        await engine.close()
+
+    asyncio.run(main())
+    assert keys_of(tmp_path / "killed") == [b"1"]
 
 
 def test_a_log_that_is_gone_is_missed(copy: Path) -> None:
