@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
+from typing import Any
 
 import asyncmy
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from rube.api.errors import AbortedError, UnavailableError
 from rube.cli.real_host import real_host
 from rube.store import Compare, Op, Store, StoreConfig, Txn, open_store
-from rube.store.sql import session
+from rube.store.sql import compaction, session
 from tests.mariadb import MariaDb, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
@@ -149,6 +150,49 @@ def test_what_another_committed_is_made_durable_before_it_is_shown_and_only_once
             if batch.revision == revision:
                 break
         assert flushes() == 2
+        await one.close()
+        await other.close()
+
+    asyncio.run(main())
+
+
+def test_compaction_leaves_exactly_what_can_be_read_also_if_another_has_to_end_it(
+    url: str, server: MariaDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In steps that end within revisions; the first process dies in the middle."""
+    monkeypatch.setattr(compaction, "ROWS_PER_STEP_MAX", 4)
+    write = compaction._write
+    left = 6
+
+    async def dying(*arguments: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise UnavailableError("dead")
+        await write(*arguments)
+
+    def rows() -> int:
+        return int(server.sql(f"SELECT COUNT(*) FROM {url.rpartition('/')[2]}.rube_log"))
+
+    async def main() -> None:
+        one, other = await opened(url), await opened(url)
+        for number in range(30):
+            keys = [b"%d" % ((number * 3 + step) % 11) for step in range(3)]
+            await one.commit(Txn(tuple(Op(key, b"x" if number % 4 else None) for key in keys)))
+        pages = {at: await one.range(*ALL, revision=at) for at in range(20, one.revision + 1)}
+        later: History = []
+        collecting = asyncio.ensure_future(collect(one, 20, later))
+        await wait_for(later, one.revision)
+        collecting.cancel()
+        monkeypatch.setattr(compaction, "_write", dying)
+        with pytest.raises(UnavailableError, match="dead"):
+            await one.compact(20)
+        await other.compact(20)
+        assert rows() == len(pages[20].records) + len(later)
+        for at, page in pages.items():
+            assert await other.range(*ALL, revision=at) == page
+        await one.compact(one.revision)
+        assert rows() == len(pages[one.revision].records)
         await one.close()
         await other.close()
 
