@@ -9,8 +9,10 @@ import pytest
 from etcd_worlds import EtcdWorld
 
 from rube.api.errors import CompactedError, DataLossError
+from rube.sim.etcd.watch import Stream
 from rube.sim.kernel import World
 from rube.store import ChangeBatch, Op, StoreConfig, Txn, open_store
+from rube.store.etcd.rpc_pb2 import WatchResponse
 from rube.store.etcd.store import EtcdStore
 
 ALL = (b"", b"\xff")
@@ -101,6 +103,30 @@ def test_a_watch_whose_reader_was_taken_away_is_told_if_compaction_has_passed_it
         assert caught.value.metadata["oldest_revision"] == str(revisions[-1])
 
     run(world, body)
+
+
+def test_a_member_that_delivers_no_events_is_left_once_there_must_be_some(
+    world: EtcdWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = Stream.due
+
+    def due_of_a_deaf_member(self: Stream) -> Iterator[WatchResponse]:
+        return (answer for answer in due(self) if not answer.events or self._member.config.name != "etcd-1")
+
+    async def main() -> None:
+        store = await open_store(world.host, f"{world.url}/data", StoreConfig(bookmark_interval_s=1))
+        other = await open_store(world.host, "etcd://etcd-2:2379/data")
+        watch = aiter(store.watch(*ALL, after_revision=store.revision))
+        await anext(watch)
+        monkeypatch.setattr(Stream, "due", due_of_a_deaf_member)
+        revision = await other.commit(Txn((Op(b"a", b"1"),)))
+        assert (await store.range(*ALL)).revision == revision
+        async with world.host.clock.timeout(10):
+            assert [change.record.key for change in (await anext(watch)).changes] == [b"a"]
+        await other.close()
+        await store.close()
+
+    world.run(main)
 
 
 def test_a_store_whose_etcd_went_back_to_an_older_state_comes_to_an_end(world: EtcdWorld) -> None:
