@@ -93,7 +93,6 @@ class SimCluster:
             config = MemberConfig(
                 name=name,
                 peers={member: f"{member}:{PEER_PORT}" for member in members},
-                client_urls={member: f"http://{member}:{CLIENT_PORT}" for member in members},
                 quirks=quirks or Quirks(),
             )
             main = partial(run_member, machine.ports, config, referee)

@@ -1,4 +1,4 @@
-"""etcd's smaller services on a member: maintenance, the list of members, authentication; and the members' own."""
+"""etcd's smaller services on a member: maintenance, authentication; and the members' own."""
 
 from __future__ import annotations
 
@@ -28,13 +28,10 @@ from rube.store.etcd.rpc_pb2 import (
     DefragmentResponse,
     HashKVRequest,
     HashKVResponse,
-    MemberListRequest,
-    MemberListResponse,
     StatusRequest,
     StatusResponse,
 )
-from rube.store.etcd.rpc_pb2 import Member as ListedMember
-from rube.store.etcd.rpc_pb2_grpc import AuthServicer, ClusterServicer, MaintenanceServicer
+from rube.store.etcd.rpc_pb2_grpc import AuthServicer, MaintenanceServicer
 
 VERSION = "3.4.23"
 
@@ -88,28 +85,6 @@ class Maintenance(MaintenanceServicer):
             keyspace.check_readable(request.revision)
             checksum = keyspace.hash(request.revision or keyspace.revision)
         return HashKVResponse(header=self._member.header(), hash=checksum, compact_revision=keyspace.compact_revision)
-
-
-class Cluster(ClusterServicer):
-    """etcd's list of members."""
-
-    def __init__(self, member: Member, gate: Gate) -> None:
-        self._member = member
-        self._gate = gate
-
-    async def MemberList(self, _request: MemberListRequest, context: Context) -> MemberListResponse:
-        config = self._member.config
-        async with self._gate.enter(context):
-            members = [
-                ListedMember(
-                    ID=member_id(name),
-                    name=name,
-                    peerURLs=[f"http://{address}"],
-                    clientURLs=[config.client_urls[name]] if name in config.client_urls else [],
-                )
-                for name, address in config.peers.items()
-            ]
-        return MemberListResponse(header=self._member.header(0), members=members)
 
 
 class Auth(AuthServicer):

@@ -62,8 +62,6 @@ class MemberConfig:
     name: str
     # Where each member, this one too, listens for the others; by its name.
     peers: Mapping[str, str] = field(default_factory=dict)
-    # Where clients reach each member; by its name.
-    client_urls: Mapping[str, str] = field(default_factory=dict)
     data_url: str = DATA_URL
     quota_bytes: int = 2 * 1024**3
     timing: Timing = field(default_factory=Timing)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from rube.host import Host, ServerOptions
 from rube.sim.etcd.kv import KV, Gate
-from rube.sim.etcd.maintenance import Auth, Cluster, Maintenance, Peer
+from rube.sim.etcd.maintenance import Auth, Maintenance, Peer
 from rube.sim.etcd.member import CLIENT_PORT, PEER_PORT, Member, MemberConfig
 from rube.sim.etcd.peer_pb2_grpc import add_PeerServicer_to_server
 from rube.sim.etcd.referee import Referee
@@ -15,7 +15,6 @@ from rube.sim.etcd.tokens import Tokens
 from rube.sim.etcd.watch import Watch
 from rube.store.etcd.rpc_pb2_grpc import (
     add_AuthServicer_to_server,
-    add_ClusterServicer_to_server,
     add_KVServicer_to_server,
     add_MaintenanceServicer_to_server,
     add_WatchServicer_to_server,
@@ -45,7 +44,6 @@ async def run_member(
         add_KVServicer_to_server(KV(member, gate), clients)
         add_WatchServicer_to_server(Watch(member, gate), clients)
         add_MaintenanceServicer_to_server(Maintenance(member, gate), clients)
-        add_ClusterServicer_to_server(Cluster(member, gate), clients)
         add_AuthServicer_to_server(Auth(member, tokens), clients)
         peers.add_insecure_port(peer_address)
         port = clients.add_insecure_port(client_address)

@@ -22,7 +22,6 @@ class Endpoint:
         self.channel = channel
         self.kv = rpc_pb2_grpc.KVStub(channel)
         self.watch = rpc_pb2_grpc.WatchStub(channel)
-        self.cluster = rpc_pb2_grpc.ClusterStub(channel)
         self.maintenance = rpc_pb2_grpc.MaintenanceStub(channel)
         self.auth = rpc_pb2_grpc.AuthStub(channel)
         # Streams that end when the client turns to another member: a member that answers no calls sends no events.

@@ -10,7 +10,7 @@ from grpc import StatusCode, aio
 
 from rube.host import Clock
 from rube.store.etcd import rpc_pb2 as etcd
-from rube.store.etcd.rpc_pb2_grpc import AuthStub, ClusterStub, KVStub, MaintenanceStub, WatchStub
+from rube.store.etcd.rpc_pb2_grpc import AuthStub, KVStub, MaintenanceStub, WatchStub
 
 DEADLINE_S = 5.0
 SILENCE_S = 0.4
@@ -25,7 +25,6 @@ class EtcdClient:
         self.kv: Any = KVStub(channel)
         self.watches: Any = WatchStub(channel)
         self.maintenance: Any = MaintenanceStub(channel)
-        self.cluster: Any = ClusterStub(channel)
         self.auth: Any = AuthStub(channel)
 
     async def put(self, key: bytes, value: bytes = b"", **fields: Any) -> etcd.PutResponse:
