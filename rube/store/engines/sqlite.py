@@ -40,7 +40,7 @@ from rube.store.engines.sqlite_wal import damaged_at
 
 _T = TypeVar("_T")
 
-# A checkpoint copies the log back into the file; after about so much of it.
+# A log of about so many bytes is copied into the file.
 LOG_BYTES_MAX = 16 * 1024 * 1024
 # Kept free for compaction: what the log may take, and as much that is copied from it.
 RESERVE_BYTES = 2 * LOG_BYTES_MAX
@@ -65,6 +65,9 @@ class SqliteEngine:
         self._readers: list[sqlite3.Connection] = []
         self._poison: RubeError | None = None
         self._closed = False
+        # What was written to the log since it was copied, about.
+        self._log_bytes = 0
+        self._log_bytes_max = log_bytes(path.parent, LOG_BYTES_MAX)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._writer = _connect(path)
         self._reader = _connect(path)
@@ -131,14 +134,34 @@ class SqliteEngine:
         mark = Mark(self._mark.identity, self._mark.sequence + 1)
         try:
             self._check_room(growth_bytes(batch))
-            write_batch(self._writer, batch, mark)
+            self._log_bytes += write_batch(self._writer, batch, mark)
         except sqlite3.Error as error:
-            translated = translate(error, self._path)
-            if isinstance(translated, DataLossError):
-                self._poison = translated
-            raise translated from error
+            raise self._noted(error) from error
         self._mark = mark
         write_mark(self._lock_fd, mark)
+        if self._log_bytes >= self._log_bytes_max:
+            self._copy_log()
+
+    def _copy_log(self) -> None:
+        """Copies the log into the file, as far as nobody reads from it.
+
+        SQLite would do so by itself, and say nothing of a sync that fails but try again after the next commit.
+        """
+        try:
+            _, frames, copied = self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            failure = self._noted(error)
+            if isinstance(failure, DataLossError):
+                raise failure from error
+            return  # on a full disk the log stays
+        if frames == copied:
+            self._log_bytes = 0
+
+    def _noted(self, error: sqlite3.Error) -> RubeError:
+        failure = translate(error, self._path)
+        if isinstance(failure, DataLossError):
+            self._poison = failure
+        return failure
 
     def _check_room(self, added_bytes: int) -> None:
         """Raises ResourceExhaustedError for what adds much where little room is left, and none in the file itself."""
@@ -243,10 +266,9 @@ def _connect(path: Path) -> sqlite3.Connection:
         path, isolation_level=None, check_same_thread=False, timeout=1.0, cached_statements=_STATEMENTS_CACHED_MAX
     )
     connection.execute("PRAGMA synchronous = FULL")
-    log_bytes_max = log_bytes(path.parent, LOG_BYTES_MAX)
-    connection.execute(f"PRAGMA wal_autocheckpoint = {log_bytes_max // PAGE_BYTES}")
-    # A log that grew while somebody read (a backup) is cut once it has been copied back.
-    connection.execute(f"PRAGMA journal_size_limit = {2 * log_bytes_max}")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    # A log that grew while somebody read (a backup) is cut once it has been copied.
+    connection.execute(f"PRAGMA journal_size_limit = {2 * log_bytes(path.parent, LOG_BYTES_MAX)}")
     connection.execute("PRAGMA mmap_size = 0")
     # Debian's SQLite writes zeros over what is deleted, so that to delete would take as much room as there was in it.
     connection.execute("PRAGMA secure_delete = OFF")
@@ -294,11 +316,19 @@ def _size_of(path: Path) -> int:
 
 
 def _prepare(path: Path) -> Mark:
-    """Creates the tables in a new file; checks that an old one is ours, of a known version, and sound."""
+    """Creates the tables in a new file; checks that an old one is ours, of a known version, and sound.
+
+    Copies the log that a killed process left: nothing then rests on pages of the file whose sync failed there.
+    """
     with closing(_connect(path)) as connection:
         if not check_tables(connection, path):
             create_tables(connection)
             _sync_directory(path.parent)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:
+            if isinstance(translate(error, path), DataLossError):
+                raise
         return stored_mark(connection) or renew_mark(connection)
 
 

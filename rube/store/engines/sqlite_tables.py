@@ -99,8 +99,9 @@ def inspect_file(connection: sqlite3.Connection) -> Iterator[str]:
         yield str(error)
 
 
-def write_batch(connection: sqlite3.Connection, batch: Sequence[Write], mark: Mark) -> None:
-    """One transaction, which takes the mark with it; the last write to a key wins.
+def write_batch(connection: sqlite3.Connection, batch: Sequence[Write], mark: Mark) -> int:
+    """One transaction, which takes the mark with it; the last write to a key wins. Returns how many bytes SQLite's log
+    grew by, about, and rather more.
 
     In as few statements as possible: sqlite3 lets go of the GIL for each one, and while the event loop computes it
     takes `sys.getswitchinterval()`, 5 ms, to get it back. A statement for each row would cost that for each row.
@@ -116,7 +117,15 @@ def write_batch(connection: sqlite3.Connection, batch: Sequence[Write], mark: Ma
     statements = [*_statements("log", "id", log_rows), *_statements("pairs", "key", [*pairs.items()])]
     if len(statements) == 1:  # a transaction by itself
         connection.execute(*statements[0])
-        return
+    else:
+        _execute(connection, statements)
+    # Rows that are appended fill pages; each other one may touch a page of its own.
+    scattered = len(pairs) + sum(value is None for value in log.values())
+    return PAGE_BYTES * (2 + scattered) + sum(len(value) for _, value in batch if value is not None)
+
+
+def _execute(connection: sqlite3.Connection, statements: Sequence[tuple[str, list[object]]]) -> None:
+    """In one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         for text, parameters in statements:

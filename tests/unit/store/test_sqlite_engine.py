@@ -190,23 +190,75 @@ def test_a_write_lock_held_by_another_program_passes(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+class Broken:
+    """A connection whose statements fail that begin so: EIO cannot be made without a faulty device."""
+
+    def __init__(self, inner: sqlite3.Connection, start: str) -> None:
+        self._inner, self._start = inner, start
+        self.failures = 0
+
+    def execute(self, statement: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        if not statement.startswith(self._start):
+            return self._inner.execute(statement, parameters)
+        self.failures += 1
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+        raise error
+
+    in_transaction = False
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def test_a_failed_sync_of_the_file_that_the_log_is_copied_to_poisons_the_engine(tmp_path: Path) -> None:
+    async def main() -> None:
+        engine = await SqliteEngine.open(tmp_path / "a.db")
+        broken = engine._writer = Broken(engine._writer, "PRAGMA wal_checkpoint")  # type: ignore[assignment]
+        for number in range(16):
+            await engine.commit([Write(b"%d" % number, bytes(1_000_000))])
+        with pytest.raises(DataLossError, match="SQLITE_IOERR_FSYNC"):  # the log has come to 16 MiB
+            await engine.commit([Write(b"more", bytes(1_000_000))])
+        with pytest.raises(DataLossError, match="nothing more is written"):
+            await engine.commit([Write(b"a", b"")])
+        assert broken.failures == 1
+        await engine.close()
+
+    asyncio.run(main())
+
+
+def test_a_log_is_copied_and_used_again(tmp_path: Path) -> None:
+    """One that grew while somebody read is cut."""
+    log = tmp_path / "a.db-wal"
+
+    async def main() -> None:
+        engine = await SqliteEngine.open(tmp_path / "a.db")
+
+        async def write(count: int) -> None:
+            for number in range(count):
+                await engine.commit([Write(b"%d" % number, bytes(1_000_000))])
+
+        await write(100)
+        assert log.stat().st_size < 20_000_000
+        snapshot = engine.snapshot()
+        await write(60)
+        assert log.stat().st_size > 60_000_000
+        snapshot.close()
+        await write(2)
+        assert log.stat().st_size < 40_000_000
+        await engine.close()
+
+    asyncio.run(main())
+
+
 def test_a_failed_sync_poisons_the_engine(tmp_path: Path) -> None:
-    """EIO cannot be made without a faulty device, so the connection below the engine reports it."""
-
-    class Broken:
-        def execute(self, statement: str, parameters: object = ()) -> None:
-            error = sqlite3.OperationalError("disk I/O error")
-            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
-            error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
-            raise error
-
-        in_transaction = False
 
     async def main() -> None:
         engine = await SqliteEngine.open(tmp_path / "a.db")
         await engine.commit([Write(b"a", b"1")])
         writer = engine._writer
-        engine._writer = Broken()  # type: ignore[assignment]
+        engine._writer = Broken(writer, "")  # type: ignore[assignment]
         with pytest.raises(DataLossError, match="SQLITE_IOERR_FSYNC"):
             await engine.commit([Write(b"a", b"2")])
         engine._writer = writer
