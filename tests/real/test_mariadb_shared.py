@@ -13,10 +13,13 @@ from typing import Any
 import asyncmy
 import pytest
 
-from rube.api.errors import AbortedError, UnavailableError
+from rube.api.errors import AbortedError, CompactedError, UnavailableError
 from rube.cli.real_host import real_host
 from rube.store import Compare, Op, Store, StoreConfig, Txn, open_store
 from rube.store.sql import compaction, session
+from rube.store.sql.reads import Reads
+from rube.store.sql.rows import EVERYTHING
+from rube.store.sql.store import SqlStore
 from tests.mariadb import MariaDb, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
@@ -225,6 +228,33 @@ def test_kill_9_of_the_server_under_load_loses_and_doubles_nothing(url: str, ser
         assert acknowledged <= written <= acknowledged + unknown
         for key in (b"a", b"b"):
             check_counts(seen[0], key)
+        await one.close()
+        await other.close()
+
+    asyncio.run(main())
+
+
+def test_a_compaction_between_the_two_statements_of_a_read_of_changes_is_noticed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Reads._ask
+
+    async def main() -> None:
+        one, other = await opened(url), await opened(url)
+        for number in range(4):
+            await one.commit(Txn((Op(b"a", b"%d" % number),)))
+
+        async def ask_and_be_overtaken(self: Reads, *arguments: Any, **named: Any) -> Any:
+            answer = await ask(self, *arguments, **named)
+            monkeypatch.undo()
+            await other.compact(3)
+            return answer
+
+        await one.range(*ALL)
+        assert isinstance(one, SqlStore)
+        monkeypatch.setattr(Reads, "_ask", ask_and_be_overtaken)
+        with pytest.raises(CompactedError):
+            await one._reads.changes(EVERYTHING, 0, 1000, 1_000_000)
         await one.close()
         await other.close()
 
