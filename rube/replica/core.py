@@ -153,8 +153,14 @@ class Core:
         if batch.HasField("digest") and sender == self.leader:
             self._guarded(lambda: self._digests.told(sender, batch.digest))
         for message in batch.messages:
-            self._step(message)
+            if message.type != MessageType.MSG_PROP or self._takes(message):
+                self._step(message)
         self.advance()
+
+    def _takes(self, proposal: Message) -> bool:
+        """A proposal is for the leader of its term alone: who proposed it may have tried again in a later one."""
+        term, proposal.term = proposal.term, 0
+        return self.leads and term == self.node.raft.term
 
     async def batches(self, subscriber: int) -> AsyncGenerator[Batch]:
         """Messages for another member."""
@@ -278,6 +284,7 @@ class Core:
             if ready.soft_state is not None:
                 waiting, self._led = self._led, asyncio.Event()
                 waiting.set()
+                self._round_ns = 0  # a read that was asked of the last leader is asked anew
                 leads = f"{self.roster.name_of(self.leader)} leads" if self.leader else "nobody leads"
                 _LOG.info("member %s: %s, term %d", self.config.name, leads, self.node.raft.term)
             for message in ready.messages:
@@ -303,6 +310,8 @@ class Core:
                 self.identity.group_id, message, link, lambda arrived: self._snapshot_sent(message.to, arrived)
             )
         else:
+            if message.type == MessageType.MSG_PROP:
+                message.term = self.node.raft.term
             self._sent(message)
             if not link.outbox.send(message):
                 self._lost.append(message.to)
@@ -320,6 +329,8 @@ class Core:
             self.roster = Roster(restored.peers, restored.removed)
             self._digests.restart(restored.hash)
             self._restored()
+            skipped = f"member {self.config.name!r} went on from a snapshot: it may have been done, look"
+            self.proposals.skipped(restored.term, skipped)
             self._relink()
             self.reads.applied(restored.index)
         for append in appends:
@@ -336,6 +347,8 @@ class Core:
             assert entry.index == self.applied_index + 1, f"entry {entry.index} after {self.applied_index}"
             if self.config.observer is not None:
                 self.config.observer.applied(self.identity.id, entry)
+            if entry.term > self._applied_term:
+                self.proposals.overtaken(entry.term)
             change = from_entry(entry)
             if change is not None:
                 self._apply_change(entry.index, change)

@@ -34,6 +34,7 @@ from rube.replica.replica_pb2_grpc import add_ReplicaServicer_to_server
 from rube.replica.service import ReplicaService
 from rube.replica.snapshots import install
 from rube.replica.volatile import watch_for_loss
+from rube.replica.waiting import OvertakenError
 
 if TYPE_CHECKING:
     from rube.replica.replica_pb2_grpc import ReplicaAsyncStub
@@ -273,26 +274,29 @@ class Member:
         await self._await_applied(propose)
 
     async def _await_applied(self, propose: Callable[[int], None]) -> Any:
-        self._core.check()
-        number, outcome = self._core.proposals.begin()
-        proposed = False
+        """Proposes until it is applied, once: anew only when what was proposed can never be applied any more."""
+        core, proposed = self._core, False
+        core.check()
         try:
-            async with self._timeout(self._core.config.patience_s):
-                while not proposed:
+            async with self._timeout(core.config.patience_s):
+                while True:
+                    number, outcome = core.proposals.begin(core.node.raft.term)
                     try:
                         propose(number)
                         proposed = True
+                        core.advance()
+                        return await outcome
                     except ProposalDroppedError:
                         await self._a_moment()
-                        self._core.check()
-                self._core.advance()
-                return await outcome
+                        core.check()
+                    except OvertakenError:
+                        proposed = False
+                    finally:
+                        core.proposals.forget(number)
         except TimeoutError:
             if not proposed:
                 raise self._no_quorum("nothing was proposed") from None
             raise self._no_quorum("it may still be done", unknown="true") from None
-        finally:
-            self._core.proposals.forget(number)
 
     async def _a_moment(self) -> None:
         """Until the leader changes, or a tick has passed."""

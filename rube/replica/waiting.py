@@ -8,19 +8,28 @@ from typing import Any
 from rube.api.errors import RubeError, UnavailableError
 
 
+class OvertakenError(Exception):
+    """A proposal was not applied, and never will be."""
+
+
 class Proposals:
-    """The proposals of this incarnation that were not applied yet. `proposer` tells it from every other."""
+    """The proposals of this incarnation that were not applied yet. `proposer` tells it from every other.
+
+    A proposal is for one term: only that term's leader takes it (`rube.replica.core`). So once an entry of a later term
+    is applied, it is decided: the entries of earlier terms stand before that one, or nowhere.
+    """
 
     def __init__(self, proposer: int) -> None:
         self.proposer = proposer
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        # By number: the term, and who waits.
+        self._waiting: dict[int, tuple[int, asyncio.Future[Any]]] = {}
         self._number = 0
 
-    def begin(self) -> tuple[int, asyncio.Future[Any]]:
-        """A new proposal's number, and the future of its outcome."""
+    def begin(self, term: int) -> tuple[int, asyncio.Future[Any]]:
+        """A new proposal's number, and the future of its outcome, which may be OvertakenError."""
         self._number += 1
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[self._number] = future
+        self._waiting[self._number] = (term, future)
         return self._number, future
 
     def forget(self, number: int) -> None:
@@ -30,7 +39,7 @@ class Proposals:
         """A command was applied; an outcome that is an error is raised."""
         if proposer != self.proposer:
             return
-        future = self._waiting.pop(number, None)
+        _, future = self._waiting.pop(number, (0, None))
         if future is None or future.done():
             return
         if isinstance(outcome, RubeError):
@@ -38,11 +47,24 @@ class Proposals:
         else:
             future.set_result(outcome)
 
+    def overtaken(self, term: int) -> None:
+        """An entry of that term is the next to be applied."""
+        self._end(term - 1, OvertakenError())
+
+    def skipped(self, term: int, message: str) -> None:
+        """A snapshot was taken up that ends in that term; what it did is not known here."""
+        self._end(term, UnavailableError(message, unknown="true"))
+
     def fail(self, error: RubeError) -> None:
         """Nobody will hear of any outcome any more."""
         waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
+        for _, future in waiting.values():
             _fail(future, error)
+
+    def _end(self, term: int, error: Exception) -> None:
+        """Those of that term and of earlier ones."""
+        for number in [number for number, (proposed, _) in self._waiting.items() if proposed <= term]:
+            _fail(self._waiting.pop(number)[1], error)
 
 
 class Reads:
@@ -104,7 +126,7 @@ class Reads:
         return self._reader.to_bytes(8, "big") + self._round.to_bytes(8, "big")
 
 
-def _fail(future: asyncio.Future[Any], error: RubeError) -> None:
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()  # who waited may be gone: that is no mistake

@@ -50,6 +50,37 @@ def test_what_was_acknowledged_survives_the_leaders_death_under_load(group: Grou
     load.check()
 
 
+def test_writes_that_a_leader_takes_to_its_grave_are_proposed_anew_once_and_at_once(group: GroupWorld) -> None:
+    """Not after `patience_s`, and none is applied twice, whether the dead leader had passed it on or not."""
+    group.start_all()
+    written: list[float] = []
+
+    async def write(replica: Replica, until_s: float) -> None:
+        clock = replica.machine.ports.clock
+        while (begin_s := clock.monotonic_ns() / 1e9) < until_s:
+            await replica.member.propose(f"{replica.name}{begin_s}=".encode())
+            written.append(clock.monotonic_ns() / 1e9 - begin_s)
+            await clock.sleep(0.03)
+
+    for _ in range(4):
+        leader = group.leader()
+        followers = [one for one in group.replicas.values() if one is not leader]
+        writers = []
+        for one in followers:
+            until_s = one.machine.ports.clock.monotonic_ns() / 1e9 + 1.5
+            writers += [one.process.create_task(write(one, until_s + number / 1000)) for number in range(5)]
+        group.world.run_for(0.3)
+        leader.kill()
+        group.world.run_until(lambda writers=writers: all(writer.done() for writer in writers))
+        assert [writer.exception() for writer in writers] == [None] * 10
+        group.start(leader.name)
+        group.world.run_until(lambda: len(group.voters()) == 3 and group.equal())
+        group.world.run_for(1)
+    assert group.equal()
+    assert group.replicas["a"].state.count == len(written) > 500
+    assert max(written) < 1.5
+
+
 def test_a_follower_comes_back_through_a_snapshot_when_the_log_has_gone_on(group: GroupWorld) -> None:
     group.config |= {"log_entries_kept": 10, "piece_bytes_max": 300}
     group.start_all()

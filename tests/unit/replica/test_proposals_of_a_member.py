@@ -1,0 +1,55 @@
+"""Proposals that wait: whose outcome is known, and whose can never come."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rube.api.errors import AbortedError, UnavailableError
+from rube.replica.waiting import OvertakenError, Proposals
+
+
+def test_an_outcome_goes_to_who_proposed_it_and_an_error_is_raised() -> None:
+    async def main() -> None:
+        proposals = Proposals(7)
+        one, first = proposals.begin(2)
+        two, second = proposals.begin(2)
+        proposals.applied(8, one, "of another member, or of an earlier incarnation")
+        assert not first.done()
+        proposals.applied(7, two, AbortedError("stale"))
+        proposals.applied(7, one, "done")
+        assert await first == "done"
+        with pytest.raises(AbortedError):
+            await second
+
+    asyncio.run(main())
+
+
+def test_an_entry_of_a_later_term_decides_what_was_proposed_in_earlier_ones() -> None:
+    async def main() -> None:
+        proposals = Proposals(7)
+        _, earlier = proposals.begin(2)
+        number, same = proposals.begin(3)
+        proposals.overtaken(3)
+        with pytest.raises(OvertakenError):
+            await earlier
+        assert not same.done()
+        proposals.applied(7, number, "done")
+        assert await same == "done"
+
+    asyncio.run(main())
+
+
+def test_of_what_a_snapshot_skipped_nobody_knows_the_outcome() -> None:
+    async def main() -> None:
+        proposals = Proposals(7)
+        _, covered = proposals.begin(3)
+        _, later = proposals.begin(4)
+        proposals.skipped(3, "look")
+        with pytest.raises(UnavailableError) as raised:
+            await covered
+        assert raised.value.metadata == {"unknown": "true"}
+        assert not later.done()
+
+    asyncio.run(main())
