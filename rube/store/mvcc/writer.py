@@ -44,8 +44,13 @@ class GroupWriter:
     written (or, UnavailableError, nobody knows). After a DataLossError nothing is written any more.
     """
 
-    def __init__(self, commit_group: Callable[[Sequence[Txn]], Awaitable[Committed]]) -> None:
+    def __init__(
+        self, commit_group: Callable[[Sequence[Txn]], Awaitable[Committed]], *, groups_in_flight_max: int = 1
+    ) -> None:
+        """With more than one group in flight `commit_group` must see to the order of those that it has begun."""
         self._commit_group = commit_group
+        self._groups_in_flight_max = groups_in_flight_max
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._waiting: deque[_Waiting] = deque()
         # Set while there is something for the writer to do, and while there is a place for one more to wait.
         self._work = asyncio.Event()
@@ -86,15 +91,28 @@ class GroupWriter:
     async def _run(self) -> None:
         try:
             while self._waiting or not self._closing:
-                if self._waiting:
+                if self._waiting and self._groups_in_flight_max == 1:
                     await self._commit(self._next_group())
+                elif self._waiting and len(self._in_flight) < self._groups_in_flight_max:
+                    self._begin(self._next_group())
                 else:
                     self._work.clear()
                     await self._work.wait()
+            if self._in_flight:
+                await asyncio.wait(self._in_flight)
         finally:
             self._closing = True
             self._place.set()
             self._fail(self._waiting, UnavailableError(_CLOSING))
+
+    def _begin(self, group: list[_Waiting]) -> None:
+        task = self._loop.create_task(self._commit(group), name="store group")
+        self._in_flight.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._work.set()
 
     def _next_group(self) -> list[_Waiting]:
         group: list[_Waiting] = []

@@ -18,6 +18,9 @@ from rube.store.replicated.machine import StoreMachine, encode_compaction, encod
 
 _LOG = logging.getLogger("rube.store")
 
+# Proposals of this member that are on their way: the group replicates one while it makes another one durable.
+GROUPS_IN_FLIGHT_MAX = 4
+
 
 class ReplicatedStore:
     """`rube.store.Store` on one member of a group; any member takes reads, watches and commits.
@@ -46,7 +49,7 @@ class ReplicatedStore:
         except BaseException:
             await engine.close()
             raise
-        store._writer = GroupWriter(store._commit_group)
+        store._writer = GroupWriter(store._commit_group, groups_in_flight_max=GROUPS_IN_FLIGHT_MAX)
         store._compaction = asyncio.get_running_loop().create_task(store._compact(), name="compaction")
         return store
 
