@@ -295,7 +295,7 @@ class Member:
                         core.proposals.forget(number)
         except TimeoutError:
             if not proposed:
-                raise self._no_quorum("nothing was proposed") from None
+                raise self._no_quorum("nothing was proposed", refused="true") from None
             raise self._no_quorum("it may still be done", unknown="true") from None
 
     async def _a_moment(self) -> None:

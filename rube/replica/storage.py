@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from rube.api.errors import ResourceExhaustedError
 from rube.host import Clock, Engine, Write
@@ -71,6 +72,8 @@ class StorageWriter:
         self._changed_ns = 0
         self._appends: list[Message] = []
         self._work = asyncio.Event()
+        # A snapshot is on its way into its place.
+        self._installing = False
         # Since when the disk has been full; 0: it is not.
         self.full_since_ns = 0
 
@@ -92,8 +95,9 @@ class StorageWriter:
             self._changed_ns = self._clock.monotonic_ns()
 
     async def run(self, done: Callable[[Sequence[Message], Applied | None], None]) -> None:
-        """Writes until cancelled. After each commit `done` is told the appends, and the state of a snapshot that was
-        put into place. Raises what the disk fails with."""
+        """Writes until cancelled, also in the middle of a commit: what `flush` does then begins with it again. After
+        each commit `done` is told the appends, and the state of a snapshot that was put into place. Raises what the
+        disk fails with."""
         while True:
             await self._wait()
             appends = self._take()
@@ -104,8 +108,9 @@ class StorageWriter:
                 done(appends, None)
 
     async def flush(self) -> None:
-        """Writes all that waits, but for snapshots. Not while `run` runs."""
-        await self._commit([append for append in self._appends if not append.HasField("snapshot")])
+        """Writes what waits, up to the first snapshot. Once, after `run`."""
+        if not self._installing:  # it is begun again at the next start
+            await self._commit(list(takewhile(lambda append: not append.HasField("snapshot"), self._appends)))
 
     async def _wait(self) -> None:
         """Until there is something for the log, or the machine's changes have waited long enough."""
@@ -148,7 +153,11 @@ class StorageWriter:
         compacted = self._compactable()
         if compacted:
             batch += self._log.compaction(compacted)
-        await self._write(batch)
+        try:
+            await self._write(batch)
+        except asyncio.CancelledError:  # nobody knows whether it is durable; twice does no harm
+            self._appends, self._writes, self._changed = [*appends, *self._appends], [*writes, *self._writes], True
+            raise
         self._take_up(appends)
         if compacted:
             self._log.compact(compacted)
@@ -164,6 +173,7 @@ class StorageWriter:
         metadata = append.snapshot.metadata
         applied = self._staging.complete(metadata)
         assert applied is not None, "the core hears of a snapshot only when all of it has arrived"
+        self._installing = True
         self._machine.suspend()
         batch = self._log.start_after(metadata.index, metadata.term)
         await self._write(
@@ -177,6 +187,7 @@ class StorageWriter:
         self._writes, self._bytes, self._changed, self._commit_moved = [], 0, False, False
         self.durable = applied
         await self._machine.reload(self._parts.group_id)
+        self._installing = False
         return applied
 
     async def _write(self, batch: Sequence[Write]) -> None:

@@ -59,6 +59,7 @@ class Replica:
         self.member: Member | None = None
         self.state: Dictionary | None = None
         self.failure: RubeError | None = None
+        self._stop = asyncio.Event()
 
     def start(self, config: MemberConfig) -> None:
         async def main() -> None:
@@ -69,12 +70,20 @@ class Replica:
             except RubeError as error:
                 self.failure = error
                 return
-            self.failure = await asyncio.shield(self.member.failed)
+            ends = [asyncio.shield(self.member.failed), asyncio.ensure_future(self._stop.wait())]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self.member.failed.done():
+                self.failure = self.member.failed.result()
             await self.member.close()
             await engine.close()
+            self.member = None
 
-        self.member, self.failure = None, None
+        self.member, self.failure, self._stop = None, None, asyncio.Event()
         self.process = self.machine.host.spawn("member", main)
+
+    def stop(self) -> None:
+        """As SIGTERM does."""
+        self._stop.set()
 
     def kill(self) -> None:
         assert self.process is not None

@@ -81,6 +81,28 @@ def test_writes_that_a_leader_takes_to_its_grave_are_proposed_anew_once_and_at_o
     assert max(written) < 1.5
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_members_that_stop_gracefully_under_load_start_again_with_all_that_they_had(seed: int) -> None:
+    with World(seed=seed) as world:
+        group = GroupWorld(world)
+        group.start_all()
+        for replica in group.replicas.values():
+            replica.machine.disk.latency_ms(5, 20)  # so that appends wait behind the one that is written
+        load = Load(group, clients=20)
+        for name in "abcabc":
+            world.run_for(0.3)
+            replica = group.replicas[name]
+            replica.stop()
+            world.run_until(lambda replica=replica: not replica.process.alive)
+            assert replica.failure is None
+            group.start(name)
+            world.run_until(lambda replica=replica: replica.member is not None)
+        load.stop()
+        world.run_for(1)
+        assert group.equal()
+        load.check()
+
+
 def test_a_follower_comes_back_through_a_snapshot_when_the_log_has_gone_on(group: GroupWorld) -> None:
     group.config |= {"log_entries_kept": 10, "piece_bytes_max": 300}
     group.start_all()
