@@ -104,7 +104,10 @@ class ResourceExhaustedError(RubeError):
 
 
 class UnavailableError(RubeError):
-    """The server cannot be reached or is stopping; a retry may help. A write may have happened."""
+    """The server cannot be reached or is stopping; a retry may help.
+
+    A write may have happened. Metadata: `refused` says that it has not, and will not.
+    """
 
     code = "UNAVAILABLE"
     reason = "UNAVAILABLE"

@@ -5,7 +5,8 @@
   yes. It takes effect at most once, for its first success makes the precondition stale. An ABORTED from a repeated
   attempt may therefore be the caller's own write: read again.
 - UpdateStatus with a uid: yes. It says what is, so saying it twice does no harm.
-- Any other write: only if the attempt never reached a server. A repeated one could undo what somebody wrote between.
+- Any other write: only if the attempt never reached a server, or the server said that it did nothing. A repeated one
+  could undo what somebody wrote between.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ def may_repeat(request: Request, error: RubeError) -> bool:
     """Whether another attempt of this request can be made after one that ended with this error."""
     if not isinstance(error, (UnavailableError, DeadlineExceededError)):
         return False
-    return is_conditional(request) or never_sent(error)
+    return is_conditional(request) or never_done(error)
 
 
-def never_sent(error: RubeError) -> bool:
-    """Whether no server can have seen the call."""
+def never_done(error: RubeError) -> bool:
+    """Whether no server can have seen the call, or the one that did refused it."""
+    if not isinstance(error, UnavailableError):
+        return False
     text = error.message.lower()
-    return isinstance(error, UnavailableError) and any(words in text for words in _NEVER_SENT)
+    return "refused" in error.metadata or any(words in text for words in _NEVER_SENT)
 
 
 def is_conditional(request: Request) -> bool:

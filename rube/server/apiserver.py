@@ -20,6 +20,8 @@ from rube.transport import StandardServices, add_standard_services
 __all__ = ["ApiServer"]
 
 _LOG = logging.getLogger("rube.server")
+# A server that stops answers for so long that it does: gRPC cancels, without a word, calls that meet its own end.
+DRAIN_S = 0.1
 _SERVICE = api_pb2.DESCRIPTOR.services_by_name["Api"].full_name
 
 
@@ -73,15 +75,16 @@ class ApiServer:
         return await self._store.failed()
 
     async def stop(self, grace_s: float = 5.0) -> None:
-        """Refuses new calls, ends watches with UNAVAILABLE, and lets other calls finish for `grace_s`."""
+        """Refuses new calls and ends watches with UNAVAILABLE, and lets other calls finish for `grace_s`."""
         if self._server is None or self._standard is None:
             return
         _LOG.info("stopping: watches end now, other calls get %g s", grace_s)
         await self._standard.shut_down()
-        self._service.stop_watches()
+        self._service.drain()
         if self._compaction is not None:
             self._compaction.cancel()
             await asyncio.gather(self._compaction, return_exceptions=True)
+        await self._host.clock.sleep(min(DRAIN_S, grace_s))
         await self._server.stop(grace_s)
 
     async def _refuse_health(self) -> None:

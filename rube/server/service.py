@@ -8,6 +8,7 @@ from typing import Any
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
+from rube.api.errors import UnavailableError
 from rube.host import Host
 from rube.server.config import ApiServerConfig
 from rube.server.delete import delete
@@ -32,27 +33,39 @@ class ApiService(api_pb2_grpc.ApiServicer):
         self._config = config
         self._writer = Writer(store, retries_max=config.retries_max, waiters_per_key_max=config.waiters_per_key_max)
         self._watches = Watches(host.clock, store, config)
+        self._draining = False
 
     async def Put(self, request: api_pb2.PutRequest, context: Context) -> api_pb2.PutResponse:
+        self._check_open()
         return await put(self._host, self._store, self._writer, request)
 
     async def Get(self, request: api_pb2.GetRequest, context: Context) -> api_pb2.GetResponse:
+        self._check_open()
         return await get(self._store, request)
 
     async def List(self, request: api_pb2.ListRequest, context: Context) -> api_pb2.ListResponse:
+        self._check_open()
         return await list_objects(self._store, self._config, request)
 
     async def Delete(self, request: api_pb2.DeleteRequest, context: Context) -> api_pb2.DeleteResponse:
+        self._check_open()
         return await delete(self._store, self._writer, request)
 
     def Watch(self, request: api_pb2.WatchRequest, context: Context) -> AsyncIterator[api_pb2.WatchResponse]:
+        self._check_open()
         return self._watches.watch(request)
 
     async def UpdateStatus(
         self, request: api_pb2.UpdateStatusRequest, context: Context
     ) -> api_pb2.UpdateStatusResponse:
+        self._check_open()
         return await update_status(self._store, self._writer, request)
 
-    def stop_watches(self) -> None:
-        """Ends the watches with UNAVAILABLE, so that their clients move on at once."""
+    def drain(self) -> None:
+        """Ends the watches and refuses new calls, both with UNAVAILABLE, so that clients move on at once."""
+        self._draining = True
         self._watches.stop()
+
+    def _check_open(self) -> None:
+        if self._draining:
+            raise UnavailableError("this apiserver is stopping: ask another one, or again in a moment", refused="true")

@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import aio
 
-from rube.api.errors import RubeError, decode_error, encode_error
+from rube.api.errors import RubeError, UnavailableError, decode_error, encode_error
 
 Pairs = Iterable[tuple[str, str | bytes]]
 """Metadata; the stubs don't say that it iterates as pairs."""
@@ -37,8 +37,13 @@ async def abort_with(context: aio.ServicerContext[Any, Any], error: RubeError) -
 
 
 def rube_error(error: aio.AioRpcError) -> RubeError:
-    """The error a call ended with. Details that don't parse are ignored: code and message speak for themselves."""
+    """The error a call ended with. Details that don't parse are ignored: code and message speak for themselves.
+
+    CANCELLED is the server's here (asyncio.CancelledError is the caller's own): it stops, so it is UnavailableError.
+    """
     code, message = error.code().name, error.details() or ""
+    if error.code() is grpc.StatusCode.CANCELLED:
+        return UnavailableError(f"the server ended the call ({message}): it may have been done")
     try:
         return decode_error(code, message, _details(error))
     except DecodeError:

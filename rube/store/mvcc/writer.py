@@ -86,7 +86,7 @@ class GroupWriter:
         if self._failure is not None:
             raise _copy(self._failure)
         if self._closing:
-            raise UnavailableError(_CLOSING)
+            raise UnavailableError(_CLOSING, refused="true")
 
     async def _run(self) -> None:
         try:
@@ -103,7 +103,7 @@ class GroupWriter:
         finally:
             self._closing = True
             self._place.set()
-            self._fail(self._waiting, UnavailableError(_CLOSING))
+            self._fail(self._waiting, UnavailableError(_CLOSING, refused="true"))
 
     def _begin(self, group: list[_Waiting]) -> None:
         task = self._loop.create_task(self._commit(group), name="store group")

@@ -108,6 +108,16 @@ async def test_a_put_in_flight_is_finished_before_the_server_stops(site: Site) -
         await stop
 
 
+async def test_a_server_that_stops_says_that_it_did_nothing(site: Site) -> None:
+    async with serve(site) as api:
+        stop = asyncio.create_task(api.server.stop(1.0))
+        await asyncio.sleep(0)
+        with pytest.raises(UnavailableError, match="is stopping") as raised:
+            await api.client.put(api_pb2.PutRequest(objects=[unit("a")]), deadline_s=0.05)
+        assert raised.value.metadata["refused"] == "true"
+        await stop
+
+
 async def test_after_a_stop_nobody_answers(site: Site) -> None:
     async with serve(site) as api:
         await api.server.stop(1.0)

@@ -16,6 +16,7 @@ KEY = api_pb2.Key(type="api.systemd.Unit", namespace="system", name="a")
 OTHER = api_pb2.Key(type="api.systemd.Unit", namespace="system", name="b")
 LOST = UnavailableError("Socket closed")
 NO_SUCH_NAME = UnavailableError("errors resolving db.example:7823: [Domain name not found]")
+REFUSED = UnavailableError("this apiserver is stopping", refused="true")
 NEVER_SENT = UnavailableError("failed to connect to all addresses; last error: connection refused")
 
 
@@ -55,9 +56,10 @@ def test_reads_and_conditional_writes_are_repeated(request_: Request, error: Rub
 
 
 @pytest.mark.parametrize("request_", UNCONDITIONAL)
-def test_other_writes_are_repeated_only_if_they_were_never_sent(request_: Request) -> None:
+def test_other_writes_are_repeated_only_if_nothing_can_have_been_done(request_: Request) -> None:
     assert may_repeat(request_, NEVER_SENT)
     assert may_repeat(request_, NO_SUCH_NAME)
+    assert may_repeat(request_, REFUSED)
     assert not may_repeat(request_, LOST)
     assert not may_repeat(request_, DeadlineExceededError("late"))
 
