@@ -70,7 +70,7 @@ class SqliteEngine:
         self._log_bytes_max = log_bytes(path.parent, LOG_BYTES_MAX)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._writer = _connect(path)
-        self._reader = _connect(path)
+        self._reader = _connect_reader(path)
 
     @classmethod
     async def open(cls, path: Path) -> SqliteEngine:
@@ -121,13 +121,25 @@ class SqliteEngine:
         if self._closed:
             return
         self._closed = True
-        for reader in (self._reader, *self._readers):
-            reader.close()
         try:
-            await self._on_thread(self._writer.close)
+            await self._on_thread(self._close_connections)
         finally:
             self._thread.shutdown(wait=True)
             os.close(self._lock_fd)
+
+    def _close_connections(self) -> None:
+        """Copies the log, unless a sync has failed: then it stays as it is, for the next start.
+
+        SQLite would copy it, again and whatever has failed before, when the last connection is closed, and remove it.
+        """
+        try:
+            if self._poison is None:
+                self._copy_log()
+        finally:
+            readers = [self._reader, *self._readers]
+            # One that may not write leaves the log.
+            for connection in [*readers, self._writer] if self._poison is None else [self._writer, *readers]:
+                connection.close()
 
     def _write(self, batch: Sequence[Write]) -> None:
         # On the thread, so that it is carried out, and a failure noted, even if the caller is cancelled meanwhile.
@@ -178,7 +190,7 @@ class SqliteEngine:
             raise FailedPreconditionError(f"{self._path} is closed")
 
     def _take_reader(self) -> sqlite3.Connection:
-        return self._readers.pop() if self._readers else _connect(self._path)
+        return self._readers.pop() if self._readers else _connect_reader(self._path)
 
     def _return_reader(self, reader: sqlite3.Connection) -> None:
         if self._closed or len(self._readers) >= _READERS_IDLE_MAX:
@@ -275,6 +287,15 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=1.0)
+    connection.execute("PRAGMA mmap_size = 0")
+    # From its first read on it counts as one that has the file open.
+    connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    return connection
+
+
 def _check_sound(path: Path, lock_fd: int) -> None:
     """Raises DataLossError if a page is damaged, or if commits that were acknowledged are not there: SQLite takes a log
     that was cut or damaged as one that ends there. Looks read-only, so that what is left stays for whoever wants it."""
@@ -328,6 +349,8 @@ def _prepare(path: Path) -> Mark:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error as error:
             if isinstance(translate(error, path), DataLossError):
+                with closing(_connect_reader(path)):  # closed last, as in SqliteEngine.close
+                    connection.close()
                 raise
         return stored_mark(connection) or renew_mark(connection)
 

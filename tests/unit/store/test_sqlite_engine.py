@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -223,6 +224,56 @@ def test_a_failed_sync_of_the_file_that_the_log_is_copied_to_poisons_the_engine(
         with pytest.raises(DataLossError, match="nothing more is written"):
             await engine.commit([Write(b"a", b"")])
         assert broken.failures == 1
+        await engine.close()
+        # SQLite's own way to close is to copy the log once more, and to remove it if that seems to succeed.
+        assert broken.failures == 1
+        assert (tmp_path / "a.db-wal").stat().st_size > 16_000_000
+        engine = await SqliteEngine.open(tmp_path / "a.db")
+        assert len(list(engine.scan(b"", b"z"))) == 17
+        await engine.close()
+        assert not (tmp_path / "a.db-wal").exists()
+
+    asyncio.run(main())
+
+
+def test_a_sync_that_fails_at_the_end_is_told_and_leaves_the_log(tmp_path: Path) -> None:
+    async def main() -> None:
+        engine = await SqliteEngine.open(tmp_path / "a.db")
+        await engine.commit([Write(b"a", b"1")])
+        engine._writer = Broken(engine._writer, "PRAGMA wal_checkpoint")  # type: ignore[assignment]
+        with pytest.raises(DataLossError, match="SQLITE_IOERR_FSYNC"):
+            await engine.close()
+        assert (tmp_path / "a.db-wal").stat().st_size > 0
+        engine = await SqliteEngine.open(tmp_path / "a.db")
+        assert engine.get(b"a") == b"1"
+        await engine.close()
+
+    asyncio.run(main())
+
+
+def test_a_sync_that_fails_at_the_start_is_told_and_leaves_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    connect = sqlite._connect
+
+    def broken(path: Path) -> Broken:
+        return Broken(connect(path), "PRAGMA wal_checkpoint")
+
+    async def main() -> None:
+        engine = await SqliteEngine.open(tmp_path / "a.db")
+        await engine.commit([Write(b"a", b"1")])
+        for name in ("a.db", "a.db-wal"):
+            shutil.copy(tmp_path / name, killed)
+        await engine.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite, "_connect", broken)
+            with pytest.raises(DataLossError, match="SQLITE_IOERR_FSYNC"):
+                await SqliteEngine.open(killed / "a.db")
+        assert (killed / "a.db-wal").stat().st_size > 0
+        engine = await SqliteEngine.open(killed / "a.db")
+        assert engine.get(b"a") == b"1"
         await engine.close()
 
     asyncio.run(main())
