@@ -36,7 +36,7 @@ from rube.store.engines.sqlite_tables import (
     unused_bytes,
     write_batch,
 )
-from rube.store.engines.sqlite_wal import damaged_at
+from rube.store.engines.sqlite_wal import copy_log, damaged_at, sync_log, write_log_anew
 
 _T = TypeVar("_T")
 
@@ -77,7 +77,7 @@ class SqliteEngine:
         """Opens or creates the file. Errors: see `rube.host.Storage.open`."""
         lock_fd = _lock(path)
         try:
-            _sync_log(path)
+            sync_log(path)
             _check_sound(path, lock_fd)
             return cls(path, lock_fd, _prepare(path))
         except BaseException as error:
@@ -160,14 +160,13 @@ class SqliteEngine:
         SQLite would do so by itself, and say nothing of a sync that fails but try again after the next commit.
         """
         try:
-            _, frames, copied = self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if copy_log(self._writer):
+                self._log_bytes = 0
         except sqlite3.Error as error:
             failure = self._noted(error)
             if isinstance(failure, DataLossError):
                 raise failure from error
-            return  # on a full disk the log stays
-        if frames == copied:
-            self._log_bytes = 0
+            # On a full disk the log stays.
 
     def _noted(self, error: sqlite3.Error) -> RubeError:
         failure = translate(error, self._path)
@@ -258,20 +257,6 @@ def _lock(path: Path) -> int:
     return fd
 
 
-def _sync_log(path: Path) -> None:
-    """What a killed process wrote may not be durable yet, and from here on it is read."""
-    try:
-        fd = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        raise DataLossError(f"{path}-wal: the disk failed to sync ({error.strerror}): check the disk") from error
-    finally:
-        os.close(fd)
-
-
 def _connect(path: Path) -> sqlite3.Connection:
     # Each connection is used by one thread at a time; the check would forbid opening it on the other one.
     connection = sqlite3.connect(
@@ -339,19 +324,22 @@ def _size_of(path: Path) -> int:
 def _prepare(path: Path) -> Mark:
     """Creates the tables in a new file; checks that an old one is ours, of a known version, and sound.
 
-    Copies the log that a killed process left: nothing then rests on pages of the file whose sync failed there.
+    Copies the log that a killed process left: nothing then rests on pages whose sync failed there.
     """
     with closing(_connect(path)) as connection:
         if not check_tables(connection, path):
             create_tables(connection)
             _sync_directory(path.parent)
+        copied = False
         try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            copied = copy_log(connection)
         except sqlite3.Error as error:
             if isinstance(translate(error, path), DataLossError):
                 with closing(_connect_reader(path)):  # closed last, as in SqliteEngine.close
                     connection.close()
                 raise
+        if not copied:
+            write_log_anew(path)
         return stored_mark(connection) or renew_mark(connection)
 
 

@@ -1,4 +1,4 @@
-"""SQLite's write-ahead log, as far as must be known of it to tell a torn end from damage.
+"""SQLite's write-ahead log: made durable, copied into the file, and told a torn end from damage.
 
 SQLite takes a frame that does not match its checksum for the log's end, and drops all that follows without a word.
 Power loss explains one commit there, the last, since each is synced before the next begins. Formats:
@@ -7,8 +7,13 @@ https://www.sqlite.org/fileformat2.html#the_write_ahead_log and https://www.sqli
 
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3  # noqa: TID251 (belongs to the engine)
 import struct
 from pathlib import Path
+
+from rube.api.errors import DataLossError
 
 # Magic, version, bytes of a page, checkpoints, two salts that every frame of this log repeats, two checksums.
 _LOG = struct.Struct(">8I")
@@ -20,6 +25,46 @@ _INDEX_START = struct.Struct("=I12xI")
 _INDEX_VERSION = 3007000
 # Frames may be left there of a commit that was refused, and of one that power loss tore; these are two commits.
 _COMMITS_LOST_MIN = 2
+_PIECE_BYTES = 1024 * 1024
+
+
+def sync_log(path: Path) -> None:
+    """What a killed process wrote may not be durable yet, and from here on it is read."""
+    try:
+        fd = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        raise DataLossError(f"{path}-wal: the disk failed to sync ({error.strerror}): check the disk") from error
+    finally:
+        os.close(fd)
+
+
+def copy_log(connection: sqlite3.Connection) -> bool:
+    """Copies the log into the file, as far as nobody reads from it; whether that was all of it."""
+    busy, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return not busy and frames == copied
+
+
+def write_log_anew(path: Path) -> None:
+    """With the bytes that it has: a sync that failed in another process may have left them in memory alone, where the
+    next sync finds nothing to write. What is committed from here on stands behind them."""
+    try:
+        fd = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        place = 0
+        while piece := os.pread(fd, _PIECE_BYTES, place):
+            place += os.pwrite(fd, piece, place)
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:  # a file system that writes what is written anew to another place
+            raise DataLossError(f"{path}-wal: the disk failed ({error.strerror}): check the disk") from error
+    finally:
+        os.close(fd)
 
 
 def damaged_at(path: Path) -> int:

@@ -22,6 +22,7 @@ from rube.api.errors import (
 from rube.host import RealClock, RealRandomness, Write
 from rube.store import Op, RealStorage, Txn
 from rube.store.engines import SqliteEngine, sqlite
+from rube.store.engines.sqlite_reader import SqliteReader
 from rube.store.mvcc import MvccStore
 
 
@@ -274,6 +275,32 @@ def test_a_sync_that_fails_at_the_start_is_told_and_leaves_the_log(
         assert (killed / "a.db-wal").stat().st_size > 0
         engine = await SqliteEngine.open(killed / "a.db")
         assert engine.get(b"a") == b"1"
+        await engine.close()
+
+    asyncio.run(main())
+
+
+def test_a_log_that_a_reader_keeps_is_written_anew_at_the_start(tmp_path: Path) -> None:
+    """Its last sync may have failed, and cannot be asked for again: a kernel tells once, and drops what it could not
+    write."""
+    path, log = tmp_path / "a.db", tmp_path / "a.db-wal"
+
+    async def main() -> None:
+        engine = await SqliteEngine.open(path)
+        await engine.commit([Write(b"a", b"1")])
+        reader = SqliteReader.open(path)
+        await engine.commit([Write(b"a", b"2")])
+        engine._writer = Broken(engine._writer, "")  # type: ignore[assignment]
+        with pytest.raises(DataLossError):
+            await engine.commit([Write(b"a", b"3")])
+        await engine.close()
+        content = log.read_bytes()
+        os.utime(log, (0, 0))
+        engine = await SqliteEngine.open(path)
+        assert log.stat().st_mtime > 0
+        assert log.read_bytes() == content
+        assert (reader.get(b"a"), engine.get(b"a")) == (b"1", b"2")
+        await reader.close()
         await engine.close()
 
     asyncio.run(main())
