@@ -27,7 +27,7 @@ async def get(store: Store, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
     """Raises NotFoundError (metadata `key`)."""
     key = ObjectKey.from_proto(request.key)
     registry.validate_object_key(key)
-    (record,), revision = await store.get((key.to_bytes(),), min_revision=request.min_revision)
+    (record,), revision, _ = await store.get((key.to_bytes(),), min_revision=request.min_revision)
     if record is None:
         raise NotFoundError(f"{key} does not exist", key=str(key), revision=revision)
     return api_pb2.GetResponse(object=decode(record), revision=revision, store_id=store.store_id)

@@ -7,12 +7,12 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from rube import api_pb2
-from rube.api.errors import AbortedError
+from rube.api.errors import AbortedError, RubeError
 from rube.server.locks import KeyLocks
 from rube.server.parts import ObjectParts, encode, take_apart
 from rube.server.preconditions import check_fence, check_preconditions, fence_key
 from rube.server.validation import check_size
-from rube.store import Compare, Op, Store, Txn
+from rube.store import Compare, Op, Record, Store, Txn
 
 __all__ = ["Current", "Decided", "Intent", "Outcome", "Writer"]
 
@@ -59,41 +59,65 @@ class Writer:
         try:
             # Those of preconditions are not locked, since they are not written: a race is lost, and decided anew.
             keys = list(dict.fromkeys([*intent.keys, *(key for key, _ in intent.preconditions)]))
-            for attempt in range(self._retries_max + 1):
+            races, serializable = 0, True
+            while True:
                 try:
-                    return await self._attempt(intent, keys)
+                    return await self._attempt(intent, keys, serializable=serializable)
                 except _LostRaceError as lost:
-                    if attempt == self._retries_max:
+                    if races == self._retries_max:
                         raise AbortedError(
                             f"{lost.error.message} (and so {self._retries_max} times in a row: retries_max)",
                             **lost.error.metadata,
                         ) from lost.error
+                    races += 1
+                except _MaybeStaleError:
+                    pass
+                serializable = False
         finally:
             self._locks.release(held)
-        raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _attempt(self, intent: Intent, keys: Sequence[bytes]) -> Outcome:
-        """`keys`: of all objects that the decision rests on."""
+    async def _attempt(self, intent: Intent, keys: Sequence[bytes], *, serializable: bool) -> Outcome:
+        """`keys`: of all objects that the decision rests on.
+
+        A serializable read is enough for a write, since the commit compares all that was read, but for nothing else:
+        that nothing has to be written, or why nothing may be, is told from a consistent one.
+        """
         read = keys if intent.fence is None else [*keys, fence_key(intent.fence)]
-        records, revision = await self._store.get(read)
+        found = await self._store.get(read, serializable=serializable)
         current = {
-            key: None if record is None else take_apart(record) for key, record in zip(keys, records, strict=False)
+            key: None if record is None else take_apart(record)
+            for key, record in zip(keys, found.records, strict=False)
         }
+        try:
+            decided, ops = self._decide(intent, found.records, current)
+        except RubeError as error:
+            if found.serializable:
+                raise _MaybeStaleError from error
+            raise
+        if not ops:
+            if found.serializable:
+                raise _MaybeStaleError
+            return Outcome(found.revision, current, decided)
+        compares = _tuples(Compare, read, (0 if record is None else record.mod_revision for record in found.records))
+        try:
+            revision = await self._store.commit(Txn(tuple(ops), tuple(compares)))
+        except AbortedError as error:
+            raise _LostRaceError(error) from error
+        return Outcome(revision, current, decided)
+
+    def _decide(
+        self, intent: Intent, records: Sequence[Record | None], current: Current
+    ) -> tuple[Decided, Sequence[Op]]:
+        """Also what to write for it. Raises AbortedError, what decide raises, ResourceExhaustedError."""
         ops: list[Op] = []
         if intent.fence is not None and (term := check_fence(intent.fence, records[-1])) is not None:
             ops.append(term)
         check_preconditions(intent.preconditions, current)  # after the fence: who leads no more is told so
         decided = intent.decide(current)
         ops += _tuples(Op, decided, (None if obj is None else encode(obj) for obj in decided.values()))
-        if not ops:
-            return Outcome(revision, current, decided)
-        check_size(ops, records, self._store.limits)
-        compares = _tuples(Compare, read, (0 if record is None else record.mod_revision for record in records))
-        try:
-            revision = await self._store.commit(Txn(tuple(ops), tuple(compares)))
-        except AbortedError as error:
-            raise _LostRaceError(error) from error
-        return Outcome(revision, current, decided)
+        if ops:
+            check_size(ops, records, self._store.limits)
+        return decided, ops
 
 
 def _tuples(kind: type[T], *columns: Iterable[object]) -> Iterator[T]:
@@ -107,3 +131,7 @@ class _LostRaceError(Exception):
     def __init__(self, error: AbortedError) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+class _MaybeStaleError(Exception):
+    """What was decided from a serializable read has to be decided from a consistent one."""

@@ -30,8 +30,8 @@ class RecordingStore:
     def revision(self) -> int:
         return self._inner.revision
 
-    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
-        return await self._inner.get(keys, min_revision=min_revision)
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0, serializable: bool = False) -> Lookup:
+        return await self._inner.get(keys, min_revision=min_revision, serializable=serializable)
 
     async def range(
         self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0

@@ -31,6 +31,8 @@ class Lookup(NamedTuple):
 
     records: list[Record | None]
     revision: int
+    # `revision` may not be the newest: a serializable read was asked for, and this is one.
+    serializable: bool = False
 
 
 class Compare(NamedTuple):
@@ -98,10 +100,11 @@ class Store(Protocol):
         """Of the newest commit; 0 in an empty store."""
         ...
 
-    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0, serializable: bool = False) -> Lookup:
         """What is stored under the keys, at most `limits.txn_ops_max` of them, all as of one and the newest revision.
 
-        Waits until the store has reached `min_revision`. Raises RevisionAheadError.
+        Waits until the store has reached `min_revision`. A `serializable` read, in etcd's word, may be of an older
+        revision, for the sake of speed: right for what a commit then compares. Raises RevisionAheadError.
         """
         ...
 

@@ -89,7 +89,7 @@ class EtcdStore:
         """The newest that is known here: etcd's own, which writes of others under other prefixes move on too."""
         return max(self._reads.revision, self.tail.revision)
 
-    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0, serializable: bool = False) -> Lookup:
         self._check_usable()
         check_not_negative(min_revision)
         if len(keys) > TXN_OPS_MAX:

@@ -58,7 +58,7 @@ class MvccStore:
         """The oldest revision that can be read and resumed from."""
         return self._state.compact_revision
 
-    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0, serializable: bool = False) -> Lookup:
         return await self._versions.get(keys, min_revision=min_revision)
 
     async def range(

@@ -75,9 +75,11 @@ class ReplicatedStore:
     def revision(self) -> int:
         return self._machine.state.revision
 
-    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
-        await self._catch_up(min_revision)
-        return await self._machine.versions.get(keys, min_revision=min_revision)
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0, serializable: bool = False) -> Lookup:
+        if not serializable:
+            await self._catch_up(min_revision)
+        found = await self._machine.versions.get(keys, min_revision=min_revision)
+        return found._replace(serializable=serializable)
 
     async def range(
         self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0

@@ -57,7 +57,7 @@ class SqlStore:
         """The newest that this process knows of."""
         return max(self._revision, self._poller.revision)
 
-    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0, serializable: bool = False) -> Lookup:
         self._check(min_revision)
         for _ in range(READ_TRIES_MAX):
             try:

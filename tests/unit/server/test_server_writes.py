@@ -31,16 +31,20 @@ def unit(description: str) -> ObjectParts:
 class ContendedStore:
     """A store on which somebody else writes the key after each of the first `races` reads."""
 
-    def __init__(self, store: Store, races: int) -> None:
+    def __init__(self, store: Store, races: int, *, behind: Lookup | None = None) -> None:
+        """`behind`: what serializable reads see."""
         self._store = store
         self._races = races
+        self._behind = behind
         self.commits: list[Txn] = []
 
     @property
     def limits(self) -> StoreLimits:
         return self._store.limits
 
-    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0) -> Lookup:
+    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0, serializable: bool = False) -> Lookup:
+        if serializable and self._behind is not None:
+            return self._behind._replace(serializable=True)
         found = await self._store.get(keys, min_revision=min_revision)
         if self._races:
             self._races -= 1
@@ -89,6 +93,43 @@ def test_a_lost_race_is_decided_anew() -> None:
         outcome = await write(contended)
         assert await description(store) == "ours, after theirs 0"
         assert len(contended.commits) == 3
+        assert outcome.revision == store.revision
+
+    run(body)
+
+
+def test_a_write_decided_from_an_old_revision_is_decided_anew() -> None:
+    async def body(store: Store) -> None:
+        behind = await store.get([KEY])
+        await store.commit(Txn((Op(KEY, encode(unit("theirs"))),)))
+        contended = ContendedStore(store, races=0, behind=behind)
+        await write(contended, retries_max=1)
+        assert await description(store) == "ours, after theirs"
+        assert len(contended.commits) == 2
+
+    run(body)
+
+
+def test_an_old_revision_refuses_nothing_and_leaves_nothing_unwritten() -> None:
+    """What is told to the caller without a commit that compares is told from a consistent read."""
+
+    async def body(store: Store) -> None:
+        behind = await store.get([KEY])
+        revision = await store.commit(Txn((Op(KEY, encode(unit("theirs"))),)))
+        contended = ContendedStore(store, races=0, behind=behind)
+        await write(contended, precondition=api_pb2.Precondition(revision=revision))
+        with pytest.raises(AbortedError, match="exists") as raised:
+            await write(contended, precondition=api_pb2.Precondition(absent=True))
+        assert raised.value.metadata["revision"] == str(store.revision)
+        seen: list[bool] = []
+
+        def decide(current: Current) -> Decided:
+            seen.append(current[KEY] is None)
+            return {}
+
+        writer = Writer(contended, retries_max=0, waiters_per_key_max=10)  # type: ignore[arg-type]
+        outcome = await writer.write(Intent(keys=[KEY], preconditions=[], fence=None, decide=decide))
+        assert seen == [True, False]
         assert outcome.revision == store.revision
 
     run(body)
