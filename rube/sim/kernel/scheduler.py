@@ -61,7 +61,7 @@ class Scheduler:
     @property
     def now_ns(self) -> int:
         """True virtual time in nanoseconds since the start of the world."""
-        return cast(int, self.env._now)
+        return self.env._now  # type: ignore[return-value]  # SimPy's type is int | float; ours is an int
 
     def drive(self, until_ns: int, finished: Callable[[], bool] | None = None) -> bool:
         """Run everything due up to the true instant `until_ns`; return whether `finished()` ended it.

@@ -11,6 +11,7 @@ import sys
 from array import array
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 Field = str | int | bytes
@@ -55,9 +56,9 @@ class Trace:
 
         Floats, None, bools and objects are refused, because their text is where nondeterminism creeps in.
         """
-        for field in fields:
-            if type(field) not in _FIELD_TYPES:
-                raise TypeError(f"trace record {kind!r}: {type(field).__name__} field; use str, int or bytes")
+        if not _FIELD_TYPES.issuperset(map(type, fields)):
+            wrong = next(type(field).__name__ for field in fields if type(field) not in _FIELD_TYPES)
+            raise TypeError(f"trace record {kind!r}: {wrong} field; use str, int or bytes")
         record = TraceRecord(self._now_ns(), kind, fields)
         self._window.append(record)
         self._pending.append(record)
@@ -91,15 +92,18 @@ class Trace:
 def _encode(record: TraceRecord) -> bytes:
     """Frame one record so that no two different records share an encoding: every part has its type and length."""
     time_ns, kind, fields = record
-    parts = [b"R%d:%d:" % (time_ns, len(fields)), _encode_field(kind)]
-    parts.extend(map(_encode_field, fields))
-    return b"".join(parts)
+    return b"".join((b"R%d:%d:" % (time_ns, len(fields)), _encode_text(kind), *map(_encode_field, fields)))
 
 
 def _encode_field(field: Field) -> bytes:
+    if isinstance(field, str):
+        return _encode_text(field)
     if isinstance(field, int):
         return b"i%d:" % field
-    if isinstance(field, str):
-        data = field.encode("utf-8", "surrogatepass")
-        return b"s%d:%s" % (len(data), data)
     return b"b%d:%s" % (len(field), field)
+
+
+@lru_cache(maxsize=4096)  # names and kinds, again and again
+def _encode_text(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogatepass")
+    return b"s%d:%s" % (len(data), data)

@@ -77,7 +77,7 @@ class SimCall(aio.Call):
         if options.timeout is not None:
             self._deadline_ns = monotonic_ns(channel.process) + seconds_to_ns(max(0.0, options.timeout))
             self._timer = loop.call_later(max(0, options.timeout), self._expire, context=channel.process.context)
-        self._changed = Signal()
+        self._changed = Signal(self._loop)
         """Something about the call is new: its connection, its metadata, its messages, its end."""
         self._initial: Pairs | None = None
         self._code: StatusCode | None = None
@@ -86,7 +86,7 @@ class SimCall(aio.Call):
         self._inbox: deque[bytes] = deque()
         self._trailers: Frame | None = None
         """The end as it has arrived, while messages before it are still unread."""
-        self._send_window = SendWindow()
+        self._send_window = SendWindow(self._loop)
         self._receive_window = ReceiveWindow()
         self._callbacks: list[Callable[[Any], None]] = []
         channel.start(self)

@@ -110,7 +110,7 @@ class Pipe:
                 self.close()
             return
         self._fabric.world.trace.add(
-            "deliver", self._source.name, self._target.name, self._number, frame.kind.value, bytes_hash(encoded)
+            "deliver", self._source.name, self._target.name, self._number, frame.kind._value_, bytes_hash(encoded)
         )
         receiver.arrived(frame)
 

@@ -38,7 +38,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         self._metadata: Pairs = metadata  # type: ignore[assignment]
         self._peer = peer
         self._inbox: deque[bytes] = deque()
-        self._inbox_changed = Signal()
+        self._inbox_changed = Signal(self._loop)
         self._half_closed = False
         self._initial: Pairs = ()
         self._initial_sent = False
@@ -48,7 +48,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         self._cancelled = False
         self._done = False
         self._callbacks: list[Callable[[Any], None]] = []
-        self._send_window = SendWindow()
+        self._send_window = SendWindow(self._loop)
         self._receive_window = ReceiveWindow()
         self._deadline_ns: int | None = None
         self._timer: asyncio.TimerHandle | None = None

@@ -11,9 +11,10 @@ WINDOW_BYTES = 64 * 1024
 class Signal:
     """Wakes those who wait; they look for themselves whether what they wait for is there. Costs nothing unused."""
 
-    __slots__ = ("_waiters",)
+    __slots__ = ("_loop", "_waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._waiters: list[asyncio.Future[None]] = []
 
     def wake(self) -> None:
@@ -26,7 +27,7 @@ class Signal:
 
     async def wait(self) -> None:
         """Wait for the next `wake`."""
-        waiter = asyncio.get_running_loop().create_future()
+        waiter = self._loop.create_future()
         self._waiters.append(waiter)
         await waiter
 
@@ -34,9 +35,9 @@ class Signal:
 class SendWindow:
     """The writer's side."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._left = WINDOW_BYTES
-        self._grown = Signal()
+        self._grown = Signal(loop)
 
     async def take(self, size_bytes: int) -> None:
         """Wait until something of the window is left, and use `size_bytes` of it (at least one)."""

@@ -52,7 +52,7 @@ class Frame(NamedTuple):
 
     def encode(self) -> bytes:
         """The frame's bytes: they have its size, and are what the trace hashes."""
-        text = f"{self.kind.value} {self.stream} {self.end:d} {self.head!r} {'-' if self.data is None else '+'}"
+        text = f"{self.kind._value_} {self.stream} {self.end:d} {self.head!r} {'-' if self.data is None else '+'}"
         return text.encode() + (self.data or b"")
 
 
