@@ -447,7 +447,7 @@ Global___Workload: _TypeAlias = Workload  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):
-    """One request of a user's client, repeated until it is acknowledged. Exactly one of the actions."""
+    """One request of a user's client, repeated until it is answered. Exactly one of the actions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -459,6 +459,7 @@ class Step(_message.Message):
     STOP_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
     DELETE_FIELD_NUMBER: _builtins.int
+    READ_FIELD_NUMBER: _builtins.int
     times: _builtins.int
     """… so often in all. Default: 1."""
     @_builtins.property
@@ -487,6 +488,10 @@ class Step(_message.Message):
 
     @_builtins.property
     def delete(self) -> Global___Units: ...
+    @_builtins.property
+    def read(self) -> Global___Units:
+        """Gets each unit, from one server after the other: `revisions_monotonic` judges the answers, too."""
+
     def __init__(
         self,
         *,
@@ -498,12 +503,13 @@ class Step(_message.Message):
         stop: Global___Units | None = ...,
         start: Global___Units | None = ...,
         delete: Global___Units | None = ...,
+        read: Global___Units | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "put", b"put", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "put", b"put", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete", "read"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 

@@ -1,4 +1,4 @@
-"""A user of the simulated cluster: puts and deletes units until they are acknowledged, and writes down each attempt."""
+"""A user of the simulated cluster: puts, deletes and reads units until that is answered, and writes down each attempt."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class User:
 
     name: str
     host: Host
-    # The apiservers; a request that is not acknowledged is repeated at the next.
+    # The apiservers; a request that is not answered is repeated at the next.
     targets: Sequence[str]
     attempts: list[Attempt]
     now_ns: Callable[[], int]
@@ -61,6 +61,11 @@ class User:
     async def delete(self, namespace: str, names: Sequence[str]) -> None:
         keys = [ObjectKey(UNIT_TYPE, namespace, name) for name in names]
         await self._until_acknowledged("delete", [str(key) for key in keys], keys=[key.to_proto() for key in keys])
+
+    async def read(self, namespace: str, names: Sequence[str]) -> None:
+        """Gets one after the other, which may be absent."""
+        for key in (ObjectKey(UNIT_TYPE, namespace, name) for name in names):
+            await self._until_acknowledged("read", [str(key)], keys=[key.to_proto()])
 
     async def _until_acknowledged(
         self,
@@ -103,6 +108,9 @@ class User:
         keys: Sequence[api_pb2.Key],
     ) -> tuple[int, tuple[int, ...]]:
         try:
+            if kind == "read":
+                read = await stub.Get(api_pb2.GetRequest(key=keys[0]), timeout=DEADLINE_S)
+                return read.revision, (read.object.metadata.revision,)
             if kind == "delete":
                 deleted = await stub.Delete(api_pb2.DeleteRequest(keys=keys), timeout=DEADLINE_S)
                 return deleted.revision, ()

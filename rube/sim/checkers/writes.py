@@ -12,7 +12,7 @@ from rube.sim.checkers.verdict import Verdict, judge, time_text
 def acknowledged_writes(history: History) -> Verdict:
     """Every acknowledged put is in the store in the end, at the revision that was promised or overwritten by a later
     one; every acknowledged delete removed it, or it was put again later."""
-    writes = [attempt for attempt in history.attempts if attempt.outcome is Outcome.OK]
+    writes = [attempt for attempt in history.attempts if attempt.outcome is Outcome.OK and attempt.kind != "read"]
     if not writes:
         return Verdict(check="acknowledged_writes", passed=False, text="nothing was written")
     by_key: dict[str, list[LogEntry]] = defaultdict(list)

@@ -43,6 +43,8 @@ def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
     namespace = getattr(step, action or "").namespace
     if action == "delete":
         return f"a user deletes {_shown(names)}", lambda user: user.delete(namespace, names)
+    if action == "read":
+        return f"a user reads {_shown(names)}", lambda user: user.read(namespace, names)
     change, verb = {
         "change": (_change_environment, "changes"),
         "stop": (_stop, "stops"),
