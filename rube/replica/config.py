@@ -55,7 +55,7 @@ class MemberConfig:
     queue_bytes_max: int = 32 * MIB
     # Of a snapshot in one call.
     piece_bytes_max: int = MIB
-    # A state that was changed and not written waits so long for a write of the log to go with.
+    # A state that was changed and not written waits so long, and for a tick, for a write of the log to go with.
     flush_s: float = 0.05
     flush_bytes_max: int = 4 * MIB
     # The log keeps so much of what is applied for followers that are behind.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from functools import partial
 
 from rube.api.errors import DataLossError, RubeError, UnavailableError
@@ -20,14 +19,14 @@ from rube.raft.errors import (
 )
 from rube.raft.membership import from_entry
 from rube.raft.node import RawNode
-from rube.raft.raft_pb2 import ConfChangeV2, Entry, Message, MessageType, SnapshotMetadata
+from rube.raft.raft_pb2 import MSG_PROP, MSG_SNAP, ConfChangeV2, Entry, Message, SnapshotMetadata
 from rube.replica.config import MemberConfig
 from rube.replica.digests import Digests
 from rube.replica.kept import APPLIED_KEY, read
 from rube.replica.log import DurableLog
 from rube.replica.machine import NOTHING, StateMachine
 from rube.replica.peers import Link, RemovedError
-from rube.replica.replica_pb2 import Applied, Batch, Command, Identity, MembersChange, Piece, Subscription
+from rube.replica.replica_pb2 import Applied, Batch, Command, Digest, Identity, MembersChange, Piece, Subscription
 from rube.replica.roster import Roster
 from rube.replica.sending import SnapshotSender
 from rube.replica.snapshots import Staging
@@ -83,7 +82,7 @@ class Core:
         )
         random_below = host.random.stream("replica/elections").randrange
         self.node = RawNode(config.core(identity.id, log, random_below, self.applied_index))
-        self._restored()
+        self._tell_where_it_goes_on()
         self._links: dict[int, Link] = {}
         self._link_tasks: dict[int, asyncio.Task[None]] = {}
         self._advancing = False
@@ -153,7 +152,7 @@ class Core:
         if batch.HasField("digest") and sender == self.leader:
             self._guarded(lambda: self._digests.told(sender, batch.digest))
         for message in batch.messages:
-            if message.type != MessageType.MSG_PROP or self._takes(message):
+            if message.type != MSG_PROP or self._takes(message):
                 self._step(message)
         self.advance()
 
@@ -168,9 +167,12 @@ class Core:
         link = self._links.get(subscriber)
         if link is None:
             raise UnavailableError(f"member {subscriber:x} is not known here yet: try again")
-        async with aclosing(link.outbox.batches()) as batches:
-            async for messages in batches:
-                yield Batch(messages=messages, digest=self._digests.newest())
+        told: Digest | None = None
+        with link.outbox.subscribed() as subscription:
+            while True:
+                messages, newest = await link.outbox.batch(subscription), self._digests.newest
+                yield Batch(messages=messages, digest=None if newest is told else newest)
+                told = newest
 
     async def stage(self, piece: Piece) -> int:
         """A piece of a snapshot; the core hears of it with the last one."""
@@ -204,7 +206,7 @@ class Core:
             self.advance()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tick())
-                group.create_task(self._storage.run(self._written))
+                group.create_task(self._storage.run(self))
                 group.create_task(self._stop_on_failure())
         except* RubeError as group_error:
             self.fail(_first(group_error))
@@ -238,6 +240,7 @@ class Core:
         while True:
             await self._clock.sleep(self.config.tick_s)
             self.node.tick()
+            self._storage.tick()
             self.ask_round()
             self._ticks += 1
             if self._ticks % _DISK_TICKS == 0:
@@ -298,19 +301,20 @@ class Core:
     def _route(self, message: Message) -> None:
         if message.to == APPEND_THREAD:
             self._installing = self._installing or message.HasField("snapshot")
-            self._storage.append(message)
+            if self._storage.append(message):
+                self.answer(message)
         elif message.to == APPLY_THREAD:
             self._apply(message.entries)
             for response in message.responses:
                 self.node.step(response)
         elif (link := self._links.get(message.to)) is None:
             _LOG.debug("member %s has no way to %x", self.config.name, message.to)
-        elif message.type == MessageType.MSG_SNAP:
+        elif message.type == MSG_SNAP:
             self._sender.start(
                 self.identity.group_id, message, link, lambda arrived: self._snapshot_sent(message.to, arrived)
             )
         else:
-            if message.type == MessageType.MSG_PROP:
+            if message.type == MSG_PROP:
                 message.term = self.node.raft.term
             self._sent(message)
             if not link.outbox.send(message):
@@ -321,26 +325,26 @@ class Core:
             self.node.report_snapshot(member, delivered=arrived)
             self.advance()
 
-    def _written(self, appends: Sequence[Message], restored: Applied | None) -> None:
-        """The storage has carried these out."""
-        if restored is not None:
-            self.applied_index, self._applied_term = restored.index, restored.term
-            self._conf_state = restored.conf_state
-            self.roster = Roster(restored.peers, restored.removed)
-            self._digests.restart(restored.hash)
-            self._restored()
-            skipped = f"member {self.config.name!r} went on from a snapshot: it may have been done, look"
-            self.proposals.skipped(restored.term, skipped)
-            self._relink()
-            self.reads.applied(restored.index)
-        for append in appends:
-            for response in append.responses:
-                if response.to == self.identity.id:
-                    self._sent(response)
-                    self.node.step(response)
-                else:
-                    self._route(response)
-        self.advance()
+    # What the storage tells (rube.replica.storage.Answered)
+
+    def restored(self, applied: Applied) -> None:
+        self.applied_index, self._applied_term = applied.index, applied.term
+        self._conf_state = applied.conf_state
+        self.roster = Roster(applied.peers, applied.removed)
+        self._digests.restart(applied.hash)
+        self._tell_where_it_goes_on()
+        skipped = f"member {self.config.name!r} went on from a snapshot: it may have been done, look"
+        self.proposals.skipped(applied.term, skipped)
+        self._relink()
+        self.reads.applied(applied.index)
+
+    def answer(self, append: Message) -> None:
+        for response in append.responses:
+            if response.to == self.identity.id:
+                self._sent(response)
+                self.node.step(response)
+            else:
+                self._route(response)
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
@@ -388,7 +392,7 @@ class Core:
         if self.config.observer is not None:
             self.config.observer.sent(message)
 
-    def _restored(self) -> None:
+    def _tell_where_it_goes_on(self) -> None:
         if self.config.observer is not None:
             self.config.observer.restored(self.identity.id, self.applied_index)
 

@@ -25,6 +25,8 @@ class Digests:
     def __init__(self, name: str, chain: bytes = b"") -> None:
         self._name = name
         self.chain = chain
+        # What to tell the others.
+        self.newest: Digest | None = None
         self._own: OrderedDict[int, bytes] = OrderedDict()
         self._told: OrderedDict[int, tuple[int, bytes]] = OrderedDict()
 
@@ -37,15 +39,9 @@ class Digests:
         self.chain = digest.digest()
         if index % EVERY_ENTRIES == 0:
             _keep(self._own, index, self.chain)
+            self.newest = Digest(index=index, hash=self.chain)
             if (told := self._told.pop(index, None)) is not None:
                 self._compare(index, *told)
-
-    def newest(self) -> Digest | None:
-        """What to tell the others."""
-        if not self._own:
-            return None
-        index = next(reversed(self._own))
-        return Digest(index=index, hash=self._own[index])
 
     def told(self, member: int, digest: Digest) -> None:
         """The leader's hash. Raises DataLossError if it is not ours."""
@@ -56,7 +52,7 @@ class Digests:
 
     def restart(self, chain: bytes) -> None:
         """The state was replaced by one with that hash."""
-        self.chain = chain
+        self.chain, self.newest = chain, None
         self._own.clear()
         self._told.clear()
 

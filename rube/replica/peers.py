@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from grpc import aio
@@ -17,6 +16,7 @@ from rube.raft.raft_pb2 import Message
 from rube.replica.config import MemberConfig
 from rube.replica.replica_pb2 import Batch, Subscription
 from rube.replica.replica_pb2_grpc import ReplicaStub
+from rube.replica.waiting import Work
 from rube.transport import rube_error
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ class Outbox:
         self._config = config
         self._queue: deque[tuple[Message, int]] = deque()
         self._queue_bytes = 0
-        self._work = asyncio.Event()
-        # Of subscriptions; the newest one is served.
+        self._work = Work()
+        # How many there were, and the one that is served: the newest. 0: none.
+        self._subscriptions = 0
         self._subscription = 0
 
     def send(self, message: Message) -> bool:
@@ -54,25 +55,28 @@ class Outbox:
             return False
         self._queue.append((message, size))
         self._queue_bytes += size
-        self._work.set()
+        self._work.wake()
         return True
 
-    async def batches(self) -> AsyncGenerator[list[Message]]:
-        """What is sent from now on, until another one subscribes or this one is closed."""
-        self._subscription += 1
-        own = self._subscription
+    @contextmanager
+    def subscribed(self) -> Iterator[int]:
+        """From here on messages are kept for this subscription, until another one comes or this one ends."""
+        self._subscriptions += 1
+        own = self._subscription = self._subscriptions
         self._drop()
         try:
-            while self._subscription == own:
-                if self._queue:
-                    yield self._batch()
-                else:
-                    self._work.clear()
-                    await self._work.wait()
+            yield own
         finally:
             if self._subscription == own:
                 self._subscription = 0
                 self._drop()
+
+    async def batch(self, subscription: int) -> list[Message]:
+        """The next messages, once there are some. Raises UnavailableError when another subscription has come."""
+        while self._subscription == subscription:
+            if self._queue:
+                return self._batch()
+            await self._work.wait()
         raise UnavailableError("the member has subscribed anew")
 
     def _batch(self) -> list[Message]:
@@ -88,7 +92,7 @@ class Outbox:
     def _drop(self) -> None:
         self._queue.clear()
         self._queue_bytes = 0
-        self._work.set()
+        self._work.wake()
 
 
 class Link:

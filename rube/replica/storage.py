@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Protocol
 
 from rube.api.errors import ResourceExhaustedError
 from rube.host import Clock, Engine, Write
@@ -21,6 +22,7 @@ from rube.replica.log import DurableLog
 from rube.replica.machine import StateMachine
 from rube.replica.replica_pb2 import Applied
 from rube.replica.snapshots import Staging, install
+from rube.replica.waiting import Work
 
 _LOG = logging.getLogger("rube.replica")
 
@@ -49,6 +51,22 @@ class StorageParts:
     newest: Callable[[], Applied]
 
 
+class Answered(Protocol):
+    """Who is told what became durable. `rube.replica.core.Core` is."""
+
+    def restored(self, applied: Applied) -> None:
+        """A snapshot was put into place."""
+        ...
+
+    def answer(self, append: Message) -> None:
+        """What waited for that append may go."""
+        ...
+
+    def advance(self) -> None:
+        """All is told."""
+        ...
+
+
 class StorageWriter:
     """Carries out MSG_STORAGE_APPENDs in order; keeps the machine's writes until they are durable."""
 
@@ -71,61 +89,70 @@ class StorageWriter:
         # When the oldest change that is not written was made.
         self._changed_ns = 0
         self._appends: list[Message] = []
-        self._work = asyncio.Event()
-        # A snapshot is on its way into its place.
+        self._work = Work()
+        # The changes have waited long enough.
+        self._due = False
+        # A commit is under way; a snapshot is on its way into its place.
+        self._writing = False
         self._installing = False
         # Since when the disk has been full; 0: it is not.
         self.full_since_ns = 0
 
-    def append(self, message: Message) -> None:
-        """Queues a MSG_STORAGE_APPEND."""
+    def append(self, message: Message) -> bool:
+        """Takes a MSG_STORAGE_APPEND. True: it is carried out, for nothing rests on its being durable."""
+        idle = not (self._appends or self._writing or self._installing)
+        if idle and not message.HasField("snapshot") and not self._log.must_sync(message):
+            self._note_commit(message)
+            return True
         self._appends.append(message)
-        self._work.set()
+        self._work.wake()
+        return False
 
     def changed(self, writes: Sequence[Write]) -> None:
         """The machine has applied more."""
         self._note_change()
         self._writes += writes
         self._bytes += sum(len(key) + len(value or b"") for key, value in writes)
-        self._work.set()
+        if self._bytes >= self._config.flush_bytes_max:
+            self._work.wake()
+
+    def tick(self) -> None:
+        """Time has passed: what changed at least `flush_s` ago is written."""
+        if self._changed and self._clock.monotonic_ns() - self._changed_ns >= self._config.flush_s * _NS_PER_S:
+            self._due = True
+            self._work.wake()
 
     def _note_change(self) -> None:
         if not self._changed:
             self._changed = True
             self._changed_ns = self._clock.monotonic_ns()
 
-    async def run(self, done: Callable[[Sequence[Message], Applied | None], None]) -> None:
-        """Writes until cancelled, also in the middle of a commit: what `flush` does then begins with it again. After
-        each commit `done` is told the appends, and the state of a snapshot that was put into place. Raises what the
-        disk fails with."""
+    async def run(self, core: Answered) -> None:
+        """Writes until cancelled, also in the middle of a commit: what `flush` does then begins with it again.
+
+        Raises what the disk fails with.
+        """
         while True:
             await self._wait()
             appends = self._take()
             if appends and appends[0].HasField("snapshot"):
-                done(appends, await self._install(appends[0]))
+                core.restored(await self._install(appends[0]))
+                core.answer(appends[0])
             else:
-                await self._commit(appends)
-                done(appends, None)
+                await self._commit(appends, core.answer)
+            core.advance()
 
     async def flush(self) -> None:
         """Writes what waits, up to the first snapshot. Once, after `run`."""
         if not self._installing:  # it is begun again at the next start
-            await self._commit(list(takewhile(lambda append: not append.HasField("snapshot"), self._appends)))
+            waiting = takewhile(lambda append: not append.HasField("snapshot"), self._appends)
+            await self._commit(list(waiting), lambda append: None)
 
     async def _wait(self) -> None:
         """Until there is something for the log, or the machine's changes have waited long enough."""
-        while not self._appends and self._bytes < self._config.flush_bytes_max:
-            left_s = None
-            if self._changed:
-                left_s = self._config.flush_s - (self._clock.monotonic_ns() - self._changed_ns) / _NS_PER_S
-                if left_s <= 0:
-                    return
-            self._work.clear()
-            try:
-                async with self._clock.timeout(left_s):
-                    await self._work.wait()
-            except TimeoutError:
-                return
+        while not (self._appends or self._due) and self._bytes < self._config.flush_bytes_max:
+            await self._work.wait()
+        self._due = False
 
     def _take(self) -> list[Message]:
         """The appends up to the next snapshot, or that one alone."""
@@ -134,12 +161,12 @@ class StorageWriter:
         taken, self._appends = self._appends[:count], self._appends[count:]
         return taken
 
-    async def _commit(self, appends: Sequence[Message]) -> None:
+    async def _commit(self, appends: Sequence[Message], answer: Callable[[Message], None]) -> None:
+        """Each append is answered as if the next one were still to be written: it may take back what this one wrote."""
         if appends and not any(self._log.must_sync(append) for append in appends):
-            # Only the commit index has moved: it is written with what comes next.
-            self._take_up(appends)
-            self._commit_moved = True
-            self._note_change()
+            for append in appends:
+                self._note_commit(append)
+                answer(append)
             return
         batch = self._log.writes_of(appends)
         if self._commit_moved:
@@ -158,15 +185,19 @@ class StorageWriter:
         except asyncio.CancelledError:  # nobody knows whether it is durable; twice does no harm
             self._appends, self._writes, self._changed = [*appends, *self._appends], [*writes, *self._writes], True
             raise
-        self._take_up(appends)
         if compacted:
             self._log.compact(compacted)
         self.durable = newest
         self._machine.durable(len(writes))
-
-    def _take_up(self, appends: Sequence[Message]) -> None:
         for append in appends:
             self._log.written(append)
+            answer(append)
+
+    def _note_commit(self, append: Message) -> None:
+        """Only the commit index has moved: it is written with what comes next."""
+        self._log.written(append)
+        self._commit_moved = True
+        self._note_change()
 
     async def _install(self, append: Message) -> Applied:
         """Makes a staged snapshot the state; the log starts after it."""
@@ -192,6 +223,7 @@ class StorageWriter:
 
     async def _write(self, batch: Sequence[Write]) -> None:
         """Commits, however long the disk is full."""
+        self._writing = True
         while batch:
             try:
                 await self._engine.commit(batch)
@@ -204,6 +236,7 @@ class StorageWriter:
                     self.full_since_ns = self._clock.monotonic_ns()
                 await self._clock.sleep(FULL_RETRY_S)
         self.full_since_ns = 0
+        self._writing = False
 
     def _compactable(self) -> int:
         """Up to where the log can go; 0: nowhere yet."""

@@ -8,6 +8,26 @@ from typing import Any
 from rube.api.errors import RubeError, UnavailableError
 
 
+class Work:
+    """Wakes the one task that waits until there is something to do.
+
+    As asyncio.Event does, which asks anew at each wait which loop runs: a system call, in Python 3.11.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Returns at the next `wake`."""
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+
 class OvertakenError(Exception):
     """A proposal was not applied, and never will be."""
 

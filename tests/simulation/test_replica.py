@@ -13,7 +13,10 @@ from replica_world import GroupWorld, Replica
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError, UnavailableError
 from rube.replica.digests import EVERY_ENTRIES
 from rube.replica.replica_pb2 import ChangeRequest, Peer
+from rube.sim.checkers import GroupHistory
+from rube.sim.groups import GroupWatch
 from rube.sim.kernel import World
+from tests.unit.raft.test_raft_broken import leaders_answer_reads_alone
 
 
 @pytest.fixture
@@ -145,6 +148,37 @@ def test_a_read_at_any_member_sees_what_was_acknowledged_before(group: GroupWorl
         assert group.ask(reader, lambda member: member.read_barrier()) is None
         assert reader.state is not None
         assert reader.state.pairs[b"k"] == str(number).encode()
+
+
+@pytest.mark.parametrize("sabotaged", [False, True])
+def test_a_leader_that_was_paused_serves_no_read_that_the_next_one_has_overtaken(
+    group: GroupWorld, monkeypatch: pytest.MonkeyPatch, sabotaged: bool
+) -> None:
+    """It does not know of the next one when it goes on, and has to ask. One that does not ask is found out."""
+    history = GroupHistory()
+    watch = GroupWatch(history, lambda: group.world.now_ns, group.world.trace, judged=True)
+    for name in "abc":
+        group.start(name, observer=watch.observer(name))
+    group.world.run_until(lambda: group.leader() is not None and len(group.voters()) == 3)
+    group.world.run_for(0.5)
+    if sabotaged:
+        leaders_answer_reads_alone(monkeypatch)
+    paused = group.leader()
+    others = [one for one in group.replicas.values() if one is not paused]
+
+    async def read() -> None:
+        while True:
+            await ignore(paused.member.read_barrier())
+            await asyncio.sleep(0.01)
+
+    paused.process.create_task(read())
+    group.world.run_for(0.1)
+    paused.machine.host.pause()
+    group.world.run_until(lambda: any(one.leads for one in others))
+    assert not isinstance(group.put(others[0], "k", "newer"), RubeError)
+    paused.machine.host.resume()
+    group.world.run_for(1)
+    assert [text.split(":")[0] for _, text in history.broken] == (["LINEARIZABLE_READ"] if sabotaged else [])
 
 
 def test_a_member_that_lost_its_disk_is_refused_until_it_is_removed_and_added(group: GroupWorld) -> None:

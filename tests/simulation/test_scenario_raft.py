@@ -15,7 +15,7 @@ from rube.sim.scenario import Simulation, load, load_text
 from rube.sim.scenario.yamlproto import ScenarioError
 from rube.store import parse_store_url
 from rube.store.replicated.backend import member_config
-from tests.unit.raft.test_raft_broken import answers_do_not_wait, leaders_answer_reads_alone, one_copy_commits
+from tests.unit.raft.test_raft_broken import answers_do_not_wait, one_copy_commits
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 LEADER_LOSS = str(SCENARIOS / "raft-leader-loss.yaml")
@@ -162,8 +162,6 @@ def test_the_report_says_who_led_when() -> None:
     [
         (one_copy_commits, "leader-loss", "COMMIT_ON_QUORUM"),
         (answers_do_not_wait, "leader-loss", "DURABLE_ACKNOWLEDGEMENT"),
-        # A leader that was paused does not know of the next one yet.
-        (leaders_answer_reads_alone, "clocks", "LINEARIZABLE_READ"),
     ],
 )
 def test_a_broken_group_is_found_out(
