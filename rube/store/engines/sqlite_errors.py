@@ -21,7 +21,12 @@ def translate(error: sqlite3.Error, path: Path) -> RubeError:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE_MASK
     if code == sqlite3.SQLITE_FULL:
         return full(path)
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if code == sqlite3.SQLITE_NOTADB:
+        return DataLossError(
+            f"{path} is damaged or no SQLite database: check the path; if it is right, move the file away and restore "
+            "a backup"
+        )
+    if code == sqlite3.SQLITE_CORRUPT:
         return DataLossError(f"{path} is damaged ({error}): move it away and restore a backup")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
         return FailedPreconditionError(

@@ -124,6 +124,14 @@ def test_a_damaged_file_is_data_loss_and_says_what_to_do(tmp_path: Path, damage:
         asyncio.run(read())
 
 
+def test_a_file_that_is_no_database_may_be_a_wrong_path(tmp_path: Path) -> None:
+    path = tmp_path / "passwd"
+    path.write_text("root:x:0:0:root:/root:/bin/bash\n" * 100)
+    for read_only in (True, False):
+        with pytest.raises(DataLossError, match="passwd is damaged or no SQLite database: check the path"):
+            asyncio.run(RealStorage().open(f"sqlite:///{path}", read_only=read_only))
+
+
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with sqlite3.connect(path) as connection:
