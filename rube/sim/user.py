@@ -1,4 +1,4 @@
-"""A user of the simulated cluster: puts, deletes and reads units until that is answered, and writes down each attempt."""
+"""A user of the simulated cluster: puts, deletes and reads units until answered, and writes down each attempt."""
 
 from __future__ import annotations
 
