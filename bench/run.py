@@ -170,6 +170,43 @@ FIGURES = [
         goal="≥ 20,000",
         reached=at_least(20_000),
     ),
+    *(
+        Figure(
+            what=f"three simulated members, virtual seconds a second of processor time, {state}",
+            value=info("test_simulated_members", name),
+            shown="{:.0f}",
+            goal=f"≥ {goal}",
+            reached=at_least(goal),
+        )
+        for state, name, goal in (("idle", "idle", 100), ("at 50 proposals/s", "loaded", 25))
+    ),
+    Figure(
+        what="three whole simulated apiservers, virtual seconds a second of processor time, at 50 puts/s",
+        value=info("test_simulated_cluster", "loaded"),
+        shown="{:.0f}",
+    ),
+    *(
+        Figure(
+            what=f"durable Put at the leader of three members, {kind} server, 64 in flight, of a single apiserver's",
+            value=info(f"test_puts_of_three_members[{kind}]", "ratio"),
+            shown="{:.0%}",
+            goal="≥ 40%",
+            reached=at_least(0.40),
+        )
+        for kind in ("grpcio", "native")
+    ),
+    Figure(
+        what="first write after kill -9 of the leader of three, median, of its election timeout of 0.8 s",
+        value=info("test_first_write_after_a_kill", "of_timeout"),
+        shown="{:.2f}",
+        goal="≤ 1.5",
+        reached=at_most(1.5),
+    ),
+    Figure(
+        what="the same of etcd, of its election timeout of 1 s",
+        value=info("test_first_write_after_a_kill_of_etcd", "of_timeout"),
+        shown="{:.2f}",
+    ),
     Figure(
         what="`ructl get`, shell to shell, seconds",
         value=median_s("test_ructl_get"),

@@ -1,7 +1,7 @@
-"""Three members: simulated, and as real processes on this machine. `python -m bench.raft` prints the table.
+"""Three members: simulated, and as real processes on this machine, with an etcd of three beside them.
 
-Figures to reach. Simulated, whole apiservers: 25 virtual seconds a second of processor time under 50 puts a second, 100
-idle. Real: 40% of a single apiserver's puts on the same server kind with 64 calls in flight; the first write after
+Figures to reach. Simulated: 25 virtual seconds a second of processor time under 50 proposals a second, 100 idle. Real:
+40% of a single apiserver's puts on the same server kind with 64 calls in flight; the first write after
 kill -9 of the leader within 1.5 election timeouts, which are a second or less (median of 20 kills, RUBE_BENCH_KILLS).
 """
 
@@ -26,11 +26,13 @@ from rube.replica import MemberConfig
 from rube.sim.cluster import ClusterConfig, SimCluster
 from rube.sim.daemons import API_PORT
 from rube.sim.kernel import World
+from tests.simulation.replica_world import GroupWorld
 
 needs_etcd = pytest.mark.skipif(not etcd_is_installed(), reason="etcd is not installed: apt-get install etcd-server")
 
 IDLE_S, LOADED_S = 30, 10
 PUTS_PER_S = 50
+PROPOSAL_BYTES = 100
 SECONDS = 3
 KILLS = int(os.environ.get("RUBE_BENCH_KILLS", "5"))
 PROBE_S, PROBE_DEADLINE_S = 0.025, 15.0
@@ -70,6 +72,36 @@ def test_simulated_cluster(benchmark: BenchmarkFixture) -> None:
         assert len(acknowledged) - before == pytest.approx(PUTS_PER_S * LOADED_S, abs=5)
     benchmark.extra_info.update(idle=round(idle, 1), loaded=round(loaded, 1))
     print(f"\nsimulated apiservers: {idle:.0f} virtual seconds a second idle, {loaded:.1f} at {PUTS_PER_S} puts/s")
+
+
+def test_simulated_members(benchmark: BenchmarkFixture) -> None:
+    """As `test_simulated_cluster`, of three members with a dictionary for a state: Raft, its log and its network."""
+    with World(1) as world:
+        group = GroupWorld(world, tick_s=MemberConfig(name="a", listen="").tick_s)
+        group.start_all()
+        world.run_for(3)
+        idle = IDLE_S / _processor_s(lambda: world.run_for(IDLE_S))
+        leader, applied = group.leader(), []
+        assert leader is not None
+        assert leader.process is not None
+        member = leader.member
+        assert member is not None
+
+        async def propose() -> None:
+            number = 0
+            while True:
+                number += 1
+                proposal = asyncio.ensure_future(member.propose(b"k%d=%s" % (number % 100, b"x" * PROPOSAL_BYTES)))
+                proposal.add_done_callback(lambda done: applied.append(done.result()))
+                await asyncio.sleep(1 / PUTS_PER_S)
+
+        leader.process.create_task(propose())
+        world.run_for(1)
+        before = len(applied)
+        loaded = LOADED_S / benchmark.pedantic(lambda: _processor_s(lambda: world.run_for(LOADED_S)), rounds=1)
+        assert len(applied) - before == pytest.approx(PUTS_PER_S * LOADED_S, abs=5)
+    benchmark.extra_info.update(idle=round(idle, 1), loaded=round(loaded, 1))
+    print(f"\nsimulated members: {idle:.0f} virtual seconds a second idle, {loaded:.1f} at {PUTS_PER_S} proposals/s")
 
 
 def _processor_s(work: Callable[[], None]) -> float:
