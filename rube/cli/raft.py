@@ -70,7 +70,7 @@ def run(scripts: Sequence[Path], check: bool, rewrite: bool, trace: Path | None)
 def _run_one(path: Path, session: Interaction, check: bool, rewrite: bool) -> bool:
     """False if the output is not the expected one, where that was asked."""
     with _errors_reported():
-        script = parse_script(path.read_text(), str(path))
+        script = parse_script(_text(path), str(path))
         outputs = [_handle(session, directive) for directive in script.directives if directive.command != "subtest"]
     if check:
         difference = _difference(script, outputs)
@@ -78,10 +78,22 @@ def _run_one(path: Path, session: Interaction, check: bool, rewrite: bool) -> bo
         return not difference
     text = script.rewritten(outputs)
     if rewrite:
-        path.write_text(text)
+        try:
+            path.write_text(text)
+        except OSError as error:
+            raise click.ClickException(f"{path} cannot be written: {error.strerror}") from error
     else:
         click.echo(text, nl=False)
     return True
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except UnicodeDecodeError as error:
+        raise ScriptError(f"{path} is no script: it is not text in UTF-8") from error
+    except OSError as error:
+        raise ScriptError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _handle(session: Interaction, directive: Directive) -> str:
@@ -118,7 +130,11 @@ def _observed(trace: Path | None) -> Iterator[list[TlaTrace]]:
     if trace is None:
         yield []
         return
-    with trace.open("w") as file:
+    try:
+        file = trace.open("w")
+    except OSError as error:
+        raise click.ClickException(f"{trace} cannot be written: {error.strerror}") from error
+    with file:
         yield [TlaTrace(file.write)]
 
 

@@ -206,6 +206,7 @@ def _remove(member: int) -> ConfChangeSingle:
     return ConfChangeSingle(type=ConfChangeType.CONF_CHANGE_REMOVE_NODE, node_id=member)
 
 
+_ID_DIGITS_MAX = 19  # so that it fits into 64 bits
 _LETTERS = {
     "v": ConfChangeType.CONF_CHANGE_ADD_NODE,
     "l": ConfChangeType.CONF_CHANGE_ADD_LEARNER_NODE,
@@ -220,7 +221,7 @@ def changes_from_text(text: str) -> list[ConfChangeSingle]:
     for word in text.split():
         if word[0] not in _LETTERS:
             raise ConfChangeError(f"unknown input: {word}")
-        if not (word[1:].isascii() and word[1:].isdigit()):
+        if not (word[1:].isascii() and word[1:].isdigit() and len(word[1:]) <= _ID_DIGITS_MAX):
             raise ConfChangeError(f"unknown token {word}")
         changes.append(ConfChangeSingle(type=_LETTERS[word[0]], node_id=int(word[1:])))
     return changes

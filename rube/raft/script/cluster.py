@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rube.api.errors import RubeError
+from rube.api.errors import FailedPreconditionError, RubeError
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD, RaftConfig
 from rube.raft.describe import describe_message, describe_ready
 from rube.raft.entries import NO_LIMIT
@@ -33,6 +33,9 @@ _DEFAULTS: Mapping[str, Any] = {
     "pre_vote": False,
     "step_down_on_removal": False,
 }
+
+# Of `stabilize`. A hundred are many.
+ROUNDS_MAX = 1000
 
 _ROLES = {
     Step.BECOME_FOLLOWER: "follower",
@@ -162,11 +165,16 @@ class Cluster:
         self.messages += responses
 
     def stabilize(self, members: Iterable[int]) -> None:
-        """Batches, messages and storage work of these members in turn, until there is nothing left to do."""
+        """Batches, messages and storage work of these members in turn, until there is nothing left to do.
+
+        Raises: FailedPreconditionError where that takes too long.
+        """
         members = list(members)
         stages = (self._some_ready, self._some_messages, self._some_appends, self._some_applies)
-        while sum(stage(member) for stage in stages for member in members):
-            pass
+        for _ in range(ROUNDS_MAX):
+            if not sum(stage(member) for stage in stages for member in members):
+                return
+        raise FailedPreconditionError(f"not stable after {ROUNDS_MAX} rounds: do messages go round in circles?")
 
     def _some_ready(self, member: int) -> bool:
         if not self.node(member).raw.has_ready():

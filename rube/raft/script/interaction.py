@@ -18,6 +18,9 @@ from rube.raft.script.parser import Directive, ScriptError
 from rube.raft.trace import Observer
 from rube.raft.tracker import progress_text
 
+# In one cluster.
+MEMBERS_MAX = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -26,6 +29,8 @@ class Command:
     usage: str
     help: str
     run: Callable[[Interaction, Directive], None]
+    # The names of the arguments with values that it takes; None: it says itself.
+    options: frozenset[str] | None = frozenset()
 
 
 class Interaction:
@@ -45,6 +50,9 @@ class Interaction:
         command = COMMANDS.get(directive.command)
         if command is None:
             raise directive.error(f"unknown command; the commands are {', '.join(sorted(COMMANDS))}")
+        for key, value in directive.options():
+            if command.options is not None and key not in command.options:
+                raise directive.error(f"unknown option {key}={value}: {command.usage}")
         self.output.take()
         try:
             command.run(self, directive)
@@ -58,6 +66,8 @@ class Interaction:
 
     def add_nodes(self, directive: Directive) -> None:
         (count,) = self._numbers(directive, 1)
+        if len(self.cluster.nodes) + count > MEMBERS_MAX:
+            raise directive.error(f"a cluster has at most {MEMBERS_MAX} members here")
         snapshot = Snapshot()
         options: dict[str, Any] = {}
         for key, value in directive.options():
@@ -155,7 +165,7 @@ class Interaction:
                 if Recipient(dropped.id) in recipients:
                     raise directive.error(f"can't both deliver and drop msgs to {dropped.id}")
                 recipients.append(dropped)
-            elif key == "type":
+            else:
                 message_type = message_type_number(value)
                 if message_type is None:
                     raise directive.error(f"unknown message type {value}")
@@ -179,9 +189,8 @@ class Interaction:
     def stabilize(self, directive: Directive) -> None:
         level = self.output.level
         try:
-            for key, value in directive.options():
-                if key == "log-level":
-                    self._set_level(directive, value)
+            for _, value in directive.options():
+                self._set_level(directive, value)
             everyone = range(1, len(self.cluster.nodes) + 1)
             self.cluster.stabilize(self._known(directive, directive.numbers()) or everyone)
         finally:
@@ -294,10 +303,16 @@ COMMANDS: dict[str, Command] = {
         "[step-down-on-removal=true] [disable-conf-change-validation=true]",
         "make members, with a first snapshot where it says who votes",
         Interaction.add_nodes,
+        options=None,
     ),
     "campaign": Command("ID", "start an election", Interaction.campaign),
     "compact": Command("ID INDEX", "drop the log up to the index", Interaction.compact),
-    "deliver-msgs": Command("ID… [drop=(ID,…)] [type=MsgApp]", "deliver or drop what waits", Interaction.deliver_msgs),
+    "deliver-msgs": Command(
+        "ID… [drop=(ID,…)] [type=MsgApp]",
+        "deliver or drop what waits",
+        Interaction.deliver_msgs,
+        frozenset({"drop", "type"}),
+    ),
     "forget-leader": Command("ID", "follow nobody until a leader is heard of", Interaction.forget_leader),
     "log-level": Command(" | ".join(LOG_LEVELS), "what to print; NONE: only errors", Interaction.log_level),
     "process-append-thread": Command("ID…", "do the oldest storage write", Interaction.process_append_thread),
@@ -308,6 +323,7 @@ COMMANDS: dict[str, Command] = {
         "ID [v1=true] [transition=auto|implicit|explicit], and below it: v1 l2 r3 u4",
         "make voters or learners, remove, update; with nothing below it, leave a joint configuration",
         Interaction.propose_conf_change,
+        options=None,
     ),
     "raft-log": Command("ID", "print the stored log", Interaction.raft_log),
     "raft-state": Command("", "print every member's role, term and leader", Interaction.raft_state),
@@ -316,12 +332,22 @@ COMMANDS: dict[str, Command] = {
     ),
     "send-snapshot": Command("FROM TO", "queue a snapshot", Interaction.send_snapshot),
     "set-randomized-election-timeout": Command(
-        "ID timeout=TICKS", "until the next change of role", Interaction.set_randomized_election_timeout
+        "ID timeout=TICKS",
+        "until the next change of role",
+        Interaction.set_randomized_election_timeout,
+        frozenset({"timeout"}),
     ),
-    "stabilize": Command("[ID…] [log-level=LEVEL]", "go on until nothing is left to do", Interaction.stabilize),
+    "stabilize": Command(
+        "[ID…] [log-level=LEVEL]",
+        "go on until nothing is left to do",
+        Interaction.stabilize,
+        frozenset({"log-level"}),
+    ),
     "status": Command("ID", "print a leader's view of the followers", Interaction.status),
     "tick-election": Command("ID", "let an election timeout pass", Interaction.tick_election),
     "tick-heartbeat": Command("ID", "let a heartbeat interval pass", Interaction.tick_heartbeat),
-    "transfer-leadership": Command("from=ID to=ID", "give the leadership away", Interaction.transfer_leadership),
+    "transfer-leadership": Command(
+        "from=ID to=ID", "give the leadership away", Interaction.transfer_leadership, frozenset({"from", "to"})
+    ),
     "_breakpoint": Command("", "nothing: a place to stop a debugger at", Interaction.breakpoint),
 }

@@ -20,6 +20,8 @@ from rube.api.errors import InvalidArgumentError
 
 _SEPARATOR = "----"
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_NUMBER_MAX = 2**64 - 1  # as indexes and ids have in messages
+_DIGITS_MAX = 20
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
@@ -66,9 +68,9 @@ class Directive:
         return ((argument.key, value) for argument in self.arguments for value in argument.values)
 
     def number(self, text: str) -> int:
-        """Raises: ScriptError, if the text is no decimal number."""
-        if not (text.isascii() and text.isdigit()):
-            raise self.error(f"{text!r} is not a number")
+        """Raises: ScriptError, if the text is no decimal number of 64 bits."""
+        if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and int(text) <= _NUMBER_MAX):
+            raise self.error(f"{text!r} is not a number from 0 to {_NUMBER_MAX}")
         return int(text)
 
     def boolean(self, text: str) -> bool:

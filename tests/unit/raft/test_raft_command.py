@@ -90,6 +90,20 @@ def test_a_mistake_names_the_file_the_line_and_the_command(tmp_path: Path, text:
     assert f"Error: {path}{complaint}" in result.output
 
 
+def test_what_is_no_text_is_no_script(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    path.write_bytes(b"\x80\xff")
+    result = raft("run", path)
+    assert (result.exit_code, result.output) == (1, f"Error: {path} is no script: it is not text in UTF-8\n")
+
+
+@pytest.mark.parametrize("command", [["run", EXAMPLES[0]], ["shell"]], ids=["run", "shell"])
+def test_a_trace_that_cannot_be_written_is_told(command: list[object]) -> None:
+    result = raft(*command, "--trace", "/no/such/folder/t.ndjson")
+    says = "Error: /no/such/folder/t.ndjson cannot be written: No such file or directory\n"
+    assert (result.exit_code, result.output) == (1, says)
+
+
 @pytest.mark.parametrize("arguments", [["--check", "--rewrite"], ["--trace", "t.ndjson", EXAMPLES[0]]])
 def test_options_that_do_not_go_together_are_wrong_usage(small: Path, arguments: list[str]) -> None:
     assert raft("run", *arguments, small).exit_code == 2

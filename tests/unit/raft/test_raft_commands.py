@@ -56,6 +56,14 @@ def test_the_log_level_of_stabilize_is_for_it_alone(three: Interaction) -> None:
     ]
 
 
+def test_stabilize_ends_where_nothing_comes_to_rest() -> None:
+    """Two that take each other for the leader pass a request on for ever."""
+    session = Interaction()
+    follow = [f"send-snapshot {sender} {to}\n----\n\ndeliver-msgs {to}" for sender, to in ((1, 2), (2, 1))]
+    run(session, "log-level none", "add-nodes 2 voters=(1,2) index=2", *follow, "transfer-leadership from=1 to=2")
+    assert run(session, "stabilize") == ["not stable after 1000 rounds: do messages go round in circles?"]
+
+
 def test_refusals_are_printed_even_when_quiet(three: Interaction) -> None:
     outputs = run(three, "log-level none", "transfer-leadership from=1 to=2", "propose 1 a")
     assert outputs[2] == "raft proposal dropped"
@@ -89,6 +97,13 @@ def test_what_a_core_notes_is_a_log_line() -> None:
         ("report-unreachable 1", "takes 2 numbers"),
         ("log-level loud", "log levels must be either of"),
         ("stabilize 1 9", "there is no member 9"),
+        ("stabilize loglevel=none", "unknown option loglevel=none"),
+        ("deliver-msgs 1 2 drops=(3)", "unknown option drops=3"),
+        ("campaign 1 now=yes", "unknown option now=yes"),
+        ("add-nodes 98", "at most 100 members"),
+        ("add-nodes 1 index=18446744073709551616", "'18446744073709551616' is not a number from 0 to"),
+        (f"compact 1 {'9' * 5000}", "is not a number from 0 to"),
+        ("propose-conf-change 1\nv18446744073709551616", "unknown token v18446744073709551616"),
     ],
 )
 def test_a_mistake_is_named_with_its_line_and_command(three: Interaction, command: str, complaint: str) -> None:
