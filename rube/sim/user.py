@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from grpc import aio
@@ -62,10 +64,14 @@ class User:
         keys = [ObjectKey(UNIT_TYPE, namespace, name) for name in names]
         await self._until_acknowledged("delete", [str(key) for key in keys], keys=[key.to_proto() for key in keys])
 
-    async def read(self, namespace: str, names: Sequence[str]) -> None:
-        """Gets one after the other, which may be absent."""
-        for key in (ObjectKey(UNIT_TYPE, namespace, name) for name in names):
-            await self._until_acknowledged("read", [str(key)], keys=[key.to_proto()])
+    async def read(self, namespace: str, names: Sequence[str], *, every_s: float, times: int) -> None:
+        """Gets units, which may be absent, at the servers in turn, each over one connection that stays."""
+        keys = [ObjectKey(UNIT_TYPE, namespace, name) for name in names]
+        async with self._stubs() as stubs, asyncio.TaskGroup() as reads:
+            for turn in range(times):
+                for key in keys:
+                    reads.create_task(self._repeat(stubs, turn, "read", [str(key)], keys=[key.to_proto()]))
+                await self.host.clock.sleep(every_s)
 
     async def _until_acknowledged(
         self,
@@ -75,27 +81,44 @@ class User:
         objects: Sequence[api_pb2.Object] = (),
         keys: Sequence[api_pb2.Key] = (),
     ) -> None:
+        async with self._stubs() as stubs:
+            await self._repeat(stubs, 0, kind, names, objects=objects, keys=keys)
+
+    async def _repeat(
+        self,
+        stubs: Sequence[api_pb2_grpc.ApiAsyncStub],
+        first: int,
+        kind: str,
+        names: Sequence[str],
+        *,
+        objects: Sequence[api_pb2.Object] = (),
+        keys: Sequence[api_pb2.Key] = (),
+    ) -> None:
         """Repeats one request until it is acknowledged or cannot be: a delete of what is gone already."""
-        channels = [self.host.network.channel(target) for target in self.targets]
-        stubs: list[api_pb2_grpc.ApiAsyncStub] = [api_pb2_grpc.ApiStub(channel) for channel in channels]
-        try:
-            why = ""
-            for turn in range(ATTEMPTS_MAX):
-                start_ns = self.now_ns()
-                try:
-                    revision, revisions = await self._request(stubs[turn % len(stubs)], kind, objects, keys)
-                except RubeError as error:
-                    self._note(kind, names, start_ns, error=error)
-                    if isinstance(error, NotFoundError):
-                        return
-                    why = error.message
-                    await self.host.clock.sleep(PAUSE_S)
-                else:
-                    self._note(kind, names, start_ns, revision=revision, object_revisions=revisions)
+        why = ""
+        for turn in range(first, first + ATTEMPTS_MAX):
+            start_ns = self.now_ns()
+            try:
+                revision, revisions = await self._request(stubs[turn % len(stubs)], kind, objects, keys)
+            except RubeError as error:
+                self._note(kind, names, start_ns, error=error)
+                if isinstance(error, NotFoundError):
                     return
-            raise DeadlineExceededError(
-                f"{self.name}: {kind} of {names[0]} not acknowledged in {ATTEMPTS_MAX} attempts: {why}"
-            )
+                why = error.message
+                await self.host.clock.sleep(PAUSE_S)
+            else:
+                self._note(kind, names, start_ns, revision=revision, object_revisions=revisions)
+                return
+        raise DeadlineExceededError(
+            f"{self.name}: {kind} of {names[0]} not acknowledged in {ATTEMPTS_MAX} attempts: {why}"
+        )
+
+    @asynccontextmanager
+    async def _stubs(self) -> AsyncIterator[list[api_pb2_grpc.ApiAsyncStub]]:
+        """One for each server."""
+        channels = [self.host.network.channel(target) for target in self.targets]
+        try:
+            yield [api_pb2_grpc.ApiStub(channel) for channel in channels]
         finally:
             for channel in channels:
                 await channel.close(None)

@@ -98,8 +98,9 @@ class SimLoop(Scheduler, NoRealIO):
 
     def after_ns(self, delay_ns: int, callback: Callable[..., object], *args: Any) -> SimTimer:
         """Run `callback` as the kernel, in no process, after `delay_ns` of true time: what a network is made of."""
-        timer = SimTimer(self.root, self.now_ns + delay_ns, callback, args, None)
-        heappush(self._queue, (self.now_ns + delay_ns, NORMAL, next(self._sequence), timer))
+        due: Any = self.env._now + delay_ns
+        timer = SimTimer(self.root, due, callback, args, None)
+        heappush(self._queue, (due, NORMAL, next(self._sequence), timer))
         return timer
 
     def clock_changed(self, clock: HostClock) -> None:

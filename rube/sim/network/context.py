@@ -72,7 +72,8 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         await self._send_window.take(len(data))
         if self._done or self._cancelled:
             raise aio.UsageError(RPC_ENDED)
-        await self.send_initial_metadata(self._initial, once=False)
+        if not self._initial_sent:
+            await self.send_initial_metadata(self._initial, once=False)
         self._connection.send(Frame(Kind.DATA, self._stream, (), data))
 
     async def send_initial_metadata(self, initial_metadata: MetadataLike, *, once: bool = True) -> None:

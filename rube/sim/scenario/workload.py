@@ -22,7 +22,7 @@ def step_events(loaded: LoadedScenario, cluster: SimCluster) -> Iterator[Event]:
     """Each step as often as it is repeated. An event starts the user's request; it ends when it is acknowledged."""
     for index, step in enumerate(loaded.scenario.workload.steps):
         text, act = _act(step, loaded)
-        for turn in range(step.times):
+        for turn in range(1 if step.HasField("read") else step.times):  # that user repeats it, over its connections
             at_ns = step.at.ToNanoseconds() + turn * step.every.ToNanoseconds()
             again = f", every {step.every.ToNanoseconds() / 1e9:g}s, {step.times} times" if step.times > 1 else ""
             told = text + again if turn == 0 else ""
@@ -44,7 +44,8 @@ def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
     if action == "delete":
         return f"a user deletes {_shown(names)}", lambda user: user.delete(namespace, names)
     if action == "read":
-        return f"a user reads {_shown(names)}", lambda user: user.read(namespace, names)
+        every_s, times = step.every.ToNanoseconds() / 1e9, step.times
+        return f"a user reads {_shown(names)}", lambda user: user.read(namespace, names, every_s=every_s, times=times)
     change, verb = {
         "change": (_change_environment, "changes"),
         "stop": (_stop, "stops"),
