@@ -121,6 +121,9 @@ class Core:
         command.proposer, command.number = self.proposals.proposer, number
         return command.SerializeToString(deterministic=True)
 
+    def now_ns(self) -> int:
+        return self._clock.monotonic_ns()
+
     async def sleep(self, delay_s: float) -> None:
         await self._clock.sleep(delay_s)
 
@@ -241,6 +244,7 @@ class Core:
             await self._clock.sleep(self.config.tick_s)
             self.node.tick()
             self._storage.tick()
+            self.proposals.expire(self._clock.monotonic_ns())
             self.ask_round()
             self._ticks += 1
             if self._ticks % _DISK_TICKS == 0:

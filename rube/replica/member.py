@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _VOTER = ConfChangeType.CONF_CHANGE_ADD_NODE
 _LEARNER = ConfChangeType.CONF_CHANGE_ADD_LEARNER_NODE
 _REMOVE = ConfChangeType.CONF_CHANGE_REMOVE_NODE
+_NS_PER_S = 1_000_000_000
 # A leader looks this often for learners that have caught up.
 PROMOTION_S = 0.5
 # How long a member that leaves waits for another one to lead.
@@ -275,28 +276,25 @@ class Member:
 
     async def _await_applied(self, propose: Callable[[int], None]) -> Any:
         """Proposes until it is applied, once: anew only when what was proposed can never be applied any more."""
-        core, proposed = self._core, False
+        core = self._core
         core.check()
-        try:
-            async with self._timeout(core.config.patience_s):
-                while True:
-                    number, outcome = core.proposals.begin(core.node.raft.term)
-                    try:
-                        propose(number)
-                        proposed = True
-                        core.advance()
-                        return await outcome
-                    except ProposalDroppedError:
-                        await self._a_moment()
-                        core.check()
-                    except OvertakenError:
-                        proposed = False
-                    finally:
-                        core.proposals.forget(number)
-        except TimeoutError:
-            if not proposed:
-                raise self._no_quorum("nothing was proposed", refused="true") from None
-            raise self._no_quorum("it may still be done", unknown="true") from None
+        deadline_ns = core.now_ns() + round(core.config.patience_s * _NS_PER_S)
+        while core.now_ns() < deadline_ns:
+            number, outcome = core.proposals.begin(core.node.raft.term, deadline_ns)
+            try:
+                propose(number)
+                core.advance()
+                return await outcome
+            except ProposalDroppedError:
+                await self._a_moment()
+                core.check()
+            except OvertakenError:
+                continue
+            except TimeoutError:
+                raise self._no_quorum("it may still be done", unknown="true") from None
+            finally:
+                core.proposals.forget(number)
+        raise self._no_quorum("nothing was proposed", refused="true")
 
     async def _a_moment(self) -> None:
         """Until the leader changes, or a tick has passed."""

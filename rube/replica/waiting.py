@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from rube.api.errors import RubeError, UnavailableError
 
@@ -32,6 +33,12 @@ class OvertakenError(Exception):
     """A proposal was not applied, and never will be."""
 
 
+class _Proposal(NamedTuple):
+    term: int
+    deadline_ns: int
+    outcome: asyncio.Future[Any]
+
+
 class Proposals:
     """The proposals of this incarnation that were not applied yet. `proposer` tells it from every other.
 
@@ -41,15 +48,16 @@ class Proposals:
 
     def __init__(self, proposer: int) -> None:
         self.proposer = proposer
-        # By number: the term, and who waits.
-        self._waiting: dict[int, tuple[int, asyncio.Future[Any]]] = {}
+        self._loop = asyncio.get_running_loop()
+        # By number.
+        self._waiting: dict[int, _Proposal] = {}
         self._number = 0
 
-    def begin(self, term: int) -> tuple[int, asyncio.Future[Any]]:
-        """A new proposal's number, and the future of its outcome, which may be OvertakenError."""
+    def begin(self, term: int, deadline_ns: int) -> tuple[int, asyncio.Future[Any]]:
+        """A new proposal's number, and the future of its outcome, which may be OvertakenError or TimeoutError."""
         self._number += 1
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[self._number] = (term, future)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting[self._number] = _Proposal(term, deadline_ns, future)
         return self._number, future
 
     def forget(self, number: int) -> None:
@@ -59,32 +67,33 @@ class Proposals:
         """A command was applied; an outcome that is an error is raised."""
         if proposer != self.proposer:
             return
-        _, future = self._waiting.pop(number, (0, None))
-        if future is None or future.done():
+        proposal = self._waiting.pop(number, None)
+        if proposal is None or proposal.outcome.done():
             return
         if isinstance(outcome, RubeError):
-            future.set_exception(outcome)
+            proposal.outcome.set_exception(outcome)
         else:
-            future.set_result(outcome)
+            proposal.outcome.set_result(outcome)
 
     def overtaken(self, term: int) -> None:
         """An entry of that term is the next to be applied."""
-        self._end(term - 1, OvertakenError())
+        self._end(OvertakenError(), lambda proposal: proposal.term < term)
 
     def skipped(self, term: int, message: str) -> None:
         """A snapshot was taken up that ends in that term; what it did is not known here."""
-        self._end(term, UnavailableError(message, unknown="true"))
+        self._end(UnavailableError(message, unknown="true"), lambda proposal: proposal.term <= term)
+
+    def expire(self, now_ns: int) -> None:
+        """Time has passed."""
+        self._end(TimeoutError(), lambda proposal: proposal.deadline_ns <= now_ns)
 
     def fail(self, error: RubeError) -> None:
         """Nobody will hear of any outcome any more."""
-        waiting, self._waiting = self._waiting, {}
-        for _, future in waiting.values():
-            _fail(future, error)
+        self._end(error, lambda proposal: True)
 
-    def _end(self, term: int, error: Exception) -> None:
-        """Those of that term and of earlier ones."""
-        for number in [number for number, (proposed, _) in self._waiting.items() if proposed <= term]:
-            _fail(self._waiting.pop(number)[1], error)
+    def _end(self, error: Exception, chosen: Callable[[_Proposal], bool]) -> None:
+        for number in [number for number, proposal in self._waiting.items() if chosen(proposal)]:
+            _fail(self._waiting.pop(number).outcome, error)
 
 
 class Reads:

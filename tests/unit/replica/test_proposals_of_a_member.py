@@ -13,8 +13,8 @@ from rube.replica.waiting import OvertakenError, Proposals
 def test_an_outcome_goes_to_who_proposed_it_and_an_error_is_raised() -> None:
     async def main() -> None:
         proposals = Proposals(7)
-        one, first = proposals.begin(2)
-        two, second = proposals.begin(2)
+        one, first = proposals.begin(2, 10)
+        two, second = proposals.begin(2, 10)
         proposals.applied(8, one, "of another member, or of an earlier incarnation")
         assert not first.done()
         proposals.applied(7, two, AbortedError("stale"))
@@ -29,8 +29,8 @@ def test_an_outcome_goes_to_who_proposed_it_and_an_error_is_raised() -> None:
 def test_an_entry_of_a_later_term_decides_what_was_proposed_in_earlier_ones() -> None:
     async def main() -> None:
         proposals = Proposals(7)
-        _, earlier = proposals.begin(2)
-        number, same = proposals.begin(3)
+        _, earlier = proposals.begin(2, 10)
+        number, same = proposals.begin(3, 10)
         proposals.overtaken(3)
         with pytest.raises(OvertakenError):
             await earlier
@@ -44,12 +44,25 @@ def test_an_entry_of_a_later_term_decides_what_was_proposed_in_earlier_ones() ->
 def test_of_what_a_snapshot_skipped_nobody_knows_the_outcome() -> None:
     async def main() -> None:
         proposals = Proposals(7)
-        _, covered = proposals.begin(3)
-        _, later = proposals.begin(4)
+        _, covered = proposals.begin(3, 10)
+        _, later = proposals.begin(4, 10)
         proposals.skipped(3, "look")
         with pytest.raises(UnavailableError) as raised:
             await covered
         assert raised.value.metadata == {"unknown": "true"}
+        assert not later.done()
+
+    asyncio.run(main())
+
+
+def test_who_has_waited_too_long_is_told() -> None:
+    async def main() -> None:
+        proposals = Proposals(7)
+        _, late = proposals.begin(3, 10)
+        _, later = proposals.begin(3, 11)
+        proposals.expire(10)
+        with pytest.raises(TimeoutError):
+            await late
         assert not later.done()
 
     asyncio.run(main())
