@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from functools import partial
 
 from rube.api.errors import DataLossError, RubeError, UnavailableError
 from rube.host import Engine, Host
@@ -25,8 +24,8 @@ from rube.replica.digests import Digests
 from rube.replica.kept import APPLIED_KEY, read
 from rube.replica.log import DurableLog
 from rube.replica.machine import NOTHING, StateMachine
-from rube.replica.peers import Link, RemovedError
-from rube.replica.replica_pb2 import Applied, Batch, Command, Digest, Identity, MembersChange, Piece, Subscription
+from rube.replica.peers import Link, Links, RemovedError
+from rube.replica.replica_pb2 import Applied, Batch, Command, Digest, Identity, MembersChange, Piece
 from rube.replica.roster import Roster
 from rube.replica.sending import SnapshotSender
 from rube.replica.snapshots import Staging
@@ -53,7 +52,6 @@ class Core:
     ) -> None:
         self.config = config
         self.identity = identity
-        self._host = host
         self._clock = host.clock
         self._machine = machine
         applied = read(engine, APPLIED_KEY, Applied) or Applied()
@@ -83,8 +81,7 @@ class Core:
         random_below = host.random.stream("replica/elections").randrange
         self.node = RawNode(config.core(identity.id, log, random_below, self.applied_index))
         self._tell_where_it_goes_on()
-        self._links: dict[int, Link] = {}
-        self._link_tasks: dict[int, asyncio.Task[None]] = {}
+        self._links = Links(host, config, identity, self.receive, self._told_removed)
         self._advancing = False
         self._installing = False
         self._ticks = 0
@@ -205,7 +202,7 @@ class Core:
     async def run(self) -> None:
         """Takes part until cancelled, or until it fails; `failed` says why."""
         try:
-            self._relink()
+            self._links.follow(self.roster.peers)
             self.advance()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tick())
@@ -216,7 +213,8 @@ class Core:
         finally:
             self._ended = True
             self.end(UnavailableError(f"member {self.config.name!r} stops: it may have been done; ask another one"))
-            await self._close_links()
+            await self._sender.close()
+            await self._links.close()
 
     def fail(self, error: RubeError) -> None:
         """Ends all that this member promises."""
@@ -339,7 +337,7 @@ class Core:
         self._tell_where_it_goes_on()
         skipped = f"member {self.config.name!r} went on from a snapshot: it may have been done, look"
         self.proposals.skipped(applied.term, skipped)
-        self._relink()
+        self._links.follow(self.roster.peers)
         self.reads.applied(applied.index)
 
     def answer(self, append: Message) -> None:
@@ -387,7 +385,7 @@ class Core:
         self.roster.follow(self._conf_state)
         self._digests.add(index, ())
         self._storage.changed(())
-        self._relink()
+        self._links.follow(self.roster.peers)
         self.proposals.applied(context.proposer, context.number, None)
         if self.identity.id in self.roster.removed:
             self.fail(removed_from(self.config.name, self.identity.group_id))
@@ -415,30 +413,8 @@ class Core:
         durable = self._storage.durable
         return SnapshotMetadata(index=durable.index, term=durable.term, conf_state=durable.conf_state)
 
-    def _relink(self) -> None:
-        """A way to each other member, at its newest address."""
-        wanted = {peer.id: peer.address for peer in self.roster.peers if peer.id not in (0, self.identity.id)}
-        for member in [one for one, link in self._links.items() if wanted.get(one) != link.address]:
-            del self._links[member]
-            self._link_tasks.pop(member).cancel()
-        for member, address in sorted(wanted.items()):
-            if member not in self._links:
-                subscription = Subscription(group_id=self.identity.group_id, subscriber=self.identity.id, sender=member)
-                link = self._links[member] = Link(self._host, self.config, address, subscription)
-                self._link_tasks[member] = asyncio.get_running_loop().create_task(
-                    link.run(partial(self.receive, member), self._told_removed), name=f"link to {address}"
-                )
-
     def _told_removed(self, error: RubeError) -> None:
         self.fail(removed_from(self.config.name, self.identity.group_id))
-
-    async def _close_links(self) -> None:
-        await self._sender.close()
-        tasks = list(self._link_tasks.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """A broken invariant, or damage, ends this member: nothing that follows could be trusted."""

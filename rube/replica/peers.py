@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from grpc import aio
@@ -14,7 +16,7 @@ from rube.api.errors import FailedPreconditionError, RubeError, UnavailableError
 from rube.host import Host
 from rube.raft.raft_pb2 import Message
 from rube.replica.config import MemberConfig
-from rube.replica.replica_pb2 import Batch, Subscription
+from rube.replica.replica_pb2 import Batch, Identity, Peer, Subscription
 from rube.replica.replica_pb2_grpc import ReplicaStub
 from rube.replica.waiting import Work
 from rube.transport import rube_error
@@ -123,3 +125,48 @@ class Link:
         finally:
             with suppress(Exception):
                 await self._channel.close(None)
+
+
+class Links:
+    """One to each other member, at its newest address."""
+
+    def __init__(
+        self,
+        host: Host,
+        config: MemberConfig,
+        own: Identity,
+        receive: Callable[[int, Batch], None],
+        removed: Callable[[RubeError], None],
+    ) -> None:
+        """What comes is handed to `receive`, with its sender; `removed` is told if a member has removed this one."""
+        self._host = host
+        self._config = config
+        self._own = own
+        self._receive = receive
+        self._removed = removed
+        self._links: dict[int, tuple[Link, asyncio.Task[None]]] = {}
+
+    def get(self, member: int) -> Link | None:
+        link, _ = self._links.get(member, (None, None))
+        return link
+
+    def follow(self, peers: Iterable[Peer]) -> None:
+        """These are the members now."""
+        wanted = {peer.id: peer.address for peer in peers if peer.id not in (0, self._own.id)}
+        for member in [one for one, (link, _) in self._links.items() if wanted.get(one) != link.address]:
+            _, task = self._links.pop(member)
+            task.cancel()
+        for member, address in sorted(wanted.items()):
+            if member not in self._links:
+                subscription = Subscription(group_id=self._own.group_id, subscriber=self._own.id, sender=member)
+                link = Link(self._host, self._config, address, subscription)
+                run = link.run(partial(self._receive, member), self._removed)
+                task = asyncio.get_running_loop().create_task(run, name=f"link to {address}")
+                self._links[member] = link, task
+
+    async def close(self) -> None:
+        tasks = [task for _, task in self._links.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
