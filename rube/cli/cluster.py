@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import click
 from grpc import aio
 
-from rube.api.errors import RubeError, UnavailableError
+from rube.api.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    RubeError,
+    UnavailableError,
+    UnimplementedError,
+)
 from rube.cli.daemon import Stop, run_daemon
 from rube.cli.options import check_server, checked
 from rube.cli.real_host import real_host
@@ -18,6 +25,7 @@ from rube.host import Host
 from rube.replica.replica_pb2 import ChangeRequest, ChangeResponse, DescribeRequest, Description, Peer
 from rube.replica.replica_pb2_grpc import ReplicaStub
 from rube.transport import rube_error
+from rube.transport.errors import DETAILS_KEY, Pairs
 
 CALL_S = 12.0
 
@@ -39,6 +47,14 @@ _member_option = click.option(
     help="Where a member listens for the others (listen=… in its store URL); several with commas.  [env: RUBE_MEMBER]",
 )
 _name_argument = click.argument("name")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def _check_name(name: str) -> None:
+    """It will stand in store URLs."""
+    if not _NAME.fullmatch(name):
+        raise InvalidArgumentError(f"cannot use name {name!r}: write letters, digits and . _ -, such as d")
 
 
 @click.group()
@@ -72,7 +88,7 @@ def members(members: tuple[str, ...], as_json: bool) -> None:
 
 @cluster.command()
 @_member_option
-@_name_argument
+@click.argument("name", callback=checked(_check_name))
 @click.argument("address", metavar="HOST:PORT", callback=checked(check_server))
 @click.option("--learner", is_flag=True, help="It gets everything and has no vote, until it is promoted.")
 def add(members: tuple[str, ...], name: str, address: str, learner: bool) -> None:
@@ -111,12 +127,21 @@ def promote(members: tuple[str, ...], name: str) -> None:
 @_name_argument
 def transfer_leader(members: tuple[str, ...], name: str) -> None:
     """Let the member NAME lead."""
-    _change("transfer-leader", members, ChangeRequest(transfer_leader=name), f"member {name} leads")
+    request = ChangeRequest(transfer_leader=name)
+    _change("transfer-leader", members, request, f"member {name} leads", needless=lambda now: _leader(now) == name)
 
 
-def _change(command: str, members: Sequence[str], request: ChangeRequest, done: str) -> None:
+def _change(
+    command: str,
+    members: Sequence[str],
+    request: ChangeRequest,
+    done: str,
+    needless: Callable[[Description], bool] = lambda now: False,
+) -> None:
     async def work(host: Host) -> None:
-        await _call(host, members, lambda stub: _changed(stub, request))
+        now = await _call(host, members, lambda stub: stub.Describe(DescribeRequest(), timeout=CALL_S))
+        if not needless(now):
+            await _call(host, members, lambda stub: _changed(stub, request))
         print(f"rube cluster {command}: {done}")
 
     _run(command, work)
@@ -127,21 +152,35 @@ async def _changed(stub: ReplicaStub, request: ChangeRequest) -> ChangeResponse:
     return response
 
 
+def _leader(described: Description) -> str:
+    """Its name; empty where none is known."""
+    return next((peer.name for peer in described.peers if peer.id and peer.id == described.leader), "")
+
+
 async def _call(host: Host, addresses: Sequence[str], ask: Callable[[Any], Any]) -> Any:
     """The answer of the first member that can be reached. Raises what that answers with."""
-    unreachable = []
+    failed: list[str] = []
+    answered = False
     for address in addresses:
         channel = host.network.channel(address)
         try:
             return await ask(ReplicaStub(channel))
         except aio.AioRpcError as error:
             told = rube_error(error)
+            if isinstance(told, UnimplementedError):
+                raise FailedPreconditionError(
+                    f"{address} answers, and is no member's address for the others: see listen=… or members=… in its "
+                    "store URL"
+                ) from error
             if not isinstance(told, UnavailableError):
                 raise told from error
-            unreachable.append(f"{address}: {told.message}")
+            answered |= any(key == DETAILS_KEY for key, _ in cast(Pairs, error.trailing_metadata() or ()))
+            failed.append(f"{address}: {told.message}")
         finally:
             await channel.close(None)
-    raise UnavailableError(f"no member answers ({'; '.join(unreachable)}): is --member one that runs?")
+    if answered:
+        raise UnavailableError("; ".join(failed))
+    raise UnavailableError(f"no member answers ({'; '.join(failed)}): is --member one that runs?")
 
 
 async def _ask_leader(host: Host, leader: Peer, described: Description) -> Description:

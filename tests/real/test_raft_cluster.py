@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from grpc import aio
@@ -23,6 +23,7 @@ from rube.cli.real_host import real_host
 from rube.client import Client
 from rube.replica.replica_pb2 import DescribeRequest, Description
 from rube.replica.replica_pb2_grpc import ReplicaStub
+from tests.real.cluster_calls import check
 from tests.real.etcd_cluster import free_ports
 
 RUBE = [sys.executable, "-m", "rube.cli.main"]
@@ -41,14 +42,22 @@ class RaftCluster:
         self.peer = {name: f"127.0.0.1:{port}" for name, port in zip(NAMES, ports[3:], strict=True)}
         self.daemons: dict[str, Daemon] = {}
 
+    def path(self, name: str) -> Path:
+        """Of the member's store."""
+        return self.directory / f"{name}.store"
+
     def url(self, name: str, join: str = "") -> str:
         members = ",".join(f"{one}={address}" for one, address in self.peer.items())
-        place = f"{self.scheme}:///{self.directory}/{name}.store?name={name}&listen={self.peer[name]}"
+        place = f"{self.scheme}:///{self.path(name)}?name={name}&listen={self.peer[name]}"
         return f"{place}&join={join}" if join else f"{place}&members={members}"
+
+    def command(self, name: str) -> list[str]:
+        """What the member's arguments stand behind."""
+        return RUBE
 
     async def start(self, name: str, *, join: str = "") -> Daemon:
         arguments = ["apiserver", "--store", self.url(name, join), "--listen", self.api[name], "--controllers", ""]
-        daemon = Daemon(f"member {name}", [*RUBE, *arguments], log=self.directory / f"{name}.log")
+        daemon = Daemon(f"member {name}", [*self.command(name), *arguments], log=self.directory / f"{name}.log")
         self.daemons[name] = daemon
         await daemon.start()
         return daemon
@@ -89,9 +98,12 @@ class RaftCluster:
         return Client(real_host(), [self.api[name] for name in names or NAMES])
 
 
+_Cluster = TypeVar("_Cluster", bound=RaftCluster)
+
+
 @asynccontextmanager
-async def running(directory: Path, scheme: str = "raft+sqlite") -> AsyncIterator[RaftCluster]:
-    cluster = RaftCluster(directory, scheme)
+async def running(cluster: _Cluster) -> AsyncIterator[_Cluster]:
+    """Once all three vote; in the end they are killed."""
     try:
         await asyncio.gather(*(cluster.start(name) for name in NAMES))
         leader = await cluster.leader()
@@ -157,7 +169,7 @@ def _count(obj: api_pb2.Object) -> int:
 @pytest.mark.parametrize("scheme", ["raft+sqlite", "raft+rocksdb"])
 def test_kill_9_of_the_leader_under_load_loses_nothing(tmp_path: Path, scheme: str) -> None:
     async def main() -> None:
-        async with running(tmp_path, scheme) as cluster:
+        async with running(RaftCluster(tmp_path, scheme)) as cluster:
             load = Load(cluster)
             for _ in range(2 if scheme == "raft+sqlite" else 1):
                 await asyncio.sleep(0.5)
@@ -175,7 +187,7 @@ def test_kill_9_of_the_leader_under_load_loses_nothing(tmp_path: Path, scheme: s
 
 def test_a_stopped_leader_is_replaced_and_follows_when_it_goes_on(tmp_path: Path) -> None:
     async def main() -> None:
-        async with running(tmp_path) as cluster:
+        async with running(RaftCluster(tmp_path)) as cluster:
             load = Load(cluster)
             await asyncio.sleep(0.5)
             stopped = await cluster.leader()
@@ -192,7 +204,7 @@ def test_a_stopped_leader_is_replaced_and_follows_when_it_goes_on(tmp_path: Path
 
 def test_a_rolling_restart_under_load_fails_no_write(tmp_path: Path) -> None:
     async def main() -> None:
-        async with running(tmp_path) as cluster:
+        async with running(RaftCluster(tmp_path)) as cluster:
             load = Load(cluster)
             for name in NAMES:
                 assert await cluster.daemons[name].stop() == 0
@@ -207,7 +219,7 @@ def test_a_rolling_restart_under_load_fails_no_write(tmp_path: Path) -> None:
 
 def test_a_lost_member_is_replaced_and_a_removed_one_ends_with_one_line(tmp_path: Path) -> None:
     async def main() -> None:
-        async with running(tmp_path) as cluster:
+        async with running(RaftCluster(tmp_path)) as cluster:
             load = Load(cluster)
             leader = await cluster.leader()
             lost = next(name for name in NAMES if name != leader)
@@ -235,9 +247,33 @@ def test_a_lost_member_is_replaced_and_a_removed_one_ends_with_one_line(tmp_path
     asyncio.run(main())
 
 
+def test_what_cannot_be_done_to_a_group_is_told_in_one_line(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(RaftCluster(tmp_path)) as cluster:
+            member, leader = cluster.peer["b"], await cluster.leader()
+            cases = [
+                (1, ["members", "--member", cluster.api["b"]], rf"{cluster.api['b']} answers, and is no member's addr"),
+                (1, ["members", "--member", "127.0.0.1:1"], "no member answers.* is --member one that runs"),
+                (1, ["add", "--member", member, "a", "127.0.0.1:1"], "there is a member 'a' already, at"),
+                (1, ["add", "--member", member, "d", cluster.peer["c"]], "is the address of member 'c' already"),
+                (1, ["remove", "--member", member, "z"], "there is no member 'z'; there are a, b, c"),
+                (1, ["promote", "--member", member, "a"], "member 'a' votes already"),
+                (1, ["transfer-leader", "--member", member, "z"], "there is no member 'z'"),
+                (0, ["transfer-leader", "--member", member, leader], f"member {leader} leads"),
+            ]
+            told = await asyncio.gather(*(run([*RUBE, "cluster", *command]) for _, command, _ in cases))
+            for (code, _, pattern), outcome in zip(cases, told, strict=True):
+                check(outcome, code, pattern)
+            code, output = await run([*RUBE, "cluster", "add", "--member", member, "d e", "127.0.0.1:1"])
+            assert code == 2
+            assert "cannot use name 'd e'" in output
+
+    asyncio.run(main())
+
+
 def test_a_minority_refuses_and_a_members_disk_is_no_plain_store(tmp_path: Path) -> None:
     async def main() -> None:
-        async with running(tmp_path) as cluster:
+        async with running(RaftCluster(tmp_path)) as cluster:
             leader = await cluster.leader()
             others = [name for name in NAMES if name != leader]
             for name in others:
