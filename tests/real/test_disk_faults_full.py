@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rube.api.errors import ResourceExhaustedError
 from rube.host import RealClock, RealRandomness
 from rube.store import Op, RealStorage, Txn
 from rube.store.mvcc import MvccStore
+from tests.real.full_disk import mounted, take_all
 
 SCHEMES = ("rocksdb", "sqlite")
 DISK_MB = 128
@@ -24,34 +24,14 @@ KEYS = 40
 
 @pytest.fixture
 def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A file system of its own. Only what is used of it takes memory."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("mounts a tmpfs: run as root")
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', DISK_MB)}m", "tmpfs", directory], check=True
-    )
-    yield directory
-    subprocess.run(["umount", "--lazy", directory], check=True)  # a failed test leaves files open
+    with mounted(tmp_path / "disk", getattr(request, "param", DISK_MB)) as disk:
+        yield disk
 
 
 async def opened(scheme: str, disk: Path) -> MvccStore:
     return await MvccStore.open(
         await RealStorage().open(f"{scheme}:///{disk}/store"), clock=RealClock(), random=RealRandomness()
     )
-
-
-def take_all(disk: Path) -> Path:
-    """Another program takes what is left."""
-    path = disk / "other"
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(65536))
-        except OSError:
-            pass
-    return path
 
 
 async def overwrite_until_full(store: MvccStore, keys: int = KEYS, value_bytes: int = 100_000) -> dict[bytes, int]:
