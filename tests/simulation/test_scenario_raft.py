@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from rube.cli.main import rube
 from rube.raft.config import ReadMode
 from rube.sim.scenario import Simulation, load, load_text
 from rube.sim.scenario.yamlproto import ScenarioError
@@ -198,3 +201,26 @@ def test_the_trace_is_the_same_under_other_hash_seeds() -> None:
     assert [run.returncode for run in runs] == [0, 0]
     assert len(hashes[0]) == 64
     assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "old", "new"),
+    [
+        (0, "pre-vote", "", ""),
+        (1, "pre-vote", "pre_vote: true", "pre_vote: false"),
+    ],
+)
+def test_the_documentation_shows_what_these_scenarios_print(
+    tmp_path: Path, place: int, name: str, old: str, new: str
+) -> None:
+    path = tmp_path / "scenario.yaml"
+    path.write_text((SCENARIOS / f"raft-{name}.yaml").read_text().replace(old, new))
+    printed = _worded(CliRunner().invoke(rube, ["sim", str(path)]).output)
+    shown = re.findall(r"```text\n(.*?)```", (SCENARIOS.parent / "docs" / "raft.md").read_text(), re.DOTALL)
+    for line in _worded(shown[place]):
+        assert line in printed
+
+
+def _worded(text: str) -> list[str]:
+    """The lines, without the numbers that any change of any message changes."""
+    return [re.sub(r"[\d.]+s |at \d+ steps", "", line).strip() for line in text.splitlines()]
