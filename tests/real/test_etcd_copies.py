@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rube.api.errors import FailedPreconditionError, ResourceExhaustedError
+from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError
+from rube.cli.local import run
 from rube.cli.real_host import real_host
 from rube.store import Op, Record, StoreUrl, Txn, parse_store_url
 from rube.store.backends import Backend, Checked, backend_of
+from tests.real.cluster_calls import client_of, put, sleeper, status_of
 from tests.real.etcd_cluster import EtcdCluster
 from tests.real.etcd_load import ALL, opened
+from tests.real.test_store_commands import STORE, serving
 
 RECORDS = [Record(b"key%04d" % number, b"v%d" % number, 10 + number, 20 + number) for number in range(500)]
 
@@ -141,6 +145,29 @@ def test_a_check_finds_what_does_not_belong_and_lets_other_stores_be(etcd: EtcdC
         etcd.ctl("put", "checked/m/store", "nonsense")
         damages = [checked.damage for checked in await verify(url) if checked.damage]
         assert [damage.where for damage in damages] == ["checked/m/store", "checked/k/", "checked/m/surprise"]
+
+    asyncio.run(main())
+
+
+def test_an_apiserver_refuses_a_damaged_object_and_serves_all_others(etcd: EtcdCluster, tmp_path: Path) -> None:
+    async def main() -> None:
+        url = etcd.url("served")
+        async with serving(tmp_path, url) as cluster, client_of(cluster) as client:
+            await put(client, sleeper("good"), sleeper("bad"))
+            (key,) = (one for one in etcd.ctl("get", "--prefix", "--keys-only", "served/k/").split() if "/bad" in one)
+            etcd.ctl("put", key, "damaged")
+            for _ in range(2):
+                with pytest.raises(
+                    DataLossError, match=f"the value in store {url} of revision .*bad.*restore a backup"
+                ):
+                    await status_of(client, "bad")
+            await status_of(client, "good")
+            await put(client, sleeper("new"))
+            code, output = await run([*STORE, "verify", url])
+            assert code == 1
+            assert re.search(rf"{key}: the value of revision \d+ does not match its checksum\n", output)
+            assert output.endswith("records read, 1 damaged: restore a backup\n")
+            assert cluster.apiserver.running
 
     asyncio.run(main())
 

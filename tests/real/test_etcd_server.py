@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from rube.api.errors import (
 from rube.cli.real_host import real_host
 from rube.store import Op, Store, StoreConfig, Txn, parse_store_url
 from rube.store.backends import backend_of
+from rube.store.etcd.values import encode_value
 from tests.real.etcd_cluster import EtcdCluster
 from tests.real.etcd_load import ALL, opened
 
@@ -117,7 +119,7 @@ def test_a_store_that_is_replaced_under_its_server_takes_nothing_more(etcd: Etcd
 
 @pytest.mark.parametrize(
     ("value", "error"),
-    [("rube etcd 2\nx\nready\n", "rube etcd 2.*use the version of Rube that wrote it"), ("nonsense", "is damaged")],
+    [("rube etcd 3\nx\nready\n", "rube etcd 3.*use the version of Rube that wrote it"), ("nonsense", "is damaged")],
 )
 def test_a_mark_that_this_version_does_not_know_is_refused(etcd: EtcdCluster, value: str, error: str) -> None:
     async def main() -> None:
@@ -256,8 +258,9 @@ def test_users_are_known_by_password_and_tokens_are_renewed(tmp_path: Path) -> N
             # The watch, too, gets a new token, though nothing else asks for one; etcd forgets them when it ends.
             etcd.members[0].kill()
             etcd.members[0].start()
+            value = os.fsdecode(encode_value(b"a", b"3"))
             async with asyncio.timeout(20):
-                while "OK" not in etcd.ctl("--user=root:root", "put", "mine/k/a", "3", check=False):
+                while "OK" not in etcd.ctl("--user=root:root", "put", "mine/k/a", value, check=False):
                     await asyncio.sleep(0.1)
                 while not (changes := (await anext(watch)).changes):
                     pass

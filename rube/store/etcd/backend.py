@@ -7,7 +7,7 @@ from pathlib import Path
 
 from grpc import aio
 
-from rube.api.errors import FailedPreconditionError, InvalidArgumentError, RubeError
+from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError, RubeError
 from rube.host import Host
 from rube.store.backends import Checked, Damage, Loader, Reader, StoreStat
 from rube.store.config import StoreConfig
@@ -75,12 +75,12 @@ class EtcdBackend:
             await reads.client.close()
 
     async def verify(self, host: Host, url: StoreUrl) -> AsyncIterator[Checked]:
-        """etcd keeps no checksum that a client could see: the keys are checked, and members against each other."""
+        """Members are compared with each other, too."""
         reads = await _connect(host, url)
         try:
             try:
                 await _existing(reads)
-            except RubeError as error:
+            except DataLossError as error:
                 yield Checked(0, 0, Damage(reads.layout.store_mark.decode(), error.message))
             async for checked in check_store(reads):
                 yield checked
@@ -136,10 +136,10 @@ class EtcdReader:
         log = await LogReader.open(reads.client, reads.layout, self._revision)
         try:
             while True:
-                for revision, changes, store_mark in await log.read():
-                    if changes or store_mark:
-                        newest = revision
-                    if revision >= last:
+                for entry in await log.read():
+                    if entry.changes or entry.damaged or entry.store_mark:
+                        newest = entry.revision
+                    if entry.revision >= last:
                         return newest
         finally:
             log.close()

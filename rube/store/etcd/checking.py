@@ -12,7 +12,9 @@ from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.client import EtcdClient
 from rube.store.etcd.endpoints import Endpoint
 from rube.store.etcd.errors import DENIED, FUTURE_REVISION
+from rube.store.etcd.kv_pb2 import KeyValue
 from rube.store.etcd.reads import EtcdReads
+from rube.store.etcd.values import is_sound
 from rube.store.mvcc.evaluate import KEY_BYTES_MAX
 
 HASH_TIMEOUT_S = 60.0
@@ -22,7 +24,7 @@ HASH_PAUSE_S = 0.2
 
 
 async def check_store(reads: EtcdReads) -> AsyncIterator[Checked]:
-    """Reads everything under the prefix; then compares the members."""
+    """Reads everything under the prefix, values against their checksums; then compares the members."""
     layout = reads.layout
     total, revision = await reads.count()
     seen = 0
@@ -31,7 +33,7 @@ async def check_store(reads: EtcdReads) -> AsyncIterator[Checked]:
             key = layout.record_key(kv.key)
             if key is not None:
                 seen += 1
-            what = _what_is_wrong(key) if key is not None else _what_does_not_belong(reads, kv.key)
+            what = _what_is_wrong(key, kv) if key is not None else _what_does_not_belong(reads, kv.key)
             if what:
                 yield Checked(seen, total, Damage(kv.key.decode("utf-8", "backslashreplace"), what))
         yield Checked(seen, total)
@@ -39,10 +41,12 @@ async def check_store(reads: EtcdReads) -> AsyncIterator[Checked]:
         yield Checked(seen, total, damage)
 
 
-def _what_is_wrong(key: bytes) -> str:
+def _what_is_wrong(key: bytes, kv: KeyValue) -> str:
     if not key:
         return "the key is empty"
-    return f"the key is longer than {KEY_BYTES_MAX} bytes" if len(key) > KEY_BYTES_MAX else ""
+    if len(key) > KEY_BYTES_MAX:
+        return f"the key is longer than {KEY_BYTES_MAX} bytes"
+    return "" if is_sound(key, kv.value) else f"the value of revision {kv.mod_revision} does not match its checksum"
 
 
 def _what_does_not_belong(reads: EtcdReads, key: bytes) -> str:

@@ -12,7 +12,7 @@ _MARKS = "m"
 
 
 class Layout:
-    """The keys of one store. `PREFIX/k/` + key holds a record's value as it is; `PREFIX/m/` holds two marks.
+    """The keys of one store. `PREFIX/k/` + key holds a record (`values`); `PREFIX/m/` holds two marks.
 
     `PREFIX/m/store` says what the store is; `PREFIX/m/tick` holds nothing and is written to move the revision on.
     """

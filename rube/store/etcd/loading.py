@@ -9,7 +9,7 @@ from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExha
 from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.mark import LOADING, READY, encode_mark
 from rube.store.etcd.reads import EtcdReads
-from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_mark
+from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_mark, put_record
 from rube.store.ports import Record
 
 # A transaction of the copy; so many are under way at once.
@@ -95,7 +95,7 @@ class EtcdLoader:
         for record in records:
             if not record.key:
                 raise DataLossError("the copy holds a record without a key")
-            put = rpc.RequestOp(request_put=rpc.PutRequest(key=self._reads.layout.key(record.key), value=record.value))
+            put = put_record(self._reads.layout, record.key, record.value)
             if put.ByteSize() > REQUEST_BYTES_MAX:
                 raise ResourceExhaustedError(
                     f"key {record.key.decode('utf-8', 'backslashreplace')} has a value of {len(record.value)} bytes, "
@@ -119,21 +119,9 @@ class EtcdLoader:
 
     async def _remove_records(self) -> None:
         """What an interrupted copy has left."""
-        while True:
-            page = await self._reads.range(b"", b"\xff" * 4097, 0, 0, REMOVED_MAX)
-            if not page.records:
-                return
-            layout = self._reads.layout
-            first, last = page.records[0].key, page.records[-1].key
-            await self._write(
-                [
-                    rpc.RequestOp(
-                        request_delete_range=rpc.DeleteRangeRequest(
-                            key=layout.key(first), range_end=layout.key(last) + b"\0"
-                        )
-                    )
-                ]
-            )
+        while keys := await self._reads.first_keys(REMOVED_MAX):
+            remove = rpc.DeleteRangeRequest(key=keys[0], range_end=keys[-1] + b"\0")
+            await self._write([rpc.RequestOp(request_delete_range=remove)])
 
 
 def _overtaken(reads: EtcdReads) -> FailedPreconditionError:

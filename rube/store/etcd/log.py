@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 from grpc import StatusCode, aio
 
-from rube.api.errors import CompactedError, RevisionAheadError, UnavailableError
+from rube.api.errors import CompactedError, DataLossError, RevisionAheadError, UnavailableError
 from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.client import EtcdClient
 from rube.store.etcd.endpoints import Endpoint, WatchStream
-from rube.store.etcd.kv_pb2 import Event, KeyValue
+from rube.store.etcd.kv_pb2 import Event
 from rube.store.etcd.layout import Layout
+from rube.store.etcd.values import to_record
 from rube.store.ports import Change, Record
+from rube.store.urls import StoreUrl
 
 CREATED_TIMEOUT_S = 5.0
 
@@ -26,6 +28,15 @@ class Revision(NamedTuple):
     changes: list[Change]
     # Whether the mark that says what the store is has changed.
     store_mark: bool
+    # Instead of the changes that a value spoils, of before or after, which does not match its checksum: key and error.
+    damaged: tuple[tuple[bytes, DataLossError], ...] = ()
+
+    def within(self, start: bytes, end: bytes) -> list[Change]:
+        """The changes of start <= key < end. Raises DataLossError if one of those is damaged."""
+        for key, error in self.damaged:
+            if start <= key < end:
+                raise DataLossError(error.message, **error.metadata)
+        return [change for change in self.changes if start <= change.record.key < end]
 
 
 class LogReader:
@@ -119,7 +130,11 @@ class LogReader:
                 found.append(Revision(revision, [], False))
             key = self._layout.record_key(event.kv.key)
             if key is not None:
-                found[-1].changes.append(_change(key, event))
+                try:
+                    found[-1].changes.append(_change(key, event, self._client.url))
+                except DataLossError as error:
+                    # The trouble of those who watch this key: the others go on.
+                    found[-1] = found[-1]._replace(damaged=(*found[-1].damaged, (key, error)))
             elif event.kv.key == self._layout.store_mark:
                 found[-1] = found[-1]._replace(store_mark=True)
         return found
@@ -174,19 +189,18 @@ async def _check_readable(client: EtcdClient, layout: Layout) -> None:
         raise client.meaning_of(error) from error
 
 
-def to_record(key: bytes, kv: KeyValue) -> Record:
-    return Record(key, kv.value, kv.create_revision, kv.mod_revision)
+def _change(key: bytes, event: Event, url: StoreUrl) -> Change:
+    """Raises CompactedError if the value before is compacted: etcd sends such events from the revision compacted at.
 
-
-def _change(key: bytes, event: Event) -> Change:
-    """Raises CompactedError if the value before is compacted: etcd sends such events from the revision compacted at."""
+    Raises DataLossError if a value does not match its checksum.
+    """
     kv = event.kv
     if event.type == Event.DELETE:
         if not event.HasField("prev_kv"):
             raise compacted(kv.mod_revision)
-        return Change(Record(key, b"", 0, kv.mod_revision), True, to_record(key, event.prev_kv))
+        return Change(Record(key, b"", 0, kv.mod_revision), True, to_record(key, event.prev_kv, url))
     if event.HasField("prev_kv"):
-        return Change(to_record(key, kv), False, to_record(key, event.prev_kv))
+        return Change(to_record(key, kv, url), False, to_record(key, event.prev_kv, url))
     if kv.version != 1:
         raise compacted(kv.mod_revision)
-    return Change(to_record(key, kv), False, None)
+    return Change(to_record(key, kv, url), False, None)

@@ -7,7 +7,9 @@ from typing import NamedTuple
 from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.store.etcd.kv_pb2 import KeyValue
 
-FORMAT = "rube etcd 1"
+FORMAT = "rube etcd 2"
+# Its values have no checksums.
+_OLDER_FORMAT = "rube etcd 1"
 READY = "ready"
 LOADING = "loading"
 STORE_ID_DIGITS = 32
@@ -28,6 +30,11 @@ def encode_mark(store_id: str, state: str) -> bytes:
 def decode_mark(kv: KeyValue, place: str) -> StoreMark:
     """Raises FailedPreconditionError for another format, DataLossError for what is none."""
     lines = kv.value.decode("utf-8", "replace").split("\n")
+    if lines[0] == _OLDER_FORMAT:
+        raise FailedPreconditionError(
+            f"store {place} has format {_OLDER_FORMAT!r}, without checksums, and this program knows {FORMAT!r}: "
+            "back it up with the version of Rube that wrote it (rube store backup), and restore it into another prefix"
+        )
     if lines[0] != FORMAT and lines[0].startswith("rube etcd "):
         raise FailedPreconditionError(
             f"store {place} has format {lines[0]!r} and this program knows {FORMAT!r}: "

@@ -12,8 +12,9 @@ from rube.store.etcd.client import EtcdClient
 from rube.store.etcd.errors import COMPACTED, FUTURE_REVISION, is_too_large_here
 from rube.store.etcd.kv_pb2 import KeyValue
 from rube.store.etcd.layout import Layout
-from rube.store.etcd.log import LogReader, compacted, to_record
+from rube.store.etcd.log import LogReader, compacted
 from rube.store.etcd.mark import StoreMark, decode_mark
+from rube.store.etcd.values import to_record
 from rube.store.ports import Lookup, Page, Record
 
 # One answer of etcd aims at so many bytes; the first page of a range has so many records, later ones up to the maximum.
@@ -109,6 +110,12 @@ class EtcdReads:
             request.key = answer.kvs[-1].key + b"\0"
             size = _next_page(answer)
 
+    async def first_keys(self, limit: int) -> Sequence[bytes]:
+        """etcd's keys of the store's first records, at least one if there is one; whatever their values are."""
+        layout = self.layout
+        request = rpc.RangeRequest(key=layout.records, range_end=layout.records_end, keys_only=True)
+        return [kv.key for kv in (await self._page(request, limit)).kvs]
+
     async def check_no_records(self) -> None:
         """Raises FailedPreconditionError if there are keys where a new store would have its records."""
         records, _ = await self.count()
@@ -184,7 +191,7 @@ class EtcdReads:
         return answer
 
     def _record(self, kv: KeyValue) -> Record:
-        return to_record(kv.key[len(self.layout.records) :], kv)
+        return to_record(kv.key[len(self.layout.records) :], kv, self.client.url)
 
 
 class _TooLargeError(Exception):

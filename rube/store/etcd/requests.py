@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.layout import Layout
+from rube.store.etcd.values import encode_value
 
 # etcd's --max-txn-ops: of operations, and as many compares.
 OPS_MAX = 128
@@ -14,6 +15,10 @@ REQUEST_BYTES_MAX = 1536 * 1024 - 1024
 def mod_revision_is(key: bytes, mod_revision: int) -> rpc.Compare:
     """That the key was last written at that revision; 0: it does not exist."""
     return rpc.Compare(key=key, target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, mod_revision=mod_revision)
+
+
+def put_record(layout: Layout, key: bytes, value: bytes) -> rpc.RequestOp:
+    return rpc.RequestOp(request_put=rpc.PutRequest(key=layout.key(key), value=encode_value(key, value)))
 
 
 def put_mark(layout: Layout, value: bytes) -> rpc.RequestOp:

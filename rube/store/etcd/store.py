@@ -23,7 +23,7 @@ from rube.store.etcd.errors import COMPACTED
 from rube.store.etcd.log import LogReader, compacted
 from rube.store.etcd.mark import StoreMark
 from rube.store.etcd.reads import EtcdReads, check_not_negative
-from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_tick
+from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_record, put_tick
 from rube.store.etcd.tail import Tail
 from rube.store.etcd.watch import READERS_MAX, Places, follow
 from rube.store.mvcc.evaluate import check_txn
@@ -33,7 +33,7 @@ _LOG = logging.getLogger("rube.store")
 
 # One compare of each transaction is ours.
 TXN_OPS_MAX = OPS_MAX - 1
-# Of keys and values; room is left for what stands around them.
+# Of keys and values; room is left for what stands around them, checksums too.
 TXN_BYTES_MAX = 1280 * 1024
 VALUE_BYTES_MAX = 1024 * 1024
 # A new server's tail reaches back so far: all its clients come to it at once, and resume from a little while ago.
@@ -304,10 +304,9 @@ class EtcdStore:
         return mod_revision_is(self._layout.key(compare.key), compare.mod_revision)
 
     def _op(self, op: Op) -> rpc.RequestOp:
-        key = self._layout.key(op.key)
         if op.value is None:
-            return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key))
-        return rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=op.value))
+            return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=self._layout.key(op.key)))
+        return put_record(self._layout, op.key, op.value)
 
     def _failed_compare(self, txn: Txn, answer: rpc.TxnResponse) -> RubeError:
         revisions = [

@@ -6,6 +6,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from rube.api.errors import DataLossError
 from rube.store.etcd.log import Revision
 from rube.store.ports import Change
 
@@ -27,17 +28,17 @@ class Tail:
         self._bytes_max = bytes_max
         self._bytes = 0
         self._revisions: list[int] = []
-        self._entries: list[tuple[list[Change], int]] = []
+        self._entries: list[tuple[Revision, int]] = []
         self._advanced = asyncio.Event()
 
     def extend(self, revisions: Sequence[Revision]) -> None:
-        for revision, changes, _ in revisions:
-            assert revision > self.revision
-            size_bytes = sum(_size_of(change) for change in changes)
-            self._revisions.append(revision)
-            self._entries.append((changes, size_bytes))
+        for entry in revisions:
+            assert entry.revision > self.revision
+            size_bytes = sum(_size_of(change) for change in entry.changes)
+            self._revisions.append(entry.revision)
+            self._entries.append((entry, size_bytes))
             self._bytes += size_bytes
-            self.revision = revision
+            self.revision = entry.revision
         self.is_met = True
         self._trim()
         self.wake()
@@ -53,13 +54,22 @@ class Tail:
         self.wake()
 
     def changes(self, start: bytes, end: bytes, after_revision: int, changes_max: int) -> tuple[list[Change], int]:
-        """Changes of that range after a revision, whole revisions, and the revision they reach."""
+        """Changes of that range after a revision, whole revisions, and the revision they reach.
+
+        Raises DataLossError if the next of them is damaged: first come those before it.
+        """
         found: list[Change] = []
         seen = 0
-        for index in range(bisect_right(self._revisions, after_revision), len(self._revisions)):
-            changes, _ = self._entries[index]
-            found += [change for change in changes if start <= change.record.key < end]
-            seen += len(changes)
+        first = bisect_right(self._revisions, after_revision)
+        for index in range(first, len(self._revisions)):
+            entry, _ = self._entries[index]
+            try:
+                found += entry.within(start, end)
+            except DataLossError:
+                if index == first:
+                    raise
+                return found, self._revisions[index - 1]
+            seen += len(entry.changes)
             if seen >= changes_max:
                 return found, self._revisions[index]
         return found, self.revision

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from rube.api.errors import UnavailableError
+from rube.api.errors import DataLossError, UnavailableError
 from rube.host import Clock
 from rube.store.etcd.log import LogReader, Revision
 from rube.store.etcd.tail import Tail
@@ -168,18 +168,26 @@ class _History:
         return bool(self._ready) or cursor < self._source.tail.start_revision
 
     async def changes(self, start: bytes, end: bytes, cursor: int) -> tuple[list[Change], int]:
-        """The next changes of that range, whole revisions, and the revision they reach."""
+        """The next changes of that range, whole revisions, and the revision they reach.
+
+        Raises DataLossError if the next of them is damaged: first come those before it.
+        """
         await self._source.places.take(self)
         if not self._ready:
             self._ready = [entry for entry in await self._read(cursor) if entry.revision > cursor]
         found: list[Change] = []
         taken, seen, size_bytes = 0, 0, 0
-        for revision, changes, _ in self._ready:
+        for entry in self._ready:
             if seen >= self._bounds.watch_changes_max or size_bytes >= self._bounds.watch_bytes_max:
                 break
-            taken, cursor, seen = taken + 1, revision, seen + len(changes)
-            size_bytes += sum(len(change.record.value) for change in changes)
-            found += [change for change in changes if start <= change.record.key < end]
+            try:
+                found += entry.within(start, end)
+            except DataLossError:
+                if not taken:
+                    raise
+                break
+            taken, cursor, seen = taken + 1, entry.revision, seen + len(entry.changes)
+            size_bytes += sum(len(change.record.value) for change in entry.changes)
         del self._ready[:taken]
         return found, cursor
 

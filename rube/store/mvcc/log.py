@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
-from rube.api.errors import DataLossError
 from rube.host import Write
+from rube.store.checksums import CHECKSUM_BYTES, mismatch
 from rube.store.ports import Record
 
 # A position is revision << 16 | number of the op in its transaction, below 2**63: eight bytes whose first bit is 0.
@@ -22,9 +22,10 @@ OPS_PER_REVISION_MAX = 1 << SUB_BITS
 _HEADER = struct.Struct(">QBQI")
 _POSITION_BYTES = 8
 # A stored row: checksum, header without position, key, value.
-_CHECKSUM_BYTES = 4
-_KEY_START = _CHECKSUM_BYTES + _HEADER.size - _POSITION_BYTES
+_KEY_START = CHECKSUM_BYTES + _HEADER.size - _POSITION_BYTES
 _PUT = 1
+# In error messages.
+ROW = "the stored row"
 
 
 class Row(NamedTuple):
@@ -65,7 +66,7 @@ def encode_rows(rows: Iterable[Row]) -> list[Write]:
     writes = []
     for position, key, value, create_revision in rows:
         data = pack(position, value is not None, create_revision, len(key)) + key + (value or b"")
-        checksum = crc32(data).to_bytes(_CHECKSUM_BYTES, "big")
+        checksum = crc32(data).to_bytes(CHECKSUM_BYTES, "big")
         writes.append(_new_write((data[:_POSITION_BYTES], checksum + data[_POSITION_BYTES:])))
     return writes
 
@@ -73,21 +74,12 @@ def encode_rows(rows: Iterable[Row]) -> list[Write]:
 def decode_row(position: int, data: bytes) -> Row:
     """Raises DataLossError that names revision and key if the bytes do not match their checksum."""
     if len(data) < _KEY_START:
-        raise _damaged(position, b"")
+        raise mismatch(ROW, b"", position >> SUB_BITS)
     # What stands before the header is the checksum; only what follows the position is read here.
-    _, kind, create_revision, key_bytes = _HEADER.unpack_from(log_key(position) + data[_CHECKSUM_BYTES:_KEY_START])
+    _, kind, create_revision, key_bytes = _HEADER.unpack_from(log_key(position) + data[CHECKSUM_BYTES:_KEY_START])
     value_start = _KEY_START + key_bytes
     key = data[_KEY_START:value_start]
-    checksum = zlib.crc32(memoryview(data)[_CHECKSUM_BYTES:], zlib.crc32(log_key(position)))
-    if checksum != int.from_bytes(data[:_CHECKSUM_BYTES], "big"):
-        raise _damaged(position, key)
+    checksum = zlib.crc32(memoryview(data)[CHECKSUM_BYTES:], zlib.crc32(log_key(position)))
+    if checksum != int.from_bytes(data[:CHECKSUM_BYTES], "big"):
+        raise mismatch(ROW, key, position >> SUB_BITS)
     return Row(position, key, data[value_start:] if kind == _PUT else None, create_revision)
-
-
-def _damaged(position: int, key: bytes) -> DataLossError:
-    revision = position >> SUB_BITS
-    return DataLossError(
-        f"the stored row of revision {revision} (key {key[:256]!r}) does not match its checksum: restore a backup",
-        key=repr(key[:256]),
-        revision=revision,
-    )

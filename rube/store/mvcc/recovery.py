@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.host import Engine, EngineView, Randomness, Write
+from rube.store.checksums import CHECKSUM_BYTES, checksum_of
 from rube.store.mvcc.index import KeyIndex
 from rube.store.mvcc.log import REVISION_MAX, SUB_BITS, decode_row, log_key, position_of
 
@@ -23,7 +23,6 @@ COMPACT_KEY = b"\xffmvcc/compact_revision"
 LOG_RANGE = (log_key(0), log_key(position_of(REVISION_MAX)))
 # What stands beside it.
 META_RANGE = (b"\xffmvcc/", b"\xffmvcc0")
-_CHECKSUM_BYTES = 4
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,13 +130,13 @@ def compaction_mark(revision: int) -> Write:
 
 def _seal(key: bytes, value: bytes) -> bytes:
     """The value after a checksum over key and value."""
-    return zlib.crc32(key + value).to_bytes(_CHECKSUM_BYTES, "big") + value
+    return checksum_of(key, value) + value
 
 
 def _unseal(engine: EngineView, key: bytes) -> bytes:
     sealed = engine.get(key)
-    if sealed is None or _seal(key, sealed[_CHECKSUM_BYTES:]) != sealed:
+    if sealed is None or _seal(key, sealed[CHECKSUM_BYTES:]) != sealed:
         raise DataLossError(
             f"the store's {key[1:].decode()} is lost or damaged: restore a backup", key=key[1:].decode()
         )
-    return sealed[_CHECKSUM_BYTES:]
+    return sealed[CHECKSUM_BYTES:]

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rube.api.errors import DataLossError
-from rube.store.mvcc.log import SUB_BITS, Row
+from rube.store.checksums import mismatch
+from rube.store.mvcc.log import ROW, SUB_BITS, Row
 from rube.store.ports import Change, Record
 
 HEAD_BYTES = 700
@@ -91,12 +92,7 @@ def decode(columns: Sequence[Any]) -> LogRow:
     position, create_revision, previous, expected, head, tail, value = columns
     row = Row(position, head + tail, value, create_revision)
     if checksum(row, previous) != expected:
-        raise DataLossError(
-            f"the stored row of revision {row.revision} (key {row.key[:256]!r}) does not match its checksum: "
-            "restore a backup",
-            key=repr(row.key[:256]),
-            revision=row.revision,
-        )
+        raise mismatch(ROW, row.key, row.revision)
     return LogRow(row, previous)
 
 

@@ -10,7 +10,7 @@ from rube.sim.disk import SimDisk, SimStorage
 from rube.sim.kernel import World
 from rube.store import Store, StoreConfig, parse_store_url
 from rube.store.backends import backend_of
-from rube.store.etcd.rpc_pb2 import DeleteRangeRequest
+from rube.store.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest
 from rube.store.etcd.rpc_pb2_grpc import KVStub
 
 
@@ -42,6 +42,12 @@ class SimulatedEtcdSite:
     def run(self, body: Body) -> None:
         with self.world:
             self.world.run(body, host=self.sim_host)
+
+    async def overwrite(self, key: str, value: str) -> None:
+        """Writes below the store, past it."""
+        channel = self.host.network.channel("etcd-1:2379")
+        await KVStub(channel).Put(PutRequest(key=key.encode(), value=value.encode()))
+        await channel.close(None)
 
     async def wipe(self) -> None:
         channel = self.host.network.channel("etcd-1:2379")

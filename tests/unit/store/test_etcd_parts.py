@@ -19,7 +19,11 @@ from rube.store.etcd.layout import Layout
 from rube.store.etcd.log import LogReader, Revision
 from rube.store.etcd.mark import LOADING, READY, check_ready, decode_mark, encode_mark
 from rube.store.etcd.tail import Tail
+from rube.store.etcd.values import encode_value, is_sound, to_record
 from rube.store.ports import Change, Record
+from rube.store.urls import parse_store_url
+
+URL = parse_store_url("etcd://a:2379/rube")
 
 # Keys
 
@@ -67,10 +71,59 @@ def test_a_mark_comes_back(state: str) -> None:
             check_ready(mark, "etcd://a")
 
 
+@pytest.mark.parametrize(
+    ("format_", "remedy"), [("rube etcd 1", "back it up with the version"), ("rube etcd 3", "use the version")]
+)
+def test_a_mark_of_another_format_is_refused_with_the_remedy(format_: str, remedy: str) -> None:
+    with pytest.raises(FailedPreconditionError, match=f"{format_}.*'rube etcd 2': {remedy} of Rube that wrote it"):
+        decode_mark(KeyValue(value=f"{format_}\n{'0' * 32}\nready\n".encode()), "etcd://a")
+
+
 @given(st.binary(max_size=80))
 def test_a_mark_is_whole_or_damaged(value: bytes) -> None:
     with pytest.raises(DataLossError, match="rube/m/store of store etcd://a is damaged"):
         decode_mark(KeyValue(key=b"rube/m/store", value=value), "etcd://a")
+
+
+# Values
+
+KEYS = st.binary(min_size=1, max_size=20)
+
+
+@given(KEYS, st.binary())
+def test_a_value_comes_back(key: bytes, value: bytes) -> None:
+    stored = encode_value(key, value)
+    assert len(stored) == len(value) + 4
+    assert to_record(key, KeyValue(value=stored, create_revision=3, mod_revision=7), URL) == Record(key, value, 3, 7)
+
+
+@given(KEYS, st.binary(), st.data())
+def test_a_changed_or_shortened_value_is_not_sound(key: bytes, value: bytes, data: st.DataObject) -> None:
+    stored = bytearray(encode_value(key, value))
+    stored[data.draw(st.integers(0, len(stored) - 1))] ^= data.draw(st.integers(1, 255))
+    assert not is_sound(key, bytes(stored))
+    assert not is_sound(key, encode_value(key, value)[: data.draw(st.integers(0, 3))])
+
+
+@given(st.integers(0, 2**32 - 1), st.binary())
+def test_a_value_in_another_keys_place_is_not_sound(number: int, value: bytes) -> None:
+    """Of keys of one length a CRC-32 tells all apart that differ in four bytes next to each other."""
+    assert not is_sound(b"key/%s" % ((number + 1) % 2**32).to_bytes(4, "big"), _encoded(number, value))
+
+
+def _encoded(number: int, value: bytes) -> bytes:
+    return encode_value(b"key/%s" % number.to_bytes(4, "big"), value)
+
+
+@pytest.mark.parametrize("stored", [b"", b"abc", b"value", b"value\0\0\0\0"])
+def test_damage_names_store_revision_key_and_remedy(stored: bytes) -> None:
+    with pytest.raises(DataLossError) as caught:
+        to_record(b"a/b", KeyValue(value=stored, mod_revision=7), URL)
+    assert caught.value.message == (
+        "the value in store etcd://a:2379/rube of revision 7 (key b'a/b') does not match its checksum: "
+        "restore a backup into another prefix"
+    )
+    assert caught.value.metadata == {"key": "b'a/b'", "revision": "7"}
 
 
 # The tail
@@ -101,6 +154,18 @@ def test_a_tail_splits_no_revision() -> None:
     assert (len(found), reached) == (6, 2)
 
 
+def test_a_tail_gives_what_comes_before_damage_and_then_the_damage_to_those_whose_key_it_is() -> None:
+    tail = Tail(0, 10_000)
+    error = DataLossError("b is damaged", key="b")
+    tail.extend([revision(1, b"b"), revision(2, b"a")._replace(damaged=((b"b", error),)), revision(3, b"b")])
+    found, reached = tail.changes(b"a", b"z", 0, 1000)
+    assert (keys_of(found), reached) == ([b"b"], 1)
+    with pytest.raises(DataLossError, match="b is damaged"):
+        tail.changes(b"a", b"z", 1, 1000)
+    found, reached = tail.changes(b"a", b"b", 0, 1000)
+    assert (keys_of(found), reached) == ([b"a"], 3)
+
+
 def test_a_tail_forgets_its_oldest_revisions_and_says_from_where_on_it_is_whole() -> None:
     tail = Tail(0, 3000)
     tail.extend([revision(number, b"k", size_bytes=1000) for number in range(1, 8)])
@@ -126,16 +191,21 @@ class Script:
 
 def put(number: int, key: bytes, *, version: int = 1, previous: bool = False) -> Event:
     full = Layout("rube").key(key)
-    event = Event(type=Event.PUT, kv=KeyValue(key=full, mod_revision=number, create_revision=1, version=version))
+    value = encode_value(key, b"")
+    event = Event(
+        type=Event.PUT, kv=KeyValue(key=full, value=value, mod_revision=number, create_revision=1, version=version)
+    )
     if previous:
-        event.prev_kv.CopyFrom(KeyValue(key=full, mod_revision=number - 1, create_revision=1, version=version - 1))
+        event.prev_kv.CopyFrom(event.kv)
+        event.prev_kv.mod_revision, event.prev_kv.version = number - 1, version - 1
     return event
 
 
 def reader(*messages: rpc.WatchResponse) -> LogReader:
-    nothing: Any = None
+    client: Any = SimpleNamespace(url=URL)
+    member: Any = None
     stream: Any = Script(*messages)
-    return LogReader(nothing, Layout("rube"), nothing, stream)
+    return LogReader(client, Layout("rube"), member, stream)
 
 
 def test_a_revision_that_comes_in_fragments_is_put_together() -> None:
@@ -164,6 +234,19 @@ def test_a_change_without_what_was_before_it_is_a_compacted_one(event: Event) ->
     with pytest.raises(CompactedError) as caught:
         asyncio.run(reader(rpc.WatchResponse(events=[event])).read())
     assert caught.value.metadata["oldest_revision"] == "9"
+
+
+def test_a_damaged_value_of_now_or_before_is_noted_beside_the_sound_changes() -> None:
+    sound, now, before = put(5, b"a"), put(5, b"b"), put(5, b"c", version=2, previous=True)
+    now.kv.value = before.prev_kv.value = b"damaged"
+    gone = Event(type=Event.DELETE, kv=KeyValue(key=b"rube/k/d", mod_revision=5), prev_kv=now.kv)
+    (found,) = asyncio.run(reader(rpc.WatchResponse(events=[sound, now, before, gone])).read())
+    assert keys_of(found.changes) == [b"a"]
+    assert [key for key, _ in found.damaged] == [b"b", b"c", b"d"]
+    assert keys_of(found.within(b"a", b"b")) == [b"a"]
+    for key in (b"b", b"c", b"d"):
+        with pytest.raises(DataLossError, match="checksum"):
+            found.within(key, key + b"\0")
 
 
 def test_a_compacted_start_is_told_with_the_revision_to_resume_from() -> None:
