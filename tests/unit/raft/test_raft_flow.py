@@ -187,3 +187,14 @@ def test_heartbeats_commit_no_more_than_the_follower_has() -> None:
     member.drain()
     member.tick()
     assert [(message.to, message.commit) for message in member.drain()] == [(2, 2), (3, 1)]
+
+
+def test_what_a_leader_had_not_committed_does_not_count_when_it_leads_again() -> None:
+    member = leader(uncommitted_bytes_max=1000)
+    member.node.propose(b"x" * 600)
+    member.drain()
+    member.step(MSG_APP, 2, term=2, index=1, log_term=1, entries=log(2, first=2), commit=2)
+    member.drain()
+    member.lead()
+    member.node.propose(b"x" * 600)
+    assert member.raft.log.last_index() == 4

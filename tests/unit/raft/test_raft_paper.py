@@ -112,6 +112,16 @@ def test_5_2_one_vote_a_term_first_come_first_served(vote: int, candidate: int, 
     assert member.drain() == [Message(type=MSG_VOTE_RESP, sender=1, to=candidate, term=1, reject=not granted)]
 
 
+@pytest.mark.parametrize(("vote", "role"), [(0, Role.FOLLOWER), (3, Role.CANDIDATE)])
+def test_5_2_who_gives_a_vote_waits_for_another_election_timeout(vote: int, role: Role) -> None:
+    """Who refuses one does not."""
+    member = Member(hard_state=HardState(term=1, vote=vote))
+    member.tick(member.raft.randomized_election_timeout - 1)
+    member.step(MSG_VOTE, 2)
+    member.tick()
+    assert member.role is role
+
+
 def test_5_2_a_vote_outlives_a_crash() -> None:
     member = Member()
     member.step(MSG_VOTE, 2, term=1)

@@ -291,3 +291,14 @@ def test_a_joint_quorum_confirms_only_with_both_halves() -> None:
     reads.acknowledge(4, context)
     assert [read.index for read in reads.confirmed_by(voters)] == [7]
     assert reads.begin_round(1, tick=0) == b""
+
+
+def test_an_answer_that_comes_late_takes_nothing_back() -> None:
+    reads = Reads(2)
+    rounds = []
+    for index in (5, 6):
+        reads.add(Message(), index)
+        rounds.append(reads.begin_round(1, 0))
+    for context in reversed(rounds):
+        reads.acknowledge(2, context)
+    assert [read.index for read in reads.confirmed_by(JointConfig(MajorityConfig({1, 2, 3})))] == [5, 6]

@@ -115,6 +115,17 @@ def test_a_repeated_request_does_not_prolong_the_transfer() -> None:
     assert net[1].raft.transferee == 0
 
 
+def test_a_transfer_has_an_election_timeout_whenever_it_is_asked_for() -> None:
+    net = led()
+    net.isolate(3)
+    net[1].tick(9)
+    net[1].node.transfer_leader(3)
+    net[1].tick(9)
+    assert net[1].raft.transferee == 3
+    net[1].tick()
+    assert net[1].raft.transferee == 0
+
+
 def test_asked_for_back_it_stays() -> None:
     net = led()
     net.isolate(3)
