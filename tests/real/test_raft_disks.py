@@ -1,4 +1,4 @@
-"""Three apiservers that keep a store together: one's disk is full, and all of it is backed up and restored."""
+"""Three apiservers that keep a store together: a full disk, a snapshot for who was away, a backup that is restored."""
 
 from __future__ import annotations
 
@@ -52,6 +52,37 @@ def test_a_full_disk_stops_one_member_and_nobody_else(tmp_path: Path, scheme: st
     with mounted(tmp_path / "disk-a", DISK_MB), mounted(tmp_path / "disk-b", DISK_MB):
         with mounted(tmp_path / "disk-c", DISK_MB):
             asyncio.run(main())
+
+
+class ShortLogs(RaftCluster):
+    """Who misses more than a few entries needs a snapshot."""
+
+    def url(self, name: str, join: str = "") -> str:
+        return f"{super().url(name, join)}&log_entries_kept=20"
+
+    def snapshots(self) -> int:
+        """How many the members have sent."""
+        return sum((self.directory / f"{name}.log").read_text().count("sends its state as of entry") for name in NAMES)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_member_that_was_away_for_long_comes_back_by_a_snapshot_under_load(tmp_path: Path, scheme: str) -> None:
+    async def main() -> None:
+        async with running(ShortLogs(tmp_path, scheme)) as cluster:
+            leader = await cluster.leader()
+            away = next(name for name in NAMES if name != leader)
+            load = Load(cluster)
+            await until(lambda: len(load.acknowledged) == 4)
+            await cluster.daemons[away].kill()
+            before, missed = cluster.snapshots(), sum(load.acknowledged.values()) + 200
+            await until(lambda: sum(load.acknowledged.values()) > missed)
+            await cluster.start(away)
+            await cluster.until(away, state="up to date")
+            assert cluster.snapshots() > before
+            await load.stop()
+            await load.check()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize(("scheme", "then"), [("raft+sqlite", "raft+rocksdb"), ("raft+rocksdb", "raft+sqlite")])
