@@ -22,6 +22,7 @@ from rube.store.backends import StoreStat, backend_of
 from rube.store.life import (
     BackupSource,
     BackupTarget,
+    Copied,
     FileSource,
     FileTarget,
     StreamSource,
@@ -109,7 +110,7 @@ def restore_command(file: str, url: str) -> None:
     async def work(host: Host) -> None:
         with ProgressBar("rube store restore", "bytes") as bar:
             copied, store_id = await restore(host, _source(file), url, bar.update)
-        _tell(f"{_shown(url)}: {copied.records} objects at revision {copied.revision}, store {store_id}")
+        _tell(_made(url, store_id, copied, f"store {copied.store_id}"))
 
     _run("restore", work, left=f"{_shown(url)} refuses to open until a restore has succeeded")
 
@@ -133,7 +134,7 @@ def migrate_command(to: str, online: bool, **arguments: str) -> None:
     async def work(host: Host) -> None:
         with ProgressBar("rube store migrate", "objects") as bar:
             copied, store_id = await migrate(host, source, to, bar.update, online=online)
-        _tell(f"{_shown(to)}: {copied.records} objects at revision {copied.revision}, store {store_id}")
+        _tell(_made(to, store_id, copied, _shown(source)))
 
     _run("migrate", work, left=f"{_shown(to)} refuses to open until a migration or restore has succeeded")
 
@@ -315,6 +316,13 @@ def _source(file: str) -> BackupSource:
     if sys.stdin.isatty():
         raise FailedPreconditionError("stdin is a terminal, where no backup comes from: redirect it, or name a FILE")
     return StreamSource(sys.stdin.buffer, "stdin")
+
+
+def _made(url: str, store_id: str, copied: Copied, source: str) -> str:
+    """The revision is the source's: not every kind of store keeps it."""
+    return (
+        f"{_shown(url)}: new store {store_id}, {copied.records} objects of {source} at its revision {copied.revision}"
+    )
 
 
 def _tell(line: str, file: str = "") -> None:

@@ -172,6 +172,23 @@ def test_an_apiserver_refuses_a_damaged_object_and_serves_all_others(etcd: EtcdC
     asyncio.run(main())
 
 
+def test_a_migration_says_whose_revision_it_tells(etcd: EtcdCluster, tmp_path: Path) -> None:
+    """etcd has one of its own."""
+
+    async def main() -> None:
+        source, target = f"sqlite:///{tmp_path}/source", etcd.url("migrated")
+        async with opened(source) as store:
+            for number in range(7):
+                await store.commit(Txn((Op(b"a", b"%d" % number), Op(b"b", b""))))
+        code, output = await run([*STORE, "migrate", source, target])
+        assert code == 0, output
+        async with opened(target) as store:
+            assert store.revision != 7
+            assert output == f"{target}: new store {store.store_id}, 2 objects of {source} at its revision 7\n"
+
+    asyncio.run(main())
+
+
 def test_a_check_compares_the_members_and_names_those_that_it_cannot_ask(tmp_path: Path) -> None:
     async def main(cluster: EtcdCluster) -> None:
         url = cluster.url("compared")

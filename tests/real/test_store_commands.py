@@ -76,7 +76,11 @@ def test_a_backup_of_a_busy_apiserver_is_served_again_as_it_was(kind: str, tmp_p
             with suppress(asyncio.CancelledError):
                 await counting
             before = await listed(cluster)
-        check(await run([*STORE, "restore", file, copy]), 0, r"\d+ objects at revision \d+, store \w+")
+        check(
+            await run([*STORE, "restore", file, copy]),
+            0,
+            r"new store \w+, \d+ objects of store \w+ at its revision \d+",
+        )
         async with serving(tmp_path, copy) as cluster:
             after = await listed(cluster)
         assert sorted(re.findall(r'name: "(.*)"', after)) == sorted(re.findall(r'name: "(.*)"', before))

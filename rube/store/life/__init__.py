@@ -4,13 +4,14 @@ Here: what is the same for every kind of store, over `rube.store.backends`; the 
 (an adapter). Not here: how a store reads, fills or checks itself.
 """
 
-from rube.store.life.copy import back_up, migrate, restore
+from rube.store.life.copy import Copied, back_up, migrate, restore
 from rube.store.life.files import BackupSource, BackupTarget, FileSource, FileTarget, StreamSource, StreamTarget
 from rube.store.life.verify import verify_backup
 
 __all__ = [
     "BackupSource",
     "BackupTarget",
+    "Copied",
     "FileSource",
     "FileTarget",
     "StreamSource",
