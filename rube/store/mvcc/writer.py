@@ -15,7 +15,7 @@ _LOG = logging.getLogger("rube.store")
 
 # Transactions that wait for the writer; a caller past it waits for a place.
 WAITING_TXNS_MAX = 4096
-# A group ends with the transaction that reaches either.
+# A group ends before the transaction that would pass either; one alone may.
 GROUP_TXNS_MAX = 1024
 GROUP_BYTES_MAX = 16 * 1024 * 1024
 
@@ -117,10 +117,11 @@ class GroupWriter:
     def _next_group(self) -> list[_Waiting]:
         group: list[_Waiting] = []
         size_bytes = 0
-        while self._waiting and len(group) < GROUP_TXNS_MAX and size_bytes < GROUP_BYTES_MAX:
-            waiting = self._waiting.popleft()
-            group.append(waiting)
-            size_bytes += waiting.size_bytes
+        while self._waiting and len(group) < GROUP_TXNS_MAX:
+            size_bytes += self._waiting[0].size_bytes
+            if group and size_bytes > GROUP_BYTES_MAX:
+                break
+            group.append(self._waiting.popleft())
         self._place.set()
         return group
 

@@ -9,7 +9,7 @@ import pytest
 
 from rube.api.errors import UnavailableError
 from rube.store import Op, Txn
-from rube.store.mvcc.writer import Committed, GroupWriter
+from rube.store.mvcc.writer import GROUP_BYTES_MAX, Committed, GroupWriter
 
 
 class Disk:
@@ -77,5 +77,23 @@ def test_several_groups_are_on_their_way_where_the_store_sees_to_their_order() -
         disk.gates[2].set()
         await closing
         assert await asyncio.gather(*commits) == [0, 1, 2, 2]
+
+    asyncio.run(main())
+
+
+def test_a_group_ends_before_the_transaction_that_would_make_it_too_large() -> None:
+    async def main() -> None:
+        disk = Disk()
+        writer = GroupWriter(disk.commit)
+        sizes = {b"a": 1, b"b": GROUP_BYTES_MAX - 10, b"c": 11, b"d": GROUP_BYTES_MAX + 1, b"e": 1}
+        commits = [asyncio.create_task(writer.commit(Txn((Op(key, b""),)), size)) for key, size in sizes.items()]
+        await turns()
+        for number in range(3):
+            disk.gates[number].set()
+            await turns()
+        assert disk.groups == [[b"a", b"b"], [b"c"], [b"d"], [b"e"]]
+        disk.gates[3].set()
+        await asyncio.gather(*commits)
+        await writer.close()
 
     asyncio.run(main())
