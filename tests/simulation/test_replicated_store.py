@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from rube.sim.kernel import World
 from rube.sim.machines import make_machine
 from rube.sim.network import SimFabric
-from rube.store import Op, Txn, open_store
+from rube.store import Op, Store, Txn, open_store
 
 NAMES = "abc"
 MEMBERS = ",".join(f"{name}={name}:7900" for name in NAMES)
@@ -43,3 +45,42 @@ def test_a_single_store_becomes_a_group_and_keeps_its_id_and_history() -> None:
             machines[name].host.spawn("member", lambda name=name: join(name))
         world.run_until(lambda: len(checked) == len(NAMES))
         world.run_for(2)
+
+
+@pytest.mark.parametrize("killed_after_s", [0.002, 0.005, 0.04])
+def test_what_a_compaction_rests_on_survives_a_crash_that_follows_it(killed_after_s: float) -> None:
+    """A row that nobody can see any more is deleted when it is durable that nobody can."""
+    with World(seed=1) as world:
+        fabric = SimFabric(world)
+        machines = {name: make_machine(world, fabric, world.host(name)) for name in NAMES}
+        stores: dict[str, Store] = {}
+        outcomes: list[int] = []
+
+        async def serve(name: str) -> None:
+            url = f"raft+sqlite:///{name}.db?name={name}&listen=0.0.0.0:7900&members={MEMBERS}"
+            stores[name] = await open_store(machines[name].ports, url)
+            await asyncio.Event().wait()
+
+        async def delete_and_compact(store: Store) -> None:
+            await store.commit(Txn((Op(b"k", b"old"),)))
+            outcomes.append(await store.commit(Txn((Op(b"k", None),))))
+            await store.compact(outcomes[0])
+            outcomes.append(0)
+
+        async def write(store: Store) -> None:
+            outcomes.append(await store.commit(Txn((Op(b"x", b"y"),))))
+
+        processes = {name: machines[name].host.spawn("member", lambda name=name: serve(name)) for name in NAMES}
+        world.run_until(lambda: len(stores) == len(NAMES))
+        world.run_for(2)
+        processes["a"].create_task(delete_and_compact(stores["a"]))
+        world.run_until(lambda: len(outcomes) == 2)
+        world.run_for(killed_after_s)
+        for process in processes.values():
+            process.kill()
+        stores.clear()
+        processes = {name: machines[name].host.spawn("member", lambda name=name: serve(name)) for name in NAMES}
+        world.run_until(lambda: len(stores) == len(NAMES))
+        processes["b"].create_task(write(stores["b"]))
+        world.run_until(lambda: len(outcomes) == 3)
+        assert outcomes[2] > outcomes[0]

@@ -31,12 +31,14 @@ class StoreMachine:
     """`rube.replica.StateMachine` of a store. Outcomes: a list of revisions or AbortedErrors, one a transaction."""
 
     def __init__(self, engine: Engine, clock: Clock, config: StoreConfig, compacted: Callable[[], None]) -> None:
-        """`compacted` is told when there are rows that nobody can see any more."""
+        """`compacted` is told when there are rows that nobody can see any more, and that is durable."""
         self._engine = engine
         self._clock = clock
         self._config = config
         self._compacted = compacted
         self._overlay = Overlay(engine)
+        # How many writes were given and are durable; up to which one they were, when the last compaction was applied.
+        self._given = self._durable = self._compacted_at = 0
         # Header rows that are still to be written, with the first command.
         self._new: Sequence[Write] = ()
         self.versions = self._show(State(store_id="", revision=0, compact_revision=0, index=KeyIndex()))
@@ -60,15 +62,21 @@ class StoreMachine:
         if compact > state.compact_revision:
             writes.append(compaction_mark(compact))
         self._overlay.add(writes)
+        self._given += len(writes)
         if group.rows:
             self.versions.show(group.rows, group.revision)
         if compact > state.compact_revision:
             state.compact_revision = compact
-            self._compacted()
+            self._compacted_at = self._given
         return Effect(outcomes, writes)
 
     def durable(self, writes: int) -> None:
         self._overlay.durable(writes)
+        self._durable += writes
+        # Not earlier: a crash would bring back what rests on the rows that are deleted then.
+        if self._compacted_at and self._durable >= self._compacted_at:
+            self._compacted_at = 0
+            self._compacted()
 
     def suspend(self) -> None:
         self.versions.close()
@@ -76,6 +84,7 @@ class StoreMachine:
     async def reload(self, group_id: str) -> None:
         """A store that was there before the group keeps its id; a new one has the group's."""
         self._overlay.clear()
+        self._given = self._durable = self._compacted_at = 0
         header = read_header(self._engine)
         if header is None:
             self._new = header_rows(Header(group_id, 0))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 
-from rube.api.errors import ResourceExhaustedError, RubeError
+from rube.api.errors import RubeError
 from rube.host import Engine, Host
 from rube.replica import Member, MemberConfig
 from rube.store.config import StoreConfig
@@ -126,7 +126,7 @@ class ReplicatedStore:
             state = self._machine.state
             try:
                 await delete_superseded(self._engine, state.index, self._clock, state.compact_revision)
-            except ResourceExhaustedError as error:
+            except RubeError as error:
                 _LOG.warning("what was compacted is deleted later: %s", error.message)
 
     async def _catch_up(self, revision: int) -> None:
