@@ -9,10 +9,11 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING
 
-from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError
+from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
 from rube.host import Engine
 from rube.sim.kernel import SimHost, SimProcess, current_process
 from rube.store.engines import MemoryEngine
+from rube.store.engines.disk_errors import failed, full
 from rube.store.urls import parse_store_url
 
 if TYPE_CHECKING:
@@ -143,11 +144,7 @@ class SimDisk:
     def check_room(self, path: str, more_bytes: int) -> None:
         """Raises ResourceExhaustedError if so many more bytes do not fit."""
         if self._capacity_bytes is not None and self.used_bytes + more_bytes > self._capacity_bytes:
-            raise ResourceExhaustedError(
-                f"the disk of {self._host.name} that holds {path} is full: free some space; "
-                "nothing of this write was stored",
-                limit="disk",
-            )
+            raise full(f"{path} on {self._host.name}")
 
     async def sync(self, path: str, content: _Content) -> None:
         """Makes the bytes that the file has now durable; raises DataLossError if a fault says so."""
@@ -171,9 +168,7 @@ class SimDisk:
         if self._sync_failures:
             self._sync_failures -= 1
             sync.content.lose_unsynced(keep_bytes=0)
-            error = DataLossError(
-                f"{sync.path} on {self._host.name}: the disk failed to sync (EIO); nothing more is written"
-            )
+            error = failed(f"{sync.path} on {self._host.name}", "EIO on sync")
             self._host.world.trace.add("disk-sync-failed", self._host.name, sync.path)
             _resolve(sync.done, error)
             return

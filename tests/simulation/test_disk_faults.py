@@ -38,4 +38,4 @@ def test_a_daemon_ends_after_a_failed_sync_and_nothing_acknowledged_is_lost(
     ends = [record.message for record in caplog.records if "the daemon ends" in record.message]
     assert len(ends) == 1
     assert ends[0].startswith(f"{host}: the daemon ends: /var/lib/rube/")
-    assert "failed to sync (EIO); nothing more is written" in ends[0]
+    assert "the disk failed (EIO on sync); nothing more is written" in ends[0]

@@ -11,7 +11,8 @@ import re
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
-from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, RubeError
+from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
+from rube.store.engines.disk_errors import failed, full
 
 _NO_SPACE = (os.strerror(ENOSPC), os.strerror(EDQUOT), "Max allowed space was reached")
 _LOCKED = ("lock hold by current process", "While lock file")
@@ -33,16 +34,7 @@ def translate(error: Exception, path: Path, *, opening: bool = False) -> RubeErr
         return FailedPreconditionError(
             f"{path} cannot be created or opened ({text}): choose a directory that this user may write to"
         )
-    return DataLossError(
-        f"{path}: the disk failed ({text}); nothing more is written. "
-        "Check the disk, then restart: what was acknowledged is on it"
-    )
-
-
-def full(path: Path) -> ResourceExhaustedError:
-    return ResourceExhaustedError(
-        f"the disk that holds {path} is full: free some space; nothing of this write was stored", limit="disk"
-    )
+    return failed(path, text)
 
 
 def in_use(path: Path) -> FailedPreconditionError:

@@ -20,9 +20,10 @@ from urllib.parse import quote
 
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError, RubeError
 from rube.host import Write
+from rube.store.engines.disk_errors import full
 from rube.store.engines.mark import Mark, read_mark, write_mark
 from rube.store.engines.room import growth_bytes, is_short, log_bytes
-from rube.store.engines.sqlite_errors import full, translate
+from rube.store.engines.sqlite_errors import translate
 from rube.store.engines.sqlite_tables import (
     PAGE_BYTES,
     check_tables,

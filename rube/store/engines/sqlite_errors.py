@@ -8,10 +8,10 @@ from pathlib import Path
 from rube.api.errors import (
     DataLossError,
     FailedPreconditionError,
-    ResourceExhaustedError,
     RubeError,
     UnavailableError,
 )
+from rube.store.engines.disk_errors import failed, full
 
 _PRIMARY_CODE_MASK = 0xFF
 
@@ -35,13 +35,4 @@ def translate(error: sqlite3.Error, path: Path) -> RubeError:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return UnavailableError(f"another program holds {path} ({error}): end it and try again")
     name = getattr(error, "sqlite_errorname", type(error).__name__)
-    return DataLossError(
-        f"{path}: the disk failed ({name}: {error}); nothing more is written. "
-        "Check the disk, then restart: what was acknowledged is on it"
-    )
-
-
-def full(path: Path) -> ResourceExhaustedError:
-    return ResourceExhaustedError(
-        f"the disk that holds {path} is full: free some space; nothing of this write was stored", limit="disk"
-    )
+    return failed(path, f"{name}: {error}")
