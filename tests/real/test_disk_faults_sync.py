@@ -31,6 +31,7 @@ FAILURES = {
     "sqlite, EIO on sync": ("sqlite", EIO_ON_SYNC),
     "rocksdb, EIO on sync": ("rocksdb", EIO_ON_SYNC),
     "sqlite, EIO on write": ("sqlite", "pwrite64:error=EIO"),
+    "sqlite, a quota that is used up": ("sqlite", "pwrite64:error=EDQUOT"),
     "rocksdb, EIO on write": ("rocksdb", "write:error=EIO"),
     "sqlite, a disk that turned read-only": ("sqlite", READ_ONLY),
     "rocksdb, a disk that turned read-only": ("rocksdb", READ_ONLY),

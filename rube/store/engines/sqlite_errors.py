@@ -34,5 +34,6 @@ def translate(error: sqlite3.Error, path: Path) -> RubeError:
         )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return UnavailableError(f"another program holds {path} ({error}): end it and try again")
+    # Also a quota of the file system that is used up: SQLITE_IOERR_WRITE, of which sqlite3 gives no errno.
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return failed(path, f"{name}: {error}")

@@ -233,13 +233,14 @@ def test_after_a_failed_sync_nothing_is_written_even_if_rocksdb_would(tmp_path: 
     asyncio.run(main())
 
 
-def test_what_was_refused_on_a_full_disk_does_not_come_back_with_its_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", ["No space left on device", "Disk quota exceeded"])
+def test_what_was_refused_on_a_full_disk_does_not_come_back_with_its_log(tmp_path: Path, error: str) -> None:
     """The log may hold all of a batch, and have no room for the sync only."""
 
     async def main() -> None:
         engine = await RocksdbEngine.open(tmp_path / "a")
         await engine.commit([Write(b"1", b"stored")])
-        engine._db = Failing(engine._db, "IO error: No space left on device: While fsync: x.log", written=True)  # type: ignore[assignment]
+        engine._db = Failing(engine._db, f"IO error: {error}: While fsync: x.log", written=True)  # type: ignore[assignment]
         with pytest.raises(ResourceExhaustedError, match="nothing of this write was stored"):
             await engine.commit([Write(b"2", b"refused")])
         shutil.copytree(tmp_path / "a", tmp_path / "killed")
