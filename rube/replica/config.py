@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rube.api.errors import InvalidArgumentError
+from rube.host.network import MESSAGE_BYTES_MAX
 from rube.raft.config import RaftConfig, ReadMode
 from rube.raft.storage import MemoryStorage, Storage
 from rube.replica.observer import MemberObserver
 
 MIB = 1024 * 1024
+# What is around a proposal in a message, at most.
+ENVELOPE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,8 @@ class MemberConfig:
     # Appends on their way to one follower, and their bytes.
     inflight_messages_max: int = 256
     inflight_bytes_max: int = 32 * MIB
+    # One proposal; a larger one is an error. It has to fit into a message to another member.
+    proposal_bytes_max: int = 24 * MIB
     # A leader's proposals that are not committed yet; past it they are refused, and tried again.
     uncommitted_bytes_max: int = 32 * MIB
     # Messages that wait for one peer; past either, further ones are dropped.
@@ -82,6 +87,11 @@ class MemberConfig:
             raise InvalidArgumentError("a volatile member knows its group by nothing but members: name them all")
         if self.members and self.join:
             raise InvalidArgumentError("members forms a group, join enters one: give one of the two")
+        if self.proposal_bytes_max + ENVELOPE_BYTES > MESSAGE_BYTES_MAX:
+            raise InvalidArgumentError(
+                f"proposal_bytes_max, {self.proposal_bytes_max}, does not fit into a message of {MESSAGE_BYTES_MAX} "
+                f"bytes with the {ENVELOPE_BYTES} around it: write less"
+            )
         self.core(1, MemoryStorage(), lambda below: 0)  # raises where parameters contradict each other
 
     def core(self, member: int, storage: Storage, random_below: Callable[[int], int], applied: int = 0) -> RaftConfig:
@@ -96,6 +106,7 @@ class MemberConfig:
             async_storage_writes=True,
             message_bytes_max=self.message_bytes_max,
             applying_bytes_max=self.flush_bytes_max,
+            proposal_bytes_max=self.proposal_bytes_max,
             uncommitted_bytes_max=self.uncommitted_bytes_max,
             inflight_messages_max=self.inflight_messages_max,
             inflight_bytes_max=self.inflight_bytes_max,

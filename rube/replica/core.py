@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 from rube.api.errors import DataLossError, RubeError, UnavailableError
 from rube.host import Engine, Host
@@ -18,7 +20,7 @@ from rube.raft.errors import (
 )
 from rube.raft.membership import from_entry
 from rube.raft.node import RawNode
-from rube.raft.raft_pb2 import MSG_PROP, MSG_SNAP, ConfChangeV2, Entry, Message, SnapshotMetadata
+from rube.raft.raft_pb2 import MSG_PROP, MSG_SNAP, ConfChangeSingle, ConfChangeV2, Entry, Message, SnapshotMetadata
 from rube.replica.config import MemberConfig
 from rube.replica.digests import Digests
 from rube.replica.kept import APPLIED_KEY, read
@@ -26,13 +28,14 @@ from rube.replica.log import DurableLog
 from rube.replica.machine import NOTHING, StateMachine
 from rube.replica.peers import Link, Links, RemovedError
 from rube.replica.replica_pb2 import Applied, Batch, Command, Digest, Identity, MembersChange, Piece
-from rube.replica.roster import Roster
+from rube.replica.roster import OutdatedChangeError, Roster
 from rube.replica.sending import SnapshotSender
 from rube.replica.snapshots import Staging
 from rube.replica.storage import StorageParts, StorageWriter
 from rube.replica.waiting import Proposals, Reads
 
 _LOG = logging.getLogger("rube.replica")
+_E = TypeVar("_E", bound=Exception)
 _NS_PER_S = 1_000_000_000
 # What a message may be refused with: the sender is none of ours any more, or nobody leads.
 _HARMLESS = (ConfChangeInvalidError, UnknownPeerError, ProposalDroppedError, ProposalTooLargeError, LocalMessageError)
@@ -60,7 +63,8 @@ class Core:
         self.proposals = Proposals(host.random.stream("replica/proposer").getrandbits(63) | 1)
         self.reads = Reads(self.proposals.proposer)
         self._round_ns = 0
-        self._digests = Digests(config.name, applied.hash)
+        self._digests = Digests(config.name, identity.id, applied.hash)
+        self._digests.voters = list(self._conf_state.voters)
         self._staging = Staging(engine)
         log = DurableLog(engine, applied.conf_state, self._snapshot_point)
         self._sender = SnapshotSender(host.clock, engine, config, machine.ranges)
@@ -113,6 +117,14 @@ class Core:
         if self._ended:
             raise UnavailableError(f"member {self.config.name!r} has stopped: try another one")
 
+    def check_room(self) -> None:
+        """Raises UnavailableError while the disk is full: this member applies nothing then, and so answers nothing."""
+        if self._storage.full_since_ns:
+            name = self.config.name
+            raise UnavailableError(
+                f"the disk of member {name!r} is full: free some space there, or ask another member", refused="true"
+            )
+
     def command(self, number: int, command: Command) -> bytes:
         """The log's form of a command of this member's."""
         command.proposer, command.number = self.proposals.proposer, number
@@ -149,12 +161,18 @@ class Core:
         if self._ended or self.failed.done():
             return
         self._heard_ns[sender] = self._clock.monotonic_ns()
-        if batch.HasField("digest") and sender == self.leader:
-            self._guarded(lambda: self._digests.told(sender, batch.digest))
+        if batch.HasField("digest"):
+            self._guarded(lambda: self._digest(sender, batch.digest))
         for message in batch.messages:
             if message.type != MSG_PROP or self._takes(message):
                 self._step(message)
         self.advance()
+
+    def _digest(self, sender: int, digest: Digest) -> None:
+        if self.leads:
+            self._digests.told(sender, digest)
+        elif sender == self.leader:
+            self._digests.judge(digest)
 
     def _takes(self, proposal: Message) -> bool:
         """A proposal is for the leader of its term alone: who proposed it may have tried again in a later one."""
@@ -170,21 +188,25 @@ class Core:
         told: Digest | None = None
         with link.outbox.subscribed() as subscription:
             while True:
-                messages, newest = await link.outbox.batch(subscription), self._digests.newest
+                messages = await link.outbox.batch(subscription)
+                newest = self._digests.agreed if self.leads else self._digests.newest
                 yield Batch(messages=messages, digest=None if newest is told else newest)
                 told = newest
 
     async def stage(self, piece: Piece) -> int:
-        """A piece of a snapshot; the core hears of it with the last one."""
-        self.check()
-        pairs = await self._staging.take(piece)
-        if self._staging.complete(piece.message.snapshot.metadata) is not None:
-            self._installing = False
-            self._step(piece.message)
-            self.advance()
-            if not self._installing:
-                await self._staging.clear()  # of no use: this member has come further meanwhile
-        return pairs
+        """A piece of a snapshot; the core hears of it with the last one. A leader of an earlier term is refused."""
+        async with self._staging.lock:
+            self.check()
+            if piece.message.term < self.node.raft.term:
+                raise UnavailableError(f"a snapshot of term {piece.message.term}, and this is {self.node.raft.term}")
+            pairs = await self._staging.take(piece)
+            if self._staging.complete(piece.message.snapshot.metadata) is not None:
+                self._installing = False
+                self._step(piece.message)
+                self.advance()
+                if not self._installing:
+                    await self._staging.clear()  # of no use: this member has come further meanwhile
+            return pairs
 
     def advance(self) -> None:
         """Carries out everything that the core asks for by now."""
@@ -210,6 +232,8 @@ class Core:
                 group.create_task(self._stop_on_failure())
         except* RubeError as group_error:
             self.fail(_first(group_error))
+        except* Exception as group_error:
+            self._break(_first(group_error))
         finally:
             self._ended = True
             self.end(UnavailableError(f"member {self.config.name!r} stops: it may have been done; ask another one"))
@@ -242,12 +266,29 @@ class Core:
             await self._clock.sleep(self.config.tick_s)
             self.node.tick()
             self._storage.tick()
-            self.proposals.expire(self._clock.monotonic_ns())
+            self._look_after_proposals()
             self.ask_round()
             self._ticks += 1
             if self._ticks % _DISK_TICKS == 0:
                 self._look_at_disk()
             self.advance()
+
+    def _look_after_proposals(self) -> None:
+        """Those that wait for long may be lost, with a connection or by a leader's limits: what becomes of a later
+        proposal tells (`Proposals.applied`)."""
+        now_ns = self._clock.monotonic_ns()
+        self.proposals.expire(now_ns)
+        number = self.proposals.mark(now_ns, round(self.config.election_s * _NS_PER_S))
+        if number and self.reaches_leader():
+            with suppress(ProposalDroppedError):
+                self.node.propose(self.command(number, Command()))
+
+    def reaches_leader(self) -> bool:
+        """A proposal would be on its way to the leader, as far as this member knows."""
+        if self.leads:
+            return True
+        link = self._links.get(self.leader)
+        return link is not None and link.outbox.open
 
     def _look_at_disk(self) -> None:
         """A leader that cannot write lets another one lead."""
@@ -289,6 +330,8 @@ class Core:
             if ready.soft_state is not None:
                 waiting, self._led = self._led, asyncio.Event()
                 waiting.set()
+                if not self.leads:
+                    self._sender.stop(lambda member, link: True)
                 self._round_ns = 0  # a read that was asked of the last leader is asked anew
                 leads = f"{self.roster.name_of(self.leader)} leads" if self.leader else "nobody leads"
                 _LOG.info("member %s: %s, term %d", self.config.name, leads, self.node.raft.term)
@@ -323,7 +366,7 @@ class Core:
                 self._lost.append(message.to)
 
     def _snapshot_sent(self, member: int, arrived: bool) -> None:
-        if not self._ended:
+        if not (self._ended or self.failed.done()):
             self.node.report_snapshot(member, delivered=arrived)
             self.advance()
 
@@ -332,12 +375,13 @@ class Core:
     def restored(self, applied: Applied) -> None:
         self.applied_index, self._applied_term = applied.index, applied.term
         self._conf_state = applied.conf_state
+        self._digests.voters = list(self._conf_state.voters)
         self.roster = Roster(applied.peers, applied.removed)
         self._digests.restart(applied.hash)
         self._tell_where_it_goes_on()
         skipped = f"member {self.config.name!r} went on from a snapshot: it may have been done, look"
         self.proposals.skipped(applied.term, skipped)
-        self._links.follow(self.roster.peers)
+        self._follow_members()
         self.reads.applied(applied.index)
 
     def answer(self, append: Message) -> None:
@@ -365,30 +409,39 @@ class Core:
 
     def _apply_command(self, index: int, command: Command) -> None:
         outcome, writes = self._machine.apply(command.data) if command.data else NOTHING
-        if command.HasField("expect"):
-            self.roster.expect(command.expect)
-        if command.forget:
-            self.roster.forget(command.forget)
+        if not self._apply_expectation(command):
+            outcome = OutdatedChangeError("the members have changed meanwhile: look at them, and decide again")
         self._digests.add(index, writes)
         self._storage.changed(writes)
         self.proposals.applied(command.proposer, command.number, outcome)
 
+    def _apply_expectation(self, command: Command) -> bool:
+        """Who is expected to join. False: it could not be changed."""
+        if command.HasField("expect"):
+            return self.roster.expect(command.expect)
+        return not command.forget or self.roster.forget(command.forget)
+
     def _apply_change(self, index: int, change: ConfChangeV2) -> None:
-        self._conf_state = self.node.apply_conf_change(change)
         context = MembersChange.FromString(change.context)
-        if context.remove:
-            self.roster.remove(context.peer)
-            if context.HasField("expect"):
-                self.roster.expect(context.expect)
-        elif context.peer.id:
-            self.roster.set(context.peer)
+        outcome: RubeError | None = None
+        if self.roster.fits(context):
+            self.roster.apply(context)
+        else:  # a change of member 0 changes nothing
+            change = ConfChangeV2(changes=[ConfChangeSingle(type=single.type) for single in change.changes])
+            outcome = OutdatedChangeError("the members have changed meanwhile: look at them, and decide again")
+        self._conf_state = self.node.apply_conf_change(change)
+        self._digests.voters = list(self._conf_state.voters)
         self.roster.follow(self._conf_state)
         self._digests.add(index, ())
         self._storage.changed(())
-        self._links.follow(self.roster.peers)
-        self.proposals.applied(context.proposer, context.number, None)
+        self._follow_members()
+        self.proposals.applied(context.proposer, context.number, outcome)
         if self.identity.id in self.roster.removed:
             self.fail(removed_from(self.config.name, self.identity.group_id))
+
+    def _follow_members(self) -> None:
+        self._links.follow(self.roster.peers)
+        self._sender.stop(lambda member, link: self._links.get(member) is not link)
 
     def _sent(self, message: Message) -> None:
         if self.config.observer is not None:
@@ -426,9 +479,13 @@ class Core:
             self.fail(error)
             raise
         except Exception as error:
-            _LOG.exception("member %s: an invariant is broken", self.config.name)
-            self.fail(DataLossError(f"member {self.config.name!r} stops, an invariant is broken: {error!r}"))
+            self._break(error)
             raise
+
+    def _break(self, error: Exception) -> None:
+        """What happened cannot happen."""
+        _LOG.error("member %s: an invariant is broken", self.config.name, exc_info=error)
+        self.fail(DataLossError(f"member {self.config.name!r} stops, an invariant is broken: {error!r}"))
 
 
 def removed_from(name: str, group_id: str) -> RemovedError:
@@ -438,6 +495,6 @@ def removed_from(name: str, group_id: str) -> RemovedError:
     )
 
 
-def _first(group: BaseExceptionGroup[RubeError]) -> RubeError:
+def _first(group: BaseExceptionGroup[_E]) -> _E:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -230,4 +230,4 @@ def _check_name(described: Description, name: str, address: str) -> None:
 
 def not_in_a_group(name: str) -> UnavailableError:
     """To who asks a member that waits to be taken in."""
-    return UnavailableError(f"member {name!r} belongs to no group yet: try again")
+    return UnavailableError(f"member {name!r} belongs to no group yet: try again", refused="true")

@@ -77,6 +77,15 @@ def check_format(engine: EngineView) -> bool:
     return stored is not None
 
 
+def check_whole(engine: EngineView) -> None:
+    """Raises FailedPreconditionError while a snapshot is put into place: there is a part of a state, or none."""
+    if engine.get(INSTALLING_KEY) is not None:
+        raise FailedPreconditionError(
+            "this member is taking up a snapshot, or ended while it did, so that only a part of the state is here: let "
+            "the member run until it has finished, or read another member's"
+        )
+
+
 def _shown(key: bytes) -> str:
     if len(key) == 8 and key[0] & 0x80:
         return f"entry {index_of(key)} of the log"

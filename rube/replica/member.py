@@ -17,7 +17,7 @@ from rube.replica.config import MemberConfig
 from rube.replica.core import Core
 from rube.replica.founding import Founding
 from rube.replica.machine import StateMachine
-from rube.replica.membership import Membership
+from rube.replica.membership import Membership, NotLeadingError
 from rube.replica.replica_pb2 import (
     Batch,
     ChangeRequest,
@@ -31,6 +31,7 @@ from rube.replica.replica_pb2 import (
     Piece,
 )
 from rube.replica.replica_pb2_grpc import add_ReplicaServicer_to_server
+from rube.replica.roster import OutdatedChangeError
 from rube.replica.service import ReplicaService
 from rube.replica.snapshots import install
 from rube.replica.volatile import watch_for_loss
@@ -43,10 +44,19 @@ _VOTER = ConfChangeType.CONF_CHANGE_ADD_NODE
 _LEARNER = ConfChangeType.CONF_CHANGE_ADD_LEARNER_NODE
 _REMOVE = ConfChangeType.CONF_CHANGE_REMOVE_NODE
 _NS_PER_S = 1_000_000_000
+Decide = Callable[[], Command | MembersChange | None]
+# A change that was overtaken by others is decided anew, so often at most.
+DECISIONS_MAX = 5
 # A leader looks this often for learners that have caught up.
 PROMOTION_S = 0.5
 # How long a member that leaves waits for another one to lead.
 LEAVE_S = 2.0
+# And for its disk, which may be stuck.
+FLUSH_S = 5.0
+
+
+class _NothingToDoError(Exception):
+    """What was to be changed is as it should be by now."""
 
 
 class Member:
@@ -84,7 +94,7 @@ class Member:
             server.add_insecure_port(config.listen)
             await server.start()
             identity = await Founding(host, engine, config).identity()
-            await install(engine, machine.ranges, host.clock)
+            await install(engine, machine.ranges, host.clock, engine.commit)
             await machine.reload(identity.group_id)
             core = Core(host, engine, machine, config, identity)
             member = cls(core, host.clock.timeout, server)
@@ -114,8 +124,9 @@ class Member:
         await asyncio.wait(self._tasks)
         await self._server.stop(None)
         if not self.failed.done():
-            with suppress(RubeError):
-                await self._core.flush()
+            with suppress(TimeoutError, RubeError):
+                async with self._timeout(FLUSH_S):
+                    await self._core.flush()
 
     # What its users ask
 
@@ -160,6 +171,7 @@ class Member:
         Raises UnavailableError where no quorum answers within `patience_s`.
         """
         self._core.check()
+        self._core.check_room()
         waiting = self._core.reads.join()
         self._core.ask_round()
         try:
@@ -200,88 +212,84 @@ class Member:
             return None
         link = self._core.link(self._core.leader)
         if link is None:
-            raise UnavailableError("the group has no leader now: try again")
+            raise UnavailableError("the group has no leader now: try again", refused="true")
         return link.stub
 
     async def admit(self, request: JoinRequest) -> JoinResponse:
-        known = self._core.roster.by_id(request.peer.id)
-        if known is None or known.address != request.peer.address:
-            if known is None and self._core.config.volatile:
-                await self._replace(request.peer)
-            peer = self._core.roster.admit(request.peer)
-            await self._change(_LEARNER if known is None or known.learner else _VOTER, peer)
+        if self._core.config.volatile:
+            await self._change(lambda: self._membership.replacement(request.peer))
+        await self._change(lambda: self._membership.admission(request.peer))
         return JoinResponse(group_id=self.group_id, peers=self._core.roster.peers)
 
     async def change(self, request: ChangeRequest) -> ChangeResponse:
-        roster = self._core.roster
         match request.WhichOneof("change"):
             case "add":
-                peer = self._membership.addition(request.add)
-                await self._propose(lambda number: self._core.command(number, Command(expect=peer)))
+                await self._change(lambda: self._membership.addition(request.add))
             case "remove":
-                await self._remove(roster.find(request.remove))
+                await self._remove(request.remove)
             case "promote":
-                peer = roster.find(request.promote)
-                self._membership.check_promotion(peer)
-                await self._change(_VOTER, peer)
+                await self._change(lambda: self._membership.promotion(request.promote))
             case "transfer_leader":
-                await self._transfer(self._membership.transferee(roster.find(request.transfer_leader)))
+                heir = self._core.roster.find(request.transfer_leader)
+                await self._transfer(self._membership.transferee(heir))
             case _:
                 raise InvalidArgumentError("the change names nothing to do: set one of its fields")
         return ChangeResponse(description=self.describe())
 
     # Inside
 
-    async def _remove(self, peer: Peer) -> None:
-        if not peer.id:
-            await self._propose(lambda number: self._core.command(number, Command(forget=peer.name)))
-            return
-        self._membership.check_removal(peer)
-        await self._change(_REMOVE, peer)
+    async def _remove(self, name: str) -> None:
+        meant: list[Peer] = []  # who had the name at the first look
 
-    async def _replace(self, newcomer: Peer) -> None:
-        """Removes the member of the newcomer's name, which is gone with its memory, and expects the newcomer.
+        def decide() -> Command | MembersChange | None:
+            if not meant:
+                meant.append(self._core.roster.find(name))
+            return self._membership.removal(meant[0])
 
-        No quorum is checked: a vote that can never be given again is nothing to lose.
-        """
-        gone = self._core.roster.by_name(newcomer.name)
-        if gone is None or not gone.id:
-            return
-        if self._core.hears(gone.id):
-            raise UnavailableError(f"member {gone.name!r} was heard of a moment ago, from another process: try again")
-        await self._change(_REMOVE, gone, expect=Peer(name=newcomer.name, address=newcomer.address, promote=True))
+        await self._change(decide)
 
     async def _propose(self, command: Callable[[int], bytes]) -> Any:
         return await self._await_applied(lambda number: self._core.node.propose(command(number)))
 
-    async def _change(self, kind: ConfChangeType.ValueType, peer: Peer, expect: Peer | None = None) -> None:
-        """Changes Raft's configuration and the roster with it; one change at a time."""
-        context = MembersChange(
-            peer=peer, proposer=self._core.proposals.proposer, remove=kind == _REMOVE, expect=expect
-        )
+    async def _change(self, decide: Decide) -> None:
+        """Does what `decide` says of the group as it is when it is proposed: only a leader does, one change at a time.
 
-        def propose(number: int) -> None:
-            raft = self._core.node.raft
-            if raft.pending_conf_index > self._core.applied_index:
-                raise ProposalDroppedError("another change of the members is under way")
-            context.number = number
-            self._core.node.propose_conf_change(
-                ConfChangeV2(
-                    changes=[ConfChangeSingle(type=kind, node_id=peer.id)],
-                    context=context.SerializeToString(deterministic=True),
-                )
-            )
+        Raises what `decide` raises, NotLeadingError, UnavailableError.
+        """
+        for _ in range(DECISIONS_MAX):
+            with suppress(OutdatedChangeError):
+                with suppress(_NothingToDoError):
+                    await self._await_applied(lambda number: self._propose_change(number, decide))
+                return
+        raise UnavailableError("the group's members change too fast: try again in a moment", refused="true")
 
-        await self._await_applied(propose)
+    def _propose_change(self, number: int, decide: Decide) -> None:
+        core = self._core
+        if not core.leads:
+            raise NotLeadingError(f"member {core.config.name!r} does not lead any more: try again", refused="true")
+        if core.node.raft.pending_conf_index > core.applied_index:
+            raise ProposalDroppedError("another change of the members is under way")
+        decided = decide()
+        if isinstance(decided, MembersChange):
+            decided.proposer, decided.number = core.proposals.proposer, number
+            core.node.propose_conf_change(_in_raft(decided))
+        elif decided is not None:
+            core.node.propose(core.command(number, decided))
+        else:
+            raise _NothingToDoError
 
     async def _await_applied(self, propose: Callable[[int], None]) -> Any:
         """Proposes until it is applied, once: anew only when what was proposed can never be applied any more."""
         core = self._core
         core.check()
-        deadline_ns = core.now_ns() + round(core.config.patience_s * _NS_PER_S)
-        while core.now_ns() < deadline_ns:
-            number, outcome = core.proposals.begin(core.node.raft.term, deadline_ns)
+        core.check_room()
+        now_ns = core.now_ns()
+        deadline_ns = now_ns + round(core.config.patience_s * _NS_PER_S)
+        while now_ns < deadline_ns:
+            number, outcome = core.proposals.begin(core.node.raft.term, now_ns, deadline_ns)
             try:
+                if not core.reaches_leader():
+                    raise ProposalDroppedError("there is no way to a leader")
                 propose(number)
                 core.advance()
                 return await outcome
@@ -294,6 +302,7 @@ class Member:
                 raise self._no_quorum("it may still be done", unknown="true") from None
             finally:
                 core.proposals.forget(number)
+                now_ns = core.now_ns()
         raise self._no_quorum("nothing was proposed", refused="true")
 
     async def _a_moment(self) -> None:
@@ -312,15 +321,17 @@ class Member:
         )
 
     async def _transfer(self, member: int) -> None:
+        if member == self.id:
+            return
         self._core.node.transfer_leader(member)
         self._core.advance()
-        try:
+        with suppress(TimeoutError):
             async with self._timeout(self._core.config.patience_s):
                 while self._core.leader in (0, self.id):
                     await self._a_moment()
-        except TimeoutError:
+        if self._core.leader != member:
             name = self._core.roster.name_of(member)
-            raise UnavailableError(f"member {name!r} did not take the leadership: see `rube cluster members`") from None
+            raise UnavailableError(f"member {name!r} did not take the leadership: see `rube cluster members`")
 
     async def _leave(self) -> None:
         while self.leads and self._membership.has_other_voters:
@@ -332,6 +343,12 @@ class Member:
     async def _promote_who_caught_up(self) -> None:
         while True:
             await self._core.sleep(PROMOTION_S)
-            if self.leads and not self.failed.done() and (peer := self._membership.due_promotion()):
+            if self.leads and not self.failed.done() and self._membership.due_promotion() is not None:
                 with suppress(RubeError):  # tried again
-                    await self._change(_VOTER, peer)
+                    await self._change(self._membership.due_promotion)
+
+
+def _in_raft(change: MembersChange) -> ConfChangeV2:
+    kind = _LEARNER if change.peer.learner else _VOTER
+    single = ConfChangeSingle(type=_REMOVE if change.remove else kind, node_id=change.peer.id)
+    return ConfChangeV2(changes=[single], context=change.SerializeToString(deterministic=True))

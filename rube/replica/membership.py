@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from rube.api.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError
+from contextlib import suppress
+
+from rube.api.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from rube.raft.progress import ProgressState
 from rube.replica.core import Core
-from rube.replica.replica_pb2 import Peer, PeerProgress
+from rube.replica.replica_pb2 import Command, MembersChange, Peer, PeerProgress
+
+
+class NotLeadingError(UnavailableError):
+    """Another member leads now, and nothing was done here: ask that one."""
 
 
 class Membership:
-    """What a leader knows of its group, and the changes that it lets through. Asked at the leader only."""
+    """What a leader knows of its group, and the changes that it lets through.
+
+    Asked at the leader only, and anew with every attempt to propose: what was true of the group at the last one may
+    not be any more. None: there is nothing to do (any more).
+    """
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -28,29 +38,52 @@ class Membership:
             for member, progress in sorted(status.progress.items())
         ]
 
-    def addition(self, peer: Peer) -> Peer:
-        """The newcomer to expect. Raises AlreadyExistsError, InvalidArgumentError."""
+    def addition(self, peer: Peer) -> Command:
+        """Expects a newcomer. Raises AlreadyExistsError, InvalidArgumentError."""
         if not peer.name or not peer.address:
             raise InvalidArgumentError("a new member needs a name and an address: rube cluster add NAME HOST:PORT")
-        for known in self._core.roster.peers:
-            if known.name == peer.name:
-                raise AlreadyExistsError(
-                    f"there is a member {peer.name!r} already, at {known.address}: choose another name, or remove it",
-                    member=peer.name,
-                )
-            if known.address == peer.address:
-                raise AlreadyExistsError(
-                    f"{peer.address} is the address of member {known.name!r} already: give the new one's own"
-                )
-        return Peer(name=peer.name, address=peer.address, promote=peer.promote, learner=True)
+        self._core.roster.check_free(peer)
+        return Command(expect=Peer(name=peer.name, address=peer.address, promote=peer.promote, learner=True))
 
-    def check_removal(self, peer: Peer) -> None:
-        """Raises FailedPreconditionError if the others could not decide any more."""
+    def removal(self, meant: Peer) -> Command | MembersChange | None:
+        """Never removes another disk than is meant. Raises FailedPreconditionError if the others could not decide any
+        more."""
+        roster = self._core.roster
+        peer = roster.by_id(meant.id) if meant.id else roster.by_name(meant.name)
+        if peer is None:
+            return None
+        if not peer.id:
+            return Command(forget=peer.name)
         if not peer.learner:
             self._check_quorum(self._voters() - {peer.id}, f"without member {peer.name!r}")
+        return MembersChange(peer=peer, remove=True)
 
-    def check_promotion(self, peer: Peer) -> None:
-        """Raises FailedPreconditionError unless it is a learner that has caught up."""
+    def admission(self, newcomer: Peer) -> MembersChange | None:
+        """Takes in who is expected, or notes its new address. Raises FailedPreconditionError for anybody else."""
+        known = self._core.roster.by_id(newcomer.id)
+        if known is not None and known.address == newcomer.address:
+            return None
+        peer = self._core.roster.admit(newcomer)
+        peer.learner = known is None or known.learner
+        return MembersChange(peer=peer)
+
+    def replacement(self, newcomer: Peer) -> MembersChange | None:
+        """Removes the member of the newcomer's name, which is gone with its memory, and expects the newcomer.
+
+        No quorum is checked: a vote that can never be given again is nothing to lose. Raises UnavailableError while
+        the other one may live.
+        """
+        gone = self._core.roster.by_name(newcomer.name)
+        if gone is None or gone.id in (0, newcomer.id) or newcomer.id in self._core.roster.removed:
+            return None
+        if self._core.hears(gone.id):
+            raise UnavailableError(f"member {gone.name!r} was heard of a moment ago, from another process: try again")
+        expect = Peer(name=newcomer.name, address=newcomer.address, promote=True)
+        return MembersChange(peer=gone, remove=True, expect=expect)
+
+    def promotion(self, name: str) -> MembersChange:
+        """Raises NotFoundError, FailedPreconditionError unless it is a learner that has caught up."""
+        peer = self._core.roster.find(name)
         if not peer.id:
             raise FailedPreconditionError(f"member {peer.name!r} has not joined yet: start it", member=peer.name)
         if not peer.learner:
@@ -61,6 +94,15 @@ class Membership:
                 member=peer.name,
             )
         self._check_quorum(self._voters() | {peer.id}, f"with member {peer.name!r}")
+        return MembersChange(peer=Peer(id=peer.id, name=peer.name, address=peer.address, promote=peer.promote))
+
+    def due_promotion(self) -> MembersChange | None:
+        """Of a learner that is to vote and has caught up."""
+        for peer in self._core.roster.peers:
+            if peer.id and peer.learner and peer.promote:
+                with suppress(FailedPreconditionError):
+                    return self.promotion(peer.name)
+        return None
 
     def transferee(self, peer: Peer) -> int:
         """Raises FailedPreconditionError unless the member may lead."""
@@ -69,13 +111,6 @@ class Membership:
         if peer.id not in self._active():
             raise FailedPreconditionError(f"member {peer.name!r} does not answer: choose another", member=peer.name)
         return peer.id
-
-    def due_promotion(self) -> Peer | None:
-        """A learner that is to vote and has caught up."""
-        for peer in self._core.roster.peers:
-            if peer.id and peer.learner and peer.promote and self._caught_up(peer.id):
-                return peer
-        return None
 
     @property
     def has_other_voters(self) -> bool:

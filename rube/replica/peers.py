@@ -48,12 +48,17 @@ class Outbox:
         # How many there were, and the one that is served: the newest. 0: none.
         self._subscriptions = 0
         self._subscription = 0
+        self._closed = False
+
+    @property
+    def open(self) -> bool:
+        """There is a subscription, and room."""
+        return bool(self._subscription) and len(self._queue) < self._config.queue_messages_max
 
     def send(self, message: Message) -> bool:
-        """Queues the message; False: it was dropped."""
+        """Queues the message; False: it was dropped. One of any size finds room where nothing else waits."""
         size = message.ByteSize()
-        full = len(self._queue) >= self._config.queue_messages_max
-        if not self._subscription or full or self._queue_bytes + size > self._config.queue_bytes_max:
+        if not self.open or (self._queue and self._queue_bytes + size > self._config.queue_bytes_max):
             return False
         self._queue.append((message, size))
         self._queue_bytes += size
@@ -73,13 +78,21 @@ class Outbox:
                 self._subscription = 0
                 self._drop()
 
+    def close(self) -> None:
+        """Nothing goes to that member any more: who has subscribed shall ask anew, and hears why."""
+        self._closed, self._subscription = True, 0
+        self._drop()
+
     async def batch(self, subscription: int) -> list[Message]:
-        """The next messages, once there are some. Raises UnavailableError when another subscription has come."""
+        """The next messages, once there are some. Raises UnavailableError when another subscription has come, or none
+        may come any more."""
         while self._subscription == subscription:
             if self._queue:
                 return self._batch()
             await self._work.wait()
-        raise UnavailableError("the member has subscribed anew")
+        raise UnavailableError(
+            "the members have changed: subscribe anew" if self._closed else "the member has subscribed anew"
+        )
 
     def _batch(self) -> list[Message]:
         size = 0
@@ -154,7 +167,8 @@ class Links:
         """These are the members now."""
         wanted = {peer.id: peer.address for peer in peers if peer.id not in (0, self._own.id)}
         for member in [one for one, (link, _) in self._links.items() if wanted.get(one) != link.address]:
-            _, task = self._links.pop(member)
+            link, task = self._links.pop(member)
+            link.outbox.close()
             task.cancel()
         for member, address in sorted(wanted.items()):
             if member not in self._links:

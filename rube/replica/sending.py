@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from grpc import aio
 
@@ -28,6 +30,20 @@ FAILURES_MAX = 10
 STATE_TRIES_MAX = 20
 
 
+@dataclass(slots=True, kw_only=True)
+class _Transfer:
+    """One snapshot on its way."""
+
+    group_id: str
+    # That the core sent: to whom, and in which term.
+    message: Message
+    link: Link
+    done: Callable[[bool], None]
+    # What comes after this entry is not in the snapshot.
+    index: int = 1 << 62
+    arrived: bool = False
+
+
 class SnapshotSender:
     """At most one snapshot to each member at a time, each from an engine's snapshot that is held meanwhile."""
 
@@ -36,50 +52,65 @@ class SnapshotSender:
         self._engine = engine
         self._config = config
         self._ranges = ranges
-        self._indexes: dict[int, int] = {}
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._under_way: dict[int, tuple[_Transfer, asyncio.Task[None]]] = {}
 
     def kept_from(self) -> int:
         """The log must keep what comes after the oldest snapshot under way."""
-        return min(self._indexes.values(), default=1 << 62)
+        return min((transfer.index for transfer, _ in self._under_way.values()), default=1 << 62)
 
     def start(self, group_id: str, message: Message, link: Link, done: Callable[[bool], None]) -> None:
-        """Sends in a task of its own; `done` is told whether all of it arrived."""
-        member = message.to
-        if member in self._tasks:
+        """Sends in a task of its own; `done` is told whether all of it arrived, however that task ends.
+
+        Where one is under way already, its end is the answer for this one, too. One of an earlier term ends at once.
+        """
+        if message.to in self._under_way:
+            transfer, task = self._under_way[message.to]
+            if transfer.message.term != message.term:
+                task.cancel()
             return
-        task = asyncio.get_running_loop().create_task(self._run(group_id, message, link, done), name="snapshot")
-        self._tasks[member] = task
+        transfer = _Transfer(group_id=group_id, message=message, link=link, done=done)
+        task = asyncio.get_running_loop().create_task(self._run(transfer), name="snapshot")
+        self._under_way[message.to] = transfer, task
+        task.add_done_callback(partial(self._ended, transfer))
+
+    def stop(self, unwanted: Callable[[int, Link], bool]) -> None:
+        """Ends what is on its way to such members over such links."""
+        for member, (transfer, task) in self._under_way.items():
+            if unwanted(member, transfer.link):
+                task.cancel()
 
     async def close(self) -> None:
-        tasks = list(self._tasks.values())
+        tasks = [task for _, task in self._under_way.values()]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _run(self, group_id: str, message: Message, link: Link, done: Callable[[bool], None]) -> None:
-        arrived = False
+    def _ended(self, transfer: _Transfer, _: asyncio.Task[None]) -> None:
+        # First, since the core may ask for another one at once.
+        del self._under_way[transfer.message.to]
+        transfer.done(transfer.arrived)
+
+    async def _run(self, transfer: _Transfer) -> None:
         try:
-            arrived = await self._send(group_id, message, link)
+            transfer.arrived = await self._send(transfer)
         except RubeError as error:
             _LOG.error("member %s cannot send a snapshot: %s", self._config.name, error.message)
-        # First, since the core may ask for another one at once.
-        del self._tasks[message.to]
-        self._indexes.pop(message.to, None)
-        done(arrived)
+        except aio.UsageError:
+            _LOG.info("the way to %s was closed during a snapshot", transfer.link.address)
 
-    async def _send(self, group_id: str, message: Message, link: Link) -> bool:
+    async def _send(self, transfer: _Transfer) -> bool:
         """Whether all of it arrived."""
+        message, link = transfer.message, transfer.link
         view, applied = await self._state_with(message.to)
         try:
-            self._indexes[message.to] = applied.index
+            transfer.index = applied.index
             _LOG.info("member %s sends its state as of entry %d to %s", self._config.name, applied.index, link.address)
             offset, failures = 0, 0
             while failures < FAILURES_MAX:
                 try:
                     for piece in pieces(view, self._ranges, message, offset, self._config.piece_bytes_max):
-                        piece.group_id, piece.sender, piece.to = group_id, message.sender, message.to
+                        piece.group_id, piece.sender, piece.to = transfer.group_id, message.sender, message.to
                         offset = await self._deliver(link, piece)
                         failures = 0
                         if offset != piece.offset + len(piece.pairs):

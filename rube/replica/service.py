@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from grpc import aio
 
-from rube.api.errors import UnavailableError
+from rube.api.errors import RubeError, UnavailableError
 from rube.replica.founding import not_in_a_group
+from rube.replica.membership import NotLeadingError
 from rube.replica.peers import RemovedError, StrangerError
 from rube.replica.replica_pb2 import (
     Batch,
@@ -34,6 +35,8 @@ Context = aio.ServicerContext[Any, Any]
 
 # A change waits for a quorum at the leader; who passes it on waits a little longer.
 FORWARD_S = 10.0
+# A call is answered by the leader; while leaders change, so many members are tried as one.
+LEADERS_MAX = 3
 
 
 class Served(Protocol):
@@ -116,11 +119,23 @@ class ReplicaService(ReplicaServicer):
 async def _at_leader(
     member: Served, here: Callable[[], Awaitable[_Answer]], there: Callable[[ReplicaAsyncStub], Awaitable[_Answer]]
 ) -> _Answer:
-    stub = member.leader_stub()
-    if stub is None:
-        return await here()
-    try:
-        return await there(stub)
-    except aio.AioRpcError as error:
-        told = rube_error(error)
-        raise told if type(told) is not UnavailableError else UnavailableError(f"the leader: {told.message}") from error
+    """The leader's answer; if this one loses the leadership before anything is done, the next leader's."""
+    lost: NotLeadingError | None = None
+    for _ in range(LEADERS_MAX):
+        stub = member.leader_stub()
+        try:
+            return await here() if stub is None else await there(stub)
+        except NotLeadingError as error:
+            lost = error
+        except aio.AioRpcError as error:
+            raise _told_by_leader(rube_error(error)) from error
+    assert lost is not None, "the last attempt was made"
+    raise lost
+
+
+def _told_by_leader(error: RubeError) -> RubeError:
+    """What does not say that nothing was done may have been done: an answer may be lost, too."""
+    if error.code != UnavailableError.code:
+        return error
+    sure = {} if "refused" in error.metadata else {"unknown": "true"}
+    return UnavailableError(f"the leader: {error.message}", **{**error.metadata, **sure})

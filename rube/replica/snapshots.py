@@ -7,8 +7,9 @@ again. A member never forgets what it acknowledged.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 from rube.api.errors import DataLossError, InvalidArgumentError, UnavailableError
 from rube.host import Clock, Engine, EngineView, Write
@@ -19,6 +20,7 @@ from rube.replica.replica_pb2 import Applied, Installing, Pair, Piece
 PAIRS_PER_COMMIT_MAX = 1000
 
 Ranges = Sequence[tuple[bytes, bytes]]
+Commit = Callable[[Sequence[Write]], Awaitable[None]]
 
 
 def pieces(view: EngineView, ranges: Ranges, message: Message, offset: int, bytes_max: int) -> Iterator[Piece]:
@@ -51,10 +53,15 @@ def _pairs(view: EngineView, ranges: Ranges) -> Iterator[tuple[bytes, bytes]]:
 
 
 class Staging:
-    """The snapshot that is arriving, at most one; a newer one takes the place of an older."""
+    """The snapshot that is arriving, at most one; another one takes the place of what has arrived.
+
+    Several may be sent at once, by leaders of different terms. So `take` and `clear` are for the holder of `lock`:
+    between their waits the pieces of one may not meet those of another.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.lock = asyncio.Lock()
         self._of: tuple[int, int, int] | None = None
         self._pairs = 0
         self._checksum = 0
@@ -94,13 +101,27 @@ class Staging:
     async def clear(self) -> None:
         """Forgets what has arrived."""
         self._of, self._pairs, self._checksum, self._applied = None, 0, 0, None
-        await _delete(self._engine, STAGED_PREFIX, STAGED_END)
+        await _delete(self._engine, STAGED_PREFIX, STAGED_END, self._engine.commit)
 
     def complete(self, metadata: SnapshotMetadata) -> Applied | None:
         """What the machine of that snapshot had applied, if all of it is here."""
         if self._of is None or self._of[1:] != (metadata.index, metadata.term):
             return None
         return self._applied
+
+    async def check(self, clock: Clock) -> None:
+        """All that arrived is on the disk, and can be read. Raises DataLossError.
+
+        To be called before anything is given up for it: who is told so still has the state and log that it had.
+        """
+        number = 0
+        async for batch in _staged(self._engine, self._pairs, clock):
+            number += len(batch)
+        if number != self._pairs:
+            raise DataLossError(
+                f"of a snapshot of {self._pairs} pairs that arrived {number} are left: start this member again, it has "
+                "what it had before, and is sent another one"
+            )
 
     def installation(self) -> Write:
         """The write after which the snapshot is this member's state; `install` makes it so."""
@@ -111,21 +132,24 @@ class Staging:
         self._of, self._pairs, self._checksum, self._applied = None, 0, 0, None
 
 
-async def install(engine: Engine, ranges: Ranges, clock: Clock) -> bool:
-    """Puts a staged snapshot into place, if one is to be; begins anew after a crash. Raises DataLossError."""
+async def install(engine: Engine, ranges: Ranges, clock: Clock, commit: Commit) -> bool:
+    """Puts a staged snapshot into place, if one is to be; begins anew after a crash.
+
+    Raises DataLossError, and what `commit` does, which is the engine's or one that waits for room.
+    """
     installing = read(engine, INSTALLING_KEY, Installing)
     if installing is None:
         return False
     for start, end in ranges:
-        await _delete(engine, start, end)
+        await _delete(engine, start, end, commit)
     number = 0
     async for batch in _staged(engine, installing.pairs, clock):
-        await engine.commit([Write(pair.key, pair.value) for pair in batch])
+        await commit([Write(pair.key, pair.value) for pair in batch])
         number += len(batch)
     if number != installing.pairs:
         raise DataLossError(f"of a snapshot of {installing.pairs} pairs {number} are left: let this member join again")
-    await engine.commit([Write(INSTALLING_KEY, None)])
-    await _delete(engine, STAGED_PREFIX, STAGED_END)
+    await commit([Write(INSTALLING_KEY, None)])
+    await _delete(engine, STAGED_PREFIX, STAGED_END, commit)
     return True
 
 
@@ -137,6 +161,6 @@ async def _staged(engine: Engine, pairs: int, clock: Clock) -> AsyncIterator[lis
         await clock.sleep(0)
 
 
-async def _delete(engine: Engine, start: bytes, end: bytes) -> None:
+async def _delete(engine: Engine, start: bytes, end: bytes, commit: Commit) -> None:
     while keys := [key for key, _ in engine.scan(start, end, limit=PAIRS_PER_COMMIT_MAX)]:
-        await engine.commit([Write(key, None) for key in keys])
+        await commit([Write(key, None) for key in keys])

@@ -95,6 +95,7 @@ class StorageWriter:
         # A commit is under way; a snapshot is on its way into its place.
         self._writing = False
         self._installing = False
+        self._ending = False
         # Since when the disk has been full; 0: it is not.
         self.full_since_ns = 0
 
@@ -143,7 +144,11 @@ class StorageWriter:
             core.advance()
 
     async def flush(self) -> None:
-        """Writes what waits, up to the first snapshot. Once, after `run`."""
+        """Writes what waits, up to the first snapshot, if there is room: nothing that was promised rests on it.
+
+        Once, after `run`. Raises ResourceExhaustedError.
+        """
+        self._ending = True
         if not self._installing:  # it is begun again at the next start
             waiting = takewhile(lambda append: not append.HasField("snapshot"), self._appends)
             await self._commit(list(waiting), lambda append: None)
@@ -183,7 +188,8 @@ class StorageWriter:
         try:
             await self._write(batch)
         except asyncio.CancelledError:  # nobody knows whether it is durable; twice does no harm
-            self._appends, self._writes, self._changed = [*appends, *self._appends], [*writes, *self._writes], True
+            self._appends, self._writes = [*appends, *self._appends], [*writes, *self._writes]
+            self._changed = self._commit_moved = True
             raise
         if compacted:
             self._log.compact(compacted)
@@ -205,6 +211,7 @@ class StorageWriter:
         applied = self._staging.complete(metadata)
         assert applied is not None, "the core hears of a snapshot only when all of it has arrived"
         self._installing = True
+        await self._staging.check(self._clock)
         self._machine.suspend()
         batch = self._log.start_after(metadata.index, metadata.term)
         await self._write(
@@ -213,11 +220,11 @@ class StorageWriter:
         self._log.apply_snapshot(append.snapshot)
         self._log.bytes = 0
         self._log.written(append)
-        await install(self._engine, self._machine.ranges, self._clock)
-        self._staging.installed()
+        await install(self._engine, self._machine.ranges, self._clock, self._write)
         self._writes, self._bytes, self._changed, self._commit_moved = [], 0, False, False
         self.durable = applied
         await self._machine.reload(self._parts.group_id)
+        self._staging.installed()  # last: from here on another one may arrive
         self._installing = False
         return applied
 
@@ -229,6 +236,8 @@ class StorageWriter:
                 await self._engine.commit(batch)
                 break
             except ResourceExhaustedError as error:
+                if self._ending:
+                    raise
                 if not self.full_since_ns:
                     _LOG.error(
                         "member %s acknowledges nothing until there is room: %s", self._config.name, error.message

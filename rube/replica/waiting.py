@@ -34,7 +34,9 @@ class OvertakenError(Exception):
 
 
 class _Proposal(NamedTuple):
+    number: int
     term: int
+    begun_ns: int
     deadline_ns: int
     outcome: asyncio.Future[Any]
 
@@ -43,7 +45,8 @@ class Proposals:
     """The proposals of this incarnation that were not applied yet. `proposer` tells it from every other.
 
     A proposal is for one term: only that term's leader takes it (`rube.replica.core`). So once an entry of a later term
-    is applied, it is decided: the entries of earlier terms stand before that one, or nowhere.
+    is applied, it is decided: the entries of earlier terms stand before that one, or nowhere. And proposals come to a
+    leader in the order of their numbers, or not at all: once one is applied, those before it are decided, too.
     """
 
     def __init__(self, proposer: int) -> None:
@@ -52,12 +55,13 @@ class Proposals:
         # By number.
         self._waiting: dict[int, _Proposal] = {}
         self._number = 0
+        self._marked_ns = 0
 
-    def begin(self, term: int, deadline_ns: int) -> tuple[int, asyncio.Future[Any]]:
+    def begin(self, term: int, begun_ns: int, deadline_ns: int) -> tuple[int, asyncio.Future[Any]]:
         """A new proposal's number, and the future of its outcome, which may be OvertakenError or TimeoutError."""
         self._number += 1
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting[self._number] = _Proposal(term, deadline_ns, future)
+        self._waiting[self._number] = _Proposal(self._number, term, begun_ns, deadline_ns, future)
         return self._number, future
 
     def forget(self, number: int) -> None:
@@ -68,6 +72,8 @@ class Proposals:
         if proposer != self.proposer:
             return
         proposal = self._waiting.pop(number, None)
+        if self._waiting and next(iter(self._waiting)) < number:
+            self._end(OvertakenError(), lambda other: other.number < number)
         if proposal is None or proposal.outcome.done():
             return
         if isinstance(outcome, RubeError):
@@ -82,6 +88,16 @@ class Proposals:
     def skipped(self, term: int, message: str) -> None:
         """A snapshot was taken up that ends in that term; what it did is not known here."""
         self._end(UnavailableError(message, unknown="true"), lambda proposal: proposal.term <= term)
+
+    def mark(self, now_ns: int, after_ns: int) -> int:
+        """The number of a proposal that nobody waits for, if others have waited for `after_ns`, and so since the last
+        mark; 0 otherwise."""
+        oldest = next(iter(self._waiting.values()), None)
+        if oldest is None or now_ns - max(oldest.begun_ns, self._marked_ns) < after_ns:
+            return 0
+        self._marked_ns = now_ns
+        self._number += 1
+        return self._number
 
     def expire(self, now_ns: int) -> None:
         """Time has passed."""
