@@ -14,7 +14,7 @@ from rube.store.etcd.endpoints import Endpoint
 from rube.store.etcd.errors import DENIED, FUTURE_REVISION
 from rube.store.etcd.kv_pb2 import KeyValue
 from rube.store.etcd.reads import EtcdReads
-from rube.store.etcd.values import is_sound
+from rube.store.etcd.values import decode_value
 from rube.store.mvcc.evaluate import KEY_BYTES_MAX
 
 HASH_TIMEOUT_S = 60.0
@@ -46,7 +46,9 @@ def _what_is_wrong(key: bytes, kv: KeyValue) -> str:
         return "the key is empty"
     if len(key) > KEY_BYTES_MAX:
         return f"the key is longer than {KEY_BYTES_MAX} bytes"
-    return "" if is_sound(key, kv.value) else f"the value of revision {kv.mod_revision} does not match its checksum"
+    if decode_value(key, kv.value) is None:
+        return f"the value of revision {kv.mod_revision} does not match its checksum"
+    return ""
 
 
 def _what_does_not_belong(reads: EtcdReads, key: bytes) -> str:

@@ -17,15 +17,16 @@ def encode_value(key: bytes, value: bytes) -> bytes:
     return value + checksum_of(key, value)
 
 
-def is_sound(key: bytes, stored: bytes) -> bool:
-    """Whether the bytes are what `encode_value` gives for that key and some value."""
+def decode_value(key: bytes, stored: bytes) -> bytes | None:
+    """The value of which `encode_value` made these bytes; None if it did not."""
     value = stored[:-CHECKSUM_BYTES]
-    return stored[len(value) :] == checksum_of(key, value)
+    return value if stored[len(value) :] == checksum_of(key, value) else None
 
 
 def to_record(key: bytes, kv: KeyValue, url: StoreUrl) -> Record:
     """Raises DataLossError that names the store, the revision and the key."""
-    if not is_sound(key, kv.value):
+    value = decode_value(key, kv.value)
+    if value is None:
         what = f"the value in store {url}"
         raise mismatch(what, key, kv.mod_revision, "restore a backup into another prefix")
-    return Record(key, kv.value[:-CHECKSUM_BYTES], kv.create_revision, kv.mod_revision)
+    return Record(key, value, kv.create_revision, kv.mod_revision)
