@@ -24,7 +24,7 @@ class Dictionary:
     """`rube.replica.StateMachine`: commands `key=value`, outcomes the number of commands so far and the old value."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self.pairs: dict[bytes, bytes] = {}
         self.count = 0
 
@@ -44,7 +44,7 @@ class Dictionary:
     def suspend(self) -> None: ...
 
     async def reload(self, group_id: str) -> None:
-        stored = dict(self._engine.scan(_PREFIX, _END))
+        stored = dict(self.engine.scan(_PREFIX, _END))
         self.count = int(stored.pop(_PREFIX + b"!", b"0"))
         self.pairs = {key[len(_PREFIX) + 1 :]: value for key, value in stored.items()}
 

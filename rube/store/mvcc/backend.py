@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.host import Engine, Host
 from rube.replica.kept import check_format as is_member
+from rube.replica.kept import check_whole
 from rube.store.backends import Checked, Damage, Loader, Reader, StoreStat
 from rube.store.config import StoreConfig
 from rube.store.mvcc.checking import check_engine
@@ -63,6 +64,7 @@ class EngineBackend:
             return
         try:
             with _named(url):
+                check_whole(engine)
                 async for checked in check_engine(engine, host.clock, str(url)):
                     yield checked
         finally:
@@ -105,10 +107,11 @@ class EngineReader:
 
 
 async def _open_read_only(host: Host, url: StoreUrl) -> tuple[Engine, Header]:
-    """Raises FailedPreconditionError if there is no store."""
+    """Raises FailedPreconditionError if there is no store, or only a part of one."""
     engine = await host.storage.open(str(url), read_only=True)
     try:
         with _named(url):
+            check_whole(engine)
             header = read_header(engine)
         if header is None:
             raise FailedPreconditionError(f"there is no store at {url}: check the path")
