@@ -6,7 +6,7 @@ import pytest
 from store_sites import EngineSite, Site, delete, open_store, put
 
 from rube.api.errors import CompactedError, InvalidArgumentError, RevisionAheadError, UnavailableError
-from rube.store import Compare, Op, Record, Txn
+from rube.store import Compare, Lookup, Op, Record, Txn
 
 ALL = (b"\x00", b"\xff" * 16)
 UNUSUAL_KEYS = [
@@ -48,8 +48,13 @@ async def test_a_lookup_answers_for_each_key_in_the_order_asked(site: Site) -> N
     first = await put(store, a=b"1", b=b"1")
     second = await put(store, b=b"2")
     third = await delete(store, b"a")
-    assert await store.get([]) == ([], third)
-    assert await store.get([b"c", b"b", b"a"]) == ([None, Record(b"b", b"2", first, second), None], third)
+    assert await store.get([]) == Lookup([], third)
+    found = await store.get([b"c", b"b", b"a"])
+    assert found == Lookup([None, Record(b"b", b"2", first, second), None], third)
+    assert (await store.get([b"b"], serializable=True)).records in (
+        [found.records[1]],
+        [Record(b"b", b"1", first, first)],
+    )
     with pytest.raises(RevisionAheadError):
         await store.get([b"a"], min_revision=third + 1)
     await store.close()
