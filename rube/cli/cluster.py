@@ -12,6 +12,7 @@ import click
 from grpc import aio
 
 from rube.api.errors import (
+    DeadlineExceededError,
     FailedPreconditionError,
     InvalidArgumentError,
     RubeError,
@@ -141,7 +142,7 @@ def _change(
     async def work(host: Host) -> None:
         now = await _call(host, members, lambda stub: stub.Describe(DescribeRequest(), timeout=CALL_S))
         if not needless(now):
-            await _call(host, members, lambda stub: _changed(stub, request))
+            await call_once(host, members, lambda stub: _changed(stub, request))
         print(f"rube cluster {command}: {done}")
 
     _run(command, work)
@@ -157,30 +158,72 @@ def _leader(described: Description) -> str:
     return next((peer.name for peer in described.peers if peer.id and peer.id == described.leader), "")
 
 
+class _SilentError(UnavailableError):
+    """Nobody answers there."""
+
+
 async def _call(host: Host, addresses: Sequence[str], ask: Callable[[Any], Any]) -> Any:
-    """The answer of the first member that can be reached. Raises what that answers with."""
-    failed: list[str] = []
-    answered = False
+    """The answer of the first member that has one. Raises what that answers with."""
+    failed: list[tuple[str, UnavailableError]] = []
     for address in addresses:
-        channel = host.network.channel(address)
         try:
-            return await ask(ReplicaStub(channel))
-        except aio.AioRpcError as error:
-            told = rube_error(error)
-            if isinstance(told, UnimplementedError):
-                raise FailedPreconditionError(
-                    f"{address} answers, and is no member's address for the others: see listen=… or members=… in its "
-                    "store URL"
-                ) from error
-            if not isinstance(told, UnavailableError):
-                raise told from error
-            answered |= any(key == DETAILS_KEY for key, _ in cast(Pairs, error.trailing_metadata() or ()))
-            failed.append(f"{address}: {told.message}")
-        finally:
-            await channel.close(None)
-    if answered:
-        raise UnavailableError("; ".join(failed))
-    raise UnavailableError(f"no member answers ({'; '.join(failed)}): is --member one that runs?")
+            return await _ask(host, address, ask)
+        except UnavailableError as error:
+            failed.append((address, error))
+    raise _all_failed(failed)
+
+
+async def call_once(host: Host, addresses: Sequence[str], ask: Callable[[Any], Any]) -> Any:
+    """As `_call`, for a change: it is asked for again only where it is certain that it was not made."""
+    failed: list[tuple[str, UnavailableError]] = []
+    for address in addresses:
+        try:
+            await _ask(host, address, lambda stub: stub.Describe(DescribeRequest(), timeout=CALL_S))
+        except UnavailableError as error:
+            failed.append((address, error))
+            continue
+        try:
+            return await _ask(host, address, ask)
+        except (UnavailableError, DeadlineExceededError) as error:
+            if not isinstance(error, UnavailableError) or "refused" not in error.metadata:
+                raise _perhaps_done(address, error) from error
+            failed.append((address, error))
+    raise _all_failed(failed)
+
+
+async def _ask(host: Host, address: str, ask: Callable[[Any], Any]) -> Any:
+    """One member's answer. Raises what it answers with, _SilentError."""
+    channel = host.network.channel(address)
+    try:
+        return await ask(ReplicaStub(channel))
+    except aio.AioRpcError as error:
+        told = rube_error(error)
+        if isinstance(told, UnimplementedError):
+            raise FailedPreconditionError(
+                f"{address} answers, and is no member's address for the others: see listen=… or members=… in its "
+                "store URL"
+            ) from error
+        answered = any(key == DETAILS_KEY for key, _ in cast(Pairs, error.trailing_metadata() or ()))
+        if isinstance(told, UnavailableError) and not answered:
+            raise _SilentError(told.message) from error
+        raise told from error
+    finally:
+        await channel.close(None)
+
+
+def _all_failed(failed: Sequence[tuple[str, UnavailableError]]) -> UnavailableError:
+    told = "; ".join(f"{address}: {error.message}" for address, error in failed)
+    if all(isinstance(error, _SilentError) for _, error in failed):
+        return UnavailableError(f"no member answers ({told}): is --member one that runs?")
+    return UnavailableError(told)
+
+
+def _perhaps_done(address: str, error: RubeError) -> UnavailableError:
+    return UnavailableError(
+        f"{address}: {error.message}; the change may have been made, or still be: see `rube cluster members` before "
+        "you try again",
+        unknown="true",
+    )
 
 
 async def _ask_leader(host: Host, leader: Peer, described: Description) -> Description:

@@ -32,8 +32,10 @@ def on_propose(raft: Raft, message: Message) -> None:
     if raft.transferee != NONE:
         raise ProposalDroppedError(f"raft member {raft.id} is giving the leadership to {raft.transferee}")
     check_size(raft, message.entries)
+    pending = raft.pending_conf_index
     entries = membership.admit_changes(raft, list(message.entries))
     if not replication.append_own(raft, entries):
+        raft.pending_conf_index = pending  # or no change would be admitted until the log has come so far
         raise ProposalDroppedError(
             f"raft member {raft.id}: {raft.uncommitted_bytes} bytes are uncommitted; {payload_bytes(entries)} more"
             f" would be past uncommitted_bytes_max, {raft.uncommitted_bytes_max}"

@@ -27,7 +27,6 @@ from rube.replica.replica_pb2 import (
     JoinRequest,
     JoinResponse,
     MembersChange,
-    Peer,
     Piece,
 )
 from rube.replica.replica_pb2_grpc import add_ReplicaServicer_to_server
@@ -239,14 +238,13 @@ class Member:
     # Inside
 
     async def _remove(self, name: str) -> None:
-        meant: list[Peer] = []  # who had the name at the first look
-
-        def decide() -> Command | MembersChange | None:
-            if not meant:
-                meant.append(self._core.roster.find(name))
-            return self._membership.removal(meant[0])
-
-        await self._change(decide)
+        """Removes who has the name now, not another disk that comes under that name later."""
+        try:
+            await self.read_barrier()
+        except UnavailableError as error:
+            raise UnavailableError(error.message, **{**error.metadata, "refused": "true"}) from None
+        meant = self._core.roster.find(name)
+        await self._change(lambda: self._membership.removal(meant))
 
     async def _propose(self, command: Callable[[int], bytes]) -> Any:
         return await self._await_applied(lambda number: self._core.node.propose(command(number)))

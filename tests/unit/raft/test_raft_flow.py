@@ -7,10 +7,14 @@ import pytest
 from rube.raft import ProposalDroppedError, ProposalTooLargeError
 from rube.raft.progress import ProgressState
 from rube.raft.raft_pb2 import (
+    CONF_CHANGE_ADD_LEARNER_NODE,
+    ENTRY_CONF_CHANGE_V2,
     MSG_APP,
     MSG_APP_RESP,
     MSG_HEARTBEAT_RESP,
     MSG_VOTE_RESP,
+    ConfChangeSingle,
+    ConfChangeV2,
     HardState,
     Message,
 )
@@ -136,6 +140,22 @@ def test_proposals_past_the_uncommitted_limit_are_dropped_until_applied() -> Non
         member.node.step(accept(message))
     member.drain()
     member.node.propose(b"x" * 600)
+
+
+def test_a_change_that_is_dropped_past_the_limit_is_taken_once_there_is_room() -> None:
+    """It is not counted as one that is under way."""
+    member = leader(uncommitted_bytes_max=1000)
+    member.node.propose(b"x" * 1000)
+    appends = to_2(member)
+    change = ConfChangeV2(changes=[ConfChangeSingle(type=CONF_CHANGE_ADD_LEARNER_NODE, node_id=4)])
+    with pytest.raises(ProposalDroppedError):
+        member.node.propose_conf_change(change)
+    for message in appends:
+        member.node.step(accept(message))
+    member.drain()
+    member.node.propose_conf_change(change)
+    (entry,) = to_2(member)[0].entries
+    assert entry.type == ENTRY_CONF_CHANGE_V2
 
 
 def test_the_first_proposal_is_taken_whatever_its_size() -> None:
