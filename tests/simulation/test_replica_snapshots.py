@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from replica_world import GroupWorld, Replica
 
-from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
+from rube.api.errors import DataLossError, FailedPreconditionError, RubeError, UnavailableError
 from rube.host import Engine, Write
-from rube.raft.raft_pb2 import Message, Snapshot, SnapshotMetadata
+from rube.raft.raft_pb2 import MSG_SNAP, Message, Snapshot, SnapshotMetadata
+from rube.replica import Member
 from rube.replica.kept import INDEX_MAX, INSTALLING_KEY, entry_key, staged_key
-from rube.replica.replica_pb2 import Applied, ChangeRequest, Pair, Peer, Piece
+from rube.replica.replica_pb2 import ChangeRequest, Pair, Peer, Piece
 from rube.replica.snapshots import Staging
 from rube.sim.kernel import World
 from rube.sim.machines import Machine, make_machine
@@ -48,20 +49,52 @@ def test_a_leader_that_is_no_leader_any_more_sends_no_snapshot(disk_ms: tuple[in
         assert group.equal()
 
 
-def test_a_snapshot_of_which_something_is_missing_takes_nothing_elses_place() -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_pieces_that_come_at_the_same_time_are_not_mixed_and_none_of_an_earlier_term_is_taken(seed: int) -> None:
+    with World(seed=seed) as world:
+        group = GroupWorld(world)
+        group.start_all()
+        follower = next(one for one in group.replicas.values() if not one.leads)
+
+        async def stage(member: Member) -> None:
+            calls = (member.stage(_piece(member.term, sender, pairs)) for sender, pairs in ((1, 2), (2, 3)))
+            assert await asyncio.gather(*calls) == [2, 3]
+            assert await member.stage(_piece(member.term, 2, 0)) == 3
+            assert await member.stage(_piece(member.term, 1, 0)) == 0
+            await member.stage(_piece(member.term - 1, 1, 2))
+
+        refused = group.ask(follower, stage)
+        assert isinstance(refused, UnavailableError)
+        assert "a snapshot of term" in refused.message
+
+
+def test_a_snapshot_of_which_something_is_lost_leaves_a_member_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = Staging.take
+
+    async def take_and_lose(self: Staging, piece: Piece) -> int:
+        pairs = await take(self, piece)
+        if piece.last:
+            await self._engine.commit([Write(staged_key(0), None)])
+        return pairs
+
+    monkeypatch.setattr(Staging, "take", take_and_lose)
     with World(seed=1) as world:
-        machine = make_machine(world, SimFabric(world), world.host("a"))
-
-        async def stage() -> None:
-            engine = await machine.ports.storage.open("memory:")
-            staging = Staging(engine)
-            assert await staging.take(_piece(7, [b"x", b"y"])) == 2
-            await staging.check(machine.ports.clock)
-            await engine.commit([Write(staged_key(1), None)])
-            with pytest.raises(DataLossError, match="of a snapshot of 2 pairs that arrived 1 are left: start this"):
-                await staging.check(machine.ports.clock)
-
-        world.run(stage, host=machine.host)
+        group = GroupWorld(world, log_entries_kept=10)
+        group.start_all()
+        follower = next(one for one in group.replicas.values() if not one.leads)
+        group.put(follower, "before", "")
+        world.run_for(1)
+        _fall_behind(group, follower)
+        group.start(follower.name)
+        world.run_until(lambda: follower.failure is not None)
+        assert isinstance(follower.failure, DataLossError)
+        assert "pairs that arrived" in follower.failure.message
+        assert "start this member again" in follower.failure.message
+        assert list(follower.state.pairs) == [b"before"]
+        monkeypatch.undo()
+        group.start(follower.name)
+        world.run_until(lambda: _has_all(follower), timeout_s=20)
+        assert group.equal()
 
 
 def test_a_member_that_is_removed_during_its_snapshot_keeps_the_leaders_log_no_longer() -> None:
@@ -211,18 +244,13 @@ async def _last(findings: AsyncIterator[Checked]) -> Checked:
     return [checked async for checked in findings][-1]
 
 
-def _piece(sender: int, values: list[bytes]) -> Piece:
-    """A whole snapshot."""
-    checksum = 0
-    for number, value in enumerate(values):
-        checksum = zlib.crc32(value, zlib.crc32(b"%d" % number, checksum))
+def _piece(term: int, sender: int, pairs: int) -> Piece:
+    """The beginning of a snapshot; one of no pairs asks how much of it is there."""
+    metadata = SnapshotMetadata(index=1000, term=term)
     return Piece(
         sender=sender,
-        message=Message(snapshot=Snapshot(metadata=SnapshotMetadata(index=9, term=2))),
-        applied=Applied(index=9, term=2),
-        pairs=[Pair(key=b"%d" % number, value=value) for number, value in enumerate(values)],
-        last=True,
-        checksum=checksum,
+        message=Message(type=MSG_SNAP, sender=sender, term=term, snapshot=Snapshot(metadata=metadata)),
+        pairs=[Pair(key=b"kv/%d" % number, value=b"%d" % sender) for number in range(pairs)],
     )
 
 
