@@ -109,6 +109,10 @@ class Core:
     def leader(self) -> int:
         return self.node.raft.leader
 
+    @property
+    def was_removed(self) -> bool:
+        return self.failed.done() and isinstance(self.failed.result(), RemovedError)
+
     def check(self) -> None:
         """Raises what it has failed with, or UnavailableError once it has ended."""
         if self.failed.done():
@@ -236,7 +240,7 @@ class Core:
             self._break(_first(group_error))
         finally:
             self._ended = True
-            self.end(UnavailableError(f"member {self.config.name!r} stops: it may have been done; ask another one"))
+            self._end_waiting(f"member {self.config.name!r} stops")
             await self._sender.close()
             await self._links.close()
 
@@ -245,11 +249,12 @@ class Core:
         if not self.failed.done():
             _LOG.error("member %s fails: %s", self.config.name, error.message)
             self.failed.set_result(error)
-        self.end(error)
+        self._end_waiting(error.message)
 
-    def end(self, error: RubeError) -> None:
-        self.proposals.fail(error)
-        self.reads.fail(error.message)
+    def _end_waiting(self, why: str) -> None:
+        """What is under way may be done by the others: that this member fails says nothing of it."""
+        self.proposals.fail(UnavailableError(f"{why}; it may have been done: ask another one", unknown="true"))
+        self.reads.fail(why)
 
     async def flush(self) -> None:
         """Writes what was applied. After `run`."""

@@ -244,7 +244,12 @@ class Member:
         except UnavailableError as error:
             raise UnavailableError(error.message, **{**error.metadata, "refused": "true"}) from None
         meant = self._core.roster.find(name)
-        await self._change(lambda: self._membership.removal(meant))
+        try:
+            await self._change(lambda: self._membership.removal(meant))
+        except RubeError:
+            # The others may have come to its own removal before it has.
+            if meant.id != self.id or not self._core.was_removed:
+                raise
 
     async def _propose(self, command: Callable[[int], bytes]) -> Any:
         return await self._await_applied(lambda number: self._core.node.propose(command(number)))

@@ -133,6 +133,20 @@ def test_a_member_that_lags_when_it_is_removed_is_told_so(seed: int) -> None:
         assert "was removed" in str(removed.failure)
 
 
+def test_a_leader_that_hears_of_its_removal_from_the_others_says_that_it_is_done() -> None:
+    """They have it on their disks before the leader has; what else it was asked for may be done, too."""
+    with World(seed=1) as world:
+        group = GroupWorld(world)
+        group.start_all()
+        leader = group.leader()
+        leader.machine.disk.stall()
+        write = leader.process.create_task(leader.member.propose(b"k=1"))
+        assert not isinstance(_change(group, leader, remove=leader.name), RubeError)
+        assert "was removed" in str(leader.failure)
+        assert isinstance(write.exception(), UnavailableError)
+        assert write.exception().metadata == {"unknown": "true"}
+
+
 def test_a_disk_that_is_full_while_a_snapshot_is_put_into_place_is_waited_for() -> None:
     with World(seed=1) as world:
         group = GroupWorld(world, log_entries_kept=10)
