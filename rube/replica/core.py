@@ -110,6 +110,11 @@ class Core:
         return self.node.raft.leader
 
     @property
+    def removed(self) -> Sequence[int]:
+        """Ids of members of which it is durable here that they were removed."""
+        return self._storage.durable.removed
+
+    @property
     def was_removed(self) -> bool:
         return self.failed.done() and isinstance(self.failed.result(), RemovedError)
 
@@ -183,10 +188,12 @@ class Core:
         term, proposal.term = proposal.term, 0
         return self.leads and term == self.node.raft.term
 
-    async def batches(self, subscriber: int) -> AsyncGenerator[Batch]:
+    async def batches(self, subscriber: int, address: str) -> AsyncGenerator[Batch]:
         """Messages for another member."""
         self.check()
         link = self._links.get(subscriber)
+        if link is None and subscriber not in self.roster.removed:
+            link = self._links.meet(subscriber, address)
         if link is None:
             raise UnavailableError(f"member {subscriber:x} is not known here yet: try again")
         told: Digest | None = None
@@ -440,9 +447,9 @@ class Core:
         self._digests.add(index, ())
         self._storage.changed(())
         self._follow_members()
+        # One that is removed itself goes on, until another one tells it: the others may need its vote as long as they
+        # may forget that the change is committed.
         self.proposals.applied(context.proposer, context.number, outcome)
-        if self.identity.id in self.roster.removed:
-            self.fail(removed_from(self.config.name, self.identity.group_id))
 
     def _follow_members(self) -> None:
         self._links.follow(self.roster.peers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from rube.replica.replica_pb2 import (
     JoinRequest,
     JoinResponse,
     MembersChange,
+    Peer,
     Piece,
 )
 from rube.replica.replica_pb2_grpc import add_ReplicaServicer_to_server
@@ -153,8 +154,8 @@ class Member:
         return self._core.failed
 
     @property
-    def removed(self) -> list[int]:
-        return self._core.roster.removed
+    def removed(self) -> Sequence[int]:
+        return self._core.removed
 
     async def propose(self, data: bytes) -> Any:
         """The outcome of the command, once it is applied here; an outcome that is an error is raised.
@@ -185,8 +186,8 @@ class Member:
 
     # What the service asks
 
-    def batches(self, subscriber: int) -> AsyncGenerator[Batch]:
-        return self._core.batches(subscriber)
+    def batches(self, subscriber: int, address: str) -> AsyncGenerator[Batch]:
+        return self._core.batches(subscriber, address)
 
     async def stage(self, piece: Piece) -> int:
         return await self._core.stage(piece)
@@ -246,10 +247,27 @@ class Member:
         meant = self._core.roster.find(name)
         try:
             await self._change(lambda: self._membership.removal(meant))
+            await self._settle(meant)
         except RubeError:
             # The others may have come to its own removal before it has.
             if meant.id != self.id or not self._core.was_removed:
                 raise
+
+    async def _settle(self, gone: Peer) -> None:
+        """Returns when the others will not forget that the member is removed, whichever of them die: until then they
+        may need its vote. Who has a further entry has written with it what was committed before."""
+        try:
+            if gone.id == self.id:
+                async with self._timeout(self._core.config.patience_s):
+                    await asyncio.shield(self.failed)
+            elif gone.id:
+                await self._change(Command)
+        except (TimeoutError, UnavailableError) as error:
+            raise UnavailableError(
+                f"member {gone.name!r} is removed, and its disk may be needed yet: see `rube cluster members`, and wipe "
+                "it once its process has ended",
+                unknown="true",
+            ) from error
 
     async def _propose(self, command: Callable[[int], bytes]) -> Any:
         return await self._await_applied(lambda number: self._core.node.propose(command(number)))

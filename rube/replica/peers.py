@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("rube.replica")
 
 MESSAGES_PER_BATCH_MAX = 1024
+# Of members that this one hears of by their subscriptions alone.
+MET_MAX = 16
 
 
 class RemovedError(FailedPreconditionError):
@@ -158,6 +160,9 @@ class Links:
         self._receive = receive
         self._removed = removed
         self._links: dict[int, tuple[Link, asyncio.Task[None]]] = {}
+        # The members that are known, and those that have come by, with their addresses.
+        self._known: dict[int, str] = {}
+        self._met: dict[int, str] = {}
 
     def get(self, member: int) -> Link | None:
         link, _ = self._links.get(member, (None, None))
@@ -165,7 +170,21 @@ class Links:
 
     def follow(self, peers: Iterable[Peer]) -> None:
         """These are the members now."""
-        wanted = {peer.id: peer.address for peer in peers if peer.id not in (0, self._own.id)}
+        self._known = {peer.id: peer.address for peer in peers if peer.id not in (0, self._own.id)}
+        self._met = {}  # who is left out comes by again
+        self._connect()
+
+    def meet(self, member: int, address: str) -> Link | None:
+        """The link to a member of this group that this one does not know of. It may be the leader, all those whom this
+        one knows being gone by now."""
+        if not address or len(self._met) >= MET_MAX:
+            return None
+        self._met[member] = address
+        self._connect()
+        return self.get(member)
+
+    def _connect(self) -> None:
+        wanted = {**self._met, **self._known}
         for member in [one for one, (link, _) in self._links.items() if wanted.get(one) != link.address]:
             link, task = self._links.pop(member)
             link.outbox.close()
@@ -173,6 +192,7 @@ class Links:
         for member, address in sorted(wanted.items()):
             if member not in self._links:
                 subscription = Subscription(group_id=self._own.group_id, subscriber=self._own.id, sender=member)
+                subscription.address = self._config.reachable_address
                 link = Link(self._host, self._config, address, subscription)
                 run = link.run(partial(self._receive, member), self._removed)
                 task = asyncio.get_running_loop().create_task(run, name=f"link to {address}")

@@ -63,20 +63,24 @@ class Subscription(_message.Message):
     GROUP_ID_FIELD_NUMBER: _builtins.int
     SUBSCRIBER_FIELD_NUMBER: _builtins.int
     SENDER_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     subscriber: _builtins.int
     """Who subscribes, and to whom."""
     sender: _builtins.int
+    address: _builtins.str
+    """Where the subscriber is reached, by a member that does not know of it yet."""
     def __init__(
         self,
         *,
         group_id: _builtins.str = ...,
         subscriber: _builtins.int = ...,
         sender: _builtins.int = ...,
+        address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "sender", b"sender", "subscriber", b"subscriber"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "group_id", b"group_id", "sender", b"sender", "subscriber", b"subscriber"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

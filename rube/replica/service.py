@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -49,9 +49,11 @@ class Served(Protocol):
     def id(self) -> int: ...
 
     @property
-    def removed(self) -> list[int]: ...
+    def removed(self) -> Sequence[int]:
+        """Ids of removed members; only such as it will not forget."""
+        ...
 
-    def batches(self, subscriber: int) -> AsyncGenerator[Batch]: ...
+    def batches(self, subscriber: int, address: str) -> AsyncGenerator[Batch]: ...
 
     async def stage(self, piece: Piece) -> int: ...
 
@@ -75,7 +77,7 @@ class ReplicaService(ReplicaServicer):
 
     async def Subscribe(self, request: Subscription, context: Context) -> AsyncGenerator[Batch]:
         member = self._check(request.group_id, request.subscriber, request.sender)
-        async with aclosing(member.batches(request.subscriber)) as batches:
+        async with aclosing(member.batches(request.subscriber, request.address)) as batches:
             async for batch in batches:
                 yield batch
 

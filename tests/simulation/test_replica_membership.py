@@ -172,6 +172,45 @@ def test_a_removal_that_is_asked_for_twice_removes_no_second_disk(world: World) 
     check_ids(group)
 
 
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_removed_disk_is_not_needed_any_more_whoever_dies_then(world: World, leads: bool) -> None:
+    """The last other member has the removal, and as long as it does not know for good that it was committed, it would
+    need the removed member's vote."""
+    group = started(world, "ab")
+    leader = group.leader()
+    removed = leader if leads else followers(group)[0]
+    other = next(one for one in group.replicas.values() if one is not removed)
+    removed.machine.disk.latency_ms(0.1)
+    change(group, leader, remove=removed.name)
+    if leads:
+        world.run_until(lambda: removed.failure is not None)
+    other.kill()
+    world.run_until(lambda: removed.failure is not None or not leads)
+    removed.kill()
+    removed.machine.disk.wipe()
+    group.start(other.name)
+    world.run_until(lambda: other.leads)
+    assert group.put(other, "k", "1") == (1, None)
+
+
+def test_a_member_that_knows_nobody_of_today_hears_from_the_leader(world: World) -> None:
+    """All were replaced while it was away."""
+    group = started(world, "abc")
+    away = followers(group)[0]
+    away.kill()
+    for name in "de":
+        join(group, name, promote=True)
+        world.run_until(lambda name=name: name in group.voters())
+    for name in "abc":
+        if name != away.name:
+            assert not isinstance(change(group, group.leader(), remove=name), RubeError)
+            world.run_until(lambda name=name: not group.replicas[name].process.alive)
+            world.run_until(lambda: group.leader() is not None)
+    group.start(away.name)
+    assert not isinstance(group.put(group.leader(), "k", "1"), RubeError)
+    world.run_until(lambda: away.member is not None and group.equal())
+
+
 def test_a_change_at_who_does_not_lead_any_more_is_refused_at_once(world: World) -> None:
     """It would come to a leader that may not want it: then it would be lost, and nobody told."""
     group = started(world, "abcd")
