@@ -264,8 +264,8 @@ class Member:
                 await self._change(Command)
         except (TimeoutError, UnavailableError) as error:
             raise UnavailableError(
-                f"member {gone.name!r} is removed, and its disk may be needed yet: see `rube cluster members`, and wipe "
-                "it once its process has ended",
+                f"member {gone.name!r} is removed, and its disk may be needed yet: see `rube cluster members`, and "
+                "wipe it once its process has ended",
                 unknown="true",
             ) from error
 

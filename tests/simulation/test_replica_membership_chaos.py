@@ -132,8 +132,8 @@ class Turmoil:
         self.due_ns[replica.name] = self.world.now_ns + round(self.dice.uniform(0, RESTART_S_MAX) * 1e9)
 
     def lose_a_disk(self) -> None:
-        """One that the group can do without. No change is made until that is noticed: what happens at the very moment of
-        a change is not the group's doing."""
+        """One that the group can do without. No change is made until that is noticed: what happens at the very moment
+        of a change is not the group's doing."""
         self.quiet = True
         self.world.run_until(lambda: self.under_way == 0, timeout_s=60)
         self.all_up()
