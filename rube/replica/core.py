@@ -62,6 +62,8 @@ class Core:
         self.roster = Roster(applied.peers or identity.peers, applied.removed)
         self.proposals = Proposals(host.random.stream("replica/proposer").getrandbits(63) | 1)
         self.reads = Reads(self.proposals.proposer)
+        # The last entry that may have been in a leader's log when the last removal was applied.
+        self._unsettled = 0
         self._round_ns = 0
         self._digests = Digests(config.name, identity.id, applied.hash)
         self._digests.voters = list(self._conf_state.voters)
@@ -111,8 +113,14 @@ class Core:
 
     @property
     def removed(self) -> Sequence[int]:
-        """Ids of members of which it is durable here that they were removed."""
-        return self._storage.durable.removed
+        """Ids of removed members whose vote nobody can need any more. Only a leader knows."""
+        return self.roster.removed if self.leads and self.settled else ()
+
+    @property
+    def settled(self) -> bool:
+        """Of a leader: a quorum has on disk that the last removal is committed. Who has an entry that was proposed
+        after that was applied has written with it what was committed before."""
+        return self._applied_term == self.node.raft.term and self.applied_index > self._unsettled
 
     @property
     def was_removed(self) -> bool:
@@ -438,6 +446,8 @@ class Core:
         outcome: RubeError | None = None
         if self.roster.fits(context):
             self.roster.apply(context)
+            if context.remove:
+                self._unsettled = max(self._unsettled, self.node.raft.log.last_index())
         else:  # a change of member 0 changes nothing
             change = ConfChangeV2(changes=[ConfChangeSingle(type=single.type) for single in change.changes])
             outcome = OutdatedChangeError("the members have changed meanwhile: look at them, and decide again")

@@ -364,6 +364,9 @@ class Member:
     async def _promote_who_caught_up(self) -> None:
         while True:
             await self._core.sleep(PROMOTION_S)
+            if self.leads and not self.failed.done() and not self._core.settled:
+                with suppress(RubeError):  # tried again
+                    await self._change(Command)
             if self.leads and not self.failed.done() and self._membership.due_promotion() is not None:
                 with suppress(RubeError):  # tried again
                     await self._change(self._membership.due_promotion)

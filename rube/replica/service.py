@@ -50,7 +50,7 @@ class Served(Protocol):
 
     @property
     def removed(self) -> Sequence[int]:
-        """Ids of removed members; only such as it will not forget."""
+        """Ids of removed members, once they are to be told."""
         ...
 
     def batches(self, subscriber: int, address: str) -> AsyncGenerator[Batch]: ...
