@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
+from replica_load import Load, change, ignore
 from replica_world import GroupWorld, Replica
 
-from rube.api.errors import DataLossError, FailedPreconditionError, RubeError, UnavailableError
-from rube.replica.digests import EVERY_ENTRIES
-from rube.replica.replica_pb2 import ChangeRequest, Peer
+from rube.api.errors import FailedPreconditionError, RubeError, UnavailableError
+from rube.replica.replica_pb2 import Peer
 from rube.sim.checkers import GroupHistory
 from rube.sim.groups import GroupWatch
 from rube.sim.kernel import World
@@ -268,18 +266,6 @@ def test_a_leader_whose_disk_is_full_lets_another_one_lead(group: GroupWorld) ->
     assert group.equal()
 
 
-def test_members_with_different_states_are_found_and_stopped(group: GroupWorld) -> None:
-    group.start_all()
-    wrong = next(one for one in group.replicas.values() if not one.leads)
-    wrong.state.count += 1
-    for number in range(2 * EVERY_ENTRIES):
-        group.put(group.leader(), f"k{number}", "")
-    group.world.run_until(lambda: wrong.failure is not None)
-    assert isinstance(wrong.failure, DataLossError)
-    assert "has another state at entry" in wrong.failure.message
-    assert not isinstance(group.put(group.leader(), "k", ""), RubeError)
-
-
 def test_a_new_member_joins_under_load_and_votes(group: GroupWorld) -> None:
     group.config |= {"log_entries_kept": 20}
     group.start_all()
@@ -301,48 +287,3 @@ def test_who_is_not_expected_is_refused(group: GroupWorld) -> None:
     stranger = group.start("x", join=(group.address("a"),))
     group.world.run_until(lambda: stranger.failure is not None)
     assert "run rube cluster add x x:7900" in str(stranger.failure)
-
-
-async def ignore(call: Coroutine[Any, Any, Any]) -> Any:
-    with suppress(RubeError):
-        return await call
-
-
-def change(group: GroupWorld, replica: Replica, **what: Any) -> Any:
-    return group.ask(replica, lambda member: member.change(ChangeRequest(**what)))
-
-
-class Load:
-    """Clients that put numbers through all members, one after the other each, and remember what was acknowledged."""
-
-    def __init__(self, group: GroupWorld, clients: int = 5) -> None:
-        self._group = group
-        self._stopped = False
-        self._acknowledged: dict[str, int] = {}
-        for number in range(clients):
-            group.desk.host.spawn(f"client-{number}", lambda number=number: self._client(number))
-
-    def stop(self) -> None:
-        self._stopped = True
-
-    async def _client(self, number: int) -> None:
-        value = 0
-        while not self._stopped:
-            value += 1
-            replicas = [one for one in self._group.replicas.values() if one.member is not None]
-            replica = replicas[(number + value) % len(replicas)]
-            # The call runs in the member's process, and may die with it.
-            task = replica.process.create_task(ignore(replica.member.propose(f"c{number}={value}".encode())))
-            died = asyncio.get_running_loop().create_future()
-            replica.process.on_death(lambda *_, died=died: died.done() or died.set_result(None))
-            await asyncio.wait([task, died], return_when=asyncio.FIRST_COMPLETED)
-            if task.done() and task.result():
-                self._acknowledged[f"c{number}"] = value
-            await asyncio.sleep(0.01)
-
-    def check(self) -> None:
-        """Every member has what was acknowledged, or something newer."""
-        assert len(self._acknowledged) > 3
-        for replica in self._group.replicas.values():
-            for key, value in self._acknowledged.items():
-                assert int(replica.state.pairs[key.encode()]) >= value
