@@ -408,7 +408,7 @@ class Core:
         for response in append.responses:
             if response.to == self.identity.id:
                 self._sent(response)
-                self.node.step(response)
+                self._step(response)  # it may be no member any more
             else:
                 self._route(response)
 

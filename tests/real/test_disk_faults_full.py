@@ -69,8 +69,12 @@ def test_compaction_frees_a_full_disk(disk: Path, scheme: str) -> None:
     async def main() -> None:
         store = await opened(scheme, disk)
         stored = await overwrite_until_full(store)
-        with pytest.raises(ResourceExhaustedError):
-            await store.commit(Txn((Op(b"more", os.urandom(100_000)),)))
+        try:
+            stored[b"more"] = await store.commit(Txn((Op(b"more", os.urandom(100_000)),)))
+        except ResourceExhaustedError:
+            pass
+        else:
+            assert scheme == "rocksdb", "it may have found room, by merging tables meanwhile"
         stored[b"after"] = await compact_and_commit(store, Txn((Op(b"after", os.urandom(100_000)),)))
         assert await revisions(store) == stored
         await store.close()

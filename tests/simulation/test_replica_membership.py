@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from replica_load import at_once, change
+from replica_load import Load, at_once, change
 from replica_world import GroupWorld, Replica
 
 from rube.api.errors import (
@@ -191,6 +191,21 @@ def test_a_removed_disk_is_not_needed_any_more_whoever_dies_then(world: World, l
     group.start(other.name)
     world.run_until(lambda: other.leads)
     assert group.put(other, "k", "1") == (1, None)
+
+
+def test_a_leader_that_is_removed_under_load_ends_with_that_word(world: World) -> None:
+    """Also where its disk says that it has written when it is no member any more, and has not heard of it yet."""
+    group = GroupWorld(world)
+    group.start_all()
+    leader = group.leader()
+    leader.machine.disk.latency_ms(1, 2)
+    load = Load(group, clients=40)
+    world.run_for(0.5)
+    change(group, leader, remove=leader.name)
+    world.run_until(lambda: leader.failure is not None)
+    assert "was removed" in leader.failure.message
+    load.stop()
+    world.run_for(1)
 
 
 def test_a_member_that_knows_nobody_of_today_hears_from_the_leader(world: World) -> None:
