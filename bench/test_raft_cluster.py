@@ -30,10 +30,10 @@ from tests.simulation.replica_world import GroupWorld
 
 needs_etcd = pytest.mark.skipif(not etcd_is_installed(), reason="etcd is not installed: apt-get install etcd-server")
 
-IDLE_S, LOADED_S = 30, 10
+IDLE_S, LOADED_S, ROUNDS = 30, 5, 5
 PUTS_PER_S = 50
 PROPOSAL_BYTES = 100
-SECONDS = 3
+SECONDS, TURNS = 3, 3
 KILLS = int(os.environ.get("RUBE_BENCH_KILLS", "5"))
 PROBE_S, PROBE_DEADLINE_S = 0.025, 15.0
 SETTLE_S = 1.0
@@ -53,14 +53,14 @@ def test_simulated_cluster(benchmark: BenchmarkFixture) -> None:
             cluster.add_apiserver(name, store=url, controllers=None)
         world.run_until(lambda: bool(cluster.leader()))
         world.run_for(3)
-        idle = IDLE_S / _processor_s(lambda: world.run_for(IDLE_S))
+        idle = IDLE_S / min(_processor_s(lambda: world.run_for(IDLE_S)) for _ in range(ROUNDS))
         acknowledged: list[int] = []
         target = f"{cluster.leader()}:{API_PORT}"
 
         async def put() -> None:
             async with cluster.fabric.network(world.observer).channel(target) as channel:
                 stub: api_pb2_grpc.ApiAsyncStub = api_pb2_grpc.ApiStub(channel)
-                for number in range(PUTS_PER_S * (LOADED_S + 1)):
+                for number in range(PUTS_PER_S * (LOADED_S * ROUNDS + 1)):
                     call = asyncio.ensure_future(stub.Put(api_pb2.PutRequest(objects=[unit(f"u-{number}")])))
                     call.add_done_callback(lambda done: acknowledged.append(done.result().revision))
                     await asyncio.sleep(1 / PUTS_PER_S)
@@ -68,8 +68,8 @@ def test_simulated_cluster(benchmark: BenchmarkFixture) -> None:
         world.observer.spawn("client", put)
         world.run_for(1)
         before = len(acknowledged)
-        loaded = LOADED_S / benchmark.pedantic(lambda: _processor_s(lambda: world.run_for(LOADED_S)), rounds=1)
-        assert len(acknowledged) - before == pytest.approx(PUTS_PER_S * LOADED_S, abs=5)
+        loaded = LOADED_S / _best(benchmark, lambda: world.run_for(LOADED_S))
+        assert len(acknowledged) - before == pytest.approx(PUTS_PER_S * LOADED_S * ROUNDS, abs=5)
     benchmark.extra_info.update(idle=round(idle, 1), loaded=round(loaded, 1))
     print(f"\nsimulated apiservers: {idle:.0f} virtual seconds a second idle, {loaded:.1f} at {PUTS_PER_S} puts/s")
 
@@ -80,7 +80,7 @@ def test_simulated_members(benchmark: BenchmarkFixture) -> None:
         group = GroupWorld(world, tick_s=MemberConfig(name="a", listen="").tick_s)
         group.start_all()
         world.run_for(3)
-        idle = IDLE_S / _processor_s(lambda: world.run_for(IDLE_S))
+        idle = IDLE_S / min(_processor_s(lambda: world.run_for(IDLE_S)) for _ in range(ROUNDS))
         leader, applied = group.leader(), []
         assert leader is not None
         assert leader.process is not None
@@ -98,10 +98,17 @@ def test_simulated_members(benchmark: BenchmarkFixture) -> None:
         leader.process.create_task(propose())
         world.run_for(1)
         before = len(applied)
-        loaded = LOADED_S / benchmark.pedantic(lambda: _processor_s(lambda: world.run_for(LOADED_S)), rounds=1)
-        assert len(applied) - before == pytest.approx(PUTS_PER_S * LOADED_S, abs=5)
+        loaded = LOADED_S / _best(benchmark, lambda: world.run_for(LOADED_S))
+        assert len(applied) - before == pytest.approx(PUTS_PER_S * LOADED_S * ROUNDS, abs=5)
     benchmark.extra_info.update(idle=round(idle, 1), loaded=round(loaded, 1))
     print(f"\nsimulated members: {idle:.0f} virtual seconds a second idle, {loaded:.1f} at {PUTS_PER_S} proposals/s")
+
+
+def _best(benchmark: BenchmarkFixture, work: Callable[[], None]) -> float:
+    """Of a few rounds: what else the machine does only ever adds time."""
+    seconds: list[float] = []
+    benchmark.pedantic(lambda: seconds.append(_processor_s(work)), rounds=ROUNDS)
+    return min(seconds)
 
 
 def _processor_s(work: Callable[[], None]) -> float:
@@ -119,25 +126,35 @@ def test_puts_of_three_members(benchmark: BenchmarkFixture, kind: str, tmp_path:
     """With 64 in flight at the leader, of what a single apiserver takes on the same server."""
     message = api_pb2.PutRequest(objects=[unit("")]).SerializeToString()
 
-    async def of_three() -> float:
-        group = Apiservers(tmp_path, server_kind=kind)
+    async def of_three(directory: Path) -> float:
+        group = Apiservers(directory, server_kind=kind)
         async with running_group(group):
             address = group.api[await group.leader()]
             return await asyncio.to_thread(h2load, address, "api.Api/Put", message, tmp_path, seconds=SECONDS)
 
-    def of_one(scheme: str) -> float:
+    def of_one(scheme: str, directory: Path) -> float:
         names = f"?name=s&members=s=127.0.0.1:{free_port()}" if scheme.startswith("raft") else ""
-        url = f"{scheme}:///{tmp_path}/{scheme}.db{names}"
+        url = f"{scheme}:///{directory}/{scheme}.db{names}"
         with running("api", "--grpc", kind, "--store", url) as address:
             return h2load(address, "api.Api/Put", message, tmp_path, seconds=SECONDS)
 
-    single, alone = of_one("sqlite"), of_one("raft+sqlite")
-    three = benchmark.pedantic(lambda: asyncio.run(of_three()), rounds=1)
+    found: list[tuple[float, float, float]] = []  # three, single, alone: in turn, since the machine's speed drifts
+
+    def measure() -> None:
+        directory = tmp_path / f"turn-{len(found)}"
+        directory.mkdir()
+        single, alone = of_one("sqlite", directory), of_one("raft+sqlite", directory)
+        found.append((asyncio.run(of_three(directory)), single, alone))
+
+    benchmark.pedantic(measure, rounds=TURNS)
+    three, single, _ = (statistics.median(column) for column in zip(*found, strict=True))
+    ratio = statistics.median(three / single for three, single, _ in found)
+    ratio_alone = statistics.median(alone / single for _, single, alone in found)
     benchmark.extra_info.update(puts_per_s=round(three), single_per_s=round(single))
-    benchmark.extra_info.update(ratio=round(three / single, 3), ratio_alone=round(alone / single, 3))
+    benchmark.extra_info.update(ratio=round(ratio, 3), ratio_alone=round(ratio_alone, 3))
     print(
-        f"\nputs, 64 in flight, {kind}: {three:,.0f}/s of three members, {three / single:.0%} of a single apiserver's "
-        f"{single:,.0f}/s; a group of one {alone / single:.0%}"
+        f"\nputs, 64 in flight, {kind}: {three:,.0f}/s of three members, {ratio:.0%} of a single apiserver's "
+        f"{single:,.0f}/s; a group of one {ratio_alone:.0%}; medians of {TURNS}"
     )
 
 

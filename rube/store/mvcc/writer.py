@@ -45,11 +45,19 @@ class GroupWriter:
     """
 
     def __init__(
-        self, commit_group: Callable[[Sequence[Txn]], Awaitable[Committed]], *, groups_in_flight_max: int = 1
+        self,
+        commit_group: Callable[[Sequence[Txn]], Awaitable[Committed]],
+        *,
+        groups_in_flight_max: int = 1,
+        further_group_txns_min: int = 1,
     ) -> None:
-        """With more than one group in flight `commit_group` must see to the order of those that it has begun."""
+        """With more than one group in flight `commit_group` must see to the order of those that it has begun.
+
+        While one is, another begins once so many transactions wait: small groups cost more than their order saves.
+        """
         self._commit_group = commit_group
         self._groups_in_flight_max = groups_in_flight_max
+        self._further_group_txns_min = further_group_txns_min
         self._in_flight: set[asyncio.Task[None]] = set()
         self._waiting: deque[_Waiting] = deque()
         # Set while there is something for the writer to do, and while there is a place for one more to wait.
@@ -93,7 +101,7 @@ class GroupWriter:
             while self._waiting or not self._closing:
                 if self._waiting and self._groups_in_flight_max == 1:
                     await self._commit(self._next_group())
-                elif self._waiting and len(self._in_flight) < self._groups_in_flight_max:
+                elif self._may_begin():
                     self._begin(self._next_group())
                 else:
                     self._work.clear()
@@ -104,6 +112,12 @@ class GroupWriter:
             self._closing = True
             self._place.set()
             self._fail(self._waiting, UnavailableError(_CLOSING, refused="true"))
+
+    def _may_begin(self) -> bool:
+        if not self._in_flight:
+            return bool(self._waiting)
+        room = len(self._in_flight) < self._groups_in_flight_max
+        return room and len(self._waiting) >= self._further_group_txns_min
 
     def _begin(self, group: list[_Waiting]) -> None:
         task = self._loop.create_task(self._commit(group), name="store group")

@@ -20,6 +20,7 @@ _LOG = logging.getLogger("rube.store")
 
 # Proposals of this member that are on their way: the group replicates one while it makes another one durable.
 GROUPS_IN_FLIGHT_MAX = 4
+FURTHER_GROUP_TXNS_MIN = 32
 
 
 class ReplicatedStore:
@@ -49,7 +50,11 @@ class ReplicatedStore:
         except BaseException:
             await engine.close()
             raise
-        store._writer = GroupWriter(store._commit_group, groups_in_flight_max=GROUPS_IN_FLIGHT_MAX)
+        store._writer = GroupWriter(
+            store._commit_group,
+            groups_in_flight_max=GROUPS_IN_FLIGHT_MAX,
+            further_group_txns_min=FURTHER_GROUP_TXNS_MIN,
+        )
         store._compaction = asyncio.get_running_loop().create_task(store._compact(), name="compaction")
         return store
 

@@ -81,6 +81,26 @@ def test_several_groups_are_on_their_way_where_the_store_sees_to_their_order() -
     asyncio.run(main())
 
 
+def test_a_further_group_waits_until_it_is_worth_its_while() -> None:
+    async def main() -> None:
+        disk = Disk()
+        writer = GroupWriter(disk.commit, groups_in_flight_max=2, further_group_txns_min=3)
+        commits = []
+        for key in (b"a", b"b", b"c", b"d", b"e"):
+            commits.append(put(writer, key))
+            await turns()
+        assert disk.groups == [[b"a"], [b"b", b"c", b"d"]]
+        disk.gates[0].set()
+        disk.gates[1].set()
+        await turns()
+        assert disk.groups[2:] == [[b"e"]], "nothing else is on its way"
+        disk.gates[2].set()
+        await asyncio.gather(*commits)
+        await writer.close()
+
+    asyncio.run(main())
+
+
 def test_a_group_ends_before_the_transaction_that_would_make_it_too_large() -> None:
     async def main() -> None:
         disk = Disk()
