@@ -257,7 +257,11 @@ class SimCall(aio.Call):
         while not self._inbox:
             if self.done():
                 return EOF
-            await self._cancelling(self._changed.wait())
+            try:  # as `_cancelling`, written out: once for each message of a stream
+                await self._changed.wait()
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
         data = self._inbox.popleft()
         granted = self._receive_window.read(len(data))
         if granted and not self.done() and self._trailers is None and self._connection is not None:

@@ -69,7 +69,8 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
     async def write(self, message: Any) -> None:
         """Send one message of a streamed response; waits while the client is behind."""
         data = self.encode(message)
-        await self._send_window.take(len(data))
+        if not self._send_window.take_now(len(data)):
+            await self._send_window.take(len(data))
         if self._done or self._cancelled:
             raise aio.UsageError(RPC_ENDED)
         if not self._initial_sent:

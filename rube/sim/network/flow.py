@@ -39,11 +39,17 @@ class SendWindow:
         self._left = WINDOW_BYTES
         self._grown = Signal(loop)
 
+    def take_now(self, size_bytes: int) -> bool:
+        """As `take`, if nobody has to wait."""
+        if self._left <= 0:
+            return False
+        self._left -= size_bytes or 1
+        return True
+
     async def take(self, size_bytes: int) -> None:
         """Wait until something of the window is left, and use `size_bytes` of it (at least one)."""
-        while self._left <= 0:
+        while not self.take_now(size_bytes):
             await self._grown.wait()
-        self._left -= max(1, size_bytes)
 
     def grow(self, size_bytes: int) -> None:
         """The reader has read so much."""
