@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from itertools import count
 from typing import Self
 
+_BLOCKS = count()
 # For benches of networks (RFC 2544): nobody routes it.
 SUBNET = "198.18.{number}"
 
@@ -24,10 +26,11 @@ def missing() -> str:
 class Namespaces:
     """So many of them, numbered from 0, until the end of the block: end first what runs inside."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._token = f"{os.getpid():x}"
-        self._subnet = SUBNET.format(number=os.getpid() % 256)
+    def __init__(self, number: int) -> None:
+        self._count = number
+        block = next(_BLOCKS)  # the kernel takes its time to remove those of the last one
+        self._token = f"{os.getpid():x}{block:x}"
+        self._subnet = SUBNET.format(number=(os.getpid() + block) % 256)
         self._bridge = f"rb{self._token}"
 
     def __enter__(self) -> Self:
