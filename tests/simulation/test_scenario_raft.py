@@ -127,12 +127,14 @@ def test_the_invariants_need_a_replicated_group() -> None:
         load_text(text, "s.yaml")
 
 
-@pytest.mark.parametrize(("pre_vote", "elections"), [("true", 1), ("false", 14)])
-def test_a_member_that_comes_back_disrupts_the_group_without_pre_vote(pre_vote: str, elections: int) -> None:
+@pytest.mark.parametrize("pre_vote", ["true", "false"])
+def test_a_member_that_comes_back_disrupts_the_group_without_pre_vote(pre_vote: str) -> None:
     text = (SCENARIOS / "raft-pre-vote.yaml").read_text().replace("pre_vote: true", f"pre_vote: {pre_vote}")
     with Simulation(load_text(text, "s.yaml")) as simulation:
         assert simulation.run().passed
-        assert simulation.cluster.history.group.elections == elections
+        group = simulation.cluster.history.group
+        assert len(group.leaderships) == (1 if pre_vote == "true" else 2)
+        assert group.elections == 1 if pre_vote == "true" else group.elections > 8, "one every 0.8 to 1.6 s, for 10 s"
 
 
 def test_the_report_says_which_replica_of_the_controllers_leads() -> None:
