@@ -40,7 +40,7 @@ campaign-crash: $(READY) ## kill -9 during commits, a thousand times on each eng
 bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); docs/benchmarks.md holds a run
 	$(BIN)/python -m bench.run
 
-bench-stores: $(READY) ## all stores, up to a million objects (an hour); etcd and MariaDB where they are installed
+bench-stores: $(READY) ## all stores, up to a million objects (many minutes); etcd and MariaDB where they are installed
 	$(BIN)/python -m bench.stores --kinds all --sizes 10000,100000,1000000 $(ARGS)
 
 define GENERATE
