@@ -32,7 +32,7 @@ from rube.raft.raft_pb2 import (
     Message,
     MessageType,
 )
-from rube.raft.ready import Ready, append_response, collect, same_hard_state
+from rube.raft.ready import Ready, append_response, collect, states_of
 from rube.raft.state import Raft, Role
 from rube.raft.status import Status, status_of
 from rube.raft.trace import Step
@@ -77,8 +77,7 @@ class RawNode:
         self.config = config
         self.raft: Raft = start(config)
         # What was last handed out.
-        self._soft_state = self.raft.soft_state()
-        self._hard_state = self.raft.hard_state()
+        self._told = states_of(self.raft)
         # Synchronous storage: what `advance` steps. None while no batch is out.
         self._on_advance: list[Message] | None = None
         # And then says is applied.
@@ -174,26 +173,22 @@ class RawNode:
             raft.messages
             or raft.messages_after_append
             or raft.read_states
+            or states_of(raft) != self._told
             or log.unstable.has_next_entries()
-            or log.has_next_committed(allow_unstable=not self.config.async_storage_writes)
             or log.unstable.next_snapshot() is not None
-            or raft.soft_state() != self._soft_state
-            or not same_hard_state(raft, self._hard_state)
+            or log.has_next_committed(allow_unstable=not self.config.async_storage_writes)
         )
 
     def ready(self) -> Ready:
         """The next batch. With synchronous storage, `advance` must come before the next one."""
         raft = self.raft
         assert self._on_advance is None, "the last batch was not advanced"
-        ready = collect(raft, self._soft_state, self._hard_state)
+        ready = collect(raft, self._told)
         asynchronous = self.config.async_storage_writes
         if not asynchronous:
             self._on_advance = self._steps_for(ready)
             self._applying = ready.committed_entries
-        if ready.soft_state is not None:
-            self._soft_state = ready.soft_state
-        if ready.hard_state is not None:
-            self._hard_state = ready.hard_state
+        self._told = states_of(raft)
         raft.messages = []
         raft.messages_after_append = []
         raft.read_states = []

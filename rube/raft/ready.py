@@ -16,7 +16,15 @@ from rube.raft.raft_pb2 import (
     Snapshot,
 )
 from rube.raft.reads import ReadState
-from rube.raft.state import Raft, SoftState
+from rube.raft.state import Raft, Role, SoftState
+
+# A member's soft state, then its hard state: leader, role, term, vote, committed.
+States = tuple[int, Role, int, int, int]
+
+
+def states_of(raft: Raft) -> States:
+    """What a batch tells of if it has changed since the last one."""
+    return raft.leader, raft.role, raft.term, raft.vote, raft.log.committed
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,19 +48,13 @@ class Ready:
     must_sync: bool = False
 
 
-def same_hard_state(raft: Raft, hard_state: HardState) -> bool:
-    """The member's hard state is that one."""
-    committed, term, vote = raft.log.committed, raft.term, raft.vote
-    return hard_state.commit == committed and hard_state.term == term and hard_state.vote == vote
-
-
-def collect(raft: Raft, soft_state: SoftState, hard_state: HardState) -> Ready:
-    """The batch, given the last states that were handed out; changes nothing."""
+def collect(raft: Raft, told: States) -> Ready:
+    """The batch, given the states that were handed out last; changes nothing."""
     log, asynchronous = raft.log, raft.config.async_storage_writes
-    soft, kept = raft.soft_state(), same_hard_state(raft, hard_state)
+    leader, role, term, vote, committed = told
     ready = Ready(
-        soft_state=soft if soft != soft_state else None,
-        hard_state=None if kept else raft.hard_state(),
+        soft_state=None if leader == raft.leader and role is raft.role else raft.soft_state(),
+        hard_state=None if (raft.term, raft.vote, log.committed) == (term, vote, committed) else raft.hard_state(),
         snapshot=log.unstable.next_snapshot(),
         entries=log.unstable.next_entries(),
         # An entry may be committed by others before it is durable here. Synchronous storage makes it so first.
@@ -60,7 +62,7 @@ def collect(raft: Raft, soft_state: SoftState, hard_state: HardState) -> Ready:
         messages=list(raft.messages),
         read_states=list(raft.read_states),
     )
-    ready.must_sync = bool(ready.entries) or raft.term != hard_state.term or raft.vote != hard_state.vote
+    ready.must_sync = bool(ready.entries) or raft.term != term or raft.vote != vote
     if not asynchronous:
         ready.messages += [message for message in raft.messages_after_append if message.to != raft.id]
         return ready

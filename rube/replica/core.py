@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -18,27 +18,24 @@ from rube.raft.errors import (
     ProposalTooLargeError,
     UnknownPeerError,
 )
-from rube.raft.membership import from_entry
 from rube.raft.node import RawNode
 from rube.raft.progress import ProgressState
 from rube.raft.raft_pb2 import (
     MSG_APP,
     MSG_PROP,
     MSG_SNAP,
-    ConfChangeSingle,
-    ConfChangeV2,
     Entry,
     Message,
     SnapshotMetadata,
 )
+from rube.replica.applying import AppliedState
 from rube.replica.config import MemberConfig
-from rube.replica.digests import Digests
+from rube.replica.ending import Ending, RemovedError
 from rube.replica.kept import APPLIED_KEY, read
 from rube.replica.log import DurableLog
-from rube.replica.machine import NOTHING, StateMachine
-from rube.replica.peers import Link, Links, RemovedError
-from rube.replica.replica_pb2 import Applied, Batch, Command, Digest, Identity, MembersChange, Piece
-from rube.replica.roster import OutdatedChangeError, Roster
+from rube.replica.machine import StateMachine
+from rube.replica.peers import Link, Links
+from rube.replica.replica_pb2 import Applied, Batch, Command, Digest, Identity, Piece
 from rube.replica.sending import SnapshotSender
 from rube.replica.snapshots import Staging
 from rube.replica.storage import StorageParts, StorageWriter
@@ -56,8 +53,8 @@ _DISK_TICKS = 5
 class Core:
     """One member's core and everything around it. All of it runs on one loop; only storage and network wait.
 
-    Invariants: `applied_index` never falls; a command's outcome is told only after the entry is committed, which Raft
-    says when a quorum has it on disk; the machine sees each entry once, in order.
+    Invariant: a command's outcome is told only after the entry is committed, which Raft says when a quorum has it on
+    disk.
     """
 
     def __init__(
@@ -66,17 +63,13 @@ class Core:
         self.config = config
         self.identity = identity
         self._clock = host.clock
-        self._machine = machine
         applied = read(engine, APPLIED_KEY, Applied) or Applied()
-        self.applied_index, self._applied_term, self._conf_state = applied.index, applied.term, applied.conf_state
-        self.roster = Roster(applied.peers or identity.peers, applied.removed)
+        self.state = AppliedState(applied, machine, identity, config.name)
         self.proposals = Proposals(host.random.stream("replica/proposer").getrandbits(63) | 1)
         self.reads = Reads(self.proposals.proposer)
         # The last entry that may have been in a leader's log when the last removal was applied.
         self._unsettled = 0
         self._round_ns = 0
-        self._digests = Digests(config.name, identity.id, applied.hash)
-        self._digests.voters = list(self._conf_state.voters)
         self._staging = Staging(engine)
         log = DurableLog(engine, applied.conf_state, self._snapshot_point)
         self._sender = SnapshotSender(host.clock, engine, config, machine.ranges)
@@ -90,12 +83,12 @@ class Core:
                 log=log,
                 staging=self._staging,
                 kept_from=self._sender.kept_from,
-                newest=self._kept,
+                newest=self.state.kept,
             ),
             applied,
         )
         random_below = host.random.stream("replica/elections").randrange
-        self.node = RawNode(config.core(identity.id, log, random_below, self.applied_index))
+        self.node = RawNode(config.core(identity.id, log, random_below, applied.index))
         self._tell_where_it_goes_on()
         self._links = Links(host, config, identity, self.receive, self._told_removed)
         self._advancing = False
@@ -107,9 +100,7 @@ class Core:
         self._heard_ns: dict[int, int] = {}
         # Set and replaced with every change of the leader.
         self._led = asyncio.Event()
-        # Set once it has ended, and why.
-        self.failed: asyncio.Future[RubeError] = asyncio.get_running_loop().create_future()
-        self._ended = False
+        self.ending = Ending(config.name, self._end_waiting)
 
     # What the member asks
 
@@ -124,25 +115,13 @@ class Core:
     @property
     def removed(self) -> Sequence[int]:
         """Ids of removed members whose vote nobody can need any more. Only a leader knows."""
-        return self.roster.removed if self.leads and self.settled else ()
+        return self.state.roster.removed if self.leads and self.settled else ()
 
     @property
     def settled(self) -> bool:
         """Of a leader: a quorum has on disk that the last removal is committed. Who has an entry that was proposed
         after that was applied has written with it what was committed before."""
-        return self._applied_term == self.node.raft.term and self.applied_index > self._unsettled
-
-    @property
-    def was_removed(self) -> bool:
-        return self.failed.done() and isinstance(self.failed.result(), RemovedError)
-
-    def check(self) -> None:
-        """Raises what it has failed with, or UnavailableError once it has ended."""
-        if self.failed.done():
-            error = self.failed.result()
-            raise type(error)(error.message, **error.metadata)
-        if self._ended:
-            raise UnavailableError(f"member {self.config.name!r} has stopped: try another one")
+        return self.state.term == self.node.raft.term and self.state.index > self._unsettled
 
     def check_room(self) -> None:
         """Raises UnavailableError while the disk is full: this member applies nothing then, and so answers nothing."""
@@ -151,11 +130,6 @@ class Core:
             raise UnavailableError(
                 f"the disk of member {name!r} is full: free some space there, or ask another member", refused="true"
             )
-
-    def command(self, number: int, command: Command) -> bytes:
-        """The log's form of a command of this member's."""
-        command.proposer, command.number = self.proposals.proposer, number
-        return command.SerializeToString(deterministic=True)
 
     def now_ns(self) -> int:
         return self._clock.monotonic_ns()
@@ -185,21 +159,25 @@ class Core:
 
     def receive(self, sender: int, batch: Batch) -> None:
         """Messages of another member."""
-        if self._ended or self.failed.done():
+        if self.ending.over:
             return
         self._heard_ns[sender] = self._clock.monotonic_ns()
         if batch.HasField("digest"):
-            self._guarded(lambda: self._digest(sender, batch.digest))
+            self._digest(sender, batch.digest)
         for message in batch.messages:
             if message.type != MSG_PROP or self._takes(message):
                 self._step(message)
         self.advance()
 
     def _digest(self, sender: int, digest: Digest) -> None:
-        if self.leads:
-            self._digests.told(sender, digest)
-        elif sender == self.leader:
-            self._digests.judge(digest)
+        try:
+            if self.leads:
+                self.state.digests.told(sender, digest)
+            elif sender == self.leader:
+                self.state.digests.judge(digest)
+        except DataLossError as error:
+            self.ending.fail(error)
+            raise
 
     def _takes(self, proposal: Message) -> bool:
         """A proposal is for the leader of its term alone: who proposed it may have tried again in a later one."""
@@ -208,9 +186,9 @@ class Core:
 
     async def batches(self, subscriber: int, address: str) -> AsyncGenerator[Batch]:
         """Messages for another member."""
-        self.check()
+        self.ending.check()
         link = self._links.get(subscriber)
-        if link is None and subscriber not in self.roster.removed:
+        if link is None and subscriber not in self.state.roster.removed:
             link = self._links.meet(subscriber, address)
         if link is None:
             raise UnavailableError(f"member {subscriber:x} is not known here yet: try again")
@@ -218,14 +196,14 @@ class Core:
         with link.outbox.subscribed() as subscription:
             while True:
                 messages = await link.outbox.batch(subscription)
-                newest = self._digests.agreed if self.leads else self._digests.newest
+                newest = self.state.digests.agreed if self.leads else self.state.digests.newest
                 yield Batch(messages=messages, digest=None if newest is told else newest)
                 told = newest
 
     async def stage(self, piece: Piece) -> int:
         """A piece of a snapshot; the core hears of it with the last one. A leader of an earlier term is refused."""
         async with self._staging.lock:
-            self.check()
+            self.ending.check()
             if piece.message.term < self.node.raft.term:
                 raise UnavailableError(f"a snapshot of term {piece.message.term}, and this is {self.node.raft.term}")
             pairs = await self._staging.take(piece)
@@ -239,42 +217,37 @@ class Core:
 
     def advance(self) -> None:
         """Carries out everything that the core asks for by now."""
-        self.check()
+        self.ending.check()
         if self._advancing:
             return
         self._advancing = True
         try:
-            self._guarded(self._drain)
+            self._drain()
+        except _HARMLESS:
+            raise
+        except Exception as error:
+            self.ending.fail(error)
+            raise
         finally:
             self._advancing = False
 
     # The life
 
     async def run(self) -> None:
-        """Takes part until cancelled, or until it fails; `failed` says why."""
+        """Takes part until cancelled, or until it fails; `ending` says why."""
         try:
-            self._links.follow(self.roster.peers)
+            self._links.follow(self.state.roster.peers)
             self.advance()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tick())
                 group.create_task(self._storage.run(self))
-                group.create_task(self._stop_on_failure())
-        except* RubeError as group_error:
-            self.fail(_first(group_error))
+                group.create_task(self.ending.failure())  # wherever it came up: the others end with it
         except* Exception as group_error:
-            self._break(_first(group_error))
+            self.ending.fail(_first(group_error))
         finally:
-            self._ended = True
-            self._end_waiting(f"member {self.config.name!r} stops")
+            self.ending.stop()
             await self._sender.close()
             await self._links.close()
-
-    def fail(self, error: RubeError) -> None:
-        """Ends all that this member promises."""
-        if not self.failed.done():
-            _LOG.error("member %s fails: %s", self.config.name, error.message)
-            self.failed.set_result(error)
-        self._end_waiting(error.message)
 
     def _end_waiting(self, why: str) -> None:
         """What is under way may be done by the others: that this member fails says nothing of it."""
@@ -286,10 +259,6 @@ class Core:
         await self._storage.flush()
 
     # Inside
-
-    async def _stop_on_failure(self) -> None:
-        """Wherever the failure came up: the others end with it."""
-        raise await asyncio.shield(self.failed)
 
     async def _tick(self) -> None:
         while True:
@@ -311,7 +280,7 @@ class Core:
         number = self.proposals.mark(now_ns, round(self.config.election_s * _NS_PER_S))
         if number and self.reaches_leader():
             with suppress(ProposalDroppedError):
-                self.node.propose(self.command(number, Command()))
+                self.node.propose(self.proposals.command(number, Command()))
 
     def reaches_leader(self) -> bool:
         """A proposal would be on its way to the leader, as far as this member knows."""
@@ -346,9 +315,12 @@ class Core:
 
     def _step(self, message: Message) -> None:
         try:
-            self._guarded(lambda: self.node.step(message))
+            self.node.step(message)
         except _HARMLESS as error:
             _LOG.debug("member %s: %s", self.config.name, error.message)
+        except Exception as error:
+            self.ending.fail(error)
+            raise
 
     def _drain(self) -> None:
         while self.node.has_ready():
@@ -356,14 +328,14 @@ class Core:
             for read_state in ready.read_states:
                 if self.config.observer is not None:
                     self.config.observer.read_answered(self.identity.id, read_state)
-                self.reads.confirmed(read_state.context, read_state.index, self.applied_index)
+                self.reads.confirmed(read_state.context, read_state.index, self.state.index)
             if ready.soft_state is not None:
                 waiting, self._led = self._led, asyncio.Event()
                 waiting.set()
                 if not self.leads:
                     self._sender.stop(lambda member, link: True)
                 self._round_ns = 0  # a read that was asked of the last leader is asked anew
-                leads = f"{self.roster.name_of(self.leader)} leads" if self.leader else "nobody leads"
+                leads = f"{self.state.roster.name_of(self.leader)} leads" if self.leader else "nobody leads"
                 _LOG.info("member %s: %s, term %d", self.config.name, leads, self.node.raft.term)
             for message in ready.messages:
                 self._route(message)
@@ -406,18 +378,14 @@ class Core:
         return in_step and raft.log.last_index() > raft.log.committed
 
     def _snapshot_sent(self, member: int, arrived: bool) -> None:
-        if not (self._ended or self.failed.done()):
+        if not self.ending.over:
             self.node.report_snapshot(member, delivered=arrived)
             self.advance()
 
     # What the storage tells (rube.replica.storage.Answered)
 
     def restored(self, applied: Applied) -> None:
-        self.applied_index, self._applied_term = applied.index, applied.term
-        self._conf_state = applied.conf_state
-        self._digests.voters = list(self._conf_state.voters)
-        self.roster = Roster(applied.peers, applied.removed)
-        self._digests.restart(applied.hash)
+        self.state.restore(applied)
         self._tell_where_it_goes_on()
         skipped = f"member {self.config.name!r} went on from a snapshot: it may have been done, look"
         self.proposals.skipped(applied.term, skipped)
@@ -434,55 +402,25 @@ class Core:
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            assert entry.index == self.applied_index + 1, f"entry {entry.index} after {self.applied_index}"
             if self.config.observer is not None:
                 self.config.observer.applied(self.identity.id, entry)
-            if entry.term > self._applied_term:
+            if entry.term > self.state.term:
                 self.proposals.overtaken(entry.term)
-            change = from_entry(entry)
-            if change is not None:
-                self._apply_change(entry.index, change)
-            elif entry.data:
-                self._apply_command(entry.index, Command.FromString(entry.data))
-            self.applied_index, self._applied_term = entry.index, entry.term
-        self.reads.applied(self.applied_index)
-
-    def _apply_command(self, index: int, command: Command) -> None:
-        outcome, writes = self._machine.apply(command.data) if command.data else NOTHING
-        if not self._apply_expectation(command):
-            outcome = OutdatedChangeError("the members have changed meanwhile: look at them, and decide again")
-        self._digests.add(index, writes)
-        self._storage.changed(writes)
-        self.proposals.applied(command.proposer, command.number, outcome)
-
-    def _apply_expectation(self, command: Command) -> bool:
-        """Who is expected to join. False: it could not be changed."""
-        if command.HasField("expect"):
-            return self.roster.expect(command.expect)
-        return not command.forget or self.roster.forget(command.forget)
-
-    def _apply_change(self, index: int, change: ConfChangeV2) -> None:
-        context = MembersChange.FromString(change.context)
-        outcome: RubeError | None = None
-        if self.roster.fits(context):
-            self.roster.apply(context)
-            if context.remove:
-                self._unsettled = max(self._unsettled, self.node.raft.log.last_index())
-        else:  # a change of member 0 changes nothing
-            change = ConfChangeV2(changes=[ConfChangeSingle(type=single.type) for single in change.changes])
-            outcome = OutdatedChangeError("the members have changed meanwhile: look at them, and decide again")
-        self._conf_state = self.node.apply_conf_change(change)
-        self._digests.voters = list(self._conf_state.voters)
-        self.roster.follow(self._conf_state)
-        self._digests.add(index, ())
-        self._storage.changed(())
-        self._follow_members()
-        # One that is removed itself goes on, until another one tells it: the others may need its vote as long as they
-        # may forget that the change is committed.
-        self.proposals.applied(context.proposer, context.number, outcome)
+            done = self.state.apply(entry, self.node.apply_conf_change)
+            if done is None:
+                continue
+            self._storage.changed(done.writes)
+            if done.members is not None:
+                self._follow_members()
+                if done.members.remove:
+                    self._unsettled = max(self._unsettled, self.node.raft.log.last_index())
+            # One that is removed itself goes on, until another one tells it: the others may need its vote as long as
+            # they may forget that the change is committed.
+            self.proposals.applied(done.proposer, done.number, done.outcome)
+        self.reads.applied(self.state.index)
 
     def _follow_members(self) -> None:
-        self._links.follow(self.roster.peers)
+        self._links.follow(self.state.roster.peers)
         self._sender.stop(lambda member, link: self._links.get(member) is not link)
 
     def _sent(self, message: Message) -> None:
@@ -491,50 +429,15 @@ class Core:
 
     def _tell_where_it_goes_on(self) -> None:
         if self.config.observer is not None:
-            self.config.observer.restored(self.identity.id, self.applied_index)
-
-    def _kept(self) -> Applied:
-        """What the state rests on, as of now."""
-        return Applied(
-            index=self.applied_index,
-            term=self._applied_term,
-            conf_state=self._conf_state,
-            peers=self.roster.peers,
-            removed=self.roster.removed,
-            hash=self._digests.chain,
-        )
+            self.config.observer.restored(self.identity.id, self.state.index)
 
     def _snapshot_point(self) -> SnapshotMetadata:
         durable = self._storage.durable
         return SnapshotMetadata(index=durable.index, term=durable.term, conf_state=durable.conf_state)
 
     def _told_removed(self, error: RubeError) -> None:
-        self.fail(removed_from(self.config.name, self.identity.group_id))
-
-    def _guarded(self, work: Callable[[], None]) -> None:
-        """A broken invariant, or damage, ends this member: nothing that follows could be trusted."""
-        try:
-            work()
-        except (*_HARMLESS, asyncio.CancelledError):
-            raise
-        except RubeError as error:
-            self.fail(error)
-            raise
-        except Exception as error:
-            self._break(error)
-            raise
-
-    def _break(self, error: Exception) -> None:
-        """What happened cannot happen."""
-        _LOG.error("member %s: an invariant is broken", self.config.name, exc_info=error)
-        self.fail(DataLossError(f"member {self.config.name!r} stops, an invariant is broken: {error!r}"))
-
-
-def removed_from(name: str, group_id: str) -> RemovedError:
-    """What a member ends with once it is no member any more."""
-    return RemovedError(
-        f"member {name!r} was removed from group {group_id}: wipe its disk before it joins again under that name"
-    )
+        who = f"member {self.config.name!r} was removed from group {self.identity.group_id}"
+        self.ending.fail(RemovedError(f"{who}: wipe its disk before it joins again under that name"))
 
 
 def _first(group: BaseExceptionGroup[_E]) -> _E:

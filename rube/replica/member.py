@@ -103,9 +103,9 @@ class Member:
             raise
         service.member = member
         try:
-            while core.applied_index == 0:  # taken in, and without a state yet
+            while core.state.index == 0:  # taken in, and without a state yet
                 await member._a_moment()
-                core.check()
+                core.ending.check()
         except BaseException:
             await member.close()
             raise
@@ -151,7 +151,7 @@ class Member:
     @property
     def failed(self) -> asyncio.Future[RubeError]:
         """Has a result once this member cannot go on."""
-        return self._core.failed
+        return self._core.ending.failed
 
     @property
     def removed(self) -> Sequence[int]:
@@ -163,14 +163,14 @@ class Member:
         Waits for a leader, `patience_s` at most. Raises UnavailableError; with metadata `unknown` the command may have
         been applied, or still be.
         """
-        return await self._propose(lambda number: self._core.command(number, Command(data=data)))
+        return await self._propose(lambda number: self._core.proposals.command(number, Command(data=data)))
 
     async def read_barrier(self) -> None:
         """Returns when this member has applied everything that any member had acknowledged at the call.
 
         Raises UnavailableError where no quorum answers within `patience_s`.
         """
-        self._core.check()
+        self._core.ending.check()
         self._core.check_room()
         waiting = self._core.reads.join()
         self._core.ask_round()
@@ -201,13 +201,13 @@ class Member:
             leader=raft.leader,
             term=raft.term,
             committed=raft.log.committed,
-            applied=self._core.applied_index,
-            peers=self._core.roster.peers,
+            applied=self._core.state.index,
+            peers=self._core.state.roster.peers,
             progress=self._membership.progress(),
         )
 
     def leader_stub(self) -> ReplicaAsyncStub | None:
-        self._core.check()
+        self._core.ending.check()
         if self.leads:
             return None
         link = self._core.link(self._core.leader)
@@ -219,7 +219,7 @@ class Member:
         if self._core.config.volatile:
             await self._change(lambda: self._membership.replacement(request.peer))
         await self._change(lambda: self._membership.admission(request.peer))
-        return JoinResponse(group_id=self.group_id, peers=self._core.roster.peers)
+        return JoinResponse(group_id=self.group_id, peers=self._core.state.roster.peers)
 
     async def change(self, request: ChangeRequest) -> ChangeResponse:
         match request.WhichOneof("change"):
@@ -230,7 +230,7 @@ class Member:
             case "promote":
                 await self._change(lambda: self._membership.promotion(request.promote))
             case "transfer_leader":
-                heir = self._core.roster.find(request.transfer_leader)
+                heir = self._core.state.roster.find(request.transfer_leader)
                 await self._transfer(self._membership.transferee(heir))
             case _:
                 raise InvalidArgumentError("the change names nothing to do: set one of its fields")
@@ -244,13 +244,13 @@ class Member:
             await self.read_barrier()
         except UnavailableError as error:
             raise UnavailableError(error.message, **{**error.metadata, "refused": "true"}) from None
-        meant = self._core.roster.find(name)
+        meant = self._core.state.roster.find(name)
         try:
             await self._change(lambda: self._membership.removal(meant))
             await self._settle(meant)
         except RubeError:
             # The others may have come to its own removal before it has.
-            if meant.id != self.id or not self._core.was_removed:
+            if meant.id != self.id or not self._core.ending.was_removed:
                 raise
 
     async def _settle(self, gone: Peer) -> None:
@@ -288,21 +288,21 @@ class Member:
         core = self._core
         if not core.leads:
             raise NotLeadingError(f"member {core.config.name!r} does not lead any more: try again", refused="true")
-        if core.node.raft.pending_conf_index > core.applied_index:
+        if core.node.raft.pending_conf_index > core.state.index:
             raise ProposalDroppedError("another change of the members is under way")
         decided = decide()
         if isinstance(decided, MembersChange):
             decided.proposer, decided.number = core.proposals.proposer, number
             core.node.propose_conf_change(_in_raft(decided))
         elif decided is not None:
-            core.node.propose(core.command(number, decided))
+            core.node.propose(core.proposals.command(number, decided))
         else:
             raise _NothingToDoError
 
     async def _await_applied(self, propose: Callable[[int], None]) -> Any:
         """Proposes until it is applied, once: anew only when what was proposed can never be applied any more."""
         core = self._core
-        core.check()
+        core.ending.check()
         core.check_room()
         now_ns = core.now_ns()
         deadline_ns = now_ns + round(core.config.patience_s * _NS_PER_S)
@@ -316,7 +316,7 @@ class Member:
                 return await outcome
             except ProposalDroppedError:
                 await self._a_moment()
-                core.check()
+                core.ending.check()
             except OvertakenError:
                 continue
             except TimeoutError:
@@ -334,7 +334,7 @@ class Member:
 
     def _no_quorum(self, what: str, **metadata: str) -> UnavailableError:
         leader = self._core.leader
-        who = f"the leader is {self._core.roster.name_of(leader)}" if leader else "no leader is known"
+        who = f"the leader is {self._core.state.roster.name_of(leader)}" if leader else "no leader is known"
         return UnavailableError(
             f"member {self._core.config.name!r} got no answer from a quorum of its group in "
             f"{self._core.config.patience_s:g} s ({who}): {what}; see `rube cluster members`",
@@ -351,7 +351,7 @@ class Member:
                 while self._core.leader in (0, self.id):
                     await self._a_moment()
         if self._core.leader != member:
-            name = self._core.roster.name_of(member)
+            name = self._core.state.roster.name_of(member)
             raise UnavailableError(f"member {name!r} did not take the leadership: see `rube cluster members`")
 
     async def _leave(self) -> None:

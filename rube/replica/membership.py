@@ -42,13 +42,13 @@ class Membership:
         """Expects a newcomer. Raises AlreadyExistsError, InvalidArgumentError."""
         if not peer.name or not peer.address:
             raise InvalidArgumentError("a new member needs a name and an address: rube cluster add NAME HOST:PORT")
-        self._core.roster.check_free(peer)
+        self._core.state.roster.check_free(peer)
         return Command(expect=Peer(name=peer.name, address=peer.address, promote=peer.promote, learner=True))
 
     def removal(self, meant: Peer) -> Command | MembersChange | None:
         """Never removes another disk than is meant. Raises FailedPreconditionError if the others could not decide any
         more."""
-        roster = self._core.roster
+        roster = self._core.state.roster
         peer = roster.by_id(meant.id) if meant.id else roster.by_name(meant.name)
         if peer is None:
             return None
@@ -60,10 +60,10 @@ class Membership:
 
     def admission(self, newcomer: Peer) -> MembersChange | None:
         """Takes in who is expected, or notes its new address. Raises FailedPreconditionError for anybody else."""
-        known = self._core.roster.by_id(newcomer.id)
+        known = self._core.state.roster.by_id(newcomer.id)
         if known is not None and known.address == newcomer.address:
             return None
-        peer = self._core.roster.admit(newcomer)
+        peer = self._core.state.roster.admit(newcomer)
         peer.learner = known is None or known.learner
         return MembersChange(peer=peer)
 
@@ -73,8 +73,8 @@ class Membership:
         No quorum is checked: a vote that can never be given again is nothing to lose. Raises UnavailableError while
         the other one may live.
         """
-        gone = self._core.roster.by_name(newcomer.name)
-        if gone is None or gone.id in (0, newcomer.id) or newcomer.id in self._core.roster.removed:
+        gone = self._core.state.roster.by_name(newcomer.name)
+        if gone is None or gone.id in (0, newcomer.id) or newcomer.id in self._core.state.roster.removed:
             return None
         if self._core.hears(gone.id):
             raise UnavailableError(f"member {gone.name!r} was heard of a moment ago, from another process: try again")
@@ -83,7 +83,7 @@ class Membership:
 
     def promotion(self, name: str) -> MembersChange:
         """Raises NotFoundError, FailedPreconditionError unless it is a learner that has caught up."""
-        peer = self._core.roster.find(name)
+        peer = self._core.state.roster.find(name)
         if not peer.id:
             raise FailedPreconditionError(f"member {peer.name!r} has not joined yet: start it", member=peer.name)
         if not peer.learner:
@@ -98,7 +98,7 @@ class Membership:
 
     def due_promotion(self) -> MembersChange | None:
         """Of a learner that is to vote and has caught up."""
-        for peer in self._core.roster.peers:
+        for peer in self._core.state.roster.peers:
             if peer.id and peer.learner and peer.promote:
                 with suppress(FailedPreconditionError):
                     return self.promotion(peer.name)
@@ -117,7 +117,7 @@ class Membership:
         return bool(self._voters() - {self._core.identity.id})
 
     def _voters(self) -> set[int]:
-        return {peer.id for peer in self._core.roster.peers if peer.id and not peer.learner}
+        return {peer.id for peer in self._core.state.roster.peers if peer.id and not peer.learner}
 
     def _active(self) -> set[int]:
         return {progress.id for progress in self.progress() if progress.active}
@@ -133,7 +133,7 @@ class Membership:
         answering = voters & self._active()
         needed = len(voters) // 2 + 1
         if not voters or len(answering) < needed:
-            down = ", ".join(sorted(self._core.roster.name_of(member) for member in voters - answering)) or "none"
+            down = ", ".join(sorted(self._core.state.roster.name_of(member) for member in voters - answering)) or "none"
             raise FailedPreconditionError(
                 f"{how} the group would have {len(voters)} voters, of which {len(answering)} answer and {needed} are "
                 f"needed (not answering: {down}): bring those back first, or add a member"

@@ -14,7 +14,7 @@ from grpc import aio
 
 from rube.api.errors import FailedPreconditionError, RubeError, UnavailableError
 from rube.host import Host
-from rube.raft.raft_pb2 import Message
+from rube.raft.raft_pb2 import MSG_APP_RESP, Message
 from rube.replica.config import MemberConfig
 from rube.replica.replica_pb2 import Batch, Identity, Peer, Subscription
 from rube.replica.replica_pb2_grpc import ReplicaStub
@@ -31,16 +31,16 @@ MESSAGES_PER_BATCH_MAX = 1024
 MET_MAX = 16
 
 
-class RemovedError(FailedPreconditionError):
-    """The group has removed the member that metadata `removed` names. Its disk is of no use any more."""
-
-
 class StrangerError(FailedPreconditionError):
     """The call is not for this member, or not from its group."""
 
 
 class Outbox:
-    """What waits for one member. What finds no room, or nobody who subscribes, is dropped: Raft sends it again."""
+    """What waits for one member. What finds no room, or nobody who subscribes, is dropped: Raft sends it again.
+
+    An acknowledgement that tells nothing new, as of an append that moved the commit index alone, waits for the next
+    message to go with (at the latest that is the answer to the leader's next heartbeat), or goes with a newer one.
+    """
 
     def __init__(self, config: MemberConfig) -> None:
         self._config = config
@@ -50,6 +50,9 @@ class Outbox:
         # How many there were, and the one that is served: the newest. 0: none.
         self._subscriptions = 0
         self._subscription = 0
+        # The term and index of the newest acknowledgement in this subscription, and one that repeats it and waits.
+        self._acknowledged = (0, 0)
+        self._repeated: Message | None = None
         self._closed = False
 
     @property
@@ -62,6 +65,14 @@ class Outbox:
         size = message.ByteSize()
         if not self.open or (self._queue and self._queue_bytes + size > self._config.queue_bytes_max):
             return False
+        waiting, self._repeated = self._repeated, None
+        if message.type == MSG_APP_RESP and not message.reject:
+            before, self._acknowledged = self._acknowledged, (message.term, message.index)
+            if before == self._acknowledged:
+                self._repeated = message
+                return True
+        elif waiting is not None:
+            self._queue.append((waiting, 0))
         self._queue.append((message, size))
         self._queue_bytes += size
         self._work.wake()
@@ -109,6 +120,7 @@ class Outbox:
     def _drop(self) -> None:
         self._queue.clear()
         self._queue_bytes = 0
+        self._acknowledged, self._repeated = (0, 0), None
         self._work.wake()
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from grpc import aio
 
 from rube.api.errors import RubeError, UnavailableError
+from rube.replica.ending import RemovedError
 from rube.replica.founding import not_in_a_group
 from rube.replica.membership import NotLeadingError
-from rube.replica.peers import RemovedError, StrangerError
+from rube.replica.peers import StrangerError
 from rube.replica.replica_pb2 import (
     Batch,
     ChangeRequest,
@@ -75,11 +75,9 @@ class ReplicaService(ReplicaServicer):
         self._name = name
         self.member: Served | None = None
 
-    async def Subscribe(self, request: Subscription, context: Context) -> AsyncGenerator[Batch]:
+    def Subscribe(self, request: Subscription, context: Context) -> AsyncGenerator[Batch]:
         member = self._check(request.group_id, request.subscriber, request.sender)
-        async with aclosing(member.batches(request.subscriber, request.address)) as batches:
-            async for batch in batches:
-                yield batch
+        return member.batches(request.subscriber, request.address)
 
     async def Install(self, request: Piece, context: Context) -> Installed:
         member = self._check(request.group_id, request.sender, request.to)

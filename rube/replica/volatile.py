@@ -30,15 +30,15 @@ class GroupLostError(UnavailableError):
 async def watch_for_loss(core: Core) -> None:
     """While no leader is heard of: looks, every election timeout, whether there can ever be one; fails the member if
     not."""
-    while not core.failed.done():
+    while not core.ending.over:
         await core.sleep(core.config.election_s)
         if core.leader and core.hears(core.leader):
             continue
-        voters = [peer for peer in core.roster.peers if peer.id and not peer.learner]
+        voters = [peer for peer in core.state.roster.peers if peer.id and not peer.learner]
         gone = [peer.name for peer in voters if await _is_gone(core, peer)]
         if voters and len(voters) - len(gone) < len(voters) // 2 + 1:
             group = core.identity.group_id
-            core.fail(
+            core.ending.fail(
                 GroupLostError(
                     f"group {group} is lost: of its {len(voters)} voters {', '.join(gone)} have started anew, without "
                     "their memory; it is formed again"

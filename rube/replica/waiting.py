@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rube.api.errors import RubeError, UnavailableError
+from rube.replica.replica_pb2 import Command
 
 
 class Work:
@@ -63,6 +64,11 @@ class Proposals:
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting[self._number] = _Proposal(self._number, term, begun_ns, deadline_ns, future)
         return self._number, future
+
+    def command(self, number: int, command: Command) -> bytes:
+        """The log's form of that proposal."""
+        command.proposer, command.number = self.proposer, number
+        return command.SerializeToString(deterministic=True)
 
     def forget(self, number: int) -> None:
         self._waiting.pop(number, None)

@@ -338,7 +338,7 @@ def check_ids(group: GroupWorld) -> None:
             ids = {peer.id for peer in described.peers if peer.id}
             config = replica.member._core.node.raft.tracker.config
             assert ids == {*config.voters.ids(), *config.learners}
-            assert not ids & {*replica.member._core.roster.removed}
+            assert not ids & {*replica.member._core.state.roster.removed}
 
 
 def ask_from_desk(group: GroupWorld, names: list[str], request: ChangeRequest, outcomes: list[Any]) -> None:

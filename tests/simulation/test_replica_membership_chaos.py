@@ -196,11 +196,11 @@ class Turmoil:
         members = [by_id[peer.id] for peer in described.peers if peer.id in by_id]
         for one in members:
             assert one.member.describe().peers == described.peers
-            assert one.member._core.roster.removed == leader.member._core.roster.removed
+            assert one.member._core.state.roster.removed == leader.member._core.state.roster.removed
             assert one.state.pairs == leader.state.pairs
             config = one.member._core.node.raft.tracker.config
             assert {*config.voters.ids(), *config.learners} == {peer.id for peer in described.peers if peer.id}
-        assert not {peer.id for peer in described.peers} & {*leader.member._core.roster.removed}
+        assert not {peer.id for peer in described.peers} & {*leader.member._core.state.roster.removed}
         self.load.check(members)
-        assert len(leader.member._core.roster.removed) > 2, "hardly anything has happened"
+        assert len(leader.member._core.state.roster.removed) > 2, "hardly anything has happened"
         assert self.history.elections > 3

@@ -20,7 +20,7 @@ from rube.controllers.replicated.rows import Rows, lead_command
 from rube.controllers.replicated.term import FENCE_PREFIX, FencedCalls, LeaderTerm, ReplicatedEngine, TermOverError
 from rube.host import Host
 from rube.replica import Member, MemberConfig
-from rube.replica.peers import RemovedError
+from rube.replica.ending import RemovedError
 from rube.replica.replica_pb2 import ChangeRequest
 from rube.replica.volatile import GroupLostError
 

@@ -98,13 +98,20 @@ class Scheduler:
             if not queue or queue[0][0] > until_ns:
                 return False
             now, _, sequence, event = heappop(queue)
-            if type(event) is SimFuture:
+            if type(event) is SimTimer:
+                timed = event._callback
+                if timed is None:
+                    continue
+                env._now = now
+                if event._context is None:
+                    timed(*event._args)
+                else:
+                    ready.append(event)
+            elif type(event) is SimFuture:
                 if event.done():
                     continue
                 env._now = now
                 event.set_result(None)  # its waiter is woken in its own process, or held, or dropped
-            elif _is_over(event):
-                continue
             else:
                 env._now = now
                 self._dispatch(event)

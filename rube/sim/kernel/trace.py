@@ -11,7 +11,6 @@ import sys
 from array import array
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 Field = str | int | bytes
@@ -43,8 +42,8 @@ class Trace:
     def __init__(self, now_ns: Callable[[], int], *, records_max: int | None = RECORDS_MAX) -> None:
         """`records_max` bounds the window kept for reports (None keeps all); the digest covers everything."""
         self._now_ns = now_ns
-        self._window: deque[TraceRecord] = deque(maxlen=records_max)
-        self._pending: list[TraceRecord] = []
+        self._window: deque[tuple[int, str, tuple[Field, ...]]] = deque(maxlen=records_max)
+        self._pending: list[tuple[int, str, tuple[Field, ...]]] = []
         self._sha = hashlib.sha256()
         self._pulse_sha = hashlib.sha256()
         self.pulses: list[int] = []
@@ -59,7 +58,7 @@ class Trace:
         if not _FIELD_TYPES.issuperset(map(type, fields)):
             wrong = next(type(field).__name__ for field in fields if type(field) not in _FIELD_TYPES)
             raise TypeError(f"trace record {kind!r}: {wrong} field; use str, int or bytes")
-        record = TraceRecord(self._now_ns(), kind, fields)
+        record = (self._now_ns(), kind, fields)  # a TraceRecord for who reads it: most are only folded
         self._window.append(record)
         self._pending.append(record)
         self.records_total += 1
@@ -69,7 +68,7 @@ class Trace:
     @property
     def records(self) -> tuple[TraceRecord, ...]:
         """The most recent records, oldest first, at most `records_max`."""
-        return tuple(self._window)
+        return tuple(map(TraceRecord._make, self._window))
 
     def digest(self) -> str:
         """Return the sha256, in hex, of everything recorded so far. Recording may go on afterwards."""
@@ -79,7 +78,8 @@ class Trace:
     def fold(self) -> None:
         """Encode what waits into the digest. When this is called makes no difference to the digest."""
         if self._pending:
-            self._sha.update(b"".join(map(_encode, self._pending)))
+            # Python's own literals, in ASCII: no two different records have the same.
+            self._sha.update("".join(map(ascii, self._pending)).encode())
             self._pending.clear()
         if self.pulses:
             packed = array("q", self.pulses)
@@ -87,23 +87,3 @@ class Trace:
                 packed.byteswap()
             self._pulse_sha.update(packed.tobytes())
             self.pulses.clear()
-
-
-def _encode(record: TraceRecord) -> bytes:
-    """Frame one record so that no two different records share an encoding: every part has its type and length."""
-    time_ns, kind, fields = record
-    return b"".join((b"R%d:%d:" % (time_ns, len(fields)), _encode_text(kind), *map(_encode_field, fields)))
-
-
-def _encode_field(field: Field) -> bytes:
-    if isinstance(field, str):
-        return _encode_text(field)
-    if isinstance(field, int):
-        return b"i%d:" % field
-    return b"b%d:%s" % (len(field), field)
-
-
-@lru_cache(maxsize=4096)  # names and kinds, again and again
-def _encode_text(text: str) -> bytes:
-    data = text.encode("utf-8", "surrogatepass")
-    return b"s%d:%s" % (len(data), data)
