@@ -35,6 +35,8 @@ class AppliedState:
         """As it was when the last one ended; a member without one begins with the peers of its identity."""
         self._machine = machine
         self.digests = Digests(name, identity.id)
+        # Of what is kept: what entries seldom change.
+        self._members = Applied()
         self._take(applied, Roster(applied.peers or identity.peers, applied.removed))
 
     def restore(self, applied: Applied) -> None:
@@ -42,21 +44,19 @@ class AppliedState:
         self._take(applied, Roster(applied.peers, applied.removed))
 
     def _take(self, applied: Applied, roster: Roster) -> None:
-        self.index, self.term, self.conf_state = applied.index, applied.term, applied.conf_state
-        self.roster = roster
+        self.index, self.term, self.roster = applied.index, applied.term, roster
         self.digests.restart(applied.hash)
-        self.digests.voters = list(self.conf_state.voters)
+        self._configured(applied.conf_state)
+
+    def _configured(self, conf_state: ConfState) -> None:
+        self.digests.voters = list(conf_state.voters)
+        self._members = Applied(conf_state=conf_state, peers=self.roster.peers, removed=self.roster.removed)
 
     def kept(self) -> Applied:
         """What the state rests on, to be kept with it."""
-        return Applied(
-            index=self.index,
-            term=self.term,
-            conf_state=self.conf_state,
-            peers=self.roster.peers,
-            removed=self.roster.removed,
-            hash=self.digests.chain,
-        )
+        kept = Applied(index=self.index, term=self.term, hash=self.digests.chain)
+        kept.MergeFrom(self._members)
+        return kept
 
     def apply(self, entry: Entry, configure: Callable[[ConfChangeV2], ConfState]) -> Done | None:
         """Applies the next entry; None: it was empty. `configure` is told of each change of the configuration.
@@ -78,15 +78,18 @@ class AppliedState:
 
     def _apply_command(self, command: Command) -> Done:
         outcome, writes = self._machine.apply(command.data) if command.data else NOTHING
-        if not self._apply_expectation(command):
+        if (command.HasField("expect") or command.forget) and not self._apply_expectation(command):
             outcome = _outdated()
         return Done(command.proposer, command.number, outcome, writes)
 
     def _apply_expectation(self, command: Command) -> bool:
         """Who is expected to join. False: it could not be changed."""
         if command.HasField("expect"):
-            return self.roster.expect(command.expect)
-        return not command.forget or self.roster.forget(command.forget)
+            changed = self.roster.expect(command.expect)
+        else:
+            changed = self.roster.forget(command.forget)
+        self._configured(self._members.conf_state)
+        return changed
 
     def _apply_change(self, change: ConfChangeV2, configure: Callable[[ConfChangeV2], ConfState]) -> Done:
         context = MembersChange.FromString(change.context)
@@ -95,9 +98,9 @@ class AppliedState:
             self.roster.apply(context)
         else:  # a change of member 0 changes nothing
             change = ConfChangeV2(changes=[ConfChangeSingle(type=single.type) for single in change.changes])
-        self.conf_state = configure(change)
-        self.digests.voters = list(self.conf_state.voters)
-        self.roster.follow(self.conf_state)
+        conf_state = configure(change)
+        self.roster.follow(conf_state)
+        self._configured(conf_state)
         if not fits:
             return Done(context.proposer, context.number, _outdated(), ())
         return Done(context.proposer, context.number, None, (), context)
