@@ -30,7 +30,7 @@ from tests.simulation.replica_world import GroupWorld
 
 needs_etcd = pytest.mark.skipif(not etcd_is_installed(), reason="etcd is not installed: apt-get install etcd-server")
 
-IDLE_S, LOADED_S, ROUNDS = 10, 3, 10
+IDLE_S, LOADED_S, ROUNDS = 10, 3, 40
 PUTS_PER_S = 50
 PROPOSAL_BYTES = 100
 SECONDS, TURNS = 3, 3

@@ -6,12 +6,12 @@ The engine on them is the shipped `MemoryEngine`; only the file below it is simu
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from typing import TYPE_CHECKING
 
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
 from rube.host import Engine
 from rube.sim.kernel import SimHost, SimProcess, current_process
+from rube.sim.kernel.trace import fingerprint
 from rube.store.engines import MemoryEngine
 from rube.store.engines.disk_errors import failed, full
 from rube.store.urls import parse_store_url
@@ -155,8 +155,7 @@ class SimDisk:
 
     def record(self, kind: str, path: str, data: bytes | bytearray) -> None:
         """Puts what was written into the trace, as a hash."""
-        digest = hashlib.sha256(data).digest()
-        self._host.world.trace.add(kind, self._host.name, path, len(data), digest)
+        self._host.world.trace.add(kind, self._host.name, path, len(data), fingerprint(data))
 
     def _finish(self, sync: _Sync) -> None:
         if sync not in self._syncs:

@@ -20,7 +20,13 @@ RECORDS_MAX = 100_000
 FOLD_RECORDS_MAX = 512
 """So many records wait for their encoding at most; encoding many at once is cheaper."""
 
+FINGERPRINT_BYTES = 8
 _FIELD_TYPES = frozenset({str, int, bytes})
+
+
+def fingerprint(data: bytes | bytearray) -> bytes:
+    """A short hash of what is too long for a field; Python's own differs between processes."""
+    return hashlib.blake2b(data, digest_size=FINGERPRINT_BYTES).digest()
 
 
 class TraceRecord(NamedTuple):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from rube.sim.kernel import Death, SimHost, SimProcess
 from rube.sim.kernel.hostclock import NS_PER_S, seconds_to_ns
 from rube.sim.kernel.process import DEAD, RUNNING
-from rube.sim.network.frames import Frame, Kind, bytes_hash
+from rube.sim.kernel.trace import fingerprint
+from rube.sim.network.frames import Frame, Kind
 from rube.sim.network.links import Route
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Pipe:
                 self.close()
             return
         self._fabric.world.trace.add(
-            "deliver", self._source.name, self._target.name, self._number, frame.kind._value_, bytes_hash(encoded)
+            "deliver", self._source.name, self._target.name, self._number, frame.kind._value_, fingerprint(encoded)
         )
         receiver.arrived(frame)
 
@@ -187,7 +188,10 @@ class End:
             return
         self._heard_ns = self.process.loop.now_ns
         kind = frame.kind
-        if kind is Kind.PING:
+        if kind is Kind.DATA:  # first: most are
+            if self.peer is not None:
+                self.peer.received(frame)
+        elif kind is Kind.PING:
             self.send(Frame(Kind.PONG))
         elif kind is Kind.CLOSE:
             self._lose("Socket closed")

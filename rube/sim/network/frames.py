@@ -6,13 +6,10 @@ A unary call is two frames: the request with its message and half-close, and the
 from __future__ import annotations
 
 from enum import Enum
-from hashlib import blake2b
 from typing import NamedTuple
 
 Pairs = tuple[tuple[str, str | bytes], ...]
 """Metadata as it travels."""
-
-HASH_BYTES = 8
 
 
 class Kind(Enum):
@@ -52,10 +49,6 @@ class Frame(NamedTuple):
 
     def encode(self) -> bytes:
         """The frame's bytes: they have its size, and are what the trace hashes."""
-        text = f"{self.kind._value_} {self.stream} {self.end:d} {self.head!r} {'-' if self.data is None else '+'}"
-        return text.encode() + (self.data or b"")
-
-
-def bytes_hash(encoded: bytes) -> bytes:
-    """A short hash for the trace; Python's own differs between processes."""
-    return blake2b(encoded, digest_size=HASH_BYTES).digest()
+        kind, stream, head, data, end = self
+        text = f"{kind._value_} {stream} {end:d} {head!r} " if head else f"{kind._value_} {stream} {end:d} "
+        return text.encode() + (b"-" if data is None else b"+" + data)
