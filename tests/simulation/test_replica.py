@@ -13,7 +13,7 @@ from rube.api.errors import FailedPreconditionError, RubeError, UnavailableError
 from rube.replica.replica_pb2 import Peer
 from rube.sim.checkers import GroupHistory
 from rube.sim.groups import GroupWatch
-from rube.sim.kernel import World
+from rube.sim.kernel import TraceRecord, World
 from tests.unit.raft.test_raft_broken import leaders_answer_reads_alone
 
 
@@ -32,6 +32,26 @@ def test_three_members_form_a_group_and_agree(group: GroupWorld) -> None:
     for replica in group.replicas.values():
         assert replica.state is not None
         assert replica.state.count == 6
+
+
+def test_a_write_costs_six_messages_and_is_applied_everywhere_before_the_next_heartbeat() -> None:
+    """The entries, their acknowledgements, and the commit index; what would acknowledge that one waits."""
+    with World(seed=1) as world:
+        group = GroupWorld(world, tick_s=1)
+        group.start_all()
+        leader = group.leader()
+        assert leader is not None
+        group.world.run_for(1)
+        before = len(_messages(world))
+        for count in range(1, 11):
+            assert group.put(leader, "k", "v")[0] == count
+            group.world.run_for(0.01)
+        assert len(_messages(world)) == before + 6 * 10
+        assert group.equal()
+
+
+def _messages(world: World) -> list[TraceRecord]:
+    return [record for record in world.trace.records if record.kind == "deliver" and "data" in record.fields]
 
 
 def test_what_was_acknowledged_survives_the_leaders_death_under_load(group: GroupWorld) -> None:
