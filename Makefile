@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 GRPC_PROTOS := rube/api.proto rube/replica/replica.proto rube/sim/etcd/peer.proto rube/store/etcd/rpc.proto
 
-.PHONY: help demo test up check unit campaign-crash bench bench-stores proto proto-check clean
+.PHONY: help demo test up check unit campaign-crash campaign-sims bench bench-stores proto proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -36,6 +36,11 @@ unit: $(READY) ## the tests alone: make unit ARGS='tests/unit -k mvcc'
 
 campaign-crash: $(READY) ## kill -9 during commits, a thousand times on each engine (minutes)
 	RUBE_CRASH_LIVES=1000 $(BIN)/pytest tests/real/test_disk_faults_crash.py
+
+campaign-sims: $(READY) ## every scenario under many seeds: make campaign-sims SEEDS=200 FIRST=1000 (an hour)
+	@failed=0; for scenario in scenarios/*.yaml; do for ties in "" --tie-break; do \
+	  $(BIN)/rube sim "$$scenario" --seeds $(or $(SEEDS),200) --seed $(or $(FIRST),1000) $$ties || failed=1; \
+	done; done; exit $$failed
 
 bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); docs/benchmarks.md holds a run
 	$(BIN)/python -m bench.run

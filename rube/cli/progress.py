@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
+import time  # noqa: TID251 (when to tell; nothing rests on it)
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,7 @@ class ProgressBar:
     def __init__(self, title: str, unit: str) -> None:
         self._title = title
         self._unit = unit
-        self._now_s = asyncio.get_running_loop().time
-        self._told_at_s = self._now_s()
+        self._told_at_s = time.monotonic()
         self._bar = _bar(unit) if sys.stderr.isatty() else None
         self._task = self._bar.add_task(title, total=None) if self._bar is not None else None
 
@@ -39,8 +38,8 @@ class ProgressBar:
     def update(self, done: int, total: int) -> None:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total or None)
-        elif self._now_s() - self._told_at_s >= LINE_INTERVAL_S:
-            self._told_at_s = self._now_s()
+        elif time.monotonic() - self._told_at_s >= LINE_INTERVAL_S:
+            self._told_at_s = time.monotonic()
             of = f" of {total}, {min(100, 100 * done // total)}%" if total else ""
             print(f"{self._title}: {done} {self._unit}{of}", file=sys.stderr, flush=True)
 

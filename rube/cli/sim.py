@@ -8,6 +8,7 @@ import time  # noqa: TID251 (how long the run took on this machine; nothing simu
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -15,10 +16,13 @@ import click
 
 from rube.api.errors import RubeError
 from rube.cli.logfmt import LogfmtFormatter
-from rube.sim.kernel import SimulationError, SimulationFailures
+from rube.cli.sweep import sweep, user_modules
+from rube.sim.kernel import SimulationError, SimulationFailures, describe
 from rube.sim.report import render_json, render_text, repeat_command
 from rube.sim.scenario import Simulation, load
 from rube.sim.scenario.load import LoadedScenario
+
+SEED_END = 2**64
 
 
 @click.command(
@@ -26,12 +30,25 @@ from rube.sim.scenario.load import LoadedScenario
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("file", type=click.Path(path_type=str))
-@click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="Instead of the scenario's own seed.")
+@click.option("--seed", type=click.IntRange(0, SEED_END - 1), help="Instead of the scenario's own seed.")
+@click.option("--seeds", type=click.IntRange(1), help="So many seeds, from that one on; only what fails is shown.")
+@click.option("--jobs", type=click.IntRange(1), help="So many of --seeds at once; else one a processor.")
+@click.option("--tie-break", is_flag=True, help="The seed also orders what is ready at one instant.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write the trace's records to a file.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Write the daemons' log lines to a file.")
 @click.option("-v", "--verbose", is_flag=True, help="Write the daemons' log lines to stderr.")
-def sim(file: str, seed: int | None, as_json: bool, trace: Path | None, log: Path | None, verbose: bool) -> None:
+def sim(
+    file: str,
+    seed: int | None,
+    seeds: int | None,
+    jobs: int | None,
+    tie_break: bool,
+    as_json: bool,
+    trace: Path | None,
+    log: Path | None,
+    verbose: bool,
+) -> None:
     """Run the scenario in FILE: the shipped code in a simulated world, with its faults, judged by its checks.
 
     The same scenario and seed give the same trace, on any machine.
@@ -40,50 +57,77 @@ def sim(file: str, seed: int | None, as_json: bool, trace: Path | None, log: Pat
     rube sim scenarios/partition.yaml
     rube sim scenarios/partition.yaml --seed 7 --json
     rube sim scenarios/partition.yaml --trace trace.txt --log daemons.log
+    rube sim scenarios/partition.yaml --seeds 1000 --tie-break
     """
-    sys.path += [str(Path(file).parent), ""]  # for controllers of the user's own
+    if seeds is None and jobs is not None:
+        raise click.UsageError("--jobs is for --seeds")
+    if seeds is not None and (trace or log or verbose):
+        raise click.UsageError("--trace, --log and --verbose show one seed: give --seed, and no --seeds")
+    with user_modules(file):
+        try:
+            loaded = load(file)
+        except RubeError as error:
+            click.echo(error.message, err=True)
+            sys.exit(2)
+        first = loaded.scenario.seed if seed is None else seed
+        if seeds is not None:
+            chosen = range(first, min(first + seeds, SEED_END))
+            sys.exit(sweep(loaded, chosen, jobs=jobs or 0, tie_break=tie_break, as_json=as_json))
+        one = _One(seed=first, tie_break=tie_break, as_json=as_json, trace=trace, log=log, verbose=verbose)
+        sys.exit(_run(loaded, one))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _One:
+    """The options of one run."""
+
+    seed: int
+    tie_break: bool
+    as_json: bool
+    trace: Path | None
+    log: Path | None
+    verbose: bool
+
+
+def _run(loaded: LoadedScenario, one: _One) -> int:
     try:
-        loaded = load(file)
-    except RubeError as error:
-        click.echo(error.message, err=True)
-        sys.exit(2)
-    try:
-        sys.exit(_run(loaded, seed, as_json, trace, log, verbose))
+        return _simulate(loaded, one)
     except OSError as error:
         click.echo(f"rube sim: {error}", err=True)
-        sys.exit(2)
+        return 2
     except (SimulationError, SimulationFailures, RubeError) as error:
-        _report_failure(error, repeat_command(file, loaded.scenario.seed if seed is None else seed))
-        sys.exit(1)
+        _report_failure(error, repeat_command(loaded.file, one.seed, tie_break=one.tie_break))
+        return 1
 
 
-def _run(
-    loaded: LoadedScenario, seed: int | None, as_json: bool, trace: Path | None, log: Path | None, verbose: bool
-) -> int:
+def _simulate(loaded: LoadedScenario, one: _One) -> int:
     with (
-        _outputs(log, verbose) as streams,
+        _outputs(one.log, one.verbose) as streams,
         _logging(streams) as stamp,
-        Simulation(loaded, seed=seed, whole_trace=trace is not None) as simulation,
+        Simulation(loaded, seed=one.seed, tie_break=one.tie_break, whole_trace=one.trace is not None) as simulation,
     ):
         stamp.now_ns = lambda: simulation.world.now_ns
         start_s = time.perf_counter()
         result = simulation.run()
         wall_s = max(time.perf_counter() - start_s, 1e-6)
-        if trace is not None:
-            trace.write_text("".join(f"{record}\n" for record in simulation.world.trace.records), encoding="utf-8")
-    render = render_json if as_json else render_text
+        if one.trace is not None:
+            records = simulation.world.trace.records
+            one.trace.write_text("".join(f"{record}\n" for record in records), encoding="utf-8")
+    render = render_json if one.as_json else render_text
     click.echo(render(result, file=loaded.file, wall_s=wall_s))
     return 0 if result.passed else 1
 
 
 def _report_failure(error: Exception, repeat: str) -> None:
     """The run itself failed: a daemon crashed, or nobody answered in the end. With what it takes to see it again."""
+    causes = error.causes if isinstance(error, SimulationFailures) else [error]
     if isinstance(error, SimulationFailures):
-        for failure in error.exceptions:
-            click.echo("".join(traceback.format_exception(failure)).rstrip(), err=True)
-    click.echo(f"rube sim: the run failed: {error}", err=True)
-    for note in getattr(error, "__notes__", ()):
-        click.echo(f"rube sim: {note}", err=True)
+        for cause in causes:
+            click.echo("".join(traceback.format_exception(cause)).rstrip(), err=True)
+    for cause in causes:
+        click.echo(f"rube sim: the run failed: {describe(cause)}", err=True)
+    if causes != [error]:
+        click.echo(f"rube sim: {error.args[0]}", err=True)
     click.echo(f"repeat: {repeat}", err=True)
 
 

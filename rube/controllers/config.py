@@ -76,7 +76,9 @@ class RuntimeConfig:
     fence: api_pb2.Fence | None = None
     may_act: Callable[[], bool] = lambda: True
     observer: Observer = observe_nothing
-    check_purity: bool = False
+    # For tests and simulations: `decide` is asked twice (ImpureControllerError), and a mistake of the controller's, an
+    # exception, ends the runtime, which otherwise goes on with what is not concerned.
+    strict: bool = False
     backoff: BackoffConfig = field(default_factory=BackoffConfig)
     workers_max: int = 16
     senders_max: int = 8

@@ -21,7 +21,7 @@ from rube.api.keys import ObjectKey, key_of, type_of
 from rube.client import WorkQueue
 from rube.controllers.backoff import KeyedBackoff
 from rube.controllers.config import QUEUE, Decided, Hands, RuntimeConfig
-from rube.controllers.contract import ImpureControllerError, evaluate
+from rube.controllers.contract import ImpureControllerError, Input, evaluate
 from rube.controllers.outbox import Outbox
 from rube.controllers.sender import Sender
 
@@ -104,8 +104,18 @@ class Runtime:
             self._queue.add(key_of(changed))
         for wanted in self._controller.inputs:
             if wanted.type == type_of(changed.spec) and wanted.namespace in ("", changed.metadata.namespace):
-                for key in wanted.requeue(changed, self._cache):
-                    self._queue.add(key)
+                self._requeue(wanted, changed)
+
+    def _requeue(self, wanted: Input, changed: api_pb2.Object) -> None:
+        try:
+            for key in wanted.requeue(changed, self._cache):
+                self._queue.add(key)
+        except Exception as error:  # the controller's mistake; all keys are decided, whatever it would have named
+            if self._config.strict:
+                error.add_note(f"controller {self._controller.name}, after a change of {key_of(changed)}")
+                raise
+            _LOG.exception("controller %s failed on a change of %s", self._controller.name, key_of(changed))
+            self._decide_all()
 
     def _decide_all(self) -> None:
         for obj in self._cache.list(self._controller.type):
@@ -176,6 +186,9 @@ class Runtime:
         except (RubeError, TimeoutError) as error:
             self._retry(key, str(error) or type(error).__name__)
         except Exception as error:  # one object's trouble, or a controller's mistake, must not stop the others
+            if self._config.strict:
+                error.add_note(f"controller {self._controller.name}, deciding {key}")
+                raise
             _LOG.exception("controller %s failed on %s", self._controller.name, key)
             self._retry(key, str(error) or type(error).__name__)
         finally:
@@ -201,7 +214,7 @@ class Runtime:
 
     async def _decide(self, key: ObjectKey) -> None:
         state = await self._state(key)
-        decision = evaluate(self._controller, state, check_purity=self._config.check_purity)
+        decision = evaluate(self._controller, state, check_purity=self._config.strict)
         self._sender.prepare(decision)
         self._config.observer(Decided(controller=self._controller.name, key=key, state=state, decision=decision))
         left = await self._outbox.record(key, decision)

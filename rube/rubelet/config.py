@@ -39,4 +39,4 @@ class RubeletConfig:
     backoff: BackoffConfig = field(default_factory=BackoffConfig)
     # Told of each decision.
     observer: Observer = observe_nothing
-    check_purity: bool = False
+    strict: bool = False

@@ -115,7 +115,7 @@ class Rubelet:
             engine=engine,
             hands=Hands(controller=controller, driver=self._driver),
             observer=config.observer,
-            check_purity=config.check_purity,
+            strict=config.strict,
             backoff=config.backoff,
             resync_s=config.resync_s,
         )

@@ -125,7 +125,7 @@ class ApiserverProgram:
         observer = decision_recorder(self._recorder.trace, self._ports.name)
         try:
             async with Client(self._ports, [f"127.0.0.1:{API_PORT}"]) as client:
-                config = ClusterControllersConfig(observer=observer, check_purity=True, extra=self._controllers)
+                config = ClusterControllersConfig(observer=observer, strict=True, extra=self._controllers)
                 await ClusterControllers(self._ports, client, engine, config).run()
         finally:
             await engine.close()
@@ -155,7 +155,7 @@ class RubeletProgram:
             lease_s=self._lease_s,
             renew_s=self._lease_s / 4,
             observer=decision_recorder(self._host.world.trace, self._host.name),
-            check_purity=True,
+            strict=True,
         )
         driver = SimServiceDriver(self._ports.clock, self.services)
         try:

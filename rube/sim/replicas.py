@@ -55,7 +55,7 @@ class ReplicaProgram:
                 observer=observer,
             ),
             controllers=ClusterControllersConfig(
-                check_purity=True, extra=controllers, observer=decision_recorder(trace, name)
+                strict=True, extra=controllers, observer=decision_recorder(trace, name)
             ),
         )
 

@@ -41,6 +41,8 @@ class Result:
     name: str
     description: str
     seed: int
+    # The seed has also ordered what was ready at one instant.
+    tie_break: bool
     counts: Counts
     # (virtual ns, what) of every step and fault, in order.
     events: Sequence[tuple[int, str]]
@@ -54,9 +56,9 @@ class Result:
         return all(verdict.passed for verdict in self.verdicts)
 
 
-def repeat_command(file: str, seed: int) -> str:
+def repeat_command(file: str, seed: int, *, tie_break: bool = False) -> str:
     """The command that runs exactly this again."""
-    return f"rube sim {shlex.quote(file)} --seed {seed}"
+    return f"rube sim {shlex.quote(file)} --seed {seed}{' --tie-break' if tie_break else ''}"
 
 
 def render_text(result: Result, *, file: str, wall_s: float) -> str:
@@ -97,7 +99,7 @@ def _lines(result: Result, file: str, wall_s: float) -> Iterator[str]:
         f"{result.virtual_ns / NS_PER_S / wall_s:.0f} virtual seconds a second"
     )
     yield f"trace sha256: {result.trace_sha256}"
-    yield f"repeat: {repeat_command(file, result.seed)}"
+    yield f"repeat: {repeat_command(file, result.seed, tie_break=result.tie_break)}"
 
 
 def _latency_table(latencies: Sequence[LatencySummary]) -> Iterator[str]:
@@ -116,6 +118,7 @@ def render_json(result: Result, *, file: str, wall_s: float) -> str:
             "name": result.name,
             "description": " ".join(result.description.split()),
             "seed": result.seed,
+            "tie_break": result.tie_break,
             "passed": result.passed,
             "simulated": {name: getattr(result.counts, name) for name in Counts.__slots__},
             "events": [{"at_s": at_ns / NS_PER_S, "what": text} for at_ns, text in result.events],
@@ -135,7 +138,7 @@ def render_json(result: Result, *, file: str, wall_s: float) -> str:
             "wall_s": round(wall_s, 3),
             "virtual_s_per_wall_s": round(result.virtual_ns / NS_PER_S / wall_s, 1),
             "trace_sha256": result.trace_sha256,
-            "repeat": repeat_command(file, result.seed),
+            "repeat": repeat_command(file, result.seed, tie_break=result.tie_break),
         },
         ensure_ascii=False,
         indent=2,

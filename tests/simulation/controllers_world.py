@@ -61,7 +61,7 @@ class ControllersWorld(NodeWorld):
                 ),
                 engine_url="memory:" if self.volatile else "sqlite:///controllers.db",
                 controllers=ClusterControllersConfig(
-                    names=["placement"], extra=self.extra, check_purity=True, observer=self.decided.append
+                    names=["placement"], extra=self.extra, strict=True, observer=self.decided.append
                 ),
             )
             async with NotingClient(ports, self.sent) as client:

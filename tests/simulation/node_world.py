@@ -57,7 +57,7 @@ class NodeWorld:
         engine = await host.storage.open("sqlite:///controllers.db")
         async with Client(host, [API]) as client:
             if controllers:
-                config = ClusterControllersConfig(check_purity=True, observer=self.decided.append)
+                config = ClusterControllersConfig(strict=True, observer=self.decided.append)
                 await ClusterControllers(host, client, engine, config).run()
             await asyncio.Event().wait()
 
@@ -87,7 +87,7 @@ class NodeWorld:
                 boot_id=f"boot-{host.boots}",
                 driver_name="simulated",
                 listen="0.0.0.0:7824",
-                check_purity=True,
+                strict=True,
                 observer=self.decided.append,
             )
             await Rubelet(made, config, driver(SimServiceDriver(made.clock, manager))).run()

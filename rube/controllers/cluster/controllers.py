@@ -32,7 +32,7 @@ class ClusterControllersConfig:
     # Every object is decided again after about this long.
     resync_s: float = 600.0
     observer: Observer = observe_nothing
-    check_purity: bool = False
+    strict: bool = False
     # More of them, beside those of `names`.
     extra: Sequence[Controller] = field(default=())
 
@@ -102,7 +102,7 @@ async def run_term(
             fence=term.fence,
             may_act=term.holds,
             observer=config.observer,
-            check_purity=config.check_purity,
+            strict=config.strict,
             resync_s=config.resync_s,
         )
     )

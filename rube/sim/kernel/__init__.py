@@ -18,6 +18,7 @@ from rube.sim.kernel.errors import (
     SimulationError,
     SimulationFailures,
     WorldClosedError,
+    describe,
 )
 from rube.sim.kernel.guards import lifted
 from rube.sim.kernel.host import SimClock, SimHost
@@ -48,6 +49,7 @@ __all__ = [
     "WorldClosedError",
     "current_host",
     "current_process",
+    "describe",
     "in_process",
     "lifted",
 ]

@@ -46,8 +46,27 @@ class ProcessFenced(BaseException):
 class SimulationFailures(ExceptionGroup[Exception]):
     """Exceptions that no simulated code handled, in the order in which they surfaced."""
 
+    @property
+    def causes(self) -> list[Exception]:
+        """The exceptions themselves, without the groups that tasks have put around them; equal ones once."""
+        found: dict[str, Exception] = {}
+        waiting: list[Exception] = [*self.exceptions]
+        while waiting:
+            error = waiting.pop(0)
+            if isinstance(error, ExceptionGroup):
+                waiting[:0] = error.exceptions
+            else:
+                found.setdefault(describe(error), error)
+        return list(found.values())
+
     def derive(  # type: ignore[override]  # typeshed's overload admits BaseExceptions, which are never put in
         self, excs: Sequence[Exception], /
     ) -> "SimulationFailures":
         """Keep the class when `except*` splits the group."""
         return SimulationFailures(self.message, excs)
+
+
+def describe(error: BaseException) -> str:
+    """One line: the kind of error, what it says, and where it was noticed."""
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {error}{notes}"

@@ -130,6 +130,7 @@ class Simulation:
             name=self._scenario.name,
             description=self._scenario.description,
             seed=self.seed,
+            tie_break=self.world.loop.tie_break is not None,
             counts=Counts(
                 etcd_members=len(etcd_members(self._scenario.cluster)),
                 apiservers=len(self._scenario.cluster.apiservers),

@@ -52,6 +52,13 @@ def exits_over_and_over() -> Case:
     return Case(unit, Behaviour(exits_after_s=0.01, exit=Exit(CLD_EXITED, 1)))
 
 
+def runs_limited() -> Case:
+    """As `runs`, and may start twice in half a minute."""
+    case = runs()
+    case.unit.start_limit.burst, case.unit.start_limit.interval = 2, 30
+    return case
+
+
 def missing() -> Case:
     """Its program does not exist."""
     return Case(_unit("/nonexistent/program"), Behaviour(exits_after_s=0, exit=Exit(CLD_EXITED, 203)))

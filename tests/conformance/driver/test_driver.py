@@ -166,6 +166,18 @@ def test_too_many_starts_hit_the_limit(run: Run) -> None:
     run(body)
 
 
+def test_starts_that_are_asked_for_have_no_limit(run: Run) -> None:
+    """Who changes a unit again and again shall not find it failed by its changes."""
+
+    async def body(rig: Rig) -> None:
+        for _ in range(4):
+            await rig.ensure(NAME, units.runs_limited(), Ensure.RESTART)
+            seen = await rig.until_sub(NAME, "running")
+            assert (seen.status.active_state, seen.status.result) == ("active", "success")
+
+    run(body)
+
+
 def test_a_unit_that_ignores_sigterm_is_killed(run: Run) -> None:
     async def body(rig: Rig) -> None:
         await rig.ensure(NAME, units.stubborn(), Ensure.START)

@@ -88,7 +88,7 @@ class FakeDriver:
 class Bench:
     """One machine with a disk, on which a runtime is started and killed; the cluster and the things stay."""
 
-    def __init__(self, world: World, decide: Decide, *, driven: bool = False, purity: bool = True) -> None:
+    def __init__(self, world: World, decide: Decide, *, driven: bool = False, strict: bool = True) -> None:
         self.world = world
         self.machine = make_machine(world, SimFabric(world), world.host("worker-1"))
         self.cluster = FakeCluster()
@@ -97,7 +97,7 @@ class Bench:
         self.runtime: Runtime | None = None
         self._decide = decide
         self._driven = driven
-        self._purity = purity
+        self._strict = strict
         self.inputs: Sequence[Input] = ()
         self.wrap_engine: Callable[[Engine], Engine] = lambda engine: engine
         self.wrap_driver: Callable[[FakeDriver], Anything] = lambda driver: driver
@@ -122,7 +122,7 @@ class Bench:
                 hands=hands,
                 may_act=lambda: self.may_act(),
                 observer=self.decided.append,
-                check_purity=self._purity,
+                strict=self._strict,
                 backoff=BackoffConfig(delay_s_min=0.1, delay_s_max=5.0),
             )
         )

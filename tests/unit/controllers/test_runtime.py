@@ -10,11 +10,12 @@ from cluster_fake import FakeCluster, away, text_any, unit_object, word
 from runtime_bench import Bench
 
 from rube import api_pb2
-from rube.api import controller_pb2
+from rube.api import cluster_pb2, controller_pb2
 from rube.api.errors import AbortedError, InvalidArgumentError
 from rube.api.keys import ObjectKey, key_of
-from rube.controllers.contract import ImpureControllerError
-from rube.sim.kernel import SimulationFailures, World
+from rube.controllers.cluster.types import NODE_TYPE
+from rube.controllers.contract import ImpureControllerError, Input, View
+from rube.sim.kernel import SimulationFailures, World, describe
 
 KEY = key_of(unit_object("web"))
 
@@ -73,7 +74,7 @@ def test_a_key_is_not_decided_until_the_cache_shows_its_own_write(world: World) 
         seen.append((state.object.metadata.generation, word(state.object.status)))
         return report(state, f"for {state.object.metadata.generation}")
 
-    bench = Bench(world, decide, purity=False)
+    bench = Bench(world, decide, strict=False)
     bench.cluster.add(unit_object("web"))
     bench.cluster.live = False
     bench.start()
@@ -92,7 +93,7 @@ def test_a_key_is_not_decided_until_the_cache_shows_its_own_write(world: World) 
 
 def test_a_bookmark_past_its_own_write_is_enough(world: World) -> None:
     """The object was deleted since, or never changed visibly: the position alone tells."""
-    bench = Bench(world, lambda state: report(state, "up"), purity=False)
+    bench = Bench(world, lambda state: report(state, "up"), strict=False)
     bench.cluster.add(unit_object("web"))
     bench.cluster.live = False
     bench.start()
@@ -269,12 +270,48 @@ def test_a_controller_that_fails_on_one_object_serves_the_others(world: World) -
             raise ValueError("a mistake")
         return report(state, "up")
 
-    bench = Bench(world, decide)
+    bench = Bench(world, decide, strict=False)
     bench.cluster.add(unit_object("bad"))
     bench.cluster.add(unit_object("web"))
     bench.start()
     bench.run_for(5)
     assert status_of(bench.cluster) == "up"
+
+
+def test_a_mistake_of_a_controllers_ends_a_strict_runtime(world: World) -> None:
+    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+        raise ValueError("a mistake")
+
+    bench = Bench(world, decide)
+    bench.cluster.add(unit_object("web"))
+    bench.start()
+    with pytest.raises(SimulationFailures) as failures:
+        bench.run_for(1)
+    (cause,) = failures.value.causes
+    assert describe(cause) == "ValueError: a mistake (controller words, deciding api.systemd.Unit/default/web)"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_mistake_in_what_is_to_be_decided_again_decides_everything(world: World, strict: bool) -> None:
+    def requeue(node: api_pb2.Object, view: View) -> list[ObjectKey]:
+        raise KeyError("web")
+
+    bench = Bench(world, lambda state: report(state, "up"), strict=strict)
+    bench.inputs = [Input(type=NODE_TYPE, requeue=requeue, select=lambda key, unit, view: ())]
+    bench.cluster.add(unit_object("web"))
+    bench.start()
+    bench.run_for(5)
+    decided = len(bench.decided)
+    node = api_pb2.Object(metadata=api_pb2.Metadata(name="n"))
+    node.spec.Pack(cluster_pb2.Node(), "rube/")
+    if strict:
+        with pytest.raises(KeyError) as raised:
+            bench.cluster.add(node)
+        assert describe(raised.value) == f"KeyError: 'web' (controller words, after a change of {NODE_TYPE}/n)"
+    else:
+        bench.cluster.add(node)
+        bench.run_for(5)
+        assert len(bench.decided) == decided + 1
 
 
 def test_an_impure_controller_ends_the_runtime(world: World) -> None:
@@ -315,7 +352,7 @@ def test_why_an_action_failed_is_part_of_the_next_state_until_one_succeeds(world
             decision.actions.add().action.CopyFrom(text_any("web=up"))
         return decision
 
-    bench = Bench(world, decide, driven=True, purity=False)
+    bench = Bench(world, decide, driven=True, strict=False)
     bench.cluster.add(unit_object("web"))
     bench.driver.errors += [away()] * 2
     bench.start()

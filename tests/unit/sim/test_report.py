@@ -11,6 +11,7 @@ RESULT = Result(
     name="small",
     description="what it\n is about",
     seed=7,
+    tie_break=False,
     counts=Counts(
         etcd_members=0,
         apiservers=1,

@@ -49,8 +49,10 @@ class Lifecycle:
     # Entering states
 
     def begin_by_hand(self) -> None:
+        """Whoever asks begins the count of its starts anew, as after `systemctl reset-failed`."""
         self.forbid_restart = False
         self.restarts = 0
+        self.starts_ns.clear()
         self.begin()
 
     def begin(self) -> None:

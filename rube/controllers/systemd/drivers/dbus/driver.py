@@ -178,7 +178,7 @@ class DbusDriver:
             self._held.clear()
 
     async def _run(self, method: str, name: str) -> None:
-        if method != "StopUnit" and (await self._active_state(name)) == "failed":
+        if method != "StopUnit":  # the start limit is for the restarts of its own policy
             await self._bus.manager("ResetFailedUnit", "s", name)
         done = asyncio.Event()
         jobs: dict[str, str] = {}

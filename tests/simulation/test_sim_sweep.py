@@ -1,0 +1,149 @@
+"""`rube sim --seeds` as users and programs call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from rube.cli.main import rube
+from rube.sim.scenario import load
+from rube.sim.sweep import run_seed
+
+GOOD = """\
+name: small
+duration: 15s
+cluster:
+  nodes: {count: 2}
+  network: {latency: 1ms, jitter: 5ms}
+workload:
+  steps:
+    - {at: 1s, put: {name: "web-{i}", count: 4}}
+expect:
+  - converged: {within: 10s}
+"""
+NEVER = "  - unit: {at: 10s, node: worker-1, name: web-1, state: failed}\n"
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "s.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def _sim(*arguments: object) -> Result:
+    return CliRunner().invoke(rube, ["sim", *map(str, arguments)])
+
+
+def test_seeds_that_hold_end_with_0_and_one_hash_however_many_run_at_once(scenario: Path) -> None:
+    one, two = (_sim(scenario, "--seed", 5, "--seeds", 3, "--jobs", jobs) for jobs in (1, 2))
+    assert (one.exit_code, two.exit_code) == (0, 0), one.output + two.output
+    assert one.stdout.splitlines()[0] == "small: 3 seeds, from 5 on, 1 at once"
+    assert "passed: every check held under 3 seeds" in one.stdout
+    assert one.stdout.splitlines()[-1].startswith("traces sha256: ")
+    assert one.stdout.splitlines()[-1] == two.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("tie_break", [False, True])
+def test_a_seed_does_in_a_sweep_what_it_does_alone(scenario: Path, tie_break: bool) -> None:
+    options = ["--tie-break"] if tie_break else []
+    alone = json.loads(_sim(scenario, "--seed", 6, "--json", *options).stdout)
+    assert alone["tie_break"] is tie_break
+    swept = run_seed(load(str(scenario)), 6, tie_break=tie_break)
+    assert (swept.trace_sha256, swept.passed) == (alone["trace_sha256"], True)
+    assert alone["repeat"] == f"rube sim {scenario} --seed 6{' --tie-break' if tie_break else ''}"
+
+
+def test_seeds_order_ties_differently_only_if_they_are_told_to(scenario: Path) -> None:
+    loaded = load(str(scenario))
+    assert run_seed(loaded, 1).trace_sha256 == run_seed(loaded, 1).trace_sha256
+    assert run_seed(loaded, 1).trace_sha256 != run_seed(loaded, 1, tie_break=True).trace_sha256
+
+
+def test_seeds_that_violate_a_check_are_shown_and_end_with_1(scenario: Path) -> None:
+    scenario.write_text(GOOD + NEVER)
+    result = _sim(scenario, "--seeds", 2)
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    place = lines.index("  ✗ seed 2")
+    assert lines[place + 1] == "      unit: not so: default/web-1 is failed on worker-1 at 10.000s"
+    assert lines[place + 2].strip().startswith("10.000s default/web-1 is ")
+    assert lines[place + 3] == f"      repeat: rube sim {scenario} --seed 2"
+    assert "VIOLATED: 0 of 2 seeds hold; violated: unit 2" in lines
+
+
+def test_a_controller_of_the_users_own_runs_in_a_sweep_and_its_crash_is_told(scenario: Path) -> None:
+    (scenario.parent / "mine.py").write_text(
+        "class Mine:\n"
+        "    name, type, selector, inputs = 'mine', 'api.systemd.Unit', '', ()\n"
+        "    def decide(self, state):\n"
+        "        raise SystemError('mine is broken')\n"
+    )
+    scenario.write_text(GOOD.replace("  network:", '  controllers: ["mine:Mine"]\n  network:'))
+    result = _sim(scenario, "--seeds", 1, "--json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert "mine is broken" in json.dumps(found["failed"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--jobs", "2"], "--jobs is for --seeds"),
+        (["--seeds", "2", "--verbose"], "--trace, --log and --verbose show one seed"),
+        (["--seeds", "0"], "0 is not in the range"),
+    ],
+)
+def test_wrong_options_end_with_2(scenario: Path, options: list[str], message: str) -> None:
+    result = _sim(scenario, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_sweep_that_is_interrupted_says_how_far_it_came(scenario: Path) -> None:
+    process = _started(scenario)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "of 100000 seeds" in out
+    assert "Traceback" not in err
+
+
+def test_a_process_of_a_sweep_that_is_killed_ends_it(scenario: Path) -> None:
+    process = _started(scenario)
+    for child in _children(process.pid):
+        os.kill(child, signal.SIGKILL)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 2, out
+    assert "a process of the sweep was killed" in err
+    assert "Traceback" not in err
+
+
+def _started(scenario: Path) -> subprocess.Popen[str]:
+    """A long sweep of which some seeds have run: each is shown, for each violates a check."""
+    scenario.write_text(GOOD + NEVER)
+    command = [sys.executable, "-m", "rube.cli.main", "sim", str(scenario), "--seeds", "100000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while "seed 2" not in (line := process.stdout.readline()):
+        assert line, "it has ended"
+    return process
+
+
+def _children(pid: int) -> list[int]:
+    """The workers: their command line names multiprocessing's spawn."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        children = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        workers = [one for one in children if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+        if workers:
+            return workers
+    raise AssertionError("no worker was started")
