@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
-from typing import TypeVar
 
-from rube.api.errors import DataLossError, RubeError, UnavailableError
+from rube.api.errors import RubeError, UnavailableError
 from rube.host import Engine, Host
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD
 from rube.raft.errors import (
@@ -42,7 +41,6 @@ from rube.replica.storage import StorageParts, StorageWriter
 from rube.replica.waiting import Proposals, Reads
 
 _LOG = logging.getLogger("rube.replica")
-_E = TypeVar("_E", bound=Exception)
 _NS_PER_S = 1_000_000_000
 # What a message may be refused with: the sender is none of ours any more, or nobody leads.
 _HARMLESS = (ConfChangeInvalidError, UnknownPeerError, ProposalDroppedError, ProposalTooLargeError, LocalMessageError)
@@ -63,6 +61,7 @@ class Core:
         self.config = config
         self.identity = identity
         self._clock = host.clock
+        self.ending = Ending(config.name, self._end_waiting)
         applied = read(engine, APPLIED_KEY, Applied) or Applied()
         self.state = AppliedState(applied, machine, identity, config.name)
         self.proposals = Proposals(host.random.stream("replica/proposer").getrandbits(63) | 1)
@@ -90,7 +89,7 @@ class Core:
         random_below = host.random.stream("replica/elections").randrange
         self.node = RawNode(config.core(identity.id, log, random_below, applied.index))
         self._tell_where_it_goes_on()
-        self._links = Links(host, config, identity, self.receive, self._told_removed)
+        self._links = Links(host, config, identity, self.receive, self._told_removed, self.ending.fail)
         self._advancing = False
         self._installing = False
         self._ticks = 0
@@ -100,7 +99,6 @@ class Core:
         self._heard_ns: dict[int, int] = {}
         # Set and replaced with every change of the leader.
         self._led = asyncio.Event()
-        self.ending = Ending(config.name, self._end_waiting)
 
     # What the member asks
 
@@ -175,7 +173,7 @@ class Core:
                 self.state.digests.told(sender, digest)
             elif sender == self.leader:
                 self.state.digests.judge(digest)
-        except DataLossError as error:
+        except Exception as error:
             self.ending.fail(error)
             raise
 
@@ -243,7 +241,8 @@ class Core:
                 group.create_task(self._storage.run(self))
                 group.create_task(self.ending.failure())  # wherever it came up: the others end with it
         except* Exception as group_error:
-            self.ending.fail(_first(group_error))
+            for error in _leaves(group_error):
+                self.ending.fail(error)
         finally:
             self.ending.stop()
             await self._sender.close()
@@ -360,17 +359,23 @@ class Core:
             self._sender.start(
                 self.identity.group_id, message, link, lambda arrived: self._snapshot_sent(message.to, arrived)
             )
-        elif not self._is_told_soon(message):
+        elif not self._is_told_soon(message, link):
             if message.type == MSG_PROP:
                 message.term = self.node.raft.term
             self._sent(message)
             if not link.outbox.send(message):
                 self._lost.append(message.to)
 
-    def _is_told_soon(self, message: Message) -> bool:
+    def _is_told_soon(self, message: Message, link: Link) -> bool:
         """The message tells a follower the commit index and nothing else, and there are entries under way: their own
-        commit tells it, or the next entries, or at the latest a heartbeat. Under load that is half of all messages."""
+        commit tells it, or the next entries, or at the latest a heartbeat. Under load that is half of all messages.
+
+        One that does not even tell a new commit index asks what the follower has, whose acknowledgements may be lost.
+        """
         if message.type != MSG_APP or message.entries:
+            return False
+        before, link.commit = link.commit, (message.term, message.commit)
+        if before == link.commit:
             return False
         raft = self.node.raft
         progress = raft.tracker.progress.get(message.to)
@@ -440,6 +445,9 @@ class Core:
         self.ending.fail(RemovedError(f"{who}: wipe its disk before it joins again under that name"))
 
 
-def _first(group: BaseExceptionGroup[_E]) -> _E:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,8 +1,8 @@
 """Hashes of everything that was written, compared among members: equal commands must have made equal writes.
 
-Each member tells the leader its own. Once a majority of the voters have told one and the same, the leader tells all of
-them that one, and whoever has another stops, also the leader. So who is wrong is not the leader's to say, except where
-every voter has told and no majority agrees.
+Each member tells the leader its own, with the next messages that go there. Once a majority of the voters have told one
+and the same, the leader tells all of them that one, and whoever has another stops, also the leader. So who is wrong is
+not the leader's to say, except where every voter has told and no majority agrees.
 """
 
 from __future__ import annotations

@@ -66,12 +66,15 @@ class Outbox:
         if not self.open or (self._queue and self._queue_bytes + size > self._config.queue_bytes_max):
             return False
         waiting, self._repeated = self._repeated, None
-        if message.type == MSG_APP_RESP and not message.reject:
+        # Without an index it acknowledges nothing: it tells a leader of an earlier term that there is a newer one.
+        if message.type == MSG_APP_RESP and message.index and not message.reject:
             before, self._acknowledged = self._acknowledged, (message.term, message.index)
             if before == self._acknowledged:
                 self._repeated = message
                 return True
-        elif waiting is not None:
+            if before < self._acknowledged:
+                waiting = None
+        if waiting is not None:
             self._queue.append((waiting, 0))
         self._queue.append((message, size))
         self._queue_bytes += size
@@ -130,6 +133,8 @@ class Link:
     def __init__(self, host: Host, config: MemberConfig, address: str, subscription: Subscription) -> None:
         self.address = address
         self.outbox = Outbox(config)
+        # The term and commit index of the newest append without entries.
+        self.commit = (0, 0)
         self._clock = host.clock
         self._config = config
         self._subscription = subscription
@@ -164,13 +169,16 @@ class Links:
         own: Identity,
         receive: Callable[[int, Batch], None],
         removed: Callable[[RubeError], None],
+        failed: Callable[[Exception], None],
     ) -> None:
-        """What comes is handed to `receive`, with its sender; `removed` is told if a member has removed this one."""
+        """What comes is handed to `receive`, with its sender; `removed` is told if a member has removed this one, and
+        `failed` what `receive` raises: nothing comes from that member any more."""
         self._host = host
         self._config = config
         self._own = own
         self._receive = receive
         self._removed = removed
+        self._failed = failed
         self._links: dict[int, tuple[Link, asyncio.Task[None]]] = {}
         # The members that are known, and those that have come by, with their addresses.
         self._known: dict[int, str] = {}
@@ -208,7 +216,12 @@ class Links:
                 link = Link(self._host, self._config, address, subscription)
                 run = link.run(partial(self._receive, member), self._removed)
                 task = asyncio.get_running_loop().create_task(run, name=f"link to {address}")
+                task.add_done_callback(self._ended)
                 self._links[member] = link, task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._failed(error)
 
     async def close(self) -> None:
         tasks = [task for _, task in self._links.values()]

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from replica_load import ignore
 from replica_world import GroupWorld, Replica
 
 from rube.api.errors import DataLossError, RubeError, UnavailableError
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD
+from rube.raft.raft_pb2 import MSG_APP_RESP
 from rube.replica.core import Core
 from rube.replica.digests import EVERY_ENTRIES
 from rube.replica.member import FLUSH_S, LEAVE_S
@@ -77,17 +79,21 @@ def in_the_engine(core: Core) -> None:
     core._storage._engine.commit = broken  # type: ignore[method-assign]
 
 
+def in_the_digests(core: Core) -> None:
+    core.state.digests.judge = broken  # type: ignore[method-assign]
+
+
 def broken(*_: Any) -> Any:
     raise AssertionError("this cannot be")
 
 
-@pytest.mark.parametrize("breaks", [in_a_tick, after_a_write, in_the_engine])
+@pytest.mark.parametrize("breaks", [in_a_tick, after_a_write, in_the_engine, in_the_digests])
 def test_a_broken_invariant_ends_the_member_wherever_it_shows(
     group: GroupWorld, breaks: Callable[[Core], None]
 ) -> None:
     member = a_follower(group)
     breaks(member.member._core)
-    for number in range(3):
+    for number in range(2 * EVERY_ENTRIES):
         group.put(group.leader(), f"k{number}", "1")
     group.world.run_until(lambda: member.failure is not None)
     assert isinstance(member.failure, DataLossError)
@@ -114,6 +120,24 @@ def test_proposals_that_are_lost_with_a_connection_are_proposed_again_soon(group
     assert group.leader() is leader
     assert leader.state.count == 100
     assert max(ended_s) < 2 * member.member._core.config.election_s
+
+
+def test_acknowledgements_that_are_lost_are_asked_for_again(group: GroupWorld) -> None:
+    """With the connection that brought them, say, while what goes the other way arrives; and nobody proposes more."""
+    leader = group.leader()
+    core = leader.member._core
+    step = core.node.step
+    core.node.step = (  # type: ignore[method-assign]
+        lambda message: None if message.type == MSG_APP_RESP and message.sender != core.identity.id else step(message)
+    )
+    leader.process.create_task(ignore(leader.member.propose(b"k=1")))
+    group.world.run_for(0.01)
+    core.node.step = step  # type: ignore[method-assign]
+    core.proposals.fail(UnavailableError("its client is gone"))
+    assert core.node.raft.log.committed < core.node.raft.log.last_index()
+    group.world.run_for(3 * core.config.tick_s)
+    assert core.node.raft.log.committed == core.node.raft.log.last_index()
+    assert all(one.state.pairs == {b"k": b"1"} for one in group.replicas.values())
 
 
 @pytest.mark.parametrize("wrong", ["the leader", "a follower"])

@@ -61,8 +61,8 @@ class Trace:
 
         Floats, None, bools and objects are refused, because their text is where nondeterminism creeps in.
         """
-        if not _FIELD_TYPES.issuperset(map(type, fields)):
-            wrong = next(type(field).__name__ for field in fields if type(field) not in _FIELD_TYPES)
+        if type(kind) is not str or not _FIELD_TYPES.issuperset(map(type, fields)):
+            wrong = next(type(field).__name__ for field in (*fields, kind) if type(field) not in _FIELD_TYPES)
             raise TypeError(f"trace record {kind!r}: {wrong} field; use str, int or bytes")
         record = (self._now_ns(), kind, fields)  # a TraceRecord for who reads it: most are only folded
         self._window.append(record)

@@ -39,7 +39,7 @@ def outbox(**config: int) -> Outbox:
 async def sent(box: Outbox, subscription: int) -> list[Message]:
     """What goes by now."""
     try:
-        async with asyncio.timeout(0.01):
+        async with asyncio.timeout(0):
             return await box.batch(subscription)
     except TimeoutError:
         return []
@@ -69,7 +69,9 @@ async def test_a_newer_acknowledgement_takes_the_place_of_one_that_waits() -> No
 
 
 @pytest.mark.parametrize(
-    "second", [acknowledgement(7, term=4), acknowledgement(6), acknowledgement(7, reject=True)], ids=str
+    "second",
+    [acknowledgement(7, term=4), acknowledgement(6), acknowledgement(7, reject=True)],
+    ids=["another term", "an older one", "a refusal"],
 )
 @in_a_loop
 async def test_only_what_tells_nothing_new_waits(second: Message) -> None:
@@ -78,6 +80,25 @@ async def test_only_what_tells_nothing_new_waits(second: Message) -> None:
         assert box.send(acknowledgement(7))
         assert box.send(second)
         assert await sent(box, subscription) == [acknowledgement(7), second]
+
+
+@in_a_loop
+async def test_an_older_acknowledgement_takes_no_place() -> None:
+    """The one that waits may be the answer to a probe."""
+    box = outbox()
+    with box.subscribed() as subscription:
+        for index in (7, 7, 6):
+            assert box.send(acknowledgement(index))
+        assert await sent(box, subscription) == [acknowledgement(index) for index in (7, 7, 6)]
+
+
+@in_a_loop
+async def test_what_tells_an_old_leader_of_a_newer_term_always_goes() -> None:
+    box = outbox()
+    with box.subscribed() as subscription:
+        for _ in range(2):
+            assert box.send(acknowledgement(0))
+            assert await sent(box, subscription) == [acknowledgement(0)]
 
 
 @in_a_loop
