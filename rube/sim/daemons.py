@@ -102,6 +102,9 @@ class ApiserverProgram:
         except UnavailableError as error:
             _LOG.error("the apiserver does not start: %s", error.message)
             return
+        except DataLossError as lost:
+            note_loss(self._recorder.trace, self._ports.name, lost)
+            return
         self._replicated = inner if isinstance(inner, ReplicatedStore) else None
         self._store = RecordingStore(inner, self._recorder.commits, self._recorder.now_ns)
         # The history stays whole, so that the checkers can judge all of it.

@@ -614,6 +614,7 @@ class Fault(_message.Message):
     REMOVE_UNIT_FIELD_NUMBER: _builtins.int
     CLOCK_JUMP_FIELD_NUMBER: _builtins.int
     DISK_FIELD_NUMBER: _builtins.int
+    CHAOS_FIELD_NUMBER: _builtins.int
     isolate: _builtins.str
     """Cuts a host off from all others."""
     heal: _builtins.str
@@ -660,6 +661,10 @@ class Fault(_message.Message):
     def clock_jump(self) -> Global___ClockJump: ...
     @_builtins.property
     def disk(self) -> Global___DiskFault: ...
+    @_builtins.property
+    def chaos(self) -> Global___Chaos:
+        """One fault after the other, and some beside each other, all drawn from the seed; over when this one ends."""
+
     def __init__(
         self,
         *,
@@ -682,12 +687,13 @@ class Fault(_message.Message):
         remove_unit: Global___UnitOnNode | None = ...,
         clock_jump: Global___ClockJump | None = ...,
         disk: Global___DiskFault | None = ...,
+        chaos: Global___Chaos | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "chaos", b"chaos", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "chaos", b"chaos", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fault: _TypeAlias = _typing.Literal["isolate", "partition", "heal", "slow", "reset", "clog", "kill", "terminate", "restart", "power_off", "power_on", "pause", "resume", "crash_unit", "remove_unit", "clock_jump", "disk"]  # noqa: Y015
+    _WhichOneofReturnType_fault: _TypeAlias = _typing.Literal["isolate", "partition", "heal", "slow", "reset", "clog", "kill", "terminate", "restart", "power_off", "power_on", "pause", "resume", "crash_unit", "remove_unit", "clock_jump", "disk", "chaos"]  # noqa: Y015
     _WhichOneofArgType_fault: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fault) -> _WhichOneofReturnType_fault | None: ...
 
@@ -846,6 +852,95 @@ class DiskFault(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DiskFault: _TypeAlias = DiskFault  # noqa: Y015
+
+@_typing.final
+class Chaos(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Chaos._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Chaos._Kind.ValueType  # 0
+        KILL: Chaos._Kind.ValueType  # 1
+        """As the faults of that name."""
+        TERMINATE: Chaos._Kind.ValueType  # 2
+        POWER_OFF: Chaos._Kind.ValueType  # 3
+        PAUSE: Chaos._Kind.ValueType  # 4
+        ISOLATE: Chaos._Kind.ValueType  # 5
+        PARTITION: Chaos._Kind.ValueType  # 6
+        """Between the host and some of the others, one way or both ways."""
+        SLOW: Chaos._Kind.ValueType  # 7
+        CLOG: Chaos._Kind.ValueType  # 8
+        RESET: Chaos._Kind.ValueType  # 9
+        CLOCK_JUMP: Chaos._Kind.ValueType  # 10
+        """By a second to an hour, either way."""
+        DISK_FULL: Chaos._Kind.ValueType  # 11
+        """As the faults of disks."""
+        DISK_STALL: Chaos._Kind.ValueType  # 12
+        DISK_FAIL_SYNC: Chaos._Kind.ValueType  # 13
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    KIND_UNSPECIFIED: Chaos.Kind.ValueType  # 0
+    KILL: Chaos.Kind.ValueType  # 1
+    """As the faults of that name."""
+    TERMINATE: Chaos.Kind.ValueType  # 2
+    POWER_OFF: Chaos.Kind.ValueType  # 3
+    PAUSE: Chaos.Kind.ValueType  # 4
+    ISOLATE: Chaos.Kind.ValueType  # 5
+    PARTITION: Chaos.Kind.ValueType  # 6
+    """Between the host and some of the others, one way or both ways."""
+    SLOW: Chaos.Kind.ValueType  # 7
+    CLOG: Chaos.Kind.ValueType  # 8
+    RESET: Chaos.Kind.ValueType  # 9
+    CLOCK_JUMP: Chaos.Kind.ValueType  # 10
+    """By a second to an hour, either way."""
+    DISK_FULL: Chaos.Kind.ValueType  # 11
+    """As the faults of disks."""
+    DISK_STALL: Chaos.Kind.ValueType  # 12
+    DISK_FAIL_SYNC: Chaos.Kind.ValueType  # 13
+
+    KINDS_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    EVERY_FIELD_NUMBER: _builtins.int
+    EACH_FIELD_NUMBER: _builtins.int
+    HOSTS_AT_ONCE_FIELD_NUMBER: _builtins.int
+    hosts_at_once: _builtins.int
+    """So many hosts are struck at one time at most. Default: 2."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___Chaos.Kind.ValueType]:
+        """What strikes. Default: all of them."""
+
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whom. Default: every host but those of observers."""
+
+    @_builtins.property
+    def every(self) -> _duration_pb2.Duration:
+        """From the begin of one to that of the next, on average. Default: 1s."""
+
+    @_builtins.property
+    def each(self) -> _duration_pb2.Duration:
+        """One lasts a tenth of this to this. Default: 5s."""
+
+    def __init__(
+        self,
+        *,
+        kinds: _abc.Iterable[Global___Chaos.Kind.ValueType] | None = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        every: _duration_pb2.Duration | None = ...,
+        each: _duration_pb2.Duration | None = ...,
+        hosts_at_once: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["each", b"each", "every", b"every"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["each", b"each", "every", b"every", "hosts", b"hosts", "hosts_at_once", b"hosts_at_once", "kinds", b"kinds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Chaos: _TypeAlias = Chaos  # noqa: Y015
 
 @_typing.final
 class Expectation(_message.Message):

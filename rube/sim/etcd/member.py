@@ -99,7 +99,11 @@ class Member:
 
         Returns, as etcd ends its process, once the disk fails or is full.
         """
-        engine = await self._host.storage.open(self.config.data_url)
+        try:
+            engine = await self._host.storage.open(self.config.data_url)
+        except (DataLossError, ResourceExhaustedError) as error:
+            _LOG.critical("%s ends: %s", self.config.name, error)
+            return
         channels = {
             name: self._host.network.channel(address)
             for name, address in self.config.peers.items()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rube.sim.cluster import SimCluster
+from rube.sim.scenario.chaos import draw_faults
 from rube.sim.scenario.stores import LEADER
 from rube.sim.scenario.validate import HEAL_ALL
 from rube.sim.scenario_pb2 import DiskFault, Fault, Partition, Scenario, SlowLink
@@ -25,7 +26,7 @@ class Event:
 
 def fault_events(scenario: Scenario, cluster: SimCluster) -> Iterator[Event]:
     """The beginning of each fault, and its end if it has one."""
-    for fault in scenario.faults:
+    for fault in _all_faults(scenario, cluster):
         at_ns = fault.at.ToNanoseconds()
         kind = fault.WhichOneof("fault") or ""
         begin, end = _deeds(kind, getattr(fault, kind), fault, scenario, cluster)
@@ -34,6 +35,15 @@ def fault_events(scenario: Scenario, cluster: SimCluster) -> Iterator[Event]:
         yield Event(at_ns=at_ns, text=begin[0] + lasting, act=begin[1])
         if lasts_ns and end is not None:
             yield Event(at_ns=at_ns + lasts_ns, text=end[0], act=end[1])
+
+
+def _all_faults(scenario: Scenario, cluster: SimCluster) -> Iterator[Fault]:
+    """Those that the scenario names, and those that the seed draws for it."""
+    for index, fault in enumerate(scenario.faults):
+        if fault.WhichOneof("fault") == "chaos":
+            yield from draw_faults(fault, cluster.hosts, cluster.world.random(f"chaos/{index}"))
+        else:
+            yield fault
 
 
 Deed = tuple[str, Callable[[], object]]

@@ -233,6 +233,8 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
         _known("host", value.host, hosts, (*path, kind, "host"), source)
         if kind == "disk" and not value.kind:
             source.error((*path, kind), "no kind: add `kind: full`, `kind: stall` or `kind: fail_sync`")
+    elif kind == "chaos":
+        _chaos(fault, path, hosts, source)
     else:
         if not getattr(value, "from"):
             source.error((*path, kind), "no hosts: add `from: [worker-1]`")
@@ -243,6 +245,17 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
         for side in ("from", "to"):
             for index, name in enumerate(getattr(value, side)):
                 _known("host", name, hosts, (*path, kind, side, index), source)
+
+
+def _chaos(fault: Fault, path: Path, hosts: list[str], source: Source) -> None:
+    if not fault.HasField("lasts"):
+        source.error(path, "a chaos needs `for`: when it is over")
+    _positive(fault.chaos.every, (*path, "chaos", "every"), source)
+    _positive(fault.chaos.each, (*path, "chaos", "each"), source)
+    for index, name in enumerate(fault.chaos.hosts):
+        _known("host", name, hosts, (*path, "chaos", "hosts", index), source)
+    if len(hosts) < 2:
+        source.error((*path, "chaos"), "there is one host: add another, for there is no network without")
 
 
 def _leader_allowed(kind: str, scenario: Scenario) -> bool:

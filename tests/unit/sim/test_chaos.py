@@ -1,0 +1,139 @@
+"""The faults that a chaos draws."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from rube.sim.scenario import ScenarioError, load_text
+from rube.sim.scenario.chaos import KINDS, draw_faults
+from rube.sim.scenario_pb2 import Chaos, Fault, Scenario
+
+TEXT = """\
+name: chaos
+duration: 100s
+cluster:
+  raft: {members: 3}
+  nodes: {count: 2}
+faults:
+  - {at: 10s, for: 60s, chaos: {every: 300ms, each: 4s}}
+expect:
+  - converged
+"""
+HOSTS = ["api-1", "api-2", "api-3", "worker-1", "worker-2"]
+BEGIN_NS, END_NS = 10 * 10**9, 70 * 10**9
+
+
+def scenario(text: str = TEXT) -> Scenario:
+    return load_text(text, "s.yaml").scenario
+
+
+def drawn(seed: int, text: str = TEXT) -> list[Fault]:
+    return list(draw_faults(scenario(text).faults[0], HOSTS, random.Random(seed)))
+
+
+def victim(fault: Fault) -> str:
+    value = getattr(fault, fault.WhichOneof("fault") or "")
+    if isinstance(value, str):
+        return value
+    return str(value.host) if hasattr(value, "host") else str(getattr(value, "from")[0])
+
+
+def spans(faults: list[Fault]) -> Iterator[tuple[str, int, int]]:
+    for fault in faults:
+        at_ns = fault.at.ToNanoseconds()
+        yield victim(fault), at_ns, at_ns + fault.lasts.ToNanoseconds()
+
+
+def test_the_same_numbers_give_the_same_faults_and_others_give_others() -> None:
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_fault_is_one_that_a_scenario_may_have(seed: int) -> None:
+    listed = scenario()
+    del listed.faults[:]
+    listed.faults.extend(drawn(seed))
+    assert len(listed.faults) > 10
+    text = TEXT[: TEXT.index("faults:")] + _as_yaml(listed.faults) + TEXT[TEXT.index("expect:") :]
+    assert list(scenario(text).faults) == list(listed.faults)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_faults_begin_and_end_within_the_chaos_and_no_host_is_struck_twice_at_a_time(seed: int) -> None:
+    found = list(spans(drawn(seed)))
+    assert all(BEGIN_NS < begin_ns <= end_ns <= END_NS for _, begin_ns, end_ns in found)
+    for place, (host, begin_ns, _) in enumerate(found):
+        under_way = [other for other, _, end_ns in found[:place] if end_ns >= begin_ns]
+        assert host not in under_way
+        assert len(under_way) < 2
+
+
+def test_every_kind_and_every_host_comes_up() -> None:
+    faults = [fault for seed in range(20) for fault in drawn(seed)]
+    kinds = {fault.WhichOneof("fault") for fault in faults} | {fault.disk.kind for fault in faults if fault.disk.kind}
+    assert len(kinds) == len(KINDS) + 1, "the three of disks are one field"
+    assert {victim(fault) for fault in faults} == set(HOSTS)
+    assert {fault.partition.one_way for fault in faults if fault.HasField("partition")} == {True, False}
+
+
+def test_a_scenario_can_say_what_strikes_whom() -> None:
+    faults = drawn(1, TEXT.replace("each: 4s", "kinds: [kill, disk_stall], hosts: [api-2]"))
+    assert {fault.WhichOneof("fault") for fault in faults} == {"kill", "disk"}
+    assert {victim(fault) for fault in faults} == {"api-2"}
+
+
+def test_observers_are_not_struck_unless_they_are_named() -> None:
+    text = TEXT.replace("faults:", "workload: {observers: 2}\nfaults:")
+    assert list(scenario(text).faults[0].chaos.hosts) == HOSTS
+    named = scenario(text.replace("each: 4s", "hosts: [observer-1]")).faults[0].chaos
+    assert list(named.hosts) == ["observer-1"]
+    assert Chaos.KILL in named.kinds
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("for: 60s, ", "", "a chaos needs `for`: when it is over"),
+        ("for: 60s", "for: 600s", "impossible time 610s: the scenario ends at 100s"),
+        ("each: 4s", "each: 0s", "impossible time 0s: write more than 0s"),
+        ("each: 4s", "hosts: [api-9]", 'unknown host "api-9"'),
+        ("each: 4s", "kinds: [kil]", '"kil"'),
+        ("  raft: {members: 3}\n  nodes: {count: 2}\n", "  apiservers: [{name: api-1}]\n", "there is one host"),
+    ],
+)
+def test_what_cannot_be_is_refused_where_it_stands(old: str, new: str, says: str) -> None:
+    with pytest.raises(ScenarioError, match=r"s\.yaml:\d+: ") as caught:
+        scenario(TEXT.replace(old, new))
+    assert says in str(caught.value)
+
+
+def _as_yaml(faults: object) -> str:
+    lines = ["faults:"]
+    for fault in faults:  # type: ignore[attr-defined]
+        words = [f"at: {fault.at.ToNanoseconds()}ns"]
+        words += [f"for: {fault.lasts.ToNanoseconds()}ns"] if fault.HasField("lasts") else []
+        words.append(_of_kind(fault))
+        lines.append(f"  - {{{', '.join(words)}}}")
+    return "\n".join(lines) + "\n"
+
+
+def _of_kind(fault: Fault) -> str:
+    kind = fault.WhichOneof("fault") or ""
+    value = getattr(fault, kind)
+    if isinstance(value, str):
+        return f"{kind}: {value}"
+    if kind == "disk":
+        return f"disk: {{host: {value.host}, kind: {type(value).Kind.Name(value.kind).lower()}}}"
+    if kind == "clock_jump":
+        return f"clock_jump: {{host: {value.host}, by: {value.by.ToNanoseconds()}ns}}"
+    fields = [f"from: [{', '.join(getattr(value, 'from'))}]"]
+    fields += [f"to: [{', '.join(value.to)}]"] if value.to else []
+    if kind == "slow":
+        fields += [f"{name}: {getattr(value, name).ToNanoseconds()}ns" for name in ("latency", "jitter")]
+    elif value.one_way:
+        fields.append("one_way: true")
+    return f"{kind}: {{{', '.join(fields)}}}"
