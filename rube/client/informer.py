@@ -21,7 +21,7 @@ from rube.api.keys import ObjectKey
 from rube.client.backoff import Backoff
 from rube.client.client import Client
 from rube.client.complaint import Complaint
-from rube.client.replica import Batch, Change, Replica, ReplicaState, copied
+from rube.client.replica import Batch, Change, Replica, ReplicaState
 from rube.host import Host
 
 __all__ = ["Informer", "InformerConfig"]
@@ -43,8 +43,6 @@ class InformerConfig:
     label_selector: str = ""
     # What was persisted, to resume from.
     state: ReplicaState = field(default_factory=ReplicaState)
-    # What is kept of each object: less than all of it where memory counts, but always its metadata.
-    keep: Callable[[api_pb2.Object], api_pb2.Object] = copied
     # Awaited with each batch before anybody sees it: must store the changes and the revision together.
     persist: Callable[[Batch], Awaitable[None]] = _persist_nothing
     # Between two attempts to connect.
@@ -64,7 +62,7 @@ class Informer:
         self._client = client
         self._clock = host.clock
         self._config = config
-        self._replica = Replica(config.state, config.keep)
+        self._replica = Replica(config.state)
         self._backoff = Backoff(
             host.random.stream("informer"), initial_s=config.backoff_s_initial, max_s=config.backoff_s_max
         )

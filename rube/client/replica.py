@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rube import api_pb2
 from rube.api.keys import ObjectKey, key_of
 
-__all__ = ["Batch", "Change", "Replica", "ReplicaState", "copied"]
+__all__ = ["Batch", "Change", "Replica", "ReplicaState"]
 
 
 class Change(NamedTuple):
@@ -44,7 +44,7 @@ class ReplicaState:
     store_id: str = ""
 
 
-def copied(obj: api_pb2.Object) -> api_pb2.Object:
+def _copied(obj: api_pb2.Object) -> api_pb2.Object:
     """The object on its own: one that is kept out of a large response would keep all of it in memory."""
     kept = api_pb2.Object()
     kept.CopyFrom(obj)
@@ -57,9 +57,7 @@ class Replica:
     Invariant: `objects` is the matching set of the store as of `revision`, or (revision 0) of no store.
     """
 
-    def __init__(self, state: ReplicaState, keep: Callable[[api_pb2.Object], api_pb2.Object] = copied) -> None:
-        """`keep` makes of a response's object, which it must not change, what is kept of it."""
-        self._keep = keep
+    def __init__(self, state: ReplicaState) -> None:
         self._objects = {key_of(obj): obj for obj in state.objects}
         self.revision = state.revision
         self.store_id = state.store_id
@@ -97,9 +95,9 @@ class Replica:
         for event in response.events:
             match event.WhichOneof("event"):
                 case "update" if self._listed is not None:
-                    self._listed[key_of(event.update)] = self._keep(event.update)
+                    self._listed[key_of(event.update)] = _copied(event.update)
                 case "update":
-                    changes.append(known.put(key_of(event.update), self._keep(event.update)))
+                    changes.append(known.put(key_of(event.update), _copied(event.update)))
                 case "delete":
                     changes += known.remove(event.delete)
                 case "bookmark" if event.bookmark.initial_end and self._listed is not None:
