@@ -95,8 +95,6 @@ class Core:
         self._ticks = 0
         # Who could not be sent a message.
         self._lost: list[int] = []
-        # When each other member was last heard of.
-        self._heard_ns: dict[int, int] = {}
         # Set and replaced with every change of the leader.
         self._led = asyncio.Event()
 
@@ -159,7 +157,6 @@ class Core:
         """Messages of another member."""
         if self.ending.over:
             return
-        self._heard_ns[sender] = self._clock.monotonic_ns()
         if batch.HasField("digest"):
             self._digest(sender, batch.digest)
         for message in batch.messages:
@@ -299,8 +296,10 @@ class Core:
         """Whether that member answers: it was heard of within two election timeouts; a leader's heartbeats ask."""
         if member == self.identity.id:
             return True
-        heard_ns = self._heard_ns.get(member)
-        return heard_ns is not None and self._clock.monotonic_ns() - heard_ns < 2 * self.config.election_s * _NS_PER_S
+        link = self._links.get(member)
+        if link is None or link.heard_ns is None:
+            return False
+        return self._clock.monotonic_ns() - link.heard_ns < 2 * self.config.election_s * _NS_PER_S
 
     def best_successor(self) -> int:
         """The voter beside this one that has come furthest, of those that answer; 0: there is none."""

@@ -135,6 +135,8 @@ class Link:
         self.outbox = Outbox(config)
         # The term and commit index of the newest append without entries.
         self.commit = (0, 0)
+        # When something last came; None: nothing has yet.
+        self.heard_ns: int | None = None
         self._clock = host.clock
         self._config = config
         self._subscription = subscription
@@ -147,6 +149,7 @@ class Link:
             while True:
                 try:
                     async for batch in self.stub.Subscribe(self._subscription):
+                        self.heard_ns = self._clock.monotonic_ns()
                         receive(batch)
                 except aio.AioRpcError as error:
                     told = rube_error(error)
