@@ -23,15 +23,19 @@ from rube.sim.scenario import Simulation, load
 from rube.sim.scenario.load import LoadedScenario
 
 SEED_END = 2**64
+SEEDS_MAX = 10**9
 
 
 @click.command(
-    epilog="Exit codes: 0 every check holds, 1 a check is violated, 2 wrong usage or a scenario that cannot be run.",
+    epilog="Exit codes: 0 every check holds, 1 a check is violated, 2 wrong usage or a scenario that cannot be run, "
+    "130 stopped by Ctrl-C.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("file", type=click.Path(path_type=str))
 @click.option("--seed", type=click.IntRange(0, SEED_END - 1), help="Instead of the scenario's own seed.")
-@click.option("--seeds", type=click.IntRange(1), help="So many seeds, from that one on; only what fails is shown.")
+@click.option(
+    "--seeds", type=click.IntRange(1, SEEDS_MAX), help="So many seeds, from that one on; only what fails is shown."
+)
 @click.option("--jobs", type=click.IntRange(1), help="So many of --seeds at once; else one a processor.")
 @click.option("--tie-break", is_flag=True, help="The seed also orders what is ready at one instant.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
@@ -71,8 +75,9 @@ def sim(
             sys.exit(2)
         first = loaded.scenario.seed if seed is None else seed
         if seeds is not None:
-            chosen = range(first, min(first + seeds, SEED_END))
-            sys.exit(sweep(loaded, chosen, jobs=jobs or 0, tie_break=tie_break, as_json=as_json))
+            if first + seeds > SEED_END:
+                raise click.UsageError(f"there are {SEED_END - first} seeds from {first} on: choose fewer --seeds")
+            sys.exit(sweep(loaded, range(first, first + seeds), jobs=jobs or 0, tie_break=tie_break, as_json=as_json))
         one = _One(seed=first, tie_break=tie_break, as_json=as_json, trace=trace, log=log, verbose=verbose)
         sys.exit(_run(loaded, one))
 

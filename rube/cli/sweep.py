@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading  # noqa: TID251 (a worker watches its parent beside its work)
 import time  # noqa: TID251 (how long the sweep took on this machine; nothing simulated sees it)
 from collections import deque
 from collections.abc import Iterator
@@ -19,7 +20,6 @@ import click
 
 from rube.cli.progress import ProgressBar
 from rube.sim.checkers import many
-from rube.sim.scenario import load
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.sweep import SeedRun, Sweep, failed_lines, render_sweep_json, run_seed, summary_lines
 
@@ -38,7 +38,7 @@ def sweep(loaded: LoadedScenario, seeds: range, *, jobs: int, tie_break: bool, a
         say = (lambda line: None) if as_json else bar.say
         say(f"{loaded.scenario.name}: {many(len(seeds), 'seed')}, from {seeds.start} on, {jobs} at once")
         try:
-            for run in _runs(loaded.file, seeds, jobs, tie_break):
+            for run in _runs(loaded, seeds, jobs, tie_break):
                 runs.append(run)
                 for line in () if run.passed else failed_lines(run, loaded.file, tie_break=tie_break):
                     say(line)
@@ -65,14 +65,15 @@ def user_modules(file: str) -> Iterator[None]:
         sys.path[:] = before
 
 
-def _runs(file: str, seeds: range, jobs: int, tie_break: bool) -> Iterator[SeedRun]:
+def _runs(loaded: LoadedScenario, seeds: range, jobs: int, tie_break: bool) -> Iterator[SeedRun]:
     """In the order of the seeds. Processes that are spawned, not forked, share nothing with this one."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(file, tie_break))
+    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(loaded, tie_break))
     waiting: deque[Future[SeedRun]] = deque()
     try:
         for seed in seeds:
-            waiting.append(pool.submit(_run, seed))
+            with _uninterrupted():
+                waiting.append(pool.submit(_run, seed))
             if len(waiting) > SEEDS_AHEAD * jobs:
                 yield waiting.popleft().result()
         while waiting:
@@ -81,17 +82,34 @@ def _runs(file: str, seeds: range, jobs: int, tie_break: bool) -> Iterator[SeedR
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A process that is spawned in this block knows nothing of Ctrl-C until it has begun."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 # A worker's: set once.
 _scenario: LoadedScenario
 _tie_break = False
 
 
-def _begin(file: str, tie_break: bool) -> None:
+def _begin(scenario: LoadedScenario, tie_break: bool) -> None:
     global _scenario, _tie_break
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.disable()
-    with user_modules(file):
-        _scenario, _tie_break = load(file), tie_break
+    _scenario, _tie_break = scenario, tie_break
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+    os._exit(1)
 
 
 def _run(seed: int) -> SeedRun:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -185,15 +186,21 @@ class Runtime:
             raise  # nothing that is decided from here on could be kept, or trusted
         except (RubeError, TimeoutError) as error:
             self._retry(key, str(error) or type(error).__name__)
-        except Exception as error:  # one object's trouble, or a controller's mistake, must not stop the others
-            if self._config.strict:
-                error.add_note(f"controller {self._controller.name}, deciding {key}")
-                raise
-            _LOG.exception("controller %s failed on %s", self._controller.name, key)
-            self._retry(key, str(error) or type(error).__name__)
+        except _MistakeError as mistake:
+            self._mistaken(key, mistake.error)
+        except Exception as error:
+            self._mistaken(key, error)
         finally:
             self._deciding.discard(key)
             self._sender.offer(key)
+
+    def _mistaken(self, key: ObjectKey, error: Exception) -> None:
+        """A mistake of the controller's, or of ours: must not stop the other keys."""
+        if self._config.strict:
+            error.add_note(f"controller {self._controller.name}, deciding {key}")
+            raise error from error.__cause__
+        _LOG.error("controller %s failed on %s", self._controller.name, key, exc_info=error)
+        self._retry(key, str(error) or type(error).__name__)
 
     def _retry(self, key: ObjectKey, why: str) -> None:
         delay_s = self._backoff.next_s(key)
@@ -214,7 +221,8 @@ class Runtime:
 
     async def _decide(self, key: ObjectKey) -> None:
         state = await self._state(key)
-        decision = evaluate(self._controller, state, check_purity=self._config.strict)
+        with _pure_code():
+            decision = evaluate(self._controller, state, check_purity=self._config.strict)
         self._sender.prepare(decision)
         self._config.observer(Decided(controller=self._controller.name, key=key, state=state, decision=decision))
         left = await self._outbox.record(key, decision)
@@ -254,7 +262,8 @@ class Runtime:
         if obj is not None:
             state.object.CopyFrom(obj)
         for wanted in self._controller.inputs:
-            state.related.extend(sorted(wanted.select(key, obj, self._cache), key=key_of))
+            with _pure_code():
+                state.related.extend(sorted(wanted.select(key, obj, self._cache), key=key_of))
         state.related.sort(key=key_of)
         memory = self._outbox.get(key).left
         if memory.HasField("memory"):
@@ -272,3 +281,21 @@ class Runtime:
         now = Timestamp()
         now.FromNanoseconds(self._start_wall_ns + self._clock.monotonic_ns() - self._start_monotonic_ns)
         return now
+
+
+class _MistakeError(Exception):
+    """What a controller's own code has raised, whatever it is: nothing that trying again could help."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextmanager
+def _pure_code() -> Iterator[None]:
+    try:
+        yield
+    except ImpureControllerError:
+        raise
+    except Exception as error:
+        raise _MistakeError(error) from error

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rube.api.errors import DataLossError, UnavailableError
+from rube.api.errors import DataLossError, ResourceExhaustedError, UnavailableError
 from rube.client import Client
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.config import Decided
@@ -27,6 +27,7 @@ from rube.store import Store, StoreConfig, open_store
 from rube.store.replicated.store import ReplicatedStore
 
 _LOG = logging.getLogger("rube.sim")
+_DISK_ERRORS = (DataLossError, ResourceExhaustedError)
 
 API_PORT = 7823
 RUBELET_URL = "sqlite:////var/lib/rube/rubelet.db"
@@ -96,13 +97,14 @@ class ApiserverProgram:
         return inner.member.term if inner is not None and inner.member.leads else 0
 
     async def main(self) -> None:
-        """Serves until cancelled. Ends, as the program does, if its store does not answer or its disk fails."""
+        """Serves until cancelled. Ends, as the program does, if its store does not answer or its disk fails, or is full
+        when it is opened."""
         try:
             inner = await open_store(self._ports, self.store_url, self._store_config)
         except UnavailableError as error:
             _LOG.error("the apiserver does not start: %s", error.message)
             return
-        except DataLossError as lost:
+        except _DISK_ERRORS as lost:
             note_loss(self._recorder.trace, self._ports.name, lost)
             return
         self._replicated = inner if isinstance(inner, ReplicatedStore) else None
@@ -115,7 +117,7 @@ class ApiserverProgram:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_end_with_loss(server))
                 group.create_task(self._run_controllers())
-        except* DataLossError as lost:
+        except* _DISK_ERRORS as lost:
             note_loss(self._recorder.trace, self._ports.name, lost)
         finally:
             await server.stop()
@@ -148,7 +150,7 @@ class RubeletProgram:
         self._watcher = UnitWatcher(host, self.services, note)
 
     async def main(self) -> None:
-        """Runs until cancelled. Ends, as the program does, if its disk fails."""
+        """Runs until cancelled. Ends, as the program does, if its disk fails, or is full when it is opened."""
         config = RubeletConfig(
             node=self._host.name,
             servers=self._servers,
@@ -163,7 +165,7 @@ class RubeletProgram:
         driver = SimServiceDriver(self._ports.clock, self.services)
         try:
             await Rubelet(self._ports, config, driver).run()
-        except DataLossError as lost:
+        except _DISK_ERRORS as lost:
             note_loss(self._host.world.trace, self._host.name, lost)
         finally:
             await driver.close()

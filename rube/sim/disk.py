@@ -73,6 +73,12 @@ class SimDisk:
         self._sync_failures += count
         self._fault("fail-sync", count)
 
+    def disarm(self) -> None:
+        """Undoes `fail_sync` as far as nothing has failed yet."""
+        if self._sync_failures:
+            self._sync_failures = 0
+            self._fault("disarm")
+
     def fill(self, free_bytes: int = 0) -> None:
         """Leaves room for only so many more bytes, until `free`."""
         self._capacity_bytes = self.used_bytes + free_bytes

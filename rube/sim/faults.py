@@ -136,6 +136,7 @@ class Faults:
         for name, machine in self._machines.items():
             machine.disk.free()
             machine.disk.unstall()
+            machine.disk.disarm()
             if not machine.host.powered:
                 self.power_on(name)
             if machine.host.paused:

@@ -589,7 +589,8 @@ Global___Units: _TypeAlias = Units  # noqa: Y015
 class Fault(_message.Message):
     """--- What breaks. ---
 
-    Exactly one kind. With `for` it ends by itself after that time: this fault, and no other that holds the same host.
+    Exactly one kind. With `for` it ends by itself after that time: this fault, and no other that holds the same host; of
+    a link, all of its kind.
     Where one host is named, and the apiservers are a `raft` group, `leader` is the one that leads when the fault begins.
     """
 
@@ -824,7 +825,9 @@ class DiskFault(_message.Message):
         STALL: DiskFault._Kind.ValueType  # 2
         """No sync ends."""
         FAIL_SYNC: DiskFault._Kind.ValueType  # 3
-        """The next sync fails, and what it was to make durable is gone. The daemon ends, and is started again."""
+        """The next sync fails, with `for` only within that time, and what it was to make durable is gone. The daemon ends,
+        and is started again.
+        """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: DiskFault.Kind.ValueType  # 0
@@ -833,7 +836,9 @@ class DiskFault(_message.Message):
     STALL: DiskFault.Kind.ValueType  # 2
     """No sync ends."""
     FAIL_SYNC: DiskFault.Kind.ValueType  # 3
-    """The next sync fails, and what it was to make durable is gone. The daemon ends, and is started again."""
+    """The next sync fails, with `for` only within that time, and what it was to make durable is gone. The daemon ends,
+    and is started again.
+    """
 
     HOST_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
@@ -919,7 +924,7 @@ class Chaos(_message.Message):
 
     @_builtins.property
     def every(self) -> _duration_pb2.Duration:
-        """From the begin of one to that of the next, on average. Default: 1s."""
+        """One is drawn so often, on average; none begins while `hosts_at_once` are struck. Default: 1s."""
 
     @_builtins.property
     def each(self) -> _duration_pb2.Duration:

@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rube.api.errors import RubeError
 from rube.sim.checkers import Verdict, many
-from rube.sim.kernel import SimulationError, SimulationFailures, describe
+from rube.sim.kernel import SimulationFailures, describe
 from rube.sim.report import NS_PER_S, Result, repeat_command
 from rube.sim.scenario import Simulation
 from rube.sim.scenario.load import LoadedScenario
@@ -35,11 +34,11 @@ class SeedRun:
 
 
 def run_seed(loaded: LoadedScenario, seed: int, *, tie_break: bool = False) -> SeedRun:
-    """Runs the scenario under that seed. A daemon that crashes, say, is the run's outcome, and no error."""
+    """Runs the scenario under that seed. Whatever it fails with, a daemon that crashes, say, is the run's outcome."""
     try:
         with Simulation(loaded, seed=seed, tie_break=tie_break) as simulation:
             return _outcome(simulation.run())
-    except (SimulationError, SimulationFailures, RubeError) as error:
+    except Exception as error:
         first = error.causes[0] if isinstance(error, SimulationFailures) else error
         return SeedRun(seed=seed, failure=describe(first))
 
@@ -108,7 +107,8 @@ def summary_lines(sweep: Sweep, wall_s: float) -> Iterator[str]:
         yield f"passed: every check held under {many(held, 'seed')}"
     virtual_s = sum(run.virtual_ns for run in sweep.runs) / NS_PER_S
     yield (f"virtual {virtual_s:.1f}s in {wall_s:.2f}s of wall time: {virtual_s / wall_s:.0f} virtual seconds a second")
-    yield f"traces sha256: {sweep.traces_sha256}"
+    if len(sweep.runs) == sweep.seeds:
+        yield f"traces sha256: {sweep.traces_sha256}"
 
 
 def render_sweep_json(sweep: Sweep, wall_s: float) -> str:
@@ -129,6 +129,8 @@ def render_sweep_json(sweep: Sweep, wall_s: float) -> str:
     return json.dumps(
         {
             "name": sweep.name,
+            "file": sweep.file,
+            "tie_break": sweep.tie_break,
             "passed": sweep.passed,
             "seeds": sweep.seeds,
             "first_seed": sweep.runs[0].seed if sweep.runs else None,

@@ -27,6 +27,25 @@ expect:
 """
 
 
+FAILS_AT_BOOT = """\
+{at: 8s, for: 1s, power_off: HOST}
+  - {at: 8500ms, for: 10s, disk: {host: HOST, kind: fail_sync}}"""
+
+
+@pytest.mark.parametrize("host", ["api-1", "worker-1", "etcd-1"])
+@pytest.mark.parametrize("fault", ["{at: 0s, for: 8s, disk: {host: HOST, kind: full}}", FAILS_AT_BOOT])
+def test_a_daemon_whose_disk_fails_or_is_full_when_it_starts_ends_and_is_started_again(host: str, fault: str) -> None:
+    text = (
+        SCENARIO[: SCENARIO.index("faults:")] + "faults:\n  - " + fault + "\n" + SCENARIO[SCENARIO.index("expect:") :]
+    )
+    if host == "etcd-1":
+        text = text.replace("  nodes:", "  etcd: {members: 3}\n  nodes:")
+    with Simulation(load_text(text.replace("HOST", host), "s.yaml")) as simulation:
+        result = simulation.run()
+    assert [verdict for verdict in result.verdicts if not verdict.passed] == []
+    assert simulation.cluster.is_running(host)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("host", ["api-1", "worker-1"])
 def test_a_daemon_ends_after_a_failed_sync_and_nothing_acknowledged_is_lost(

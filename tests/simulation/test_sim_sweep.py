@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,15 @@ def test_seeds_order_ties_differently_only_if_they_are_told_to(scenario: Path) -
     assert run_seed(loaded, 1).trace_sha256 != run_seed(loaded, 1, tie_break=True).trace_sha256
 
 
+def test_a_sweep_orders_ties_if_it_is_told_to(scenario: Path) -> None:
+    plain, shuffled = (
+        json.loads(_sim(scenario, "--seeds", 2, "--json", *more).stdout) for more in ([], ["--tie-break"])
+    )
+    assert (plain["passed"], plain["tie_break"], plain["file"]) == (True, False, str(scenario))
+    assert (shuffled["passed"], shuffled["tie_break"]) == (True, True)
+    assert plain["traces_sha256"] != shuffled["traces_sha256"]
+
+
 def test_seeds_that_violate_a_check_are_shown_and_end_with_1(scenario: Path) -> None:
     scenario.write_text(GOOD + NEVER)
     result = _sim(scenario, "--seeds", 2)
@@ -100,6 +111,7 @@ def test_a_controller_of_the_users_own_runs_in_a_sweep_and_its_crash_is_told(sce
         (["--jobs", "2"], "--jobs is for --seeds"),
         (["--seeds", "2", "--verbose"], "--trace, --log and --verbose show one seed"),
         (["--seeds", "0"], "0 is not in the range"),
+        (["--seed", str(2**64 - 1), "--seeds", "3"], "there are 1 seeds from 18446744073709551615 on"),
     ],
 )
 def test_wrong_options_end_with_2(scenario: Path, options: list[str], message: str) -> None:
@@ -108,34 +120,50 @@ def test_wrong_options_end_with_2(scenario: Path, options: list[str], message: s
     assert message in result.stderr
 
 
-def test_a_sweep_that_is_interrupted_says_how_far_it_came(scenario: Path) -> None:
-    process = _started(scenario)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
+@pytest.fixture
+def long_sweep(scenario: Path) -> Iterator[subprocess.Popen[str]]:
+    """One of which some seeds have run: each is shown, for each violates a check. In a process group of its own."""
+    scenario.write_text(GOOD + NEVER)
+    command = [sys.executable, "-m", "rube.cli.main", "sim", str(scenario), "--seeds", "100000"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            while "seed 2" not in (line := process.stdout.readline()):
+                assert line, "it has ended"
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("whom", ["it alone", "all of it, as Ctrl-C does"])
+def test_a_sweep_that_is_interrupted_says_how_far_it_came(long_sweep: subprocess.Popen[str], whom: str) -> None:
+    (os.kill if whom == "it alone" else os.killpg)(long_sweep.pid, signal.SIGINT)
+    out, err = long_sweep.communicate(timeout=30)
+    assert long_sweep.returncode == 130, err
     assert "of 100000 seeds" in out
+    assert "traces sha256" not in out
     assert "Traceback" not in err
 
 
-def test_a_process_of_a_sweep_that_is_killed_ends_it(scenario: Path) -> None:
-    process = _started(scenario)
-    for child in _children(process.pid):
+def test_a_process_of_a_sweep_that_is_killed_ends_it(long_sweep: subprocess.Popen[str]) -> None:
+    for child in _children(long_sweep.pid):
         os.kill(child, signal.SIGKILL)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 2, out
+    out, err = long_sweep.communicate(timeout=30)
+    assert long_sweep.returncode == 2, out
     assert "a process of the sweep was killed" in err
     assert "Traceback" not in err
 
 
-def _started(scenario: Path) -> subprocess.Popen[str]:
-    """A long sweep of which some seeds have run: each is shown, for each violates a check."""
-    scenario.write_text(GOOD + NEVER)
-    command = [sys.executable, "-m", "rube.cli.main", "sim", str(scenario), "--seeds", "100000"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    while "seed 2" not in (line := process.stdout.readline()):
-        assert line, "it has ended"
-    return process
+def test_the_processes_of_a_sweep_that_is_killed_end(long_sweep: subprocess.Popen[str]) -> None:
+    children = _children(long_sweep.pid)
+    long_sweep.kill()
+    long_sweep.wait()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline, "they wait for ever"
+        time.sleep(0.05)
 
 
 def _children(pid: int) -> list[int]:

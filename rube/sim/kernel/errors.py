@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+DESCRIBED_CHARS_MAX = 500
+
 
 class SimulationError(Exception):
     """Base of every error the simulation kernel raises."""
@@ -69,4 +71,5 @@ class SimulationFailures(ExceptionGroup[Exception]):
 def describe(error: BaseException) -> str:
     """One line: the kind of error, what it says, and where it was noticed."""
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    return f"{type(error).__name__}: {error}{notes}"
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said[:DESCRIBED_CHARS_MAX]}{notes}"

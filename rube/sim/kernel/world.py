@@ -241,7 +241,9 @@ class World:
     def _surface(self) -> None:
         if self.loop.failures:
             failures, self.loop.failures = self.loop.failures, []
-            raise SimulationFailures(f"no code handled, up to {self.now_ns} ns", failures)
+            raise SimulationFailures(
+                f"exceptions that no code handled, up to {self.now_ns / 1e9:.3f}s of virtual time", failures
+            )
 
 
 def _name(function: Callable[..., object]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random  # noqa: TID251 (the type of a named stream)
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+from rube.sim.scenario.yamlproto import Path, Source
 from rube.sim.scenario_pb2 import Chaos, DiskFault, Fault, Partition, SlowLink
 
 _NS_PER_S = 1_000_000_000
@@ -25,48 +26,89 @@ _OF_DISKS = {
     Chaos.DISK_FAIL_SYNC: DiskFault.FAIL_SYNC,
 }
 # These happen at one moment: what they break comes back by itself.
-_INSTANT = frozenset({Chaos.RESET, Chaos.CLOCK_JUMP, Chaos.DISK_FAIL_SYNC})
+_INSTANT = frozenset({Chaos.RESET, Chaos.CLOCK_JUMP})
+EVERY_NS = 1_000_000_000
+EACH_NS = 5_000_000_000
+NS_MIN = 1_000_000
+HOSTS_AT_ONCE = 2
 _SLOW_MS = (20, 500)
 _CLOCK_JUMP_S_EXPONENT = 3.56  # an hour
 
 
-def draw_faults(chaos: Fault, hosts: Sequence[str], draw: random.Random) -> Iterator[Fault]:
-    """The faults of a chaos whose fields are all set, in the order of their begin. `hosts` are all there are.
+def fill_chaos(chaos: Chaos, hosts: Sequence[str]) -> None:
+    """Puts in the defaults; `hosts` are all with a daemon."""
+    chaos.kinds.extend([] if chaos.kinds else KINDS)
+    chaos.hosts.extend([] if chaos.hosts else hosts)
+    if not chaos.HasField("every"):
+        chaos.every.FromNanoseconds(EVERY_NS)
+    if not chaos.HasField("each"):
+        chaos.each.FromNanoseconds(EACH_NS)
+    chaos.hosts_at_once = chaos.hosts_at_once or HOSTS_AT_ONCE
 
-    No host is struck by two at a time (but any may be at the far end of a link), and all are over when the chaos is.
+
+def check_chaos(fault: Fault, path: Path, hosts: Sequence[str], source: Source) -> None:
+    """Notes in `source` what is wrong with it; that its hosts are some is checked elsewhere."""
+    chaos = fault.chaos
+    if not fault.HasField("lasts"):
+        source.error(path, "a chaos needs `for`: when it is over")
+    elif fault.lasts.ToNanoseconds() < 2 * chaos.every.ToNanoseconds():
+        source.error((*path, "chaos"), "hardly anything would happen: make `for` longer, or `every` shorter")
+    for name in ("every", "each"):
+        if getattr(chaos, name).ToNanoseconds() < NS_MIN:
+            source.error((*path, "chaos", name), "impossible time: the least is 1ms")
+    if len(hosts) < 2 and all(kind in _OF_LINKS for kind in chaos.kinds):
+        source.error((*path, "chaos"), "there is one host, and no link that could fail: add a host, or other `kinds`")
+
+
+def draw_faults(
+    chaos: Fault, hosts: Sequence[str], draw: random.Random, *, diskless: Collection[str] = ()
+) -> Iterator[Fault]:
+    """The faults of a chaos whose fields are all set, in the order of their begin. `hosts` are all there are; nothing
+    on a disk is kept by those that are `diskless`.
+
+    No host is struck by two at a time, and no link by two of one kind (any host may be at the far end of a link). All
+    are over when the chaos is.
     """
     what = chaos.chaos
     now_ns = chaos.at.ToNanoseconds()
     end_ns = now_ns + chaos.lasts.ToNanoseconds()
-    each_ns = what.each.ToNanoseconds()
     struck_until_ns: dict[str, int] = {}
+    linked_until_ns: dict[tuple[int, frozenset[str]], int] = {}
     while (now_ns := now_ns + round(what.every.ToNanoseconds() * draw.uniform(0.2, 1.8))) < end_ns:
-        lasts_ns = min(round(each_ns * draw.uniform(0.1, 1)), end_ns - now_ns)
+        lasts_ns = min(max(1, round(what.each.ToNanoseconds() * draw.uniform(0.1, 1))), end_ns - now_ns)
         kind = draw.choice(what.kinds)
         struck = [host for host, until_ns in struck_until_ns.items() if until_ns >= now_ns]
-        free = [host for host in what.hosts if host not in struck]
+        free = [host for host in what.hosts if host not in struck and not (kind in _OF_DISKS and host in diskless)]
         if len(struck) >= what.hosts_at_once or not free:
             continue
         host = draw.choice(free)
-        struck_until_ns[host] = now_ns + lasts_ns
-        fault = _fault(kind, host, [other for other in hosts if other != host], draw)
+        ends = [
+            other
+            for other in hosts
+            if other != host and linked_until_ns.get((kind, frozenset({host, other})), -1) < now_ns
+        ]
+        if kind in _OF_LINKS:
+            if not ends:
+                continue
+            chosen = draw.sample(ends, draw.randint(1, len(ends)))
+            ends = [end for end in ends if end in chosen]
+            linked_until_ns |= {(kind, frozenset({host, end})): now_ns + lasts_ns for end in ends}
+        fault = _fault(kind, host, ends, draw)
         fault.at.FromNanoseconds(now_ns)
         if kind not in _INSTANT:
             fault.lasts.FromNanoseconds(lasts_ns)
+        struck_until_ns[host] = now_ns + lasts_ns
         yield fault
 
 
-def _fault(kind: Chaos.Kind.ValueType, host: str, others: Sequence[str], draw: random.Random) -> Fault:
+def _fault(kind: Chaos.Kind.ValueType, host: str, ends: Sequence[str], draw: random.Random) -> Fault:
     fault = Fault()
     if name := _OF_ONE_HOST.get(kind):
         setattr(fault, name, host)
     elif name := _OF_LINKS.get(kind):
         link: Partition | SlowLink = getattr(fault, name)
-        link.SetInParent()
         getattr(link, "from").append(host)
-        ends = draw.sample(others, draw.randint(1, len(others)))
-        if len(ends) < len(others):  # none named are all
-            link.to.extend(other for other in others if other in ends)
+        link.to.extend(ends)
         if kind == Chaos.PARTITION:
             fault.partition.one_way = draw.random() < 0.5
         elif kind == Chaos.SLOW:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from rube.sim.cluster import SimCluster
 from rube.sim.scenario.chaos import draw_faults
+from rube.sim.scenario.replicas import controller_replicas
 from rube.sim.scenario.stores import LEADER
-from rube.sim.scenario.validate import HEAL_ALL
+from rube.sim.scenario.validate import HEAL_ALL, observer_names
 from rube.sim.scenario_pb2 import DiskFault, Fault, Partition, Scenario, SlowLink
 
 
@@ -41,7 +42,8 @@ def _all_faults(scenario: Scenario, cluster: SimCluster) -> Iterator[Fault]:
     """Those that the scenario names, and those that the seed draws for it."""
     for index, fault in enumerate(scenario.faults):
         if fault.WhichOneof("fault") == "chaos":
-            yield from draw_faults(fault, cluster.hosts, cluster.world.random(f"chaos/{index}"))
+            diskless = [*controller_replicas(scenario.cluster), *observer_names(scenario)]
+            yield from draw_faults(fault, cluster.hosts, cluster.world.random(f"chaos/{index}"), diskless=diskless)
         else:
             yield fault
 
@@ -153,5 +155,6 @@ def _disk_deeds(value: DiskFault, cluster: SimCluster) -> tuple[Deed, Deed | Non
     if value.kind == DiskFault.FULL:
         return (f"the disk of {value.host} is full", disk.fill), (f"the disk of {value.host} has room", disk.free)
     if value.kind == DiskFault.FAIL_SYNC:
-        return (f"a sync of the disk of {value.host} fails", disk.fail_sync), None
+        end: Deed = (f"the disk of {value.host} fails no sync any more", disk.disarm)
+        return (f"the next sync of the disk of {value.host} is to fail", disk.fail_sync), end
     return (f"the disk of {value.host} stalls", disk.stall), (f"the disk of {value.host} goes on", disk.unstall)

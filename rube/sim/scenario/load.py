@@ -11,20 +11,17 @@ from rube import api_pb2
 from rube.api import textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.systemd_pb2 import Service, Unit
-from rube.sim.scenario.chaos import KINDS as CHAOS_KINDS
+from rube.sim.scenario.chaos import fill_chaos
 from rube.sim.scenario.replicas import REPLICAS, controller_replicas
 from rube.sim.scenario.stores import etcd_members, etcd_url, raft_members, raft_url
 from rube.sim.scenario.validate import validate
 from rube.sim.scenario.yamlproto import Source, parse
-from rube.sim.scenario_pb2 import Chaos, Scenario
+from rube.sim.scenario_pb2 import Cluster, Scenario
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
 STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
 NAMESPACE = "default"
 NODE_LEASE_NS = 40_000_000_000
-CHAOS_EVERY_NS = 1_000_000_000
-CHAOS_EACH_NS = 5_000_000_000
-CHAOS_HOSTS_AT_ONCE = 2
 ETCD_MEMBERS = 3
 RAFT_MEMBERS = 3
 
@@ -121,21 +118,12 @@ def _fill_workload(scenario: Scenario) -> None:
             target = getattr(fault, kind)
             target.namespace = target.namespace or NAMESPACE
         elif kind == "chaos":
-            _fill_chaos(fault.chaos, scenario)
+            fill_chaos(fault.chaos, _daemon_hosts(scenario.cluster))
 
 
-def _fill_chaos(chaos: Chaos, scenario: Scenario) -> None:
-    cluster = scenario.cluster
-    if not chaos.kinds:
-        chaos.kinds.extend(CHAOS_KINDS)
-    if not chaos.hosts:
-        servers = [apiserver.name for apiserver in cluster.apiservers]
-        chaos.hosts.extend([*etcd_members(cluster), *servers, *controller_replicas(cluster), *cluster.nodes.names])
-    if not chaos.HasField("every"):
-        chaos.every.FromNanoseconds(CHAOS_EVERY_NS)
-    if not chaos.HasField("each"):
-        chaos.each.FromNanoseconds(CHAOS_EACH_NS)
-    chaos.hosts_at_once = chaos.hosts_at_once or CHAOS_HOSTS_AT_ONCE
+def _daemon_hosts(cluster: Cluster) -> list[str]:
+    servers = [apiserver.name for apiserver in cluster.apiservers]
+    return [*etcd_members(cluster), *servers, *controller_replicas(cluster), *cluster.nodes.names]
 
 
 def _fill_checks(scenario: Scenario) -> None:

@@ -17,6 +17,7 @@ from rube.sim.scenario.judging import judge
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario.replicas import controller_replicas
 from rube.sim.scenario.stores import etcd_members
+from rube.sim.scenario.validate import observer_names
 from rube.sim.scenario.workload import step_events
 from rube.sim.scenario_pb2 import Link as LinkSpec
 from rube.sim.scenario_pb2 import Scenario, UnitState
@@ -82,8 +83,8 @@ class Simulation:
             self.cluster.add_controllers(replicas, [make_controllers(cluster.controllers) for _ in replicas])
         for name in cluster.nodes.names:
             self.cluster.add_node(name)
-        for number in range(self._scenario.workload.observers):
-            self.cluster.add_observer(f"observer-{number + 1}")
+        for name in observer_names(self._scenario):
+            self.cluster.add_observer(name)
 
     def _run_to(self, at_ns: int) -> None:
         """Lets time pass; after the last step and fault with looks at what is not converged."""

@@ -11,10 +11,11 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.sim.kernel.hostclock import DRIFT_PPM_MAX
+from rube.sim.scenario.chaos import check_chaos
 from rube.sim.scenario.replicas import check_replicas, controller_replicas
 from rube.sim.scenario.stores import LEADER, check_stores, etcd_members
 from rube.sim.scenario.yamlproto import Path, Source, suggest
-from rube.sim.scenario_pb2 import Cluster, DiskFault, Expectation, Fault, Scenario, SlowLink, Step
+from rube.sim.scenario_pb2 import Cluster, Expectation, Fault, Scenario, SlowLink, Step
 
 NODES_MAX = 1_000
 UNITS_MAX = 100_000
@@ -82,7 +83,12 @@ def _hosts(scenario: Scenario, source: Source) -> list[str]:
     if scenario.workload.observers > OBSERVERS_MAX:
         source.error(("workload", "observers"), f"{scenario.workload.observers} observers; the most is {OBSERVERS_MAX}")
         return seen
-    return [*seen, *(f"observer-{number + 1}" for number in range(scenario.workload.observers))]
+    return [*seen, *observer_names(scenario)]
+
+
+def observer_names(scenario: Scenario) -> list[str]:
+    """The hosts of the clients that watch everything."""
+    return [f"observer-{number + 1}" for number in range(scenario.workload.observers)]
 
 
 def _machines(cluster: Cluster, source: Source) -> None:
@@ -234,7 +240,9 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
         if kind == "disk" and not value.kind:
             source.error((*path, kind), "no kind: add `kind: full`, `kind: stall` or `kind: fail_sync`")
     elif kind == "chaos":
-        _chaos(fault, path, hosts, source)
+        check_chaos(fault, path, hosts, source)
+        for index, name in enumerate(value.hosts):
+            _known("host", name, hosts, (*path, kind, "hosts", index), source)
     else:
         if not getattr(value, "from"):
             source.error((*path, kind), "no hosts: add `from: [worker-1]`")
@@ -245,17 +253,6 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
         for side in ("from", "to"):
             for index, name in enumerate(getattr(value, side)):
                 _known("host", name, hosts, (*path, kind, side, index), source)
-
-
-def _chaos(fault: Fault, path: Path, hosts: list[str], source: Source) -> None:
-    if not fault.HasField("lasts"):
-        source.error(path, "a chaos needs `for`: when it is over")
-    _positive(fault.chaos.every, (*path, "chaos", "every"), source)
-    _positive(fault.chaos.each, (*path, "chaos", "each"), source)
-    for index, name in enumerate(fault.chaos.hosts):
-        _known("host", name, hosts, (*path, "chaos", "hosts", index), source)
-    if len(hosts) < 2:
-        source.error((*path, "chaos"), "there is one host: add another, for there is no network without")
 
 
 def _leader_allowed(kind: str, scenario: Scenario) -> bool:
@@ -271,7 +268,7 @@ def _slow(link: SlowLink, path: Path, source: Source) -> None:
 
 
 def _lasting(fault: Fault, kind: str, path: Path, scenario: Scenario, source: Source) -> None:
-    if kind in _INSTANT or fault.disk.kind == DiskFault.FAIL_SYNC:
+    if kind in _INSTANT:
         source.error((*path, "for"), f"`{kind}` happens at one moment and takes no `for`")
         return
     _positive(fault.lasts, (*path, "for"), source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from cluster_fake import FakeCluster, away, text_any, unit_object, word
@@ -278,17 +279,21 @@ def test_a_controller_that_fails_on_one_object_serves_the_others(world: World) -
     assert status_of(bench.cluster) == "up"
 
 
-def test_a_mistake_of_a_controllers_ends_a_strict_runtime(world: World) -> None:
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
-        raise ValueError("a mistake")
+@pytest.mark.parametrize("error", [ValueError, TimeoutError, InvalidArgumentError])
+@pytest.mark.parametrize("where", ["decide", "select"])
+def test_a_mistake_of_a_controllers_ends_a_strict_runtime(world: World, where: str, error: type[Exception]) -> None:
+    def mistake(*_: object) -> Any:
+        raise error("a mistake")
 
-    bench = Bench(world, decide)
+    bench = Bench(world, mistake if where == "decide" else lambda state: controller_pb2.Decision())
+    if where == "select":
+        bench.inputs = [Input(type=NODE_TYPE, requeue=lambda node, view: (), select=mistake)]
     bench.cluster.add(unit_object("web"))
     bench.start()
     with pytest.raises(SimulationFailures) as failures:
         bench.run_for(1)
     (cause,) = failures.value.causes
-    assert describe(cause) == "ValueError: a mistake (controller words, deciding api.systemd.Unit/default/web)"
+    assert describe(cause) == f"{error.__name__}: a mistake (controller words, deciding api.systemd.Unit/default/web)"
 
 
 @pytest.mark.parametrize("strict", [False, True])

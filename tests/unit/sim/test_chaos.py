@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rube.sim.scenario import ScenarioError, load_text
+from rube.sim.scenario import ScenarioError, Simulation, load_text
 from rube.sim.scenario.chaos import KINDS, draw_faults
 from rube.sim.scenario_pb2 import Chaos, Fault, Scenario
 
@@ -32,6 +32,33 @@ def scenario(text: str = TEXT) -> Scenario:
 
 def drawn(seed: int, text: str = TEXT) -> list[Fault]:
     return list(draw_faults(scenario(text).faults[0], HOSTS, random.Random(seed)))
+
+
+def events(text: str, seed: int = 1) -> list[str]:
+    """What a run is told to do, in words."""
+    with Simulation(load_text(text, "s.yaml"), seed=seed) as simulation:
+        simulation._build()
+        return [event.text for event in simulation._events()]
+
+
+def test_the_seed_decides_and_two_chaoses_are_not_the_same() -> None:
+    once = [line for line in events(TEXT) if line]
+    assert once == [line for line in events(TEXT) if line]
+    assert once != [line for line in events(TEXT, seed=2) if line]
+    first = TEXT.splitlines()[TEXT.splitlines().index("faults:") + 1]
+    twice = [line for line in events(TEXT.replace(first, f"{first}\n{first}")) if line]
+    assert twice[: len(once)] == once
+    assert len(twice) > len(once) + 10
+    assert twice[len(once) :] != once
+
+
+def test_hosts_without_a_disk_have_none_that_fails() -> None:
+    text = TEXT.replace("  nodes:", "  controller_replicas: {count: 3}\n  nodes:")
+    text = text.replace("each: 4s", "kinds: [disk_full, kill], hosts: [controller-1, controller-2, api-1]")
+    told = events(text)
+    assert any("the disk of api-1 is full" in line for line in told)
+    assert any("of controller-1 is killed" in line for line in told)
+    assert not any("the disk of controller-" in line for line in told)
 
 
 def victim(fault: Fault) -> str:
@@ -72,6 +99,19 @@ def test_faults_begin_and_end_within_the_chaos_and_no_host_is_struck_twice_at_a_
         assert len(under_way) < 2
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_no_link_is_struck_twice_by_one_kind_at_a_time(seed: int) -> None:
+    """The end of one would be that of the other."""
+    until_ns: dict[tuple[str, frozenset[str]], int] = {}
+    for fault in drawn(seed, TEXT.replace("each: 4s", "each: 9s, hosts_at_once: 5, kinds: [partition, slow]")):
+        kind = fault.WhichOneof("fault") or ""
+        at_ns, link = fault.at.ToNanoseconds(), getattr(fault, kind)
+        for end in link.to:
+            pair = kind, frozenset({getattr(link, "from")[0], end})
+            assert until_ns.get(pair, 0) < at_ns
+            until_ns[pair] = at_ns + fault.lasts.ToNanoseconds()
+
+
 def test_every_kind_and_every_host_comes_up() -> None:
     faults = [fault for seed in range(20) for fault in drawn(seed)]
     kinds = {fault.WhichOneof("fault") for fault in faults} | {fault.disk.kind for fault in faults if fault.disk.kind}
@@ -99,16 +139,25 @@ def test_observers_are_not_struck_unless_they_are_named() -> None:
     [
         ("for: 60s, ", "", "a chaos needs `for`: when it is over"),
         ("for: 60s", "for: 600s", "impossible time 610s: the scenario ends at 100s"),
-        ("each: 4s", "each: 0s", "impossible time 0s: write more than 0s"),
+        ("each: 4s", "each: 1us", "impossible time: the least is 1ms"),
+        ("every: 300ms", "every: 1ns", "impossible time: the least is 1ms"),
+        ("every: 300ms", "every: 31s", "hardly anything would happen: make `for` longer, or `every` shorter"),
         ("each: 4s", "hosts: [api-9]", 'unknown host "api-9"'),
         ("each: 4s", "kinds: [kil]", '"kil"'),
-        ("  raft: {members: 3}\n  nodes: {count: 2}\n", "  apiservers: [{name: api-1}]\n", "there is one host"),
     ],
 )
 def test_what_cannot_be_is_refused_where_it_stands(old: str, new: str, says: str) -> None:
     with pytest.raises(ScenarioError, match=r"s\.yaml:\d+: ") as caught:
         scenario(TEXT.replace(old, new))
     assert says in str(caught.value)
+
+
+def test_a_single_host_has_no_links_that_fail() -> None:
+    alone = TEXT.replace("  raft: {members: 3}\n  nodes: {count: 2}\n", "  apiservers: [{name: api-1}]\n")
+    assert scenario(alone)
+    assert any("api-1 loses power" in line for line in events(alone))
+    with pytest.raises(ScenarioError, match="there is one host, and no link that could fail"):
+        scenario(alone.replace("each: 4s", "kinds: [slow, clog]"))
 
 
 def _as_yaml(faults: object) -> str:

@@ -154,6 +154,19 @@ def test_a_failed_sync_loses_the_bytes_and_refuses_the_file_from_then_on() -> No
         assert machine.content() == b"kept"
 
 
+def test_a_sync_that_was_to_fail_may_be_let_off() -> None:
+    async def write(log: SimLogFile) -> None:
+        machine.disk.fail_sync()
+        machine.disk.disarm()
+        log.append(b"kept")
+        await log.sync()
+
+    machine = Machine()
+    with machine.world:
+        machine.run(write)
+        assert machine.content() == b"kept"
+
+
 def test_every_url_is_a_file_on_the_disk_and_survives_its_process() -> None:
     machine = Machine()
     storage = SimStorage(machine.disk)

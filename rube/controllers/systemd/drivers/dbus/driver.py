@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -179,7 +180,8 @@ class DbusDriver:
 
     async def _run(self, method: str, name: str) -> None:
         if method != "StopUnit":  # the start limit is for the restarts of its own policy
-            await self._bus.manager("ResetFailedUnit", "s", name)
+            with suppress(NotFoundError):  # not loaded, and so never started
+                await self._bus.manager("ResetFailedUnit", "s", name)
         done = asyncio.Event()
         jobs: dict[str, str] = {}
 
