@@ -187,21 +187,6 @@ def test_a_copy_equals_the_store_whatever_is_lost_between(steps: list[tuple[str,
                 model.step(name, deletes=action == "delete")
 
 
-def test_what_is_kept_of_an_object_is_the_callers_choice() -> None:
-    def metadata_alone(obj: api_pb2.Object) -> api_pb2.Object:
-        return api_pb2.Object(metadata=obj.metadata)
-
-    replica = Replica(ReplicaState(), metadata_alone)
-    replica.begin()
-    assert take(replica, response(5, update("a", 5), end(5))) == ["+a5"]
-    assert take(replica, response(6, update("b", 6))) == ["+b6"]
-    assert [obj.HasField("spec") for obj in replica.objects.values()] == [False, False]
-    assert sorted(str(key) for key in replica.objects) == [f"{TYPE}/system/a", f"{TYPE}/system/b"]
-    replica.lose_position()
-    replica.begin()
-    assert take(replica, response(7, update("a", 5), update("b", 6), end(7))) == []
-
-
 def test_a_kept_object_is_not_the_responses() -> None:
     replica = replica_of(3)
     given_response = response(4, update("a", 4))
