@@ -106,10 +106,11 @@ def _run(loaded: LoadedScenario, one: _One) -> int:
 
 
 def _simulate(loaded: LoadedScenario, one: _One) -> int:
+    records_max = 0 if one.trace is None else None
     with (
         _outputs(one.log, one.verbose) as streams,
         _logging(streams) as stamp,
-        Simulation(loaded, seed=one.seed, tie_break=one.tie_break, whole_trace=one.trace is not None) as simulation,
+        Simulation(loaded, seed=one.seed, tie_break=one.tie_break, records_max=records_max) as simulation,
     ):
         stamp.now_ns = lambda: simulation.world.now_ns
         start_s = time.perf_counter()

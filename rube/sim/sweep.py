@@ -36,7 +36,7 @@ class SeedRun:
 def run_seed(loaded: LoadedScenario, seed: int, *, tie_break: bool = False) -> SeedRun:
     """Runs the scenario under that seed. Whatever it fails with, a daemon that crashes, say, is the run's outcome."""
     try:
-        with Simulation(loaded, seed=seed, tie_break=tie_break) as simulation:
+        with Simulation(loaded, seed=seed, tie_break=tie_break, records_max=0) as simulation:
             return _outcome(simulation.run())
     except Exception as error:
         first = error.causes[0] if isinstance(error, SimulationFailures) else error

@@ -40,13 +40,13 @@ class Simulation:
         *,
         seed: int | None = None,
         tie_break: bool = False,
-        whole_trace: bool = False,
+        records_max: int | None = RECORDS_MAX,
     ) -> None:
-        """`tie_break`: the seed orders what is ready at one instant. `whole_trace`: every record is kept."""
+        """`tie_break`: the seed orders what is ready at one instant. `records_max`: see `rube.sim.kernel.Trace`."""
         self._loaded = loaded
         self._scenario = loaded.scenario
         self.seed = loaded.scenario.seed if seed is None else seed
-        self.world = World(self.seed, tie_break=tie_break, records_max=None if whole_trace else RECORDS_MAX)
+        self.world = World(self.seed, tie_break=tie_break, records_max=records_max)
         self.cluster = SimCluster(self.world, config=_cluster_config(self._scenario))
 
     def __enter__(self) -> Simulation:
