@@ -242,6 +242,18 @@ def test_what_is_wrong_is_said_in_one_line_with_the_remedy(big: Path, tmp_path: 
     assert not any(tmp_path.iterdir())
 
 
+def test_a_group_that_holds_nothing_yet_is_told_from_no_store(tmp_path: Path) -> None:
+    member = f"raft+{url_of('sqlite', tmp_path / 'member')}?name=a&listen=127.0.0.1:0&members=a=127.0.0.1:1"
+
+    async def main() -> None:
+        store = await open_store(real_host(), member)
+        await store.close()
+        for argv in (("stat", member), ("backup", member, str(tmp_path / "x"))):
+            check(await run([*STORE, *argv]), 1, r"is a member of a replicated store that holds nothing yet")
+
+    asyncio.run(main())
+
+
 def test_a_full_disk_is_named_and_leaves_nothing_that_could_be_taken_for_whole(big: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 4) as disk:
         file, copy = str(disk / "new.rube"), url_of("sqlite", disk / "copy")

@@ -113,6 +113,11 @@ async def _open_read_only(host: Host, url: StoreUrl) -> tuple[Engine, Header]:
         with _named(url):
             check_whole(engine)
             header = read_header(engine)
+        if header is None and is_member(engine):
+            raise FailedPreconditionError(
+                f"{url} is a member of a replicated store that holds nothing yet, as far as it knows: write to it "
+                "first, or read another member's"
+            )
         if header is None:
             raise FailedPreconditionError(f"there is no store at {url}: check the path")
     except BaseException:
