@@ -16,11 +16,16 @@ import click
 
 from rube.api.errors import RubeError
 from rube.cli.logfmt import LogfmtFormatter
+from rube.cli.progress import ProgressBar
 from rube.cli.sweep import sweep, user_modules
+from rube.sim.checkers import many
 from rube.sim.kernel import SimulationError, SimulationFailures, describe
 from rube.sim.report import render_json, render_text, repeat_command
 from rube.sim.scenario import Simulation, load
 from rube.sim.scenario.load import LoadedScenario
+from rube.sim.shrink import faults_text
+from rube.sim.shrink import shrink as shrink_run
+from rube.sim.sweep import run_lines
 
 SEED_END = 2**64
 SEEDS_MAX = 10**9
@@ -38,6 +43,7 @@ SEEDS_MAX = 10**9
 )
 @click.option("--jobs", type=click.IntRange(1), help="So many of --seeds at once; else one a processor.")
 @click.option("--tie-break", is_flag=True, help="The seed also orders what is ready at one instant.")
+@click.option("--shrink", is_flag=True, help="Of a run that fails: the few faults that make it fail, as YAML.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write the trace's records to a file.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Write the daemons' log lines to a file.")
@@ -48,6 +54,7 @@ def sim(
     seeds: int | None,
     jobs: int | None,
     tie_break: bool,
+    shrink: bool,
     as_json: bool,
     trace: Path | None,
     log: Path | None,
@@ -62,11 +69,14 @@ def sim(
     rube sim scenarios/partition.yaml --seed 7 --json
     rube sim scenarios/partition.yaml --trace trace.txt --log daemons.log
     rube sim scenarios/partition.yaml --seeds 1000 --tie-break
+    rube sim scenarios/raft-chaos.yaml --seed 7 --shrink
     """
     if seeds is None and jobs is not None:
         raise click.UsageError("--jobs is for --seeds")
     if seeds is not None and (trace or log or verbose):
         raise click.UsageError("--trace, --log and --verbose show one seed: give --seed, and no --seeds")
+    if shrink and (seeds is not None or as_json or trace or log or verbose):
+        raise click.UsageError("--shrink goes with --seed and --tie-break alone")
     with user_modules(file):
         try:
             loaded = load(file)
@@ -78,8 +88,25 @@ def sim(
             if first + seeds > SEED_END:
                 raise click.UsageError(f"there are {SEED_END - first} seeds from {first} on: choose fewer --seeds")
             sys.exit(sweep(loaded, range(first, first + seeds), jobs=jobs or 0, tie_break=tie_break, as_json=as_json))
+        if shrink:
+            sys.exit(_shrink(loaded, first, tie_break))
         one = _One(seed=first, tie_break=tie_break, as_json=as_json, trace=trace, log=log, verbose=verbose)
         sys.exit(_run(loaded, one))
+
+
+def _shrink(loaded: LoadedScenario, seed: int, tie_break: bool) -> int:
+    with _logging([]), ProgressBar(f"rube sim {loaded.scenario.name} --shrink", "runs") as bar:
+        shrunk = shrink_run(loaded, seed, tie_break=tie_break, told=lambda runs: bar.update(runs, 0))
+    if shrunk is None:
+        click.echo(f"{loaded.scenario.name}: every check holds under seed {seed}: there is nothing to shrink")
+        return 0
+    how = f"seed {seed}{' --tie-break' if tie_break else ''}"
+    of = f"{many(len(shrunk.faults), 'fault')} of {shrunk.faults_before} will do ({many(shrunk.runs, 'run')})"
+    click.echo(f"# {loaded.scenario.name}, {how}: {of}")
+    for line in run_lines(shrunk.run):
+        click.echo(f"# {line.strip()}")
+    click.echo(faults_text(shrunk.faults))
+    return 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,14 +84,19 @@ class Sweep:
         return dict(sorted(found.items()))
 
 
+def run_lines(run: SeedRun) -> Iterator[str]:
+    """In what ways it does not hold."""
+    for verdict in run.violated:
+        yield f"{verdict.check}: {verdict.text}"
+        yield from (f"    {line}" for line in verdict.offending[:1])
+    if run.failure:
+        yield f"{RUN_FAILED}: {run.failure}"
+
+
 def failed_lines(run: SeedRun, file: str, *, tie_break: bool) -> Iterator[str]:
     """What a report says of a seed that does not hold."""
     yield f"  ✗ seed {run.seed}"
-    for verdict in run.violated:
-        yield f"      {verdict.check}: {verdict.text}"
-        yield from (f"          {line}" for line in verdict.offending[:1])
-    if run.failure:
-        yield f"      {RUN_FAILED}: {run.failure}"
+    yield from (f"      {line}" for line in run_lines(run))
     yield f"      repeat: {repeat_command(file, run.seed, tie_break=tie_break)}"
 
 

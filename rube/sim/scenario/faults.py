@@ -27,7 +27,7 @@ class Event:
 
 def fault_events(scenario: Scenario, cluster: SimCluster) -> Iterator[Event]:
     """The beginning of each fault, and its end if it has one."""
-    for fault in _all_faults(scenario, cluster):
+    for fault in all_faults(scenario, cluster):
         at_ns = fault.at.ToNanoseconds()
         kind = fault.WhichOneof("fault") or ""
         begin, end = _deeds(kind, getattr(fault, kind), fault, scenario, cluster)
@@ -38,7 +38,7 @@ def fault_events(scenario: Scenario, cluster: SimCluster) -> Iterator[Event]:
             yield Event(at_ns=at_ns + lasts_ns, text=end[0], act=end[1])
 
 
-def _all_faults(scenario: Scenario, cluster: SimCluster) -> Iterator[Fault]:
+def all_faults(scenario: Scenario, cluster: SimCluster) -> Iterator[Fault]:
     """Those that the scenario names, and those that the seed draws for it."""
     for index, fault in enumerate(scenario.faults):
         if fault.WhichOneof("fault") == "chaos":

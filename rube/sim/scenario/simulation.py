@@ -59,7 +59,7 @@ class Simulation:
 
     def run(self) -> Result:
         """Plays the scenario to its end. Raises SimulationFailures for an exception that no simulated code handled."""
-        self._build()
+        self.build()
         events = sorted(self._events(), key=lambda event: event.at_ns)
         history = self.cluster.history
         history.quiet_ns = max((event.at_ns for event in events if not event.looks), default=0)
@@ -71,7 +71,8 @@ class Simulation:
         self.cluster.conclude()
         return self._result([event for event in events if event.text])
 
-    def _build(self) -> None:
+    def build(self) -> None:
+        """Puts the cluster together, before anything happens; `run` does it."""
         cluster = self._scenario.cluster
         if members := etcd_members(cluster):
             self.cluster.add_etcd(members)

@@ -26,13 +26,13 @@ STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivati
 """systemd's active states, and that of a unit that a machine does not have."""
 
 # A fault that undoes another: the faults it undoes.
-_UNDOES = {
+UNDOES = {
     "heal": ("isolate", "partition", "slow"),
     "restart": ("kill", "terminate"),
     "power_on": ("power_off",),
     "resume": ("pause",),
 }
-_INSTANT = frozenset({"reset", "crash_unit", "remove_unit", "clock_jump", *_UNDOES})
+_INSTANT = frozenset({"reset", "crash_unit", "remove_unit", "clock_jump", *UNDOES})
 
 
 def validate(scenario: Scenario, source: Source) -> None:
@@ -257,7 +257,7 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
 
 def _leader_allowed(kind: str, scenario: Scenario) -> bool:
     """Whether `leader` can stand for a host: not where a fault of that host is to be undone."""
-    return scenario.cluster.HasField("raft") and kind not in _UNDOES
+    return scenario.cluster.HasField("raft") and kind not in UNDOES
 
 
 def _slow(link: SlowLink, path: Path, source: Source) -> None:
@@ -281,19 +281,19 @@ def _undoing(scenario: Scenario, source: Source) -> None:
     """A heal before a cut, a restart before a kill: the author meant something else."""
     for index, fault in enumerate(scenario.faults):
         kind = fault.WhichOneof("fault") or ""
-        if kind not in _UNDOES:
+        if kind not in UNDOES:
             continue
         host = getattr(fault, kind)
         earlier = (
             other
             for other in scenario.faults
-            if other.WhichOneof("fault") in _UNDOES[kind] and other.at.ToNanoseconds() <= fault.at.ToNanoseconds()
+            if other.WhichOneof("fault") in UNDOES[kind] and other.at.ToNanoseconds() <= fault.at.ToNanoseconds()
         )
         if not any(host == HEAL_ALL or host in _struck(other) or not _struck(other) for other in earlier):
             source.error(
                 ("faults", index, kind),
                 f'impossible order: "{kind}: {host}" at {text_of(fault.at)} has nothing to undo',
-                hint=f": put it after {' or '.join(_UNDOES[kind])}",
+                hint=f": put it after {' or '.join(UNDOES[kind])}",
             )
 
 

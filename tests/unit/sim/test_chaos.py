@@ -10,6 +10,7 @@ import pytest
 from rube.sim.scenario import ScenarioError, Simulation, load_text
 from rube.sim.scenario.chaos import KINDS, draw_faults
 from rube.sim.scenario_pb2 import Chaos, Fault, Scenario
+from rube.sim.shrink import faults_text
 
 TEXT = """\
 name: chaos
@@ -37,7 +38,7 @@ def drawn(seed: int, text: str = TEXT) -> list[Fault]:
 def events(text: str, seed: int = 1) -> list[str]:
     """What a run is told to do, in words."""
     with Simulation(load_text(text, "s.yaml"), seed=seed) as simulation:
-        simulation._build()
+        simulation.build()
         return [event.text for event in simulation._events()]
 
 
@@ -85,7 +86,7 @@ def test_every_fault_is_one_that_a_scenario_may_have(seed: int) -> None:
     del listed.faults[:]
     listed.faults.extend(drawn(seed))
     assert len(listed.faults) > 10
-    text = TEXT[: TEXT.index("faults:")] + _as_yaml(listed.faults) + TEXT[TEXT.index("expect:") :]
+    text = f"{TEXT[: TEXT.index('faults:')]}{faults_text(listed.faults)}\n{TEXT[TEXT.index('expect:') :]}"
     assert list(scenario(text).faults) == list(listed.faults)
 
 
@@ -158,31 +159,3 @@ def test_a_single_host_has_no_links_that_fail() -> None:
     assert any("api-1 loses power" in line for line in events(alone))
     with pytest.raises(ScenarioError, match="there is one host, and no link that could fail"):
         scenario(alone.replace("each: 4s", "kinds: [slow, clog]"))
-
-
-def _as_yaml(faults: object) -> str:
-    lines = ["faults:"]
-    for fault in faults:  # type: ignore[attr-defined]
-        words = [f"at: {fault.at.ToNanoseconds()}ns"]
-        words += [f"for: {fault.lasts.ToNanoseconds()}ns"] if fault.HasField("lasts") else []
-        words.append(_of_kind(fault))
-        lines.append(f"  - {{{', '.join(words)}}}")
-    return "\n".join(lines) + "\n"
-
-
-def _of_kind(fault: Fault) -> str:
-    kind = fault.WhichOneof("fault") or ""
-    value = getattr(fault, kind)
-    if isinstance(value, str):
-        return f"{kind}: {value}"
-    if kind == "disk":
-        return f"disk: {{host: {value.host}, kind: {type(value).Kind.Name(value.kind).lower()}}}"
-    if kind == "clock_jump":
-        return f"clock_jump: {{host: {value.host}, by: {value.by.ToNanoseconds()}ns}}"
-    fields = [f"from: [{', '.join(getattr(value, 'from'))}]"]
-    fields += [f"to: [{', '.join(value.to)}]"] if value.to else []
-    if kind == "slow":
-        fields += [f"{name}: {getattr(value, name).ToNanoseconds()}ns" for name in ("latency", "jitter")]
-    elif value.one_way:
-        fields.append("one_way: true")
-    return f"{kind}: {{{', '.join(fields)}}}"
