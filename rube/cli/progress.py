@@ -21,7 +21,7 @@ class ProgressBar:
         self._title = title
         self._unit = unit
         self._told_at_s = time.monotonic()
-        self._bar = _bar(unit) if sys.stderr.isatty() else None
+        self._bar = _bar(unit) if sys.stderr is not None and sys.stderr.isatty() else None
         self._task = self._bar.add_task(title, total=None) if self._bar is not None else None
 
     def __enter__(self) -> ProgressBar:
@@ -38,7 +38,7 @@ class ProgressBar:
     def update(self, done: int, total: int) -> None:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total or None)
-        elif time.monotonic() - self._told_at_s >= LINE_INTERVAL_S:
+        elif sys.stderr is not None and time.monotonic() - self._told_at_s >= LINE_INTERVAL_S:
             self._told_at_s = time.monotonic()
             of = f" of {total}, {min(100, 100 * done // total)}%" if total else ""
             print(f"{self._title}: {done} {self._unit}{of}", file=sys.stderr, flush=True)

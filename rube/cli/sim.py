@@ -17,7 +17,7 @@ import click
 from rube.api.errors import RubeError
 from rube.cli.logfmt import LogfmtFormatter
 from rube.cli.progress import ProgressBar
-from rube.cli.sweep import sweep, user_modules
+from rube.cli.sweep import EXIT_INTERRUPTED, sweep, user_modules
 from rube.sim.checkers import many
 from rube.sim.kernel import SimulationError, SimulationFailures, describe
 from rube.sim.report import render_json, render_text, repeat_command
@@ -69,7 +69,7 @@ def sim(
     rube sim scenarios/partition.yaml --seed 7 --json
     rube sim scenarios/partition.yaml --trace trace.txt --log daemons.log
     rube sim scenarios/partition.yaml --seeds 1000 --tie-break
-    rube sim scenarios/raft-chaos.yaml --seed 7 --shrink
+    rube sim mine.yaml --seed 7 --shrink
     """
     if seeds is None and jobs is not None:
         raise click.UsageError("--jobs is for --seeds")
@@ -88,25 +88,8 @@ def sim(
             if first + seeds > SEED_END:
                 raise click.UsageError(f"there are {SEED_END - first} seeds from {first} on: choose fewer --seeds")
             sys.exit(sweep(loaded, range(first, first + seeds), jobs=jobs or 0, tie_break=tie_break, as_json=as_json))
-        if shrink:
-            sys.exit(_shrink(loaded, first, tie_break))
         one = _One(seed=first, tie_break=tie_break, as_json=as_json, trace=trace, log=log, verbose=verbose)
-        sys.exit(_run(loaded, one))
-
-
-def _shrink(loaded: LoadedScenario, seed: int, tie_break: bool) -> int:
-    with _logging([]), ProgressBar(f"rube sim {loaded.scenario.name} --shrink", "runs") as bar:
-        shrunk = shrink_run(loaded, seed, tie_break=tie_break, told=lambda runs: bar.update(runs, 0))
-    if shrunk is None:
-        click.echo(f"{loaded.scenario.name}: every check holds under seed {seed}: there is nothing to shrink")
-        return 0
-    how = f"seed {seed}{' --tie-break' if tie_break else ''}"
-    of = f"{many(len(shrunk.faults), 'fault')} of {shrunk.faults_before} will do ({many(shrunk.runs, 'run')})"
-    click.echo(f"# {loaded.scenario.name}, {how}: {of}")
-    for line in run_lines(shrunk.run):
-        click.echo(f"# {line.strip()}")
-    click.echo(faults_text(shrunk.faults))
-    return 1
+        sys.exit(_run(loaded, one, _shrink if shrink else _simulate))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,15 +104,35 @@ class _One:
     verbose: bool
 
 
-def _run(loaded: LoadedScenario, one: _One) -> int:
+def _run(loaded: LoadedScenario, one: _One, work: Callable[[LoadedScenario, _One], int]) -> int:
     try:
-        return _simulate(loaded, one)
+        return work(loaded, one)
     except OSError as error:
         click.echo(f"rube sim: {error}", err=True)
         return 2
     except (SimulationError, SimulationFailures, RubeError) as error:
         _report_failure(error, repeat_command(loaded.file, one.seed, tie_break=one.tie_break))
         return 1
+    except KeyboardInterrupt:
+        click.echo("rube sim: stopped", err=True)
+        return EXIT_INTERRUPTED
+
+
+def _shrink(loaded: LoadedScenario, one: _One) -> int:
+    with _logging([]), ProgressBar(f"rube sim {loaded.scenario.name} --shrink", "runs") as bar:
+        shrunk = shrink_run(loaded, one.seed, tie_break=one.tie_break, told=lambda runs: bar.update(runs, 0))
+    repeat = repeat_command(loaded.file, one.seed, tie_break=one.tie_break)
+    if shrunk is None:
+        click.echo(f"# every check holds, there is nothing to shrink: {repeat}")
+        return 0
+    left, before = len(shrunk.faults), shrunk.faults_before
+    some = f"with {many(left, 'fault')} of {before}" if left else "without any fault"
+    click.echo(f"# {'stopped: so far ' if shrunk.stopped else ''}it fails {some} ({many(shrunk.runs, 'run')}):")
+    for line in run_lines(shrunk.run):
+        click.echo(f"# {' '.join(line.split())}")
+    click.echo(f"# repeat, with these faults: {repeat}")
+    click.echo(faults_text(shrunk.faults))
+    return EXIT_INTERRUPTED if shrunk.stopped else 1
 
 
 def _simulate(loaded: LoadedScenario, one: _One) -> int:

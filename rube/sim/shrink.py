@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from rube.sim.scenario import Simulation
 from rube.sim.scenario.faults import all_faults
 from rube.sim.scenario.load import LoadedScenario
-from rube.sim.scenario.validate import UNDOES
+from rube.sim.scenario.validate import UNDOES, has_nothing_to_undo
 from rube.sim.scenario.yamltext import flow_text
 from rube.sim.scenario_pb2 import Fault, Scenario
-from rube.sim.sweep import RUN_FAILED, SeedRun, run_seed
+from rube.sim.sweep import SeedRun, run_seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class Shrunk:
     # How it fails with those that are left.
     run: SeedRun
     runs: int
+    # By a KeyboardInterrupt: there may be fewer that suffice.
+    stopped: bool = False
 
 
 def shrink(
@@ -36,15 +38,16 @@ def shrink(
 ) -> Shrunk | None:
     """None: every check holds, there is nothing to shrink. `told` hears how many runs there were.
 
-    A KeyboardInterrupt ends the search with what it has found.
+    The same way is: the first expectation that was violated still is, and none is that was not; or the run still fails
+    with an error of that kind. A KeyboardInterrupt ends the search with what it has found.
     """
     faults = written_out(loaded, seed)
     found = Shrunk(faults=faults, faults_before=len(faults), run=_run(loaded, faults, seed, tie_break), runs=1)
     if found.run.passed:
         return None
-    ways, size = _ways(found.run), max(1, len(faults) // 2)
+    original, size = found.run, len(faults)
     try:
-        while True:
+        while size:
             before, start = len(found.faults), 0
             while start < len(found.faults):
                 left = _without(found.faults, start, start + size)
@@ -53,25 +56,22 @@ def shrink(
                     continue
                 run = _run(loaded, left, seed, tie_break)
                 found = replace(found, runs=found.runs + 1)
-                if ways & _ways(run):
+                if _fails_like(run, original):
                     found = replace(found, faults=left, run=run)
                 else:
                     start += size
                 told(found.runs)
-            if size == 1 and len(found.faults) == before:
-                break
-            size = max(1, size // 2)
+            size = size // 2 if size > 1 else int(len(found.faults) < before)
     except KeyboardInterrupt:
-        pass
+        return replace(found, stopped=True)
     return found
 
 
 def written_out(loaded: LoadedScenario, seed: int) -> list[Fault]:
-    """The faults of that scenario, with what its chaos draws from that seed in its place, by their begin."""
+    """The faults of that scenario, in its order, with what its chaos draws from that seed in its place."""
     with Simulation(loaded, seed=seed, records_max=0) as simulation:
         simulation.build()
-        faults = list(all_faults(loaded.scenario, simulation.cluster))
-    return sorted(faults, key=lambda fault: fault.at.ToNanoseconds())
+        return list(all_faults(loaded.scenario, simulation.cluster))
 
 
 def faults_text(faults: Sequence[Fault]) -> str:
@@ -88,13 +88,14 @@ def _run(loaded: LoadedScenario, faults: Sequence[Fault], seed: int, tie_break: 
 
 
 def _without(faults: Sequence[Fault], start: int, end: int) -> list[Fault]:
-    """Those that undo others stay: without one a run fails for another reason, such as a host that is left dead."""
-    kept = [fault for fault in faults[start:end] if fault.WhichOneof("fault") in UNDOES]
-    return [*faults[:start], *kept, *faults[end:]]
+    """What undoes another fault stays as long as that one does: else a run fails for another reason, a host that is
+    left dead, say."""
+    undoing = [fault for fault in faults[start:end] if fault.WhichOneof("fault") in UNDOES]
+    left = [*faults[:start], *undoing, *faults[end:]]
+    return [fault for fault in left if not has_nothing_to_undo(fault, left)]
 
 
-def _ways(run: SeedRun) -> set[str]:
-    """In which ways a run fails: the checks that it violates, or the kind of its error."""
-    if run.failure:
-        return {f"{RUN_FAILED}: {run.failure.partition(':')[0]}"}
-    return {verdict.check for verdict in run.violated}
+def _fails_like(run: SeedRun, original: SeedRun) -> bool:
+    if original.failure:
+        return run.failure.partition(":")[0] == original.failure.partition(":")[0]
+    return original.places[0] in run.places and set(run.places) <= set(original.places)

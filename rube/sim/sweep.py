@@ -24,6 +24,8 @@ class SeedRun:
 
     seed: int
     violated: Sequence[Verdict] = ()
+    # Where they stand among the scenario's expectations.
+    places: Sequence[int] = ()
     failure: str = ""
     virtual_ns: int = 0
     trace_sha256: str = ""
@@ -47,6 +49,7 @@ def _outcome(result: Result) -> SeedRun:
     return SeedRun(
         seed=result.seed,
         violated=[verdict for verdict in result.verdicts if not verdict.passed],
+        places=[place for place, verdict in enumerate(result.verdicts) if not verdict.passed],
         virtual_ns=result.virtual_ns,
         trace_sha256=result.trace_sha256,
     )

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rube.cli.main import rube
-from rube.sim.scenario import load, load_text
+from rube.cli.progress import ProgressBar
+from rube.sim.scenario import load_text
 from rube.sim.shrink import faults_text, shrink, written_out
 from rube.sim.sweep import run_seed
 
@@ -50,57 +51,108 @@ def _sim(*arguments: object) -> Result:
     return CliRunner().invoke(rube, ["sim", *map(str, arguments)])
 
 
+TWO = """\
+  - {at: 5s, for: 30s, chaos: {every: 2s}}
+  - {at: 12s, for: 2s, pause: worker-1}
+  - {at: 5s, for: 30s, chaos: {every: 2s}}
+"""
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("tie_break", [False, True])
-def test_a_chaos_that_is_written_out_is_the_same_run(tmp_path: Path, tie_break: bool) -> None:
-    loaded = load("scenarios/raft-chaos.yaml")
-    faults = written_out(loaded, 2)
-    assert len(faults) > 30
-    text = Path("scenarios/raft-chaos.yaml").read_text()
-    begin, end = text.index("faults:"), text.index("expect:")
-    listed = load_text(f"{text[:begin]}{faults_text(faults)}\n\n{text[end:]}", "s.yaml")
-    drawn, written = (run_seed(one, 2, tie_break=tie_break) for one in (loaded, listed))
+def test_a_chaos_that_is_written_out_is_the_same_run(seed: int, tie_break: bool) -> None:
+    loaded = load_text(SCENARIO.replace("FAULTS", f"faults:\n{TWO}"), "s.yaml")
+    faults = written_out(loaded, seed)
+    assert len(faults) > 10
+    listed = load_text(SCENARIO.replace("FAULTS", faults_text(faults)), "s.yaml")
+    drawn, written = (run_seed(one, seed, tie_break=tie_break) for one in (loaded, listed))
     assert drawn.trace_sha256 == written.trace_sha256 != ""
 
 
 def test_of_a_chaos_the_fault_that_matters_is_left_and_still_fails(tmp_path: Path) -> None:
-    result = _sim(_file(tmp_path, CHAOS), "--seed", FAILING_SEED, "--shrink")
+    path = _file(tmp_path, CHAOS)
+    result = _sim(path, "--seed", FAILING_SEED, "--shrink")
     assert result.exit_code == 1, result.output
     comments = [line for line in result.stdout.splitlines() if line.startswith("#")]
-    assert comments[0].startswith(f"# small, seed {FAILING_SEED}: 1 fault of ")
+    assert comments[0].startswith("# it fails with 1 fault of ")
     assert comments[1] == "# unit: not so: default/web-1 is active on worker-1 at 20.000s"
+    assert comments[-1] == f"# repeat, with these faults: rube sim {path} --seed {FAILING_SEED}"
     again = _sim(_file(tmp_path, result.stdout), "--seed", FAILING_SEED)
     assert again.exit_code == 1
     assert "✗ unit: not so: default/web-1 is active on worker-1 at 20.000s" in again.stdout
 
 
-def test_what_undoes_another_fault_stays() -> None:
+def test_what_undoes_another_fault_stays_as_long_as_that_one() -> None:
     runs: list[int] = []
     shrunk = shrink(load_text(SCENARIO.replace("FAULTS", LISTED), "s.yaml"), 1, told=runs.append)
     assert shrunk is not None
     assert faults_text(shrunk.faults).splitlines() == [
         "faults:",
-        "  - {at: 9s, restart: api-1}",
         "  - {at: 19s, power_off: worker-1}",
         "  - {at: 25s, power_on: worker-1}",
     ]
     assert [verdict.check for verdict in shrunk.run.violated] == ["unit"]
     assert (shrunk.faults_before, shrunk.runs) == (8, len(runs) + 1)
+    assert load_text(SCENARIO.replace("FAULTS", faults_text(shrunk.faults)), "s.yaml")
 
 
-def test_an_interrupt_ends_the_search_with_what_it_has_found() -> None:
-    def interrupted(runs: int) -> None:
+def test_a_check_that_held_does_not_take_the_place_of_one_that_did_not() -> None:
+    text = SCENARIO.replace(
+        "FAULTS", "faults:\n  - {at: 10s, for: 20s, isolate: worker-2}\n  - {at: 19s, power_off: worker-1}"
+    )
+    text = text.replace("expect:\n", "expect:\n  - unit: {at: 15s, node: worker-2, name: web-2, cut_off: true}\n")
+    text = text.replace("  - converged: {within: 20s}\n", "")
+    shrunk = shrink(load_text(text, "s.yaml"), 1)
+    assert shrunk is not None
+    assert [fault.WhichOneof("fault") for fault in shrunk.faults] == ["isolate", "power_off"]
+
+
+def test_a_run_may_need_no_fault_to_fail(tmp_path: Path) -> None:
+    text = LISTED.replace("19s, power_off", "39s, power_off").replace("25s, power_on", "45s, power_on")
+    path = _file(tmp_path, text)
+    path.write_text(path.read_text().replace("state: active", "state: failed"))
+    result = _sim(path, "--shrink")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("# it fails without any fault (2 runs):\n")
+    assert result.stdout.splitlines()[-1] == "faults: []"
+
+
+def test_a_run_that_ends_with_an_error_is_shrunk_to_what_gives_that_error(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from rube.api import cluster_pb2, controller_pb2\n"
+        "class Mine:\n"
+        "    name, type, selector, inputs = 'mine', 'api.Node', '', ()\n"
+        "    def decide(self, state):\n"
+        "        status = cluster_pb2.NodeStatus()\n"
+        "        state.object.status.Unpack(status)\n"
+        "        if status.readiness > cluster_pb2.NodeStatus.READY: raise KeyError('silent')\n"
+        "        return controller_pb2.Decision()\n"
+    )
+    faults = "faults:\n  - {at: 4s, for: 50s, isolate: worker-2}\n  - {at: 6s, for: 1s, pause: worker-1}"
+    path = _file(tmp_path, faults)
+    path.write_text(path.read_text().replace("  nodes:", "  node_lease: 5s\n  controllers: ['mine:Mine']\n  nodes:"))
+    result = _sim(path, "--shrink")
+    assert result.exit_code == 1, result.output
+    assert "# the run failed: KeyError: 'silent'" in result.stdout
+    assert "isolate: worker-2" in result.stdout
+    assert "pause" not in result.stdout
+
+
+def test_an_interrupt_ends_the_search_with_what_it_has_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(bar: ProgressBar, runs: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    shrunk = shrink(load_text(SCENARIO.replace("FAULTS", LISTED), "s.yaml"), 1, told=interrupted)
-    assert shrunk is not None
-    assert shrunk.runs == 2
-    assert not shrunk.run.passed
+    monkeypatch.setattr(ProgressBar, "update", interrupted)
+    result = _sim(_file(tmp_path, LISTED), "--shrink")
+    assert result.exit_code == 130
+    assert result.stdout.startswith("# stopped: so far it fails with 8 faults of 8 (2 runs):\n")
 
 
 def test_a_run_that_holds_has_nothing_to_shrink(tmp_path: Path) -> None:
-    result = _sim(_file(tmp_path, "faults:\n  - {at: 5s, for: 2s, kill: worker-2}"), "--shrink")
+    path = _file(tmp_path, "faults:\n  - {at: 5s, for: 2s, kill: worker-2}")
+    result = _sim(path, "--shrink")
     assert result.exit_code == 0
-    assert result.stdout == "small: every check holds under seed 1: there is nothing to shrink\n"
+    assert result.stdout == f"# every check holds, there is nothing to shrink: rube sim {path} --seed 1\n"
 
 
 def test_options_of_other_reports_are_refused(tmp_path: Path) -> None:

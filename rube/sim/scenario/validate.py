@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -281,20 +281,26 @@ def _undoing(scenario: Scenario, source: Source) -> None:
     """A heal before a cut, a restart before a kill: the author meant something else."""
     for index, fault in enumerate(scenario.faults):
         kind = fault.WhichOneof("fault") or ""
-        if kind not in UNDOES:
-            continue
-        host = getattr(fault, kind)
-        earlier = (
-            other
-            for other in scenario.faults
-            if other.WhichOneof("fault") in UNDOES[kind] and other.at.ToNanoseconds() <= fault.at.ToNanoseconds()
-        )
-        if not any(host == HEAL_ALL or host in _struck(other) or not _struck(other) for other in earlier):
+        if has_nothing_to_undo(fault, scenario.faults):
             source.error(
                 ("faults", index, kind),
-                f'impossible order: "{kind}: {host}" at {text_of(fault.at)} has nothing to undo',
+                f'impossible order: "{kind}: {getattr(fault, kind)}" at {text_of(fault.at)} has nothing to undo',
                 hint=f": put it after {' or '.join(UNDOES[kind])}",
             )
+
+
+def has_nothing_to_undo(fault: Fault, faults: Iterable[Fault]) -> bool:
+    """Of a fault that undoes others: none of `faults` is one that it could undo."""
+    kind = fault.WhichOneof("fault") or ""
+    if kind not in UNDOES:
+        return False
+    host = getattr(fault, kind)
+    earlier = (
+        other
+        for other in faults
+        if other.WhichOneof("fault") in UNDOES[kind] and other.at.ToNanoseconds() <= fault.at.ToNanoseconds()
+    )
+    return not any(host == HEAL_ALL or host in _struck(other) or not _struck(other) for other in earlier)
 
 
 def _struck(fault: Fault) -> list[str]:
