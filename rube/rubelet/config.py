@@ -39,4 +39,4 @@ class RubeletConfig:
     backoff: BackoffConfig = field(default_factory=BackoffConfig)
     # Told of each decision.
     observer: Observer = observe_nothing
-    strict: bool = False
+    strict: bool = False  # as in RuntimeConfig

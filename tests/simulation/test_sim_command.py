@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
+from sim_calls import sim
 
 from rube.cli.main import rube
 from rube.rubelet import Rubelet
@@ -33,12 +34,8 @@ def scenario(tmp_path: Path) -> Path:
     return path
 
 
-def _sim(*arguments: object) -> Result:
-    return CliRunner().invoke(rube, ["sim", *map(str, arguments)])
-
-
 def test_a_run_that_holds_ends_with_0_and_says_how_to_repeat_it(scenario: Path) -> None:
-    result = _sim(scenario)
+    result = sim(scenario)
     assert result.exit_code == 0, result.output
     assert "✓ converged: everything converged within" in result.stdout
     assert result.stdout.splitlines()[-1] == f"repeat: rube sim {scenario} --seed 1"
@@ -46,7 +43,7 @@ def test_a_run_that_holds_ends_with_0_and_says_how_to_repeat_it(scenario: Path) 
 
 
 def test_the_command_that_is_printed_gives_the_same_trace(scenario: Path) -> None:
-    first = json.loads(_sim(scenario, "--seed", 5, "--json").stdout)
+    first = json.loads(sim(scenario, "--seed", 5, "--json").stdout)
     again = json.loads(CliRunner().invoke(rube, [*first["repeat"].split()[1:], "--json"]).stdout)
     assert first["seed"] == 5
     assert first["trace_sha256"] == again["trace_sha256"]
@@ -54,7 +51,7 @@ def test_the_command_that_is_printed_gives_the_same_trace(scenario: Path) -> Non
 
 def test_a_violated_check_ends_with_1_and_shows_what_offends(scenario: Path) -> None:
     scenario.write_text(GOOD + "  - unit: {at: 10s, node: worker-1, name: web-1, state: failed}\n")
-    result = _sim(scenario)
+    result = sim(scenario)
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
     place = lines.index("  ✗ unit: not so: default/web-1 is failed on worker-1 at 10.000s")
@@ -64,7 +61,7 @@ def test_a_violated_check_ends_with_1_and_shows_what_offends(scenario: Path) -> 
 
 def test_a_violated_check_in_json(scenario: Path) -> None:
     scenario.write_text(GOOD + "  - local_autonomy\n")
-    result = _sim(scenario, "--json")
+    result = sim(scenario, "--json")
     report = json.loads(result.stdout)
     assert result.exit_code == 1
     assert [check["passed"] for check in report["checks"]] == [True, False]
@@ -72,27 +69,27 @@ def test_a_violated_check_in_json(scenario: Path) -> None:
 
 def test_a_misspelt_key_ends_with_2_and_one_line(scenario: Path) -> None:
     scenario.write_text(GOOD.replace("observers", "obsevers"))
-    result = _sim(scenario)
+    result = sim(scenario)
     assert result.exit_code == 2
     assert result.stderr == f'{scenario}:7: unknown key "obsevers" in workload; did you mean "observers"?\n'
     assert result.stdout == ""
 
 
 def test_a_missing_file_ends_with_2(tmp_path: Path) -> None:
-    result = _sim(tmp_path / "none.yaml")
+    result = sim(tmp_path / "none.yaml")
     assert result.exit_code == 2
     assert "no such file" in result.stderr
 
 
 def test_an_unwritable_trace_ends_with_2(scenario: Path, tmp_path: Path) -> None:
-    result = _sim(scenario, "--trace", tmp_path / "missing" / "trace.txt")
+    result = sim(scenario, "--trace", tmp_path / "missing" / "trace.txt")
     assert result.exit_code == 2
     assert "missing/trace.txt" in result.stderr
 
 
 def test_an_apiserver_that_is_away_in_the_end_is_a_failed_run(scenario: Path) -> None:
     scenario.write_text(GOOD + "faults: [{at: 10s, kill: api-1}]\n")
-    result = _sim(scenario)
+    result = sim(scenario)
     assert result.exit_code == 1
     assert "rube sim: the run failed: " in result.stderr
     assert result.stderr.splitlines()[-1] == f"repeat: rube sim {scenario} --seed 1"
@@ -103,14 +100,14 @@ def test_a_daemon_that_crashes_is_a_failed_run(scenario: Path, monkeypatch: pyte
         raise ZeroDivisionError("a mistake in the rubelet")
 
     monkeypatch.setattr(Rubelet, "run", crash)
-    result = _sim(scenario)
+    result = sim(scenario)
     assert result.exit_code == 1
     assert "ZeroDivisionError: a mistake in the rubelet" in result.stderr
     assert result.stderr.splitlines()[-1] == f"repeat: rube sim {scenario} --seed 1"
 
 
 def test_trace_and_log_go_to_files(scenario: Path, tmp_path: Path) -> None:
-    result = _sim(scenario, "--trace", tmp_path / "trace.txt", "--log", tmp_path / "daemons.log")
+    result = sim(scenario, "--trace", tmp_path / "trace.txt", "--log", tmp_path / "daemons.log")
     assert result.exit_code == 0
     assert " start worker-2 rubelet 1\n" in (tmp_path / "trace.txt").read_text()
     lines = (tmp_path / "daemons.log").read_text().splitlines()
@@ -120,12 +117,12 @@ def test_trace_and_log_go_to_files(scenario: Path, tmp_path: Path) -> None:
 
 
 def test_verbose_logs_to_stderr(scenario: Path) -> None:
-    result = _sim(scenario, "-v")
+    result = sim(scenario, "-v")
     assert "registered node worker-1" in result.stderr
     assert "registered" not in result.stdout
 
 
 def test_a_trace_that_is_asked_for_is_whole(scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rube.sim.scenario.simulation.RECORDS_MAX", 5)
-    records = json.loads(_sim(scenario, "--json", "--trace", tmp_path / "trace.txt").stdout)["simulated"]["records"]
+    records = json.loads(sim(scenario, "--json", "--trace", tmp_path / "trace.txt").stdout)["simulated"]["records"]
     assert len((tmp_path / "trace.txt").read_text().splitlines()) == records

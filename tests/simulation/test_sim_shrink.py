@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from sim_calls import sim
 
-from rube.cli.main import rube
 from rube.cli.progress import ProgressBar
 from rube.sim.scenario import load_text
 from rube.sim.shrink import faults_text, shrink, written_out
@@ -47,10 +47,6 @@ def _file(directory: Path, faults: str) -> Path:
     return path
 
 
-def _sim(*arguments: object) -> Result:
-    return CliRunner().invoke(rube, ["sim", *map(str, arguments)])
-
-
 TWO = """\
   - {at: 5s, for: 30s, chaos: {every: 2s}}
   - {at: 12s, for: 2s, pause: worker-1}
@@ -71,13 +67,13 @@ def test_a_chaos_that_is_written_out_is_the_same_run(seed: int, tie_break: bool)
 
 def test_of_a_chaos_the_fault_that_matters_is_left_and_still_fails(tmp_path: Path) -> None:
     path = _file(tmp_path, CHAOS)
-    result = _sim(path, "--seed", FAILING_SEED, "--shrink")
+    result = sim(path, "--seed", FAILING_SEED, "--shrink")
     assert result.exit_code == 1, result.output
     comments = [line for line in result.stdout.splitlines() if line.startswith("#")]
     assert comments[0].startswith("# it fails with 1 fault of ")
     assert comments[1] == "# unit: not so: default/web-1 is active on worker-1 at 20.000s"
     assert comments[-1] == f"# repeat, with these faults: rube sim {path} --seed {FAILING_SEED}"
-    again = _sim(_file(tmp_path, result.stdout), "--seed", FAILING_SEED)
+    again = sim(_file(tmp_path, result.stdout), "--seed", FAILING_SEED)
     assert again.exit_code == 1
     assert "✗ unit: not so: default/web-1 is active on worker-1 at 20.000s" in again.stdout
 
@@ -111,7 +107,7 @@ def test_a_run_may_need_no_fault_to_fail(tmp_path: Path) -> None:
     text = LISTED.replace("19s, power_off", "39s, power_off").replace("25s, power_on", "45s, power_on")
     path = _file(tmp_path, text)
     path.write_text(path.read_text().replace("state: active", "state: failed"))
-    result = _sim(path, "--shrink")
+    result = sim(path, "--shrink")
     assert result.exit_code == 1
     assert result.stdout.startswith("# it fails without any fault (2 runs):\n")
     assert result.stdout.splitlines()[-1] == "faults: []"
@@ -131,7 +127,7 @@ def test_a_run_that_ends_with_an_error_is_shrunk_to_what_gives_that_error(tmp_pa
     faults = "faults:\n  - {at: 4s, for: 50s, isolate: worker-2}\n  - {at: 6s, for: 1s, pause: worker-1}"
     path = _file(tmp_path, faults)
     path.write_text(path.read_text().replace("  nodes:", "  node_lease: 5s\n  controllers: ['mine:Mine']\n  nodes:"))
-    result = _sim(path, "--shrink")
+    result = sim(path, "--shrink")
     assert result.exit_code == 1, result.output
     assert "# the run failed: KeyError: 'silent'" in result.stdout
     assert "isolate: worker-2" in result.stdout
@@ -143,19 +139,31 @@ def test_an_interrupt_ends_the_search_with_what_it_has_found(tmp_path: Path, mon
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ProgressBar, "update", interrupted)
-    result = _sim(_file(tmp_path, LISTED), "--shrink")
+    result = sim(_file(tmp_path, LISTED), "--shrink")
     assert result.exit_code == 130
     assert result.stdout.startswith("# stopped: so far it fails with 8 faults of 8 (2 runs):\n")
 
 
 def test_a_run_that_holds_has_nothing_to_shrink(tmp_path: Path) -> None:
     path = _file(tmp_path, "faults:\n  - {at: 5s, for: 2s, kill: worker-2}")
-    result = _sim(path, "--shrink")
+    result = sim(path, "--shrink")
     assert result.exit_code == 0
     assert result.stdout == f"# every check holds, there is nothing to shrink: rube sim {path} --seed 1\n"
 
 
 def test_options_of_other_reports_are_refused(tmp_path: Path) -> None:
-    result = _sim(_file(tmp_path, CHAOS), "--shrink", "--seeds", 2)
+    result = sim(_file(tmp_path, CHAOS), "--shrink", "--seeds", 2)
     assert result.exit_code == 2
     assert "--shrink goes with --seed and --tie-break alone" in result.stderr
+
+
+def test_the_documentation_shows_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documented = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
+    (mine,) = re.findall(r"```yaml\n(name: mine\n.*?)```", documented, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(mine)
+    monkeypatch.chdir(tmp_path)
+    shown = re.findall(r"```text\n\$ rube sim (.*?)\n(.*?)```", documented, re.DOTALL)
+    assert len(shown) == 2
+    for arguments, lines in shown:
+        at_once = ["--jobs", "2"] if "--seeds" in arguments else []
+        assert sim(*arguments.split(), *at_once).stdout.startswith(lines)

@@ -13,9 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from sim_calls import sim
 
-from rube.cli.main import rube
 from rube.sim.scenario import load
 from rube.sim.sweep import run_seed
 
@@ -41,12 +40,8 @@ def scenario(tmp_path: Path) -> Path:
     return path
 
 
-def _sim(*arguments: object) -> Result:
-    return CliRunner().invoke(rube, ["sim", *map(str, arguments)])
-
-
 def test_seeds_that_hold_end_with_0_and_one_hash_however_many_run_at_once(scenario: Path) -> None:
-    one, two = (_sim(scenario, "--seed", 5, "--seeds", 3, "--jobs", jobs) for jobs in (1, 2))
+    one, two = (sim(scenario, "--seed", 5, "--seeds", 3, "--jobs", jobs) for jobs in (1, 2))
     assert (one.exit_code, two.exit_code) == (0, 0), one.output + two.output
     assert one.stdout.splitlines()[0] == "small: 3 seeds, from 5 on, 1 at once"
     assert "passed: every check held under 3 seeds" in one.stdout
@@ -57,7 +52,7 @@ def test_seeds_that_hold_end_with_0_and_one_hash_however_many_run_at_once(scenar
 @pytest.mark.parametrize("tie_break", [False, True])
 def test_a_seed_does_in_a_sweep_what_it_does_alone(scenario: Path, tie_break: bool) -> None:
     options = ["--tie-break"] if tie_break else []
-    alone = json.loads(_sim(scenario, "--seed", 6, "--json", *options).stdout)
+    alone = json.loads(sim(scenario, "--seed", 6, "--json", *options).stdout)
     assert alone["tie_break"] is tie_break
     swept = run_seed(load(str(scenario)), 6, tie_break=tie_break)
     assert (swept.trace_sha256, swept.passed) == (alone["trace_sha256"], True)
@@ -72,7 +67,7 @@ def test_seeds_order_ties_differently_only_if_they_are_told_to(scenario: Path) -
 
 def test_a_sweep_orders_ties_if_it_is_told_to(scenario: Path) -> None:
     plain, shuffled = (
-        json.loads(_sim(scenario, "--seeds", 2, "--json", *more).stdout) for more in ([], ["--tie-break"])
+        json.loads(sim(scenario, "--seeds", 2, "--json", *more).stdout) for more in ([], ["--tie-break"])
     )
     assert (plain["passed"], plain["tie_break"], plain["file"]) == (True, False, str(scenario))
     assert (shuffled["passed"], shuffled["tie_break"]) == (True, True)
@@ -81,7 +76,7 @@ def test_a_sweep_orders_ties_if_it_is_told_to(scenario: Path) -> None:
 
 def test_seeds_that_violate_a_check_are_shown_and_end_with_1(scenario: Path) -> None:
     scenario.write_text(GOOD + NEVER)
-    result = _sim(scenario, "--seeds", 2)
+    result = sim(scenario, "--seeds", 2)
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
     place = lines.index("  ✗ seed 2")
@@ -99,7 +94,7 @@ def test_a_controller_of_the_users_own_runs_in_a_sweep_and_its_crash_is_told(sce
         "        raise SystemError('mine is broken')\n"
     )
     scenario.write_text(GOOD.replace("  network:", '  controllers: ["mine:Mine"]\n  network:'))
-    result = _sim(scenario, "--seeds", 1, "--json")
+    result = sim(scenario, "--seeds", 1, "--json")
     found = json.loads(result.stdout)
     assert result.exit_code == 1
     assert "mine is broken" in json.dumps(found["failed"])
@@ -115,7 +110,7 @@ def test_a_controller_of_the_users_own_runs_in_a_sweep_and_its_crash_is_told(sce
     ],
 )
 def test_wrong_options_end_with_2(scenario: Path, options: list[str], message: str) -> None:
-    result = _sim(scenario, *options)
+    result = sim(scenario, *options)
     assert result.exit_code == 2
     assert message in result.stderr
 

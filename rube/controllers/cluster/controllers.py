@@ -32,7 +32,7 @@ class ClusterControllersConfig:
     # Every object is decided again after about this long.
     resync_s: float = 600.0
     observer: Observer = observe_nothing
-    strict: bool = False
+    strict: bool = False  # as in RuntimeConfig
     # More of them, beside those of `names`.
     extra: Sequence[Controller] = field(default=())
 
