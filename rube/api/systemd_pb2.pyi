@@ -896,6 +896,7 @@ class UnitObservation(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     LAST_ACTION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     installed: _builtins.bool
     """False: nothing of it is on the machine."""
     uid: _builtins.str
@@ -907,6 +908,8 @@ class UnitObservation(_message.Message):
     """Why the last action failed; empty if it did not."""
     last_action_id: _builtins.str
     """The id of the last action carried out."""
+    reason: _builtins.str
+    """Why the unit's last run failed, as this machine shows, such as `exec.start: /nonexistent/bin: no such file`."""
     @_builtins.property
     def status(self) -> Global___UnitStatus: ...
     def __init__(
@@ -919,10 +922,11 @@ class UnitObservation(_message.Message):
         status: Global___UnitStatus | None = ...,
         error: _builtins.str = ...,
         last_action_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "error", b"error", "generation", b"generation", "installed", b"installed", "last_action_id", b"last_action_id", "status", b"status", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "error", b"error", "generation", b"generation", "installed", b"installed", "last_action_id", b"last_action_id", "reason", b"reason", "status", b"status", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

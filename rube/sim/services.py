@@ -18,7 +18,9 @@ from rube.api.systemd_pb2 import Unit, UnitAction, UnitObservation, UnitStatus
 from rube.controllers.systemd.drivers.actions import pack_observation, unpack_action
 from rube.controllers.systemd.drivers.supervisor.plan import plan_of
 from rube.controllers.systemd.render import digest_of
-from rube.controllers.systemd.service.policy import CLD_DUMPED, CLD_KILLED, Exit, Policy
+from rube.controllers.systemd.service.commandline import parse_commands
+from rube.controllers.systemd.service.exit_codes import EXIT_EXEC
+from rube.controllers.systemd.service.policy import CLD_DUMPED, CLD_EXITED, CLD_KILLED, Exit, Policy
 from rube.controllers.systemd.service.states import RESTING
 from rube.controllers.systemd.validate import validate_unit
 from rube.host import Clock
@@ -99,6 +101,10 @@ class SimServiceManager:
         status.observed_generation = definition.generation
         if (unit := self._units.get(name)) is not None:
             unit.fill(status)
+        reason = ""
+        if status.result != "success" and status.exit_code == CLD_EXITED and status.exit_status == EXIT_EXEC:
+            (command, *_) = parse_commands(definition.unit.service.exec.start[0])
+            reason = f"exec.start: {command.program}: no such file"
         return UnitObservation(
             installed=True,
             uid=definition.uid,
@@ -106,6 +112,7 @@ class SimServiceManager:
             digest=definition.digest,
             status=status,
             last_action_id=self._action_ids.get(name, ""),
+            reason=reason,
         )
 
     # For the driver

@@ -17,6 +17,8 @@ from rube.controllers.contract import Input
 from rube.controllers.systemd.names import parse_unit_name, unit_name
 from rube.controllers.systemd.render import digest_of
 from rube.controllers.systemd.report import Report, report
+from rube.controllers.systemd.service.exit_codes import exit_detail, explain_exit
+from rube.controllers.systemd.service.policy import CLD_EXITED
 from rube.controllers.systemd.validate import validate_unit
 
 __all__ = ["UNIT_TYPE", "UnitController"]
@@ -170,8 +172,8 @@ class UnitController:
             status.message = f"generation {metadata.generation} is not applied: {invalid}"
         elif observed.error:
             status.message = observed.error
-        elif mine and status.active_state == "failed":
-            status.message = status.message or _why_failed(status)
+        elif mine and (status.active_state == "failed" or status.sub_state == "auto-restart"):
+            status.message = "; ".join(filter(None, (_why_failed(status, observed.reason), status.message)))
         return status
 
 
@@ -203,7 +205,15 @@ def _what_is_wrong(spec: bytes) -> str:
     return ""
 
 
-def _why_failed(status: systemd_pb2.UnitStatus) -> str:
-    """What systemctl would say of a failed unit, such as `failed (exit-code, status 3)`."""
-    detail = f", status {status.exit_status}" if status.exit_code else ""
-    return f"failed ({status.result}{detail})"
+def _why_failed(status: systemd_pb2.UnitStatus, reason: str) -> str:
+    """How a unit failed, or what it restarts after; empty after a success.
+
+    Such as `failed: exec.start: /x: no such file (exit-code, status 203/EXEC)`, `restarts after a failure (signal 9)`.
+    """
+    restarts = status.sub_state == "auto-restart"
+    if restarts and status.result in ("", "success"):
+        return ""
+    reason = reason or explain_exit(status.exit_status if status.exit_code == CLD_EXITED else 0)
+    detail = ", ".join(filter(None, (status.result, exit_detail(status.exit_code, status.exit_status))))
+    words = "restarts after a failure" if restarts else "failed"
+    return f"{words}: {reason} ({detail})" if reason else f"{words} ({detail})"

@@ -49,4 +49,6 @@ def _meaning(status: systemd_pb2.UnitStatus) -> systemd_pb2.UnitStatus:
     meaning.CopyFrom(status)
     for field in _NOISE:
         meaning.ClearField(field)  # type: ignore[arg-type]  # the names are a constant above
+    if meaning.active_state == "activating":  # what it restarts after comes and goes with `sub_state`
+        meaning.ClearField("message")
     return meaning

@@ -153,6 +153,7 @@ def test_a_missing_program_ends_as_203(run: Run) -> None:
         await rig.ensure(NAME, units.missing(), Ensure.START)
         seen = await rig.until_sub(NAME, "failed")
         assert (seen.status.result, seen.status.exit_code, seen.status.exit_status) == ("exit-code", 1, 203)
+        assert seen.reason == "exec.start: /nonexistent/program: no such file"
 
     run(body)
 

@@ -186,6 +186,26 @@ def test_a_failed_unit_says_how() -> None:
     assert status.message == "failed (exit-code, status 3)"
 
 
+def test_a_failed_unit_says_the_reason_that_its_driver_saw_and_what_has_no_effect() -> None:
+    seen = observed("failed")
+    seen.status.result, seen.status.exit_code, seen.status.exit_status = "exit-code", 1, 203
+    seen.reason, seen.status.message = "exec.start: /x: no such file", "no effect without systemd: wants"
+    status = status_of(decide(state_of(RUNNING, seen, ASKED)))
+    assert status is not None
+    assert status.message == (
+        "failed: exec.start: /x: no such file (exit-code, status 203/EXEC); no effect without systemd: wants"
+    )
+
+
+def test_a_unit_that_is_about_to_restart_says_what_after() -> None:
+    seen = observed("activating")
+    seen.status.sub_state, seen.status.result = "auto-restart", "exit-code"
+    seen.status.exit_code, seen.status.exit_status = 1, 217
+    status = status_of(decide(state_of(RUNNING, seen, ASKED)))
+    assert status is not None
+    assert status.message.startswith("restarts after a failure: user: the user does not exist on this machine")
+
+
 def reported(seconds_ago: float) -> memory_pb2.UnitMemory:
     memory = memory_pb2.UnitMemory()
     memory.CopyFrom(ASKED)

@@ -15,6 +15,7 @@ from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError
 from rube.api.systemd_pb2 import UnitAction, UnitObservation, UnitStatus
 from rube.controllers.systemd.drivers.actions import pack_observation, unpack_action
 from rube.controllers.systemd.drivers.dbus.bus import SystemdBus, texts, unescape
+from rube.controllers.systemd.drivers.dbus.reasons import reason_of
 from rube.controllers.systemd.drivers.dbus.unit_files import UnitFiles
 from rube.controllers.systemd.render import BOOT_TARGET, render_unit
 from rube.controllers.systemd.validate import validate_unit
@@ -260,8 +261,12 @@ class DbusDriver:
         )
         if unit["LoadState"] not in ("loaded", "not-found"):
             status.message = texts(unit["LoadError"])
+        reason = ""
         if unit["LoadState"] == "loaded":
-            _fill(status, unit, await self._bus.properties(name, "Service"))
+            service = await self._bus.properties(name, "Service")
+            _fill(status, unit, service)
+            if status.result != "success":
+                reason = reason_of(service)
         if marker is None:
             return UnitObservation(status=status)
         status.observed_generation = marker.generation
@@ -273,6 +278,7 @@ class DbusDriver:
             status=status,
             error=self._errors.get(name, ""),
             last_action_id=self._files.last_action(name),
+            reason=reason,
         )
 
 

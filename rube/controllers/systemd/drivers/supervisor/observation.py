@@ -25,7 +25,8 @@ def observe(unit: dict[str, Any] | None, state: dict[str, Any], node: str, error
         node=node,
     )
     said = _fill(status, state) if state else ""
-    status.message = "; ".join(filter(None, (said, *_without_effect(unit["plan"]))))
+    fails = status.result != "success"
+    status.message = "; ".join(filter(None, ("" if fails else said, *_without_effect(unit["plan"]))))
     return UnitObservation(
         installed=True,
         uid=unit["uid"],
@@ -34,6 +35,7 @@ def observe(unit: dict[str, Any] | None, state: dict[str, Any], node: str, error
         status=status,
         error=error,
         last_action_id=unit["action_id"],
+        reason=said if fails else "",
     )
 
 

@@ -8,11 +8,20 @@ import signal
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from rube.controllers.systemd.drivers.programs import why_not_executable
 from rube.controllers.systemd.service.commandline import CommandLine
-
-EXIT_CHDIR, EXIT_NICE, EXIT_FDS, EXIT_EXEC = 200, 201, 202, 203
-EXIT_LIMITS, EXIT_STDIN, EXIT_STDOUT, EXIT_STDERR, EXIT_GROUP, EXIT_USER = 205, 208, 209, 222, 216, 217
-"""systemd.exec(5), "PROCESS EXIT CODES"."""
+from rube.controllers.systemd.service.exit_codes import (
+    EXIT_CHDIR,
+    EXIT_EXEC,
+    EXIT_FDS,
+    EXIT_GROUP,
+    EXIT_LIMITS,
+    EXIT_NICE,
+    EXIT_STDERR,
+    EXIT_STDIN,
+    EXIT_STDOUT,
+    EXIT_USER,
+)
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT_BYTES_MAX = 1024 * 1024
@@ -100,7 +109,8 @@ def _child(plan: dict[str, Any], command: CommandLine, environment: dict[str, st
     except _SetupError as error:
         exit_code, text = error.exit_code, str(error)
     except (OSError, ValueError, KeyError) as error:
-        text = f"{command.program}: {getattr(error, 'strerror', None) or error}"
+        text = why_not_executable(command.program) if "/" in command.program else ""
+        text = text or f"{command.program}: {getattr(error, 'strerror', None) or error}"
     try:
         os.write(pipe, text.encode(errors="replace")[:4000])
     finally:
