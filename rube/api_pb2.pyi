@@ -10,6 +10,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -396,6 +397,9 @@ class PutRequest(_message.Message):
     OBJECTS_FIELD_NUMBER: _builtins.int
     PRECONDITIONS_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Check everything, write nothing: the answer says what this request would store."""
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]: ...
     @_builtins.property
@@ -408,10 +412,11 @@ class PutRequest(_message.Message):
         objects: _abc.Iterable[Global___Object] | None = ...,
         preconditions: _abc.Iterable[Global___Precondition] | None = ...,
         fence: Global___Fence | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "objects", b"objects", "preconditions", b"preconditions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "objects", b"objects", "preconditions", b"preconditions", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -421,14 +426,45 @@ Global___PutRequest: _TypeAlias = PutRequest  # noqa: Y015
 class PutResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Outcome:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PutResponse._Outcome.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        OUTCOME_UNSPECIFIED: PutResponse._Outcome.ValueType  # 0
+        CREATED: PutResponse._Outcome.ValueType  # 1
+        CHANGED: PutResponse._Outcome.ValueType  # 2
+        UNCHANGED: PutResponse._Outcome.ValueType  # 3
+        """Nothing was written: what is stored is what the request asks for."""
+
+    class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper): ...
+    OUTCOME_UNSPECIFIED: PutResponse.Outcome.ValueType  # 0
+    CREATED: PutResponse.Outcome.ValueType  # 1
+    CHANGED: PutResponse.Outcome.ValueType  # 2
+    UNCHANGED: PutResponse.Outcome.ValueType  # 3
+    """Nothing was written: what is stored is what the request asks for."""
+
     METADATA_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     STORE_ID_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     store_id: _builtins.str
     @_builtins.property
     def metadata(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metadata]:
-        """As stored, in the order of the request."""
+        """As stored, in the order of the request. With `validate_only`: as it would be, without what only a write decides
+        (a new object's uid and creation time, the revision); an object that exists has the revision it has now.
+        """
+
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedScalarFieldContainer[Global___PutResponse.Outcome.ValueType]:
+        """What became of each object, in the order of the request."""
+
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]:
+        """With `validate_only`: the objects as they would be stored, in the order of the request."""
 
     def __init__(
         self,
@@ -436,10 +472,12 @@ class PutResponse(_message.Message):
         metadata: _abc.Iterable[Global___Metadata] | None = ...,
         revision: _builtins.int = ...,
         store_id: _builtins.str = ...,
+        outcomes: _abc.Iterable[Global___PutResponse.Outcome.ValueType] | None = ...,
+        objects: _abc.Iterable[Global___Object] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "objects", b"objects", "outcomes", b"outcomes", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -575,6 +613,9 @@ class DeleteRequest(_message.Message):
     KEYS_FIELD_NUMBER: _builtins.int
     PRECONDITIONS_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Check everything, delete nothing."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Key]: ...
     @_builtins.property
@@ -587,10 +628,11 @@ class DeleteRequest(_message.Message):
         keys: _abc.Iterable[Global___Key] | None = ...,
         preconditions: _abc.Iterable[Global___Precondition] | None = ...,
         fence: Global___Fence | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "keys", b"keys", "preconditions", b"preconditions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "keys", b"keys", "preconditions", b"preconditions", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

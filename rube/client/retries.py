@@ -4,6 +4,7 @@
 - A put in which every object has a precondition on its revision or absence, a delete in which every object has one:
   yes. It takes effect at most once, for its first success makes the precondition stale. An ABORTED from a repeated
   attempt may therefore be the caller's own write: read again.
+- A put or delete with validate_only: yes. It has no effect.
 - UpdateStatus with a uid: yes. It says what is, so saying it twice does no harm.
 - Any other write: only if the attempt never reached a server, or the server said that it did nothing. A repeated one
   could undo what somebody wrote between.
@@ -48,6 +49,8 @@ def is_conditional(request: Request) -> bool:
             return True
         case api_pb2.UpdateStatusRequest():
             return bool(request.uid)
+        case api_pb2.PutRequest(validate_only=True) | api_pb2.DeleteRequest(validate_only=True):
+            return True
         case api_pb2.PutRequest():
             # Not on a uid alone: that still holds after the put.
             moving = [found for found in request.preconditions if found.revision or found.absent]

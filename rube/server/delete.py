@@ -29,5 +29,6 @@ async def delete(store: Store, writer: Writer, request: api_pb2.DeleteRequest) -
 
     preconditions = resolve_preconditions(request.preconditions, keys)
     fence = request.fence if request.HasField("fence") else None
-    outcome = await writer.write(Intent(keys=keys, preconditions=preconditions, fence=fence, decide=decide))
+    intent = Intent(keys, preconditions, fence, decide, request.validate_only)
+    outcome = await writer.write(intent)
     return api_pb2.DeleteResponse(revision=outcome.revision, store_id=store.store_id)

@@ -43,9 +43,14 @@ async def put(host: Host, store: Store, writer: Writer, request: api_pb2.PutRequ
         return decided
 
     fence = request.fence if request.HasField("fence") else None
-    outcome = await writer.write(Intent(keys=keys, preconditions=preconditions, fence=fence, decide=decide))
+    outcome = await writer.write(Intent(keys, preconditions, fence, decide, request.validate_only))
     response = api_pb2.PutResponse(revision=outcome.revision, store_id=store.store_id)
-    response.metadata.extend([metadata_after(outcome, key) for key in keys])  # half the cost of the constructor's
+    response.outcomes.extend([_outcome_of(outcome, key) for key in keys])
+    if request.validate_only:
+        response.objects.extend([_object_in_prospect(outcome, key) for key in keys])
+        response.metadata.extend([obj.metadata for obj in response.objects])
+    else:
+        response.metadata.extend([metadata_after(outcome, key) for key in keys])  # half the cost of the constructor's
     return response
 
 
@@ -59,3 +64,25 @@ def metadata_after(outcome: Outcome, key: bytes) -> api_pb2.Metadata:
     metadata = after.metadata
     set_revisions(metadata, before.metadata.create_revision if before else outcome.revision, outcome.revision)
     return metadata
+
+
+def _outcome_of(outcome: Outcome, key: bytes) -> api_pb2.PutResponse.Outcome.ValueType:
+    if key not in outcome.decided:
+        return api_pb2.PutResponse.UNCHANGED
+    return api_pb2.PutResponse.CREATED if outcome.current[key] is None else api_pb2.PutResponse.CHANGED
+
+
+def _object_in_prospect(outcome: Outcome, key: bytes) -> api_pb2.Object:
+    """The object that a write would store. What only the write decides is left out, for it would be a guess."""
+    before = outcome.current[key]
+    after = outcome.decided.get(key) or before
+    assert after is not None, "a put stores every object that it names"
+    obj = api_pb2.Object.FromString(after.spec + after.status)
+    obj.metadata.CopyFrom(after.metadata)
+    if before is None:
+        obj.metadata.ClearField("uid")
+        obj.metadata.ClearField("create_time")
+        set_revisions(obj.metadata, 0, 0)
+    else:
+        set_revisions(obj.metadata, before.metadata.create_revision, before.metadata.revision)
+    return obj

@@ -31,6 +31,8 @@ class Intent(NamedTuple):
     preconditions: Sequence[tuple[bytes, api_pb2.Precondition]]
     fence: api_pb2.Fence | None
     decide: Callable[[Current], Decided]
+    # Everything but the commit: the outcome is what would be written, at the revision that was read.
+    validate_only: bool = False
 
 
 class Outcome(NamedTuple):
@@ -94,7 +96,7 @@ class Writer:
             if found.serializable:
                 raise _MaybeStaleError from error
             raise
-        if not ops:
+        if not ops or intent.validate_only:
             if found.serializable:
                 raise _MaybeStaleError
             return Outcome(found.revision, current, decided)

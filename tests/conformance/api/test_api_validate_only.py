@@ -1,0 +1,114 @@
+"""What a put says of each object, and what put and delete promise with `validate_only`."""
+
+from __future__ import annotations
+
+import pytest
+from api_sites import Served, Site, key, serve, unit
+
+from rube import api_pb2
+from rube.api import registry, systemd_pb2
+from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, RubeError
+from rube.store import StoreConfig, StoreLimits
+
+Outcome = api_pb2.PutResponse
+
+
+async def try_put(api: Served, *objects: api_pb2.Object, **request: object) -> api_pb2.PutResponse:
+    """A put with validate_only, which must leave the store as it is."""
+    before = api.store.revision
+    try:
+        return await api.client.put(
+            api_pb2.PutRequest(objects=objects, validate_only=True, **request)  # type: ignore[arg-type]
+        )
+    finally:
+        assert api.store.revision == before
+
+
+async def test_a_put_says_what_became_of_each_object(site: Site) -> None:
+    async with serve(site) as api:
+        await api.put(unit("same"), unit("other", "old"), unit("labelled"))
+        response = await api.put(
+            unit("same"), unit("new"), unit("other", "new"), unit("labelled", labels={"tier": "web"})
+        )
+        assert list(response.outcomes) == [Outcome.UNCHANGED, Outcome.CREATED, Outcome.CHANGED, Outcome.CHANGED]
+        assert not response.objects
+
+
+async def test_validate_only_answers_with_what_the_put_then_stores(site: Site) -> None:
+    async with serve(site) as api:
+        await api.put(unit("changed", "old", labels={"node": "worker-1"}), unit("same"))
+        await api.set_status("changed", "active")
+        wanted = unit("changed", "new"), unit("same"), unit("created", labels={"node": "", "x": "1"})
+        prospect = await try_put(api, *wanted)
+        assert list(prospect.outcomes) == [Outcome.CHANGED, Outcome.UNCHANGED, Outcome.CREATED]
+        assert list(prospect.metadata) == [obj.metadata for obj in prospect.objects]
+        changed, same, created = prospect.objects
+        assert changed.metadata.labels["node"] == "worker-1", "a put that omits the label keeps the binding"
+        assert changed.metadata.generation == 2
+        assert registry.unpack(changed.status) == systemd_pb2.UnitStatus(active_state="active")
+        assert dict(created.metadata.labels) == {"x": "1"}
+        await api.put(*wanted)
+        for seen in (changed, same, created):
+            stored = await api.get(seen.metadata.name)
+            if seen is created:
+                assert not (seen.metadata.uid)
+                assert not (seen.metadata.revision)
+                assert not (seen.metadata.HasField("create_time"))
+                for field in ("uid", "create_time", "create_revision"):
+                    stored.metadata.ClearField(field)
+            stored.metadata.revision = seen.metadata.revision
+            assert seen == stored
+
+
+async def test_validate_only_says_the_revision_that_is_there_now(site: Site) -> None:
+    async with serve(site) as api:
+        first = await api.put(unit("a", "old"))
+        (prospect,) = (await try_put(api, unit("a", "new"))).metadata
+        assert prospect.revision == first.metadata[0].revision
+        assert prospect.uid == first.metadata[0].uid
+
+
+@pytest.mark.parametrize(
+    ("error", "obj", "request_fields"),
+    [
+        (InvalidArgumentError, unit("no name!"), {}),
+        (AbortedError, unit("there"), {"preconditions": [api_pb2.Precondition(absent=True)]}),
+        (AbortedError, unit("absent"), {"preconditions": [api_pb2.Precondition(revision=1)]}),
+        (AbortedError, unit("there"), {"fence": api_pb2.Fence(group="g", term=1)}),
+        (ResourceExhaustedError, unit("large", "x" * 5_000), {}),
+    ],
+    ids=["a bad name", "must be absent", "must exist", "an old term", "too large"],
+)
+async def test_validate_only_refuses_what_a_put_refuses(
+    site: Site, error: type[RubeError], obj: api_pb2.Object, request_fields: dict[str, object]
+) -> None:
+    async with serve(
+        site, store=StoreConfig(limits=StoreLimits(txn_ops_max=9, value_bytes_max=4_000, txn_bytes_max=40_000))
+    ) as api:
+        await api.put(unit("there"))
+        await api.client.put(api_pb2.PutRequest(objects=[unit("led")], fence=api_pb2.Fence(group="g", term=2)))
+        with pytest.raises(error) as dry:
+            await try_put(api, obj, **request_fields)
+        with pytest.raises(error) as real:
+            await api.client.put(api_pb2.PutRequest(objects=[obj], **request_fields))  # type: ignore[arg-type]
+        assert dry.value.message == real.value.message
+
+
+async def test_a_fence_is_not_raised_by_validate_only(site: Site) -> None:
+    async with serve(site) as api:
+        await try_put(api, unit("a"), fence=api_pb2.Fence(group="g", term=9))
+        await api.client.put(api_pb2.PutRequest(objects=[unit("a")], fence=api_pb2.Fence(group="g", term=1)))
+
+
+async def test_a_delete_with_validate_only_deletes_nothing(site: Site) -> None:
+    async with serve(site) as api:
+        await api.put(unit("a"))
+        before = api.store.revision
+        await api.client.delete(api_pb2.DeleteRequest(keys=[key("a")], validate_only=True))
+        assert (await api.get("a")).metadata.name == "a"
+        with pytest.raises(NotFoundError):
+            await api.client.delete(api_pb2.DeleteRequest(keys=[key("a"), key("b")], validate_only=True))
+        stale = api_pb2.Precondition(key=key("a"), uid="other")
+        with pytest.raises(AbortedError):
+            await api.client.delete(api_pb2.DeleteRequest(keys=[key("a")], preconditions=[stale], validate_only=True))
+        assert api.store.revision == before
