@@ -60,14 +60,14 @@ class SupervisorDriver:
         return sorted(name for name, _ in self._units())
 
     async def observe(self, name: str) -> AnyProto:
-        directory = self._path(name)
+        directory = self.directory_of(name)
         unit, state = files.read_json(directory, files.UNIT), self._state_of_this_boot(directory)
         return pack_observation(observe(unit, state, self._host.name, self._errors.get(name, "")))
 
     async def apply(self, action: controller_pb2.Action) -> None:
         """Carries the action out once per id. A remove returns when the unit is down and its directory gone."""
         unit_action = unpack_action(action)
-        directory = self._path(unit_action.unit)
+        directory = self.directory_of(unit_action.unit)
         if self._last_action(directory) == action.id:
             return
         self._busy.add(unit_action.unit)
@@ -115,7 +115,7 @@ class SupervisorDriver:
                 return
             _LOG.warning("%s has lost its supervisor process: a new one takes over", name)
             try:
-                await shims.launch(self._path(name))
+                await shims.launch(self.directory_of(name))
             except RubeError as error:
                 _LOG.error("%s", error)
                 self._errors[name] = str(error)
@@ -123,7 +123,7 @@ class SupervisorDriver:
                 self._errors.pop(name, None)
 
     def _is_lost(self, name: str) -> bool:
-        return shims.is_lost(self._state_of_this_boot(self._path(name)))
+        return shims.is_lost(self._state_of_this_boot(self.directory_of(name)))
 
     # Actions
 
@@ -206,7 +206,8 @@ class SupervisorDriver:
             if stamp[0] is not None:
                 yield name, stamp
 
-    def _path(self, name: str) -> str:
+    def directory_of(self, name: str) -> str:
+        """Where a unit's files are, its log among them (`logs`). Raises InvalidArgumentError for what is no name."""
         if "/" in name or name in ("", ".", ".."):
             raise InvalidArgumentError(f"{name!r} is no unit's name", field="unit")
         return os.path.join(self._directory, name)
