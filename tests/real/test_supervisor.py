@@ -214,7 +214,7 @@ def test_what_cannot_be_set_up_ends_with_systemds_status_and_a_reason(field: str
         await bench.start(unit)
         seen = await bench.until_sub("failed")
         assert (seen.status.exit_code, seen.status.exit_status) == (1, status)
-        assert value.rpartition(":")[2] in seen.status.message
+        assert value.rpartition(":")[2] in seen.reason
 
     play(body)
 
@@ -226,7 +226,7 @@ def test_a_missing_environment_file_fails_the_start_with_a_reason() -> None:
         await bench.start(unit)
         seen = await bench.until_sub("failed")
         assert seen.status.result == "resources"
-        assert "/nonexistent/env" in seen.status.message
+        assert "/nonexistent/env" in seen.reason
 
     play(body)
 

@@ -75,7 +75,7 @@ def test_without_a_restart_policy_it_is_failed_and_the_result_says_why() -> None
             kill_shim(bench)
             seen = await bench.until_sub("failed")
         assert (seen.status.result, seen.status.main_pid) == ("supervisor-lost", 0)
-        assert seen.status.message == f"its supervisor process {shim} was killed"
+        assert seen.reason == f"its supervisor process {shim} was killed"
         assert not is_alive(pid)
 
     play(body)

@@ -9,7 +9,6 @@ import pytest
 from rube.api.systemd_pb2 import Service, Unit
 from rube.controllers.systemd.drivers.dbus.bus import UNIT_PATH, escape, unescape
 from rube.controllers.systemd.drivers.supervisor.plan import plan_of, signal_number
-from rube.controllers.systemd.drivers.supervisor.spawn import parse_environment_file
 from rube.controllers.systemd.service.policy import NS_PER_S, Policy, StatusSet
 
 NAME = "rube-system.indexer.service"
@@ -90,11 +89,6 @@ def test_every_field_without_effect_is_named() -> None:
 @pytest.mark.parametrize(("name", "number"), [("SIGTERM", 15), ("TERM", 15), ("9", 9)])
 def test_signals_by_name_or_number(name: str, number: int) -> None:
     assert signal_number(name) == number
-
-
-def test_an_environment_file() -> None:
-    text = "# c\n; c\n\nA=1\n B = two words \nC='q q'\nD=\"x=y\"\nbroken\n=nameless\nE=\n"
-    assert parse_environment_file(text) == {"A": "1", "B": "two words", "C": "q q", "D": "x=y", "E": ""}
 
 
 @pytest.mark.parametrize("unit", [NAME, "a-b_c@d.service", "1.service", "ü.service"])

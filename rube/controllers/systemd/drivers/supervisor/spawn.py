@@ -8,6 +8,7 @@ import signal
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from rube.controllers.systemd.drivers.environment_files import read_environment_files
 from rube.controllers.systemd.drivers.programs import why_not_executable
 from rube.controllers.systemd.service.commandline import CommandLine
 from rube.controllers.systemd.service.exit_codes import (
@@ -24,7 +25,6 @@ from rube.controllers.systemd.service.exit_codes import (
 )
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-ENVIRONMENT_BYTES_MAX = 1024 * 1024
 _LIMITS = {
     "open_files": resource.RLIMIT_NOFILE,
     "processes": resource.RLIMIT_NPROC,
@@ -70,29 +70,8 @@ def environment_of(plan: dict[str, Any]) -> dict[str, str]:
     """
     environment = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8"}
     environment.update(plan["environment"])
-    for path in plan["environment_files"]:
-        optional = path.startswith("-")
-        try:
-            with open(path.removeprefix("-"), encoding="utf-8", errors="surrogateescape") as file:
-                environment.update(parse_environment_file(file.read(ENVIRONMENT_BYTES_MAX)))
-        except OSError:
-            if not optional:
-                raise
+    environment.update(read_environment_files(plan["environment_files"]).variables)
     return environment
-
-
-def parse_environment_file(text: str) -> dict[str, str]:
-    """`NAME=value` lines; blank lines and those that begin with `#` or `;` are skipped, quotes around a value go."""
-    found: dict[str, str] = {}
-    for line in text.split("\n"):
-        name, equals, value = line.strip().partition("=")
-        if not equals or name[:1] in "#;" or not name.strip():
-            continue
-        value = value.strip()
-        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
-        found[name.strip()] = value
-    return found
 
 
 def _child(plan: dict[str, Any], command: CommandLine, environment: dict[str, str], log: str, pipe: int) -> NoReturn:

@@ -1,0 +1,67 @@
+"""What a real systemd makes of environment files and command lines: many of them at once, each in a unit of its own."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.real.systemd_manager import SystemdManager
+
+WAIT_S_MAX = 60.0
+BATCH_MAX = 200
+
+_DEFINITION = """\
+[Service]
+Type=oneshot
+StandardOutput=truncate:{directory}/{name}.out
+StandardError=null
+StartLimitIntervalSec=0
+{lines}
+"""
+
+
+def outputs(manager: SystemdManager, directory: Path, definitions: Sequence[Sequence[bytes]]) -> list[bytes | None]:
+    """What each unit printed; None where systemd refused it or its start failed. A definition: lines of [Service]."""
+    found: list[bytes | None] = []
+    for start in range(0, len(definitions), BATCH_MAX):
+        found += _batch(manager, directory, definitions[start : start + BATCH_MAX])
+    return found
+
+
+def _batch(manager: SystemdManager, directory: Path, definitions: Sequence[Sequence[bytes]]) -> list[bytes | None]:
+    names = [f"printer-{index}" for index in range(len(definitions))]
+    for name, lines in zip(names, definitions, strict=True):
+        head = _DEFINITION.format(directory=directory, name=name, lines="").encode()
+        (manager.unit_directory / f"{name}.service").write_bytes(head + b"\n".join(lines) + b"\n")
+        (directory / f"{name}.out").unlink(missing_ok=True)
+    manager.call("Reload")
+    systemctl(manager, "start", *(f"{name}.service" for name in names))
+    shown = systemctl(manager, "show", "-p", "Result,ActiveState,LoadState", *(f"{name}.service" for name in names))
+    results = [dict(line.split("=", 1) for line in block.splitlines()) for block in shown.split("\n\n")]
+    systemctl(manager, "reset-failed")
+    found: list[bytes | None] = []
+    for name, result in zip(names, results, strict=True):
+        out = directory / f"{name}.out"
+        fine = result["LoadState"] == "loaded" and result["Result"] == "success"
+        found.append(out.read_bytes() if fine and out.exists() else None)
+        (manager.unit_directory / f"{name}.service").unlink()
+    return found
+
+
+def systemctl(manager: SystemdManager, *arguments: str) -> str:
+    """What systemctl prints; it may fail, as some units are meant to."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "DBUS_SESSION_BUS_ADDRESS": manager.bus_address,
+        "XDG_RUNTIME_DIR": str(Path(manager.bus_address.removeprefix("unix:path=")).parent),
+    }
+    done = subprocess.run(
+        ["systemctl", "--user", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S_MAX,
+        env=environment,
+    )
+    return done.stdout.rstrip("\n")
