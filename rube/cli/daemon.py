@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -17,6 +18,8 @@ Stop = asyncio.Event
 _E = TypeVar("_E", bound=Exception)
 # A second signal within this time is an echo of the first (a terminal signals the whole process group).
 IMPATIENCE_S_MIN = 1.0
+# What a daemon makes (stores, backups, sockets) is its user's alone; a unit has a umask of its own.
+OTHERS_MASK = 0o077
 # The garbage collector looks for cycles when there are this many new objects. Python's default of 700 is less than
 # what the calls that a busy server has in flight hold, so that it would look at all of them again and again.
 NEW_OBJECTS_MAX = 20_000
@@ -37,6 +40,7 @@ def announce(line: str) -> None:
 def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, log_level: str) -> int:
     """Runs `main(stop)` until it ends; SIGTERM and SIGINT set `stop`, a later one cancels. Returns the exit code."""
     configure_logging(log_level)
+    os.umask(OTHERS_MASK)
     gc.freeze()  # what was imported stays
     gc.set_threshold(NEW_OBJECTS_MAX, *gc.get_threshold()[1:])
     try:

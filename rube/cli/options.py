@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
+from rube.store.engines.private_files import make_directory
 from rube.transport.addresses import check_host_port
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,9 +49,9 @@ def check_server(address: str) -> None:
 
 
 def make_data_directory(path: Path) -> None:
-    """Creates it where it is not there. Raises FailedPreconditionError that names it."""
+    """Creates it where it is not there; nobody else may enter it then. Raises FailedPreconditionError that names it."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_directory(path)
     except OSError as error:
         raise FailedPreconditionError(
             f"{path} cannot be created ({error.strerror}): choose a --data directory that this user may write to"

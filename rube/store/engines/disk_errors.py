@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from errno import EMFILE, ENFILE
+
 from rube.api.errors import DataLossError, ResourceExhaustedError
 
 
@@ -17,3 +20,20 @@ def full(where: object) -> ResourceExhaustedError:
     return ResourceExhaustedError(
         f"the disk that holds {where} is full: free some space; nothing of this write was stored", limit="disk"
     )
+
+
+def too_many_files(where: object) -> ResourceExhaustedError:
+    return ResourceExhaustedError(
+        f"{where} cannot be opened: this process may have no more files open; raise its limit (`ulimit -n`, or "
+        "LimitNOFILE= of its unit), or let fewer clients connect to it",
+        limit="open_files",
+    )
+
+
+def lacks_descriptors() -> bool:
+    """Whether this process can open no further file. SQLite does not say why it could not."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno in (EMFILE, ENFILE)
+    return False

@@ -19,6 +19,7 @@ from rube.host import Write
 from rube.store.engines import rocksdb_files as files
 from rube.store.engines.disk_errors import full
 from rube.store.engines.mark import write_mark
+from rube.store.engines.private_files import open_file
 from rube.store.engines.rocksdb_errors import translate
 from rube.store.engines.room import growth_bytes, is_short
 
@@ -59,13 +60,14 @@ class RocksdbEngine:
     async def open(cls, path: Path, *, read_only: bool = False) -> RocksdbEngine:
         """Opens or creates the directory. Errors: see `rube.host.Storage.open`."""
         _check_installed()
+        path = files.place_of(path)
         if read_only:
             return cls(path, files.open_reader(path), None)
         files.prepare(path)
         db = files.open_writer(path)
         mark_fd = -1
         try:
-            mark_fd = os.open(path / files.MARK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            mark_fd = open_file(path / files.MARK_FILE, os.O_RDWR | os.O_CREAT)
             files.check_mark(path, mark_fd, db.latest_sequence_number())
             write_mark(mark_fd, files.mark_of(db.latest_sequence_number()))
         except BaseException as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError, UnavailableError
 from rube.store.engines.mark import ID_BYTES, Mark, read_mark
+from rube.store.engines.private_files import close_to_others, make_directory, open_file
 from rube.store.engines.rocksdb_errors import translate
 from rube.store.engines.rocksdb_wal import is_sound, is_torn, length_up_to
 from rube.store.engines.room import log_bytes
@@ -35,10 +36,18 @@ DELETES_THAT_COMPACT = (1000, 500, 0.5)
 READER_RETRIES_MAX = 20
 
 
-def prepare(path: Path) -> None:
-    """Makes a new directory ours; checks that an old one is."""
+def place_of(path: Path) -> Path:
+    """The directory's own path: RocksDB's lock inside of one process is about names. Raises FailedPreconditionError."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # a circle of links
+        raise FailedPreconditionError(f"{path} cannot be opened ({error}): choose another directory") from error
+
+
+def prepare(path: Path) -> None:
+    """Makes a new directory ours; checks that an old one is. Nobody but its owner may look into it."""
+    try:
+        make_directory(path)
         found = sorted(os.listdir(path))
         if not found:
             _write_durably(path / FORMAT_FILE, FORMAT)
@@ -49,6 +58,9 @@ def prepare(path: Path) -> None:
             f"{path} cannot be created or opened ({error.strerror}): choose a directory that this user may write to"
         ) from error
     check_ours(path, found)
+    close_to_others(path)
+    for name in found:
+        close_to_others(path / name)
 
 
 def check_ours(path: Path, found: Sequence[str]) -> None:
@@ -225,7 +237,7 @@ def sync_directory(path: Path) -> None:
 
 
 def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
+    with os.fdopen(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -239,6 +251,7 @@ def check_absent(path: Path) -> None:
 
 def seal_copy(path: Path) -> None:
     """Makes a checkpoint of RocksDB's a store: last, so that a copy that was interrupted is none."""
+    close_to_others(path)
     _write_durably(path / FORMAT_FILE, FORMAT)
     sync_directory(path)
     sync_directory(path.parent)

@@ -8,7 +8,6 @@ three times the rows per second of a table keyed by bytes; all other keys live i
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import sqlite3  # noqa: TID251 (this is the engine)
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +17,14 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError, RubeError
+from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
 from rube.host import Write
 from rube.store.engines.disk_errors import full
 from rube.store.engines.mark import Mark, read_mark, write_mark
+from rube.store.engines.private_files import open_file
 from rube.store.engines.room import growth_bytes, is_short, log_bytes
 from rube.store.engines.sqlite_errors import translate
+from rube.store.engines.sqlite_lock import FileLock, lock_file, place_of
 from rube.store.engines.sqlite_tables import (
     PAGE_BYTES,
     check_tables,
@@ -55,13 +56,14 @@ _STATEMENTS_CACHED_MAX = 4
 class SqliteEngine:
     """`rube.host.Engine` on one file; `synchronous=FULL`, so that a commit survives power loss.
 
-    A second process is kept out by an flock on `<path>.lock`, which the kernel drops with the process that holds it:
-    nothing is left to clean up after kill -9. The acknowledged mark (rube.store.engines.mark) stands in that file.
+    A second process is kept out by locks (rube.store.engines.sqlite_lock) that the kernel drops with the process that
+    holds them: nothing is left to clean up after kill -9. The acknowledged mark (rube.store.engines.mark) stands in
+    `<path>.lock`.
     """
 
-    def __init__(self, path: Path, lock_fd: int, mark: Mark) -> None:
+    def __init__(self, path: Path, lock: FileLock, mark: Mark) -> None:
         self._path = path
-        self._lock_fd = lock_fd
+        self._lock = lock
         self._mark = mark
         self._readers: list[sqlite3.Connection] = []
         self._poison: RubeError | None = None
@@ -71,18 +73,23 @@ class SqliteEngine:
         self._log_bytes_max = log_bytes(path.parent, LOG_BYTES_MAX)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._writer = _connect(path)
-        self._reader = _connect_reader(path)
+        try:
+            self._reader = _connect_reader(path)
+        except BaseException:
+            self._writer.close()
+            raise
 
     @classmethod
     async def open(cls, path: Path) -> SqliteEngine:
         """Opens or creates the file. Errors: see `rube.host.Storage.open`."""
-        lock_fd = _lock(path)
+        path = place_of(path)
+        lock = lock_file(path)
         try:
             sync_log(path)
-            _check_sound(path, lock_fd)
-            return cls(path, lock_fd, _prepare(path))
+            _check_sound(path, lock.mark_fd)
+            return cls(path, lock, _prepare(path))
         except BaseException as error:
-            os.close(lock_fd)
+            lock.release()
             if isinstance(error, sqlite3.Error):
                 raise translate(error, path) from error
             raise
@@ -126,7 +133,7 @@ class SqliteEngine:
             await self._on_thread(self._close_connections)
         finally:
             self._thread.shutdown(wait=True)
-            os.close(self._lock_fd)
+            self._lock.release()
 
     def _close_connections(self) -> None:
         """Copies the log, unless a sync has failed: then it stays as it is, for the next start.
@@ -151,7 +158,7 @@ class SqliteEngine:
         except sqlite3.Error as error:
             raise self._noted(error) from error
         self._mark = mark
-        write_mark(self._lock_fd, mark)
+        write_mark(self._lock.mark_fd, mark)
         if self._log_bytes >= self._log_bytes_max:
             self._copy_log()
 
@@ -190,9 +197,19 @@ class SqliteEngine:
             raise FailedPreconditionError(f"{self._path} is closed")
 
     def _take_reader(self) -> sqlite3.Connection:
-        return self._readers.pop() if self._readers else _connect_reader(self._path)
+        try:
+            return self._readers.pop() if self._readers else _connect_reader(self._path)
+        except sqlite3.Error as error:
+            raise translate(error, self._path) from error
 
     def _return_reader(self, reader: sqlite3.Connection) -> None:
+        """Ends its transaction. One that cannot do that is not used again."""
+        try:
+            if reader.in_transaction:
+                reader.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            reader.close()
+            raise translate(error, self._path) from error
         if self._closed or len(self._readers) >= _READERS_IDLE_MAX:
             reader.close()
         else:
@@ -201,13 +218,12 @@ class SqliteEngine:
     def _scan_and_return(
         self, reader: sqlite3.Connection, start: bytes, end: bytes, limit: int, reverse: bool
     ) -> Iterator[tuple[bytes, bytes]]:
-        reader.execute("BEGIN")
         try:
+            _begin(reader, self._path)
             with closing(scan_pairs(reader, self._path, start, end, limit, reverse)) as rows:
                 yield b"", b""
                 yield from rows
         finally:
-            reader.execute("ROLLBACK")
             self._return_reader(reader)
 
 
@@ -219,8 +235,12 @@ class SqliteSnapshot:
         self._reader = reader
         self._give_back = give_back
         self._closed = False
-        reader.execute("BEGIN")
-        reader.execute("SELECT 1 FROM log LIMIT 1").fetchone()  # a read transaction begins with its first read
+        try:
+            _begin(reader, path)
+            get_value(reader, path, b"")  # a read transaction begins with its first read
+        except BaseException:
+            give_back(reader)
+            raise
 
     def get(self, key: bytes) -> bytes | None:
         return get_value(self._reader, self._path, key)
@@ -231,31 +251,14 @@ class SqliteSnapshot:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._reader.execute("ROLLBACK")
             self._give_back(self._reader)
 
 
-def _lock(path: Path) -> int:
-    """Holds `<path>.lock`. A lock file of its own, because closing any descriptor of the database file would drop
-    SQLite's own locks on it (https://www.sqlite.org/howtocorrupt.html section 2.2)."""
-    if path.is_dir():
-        raise InvalidArgumentError(f"{path} is a directory: name a file in it, such as {path}/rube.db")
+def _begin(reader: sqlite3.Connection, path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise FailedPreconditionError(
-            f"{path} cannot be created or opened ({error.strerror}): choose a directory that this user may write to"
-        ) from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise FailedPreconditionError(
-            f"{path} is in use by another process: stop it (`fuser {path}.lock` names it) or choose another file; "
-            "the lock ends with its process, nothing needs to be removed"
-        ) from error
-    return fd
+        reader.execute("BEGIN")
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -263,22 +266,33 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, timeout=1.0, cached_statements=_STATEMENTS_CACHED_MAX
     )
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
-    # A log that grew while somebody read (a backup) is cut once it has been copied.
-    connection.execute(f"PRAGMA journal_size_limit = {2 * log_bytes(path.parent, LOG_BYTES_MAX)}")
-    connection.execute("PRAGMA mmap_size = 0")
-    # Debian's SQLite writes zeros over what is deleted, so that to delete would take as much room as there was in it.
-    connection.execute("PRAGMA secure_delete = OFF")
-    return connection
+    return _prepared(
+        connection,
+        "PRAGMA synchronous = FULL",
+        "PRAGMA wal_autocheckpoint = 0",
+        # A log that grew while somebody read (a backup) is cut once it has been copied.
+        f"PRAGMA journal_size_limit = {2 * log_bytes(path.parent, LOG_BYTES_MAX)}",
+        "PRAGMA mmap_size = 0",
+        # Debian's SQLite writes zeros over what is deleted, so that to delete would take as much room as there was.
+        "PRAGMA secure_delete = OFF",
+    )
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=1.0)
-    connection.execute("PRAGMA mmap_size = 0")
     # From its first read on it counts as one that has the file open.
-    connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    return _prepared(connection, "PRAGMA mmap_size = 0", "SELECT 1 FROM sqlite_master LIMIT 1")
+
+
+def _prepared(connection: sqlite3.Connection, *statements: str) -> sqlite3.Connection:
+    """Closes it if that fails."""
+    try:
+        for statement in statements:
+            connection.execute(statement).fetchone()
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -287,8 +301,6 @@ def _check_sound(path: Path, lock_fd: int) -> None:
     that was cut or damaged as one that ends there. Looks read-only, so that what is left stays for whoever wants it."""
     had_log = _size_of(Path(f"{path}-wal")) > 0
     acknowledged = read_mark(lock_fd)
-    if not path.exists():
-        return
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
         created = check_tables(connection, path)
@@ -362,6 +374,7 @@ def copy_database(source: Path, target: Path) -> None:
     if target.exists():
         raise FailedPreconditionError(f"{target} exists already: name a new file for the copy, or move it away")
     try:
+        os.close(open_file(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         with closing(_connect(source)) as connection:
             connection.execute("VACUUM INTO ?", (str(target),))
         with closing(_connect(target)) as connection:

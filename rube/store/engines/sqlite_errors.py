@@ -11,7 +11,7 @@ from rube.api.errors import (
     RubeError,
     UnavailableError,
 )
-from rube.store.engines.disk_errors import failed, full
+from rube.store.engines.disk_errors import failed, full, lacks_descriptors, too_many_files
 
 _PRIMARY_CODE_MASK = 0xFF
 
@@ -28,6 +28,8 @@ def translate(error: sqlite3.Error, path: Path) -> RubeError:
         )
     if code == sqlite3.SQLITE_CORRUPT:
         return DataLossError(f"{path} is damaged ({error}): move it away and restore a backup")
+    if code == sqlite3.SQLITE_CANTOPEN and lacks_descriptors():
+        return too_many_files(path)
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
         return FailedPreconditionError(
             f"{path} cannot be opened for writing ({error}): check the owner and mode of the file and its directory"

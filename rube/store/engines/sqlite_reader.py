@@ -13,6 +13,7 @@ from rube.host import Write
 from rube.store.engines.mark import Mark, read_mark
 from rube.store.engines.sqlite import copy_database
 from rube.store.engines.sqlite_errors import translate
+from rube.store.engines.sqlite_lock import place_of
 from rube.store.engines.sqlite_tables import (
     check_tables,
     files_bytes,
@@ -35,6 +36,7 @@ class SqliteReader:
     @classmethod
     def open(cls, path: Path) -> SqliteReader:
         """Errors: see `rube.host.Storage.open`."""
+        path = place_of(path)
         if not path.is_file():
             raise FailedPreconditionError(f"there is no store at {path}: check the path")
         acknowledged = _acknowledged(path)  # first: what is read after it is not older

@@ -13,6 +13,9 @@ from typing import BinaryIO, Protocol
 from rube.api.errors import FailedPreconditionError, ResourceExhaustedError, RubeError
 
 PIECE_BYTES = 256 * 1024
+# A backup holds what the store holds, which may be secret: it is its owner's alone.
+_MODE = 0o600
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 class BackupTarget(Protocol):
@@ -53,7 +56,8 @@ class FileTarget:
         self._path = path
         self._partial = path.with_name(path.name + ".partial")
         try:
-            self._file = self._partial.open("ab")
+            self._file = os.fdopen(os.open(self._partial, _FLAGS, _MODE), "ab")
+            os.fchmod(self._file.fileno(), _MODE)  # that of a backup that was killed, too
         except OSError as error:
             raise FailedPreconditionError(
                 f"{path} cannot be written ({error.strerror}): name a file in a directory that this user may write to"

@@ -11,6 +11,9 @@ from sortedcontainers import SortedDict
 
 from rube.host import EngineView, Write
 
+# Of a key that nothing is pending for; None stands for a delete.
+_ABSENT = object()
+
 
 class Overlay:
     """`rube.host.EngineView` over an engine. Writes leave it in the order in which they came, once they are durable."""
@@ -29,7 +32,7 @@ class Overlay:
         """The oldest `count` writes are in the engine."""
         for _ in range(count):
             key, value = self._order.popleft()
-            if self._pending.get(key) is value:
+            if self._pending.get(key, _ABSENT) is value:
                 del self._pending[key]
 
     def clear(self) -> None:
