@@ -48,6 +48,10 @@ def _state(obj: api_pb2.Object) -> str:
     """What is, in a word; `pending` where nothing was reported yet, `old:` before what is of an earlier spec."""
     status = _unpacked(obj.status)
     match status:
+        case systemd_pb2.UnitStatus(active_state="", load_state=""):
+            return "pending"
+        case systemd_pb2.UnitStatus() if status.HasField("unknown_since"):
+            return "unknown"
         case systemd_pb2.UnitStatus():
             said = (status.sub_state, "" if status.result == "success" else status.result)
             detail = ", ".join(word for word in said if word not in ("", status.active_state))

@@ -68,6 +68,7 @@ class NodeStatus(_message.Message):
 
     READINESS_FIELD_NUMBER: _builtins.int
     READINESS_TIME_FIELD_NUMBER: _builtins.int
+    LAST_HEARD_TIME_FIELD_NUMBER: _builtins.int
     BOOT_ID_FIELD_NUMBER: _builtins.int
     RUBELET_VERSION_FIELD_NUMBER: _builtins.int
     DRIVER_FIELD_NUMBER: _builtins.int
@@ -82,19 +83,24 @@ class NodeStatus(_message.Message):
     observed_generation: _builtins.int
     @_builtins.property
     def readiness_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def last_heard_time(self) -> _timestamp_pb2.Timestamp:
+        """When the lease was last seen to be renewed; absent unless SILENT. Written by the node-health controller."""
+
     def __init__(
         self,
         *,
         readiness: Global___NodeStatus.Readiness.ValueType = ...,
         readiness_time: _timestamp_pb2.Timestamp | None = ...,
+        last_heard_time: _timestamp_pb2.Timestamp | None = ...,
         boot_id: _builtins.str = ...,
         rubelet_version: _builtins.str = ...,
         driver: _builtins.str = ...,
         observed_generation: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["readiness_time", b"readiness_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_heard_time", b"last_heard_time", "readiness_time", b"readiness_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "driver", b"driver", "observed_generation", b"observed_generation", "readiness", b"readiness", "readiness_time", b"readiness_time", "rubelet_version", b"rubelet_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "driver", b"driver", "last_heard_time", b"last_heard_time", "observed_generation", b"observed_generation", "readiness", b"readiness", "readiness_time", b"readiness_time", "rubelet_version", b"rubelet_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

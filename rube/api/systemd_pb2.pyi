@@ -60,6 +60,7 @@ class Unit(_message.Message):
     INSTALL_FIELD_NUMBER: _builtins.int
     ENABLED_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    NODE_LOST_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """[Unit]"""
     enabled: _builtins.bool
@@ -94,6 +95,10 @@ class Unit(_message.Message):
     def service(self) -> Global___Service: ...
     @_builtins.property
     def install(self) -> Global___Install: ...
+    @_builtins.property
+    def node_lost(self) -> Global___NodeLost:
+        """What becomes of the unit when its node is lost. Left out: it stays bound there, and runs there again once the node is back."""
+
     def __init__(
         self,
         *,
@@ -114,14 +119,43 @@ class Unit(_message.Message):
         install: Global___Install | None = ...,
         enabled: _builtins.bool = ...,
         state: Global___Unit.State.ValueType = ...,
+        node_lost: Global___NodeLost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["install", b"install", "service", b"service", "start_limit", b"start_limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["install", b"install", "node_lost", b"node_lost", "service", b"service", "start_limit", b"start_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "binds_to", b"binds_to", "condition", b"condition", "conflicts", b"conflicts", "description", b"description", "doc_url", b"doc_url", "enabled", b"enabled", "install", b"install", "on_failure", b"on_failure", "part_of", b"part_of", "requires", b"requires", "requisite", b"requisite", "service", b"service", "start_limit", b"start_limit", "state", b"state", "wants", b"wants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "binds_to", b"binds_to", "condition", b"condition", "conflicts", b"conflicts", "description", b"description", "doc_url", b"doc_url", "enabled", b"enabled", "install", b"install", "node_lost", b"node_lost", "on_failure", b"on_failure", "part_of", b"part_of", "requires", b"requires", "requisite", b"requisite", "service", b"service", "start_limit", b"start_limit", "state", b"state", "wants", b"wants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Unit: _TypeAlias = Unit  # noqa: Y015
+
+@_typing.final
+class NodeLost(_message.Message):
+    """Nobody can tell a node that is down from one that is cut off and goes on running its units. So a unit that is moved away
+    from a silent node may run twice, until that node is back and removes it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_AFTER_FIELD_NUMBER: _builtins.int
+    move_after: _builtins.float
+    """Moves the unit to another node once its node has been silent for so many seconds: once, until somebody puts or moves the
+    unit. Left out: it is not moved.
+    """
+    def __init__(
+        self,
+        *,
+        move_after: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_move_after", b"_move_after", "move_after", b"move_after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_move_after", b"_move_after", "move_after", b"move_after"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__move_after: _TypeAlias = _typing.Literal["move_after"]  # noqa: Y015
+    _WhichOneofArgType__move_after: _TypeAlias = _typing.Literal["_move_after", b"_move_after"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__move_after) -> _WhichOneofReturnType__move_after | None: ...
+
+Global___NodeLost: _TypeAlias = NodeLost  # noqa: Y015
 
 @_typing.final
 class Condition(_message.Message):
@@ -736,6 +770,8 @@ class UnitStatus(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     OBSERVED_GENERATION_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    UNKNOWN_SINCE_FIELD_NUMBER: _builtins.int
+    RELEASED_FOR_FIELD_NUMBER: _builtins.int
     load_state: _builtins.str
     """`loaded`, `not-found`, `bad-setting`, `error`."""
     active_state: _builtins.str
@@ -758,8 +794,16 @@ class UnitStatus(_message.Message):
     """The metadata.generation that this is about."""
     node: _builtins.str
     """The node that reports it."""
+    released_for: _builtins.str
+    """The request to move the unit away (annotation `rube/move-to`) for which this node has stopped and removed it."""
     @_builtins.property
     def active_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def unknown_since(self) -> _timestamp_pb2.Timestamp:
+        """Since when the node has been silent: `active_state` is `unknown`, and the rest is what the node last reported. Absent
+        while the node is heard. Written by the placement controller.
+        """
+
     def __init__(
         self,
         *,
@@ -776,10 +820,12 @@ class UnitStatus(_message.Message):
         message: _builtins.str = ...,
         observed_generation: _builtins.int = ...,
         node: _builtins.str = ...,
+        unknown_since: _timestamp_pb2.Timestamp | None = ...,
+        released_for: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["active_time", b"active_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["active_time", b"active_time", "unknown_since", b"unknown_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_state", b"active_state", "active_time", b"active_time", "exit_code", b"exit_code", "exit_status", b"exit_status", "load_state", b"load_state", "main_pid", b"main_pid", "message", b"message", "node", b"node", "observed_generation", b"observed_generation", "restarts", b"restarts", "result", b"result", "sub_state", b"sub_state", "unit_file_state", b"unit_file_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_state", b"active_state", "active_time", b"active_time", "exit_code", b"exit_code", "exit_status", b"exit_status", "load_state", b"load_state", "main_pid", b"main_pid", "message", b"message", "node", b"node", "observed_generation", b"observed_generation", "released_for", b"released_for", "restarts", b"restarts", "result", b"result", "sub_state", b"sub_state", "unit_file_state", b"unit_file_state", "unknown_since", b"unknown_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

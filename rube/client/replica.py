@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,20 +44,17 @@ class ReplicaState:
     store_id: str = ""
 
 
-def _copied(obj: api_pb2.Object) -> api_pb2.Object:
-    """The object on its own: one that is kept out of a large response would keep all of it in memory."""
-    kept = api_pb2.Object()
-    kept.CopyFrom(obj)
-    return kept
-
-
 class Replica:
     """`prepare` makes a batch of a response and changes nothing that is visible; `commit` makes it visible.
 
     Invariant: `objects` is the matching set of the store as of `revision`, or (revision 0) of no store.
     """
 
-    def __init__(self, state: ReplicaState) -> None:
+    def __init__(
+        self, state: ReplicaState, transform: Callable[[api_pb2.Object], api_pb2.Object] = lambda obj: obj
+    ) -> None:
+        """Keeps of each object what `transform` makes of it."""
+        self._transform = transform
         self._objects = {key_of(obj): obj for obj in state.objects}
         self.revision = state.revision
         self.store_id = state.store_id
@@ -95,9 +92,9 @@ class Replica:
         for event in response.events:
             match event.WhichOneof("event"):
                 case "update" if self._listed is not None:
-                    self._listed[key_of(event.update)] = _copied(event.update)
+                    self._listed[key_of(event.update)] = self._copied(event.update)
                 case "update":
-                    changes.append(known.put(key_of(event.update), _copied(event.update)))
+                    changes.append(known.put(key_of(event.update), self._copied(event.update)))
                 case "delete":
                     changes += known.remove(event.delete)
                 case "bookmark" if event.bookmark.initial_end and self._listed is not None:
@@ -120,6 +117,15 @@ class Replica:
         self.store_id = batch.store_id
         if batch.relisted:
             self._lost = False
+
+    def _copied(self, obj: api_pb2.Object) -> api_pb2.Object:
+        """The object on its own: one that is kept out of a large response would keep all of it in memory."""
+        made = self._transform(obj)
+        if made is not obj:
+            return made
+        kept = api_pb2.Object()
+        kept.CopyFrom(obj)
+        return kept
 
     def _difference(self, listed: Mapping[ObjectKey, api_pb2.Object], revision: int) -> Iterable[Change]:
         """What makes the copy equal to the list: in the order of keys, the vanished first."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import replace
 
 from rube import api_pb2
-from rube.api.keys import ObjectKey
+from rube.api.keys import ObjectKey, type_of
 from rube.client import Change, Client, Informer, InformerConfig
-from rube.controllers.contract import Controller
+from rube.controllers.contract import Controller, TransformingController
+from rube.controllers.label_index import LabelIndex
 from rube.controllers.ports import Listener, Position
 from rube.host import Host
 
@@ -23,6 +25,8 @@ class InformerCache:
         self._listeners: list[Listener] = []
         self._informers = {config.type: Informer(client, host, config) for config in configs}
         assert len(self._informers) == len(configs), "one informer a type"
+        # By type and label: made when it is first asked for.
+        self._indexes: dict[tuple[str, str], LabelIndex] = {}
         for informer in self._informers.values():
             informer.add_handler(self._changed)
             informer.add_progress_handler(self._moved)
@@ -42,6 +46,16 @@ class InformerCache:
         return (
             () if informer is None else [obj for _, obj in sorted(informer.objects.items(), key=lambda pair: pair[0])]
         )
+
+    def labelled(self, type_name: str, label: str, value: str) -> Set[ObjectKey]:
+        index = self._indexes.get((type_name, label))
+        if index is None:
+            index = self._indexes[type_name, label] = LabelIndex(label, self.list(type_name))
+        return index.keys(value)
+
+    def assume(self, decided: ObjectKey, objects: Sequence[api_pb2.Object]) -> None:
+        for (type_name, _), index in self._indexes.items():
+            index.assume(decided, [obj for obj in objects if type_of(obj.spec) == type_name])
 
     def position(self, type_name: str) -> Position | None:
         informer = self._informers.get(type_name)
@@ -64,6 +78,9 @@ class InformerCache:
     def _changed(self, change: Change) -> None:
         changed = change.new if change.new is not None else change.old
         assert changed is not None, "a change has an object before it or after it"
+        for (type_name, _), index in self._indexes.items():
+            if type_name == change.key.type:
+                index.see(change.key, change.new)
         for listener in self._listeners:
             listener(changed)
 
@@ -75,4 +92,7 @@ class InformerCache:
 def configs_for(controller: Controller) -> list[InformerConfig]:
     """What informers a controller needs: one for its own type and one for each other type that it sees."""
     inputs = [InformerConfig(type=wanted.type, namespace=wanted.namespace) for wanted in controller.inputs]
-    return [InformerConfig(type=controller.type, label_selector=controller.selector), *inputs]
+    own = InformerConfig(type=controller.type, label_selector=controller.selector)
+    if isinstance(controller, TransformingController):
+        own = replace(own, transform=controller.transform)
+    return [own, *inputs]

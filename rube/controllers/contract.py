@@ -9,15 +9,23 @@ neither actions nor memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rube import api_pb2
 from rube.api import controller_pb2
 from rube.api.keys import ObjectKey
 
-__all__ = ["Controller", "DrivenController", "ImpureControllerError", "Input", "View", "evaluate"]
+__all__ = [
+    "Controller",
+    "DrivenController",
+    "ImpureControllerError",
+    "Input",
+    "TransformingController",
+    "View",
+    "evaluate",
+]
 
 
 class View(Protocol):
@@ -27,6 +35,13 @@ class View(Protocol):
 
     def list(self, type_name: str) -> Sequence[api_pb2.Object]:
         """All objects of that type, sorted by key."""
+        ...
+
+    def labelled(self, type_name: str, label: str, value: str) -> Set[ObjectKey]:
+        """The keys of the objects of that type with that label. What this controller has put counts at once, before
+        the view shows it, so that a hundred decisions in a row don't all choose the same (kube-scheduler's "assume").
+        Its order means nothing: sort it.
+        """
         ...
 
 
@@ -69,6 +84,15 @@ class Controller(Protocol):
 
     def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
         """What to do now. Must not change `state`."""
+        ...
+
+
+@runtime_checkable
+class TransformingController(Protocol):
+    """A controller that keeps less than whole objects of its own type."""
+
+    def transform(self, obj: api_pb2.Object) -> api_pb2.Object:
+        """The object itself, or a new one of the same key with what `decide` and `select` need of it. Pure."""
         ...
 
 

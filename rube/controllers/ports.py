@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from rube import api_pb2
+from rube.api.keys import ObjectKey
 from rube.controllers.contract import View
 
 Listener = Callable[[api_pb2.Object | None], None]
@@ -34,6 +35,11 @@ class Cache(View, Protocol):
     @property
     def connected(self) -> bool:
         """The server was there a moment ago."""
+        ...
+
+    def assume(self, decided: ObjectKey, objects: Sequence[api_pb2.Object]) -> None:
+        """`labelled` shows these, which the newest decision about `decided` puts, as if they were written; each until
+        the copy sees a change of it, or the next call of this for `decided`."""
         ...
 
     def subscribe(self, listener: Listener) -> None:

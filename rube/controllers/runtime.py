@@ -225,6 +225,7 @@ class Runtime:
             decision = evaluate(self._controller, state, check_purity=self._config.strict)
         self._sender.prepare(decision)
         self._config.observer(Decided(controller=self._controller.name, key=key, state=state, decision=decision))
+        self._cache.assume(key, [obj for call in decision.calls for obj in call.put.objects])
         left = await self._outbox.record(key, decision)
         for listener in self._listeners:
             listener(key)

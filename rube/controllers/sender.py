@@ -135,6 +135,7 @@ class Sender:
         level = logging.INFO if isinstance(error, AbortedError) else logging.ERROR
         _LOG.log(level, "%s: a call of %s was refused, deciding again: %s", self._config.controller.name, key, error)
         await self._outbox.drop_calls(key)
+        self._config.cache.assume(key, ())
         self._decide.add_after(key, delay_s)
 
     async def _send(self, call: controller_pb2.Call) -> list[memory_pb2.Written]:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from grpc import aio
 
 from rube import api_pb2_grpc
+from rube.api.binding import NODE_LABEL
 from rube.api.errors import RubeError
 from rube.api.keys import validate_name
 from rube.client import Client, InformerConfig
 from rube.controllers.cache import InformerCache
-from rube.controllers.cluster.types import NODE_LABEL
 from rube.controllers.config import Hands, RuntimeConfig
 from rube.controllers.driver import Driver
 from rube.controllers.runtime import Runtime

@@ -6,6 +6,5 @@ functions (`objects`, `validation`, `preconditions`, `events`); `writes` is the 
 
 from rube.server.apiserver import ApiServer
 from rube.server.config import ApiServerConfig
-from rube.server.objects import NODE_LABEL
 
-__all__ = ["NODE_LABEL", "ApiServer", "ApiServerConfig"]
+__all__ = ["ApiServer", "ApiServerConfig"]

@@ -5,13 +5,11 @@ from __future__ import annotations
 from google.protobuf.any_pb2 import Any
 
 from rube import api_pb2
+from rube.api.binding import NODE_LABEL
 from rube.server.parts import ObjectParts, set_revisions, status_field
 from rube.store import Record
 
-__all__ = ["NODE_LABEL", "decode", "prepare_put", "prepare_status"]
-
-# Binds an object to a node. A put that omits it keeps the binding; an empty value unbinds.
-NODE_LABEL = "node"
+__all__ = ["decode", "prepare_put", "prepare_status"]
 
 _NS_PER_S = 1_000_000_000
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
+from rube.api.binding import NODE_LABEL
 from rube.api.errors import RubeError
 from rube.api.systemd_pb2 import Unit, UnitStatus
 from rube.host import Host
@@ -16,7 +17,6 @@ from rube.transport import rube_error
 
 DEADLINE_S = 2.0
 PAGES_MAX = 10_000
-NODE_LABEL = "node"
 
 
 @dataclass(frozen=True, slots=True)

@@ -460,6 +460,7 @@ class Step(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     DELETE_FIELD_NUMBER: _builtins.int
     READ_FIELD_NUMBER: _builtins.int
+    MOVE_FIELD_NUMBER: _builtins.int
     times: _builtins.int
     """… so often in all. Default: 1."""
     @_builtins.property
@@ -492,6 +493,10 @@ class Step(_message.Message):
     def read(self) -> Global___Units:
         """Gets each unit, from one server after the other: `revisions_monotonic` judges the answers, too."""
 
+    @_builtins.property
+    def move(self) -> Global___UnitsMove:
+        """Asks that units move to another node, which starts them only once their own has stopped them."""
+
     def __init__(
         self,
         *,
@@ -504,12 +509,13 @@ class Step(_message.Message):
         start: Global___Units | None = ...,
         delete: Global___Units | None = ...,
         read: Global___Units | None = ...,
+        move: Global___UnitsMove | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "move", b"move", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "move", b"move", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete", "read"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete", "read", "move"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
@@ -560,6 +566,34 @@ class UnitGroup(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__first) -> _WhichOneofReturnType__first | None: ...
 
 Global___UnitGroup: _TypeAlias = UnitGroup  # noqa: Y015
+
+@_typing.final
+class UnitsMove(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Default: `default`."""
+    node: _builtins.str
+    """Where to; empty: placement chooses."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        namespace: _builtins.str = ...,
+        node: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "namespace", b"namespace", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnitsMove: _TypeAlias = UnitsMove  # noqa: Y015
 
 @_typing.final
 class Units(_message.Message):

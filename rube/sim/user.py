@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
+from rube.api.binding import MOVE_ANNOTATION, NODE_LABEL, move_request
 from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError, UnavailableError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.registry import pack
@@ -22,7 +23,6 @@ ATTEMPTS_MAX = 1_000
 DEADLINE_S = 2.0
 PAUSE_S = 0.2
 OBJECTS_PER_REQUEST_MAX = 100
-NODE_LABEL = "node"
 UNIT_TYPE = Unit.DESCRIPTOR.full_name
 
 
@@ -59,6 +59,15 @@ class User:
             change(unit)
             changed.append((name, unit, ""))
         await self.put(namespace, changed)
+
+    async def move(self, namespace: str, names: Sequence[str], node: str) -> None:
+        """Asks that units, as they were last put, move to a node (empty: any other), as `ructl move` does."""
+        objects: list[api_pb2.Object] = []
+        for name in names:
+            annotations = {MOVE_ANNOTATION: move_request(node, self.name)}
+            metadata = api_pb2.Metadata(namespace=namespace, name=name, annotations=annotations)
+            objects.append(api_pb2.Object(metadata=metadata, spec=pack(self.specs[namespace, name])))
+        await self._until_acknowledged("put", [str(key_of(obj)) for obj in objects], objects=objects)
 
     async def delete(self, namespace: str, names: Sequence[str]) -> None:
         keys = [ObjectKey(UNIT_TYPE, namespace, name) for name in names]

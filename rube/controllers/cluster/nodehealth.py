@@ -23,10 +23,11 @@ DURATION_S_DEFAULT = 40
 """Of a lease that names none."""
 CHECKS_PER_DURATION = 4
 _Status = cluster_pb2.NodeStatus
+_REPORTED = ("readiness", "readiness_time", "last_heard_time")
 
 
 class NodeHealth:
-    """Keyed by api.Node; sees each node's lease. Writes readiness and readiness_time and nothing else."""
+    """Keyed by api.Node; sees each node's lease. Writes readiness, its time and when the node was last heard."""
 
     name = "node-health"
     type = NODE_TYPE
@@ -58,7 +59,11 @@ class NodeHealth:
             readiness = _Status.READY
         else:
             readiness = status.readiness
-        _report(decision, state, status.readiness, readiness)
+        told = _Status(readiness=readiness, readiness_time=state.now)
+        if readiness == _Status.SILENT:
+            told.last_heard_time.CopyFrom(memory.change_time)
+        if readiness != status.readiness:
+            _report(decision, state, told)
         decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
         check_ns = duration_ns // CHECKS_PER_DURATION
         decision.wake_after.FromNanoseconds(min(left_ns, check_ns) if left_ns > 0 else check_ns)
@@ -79,20 +84,12 @@ def _was_away(memory: memory_pb2.NodeHealthMemory, now_ns: int, duration_ns: int
     return not 0 <= now_ns - memory.check_time.ToNanoseconds() <= duration_ns
 
 
-def _report(
-    decision: controller_pb2.Decision,
-    state: controller_pb2.State,
-    old: cluster_pb2.NodeStatus.Readiness.ValueType,
-    readiness: cluster_pb2.NodeStatus.Readiness.ValueType,
-) -> None:
-    if readiness == old:
-        return
-    told = _Status(readiness=readiness, readiness_time=state.now)
+def _report(decision: controller_pb2.Decision, state: controller_pb2.State, told: cluster_pb2.NodeStatus) -> None:
     call = decision.calls.add().update_status
     call.key.CopyFrom(state.key)
     call.uid = state.object.metadata.uid
     call.status.Pack(told, TYPE_URL_PREFIX, deterministic=True)
-    call.update_mask.paths.extend(["readiness", "readiness_time"])
+    call.update_mask.paths.extend(_REPORTED)
     call.precondition.uid = state.object.metadata.uid
     call.precondition.key.CopyFrom(state.key)
 

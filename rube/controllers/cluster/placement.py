@@ -1,8 +1,12 @@
-"""Placement: gives each Unit without a `node` label to a ready node, and never moves a bound one.
+"""Placement: where a unit is bound, and what is said of it while its node cannot.
 
-The node is chosen by rendezvous hashing of the unit's uid and the nodes' names (Thaler and Ravishankar, 1998): the
-choice needs nothing but the two, so it is the same whoever decides it and however often, spreads units evenly without
-counting them, and costs one pass over the nodes. What it can't do is to weigh units.
+- A unit without a `node` label goes to the ready node with the fewest units; rendezvous hashing of the unit's uid and
+  the nodes' names (Thaler and Ravishankar, 1998) decides between equal ones.
+- A bound unit stays, but for two cases. Somebody asks for a move (annotation `rube/move-to`): the unit's node stops and
+  removes it and says so in `released_for`, and only then placement binds it to another one. Or its node is lost, and
+  `node_lost.move_after` allows to move it, once; then it may run twice.
+- The status of a unit whose node is silent or does not exist becomes `unknown`, with what it last was. The rubelet's
+  next report replaces all of it.
 """
 
 from __future__ import annotations
@@ -10,44 +14,123 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from rube import api_pb2
-from rube.api import cluster_pb2, controller_pb2
-from rube.api.keys import ObjectKey, key_of
-from rube.controllers.cluster.types import NODE_LABEL, NODE_TYPE, UNIT_TYPE
+from rube.api import cluster_pb2, controller_pb2, systemd_pb2
+from rube.api.binding import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION, NODE_LABEL, Move, bound_node, requested_move
+from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, key_of
+from rube.controllers.cluster.types import NODE_TYPE, UNIT_TYPE
 from rube.controllers.contract import Input, View
 
 __all__ = ["Placement"]
 
+GRACE_S = 5.0
+"""A unit may wait so long for a node before its status says why."""
+RETRY_S = 5.0
+"""Between two looks for a node that could take a unit which has to move."""
+_NS_PER_S = 1_000_000_000
+_READY, _SILENT = cluster_pb2.NodeStatus.READY, cluster_pb2.NodeStatus.SILENT
+_NO_NODE = "no node takes units: none is ready and schedulable; look at 'ructl list -t Node'"
+_SHOWN = ("active_state", "sub_state", "unknown_since", "message")
+
 
 class Placement:
-    """Keyed by api.systemd.Unit; sees the nodes. Keeps no memory: the label is the decision.
-
-    It asks for the unbound units alone, so that its copy is small however many units there are.
-    """
+    """Keyed by api.systemd.Unit; sees the nodes. Keeps no memory: labels, annotations and status are."""
 
     name = "placement"
     type = UNIT_TYPE
-    selector = f"!{NODE_LABEL}"
+    selector = ""
 
     @property
     def inputs(self) -> Sequence[Input]:
-        return (Input(type=NODE_TYPE, requeue=_unbound, select=_nodes_for),)
+        return (Input(type=NODE_TYPE, requeue=_units_of, select=_nodes_for),)
+
+    def transform(self, obj: api_pb2.Object) -> api_pb2.Object:
+        """Of a unit that stays where it is, what `decide` looks at: 50,000 whole ones would be 200 MB."""
+        if not bound_node(obj.metadata) or MOVE_ANNOTATION in obj.metadata.annotations:
+            return obj
+        spec = systemd_pb2.Unit()
+        obj.spec.Unpack(spec)
+        return obj if spec.HasField("node_lost") else _slim(obj)
 
     def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
         decision = controller_pb2.Decision()
-        if not state.HasField("object") or is_bound(state.object):
+        if not state.HasField("object"):
             return decision
+        metadata = state.object.metadata
+        node = bound_node(metadata)
+        move = requested_move(metadata)
+        if not node:
+            self._place(decision, state)
+        elif move is not None:
+            self._move(decision, state, move)
+        elif MOVE_ANNOTATION in metadata.annotations:  # to where it is already
+            _bind(decision, state, node)
+        if node and not decision.calls:
+            self._look_after(decision, state, node)
+        return decision
+
+    def _place(self, decision: controller_pb2.Decision, state: controller_pb2.State) -> None:
         node = choose(state.object.metadata.uid, (obj.metadata.name for obj in state.related if takes_units(obj)))
         if node is None:
-            return decision  # a node that becomes ready asks for this key again
-        put = decision.calls.add().put
-        bound = put.objects.add()
-        bound.CopyFrom(state.object)
-        bound.ClearField("status")
-        bound.metadata.labels[NODE_LABEL] = node
-        metadata = state.object.metadata
-        put.preconditions.add(key=state.key, revision=metadata.revision, uid=metadata.uid)
-        return decision
+            self._explain(decision, state, _NO_NODE)  # a node that becomes ready asks for this key again
+        else:
+            _bind(decision, state, node)
+
+    def _move(self, decision: controller_pb2.Decision, state: controller_pb2.State, move: Move) -> None:
+        """Binds it anew once its node has let it go."""
+        status = _status(state.object)
+        here = bound_node(state.object.metadata)
+        if status.released_for != move.request or status.node != here:
+            return
+        wanted = move.node or _choose_other(state, here)
+        if wanted is None:
+            decision.wake_after.FromNanoseconds(round(RETRY_S * _NS_PER_S))
+        else:
+            _bind(decision, state, wanted)
+
+    def _look_after(self, decision: controller_pb2.Decision, state: controller_pb2.State, name: str) -> None:
+        """A bound unit whose node is not there."""
+        node = next((obj for obj in state.related if obj.metadata.name == name), None)
+        if node is None:
+            why = f"node {name!r} does not exist: start a rubelet with --node {name}, or give the unit another node"
+            self._explain(decision, state, why)
+            return
+        heard = _node_status(node)
+        if heard.readiness != _SILENT:
+            return
+        since = heard.last_heard_time if heard.HasField("last_heard_time") else heard.readiness_time
+        if not self._leave_lost(decision, state, name, since):
+            _mark_unknown(decision, state, f"node {name} is silent since {_time_text(since)}", since)
+
+    def _leave_lost(
+        self, decision: controller_pb2.Decision, state: controller_pb2.State, name: str, since: Timestamp
+    ) -> bool:
+        """Moves a unit away from a lost node where its policy says so; otherwise False."""
+        unit = systemd_pb2.Unit()
+        state.object.spec.Unpack(unit)
+        if not unit.node_lost.HasField("move_after") or MOVED_FROM_ANNOTATION in state.object.metadata.annotations:
+            return False
+        left_ns = since.ToNanoseconds() + round(unit.node_lost.move_after * _NS_PER_S) - state.now.ToNanoseconds()
+        if left_ns > 0:
+            decision.wake_after.FromNanoseconds(left_ns)
+            return False
+        other = _choose_other(state, name)
+        if other is None:
+            decision.wake_after.FromNanoseconds(round(RETRY_S * _NS_PER_S))
+            return False
+        _bind(decision, state, other, lost=name)
+        return True
+
+    def _explain(self, decision: controller_pb2.Decision, state: controller_pb2.State, why: str) -> None:
+        """Says why nothing happens, once that has lasted for a while."""
+        waited_ns = state.now.ToNanoseconds() - state.object.metadata.create_time.ToNanoseconds()
+        left_ns = round(GRACE_S * _NS_PER_S) - waited_ns
+        if 0 < left_ns <= round(GRACE_S * _NS_PER_S):
+            decision.wake_after.FromNanoseconds(left_ns)
+            return
+        _mark_unknown(decision, state, why, state.now)
 
 
 def choose(uid: str, nodes: Iterable[str]) -> str | None:
@@ -55,21 +138,111 @@ def choose(uid: str, nodes: Iterable[str]) -> str | None:
     return max(nodes, key=lambda node: hashlib.sha256(f"{uid}/{node}".encode()).digest(), default=None)
 
 
-def is_bound(unit: api_pb2.Object) -> bool:
-    """Whether it has a node, be it one that does not exist: that is the user's to mend. An empty label unbinds."""
-    return bool(unit.metadata.labels.get(NODE_LABEL, ""))
+def _choose_other(state: controller_pb2.State, here: str) -> str | None:
+    """A node that takes units and is not `here`."""
+    others = (obj.metadata.name for obj in state.related if obj.metadata.name != here and takes_units(obj))
+    return choose(state.object.metadata.uid, others)
 
 
 def takes_units(node: api_pb2.Object) -> bool:
-    spec, status = cluster_pb2.Node(), cluster_pb2.NodeStatus()
+    spec = cluster_pb2.Node()
     node.spec.Unpack(spec)
+    return _node_status(node).readiness == _READY and not spec.unschedulable
+
+
+def _node_status(node: api_pb2.Object) -> cluster_pb2.NodeStatus:
+    status = cluster_pb2.NodeStatus()
     node.status.Unpack(status)
-    return status.readiness == cluster_pb2.NodeStatus.READY and not spec.unschedulable
+    return status
 
 
-def _unbound(node: api_pb2.Object, view: View) -> Iterable[ObjectKey]:
-    return [key_of(unit) for unit in view.list(UNIT_TYPE) if not is_bound(unit)] if takes_units(node) else []
+def _status(unit: api_pb2.Object) -> systemd_pb2.UnitStatus:
+    status = systemd_pb2.UnitStatus()
+    unit.status.Unpack(status)
+    return status
+
+
+def _units_of(node: api_pb2.Object, view: View) -> Iterable[ObjectKey]:
+    """The units that a change of this node may concern: those bound to it, and those that wait for any."""
+    yield from sorted(view.labelled(UNIT_TYPE, NODE_LABEL, node.metadata.name))
+    if takes_units(node):
+        yield from (key_of(unit) for unit in view.list(UNIT_TYPE) if not bound_node(unit.metadata))
 
 
 def _nodes_for(key: ObjectKey, unit: api_pb2.Object | None, view: View) -> Iterable[api_pb2.Object]:
-    return view.list(NODE_TYPE) if unit is not None and not is_bound(unit) else ()
+    """For a unit without a node the best that there are; for a bound one its own, and where it may have to go."""
+    if unit is None:
+        return ()
+    here = bound_node(unit.metadata)
+    if not here:
+        return _least_loaded(view, "")
+    own = [obj for obj in view.list(NODE_TYPE) if obj.metadata.name == here]
+    stays = unit.spec.value == b"" and MOVE_ANNOTATION not in unit.metadata.annotations
+    return own if stays else [*own, *_least_loaded(view, here)]
+
+
+def _least_loaded(view: View, but: str) -> list[api_pb2.Object]:
+    """Of the nodes that take units, those to which the fewest are bound."""
+    nodes = [obj for obj in view.list(NODE_TYPE) if obj.metadata.name != but and takes_units(obj)]
+    loads = [len(view.labelled(UNIT_TYPE, NODE_LABEL, obj.metadata.name)) for obj in nodes]
+    return [obj for obj, load in zip(nodes, loads, strict=True) if load == min(loads)]
+
+
+def _slim(obj: api_pb2.Object) -> api_pb2.Object:
+    """Key, uid, binding, and what the status says of now."""
+    slim = api_pb2.Object()
+    metadata = slim.metadata
+    metadata.namespace, metadata.name, metadata.uid = obj.metadata.namespace, obj.metadata.name, obj.metadata.uid
+    metadata.revision = obj.metadata.revision
+    metadata.create_time.CopyFrom(obj.metadata.create_time)
+    metadata.labels[NODE_LABEL] = obj.metadata.labels[NODE_LABEL]
+    slim.spec.type_url = obj.spec.type_url
+    status = _status(obj)
+    kept = systemd_pb2.UnitStatus(active_state=status.active_state, sub_state=status.sub_state)
+    if status.HasField("unknown_since"):
+        kept.unknown_since.CopyFrom(status.unknown_since)
+        kept.message = status.message
+    slim.status.Pack(kept, TYPE_URL_PREFIX, deterministic=True)
+    return slim
+
+
+def _bind(decision: controller_pb2.Decision, state: controller_pb2.State, node: str, *, lost: str = "") -> None:
+    """Puts the unit with that node; `lost` is where it was moved away from without a word of that node."""
+    put = decision.calls.add().put
+    bound = put.objects.add()
+    bound.CopyFrom(state.object)
+    bound.ClearField("status")
+    bound.metadata.labels[NODE_LABEL] = node
+    bound.metadata.annotations.pop(MOVE_ANNOTATION, None)
+    if lost:
+        bound.metadata.annotations[MOVED_FROM_ANNOTATION] = lost
+    metadata = state.object.metadata
+    put.preconditions.add(key=state.key, revision=metadata.revision, uid=metadata.uid)
+
+
+def _mark_unknown(decision: controller_pb2.Decision, state: controller_pb2.State, why: str, since: Timestamp) -> None:
+    """Says in the status that nobody knows; nothing if it says so already."""
+    before = _status(state.object)
+    if before.HasField("unknown_since") and before.message.startswith(why):
+        return
+    last = (
+        f"; then it was {before.active_state} ({before.sub_state})"
+        if before.active_state not in ("", "unknown")
+        else ""
+    )
+    told = systemd_pb2.UnitStatus(unknown_since=since, message=f"{why}{last}")
+    if before.active_state:
+        told.active_state = "unknown"
+    call = decision.calls.add().update_status
+    call.key.CopyFrom(state.key)
+    call.uid = state.object.metadata.uid
+    call.status.Pack(told, TYPE_URL_PREFIX, deterministic=True)
+    call.update_mask.paths.extend(_SHOWN)
+    call.precondition.key.CopyFrom(state.key)
+    call.precondition.uid = state.object.metadata.uid
+    call.precondition.revision = state.object.metadata.revision
+
+
+def _time_text(time: Timestamp) -> str:
+    """RFC 3339 in whole seconds."""
+    return Timestamp(seconds=time.seconds).ToJsonString()

@@ -7,7 +7,6 @@ from rube.api.keys import ObjectKey
 __all__ = [
     "LEADER_NAMESPACE",
     "LEASE_TYPE",
-    "NODE_LABEL",
     "NODE_LEASE_NAMESPACE",
     "NODE_TYPE",
     "UNIT_TYPE",
@@ -19,8 +18,6 @@ UNIT_TYPE = "api.systemd.Unit"
 NODE_TYPE = "api.Node"
 LEASE_TYPE = "api.Lease"
 
-NODE_LABEL = "node"
-"""The label that binds an object to the node of that name."""
 NODE_LEASE_NAMESPACE = "node-leases"
 """Each rubelet renews the lease of its node's name here."""
 LEADER_NAMESPACE = "leader-leases"

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from rube import api_pb2
 from rube.api import controller_pb2, memory_pb2, systemd_pb2
+from rube.api.binding import Move, requested_move
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.controllers.contract import Input
@@ -66,6 +67,9 @@ class UnitController:
         state.memory.Unpack(memory)
         spec = _Unit()
         state.object.spec.Unpack(spec)
+        move = requested_move(state.object.metadata)
+        if move is not None and move.node != self._node:
+            return self._release(state, observed, memory, move)
         invalid = _what_is_wrong(spec.SerializeToString(deterministic=True))
         decision = controller_pb2.Decision()
         if invalid:
@@ -118,6 +122,32 @@ class UnitController:
         if up or asked == (metadata.uid, metadata.generation, self._boot_id):
             return _Ensure.KEEP
         return _Ensure.START
+
+    def _release(
+        self,
+        state: controller_pb2.State,
+        observed: systemd_pb2.UnitObservation,
+        memory: memory_pb2.UnitMemory,
+        move: Move,
+    ) -> controller_pb2.Decision:
+        """Stops and removes the unit, and says so once nothing of it is left: then it may start elsewhere."""
+        where = move.node or "another node"
+        decision = (
+            _removal(unit_name(state.key.namespace, state.key.name))
+            if observed.installed
+            else controller_pb2.Decision()
+        )
+        observed.error = observed.error or state.action_error
+        status = self._status(state.object.metadata, observed, "")
+        if observed.installed:
+            status.message = status.message or f"stops here, to move to {where}"
+        else:
+            status.message, status.released_for = f"stopped here, to move to {where}", move.request
+            status.observed_generation = state.object.metadata.generation
+        memory.ClearField("uid")  # whatever becomes of the move, it was last asked for nothing
+        self._report(decision, state, status, memory)
+        decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
+        return decision
 
     def _unseen(self, state: controller_pb2.State) -> controller_pb2.Decision:
         """Nothing is known of the unit: says so, in the status that the object has, and remembers what it did."""

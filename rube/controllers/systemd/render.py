@@ -52,11 +52,12 @@ class Marker(NamedTuple):
 
 
 def digest_of(unit: systemd_pb2.Unit) -> str:
-    """sha256, in hex, of the definition: all of it but `enabled` and `state`, which change without a restart."""
+    """sha256, in hex, of the definition: all of it but what changes without a restart."""
     definition = systemd_pb2.Unit()
     definition.CopyFrom(unit)
     definition.ClearField("enabled")
     definition.ClearField("state")
+    definition.ClearField("node_lost")
     return hashlib.sha256(definition.SerializeToString(deterministic=True)).hexdigest()
 
 

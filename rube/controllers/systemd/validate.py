@@ -44,6 +44,8 @@ def validate_unit(unit: systemd_pb2.Unit) -> None:
             _unit_name(f"install.{field}[{index}]", name)
     if unit.state not in systemd_pb2.Unit.State.values():
         raise _wrong("state", f"{unit.state} is no value of api.systemd.Unit.State")
+    if unit.node_lost.HasField("move_after") and not 0 < unit.node_lost.move_after < math.inf:
+        raise _wrong("node_lost.move_after", f"{unit.node_lost.move_after:g} is no number of seconds greater than 0")
     _validate_commands(unit.service)
     _validate_times(unit)
     _validate_status(unit.service)

@@ -142,7 +142,7 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
     action = step.WhichOneof("action")
     _time(step.at, (*path, "at"), scenario, source)
     if action is None:
-        source.error(path, "a step without action: add put, change, stop, start, delete or read")
+        source.error(path, "a step without action: add put, change, stop, start, delete, read or move")
         return
     if step.times > 1 and not step.HasField("every"):
         source.error((*path, "times"), "`times` needs `every`: how long to wait between them")
@@ -165,6 +165,8 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
     names = getattr(step, action).names
     if not names:
         source.error((*path, action), "no names: add `names: [web-1]`")
+    if action == "move" and step.move.node:
+        _known_node(step.move.node, (*path, "move", "node"), scenario, source)
     namespace, known = getattr(step, action).namespace, unit_names(scenario)
     before = _put_before(step, namespace, scenario)
     for index, name in enumerate(names):

@@ -46,6 +46,10 @@ def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
     if action == "read":
         every_s, times = step.every.ToNanoseconds() / 1e9, step.times
         return f"a user reads {_shown(names)}", lambda user: user.read(namespace, names, every_s=every_s, times=times)
+    if action == "move":
+        node = step.move.node
+        where = f"to {node}" if node else "elsewhere"
+        return f"a user moves {_shown(names)} {where}", lambda user: user.move(namespace, names, node)
     change, verb = {
         "change": (_change_environment, "changes"),
         "stop": (_stop, "stops"),

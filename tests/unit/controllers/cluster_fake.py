@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from google.protobuf.any_pb2 import Any
 
@@ -10,6 +10,7 @@ from rube import api_pb2
 from rube.api import controller_pb2, systemd_pb2
 from rube.api.errors import AbortedError, NotFoundError, RubeError, UnavailableError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, key_of
+from rube.controllers.label_index import LabelIndex
 from rube.controllers.ports import Listener, Position
 
 STORE = "store-1"
@@ -126,6 +127,12 @@ class FakeCache:
 
     def list(self, type_name: str) -> Sequence[api_pb2.Object]:
         return [self.objects[key] for key in sorted(self.objects) if key.type == type_name]
+
+    def labelled(self, type_name: str, label: str, value: str) -> Set[ObjectKey]:
+        return LabelIndex(label, self.list(type_name)).keys(value)
+
+    def assume(self, decided: ObjectKey, objects: Sequence[api_pb2.Object]) -> None:
+        """Nothing: a test publishes when it wants to."""
 
     def position(self, type_name: str) -> Position | None:
         return Position(self.revision, STORE)

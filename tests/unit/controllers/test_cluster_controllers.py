@@ -51,7 +51,7 @@ def test_without_a_server_they_wait_and_stop_when_they_are_told_to() -> None:
 
 def test_informers_keep_what_a_controller_asks_for_and_no_more() -> None:
     placement = {(config.type, config.namespace, config.label_selector) for config in configs_for(Placement())}
-    assert placement == {("api.systemd.Unit", "", "!node"), ("api.Node", "", "")}
+    assert placement == {("api.systemd.Unit", "", ""), ("api.Node", "", "")}
     health = {(config.type, config.namespace, config.label_selector) for config in configs_for(NodeHealth())}
     assert health == {("api.Node", "", ""), ("api.Lease", "node-leases", "")}
 

@@ -271,3 +271,43 @@ def test_a_deleted_unit_that_cannot_be_seen_is_not_forgotten() -> None:
     state.observe_error = "no bus"
     decision = decide(state)
     assert decision == controller_pb2.Decision(memory=state.memory)
+
+
+def moving(seen: systemd_pb2.UnitObservation, request: str = "worker-2#1") -> controller_pb2.Decision:
+    state = state_of(spec_of(), seen, ASKED)
+    state.object.metadata.annotations["rube/move-to"] = request
+    return evaluate(CONTROLLER, state, check_purity=True)
+
+
+def told_of(decision: controller_pb2.Decision) -> systemd_pb2.UnitStatus:
+    status = status_of(decision)
+    assert status is not None
+    return status
+
+
+def test_a_unit_that_is_to_move_is_removed_and_let_go_once_nothing_of_it_is_left() -> None:
+    stopping = moving(observed("active"))
+    action = systemd_pb2.UnitAction()
+    stopping.actions[0].action.Unpack(action)
+    assert action.HasField("remove")
+    assert not told_of(stopping).released_for
+    assert told_of(stopping).message == "stops here, to move to worker-2"
+    gone = moving(NOTHING)
+    assert not gone.actions
+    assert told_of(gone).released_for == "worker-2#1"
+    assert told_of(gone).active_state == "inactive"
+    stuck = moving(observed("deactivating", error="will not stop"))
+    assert not told_of(stuck).released_for
+    assert told_of(stuck).message == "will not stop"
+
+
+def test_a_move_that_was_taken_back_starts_the_unit_again() -> None:
+    state = state_of(spec_of(), NOTHING)
+    state.memory.CopyFrom(moving(NOTHING).memory)
+    action = systemd_pb2.UnitAction()
+    evaluate(CONTROLLER, state, check_purity=True).actions[0].action.Unpack(action)
+    assert action.ensure.run == Ensure.START
+
+
+def test_a_move_to_this_node_is_none() -> None:
+    assert not moving(observed("active"), "worker-1#1").actions

@@ -1,0 +1,52 @@
+"""The labels and annotations that bind an object to a node and move it to another one. All sides read them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rube import api_pb2
+
+__all__ = [
+    "MOVED_FROM_ANNOTATION",
+    "MOVE_ANNOTATION",
+    "NODE_LABEL",
+    "Move",
+    "bound_node",
+    "move_request",
+    "requested_move",
+]
+
+NODE_LABEL = "node"
+"""Binds an object to the node of that name. A put that omits it keeps the binding; an empty value unbinds."""
+MOVE_ANNOTATION = "rube/move-to"
+"""Asks for a move that stops first: `NODE` or `NODE#ID`. Without NODE, placement chooses another node. The ID tells
+one request from an earlier one for the same node."""
+MOVED_FROM_ANNOTATION = "rube/moved-from"
+"""The lost node that placement moved a unit away from. A unit that has it is not moved again by itself."""
+_ID_SEPARATOR = "#"
+
+
+class Move(NamedTuple):
+    """A request to move an object. `node` is empty where any other node will do."""
+
+    request: str
+    node: str
+
+
+def bound_node(metadata: api_pb2.Metadata) -> str:
+    """The node that an object is bound to, whether or not it exists; empty: none."""
+    return metadata.labels.get(NODE_LABEL, "")
+
+
+def requested_move(metadata: api_pb2.Metadata) -> Move | None:
+    """The move that was asked for and is not done yet; None: none. A move to where the object is means nothing."""
+    if MOVE_ANNOTATION not in metadata.annotations:
+        return None
+    request = metadata.annotations[MOVE_ANNOTATION]
+    node = request.partition(_ID_SEPARATOR)[0]
+    return Move(request, node) if request and node != bound_node(metadata) else None
+
+
+def move_request(node: str, request_id: str) -> str:
+    """The annotation's value for a new request; an empty `node` lets placement choose."""
+    return f"{node}{_ID_SEPARATOR}{request_id}"
