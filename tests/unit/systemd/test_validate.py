@@ -86,3 +86,12 @@ def test_a_oneshot_may_have_several_commands_but_no_restart_always() -> None:
     unit.service.restart = Service.ALWAYS
     with pytest.raises(InvalidArgumentError, match=r"service\.restart"):
         validate_unit(unit)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
+def test_a_unit_moves_after_a_time_that_can_be(seconds: float) -> None:
+    unit = valid()
+    unit.node_lost.move_after = seconds
+    with pytest.raises(InvalidArgumentError) as caught:
+        validate_unit(unit)
+    assert "node_lost.move_after" in caught.value.message
