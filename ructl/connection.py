@@ -14,7 +14,9 @@ from rube import api_pb2
 from rube.api.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
+    NotDoneError,
     NotFoundError,
+    NotSentError,
     RubeError,
     UnavailableError,
     UnimplementedError,
@@ -28,21 +30,6 @@ from ructl.options import Target
 from ructl.query import Query
 
 T = TypeVar("T")
-# What gRPC's messages say when there was no connection to begin with.
-_CONNECT_FAILURES = (
-    "connection refused",
-    "no route to host",
-    "network is unreachable",
-    "Domain name not found",
-    "errors resolving",
-    "DNS resolution failed",
-    "permission denied",
-    "http1.x server",
-)
-
-
-class NotConnectedError(UnavailableError):
-    """No server was reached: nothing has happened there."""
 
 
 class Connection:
@@ -123,11 +110,13 @@ def explain(error: RubeError, target: Target) -> RubeError:
     if _is_from_server(error):
         return error
     match error:
+        case NotSentError():
+            why = shorten(error.metadata["why"])
+            return NotSentError(f"no server answers at {target} ({why}): {_remedy(target)}", why=why)
+        case NotDoneError():
+            return error
         case UnavailableError():
-            reason = _reason(error.message)
-            if not reason:
-                return UnavailableError(f"the connection to {target} was lost before it answered: try again")
-            return NotConnectedError(f"no server answers at {target} ({reason}): {_remedy(target)}")
+            return UnavailableError(f"the connection to {target} was lost before it answered: try again")
         case DeadlineExceededError():
             return DeadlineExceededError(
                 f"{target} did not answer within {target.timeout_s:g} s: it hangs or is no Rube server; "
@@ -152,12 +141,11 @@ def _remedy(target: Target) -> str:
     return "start one with 'rube up' or 'rube apiserver', or name another with --server HOST:PORT or RUBE_SERVER"
 
 
-def _reason(message: str) -> str:
-    """Why it was not possible to connect, in gRPC's words but fewer; "" if a connection that stood was lost."""
-    for known in _CONNECT_FAILURES:
-        if known.lower() in message.lower():
-            return known
-    return message.rpartition("last error: ")[2] if "failed to connect" in message.lower() else ""
+def shorten(why: str) -> str:
+    """Why it was not possible to connect: the last of gRPC's nested reasons, which is the operating system's or the
+    name service's."""
+    last = why.rpartition(": ")[2].rstrip("]) ") or why
+    return last[:1].lower() + last[1:]
 
 
 class _NoStorage:

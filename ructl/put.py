@@ -10,9 +10,16 @@ import click
 
 from rube import api_pb2
 from rube.api import textproto
-from rube.api.errors import AbortedError, DeadlineExceededError, InvalidArgumentError, RubeError, UnavailableError
+from rube.api.errors import (
+    AbortedError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotDoneError,
+    RubeError,
+    UnavailableError,
+)
 from rube.host.network import MESSAGE_BYTES_MAX
-from ructl.connection import Connection, NotConnectedError, one_line, run
+from ructl.connection import Connection, one_line, run
 from ructl.options import connection_options, target
 from ructl.output import place
 
@@ -70,7 +77,7 @@ def _check_size(request: api_pb2.PutRequest) -> None:
 def _failed(error: RubeError, documents: Sequence[textproto.Document], index: int) -> RubeError:
     """Says in which document, what is stored, and what is not or perhaps not."""
     document = documents[index]
-    unknown = isinstance(error, (UnavailableError, DeadlineExceededError)) and not isinstance(error, NotConnectedError)
+    unknown = isinstance(error, (UnavailableError, DeadlineExceededError)) and not isinstance(error, NotDoneError)
     parts = [f"{document.filename}:{document.line}: {one_line(error)}"]
     if isinstance(error, AbortedError):
         gone = error.metadata.get("revision") == "0"

@@ -21,7 +21,9 @@ __all__ = [
     "DeadlineExceededError",
     "FailedPreconditionError",
     "InvalidArgumentError",
+    "NotDoneError",
     "NotFoundError",
+    "NotSentError",
     "ResourceExhaustedError",
     "RevisionAheadError",
     "RubeError",
@@ -104,13 +106,32 @@ class ResourceExhaustedError(RubeError):
 
 
 class UnavailableError(RubeError):
-    """The server cannot be reached or is stopping; a retry may help.
-
-    A write may have happened. Metadata: `refused` says that it has not, and will not.
+    """The server cannot be reached or is stopping; a retry may help. Unless it is a NotDoneError, a write may have
+    happened.
     """
 
     code = "UNAVAILABLE"
     reason = "UNAVAILABLE"
+
+
+class NotDoneError(UnavailableError):
+    """The server refused the call before it did anything: nothing was written, and nothing will be.
+
+    Only code that knows it raises this; text never decides it. Of several attempts of one call the caller may be told
+    this only if it is true of each.
+    """
+
+    reason = "NOT_DONE"
+
+
+class NotSentError(NotDoneError):
+    """The call was not begun, because there was no connection to send it on. Metadata: `why`.
+
+    Raised only where that is known: by `rube.transport.connect`. On the wire it is a plain UnavailableError, since it
+    says nothing of the call that a server is answering.
+    """
+
+    reason = UnavailableError.reason
 
 
 class DeadlineExceededError(RubeError):
@@ -136,7 +157,8 @@ def _classes(root: type[RubeError]) -> list[type[RubeError]]:
     return [root, *(found for child in root.__subclasses__() for found in _classes(child))]
 
 
-_BY_REASON = {(cls.code, cls.reason): cls for cls in _classes(RubeError)}
+# A class that shares its parent's reason is not told from it on the wire: the parent, which comes last, is meant.
+_BY_REASON = {(cls.code, cls.reason): cls for cls in reversed(_classes(RubeError))}
 _BY_CODE = {cls.code: cls for cls in reversed(_classes(RubeError))}
 _CODE_NUMBERS = {
     "UNKNOWN": 2,

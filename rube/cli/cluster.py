@@ -15,6 +15,7 @@ from rube.api.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
     InvalidArgumentError,
+    NotDoneError,
     RubeError,
     UnavailableError,
     UnimplementedError,
@@ -185,7 +186,7 @@ async def call_once(host: Host, addresses: Sequence[str], ask: Callable[[Any], A
         try:
             return await _ask(host, address, ask)
         except (UnavailableError, DeadlineExceededError) as error:
-            if not isinstance(error, UnavailableError) or "refused" not in error.metadata:
+            if not isinstance(error, NotDoneError):
                 raise _perhaps_done(address, error) from error
             failed.append((address, error))
     raise _all_failed(failed)

@@ -10,11 +10,17 @@ from typing import TypeVar
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
-from rube.api.errors import DeadlineExceededError, ResourceExhaustedError, RubeError, UnavailableError
+from rube.api.errors import (
+    DeadlineExceededError,
+    NotSentError,
+    ResourceExhaustedError,
+    RubeError,
+    UnavailableError,
+)
 from rube.client.backoff import Backoff
 from rube.client.config import ClientConfig
 from rube.client.endpoints import Endpoints
-from rube.client.retries import Request, may_repeat
+from rube.client.retries import Request, is_unknown, may_repeat, outcome
 from rube.host import Host
 from rube.transport import rube_error
 
@@ -118,7 +124,12 @@ class Client:
         response in time, a bookmark at least, counts as hanging: DeadlineExceededError.
         """
         target = self._endpoints.current
-        call = self._endpoints.stub().Watch(request)
+        try:
+            stub = await self._endpoints.connected_stub(self._clock, self._config.attempt_s_max)
+        except NotSentError as error:
+            self._rotate(error, target)
+            raise
+        call = stub.Watch(request)
         try:
             response = await self._first(call, target)
             while isinstance(response, api_pb2.WatchResponse):
@@ -164,25 +175,35 @@ class Client:
         end_ns = self._clock.monotonic_ns() + round(deadline_s * _NS_PER_S)
         backoff = Backoff(self._random, initial_s=self._config.backoff_s_initial, max_s=self._config.backoff_s_max)
         retries_left = self._config.retries_max
+        unknown: RubeError | None = None
         while True:
-            left_s = (end_ns - self._clock.monotonic_ns()) / _NS_PER_S
             target = self._endpoints.current
             try:
-                return self._seen(await call(self._endpoints.stub(), self._attempt_s(request, left_s)))
-            except aio.AioRpcError as error:
-                failure = rube_error(error)
+                return self._seen(await self._attempt(request, call, end_ns))
+            except RubeError as failure:
                 self._rotate(failure, target)
                 delay_s = backoff.next_s()
                 left_s = (end_ns - self._clock.monotonic_ns()) / _NS_PER_S
                 if not retries_left or delay_s >= left_s or not may_repeat(request, failure):
-                    raise failure from error
+                    told = outcome(request, failure, unknown)
+                    if told is failure:
+                        raise
+                    raise told from failure
+                if is_unknown(failure):
+                    unknown = failure
             retries_left -= 1
             await self._clock.sleep(delay_s)
 
-    def _attempt_s(self, request: Request, left_s: float) -> float:
-        """An attempt that may be followed by another one must leave time for it."""
+    async def _attempt(self, request: Request, call: Call[Answer], end_ns: int) -> Answer:
+        """One attempt; it leaves time for another one if one may follow. Raises NotSentError if it was not begun."""
+        left_s = (end_ns - self._clock.monotonic_ns()) / _NS_PER_S
+        stub = await self._endpoints.connected_stub(self._clock, min(left_s, self._config.attempt_s_max))
+        left_s = (end_ns - self._clock.monotonic_ns()) / _NS_PER_S
         repeatable = may_repeat(request, DeadlineExceededError("in prospect"))
-        return min(left_s, self._config.attempt_s_max) if repeatable else left_s
+        try:
+            return await call(stub, min(left_s, self._config.attempt_s_max) if repeatable else left_s)
+        except aio.AioRpcError as error:
+            raise rube_error(error) from error
 
     def _rotate(self, failure: RubeError, target: str) -> None:
         if isinstance(failure, (UnavailableError, DeadlineExceededError)):

@@ -8,7 +8,8 @@ from grpc import aio
 
 from rube import api_pb2_grpc
 from rube.api.errors import InvalidArgumentError
-from rube.host import Network
+from rube.host import Clock, Network
+from rube.transport import connect
 
 __all__ = ["Endpoints"]
 
@@ -36,6 +37,15 @@ class Endpoints:
         if stub is None:
             channel = self._channels[target] = self._network.channel(target)
             stub = self._stubs[target] = api_pb2_grpc.ApiStub(channel)
+        return stub
+
+    async def connected_stub(self, clock: Clock, timeout_s: float) -> api_pb2_grpc.ApiAsyncStub:
+        """The current target's stub once there is a connection: begin the call before the next await.
+
+        Raises NotSentError.
+        """
+        target, stub = self.current, self.stub()
+        await connect(self._channels[target], target, clock, timeout_s)
         return stub
 
     def rotate(self, failed: str) -> None:

@@ -6,8 +6,11 @@
   attempt may therefore be the caller's own write: read again.
 - A put or delete with validate_only: yes. It has no effect.
 - UpdateStatus with a uid: yes. It says what is, so saying it twice does no harm.
-- Any other write: only if the attempt never reached a server, or the server said that it did nothing. A repeated one
-  could undo what somebody wrote between.
+- Any other write: only after a NotDoneError: the attempt was not begun, or the server that answers for it said by type
+  that it did nothing. A repeated one could undo what somebody wrote between. No text is read: a server may word
+  anything, also what the store behind it said.
+
+Of several attempts, one that may have been carried out decides what the caller is told.
 """
 
 from __future__ import annotations
@@ -15,31 +18,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rube import api_pb2
-from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
+from rube.api.errors import DeadlineExceededError, NotDoneError, RubeError, UnavailableError
 from rube.api.keys import ObjectKey, key_of
 
-__all__ = ["is_conditional", "may_repeat"]
+__all__ = ["is_conditional", "is_unknown", "may_repeat", "outcome"]
 
 Request = (
     api_pb2.PutRequest | api_pb2.GetRequest | api_pb2.ListRequest | api_pb2.DeleteRequest | api_pb2.UpdateStatusRequest
 )
-# How gRPC words an UNAVAILABLE of a call that found no connection to be sent on.
-_NEVER_SENT = ("failed to connect", "connection refused", "errors resolving", "name resolution", "dns resolution")
 
 
 def may_repeat(request: Request, error: RubeError) -> bool:
     """Whether another attempt of this request can be made after one that ended with this error."""
-    if not isinstance(error, (UnavailableError, DeadlineExceededError)):
-        return False
-    return is_conditional(request) or never_done(error)
+    return isinstance(error, NotDoneError) or (is_unknown(error) and is_conditional(request))
 
 
-def never_done(error: RubeError) -> bool:
-    """Whether no server can have seen the call, or the one that did refused it."""
-    if not isinstance(error, UnavailableError):
-        return False
-    text = error.message.lower()
-    return "refused" in error.metadata or any(words in text for words in _NEVER_SENT)
+def is_unknown(error: RubeError) -> bool:
+    """Whether the call that ended with this error may have been carried out."""
+    return isinstance(error, (UnavailableError, DeadlineExceededError)) and not isinstance(error, NotDoneError)
+
+
+def outcome(request: Request, last: RubeError, unknown: RubeError | None) -> RubeError:
+    """What the caller is told: the last attempt's error, unless it says that nothing was done and an earlier attempt,
+    which ended with `unknown`, may have been carried out."""
+    reads = isinstance(request, (api_pb2.GetRequest, api_pb2.ListRequest))
+    if unknown is None or reads or not isinstance(last, NotDoneError):
+        return last
+    return UnavailableError(
+        f"{last.message}; an earlier attempt may have been carried out ({unknown.message}): read before you repeat it"
+    )
 
 
 def is_conditional(request: Request) -> bool:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
 
-from rube.api.errors import RubeError, UnavailableError
+from rube.api.errors import NotDoneError, RubeError, UnavailableError
 from rube.host import Engine, Host
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD
 from rube.raft.errors import (
@@ -123,9 +123,7 @@ class Core:
         """Raises UnavailableError while the disk is full: this member applies nothing then, and so answers nothing."""
         if self._storage.full_since_ns:
             name = self.config.name
-            raise UnavailableError(
-                f"the disk of member {name!r} is full: free some space there, or ask another member", refused="true"
-            )
+            raise NotDoneError(f"the disk of member {name!r} is full: free some space there, or ask another member")
 
     def now_ns(self) -> int:
         return self._clock.monotonic_ns()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from grpc import aio
 
-from rube.api.errors import FailedPreconditionError, RubeError, UnavailableError
+from rube.api.errors import FailedPreconditionError, NotDoneError, RubeError, UnavailableError
 from rube.host import Engine, Host, Write
 from rube.raft.raft_pb2 import ConfState, HardState
 from rube.replica.config import MemberConfig
@@ -230,4 +230,4 @@ def _check_name(described: Description, name: str, address: str) -> None:
 
 def not_in_a_group(name: str) -> UnavailableError:
     """To who asks a member that waits to be taken in."""
-    return UnavailableError(f"member {name!r} belongs to no group yet: try again", refused="true")
+    return NotDoneError(f"member {name!r} belongs to no group yet: try again")

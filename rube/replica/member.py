@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from grpc import aio
 
-from rube.api.errors import InvalidArgumentError, RubeError, UnavailableError
+from rube.api.errors import InvalidArgumentError, NotDoneError, RubeError, UnavailableError
 from rube.host import Engine, Host
 from rube.raft.errors import ProposalDroppedError
 from rube.raft.raft_pb2 import ConfChangeSingle, ConfChangeType, ConfChangeV2
@@ -212,7 +212,7 @@ class Member:
             return None
         link = self._core.link(self._core.leader)
         if link is None:
-            raise UnavailableError("the group has no leader now: try again", refused="true")
+            raise NotDoneError("the group has no leader now: try again")
         return link.stub
 
     async def admit(self, request: JoinRequest) -> JoinResponse:
@@ -243,7 +243,7 @@ class Member:
         try:
             await self.read_barrier()
         except UnavailableError as error:
-            raise UnavailableError(error.message, **{**error.metadata, "refused": "true"}) from None
+            raise NotDoneError(error.message, **error.metadata) from None
         meant = self._core.state.roster.find(name)
         try:
             await self._change(lambda: self._membership.removal(meant))
@@ -282,12 +282,12 @@ class Member:
                 with suppress(_NothingToDoError):
                     await self._await_applied(lambda number: self._propose_change(number, decide))
                 return
-        raise UnavailableError("the group's members change too fast: try again in a moment", refused="true")
+        raise NotDoneError("the group's members change too fast: try again in a moment")
 
     def _propose_change(self, number: int, decide: Decide) -> None:
         core = self._core
         if not core.leads:
-            raise NotLeadingError(f"member {core.config.name!r} does not lead any more: try again", refused="true")
+            raise NotLeadingError(f"member {core.config.name!r} does not lead any more: try again")
         if core.node.raft.pending_conf_index > core.state.index:
             raise ProposalDroppedError("another change of the members is under way")
         decided = decide()
@@ -324,7 +324,7 @@ class Member:
             finally:
                 core.proposals.forget(number)
                 now_ns = core.now_ns()
-        raise self._no_quorum("nothing was proposed", refused="true")
+        raise NotDoneError(self._no_quorum("nothing was proposed").message)
 
     async def _a_moment(self) -> None:
         """Until the leader changes, or a tick has passed."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from rube.api.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
+from rube.api.errors import FailedPreconditionError, InvalidArgumentError, NotDoneError, UnavailableError
 from rube.raft.progress import ProgressState
 from rube.replica.core import Core
 from rube.replica.replica_pb2 import Command, MembersChange, Peer, PeerProgress
 
 
-class NotLeadingError(UnavailableError):
+class NotLeadingError(NotDoneError):
     """Another member leads now, and nothing was done here: ask that one."""
 
 

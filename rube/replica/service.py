@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from grpc import aio
 
-from rube.api.errors import RubeError, UnavailableError
+from rube.api.errors import NotDoneError, RubeError, UnavailableError
 from rube.replica.ending import RemovedError
 from rube.replica.founding import not_in_a_group
 from rube.replica.membership import NotLeadingError
@@ -137,5 +137,7 @@ def _told_by_leader(error: RubeError) -> RubeError:
     """What does not say that nothing was done may have been done: an answer may be lost, too."""
     if error.code != UnavailableError.code:
         return error
-    sure = {} if "refused" in error.metadata else {"unknown": "true"}
-    return UnavailableError(f"the leader: {error.message}", **{**error.metadata, **sure})
+    message = f"the leader: {error.message}"
+    if isinstance(error, NotDoneError):
+        return NotDoneError(message, **error.metadata)
+    return UnavailableError(message, **{**error.metadata, "unknown": "true"})

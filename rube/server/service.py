@@ -8,7 +8,7 @@ from typing import Any
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
-from rube.api.errors import UnavailableError
+from rube.api.errors import NotDoneError
 from rube.host import Host
 from rube.server.config import ApiServerConfig
 from rube.server.delete import delete
@@ -68,4 +68,4 @@ class ApiService(api_pb2_grpc.ApiServicer):
 
     def _check_open(self) -> None:
         if self._draining:
-            raise UnavailableError("this apiserver is stopping: ask another one, or again in a moment", refused="true")
+            raise NotDoneError("this apiserver is stopping: ask another one, or again in a moment")

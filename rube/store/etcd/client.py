@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from grpc import aio
 
-from rube.api.errors import FailedPreconditionError, RubeError, UnavailableError
+from rube.api.errors import FailedPreconditionError, NotDoneError, NotSentError, RubeError, UnavailableError
 from rube.host import Host
 from rube.host.network import ChannelTls
 from rube.store.etcd import rpc_pb2 as rpc
@@ -38,8 +38,6 @@ OPEN_TIMEOUT_S = 5.0
 # A read goes to the next member if one takes longer.
 READ_ATTEMPT_S = 3.0
 CONNECT_TIMEOUT_S = 2.0
-# To learn why there is no connection.
-TROUBLE_TIMEOUT_S = 0.5
 # Between two attempts while no member takes a request.
 PAUSE_S_MIN = 0.05
 PAUSE_S_MAX = 0.5
@@ -89,13 +87,14 @@ class EtcdClient:
     ) -> Answer:
         """What a member answers. Reads are tried on the others; a write only if it was certainly not carried out.
 
-        Raises UnavailableError or DeadlineExceededError after so long; of a write they say that nobody knows whether
-        it was carried out, where that is so. aio.AioRpcError passes where etcd refuses the request.
+        Raises UnavailableError or DeadlineExceededError after so long, and NotDoneError where no attempt can have been
+        carried out; of a write they say that nobody knows, where that is so. aio.AioRpcError passes where etcd
+        refuses the request.
         """
         deadline_ns = self.clock.monotonic_ns() + round(timeout_s * 1e9)
-        tokens, pause_s, tried, last = 0, PAUSE_S_MIN, 0, ""
+        tokens, pause_s, tried, last, unknown = 0, PAUSE_S_MIN, 0, "", False
         while True:
-            member, token = await self._member(deadline_ns, last)
+            member, token = await self._member(deadline_ns, last, unknown=unknown)
             left_s = self._left_s(deadline_ns)
             timeout = left_s if writes else min(READ_ATTEMPT_S, left_s)
             try:
@@ -115,6 +114,7 @@ class EtcdClient:
                     self._endpoints.leave(member)
                 if writes and not refused:
                     raise meaning_of(error, self.url, member.target, writes=True) from error
+                unknown = unknown or not refused
             tried += 1
             if waits or tried % len(self._endpoints.all) == 0:
                 await self._pause(pause_s, deadline_ns)
@@ -152,8 +152,12 @@ class EtcdClient:
         self, member: Endpoint, method: Method[Request, Answer], request: Request, timeout_s: float
     ) -> Answer:
         """What that one member answers. Raises UnavailableError if it does not; aio.AioRpcError passes."""
-        if not await member.connect(self.clock, CONNECT_TIMEOUT_S):
-            raise UnavailableError(f"etcd at {member.target} (store {self.url}) does not answer")
+        try:
+            await member.connect(self.clock, CONNECT_TIMEOUT_S)
+        except NotSentError as error:
+            raise UnavailableError(
+                f"etcd at {member.target} (store {self.url}) does not answer: {error.message}"
+            ) from error
         return await method(member)(request, metadata=self._metadata(), timeout=timeout_s)
 
     def meaning_of(self, error: aio.AioRpcError, *, writes: bool = False) -> RubeError:
@@ -174,21 +178,29 @@ class EtcdClient:
             self._closed = True
             await self._endpoints.close(CLOSE_GRACE_S)
 
-    async def _member(self, deadline_ns: int, last: str) -> tuple[Endpoint, str]:
-        """A member with a connection, and the token to come with."""
-        pause_s, lost = PAUSE_S_MIN, self._endpoints.current
+    async def _member(self, deadline_ns: int, last: str, *, unknown: bool = False) -> tuple[Endpoint, str]:
+        """A member with a connection, and the token to come with. Begin the call before the next await.
+
+        Raises NotDoneError if there is none until then; UnavailableError where an attempt before this one may have
+        been carried out (`unknown`).
+        """
+        pause_s, trouble = PAUSE_S_MIN, "no time was left"
         while True:
             for _ in self._endpoints.all:
                 self.check_open()
                 member = self._endpoints.current
                 left_s = self._left_s(deadline_ns)
-                if left_s > 0 and await member.connect(self.clock, min(CONNECT_TIMEOUT_S, left_s)):
-                    return member, self._token
-                lost = member
+                if left_s > 0:
+                    try:
+                        await member.connect(self.clock, min(CONNECT_TIMEOUT_S, left_s))
+                    except NotSentError as error:
+                        trouble = f"{member.target}: {error.metadata['why']}"
+                    else:
+                        return member, self._token
                 self._endpoints.leave(member)
             if self._left_s(deadline_ns) <= 0:
-                last = last or f"{lost.target}: {await lost.trouble(TROUBLE_TIMEOUT_S)}"
-                raise UnavailableError(
+                last = last or trouble
+                raise (UnavailableError if unknown else NotDoneError)(
                     f"no member of etcd answers at {', '.join(self.url.servers)} (store {self.url}; last: {last}): "
                     "check that it runs, and that the addresses and the TLS options are right"
                 )
@@ -209,6 +221,8 @@ class EtcdClient:
                 if error.details() == AUTH_IS_OFF:
                     return
                 raise self.meaning_of(error) from error
+            except NotDoneError as error:  # this call: what it was to be for may have been tried before
+                raise UnavailableError(error.message, **error.metadata) from error
             self._token = answer.token
 
     def _metadata(self) -> Metadata:

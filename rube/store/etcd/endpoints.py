@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grpc import ChannelConnectivity, aio
+from grpc import aio
 
 from rube.host import Clock, Network
 from rube.host.network import ChannelTls
 from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd import rpc_pb2_grpc
+from rube.transport import connect
 
 WatchStream = aio.StreamStreamCall[rpc.WatchRequest, rpc.WatchResponse]
 
@@ -27,27 +28,10 @@ class Endpoint:
         # Streams that end when the client turns to another member: a member that answers no calls sends no events.
         self.streams: dict[WatchStream, None] = {}
 
-    async def connect(self, clock: Clock, timeout_s: float) -> bool:
-        """Whether there is a connection. Does not wait where the last attempt has failed and the next is not due."""
-        state = self.channel.get_state(try_to_connect=True)
-        if state is ChannelConnectivity.READY:
-            return True
-        try:
-            async with clock.timeout(timeout_s):
-                while state not in (ChannelConnectivity.READY, ChannelConnectivity.TRANSIENT_FAILURE):
-                    await self.channel.wait_for_state_change(state)
-                    state = self.channel.get_state(try_to_connect=True)
-        except TimeoutError:
-            return False
-        return state is ChannelConnectivity.READY
-
-    async def trouble(self, timeout_s: float) -> str:
-        """Why there is no connection: gRPC tells it to a call."""
-        try:
-            await self.maintenance.Status(rpc.StatusRequest(), timeout=timeout_s)
-        except aio.AioRpcError as error:
-            return error.details() or error.code().name
-        return "no connection in time"
+    async def connect(self, clock: Clock, timeout_s: float) -> None:
+        """Returns once there is a connection: begin the call before the next await. Raises NotSentError; does not wait
+        where the last attempt has failed and the next is not due."""
+        await connect(self.channel, self.target, clock, timeout_s)
 
     def end_streams(self) -> None:
         for stream in list(self.streams):

@@ -42,15 +42,15 @@ _REFUSED = frozenset(
         "etcdserver: too many requests",
     }
 )
-# gRPC's (and the simulated network's) words for a request that never left.
-_NOT_SENT = "failed to connect to "
 _STALE_TOKEN = frozenset({"etcdserver: invalid auth token", "etcdserver: revision of auth store is old"})
 
 
 def was_refused(error: aio.AioRpcError) -> bool:
-    """Whether the request was certainly not carried out, and another member or a later time may take it."""
-    text = error.details() or ""
-    return text in _REFUSED or (error.code() is StatusCode.UNAVAILABLE and text.startswith(_NOT_SENT))
+    """Whether etcd has said that it did nothing, and another member or a later time may take the request.
+
+    A request that was never sent is no such error: the client begins none without a connection.
+    """
+    return error.details() in _REFUSED
 
 
 def will_pass_soon(error: aio.AioRpcError) -> bool:

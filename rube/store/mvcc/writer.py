@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from rube.api.errors import DataLossError, RubeError, UnavailableError
+from rube.api.errors import DataLossError, NotDoneError, RubeError, UnavailableError
 from rube.store.ports import Txn
 
 _LOG = logging.getLogger("rube.store")
@@ -94,7 +94,7 @@ class GroupWriter:
         if self._failure is not None:
             raise _copy(self._failure)
         if self._closing:
-            raise UnavailableError(_CLOSING, refused="true")
+            raise NotDoneError(_CLOSING)
 
     async def _run(self) -> None:
         try:
@@ -111,7 +111,7 @@ class GroupWriter:
         finally:
             self._closing = True
             self._place.set()
-            self._fail(self._waiting, UnavailableError(_CLOSING, refused="true"))
+            self._fail(self._waiting, NotDoneError(_CLOSING))
 
     def _may_begin(self) -> bool:
         if not self._in_flight:

@@ -11,9 +11,11 @@ from transport_sites import RealSite, SimSite, Site
 
 @pytest.fixture(params=["grpcio", "native", "simulated"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
+    """Also "grpcio, uvloop", for tests of what depends on the loop."""
     if request.param == "simulated":
         return SimSite()
-    return RealSite(request.param, tmp_path)
+    kind, _, loop = request.param.partition(", ")
+    return RealSite(kind, tmp_path, pytest.importorskip("uvloop").new_event_loop if loop else None)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -19,6 +19,8 @@ from rube.transport import ChannelOptions, GrpcNetwork, ServerKind
 from rube.transport.forwarder import Forwarder
 
 Body = Callable[[], Coroutine[Any, Any, None]]
+# Of RealSite: asyncio's own loop if there is none.
+LoopFactory = Callable[[], asyncio.AbstractEventLoop] | None
 
 CHANNEL = ChannelOptions(
     keepalive_s=0.3, keepalive_timeout_s=0.5, backoff_s_initial=0.02, backoff_s_max=0.1, connect_timeout_s=0.3
@@ -119,7 +121,8 @@ class _RealSpawned:
 class RealSite:
     """Real gRPC over loopback."""
 
-    def __init__(self, kind: ServerKind, path: Path) -> None:
+    def __init__(self, kind: ServerKind, path: Path, loop_factory: LoopFactory = None) -> None:
+        self._loop_factory = loop_factory
         self.native = kind == "native"
         self.network: Network = GrpcNetwork(server_kind=kind, channel_options=CHANNEL)
         self._kind = kind
@@ -131,7 +134,8 @@ class RealSite:
             async with self._ended:
                 await body()
 
-        asyncio.run(main())
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+            runner.run(main())
 
     async def serve(self, *, address: str = "", options: ServerOptions = SERVER, **handlers: Any) -> Served:
         server = self.network.server(options)

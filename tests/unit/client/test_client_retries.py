@@ -8,16 +8,32 @@ import pytest
 
 from rube import api_pb2
 from rube.api import registry, systemd_pb2
-from rube.api.errors import AbortedError, DeadlineExceededError, RubeError, UnavailableError
+from rube.api.errors import (
+    AbortedError,
+    DeadlineExceededError,
+    NotDoneError,
+    NotSentError,
+    RubeError,
+    UnavailableError,
+    decode_error,
+    encode_error,
+)
 from rube.client.backoff import Backoff
-from rube.client.retries import Request, may_repeat
+from rube.client.retries import Request, is_unknown, may_repeat, outcome
 
 KEY = api_pb2.Key(type="api.systemd.Unit", namespace="system", name="a")
 OTHER = api_pb2.Key(type="api.systemd.Unit", namespace="system", name="b")
 LOST = UnavailableError("Socket closed")
-NO_SUCH_NAME = UnavailableError("errors resolving db.example:7823: [Domain name not found]")
-REFUSED = UnavailableError("this apiserver is stopping", refused="true")
-NEVER_SENT = UnavailableError("failed to connect to all addresses; last error: connection refused")
+REFUSED = NotDoneError("this apiserver is stopping")
+NEVER_SENT = NotSentError("there is no connection to db.example:7823", why="Domain name not found")
+# What servers, the stores behind them and both kinds of loops have said of writes that may have happened.
+WORDS = (
+    "failed to connect to all addresses; last error: connection refused",
+    "the store answered nothing ([Errno 111] Connection refused): the write may have happened",
+    "Connect call failed ('127.0.0.1', 2379)",
+    "errors resolving db.example:7823: [Domain name not found]",
+    "DNS resolution failed for db.example",
+)
 
 
 def unit(name: str, revision: int = 0, uid: str = "") -> api_pb2.Object:
@@ -58,10 +74,34 @@ def test_reads_and_conditional_writes_are_repeated(request_: Request, error: Rub
 @pytest.mark.parametrize("request_", UNCONDITIONAL)
 def test_other_writes_are_repeated_only_if_nothing_can_have_been_done(request_: Request) -> None:
     assert may_repeat(request_, NEVER_SENT)
-    assert may_repeat(request_, NO_SUCH_NAME)
     assert may_repeat(request_, REFUSED)
     assert not may_repeat(request_, LOST)
     assert not may_repeat(request_, DeadlineExceededError("late"))
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_text_never_says_that_a_write_was_not_sent(words: str) -> None:
+    for error in (UnavailableError(words), UnavailableError(words, refused="true"), DeadlineExceededError(words)):
+        assert is_unknown(error)
+        assert not may_repeat(api_pb2.PutRequest(objects=[unit("a")]), error)
+
+
+def test_what_a_server_did_not_do_passes_the_wire_and_what_it_did_not_send_does_not() -> None:
+    assert type(decode_error("UNAVAILABLE", "m", encode_error(REFUSED))) is NotDoneError
+    assert type(decode_error("UNAVAILABLE", "m", encode_error(NEVER_SENT))) is UnavailableError
+    assert type(decode_error("UNAVAILABLE", "m")) is UnavailableError
+
+
+@pytest.mark.parametrize("last", [REFUSED, NEVER_SENT])
+def test_an_unknown_attempt_wins_over_later_ones_that_did_nothing(last: RubeError) -> None:
+    put = api_pb2.PutRequest(objects=[unit("a", revision=3)])
+    told = outcome(put, last, LOST)
+    assert is_unknown(told)
+    assert "may have been carried out (Socket closed)" in told.message
+    assert outcome(put, last, None) is last
+    assert outcome(api_pb2.GetRequest(key=KEY), last, LOST) is last
+    stale = AbortedError("stale")
+    assert outcome(put, stale, LOST) is stale
 
 
 def test_an_answer_is_final() -> None:

@@ -1,0 +1,63 @@
+"""Whether a call can be begun: the one place that knows that a call was never sent.
+
+gRPC reports a call that found no connection and one that lost its connection with the same status, and tells them
+apart only by text, part of which servers may word. So nothing is read from text here: a call is begun only on a
+channel that is READY. A channel that does not get there is NotSentError, and no call was made; whatever a call that
+was begun fails with leaves open whether it was carried out, unless the server says so by a NotDoneError.
+"""
+
+from __future__ import annotations
+
+from grpc import ChannelConnectivity, aio
+
+from rube.api.errors import NotSentError
+from rube.host import Clock
+
+__all__ = ["connect", "is_connected"]
+
+# A harmless call of a channel without a connection, which gRPC answers by itself with the reason.
+_PROBE = "/grpc.health.v1.Health/Check"
+_PROBE_TIMEOUT_S = 0.5
+_WHY_CHARS_MAX = 300
+
+
+def is_connected(channel: aio.Channel) -> bool:
+    """Whether a call that is begun now, before anything else runs, has a connection. An idle channel connects."""
+    return channel.get_state(try_to_connect=True) is ChannelConnectivity.READY
+
+
+async def connect(channel: aio.Channel, target: str, clock: Clock, timeout_s: float) -> None:
+    """Returns once the channel has a connection: begin the call before the next await.
+
+    Does not wait where the last attempt to connect has failed and the next one is not due. Raises NotSentError.
+    """
+    if is_connected(channel):
+        return
+    try:
+        async with clock.timeout(timeout_s):
+            state = await _settled(channel)
+    except TimeoutError:
+        raise NotSentError(
+            f"there is no connection to {target} after {timeout_s:g} s", why=f"no answer within {timeout_s:g} s"
+        ) from None
+    if state is not ChannelConnectivity.READY:
+        why = await _why_not(channel)
+        raise NotSentError(f"there is no connection to {target}: {why}", why=why)
+
+
+async def _settled(channel: aio.Channel) -> ChannelConnectivity:
+    state = channel.get_state(try_to_connect=True)
+    while state in (ChannelConnectivity.IDLE, ChannelConnectivity.CONNECTING):
+        await channel.wait_for_state_change(state)
+        state = channel.get_state(try_to_connect=True)
+    return state
+
+
+async def _why_not(channel: aio.Channel) -> str:
+    """The reason in gRPC's words, for people to read."""
+    try:
+        await channel.unary_unary(_PROBE, None, None)(b"", timeout=_PROBE_TIMEOUT_S)
+    except aio.AioRpcError as error:
+        text = error.details() or error.code().name
+        return text.rpartition("last error: ")[2].removeprefix("UNKNOWN: ")[:_WHY_CHARS_MAX]
+    return "the connection came too late"
