@@ -12,6 +12,7 @@ from rube.api.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
     InvalidArgumentError,
+    NotDoneError,
     ResourceExhaustedError,
     RubeError,
     UnavailableError,
@@ -230,3 +231,63 @@ def test_the_simulated_network_refuses_tls() -> None:
 
     with pytest.raises(InvalidArgumentError, match="no TLS"):
         with_members([[None]], body, url="etcd://e0?tls=true")
+
+
+@pytest.mark.parametrize("words", ["failed to connect to all addresses; last error: x", "Connection refused"])
+def test_a_write_is_not_sent_again_for_a_members_words(words: str) -> None:
+    """Such as a proxy's in front of etcd, which lost etcd after the write."""
+    seen: list[RubeError] = []
+
+    async def body(client: EtcdClient) -> None:
+        with pytest.raises(UnavailableError) as raised:
+            await write(client)
+        seen.append(raised.value)
+
+    assert with_members([[(StatusCode.UNAVAILABLE, words)], [None]], body) == [1, 0]
+    assert not isinstance(seen[0], NotDoneError)
+
+
+def test_a_write_that_no_member_can_have_seen_is_not_done() -> None:
+    async def body(client: EtcdClient) -> None:
+        with pytest.raises(
+            NotDoneError, match=r"no member of etcd answers at nowhere:2379 .*no host is called nowhere"
+        ):
+            await write(client)
+
+    with_members([], body, url="etcd://nowhere")
+
+
+def test_a_repeatable_write_that_may_be_done_is_not_told_as_not_done() -> None:
+    """The member dies after it has taken the write; the second attempt finds nobody."""
+    with World(1) as world:
+        fabric = SimFabric(world)
+        member_host, own = world.host("e0"), world.host("a")
+        member = Member([SILENCE], member_host, "3.4.23")
+
+        async def serve() -> None:
+            server = fabric.network(member_host).server()
+            add_KVServicer_to_server(member, server)
+            add_MaintenanceServicer_to_server(member, server)
+            server.add_insecure_port("0.0.0.0:2379")
+            await server.start()
+            await server.wait_for_termination()
+
+        process = member_host.spawn("etcd", serve)
+
+        async def main() -> None:
+            ports = Host(
+                name="a",
+                clock=own.clock,
+                network=fabric.network(own),
+                storage=SimStorage(SimDisk(own)),
+                random=own.random,
+            )
+            client = EtcdClient(ports, parse_store_url("etcd://e0"), "")
+            world.loop.call_later(1.0, process.kill)
+            with pytest.raises(UnavailableError) as raised:
+                await write_repeatable(client)
+            assert not isinstance(raised.value, NotDoneError)
+            assert member.calls == 1
+            await client.close()
+
+        world.run(main, host=own)
