@@ -17,17 +17,17 @@ were told and what ran where is in `history`, for rube.sim.checkers.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from rube import api_pb2
 from rube.api.errors import RubeError
-from rube.api.keys import key_of, prefix_bytes, prefix_end
+from rube.api.keys import key_of
 from rube.api.systemd_pb2 import Unit
 from rube.controllers.contract import Controller
 from rube.sim import audit
-from rube.sim.checkers import Disturbance, GroupHistory, History, LogEntry
+from rube.sim.checkers import Disturbance, GroupHistory, History, LogEntry, Term
 from rube.sim.daemons import API_PORT, ApiserverProgram, Recorder, RubeletProgram
 from rube.sim.etcd import CLIENT_PORT, PEER_PORT, MemberConfig, Quirks, Referee, run_member
 from rube.sim.faults import Faults
@@ -39,6 +39,7 @@ from rube.sim.observer import Observer
 from rube.sim.recording import read_log
 from rube.sim.replicas import ReplicaProgram
 from rube.sim.user import UNIT_TYPE, User
+from rube.sim.wire import Wire
 from rube.store import open_store, parse_store_url
 
 STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
@@ -77,7 +78,7 @@ class SimCluster:
         self._rubelets: dict[str, RubeletProgram] = {}
         self._specs: dict[tuple[str, str], Unit] = {}
         self._users_made = 0
-        self._desk = make_machine(world, self.fabric, world.observer)
+        self._desk = make_machine(self.world, self.fabric, world.observer, self._wire("desk"))
         self._group = self._watch(self.history.group, judged=self.config.raft_invariants)
         # Not judged: replicas that were lost all at once form a new group, whose log begins anew.
         self._controllers = self._watch(self.history.controllers, judged=False)
@@ -109,7 +110,7 @@ class SimCluster:
         Several of them need a store that they share: that of `add_etcd`.
         """
         machine = self._machine(name)
-        recorder = Recorder(self.history.commits, lambda: self.world.now_ns, self.world.trace)
+        recorder = Recorder(self.history, lambda: self.world.now_ns, self.world.trace)
         program = ApiserverProgram(machine.ports, store, recorder, controllers, self._group)
         self._apiservers[name] = program
         machine.daemon = Daemon(name="apiserver", main=program.main, restart_s=RESTART_S)
@@ -143,14 +144,12 @@ class SimCluster:
 
     def add_observer(self, name: str) -> SimHost:
         """A host with a client that watches all units and writes down what it is told."""
-        machine = self._machine(name)
+        machine = self._machine(name, observer=True)
         observer = Observer(
             name=name,
             host=machine.ports,
             targets=self._targets_from(len(self._machines)),
             type_name=UNIT_TYPE,
-            deliveries=self.history.deliveries,
-            now_ns=lambda: self.world.now_ns,
         )
         machine.daemon = Daemon(name="observer", main=observer.run)
         machine.start()
@@ -258,22 +257,23 @@ class SimCluster:
         self.history.final = {str(key_of(obj)): obj.metadata.revision for obj in objects}
         self.history.statuses = audit.status_pairs(objects, self._seen())
         self.history.end_ns = self.world.now_ns
-        self.history.log = self.world.run(self._read_log, timeout_s=60)
+        self.history.log, self.history.terms = self.world.run(self._read_log, timeout_s=60)
 
     # Inside
 
     def _watch(self, history: GroupHistory, *, judged: bool) -> GroupWatch:
         return GroupWatch(history, lambda: self.world.now_ns, self.world.trace, judged=judged)
 
-    async def _read_log(self) -> list[LogEntry]:
+    async def _read_log(self) -> tuple[list[LogEntry], list[Term]]:
         """A store on a disk has one user, who must be asked; one on servers is opened once more."""
-        start = prefix_bytes(UNIT_TYPE)
         apiserver = self._apiservers[self.leader() or next(iter(self._apiservers))]
         if not parse_store_url(apiserver.store_url).servers:
-            return await read_log(apiserver.store, start, prefix_end(start))
+            self.history.store_id = apiserver.store.store_id
+            return await read_log(apiserver.store, self.history.contents)
         store = await open_store(self._desk.ports, apiserver.store_url)
         try:
-            return await read_log(store, start, prefix_end(start))
+            self.history.store_id = store.store_id
+            return await read_log(store, self.history.contents)
         finally:
             await store.close()
 
@@ -282,13 +282,16 @@ class SimCluster:
         first = number % len(self.targets)
         return [*self.targets[first:], *self.targets[:first]]
 
-    def _machine(self, name: str) -> Machine:
+    def _wire(self, client: str, *, user: bool = False, observer: bool = False) -> Wire:
+        return Wire(client=client, history=self.history, now_ns=lambda: self.world.now_ns, user=user, observer=observer)
+
+    def _machine(self, name: str, *, observer: bool = False) -> Machine:
         draw = self.world.random(f"cluster/clock/{name}")
         drift, offset = self.config.drift_ppm_max, self.config.clock_offset_ns_max
         host = self.world.host(
             name, drift_ppm=draw.randint(-drift, drift), clock_offset_ns=draw.randint(-offset, offset)
         )
-        self._machines[name] = make_machine(self.world, self.fabric, host)
+        self._machines[name] = make_machine(self.world, self.fabric, host, self._wire(name, observer=observer))
         return self._machines[name]
 
     def _meet(self, a: str, b: str) -> bool:
@@ -300,10 +303,8 @@ class SimCluster:
         self._users_made += 1
         return User(
             name=name,
-            host=machine.ports,
+            host=replace(machine.ports, network=self.fabric.network(machine.host, tap=self._wire(name, user=True))),
             targets=self._targets_from(self._users_made),
-            attempts=self.history.attempts,
-            now_ns=lambda: self.world.now_ns,
             specs=self._specs,
         )
 

@@ -17,7 +17,7 @@ from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 from rube.server import ApiServer, ApiServerConfig
 from rube.sim.audit import Seen
-from rube.sim.checkers import Commit, Transition
+from rube.sim.checkers import History, Transition
 from rube.sim.groups import GroupWatch
 from rube.sim.kernel import SimHost, Trace
 from rube.sim.recording import RecordingStore
@@ -59,7 +59,7 @@ def note_loss(trace: Trace, host: str, lost: Exception) -> None:
 class Recorder:
     """Where an apiserver's commits and decisions are written down."""
 
-    commits: list[Commit]
+    history: History
     now_ns: Callable[[], int]
     trace: Trace
 
@@ -108,7 +108,7 @@ class ApiserverProgram:
             note_loss(self._recorder.trace, self._ports.name, lost)
             return
         self._replicated = inner if isinstance(inner, ReplicatedStore) else None
-        self._store = RecordingStore(inner, self._recorder.commits, self._recorder.now_ns)
+        self._store = RecordingStore(inner, self._recorder.history, self._recorder.now_ns, self._ports.name)
         # The history stays whole, so that the checkers can judge all of it.
         config = ApiServerConfig(listen=(f"0.0.0.0:{API_PORT}",), history_revisions_max=0)
         server = ApiServer(self._ports, self._store, config)

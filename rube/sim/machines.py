@@ -9,7 +9,7 @@ from typing import Any
 from rube.host import Host
 from rube.sim.disk import SimDisk, SimStorage
 from rube.sim.kernel import Death, SimHost, SimProcess, World
-from rube.sim.network import SimFabric
+from rube.sim.network import SimFabric, Tap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +73,13 @@ class Machine:
             process.stop()
 
 
-def make_machine(world: World, fabric: SimFabric, host: SimHost) -> Machine:
-    """A machine around a host of this world."""
+def make_machine(world: World, fabric: SimFabric, host: SimHost, tap: Tap | None = None) -> Machine:
+    """A machine around a host of this world. `tap` observes its calls."""
     disk = SimDisk(host)
     ports = Host(
         name=host.name,
         clock=host.clock,
-        network=fabric.network(host),
+        network=fabric.network(host, tap=tap),
         storage=SimStorage(disk),
         random=host.random,
     )

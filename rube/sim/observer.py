@@ -1,18 +1,16 @@
-"""A client that watches and writes down every message it is told, for the checkers."""
+"""A client that watches, so that the checkers see what it is told."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
 from rube.api.errors import CompactedError, RevisionAheadError, RubeError, StoreChangedError
-from rube.api.keys import key_of
 from rube.host import Host
-from rube.sim.checkers import Delivery, WatchEvent
 from rube.transport import rube_error
 
 RETRY_S = 0.5
@@ -22,7 +20,7 @@ RETRY_S = 0.5
 class Observer:
     """Watches all objects of a type: lists and follows, resumes where it was, lists anew only where it must.
 
-    It uses the generated stub and nothing else of the client's code, so that it judges what is on the wire.
+    It uses the generated stub and nothing else of the client's code, so that what is on the wire is judged.
     """
 
     name: str
@@ -30,9 +28,6 @@ class Observer:
     # The apiservers; after a failure it goes on at the next.
     targets: Sequence[str]
     type_name: str
-    deliveries: list[Delivery]
-    now_ns: Callable[[], int]
-    _session: int = 0
     _revision: int = 0
     _store_id: str = ""
     _initial: bool = field(default=True)
@@ -57,13 +52,6 @@ class Observer:
                 await channel.close(None)
 
     def _start_anew(self) -> None:
-        """A list that was cut off told nothing complete: the next one is a session of its own."""
-        self.deliveries[:] = [
-            item
-            for item in self.deliveries
-            if not (self._initial and item.observer == self.name and item.session == self._session)
-        ]
-        self._session += 1
         self._initial, self._revision, self._store_id = True, 0, ""
 
     async def _follow(self, stub: api_pb2_grpc.ApiAsyncStub) -> None:
@@ -77,25 +65,8 @@ class Observer:
             raise rube_error(error) from error
 
     def _note(self, response: api_pb2.WatchResponse) -> None:
-        events: list[WatchEvent] = []
-        initial = self._initial
         for event in response.events:
-            kind = event.WhichOneof("event")
-            if kind == "bookmark":
-                if event.bookmark.initial_end:
-                    self._initial = False
-            else:
-                obj = event.delete if kind == "delete" else event.update
-                events.append(WatchEvent(obj.metadata.revision, str(key_of(obj)), kind == "delete"))
+            if event.bookmark.initial_end:
+                self._initial = False
         self._revision = max(self._revision, response.revision)
         self._store_id = response.store_id
-        self.deliveries.append(
-            Delivery(
-                observer=self.name,
-                at_ns=self.now_ns(),
-                session=self._session,
-                initial=initial,
-                events=tuple(events),
-                revision=response.revision,
-            )
-        )

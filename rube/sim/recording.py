@@ -1,22 +1,29 @@
-"""A store that writes down what it acknowledged: handed to an apiserver in place of its own."""
+"""A store that writes down what it was asked for and acknowledged: handed to an apiserver in place of its own."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from rube.api.errors import RubeError
+from rube import api_pb2
+from rube.api.errors import AbortedError, InvalidArgumentError, ResourceExhaustedError, RubeError
 from rube.api.keys import ObjectKey
-from rube.sim.checkers import Commit, LogEntry
-from rube.store import ChangeBatch, Lookup, Page, Store, StoreLimits, Txn
+from rube.sim.checkers import Asked, Commit, Contents, History, LogEntry, Term
+from rube.store import Change, ChangeBatch, Lookup, Page, Store, StoreLimits, Txn
+
+_FENCE_PREFIX = b"!fence/"
+# After these nothing was written.
+_REFUSALS = (AbortedError, InvalidArgumentError, ResourceExhaustedError)
 
 
 class RecordingStore:
-    """Passes everything through to `inner` (rube.store.Store) and notes the time of each commit."""
+    """Passes everything through to `inner` (rube.store.Store) and notes what each commit was to write, and its time."""
 
-    def __init__(self, inner: Store, commits: list[Commit], now_ns: Callable[[], int]) -> None:
+    def __init__(self, inner: Store, history: History, now_ns: Callable[[], int], server: str = "") -> None:
+        """`server` is whose store it is."""
         self._inner = inner
-        self._commits = commits
+        self._history = history
         self._now_ns = now_ns
+        self._server = server
 
     @property
     def limits(self) -> StoreLimits:
@@ -39,11 +46,17 @@ class RecordingStore:
         return await self._inner.range(start, end, revision=revision, min_revision=min_revision, limit=limit)
 
     async def commit(self, txn: Txn) -> int:
-        begun_ns = self._now_ns()
-        revision = await self._inner.commit(txn)
-        if txn.ops:
-            self._commits.append(Commit(self._now_ns(), revision, begun_ns))
-        return revision
+        if not txn.ops:
+            return await self._inner.commit(txn)
+        asked = Asked(server=self._server, begun_ns=self._now_ns(), changes=txn.ops)
+        self._history.asked.append(asked)
+        try:
+            asked.revision = await self._inner.commit(txn)
+        except _REFUSALS:
+            asked.refused = True
+            raise
+        self._history.commits.append(Commit(self._now_ns(), asked.revision, asked.begun_ns))
+        return asked.revision
 
     def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[ChangeBatch]:
         return self._inner.watch(start, end, after_revision=after_revision)
@@ -58,15 +71,32 @@ class RecordingStore:
         return await self._inner.failed()
 
 
-async def read_log(store: Store, start: bytes, end: bytes) -> list[LogEntry]:
-    """Every change of start <= key < end that the store has. Raises CompactedError if it forgot the first ones."""
+async def read_log(store: Store, contents: Contents) -> tuple[list[LogEntry], list[Term]]:
+    """Every change of an object, and every new term of a fence, that the store has.
+
+    Raises CompactedError if it forgot the first ones.
+    """
     log: list[LogEntry] = []
+    terms: list[Term] = []
     newest = store.revision
-    changes = store.watch(start, end, after_revision=0)
-    async for batch in changes:
+    async for batch in store.watch(b"\0", b"\xff", after_revision=0):
         for change in batch.changes:
-            key = str(ObjectKey.from_bytes(change.record.key))
-            log.append(LogEntry(change.record.mod_revision, key, change.deleted))
+            record = change.record
+            if record.key.startswith(_FENCE_PREFIX):
+                group = record.key.removeprefix(_FENCE_PREFIX).decode()
+                terms.append(Term(record.mod_revision, group, int(record.value)))
+            else:
+                log.append(_entry(change, contents))
         if batch.revision >= newest:
             break
-    return log
+    return log, terms
+
+
+def _entry(change: Change, contents: Contents) -> LogEntry:
+    record = change.record
+    key = str(ObjectKey.from_bytes(record.key))
+    if change.deleted:
+        return LogEntry(record.mod_revision, key, None)
+    obj = api_pb2.Object.FromString(record.value)
+    obj.metadata.create_revision, obj.metadata.revision = record.create_revision, record.mod_revision
+    return LogEntry(record.mod_revision, key, contents.of(obj))

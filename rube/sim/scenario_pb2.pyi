@@ -56,6 +56,7 @@ class Scenario(_message.Message):
     WORKLOAD_FIELD_NUMBER: _builtins.int
     FAULTS_FIELD_NUMBER: _builtins.int
     EXPECT_FIELD_NUMBER: _builtins.int
+    UNCHECKED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     seed: _builtins.int
@@ -72,6 +73,12 @@ class Scenario(_message.Message):
     def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fault]: ...
     @_builtins.property
     def expect(self) -> _containers.RepeatedCompositeFieldContainer[Global___Expectation]: ...
+    @_builtins.property
+    def unchecked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Checks that are made of every scenario, and that this one leaves out, by name: `reads`, `watch_promises`,
+        `acknowledged_writes`, `revisions_monotonic`.
+        """
+
     def __init__(
         self,
         *,
@@ -83,10 +90,11 @@ class Scenario(_message.Message):
         workload: Global___Workload | None = ...,
         faults: _abc.Iterable[Global___Fault] | None = ...,
         expect: _abc.Iterable[Global___Expectation] | None = ...,
+        unchecked: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "cluster", b"cluster", "duration", b"duration", "seed", b"seed", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "cluster", b"cluster", "description", b"description", "duration", b"duration", "expect", b"expect", "faults", b"faults", "name", b"name", "seed", b"seed", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "cluster", b"cluster", "description", b"description", "duration", b"duration", "expect", b"expect", "faults", b"faults", "name", b"name", "seed", b"seed", "unchecked", b"unchecked", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
@@ -1000,6 +1008,7 @@ class Expectation(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     WATCH_LATENCY_FIELD_NUMBER: _builtins.int
     RAFT_INVARIANTS_FIELD_NUMBER: _builtins.int
+    READS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def converged(self) -> Global___Converged: ...
     @_builtins.property
@@ -1034,6 +1043,12 @@ class Expectation(_message.Message):
     def raft_invariants(self) -> Global___RaftInvariants:
         """Of `cluster.raft`: the invariants of Raft's paper held at every step of every member."""
 
+    @_builtins.property
+    def reads(self) -> Global___Reads:
+        """Every get and list, of any client, was answered with what the store held at the answer's revision, and that is
+        as new as all that anybody knew of before, or as the revision that was asked for.
+        """
+
     def __init__(
         self,
         *,
@@ -1047,12 +1062,13 @@ class Expectation(_message.Message):
         unit: Global___UnitState | None = ...,
         watch_latency: Global___WatchLatency | None = ...,
         raft_invariants: Global___RaftInvariants | None = ...,
+        reads: Global___Reads | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal["converged", "watch_promises", "acknowledged_writes", "revisions_monotonic", "never_on_two_nodes", "local_autonomy", "status_reported", "unit", "watch_latency", "raft_invariants"]  # noqa: Y015
+    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal["converged", "watch_promises", "acknowledged_writes", "revisions_monotonic", "never_on_two_nodes", "local_autonomy", "status_reported", "unit", "watch_latency", "raft_invariants", "reads"]  # noqa: Y015
     _WhichOneofArgType_check: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_check) -> _WhichOneofReturnType_check | None: ...
 
@@ -1176,6 +1192,21 @@ class StatusReported(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatusReported: _TypeAlias = StatusReported  # noqa: Y015
+
+@_typing.final
+class Reads(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reads: _TypeAlias = Reads  # noqa: Y015
 
 @_typing.final
 class RaftInvariants(_message.Message):

@@ -1,4 +1,4 @@
-"""A user of the simulated cluster: puts, deletes and reads units until answered, and writes down each attempt."""
+"""A user of the simulated cluster: puts, deletes and reads units until answered."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
 from rube.api.binding import MOVE_ANNOTATION, NODE_LABEL, move_request
-from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError, UnavailableError
+from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.registry import pack
 from rube.api.systemd_pb2 import Unit
 from rube.host import Host
-from rube.sim.checkers import Attempt, Outcome
 from rube.transport import rube_error
 
 ATTEMPTS_MAX = 1_000
@@ -34,8 +33,6 @@ class User:
     host: Host
     # The apiservers; a request that is not answered is repeated at the next.
     targets: Sequence[str]
-    attempts: list[Attempt]
-    now_ns: Callable[[], int]
     # By (namespace, name): shared by all users of a world, who know of each other's units.
     specs: dict[tuple[str, str], Unit] = field(default_factory=dict)
 
@@ -106,17 +103,14 @@ class User:
         """Repeats one request until it is acknowledged or cannot be: a delete of what is gone already."""
         why = ""
         for turn in range(first, first + ATTEMPTS_MAX):
-            start_ns = self.now_ns()
             try:
-                revision, revisions = await self._request(stubs[turn % len(stubs)], kind, objects, keys)
+                await self._request(stubs[turn % len(stubs)], kind, objects, keys)
+            except NotFoundError:
+                return
             except RubeError as error:
-                self._note(kind, names, start_ns, error=error)
-                if isinstance(error, NotFoundError):
-                    return
                 why = error.message
                 await self.host.clock.sleep(PAUSE_S)
             else:
-                self._note(kind, names, start_ns, revision=revision, object_revisions=revisions)
                 return
         raise DeadlineExceededError(
             f"{self.name}: {kind} of {names[0]} not acknowledged in {ATTEMPTS_MAX} attempts: {why}"
@@ -138,42 +132,13 @@ class User:
         kind: str,
         objects: Sequence[api_pb2.Object],
         keys: Sequence[api_pb2.Key],
-    ) -> tuple[int, tuple[int, ...]]:
+    ) -> None:
         try:
             if kind == "read":
-                read = await stub.Get(api_pb2.GetRequest(key=keys[0]), timeout=DEADLINE_S)
-                return read.revision, (read.object.metadata.revision,)
-            if kind == "delete":
-                deleted = await stub.Delete(api_pb2.DeleteRequest(keys=keys), timeout=DEADLINE_S)
-                return deleted.revision, ()
-            put = await stub.Put(api_pb2.PutRequest(objects=objects), timeout=DEADLINE_S)
-            return put.revision, tuple(item.revision for item in put.metadata)
+                await stub.Get(api_pb2.GetRequest(key=keys[0]), timeout=DEADLINE_S)
+            elif kind == "delete":
+                await stub.Delete(api_pb2.DeleteRequest(keys=keys), timeout=DEADLINE_S)
+            else:
+                await stub.Put(api_pb2.PutRequest(objects=objects), timeout=DEADLINE_S)
         except aio.AioRpcError as error:
             raise rube_error(error) from error
-
-    def _note(
-        self,
-        kind: str,
-        names: Sequence[str],
-        start_ns: int,
-        *,
-        revision: int = 0,
-        object_revisions: tuple[int, ...] = (),
-        error: RubeError | None = None,
-    ) -> None:
-        outcome = Outcome.OK if error is None else Outcome.FAILED
-        if isinstance(error, (UnavailableError, DeadlineExceededError)):
-            outcome = Outcome.UNKNOWN
-        self.attempts.append(
-            Attempt(
-                client=self.name,
-                kind=kind,
-                keys=tuple(names),
-                start_ns=start_ns,
-                end_ns=self.now_ns(),
-                outcome=outcome,
-                revision=revision,
-                object_revisions=object_revisions,
-                error=error.message if error else "",
-            )
-        )

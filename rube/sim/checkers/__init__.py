@@ -4,8 +4,10 @@ A checker takes a History and the parameters of its check, and returns a Verdict
 the first events that show where it did not.
 """
 
+from rube.sim.checkers.contents import Content, Contents
 from rube.sim.checkers.groups import raft_invariants
 from rube.sim.checkers.history import (
+    Asked,
     Attempt,
     Commit,
     Cut,
@@ -18,19 +20,25 @@ from rube.sim.checkers.history import (
     Outcome,
     Sample,
     StatusPair,
+    Stream,
+    Term,
     Transition,
     UnitProbe,
     WatchEvent,
 )
 from rube.sim.checkers.latency import LatencySummary, summarize_latency, watch_latency
+from rube.sim.checkers.reads import reads
 from rube.sim.checkers.units import converged, local_autonomy, never_on_two_nodes, status_reported, unit_state
 from rube.sim.checkers.verdict import Verdict, many, time_text
 from rube.sim.checkers.watches import watch_promises
 from rube.sim.checkers.writes import acknowledged_writes, revisions_monotonic
 
 __all__ = [
+    "Asked",
     "Attempt",
     "Commit",
+    "Content",
+    "Contents",
     "Cut",
     "Delivery",
     "Disturbance",
@@ -42,6 +50,8 @@ __all__ = [
     "Outcome",
     "Sample",
     "StatusPair",
+    "Stream",
+    "Term",
     "Transition",
     "UnitProbe",
     "Verdict",
@@ -52,6 +62,7 @@ __all__ = [
     "many",
     "never_on_two_nodes",
     "raft_invariants",
+    "reads",
     "revisions_monotonic",
     "status_reported",
     "summarize_latency",

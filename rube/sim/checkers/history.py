@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+
+from rube import api_pb2
+from rube.api.errors import RubeError
+from rube.api.keys import ObjectKey, key_of
+from rube.sim.checkers.contents import Content, Contents
+from rube.sim.checkers.selection import Selection
+from rube.sim.checkers.timeline import Timeline
+from rube.sim.checkers.verdict import time_text
+
+Request = (
+    api_pb2.PutRequest | api_pb2.DeleteRequest | api_pb2.UpdateStatusRequest | api_pb2.GetRequest | api_pb2.ListRequest
+)
 
 
 class Outcome(Enum):
@@ -16,21 +29,56 @@ class Outcome(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Attempt:
-    """One request of a client. Keys are `type/namespace/name`."""
+    """One request of any client, as it was sent and as it was answered."""
 
     client: str
+    # `put`, `delete`, `update_status`, `get` or `list`.
     kind: str
-    keys: tuple[str, ...]
+    request: Request
     start_ns: int
-    end_ns: int
-    outcome: Outcome
-    # Of the answer; 0 without one.
+    # A user's, and not a daemon's.
+    user: bool = False
+    # None: the client never learned of an end.
+    end_ns: int | None = None
+    outcome: Outcome = Outcome.UNKNOWN
+    # Of the answer; 0 without one, as are the following.
     revision: int = 0
-    # The revision of each key's object as the answer gave it, which an unchanged put leaves as it was.
-    object_revisions: tuple[int, ...] = ()
-    error: str = ""
+    store_id: str = ""
+    # Of a get and of a list.
+    objects: tuple[Content, ...] = ()
+    next_page_token: str = ""
+    # Of a put and of a status, in the order of the request.
+    metadata: tuple[api_pb2.Metadata, ...] = ()
+    error: RubeError | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The objects that the request names, as `type/namespace/name`; none for a list."""
+        request = self.request
+        if isinstance(request, api_pb2.PutRequest):
+            return tuple(str(key_of(obj)) for obj in request.objects)
+        if isinstance(request, api_pb2.DeleteRequest):
+            return tuple(str(ObjectKey.from_proto(key)) for key in request.keys)
+        if isinstance(request, api_pb2.ListRequest):
+            return ()
+        return (str(ObjectKey.from_proto(request.key)),)
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether its answer is as new as all that was known before: not that of a read which asks for less."""
+        request = self.request
+        if isinstance(request, api_pb2.GetRequest):
+            return not request.min_revision
+        return not (isinstance(request, api_pb2.ListRequest) and (request.min_revision or request.page_token))
+
+    @property
+    def where(self) -> str:
+        """When it began, whose it is and what it asked for: how a finding begins."""
+        request = self.request
+        what = str(Selection.of(request)) if isinstance(request, api_pb2.ListRequest) else ", ".join(self.keys)
+        return f"{time_text(self.start_ns)} {self.client}'s {self.kind} of {what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +95,101 @@ class Commit:
         return self.at_ns if self.begun_ns is None else self.begun_ns
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Asked:
+    """A transaction that an apiserver asked its store for. Keys and values as they are stored; None: a delete."""
+
+    server: str
+    begun_ns: int
+    changes: tuple[tuple[bytes, bytes | None], ...]
+    # Once it was acknowledged.
+    revision: int = 0
+    # A compare failed, a limit was passed: nothing of it may be there.
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A new leader's term of a fence's group, as the store's log has it."""
+
+    revision: int
+    group: str
+    term: int
+
+
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One change in the store's log, as it is on the disk in the end, in order."""
+    """One change in the store's log, as it is on the disk in the end, in order. `content` None: a delete."""
 
     revision: int
     key: str
-    deleted: bool
+    content: Content | None
+
+    @property
+    def deleted(self) -> bool:
+        return self.content is None
 
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    revision: int
-    key: str
+    """An event as it was told. The content of a delete is the object before it, with the revision of the change."""
+
+    content: Content
     deleted: bool
+
+    @property
+    def revision(self) -> int:
+        return self.content.revision
+
+    @property
+    def key(self) -> str:
+        return self.content.key
+
+    def __str__(self) -> str:
+        return f"{'delete' if self.deleted else 'update'} of {self.key} at revision {self.revision}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One message of a watch, as an observer received it."""
+    """One response of a watch, as its client took it."""
 
-    observer: str
     at_ns: int
-    # Grows when the observer lists anew; not when it resumes.
-    session: int
-    # Of the objects that existed at first.
-    initial: bool
     events: tuple[WatchEvent, ...]
-    # Everything up to here has been delivered.
+    # Everything up to here has been delivered; 0 while the initial objects go on.
     revision: int
+    store_id: str = ""
+    # The revisions that bookmarks in it name.
+    bookmarks: tuple[int, ...] = ()
+    # The initial objects end here.
+    initial_end: bool = False
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Stream:
+    """One watch of any client: what it asked for, and each response in order."""
+
+    client: str
+    request: api_pb2.WatchRequest
+    start_ns: int
+    # An observer's, who is there to be told, or else a daemon's.
+    observer: bool = False
+    deliveries: list[Delivery] = field(default_factory=list)
+    # None: it is open, or its client never learned of an end.
+    end_ns: int | None = None
+    error: RubeError | None = None
+
+    @property
+    def changes(self) -> Sequence[Delivery]:
+        """What came after the initial objects, where those were asked for."""
+        if not self.request.send_initial:
+            return self.deliveries
+        ends = [place for place, delivery in enumerate(self.deliveries) if delivery.initial_end]
+        return self.deliveries[ends[0] + 1 :] if ends else ()
+
+    @property
+    def where(self) -> str:
+        """When it began, whose it is and what it asked for."""
+        return f"{time_text(self.start_ns)} {self.client}'s watch of {Selection.of(self.request)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,13 +281,19 @@ class GroupHistory:
 
 @dataclass(slots=True)
 class History:
-    """Everything the checkers judge. Each list is in the order of its times."""
+    """Everything the checkers judge. Each list is in the order of its times; attempts and streams of their starts."""
 
+    # Every version that anybody wrote, stored or was told.
+    contents: Contents = field(default_factory=Contents)
     attempts: list[Attempt] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
     log: list[LogEntry] = field(default_factory=list)
-    deliveries: list[Delivery] = field(default_factory=list)
-    # Key to revision of every object there is in the end, as the API lists them.
+    terms: list[Term] = field(default_factory=list)
+    # Of the store, as each apiserver that was asked in the end says.
+    store_id: str = ""
+    streams: list[Stream] = field(default_factory=list)
+    # Key to revision of every unit there is in the end, as the API lists them.
     final: dict[str, int] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -187,3 +307,11 @@ class History:
     # When the last step or fault ended, and when the world did.
     quiet_ns: int = 0
     end_ns: int = 0
+    _timeline: Timeline | None = None
+
+    @property
+    def timeline(self) -> Timeline:
+        """What was when, by the log. Ask for it once the log is complete."""
+        if self._timeline is None:
+            self._timeline = Timeline(self.log)
+        return self._timeline

@@ -60,9 +60,10 @@ def _samples(history: History) -> list[tuple[str, int, int, int]]:
     """
     committed = {commit.revision: commit.at_ns for commit in history.commits}
     return [
-        (delivery.observer, event.revision, delivery.at_ns, max(0, delivery.at_ns - committed[event.revision]))
-        for delivery in history.deliveries
-        if not delivery.initial
+        (stream.client, event.revision, delivery.at_ns, max(0, delivery.at_ns - committed[event.revision]))
+        for stream in history.streams
+        if stream.observer
+        for delivery in stream.changes
         for event in delivery.events
         if event.revision in committed
     ]

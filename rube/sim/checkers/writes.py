@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 
-from rube.sim.checkers.history import Attempt, History, LogEntry, Outcome
+from rube.api.systemd_pb2 import Unit
+from rube.sim.checkers.history import Attempt, History, Outcome
+from rube.sim.checkers.order import Order
 from rube.sim.checkers.verdict import Verdict, judge, time_text
 
+UNIT_PREFIX = f"{Unit.DESCRIPTOR.full_name}/"
 
-def acknowledged_writes(history: History) -> Verdict:
-    """Every acknowledged put is in the store in the end, at the revision that was promised or overwritten by a later
-    one; every acknowledged delete removed it, or it was put again later."""
-    writes = [attempt for attempt in history.attempts if attempt.outcome is Outcome.OK and attempt.kind != "read"]
-    if not writes:
+WRITES = ("put", "delete", "update_status")
+
+
+def acknowledged_writes(history: History, *, asked: bool = True) -> Verdict:
+    """Every acknowledged write is in the store's log at the revision that was promised; what the API shows in the end
+    is what the log ends with. Where the check was `asked` for, something must have been written."""
+    writes = [attempt for attempt in history.attempts if attempt.outcome is Outcome.OK and attempt.kind in WRITES]
+    if asked and not writes:
         return Verdict(check="acknowledged_writes", passed=False, text="nothing was written")
-    by_key: dict[str, list[LogEntry]] = defaultdict(list)
-    for entry in history.log:
-        by_key[entry.key].append(entry)
+    users = sum(attempt.user for attempt in writes)
     return judge(
         "acknowledged_writes",
-        f"none of {len(writes)} acknowledged writes was lost",
-        (line for attempt in writes for line in _lost(attempt, by_key, history)),
+        f"none of {len(writes)} acknowledged writes was lost ({users} of users)",
+        [*(line for attempt in writes for line in _lost(attempt, history)), *_final(history)],
         "acknowledged writes were lost",
     )
 
 
-def _lost(attempt: Attempt, by_key: dict[str, list[LogEntry]], history: History) -> Iterator[str]:
-    deleted = attempt.kind == "delete"
+def _lost(attempt: Attempt, history: History) -> Iterator[str]:
     for index, key in enumerate(attempt.keys):
-        revision = attempt.object_revisions[index] if attempt.object_revisions else attempt.revision
-        what = f"{time_text(attempt.end_ns)} {attempt.client}'s {attempt.kind} of {key} at revision {revision}"
-        entries = by_key.get(key, [])
-        if not any(entry.revision == revision and entry.deleted == deleted for entry in entries):
-            yield f"{what} was acknowledged, but the store's log does not have it"
-            continue
-        last = entries[-1]
+        revision = attempt.revision if attempt.kind == "delete" else attempt.metadata[index].revision
+        there = history.timeline.at(key, revision)
+        if not history.timeline.changed_at(key, revision) or (there is None) != (attempt.kind == "delete"):
+            yield f"{attempt.where} at revision {revision} was acknowledged, but the store's log does not have it"
+
+
+def _final(history: History) -> Iterator[str]:
+    timeline = history.timeline
+    for key in timeline.keys:
+        last = timeline.at(key, timeline.revision)
         there = history.final.get(key)
-        if last.deleted != (there is None) or (there is not None and there != last.revision):
-            yield f"{what}: the log ends with revision {last.revision}, the store shows {there or 'nothing'}"
+        if key.startswith(UNIT_PREFIX) and there != (last.revision if last else None):
+            yield f"the log ends with {key} at revision {last.revision if last else 'none'}, the store shows {there}"
 
 
 def revisions_monotonic(history: History) -> Verdict:
@@ -74,19 +80,13 @@ def _commits(history: History) -> Iterator[str]:
 
 
 def _answers(history: History) -> Iterator[str]:
-    """Real-time order: what ended before an attempt began bounds its answer from below."""
-    answered = sorted(
-        (attempt for attempt in history.attempts if attempt.outcome is Outcome.OK), key=lambda item: item.end_ns
-    )
-    newest = Attempt(client="", kind="", keys=(), start_ns=0, end_ns=0, outcome=Outcome.OK)
-    ended = 0
-    for attempt in sorted(answered, key=lambda item: item.start_ns):
-        while ended < len(answered) and answered[ended].end_ns < attempt.start_ns:
-            if answered[ended].revision > newest.revision:
-                newest = answered[ended]
-            ended += 1
-        if attempt.revision < newest.revision:
+    """Real-time order: what anybody knew before an attempt began bounds its answer from below, unless it asks for
+    less."""
+    order = Order(history)
+    for attempt in history.attempts:
+        known = order.known_before(attempt.start_ns)
+        if attempt.outcome is Outcome.OK and attempt.is_consistent and attempt.revision < known.revision:
             yield (
-                f"{time_text(attempt.start_ns)} {attempt.client} was answered revision {attempt.revision}, though "
-                f"{newest.client} had been answered {newest.revision} at {time_text(newest.end_ns)}"
+                f"{attempt.where} was answered revision {attempt.revision}, though {known.who} knew of "
+                f"{known.revision} at {time_text(known.at_ns)}"
             )

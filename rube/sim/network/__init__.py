@@ -7,5 +7,6 @@ top, and the faults a scenario may cause. Not here: what a scenario file looks l
 from rube.sim.network.fabric import SimFabric
 from rube.sim.network.links import LOOPBACK, Link
 from rube.sim.network.network import SimNetwork
+from rube.sim.network.tap import CallTap, Tap
 
-__all__ = ["LOOPBACK", "Link", "SimFabric", "SimNetwork"]
+__all__ = ["LOOPBACK", "CallTap", "Link", "SimFabric", "SimNetwork", "Tap"]

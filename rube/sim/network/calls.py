@@ -14,6 +14,7 @@ from rube.sim.kernel.hostclock import NS_PER_S, seconds_to_ns
 from rube.sim.network.connection import monotonic_ns
 from rube.sim.network.flow import ReceiveWindow, SendWindow, Signal
 from rube.sim.network.frames import Frame, Kind, Pairs
+from rube.sim.network.tap import CallTap
 
 if TYPE_CHECKING:
     from rube.sim.network.channel import ClientConnection, SimChannel
@@ -60,8 +61,15 @@ def as_pairs(metadata: MetadataLike) -> Pairs:
 class SimCall(aio.Call):
     """One call. Its request travels as bytes from the moment it is made."""
 
-    def __init__(self, channel: SimChannel, spec: CallSpec, options: CallOptions, data: bytes | None) -> None:
-        """`data`: the one request of a unary call, or None where requests are streamed."""
+    def __init__(
+        self,
+        channel: SimChannel,
+        spec: CallSpec,
+        options: CallOptions,
+        data: bytes | None,
+        tap: CallTap | None = None,
+    ) -> None:
+        """`data`: the one request of a unary call, or None where requests are streamed. `tap`: observes the call."""
         loop = channel.process.loop
         self.waits_for_ready = bool(options.wait_for_ready)
         self._channel = channel
@@ -89,12 +97,15 @@ class SimCall(aio.Call):
         self._send_window = SendWindow(self._loop)
         self._receive_window = ReceiveWindow()
         self._callbacks: list[Callable[[Any], None]] = []
+        self._tap = tap
         channel.start(self)
 
     @classmethod
     def start(cls, channel: SimChannel, spec: CallSpec, options: CallOptions, request: Any) -> Self:
         """Make a call and send it; `request` is a message, or an iterator of them (or None) where they stream."""
-        return cls(channel, spec, options, spec.encode(request))
+        data = spec.encode(request)
+        tap = None if channel.tap is None else channel.tap.begun(spec.method, request)
+        return cls(channel, spec, options, data, tap)
 
     # What users call
 
@@ -176,6 +187,8 @@ class SimCall(aio.Call):
         if self._code is not None:
             return False
         self._code, self._details, self._trailing = code, details, trailing
+        if self._tap is not None:
+            self._tap.ended(code, details, trailing)
         if self._timer is not None:
             self._timer.cancel()
         if tell_server:
@@ -237,6 +250,12 @@ class SimCall(aio.Call):
         self._know_initial(initial or ())
         self.finish(StatusCode[code], details, trailing, tell_server=False)  # type: ignore[arg-type, misc]  # as sent
 
+    def _decode(self, data: bytes) -> Any:
+        message = self._spec.decode(data)
+        if self._tap is not None:
+            self._tap.received(message)
+        return message
+
     def _expire(self) -> None:
         self.finish(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
@@ -266,7 +285,7 @@ class SimCall(aio.Call):
         granted = self._receive_window.read(len(data))
         if granted and not self.done() and self._trailers is None and self._connection is not None:
             self._connection.send(Frame(Kind.WINDOW, self._stream, (granted,)))
-        message = self._spec.decode(data)
+        message = self._decode(data)
         if not self._inbox and self._trailers is not None and not self.done():
             self._finish_as_told()
         return message
@@ -286,7 +305,7 @@ class _UnaryResponse(SimCall):
         self.raise_for_status()
         if not self._inbox:
             raise aio.InternalError("the call ended with OK and without a response")
-        return self._spec.decode(self._inbox[0])
+        return self._decode(self._inbox[0])
 
 
 class _StreamResponse(SimCall):

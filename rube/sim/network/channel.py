@@ -24,6 +24,7 @@ from rube.sim.network.stubs import (
     UnaryStreamMultiCallable,
     UnaryUnaryMultiCallable,
 )
+from rube.sim.network.tap import Tap
 from rube.transport import ChannelOptions
 
 if TYPE_CHECKING:
@@ -104,8 +105,10 @@ class SimChannel(aio.Channel):
         address: str,
         options: ChannelOptions,
         interceptors: Sequence[Any],
+        tap: Tap | None = None,
     ) -> None:
         self.process = process
+        self.tap = tap
         self._interceptors = tuple(interceptors)
         self.options = options
         self._fabric = fabric

@@ -12,6 +12,7 @@ from rube.sim.network.connection import End, Pipe
 from rube.sim.network.cuts import Cuts
 from rube.sim.network.frames import Frame, Kind
 from rube.sim.network.links import LOOPBACK, Link, Route
+from rube.sim.network.tap import Tap
 from rube.transport import ChannelOptions
 
 if TYPE_CHECKING:
@@ -68,11 +69,13 @@ class SimFabric:
         self._connections = 0
         self._ports: dict[str, int] = {}
 
-    def network(self, host: HostRef, *, channel_options: ChannelOptions | None = None) -> SimNetwork:
-        """The Network port of one host (the world's observer has one too)."""
+    def network(
+        self, host: HostRef, *, channel_options: ChannelOptions | None = None, tap: Tap | None = None
+    ) -> SimNetwork:
+        """The Network port of one host (the world's observer has one too). `tap` observes the calls made with it."""
         from rube.sim.network.network import SimNetwork
 
-        return SimNetwork(self, self._host(host), channel_options or ChannelOptions())
+        return SimNetwork(self, self._host(host), channel_options or ChannelOptions(), tap)
 
     # Faults
 

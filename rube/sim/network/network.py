@@ -12,6 +12,7 @@ from rube.host import ChannelTls, ServerOptions
 from rube.sim.kernel import HostStateError, SimHost, SimProcess, current_process
 from rube.sim.network.channel import SimChannel
 from rube.sim.network.server import SimServer
+from rube.sim.network.tap import Tap
 from rube.transport import ChannelOptions, LevelServer
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ ANY_NAMES = ("0.0.0.0", "[::]")
 class SimNetwork:
     """A host's network (rube.host.Network). A channel or server belongs to the process whose code makes it."""
 
-    def __init__(self, fabric: SimFabric, host: SimHost, channel_options: ChannelOptions) -> None:
+    def __init__(
+        self, fabric: SimFabric, host: SimHost, channel_options: ChannelOptions, tap: Tap | None = None
+    ) -> None:
         self._fabric = fabric
+        self._tap = tap
         self._host = host
         self._channel_options = channel_options
 
@@ -41,7 +45,7 @@ class SimNetwork:
             raise InvalidArgumentError(f"the simulated network has no TLS: leave it out for target {target}")
         host, address = _parse(target)
         options, own = self._channel_options, self._host.name
-        return SimChannel(self._fabric, self._process(), target, host or own, address, options, interceptors)
+        return SimChannel(self._fabric, self._process(), target, host or own, address, options, interceptors, self._tap)
 
     def _process(self) -> SimProcess:
         process = current_process()

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 from rube.sim import checkers
 from rube.sim.checkers import History, Verdict
-from rube.sim.scenario_pb2 import Expectation
+from rube.sim.scenario_pb2 import Expectation, Scenario
+
+# Checks of every scenario, in the order of the report: what holds of any cluster, whatever it is for.
+ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
+    "reads": checkers.reads,
+    "watch_promises": partial(checkers.watch_promises, asked=False),
+    "acknowledged_writes": partial(checkers.acknowledged_writes, asked=False),
+    "revisions_monotonic": checkers.revisions_monotonic,
+}
+
+
+def judge_all(scenario: Scenario, history: History) -> list[Verdict]:
+    """The verdicts of what the scenario expects, in its order, and then of what is expected of every scenario."""
+    verdicts = [judge(expectation, history) for expectation in scenario.expect]
+    left_out = {*scenario.unchecked, *(verdict.check for verdict in verdicts)}
+    return verdicts + [check(history) for name, check in ALWAYS.items() if name not in left_out]
 
 
 def judge(expectation: Expectation, history: History) -> Verdict:
@@ -35,5 +53,6 @@ def judge(expectation: Expectation, history: History) -> Verdict:
         "never_on_two_nodes": checkers.never_on_two_nodes,
         "status_reported": checkers.status_reported,
         "raft_invariants": checkers.raft_invariants,
+        "reads": checkers.reads,
     }
     return plain[check or ""](history)

@@ -13,7 +13,7 @@ from rube.sim.kernel.trace import RECORDS_MAX
 from rube.sim.network import Link
 from rube.sim.report import Counts, Result
 from rube.sim.scenario.faults import Event, fault_events
-from rube.sim.scenario.judging import judge
+from rube.sim.scenario.judging import judge_all
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario.replicas import controller_replicas
 from rube.sim.scenario.stores import etcd_members
@@ -127,7 +127,7 @@ class Simulation:
 
     def _result(self, events: list[Event]) -> Result:
         history = self.cluster.history
-        acknowledged = sum(attempt.outcome is Outcome.OK for attempt in history.attempts)
+        users = [attempt for attempt in history.attempts if attempt.user]
         return Result(
             name=self._scenario.name,
             description=self._scenario.description,
@@ -140,16 +140,21 @@ class Simulation:
                 nodes=len(self._scenario.cluster.nodes.names),
                 units=len(history.final),
                 observers=self._scenario.workload.observers,
-                attempts=len(history.attempts),
-                acknowledged=acknowledged,
+                attempts=len(users),
+                acknowledged=sum(attempt.outcome is Outcome.OK for attempt in users),
                 commits=len(history.commits),
-                watch_events=sum(len(delivery.events) for delivery in history.deliveries),
+                watch_events=sum(
+                    len(delivery.events)
+                    for stream in history.streams
+                    if stream.observer
+                    for delivery in stream.deliveries
+                ),
                 records=self.world.trace.records_total,
             ),
             events=sorted(
                 [*((event.at_ns, event.text) for event in events), *_leaders(history)], key=lambda event: event[0]
             ),
-            verdicts=[judge(expectation, history) for expectation in self._scenario.expect],
+            verdicts=judge_all(self._scenario, history),
             latencies=summarize_latency(history),
             virtual_ns=history.end_ns,
             trace_sha256=self.world.trace.digest(),

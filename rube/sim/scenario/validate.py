@@ -12,6 +12,7 @@ from rube.api.keys import validate_name
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.sim.kernel.hostclock import DRIFT_PPM_MAX
 from rube.sim.scenario.chaos import check_chaos
+from rube.sim.scenario.judging import ALWAYS
 from rube.sim.scenario.replicas import check_replicas, controller_replicas
 from rube.sim.scenario.stores import LEADER, check_stores, etcd_members
 from rube.sim.scenario.yamlproto import Path, Source, suggest
@@ -47,6 +48,8 @@ def validate(scenario: Scenario, source: Source) -> None:
     _undoing(scenario, source)
     for index, expectation in enumerate(scenario.expect):
         _expectation(expectation, ("expect", index), scenario, nodes, source)
+    for index, name in enumerate(scenario.unchecked):
+        _known("check", name, list(ALWAYS), ("unchecked", index), source)
 
 
 def _header(scenario: Scenario, source: Source) -> None:

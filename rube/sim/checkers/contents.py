@@ -1,0 +1,104 @@
+"""What objects were at their revisions: each version once, compared by its bytes, told by its digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rube import api_pb2
+from rube.api.keys import key_of
+
+DIGEST_CHARS = 12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """One version of one object. Two of the same `Contents` are equal where they are the same.
+
+    `obj` is never changed. `body` is its deterministic bytes without both revisions, so that the version that a delete
+    event tells of (as it was before, with the revision of its end) has the body of the version that it was.
+    """
+
+    key: str
+    type: str
+    obj: api_pb2.Object
+    body: bytes
+
+    @property
+    def revision(self) -> int:
+        """That its metadata names."""
+        return self.obj.metadata.revision
+
+    @property
+    def digest(self) -> str:
+        """Of its deterministic bytes without both revisions: the first characters of their SHA-256."""
+        return digest_of(self.body)
+
+    def ends_as(self, other: Content) -> bool:
+        """Whether they are equal but for the revision of the last change."""
+        return self.body == other.body and (self.obj.metadata.create_revision == other.obj.metadata.create_revision)
+
+
+class Contents:
+    """All versions of a run. A version that is told a thousand times is taken apart and hashed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Content] = {}
+        self._bodies: dict[bytes, bytes] = {}
+
+    def of(self, obj: api_pb2.Object) -> Content:
+        """The version that `obj` is, which may change afterwards."""
+        raw = obj.SerializeToString(deterministic=True)
+        found = self._known.get(raw)
+        if found is None:
+            kept = api_pb2.Object.FromString(raw)
+            body = without_revisions(kept)
+            key = key_of(kept)
+            found = Content(str(key), key.type, kept, self._bodies.setdefault(body, body))
+            self._known[raw] = found
+        return found
+
+
+def without_revisions(obj: api_pb2.Object) -> bytes:
+    """The object's deterministic bytes without its revision and that of its creation."""
+    bare = api_pb2.Object()
+    bare.CopyFrom(obj)
+    bare.metadata.revision = bare.metadata.create_revision = 0
+    return bare.SerializeToString(deterministic=True)
+
+
+def digest_of(data: bytes) -> str:
+    """The first characters of the SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()[:DIGEST_CHARS]
+
+
+def difference(expected: Content, found: Content) -> str:
+    """In what two versions of an object differ: `its spec is 3f… and not a0…`; "" where they are equal."""
+    return "; ".join(_differences(expected, found))
+
+
+def _differences(expected: Content, found: Content) -> Iterator[str]:
+    if expected.key != found.key:
+        yield f"it is {found.key} and not {expected.key}"
+    for part in ("spec", "status"):
+        was, is_ = getattr(expected.obj, part), getattr(found.obj, part)
+        if was != is_:
+            yield f"its {part} is {_shown(is_)} and not {_shown(was)}"
+    for field in api_pb2.Metadata.DESCRIPTOR.fields:
+        was, is_ = getattr(expected.obj.metadata, field.name), getattr(found.obj.metadata, field.name)
+        if was != is_:
+            yield f"its {field.name} is {_shown(is_)} and not {_shown(was)}"
+
+
+def _shown(value: Any) -> str:
+    """A field's value in a line: a scalar or a map as it is, a message by its digest."""
+    if hasattr(value, "SerializeToString"):
+        data = value.SerializeToString(deterministic=True)
+        return digest_of(data) if data else "empty"
+    if hasattr(value, "items"):
+        return "{" + ", ".join(f"{key}={value[key]}" for key in sorted(value)) + "}"
+    if isinstance(value, int):
+        return str(value)
+    return repr(value)

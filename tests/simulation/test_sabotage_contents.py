@@ -1,0 +1,112 @@
+"""Servers that answer with what is not so are found out, whatever they answer wrong: the judges look at contents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rube import api_pb2
+from rube.server import events as server_events
+from rube.server import read as server_read
+from rube.server import service as server_service
+from rube.server import watch as server_watch
+from rube.server.events import EventCache
+from rube.sim.scenario import Simulation, load_text
+from rube.store import Record, Store
+
+SCENARIO = """\
+name: sabotage
+duration: 40s
+cluster:
+  nodes: {count: 2}
+workload:
+  observers: 1
+  steps:
+    - {at: 1s, put: {name: "web-{i}", count: 4, node: "worker-{i}"}}
+    - {at: 5s, every: 3s, times: 5, change: {names: [web-1, web-2]}}
+    - {at: 6s, every: 500ms, times: 40, read: {names: [web-1, web-3, web-4]}}
+    - {at: 12s, delete: {names: [web-4]}}
+faults:
+  - {at: 14s, for: 3s, kill: worker-1}
+expect:
+  - watch_promises
+"""
+
+
+def _violated(seed: int = 1) -> set[str]:
+    with Simulation(load_text(SCENARIO, "s.yaml"), seed=seed) as simulation:
+        result = simulation.run()
+    for verdict in result.verdicts:
+        assert verdict.passed or verdict.offending, "a violation shows what offends"
+    return {verdict.check for verdict in result.verdicts if not verdict.passed}
+
+
+def _corrupted(obj: api_pb2.Object) -> api_pb2.Object:
+    """Another spec of the same type, which parses."""
+    changed = api_pb2.Object()
+    changed.CopyFrom(obj)
+    changed.spec.value += b"\x0a\x01x"  # the description, once more
+    return changed
+
+
+def test_the_shipped_code_holds() -> None:
+    assert _violated() == set()
+
+
+def test_reads_with_an_old_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    get = server_service.get
+    first: dict[str, api_pb2.Object] = {}
+
+    async def old(store: Store, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+        answer = await get(store, request)
+        answer.object.CopyFrom(first.setdefault(request.key.name, answer.object))
+        return answer
+
+    monkeypatch.setattr(server_service, "get", old)
+    assert _violated() == {"reads"}
+
+
+def test_reads_with_a_deleted_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    get = server_service.get
+    last: dict[str, api_pb2.GetResponse] = {}
+
+    async def undead(store: Store, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+        try:
+            answer = last[request.key.name] = await get(store, request)
+        except server_read.NotFoundError as error:
+            if request.key.name not in last:
+                raise
+            answer = last[request.key.name]
+            answer.revision = int(error.metadata["revision"])
+        return answer
+
+    monkeypatch.setattr(server_service, "get", undead)
+    assert _violated() == {"reads"}
+
+
+def test_a_corrupted_spec_in_every_read_and_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = server_read.decode
+
+    def corrupt(record: Record) -> api_pb2.Object:
+        obj = decode(record)
+        return _corrupted(obj) if record.key.startswith(b"api.systemd.Unit/") else obj
+
+    for module in (server_read, server_watch, server_events):
+        monkeypatch.setattr(module, "decode", corrupt)
+    assert {"reads", "watch_promises"} <= _violated()
+
+
+def test_events_with_the_new_revision_and_the_old_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+    update = EventCache.update
+    specs: dict[bytes, Any] = {}
+
+    def stale(self: EventCache, record: Record) -> server_events.Sized:
+        sized = update(self, record)
+        obj = api_pb2.Object()
+        obj.CopyFrom(sized.event.update)
+        obj.spec.CopyFrom(specs.setdefault(record.key, obj.spec))
+        return server_events.Sized(api_pb2.Event(update=obj), sized.revision, sized.size_bytes)
+
+    monkeypatch.setattr(EventCache, "update", stale)
+    assert "watch_promises" in _violated()
