@@ -66,6 +66,14 @@ class Attempt:
         return (str(ObjectKey.from_proto(request.key)),)
 
     @property
+    def is_write(self) -> bool:
+        """Whether it was to change something: not a read, and not what is only to be validated."""
+        request = self.request
+        if isinstance(request, api_pb2.PutRequest | api_pb2.DeleteRequest):
+            return not request.validate_only
+        return isinstance(request, api_pb2.UpdateStatusRequest)
+
+    @property
     def is_consistent(self) -> bool:
         """Whether its answer is as new as all that was known before: not that of a read which asks for less."""
         request = self.request

@@ -12,13 +12,11 @@ from rube.sim.checkers.verdict import Verdict, judge, time_text
 
 UNIT_PREFIX = f"{Unit.DESCRIPTOR.full_name}/"
 
-WRITES = ("put", "delete", "update_status")
-
 
 def acknowledged_writes(history: History, *, asked: bool = True) -> Verdict:
     """Every acknowledged write is in the store's log at the revision that was promised; what the API shows in the end
     is what the log ends with. Where the check was `asked` for, something must have been written."""
-    writes = [attempt for attempt in history.attempts if attempt.outcome is Outcome.OK and attempt.kind in WRITES]
+    writes = [attempt for attempt in history.attempts if attempt.outcome is Outcome.OK and attempt.is_write]
     if asked and not writes:
         return Verdict(check="acknowledged_writes", passed=False, text="nothing was written")
     users = sum(attempt.user for attempt in writes)
