@@ -259,13 +259,13 @@ def test_what_has_no_effect_is_said() -> None:
 
 def test_specifiers_that_are_not_replaced_are_named_with_their_fields() -> None:
     async def body(bench: Bench) -> None:
-        unit = shell("echo %i %n %% $A; exec sleep 1000")
-        unit.service.environment["A"] = "%h 100%%u"
+        unit = shell("echo %y%i %n %% $A; exec sleep 1000")
+        unit.service.environment["A"] = "%d %U 100%%u"
         await bench.start(unit)
         await bench.until(lambda _: bench.log().strip() != "")
-        assert bench.log().split() == ["%i", NAME, "%", "%h", "100%u"]
+        assert bench.log().split() == ["%y", NAME, "%", "%d", str(os.getuid()), "100%u"]
         message = (await bench.observe()).status.message
-        assert message == "not replaced without systemd: %h in service.environment.A, %i in service.exec.start"
+        assert message == "not replaced without systemd: %d in service.environment.A, %y in service.exec.start"
 
     play(body)
 

@@ -14,7 +14,7 @@ BATCH_MAX = 200
 _DEFINITION = """\
 [Service]
 Type=oneshot
-StandardOutput=truncate:{directory}/{name}.out
+StandardOutput=append:{directory}/{name}.out
 StandardError=null
 StartLimitIntervalSec=0
 {lines}
@@ -37,14 +37,14 @@ def _batch(manager: SystemdManager, directory: Path, definitions: Sequence[Seque
         (directory / f"{name}.out").unlink(missing_ok=True)
     manager.call("Reload")
     systemctl(manager, "start", *(f"{name}.service" for name in names))
-    shown = systemctl(manager, "show", "-p", "Result,ActiveState,LoadState", *(f"{name}.service" for name in names))
-    results = [dict(line.split("=", 1) for line in block.splitlines()) for block in shown.split("\n\n")]
+    failed = {
+        line.split()[0] for line in systemctl(manager, "list-units", "--failed", "--plain", "--no-legend").splitlines()
+    }
     systemctl(manager, "reset-failed")
     found: list[bytes | None] = []
-    for name, result in zip(names, results, strict=True):
+    for name in names:
         out = directory / f"{name}.out"
-        fine = result["LoadState"] == "loaded" and result["Result"] == "success"
-        found.append(out.read_bytes() if fine and out.exists() else None)
+        found.append(out.read_bytes() if out.exists() and f"{name}.service" not in failed else None)
         (manager.unit_directory / f"{name}.service").unlink()
     return found
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rube.controllers.systemd.service.commandline import CommandLineError, expand, parse_commands
 
-ENVIRONMENT = {"ONE": "one", "TWO": "two two", "QUOTED": "'a b' c", "EMPTY": ""}
+ENVIRONMENT = {"ONE": "one", "TWO": "two two", "QUOTED": "'a b' c", "EMPTY": "", "ESCAPES": "\\a b\\ c '\\nd"}
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,15 @@ ENVIRONMENT = {"ONE": "one", "TWO": "two two", "QUOTED": "'a b' c", "EMPTY": ""}
         ("/bin/echo $ONE $TWO ${TWO}", ["/bin/echo", "one", "two", "two", "two two"]),
         ("/bin/echo $QUOTED", ["/bin/echo", "a b", "c"]),
         ("/bin/echo $EMPTY $UNSET x${UNSET}y", ["/bin/echo", "xy"]),
-        ("/bin/echo $$ONE a$ONE $1", ["/bin/echo", "$ONE", "a$ONE", "$1"]),
+        ("/bin/echo $$ONE a$ONE a$1", ["/bin/echo", "$ONE", "a$ONE", "a$1"]),
+        ("/bin/echo $1 $ $ONE-x '$TWO'", ["/bin/echo", "two", "two"]),
+        ("/bin/echo ${ ${ONE a${ONE:-x}", ["/bin/echo", "${", "${ONE", "a${ONE:-x}"]),
+        ("/bin/echo ${1}x ${}y ${ONE}$$${TWO}", ["/bin/echo", "x", "y", "one$two two"]),
+        (r"/bin/echo \q \q \x4 \x00 \777 \u00e9", ["/bin/echo", "\\q", "\\q", "\\x4", "\\x00", "\\777", "é"]),
+        (r"/bin/echo \xc3\xa9 \303\251 \xff", ["/bin/echo", "é", "é", "\udcff"]),
+        ("/bin/echo $ESCAPES", ["/bin/echo", "a", "b c", "nd"]),
+        ("@/bin/sh $ONE b", ["one", "b"]),
+        ("/bin/a$$b", ["/bin/a$b"]),
         (":/bin/echo $ONE ${ONE}", ["/bin/echo", "$ONE", "${ONE}"]),
         ("@/bin/sh -sh -c true", ["-sh", "-c", "true"]),
         ("-/bin/false", ["/bin/false"]),
@@ -41,6 +49,19 @@ def test_the_program_is_kept_apart_from_its_prefixes() -> None:
     assert (command.program, command.prefixes, command.ignore_failure) == ("/bin/sh", "-@", True)
 
 
+@pytest.mark.parametrize(
+    ("prefixes", "keeps"), [("", False), ("+", True), ("!", True), ("!!", False), ("-!@:", True), ("!-!", False)]
+)
+def test_only_some_prefixes_keep_privileges(prefixes: str, keeps: bool) -> None:
+    (command,) = parse_commands(f"{prefixes}/bin/true argv0")
+    assert (command.program, command.keeps_privileges) == ("/bin/true", keeps)
+
+
+def test_a_program_may_begin_with_a_specifier() -> None:
+    (command,) = parse_commands("%h/bin/run")
+    assert command.program == "%h/bin/run"
+
+
 def test_a_semicolon_of_its_own_parts_commands() -> None:
     assert [each.arguments for each in parse_commands("echo a ; echo b")] == [("a",), ("b",)]
 
@@ -53,12 +74,18 @@ def test_a_semicolon_of_its_own_parts_commands() -> None:
         ";",
         'echo "open',
         "echo 'open",
-        r"echo \q",
-        r"echo \x4",
-        r"echo \x00",
         "-",
         "@/bin/sh",
         "./relative",
+        "--/bin/true",
+        "+!/bin/true",
+        "!!!/bin/true",
+        "/bin/",
+        "..",
+        r"/bin/a\\b",
+        "'/bin/a\\tb'",
+        "/" + "x" * 256,
+        "/bin" * 2000,
         "echo \\",
     ],
 )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from rube.api.systemd_pb2 import Service, Unit
 from rube.controllers.systemd.drivers.dbus.bus import UNIT_PATH, escape, unescape
+from rube.controllers.systemd.drivers.machine import machine_specifiers
 from rube.controllers.systemd.drivers.supervisor.plan import plan_of, signal_number
 from rube.controllers.systemd.service.policy import NS_PER_S, Policy, StatusSet
+from rube.controllers.systemd.service.specifiers import LETTERS
 
 NAME = "rube-system.indexer.service"
 
@@ -21,7 +24,7 @@ def unit_with_start(line: str) -> Unit:
 
 
 def policy_of(unit: Unit) -> Policy:
-    return Policy.from_json(json.loads(json.dumps(plan_of(NAME, unit)))["policy"])
+    return Policy.from_json(json.loads(json.dumps(plan_of(NAME, unit, machine={})))["policy"])
 
 
 def test_an_empty_definition_has_systemds_defaults() -> None:
@@ -60,7 +63,7 @@ def test_the_whole_policy_is_taken_over() -> None:
 
 
 def test_specifiers_of_the_name_are_replaced_and_others_left() -> None:
-    plan = plan_of(NAME, unit_with_start("/bin/echo %n %N %H %% %z 100%"), node="worker-1")
+    plan = plan_of(NAME, unit_with_start("/bin/echo %n %N %H %% %z 100%"), machine={"H": "worker-1"})
     assert plan["commands"]["start"] == [
         ["/bin/echo", [NAME, "rube-system.indexer", "worker-1", "%", "%z", "100%"], ""]
     ]
@@ -69,7 +72,7 @@ def test_specifiers_of_the_name_are_replaced_and_others_left() -> None:
 def test_a_relative_pid_file_is_under_run() -> None:
     unit = unit_with_start("/bin/true")
     unit.service.pid_file = "x.pid"
-    assert plan_of(NAME, unit)["pid_file"] == "/run/x.pid"
+    assert plan_of(NAME, unit, machine={})["pid_file"] == "/run/x.pid"
 
 
 def test_every_field_without_effect_is_named() -> None:
@@ -78,7 +81,7 @@ def test_every_field_without_effect_is_named() -> None:
     unit.service.private_tmp = True
     unit.service.standard_output = "socket"
     unit.service.limits.cpu_percent = 10
-    assert plan_of(NAME, unit)["unsupported"] == [
+    assert plan_of(NAME, unit, machine={})["unsupported"] == [
         "after",
         "service.limits.cpu_percent",
         "service.private_tmp",
@@ -96,3 +99,16 @@ def test_object_paths_give_back_the_units_name(unit: str) -> None:
     path = UNIT_PATH + escape(unit)
     assert path.removeprefix(UNIT_PATH).replace("_", "").isalnum()
     assert unescape(path) == unit
+
+
+def test_specifiers_follow_from_the_name_and_the_machine() -> None:
+    name = "rube-a.b-c.service"
+    words = "%p %P %j %J %f|%i|%I %H %z %"
+    (command,) = plan_of(name, unit_with_start(f"/bin/echo {words}"), machine={"H": "host"})["commands"]["start"]
+    assert " ".join(command[1]) == "rube-a.b-c rube/a.b/c c c /rube/a.b/c|| host %z %"
+
+
+def test_a_machine_says_what_it_is() -> None:
+    values = machine_specifiers()
+    assert (values["U"], values["v"], values["t"]) == (str(os.getuid()), os.uname().release, "/run")
+    assert set(values) <= LETTERS

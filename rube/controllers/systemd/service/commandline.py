@@ -1,28 +1,29 @@
-"""Command lines in the syntax of systemd.service(5), "COMMAND LINES": words, prefixes and variables. Pure."""
+"""Command lines in the syntax of systemd.service(5), "COMMAND LINES", as systemd 252 reads them. Pure.
+
+Words are text in which bytes that are no UTF-8 (`\\xff`) stand as surrogates, as in `os.fsdecode`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-PREFIXES = "-@:+!"
-_BLANKS = " \t\n\r"
-_ESCAPES = {
-    "a": "\a",
-    "b": "\b",
-    "f": "\f",
-    "n": "\n",
-    "r": "\r",
-    "t": "\t",
-    "v": "\v",
-    "\\": "\\",
-    '"': '"',
-    "'": "'",
-    "s": " ",
-}
-_DIGITS = {"x": (2, 16), "u": (4, 16), "U": (8, 16)}
-_NAME_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
-_NAME = _NAME_FIRST | frozenset("0123456789")
+from rube.controllers.systemd.service.words import (
+    BLANKS,
+    UnbalancedQuoteError,
+    next_word,
+    skip_blanks,
+    split_value,
+)
+
+COMMANDS_MAX = 1_000
+"""In one line."""
+FILE_NAME_BYTES_MAX = 255
+PATH_BYTES_MAX = 4095
+_SEMICOLON = ord(";")
+_UNSAFE = frozenset("\"'\\\x7f") | {chr(code) for code in range(0x20)}
+
+__all__ = ["CommandLine", "CommandLineError", "expand", "parse_commands"]
 
 
 class CommandLineError(ValueError):
@@ -31,10 +32,11 @@ class CommandLineError(ValueError):
 
 @dataclass(frozen=True)
 class CommandLine:
-    """One command, its variables not yet replaced.
+    """One command, neither its variables nor its specifiers replaced yet.
 
     `prefixes` holds what stood before the program: `-` a failure counts as success, `@` the second word is argv[0],
-    `:` no variables are replaced, `+` and `!` run with full privileges.
+    `:` no variables are replaced, `+` and `!` run with the supervisor's privileges. (`!!` doesn't: it does so only on
+    kernels without ambient capabilities.)
     """
 
     program: str
@@ -45,50 +47,138 @@ class CommandLine:
     def ignore_failure(self) -> bool:
         return "-" in self.prefixes
 
+    @property
+    def keeps_privileges(self) -> bool:
+        """Whether `user` and `group` don't apply."""
+        return "+" in self.prefixes or self.prefixes.count("!") == 1
+
     def argv(self, environment: Mapping[str, str]) -> list[str]:
-        """What the program is executed with, argv[0] first. The program itself is never replaced."""
-        words = list(self.arguments)
-        if ":" not in self.prefixes:
-            words = [word for argument in self.arguments for word in expand(argument, environment)]
-        return words if "@" in self.prefixes else [self.program, *words]
+        """What the program is executed with, argv[0] first. The program's path itself is never replaced."""
+        words = list(self.arguments) if "@" in self.prefixes else [self.program, *self.arguments]
+        if ":" in self.prefixes:
+            return words
+        return [word for each in words for word in expand(each, environment)]
 
 
 def parse_commands(line: str) -> list[CommandLine]:
     """The commands of one Exec line: several are separated by ` ; ` (systemd allows it for Type=oneshot).
 
-    Raises CommandLineError.
+    Raises CommandLineError, for a line without any command too.
     """
+    raw = line.encode("utf-8", "surrogateescape")
     commands: list[CommandLine] = []
-    words: list[str] = []
-    for word, quoted in _words(line):
-        if word == ";" and not quoted:
-            if words:
-                commands.append(_command(words))
-            words = []
-        else:
-            words.append(";" if word == "\\;" and not quoted else word)
-    if words:
-        commands.append(_command(words))
+    at = skip_blanks(raw, 0)
+    while at < len(raw):
+        command, at = _command(raw, at)
+        if command is not None:
+            commands.append(command)
+        if len(commands) > COMMANDS_MAX:
+            raise CommandLineError(f"more than {COMMANDS_MAX} commands in one line")
     if not commands:
-        raise CommandLineError("the command line is empty")
+        raise CommandLineError("no command: write a program's path and its arguments")
     return commands
 
 
 def expand(argument: str, environment: Mapping[str, str]) -> list[str]:
-    """Replaces variables in one argument: `$VAR` alone becomes its words, `${VAR}` is replaced in place.
+    """`$NAME` as a whole word becomes the words of its value (none if it is not set); `${NAME}` is replaced in place.
 
-    `$$` is a `$`. An unset variable is empty (no word at all, if it stood alone).
+    `$$` becomes `$`. Whatever else begins with `$` and is a word of its own, such as `$1`, disappears; inside a word it
+    stays: systemd knows no other variables.
     """
-    name = argument[1:]
-    if argument.startswith("$") and name and name[0] in _NAME_FIRST and all(letter in _NAME for letter in name):
-        try:
-            return [word for word, _ in _words(environment.get(name, ""))]
-        except CommandLineError:
-            return environment.get(name, "").split()
+    if argument.startswith("$") and argument[1:2] not in ("{", "$"):
+        value = _lookup(argument[1:], environment)
+        return [] if value is None else [_text(word) for word in split_value(value.encode("utf-8", "surrogateescape"))]
     return [_expand_inside(argument, environment)]
 
 
+def _command(raw: bytes, at: int) -> tuple[CommandLine | None, int]:
+    """The command that begins at `at`, up to a `;` of its own or the end; None where there is only the `;`."""
+    first, at = _word(raw, at)
+    if first == ";":
+        return None, at
+    program, prefixes = _take_prefixes(first)
+    _check_program(first, program)
+    arguments: list[str] = []
+    while at < len(raw):
+        if raw[at] == _SEMICOLON and _ends_word(raw, at + 1):
+            at = skip_blanks(raw, at + 1)
+            break
+        if raw[at : at + 2] == b"\\;" and _ends_word(raw, at + 2):
+            arguments.append(";")
+            at = skip_blanks(raw, at + 2)
+            continue
+        word, at = _word(raw, at)
+        arguments.append(word)
+    if "@" in prefixes and not arguments:
+        raise CommandLineError(f"{first!r} begins with '@', so the word after the program must be its argv[0]")
+    return CommandLine(program, tuple(arguments), prefixes), at
+
+
+def _take_prefixes(word: str) -> tuple[str, str]:
+    """The program and its prefixes: each at most once, of `+`, `!` and `!!` one."""
+    at = 0
+    while at < len(word):
+        letter, seen = word[at], word[:at]
+        fits = letter in "-@:" and letter not in seen
+        fits |= letter == "+" and "+" not in seen and "!" not in seen
+        fits |= letter == "!" and "+" not in seen and seen.count("!") < 2
+        if not fits:
+            break
+        at += 1
+    return word[at:], word[:at]
+
+
+def _check_program(first: str, program: str) -> None:
+    """Raises CommandLineError for what systemd takes for no program."""
+    if not program:
+        raise CommandLineError(f"no program after {first!r}")
+    if unsafe := [letter for letter in program if letter in _UNSAFE]:
+        raise CommandLineError(f"program {program!r} holds {unsafe[0]!r}: give a path without quotes, \\ or controls")
+    if program.endswith("/"):
+        raise CommandLineError(f"program {program!r} is a directory: give the path of a file")
+    if program.startswith("%"):  # a path once its specifier is replaced
+        return
+    size = len(program.encode("utf-8", "surrogateescape"))
+    if program.startswith("/"):
+        longest = max(len(part.encode("utf-8", "surrogateescape")) for part in program.split("/"))
+        if size > PATH_BYTES_MAX or longest > FILE_NAME_BYTES_MAX:
+            raise CommandLineError(
+                f"program {program[:20]!r}… is too long for a path: at most {PATH_BYTES_MAX} bytes, and "
+                f"{FILE_NAME_BYTES_MAX} between slashes"
+            )
+    elif "/" in program:
+        raise CommandLineError(f"program {program!r} is a relative path: give an absolute one or a plain name")
+    elif program in (".", "..") or size > FILE_NAME_BYTES_MAX:
+        raise CommandLineError(f"program {program[:20]!r} is no file's name: give an absolute path or a plain name")
+
+
+def _word(raw: bytes, at: int) -> tuple[str, int]:
+    try:
+        word, at = next_word(raw, at)
+    except UnbalancedQuoteError as error:
+        raise CommandLineError(str(error)) from error
+    return _text(word), at
+
+
+def _ends_word(raw: bytes, at: int) -> bool:
+    return at >= len(raw) or raw[at] in BLANKS
+
+
+def _text(word: bytes) -> str:
+    return word.decode("utf-8", "surrogateescape")
+
+
+def _lookup(name: str, environment: Mapping[str, str]) -> str | None:
+    """A variable's value. systemd looks for `name=` at the beginning of `NAME=value`, so that a name may hold a `=`."""
+    if "=" not in name:
+        return environment.get(name) if name else None
+    name, _, rest = name.partition("=")
+    value = environment.get(name)
+    return value[len(rest) + 1 :] if value is not None and value.startswith(f"{rest}=") else None
+
+
 def _expand_inside(argument: str, environment: Mapping[str, str]) -> str:
+    """systemd's replace_env(): `${` without `}`, or with a `:` before it, stays, and what follows is looked at."""
     out: list[str] = []
     rest = argument
     while True:
@@ -99,78 +189,19 @@ def _expand_inside(argument: str, environment: Mapping[str, str]) -> str:
         if rest.startswith("$"):
             out.append("$")
             rest = rest[1:]
-        elif rest.startswith("{") and "}" in rest:
-            name, _, rest = rest[1:].partition("}")
-            out.append(environment.get(name, ""))
-        else:
-            out.append("$")
+        elif rest.startswith("{"):
+            taken, rest = _braces(rest, environment)
+            out.append(taken)
+        else:  # the letter after the `$` is passed over
+            out.append("$" + rest[:1])
+            rest = rest[1:]
 
 
-def _command(words: list[str]) -> CommandLine:
-    first = words[0]
-    program = first.lstrip(PREFIXES)
-    prefixes = first[: len(first) - len(program)]
-    if not program:
-        raise CommandLineError(f"no program after {first!r}")
-    if "@" in prefixes and len(words) < 2:
-        raise CommandLineError(f"{first!r} begins with '@', so the word after the program must be its argv[0]")
-    if "/" in program and not program.startswith("/"):
-        raise CommandLineError(f"program {program!r} is a relative path: give an absolute one or a plain name")
-    return CommandLine(program, tuple(words[1:]), prefixes)
-
-
-def _words(line: str) -> list[tuple[str, bool]]:
-    """The words and whether any part of each was quoted. Quotes may stand inside a word, as in systemd >= 218."""
-    words: list[tuple[str, bool]] = []
-    at = 0
-    while True:
-        while at < len(line) and line[at] in _BLANKS:
-            at += 1
-        if at == len(line):
-            return words
-        word, quoted, at = _word(line, at)
-        words.append((word, quoted))
-
-
-def _word(line: str, at: int) -> tuple[str, bool, int]:
-    out: list[str] = []
-    quote, quoted, start = "", False, at
-    while at < len(line) and (quote or line[at] not in _BLANKS):
-        letter = line[at]
-        if letter == "\\":
-            text, at = _escape(line, at)
-            out.append(text)
-            continue
-        if quote and letter == quote:
-            quote = ""
-        elif not quote and letter in "\"'":
-            quote, quoted = letter, True
-        else:
-            out.append(letter)
-        at += 1
-    if quote:
-        raise CommandLineError(f"the quote {quote} opened in {line[start:]!r} is never closed")
-    return "".join(out), quoted, at
-
-
-def _escape(line: str, at: int) -> tuple[str, int]:
-    """The text that the escape at `at` stands for, and the position after it."""
-    kind = line[at + 1 : at + 2]
-    if kind in _ESCAPES:
-        return _ESCAPES[kind], at + 2
-    if kind == ";":
-        return "\\;", at + 2
-    if kind in _DIGITS:
-        count, base = _DIGITS[kind]
-        start = at + 2
-    elif kind and kind in "01234567":
-        count, base, start = 3, 8, at + 1
-    else:
-        raise CommandLineError(f"unknown escape {line[at : at + 2]!r}: write \\\\ for a backslash")
-    digits = line[start : start + count]
-    if len(digits) < count or any(digit not in "0123456789abcdefABCDEF"[: 22 if base == 16 else 8] for digit in digits):
-        raise CommandLineError(f"the escape {line[at : start + count]!r} needs {count} digits")
-    number = int(digits, base)
-    if number == 0 or number > 0x10FFFF:
-        raise CommandLineError(f"the escape {line[at : start + count]!r} is no character")
-    return chr(number), start + count
+def _braces(rest: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    """For what follows a `$` and begins with `{`: what it becomes, and what is left."""
+    colon, brace = rest.find(":"), rest.find("}")
+    if colon >= 0 and (brace < 0 or colon < brace):
+        return f"${rest[: colon + 1]}", rest[colon + 1 :]
+    if brace < 0:
+        return f"${rest}", ""
+    return _lookup(rest[1:brace], environment) or "", rest[brace + 1 :]

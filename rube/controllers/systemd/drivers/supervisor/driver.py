@@ -16,6 +16,7 @@ from rube.api.errors import DeadlineExceededError, InvalidArgumentError, RubeErr
 from rube.api.systemd_pb2 import UnitAction
 from rube.controllers.systemd.drivers.actions import pack_observation, unpack_action
 from rube.controllers.systemd.drivers.disk import disk_errors
+from rube.controllers.systemd.drivers.machine import machine_specifiers
 from rube.controllers.systemd.drivers.supervisor import files, processes, shims
 from rube.controllers.systemd.drivers.supervisor.observation import observe
 from rube.controllers.systemd.drivers.supervisor.plan import plan_of
@@ -135,7 +136,7 @@ class SupervisorDriver:
             "generation": ensure.generation,
             "digest": digest_of(ensure.spec),
             "enabled": ensure.spec.enabled,
-            "plan": plan_of(name, ensure.spec, node=self._host.name),
+            "plan": plan_of(name, ensure.spec, machine=machine_specifiers()),
             "action_id": self._last_action(directory),
         }
         files.write_json(directory, files.UNIT, unit)

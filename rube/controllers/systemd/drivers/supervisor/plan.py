@@ -5,7 +5,6 @@ What the supervisor cannot do is left out of the plan and named in `unsupported`
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from typing import Any
 from rube.api import systemd_pb2
 from rube.controllers.systemd.service.commandline import CommandLine, parse_commands
 from rube.controllers.systemd.service.policy import NS_PER_S, Policy, StatusSet
+from rube.controllers.systemd.service.specifiers import replace_specifiers, specifiers_in, specifiers_of_name
 
 _Service = systemd_pb2.Service
 EXEC_LISTS = ("condition", "start_pre", "start", "start_post", "stop", "stop_post")
@@ -52,14 +52,16 @@ _SPECIFIED = (
     "standard_output",
     "standard_error",
 )
-_SPECIFIER = re.compile("%(.)")
 UMASK_DEFAULT = 0o022
 
 
-def plan_of(name: str, unit: systemd_pb2.Unit, *, node: str = "") -> dict[str, Any]:
-    """The plan for the unit called `name`. Raises InvalidArgumentError or CommandLineError for a bad definition."""
+def plan_of(name: str, unit: systemd_pb2.Unit, *, machine: Mapping[str, str]) -> dict[str, Any]:
+    """The plan for the unit called `name`; `machine` has the values of specifiers that don't follow from the name.
+
+    Raises InvalidArgumentError or CommandLineError for a bad definition.
+    """
     service = unit.service
-    specifiers = _specifiers(name, node)
+    specifiers = {**machine, **specifiers_of_name(name)}
     commands = {each: _commands(getattr(service.exec, each), specifiers) for each in EXEC_LISTS}
     policy = policy_of(unit, {each: [bool(line.ignore_failure) for line in lines] for each, lines in commands.items()})
     plan: dict[str, Any] = {
@@ -68,8 +70,10 @@ def plan_of(name: str, unit: systemd_pb2.Unit, *, node: str = "") -> dict[str, A
             each: [[line.program, list(line.arguments), line.prefixes] for line in lines]
             for each, lines in commands.items()
         },
-        "environment": {key: _specify(value, specifiers) for key, value in sorted(service.environment.items())},
-        "environment_files": [_specify(path, specifiers) for path in service.environment_file],
+        "environment": {
+            key: replace_specifiers(value, specifiers) for key, value in sorted(service.environment.items())
+        },
+        "environment_files": [replace_specifiers(path, specifiers) for path in service.environment_file],
         "notify": _notify_access(service),
         "umask": int(service.umask, 8) if service.umask else UMASK_DEFAULT,
         "nice": service.nice if service.HasField("nice") else None,
@@ -77,7 +81,7 @@ def plan_of(name: str, unit: systemd_pb2.Unit, *, node: str = "") -> dict[str, A
         "unsupported": unsupported(unit),
         "specifiers": unknown_specifiers(service, specifiers),
     }
-    plan.update({each: _specify(getattr(service, each), specifiers) for each in _SPECIFIED})
+    plan.update({each: replace_specifiers(getattr(service, each), specifiers) for each in _SPECIFIED})
     if plan["pid_file"] and not plan["pid_file"].startswith("/"):
         plan["pid_file"] = f"/run/{plan['pid_file']}"
     for each in ("standard_input", "standard_output", "standard_error"):
@@ -141,7 +145,7 @@ def unknown_specifiers(service: systemd_pb2.Service, known: Mapping[str, str]) -
     texts += [(f"environment.{key}", value) for key, value in service.environment.items()]
     texts += [("environment_file", path) for path in service.environment_file]
     texts += [(each, getattr(service, each)) for each in _SPECIFIED]
-    found = {(letter, field) for field, text in texts for letter in _SPECIFIER.findall(text) if letter not in known}
+    found = {(letter, field) for field, text in texts for letter in specifiers_in(text) if letter not in known}
     return [f"%{letter} in service.{field}" for letter, field in sorted(found)]
 
 
@@ -160,45 +164,16 @@ def signal_number(name: str) -> int:
         raise ValueError(f"{name!r} is no signal: use a name such as SIGTERM") from error
 
 
-def _commands(lines: Sequence[str], specifiers: dict[str, str]) -> list[CommandLine]:
+def _commands(lines: Sequence[str], specifiers: Mapping[str, str]) -> list[CommandLine]:
     parsed = [command for line in lines for command in parse_commands(line)]
     return [
         CommandLine(
-            _specify(each.program, specifiers),
-            tuple(_specify(word, specifiers) for word in each.arguments),
+            replace_specifiers(each.program, specifiers),
+            tuple(replace_specifiers(word, specifiers) for word in each.arguments),
             each.prefixes,
         )
         for each in parsed
     ]
-
-
-def _specifiers(name: str, node: str) -> dict[str, str]:
-    """Of systemd.unit(5), "SPECIFIERS", those that need nothing but the name; others stay and are named."""
-    stem = name.rpartition(".")[0]
-    return {
-        "%": "%",
-        "n": name,
-        "N": stem,
-        "p": stem,
-        "H": node,
-        "t": "/run",
-        "S": "/var/lib",
-        "L": "/var/log",
-        "C": "/var/cache",
-        "T": "/tmp",
-        "V": "/var/tmp",
-    }
-
-
-def _specify(text: str, specifiers: dict[str, str]) -> str:
-    parts, rest = [], text
-    while True:
-        before, percent, rest = rest.partition("%")
-        parts.append(before)
-        if not percent:
-            return "".join(parts)
-        letter, rest = rest[:1], rest[1:]
-        parts.append(specifiers.get(letter, f"%{letter}"))
 
 
 def _timeout(time: systemd_pb2.Service.Time, fields: Sequence[str], default: int | None) -> int | None:

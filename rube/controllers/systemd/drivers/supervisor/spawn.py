@@ -79,7 +79,7 @@ def _child(plan: dict[str, Any], command: CommandLine, environment: dict[str, st
     exit_code = EXIT_FDS
     try:
         os.setsid()
-        _prepare(plan, environment, log, privileged="+" in command.prefixes or "!" in command.prefixes)
+        _prepare(plan, environment, log, privileged=command.keeps_privileges)
         exit_code = EXIT_EXEC
         environment["SYSTEMD_EXEC_PID"] = str(os.getpid())
         if "NOTIFY_SOCKET" in environment and "WATCHDOG_USEC" in environment:
