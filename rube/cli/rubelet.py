@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import platform
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ from rube.rubelet import Rubelet, RubeletConfig
 
 SYSTEM_UNIT_DIR = "/etc/systemd/system"
 SOCKET_NAME = "rubelet.sock"
+PURGE_S_MAX = 200.0
+PURGE_POLL_S = 0.1
 
 
 def default_node() -> str:
@@ -126,16 +129,20 @@ async def run_node(host: Host, driver: Driver, stop: Stop, config: RubeletConfig
 async def remove_units(host: Host, driver: Driver) -> None:
     """Removes all of them at the same time. Raises FailedPreconditionError that names those which stayed."""
     names = await driver.list()
-    await asyncio.gather(*(driver.apply(_removal(host, name)) for name in names))
+    await asyncio.gather(*(_remove(host, driver, name) for name in names))
     if left := await driver.list():
         raise FailedPreconditionError(f"these units are still there: {', '.join(left)}")
     announce(f"rubelet: {len(names)} units removed")
 
 
-def _removal(host: Host, name: str) -> controller_pb2.Action:
+async def _remove(host: Host, driver: Driver, name: str) -> None:
+    """Returns when the unit is gone, or has not stopped after PURGE_S_MAX."""
     action = controller_pb2.Action(id=host.random.uid())
     action.action.Pack(UnitAction(unit=name, remove=UnitAction.Remove()), "rube/")
-    return action
+    with contextlib.suppress(TimeoutError):
+        async with host.clock.timeout(PURGE_S_MAX):
+            while await driver.apply(action):
+                await host.clock.sleep(PURGE_POLL_S)
 
 
 def main() -> None:

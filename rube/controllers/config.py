@@ -80,10 +80,14 @@ class RuntimeConfig:
     # exception, ends the runtime, which otherwise goes on with what is not concerned.
     strict: bool = False
     backoff: BackoffConfig = field(default_factory=BackoffConfig)
+    # Workers and senders that are not held up, and senders that are (workers: as many as there are keys).
     workers_max: int = 16
     senders_max: int = 8
+    senders_held_max: int = 256
     call_s_max: float = 10.0
-    action_s_max: float = 120.0
+    action_s_max: float = 60.0
     driver_retry_s: float = 1.0
+    # A decision's `wake_after` counts as at least so much, lest a key be decided without pause.
+    wake_s_min: float = 0.1
     # Every key is decided again after about this long, and the driver's list compared with the objects.
     resync_s: float = 60.0

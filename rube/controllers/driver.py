@@ -24,10 +24,11 @@ class Driver(Protocol):
         """What is there now, as the controller's observation message. Absent things have an observation too."""
         ...
 
-    async def apply(self, action: controller_pb2.Action) -> None:
-        """Carries out one action, idempotent per `action.id`.
+    async def apply(self, action: controller_pb2.Action) -> bool:
+        """Carries out one action, idempotent per `action.id`; whether it is still under way.
 
-        Returns once it is under way or done; how it goes shows in `observe`.
+        True: the rest needs time, such as a stop that waits for processes; the same action is applied again, with its
+        id, when the thing changes or after a while. It never waits for that itself: how it goes shows in `observe`.
 
         Raises a RubeError if it cannot be carried out at all; the runtime retries with backoff.
         """

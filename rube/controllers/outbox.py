@@ -5,7 +5,9 @@ One row a key, so that memory, actions and calls are atomic. A row goes when it 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
+from weakref import WeakValueDictionary
 
 from rube.api import controller_pb2, memory_pb2
 from rube.api.keys import ObjectKey, prefix_end
@@ -20,8 +22,8 @@ WRITTEN_MAX = 128
 class Outbox:
     """The rows of one controller in a local engine, mirrored in memory.
 
-    A change is visible here only once it is committed; a commit that raises changes nothing. The caller has at most one
-    change of a key under way at a time.
+    A change is visible here only once it is committed; a commit that raises changes nothing. Changes of one key are
+    made one after the other.
     """
 
     def __init__(self, engine: Engine, controller: str, new_id: Callable[[], str]) -> None:
@@ -29,6 +31,8 @@ class Outbox:
         self._prefix = f"controller/{controller}/".encode()
         self._new_id = new_id
         self._entries: dict[ObjectKey, memory_pb2.Entry] = {}
+        # Held while a change of that key is under way.
+        self._locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
 
     def load(self) -> None:
         """Reads what an earlier incarnation left."""
@@ -58,49 +62,60 @@ class Outbox:
         Its calls replace the older calls. Its actions, if any, replace the older actions; one that equals an older one
         keeps its id. Without actions the older ones stay, which the memory may tell of; without memory they go, too.
         """
-        entry = self.get(key)
-        left = controller_pb2.Decision()
-        left.CopyFrom(decision)
-        left.ClearField("wake_after")
-        if left.actions:
-            self._assign_ids(left.actions, entry.left.actions)
-        elif left.HasField("memory"):
-            left.actions.extend(entry.left.actions)
-        entry.left.CopyFrom(left)
-        await self._commit(key, entry)
+        async with self._lock(key):
+            entry = self.get(key)
+            left = controller_pb2.Decision()
+            left.CopyFrom(decision)
+            left.ClearField("wake_after")
+            if left.actions:
+                self._assign_ids(left.actions, entry.left.actions)
+            elif left.HasField("memory"):
+                left.actions.extend(entry.left.actions)
+            entry.left.CopyFrom(left)
+            await self._commit(key, entry)
         return left
 
     async def action_done(self, key: ObjectKey, action_id: str) -> None:
-        entry = self.get(key)
-        assert [action.id for action in entry.left.actions][:1] == [action_id], "actions are carried out in order"
-        del entry.left.actions[0]
-        await self._commit(key, entry)
+        async with self._lock(key):
+            entry = self.get(key)
+            assert [action.id for action in entry.left.actions][:1] == [action_id], "actions are carried out in order"
+            del entry.left.actions[0]
+            await self._commit(key, entry)
 
     async def call_done(self, key: ObjectKey, written: Iterable[memory_pb2.Written]) -> None:
         """The first call was acknowledged, which wrote `written`."""
-        entry = self.get(key)
-        del entry.left.calls[0]
-        entry.written.extend(written)
-        del entry.written[:-WRITTEN_MAX]
-        await self._commit(key, entry)
+        async with self._lock(key):
+            entry = self.get(key)
+            del entry.left.calls[0]
+            entry.written.extend(written)
+            del entry.written[:-WRITTEN_MAX]
+            await self._commit(key, entry)
 
     async def drop_calls(self, key: ObjectKey) -> None:
-        entry = self.get(key)
-        del entry.left.calls[:]
-        await self._commit(key, entry)
+        async with self._lock(key):
+            entry = self.get(key)
+            del entry.left.calls[:]
+            await self._commit(key, entry)
 
     async def forget_written(self, key: ObjectKey, seen: Callable[[memory_pb2.Written], bool]) -> bool:
         """Forgets the writes that the cache shows by now; True if none are left."""
         known = self._entries.get(key)
         if known is None or not known.written:
             return True
-        entry = self.get(key)
-        left = [written for written in entry.written if not seen(written)]
-        if len(left) < len(entry.written):
-            del entry.written[:]
-            entry.written.extend(left)
-            await self._commit(key, entry)
+        async with self._lock(key):
+            entry = self.get(key)
+            left = [written for written in entry.written if not seen(written)]
+            if len(left) < len(entry.written):
+                del entry.written[:]
+                entry.written.extend(left)
+                await self._commit(key, entry)
         return not left
+
+    def _lock(self, key: ObjectKey) -> asyncio.Lock:
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = asyncio.Lock()
+        return lock
 
     def _assign_ids(self, actions: Iterable[controller_pb2.Action], older: Iterable[controller_pb2.Action]) -> None:
         ids = {(action.action.type_url, action.action.value): action.id for action in older}

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,11 +21,13 @@ from rube.api import controller_pb2
 from rube.api.errors import DataLossError, RubeError
 from rube.api.keys import ObjectKey, key_of, type_of
 from rube.client import WorkQueue
-from rube.controllers.backoff import KeyedBackoff
+from rube.controllers.attempts import Attempts
 from rube.controllers.config import QUEUE, Decided, Hands, RuntimeConfig
 from rube.controllers.contract import ImpureControllerError, Input, evaluate
 from rube.controllers.outbox import Outbox
 from rube.controllers.sender import Sender
+from rube.controllers.wakes import Wakes
+from rube.controllers.workers import Workers
 
 __all__ = ["Runtime"]
 
@@ -44,7 +47,9 @@ class Runtime:
         self._random = config.host.random.stream(f"controller/{name}")
         self._outbox = Outbox(config.engine, name, config.host.random.uid)
         self._queue: WorkQueue[ObjectKey] = WorkQueue(self._clock, QUEUE)
-        self._backoff = KeyedBackoff(config.backoff, self._random)
+        self._attempts = Attempts(self._clock, config.backoff, self._random)
+        self._wakes = Wakes(name, config.wake_s_min)
+        self._workers = Workers(self._queue, self._process, workers_max=config.workers_max, held_max=QUEUE.keys_max)
         self._deciding: set[ObjectKey] = set()
         self._waiting: set[ObjectKey] = set()  # for the cache to show their own writes
         self._sender = Sender(config, self._outbox, self._queue, self._deciding)
@@ -64,8 +69,7 @@ class Runtime:
             self._decide_all()  # what is on this machine is looked after from the copy, with the server away too
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self._config.workers_max):
-                    group.create_task(self._work())
+                self._workers.start(group)
                 self._sender.start(group)
                 group.create_task(self._resync())
                 if self._config.hands is not None:
@@ -162,15 +166,6 @@ class Runtime:
 
     # One key
 
-    async def _work(self) -> None:
-        while True:
-            key = await self._queue.get()
-            try:
-                await self._process(key)
-            finally:
-                self._queue.done(key)
-            await asyncio.sleep(0)  # thousands of decisions in a row must not hold up whoever shares this loop
-
     async def _process(self, key: ObjectKey) -> None:
         if not self._cache.synced or not self._config.may_act():
             return  # decided on sync; a leader of a later term starts anew
@@ -178,10 +173,9 @@ class Runtime:
             return  # only what is on this machine goes on without the server; the rest is decided when it is back
         if self._sender.defers(key):
             return
-        self._deciding.add(key)
         try:
-            if await self._is_current(key):
-                await self._decide(key)
+            if (decided := await self._decide(key)) is not None:
+                await self._carry_out(key, *decided)
         except (DataLossError, ImpureControllerError):
             raise  # nothing that is decided from here on could be kept, or trusted
         except (RubeError, TimeoutError) as error:
@@ -190,9 +184,6 @@ class Runtime:
             self._mistaken(key, mistake.error)
         except Exception as error:
             self._mistaken(key, error)
-        finally:
-            self._deciding.discard(key)
-            self._sender.offer(key)
 
     def _mistaken(self, key: ObjectKey, error: Exception) -> None:
         """A mistake of the controller's, or of ours: must not stop the other keys."""
@@ -203,8 +194,11 @@ class Runtime:
         self._retry(key, str(error) or type(error).__name__)
 
     def _retry(self, key: ObjectKey, why: str) -> None:
-        delay_s = self._backoff.next_s(key)
-        _LOG.warning("%s: %s: again in %.1f s: %s", self._controller.name, key, delay_s, why)
+        """Tries again after the key's delay; one that is not over yet goes on."""
+        delay_s = self._attempts.left_s(key)
+        if not delay_s:
+            delay_s = self._attempts.put_off(key)
+            _LOG.warning("%s: %s: again in %.1f s: %s", self._controller.name, key, delay_s, why)
         self._queue.add_after(key, delay_s)
 
     async def _is_current(self, key: ObjectKey) -> bool:
@@ -219,34 +213,58 @@ class Runtime:
         self._waiting.add(key)
         return False
 
-    async def _decide(self, key: ObjectKey) -> None:
-        state = await self._state(key)
-        with _pure_code():
-            decision = evaluate(self._controller, state, check_purity=self._config.strict)
-        self._sender.prepare(decision)
-        self._config.observer(Decided(controller=self._controller.name, key=key, state=state, decision=decision))
-        self._cache.assume(key, [obj for call in decision.calls for obj in call.put.objects])
-        left = await self._outbox.record(key, decision)
-        for listener in self._listeners:
-            listener(key)
-        for action in left.actions:
-            await self._act(key, action)
+    async def _decide(self, key: ObjectKey) -> _Decided | None:
+        """Decides and records it; None: not now. Its calls are sent from here on, also while its actions take time."""
+        self._deciding.add(key)
+        try:
+            if not await self._is_current(key):
+                return None
+            state = await self._state(key)
+            with _pure_code():
+                decision = evaluate(self._controller, state, check_purity=self._config.strict)
+            self._sender.prepare(decision)
+            self._config.observer(Decided(controller=self._controller.name, key=key, state=state, decision=decision))
+            self._cache.assume(key, [obj for call in decision.calls for obj in call.put.objects])
+            left = await self._outbox.record(key, decision)
+            for listener in self._listeners:
+                listener(key)
+            return _Decided(state, decision, left)
+        finally:
+            self._deciding.discard(key)
+            self._sender.offer(key)
+
+    async def _carry_out(
+        self,
+        key: ObjectKey,
+        state: controller_pb2.State,
+        decision: controller_pb2.Decision,
+        left: controller_pb2.Decision,
+    ) -> None:
+        if decision.HasField("wake_after"):
+            self._queue.add_after(key, self._wakes.delay_s(key, decision.wake_after.ToNanoseconds() / _NANOSECONDS))
         if state.observe_error:
             self._retry(key, f"cannot observe it: {state.observe_error}")
-        elif left.actions:
+        elif not left.actions:
+            self._attempts.forget(key)
+        under_way = False
+        for action in left.actions:
+            if (early_s := self._attempts.early_s(key, action)) > 0:
+                self._queue.add_after(key, early_s)
+                return
+            if under_way := await self._act(key, action):
+                break
+        if left.actions:
             # Whatever goes on acting without end does so ever more slowly.
-            self._queue.add_after(key, self._backoff.next_s(key))
-        else:
-            self._backoff.forget(key)
-        if decision.HasField("wake_after"):
-            self._queue.add_after(key, decision.wake_after.ToNanoseconds() / _NANOSECONDS)
+            self._queue.add_after(key, self._attempts.put_off(key, under_way=under_way))
 
-    async def _act(self, key: ObjectKey, action: controller_pb2.Action) -> None:
+    async def _act(self, key: ObjectKey, action: controller_pb2.Action) -> bool:
+        """Carries out one action; whether it is still under way, and asked for again when the thing has changed."""
         hands = self._config.hands
         assert hands is not None, f"controller {self._controller.name} has no driver and asks for actions"
+        self._attempts.begin(key, action)
         try:
             async with self._clock.timeout(self._config.action_s_max):
-                await hands.driver.apply(action)
+                under_way = await hands.driver.apply(action)
         except RubeError as error:
             self._action_errors[key] = error.message
             raise
@@ -254,7 +272,9 @@ class Runtime:
             self._action_errors[key] = f"not done within {self._config.action_s_max:g} s (action_s_max)"
             raise
         self._action_errors.pop(key, None)
-        await self._outbox.action_done(key, action.id)
+        if not under_way:
+            await self._outbox.action_done(key, action.id)
+        return under_way
 
     async def _state(self, key: ObjectKey) -> controller_pb2.State:
         state = controller_pb2.State(key=key.to_proto(), now=self._now())
@@ -282,6 +302,12 @@ class Runtime:
         now = Timestamp()
         now.FromNanoseconds(self._start_wall_ns + self._clock.monotonic_ns() - self._start_monotonic_ns)
         return now
+
+
+class _Decided(NamedTuple):
+    state: controller_pb2.State
+    decision: controller_pb2.Decision
+    left: controller_pb2.Decision
 
 
 class _MistakeError(Exception):

@@ -21,6 +21,7 @@ from rube.client import Complaint, WorkQueue
 from rube.controllers.backoff import KeyedBackoff
 from rube.controllers.config import QUEUE, RuntimeConfig
 from rube.controllers.outbox import Outbox
+from rube.controllers.workers import Workers
 
 __all__ = ["Sender"]
 
@@ -48,12 +49,14 @@ class Sender:
         self._backoff = KeyedBackoff(config.backoff, stream)
         self._sending: set[ObjectKey] = set()
         self._deferred: set[ObjectKey] = set()
+        self._workers = Workers(
+            self._queue, self._work, workers_max=config.senders_max, held_max=config.senders_held_max
+        )
         self._was_connected = False
         self._complaint = Complaint(_LOG, f"{config.controller.name}: calls")
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        for _ in range(self._config.senders_max):
-            group.create_task(self._work())
+        self._workers.start(group)
 
     def prepare(self, decision: controller_pb2.Decision) -> None:
         """Puts the fence of this term into a decision's calls."""
@@ -92,25 +95,23 @@ class Sender:
         obj = self._config.cache.get(ObjectKey.from_proto(written.key))
         return obj is not None and obj.metadata.revision >= written.revision
 
-    async def _work(self) -> None:
-        while True:
-            key = await self._queue.get()
-            # With the server away an attempt would only hold up the key's decisions; `cache_moved` offers it again.
-            if key not in self._deciding and self._config.cache.connected and self._config.may_act():
-                self._sending.add(key)
-                try:
-                    await self._send_all(key)
-                except DataLossError:
-                    raise
-                except RubeError as error:  # of the local store: a full disk
-                    _LOG.error("%s: cannot note what was sent of %s: %s", self._config.controller.name, key, error)
-                    self._queue.add_after(key, self._backoff.next_s(key))
-                finally:
-                    self._sending.discard(key)
-                    if key in self._deferred:
-                        self._deferred.discard(key)
-                        self._decide.add(key)
-            self._queue.done(key)
+    async def _work(self, key: ObjectKey) -> None:
+        # With the server away an attempt would only hold up the key's decisions; `cache_moved` offers it again.
+        if key in self._deciding or not self._config.cache.connected or not self._config.may_act():
+            return
+        self._sending.add(key)
+        try:
+            await self._send_all(key)
+        except DataLossError:
+            raise
+        except RubeError as error:  # of the local store: a full disk
+            _LOG.error("%s: cannot note what was sent of %s: %s", self._config.controller.name, key, error)
+            self._queue.add_after(key, self._backoff.next_s(key))
+        finally:
+            self._sending.discard(key)
+            if key in self._deferred:
+                self._deferred.discard(key)
+                self._decide.add(key)
 
     async def _send_all(self, key: ObjectKey) -> None:
         while calls := self._outbox.get(key).left.calls:

@@ -210,19 +210,20 @@ class SimServiceDriver:
         await self._clock.sleep(0)
         return pack_observation(self._manager.observation(name))
 
-    async def apply(self, action: controller_pb2.Action) -> None:
+    async def apply(self, action: controller_pb2.Action) -> bool:
         unit_action = unpack_action(action)
         name = unit_action.unit
         await self._clock.sleep(CALL_S)
         if self._manager.is_done(name, action.id):
-            return
+            return False
         if unit_action.WhichOneof("action") == "ensure":
             validate_unit(unit_action.ensure.spec)
             self._manager.ensure(name, action.id, unit_action.ensure)
-            return
-        while not self._manager.stop(name):
-            await self._clock.sleep(CALL_S)
-        self._manager.remove(name, action.id)
+        elif self._manager.stop(name):
+            self._manager.remove(name, action.id)
+        else:
+            return True
+        return False
 
     async def changes(self) -> AsyncIterator[str]:
         """At first all units, then those that the manager says have changed; each once, however often."""

@@ -63,10 +63,11 @@ class SteppedDriver:
     async def observe(self, name: str) -> Any:
         return await self._inner.observe(name)
 
-    async def apply(self, action: controller_pb2.Action) -> None:
+    async def apply(self, action: controller_pb2.Action) -> bool:
         await self._steps.step()
-        await self._inner.apply(action)
+        under_way = await self._inner.apply(action)
         await self._steps.step()
+        return under_way
 
     def changes(self) -> AsyncIterator[str]:
         return self._inner.changes()

@@ -46,6 +46,8 @@ class Rig:
         self.driver = driver
         self._actions = 0
         self._names: set[str] = set()
+        self.under_way = False
+        """What the last `apply` said."""
 
     async def ensure(self, name: str, case: Case, run: UnitAction.Ensure.Run, *, generation: int = 1) -> str:
         """Applies an Ensure and returns the action's id."""
@@ -55,8 +57,15 @@ class Rig:
         return await self.apply(UnitAction(unit=name, ensure=ensure))
 
     async def remove(self, name: str) -> str:
+        """Removes the unit, and waits until that is done."""
         self._names.discard(name)
-        return await self.apply(UnitAction(unit=name, remove=UnitAction.Remove()))
+        removal = UnitAction(unit=name, remove=UnitAction.Remove())
+        action_id = await self.apply(removal)
+        async with self.machine.clock.timeout(WAIT_S_MAX):
+            while self.under_way:
+                await self.machine.clock.sleep(POLL_S)
+                await self.apply(removal, action_id)
+        return action_id
 
     async def apply(self, unit_action: UnitAction, action_id: str = "") -> str:
         if not action_id:
@@ -64,7 +73,7 @@ class Rig:
             action_id = f"action-{self._actions}"
         action = controller_pb2.Action(id=action_id)
         action.action.Pack(unit_action)
-        await self.driver.apply(action)
+        self.under_way = await self.driver.apply(action)
         return action_id
 
     async def observe(self, name: str) -> UnitObservation:

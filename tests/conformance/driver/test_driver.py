@@ -233,6 +233,29 @@ def test_a_removed_unit_is_down_and_gone(run: Run) -> None:
     run(body)
 
 
+def test_a_removal_does_not_wait_for_a_slow_stop(run: Run) -> None:
+    """Whoever asked is free again at once, and the unit is gone in the end."""
+
+    async def body(rig: Rig) -> None:
+        case = units.stubborn()
+        case.unit.service.time.stop_timeout = 6
+        await rig.ensure(NAME, case, Ensure.START)
+        await rig.until_sub(NAME, "running")
+        await rig.machine.clock.sleep(0.3)
+        begin_s = rig.machine.clock.monotonic_ns() / 1e9
+        removal = UnitAction(unit=NAME, remove=UnitAction.Remove())
+        action_id = await rig.apply(removal)
+        assert rig.under_way
+        assert rig.machine.clock.monotonic_ns() / 1e9 - begin_s < 4
+        assert (await rig.observe(NAME)).status.active_state == "deactivating"
+        await rig.until(NAME, lambda seen: seen.status.main_pid == 0)
+        await rig.apply(removal, action_id)
+        assert not rig.under_way
+        assert await rig.driver.list() == []
+
+    run(body)
+
+
 def test_removing_what_is_not_there_is_done_at_once(run: Run) -> None:
     async def body(rig: Rig) -> None:
         await rig.remove("rube-test.absent.service")

@@ -50,6 +50,13 @@ class FakeDriver:
         self.applied: list[str] = []
         self.errors: list[RubeError] = []
         self.blind: RubeError | None = None
+        self.slow: set[str] = set()
+        """Things whose actions hang."""
+        self.stopping: set[str] = set()
+        """Things whose removal is under way until they are taken out of here."""
+        self.tries: list[str] = []
+        self.wakes_itself = False
+        """Every attempt changes the thing, which is told."""
         self._ids: set[str] = set()
         self._changed: asyncio.Queue[str] = asyncio.Queue()
 
@@ -61,18 +68,28 @@ class FakeDriver:
             raise self.blind
         return text_any(self.things.get(name, ""))
 
-    async def apply(self, action: controller_pb2.Action) -> None:
-        if self.errors:
-            raise self.errors.pop(0)
-        if action.id in self._ids:
-            return
-        self._ids.add(action.id)
+    async def apply(self, action: controller_pb2.Action) -> bool:
         name, _, value = word(action.action).partition("=")
+        self.tries.append(word(action.action))
+        if self.errors:
+            if self.wakes_itself:
+                self._changed.put_nowait(name)
+            raise self.errors.pop(0)
+        if name in self.slow:
+            await asyncio.Event().wait()
+        if action.id in self._ids:
+            return False
+        if name in self.stopping and not value:
+            return True
+        self._ids.add(action.id)
         self.applied.append(word(action.action))
         if value:
             self.things[name] = value
         else:
             self.things.pop(name, None)
+        if self.wakes_itself:
+            self._changed.put_nowait(name)
+        return False
 
     async def changes(self) -> AsyncIterator[str]:
         while True:

@@ -55,10 +55,11 @@ class SteppedDriver:
     def changes(self) -> AsyncIterator[str]:
         return self._inner.changes()
 
-    async def apply(self, action: controller_pb2.Action) -> None:
+    async def apply(self, action: controller_pb2.Action) -> bool:
         await self._steps.step()
-        await self._inner.apply(action)
+        under_way = await self._inner.apply(action)
         await self._steps.step()
+        return under_way
 
 
 class SteppedCalls:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.any_pb2 import Any as AnyProto
 
 from rube.api import controller_pb2
-from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError
+from rube.api.errors import NotFoundError, RubeError
 from rube.api.systemd_pb2 import UnitAction, UnitObservation, UnitStatus
 from rube.controllers.systemd.drivers.actions import pack_observation, unpack_action
 from rube.controllers.systemd.drivers.dbus.bus import SystemdBus, texts, unescape
@@ -29,8 +29,8 @@ RESYNC_S = 10.0
 RECONNECT_S = 1.0
 JOB_S_MAX = 5.0
 JOB_POLL_S = 0.25
-STOP_S_MAX = 200.0
-STOP_POLL_S = 0.05
+STOP_WAIT_S = 1.0
+"""A removal waits so long for the unit to be down; after that it is under way."""
 NOBODY = "-"
 """No unit's name."""
 _DOWN = ("inactive", "failed")
@@ -81,19 +81,24 @@ class DbusDriver:
     async def observe(self, name: str) -> AnyProto:
         return pack_observation(await self._observe(name))
 
-    async def apply(self, action: controller_pb2.Action) -> None:
-        """Carries the action out once per id. A start returns when its job is done or has taken JOB_S_MAX."""
+    async def apply(self, action: controller_pb2.Action) -> bool:
+        """Carries the action out once per id. It returns when its job is done or has taken JOB_S_MAX.
+
+        A removal is under way, and True, as long as the unit is not down.
+        """
         unit_action = unpack_action(action)
         name = unit_action.unit
         if self._files.last_action(name) == action.id:
-            return
+            return False
         if unit_action.WhichOneof("action") == "remove":
-            await self._remove(name)
+            if not await self._remove(name):
+                return True
             self._errors.pop(name, None)
             self._files.note_action(name, "")
         else:
             await self._ensure(name, unit_action.ensure)
             self._files.note_action(name, action.id)
+        return False
 
     async def changes(self) -> AsyncIterator[str]:
         """What systemd's signals name, and all units at first, every RESYNC_S, after reloads and reconnects."""
@@ -179,7 +184,7 @@ class DbusDriver:
         if message is None:
             self._held.clear()
 
-    async def _run(self, method: str, name: str) -> None:
+    async def _run(self, method: str, name: str, *, wait_s: float = JOB_S_MAX) -> None:
         if method != "StopUnit":  # the start limit is for the restarts of its own policy
             with suppress(NotFoundError):  # not loaded, and so never started
                 await self._bus.manager("ResetFailedUnit", "s", name)
@@ -194,15 +199,17 @@ class DbusDriver:
         forget = self._bus.listen(listener)
         try:
             (job,) = await self._bus.manager(method, "ss", name, "replace")
-            await self._wait_for(job, jobs, done, name)
+            await self._wait_for(job, jobs, done, name, wait_s)
         finally:
             forget()
         self._errors[name] = _JOB_ERRORS.get(jobs.get(job, ""), "")
 
-    async def _wait_for(self, job: str, removed: Mapping[str, str], done: asyncio.Event, name: str) -> None:
+    async def _wait_for(
+        self, job: str, removed: Mapping[str, str], done: asyncio.Event, name: str, wait_s: float
+    ) -> None:
         """Until the job is gone: as a signal says, or as the unit does, since signals get lost."""
         try:
-            async with self._host.clock.timeout(JOB_S_MAX):
+            async with self._host.clock.timeout(wait_s):
                 while job not in removed:
                     done.clear()
                     try:
@@ -214,10 +221,14 @@ class DbusDriver:
         except TimeoutError:
             return  # under way: observe() says how it goes
 
-    async def _remove(self, name: str) -> None:
+    async def _remove(self, name: str) -> bool:
+        """Stops the unit and removes it once it is down; whether that is done. Waits for no more than a quick stop."""
         if self._files.marker(name) is None and not self._files.last_action(name):
-            return
-        await self._stop(name)
+            return True
+        if await self._active_state(name) not in _DOWN:
+            await self._run("StopUnit", name, wait_s=STOP_WAIT_S)
+            if await self._active_state(name) not in _DOWN:
+                return False
         await self._enable(name, enabled=False)
         self._files.remove(name)
         try:
@@ -228,19 +239,7 @@ class DbusDriver:
             self._held.discard(name)
             await self._bus.manager("UnrefUnit", "s", name)
         await self._reload()
-
-    async def _stop(self, name: str) -> None:
-        if await self._active_state(name) in _DOWN:
-            return
-        await self._bus.manager("StopUnit", "ss", name, "replace")
-        try:
-            async with self._host.clock.timeout(STOP_S_MAX):
-                while await self._active_state(name) not in _DOWN:
-                    await self._host.clock.sleep(STOP_POLL_S)
-        except TimeoutError as error:
-            raise DeadlineExceededError(
-                f"{name} has not stopped after {STOP_S_MAX:.0f} s: see `systemctl status {name}`"
-            ) from error
+        return True
 
     async def _active_state(self, name: str) -> str:
         return str((await self._bus.properties(name, "Unit"))["ActiveState"])

@@ -20,6 +20,7 @@ from rube.controllers.systemd.drivers.machine import machine_specifiers
 from rube.controllers.systemd.drivers.supervisor import files, processes, shims
 from rube.controllers.systemd.drivers.supervisor.observation import observe
 from rube.controllers.systemd.drivers.supervisor.plan import plan_of
+from rube.controllers.systemd.drivers.supervisor.slots import Slots
 from rube.controllers.systemd.render import digest_of
 from rube.controllers.systemd.validate import validate_unit
 from rube.host import Host
@@ -28,12 +29,14 @@ _LOG = logging.getLogger("rube.controllers")
 POLL_S = 0.1
 SCAN_POLLS = 20
 """Every so many polls lost shims are looked for: one that is killed writes nothing."""
-ANSWER_S_MAX = 5.0
 ANSWER_POLL_S = 0.005
-LAUNCH_S_MAX = 10.0
-REMOVE_S_MAX = 200.0
-LAUNCHES_MAX = 4
-"""At the same time, of shims that take over from lost ones."""
+HUNG_S = 15.0
+"""A shim that takes no request for so long hangs, and is killed."""
+STOP_WAIT_S = 1.0
+"""A removal waits so long for the unit to be down; after that it is under way."""
+LAUNCHES_MAX = 8
+"""Shims that are started at the same time."""
+LAUNCHES_PER_REQUEST_MAX = 3
 
 _RUNS = {
     UnitAction.Ensure.START: "start",
@@ -53,7 +56,7 @@ class SupervisorDriver:
         self._host = host
         self._directory = os.path.join(os.path.abspath(directory), "units")
         self._boot_id = processes.boot_id()
-        self._launches = asyncio.Semaphore(LAUNCHES_MAX)
+        self._launches = Slots(LAUNCHES_MAX)
         self._busy: set[str] = set()  # under an action, which looks after the shim itself
         self._errors: dict[str, str] = {}  # why a lost shim could not be replaced
 
@@ -65,19 +68,19 @@ class SupervisorDriver:
         unit, state = files.read_json(directory, files.UNIT), self._state_of_this_boot(directory)
         return pack_observation(observe(unit, state, self._host.name, self._errors.get(name, "")))
 
-    async def apply(self, action: controller_pb2.Action) -> None:
-        """Carries the action out once per id. A remove returns when the unit is down and its directory gone."""
+    async def apply(self, action: controller_pb2.Action) -> bool:
+        """Carries the action out once per id. A removal is under way, and True, as long as the unit is not down."""
         unit_action = unpack_action(action)
         directory = self.directory_of(unit_action.unit)
         if self._last_action(directory) == action.id:
-            return
+            return False
         self._busy.add(unit_action.unit)
         try:
             with disk_errors(f"cannot supervise {unit_action.unit}"):
                 if unit_action.WhichOneof("action") == "remove":
-                    await self._remove(directory, action.id)
-                else:
-                    await self._ensure(unit_action.unit, directory, action.id, unit_action.ensure)
+                    return not await self._remove(directory, action.id)
+                await self._ensure(unit_action.unit, directory, action.id, unit_action.ensure)
+                return False
         finally:
             self._busy.discard(unit_action.unit)
 
@@ -111,12 +114,12 @@ class SupervisorDriver:
         return lost
 
     async def _replace_shim(self, name: str) -> None:
-        async with self._launches:
+        async with self._launches.take():
             if name in self._busy or not self._is_lost(name):
                 return
             _LOG.warning("%s has lost its supervisor process: a new one takes over", name)
             try:
-                await shims.launch(self.directory_of(name))
+                await shims.launch(self.directory_of(name), self._host.clock)
             except RubeError as error:
                 _LOG.error("%s", error)
                 self._errors[name] = str(error)
@@ -150,48 +153,78 @@ class SupervisorDriver:
         unit = files.read_json(directory, files.UNIT) or {}
         return str(unit.get("action_id", ""))
 
-    async def _remove(self, directory: str, action_id: str) -> None:
+    async def _remove(self, directory: str, action_id: str) -> bool:
+        """Stops the unit and removes it once it is down; whether that is done. Waits for no more than a quick stop."""
         if files.read_json(directory, files.UNIT) is None:
             shutil.rmtree(directory, ignore_errors=True)
-            return
+            return True
         await self._request(directory, action_id, "stop")
         try:
-            async with self._host.clock.timeout(REMOVE_S_MAX):
+            async with self._host.clock.timeout(STOP_WAIT_S):
                 while not self._is_over(state := self._state_of_this_boot(directory)):
                     if shims.is_lost(state):
-                        await shims.launch(directory)
+                        await self._launch(directory)
                     await self._host.clock.sleep(ANSWER_POLL_S * 4)
-        except TimeoutError as error:
-            raise DeadlineExceededError(
-                f"{os.path.basename(directory)} has not stopped after {REMOVE_S_MAX:.0f} s: see its processes, retry"
-            ) from error
+        except TimeoutError:
+            return False
         os.replace(os.path.join(directory, files.UNIT), os.path.join(directory, f"{files.UNIT}.removed"))
         shutil.rmtree(directory)
+        return True
 
     @staticmethod
     def _is_over(state: dict[str, Any]) -> bool:
         return files.rests(state) and not shims.is_alive(state)
 
     async def _request(self, directory: str, action_id: str, verb: str) -> None:
-        """Asks the shim and returns when it has taken the request. A shim is started where one is needed."""
+        """Asks the shim and returns when it has taken the request. A shim is started where one is needed.
+
+        One that is alive and answers nothing for HUNG_S, because a file of its unit hangs, is killed, and the next one
+        takes its place. Raises DeadlineExceededError if that does not help either.
+        """
         files.write_json(directory, files.REQUEST, {"id": action_id, "verb": verb})
+        if await self._is_taken(directory, action_id, verb):
+            return
+        shims.kill(self._state_of_this_boot(directory))
+        _LOG.warning("%s: its supervisor process hangs and was killed", os.path.basename(directory))
+        if not await self._is_taken(directory, action_id, verb):
+            raise DeadlineExceededError(
+                f"the supervisor of {os.path.basename(directory)} does not answer: see {directory}/{files.SHIM_LOG}"
+            )
+
+    async def _is_taken(self, directory: str, action_id: str, verb: str) -> bool:
+        """Whether a shim takes the request in time; starts one where one is needed."""
+        for _ in range(LAUNCHES_PER_REQUEST_MAX):
+            taken = await self._answer(directory, action_id, verb)
+            if taken is not None:
+                return taken
+            try:
+                await self._launch(directory)
+            except DeadlineExceededError:
+                return False
+        return False
+
+    async def _answer(self, directory: str, action_id: str, verb: str) -> bool | None:
+        """Whether the shim takes the request within HUNG_S; None: there is no shim to ask."""
         try:
-            async with self._host.clock.timeout(ANSWER_S_MAX + LAUNCH_S_MAX):
+            async with self._host.clock.timeout(HUNG_S):
                 while True:
                     state = self._state_of_this_boot(directory)
                     if state.get("request_id") == action_id and not state["loading"]:
-                        return
+                        return True
                     if shims.is_alive(state):
                         shims.poke(state)
                         await self._host.clock.sleep(ANSWER_POLL_S)
                     elif verb == "stop" and files.rests(state):
-                        return
+                        return True
                     else:
-                        await shims.launch(directory)
-        except TimeoutError as error:
-            raise DeadlineExceededError(
-                f"the supervisor of {os.path.basename(directory)} does not answer: see {directory}/{files.SHIM_LOG}"
-            ) from error
+                        return None
+        except TimeoutError:
+            return False
+
+    async def _launch(self, directory: str) -> None:
+        """Starts a shim, a few at the same time; one that is slow to start does not hold up the others."""
+        async with self._launches.take():
+            await shims.launch(directory, self._host.clock)
 
     # Files
 

@@ -1,0 +1,76 @@
+"""Workers on a queue's keys, of which one that is held up is replaced, so that nobody waits behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from rube.api.keys import ObjectKey
+from rube.client import WorkQueue
+
+__all__ = ["Workers"]
+
+HELD_S_MIN = 0.5
+"""A worker that has been at one key for so long no longer counts: another takes its place."""
+
+
+class Workers:
+    """Work on a queue's keys, `workers_max` of them at a time, without those that are held up.
+
+    What holds a worker up is something slow outside: a service that stops, a disk or a server that hangs. Those that
+    are held up are `held_max` at most, and never more than there are keys; past it the others wait.
+    """
+
+    def __init__(
+        self,
+        queue: WorkQueue[ObjectKey],
+        work: Callable[[ObjectKey], Awaitable[None]],
+        *,
+        workers_max: int,
+        held_max: int,
+    ) -> None:
+        """`work` is awaited for each key; what it raises ends the workers' group."""
+        self._queue = queue
+        self._work = work
+        self._workers_max = workers_max
+        self._held_max = held_max
+        self._held = 0
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        for _ in range(self._workers_max):
+            group.create_task(self._run(group))
+
+    async def _run(self, group: asyncio.TaskGroup) -> None:
+        """One worker, until it was held up and another has taken its place."""
+        loop = asyncio.get_running_loop()
+        while True:
+            key = await self._queue.get()
+            mark = _Mark()
+            watch = loop.call_later(HELD_S_MIN, self._replace, group, mark)
+            try:
+                await self._work(key)
+            finally:
+                watch.cancel()
+                self._queue.done(key)
+            if mark.replaced:
+                self._held -= 1
+                return
+            await asyncio.sleep(0)  # thousands of keys in a row must not hold up whoever shares this loop
+
+    def _replace(self, group: asyncio.TaskGroup, mark: _Mark) -> None:
+        if self._held >= self._held_max:
+            return
+        stand_in = self._run(group)
+        try:
+            group.create_task(stand_in)
+        except RuntimeError:  # the group is ending, and with it all work
+            stand_in.close()
+        else:
+            self._held += 1
+            mark.replaced = True
+
+
+class _Mark:
+    """Whether the worker at one key was replaced."""
+
+    replaced = False
