@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import signal
 import sys
 import time  # noqa: TID251 (how long the run took on this machine; nothing simulated sees it)
 import traceback
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TextIO
 
 import click
@@ -17,13 +20,13 @@ import click
 from rube.api.errors import RubeError
 from rube.cli.logfmt import LogfmtFormatter
 from rube.cli.progress import ProgressBar
-from rube.cli.sweep import EXIT_INTERRUPTED, sweep, user_modules
+from rube.cli.sweep import EXIT_INTERRUPTED, SweepOptions, compare, sweep, user_modules
 from rube.sim.checkers import many
 from rube.sim.kernel import SimulationError, SimulationFailures, describe
-from rube.sim.report import render_json, render_text, repeat_command
+from rube.sim.report import NS_PER_S, render_json, render_text, repeat_command
 from rube.sim.scenario import Simulation, load
 from rube.sim.scenario.load import LoadedScenario
-from rube.sim.shrink import faults_text
+from rube.sim.shrink import scenario_text
 from rube.sim.shrink import shrink as shrink_run
 from rube.sim.sweep import run_lines
 
@@ -43,7 +46,23 @@ SEEDS_MAX = 10**9
 )
 @click.option("--jobs", type=click.IntRange(1), help="So many of --seeds at once; else one a processor.")
 @click.option("--tie-break", is_flag=True, help="The seed also orders what is ready at one instant.")
-@click.option("--shrink", is_flag=True, help="Of a run that fails: the few faults that make it fail, as YAML.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Change a field of the scenario, such as cluster.raft.pre_vote=false or faults[0].for=5s. Repeatable.",
+)
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Run it a second time with this change as well, and show the two side by side. Repeatable: all of them.",
+)
+@click.option("--shrink", is_flag=True, help="Of a run that fails: a scenario with the few faults that make it fail.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where --shrink writes; else stdout."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write the trace's records to a file.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Write the daemons' log lines to a file.")
@@ -54,7 +73,10 @@ def sim(
     seeds: int | None,
     jobs: int | None,
     tie_break: bool,
+    settings: tuple[str, ...],
+    against: tuple[str, ...],
     shrink: bool,
+    output: Path | None,
     as_json: bool,
     trace: Path | None,
     log: Path | None,
@@ -69,26 +91,38 @@ def sim(
     rube sim scenarios/partition.yaml --seed 7 --json
     rube sim scenarios/partition.yaml --trace trace.txt --log daemons.log
     rube sim scenarios/partition.yaml --seeds 1000 --tie-break
-    rube sim mine.yaml --seed 7 --shrink
+    rube sim scenarios/raft-chaos.yaml --seeds 20 --against cluster.raft.pre_vote=false
+    rube sim mine.yaml --seed 7 --shrink -o small.yaml
     """
-    if seeds is None and jobs is not None:
-        raise click.UsageError("--jobs is for --seeds")
-    if seeds is not None and (trace or log or verbose):
-        raise click.UsageError("--trace, --log and --verbose show one seed: give --seed, and no --seeds")
-    if shrink and (seeds is not None or as_json or trace or log or verbose):
-        raise click.UsageError("--shrink goes with --seed and --tie-break alone")
+    many_seeds = seeds is not None or bool(against)
+    if not many_seeds and jobs is not None:
+        raise click.UsageError("--jobs is for --seeds and --against")
+    if many_seeds and (trace or log or verbose):
+        raise click.UsageError("--trace, --log and --verbose show one run: give --seed, and no --seeds or --against")
+    if shrink and (many_seeds or as_json or trace or log or verbose):
+        raise click.UsageError("--shrink goes with --seed, --tie-break, --set and --output alone")
+    if output is not None and not shrink:
+        raise click.UsageError("--output is for --shrink")
     with user_modules(file):
         try:
-            loaded = load(file)
+            loaded = load(file, settings)
+            other = load(file, [*settings, *against])
         except RubeError as error:
             click.echo(error.message, err=True)
             sys.exit(2)
         first = loaded.scenario.seed if seed is None else seed
-        if seeds is not None:
-            if first + seeds > SEED_END:
+        if many_seeds:
+            count = seeds or 1
+            if first + count > SEED_END:
                 raise click.UsageError(f"there are {SEED_END - first} seeds from {first} on: choose fewer --seeds")
-            sys.exit(sweep(loaded, range(first, first + seeds), jobs=jobs or 0, tie_break=tie_break, as_json=as_json))
-        one = _One(seed=first, tie_break=tie_break, as_json=as_json, trace=trace, log=log, verbose=verbose)
+            swept = SweepOptions(
+                seeds=range(first, first + count), jobs=jobs or 0, tie_break=tie_break, as_json=as_json
+            )
+            names = (" ".join(settings) or "as it is", " ".join(against))
+            sys.exit(compare(loaded, other, names, swept) if against else sweep(loaded, swept))
+        one = _One(
+            seed=first, tie_break=tie_break, as_json=as_json, trace=trace, log=log, verbose=verbose, output=output
+        )
         sys.exit(_run(loaded, one, _shrink if shrink else _simulate))
 
 
@@ -102,6 +136,8 @@ class _One:
     trace: Path | None
     log: Path | None
     verbose: bool
+    # Where a shrunk scenario goes; None: to stdout.
+    output: Path | None
 
 
 def _run(loaded: LoadedScenario, one: _One, work: Callable[[LoadedScenario, _One], int]) -> int:
@@ -111,7 +147,7 @@ def _run(loaded: LoadedScenario, one: _One, work: Callable[[LoadedScenario, _One
         click.echo(f"rube sim: {error}", err=True)
         return 2
     except (SimulationError, SimulationFailures, RubeError) as error:
-        _report_failure(error, repeat_command(loaded.file, one.seed, tie_break=one.tie_break))
+        _report_failure(error, repeat_command(loaded.arguments, one.seed, tie_break=one.tie_break))
         return 1
     except KeyboardInterrupt:
         click.echo("rube sim: stopped", err=True)
@@ -121,17 +157,28 @@ def _run(loaded: LoadedScenario, one: _One, work: Callable[[LoadedScenario, _One
 def _shrink(loaded: LoadedScenario, one: _One) -> int:
     with _logging([]), ProgressBar(f"rube sim {loaded.scenario.name} --shrink", "runs") as bar:
         shrunk = shrink_run(loaded, one.seed, tie_break=one.tie_break, told=lambda runs: bar.update(runs, 0))
-    repeat = repeat_command(loaded.file, one.seed, tie_break=one.tie_break)
+    repeat = repeat_command(loaded.arguments, one.seed, tie_break=one.tie_break)
+    tie = " --tie-break" if one.tie_break else ""
     if shrunk is None:
         click.echo(f"# every check holds, there is nothing to shrink: {repeat}")
         return 0
     left, before = len(shrunk.faults), shrunk.faults_before
     some = f"with {many(left, 'fault')} of {before}" if left else "without any fault"
-    click.echo(f"# {'stopped: so far ' if shrunk.stopped else ''}it fails {some} ({many(shrunk.runs, 'run')}):")
-    for line in run_lines(shrunk.run):
-        click.echo(f"# {' '.join(line.split())}")
-    click.echo(f"# repeat, with these faults: {repeat}")
-    click.echo(faults_text(shrunk.faults))
+    lines = [
+        f"# {'stopped: so far ' if shrunk.stopped else ''}it fails {some} ({many(shrunk.runs, 'run')}):",
+        *(f"# {' '.join(line.split())}" for line in run_lines(shrunk.run)),
+        f"# shrunk from: {repeat}",
+    ]
+    if one.output is None:
+        lines.append(f"# to run it: rube sim THIS_FILE{tie}, beside {loaded.file}")
+        text = scenario_text(loaded, shrunk.faults, one.seed, Path(loaded.file).parent)
+        click.echo("\n".join([*lines, text]))
+    else:
+        again = shlex.quote(str(one.output))
+        lines.append(f"# to run it: rube sim {again}{tie}")
+        click.echo("\n".join(lines))
+        text = scenario_text(loaded, shrunk.faults, one.seed, one.output.parent)
+        one.output.write_text("\n".join([*lines, text, ""]), encoding="utf-8")
     return EXIT_INTERRUPTED if shrunk.stopped else 1
 
 
@@ -144,14 +191,39 @@ def _simulate(loaded: LoadedScenario, one: _One) -> int:
     ):
         stamp.now_ns = lambda: simulation.world.now_ns
         start_s = time.perf_counter()
-        result = simulation.run()
+        total_ns = loaded.scenario.duration.ToNanoseconds()
+        with ProgressBar(f"rube sim {loaded.scenario.name}", "virtual seconds") as bar, _interruptible() as interrupted:
+
+            def goes_on(now_ns: int) -> bool:
+                bar.update(now_ns // NS_PER_S, total_ns // NS_PER_S)
+                return not interrupted
+
+            result = simulation.run(goes_on)
         wall_s = max(time.perf_counter() - start_s, 1e-6)
         if one.trace is not None:
             records = simulation.world.trace.records
             one.trace.write_text("".join(f"{record}\n" for record in records), encoding="utf-8")
     render = render_json if one.as_json else render_text
-    click.echo(render(result, file=loaded.file, wall_s=wall_s))
-    return 0 if result.passed else 1
+    click.echo(render(result, arguments=loaded.arguments, wall_s=wall_s))
+    return EXIT_INTERRUPTED if result.stopped else 0 if result.passed else 1
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """The first Ctrl-C fills the list; the second one is a KeyboardInterrupt, wherever the run is."""
+    signals: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if signals:
+            raise KeyboardInterrupt
+        signals.append(number)
+        click.echo("rube sim: stopping, to judge what there is; Ctrl-C again ends it at once", err=True)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield signals
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _report_failure(error: Exception, repeat: str) -> None:

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from rube.cli.progress import ProgressBar
 from rube.sim.checkers import many
+from rube.sim.compare import Comparison, comparison_lines, render_comparison_json
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.sweep import SeedRun, Sweep, failed_lines, render_sweep_json, run_seed, summary_lines
 
@@ -28,19 +30,58 @@ SEEDS_AHEAD = 4
 """So many a process are handed out ahead: seeds take different times, and are told in their order."""
 
 
-def sweep(loaded: LoadedScenario, seeds: range, *, jobs: int, tie_break: bool, as_json: bool) -> int:
-    """Runs them all, `jobs` at once (0: one a processor), and reports; gives the exit code."""
-    jobs = min(jobs or len(os.sched_getaffinity(0)), len(seeds))
-    runs: list[SeedRun] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOptions:
+    """How seeds are run, and told."""
+
+    seeds: range
+    # So many at once; 0: one a processor.
+    jobs: int
+    tie_break: bool
+    as_json: bool
+
+
+def sweep(loaded: LoadedScenario, options: SweepOptions) -> int:
+    """Runs all seeds and reports; gives the exit code."""
     start_s = time.perf_counter()
+    found, code = _sweep(loaded, options)
+    wall_s = max(time.perf_counter() - start_s, 1e-6)
+    click.echo(render_sweep_json(found, wall_s) if options.as_json else "\n".join(summary_lines(found, wall_s)))
+    return code or (0 if found.passed else 1)
+
+
+def compare(loaded: LoadedScenario, other: LoadedScenario, names: tuple[str, str], options: SweepOptions) -> int:
+    """Runs all seeds under both and reports the two side by side; gives the exit code."""
+    start_s = time.perf_counter()
+    first, code = _sweep(loaded, options)
+    second, code = (first, code) if code else _sweep(other, options)
+    if code:
+        click.echo("rube sim: stopped, so there is nothing to compare", err=True)
+        return code
+    found = Comparison(names=names, sweeps=(first, second))
+    wall_s = max(time.perf_counter() - start_s, 1e-6)
+    if options.as_json:
+        click.echo(render_comparison_json(found, wall_s))
+    else:
+        click.echo("\n".join([f"medians over {many(len(options.seeds), 'seed')}:", *comparison_lines(found)]))
+    return 0 if found.passed else 1
+
+
+def _sweep(loaded: LoadedScenario, options: SweepOptions) -> tuple[Sweep, int]:
+    """The runs, those that fail shown at once, and the exit code of a sweep that did not come to its end, or 0."""
+    seeds, tie_break = options.seeds, options.tie_break
+    jobs = min(options.jobs or len(os.sched_getaffinity(0)), len(seeds))
+    runs: list[SeedRun] = []
     code = 0
     with ProgressBar(f"rube sim {loaded.scenario.name}", "seeds") as bar:
-        say = (lambda line: None) if as_json else bar.say
-        say(f"{loaded.scenario.name}: {many(len(seeds), 'seed')}, from {seeds.start} on, {jobs} at once")
+        say = (lambda line: None) if options.as_json else bar.say
+        with_settings = "".join(f", {setting}" for setting in loaded.settings)
+        first = f"{many(len(seeds), 'seed')}, from {seeds.start} on, {jobs} at once"
+        say(f"{loaded.scenario.name}{with_settings}: {first}")
         try:
-            for run in _runs(loaded, seeds, jobs, tie_break):
+            for run in _runs(loaded, seeds, jobs, tie_break) if jobs > 1 else _runs_here(loaded, seeds, tie_break):
                 runs.append(run)
-                for line in () if run.passed else failed_lines(run, loaded.file, tie_break=tie_break):
+                for line in () if run.passed else failed_lines(run, loaded.arguments, tie_break=tie_break):
                     say(line)
                 bar.update(len(runs), len(seeds))
         except KeyboardInterrupt:
@@ -48,10 +89,18 @@ def sweep(loaded: LoadedScenario, seeds: range, *, jobs: int, tie_break: bool, a
         except BrokenProcessPool:
             click.echo("rube sim: a process of the sweep was killed: is there too little memory for --jobs?", err=True)
             code = 2
-    found = Sweep(name=loaded.scenario.name, file=loaded.file, tie_break=tie_break, runs=runs, seeds=len(seeds))
-    wall_s = max(time.perf_counter() - start_s, 1e-6)
-    click.echo(render_sweep_json(found, wall_s) if as_json else "\n".join(summary_lines(found, wall_s)))
-    return code or (0 if found.passed else 1)
+        except _NoProcessesError as error:
+            click.echo(f"rube sim: {error}; --jobs 1 does without", err=True)
+            code = 2
+    found = Sweep(
+        name=loaded.scenario.name,
+        file=loaded.file,
+        arguments=loaded.arguments,
+        tie_break=tie_break,
+        runs=runs,
+        seeds=len(seeds),
+    )
+    return found, code
 
 
 @contextmanager
@@ -65,14 +114,28 @@ def user_modules(file: str) -> Iterator[None]:
         sys.path[:] = before
 
 
+class _NoProcessesError(Exception):
+    """This machine lets no processes share a queue."""
+
+
+def _runs_here(loaded: LoadedScenario, seeds: range, tie_break: bool) -> Iterator[SeedRun]:
+    """One after the other in this process, which needs nothing of the machine."""
+    with _silent():
+        for seed in seeds:
+            yield run_seed(loaded, seed, tie_break=tie_break)
+
+
 def _runs(loaded: LoadedScenario, seeds: range, jobs: int, tie_break: bool) -> Iterator[SeedRun]:
     """In the order of the seeds. Processes that are spawned, not forked, share nothing with this one."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(loaded, tie_break))
+    try:
+        pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(loaded, tie_break))
+    except (OSError, ImportError, NotImplementedError) as error:  # multiprocessing needs semaphores
+        raise _NoProcessesError(f"processes beside each other need a /dev/shm that can be written: {error}") from error
     waiting: deque[Future[SeedRun]] = deque()
     try:
         for seed in seeds:
-            with _uninterrupted():
+            with _sigint_held():
                 waiting.append(pool.submit(_run, seed))
             if len(waiting) > SEEDS_AHEAD * jobs:
                 yield waiting.popleft().result()
@@ -83,13 +146,23 @@ def _runs(loaded: LoadedScenario, seeds: range, jobs: int, tie_break: bool) -> I
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """A process that is spawned in this block knows nothing of Ctrl-C until it has begun."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _sigint_held() -> Iterator[None]:
+    """Holds a Ctrl-C back until the block has ended; a process that is spawned in it, until it has begun."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 # A worker's: set once.
@@ -99,6 +172,8 @@ _tie_break = False
 
 def _begin(scenario: LoadedScenario, tie_break: bool) -> None:
     global _scenario, _tie_break
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # forgets one that was held back: the parent has got it, too
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.disable()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -50,23 +49,27 @@ class Result:
     latencies: Sequence[LatencySummary]
     virtual_ns: int
     trace_sha256: str
+    # Times that a member of a replicated group stood for election.
+    elections: int = 0
+    # It was stopped at `virtual_ns`, before its end, and judged there.
+    stopped: bool = False
 
     @property
     def passed(self) -> bool:
         return all(verdict.passed for verdict in self.verdicts)
 
 
-def repeat_command(file: str, seed: int, *, tie_break: bool = False) -> str:
-    """The command that runs exactly this again."""
-    return f"rube sim {shlex.quote(file)} --seed {seed}{' --tie-break' if tie_break else ''}"
+def repeat_command(arguments: str, seed: int, *, tie_break: bool = False) -> str:
+    """The command that runs exactly this again; `arguments` are those of `LoadedScenario`."""
+    return f"rube sim {arguments} --seed {seed}{' --tie-break' if tie_break else ''}"
 
 
-def render_text(result: Result, *, file: str, wall_s: float) -> str:
+def render_text(result: Result, *, arguments: str, wall_s: float) -> str:
     """A report for people, without a newline at its end."""
-    return "\n".join(_lines(result, file, wall_s))
+    return "\n".join(_lines(result, arguments, wall_s))
 
 
-def _lines(result: Result, file: str, wall_s: float) -> Iterator[str]:
+def _lines(result: Result, arguments: str, wall_s: float) -> Iterator[str]:
     counts = result.counts
     yield f"{result.name}: {' '.join(result.description.split())}".rstrip(": ")
     yield ""
@@ -93,13 +96,14 @@ def _lines(result: Result, file: str, wall_s: float) -> Iterator[str]:
         yield from _latency_table(result.latencies)
         yield ""
     passed = sum(verdict.passed for verdict in result.verdicts)
-    yield f"{'passed' if result.passed else 'VIOLATED'}: {passed} of {len(result.verdicts)} checks hold"
+    so_far = f"stopped at {time_text(result.virtual_ns)}, judged as of then; " if result.stopped else ""
+    yield f"{so_far}{'passed' if result.passed else 'VIOLATED'}: {passed} of {len(result.verdicts)} checks hold"
     yield (
         f"virtual {result.virtual_ns / NS_PER_S:.1f}s in {wall_s:.2f}s of wall time: "
         f"{result.virtual_ns / NS_PER_S / wall_s:.0f} virtual seconds a second"
     )
     yield f"trace sha256: {result.trace_sha256}"
-    yield f"repeat: {repeat_command(file, result.seed, tie_break=result.tie_break)}"
+    yield f"repeat: {repeat_command(arguments, result.seed, tie_break=result.tie_break)}"
 
 
 def _latency_table(latencies: Sequence[LatencySummary]) -> Iterator[str]:
@@ -111,7 +115,7 @@ def _latency_table(latencies: Sequence[LatencySummary]) -> Iterator[str]:
         yield f"  {row.watcher:<{width}} {row.events:>8} {figures}"
 
 
-def render_json(result: Result, *, file: str, wall_s: float) -> str:
+def render_json(result: Result, *, arguments: str, wall_s: float) -> str:
     """The same for programs. Times are virtual seconds unless their name says otherwise."""
     return json.dumps(
         {
@@ -120,6 +124,7 @@ def render_json(result: Result, *, file: str, wall_s: float) -> str:
             "seed": result.seed,
             "tie_break": result.tie_break,
             "passed": result.passed,
+            "stopped": result.stopped,
             "simulated": {name: getattr(result.counts, name) for name in Counts.__slots__},
             "events": [{"at_s": at_ns / NS_PER_S, "what": text} for at_ns, text in result.events],
             "checks": [
@@ -138,7 +143,7 @@ def render_json(result: Result, *, file: str, wall_s: float) -> str:
             "wall_s": round(wall_s, 3),
             "virtual_s_per_wall_s": round(result.virtual_ns / NS_PER_S / wall_s, 1),
             "trace_sha256": result.trace_sha256,
-            "repeat": repeat_command(file, result.seed, tie_break=result.tie_break),
+            "repeat": repeat_command(arguments, result.seed, tie_break=result.tie_break),
         },
         ensure_ascii=False,
         indent=2,

@@ -7,14 +7,16 @@ subsets: https://doi.org/10.1109/32.988498).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rube.sim.scenario import Simulation
 from rube.sim.scenario.faults import all_faults
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario.validate import UNDOES, has_nothing_to_undo
-from rube.sim.scenario.yamltext import flow_text
+from rube.sim.scenario.yamltext import block_text
 from rube.sim.scenario_pb2 import Fault, Scenario
 from rube.sim.sweep import SeedRun, run_seed
 
@@ -74,9 +76,20 @@ def written_out(loaded: LoadedScenario, seed: int) -> list[Fault]:
         return list(all_faults(loaded.scenario, simulation.cluster))
 
 
-def faults_text(faults: Sequence[Fault]) -> str:
-    """As a scenario file has them, without a newline at its end."""
-    return "\n".join(["faults:", *(f"  - {flow_text(fault)}" for fault in faults)]) if faults else "faults: []"
+def scenario_text(loaded: LoadedScenario, faults: Sequence[Fault], seed: int, directory: Path) -> str:
+    """The scenario with these faults in place of its own and this seed, as a file in `directory` has it.
+
+    The files that it names are named as seen from there. Without a newline at its end.
+    """
+    scenario = Scenario()
+    scenario.CopyFrom(loaded.written)
+    scenario.seed = seed
+    del scenario.faults[:]
+    scenario.faults.extend(faults)
+    for step in scenario.workload.steps:
+        if step.put.file:
+            step.put.file = os.path.relpath(Path(loaded.file).parent / step.put.file, directory)
+    return block_text(scenario)
 
 
 def _run(loaded: LoadedScenario, faults: Sequence[Fault], seed: int, tie_break: bool) -> SeedRun:

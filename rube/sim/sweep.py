@@ -7,10 +7,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from rube.sim.checkers import Verdict, many
+from rube.sim.checkers import ALL_WATCHERS, LatencySummary, Verdict, many
 from rube.sim.kernel import SimulationFailures, describe
-from rube.sim.report import NS_PER_S, Result, repeat_command
+from rube.sim.report import NS_PER_S, Counts, Result, repeat_command
 from rube.sim.scenario import Simulation
 from rube.sim.scenario.load import LoadedScenario
 
@@ -29,6 +30,11 @@ class SeedRun:
     failure: str = ""
     virtual_ns: int = 0
     trace_sha256: str = ""
+    # What a run that came to its end had.
+    counts: Counts | None = None
+    elections: int = 0
+    # Of all watchers together; None: no change was told.
+    latency: LatencySummary | None = None
 
     @property
     def passed(self) -> bool:
@@ -52,6 +58,9 @@ def _outcome(result: Result) -> SeedRun:
         places=[place for place, verdict in enumerate(result.verdicts) if not verdict.passed],
         virtual_ns=result.virtual_ns,
         trace_sha256=result.trace_sha256,
+        counts=result.counts,
+        elections=result.elections,
+        latency=next((row for row in result.latencies if row.watcher == ALL_WATCHERS), None),
     )
 
 
@@ -65,6 +74,8 @@ class Sweep:
     runs: Sequence[SeedRun]
     # So many seeds were asked for.
     seeds: int
+    # What `rube sim` is told to run this scenario.
+    arguments: str
 
     @property
     def failed(self) -> Sequence[SeedRun]:
@@ -96,11 +107,11 @@ def run_lines(run: SeedRun) -> Iterator[str]:
         yield f"{RUN_FAILED}: {run.failure}"
 
 
-def failed_lines(run: SeedRun, file: str, *, tie_break: bool) -> Iterator[str]:
+def failed_lines(run: SeedRun, arguments: str, *, tie_break: bool) -> Iterator[str]:
     """What a report says of a seed that does not hold."""
     yield f"  ✗ seed {run.seed}"
     yield from (f"      {line}" for line in run_lines(run))
-    yield f"      repeat: {repeat_command(file, run.seed, tie_break=tie_break)}"
+    yield f"      repeat: {repeat_command(arguments, run.seed, tie_break=tie_break)}"
 
 
 def summary_lines(sweep: Sweep, wall_s: float) -> Iterator[str]:
@@ -122,18 +133,7 @@ def summary_lines(sweep: Sweep, wall_s: float) -> Iterator[str]:
 def render_sweep_json(sweep: Sweep, wall_s: float) -> str:
     """The report for programs. Times are virtual seconds unless their name says otherwise."""
     virtual_s = sum(run.virtual_ns for run in sweep.runs) / NS_PER_S
-    failed = [
-        {
-            "seed": run.seed,
-            "failure": run.failure,
-            "checks": [
-                {"check": verdict.check, "text": verdict.text, "offending": list(verdict.offending)}
-                for verdict in run.violated
-            ],
-            "repeat": repeat_command(sweep.file, run.seed, tie_break=sweep.tie_break),
-        }
-        for run in sweep.failed
-    ]
+    failed = [_failed_values(sweep, run) for run in sweep.failed]
     return json.dumps(
         {
             "name": sweep.name,
@@ -145,6 +145,7 @@ def render_sweep_json(sweep: Sweep, wall_s: float) -> str:
             "seeds_run": len(sweep.runs),
             "violated_by_check": sweep.by_check,
             "failed": failed,
+            "runs": [run_values(run) for run in sweep.runs],
             "virtual_s": virtual_s,
             "wall_s": round(wall_s, 3),
             "virtual_s_per_wall_s": round(virtual_s / wall_s, 1),
@@ -153,3 +154,35 @@ def render_sweep_json(sweep: Sweep, wall_s: float) -> str:
         ensure_ascii=False,
         indent=2,
     )
+
+
+def _failed_values(sweep: Sweep, run: SeedRun) -> dict[str, Any]:
+    return {
+        "seed": run.seed,
+        "failure": run.failure,
+        "checks": [
+            {"check": verdict.check, "text": verdict.text, "offending": list(verdict.offending)}
+            for verdict in run.violated
+        ],
+        "repeat": repeat_command(sweep.arguments, run.seed, tie_break=sweep.tie_break),
+    }
+
+
+def run_values(run: SeedRun) -> dict[str, Any]:
+    """The figures of one seed, for programs; those of a run that failed are left out."""
+    values: dict[str, Any] = {
+        "seed": run.seed,
+        "passed": run.passed,
+        "violated": sorted({verdict.check for verdict in run.violated}),
+        "failure": run.failure,
+        "virtual_s": run.virtual_ns / NS_PER_S,
+        "trace_sha256": run.trace_sha256,
+    }
+    if run.counts is not None:
+        values |= {name: getattr(run.counts, name) for name in Counts.__slots__}
+        values["elections"] = run.elections
+    if run.latency is not None:
+        values["watch_latency_ns"] = {
+            name: getattr(run.latency, name) for name in LatencySummary.__slots__ if name != "watcher"
+        }
+    return values

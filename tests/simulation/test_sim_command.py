@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -127,3 +131,43 @@ def test_a_trace_that_is_asked_for_is_whole(scenario: Path, tmp_path: Path, monk
     monkeypatch.setattr("rube.sim.scenario.simulation.RECORDS_MAX", 5)
     records = json.loads(sim(scenario, "--json", "--trace", tmp_path / "trace.txt").stdout)["simulated"]["records"]
     assert len((tmp_path / "trace.txt").read_text().splitlines()) == records
+
+
+SLOW = """\
+name: slow
+duration: 24h
+cluster:
+  nodes: {count: 2}
+workload:
+  steps:
+    - {at: 1s, put: {name: "web-{i}", count: 4}}
+faults:
+  - {at: 5s, for: 2s, kill: api-1}
+expect:
+  - converged: {within: 20s}
+  - unit: {at: 3s, node: worker-1, name: web-1, state: failed}
+"""
+
+
+def test_ctrl_c_judges_what_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "slow.yaml"
+    path.write_text(SLOW)
+    log = tmp_path / "log"
+    with subprocess.Popen(
+        [sys.executable, "-m", "rube.cli.main", "sim", str(path), "--log", str(log)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (log.exists() and log.stat().st_size):
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "rube sim: stopping, to judge what there is" in err
+    assert "a user puts web-1" in out
+    assert "✗ unit: not so: default/web-1 is failed on worker-1" in out
+    assert "judged as of then; VIOLATED: 1 of 2 checks hold" in out
+    assert "trace sha256" in out

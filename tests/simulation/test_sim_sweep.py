@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sim_calls import sim
@@ -87,14 +89,14 @@ def test_seeds_that_violate_a_check_are_shown_and_end_with_1(scenario: Path) -> 
 
 
 def test_a_controller_of_the_users_own_runs_in_a_sweep_and_its_crash_is_told(scenario: Path) -> None:
-    (scenario.parent / "mine.py").write_text(
+    (scenario.parent / "broken_controller.py").write_text(
         "class Mine:\n"
         "    name, type, selector, inputs = 'mine', 'api.systemd.Unit', '', ()\n"
         "    def decide(self, state):\n"
         "        raise SystemError('mine is broken')\n"
     )
-    scenario.write_text(GOOD.replace("  network:", '  controllers: ["mine:Mine"]\n  network:'))
-    result = sim(scenario, "--seeds", 1, "--json")
+    scenario.write_text(GOOD.replace("  network:", '  controllers: ["broken_controller:Mine"]\n  network:'))
+    result = sim(scenario, "--seeds", 2, "--json")
     found = json.loads(result.stdout)
     assert result.exit_code == 1
     assert "mine is broken" in json.dumps(found["failed"])
@@ -104,7 +106,7 @@ def test_a_controller_of_the_users_own_runs_in_a_sweep_and_its_crash_is_told(sce
     ("options", "message"),
     [
         (["--jobs", "2"], "--jobs is for --seeds"),
-        (["--seeds", "2", "--verbose"], "--trace, --log and --verbose show one seed"),
+        (["--seeds", "2", "--verbose"], "--trace, --log and --verbose show one run"),
         (["--seeds", "0"], "0 is not in the range"),
         (["--seed", str(2**64 - 1), "--seeds", "3"], "there are 1 seeds from 18446744073709551615 on"),
     ],
@@ -170,3 +172,30 @@ def _children(pid: int) -> list[int]:
         if workers:
             return workers
     raise AssertionError("no worker was started")
+
+
+def test_a_machine_whose_processes_share_nothing_is_told_what_to_do(
+    scenario: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("rube.cli.sweep.ProcessPoolExecutor", refuse)
+    result = sim(scenario, "--seeds", 2, "--jobs", 2)
+    assert result.exit_code == 2
+    assert "need a /dev/shm that can be written" in result.stderr
+    assert "--jobs 1 does without" in result.stderr
+    assert sim(scenario, "--seeds", 2, "--jobs", 1).exit_code == 0
+
+
+def test_a_ctrl_c_while_a_seed_is_handed_out_is_not_lost(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit = ProcessPoolExecutor.submit
+
+    def interrupted(pool: ProcessPoolExecutor, *arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return submit(pool, *arguments)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", interrupted)
+    result = sim(scenario, "--seeds", 4, "--jobs", 2)
+    assert result.exit_code == 130
+    assert "stopped after 0 of 4 seeds" in result.stdout

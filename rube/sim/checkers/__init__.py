@@ -26,7 +26,7 @@ from rube.sim.checkers.history import (
     UnitProbe,
     WatchEvent,
 )
-from rube.sim.checkers.latency import LatencySummary, summarize_latency, watch_latency
+from rube.sim.checkers.latency import ALL_WATCHERS, LatencySummary, summarize_latency, watch_latency
 from rube.sim.checkers.reads import reads
 from rube.sim.checkers.units import converged, local_autonomy, never_on_two_nodes, status_reported, unit_state
 from rube.sim.checkers.verdict import Verdict, many, time_text
@@ -34,6 +34,7 @@ from rube.sim.checkers.watches import watch_promises
 from rube.sim.checkers.writes import acknowledged_writes, revisions_monotonic
 
 __all__ = [
+    "ALL_WATCHERS",
     "Asked",
     "Attempt",
     "Commit",

@@ -10,6 +10,8 @@ from rube.sim.checkers.history import History
 from rube.sim.checkers.verdict import Verdict, judge, time_text
 
 CHECK = "watch_latency"
+ALL_WATCHERS = "all"
+"""What all watchers together are called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ def summarize_latency(history: History) -> list[LatencySummary]:
     if not samples:
         return []
     watchers = sorted({observer for observer, _, _, _ in samples}, key=lambda name: (len(name), name))
-    rows = [_summary("all", [latency_ns for *_, latency_ns in samples])]
+    rows = [_summary(ALL_WATCHERS, [latency_ns for *_, latency_ns in samples])]
     return rows + [
         _summary(name, [latency_ns for observer, _, _, latency_ns in samples if observer == name]) for name in watchers
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.systemd_pb2 import Service, Unit
 from rube.sim.scenario.chaos import fill_chaos
 from rube.sim.scenario.replicas import REPLICAS, controller_replicas
+from rube.sim.scenario.settings import apply_settings
+from rube.sim.scenario.sizes import check_sizes
 from rube.sim.scenario.stores import etcd_members, etcd_url, raft_members, raft_url
 from rube.sim.scenario.validate import validate
 from rube.sim.scenario.yamlproto import Source, parse
@@ -34,25 +38,39 @@ class LoadedScenario:
     file: str
     # The specs that steps take from files, by what the step calls the file; "" is the default unit.
     units: dict[str, Unit]
+    # As it was written, without defaults, but with its settings.
+    written: Scenario
+    # `PATH=VALUE`, as they were given on the command line.
+    settings: Sequence[str] = ()
+
+    @property
+    def arguments(self) -> str:
+        """What `rube sim` is told to run this, quoted for a shell."""
+        return shlex.join([self.file, *(word for setting in self.settings for word in ("--set", setting))])
 
 
-def load(file: str) -> LoadedScenario:
-    """Reads and checks a scenario file.
+def load(file: str, settings: Sequence[str] = ()) -> LoadedScenario:
+    """Reads and checks a scenario file; `settings` (`PATH=VALUE`) change fields of it.
 
     Raises ScenarioError with one `file:line: …` for each mistake, NotFoundError or InvalidArgumentError if the file
     cannot be read.
     """
-    return load_text(_read(Path(file)), file)
+    return load_text(_read(Path(file)), file, settings)
 
 
-def load_text(text: str, file: str) -> LoadedScenario:
+def load_text(text: str, file: str, settings: Sequence[str] = ()) -> LoadedScenario:
     """Like `load`, of a text; paths in it are relative to `file`."""
     scenario, source = parse(text, file, Scenario)
+    apply_settings(scenario, settings, source)
+    written = Scenario()
+    written.CopyFrom(scenario)
+    check_sizes(scenario, source)
+    source.raise_errors()
     _fill_defaults(scenario)
     validate(scenario, source)
     units = _units(scenario, file, source)
     source.raise_errors()
-    return LoadedScenario(scenario=scenario, file=file, units=units)
+    return LoadedScenario(scenario=scenario, file=file, units=units, written=written, settings=settings)
 
 
 def default_unit() -> Unit:
@@ -94,7 +112,7 @@ def _fill_defaults(scenario: Scenario) -> None:
         apiserver.name = apiserver.name or f"api-{index + 1}"
         apiserver.store = apiserver.store or (etcd_url(cluster) if cluster.HasField("etcd") else STORE_URL)
     if not cluster.nodes.names:
-        cluster.nodes.names.extend(f"worker-{number + 1}" for number in range(min(cluster.nodes.count, 100_000)))
+        cluster.nodes.names.extend(f"worker-{number + 1}" for number in range(cluster.nodes.count))
     if not cluster.HasField("node_lease"):
         cluster.node_lease.FromNanoseconds(NODE_LEASE_NS)
     _fill_workload(scenario)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from rube.controllers.cluster.catalog import make_controllers
@@ -26,6 +26,8 @@ SAMPLE_NS = 250_000_000
 """How often convergence is looked at after the last step and fault …"""
 SAMPLE_CONVERGED_NS = 1_000_000_000
 """… and how often once it is there."""
+SLICE_NS = 200_000_000
+"""So much virtual time passes at most between two questions whether to go on."""
 
 
 class Simulation:
@@ -48,6 +50,9 @@ class Simulation:
         self.seed = loaded.scenario.seed if seed is None else seed
         self.world = World(self.seed, tie_break=tie_break, records_max=records_max)
         self.cluster = SimCluster(self.world, config=_cluster_config(self._scenario))
+        self._goes_on: Callable[[int], bool] = lambda now_ns: True
+        self._stopped = False
+        self._sample_at_ns = 0
 
     def __enter__(self) -> Simulation:
         return self
@@ -57,19 +62,25 @@ class Simulation:
     ) -> None:
         self.world.__exit__(kind, error, traceback)
 
-    def run(self) -> Result:
-        """Plays the scenario to its end. Raises SimulationFailures for an exception that no simulated code handled."""
+    def run(self, goes_on: Callable[[int], bool] = lambda now_ns: True) -> Result:
+        """Plays the scenario to its end, or until `goes_on`, which is told the virtual time now and then, says no.
+
+        Raises SimulationFailures for an exception that no simulated code handled.
+        """
         self.build()
+        self._goes_on = goes_on
         events = sorted(self._events(), key=lambda event: event.at_ns)
         history = self.cluster.history
         history.quiet_ns = max((event.at_ns for event in events if not event.looks), default=0)
         history.end_ns = self._scenario.duration.ToNanoseconds()
         for event in events:
             self._run_to(event.at_ns)
+            if self._stopped:
+                break
             event.act()
         self._run_to(history.end_ns)
         self.cluster.conclude()
-        return self._result([event for event in events if event.text])
+        return self._result([event for event in events if event.text and event.at_ns <= history.end_ns])
 
     def build(self) -> None:
         """Puts the cluster together, before anything happens; `run` does it."""
@@ -90,16 +101,19 @@ class Simulation:
     def _run_to(self, at_ns: int) -> None:
         """Lets time pass; after the last step and fault with looks at what is not converged."""
         history = self.cluster.history
-        while self.world.now_ns < at_ns:
+        while self.world.now_ns < at_ns and not self._stopped:
             next_ns = at_ns
-            if self.world.now_ns >= history.quiet_ns:
+            if self.world.now_ns >= max(history.quiet_ns, self._sample_at_ns):
                 sample = Sample(self.world.now_ns, tuple(self.cluster.problems()))
                 history.samples.append(sample)
-                next_ns = min(at_ns, sample.at_ns + (SAMPLE_NS if sample.problems else SAMPLE_CONVERGED_NS))
-            elif at_ns > history.quiet_ns:
-                next_ns = history.quiet_ns
+                self._sample_at_ns = sample.at_ns + (SAMPLE_NS if sample.problems else SAMPLE_CONVERGED_NS)
+                next_ns = min(at_ns, self._sample_at_ns)
+            elif at_ns > max(history.quiet_ns, self._sample_at_ns):
+                next_ns = max(history.quiet_ns, self._sample_at_ns)
+            next_ns = min(next_ns, self.world.now_ns + SLICE_NS)
             if next_ns > self.world.now_ns:
                 self.world.run_for((next_ns - self.world.now_ns) / 1e9)
+            self._stopped = not self._goes_on(self.world.now_ns)
 
     def _events(self) -> Iterator[Event]:
         yield from step_events(self._loaded, self.cluster)
@@ -158,6 +172,8 @@ class Simulation:
             latencies=summarize_latency(history),
             virtual_ns=history.end_ns,
             trace_sha256=self.world.trace.digest(),
+            elections=history.group.elections,
+            stopped=self._stopped,
         )
 
 

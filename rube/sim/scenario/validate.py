@@ -18,9 +18,6 @@ from rube.sim.scenario.stores import LEADER, check_stores, etcd_members
 from rube.sim.scenario.yamlproto import Path, Source, suggest
 from rube.sim.scenario_pb2 import Cluster, Expectation, Fault, Scenario, SlowLink, Step
 
-NODES_MAX = 1_000
-UNITS_MAX = 100_000
-OBSERVERS_MAX = 1_000
 DURATION_NS_MAX = 30 * 24 * 3600 * 1_000_000_000
 HEAL_ALL = "all"
 STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "absent")
@@ -61,17 +58,12 @@ def _header(scenario: Scenario, source: Source) -> None:
         source.error(("duration",), "impossible time: write more than 0s and at most 720h")
     if not scenario.expect:
         source.error((), "nothing is expected: add `expect:` with at least one check, such as `- watch_promises`")
-    units = sum(step.put.count for step in scenario.workload.steps)
-    if units > UNITS_MAX:
-        source.error(("workload",), f"{units} units; the most is {UNITS_MAX}")
 
 
 def _hosts(scenario: Scenario, source: Source) -> list[str]:
     seen: list[str] = []
     for index, apiserver in enumerate(scenario.cluster.apiservers):
         _name(apiserver.name, ("cluster", "apiservers", index), seen, source)
-    if len(scenario.cluster.nodes.names) > NODES_MAX:
-        source.error(("cluster", "nodes"), f"{len(scenario.cluster.nodes.names)} nodes; the most is {NODES_MAX}")
     _positive(scenario.cluster.node_lease, ("cluster", "node_lease"), source)
     _machines(scenario.cluster, source)
     _controllers(scenario.cluster, source)
@@ -83,9 +75,6 @@ def _hosts(scenario: Scenario, source: Source) -> list[str]:
         _name(name, ("cluster", "controller_replicas"), seen, source)
     check_replicas(scenario.cluster, source)
     check_stores(scenario.cluster, source)
-    if scenario.workload.observers > OBSERVERS_MAX:
-        source.error(("workload", "observers"), f"{scenario.workload.observers} observers; the most is {OBSERVERS_MAX}")
-        return seen
     return [*seen, *observer_names(scenario)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -19,6 +19,8 @@ from google.protobuf.message import Message
 
 from rube.api.errors import InvalidArgumentError
 
+DEPTH_MAX = 32
+"""Of keys and lists in each other; a scenario has eight."""
 M = TypeVar("M", bound=Message)
 Path = tuple[str | int, ...]
 
@@ -104,19 +106,57 @@ def yaml_key(descriptor: FieldDescriptor) -> str:
 def parse(text: str, file: str, cls: type[M]) -> tuple[M, Source]:
     """The message that a YAML text describes. Raises ScenarioError with every mistake found."""
     source = Source(file)
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ScenarioError([f"{file}:{line}: not YAML: {error.problem}"]) from error
-    except yaml.YAMLError as error:
-        raise ScenarioError([f"{file}:1: not YAML: {' '.join(str(error).split())}"]) from error
+    root = compose(text, file)
     message = cls()
     if root is None:
         raise ScenarioError([f"{file}:1: the file is empty: begin with `name:` and `duration:`"])
     _fill(message, root, (), source)
     source.raise_errors()
     return message, source
+
+
+def compose(text: str, file: str) -> yaml.Node | None:
+    """The tree of a YAML text. Raises ScenarioError for what is no YAML, is nested too deeply, or has aliases."""
+    try:
+        _check_events(yaml.parse(text, Loader=yaml.SafeLoader), file)
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ScenarioError([f"{file}:{line}: not YAML: {error.problem}"]) from error
+    except yaml.YAMLError as error:
+        raise ScenarioError([f"{file}:1: not YAML: {' '.join(str(error).split())}"]) from error
+
+
+def _check_events(events: Iterator[yaml.Event], file: str) -> None:
+    """The parser of YAML recurses nowhere, its composer does at each level: so the depth is looked at before."""
+    depth = 0
+    for event in events:
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent):
+            raise ScenarioError([f"{file}:{line}: an alias (*{event.anchor}): write it out"])
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_MAX:
+                raise ScenarioError([f"{file}:{line}: nested more than {DEPTH_MAX} deep: no scenario is"])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def field_of(message: Message, key: str, what: str, path: Path) -> FieldDescriptor:
+    """The field that a file writes with that key. Raises InvalidArgumentError that begins with `what`."""
+    known = {yaml_key(item): item for item in _fields(message)}
+    if key not in known:
+        where = f" in {show(path)}" if path else ""
+        raise InvalidArgumentError(f'{what}: unknown key "{key}"{where}{suggest(key, sorted(known))}')
+    return known[key]
+
+
+def set_field(message: Message, item: FieldDescriptor, node: yaml.Node | None, path: Path, source: Source) -> None:
+    """Sets a field to what a node says; `source` notes what is wrong with it."""
+    if node is None:
+        source.error(path, f"no value: expected {_expected(item) if item.message_type is None else 'keys'}")
+    else:
+        _set(message, item, node, path, source)
 
 
 def _fill(message: Message, node: yaml.Node, path: Path, source: Source) -> None:

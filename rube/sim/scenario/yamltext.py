@@ -1,4 +1,4 @@
-"""A part of a scenario as a scenario file writes it: the inverse of `yamlproto`, on one line."""
+"""A scenario, or a part of it, as a scenario file writes it: the inverse of `yamlproto`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,34 @@ _UNITS = (("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1))
 
 def flow_text(message: Message) -> str:
     """`{at: 12s, kill: api-1}`; reading it gives an equal message."""
-    text = yaml.safe_dump(_plain(message), default_flow_style=True, sort_keys=False, allow_unicode=False, width=2**31)
-    return str(text).strip()
+    return _flow(_plain(message))
+
+
+def block_text(message: Message) -> str:
+    """A whole file: keys on lines of their own, lists with an item a line; reading it gives an equal message."""
+    lines: list[str] = []
+    for field, value in message.ListFields():
+        _block(lines, field, value, "")
+    return "\n".join(lines)
+
+
+def _block(lines: list[str], field: FieldDescriptor, value: Any, indent: str) -> None:
+    key = f"{indent}{yaml_key(field)}:"
+    if field.is_repeated:
+        lines.append(key)
+        lines.extend(f"{indent}  - {_flow(_single(field, one))}" for one in value)
+    elif isinstance(value, Message) and not isinstance(value, Duration):
+        fields = value.ListFields()
+        lines.append(key if fields else f"{key} {{}}")
+        for inner, part in fields:
+            _block(lines, inner, part, f"{indent}  ")
+    else:
+        lines.append(f"{key} {_flow(_single(field, value))}")
+
+
+def _flow(plain: Any) -> str:
+    text = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, allow_unicode=False, width=2**31)
+    return str(text).removesuffix("\n...\n").strip()
 
 
 def duration_text(duration: Duration) -> str:

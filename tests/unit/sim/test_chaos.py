@@ -9,8 +9,8 @@ import pytest
 
 from rube.sim.scenario import ScenarioError, Simulation, load_text
 from rube.sim.scenario.chaos import KINDS, draw_faults
+from rube.sim.scenario.yamltext import block_text
 from rube.sim.scenario_pb2 import Chaos, Fault, Scenario
-from rube.sim.shrink import faults_text
 
 TEXT = """\
 name: chaos
@@ -86,7 +86,8 @@ def test_every_fault_is_one_that_a_scenario_may_have(seed: int) -> None:
     del listed.faults[:]
     listed.faults.extend(drawn(seed))
     assert len(listed.faults) > 10
-    text = f"{TEXT[: TEXT.index('faults:')]}{faults_text(listed.faults)}\n{TEXT[TEXT.index('expect:') :]}"
+    faults = block_text(Scenario(faults=listed.faults))
+    text = f"{TEXT[: TEXT.index('faults:')]}{faults}\n{TEXT[TEXT.index('expect:') :]}"
     assert list(scenario(text).faults) == list(listed.faults)
 
 

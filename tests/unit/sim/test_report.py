@@ -39,7 +39,7 @@ RESULT = Result(
 
 
 def test_the_text_says_what_happened_and_how_it_was_judged() -> None:
-    text = render_text(RESULT, file="my scenario.yaml", wall_s=0.5)
+    text = render_text(RESULT, arguments="'my scenario.yaml'", wall_s=0.5)
     lines = text.splitlines()
     assert lines[0] == "small: what it is about"
     assert lines[2].startswith("simulated: 1 apiserver, 3 replicas of the controllers, 3 rubelets, 20 units in the end")
@@ -54,7 +54,7 @@ def test_the_text_says_what_happened_and_how_it_was_judged() -> None:
 
 
 def test_the_json_says_the_same() -> None:
-    report = json.loads(render_json(RESULT, file="s.yaml", wall_s=0.5))
+    report = json.loads(render_json(RESULT, arguments="s.yaml", wall_s=0.5))
     assert report["passed"] is False
     assert report["trace_sha256"] == "ab" * 32
     assert report["virtual_s_per_wall_s"] == 240

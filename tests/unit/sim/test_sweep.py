@@ -14,7 +14,9 @@ FAILED = SeedRun(seed=4, failure="KeyError: 'web'")
 
 
 def sweep(*runs: SeedRun, seeds: int = 0, tie_break: bool = False) -> Sweep:
-    return Sweep(name="small", file="s.yaml", tie_break=tie_break, runs=runs, seeds=seeds or len(runs))
+    return Sweep(
+        name="small", file="s.yaml", arguments="s.yaml", tie_break=tie_break, runs=runs, seeds=seeds or len(runs)
+    )
 
 
 def test_seeds_that_hold_are_counted() -> None:
@@ -27,7 +29,7 @@ def test_seeds_that_hold_are_counted() -> None:
 
 
 def test_a_seed_that_does_not_hold_says_why_and_how_to_see_it() -> None:
-    assert list(failed_lines(VIOLATED, "my s.yaml", tie_break=True)) == [
+    assert list(failed_lines(VIOLATED, "'my s.yaml'", tie_break=True)) == [
         "  ✗ seed 3",
         *["      converged: not after 5s", "          9s web is failed"] * 2,
         "      repeat: rube sim 'my s.yaml' --seed 3 --tie-break",
