@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from grpc import aio
 
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024
+CALLS_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,8 @@ class ServerOptions:
     """What a server promises its clients. Times in seconds."""
 
     message_bytes_max: int = MESSAGE_BYTES_MAX
+    # Calls and watches that run at a time, on all connections; one more gets RESOURCE_EXHAUSTED at once.
+    calls_max: int = CALLS_MAX
     keepalive_s: float = 10.0
     keepalive_timeout_s: float = 5.0
     interceptors: Sequence[aio.ServerInterceptor[Any, Any]] = ()
@@ -39,7 +42,8 @@ class Network(Protocol):
     once, with a status. A lost connection ends its calls with UNAVAILABLE within keepalive and keepalive timeout; a
     deadline ends a call with DEADLINE_EXCEEDED. Cancelling the client's call cancels the handler's task. A slow reader
     stops the writer (bounded buffers). A write after the end of its call fails alike everywhere. Messages go up to
-    `message_bytes_max`.
+    `message_bytes_max`. A request that cannot be parsed is INVALID_ARGUMENT. `stop` of a server returns when its
+    handlers have ended.
     """
 
     def server(self, options: ServerOptions | None = None) -> aio.Server:

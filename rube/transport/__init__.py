@@ -11,7 +11,7 @@ from rube.transport.connecting import connect, is_connected
 from rube.transport.errors import abort_with, rube_error
 from rube.transport.network import GrpcNetwork, ServerKind
 from rube.transport.options import ChannelOptions
-from rube.transport.servicer import LevelServer, level_handler
+from rube.transport.servicer import LevelServer
 from rube.transport.services import StandardServices, add_standard_services
 
 __all__ = [
@@ -24,6 +24,5 @@ __all__ = [
     "add_standard_services",
     "connect",
     "is_connected",
-    "level_handler",
     "rube_error",
 ]

@@ -42,7 +42,7 @@ class GrpcNetwork:
                 raise cannot_listen(address, "it is in use, or not an address of this machine") from error
             return port
 
-        return LevelServer(inner, bind)
+        return LevelServer(inner, bind, calls_max=options.calls_max)
 
     def channel(
         self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = (), tls: ChannelTls | None = None

@@ -12,6 +12,8 @@ CoreOptions = list[tuple[str, int]]
 PING_INTERVAL_MS_MIN = 10
 """Servers accept a client's keepalive pings this often: they never count as an attack (ENHANCE_YOUR_CALM)."""
 
+STREAMS_MAX = 2**31 - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelOptions:
@@ -33,6 +35,11 @@ def server_core_options(options: ServerOptions) -> CoreOptions:
     """A server's options for gRPC's core. A port in use is an error: SO_REUSEPORT is off."""
     return [
         ("grpc.so_reuseport", 0),
+        # A connection's streams past a limit would wait at the client, in silence: `calls_max` refuses instead.
+        ("grpc.max_concurrent_streams", STREAMS_MAX),
+        # grpcio resets calls that come in a burst, as all clients of a server that is back do.
+        ("grpc.server.max_pending_requests", options.calls_max),
+        ("grpc.server.max_pending_requests_hard_limit", options.calls_max),
         ("grpc.max_send_message_length", options.message_bytes_max),
         ("grpc.max_receive_message_length", options.message_bytes_max),
         *_keepalive(options.keepalive_s, options.keepalive_timeout_s),

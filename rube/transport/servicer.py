@@ -5,6 +5,9 @@ Every handler added to a `LevelServer` is wrapped:
 - a RubeError becomes its status with details; NotImplementedError becomes UNIMPLEMENTED; any other exception becomes
   INTERNAL with a short message, and its traceback is logged; cancellation and `context.abort` pass; a handler that
   ends cancelled without having been cancelled gives CANCELLED;
+- a request that cannot be parsed becomes INVALID_ARGUMENT before the handler sees it, and one line of the log. Whatever
+  is sent, each method logs one line (or traceback) an interval, with the number of those that were left out;
+- a call past the server's `calls_max` is refused with RESOURCE_EXHAUSTED, and never waits in silence;
 - a write or read after the end of the call (cancelled, past its deadline, connection lost) raises
   `grpc.aio.UsageError`, also where the server beneath would swallow it;
 - a plain function runs on the event loop (the servers would need threads); it must not block.
@@ -15,14 +18,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import grpc
 from grpc import aio
+from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
-from rube.api.errors import RubeError, UnimplementedError
+from rube.api.errors import InvalidArgumentError, RubeError, UnimplementedError
+from rube.host.network import CALLS_MAX
 from rube.transport.errors import abort_with
+from rube.transport.running import Running
+from rube.transport.strangers import Strangers
 
 _LOG = logging.getLogger("rube.transport")
 
@@ -34,15 +41,29 @@ if TYPE_CHECKING:  # gRPC's classes are generic in the stubs alone
 else:
     ServiceHandler = grpc.ServiceRpcHandler
 RPC_ENDED = "RPC already finished."
+REASON_CHARS_MAX = 200
+
+
+class UnparsableError(InvalidArgumentError):
+    """The bytes of a request are no message of its type."""
+
+
+class Level:
+    """What the handlers of one server share."""
+
+    def __init__(self, calls_max: int) -> None:
+        self.running = Running(calls_max)
+        self.strangers = Strangers(_LOG)
 
 
 class LevelContext:
     """The servicer context of a streaming call: the server's own, but reads and writes after the end raise."""
 
-    __slots__ = ("_context", "_ended", "abort", "cancelled", "done")
+    __slots__ = ("_context", "_decode", "_ended", "abort", "cancelled", "done")
 
-    def __init__(self, context: aio.ServicerContext[Any, Any]) -> None:
+    def __init__(self, context: aio.ServicerContext[Any, Any], decode: Callable[[bytes], Any]) -> None:
         self._context = context
+        self._decode = decode
         self._ended = False
         self.abort = context.abort
         self.cancelled = context.cancelled
@@ -63,9 +84,10 @@ class LevelContext:
         """The client's next message, or `grpc.aio.EOF`. UsageError once the call has ended."""
         self._check_open()
         try:
-            return await self._context.read()
+            message = await self._context.read()
         except aio.InternalError as error:
             raise aio.UsageError(RPC_ENDED) from error
+        return message if message is EOF else self._decode(message)
 
     def end(self) -> None:
         """The call has ended, for this handler at least."""
@@ -76,43 +98,80 @@ class LevelContext:
             raise aio.UsageError(RPC_ENDED)
 
 
-def level_handler(handler: Handler, method: str) -> Handler:
-    """The same handler, wrapped as this module promises. `method` is for messages: `/package.Service/Name`."""
+class Method:
+    """One method of one server: its name, for messages (`/package.Service/Name`), and how its requests are parsed."""
+
+    def __init__(self, name: str, handler: Handler, level: Level) -> None:
+        self.name = name
+        self.level = level
+        self.streams_requests: bool = handler.request_streaming
+        self._deserializer: Callable[[bytes], Any] | None = handler.request_deserializer
+
+    def decode(self, data: bytes) -> Any:
+        """One request. Raises UnparsableError."""
+        try:
+            return data if self._deserializer is None else self._deserializer(data)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:REASON_CHARS_MAX]
+            raise UnparsableError(f"the request of {self.name} cannot be parsed: {reason}") from error
+
+    def requests(self, data: Any) -> Any:
+        """What the handler is given: a request, or an iterator of them."""
+        return self._decoded(data) if self.streams_requests else self.decode(data)
+
+    async def _decoded(self, messages: AsyncIterable[bytes]) -> AsyncIterator[Any]:
+        async for message in messages:
+            yield self.decode(message)
+
+
+def level_handler(handler: Handler, name: str, level: Level) -> Handler:
+    """The same handler, wrapped as this module promises."""
     kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
     behavior: Behavior = getattr(handler, "_".join(kind))
     wrap = _streaming if handler.response_streaming else _unary
     factory = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
-    leveled: Handler = factory(wrap(behavior, method), handler.request_deserializer, handler.response_serializer)
+    # The servers hand the bytes on: each has a status and a traceback of its own for those that cannot be parsed.
+    leveled: Handler = factory(wrap(behavior, Method(name, handler, level)), None, handler.response_serializer)
     return leveled
 
 
-def _unary(behavior: Behavior, method: str) -> Behavior:
+def _unary(behavior: Behavior, method: Method) -> Behavior:
     is_coroutine = inspect.iscoroutinefunction(behavior)
+    running = method.level.running
 
-    async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
+    async def call(data: Any, context: aio.ServicerContext[Any, Any]) -> Any:
         try:
-            response = behavior(request, context)
+            running.begin(method.name)
+            given = LevelContext(context, method.decode) if method.streams_requests else context
+            response = behavior(method.requests(data), given)
             return await response if is_coroutine or inspect.isawaitable(response) else response
         except asyncio.CancelledError:
             await _end_cancelled(context)
         except Exception as error:
             await _end(context, error, method)
+        finally:
+            running.end()
 
     return call
 
 
-def _streaming(behavior: Behavior, method: str) -> Behavior:
-    async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> None:
-        level = LevelContext(context)
+def _streaming(behavior: Behavior, method: Method) -> Behavior:
+    running = method.level.running
+
+    async def call(data: Any, context: aio.ServicerContext[Any, Any]) -> None:
+        leveled = LevelContext(context, method.decode)
         try:
-            await _respond(behavior(request, level), level)
+            running.begin(method.name)
+            await _respond(behavior(method.requests(data), leveled), leveled)
         except asyncio.CancelledError:
-            level.end()
+            leveled.end()
             await _end_cancelled(context)
         except Exception as error:
-            level.end()
+            leveled.end()
             await _end(context, error, method)
-        level.end()
+        finally:
+            running.end()
+        leveled.end()
 
     return call
 
@@ -141,26 +200,30 @@ async def _end_cancelled(context: aio.ServicerContext[Any, Any]) -> NoReturn:
     await context.abort(grpc.StatusCode.CANCELLED, "cancelled by the server")
 
 
-async def _end(context: aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:
+async def _end(context: aio.ServicerContext[Any, Any], error: Exception, method: Method) -> NoReturn:
+    strangers = method.level.strangers
     if isinstance(error, aio.AbortError):
         raise error
+    if isinstance(error, UnparsableError):
+        strangers.tell(f"unparsable request of {method.name}", f"from {context.peer()}: {error.__cause__}")
     if isinstance(error, RubeError):
         await abort_with(context, error)
     if isinstance(error, aio.UsageError) and (context.cancelled() or context.done()):
         raise asyncio.CancelledError from error  # the handler went on after the end: nobody is left to tell
     if isinstance(error, NotImplementedError):
-        await abort_with(context, UnimplementedError(f"{method} is not implemented by this server"))
-    _LOG.error("unexpected error in %s", method, exc_info=error)
+        await abort_with(context, UnimplementedError(f"{method.name} is not implemented by this server"))
+    strangers.tell(f"unexpected error in {method.name}", repr(error), level=logging.ERROR, error=error)
     await context.abort(
-        grpc.StatusCode.INTERNAL, f"internal error in {method}: {type(error).__name__}; see the server's log"
+        grpc.StatusCode.INTERNAL, f"internal error in {method.name}: {type(error).__name__}; see the server's log"
     )
 
 
 class _LevelGenericHandler(ServiceHandler):
     """A service's handlers, each wrapped at its first call."""
 
-    def __init__(self, inner: GenericHandler) -> None:
+    def __init__(self, inner: GenericHandler, level: Level) -> None:
         self._inner = inner
+        self._level = level
         self._leveled: dict[str, tuple[Handler, Handler]] = {}
 
     def service_name(self) -> str:
@@ -173,24 +236,29 @@ class _LevelGenericHandler(ServiceHandler):
         method = handler_call_details.method
         known = self._leveled.get(method)
         if known is None or known[0] is not handler:
-            known = self._leveled[method] = (handler, level_handler(handler, method))
+            known = self._leveled[method] = (handler, level_handler(handler, method, self._level))
         return known[1]
 
 
 class LevelServer(aio.Server):
     """A server in the shape of grpc.aio's, over another one: its handlers are wrapped as this module says."""
 
-    def __init__(self, inner: aio.Server, bind: Callable[[str], int]) -> None:
+    def __init__(self, inner: aio.Server, bind: Callable[[str], int], *, calls_max: int = CALLS_MAX) -> None:
         """`bind(address)` makes `inner` listen and gives the port; it raises a RubeError that says the remedy."""
         self._inner = inner
         self._bind = bind
+        self._level = Level(calls_max)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[GenericHandler]) -> None:
-        self._inner.add_generic_rpc_handlers(tuple(_LevelGenericHandler(inner) for inner in generic_rpc_handlers))
+        self._inner.add_generic_rpc_handlers(
+            tuple(_LevelGenericHandler(inner, self._level) for inner in generic_rpc_handlers)
+        )
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Handler]) -> None:
         """What generated code calls beside `add_generic_rpc_handlers`."""
-        leveled = {name: level_handler(h, f"/{service_name}/{name}") for name, h in method_handlers.items()}
+        leveled = {
+            name: level_handler(h, f"/{service_name}/{name}", self._level) for name, h in method_handlers.items()
+        }
         self._inner.add_registered_method_handlers(service_name, leveled)  # type: ignore[attr-defined]  # stubs lack it
 
     def add_insecure_port(self, address: str) -> int:
@@ -205,8 +273,11 @@ class LevelServer(aio.Server):
         await self._inner.start()
 
     async def stop(self, grace: float | None = None) -> None:
-        """Refuse new calls, let running ones end for `grace` seconds, then cancel them. Returns when all have ended."""
+        """Refuse new calls, let running ones end for `grace` seconds, then cancel them. Returns when all handlers have
+        ended, what they do in `finally` included, and none can begin: what they use may be closed then."""
         await self._inner.stop(grace)
+        await self._level.running.close()
+        self._level.strangers.tell_rest()
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:
         return await self._inner.wait_for_termination(timeout)

@@ -34,8 +34,9 @@ class SimNetwork:
         self._channel_options = channel_options
 
     def server(self, options: ServerOptions | None = None) -> aio.Server:
-        inner = SimServer(self._fabric, self._process(), options or ServerOptions())
-        return LevelServer(inner, inner.add_insecure_port)
+        options = options or ServerOptions()
+        inner = SimServer(self._fabric, self._process(), options)
+        return LevelServer(inner, inner.add_insecure_port, calls_max=options.calls_max)
 
     def channel(
         self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = (), tls: ChannelTls | None = None

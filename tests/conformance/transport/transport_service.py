@@ -35,8 +35,13 @@ class Client:
 
 
 def add_service(server: aio.Server, handlers: Handlers) -> None:
-    """Add the handlers, by kind, as protoc's generated code does."""
-    methods = {kind: getattr(grpc, f"{kind}_rpc_method_handler")(handler) for kind, handler in handlers.items()}
+    """Add the handlers, by kind, as protoc's generated code does: plain functions over bytes, or gRPC's handlers."""
+    methods = {
+        kind: handler
+        if isinstance(handler, grpc.RpcMethodHandler)
+        else getattr(grpc, f"{kind}_rpc_method_handler")(handler)
+        for kind, handler in handlers.items()
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
     server.add_registered_method_handlers(SERVICE, methods)
 
