@@ -17,6 +17,7 @@ _COMMANDS = {
     "delete": ("ructl.delete", "Delete objects."),
     "get": ("ructl.get", "Print objects."),
     "list": ("ructl.list", "List the objects of a type."),
+    "move": ("ructl.move", "Move a unit to another node, stopped on its own first."),
     "put": ("ructl.put", "Create or replace objects from text format."),
     "watch": ("ructl.watch", "Print every change as it happens."),
 }
