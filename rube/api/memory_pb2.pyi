@@ -103,7 +103,7 @@ class UnitMemory(_message.Message):
     restart_request: _builtins.str
     """The last request to restart that was acted on."""
     restart_pending: _builtins.bool
-    """Its action has not been seen to succeed."""
+    """Its action has not been carried out yet."""
     @_builtins.property
     def report_time(self) -> _timestamp_pb2.Timestamp:
         """When its status was last reported."""

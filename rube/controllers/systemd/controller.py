@@ -102,6 +102,8 @@ class UnitController:
         memory.restart_request = metadata.annotations.get(RESTART_ANNOTATION, "") or memory.restart_request
         if run == _Ensure.KEEP and _is_installed_as(observed, metadata, spec):
             return
+        if run == _Ensure.KEEP and memory.restart_pending:
+            run = _Ensure.RESTART  # this action takes the place of the one that waits
         action = systemd_pb2.UnitAction(unit=unit)
         action.ensure.spec.CopyFrom(spec)
         action.ensure.uid = metadata.uid
@@ -218,7 +220,7 @@ class UnitController:
 def _memory_of(state: controller_pb2.State) -> memory_pb2.UnitMemory:
     memory = memory_pb2.UnitMemory()
     state.memory.Unpack(memory)
-    memory.restart_pending = memory.restart_pending and bool(state.action_error)
+    memory.restart_pending = memory.restart_pending and state.actions_pending
     return memory
 
 
@@ -229,11 +231,8 @@ def _reported(state: controller_pb2.State) -> systemd_pb2.UnitStatus:
 
 
 def _is_to_be_restarted(state: controller_pb2.State, memory: memory_pb2.UnitMemory) -> bool:
-    """Whether a request waits: a new one, or one whose action has failed, which no other action may replace."""
     request = state.object.metadata.annotations.get(RESTART_ANNOTATION, "")
-    if request in ("", _reported(state).restart_request):
-        return False
-    return request != memory.restart_request or memory.restart_pending
+    return request not in ("", memory.restart_request, _reported(state).restart_request)
 
 
 def _removal(unit: str) -> controller_pb2.Decision:

@@ -391,7 +391,7 @@ def test_a_request_whose_action_failed_is_not_reported_and_not_lost() -> None:
     memory = memory_pb2.UnitMemory()
     assert decide(asked("first")).memory.Unpack(memory)
     state = asked("first", memory)
-    state.action_error = "no space left"
+    state.action_error, state.actions_pending = "no space left", True
     # What it is asked for besides, such as to be enabled, must not take the place of the restart.
     state.object.metadata.generation += 1
     decision = decide(state)
@@ -399,6 +399,18 @@ def test_a_request_whose_action_failed_is_not_reported_and_not_lost() -> None:
     assert action_of(decision) == "restart"
     assert status is not None
     assert (status.message, status.restart_request) == ("no space left", "")
+
+
+def test_a_restart_that_is_under_way_is_left_to_end_and_what_is_seen_is_reported() -> None:
+    memory = memory_pb2.UnitMemory()
+    assert decide(asked("first")).memory.Unpack(memory)
+    state = asked("first", memory, active="deactivating")
+    state.actions_pending = True
+    decision = decide(state)
+    status = status_of(decision)
+    assert action_of(decision) == "nothing"
+    assert status is not None
+    assert (status.active_state, status.restart_request) == ("deactivating", "")
 
 
 def test_another_action_that_fails_repeats_no_restart() -> None:
