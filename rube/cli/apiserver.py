@@ -11,6 +11,7 @@ from rube.cli.controller import check_controllers, controllers_option, controlle
 from rube.cli.daemon import Stop, announce, end_task, first_of, run_daemon
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, log_level_option
 from rube.cli.real_host import real_host
+from rube.controllers.spec_checks import built_in_spec_checks
 from rube.server import ApiServer, ApiServerConfig
 from rube.store import open_store
 from rube.store.urls import parse_store_url
@@ -90,7 +91,8 @@ def apiserver(
         host = real_host(server_kind=server_kind)
         store = await open_store(host, store_url)
         try:
-            server = ApiServer(host, store, ApiServerConfig(listen=listen, history_revisions_max=history))
+            config = ApiServerConfig(listen=listen, history_revisions_max=history, spec_checks=built_in_spec_checks())
+            server = ApiServer(host, store, config)
             addresses = await server.start()
             shown = parse_store_url(store_url)  # without its password
             announce(f"rube apiserver: listening on {', '.join(addresses)}, store {shown}, id {store.store_id}")

@@ -286,10 +286,9 @@ class Runtime:
             with _pure_code():
                 state.related.extend(sorted(wanted.select(key, obj, self._cache), key=key_of))
         state.related.sort(key=key_of)
-        left = self._outbox.get(key).left
-        state.actions_pending = bool(left.actions)
-        if left.HasField("memory"):
-            state.memory.CopyFrom(left.memory)
+        memory = self._outbox.get(key).left
+        if memory.HasField("memory"):
+            state.memory.CopyFrom(memory.memory)
         if self._config.hands is not None:
             hands = self._config.hands
             try:

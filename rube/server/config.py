@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rube.host import ServerOptions
 
-__all__ = ["ApiServerConfig"]
+__all__ = ["ApiServerConfig", "SpecCheck"]
+
+# All that is wrong with a spec, given its canonical bytes: fields and what is wrong with each. Pure.
+SpecCheck = Callable[[bytes], Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,9 @@ class ApiServerConfig:
     # `host:port` or `unix:/path`; port 0: any free one.
     listen: Sequence[str] = ("127.0.0.1:7823",)
     server_options: ServerOptions = field(default_factory=ServerOptions)
+
+    # By type: what is asked of each spec that a put would change. Nothing is asked of other types.
+    spec_checks: Mapping[str, SpecCheck] = field(default_factory=dict)
 
     # Lists: the page a client gets that asks for none, the largest it can ask for, and what ends a page earlier.
     page_size_default: int = 500

@@ -48,6 +48,10 @@ class ObjectParts:
     spec: bytes
     status: bytes = b""
 
+    def spec_value(self) -> bytes:
+        """The serialized message in the spec."""
+        return api_pb2.Object.FromString(self.spec).spec.value
+
     def status_any(self) -> Any | None:
         return api_pb2.Object.FromString(self.status).status if self.status else None
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from rube import api_pb2
 from rube.host import Host
+from rube.server.config import ApiServerConfig
 from rube.server.objects import prepare_put
 from rube.server.parts import ObjectParts, set_revisions
 from rube.server.preconditions import implied_precondition, resolve_preconditions
-from rube.server.validation import check_distinct, check_object, check_object_count
+from rube.server.validation import check_distinct, check_object, check_object_count, check_specs
 from rube.server.writes import Current, Decided, Intent, Outcome, Writer
 from rube.store import Store
 
 __all__ = ["metadata_after", "put"]
 
 
-async def put(host: Host, store: Store, writer: Writer, request: api_pb2.PutRequest) -> api_pb2.PutResponse:
+async def put(
+    host: Host, store: Store, writer: Writer, config: ApiServerConfig, request: api_pb2.PutRequest
+) -> api_pb2.PutResponse:
     """Carries out a PutRequest; an object that would not change is not written and answers with what is stored.
 
+    A spec that is stored already is not checked again (`ApiServerConfig.spec_checks`): it may still be bound or moved.
     `metadata.revision` or `metadata.uid` in an object is a precondition on that object, as in Kubernetes.
     """
     objects = request.objects
@@ -32,6 +36,12 @@ async def put(host: Host, store: Store, writer: Writer, request: api_pb2.PutRequ
     ]
 
     def decide(current: Current) -> Decided:
+        changing = (
+            (index, key, wanted)
+            for index, (key, wanted) in enumerate(pairs)
+            if (stored := current[key]) is None or stored.spec != wanted.spec
+        )
+        check_specs(changing, config.spec_checks)
         now_ns = host.clock.now_ns()
         decided: dict[bytes, ObjectParts | None] = {}
         for key, wanted in pairs:

@@ -37,7 +37,7 @@ class ApiService(api_pb2_grpc.ApiServicer):
 
     async def Put(self, request: api_pb2.PutRequest, context: Context) -> api_pb2.PutResponse:
         self._check_open()
-        return await put(self._host, self._store, self._writer, request)
+        return await put(self._host, self._store, self._writer, self._config, request)
 
     async def Get(self, request: api_pb2.GetRequest, context: Context) -> api_pb2.GetResponse:
         self._check_open()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.any_pb2 import Any
 
@@ -10,13 +10,17 @@ from rube import api_pb2
 from rube.api import registry, selectors
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
+from rube.server.config import SpecCheck
 from rube.server.parts import ObjectParts, spec_field
 from rube.store import Op, Record, StoreLimits
 
-__all__ = ["canonical_status", "check_distinct", "check_object", "check_object_count", "check_size"]
+__all__ = ["canonical_status", "check_distinct", "check_object", "check_object_count", "check_size", "check_specs"]
 
 ANNOTATIONS_BYTES_MAX = 256 * 1024
 OWNERS_MAX = 64
+VIOLATIONS_MAX = 10
+OBJECTS_MAX = 5
+"""So many violations of so many objects are named in one error, which travels in gRPC's headers (8 KiB)."""
 
 
 def check_object(obj: api_pb2.Object, index: int) -> tuple[bytes, ObjectParts]:
@@ -40,6 +44,26 @@ def check_object(obj: api_pb2.Object, index: int) -> tuple[bytes, ObjectParts]:
     except InvalidArgumentError as error:
         raise _located(error, f"objects[{index}]", ObjectKey(type_name, namespace, name)) from error
     return key, ObjectParts(metadata, spec_field(TYPE_URL_PREFIX + type_name, canonical))
+
+
+def check_specs(specs: Iterable[tuple[int, bytes, ObjectParts]], checks: Mapping[str, SpecCheck]) -> None:
+    """Asks the check of each object's type; an object comes with its place in the request and its key.
+
+    Raises InvalidArgumentError with all that is wrong, of all objects; its metadata has the first `field`.
+    """
+    sentences: list[str] = []
+    first = ""
+    for index, key, parts in specs:
+        check = checks.get(ObjectKey.from_bytes(key).type)
+        found = check(parts.spec_value()) if check is not None else ()
+        if found:
+            first = first or f"objects[{index}].spec.{found[0][0]}"
+            said = "; ".join(f"{field} {text}" for field, text in found[:VIOLATIONS_MAX])
+            more = f"; and {len(found) - VIOLATIONS_MAX} more" if len(found) > VIOLATIONS_MAX else ""
+            sentences.append(f"objects[{index}] ({ObjectKey.from_bytes(key)}): {said}{more}")
+    if sentences:
+        more = f"; and {len(sentences) - OBJECTS_MAX} more objects" if len(sentences) > OBJECTS_MAX else ""
+        raise InvalidArgumentError("; ".join(sentences[:OBJECTS_MAX]) + more, field=first)
 
 
 def canonical_status(key: ObjectKey, status: Any) -> Any:

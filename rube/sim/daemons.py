@@ -12,6 +12,7 @@ from rube.client import Client
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.config import Decided
 from rube.controllers.contract import Controller
+from rube.controllers.spec_checks import built_in_spec_checks
 from rube.controllers.systemd.names import unit_name
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
@@ -110,7 +111,9 @@ class ApiserverProgram:
         self._replicated = inner if isinstance(inner, ReplicatedStore) else None
         self._store = RecordingStore(inner, self._recorder.history, self._recorder.now_ns, self._ports.name)
         # The history stays whole, so that the checkers can judge all of it.
-        config = ApiServerConfig(listen=(f"0.0.0.0:{API_PORT}",), history_revisions_max=0)
+        config = ApiServerConfig(
+            listen=(f"0.0.0.0:{API_PORT}",), history_revisions_max=0, spec_checks=built_in_spec_checks()
+        )
         server = ApiServer(self._ports, self._store, config)
         await server.start()
         try:

@@ -75,7 +75,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 # What users write
 
 UNIT = 'metadata {{ namespace: "bad" name: "b" {} }}\nspec {{ [rube/api.systemd.Unit] {{ {} }} }}'.format
+RUNNABLE = "service { exec { start: '/bin/true' } }"
 DOCUMENTS = {
+    "nothing to run": (UNIT("", ""), r"bad/b\): service\.exec\.start is missing: a service needs a command"),
+    "much at once": (
+        UNIT("", RUNNABLE.replace("} }", "} nice: 99 working_directory: 'x' type: ONESHOT restart: ALWAYS }")),
+        r"service\.restart of a unit of type ONESHOT.*service\.nice 99 is.*service\.working_directory 'x' is not",
+    ),
     "malformed": (UNIT("", "")[:-1], r"<stdin>:2:6: the '\{' that opens spec is never closed"),
     "unknown field": (UNIT("", "titel: 1"), r"<stdin>:2:\d+: .*no field 'titel'"),
     "unknown type": (
@@ -88,11 +94,11 @@ DOCUMENTS = {
         r"<stdin>:1:\d+: metadata\.name 'B_1' is not a DNS label: use 1 to 63",
     ),
     "stale revision": (
-        UNIT("revision: 1", ""),
+        UNIT("revision: 1", RUNNABLE),
         r"bad/b does not exist, but must; to create it, leave metadata\.revision",
     ),
     "stale uid": (
-        UNIT('uid: "x"', ""),
+        UNIT('uid: "x"', RUNNABLE),
         r"bad/b does not exist, but must; to create it, leave metadata\.revision and .*uid out",
     ),
 }
@@ -334,7 +340,7 @@ class Odd:
 
 
 ODD_UNITS = {
-    "absent": Odd("/no/such/program", ("failed", "exit-code", 203), "exec.start: /no/such/program: No such file"),
+    "absent": Odd("/no/such/program", ("failed", "exit-code", 203), "exec.start: /no/such/program: no such file"),
     "fails": Odd("sh -c 'exit 7'", ("failed", "exit-code", 7)),
     "forks-away": Odd("sh -c 'setsid sleep 86399 & exit 0'", ("inactive", "success", 0)),
     "stubborn": Odd("sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'", ("active", "success", 0)),

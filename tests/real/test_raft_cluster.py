@@ -117,9 +117,9 @@ async def running(cluster: _Cluster) -> AsyncIterator[_Cluster]:
 
 
 def unit(name: str, text: str = "") -> api_pb2.Object:
-    return api_pb2.Object(
-        metadata=api_pb2.Metadata(namespace="test", name=name), spec=registry.pack(systemd_pb2.Unit(description=text))
-    )
+    spec = systemd_pb2.Unit(description=text)
+    spec.service.exec.start.append("/bin/true")
+    return api_pb2.Object(metadata=api_pb2.Metadata(namespace="test", name=name), spec=registry.pack(spec))
 
 
 class Load:

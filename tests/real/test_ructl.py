@@ -132,10 +132,13 @@ def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Apis
     server.stop()
 
 
+RUNNABLE = 'service { exec { start: "/bin/true" } }'
+
+
 def _unit(namespace: str, name: str, description: str = "x", labels: str = "") -> str:
     return (
         f'# proto-message: Object\nmetadata {{ namespace: "{namespace}" name: "{name}" {labels} }}\n'
-        f'spec {{ [rube/api.systemd.Unit] {{ description: "{description}" }} }}\n'
+        f'spec {{ [rube/api.systemd.Unit] {{ description: "{description}" {RUNNABLE} }} }}\n'
     )
 
 
@@ -251,7 +254,8 @@ def test_a_list_is_put_at_one_revision(
     server: Apiserver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     items = "".join(
-        f'items {{ metadata {{ namespace: "atom" name: "{name}" }} spec {{ [rube/api.systemd.Unit] {{}} }} }}\n'
+        f'items {{ metadata {{ namespace: "atom" name: "{name}" }}\n'
+        f"spec {{ [rube/api.systemd.Unit] {{ {RUNNABLE} }} }} }}\n"
         for name in ("a", "b")
     )
     assert _put(monkeypatch, "# proto-file: rube/api.proto\n# proto-message: List\n" + items) == 0
@@ -274,7 +278,8 @@ def test_a_refused_document_says_what_was_stored(
 def test_an_object_of_5_mb_is_refused_with_the_limit(
     server: Apiserver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _put(monkeypatch, _unit("large", "a", "x" * 5_000_000)) == 1
+    title = "xxxxxxxxx\\n" * 500_000
+    assert _put(monkeypatch, _unit("large", "a").replace("service {", f'service {{ title: "{title}"')) == 1
     assert re.search(r"large/a has 5000\d{3} bytes; this store takes at most \d+", capsys.readouterr().err)
     assert run(["list", "-t", "Unit", "-n", "large"]) == 0
 

@@ -2,21 +2,15 @@
 
 A unit is started once for each generation and each boot of the machine; from then on it is the service's own restart
 policy that brings it back, and what fails by that policy stays failed. A unit that runs as it should is adopted.
-
-A request to restart is the annotation `rube/restart`, each new value another one. A unit is restarted once for the
-newest; the memory says which one that was, and where the memory is lost, the status that was reported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from rube import api_pb2
 from rube.api import controller_pb2, memory_pb2, systemd_pb2
-from rube.api.annotations import RESTART_ANNOTATION
 from rube.api.binding import Move, requested_move
-from rube.api.errors import InvalidArgumentError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.controllers.contract import Input
 from rube.controllers.systemd.names import parse_unit_name, unit_name
@@ -24,13 +18,12 @@ from rube.controllers.systemd.render import digest_of
 from rube.controllers.systemd.report import Report, report
 from rube.controllers.systemd.service.exit_codes import exit_detail, explain_exit
 from rube.controllers.systemd.service.policy import CLD_EXITED
-from rube.controllers.systemd.validate import validate_unit
+from rube.controllers.systemd.spec_check import check_unit_spec
+from rube.controllers.systemd.validate import sentence
 
 __all__ = ["UNIT_TYPE", "UnitController"]
 
 UNIT_TYPE = "api.systemd.Unit"
-SPECS_MAX = 256
-"""So many specs are remembered as valid or not."""
 _Unit = systemd_pb2.Unit
 _Ensure = systemd_pb2.UnitAction.Ensure
 _UP = frozenset({"active", "reloading", "activating"})
@@ -67,19 +60,20 @@ class UnitController:
         unit = unit_name(state.key.namespace, state.key.name)
         if not state.HasField("object"):
             return _removal(unit) if observed.installed else controller_pb2.Decision()
-        memory = _memory_of(state)
+        memory = memory_pb2.UnitMemory()
+        state.memory.Unpack(memory)
         spec = _Unit()
         state.object.spec.Unpack(spec)
         move = requested_move(state.object.metadata)
         if move is not None and move.node != self._node:
             return self._release(state, observed, memory, move)
-        invalid = _what_is_wrong(spec.SerializeToString(deterministic=True))
+        invalid = sentence(check_unit_spec(spec.SerializeToString(deterministic=True)))
         decision = controller_pb2.Decision()
         if invalid:
             if observed.installed and observed.uid != state.object.metadata.uid:
                 decision.CopyFrom(_removal(unit))
         else:
-            self._ensure(decision, unit, state, spec, observed, memory)
+            self._ensure(decision, unit, state.object.metadata, spec, observed, memory)
         observed.error = observed.error or state.action_error
         if observed.error or invalid or not decision.actions:  # else it is about to change, and is decided right after
             self._report(decision, state, self._status(state.object.metadata, observed, invalid), memory)
@@ -90,44 +84,36 @@ class UnitController:
         self,
         decision: controller_pb2.Decision,
         unit: str,
-        state: controller_pb2.State,
+        metadata: api_pb2.Metadata,
         spec: systemd_pb2.Unit,
         observed: systemd_pb2.UnitObservation,
         memory: memory_pb2.UnitMemory,
     ) -> None:
         """Adds the action that is needed, if any, and remembers what the unit was asked for."""
-        metadata = state.object.metadata
-        run = self._run(state, spec, observed, memory)
+        run = self._run(metadata, spec, observed, memory)
         memory.uid, memory.generation, memory.boot_id = metadata.uid, metadata.generation, self._boot_id
-        memory.restart_request = metadata.annotations.get(RESTART_ANNOTATION, "") or memory.restart_request
         if run == _Ensure.KEEP and _is_installed_as(observed, metadata, spec):
             return
-        if run == _Ensure.KEEP and memory.restart_pending:
-            run = _Ensure.RESTART  # this action takes the place of the one that waits
         action = systemd_pb2.UnitAction(unit=unit)
         action.ensure.spec.CopyFrom(spec)
         action.ensure.uid = metadata.uid
         action.ensure.generation = metadata.generation
         action.ensure.run = run
-        if run == _Ensure.RESTART:
-            action.ensure.restart_request = memory.restart_request
-            memory.restart_pending = bool(memory.restart_request)
         decision.actions.add().action.Pack(action, TYPE_URL_PREFIX, deterministic=True)
 
     def _run(
         self,
-        state: controller_pb2.State,
+        metadata: api_pb2.Metadata,
         spec: systemd_pb2.Unit,
         observed: systemd_pb2.UnitObservation,
         memory: memory_pb2.UnitMemory,
     ) -> systemd_pb2.UnitAction.Ensure.Run.ValueType:
-        metadata = state.object.metadata
         up = observed.installed and observed.status.active_state in _UP
         if spec.state == _Unit.STOPPED:
             return _Ensure.STOP if up else _Ensure.KEEP
         if not observed.installed:
             return _Ensure.START
-        if observed.uid != metadata.uid or observed.digest != digest_of(spec) or _is_to_be_restarted(state, memory):
+        if observed.uid != metadata.uid or observed.digest != digest_of(spec):
             return _Ensure.RESTART
         asked = (memory.uid, memory.generation, memory.boot_id)
         if up or asked == (metadata.uid, metadata.generation, self._boot_id):
@@ -166,7 +152,8 @@ class UnitController:
         if not state.HasField("object"):
             decision.memory.CopyFrom(state.memory)
             return decision
-        memory = _memory_of(state)
+        memory = memory_pb2.UnitMemory()
+        state.memory.Unpack(memory)
         status = systemd_pb2.UnitStatus()
         state.object.status.Unpack(status)
         status.node, status.message = self._node, f"cannot see the unit: {state.observe_error}"
@@ -182,8 +169,8 @@ class UnitController:
         memory: memory_pb2.UnitMemory,
     ) -> None:
         """Adds the status call that is due, if any, and when to look again for one that is not yet due."""
-        seen = _reported(state)
-        status.restart_request = seen.restart_request if memory.restart_pending else memory.restart_request
+        seen = systemd_pb2.UnitStatus()
+        state.object.status.Unpack(seen)
         match report(seen, status, memory, state.now):
             case Report(now=True):
                 call = decision.calls.add().update_status
@@ -217,24 +204,6 @@ class UnitController:
         return status
 
 
-def _memory_of(state: controller_pb2.State) -> memory_pb2.UnitMemory:
-    memory = memory_pb2.UnitMemory()
-    state.memory.Unpack(memory)
-    memory.restart_pending = memory.restart_pending and state.actions_pending
-    return memory
-
-
-def _reported(state: controller_pb2.State) -> systemd_pb2.UnitStatus:
-    status = systemd_pb2.UnitStatus()
-    state.object.status.Unpack(status)
-    return status
-
-
-def _is_to_be_restarted(state: controller_pb2.State, memory: memory_pb2.UnitMemory) -> bool:
-    request = state.object.metadata.annotations.get(RESTART_ANNOTATION, "")
-    return request not in ("", memory.restart_request, _reported(state).restart_request)
-
-
 def _removal(unit: str) -> controller_pb2.Decision:
     action = systemd_pb2.UnitAction(unit=unit, remove=systemd_pb2.UnitAction.Remove())
     decision = controller_pb2.Decision()
@@ -251,16 +220,6 @@ def _is_installed_as(observed: systemd_pb2.UnitObservation, metadata: api_pb2.Me
         and observed.digest == digest_of(spec)
         and _ENABLEMENT.get(observed.status.unit_file_state, spec.enabled) == spec.enabled
     )
-
-
-@lru_cache(maxsize=SPECS_MAX)
-def _what_is_wrong(spec: bytes) -> str:
-    """Why this Unit can't become a unit file, or empty. Kept: the same spec is decided on again and again."""
-    try:
-        validate_unit(_Unit.FromString(spec))
-    except InvalidArgumentError as error:
-        return error.message
-    return ""
 
 
 def _why_failed(status: systemd_pb2.UnitStatus, reason: str) -> str:

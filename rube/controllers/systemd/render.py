@@ -13,34 +13,29 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from google.protobuf.descriptor import EnumDescriptor
 
 from rube.api import systemd_pb2
 from rube.api.errors import InvalidArgumentError
+from rube.controllers.systemd.service.signals import signal_name, signal_number
+from rube.controllers.systemd.unit_file import Directive, UnitFileError, parse_unit_file
+from rube.controllers.systemd.values import BLANKS, environment_problem, line_problem, text_problem
 
 MARKER = "# rube:"
 MARKER_BYTES_MAX = 1024
 BOOT_TARGET = "multi-user.target"
 
 _MARKER = re.compile(rf"^{MARKER} uid=(\S+) generation=(\d+) digest=([0-9a-f]{{64}})$", re.MULTILINE)
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _CONDITION_TYPE = re.compile(r"[A-Z][A-Za-z0-9]*\Z")
-_BLANKS = " \t"
 
 __all__ = ["BOOT_TARGET", "Directive", "Marker", "digest_of", "directives", "parse_marker", "render_unit"]
 
 _Service = systemd_pb2.Service
-
-
-class Directive(NamedTuple):
-    """One line of a unit file: in [section], `key=value`."""
-
-    section: str
-    key: str
-    value: str
 
 
 class Marker(NamedTuple):
@@ -73,12 +68,33 @@ def render_unit(unit: systemd_pb2.Unit, *, uid: str, generation: int, boot_targe
         *_comment(unit.service.title),
     ]
     section = ""
-    for directive in directives(unit, boot_target=boot_target):
+    found = directives(unit, boot_target=boot_target)
+    for directive in found:
         if directive.section != section:
             section = directive.section
             lines += ["", f"[{section}]"]
         lines.append(f"{directive.key}={directive.value}")
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    _check_rendered(text, found)
+    return text
+
+
+def _check_rendered(text: str, expected: Sequence[Directive]) -> None:
+    """Reads the file back as systemd does: no value may have become anything but the value of its directive.
+
+    Raises InvalidArgumentError.
+    """
+    try:
+        read = parse_unit_file(text.encode())
+    except UnitFileError as error:
+        raise InvalidArgumentError(f"spec makes a unit file that systemd cannot read: {error}", field="spec") from error
+    for wanted, got in zip_longest(expected, read):
+        if wanted != got:
+            key = wanted.key if wanted is not None else "more"
+            raise InvalidArgumentError(
+                f"spec makes a unit file in which systemd would read {key}= as something else: simplify its value",
+                field="spec",
+            )
 
 
 def parse_marker(text: str) -> Marker | None:
@@ -188,7 +204,7 @@ def _status_lines(status: systemd_pb2.Service.ExitStatus) -> _Lines:
     )
     for key, codes, field, signals in lists:
         words = [str(code) for code in codes]
-        words += [value for _, value in _each(key, f"service.status.{field}", signals)]
+        words += [_signal(f"service.status.{field}[{index}]", name) for index, name in enumerate(signals)]
         if words:
             yield key, " ".join(words)
 
@@ -196,7 +212,8 @@ def _status_lines(status: systemd_pb2.Service.ExitStatus) -> _Lines:
 def _kill_lines(kill: systemd_pb2.Service.Kill) -> _Lines:
     if kill.mode:
         yield "KillMode", _choice("service.kill.mode", _Service.KillMode.DESCRIPTOR, kill.mode)
-    yield from _one("KillSignal", "service.kill.signal", kill.signal)
+    if kill.signal:
+        yield "KillSignal", _signal("service.kill.signal", kill.signal)
     if kill.HasField("send_sigkill"):
         yield "SendSIGKILL", _yes(kill.send_sigkill)
     if kill.HasField("send_sighup"):
@@ -228,6 +245,10 @@ def _context_lines(service: systemd_pb2.Service) -> _Lines:
     yield from _each("StateDirectory", "service.state_directory", service.state_directory)
 
 
+_UNLIMITED = 2**64 - 1
+"""RLIM_INFINITY as a number, which systemd takes as a word only."""
+
+
 def _limit_lines(limits: systemd_pb2.Service.Limits) -> _Lines:
     keys = {
         "open_files": "LimitNOFILE",
@@ -238,7 +259,8 @@ def _limit_lines(limits: systemd_pb2.Service.Limits) -> _Lines:
         "tasks": "TasksMax",
     }
     for field, value in limits.ListFields():
-        yield ("CPUQuota", f"{value}%") if field.name == "cpu_percent" else (keys[field.name], str(value))
+        text = "infinity" if value == _UNLIMITED else str(value)
+        yield ("CPUQuota", f"{value}%") if field.name == "cpu_percent" else (keys[field.name], text)
 
 
 def _install_section(install: systemd_pb2.Install, boot_target: str) -> _Lines:
@@ -262,7 +284,7 @@ def _each(key: str, field: str, values: Sequence[str], *, blanks: bool = False) 
 
 
 def _required(field: str, value: str) -> str:
-    stripped = _text(field, value).strip(_BLANKS)
+    stripped = _text(field, value).strip(BLANKS)
     if not stripped:
         raise InvalidArgumentError(f"{field} is empty, which would reset the list: leave it out", field=field)
     return stripped
@@ -270,34 +292,23 @@ def _required(field: str, value: str) -> str:
 
 def _single_word(field: str, value: str) -> str:
     stripped = _required(field, value)
-    if any(blank in stripped for blank in _BLANKS):
+    if any(blank in stripped for blank in BLANKS):
         raise InvalidArgumentError(f"{field} {value!r} holds a blank: write one item a field", field=field)
     return stripped
 
 
 def _text(field: str, value: str) -> str:
     """Refuses what would end the line or join it with the next."""
-    if found := _CONTROL.search(value):
-        raise InvalidArgumentError(
-            f"{field} holds the control character {found.group()!r} at position {found.start()}: "
-            "a value of a unit file is one line",
-            field=field,
-        )
-    stripped = value.rstrip(_BLANKS)
-    if (len(stripped) - len(stripped.rstrip("\\"))) % 2:
-        raise InvalidArgumentError(
-            f"{field} ends in a backslash, which joins it with the next line: double it", field=field
-        )
+    if problem := line_problem(value):
+        raise InvalidArgumentError(f"{field} {problem}", field=field)
     return value
 
 
 def _comment(text: str) -> Iterable[str]:
     """Comment lines; systemd never continues a comment at a backslash."""
-    if found := _CONTROL.search(text.replace("\n", "")):
-        raise InvalidArgumentError(
-            f"service.title holds the control character {found.group()!r}: use text", field="service.title"
-        )
-    return [f"# {line}".rstrip(_BLANKS) for line in text.split("\n")] if text else []
+    if problem := text_problem(text, allowed="\n"):
+        raise InvalidArgumentError(f"service.title {problem}: use text", field="service.title")
+    return [f"# {line}".rstrip(BLANKS) for line in text.split("\n")] if text else []
 
 
 def _assignment(name: str, value: str) -> str:
@@ -305,8 +316,8 @@ def _assignment(name: str, value: str) -> str:
     field = f"service.environment[{name!r}]"
     if not _ENVIRONMENT_NAME.match(name):
         raise InvalidArgumentError(f"{field} is not a variable's name: use letters, digits and '_'", field=field)
-    if "\0" in value or re.search(r"[\ud800-\udfff]", value):
-        raise InvalidArgumentError(f"{field} holds a NUL or a lone surrogate", field=field)
+    if problem := environment_problem(value):
+        raise InvalidArgumentError(f"{field} {problem}", field=field)
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
     escaped = _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", escaped)
     return f'"{name}={escaped}"'
@@ -331,6 +342,14 @@ def _choice(field: str, enum: EnumDescriptor, number: int) -> str:
         known = ", ".join(value.name for value in enum.values if value.number)
         raise InvalidArgumentError(f"{field} {number} is no known value: use one of {known}", field=field)
     return enum.values_by_number[number].name.removeprefix("NOTIFY_").lower().replace("_", "-")
+
+
+def _signal(field: str, name: str) -> str:
+    """By name: a number would be an exit status in a list of both."""
+    try:
+        return signal_name(signal_number(name.strip(BLANKS)))
+    except ValueError as error:
+        raise InvalidArgumentError(f"{field} {error}", field=field) from error
 
 
 def _yes(value: bool) -> str:

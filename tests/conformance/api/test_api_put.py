@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from api_sites import TYPE, Served, Site, key, serve, unit
@@ -11,7 +12,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from rube import api_pb2
 from rube.api import cluster_pb2, registry, systemd_pb2
-from rube.api.errors import AbortedError, InvalidArgumentError, ResourceExhaustedError, RubeError
+from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, RubeError
+from rube.controllers.spec_checks import built_in_spec_checks
+from rube.server import ApiServerConfig
+from rube.server.put import put
+from rube.server.writes import Writer
 from rube.store import StoreConfig, StoreLimits
 
 
@@ -216,3 +221,32 @@ async def test_objects_outside_namespaces(site: Site) -> None:
         assert (await api.client.get(api_pb2.GetRequest(key=node_key))).object.metadata.name == "worker-1"
         node.metadata.namespace = "system"
         assert "lives outside namespaces" in await refused(api, node)
+
+
+async def test_a_spec_that_its_check_refuses_is_not_stored_and_all_is_named(site: Site) -> None:
+    async with serve(site, spec_checks=built_in_spec_checks()) as api:
+        with pytest.raises(
+            InvalidArgumentError, match=r"system/a\): service\.exec\.start is missing.*system/b"
+        ) as caught:
+            await api.client.put(api_pb2.PutRequest(objects=[unit("a"), unit("b")]))
+        assert caught.value.metadata["field"] == "objects[0].spec.service.exec.start"
+        with pytest.raises(NotFoundError):
+            await api.get("a")
+
+
+async def test_a_spec_that_is_stored_already_is_not_checked_again(site: Site) -> None:
+    async with serve(site) as api:
+        stored = unit("old")
+
+        def check(spec: bytes) -> Sequence[tuple[str, str]]:
+            return [("description", "is wrong")]
+
+        await api.put(stored)
+        strict = ApiServerConfig(spec_checks={"api.systemd.Unit": check})
+        writer = Writer(api.store, retries_max=1, waiters_per_key_max=10)
+        stored.metadata.labels["node"] = "worker-1"
+        response = await put(site.host, api.store, writer, strict, api_pb2.PutRequest(objects=[stored]))
+        assert response.metadata[0].labels["node"] == "worker-1"
+        changed = unit("old", "another")
+        with pytest.raises(InvalidArgumentError, match="description is wrong"):
+            await put(site.host, api.store, writer, strict, api_pb2.PutRequest(objects=[changed]))

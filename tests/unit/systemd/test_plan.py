@@ -10,7 +10,7 @@ import pytest
 from rube.api.systemd_pb2 import Service, Unit
 from rube.controllers.systemd.drivers.dbus.bus import UNIT_PATH, escape, unescape
 from rube.controllers.systemd.drivers.machine import machine_specifiers
-from rube.controllers.systemd.drivers.supervisor.plan import plan_of, signal_number
+from rube.controllers.systemd.drivers.supervisor.plan import plan_of
 from rube.controllers.systemd.service.policy import NS_PER_S, Policy, StatusSet
 from rube.controllers.systemd.service.specifiers import LETTERS
 
@@ -87,11 +87,6 @@ def test_every_field_without_effect_is_named() -> None:
         "service.private_tmp",
         "service.standard_output",
     ]
-
-
-@pytest.mark.parametrize(("name", "number"), [("SIGTERM", 15), ("TERM", 15), ("9", 9)])
-def test_signals_by_name_or_number(name: str, number: int) -> None:
-    assert signal_number(name) == number
 
 
 @pytest.mark.parametrize("unit", [NAME, "a-b_c@d.service", "1.service", "ü.service"])

@@ -10,6 +10,7 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.systemd_pb2 import Condition, Service, Unit
 from rube.controllers.systemd.names import parse_unit_name, unit_name
 from rube.controllers.systemd.render import digest_of, directives, parse_marker, render_unit
+from rube.controllers.systemd.unit_file import Directive, parse_unit_file
 
 SEED = """\
 # Made by Rube from an object of its apiserver: what is changed here is overwritten.
@@ -55,32 +56,6 @@ def seed_unit() -> Unit:
     return unit
 
 
-def parse_like_systemd(text: str) -> list[tuple[str, str, str]]:
-    """config_parse() of systemd: comments, continuation lines, sections, `key=value` without blanks around."""
-    found: list[tuple[str, str, str]] = []
-    section, joined = "", ""
-    for raw in text.replace("\r", "\n").replace("\0", "\n").split("\n"):
-        if raw.lstrip(" \t").startswith(("#", ";")):
-            continue
-        line = joined + raw
-        backslashes = len(line) - len(line.rstrip("\\"))
-        if backslashes % 2:
-            joined = line[:-1] + " "
-            continue
-        joined, line = "", line.strip(" \t")
-        if not line:
-            continue
-        if line.startswith("["):
-            assert line.endswith("]"), line
-            section = line[1:-1]
-            continue
-        key, equals, value = line.partition("=")
-        assert equals, line
-        found.append((section, key.strip(" \t"), value.strip(" \t")))
-    assert not joined
-    return found
-
-
 def unquote_assignment(text: str) -> tuple[str, str]:
     """One item of Environment=, C-unescaped and unquoted as extract_first_word() does."""
     assert text[0] == text[-1] == '"'
@@ -95,6 +70,10 @@ def unquote_assignment(text: str) -> tuple[str, str]:
             out, body = out + body[0], body[1:]
     name, _, value = out.partition("=")
     return name, value
+
+
+def _parsed(text: str) -> list[Directive]:
+    return parse_unit_file(text.encode())
 
 
 def test_the_seeds_example_renders_as_written_by_hand() -> None:
@@ -154,7 +133,7 @@ def test_each_line_of_a_title_is_a_comment() -> None:
     plain = seed_unit()
     plain.service.title = ""
     text = render_unit(unit, uid="u", generation=1)
-    assert parse_like_systemd(text) == parse_like_systemd(render_unit(plain, uid="u", generation=1))
+    assert _parsed(text) == _parsed(render_unit(plain, uid="u", generation=1))
 
 
 _VALUES = st.text(max_size=30)
@@ -183,7 +162,7 @@ def test_the_file_holds_the_directives_of_the_fields_and_no_other(
     expected = [("Unit", "Description", description.strip(blanks))] if description.strip(blanks) else []
     expected += [("Unit", "Wants", each.strip(blanks)) for each in wants]
     expected += [("Service", "ExecStart", each.strip(blanks)) for each in start]
-    parsed = parse_like_systemd(text)
+    parsed = _parsed(text)
     assigned = [unquote_assignment(value) for _, key, value in parsed if key == "Environment"]
     assert [each for each in parsed if each[1] != "Environment"] == [
         *expected,

@@ -5,7 +5,6 @@ What the supervisor cannot do is left out of the plan and named in `unsupported`
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from rube.api import systemd_pb2
 from rube.controllers.systemd.service.commandline import CommandLine, parse_commands
 from rube.controllers.systemd.service.policy import NS_PER_S, Policy, StatusSet
+from rube.controllers.systemd.service.signals import signal_number
 from rube.controllers.systemd.service.specifiers import replace_specifiers, specifiers_in, specifiers_of_name
 
 _Service = systemd_pb2.Service
@@ -103,7 +103,7 @@ def policy_of(unit: systemd_pb2.Unit, ignore_failures: dict[str, list[bool]]) ->
         has_pid_file=bool(service.pid_file),
         guess_main_pid=service.guess_main_pid if service.HasField("guess_main_pid") else True,
         restart=_Service.Restart.Name(service.restart).lower().replace("_", "-") if service.restart else "no",
-        restart_ns=round(time.restart * NS_PER_S) if time.HasField("restart") else default.restart_ns,
+        restart_ns=_bounded_ns(time.restart) if time.HasField("restart") else default.restart_ns,
         start_timeout_ns=_timeout(time, ("start_timeout", "timeout"), start_timeout),
         stop_timeout_ns=_timeout(time, ("stop_timeout", "timeout"), default.stop_timeout_ns),
         runtime_ns=_timeout(time, ("limit",), None),
@@ -154,16 +154,6 @@ def limits_of(service: systemd_pb2.Service) -> list[tuple[str, int]]:
     return [(field.name, int(value)) for field, value in service.limits.ListFields()]
 
 
-def signal_number(name: str) -> int:
-    """`SIGTERM`, `TERM` or `15`, as systemd takes them. Raises ValueError."""
-    if name.isdigit() and 0 < int(name) < signal.NSIG:
-        return int(name)
-    try:
-        return int(signal.Signals[name if name.startswith("SIG") else f"SIG{name}"])
-    except KeyError as error:
-        raise ValueError(f"{name!r} is no signal: use a name such as SIGTERM") from error
-
-
 def _commands(lines: Sequence[str], specifiers: Mapping[str, str]) -> list[CommandLine]:
     parsed = [command for line in lines for command in parse_commands(line)]
     return [
@@ -189,7 +179,11 @@ def _timeout(time: systemd_pb2.Service.Time, fields: Sequence[str], default: int
 def _limit_interval_ns(limit: systemd_pb2.StartLimit, default: int) -> int:
     if not limit.HasField("interval"):
         return default
-    return 2**62 if limit.interval == float("inf") else round(limit.interval * NS_PER_S)
+    return _bounded_ns(limit.interval)
+
+
+def _bounded_ns(seconds: float) -> int:
+    return 2**62 if seconds == float("inf") else round(seconds * NS_PER_S)
 
 
 def _status_set(codes: Sequence[int], signals: Sequence[str]) -> StatusSet:

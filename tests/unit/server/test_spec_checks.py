@@ -1,0 +1,76 @@
+"""A put asks the checks of an object's type, names all that they find, and lets be what is stored already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rube import api_pb2
+from rube.api import registry
+from rube.api.errors import InvalidArgumentError
+from rube.api.keys import ObjectKey
+from rube.api.systemd_pb2 import Unit
+from rube.api.textproto import parse_documents
+from rube.controllers.spec_checks import built_in_spec_checks
+from rube.server.parts import ObjectParts, spec_field
+from rube.server.validation import check_specs
+
+REPOSITORY = Path(__file__).parents[3]
+TYPE = "api.systemd.Unit"
+
+
+def parts(unit: Unit) -> ObjectParts:
+    return ObjectParts(api_pb2.Metadata(), spec_field(f"rube/{TYPE}", unit.SerializeToString(deterministic=True)))
+
+
+def runnable() -> Unit:
+    unit = Unit()
+    unit.service.exec.start.append("/bin/true")
+    return unit
+
+
+def check(*units: Unit) -> None:
+    keys = [ObjectKey(TYPE, "default", f"u{index}").to_bytes() for index in range(len(units))]
+    specs = [(index, key, parts(unit)) for index, (key, unit) in enumerate(zip(keys, units, strict=True))]
+    check_specs(specs, built_in_spec_checks())
+
+
+def test_what_is_right_passes() -> None:
+    check(runnable(), runnable())
+
+
+def test_all_that_is_wrong_with_all_objects_is_named() -> None:
+    bad = runnable()
+    bad.service.nice, bad.service.umask = 99, "9"
+    with pytest.raises(InvalidArgumentError) as caught:
+        check(runnable(), bad, Unit())
+    assert caught.value.metadata["field"] == "objects[1].spec.service.nice"
+    assert "objects[1] (api.systemd.Unit/default/u1): service.nice 99" in caught.value.message
+    assert "service.umask '9'" in caught.value.message
+    assert "objects[2] (api.systemd.Unit/default/u2): service.exec.start is missing" in caught.value.message
+
+
+def test_what_is_named_is_bounded() -> None:
+    bad = Unit(wants=["x"] * 1000)
+    with pytest.raises(InvalidArgumentError) as caught:
+        check(*[bad] * 100)
+    assert len(caught.value.message) < 8_000
+    assert caught.value.message.endswith("; and 95 more objects")
+
+
+def test_other_types_are_asked_nothing() -> None:
+    key = ObjectKey("api.Node", "", "n").to_bytes()
+    check_specs([(0, key, ObjectParts(api_pb2.Metadata(), b""))], built_in_spec_checks())
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*.textproto")), ids=lambda path: path.name)
+def test_the_examples_pass(path: Path) -> None:
+    found = 0
+    for document in parse_documents(path.read_text(), filename=str(path)):
+        for obj in document.objects:
+            unit = registry.unpack(obj.spec)
+            assert isinstance(unit, Unit)
+            check(unit)
+            found += 1
+    assert found
