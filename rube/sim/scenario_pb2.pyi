@@ -76,7 +76,7 @@ class Scenario(_message.Message):
     @_builtins.property
     def unchecked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Checks that are made of every scenario, and that this one leaves out, by name: `reads`, `watch_promises`,
-        `acknowledged_writes`, `revisions_monotonic`.
+        `acknowledged_writes`, `revisions_monotonic`, `contents`, `conditions`.
         """
 
     def __init__(
@@ -1009,6 +1009,8 @@ class Expectation(_message.Message):
     WATCH_LATENCY_FIELD_NUMBER: _builtins.int
     RAFT_INVARIANTS_FIELD_NUMBER: _builtins.int
     READS_FIELD_NUMBER: _builtins.int
+    CONTENTS_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def converged(self) -> Global___Converged: ...
     @_builtins.property
@@ -1049,6 +1051,16 @@ class Expectation(_message.Message):
         as new as all that anybody knew of before, or as the revision that was asked for.
         """
 
+    @_builtins.property
+    def contents(self) -> Global___Contents:
+        """The store's log holds what clients sent, each request once, and nothing else; uid, generation, create_revision and
+        create_time are as they should be.
+        """
+
+    @_builtins.property
+    def conditions(self) -> Global___Conditions:
+        """Preconditions and fences of acknowledged writes held at their revisions, and refusals name what was so."""
+
     def __init__(
         self,
         *,
@@ -1063,12 +1075,14 @@ class Expectation(_message.Message):
         watch_latency: Global___WatchLatency | None = ...,
         raft_invariants: Global___RaftInvariants | None = ...,
         reads: Global___Reads | None = ...,
+        contents: Global___Contents | None = ...,
+        conditions: Global___Conditions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "conditions", b"conditions", "contents", b"contents", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "conditions", b"conditions", "contents", b"contents", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal["converged", "watch_promises", "acknowledged_writes", "revisions_monotonic", "never_on_two_nodes", "local_autonomy", "status_reported", "unit", "watch_latency", "raft_invariants", "reads"]  # noqa: Y015
+    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal["converged", "watch_promises", "acknowledged_writes", "revisions_monotonic", "never_on_two_nodes", "local_autonomy", "status_reported", "unit", "watch_latency", "raft_invariants", "reads", "contents", "conditions"]  # noqa: Y015
     _WhichOneofArgType_check: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_check) -> _WhichOneofReturnType_check | None: ...
 
@@ -1207,6 +1221,36 @@ class Reads(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reads: _TypeAlias = Reads  # noqa: Y015
+
+@_typing.final
+class Contents(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Contents: _TypeAlias = Contents  # noqa: Y015
+
+@_typing.final
+class Conditions(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Conditions: _TypeAlias = Conditions  # noqa: Y015
 
 @_typing.final
 class RaftInvariants(_message.Message):

@@ -4,6 +4,7 @@ A checker takes a History and the parameters of its check, and returns a Verdict
 the first events that show where it did not.
 """
 
+from rube.sim.checkers.conditions import conditions
 from rube.sim.checkers.contents import Content, Contents
 from rube.sim.checkers.groups import raft_invariants
 from rube.sim.checkers.history import (
@@ -28,6 +29,7 @@ from rube.sim.checkers.history import (
 )
 from rube.sim.checkers.latency import ALL_WATCHERS, LatencySummary, summarize_latency, watch_latency
 from rube.sim.checkers.reads import reads
+from rube.sim.checkers.stored import contents
 from rube.sim.checkers.units import converged, local_autonomy, never_on_two_nodes, status_reported, unit_state
 from rube.sim.checkers.verdict import Verdict, many, time_text
 from rube.sim.checkers.watches import watch_promises
@@ -58,6 +60,8 @@ __all__ = [
     "Verdict",
     "WatchEvent",
     "acknowledged_writes",
+    "conditions",
+    "contents",
     "converged",
     "local_autonomy",
     "many",

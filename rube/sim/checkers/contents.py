@@ -79,6 +79,11 @@ def difference(expected: Content, found: Content) -> str:
     return "; ".join(_differences(expected, found))
 
 
+def metadata_difference(expected: Content, found: api_pb2.Metadata) -> str:
+    """In what metadata that was answered differs from what is stored."""
+    return "; ".join(_metadata(expected.obj.metadata, found))
+
+
 def _differences(expected: Content, found: Content) -> Iterator[str]:
     if expected.key != found.key:
         yield f"it is {found.key} and not {expected.key}"
@@ -86,8 +91,12 @@ def _differences(expected: Content, found: Content) -> Iterator[str]:
         was, is_ = getattr(expected.obj, part), getattr(found.obj, part)
         if was != is_:
             yield f"its {part} is {_shown(is_)} and not {_shown(was)}"
+    yield from _metadata(expected.obj.metadata, found.obj.metadata)
+
+
+def _metadata(expected: api_pb2.Metadata, found: api_pb2.Metadata) -> Iterator[str]:
     for field in api_pb2.Metadata.DESCRIPTOR.fields:
-        was, is_ = getattr(expected.obj.metadata, field.name), getattr(found.obj.metadata, field.name)
+        was, is_ = getattr(expected, field.name), getattr(found, field.name)
         if was != is_:
             yield f"its {field.name} is {_shown(is_)} and not {_shown(was)}"
 

@@ -74,6 +74,14 @@ class Attempt:
         return isinstance(request, api_pb2.UpdateStatusRequest)
 
     @property
+    def fence(self) -> api_pb2.Fence | None:
+        """Of a write that has one."""
+        request = self.request
+        if isinstance(request, api_pb2.GetRequest | api_pb2.ListRequest) or not request.HasField("fence"):
+            return None
+        return request.fence
+
+    @property
     def is_consistent(self) -> bool:
         """Whether its answer is as new as all that was known before: not that of a read which asks for less."""
         request = self.request

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from rube.sim.checkers.history import History, Outcome
@@ -26,11 +26,23 @@ class Order:
             if not self._newest or sight.revision > self._newest[-1].revision:
                 self._newest.append(sight)
         self._times = [sight.at_ns for sight in self._newest]
+        self._begun: list[tuple[int, int]] = []
+        for commit in sorted(history.commits, key=lambda item: item.start_ns):
+            highest = max(commit.revision, self._begun[-1][1] if self._begun else 0)
+            self._begun.append((commit.start_ns, highest))
+        acknowledged = {commit.revision for commit in history.commits}
+        # When commits that were never acknowledged were done is not known: any time may be it.
+        self._unplaced = max((entry.revision for entry in history.log if entry.revision not in acknowledged), default=0)
 
     def known_before(self, at_ns: int) -> Sight:
         """The newest revision that anybody knew of before that time, and its first witness."""
         place = bisect_left(self._times, at_ns)
         return self._newest[place - 1] if place else Sight(0, 0, "nobody")
+
+    def possible_by(self, at_ns: int) -> int:
+        """The newest revision that the store may have had at that time: of all commits that were asked for by then."""
+        place = bisect_right(self._begun, at_ns, key=lambda item: item[0])
+        return max(self._unplaced, self._begun[place - 1][1] if place else 0)
 
 
 def _sights(history: History) -> Iterator[Sight]:
@@ -42,13 +54,3 @@ def _sights(history: History) -> Iterator[Sight]:
     for stream in history.streams:
         for delivery in stream.deliveries:
             yield Sight(delivery.at_ns, delivery.revision, stream.client)
-
-
-def first_commits_after(history: History) -> Sequence[tuple[int, int]]:
-    """(begun, lowest revision of all commits that were begun then or later), in order of time."""
-    lowest = 2**64
-    found: list[tuple[int, int]] = []
-    for commit in sorted(history.commits, key=lambda item: (-item.start_ns, item.revision)):
-        lowest = min(lowest, commit.revision)
-        found.append((commit.start_ns, lowest))
-    return found[::-1]

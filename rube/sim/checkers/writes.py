@@ -6,16 +6,20 @@ from collections import Counter
 from collections.abc import Iterator
 
 from rube.api.systemd_pb2 import Unit
-from rube.sim.checkers.history import Attempt, History, Outcome
+from rube.sim.checkers.contents import Content, metadata_difference, without_revisions
+from rube.sim.checkers.history import Attempt, History, LogEntry, Outcome
 from rube.sim.checkers.order import Order
+from rube.sim.checkers.stored import expected_after, told_difference
+from rube.sim.checkers.timeline import Timeline
 from rube.sim.checkers.verdict import Verdict, judge, time_text
 
 UNIT_PREFIX = f"{Unit.DESCRIPTOR.full_name}/"
 
 
 def acknowledged_writes(history: History, *, asked: bool = True) -> Verdict:
-    """Every acknowledged write is in the store's log at the revision that was promised; what the API shows in the end
-    is what the log ends with. Where the check was `asked` for, something must have been written."""
+    """Every acknowledged write is in the store's log at the revision that was promised, as it was sent, and its answer
+    told what is stored; what the API shows in the end is what the log ends with. Where the check was `asked` for,
+    something must have been written."""
     writes = [attempt for attempt in history.attempts if attempt.outcome is Outcome.OK and attempt.is_write]
     if asked and not writes:
         return Verdict(check="acknowledged_writes", passed=False, text="nothing was written")
@@ -29,11 +33,32 @@ def acknowledged_writes(history: History, *, asked: bool = True) -> Verdict:
 
 
 def _lost(attempt: Attempt, history: History) -> Iterator[str]:
+    timeline = history.timeline
     for index, key in enumerate(attempt.keys):
-        revision = attempt.revision if attempt.kind == "delete" else attempt.metadata[index].revision
-        there = history.timeline.at(key, revision)
-        if not history.timeline.changed_at(key, revision) or (there is None) != (attempt.kind == "delete"):
-            yield f"{attempt.where} at revision {revision} was acknowledged, but the store's log does not have it"
+        there = timeline.at(key, attempt.revision)
+        if attempt.kind == "delete":
+            if there is not None or not timeline.changed_at(key, attempt.revision):
+                yield f"{attempt.where} was acknowledged at revision {attempt.revision}, but the log does not have it"
+            continue
+        told = attempt.metadata[index]
+        if there is None:
+            yield f"{attempt.where} was acknowledged at revision {attempt.revision}, but the log does not have it"
+        elif told != there.obj.metadata:
+            yield f"{attempt.where} at revision {attempt.revision}: {metadata_difference(there, told)}"
+        elif not _is_as_sent(attempt, key, there, timeline):
+            expected = expected_after(attempt, key, there, timeline, there.revision - 1)
+            entry = LogEntry(there.revision, key, there)
+            yield f"{attempt.where} at revision {attempt.revision} is not kept: {told_difference(expected, entry)}"
+
+
+def _is_as_sent(attempt: Attempt, key: str, there: Content, timeline: Timeline) -> bool:
+    """Whether an object is what the request makes of what was before it, or of itself, where it was so already."""
+    bases = [attempt.revision] if there.revision < attempt.revision else [there.revision - 1, there.revision]
+    for base in bases:
+        expected = expected_after(attempt, key, there, timeline, base)
+        if expected is not None and without_revisions(expected) == there.body:
+            return True
+    return False
 
 
 def _final(history: History) -> Iterator[str]:

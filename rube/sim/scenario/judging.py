@@ -15,6 +15,8 @@ ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
     "watch_promises": partial(checkers.watch_promises, asked=False),
     "acknowledged_writes": partial(checkers.acknowledged_writes, asked=False),
     "revisions_monotonic": checkers.revisions_monotonic,
+    "contents": checkers.contents,
+    "conditions": checkers.conditions,
 }
 
 
@@ -54,5 +56,7 @@ def judge(expectation: Expectation, history: History) -> Verdict:
         "status_reported": checkers.status_reported,
         "raft_invariants": checkers.raft_invariants,
         "reads": checkers.reads,
+        "contents": checkers.contents,
+        "conditions": checkers.conditions,
     }
     return plain[check or ""](history)

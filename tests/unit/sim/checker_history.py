@@ -38,7 +38,9 @@ class Tale:
     def contents(self) -> Contents:
         return self.history.contents
 
-    def version(self, name: str, revision: int, text: str = "", *, created: int = 1, tier: str = "") -> Content:
+    def version(
+        self, name: str, revision: int, text: str = "", *, created: int = 1, tier: str = "", generation: int = 1
+    ) -> Content:
         """One version of a unit. `text` is in its spec; by default another one for each revision."""
         metadata = api_pb2.Metadata(
             namespace="default",
@@ -47,15 +49,18 @@ class Tale:
             labels={"tier": tier} if tier else {},
             revision=revision,
             create_revision=created,
-            generation=1,
+            generation=generation,
         )
+        metadata.create_time.seconds = created
         return self.contents.of(
             api_pb2.Object(metadata=metadata, spec=pack(Unit(description=text or f"as of {revision}")))
         )
 
     def put(self, revision: int, name: str, text: str = "", **more: object) -> Content:
         """The store's log goes on with that version."""
-        content = self.version(name, revision, text, **more)  # type: ignore[arg-type]
+        before = next((entry.content for entry in reversed(self.history.log) if entry.key == key_of(name)), None)
+        generation = before.obj.metadata.generation + 1 if before else 1
+        content = self.version(name, revision, text, generation=generation, **more)  # type: ignore[arg-type]
         self.history.log.append(LogEntry(revision, content.key, content))
         return content
 

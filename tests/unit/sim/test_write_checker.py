@@ -43,7 +43,7 @@ def test_an_acknowledged_write_that_is_gone_is_found() -> None:
     _put(tale, tale.put(1, "a"), 1)
     _put(tale, tale.version("b", 2, created=2), 2)
     tale.history.final = {key_of("a"): 1}
-    _violated(acknowledged_writes(tale.history), "at revision 2 was acknowledged, but the store's log")
+    _violated(acknowledged_writes(tale.history), "was acknowledged at revision 2, but the log does not have it")
 
 
 def test_an_acknowledged_delete_that_is_undone_is_found() -> None:
@@ -95,7 +95,7 @@ def test_commits_of_two_apiservers_may_be_acknowledged_in_any_order_while_both_a
 
 def test_an_answer_older_than_an_earlier_one_is_found() -> None:
     tale = Tale()
-    _put(tale, tale.put(7, "a"), 1, "first")
+    _put(tale, tale.put(7, "a", created=7), 1, "first")
     second = _put(tale, tale.put(6, "b", created=6), 2, "second")
     _violated(revisions_monotonic(tale.history), "was answered revision 6, though first knew of 7 at 1.500s")
     second.start_ns = S
