@@ -33,11 +33,6 @@ async def _persist_nothing(batch: Batch) -> None:
     """For a copy that lives in memory alone."""
 
 
-def _keep_whole(obj: api_pb2.Object) -> api_pb2.Object:
-    """For a copy that shows objects as they are."""
-    return obj
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InformerConfig:
     """What an informer keeps a copy of, and how."""
@@ -50,9 +45,9 @@ class InformerConfig:
     state: ReplicaState = field(default_factory=ReplicaState)
     # Awaited with each batch before anybody sees it: must store the changes and the revision together.
     persist: Callable[[Batch], Awaitable[None]] = _persist_nothing
-    # What to keep of each object: itself, or a new object of the same key. Pure. It saves memory, as client-go's
-    # SetTransform does.
-    transform: Callable[[api_pb2.Object], api_pb2.Object] = _keep_whole
+    # For copies of very many objects, which are then kept as bytes: what to keep of each, itself or a new object of the
+    # same key. Pure. (client-go has SetTransform.)
+    transform: Callable[[api_pb2.Object], api_pb2.Object] | None = None
     # Between two attempts to connect.
     backoff_s_initial: float = 0.2
     backoff_s_max: float = 5.0

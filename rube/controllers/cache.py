@@ -47,6 +47,10 @@ class InformerCache:
             () if informer is None else [obj for _, obj in sorted(informer.objects.items(), key=lambda pair: pair[0])]
         )
 
+    def keys(self, type_name: str) -> Sequence[ObjectKey]:
+        informer = self._informers.get(type_name)
+        return () if informer is None else sorted(informer.objects)
+
     def labelled(self, type_name: str, label: str, value: str) -> Set[ObjectKey]:
         index = self._indexes.get((type_name, label))
         if index is None:

@@ -38,9 +38,10 @@ class View(Protocol):
         ...
 
     def labelled(self, type_name: str, label: str, value: str) -> Set[ObjectKey]:
-        """The keys of the objects of that type with that label. What this controller has put counts at once, before
-        the view shows it, so that a hundred decisions in a row don't all choose the same (kube-scheduler's "assume").
-        Its order means nothing: sort it.
+        """The keys of the objects of that type with that label, or without it if `value` is empty; in no order: sort.
+
+        What this controller has put counts at once, before the view shows it, so that a hundred decisions in a row
+        don't all choose the same (kube-scheduler's "assume").
         """
         ...
 

@@ -14,7 +14,8 @@ _NOBODY: frozenset[ObjectKey] = frozenset()
 
 
 class LabelIndex:
-    """The keys of one type's objects by the value of one label: as seen, and as assumed until that is seen."""
+    """The keys of one type's objects by the value of one label, "" without it: as seen, and as assumed until that is
+    seen."""
 
     def __init__(self, label: str, objects: Iterable[api_pb2.Object]) -> None:
         self._label = label
@@ -47,8 +48,8 @@ class LabelIndex:
         if objects:
             self._assumed_by[decided] = [key_of(obj) for obj in objects]
 
-    def _value(self, obj: api_pb2.Object) -> str | None:
-        return obj.metadata.labels.get(self._label)
+    def _value(self, obj: api_pb2.Object) -> str:
+        return obj.metadata.labels.get(self._label, "")
 
     def _set(self, key: ObjectKey, value: str | None) -> None:
         before = self._values.pop(key, None)

@@ -23,6 +23,10 @@ class Position(NamedTuple):
 class Cache(View, Protocol):
     """A local copy of the objects of some types, kept up to date from the apiserver."""
 
+    def keys(self, type_name: str) -> Sequence[ObjectKey]:
+        """The keys of all objects of that type, sorted."""
+        ...
+
     def position(self, type_name: str) -> Position | None:
         """How far the copy of that type is; None for a type that is not kept."""
         ...

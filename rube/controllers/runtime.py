@@ -123,8 +123,8 @@ class Runtime:
             self._decide_all()
 
     def _decide_all(self) -> None:
-        for obj in self._cache.list(self._controller.type):
-            self._queue.add(key_of(obj))
+        for key in self._cache.keys(self._controller.type):
+            self._queue.add(key)
         for key in self._outbox.known():
             self._queue.add(key)
 

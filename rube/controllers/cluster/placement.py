@@ -19,7 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, systemd_pb2
 from rube.api.binding import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION, NODE_LABEL, Move, bound_node, requested_move
-from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, key_of
+from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.controllers.cluster.types import NODE_TYPE, UNIT_TYPE
 from rube.controllers.contract import Input, View
 
@@ -166,7 +166,7 @@ def _units_of(node: api_pb2.Object, view: View) -> Iterable[ObjectKey]:
     """The units that a change of this node may concern: those bound to it, and those that wait for any."""
     yield from sorted(view.labelled(UNIT_TYPE, NODE_LABEL, node.metadata.name))
     if takes_units(node):
-        yield from (key_of(unit) for unit in view.list(UNIT_TYPE) if not bound_node(unit.metadata))
+        yield from sorted(view.labelled(UNIT_TYPE, NODE_LABEL, ""))
 
 
 def _nodes_for(key: ObjectKey, unit: api_pb2.Object | None, view: View) -> Iterable[api_pb2.Object]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -157,9 +160,16 @@ class Model:
         return response(self.revision, *(update(n, r) for n, r in sorted(self.objects.items())), end(self.revision))
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["put", "delete", "deliver", "lose"])), max_size=40))
-def test_a_copy_equals_the_store_whatever_is_lost_between(steps: list[tuple[str, str]]) -> None:
-    model, replica = Model(), replica_of(0)
+@pytest.mark.parametrize("transform", [None, lambda obj: obj], ids=["plain", "packed"])
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["put", "delete", "deliver", "lose"])), max_size=40
+    )
+)
+def test_a_copy_equals_the_store_whatever_is_lost_between(
+    transform: Callable[[api_pb2.Object], api_pb2.Object] | None, steps: list[tuple[str, str]]
+) -> None:
+    model, replica = Model(), Replica(ReplicaState(), transform)
     told: dict[ObjectKey, api_pb2.Object] = {}
 
     def deliver() -> None:
@@ -173,7 +183,7 @@ def test_a_copy_equals_the_store_whatever_is_lost_between(steps: list[tuple[str,
                 told[change.key] = change.new
         if batch is not None:
             replica.commit(batch)
-        assert replica.objects == told
+        assert dict(replica.objects) == told
         assert {key.name: obj.metadata.revision for key, obj in told.items()} == model.objects
         assert replica.revision == model.revision
 
@@ -192,4 +202,17 @@ def test_a_kept_object_is_not_the_responses() -> None:
     given_response = response(4, update("a", 4))
     take(replica, given_response)
     given_response.events[0].update.metadata.name = "changed"
+    assert [obj.metadata.name for obj in replica.objects.values()] == ["a"]
+
+
+def test_a_packed_copy_keeps_what_is_made_of_each_object() -> None:
+    def name_alone(obj: api_pb2.Object) -> api_pb2.Object:
+        return api_pb2.Object(metadata=api_pb2.Metadata(namespace="system", name=obj.metadata.name), spec=obj.spec)
+
+    replica = Replica(ReplicaState(), name_alone)
+    replica.begin()
+    take(replica, response(4, update("a", 4), end(4)))
+    (kept,) = replica.objects.values()
+    assert (kept.metadata.name, kept.metadata.revision) == ("a", 0)
+    kept.metadata.name = "mine"
     assert [obj.metadata.name for obj in replica.objects.values()] == ["a"]

@@ -128,6 +128,9 @@ class FakeCache:
     def list(self, type_name: str) -> Sequence[api_pb2.Object]:
         return [self.objects[key] for key in sorted(self.objects) if key.type == type_name]
 
+    def keys(self, type_name: str) -> Sequence[ObjectKey]:
+        return [key for key in sorted(self.objects) if key.type == type_name]
+
     def labelled(self, type_name: str, label: str, value: str) -> Set[ObjectKey]:
         return LabelIndex(label, self.list(type_name)).keys(value)
 
