@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import click
 
+from rube.api.errors import InvalidArgumentError
+
 SERVER_DEFAULT: Final = "127.0.0.1:7823"
 TIMEOUT_S_DEFAULT: Final = 10.0
 
@@ -66,10 +68,20 @@ def target(server: str | None, node_socket: str | None, timeout_s: float | None)
     address = server or os.environ.get("RUBE_SERVER") or SERVER_DEFAULT
     endpoints = tuple(part.strip() for part in address.split(","))
     for endpoint in endpoints:
-        host, _, port = endpoint.rpartition(":")
-        if not (host and port.isascii() and port.isdigit() and int(port) <= 65535):
-            raise click.UsageError(f"the server {endpoint!r} is not HOST:PORT, such as {SERVER_DEFAULT}")
+        _check_server(endpoint)
     return Target(endpoints=endpoints, timeout_s=timeout_s)
+
+
+def _check_server(endpoint: str) -> None:
+    """Raises click.UsageError for what is neither HOST:PORT nor unix:/path."""
+    from rube.transport.addresses import check_host_port
+
+    if endpoint.startswith("unix:/"):
+        return
+    try:
+        check_host_port(endpoint)
+    except InvalidArgumentError as error:
+        raise click.UsageError(f"--server: {error.message}") from error
 
 
 def query_options(command: Callable[..., Any]) -> Callable[..., Any]:

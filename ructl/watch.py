@@ -21,11 +21,11 @@ from rube.api.errors import (
     UnavailableError,
 )
 from rube.client import Change, Replica, ReplicaState
+from rube.console.streams import forget_stdout, stdout_is_pipe
 from ructl.connection import Connection, one_line, run
 from ructl.options import connection_options, output_option, query_options, target
 from ructl.output import json_value
 from ructl.query import Query, parse_query
-from ructl.streams import forget_stdout, stdout_is_pipe
 
 RETRY_DELAY_S_INITIAL = 0.1
 RETRY_DELAY_S_MAX = 2.0

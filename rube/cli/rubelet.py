@@ -19,6 +19,7 @@ from rube.cli.daemon import Stop, announce, end_task, run_daemon
 from rube.cli.drivers import DRIVERS, choose_driver, make_driver
 from rube.cli.options import checked, log_level_option, make_data_directory, servers_option
 from rube.cli.real_host import real_host
+from rube.console import main as run_program
 from rube.controllers.driver import Driver
 from rube.controllers.systemd.drivers.supervisor.processes import boot_id
 from rube.host import Host
@@ -147,7 +148,7 @@ async def _remove(host: Host, driver: Driver, name: str) -> None:
 
 def main() -> None:
     """Exit codes: 0, 1 for an error, 2 for wrong usage."""
-    sys.exit(rubelet(prog_name="rubelet"))
+    run_program(rubelet, "rubelet")
 
 
 if __name__ == "__main__":

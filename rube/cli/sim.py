@@ -108,7 +108,7 @@ def sim(
             loaded = load(file, settings)
             other = load(file, [*settings, *against])
         except RubeError as error:
-            click.echo(error.message, err=True)
+            click.echo(f"rube sim: {error.message}", err=True)
             sys.exit(2)
         first = loaded.scenario.seed if seed is None else seed
         if many_seeds:

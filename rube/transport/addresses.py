@@ -12,6 +12,7 @@ UNIX_PATH_BYTES_MAX = 107
 """The longest path of a Unix socket on Linux (unix(7): sun_path has 108 bytes with its end)."""
 
 CONNECT_TIMEOUT_S = 1.0
+_SCHEMES = frozenset({"http", "https", "grpc", "grpcs", "tcp"})
 
 
 def check_address(address: str) -> None:
@@ -28,6 +29,14 @@ def check_address(address: str) -> None:
 
 def check_host_port(address: str) -> tuple[str, int]:
     """The host and port of `host:port`; InvalidArgumentError for anything else."""
+    scheme, separator, rest = address.partition("://")
+    if separator and scheme.lower() in _SCHEMES:
+        meant = rest.partition("/")[0]
+        raise InvalidArgumentError(
+            f"cannot use address {address!r}: leave {scheme}:// out, since Rube speaks gRPC and no HTTP/1: write "
+            f"{meant if ':' in meant else f'{meant}:7823'}",
+            address=address,
+        )
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise InvalidArgumentError(

@@ -16,10 +16,20 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["lst"], "ructl: No such command 'lst'"),
-        (["list", "--typ", "x"], "ructl: No such option '--typ'"),
+        (["lst"], "ructl: No such command 'lst'; did you mean 'list'?"),
+        (["list", "--typ", "x"], "ructl: No such option '--typ'; did you mean '--type'?"),
         (["list"], "ructl: no type: give -t TYPE"),
-        (["list", "-t", "Unit", "--server", "here"], "ructl: the server 'here' is not HOST:PORT"),
+        (["list", "-t", "Unit", "--server", "here"], "ructl: --server: cannot use address 'here': write HOST:PORT"),
+        (
+            ["list", "-t", "Unit", "--server", "http://here/"],
+            "ructl: --server: cannot use address 'http://here/': leave http:// out, since "
+            "Rube speaks gRPC and no HTTP/1: write here:7823",
+        ),
+        (
+            ["list", "-t", "Unit", "--server", "https://a:1"],
+            "ructl: --server: cannot use address 'https://a:1': leave https:// out, since "
+            "Rube speaks gRPC and no HTTP/1: write a:1",
+        ),
         (["list", "-t", "Unit", "--server", "a:1", "--node-socket", "b"], "ructl: --server and --node-socket exclude"),
         (["list", "-t", "Unit", "--timeout", "0"], "ructl: Invalid value for '--timeout'"),
         (["get", "-t", "Unit"], "ructl: get needs a name or a selector; for all of them: ructl list"),

@@ -1,0 +1,18 @@
+"""What the commands `rube`, `rubelet` and `ructl` share: lazy groups of commands, and one voice for errors.
+
+Not here: what a command does. It imports little, since every command pays for it.
+"""
+
+from rube.console.groups import LazyCommand, LazyGroup
+from rube.console.voice import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, main, one_line, run_command
+
+__all__ = [
+    "EXIT_ERROR",
+    "EXIT_INTERRUPTED",
+    "EXIT_USAGE",
+    "LazyCommand",
+    "LazyGroup",
+    "main",
+    "one_line",
+    "run_command",
+]

@@ -1,0 +1,83 @@
+"""How a command ends: with one line on stderr that begins with its name, and with an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+from click.exceptions import NoArgsIsHelpError, NoSuchCommand, NoSuchOption
+
+from rube.api.spelling import suggestion
+from rube.console.streams import forget_stdout, open_closed_streams, use_utf8
+
+__all__ = ["EXIT_ERROR", "EXIT_INTERRUPTED", "EXIT_USAGE", "main", "one_line", "run_command"]
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+# What a shell reports for a command that SIGINT ended.
+EXIT_INTERRUPTED = 130
+
+
+def main(command: click.Command, name: str) -> NoReturn:
+    """Runs the program `name` with the process's arguments, and exits."""
+    open_closed_streams()
+    sys.exit(run_command(command, name, sys.argv[1:]))
+
+
+def run_command(command: click.Command, name: str, arguments: Sequence[str]) -> int:
+    """Runs the command with these arguments; returns the exit code. Errors are one line on stderr.
+
+    Output that nobody reads any more (`… | head`) ends it without an error.
+    """
+    use_utf8()
+    try:
+        code = command.main(args=list(arguments), prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+    except NoArgsIsHelpError as error:
+        error.show()
+        return EXIT_USAGE
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else name
+        return _fail(name, f"{_sentence(error)} (see '{path} --help')", EXIT_USAGE)
+    except click.ClickException as error:
+        return _fail(name, error.format_message(), EXIT_ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(name, "interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        forget_stdout()
+        return 0
+    except OSError as error:
+        return _fail(name, f"cannot write the output: {error.strerror or error}", EXIT_ERROR)
+    return code if isinstance(code, int) else 0
+
+
+def one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
+def _sentence(error: click.UsageError) -> str:
+    """Click's message on one line; a wrong command or option comes with what was probably meant."""
+    message = one_line(error.message if isinstance(error, (NoSuchCommand, NoSuchOption)) else error.format_message())
+    message = message.rstrip(".")
+    context = error.ctx
+    if context is None:
+        return message
+    match error:
+        case NoSuchCommand() if isinstance(context.command, click.Group):
+            return f"{message}; {suggestion(error.command_name, context.command.list_commands(context))}"
+        case NoSuchOption():
+            options = [name for parameter in context.command.get_params(context) for name in parameter.opts]
+            near = suggestion(error.option_name, [name for name in options if name.startswith("--")])
+            return f"{message}; {near}" if near.startswith("did") else message
+    return message
+
+
+def _fail(name: str, message: str, code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        forget_stdout()
+    click.echo(f"{name}: {message}", err=True)
+    return code
