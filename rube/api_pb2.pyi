@@ -129,7 +129,11 @@ class Metadata(_message.Message):
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
-    def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Notes of people and programs. Those that begin with `rube/` are requests to Rube: `rube/restart` asks for a restart
+        by each new value (a put that leaves it out keeps it; an empty value removes it).
+        """
+
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property

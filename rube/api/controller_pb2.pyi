@@ -34,12 +34,15 @@ class State(_message.Message):
     NOW_FIELD_NUMBER: _builtins.int
     ACTION_ERROR_FIELD_NUMBER: _builtins.int
     OBSERVE_ERROR_FIELD_NUMBER: _builtins.int
+    ACTIONS_PENDING_FIELD_NUMBER: _builtins.int
     action_error: _builtins.str
     """Why the last action could not be carried out; empty if it was. It is tried again whatever is decided."""
     observe_error: _builtins.str
     """Why the driver could not look: nothing is known of the thing, so decide nothing about it but what to report. It is
     looked at again whatever is decided. Empty otherwise.
     """
+    actions_pending: _builtins.bool
+    """Actions of an earlier decision have not been carried out yet. They will be, unless this decision has others."""
     @_builtins.property
     def key(self) -> _api_pb2.Key: ...
     @_builtins.property
@@ -71,10 +74,11 @@ class State(_message.Message):
         now: _timestamp_pb2.Timestamp | None = ...,
         action_error: _builtins.str = ...,
         observe_error: _builtins.str = ...,
+        actions_pending: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observed", b"observed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_error", b"action_error", "key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observe_error", b"observe_error", "observed", b"observed", "related", b"related"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_error", b"action_error", "actions_pending", b"actions_pending", "key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observe_error", b"observe_error", "observed", b"observed", "related", b"related"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

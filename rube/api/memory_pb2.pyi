@@ -93,11 +93,17 @@ class UnitMemory(_message.Message):
     GENERATION_FIELD_NUMBER: _builtins.int
     BOOT_ID_FIELD_NUMBER: _builtins.int
     REPORT_TIME_FIELD_NUMBER: _builtins.int
+    RESTART_REQUEST_FIELD_NUMBER: _builtins.int
+    RESTART_PENDING_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """The object that the unit was last started, restarted or stopped for."""
     generation: _builtins.int
     boot_id: _builtins.str
     """The machine's boot during which that was."""
+    restart_request: _builtins.str
+    """The last request to restart that was acted on."""
+    restart_pending: _builtins.bool
+    """Its action has not been carried out yet."""
     @_builtins.property
     def report_time(self) -> _timestamp_pb2.Timestamp:
         """When its status was last reported."""
@@ -109,10 +115,12 @@ class UnitMemory(_message.Message):
         generation: _builtins.int = ...,
         boot_id: _builtins.str = ...,
         report_time: _timestamp_pb2.Timestamp | None = ...,
+        restart_request: _builtins.str = ...,
+        restart_pending: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report_time", b"report_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "generation", b"generation", "report_time", b"report_time", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "generation", b"generation", "report_time", b"report_time", "restart_pending", b"restart_pending", "restart_request", b"restart_request", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -772,6 +772,7 @@ class UnitStatus(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     UNKNOWN_SINCE_FIELD_NUMBER: _builtins.int
     RELEASED_FOR_FIELD_NUMBER: _builtins.int
+    RESTART_REQUEST_FIELD_NUMBER: _builtins.int
     load_state: _builtins.str
     """`loaded`, `not-found`, `bad-setting`, `error`."""
     active_state: _builtins.str
@@ -796,6 +797,8 @@ class UnitStatus(_message.Message):
     """The node that reports it."""
     released_for: _builtins.str
     """The request to move the unit away (annotation `rube/move-to`) for which this node has stopped and removed it."""
+    restart_request: _builtins.str
+    """The last request to restart (annotation `rube/restart`) that the node has carried out."""
     @_builtins.property
     def active_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -822,10 +825,11 @@ class UnitStatus(_message.Message):
         node: _builtins.str = ...,
         unknown_since: _timestamp_pb2.Timestamp | None = ...,
         released_for: _builtins.str = ...,
+        restart_request: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["active_time", b"active_time", "unknown_since", b"unknown_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_state", b"active_state", "active_time", b"active_time", "exit_code", b"exit_code", "exit_status", b"exit_status", "load_state", b"load_state", "main_pid", b"main_pid", "message", b"message", "node", b"node", "observed_generation", b"observed_generation", "released_for", b"released_for", "restarts", b"restarts", "result", b"result", "sub_state", b"sub_state", "unit_file_state", b"unit_file_state", "unknown_since", b"unknown_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_state", b"active_state", "active_time", b"active_time", "exit_code", b"exit_code", "exit_status", b"exit_status", "load_state", b"load_state", "main_pid", b"main_pid", "message", b"message", "node", b"node", "observed_generation", b"observed_generation", "released_for", b"released_for", "restart_request", b"restart_request", "restarts", b"restarts", "result", b"result", "sub_state", b"sub_state", "unit_file_state", b"unit_file_state", "unknown_since", b"unknown_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -869,9 +873,12 @@ class UnitAction(_message.Message):
         UID_FIELD_NUMBER: _builtins.int
         GENERATION_FIELD_NUMBER: _builtins.int
         RUN_FIELD_NUMBER: _builtins.int
+        RESTART_REQUEST_FIELD_NUMBER: _builtins.int
         uid: _builtins.str
         generation: _builtins.int
         run: Global___UnitAction.Ensure.Run.ValueType
+        restart_request: _builtins.str
+        """The request that a RESTART carries out, if it is one of a user's: makes actions of two requests two."""
         @_builtins.property
         def spec(self) -> Global___Unit: ...
         def __init__(
@@ -881,10 +888,11 @@ class UnitAction(_message.Message):
             uid: _builtins.str = ...,
             generation: _builtins.int = ...,
             run: Global___UnitAction.Ensure.Run.ValueType = ...,
+            restart_request: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "run", b"run", "spec", b"spec", "uid", b"uid"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "restart_request", b"restart_request", "run", b"run", "spec", b"spec", "uid", b"uid"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

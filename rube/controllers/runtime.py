@@ -286,9 +286,10 @@ class Runtime:
             with _pure_code():
                 state.related.extend(sorted(wanted.select(key, obj, self._cache), key=key_of))
         state.related.sort(key=key_of)
-        memory = self._outbox.get(key).left
-        if memory.HasField("memory"):
-            state.memory.CopyFrom(memory.memory)
+        left = self._outbox.get(key).left
+        state.actions_pending = bool(left.actions)
+        if left.HasField("memory"):
+            state.memory.CopyFrom(left.memory)
         if self._config.hands is not None:
             hands = self._config.hands
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf.any_pb2 import Any
 
 from rube import api_pb2
+from rube.api.annotations import RESTART_ANNOTATION
 from rube.api.binding import NODE_LABEL
 from rube.server.parts import ObjectParts, set_revisions, status_field
 from rube.store import Record
@@ -37,6 +38,7 @@ def prepare_put(current: ObjectParts | None, wanted: ObjectParts, *, now_ns: int
         create_time = metadata.create_time
         create_time.seconds, create_time.nanos = divmod(now_ns, _NS_PER_S)
         _resolve_binding(metadata, None)
+        _resolve_requests(metadata, None)
         return ObjectParts(metadata, wanted.spec)
     before = current.metadata
     same_spec = current.spec == wanted.spec
@@ -45,6 +47,7 @@ def prepare_put(current: ObjectParts | None, wanted: ObjectParts, *, now_ns: int
     metadata.create_time.CopyFrom(before.create_time)
     set_revisions(metadata, before.create_revision, before.revision)
     _resolve_binding(metadata, before)
+    _resolve_requests(metadata, before)
     return None if same_spec and metadata == before else ObjectParts(metadata, wanted.spec, current.status)
 
 
@@ -65,3 +68,13 @@ def _resolve_binding(metadata: api_pb2.Metadata, current: api_pb2.Metadata | Non
             labels[NODE_LABEL] = current.labels[NODE_LABEL]
     elif not labels[NODE_LABEL]:
         del labels[NODE_LABEL]
+
+
+def _resolve_requests(metadata: api_pb2.Metadata, current: api_pb2.Metadata | None) -> None:
+    """Keeps the last request to restart where a put leaves it out: a file that is put again must not take it back."""
+    annotations = metadata.annotations
+    if RESTART_ANNOTATION not in annotations:
+        if current is not None and RESTART_ANNOTATION in current.annotations:
+            annotations[RESTART_ANNOTATION] = current.annotations[RESTART_ANNOTATION]
+    elif not annotations[RESTART_ANNOTATION]:
+        del annotations[RESTART_ANNOTATION]

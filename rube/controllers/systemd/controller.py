@@ -2,6 +2,9 @@
 
 A unit is started once for each generation and each boot of the machine; from then on it is the service's own restart
 policy that brings it back, and what fails by that policy stays failed. A unit that runs as it should is adopted.
+
+A request to restart is the annotation `rube/restart`, each new value another one. A unit is restarted once for the
+newest; the memory says which one that was, and where the memory is lost, the status that was reported.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from collections.abc import Sequence
 
 from rube import api_pb2
 from rube.api import controller_pb2, memory_pb2, systemd_pb2
+from rube.api.annotations import RESTART_ANNOTATION
 from rube.api.binding import Move, requested_move
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.controllers.contract import Input
@@ -60,8 +64,7 @@ class UnitController:
         unit = unit_name(state.key.namespace, state.key.name)
         if not state.HasField("object"):
             return _removal(unit) if observed.installed else controller_pb2.Decision()
-        memory = memory_pb2.UnitMemory()
-        state.memory.Unpack(memory)
+        memory = _memory_of(state)
         spec = _Unit()
         state.object.spec.Unpack(spec)
         move = requested_move(state.object.metadata)
@@ -73,7 +76,7 @@ class UnitController:
             if observed.installed and observed.uid != state.object.metadata.uid:
                 decision.CopyFrom(_removal(unit))
         else:
-            self._ensure(decision, unit, state.object.metadata, spec, observed, memory)
+            self._ensure(decision, unit, state, spec, observed, memory)
         observed.error = observed.error or state.action_error
         if observed.error or invalid or not decision.actions:  # else it is about to change, and is decided right after
             self._report(decision, state, self._status(state.object.metadata, observed, invalid), memory)
@@ -84,36 +87,44 @@ class UnitController:
         self,
         decision: controller_pb2.Decision,
         unit: str,
-        metadata: api_pb2.Metadata,
+        state: controller_pb2.State,
         spec: systemd_pb2.Unit,
         observed: systemd_pb2.UnitObservation,
         memory: memory_pb2.UnitMemory,
     ) -> None:
         """Adds the action that is needed, if any, and remembers what the unit was asked for."""
-        run = self._run(metadata, spec, observed, memory)
+        metadata = state.object.metadata
+        run = self._run(state, spec, observed, memory)
         memory.uid, memory.generation, memory.boot_id = metadata.uid, metadata.generation, self._boot_id
+        memory.restart_request = metadata.annotations.get(RESTART_ANNOTATION, "") or memory.restart_request
         if run == _Ensure.KEEP and _is_installed_as(observed, metadata, spec):
             return
+        if run == _Ensure.KEEP and memory.restart_pending:
+            run = _Ensure.RESTART  # this action takes the place of the one that waits
         action = systemd_pb2.UnitAction(unit=unit)
         action.ensure.spec.CopyFrom(spec)
         action.ensure.uid = metadata.uid
         action.ensure.generation = metadata.generation
         action.ensure.run = run
+        if run == _Ensure.RESTART:
+            action.ensure.restart_request = memory.restart_request
+            memory.restart_pending = bool(memory.restart_request)
         decision.actions.add().action.Pack(action, TYPE_URL_PREFIX, deterministic=True)
 
     def _run(
         self,
-        metadata: api_pb2.Metadata,
+        state: controller_pb2.State,
         spec: systemd_pb2.Unit,
         observed: systemd_pb2.UnitObservation,
         memory: memory_pb2.UnitMemory,
     ) -> systemd_pb2.UnitAction.Ensure.Run.ValueType:
+        metadata = state.object.metadata
         up = observed.installed and observed.status.active_state in _UP
         if spec.state == _Unit.STOPPED:
             return _Ensure.STOP if up else _Ensure.KEEP
         if not observed.installed:
             return _Ensure.START
-        if observed.uid != metadata.uid or observed.digest != digest_of(spec):
+        if observed.uid != metadata.uid or observed.digest != digest_of(spec) or _is_to_be_restarted(state, memory):
             return _Ensure.RESTART
         asked = (memory.uid, memory.generation, memory.boot_id)
         if up or asked == (metadata.uid, metadata.generation, self._boot_id):
@@ -152,8 +163,7 @@ class UnitController:
         if not state.HasField("object"):
             decision.memory.CopyFrom(state.memory)
             return decision
-        memory = memory_pb2.UnitMemory()
-        state.memory.Unpack(memory)
+        memory = _memory_of(state)
         status = systemd_pb2.UnitStatus()
         state.object.status.Unpack(status)
         status.node, status.message = self._node, f"cannot see the unit: {state.observe_error}"
@@ -169,8 +179,8 @@ class UnitController:
         memory: memory_pb2.UnitMemory,
     ) -> None:
         """Adds the status call that is due, if any, and when to look again for one that is not yet due."""
-        seen = systemd_pb2.UnitStatus()
-        state.object.status.Unpack(seen)
+        seen = _reported(state)
+        status.restart_request = seen.restart_request if memory.restart_pending else memory.restart_request
         match report(seen, status, memory, state.now):
             case Report(now=True):
                 call = decision.calls.add().update_status
@@ -202,6 +212,24 @@ class UnitController:
         elif mine and (status.active_state == "failed" or status.sub_state == "auto-restart"):
             status.message = "; ".join(filter(None, (_why_failed(status, observed.reason), status.message)))
         return status
+
+
+def _memory_of(state: controller_pb2.State) -> memory_pb2.UnitMemory:
+    memory = memory_pb2.UnitMemory()
+    state.memory.Unpack(memory)
+    memory.restart_pending = memory.restart_pending and state.actions_pending
+    return memory
+
+
+def _reported(state: controller_pb2.State) -> systemd_pb2.UnitStatus:
+    status = systemd_pb2.UnitStatus()
+    state.object.status.Unpack(status)
+    return status
+
+
+def _is_to_be_restarted(state: controller_pb2.State, memory: memory_pb2.UnitMemory) -> bool:
+    request = state.object.metadata.annotations.get(RESTART_ANNOTATION, "")
+    return request not in ("", memory.restart_request, _reported(state).restart_request)
 
 
 def _removal(unit: str) -> controller_pb2.Decision:

@@ -8,6 +8,7 @@ import pytest
 from cluster_fake import of_unit
 
 from rube.api import controller_pb2, memory_pb2, registry, systemd_pb2
+from rube.api.annotations import RESTART_ANNOTATION
 from rube.api.keys import ObjectKey
 from rube.controllers.contract import evaluate
 from rube.controllers.systemd.controller import UnitController
@@ -311,3 +312,108 @@ def test_a_move_that_was_taken_back_starts_the_unit_again() -> None:
 
 def test_a_move_to_this_node_is_none() -> None:
     assert not moving(observed("active"), "worker-1#1").actions
+
+
+# Restarts that a user asks for
+
+FIRST = memory_pb2.UnitMemory(uid=UID, generation=GENERATION, boot_id="boot-1", restart_request="first")
+DONE = systemd_pb2.UnitStatus(active_state="active", observed_generation=GENERATION, restart_request="first")
+
+
+def asked(
+    request: str,
+    memory: memory_pb2.UnitMemory = ASKED,
+    *,
+    active: str = "active",
+    status: systemd_pb2.UnitStatus | None = None,
+    stopped: bool = False,
+) -> controller_pb2.State:
+    state = state_of(spec_of(stopped=stopped), observed(active), memory, status)
+    state.object.metadata.annotations[RESTART_ANNOTATION] = request
+    return state
+
+
+def memory_of(request: str) -> memory_pb2.UnitMemory:
+    memory = memory_pb2.UnitMemory(restart_request=request)
+    memory.MergeFrom(ASKED)
+    return memory
+
+
+class Request(NamedTuple):
+    name: str
+    state: controller_pb2.State
+    action: str
+
+
+REQUESTS = [
+    Request("a running unit is restarted", asked("first"), "restart"),
+    Request("so is a failed one", asked("first", active="failed"), "restart"),
+    Request("and one that waits to restart", asked("first", active="activating"), "restart"),
+    Request("once", asked("first", FIRST), "nothing"),
+    Request("again for another request", asked("second", FIRST), "restart"),
+    Request("not for an empty one", asked("", FIRST), "nothing"),
+    Request("nor once that failed since", asked("first", FIRST, active="failed"), "nothing"),
+    Request("nor where a lost memory's request was reported", asked("first", NEVER, status=DONE), "nothing"),
+    Request("but where another one was reported", asked("second", NEVER, status=DONE), "restart"),
+    Request(
+        "nor for one that was carried out before the last", asked("first", memory_of("second"), status=DONE), "nothing"
+    ),
+    Request("nor a unit that is to be down", asked("first", stopped=True, active="inactive"), "nothing"),
+    Request("which is stopped first", asked("first", stopped=True), "stop"),
+]
+
+
+@pytest.mark.parametrize("case", REQUESTS, ids=[case.name for case in REQUESTS])
+def test_a_request_to_restart(case: Request) -> None:
+    assert action_of(decide(case.state)) == case.action
+
+
+def test_a_request_while_a_unit_was_down_does_not_restart_it_later() -> None:
+    memory = memory_pb2.UnitMemory()
+    assert decide(asked("first", stopped=True, active="inactive")).memory.Unpack(memory)
+    state = asked("first", memory)
+    state.object.metadata.generation = GENERATION
+    assert action_of(decide(state)) == "nothing"
+
+
+def test_actions_of_two_requests_are_two_actions() -> None:
+    actions = [decide(asked(request)).actions[0].action.value for request in ("first", "second")]
+    assert actions[0] != actions[1]
+
+
+def test_a_request_is_reported_once_it_was_carried_out() -> None:
+    status = status_of(decide(asked("first", FIRST)))
+    assert status is not None
+    assert status.restart_request == "first"
+
+
+def test_a_request_whose_action_failed_is_not_reported_and_not_lost() -> None:
+    memory = memory_pb2.UnitMemory()
+    assert decide(asked("first")).memory.Unpack(memory)
+    state = asked("first", memory)
+    state.action_error, state.actions_pending = "no space left", True
+    # What it is asked for besides, such as to be enabled, must not take the place of the restart.
+    state.object.metadata.generation += 1
+    decision = decide(state)
+    status = status_of(decision)
+    assert action_of(decision) == "restart"
+    assert status is not None
+    assert (status.message, status.restart_request) == ("no space left", "")
+
+
+def test_a_restart_that_is_under_way_is_left_to_end_and_what_is_seen_is_reported() -> None:
+    memory = memory_pb2.UnitMemory()
+    assert decide(asked("first")).memory.Unpack(memory)
+    state = asked("first", memory, active="deactivating")
+    state.actions_pending = True
+    decision = decide(state)
+    status = status_of(decision)
+    assert action_of(decision) == "nothing"
+    assert status is not None
+    assert (status.active_state, status.restart_request) == ("deactivating", "")
+
+
+def test_another_action_that_fails_repeats_no_restart() -> None:
+    state = asked("first", FIRST)
+    state.action_error = "no space left"
+    assert action_of(decide(state)) == "nothing"
