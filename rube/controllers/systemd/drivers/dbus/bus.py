@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rube.api.errors import (
@@ -11,6 +11,7 @@ from rube.api.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
+    ResourceExhaustedError,
     RubeError,
     UnavailableError,
 )
@@ -40,6 +41,7 @@ _ERRORS: dict[str, type[RubeError]] = {
     "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired": FailedPreconditionError,
     "org.freedesktop.DBus.Error.FileNotFound": NotFoundError,
     "org.freedesktop.DBus.Error.InvalidArgs": InvalidArgumentError,
+    "org.freedesktop.DBus.Error.LimitsExceeded": ResourceExhaustedError,
 }
 
 
@@ -90,6 +92,13 @@ class SystemdBus:
         path = UNIT_PATH + escape(unit)
         answer = await self._exchange(path, PROPERTIES, "GetAll", "s", [f"{DESTINATION}.{interface}"])
         return {name: variant.value for name, variant in answer[0].items()}
+
+    async def property(self, unit: str, interface: str, name: str) -> Any:
+        """One property of a unit, which systemd can send where another one keeps it from sending all."""
+        await self.connect()
+        path = UNIT_PATH + escape(unit)
+        answer = await self._exchange(path, PROPERTIES, "Get", "ss", [f"{DESTINATION}.{interface}", name])
+        return answer[0].value
 
     async def close(self) -> None:
         self._drop()
@@ -184,8 +193,3 @@ def _error(answer: Message, member: str) -> RubeError:
     return _ERRORS.get(answer.error_name or "", FailedPreconditionError)(
         f"systemd refused {member}: {text}", dbus_error=answer.error_name or ""
     )
-
-
-def texts(values: Sequence[Any]) -> str:
-    """The non-empty texts among some values, as one."""
-    return "; ".join(str(value) for value in values if value)

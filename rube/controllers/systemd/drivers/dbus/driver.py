@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.any_pb2 import Any as AnyProto
 
 from rube.api import controller_pb2
-from rube.api.errors import NotFoundError, RubeError
+from rube.api.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    RubeError,
+)
 from rube.api.systemd_pb2 import UnitAction, UnitObservation, UnitStatus
 from rube.controllers.systemd.drivers.actions import pack_observation, unpack_action
-from rube.controllers.systemd.drivers.dbus.bus import SystemdBus, texts, unescape
+from rube.controllers.systemd.drivers.dbus.bus import SystemdBus, unescape
+from rube.controllers.systemd.drivers.dbus.loading import load_problem
 from rube.controllers.systemd.drivers.dbus.reasons import reason_of
 from rube.controllers.systemd.drivers.dbus.unit_files import UnitFiles
 from rube.controllers.systemd.render import BOOT_TARGET, render_unit
@@ -34,6 +41,9 @@ STOP_WAIT_S = 1.0
 NOBODY = "-"
 """No unit's name."""
 _DOWN = ("inactive", "failed")
+_UNREADABLE = (NotFoundError, FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError)
+"""What systemd answers to calls about a unit whose definition it cannot read, or does not have."""
+_SERVICE_PROPERTIES = ("Result", "MainPID", "ExecMainCode", "ExecMainStatus", "NRestarts")
 _RUNS = {
     UnitAction.Ensure.START: "StartUnit",
     UnitAction.Ensure.RESTART: "RestartUnit",
@@ -142,15 +152,27 @@ class DbusDriver:
         spec = ensure.spec
         validate_unit(spec)
         text = render_unit(spec, uid=ensure.uid, generation=ensure.generation, boot_target=self._config.boot_target)
-        stale = self._files.write(name, text)
-        stale |= await self._enable(name, enabled=spec.enabled)
-        if not stale:
-            stale = bool((await self._bus.properties(name, "Unit"))["NeedDaemonReload"])
-        if stale:
-            await self._reload()
+        await self._install(name, text, enabled=spec.enabled)
         await self._hold(name)
         if method := _RUNS.get(ensure.run):
             await self._run(method, name)
+
+    async def _install(self, name: str, text: str, *, enabled: bool) -> None:
+        """Writes the definition and has systemd load it. Raises FailedPreconditionError if systemd can't."""
+        stale = self._files.write(name, text)
+        refused: RubeError | None = None
+        try:
+            stale |= await self._enable(name, enabled=enabled)
+        except (FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError) as error:
+            stale, refused = True, error
+        unit = await self._bus.properties(name, "Unit")
+        if stale or unit["NeedDaemonReload"]:
+            await self._reload()
+            unit = await self._bus.properties(name, "Unit")
+        if problem := load_problem(unit):
+            raise FailedPreconditionError(f"{name}: {problem}") from refused
+        if refused is not None:
+            raise refused
 
     async def _enable(self, name: str, *, enabled: bool) -> bool:
         """Makes the enablement so; whether that changed anything on disk."""
@@ -229,20 +251,21 @@ class DbusDriver:
             await self._run("StopUnit", name, wait_s=STOP_WAIT_S)
             if await self._active_state(name) not in _DOWN:
                 return False
-        await self._enable(name, enabled=False)
+        # From here on nothing depends on whether systemd can read the definition.
+        with suppress(*_UNREADABLE):
+            await self._enable(name, enabled=False)
         self._files.remove(name)
-        try:
+        with suppress(*_UNREADABLE):
             await self._bus.manager("ResetFailedUnit", "s", name)
-        except NotFoundError:
-            pass
         if name in self._held:
             self._held.discard(name)
-            await self._bus.manager("UnrefUnit", "s", name)
+            with suppress(*_UNREADABLE):
+                await self._bus.manager("UnrefUnit", "s", name)
         await self._reload()
         return True
 
     async def _active_state(self, name: str) -> str:
-        return str((await self._bus.properties(name, "Unit"))["ActiveState"])
+        return str(await self._bus.property(name, "Unit", "ActiveState"))
 
     # Observations
 
@@ -258,11 +281,11 @@ class DbusDriver:
             unit_file_state=unit["UnitFileState"],
             node=self._host.name,
         )
-        if unit["LoadState"] not in ("loaded", "not-found"):
-            status.message = texts(unit["LoadError"])
+        if marker is not None:
+            status.message = load_problem(unit)
         reason = ""
         if unit["LoadState"] == "loaded":
-            service = await self._bus.properties(name, "Service")
+            service = await self._service(name)
             _fill(status, unit, service)
             if status.result != "success":
                 reason = reason_of(service)
@@ -280,8 +303,18 @@ class DbusDriver:
             reason=reason,
         )
 
+    async def _service(self, name: str) -> Mapping[str, Any]:
+        """The service's properties: those that a status needs where systemd cannot send all of them.
 
-def _fill(status: UnitStatus, unit: dict[str, Any], service: dict[str, Any]) -> None:
+        D-Bus knows text only, and one argument that is none makes systemd refuse to send any of them together.
+        """
+        try:
+            return await self._bus.properties(name, "Service")
+        except InvalidArgumentError:
+            return {each: await self._bus.property(name, "Service", each) for each in _SERVICE_PROPERTIES}
+
+
+def _fill(status: UnitStatus, unit: Mapping[str, Any], service: Mapping[str, Any]) -> None:
     status.result = service["Result"]
     status.main_pid = service["MainPID"]
     status.exit_code = service["ExecMainCode"]

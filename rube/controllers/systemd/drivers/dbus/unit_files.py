@@ -9,6 +9,7 @@ from rube.controllers.systemd.drivers.disk import disk_errors
 from rube.controllers.systemd.render import MARKER_BYTES_MAX, Marker, parse_marker
 
 ACTION_BYTES_MAX = 1024
+_LINK_DIRECTORIES = (".wants", ".requires", ".upholds")
 
 
 class UnitFiles:
@@ -41,22 +42,25 @@ class UnitFiles:
         """
         path = self._path(name)
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
+            with open(path, encoding="utf-8", errors="replace", newline="") as file:
                 present = file.read()
         except FileNotFoundError:
-            present = ""
+            present = None
         if present == text:
             return False
-        if present and parse_marker(present) is None:
+        is_ours = present is None or parse_marker(present) is not None
+        if not is_ours or os.path.islink(path):  # a link: somebody masks it, or keeps it elsewhere
             raise FailedPreconditionError(f"{path} was not made by Rube: move it away, or name the object otherwise")
         self._replace(path, text)
         return True
 
     def remove(self, name: str) -> bool:
-        """Deletes the file, if it is ours; whether there was one."""
+        """Deletes the file, if it is ours, and the links that enable it; whether there was one."""
         if self.marker(name) is None:
             return False
         with disk_errors(f"cannot remove {name}"):
+            for path in self._links(name):
+                os.unlink(path)
             os.unlink(self._path(name))
         return True
 
@@ -77,6 +81,17 @@ class UnitFiles:
             except FileNotFoundError:
                 pass
 
+    def _links(self, name: str) -> list[str]:
+        """The links to a unit's file that enabling it made: aliases, and those of what wants or requires it."""
+        with os.scandir(self._directory) as entries:
+            found = list(entries)
+        for entry in tuple(found):
+            if entry.name.endswith(_LINK_DIRECTORIES) and entry.is_dir(follow_symlinks=False):
+                with os.scandir(entry.path) as entries:
+                    found += entries
+        links = [entry.path for entry in found if entry.is_symlink()]
+        return sorted(path for path in links if os.path.basename(os.readlink(path)) == name)
+
     def _path(self, name: str) -> str:
         if "/" in name or not name.endswith(".service") or name.startswith("."):
             raise InvalidArgumentError(f"{name!r} is no service's name", field="unit")
@@ -88,10 +103,11 @@ class UnitFiles:
     def _replace(self, path: str, text: str) -> None:
         directory = os.path.dirname(path)
         temporary = f"{path}.rube-new"
+        data = text.encode()  # first, so that what cannot be encoded leaves no file behind
         with disk_errors(f"cannot write {path}"):
             os.makedirs(directory, exist_ok=True)
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(text)
+            with open(temporary, "wb") as file:
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o644)

@@ -1,0 +1,37 @@
+"""Whether systemd could load a unit's definition, and why not, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+DROP_INS_MAX = 5
+"""So many are named."""
+_WORDS = {
+    "bad-setting": "systemd refuses the definition",
+    "error": "systemd cannot read the definition",
+    "masked": "the unit is masked on this machine: `systemctl unmask` it",
+    "not-found": "systemd finds no unit file: is its directory one of systemd's (`systemctl show -p UnitPath`)?",
+}
+
+__all__ = ["load_problem"]
+
+
+def load_problem(unit: Mapping[str, Any]) -> str:
+    """From the properties of org.freedesktop.systemd1.Unit; empty for a unit that is loaded.
+
+    systemd tells others no more than `bad unit file setting`; the line stands in its journal.
+    """
+    state = unit["LoadState"]
+    if state == "loaded":
+        return ""
+    _, detail = unit.get("LoadError") or ("", "")
+    parts = [_WORDS.get(state, f"systemd has not loaded it ({state})")]
+    if detail and state in ("bad-setting", "error"):
+        parts.append(detail.rstrip("."))
+    if drop_ins := list(unit.get("DropInPaths") or ()):
+        more = f" and {len(drop_ins) - DROP_INS_MAX} more" if len(drop_ins) > DROP_INS_MAX else ""
+        parts.append(f"also look at {', '.join(drop_ins[:DROP_INS_MAX])}{more}")
+    if state in ("bad-setting", "error"):
+        parts.append(f"the line stands in `systemctl status {unit.get('Id', '')}` and the journal of systemd itself")
+    return "; ".join(parts)
