@@ -1,4 +1,4 @@
-"""The services every server of Rube offers beside its own: grpc.health.v1 and reflection.
+"""The services every server of Rube offers beside its own: grpc.health.v1 and reflection, v1 and v1alpha.
 
 Their packages are imported when they are first served: a client, which needs none of this, starts faster.
 """
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from grpc import aio
+
+from rube.transport.reflection import add_reflection
 
 
 class StandardServices:
@@ -37,13 +39,25 @@ async def add_standard_services(server: aio.Server, service_names: Sequence[str]
     Call it before `server.start()`.
     """
     from grpc_health.v1 import health, health_pb2_grpc
-    from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-    servicer: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack `aio`
+    servicer = _health_servicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    reflected = (*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflector: Any = reflection.aio.ReflectionServicer(reflected)  # type: ignore[attr-defined]  # as above
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflector, server)
+    add_reflection(server, (*service_names, health.SERVICE_NAME))
     services = StandardServices(servicer, service_names)
     await services.set_serving(False)
     return services
+
+
+def _health_servicer() -> Any:
+    """grpcio-health-checking's servicer, which advertises `List` and leaves it out."""
+    from grpc_health.v1 import health, health_pb2
+
+    class Servicer(health.aio.HealthServicer):  # type: ignore[name-defined, misc]  # the stubs lack `aio`
+        async def List(self, request: Any, context: Any) -> Any:
+            statuses = {
+                service: health_pb2.HealthCheckResponse(status=status)
+                for service, status in sorted(self._server_status.items())
+            }
+            return health_pb2.HealthListResponse(statuses=statuses)
+
+    return Servicer()

@@ -1,4 +1,4 @@
-"""Connections: refused, lost, stalled, reset, drained, restored; addresses; health and reflection."""
+"""Connections: refused, lost, stalled, reset, drained, restored; addresses."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 from grpc import ChannelConnectivity, StatusCode, aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from transport_service import SERVICE, echo, never, repeat
+from transport_service import echo, never, repeat
 from transport_sites import CHANNEL, Client, Site, client, until
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
@@ -244,18 +242,3 @@ async def test_a_reset_ends_calls_and_the_next_call_connects_anew(site: Site) ->
         link.reset()
         assert (await failure(read_on(stream))).code() is StatusCode.UNAVAILABLE
         assert await recovered(calls, b"again") == b"again"
-
-
-async def test_health_and_reflection_are_served(site: Site) -> None:
-    channel = Client(site.network.channel((await site.spawn()).address)).channel
-    health = health_pb2_grpc.HealthStub(channel)
-    request = health_pb2.HealthCheckRequest(service=SERVICE)
-    assert (await health.Check(request)).status == health_pb2.HealthCheckResponse.NOT_SERVING
-    assert (await failure(health.Check(health_pb2.HealthCheckRequest(service="x")))).code() is StatusCode.NOT_FOUND
-    watch = health.Watch(request)
-    assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-    watch.cancel()
-    reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
-    call = reflection.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="*")]))
-    listed = [service.name for service in (await call.read()).list_services_response.service]
-    assert listed == ["grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", SERVICE]
