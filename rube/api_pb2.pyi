@@ -558,9 +558,13 @@ class ListRequest(_message.Message):
     page_size: _builtins.int
     """Zero: the server's choice."""
     page_token: _builtins.str
-    """From the last answer; every page shows the store at one revision."""
+    """From the last answer; every page shows the store at one revision. Where the store has forgotten that one,
+    OUT_OF_RANGE: begin again without it.
+    """
     min_revision: _builtins.int
-    """Zero: consistent. Otherwise the answer is not older than this revision."""
+    """Zero: consistent. Otherwise the answer is not older than this revision; with a page_token of an older one,
+    INVALID_ARGUMENT.
+    """
     def __init__(
         self,
         *,
@@ -682,7 +686,9 @@ class WatchRequest(_message.Message):
     send_initial: _builtins.bool
     """First the objects that exist, then a bookmark with `initial_end`, then changes."""
     after_revision: _builtins.int
-    """Without `send_initial`: deliver changes after this revision; zero: from now on."""
+    """Without `send_initial`: deliver changes after this revision; zero: from now on. With `send_initial`: the objects
+    that exist are not shown older than at this revision. FAILED_PRECONDITION if the whole store is not there yet.
+    """
     store_id: _builtins.str
     """The store that `after_revision` is of, when resuming: FAILED_PRECONDITION if the server's is another."""
     def __init__(

@@ -26,7 +26,9 @@ if _version_not_supported:
 
 
 class ApiStub:
-    """Missing associated documentation comment in .proto file."""
+    """A request with a field that the server does not know is INVALID_ARGUMENT, and nothing is done. Responses stay below
+    3.5 MiB, unless one object or one revision is larger: objects have up to 2 MiB, revisions 3 MiB.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -67,7 +69,9 @@ class ApiStub:
 
 
 class ApiServicer:
-    """Missing associated documentation comment in .proto file."""
+    """A request with a field that the server does not know is INVALID_ARGUMENT, and nothing is done. Responses stay below
+    3.5 MiB, unless one object or one revision is larger: objects have up to 2 MiB, revisions 3 MiB.
+    """
 
     def Put(self, request, context):
         """Creates or replaces the spec, labels and annotations of objects, all at one revision or none.
@@ -151,7 +155,9 @@ def add_ApiServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Api:
-    """Missing associated documentation comment in .proto file."""
+    """A request with a field that the server does not know is INVALID_ARGUMENT, and nothing is done. Responses stay below
+    3.5 MiB, unless one object or one revision is larger: objects have up to 2 MiB, revisions 3 MiB.
+    """
 
     @staticmethod
     def Put(request,

@@ -27,6 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ApiStub:
+    """A request with a field that the server does not know is INVALID_ARGUMENT, and nothing is done. Responses stay below
+    3.5 MiB, unless one object or one revision is larger: objects have up to 2 MiB, revisions 3 MiB.
+    """
+
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
@@ -44,6 +48,10 @@ class ApiStub:
 
 @_typing.type_check_only
 class ApiAsyncStub(ApiStub):
+    """A request with a field that the server does not know is INVALID_ARGUMENT, and nothing is done. Responses stay below
+    3.5 MiB, unless one object or one revision is larger: objects have up to 2 MiB, revisions 3 MiB.
+    """
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     Put: _aio.UnaryUnaryMultiCallable[_api_pb2.PutRequest, _api_pb2.PutResponse]  # type: ignore[assignment]
     """Creates or replaces the spec, labels and annotations of objects, all at one revision or none."""
@@ -57,6 +65,10 @@ class ApiAsyncStub(ApiStub):
     """Replaces an object's status and nothing else."""
 
 class ApiServicer(metaclass=_abc_1.ABCMeta):
+    """A request with a field that the server does not know is INVALID_ARGUMENT, and nothing is done. Responses stay below
+    3.5 MiB, unless one object or one revision is larger: objects have up to 2 MiB, revisions 3 MiB.
+    """
+
     @_abc_1.abstractmethod
     def Put(
         self,

@@ -9,6 +9,7 @@ from google.protobuf.any_pb2 import Any
 
 from rube import api_pb2
 from rube.api.errors import InvalidArgumentError
+from rube.api.spelling import quoted
 
 __all__ = [
     "ObjectKey",
@@ -79,7 +80,7 @@ def validate_name(what: str, value: str) -> None:
     """Raises InvalidArgumentError unless `value` is a DNS label (RFC 1123)."""
     if not is_name(value):
         raise InvalidArgumentError(
-            f"{what} {value!r} is not a DNS label: use 1 to 63 of a-z, 0-9 and '-', "
+            f"{what} {quoted(value)} is not a DNS label: use 1 to 63 of a-z, 0-9 and '-', "
             "beginning and ending with a letter or digit",
             field=what,
         )
@@ -93,7 +94,7 @@ def validate_key(key: ObjectKey) -> None:
             field="type",
         )
     if not _TYPE_NAME.match(key.type):
-        raise InvalidArgumentError(f"type {key.type!r} is not a message's full name", field="type")
+        raise InvalidArgumentError(f"type {quoted(key.type)} is not a message's full name", field="type")
     validate_names(key)
 
 

@@ -16,7 +16,7 @@ from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, memory_pb2, systemd_pb2
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, is_name, type_of, validate_key, validate_names
-from rube.api.spelling import suggestion
+from rube.api.spelling import quoted, suggestion
 
 __all__ = [
     "Kind",
@@ -69,7 +69,7 @@ def kind(type_name: str) -> Kind:
     found = _KINDS.get(type_name)
     if found is None:
         raise InvalidArgumentError(
-            f"{type_name!r} is not a type of object; {suggestion(type_name, _KINDS)}", field="type", type=type_name
+            f"{quoted(type_name)} is not a type of object; {suggestion(type_name, _KINDS)}", field="type"
         )
     return found
 
@@ -84,7 +84,7 @@ def message_class(type_name: str) -> type[Message]:
     if descriptor is None:
         near = suggestion(type_name, _messages())
         remedy = near if near.startswith("did") else f"known: {', '.join(sorted(_KINDS))}"
-        raise InvalidArgumentError(f"unknown type {type_name!r}; {remedy}", field="type", type=type_name)
+        raise InvalidArgumentError(f"unknown type {quoted(type_name)}; {remedy}", field="type")
     return GetMessageClass(descriptor)
 
 

@@ -19,6 +19,7 @@ from rube.api.errors import InvalidArgumentError
 __all__ = ["EVERYTHING", "LabelSelector", "Operator", "Requirement", "parse", "validate_labels"]
 
 REQUIREMENTS_MAX: Final = 64
+TEXT_CHARS_MAX: Final = 16_384
 LABELS_REMEMBERED_MAX: Final = 4096
 _WORD = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _KEY: Final = re.compile(rf"(?:[a-z0-9](?:[-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_WORD}\Z")
@@ -86,6 +87,11 @@ EVERYTHING: Final = LabelSelector()
 
 def parse(text: str) -> LabelSelector:
     """Reads a selector; empty text matches everything. Raises InvalidArgumentError that names the place."""
+    if len(text) > TEXT_CHARS_MAX:
+        raise InvalidArgumentError(
+            f"the label selector has {len(text)} characters, more than {TEXT_CHARS_MAX}: ask for less at a time",
+            field="label_selector",
+        )
     return _Parser(text).selector()
 
 

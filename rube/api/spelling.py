@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _LISTED_MAX = 40
+# To look for what is near takes longer than the square of the length.
+_WORD_CHARS_MAX = 200
+_SHOWN_CHARS_MAX = 100
+
+
+def quoted(word: str) -> str:
+    """The word in quotes, cut where it is too long to be one: for an error that says more than the word."""
+    return repr(word) if len(word) <= _SHOWN_CHARS_MAX else f"{word[:_SHOWN_CHARS_MAX]!r}… ({len(word)} characters)"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -12,7 +20,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     import difflib  # only needed once something is wrong
 
     words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6) if len(word) <= _WORD_CHARS_MAX else []
     if near:
         return f"did you mean {near[0]!r}?"
     by_folded = {candidate.lower(): candidate for candidate in words}

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from grpc import aio
 
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024
+# What responses that can be split stay below: gRPC's clients take 4 MiB unless they are told otherwise.
+RESPONSE_BYTES_MAX = 3584 * 1024
 CALLS_MAX = 100_000
 
 

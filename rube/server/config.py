@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rube.host import ServerOptions
+from rube.host.network import RESPONSE_BYTES_MAX
 
 __all__ = ["ApiServerConfig", "SpecCheck"]
 
@@ -27,12 +28,12 @@ class ApiServerConfig:
     # Lists: the page a client gets that asks for none, the largest it can ask for, and what ends a page earlier.
     page_size_default: int = 500
     page_objects_max: int = 5_000
-    page_bytes_max: int = 4 * 1024 * 1024
+    page_bytes_max: int = RESPONSE_BYTES_MAX
     # Objects looked at for one page: a selector that matches little gets short pages instead of a long call, and the
     # initial objects of a watch come with a sign of life this often.
     page_scanned_objects_max: int = 20_000
 
-    # Watches: one response holds at most this much, unless a single revision is larger.
+    # Watches: one response holds at most this much, initial ones too, unless a single revision is larger.
     watch_response_events_max: int = 1_000
     watch_response_bytes_max: int = 1024 * 1024
     # How long a watch may say nothing about revisions that did not concern it.

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from rube import api_pb2
 from rube.server.filters import ObjectFilter
-from rube.server.objects import decode
+from rube.server.objects import decode, size_in_response
 from rube.store import Change, ChangeBatch, Record
 
-__all__ = ["EventCache", "Sized", "WatchBounds", "bookmark", "event_for", "responses_for"]
+__all__ = ["EventCache", "Sized", "WatchBounds", "bookmark", "event_for", "initial_responses", "responses_for"]
 
 
 class Sized(NamedTuple):
-    """An event that watches share (never change it), the revision of its change, and its size about."""
+    """An event that watches share (never change it), the revision of its change, and its size at most."""
 
     event: api_pb2.Event
     revision: int
@@ -52,7 +52,7 @@ class EventCache:
             obj = decode(record)
             obj.metadata.revision = revision
             event = api_pb2.Event(delete=obj) if deleted else api_pb2.Event(update=obj)
-            found = self._events[index] = Sized(event, revision, len(record.key) + len(record.value))
+            found = self._events[index] = Sized(event, revision, size_in_response(record))
             self._bytes += found.size_bytes
             while self._bytes > self._bytes_max:
                 self._bytes -= self._events.pop(next(iter(self._events))).size_bytes
@@ -96,6 +96,28 @@ def responses_for(
     if response.events:
         response.revision = batch.revision
         yield response
+
+
+def initial_responses(
+    records: Iterable[Record], wanted: ObjectFilter, store_id: str, bounds: WatchBounds
+) -> Iterator[api_pb2.WatchResponse]:
+    """The objects that match, in responses of bounded size; at least one, perhaps empty.
+
+    They don't come out of the cache, which is for what many watches see at about the same time.
+    """
+    response = api_pb2.WatchResponse(store_id=store_id)
+    size = 0
+    for record in records:
+        if not wanted.matches_key(record.key) or not wanted.matches(obj := decode(record)):
+            continue
+        size_bytes = size_in_response(record)
+        if response.events and (len(response.events) >= bounds.events_max or size + size_bytes > bounds.bytes_max):
+            yield response
+            response = api_pb2.WatchResponse(store_id=store_id)
+            size = 0
+        response.events.add(update=obj)
+        size += size_bytes
+    yield response
 
 
 def bookmark(revision: int, store_id: str, *, initial_end: bool = False) -> api_pb2.WatchResponse:

@@ -10,9 +10,11 @@ from rube.api.binding import NODE_LABEL
 from rube.server.parts import ObjectParts, set_revisions, status_field
 from rube.store import Record
 
-__all__ = ["decode", "prepare_put", "prepare_status"]
+__all__ = ["decode", "prepare_put", "prepare_status", "size_in_response"]
 
 _NS_PER_S = 1_000_000_000
+# What stands around a stored object in a response: two revisions, the tags and lengths of object and event.
+_AROUND_BYTES_MAX = 64
 
 
 def decode(record: Record) -> api_pb2.Object:
@@ -20,6 +22,11 @@ def decode(record: Record) -> api_pb2.Object:
     obj = api_pb2.Object.FromString(record.value)
     set_revisions(obj.metadata, record.create_revision, record.mod_revision)
     return obj
+
+
+def size_in_response(record: Record) -> int:
+    """At most so many bytes the record's object, or an event of it, adds to a response."""
+    return len(record.value) + _AROUND_BYTES_MAX
 
 
 def prepare_put(current: ObjectParts | None, wanted: ObjectParts, *, now_ns: int, uid: str) -> ObjectParts | None:

@@ -13,6 +13,8 @@ from rube.api.errors import InvalidArgumentError
 __all__ = ["PageToken", "decode_token", "encode_token"]
 
 _VERSION = 1
+# Far more than a key of the longest names needs.
+TOKEN_CHARS_MAX = 4096
 # Version, checksum of the filter, the store's id and all that follows; revision; then the key.
 _HEADER = struct.Struct(">BIQ")
 
@@ -32,6 +34,8 @@ def encode_token(token: PageToken, scope: str) -> str:
 
 def decode_token(text: str, scope: str) -> PageToken:
     """Raises InvalidArgumentError for a token that is damaged or of another list."""
+    if len(text) > TOKEN_CHARS_MAX:
+        raise _refused()
     try:
         raw = base64.b64decode(text.encode(), altchars=b"-_", validate=True)
         version, checksum, revision = _HEADER.unpack_from(raw)

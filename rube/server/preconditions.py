@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from rube import api_pb2
-from rube.api.errors import AbortedError, DataLossError, InvalidArgumentError
+from rube.api.errors import AbortedError, DataLossError, InvalidArgumentError, ResourceExhaustedError
 from rube.api.keys import ObjectKey, validate_key
 from rube.server.parts import ObjectParts
 from rube.store import Op, Record
@@ -18,6 +18,7 @@ __all__ = ["check_fence", "check_preconditions", "fence_key", "implied_precondit
 # No type name begins with '!', so that no object's key can.
 _FENCE_PREFIX = b"!fence/"
 _GROUP_BYTES_MAX = 253
+PRECONDITIONS_MAX = 1_000
 
 
 def implied_precondition(metadata: api_pb2.Metadata) -> api_pb2.Precondition:
@@ -26,13 +27,20 @@ def implied_precondition(metadata: api_pb2.Metadata) -> api_pb2.Precondition:
 
 
 def resolve_preconditions(
-    preconditions: Iterable[api_pb2.Precondition], named: Sequence[bytes]
+    preconditions: Sequence[api_pb2.Precondition], named: Sequence[bytes]
 ) -> list[tuple[bytes, api_pb2.Precondition]]:
     """Each precondition with its key (`ObjectKey.to_bytes`), which may be left out where the request names exactly
     one object.
 
     Raises InvalidArgumentError for one that names nothing, demands nothing or contradicts itself.
     """
+    if len(preconditions) > PRECONDITIONS_MAX:
+        raise ResourceExhaustedError(
+            f"{len(preconditions)} preconditions in one request, which takes at most {PRECONDITIONS_MAX}: use several "
+            "requests",
+            limit=PRECONDITIONS_MAX,
+            value=len(preconditions),
+        )
     resolved = []
     for index, precondition in enumerate(preconditions):
         field = f"preconditions[{index}]"

@@ -11,7 +11,7 @@ from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
 from rube.server.config import ApiServerConfig
 from rube.server.filters import ObjectFilter
-from rube.server.objects import decode
+from rube.server.objects import decode, size_in_response
 from rube.server.page_token import PageToken, decode_token, encode_token
 from rube.store import Page, Store
 
@@ -37,7 +37,8 @@ async def list_objects(store: Store, config: ApiServerConfig, request: api_pb2.L
     """One page of the objects that match, in the order of their keys; every page is of the first one's revision.
 
     A page ends early at a bound of bytes or of objects looked at, so only an empty `next_page_token` means the end.
-    Raises CompactedError for a page whose revision the store has forgotten (begin again), InvalidArgumentError.
+    Raises CompactedError for a page whose revision the store has forgotten (begin again), InvalidArgumentError also for
+    a page token that is older than the `min_revision` beside it.
     """
     wanted = ObjectFilter.of(request)
     if request.page_size < 0:
@@ -46,6 +47,13 @@ async def list_objects(store: Store, config: ApiServerConfig, request: api_pb2.L
     start, revision, min_revision = wanted.start, 0, request.min_revision
     if request.page_token:
         token = decode_token(request.page_token, scope)
+        if request.min_revision > token.revision:
+            raise InvalidArgumentError(
+                f"page_token is of a list at revision {token.revision}, older than min_revision "
+                f"{request.min_revision}: begin a new list without page_token",
+                field="min_revision",
+                revision=token.revision,
+            )
         start, revision, min_revision = token.last_key + b"\0", token.revision, 0
     collected = _Collected(wanted, config, min(request.page_size or config.page_size_default, config.page_objects_max))
     async with aclosing(scan(store, start, wanted.end, revision=revision, min_revision=min_revision)) as pages:
@@ -75,13 +83,17 @@ class _Collected:
         """Adds what matches; True once the response is full."""
         self.response.revision = page.revision
         for index, record in enumerate(page.records):
-            self.last_key = record.key
-            self._scanned_left -= 1
             if self._wanted.matches_key(record.key) and self._wanted.matches(obj := decode(record)):
+                size_bytes = size_in_response(record)
+                if self.response.items and size_bytes > self._bytes_left:
+                    self.more = True  # it begins the next page
+                    return True
                 self.response.items.append(obj)
                 self._objects_left -= 1
-                self._bytes_left -= len(record.value)
-            if min(self._objects_left, self._bytes_left, self._scanned_left) <= 0:
+                self._bytes_left -= size_bytes
+            self.last_key = record.key
+            self._scanned_left -= 1
+            if min(self._objects_left, self._scanned_left) <= 0:
                 self.more = page.more or index + 1 < len(page.records)
                 return True
         return False

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+from google.protobuf.message import Message
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
 from rube.api.errors import NotDoneError
+from rube.api.unknown_fields import check_known
 from rube.host import Host
 from rube.server.config import ApiServerConfig
 from rube.server.delete import delete
@@ -36,29 +38,29 @@ class ApiService(api_pb2_grpc.ApiServicer):
         self._draining = False
 
     async def Put(self, request: api_pb2.PutRequest, context: Context) -> api_pb2.PutResponse:
-        self._check_open()
+        self._check(request)
         return await put(self._host, self._store, self._writer, self._config, request)
 
     async def Get(self, request: api_pb2.GetRequest, context: Context) -> api_pb2.GetResponse:
-        self._check_open()
+        self._check(request)
         return await get(self._store, request)
 
     async def List(self, request: api_pb2.ListRequest, context: Context) -> api_pb2.ListResponse:
-        self._check_open()
+        self._check(request)
         return await list_objects(self._store, self._config, request)
 
     async def Delete(self, request: api_pb2.DeleteRequest, context: Context) -> api_pb2.DeleteResponse:
-        self._check_open()
+        self._check(request)
         return await delete(self._store, self._writer, request)
 
     def Watch(self, request: api_pb2.WatchRequest, context: Context) -> AsyncIterator[api_pb2.WatchResponse]:
-        self._check_open()
+        self._check(request)
         return self._watches.watch(request)
 
     async def UpdateStatus(
         self, request: api_pb2.UpdateStatusRequest, context: Context
     ) -> api_pb2.UpdateStatusResponse:
-        self._check_open()
+        self._check(request)
         return await update_status(self._store, self._writer, request)
 
     def drain(self) -> None:
@@ -66,6 +68,7 @@ class ApiService(api_pb2_grpc.ApiServicer):
         self._draining = True
         self._watches.stop()
 
-    def _check_open(self) -> None:
+    def _check(self, request: Message) -> None:
+        check_known(request)
         if self._draining:
             raise NotDoneError("this apiserver is stopping: ask another one, or again in a moment")

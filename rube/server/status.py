@@ -24,6 +24,7 @@ __all__ = ["merge_status", "update_status"]
 
 # A status message that has this field (uint64) tells which generation of the spec it is about.
 OBSERVED_GENERATION = "observed_generation"
+MASK_PATHS_MAX = 1_000
 
 
 async def update_status(
@@ -37,6 +38,12 @@ async def update_status(
     key = ObjectKey.from_proto(request.key)
     registry.validate_object_key(key)
     name = key.to_bytes()
+    if len(request.update_mask.paths) > MASK_PATHS_MAX:
+        raise InvalidArgumentError(
+            f"{key}: update_mask has {len(request.update_mask.paths)} paths, more than {MASK_PATHS_MAX}: "
+            "name whole fields",
+            field="update_mask",
+        )
     status = canonical_status(key, request.status)
 
     def decide(current: Current) -> Decided:

@@ -7,15 +7,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from rube import api_pb2
-from rube.api.errors import StoreChangedError, UnavailableError
+from rube.api.errors import DeadlineExceededError, StoreChangedError, UnavailableError
 from rube.host import Clock
 from rube.server.config import ApiServerConfig
-from rube.server.events import EventCache, WatchBounds, bookmark, responses_for
+from rube.server.events import EventCache, WatchBounds, bookmark, initial_responses, responses_for
 from rube.server.filters import ObjectFilter
-from rube.server.objects import decode
 from rube.server.read import scan
 from rube.server.steps import Steps
-from rube.store import ChangeBatch, Page, Store
+from rube.store import ChangeBatch, Store
 
 __all__ = ["Watches"]
 
@@ -61,7 +60,7 @@ class Watches:
             )
         after = request.after_revision
         if request.send_initial:
-            async with aclosing(self._initial(wanted, store_id)) as initial:
+            async with aclosing(self._initial(wanted, store_id, after)) as initial:
                 async for response in initial:
                     after = response.revision
                     yield response
@@ -71,29 +70,28 @@ class Watches:
             async for response in changes:
                 yield response
 
-    async def _initial(self, wanted: ObjectFilter, store_id: str) -> Responses:
-        """The objects as of one revision. The last response ends with the bookmark and has the revision; the others
-        have revision 0, for nothing is complete yet, and may be empty where little matches: a sign of life.
+    async def _initial(self, wanted: ObjectFilter, store_id: str, min_revision: int) -> Responses:
+        """The objects as of one revision, not older than `min_revision`. The last response ends with the bookmark and
+        has the revision; the others have revision 0, for nothing is complete yet, and may be empty where little
+        matches: a sign of life.
         """
         silent_objects = 0
-        async with aclosing(scan(self._store, wanted.start, wanted.end)) as pages:
+        async with aclosing(scan(self._store, wanted.start, wanted.end, min_revision=min_revision)) as pages:
             async for page in pages:
-                self._check_running()
-                response = self._initial_response(page, wanted, store_id)
+                silent_objects += len(page.records)
+                response = None
+                for following in initial_responses(page.records, wanted, store_id, self._bounds):
+                    self._check_running()
+                    if response is not None:
+                        yield response
+                        silent_objects = 0
+                    response = following
+                assert response is not None, "there is at least one"
                 if not page.more:
                     response.MergeFrom(bookmark(page.revision, store_id, initial_end=True))
-                silent_objects += len(page.records)
                 if response.events or silent_objects >= self._scanned_objects_max:
                     yield response
                     silent_objects = 0
-
-    def _initial_response(self, page: Page, wanted: ObjectFilter, store_id: str) -> api_pb2.WatchResponse:
-        response = api_pb2.WatchResponse(store_id=store_id)
-        for record in page.records:
-            # Past the cache, which is for what many watches see at about the same time.
-            if wanted.matches_key(record.key) and wanted.matches(obj := decode(record)):
-                response.events.add(update=obj)
-        return response
 
     async def _changes(self, wanted: ObjectFilter, store_id: str, after: int, *, told: bool) -> Responses:
         """Changes after the revision `after`, and bookmarks. `told`: the client knows already that it is there."""
@@ -124,7 +122,11 @@ class Watches:
             async with wait:
                 return await batches.next(wait_s)
         except TimeoutError as error:
-            raise _stopping() from error
+            if wait.expired():
+                raise _stopping() from error
+            raise DeadlineExceededError(
+                f"the store gave no answer in time ({error or 'it says no more'}): resume the watch"
+            ) from error
         finally:
             del self._waits[wait]
 

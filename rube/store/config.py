@@ -17,7 +17,10 @@ class StoreConfig:
 
     limits: StoreLimits = field(
         default_factory=lambda: StoreLimits(
-            txn_ops_max=1000, txn_bytes_max=16 * 1024 * 1024, value_bytes_max=2 * 1024 * 1024
+            # A revision is never split, and a client that takes no more than 4 MiB must be able to watch it.
+            txn_ops_max=1000,
+            txn_bytes_max=3 * 1024 * 1024,
+            value_bytes_max=2 * 1024 * 1024,
         )
     )
     # Recent rows that are kept in memory for watches and reads; fewer in a small store.

@@ -12,23 +12,27 @@ from typing import Any, Protocol
 from rube import api_pb2, api_pb2_grpc
 from rube.api import registry, systemd_pb2
 from rube.client import Client
-from rube.host import Engine, Host, RealClock, RealRandomness
+from rube.host import Engine, Host, Network, RealClock, RealRandomness
 from rube.server import ApiServer, ApiServerConfig
 from rube.sim.disk import SimDisk
 from rube.sim.kernel import World
 from rube.sim.network import SimFabric
 from rube.store import RealStorage, Store, StoreConfig, open_store
 from rube.store.engines import MemoryEngine
-from rube.transport import GrpcNetwork, ServerKind
+from rube.transport import ChannelOptions, GrpcNetwork, ServerKind
 
 Body = Callable[[], Coroutine[Any, Any, None]]
 TYPE = "api.systemd.Unit"
+# gRPC's default for what a client takes.
+FOREIGN = ChannelOptions(message_bytes_max=4 * 1024 * 1024)
 
 
 class Site(Protocol):
     """One network and one storage."""
 
     host: Host
+    foreign: Network
+    """The network of a client with gRPC's default limits."""
     store_url: str
 
     def run(self, body: Body) -> None: ...
@@ -38,6 +42,7 @@ class GrpcSite:
     """Real gRPC on loopback."""
 
     def __init__(self, kind: ServerKind, store_url: str) -> None:
+        self.foreign: Network = GrpcNetwork(channel_options=FOREIGN)
         self.store_url = store_url
         self.host = Host(
             name="real",
@@ -62,10 +67,12 @@ class SimSite:
         self.store_url = "sqlite:///data"
         self._world = World(1)
         self._sim_host = self._world.host("a", drift_ppm=50)
+        fabric = SimFabric(self._world)
+        self.foreign: Network = fabric.network(self._sim_host, channel_options=FOREIGN)
         self.host = Host(
             name="a",
             clock=self._sim_host.clock,
-            network=SimFabric(self._world).network(self._sim_host),
+            network=fabric.network(self._sim_host),
             storage=_SimStorage(SimDisk(self._sim_host)),
             random=_WorldRandomness(self._world),
         )

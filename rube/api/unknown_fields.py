@@ -1,0 +1,52 @@
+"""Fields of a request that this build does not know: refused, since a request means all that it says.
+
+A server that ignored what a newer client asks for (`validate_only`, a condition, a filter) would do something else than
+was asked. What an object holds is another matter: unknown fields of a spec are kept.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from rube import api_pb2
+from rube.api.errors import InvalidArgumentError
+
+__all__ = ["check_known"]
+
+# The messages in a request that are part of what is asked.
+_ASKING: Final = frozenset(
+    message.DESCRIPTOR.full_name for message in (api_pb2.Precondition, api_pb2.Fence, api_pb2.Key)
+)
+_NAMED_MAX: Final = 5
+
+
+def check_known(request: Message) -> None:
+    """Raises InvalidArgumentError that names the numbers of unknown fields, in the request or in what qualifies it."""
+    _check(request, "")
+    for field, value in request.ListFields():
+        if field.message_type is None or field.message_type.full_name not in _ASKING:
+            continue
+        for part in value if field.is_repeated else (value,):
+            _check_part(part, f" in {field.name}")
+
+
+def _check_part(part: Message, where: str) -> None:
+    _check(part, where)
+    if isinstance(part, api_pb2.Precondition) and part.HasField("key"):
+        _check(part.key, f"{where}.key")
+
+
+def _check(message: Message, where: str) -> None:
+    unknown = UnknownFieldSet(message)
+    if not len(unknown):
+        return
+    numbers = sorted({entry.field_number for entry in unknown})  # type: ignore[attr-defined]
+    shown = ", ".join(map(str, numbers[:_NAMED_MAX])) + (", …" if len(numbers) > _NAMED_MAX else "")
+    raise InvalidArgumentError(
+        f"{message.DESCRIPTOR.full_name}{where} has fields that this server does not know (numbers {shown}): nothing "
+        "was done; it is older than the client, or they are a mistake",
+        field=shown,
+    )
