@@ -29,6 +29,7 @@ from rube.controllers.contract import Controller
 from rube.sim import audit
 from rube.sim.checkers import Disturbance, GroupHistory, History, LogEntry, Term
 from rube.sim.daemons import API_PORT, ApiserverProgram, Recorder, RubeletProgram
+from rube.sim.disasters import Disasters
 from rube.sim.etcd import CLIENT_PORT, PEER_PORT, MemberConfig, Quirks, Referee, run_member
 from rube.sim.faults import Faults
 from rube.sim.groups import GroupWatch
@@ -63,6 +64,8 @@ class ClusterConfig:
     node_lease_s: float = 40.0
     # Look at Raft's invariants at every step of a replicated group; they cost a fifth of the time.
     raft_invariants: bool = True
+    # How long a sync of a disk takes: a draw between these. None: as `rube.sim.disk` has it.
+    disk_sync_ms: tuple[float, float] | None = None
 
 
 class SimCluster:
@@ -83,6 +86,7 @@ class SimCluster:
         # Not judged: replicas that were lost all at once form a new group, whose log begins anew.
         self._controllers = self._watch(self.history.controllers, judged=False)
         self.faults = Faults(world, self.fabric, self._machines, self.history, self.config.link)
+        self.disasters = Disasters(self.faults, self._machines, self._apiservers, self._users_machine)
 
     # Building
 
@@ -197,7 +201,7 @@ class SimCluster:
 
     def start_user(self, name: str, act: UserAct) -> None:
         """Lets a user do something, on a host that users share, and does not wait."""
-        machine = self._machines.get(USERS_HOST) or self._machine(USERS_HOST)
+        machine = self._users_machine()
 
         async def main() -> None:
             await act(self._user(name, machine))
@@ -291,8 +295,13 @@ class SimCluster:
         host = self.world.host(
             name, drift_ppm=draw.randint(-drift, drift), clock_offset_ns=draw.randint(-offset, offset)
         )
-        self._machines[name] = make_machine(self.world, self.fabric, host, self._wire(name, observer=observer))
-        return self._machines[name]
+        machine = self._machines[name] = make_machine(self.world, self.fabric, host, self._wire(name, observer=observer))
+        if self.config.disk_sync_ms is not None:
+            machine.disk.latency_ms(*self.config.disk_sync_ms)
+        return machine
+
+    def _users_machine(self) -> Machine:
+        return self._machines.get(USERS_HOST) or self._machine(USERS_HOST)
 
     def _meet(self, a: str, b: str) -> bool:
         """Whether the daemons of two hosts run and reach each other."""

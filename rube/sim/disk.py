@@ -6,6 +6,7 @@ The engine on them is the shipped `MemoryEngine`; only the file below it is simu
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
@@ -43,6 +44,8 @@ class SimDisk:
         self._syncs: list[_Sync] = []
         # Those of them that only wait for the end of a stall; None: no stall.
         self._stalled: list[_Sync] | None = None
+        # Called as each sync begins.
+        self._interrupts: list[Callable[[], None]] = []
         host.on_power_off(lambda _: self._power_lost())
 
     # What engines use (rube.store.engines.Disk)
@@ -116,6 +119,11 @@ class SimDisk:
         self._tear = enabled
         self._fault("tear", int(enabled))
 
+    def on_sync(self, act: Callable[[], None]) -> Callable[[], None]:
+        """Calls `act` as each sync begins, until what is returned is called: for faults that strike a write."""
+        self._interrupts.append(act)
+        return lambda: self._interrupts.remove(act) if act in self._interrupts else None
+
     def flip(self, path: str, offset: int | None = None) -> int:
         """Flips one bit of the stored bytes of a file, at a random place unless told; returns its byte offset."""
         content = self._files.get(path)
@@ -126,13 +134,15 @@ class SimDisk:
         self._fault("flip", path, where)
         return where
 
-    def wipe(self) -> None:
-        """Removes every file, as a replaced disk does. No process may have one open."""
-        held = sorted(path for path, content in self._files.items() if content.holder is not None)
+    def wipe(self, path: str | None = None) -> None:
+        """Removes every file, as a replaced disk does, or one. No process may have one of them open."""
+        gone = sorted(name for name in self._files if path in (None, name))
+        held = [name for name in gone if self._files[name].holder is not None]
         if held:
             raise FailedPreconditionError(f"{held[0]} on {self._host.name} is open: stop its process first")
-        self._files.clear()
-        self._fault("wipe")
+        for name in gone:
+            del self._files[name]
+        self._fault("wipe", *gone if path else ())
 
     # What tests and reports look at
 
@@ -156,6 +166,8 @@ class SimDisk:
         """Makes the bytes that the file has now durable; raises DataLossError if a fault says so."""
         sync = _Sync(path, content, self._loop.create_future())
         self._syncs.append(sync)
+        for act in tuple(self._interrupts):
+            act()
         self._loop.after_ns(self._random.randint(*self._latency_ns), self._finish, sync)
         await sync.done
 

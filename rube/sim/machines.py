@@ -32,6 +32,8 @@ class Machine:
     daemon: Daemon | None = None
     # The incarnation that was asked to stop and not yet to start again.
     stopping: SimProcess | None = None
+    # Somebody works on the machine: its daemon is not to start.
+    held: bool = False
 
     @property
     def running(self) -> bool:
@@ -43,7 +45,7 @@ class Machine:
 
         Nothing on a host without power.
         """
-        if self.daemon is None or not self.host.powered:
+        if self.daemon is None or self.held or not self.host.powered:
             return
         process = self.host.process(self.daemon.name)
         if process is None:

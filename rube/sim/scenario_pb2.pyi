@@ -117,6 +117,7 @@ class Cluster(_message.Message):
     ETCD_FIELD_NUMBER: _builtins.int
     RAFT_FIELD_NUMBER: _builtins.int
     CONTROLLER_REPLICAS_FIELD_NUMBER: _builtins.int
+    DISKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def apiservers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Apiserver]:
         """Default: one, called `api-1`."""
@@ -147,6 +148,8 @@ class Cluster(_message.Message):
     def controller_replicas(self) -> Global___ControllerReplicas:
         """The controllers run by themselves, in a Raft group without disks, instead of beside the apiservers."""
 
+    @_builtins.property
+    def disks(self) -> Global___Disks: ...
     def __init__(
         self,
         *,
@@ -159,10 +162,11 @@ class Cluster(_message.Message):
         etcd: Global___Etcd | None = ...,
         raft: Global___Raft | None = ...,
         controller_replicas: Global___ControllerReplicas | None = ...,
+        disks: Global___Disks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "controller_replicas", b"controller_replicas", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "controller_replicas", b"controller_replicas", "disks", b"disks", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "controller_replicas", b"controller_replicas", "controllers", b"controllers", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "controller_replicas", b"controller_replicas", "controllers", b"controllers", "disks", b"disks", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -386,6 +390,36 @@ class Clocks(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Clocks: _TypeAlias = Clocks  # noqa: Y015
+
+@_typing.final
+class Disks(_message.Message):
+    """How fast the disks of the machines are. A slow disk leaves much time between a write and its being durable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYNC_FIELD_NUMBER: _builtins.int
+    JITTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sync(self) -> _duration_pb2.Duration:
+        """A sync takes at least so long. Default: 250us."""
+
+    @_builtins.property
+    def jitter(self) -> _duration_pb2.Duration:
+        """Added to it, drawn from 0 to this for each sync. Default: 0s."""
+
+    def __init__(
+        self,
+        *,
+        sync: _duration_pb2.Duration | None = ...,
+        jitter: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["jitter", b"jitter", "sync", b"sync"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jitter", b"jitter", "sync", b"sync"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Disks: _TypeAlias = Disks  # noqa: Y015
 
 @_typing.final
 class Link(_message.Message):
@@ -651,12 +685,19 @@ class Fault(_message.Message):
     RESTART_FIELD_NUMBER: _builtins.int
     POWER_OFF_FIELD_NUMBER: _builtins.int
     POWER_ON_FIELD_NUMBER: _builtins.int
+    BLACKOUT_FIELD_NUMBER: _builtins.int
+    INTERRUPT_FIELD_NUMBER: _builtins.int
     PAUSE_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
     CRASH_UNIT_FIELD_NUMBER: _builtins.int
     REMOVE_UNIT_FIELD_NUMBER: _builtins.int
     CLOCK_JUMP_FIELD_NUMBER: _builtins.int
     DISK_FIELD_NUMBER: _builtins.int
+    WIPE_FIELD_NUMBER: _builtins.int
+    REPLACE_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    BACKUP_FIELD_NUMBER: _builtins.int
+    RESTORE_FIELD_NUMBER: _builtins.int
     CHAOS_FIELD_NUMBER: _builtins.int
     isolate: _builtins.str
     """Cuts a host off from all others."""
@@ -674,6 +715,18 @@ class Fault(_message.Message):
     pause: _builtins.str
     """Stops everything on a host. Ends with a resume."""
     resume: _builtins.str
+    wipe: _builtins.str
+    """Kills a rubelet and removes all that its disk had; the machine's units go on. Ends with a restart."""
+    replace: _builtins.str
+    """Of `cluster.raft`: the host's disk is lost, an operator takes its member out of the group and lets a new one in."""
+    transfer: _builtins.str
+    """Of `cluster.raft`: an operator asks that the member of that host lead."""
+    backup: _builtins.str
+    """Backs up the store of an apiserver while it runs."""
+    restore: _builtins.str
+    """Stops an apiserver, puts the last backup in the place of its store and starts it again: what was written since is
+    gone, for all. The checks of what users and watchers were told know nothing of this.
+    """
     @_builtins.property
     def at(self) -> _duration_pb2.Duration: ...
     @_builtins.property
@@ -691,6 +744,14 @@ class Fault(_message.Message):
     @_builtins.property
     def clog(self) -> Global___Partition:
         """Holds back everything between two hosts for a while and loses nothing."""
+
+    @_builtins.property
+    def blackout(self) -> Global___Blackout:
+        """Takes the power of several hosts at the same instant. Ends with their boot."""
+
+    @_builtins.property
+    def interrupt(self) -> Global___Interrupt:
+        """Strikes a host in the middle of a write. Ends with a restart, or a boot."""
 
     @_builtins.property
     def crash_unit(self) -> Global___UnitOnNode:
@@ -724,19 +785,26 @@ class Fault(_message.Message):
         restart: _builtins.str = ...,
         power_off: _builtins.str = ...,
         power_on: _builtins.str = ...,
+        blackout: Global___Blackout | None = ...,
+        interrupt: Global___Interrupt | None = ...,
         pause: _builtins.str = ...,
         resume: _builtins.str = ...,
         crash_unit: Global___UnitOnNode | None = ...,
         remove_unit: Global___UnitOnNode | None = ...,
         clock_jump: Global___ClockJump | None = ...,
         disk: Global___DiskFault | None = ...,
+        wipe: _builtins.str = ...,
+        replace: _builtins.str = ...,
+        transfer: _builtins.str = ...,
+        backup: _builtins.str = ...,
+        restore: _builtins.str = ...,
         chaos: Global___Chaos | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "chaos", b"chaos", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "backup", b"backup", "blackout", b"blackout", "chaos", b"chaos", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "interrupt", b"interrupt", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "replace", b"replace", "reset", b"reset", "restart", b"restart", "restore", b"restore", "resume", b"resume", "slow", b"slow", "terminate", b"terminate", "transfer", b"transfer", "wipe", b"wipe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "chaos", b"chaos", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "reset", b"reset", "restart", b"restart", "resume", b"resume", "slow", b"slow", "terminate", b"terminate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "backup", b"backup", "blackout", b"blackout", "chaos", b"chaos", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "interrupt", b"interrupt", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "replace", b"replace", "reset", b"reset", "restart", b"restart", "restore", b"restore", "resume", b"resume", "slow", b"slow", "terminate", b"terminate", "transfer", b"transfer", "wipe", b"wipe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fault: _TypeAlias = _typing.Literal["isolate", "partition", "heal", "slow", "reset", "clog", "kill", "terminate", "restart", "power_off", "power_on", "pause", "resume", "crash_unit", "remove_unit", "clock_jump", "disk", "chaos"]  # noqa: Y015
+    _WhichOneofReturnType_fault: _TypeAlias = _typing.Literal["isolate", "partition", "heal", "slow", "reset", "clog", "kill", "terminate", "restart", "power_off", "power_on", "blackout", "interrupt", "pause", "resume", "crash_unit", "remove_unit", "clock_jump", "disk", "wipe", "replace", "transfer", "backup", "restore", "chaos"]  # noqa: Y015
     _WhichOneofArgType_fault: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fault) -> _WhichOneofReturnType_fault | None: ...
 
@@ -768,6 +836,61 @@ class Partition(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Partition: _TypeAlias = Partition  # noqa: Y015
+
+@_typing.final
+class Blackout(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Default: all that have a daemon."""
+
+    def __init__(
+        self,
+        *,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Blackout: _TypeAlias = Blackout  # noqa: Y015
+
+@_typing.final
+class Interrupt(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    POWER_OFF_FIELD_NUMBER: _builtins.int
+    WRITE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    power_off: _builtins.bool
+    """Takes the host's power, so that what is not durable is lost. Default: its daemon is killed (-9)."""
+    write: _builtins.int
+    """At the so-manieth write to the disk from now on. Default: 1."""
+    @_builtins.property
+    def after(self) -> _duration_pb2.Duration:
+        """So long after that began. Default: 0s, before anything of it can be durable."""
+
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        power_off: _builtins.bool = ...,
+        write: _builtins.int = ...,
+        after: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "host", b"host", "power_off", b"power_off", "write", b"write"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Interrupt: _TypeAlias = Interrupt  # noqa: Y015
 
 @_typing.final
 class SlowLink(_message.Message):
@@ -928,6 +1051,17 @@ class Chaos(_message.Message):
         """As the faults of disks."""
         DISK_STALL: Chaos._Kind.ValueType  # 12
         DISK_FAIL_SYNC: Chaos._Kind.ValueType  # 13
+        BLACKOUT: Chaos._Kind.ValueType  # 14
+        """The following strike only where `kinds` names them.
+        Some of the hosts, or all, lose power at the same instant.
+        """
+        INTERRUPT: Chaos._Kind.ValueType  # 15
+        """A daemon is killed, or a host loses power, in the middle of a write."""
+        WIPE: Chaos._Kind.ValueType  # 16
+        """Of rubelets."""
+        REPLACE: Chaos._Kind.ValueType  # 17
+        """Of members of `cluster.raft`; one at a time."""
+        TRANSFER: Chaos._Kind.ValueType  # 18
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: Chaos.Kind.ValueType  # 0
@@ -948,6 +1082,17 @@ class Chaos(_message.Message):
     """As the faults of disks."""
     DISK_STALL: Chaos.Kind.ValueType  # 12
     DISK_FAIL_SYNC: Chaos.Kind.ValueType  # 13
+    BLACKOUT: Chaos.Kind.ValueType  # 14
+    """The following strike only where `kinds` names them.
+    Some of the hosts, or all, lose power at the same instant.
+    """
+    INTERRUPT: Chaos.Kind.ValueType  # 15
+    """A daemon is killed, or a host loses power, in the middle of a write."""
+    WIPE: Chaos.Kind.ValueType  # 16
+    """Of rubelets."""
+    REPLACE: Chaos.Kind.ValueType  # 17
+    """Of members of `cluster.raft`; one at a time."""
+    TRANSFER: Chaos.Kind.ValueType  # 18
 
     KINDS_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
@@ -958,7 +1103,7 @@ class Chaos(_message.Message):
     """So many hosts are struck at one time at most. Default: 2."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___Chaos.Kind.ValueType]:
-        """What strikes. Default: all of them."""
+        """What strikes. Default: all up to disk_fail_sync."""
 
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random  # noqa: TID251 (the type of a named stream)
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 from rube.sim.scenario.yamlproto import Path, Source
-from rube.sim.scenario_pb2 import Chaos, DiskFault, Fault, Partition, SlowLink
+from rube.sim.scenario_pb2 import Chaos, Cluster, DiskFault, Fault, Partition, SlowLink
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
-KINDS = tuple(kind for kind in Chaos.Kind.values() if kind != Chaos.KIND_UNSPECIFIED)
+# What strikes where nothing is said.
+KINDS = tuple(kind for kind in Chaos.Kind.values() if Chaos.KIND_UNSPECIFIED < kind <= Chaos.DISK_FAIL_SYNC)
 
 _OF_ONE_HOST = {
     Chaos.KILL: "kill",
@@ -18,6 +20,9 @@ _OF_ONE_HOST = {
     Chaos.POWER_OFF: "power_off",
     Chaos.PAUSE: "pause",
     Chaos.ISOLATE: "isolate",
+    Chaos.WIPE: "wipe",
+    Chaos.REPLACE: "replace",
+    Chaos.TRANSFER: "transfer",
 }
 _OF_LINKS = {Chaos.PARTITION: "partition", Chaos.SLOW: "slow", Chaos.CLOG: "clog", Chaos.RESET: "reset"}
 _OF_DISKS = {
@@ -25,14 +30,41 @@ _OF_DISKS = {
     Chaos.DISK_STALL: DiskFault.STALL,
     Chaos.DISK_FAIL_SYNC: DiskFault.FAIL_SYNC,
 }
+# These strike what is on a disk.
+_OF_WRITES = frozenset({*_OF_DISKS, Chaos.INTERRUPT})
+# These strike members of a replicated group alone.
+_OF_MEMBERS = frozenset({Chaos.REPLACE, Chaos.TRANSFER})
 # These happen at one moment: what they break comes back by itself.
-_INSTANT = frozenset({Chaos.RESET, Chaos.CLOCK_JUMP})
+_INSTANT = frozenset({Chaos.RESET, Chaos.CLOCK_JUMP, *_OF_MEMBERS})
 EVERY_NS = 1_000_000_000
 EACH_NS = 5_000_000_000
 NS_MIN = 1_000_000
 HOSTS_AT_ONCE = 2
 _SLOW_MS = (20, 500)
 _CLOCK_JUMP_S_EXPONENT = 3.56  # an hour
+_INTERRUPTED_WRITES = (1, 6)
+_INTERRUPTED_MS_MAX = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hosts:
+    """All that there are, by name, and which of them are something."""
+
+    names: Sequence[str]
+    # They keep nothing on a disk.
+    diskless: Collection[str] = ()
+    # With a rubelet.
+    nodes: Sequence[str] = ()
+    # Of a replicated group.
+    members: Sequence[str] = ()
+
+    def strikable(self, kind: Chaos.Kind.ValueType, host: str) -> bool:
+        """Whether that kind can strike that host."""
+        if kind in _OF_WRITES:
+            return host not in self.diskless
+        if kind in _OF_MEMBERS:
+            return host in self.members
+        return kind != Chaos.WIPE or host in self.nodes
 
 
 def fill_chaos(chaos: Chaos, hosts: Sequence[str]) -> None:
@@ -46,7 +78,7 @@ def fill_chaos(chaos: Chaos, hosts: Sequence[str]) -> None:
     chaos.hosts_at_once = chaos.hosts_at_once or HOSTS_AT_ONCE
 
 
-def check_chaos(fault: Fault, path: Path, hosts: Sequence[str], source: Source) -> None:
+def check_chaos(fault: Fault, path: Path, hosts: Sequence[str], cluster: Cluster, source: Source) -> None:
     """Notes in `source` what is wrong with it; that its hosts are some is checked elsewhere."""
     chaos = fault.chaos
     if not fault.HasField("lasts"):
@@ -56,15 +88,14 @@ def check_chaos(fault: Fault, path: Path, hosts: Sequence[str], source: Source) 
     for name in ("every", "each"):
         if getattr(chaos, name).ToNanoseconds() < NS_MIN:
             source.error((*path, "chaos", name), "impossible time: the least is 1ms")
+    if _OF_MEMBERS.intersection(chaos.kinds) and not (cluster.HasField("raft") and cluster.raft.members > 1):
+        source.error((*path, "chaos", "kinds"), "no group replicates its store: add `raft: {members: 3}` to `cluster`")
     if len(hosts) < 2 and all(kind in _OF_LINKS for kind in chaos.kinds):
         source.error((*path, "chaos"), "there is one host, and no link that could fail: add a host, or other `kinds`")
 
 
-def draw_faults(
-    chaos: Fault, hosts: Sequence[str], draw: random.Random, *, diskless: Collection[str] = ()
-) -> Iterator[Fault]:
-    """The faults of a chaos whose fields are all set, in the order of their begin. `hosts` are all there are; nothing
-    on a disk is kept by those that are `diskless`.
+def draw_faults(chaos: Fault, hosts: Hosts, draw: random.Random) -> Iterator[Fault]:
+    """The faults of a chaos whose fields are all set, in the order of their begin.
 
     No host is struck by two at a time, and no link by two of one kind (any host may be at the far end of a link). All
     are over when the chaos is.
@@ -78,13 +109,13 @@ def draw_faults(
         lasts_ns = min(max(1, round(what.each.ToNanoseconds() * draw.uniform(0.1, 1))), end_ns - now_ns)
         kind = draw.choice(what.kinds)
         struck = [host for host, until_ns in struck_until_ns.items() if until_ns >= now_ns]
-        free = [host for host in what.hosts if host not in struck and not (kind in _OF_DISKS and host in diskless)]
+        free = [host for host in what.hosts if host not in struck and hosts.strikable(kind, host)]
         if len(struck) >= what.hosts_at_once or not free:
             continue
         host = draw.choice(free)
         ends = [
             other
-            for other in hosts
+            for other in hosts.names
             if other != host and linked_until_ns.get((kind, frozenset({host, other})), -1) < now_ns
         ]
         if kind in _OF_LINKS:
@@ -93,11 +124,13 @@ def draw_faults(
             chosen = draw.sample(ends, draw.randint(1, len(ends)))
             ends = [end for end in ends if end in chosen]
             linked_until_ns |= {(kind, frozenset({host, end})): now_ns + lasts_ns for end in ends}
+        ends = [*draw.sample(free, draw.randint(1, len(free)))] if kind == Chaos.BLACKOUT else ends
         fault = _fault(kind, host, ends, draw)
         fault.at.FromNanoseconds(now_ns)
         if kind not in _INSTANT:
             fault.lasts.FromNanoseconds(lasts_ns)
-        struck_until_ns[host] = now_ns + lasts_ns
+        for name in ends if kind == Chaos.BLACKOUT else [host]:
+            struck_until_ns[name] = now_ns + lasts_ns
         yield fault
 
 
@@ -114,6 +147,14 @@ def _fault(kind: Chaos.Kind.ValueType, host: str, ends: Sequence[str], draw: ran
         elif kind == Chaos.SLOW:
             fault.slow.latency.FromNanoseconds(round(draw.uniform(*_SLOW_MS) * _NS_PER_MS))
             fault.slow.jitter.CopyFrom(fault.slow.latency)
+    elif kind == Chaos.BLACKOUT:
+        fault.blackout.hosts.extend(ends)
+    elif kind == Chaos.INTERRUPT:
+        fault.interrupt.host, fault.interrupt.power_off = host, draw.random() < 0.5
+        fault.interrupt.write = draw.randint(*_INTERRUPTED_WRITES)
+        fault.interrupt.after.FromNanoseconds(
+            round(draw.choice((0, draw.uniform(0, _INTERRUPTED_MS_MAX))) * _NS_PER_MS)
+        )
     elif kind == Chaos.CLOCK_JUMP:
         fault.clock_jump.host = host
         by_s = draw.choice((-1, 1)) * 10 ** draw.uniform(0, _CLOCK_JUMP_S_EXPONENT)

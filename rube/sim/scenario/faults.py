@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rube.sim.cluster import SimCluster
-from rube.sim.scenario.chaos import draw_faults
+from rube.sim.scenario.chaos import Hosts, draw_faults
+from rube.sim.scenario.disasters import disaster_deeds
 from rube.sim.scenario.replicas import controller_replicas
-from rube.sim.scenario.stores import LEADER
+from rube.sim.scenario.stores import LEADER, raft_members
 from rube.sim.scenario.validate import HEAL_ALL, observer_names
 from rube.sim.scenario_pb2 import DiskFault, Fault, Partition, Scenario, SlowLink
 
@@ -42,8 +43,13 @@ def all_faults(scenario: Scenario, cluster: SimCluster) -> Iterator[Fault]:
     """Those that the scenario names, and those that the seed draws for it."""
     for index, fault in enumerate(scenario.faults):
         if fault.WhichOneof("fault") == "chaos":
-            diskless = [*controller_replicas(scenario.cluster), *observer_names(scenario)]
-            yield from draw_faults(fault, cluster.hosts, cluster.world.random(f"chaos/{index}"), diskless=diskless)
+            hosts = Hosts(
+                names=cluster.hosts,
+                diskless=[*controller_replicas(scenario.cluster), *observer_names(scenario)],
+                nodes=cluster.nodes,
+                members=raft_members(scenario.cluster),
+            )
+            yield from draw_faults(fault, hosts, cluster.world.random(f"chaos/{index}"))
         else:
             yield fault
 
@@ -53,6 +59,8 @@ Deed = tuple[str, Callable[[], object]]
 
 def _deeds(kind: str, value: object, fault: Fault, scenario: Scenario, cluster: SimCluster) -> tuple[Deed, Deed | None]:
     """What begins a fault and what ends it, if its end is an act of its own."""
+    if (deeds := disaster_deeds(fault, cluster)) is not None:
+        return deeds
     if isinstance(value, str):
         return _host_deeds(kind, value, cluster)
     if isinstance(value, (Partition, SlowLink)):

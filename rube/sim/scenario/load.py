@@ -14,6 +14,7 @@ from rube.api import textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.systemd_pb2 import Service, Unit
 from rube.sim.scenario.chaos import fill_chaos
+from rube.sim.scenario.disasters import fill_disaster
 from rube.sim.scenario.replicas import REPLICAS, controller_replicas
 from rube.sim.scenario.settings import apply_settings
 from rube.sim.scenario.sizes import check_sizes
@@ -137,6 +138,8 @@ def _fill_workload(scenario: Scenario) -> None:
             target.namespace = target.namespace or NAMESPACE
         elif kind == "chaos":
             fill_chaos(fault.chaos, _daemon_hosts(scenario.cluster))
+        else:
+            fill_disaster(fault, _daemon_hosts(scenario.cluster))
 
 
 def _daemon_hosts(cluster: Cluster) -> list[str]:

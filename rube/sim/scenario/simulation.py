@@ -8,6 +8,7 @@ from types import TracebackType
 from rube.controllers.cluster.catalog import make_controllers
 from rube.sim.checkers import History, Outcome, Sample, UnitProbe, summarize_latency
 from rube.sim.cluster import ClusterConfig, SimCluster
+from rube.sim.disk import SYNC_LATENCY_NS
 from rube.sim.kernel import World
 from rube.sim.kernel.trace import RECORDS_MAX
 from rube.sim.network import Link
@@ -19,8 +20,8 @@ from rube.sim.scenario.replicas import controller_replicas
 from rube.sim.scenario.stores import etcd_members
 from rube.sim.scenario.validate import observer_names
 from rube.sim.scenario.workload import step_events
+from rube.sim.scenario_pb2 import Cluster, Scenario, UnitState
 from rube.sim.scenario_pb2 import Link as LinkSpec
-from rube.sim.scenario_pb2 import Scenario, UnitState
 
 SAMPLE_NS = 250_000_000
 """How often convergence is looked at after the last step and fault …"""
@@ -191,7 +192,16 @@ def _cluster_config(scenario: Scenario) -> ClusterConfig:
         clock_offset_ns_max=clocks.offset_max.ToNanoseconds(),
         node_lease_s=scenario.cluster.node_lease.ToNanoseconds() / 1e9,
         raft_invariants=any(expectation.HasField("raft_invariants") for expectation in scenario.expect),
+        disk_sync_ms=_sync_ms(scenario.cluster),
     )
+
+
+def _sync_ms(cluster: Cluster) -> tuple[float, float] | None:
+    if not cluster.HasField("disks"):
+        return None
+    given = cluster.disks.HasField("sync")
+    least_ns = cluster.disks.sync.ToNanoseconds() if given else SYNC_LATENCY_NS
+    return least_ns / 1e6, (least_ns + cluster.disks.jitter.ToNanoseconds()) / 1e6
 
 
 def _link(spec: LinkSpec) -> Link:

@@ -12,11 +12,12 @@ from rube.api.keys import validate_name
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.sim.kernel.hostclock import DRIFT_PPM_MAX
 from rube.sim.scenario.chaos import check_chaos
+from rube.sim.scenario.disasters import INSTANT, OF_ONE_HOST, check_disaster
 from rube.sim.scenario.judging import ALWAYS
 from rube.sim.scenario.replicas import check_replicas, controller_replicas
 from rube.sim.scenario.stores import LEADER, check_stores, etcd_members
 from rube.sim.scenario.yamlproto import Path, Source, suggest
-from rube.sim.scenario_pb2 import Cluster, Expectation, Fault, Scenario, SlowLink, Step
+from rube.sim.scenario_pb2 import Blackout, Cluster, Expectation, Fault, Interrupt, Scenario, SlowLink, Step
 
 DURATION_NS_MAX = 30 * 24 * 3600 * 1_000_000_000
 HEAL_ALL = "all"
@@ -26,11 +27,11 @@ STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivati
 # A fault that undoes another: the faults it undoes.
 UNDOES = {
     "heal": ("isolate", "partition", "slow"),
-    "restart": ("kill", "terminate"),
-    "power_on": ("power_off",),
+    "restart": ("kill", "terminate", "wipe", "interrupt"),
+    "power_on": ("power_off", "blackout", "interrupt"),
     "resume": ("pause",),
 }
-_INSTANT = frozenset({"reset", "crash_unit", "remove_unit", "clock_jump", *UNDOES})
+_INSTANT = frozenset({"reset", "crash_unit", "remove_unit", "clock_jump", *INSTANT, *UNDOES})
 
 
 def validate(scenario: Scenario, source: Source) -> None:
@@ -90,6 +91,8 @@ def _machines(cluster: Cluster, source: Source) -> None:
     _span(cluster.clocks.offset_max, ("cluster", "clocks", "offset_max"), source)
     for name in ("latency", "jitter"):
         _span(getattr(cluster.network, name), ("cluster", "network", name), source)
+    for name in ("sync", "jitter"):
+        _span(getattr(cluster.disks, name), ("cluster", "disks", name), source)
     if not 0 <= cluster.network.loss < 1:
         source.error(("cluster", "network", "loss"), "a share is at least 0 and less than 1")
 
@@ -223,7 +226,9 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
     if fault.HasField("lasts"):
         _lasting(fault, kind, path, scenario, source)
     value = getattr(fault, kind)
-    if isinstance(value, str):
+    if kind in OF_ONE_HOST or kind in ("blackout", "interrupt"):
+        check_disaster(fault, path, scenario.cluster, hosts, source)
+    elif isinstance(value, str):
         others = [HEAL_ALL] if kind == "heal" else [LEADER] if _leader_allowed(kind, scenario) else []
         _known("host", value, [*hosts, *others], (*path, kind), source)
     elif kind in ("crash_unit", "remove_unit"):
@@ -234,7 +239,7 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
         if kind == "disk" and not value.kind:
             source.error((*path, kind), "no kind: add `kind: full`, `kind: stall` or `kind: fail_sync`")
     elif kind == "chaos":
-        check_chaos(fault, path, hosts, source)
+        check_chaos(fault, path, hosts, scenario.cluster, source)
         for index, name in enumerate(value.hosts):
             _known("host", name, hosts, (*path, kind, "hosts", index), source)
     else:
@@ -299,7 +304,11 @@ def has_nothing_to_undo(fault: Fault, faults: Iterable[Fault]) -> bool:
 
 def _struck(fault: Fault) -> list[str]:
     value = getattr(fault, fault.WhichOneof("fault") or "")
-    return [value] if isinstance(value, str) else [*getattr(value, "from"), *value.to]
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Interrupt):
+        return [value.host]
+    return list(value.hosts) if isinstance(value, Blackout) else [*getattr(value, "from"), *value.to]
 
 
 def _expectation(expectation: Expectation, path: Path, scenario: Scenario, nodes: list[str], source: Source) -> None:
