@@ -1062,6 +1062,9 @@ class Chaos(_message.Message):
         REPLACE: Chaos._Kind.ValueType  # 17
         """Of members of `cluster.raft`; one at a time."""
         TRANSFER: Chaos._Kind.ValueType  # 18
+        CRASH_UNIT: Chaos._Kind.ValueType  # 19
+        """Of the units that the workload puts, on nodes."""
+        REMOVE_UNIT: Chaos._Kind.ValueType  # 20
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: Chaos.Kind.ValueType  # 0
@@ -1093,6 +1096,9 @@ class Chaos(_message.Message):
     REPLACE: Chaos.Kind.ValueType  # 17
     """Of members of `cluster.raft`; one at a time."""
     TRANSFER: Chaos.Kind.ValueType  # 18
+    CRASH_UNIT: Chaos.Kind.ValueType  # 19
+    """Of the units that the workload puts, on nodes."""
+    REMOVE_UNIT: Chaos.Kind.ValueType  # 20
 
     KINDS_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from rube.sim.scenario.yamlproto import Path, Source
-from rube.sim.scenario_pb2 import Chaos, Cluster, DiskFault, Fault, Partition, SlowLink
+from rube.sim.scenario_pb2 import Chaos, Cluster, DiskFault, Fault, Partition, SlowLink, UnitOnNode
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
@@ -34,8 +34,10 @@ _OF_DISKS = {
 _OF_WRITES = frozenset({*_OF_DISKS, Chaos.INTERRUPT})
 # These strike members of a replicated group alone.
 _OF_MEMBERS = frozenset({Chaos.REPLACE, Chaos.TRANSFER})
+# These strike a unit on a node.
+_OF_UNITS = {Chaos.CRASH_UNIT: "crash_unit", Chaos.REMOVE_UNIT: "remove_unit"}
 # These happen at one moment: what they break comes back by itself.
-_INSTANT = frozenset({Chaos.RESET, Chaos.CLOCK_JUMP, *_OF_MEMBERS})
+_INSTANT = frozenset({Chaos.RESET, Chaos.CLOCK_JUMP, *_OF_MEMBERS, *_OF_UNITS})
 EVERY_NS = 1_000_000_000
 EACH_NS = 5_000_000_000
 NS_MIN = 1_000_000
@@ -57,6 +59,8 @@ class Hosts:
     nodes: Sequence[str] = ()
     # Of a replicated group.
     members: Sequence[str] = ()
+    # (namespace, name) of the units that there may be on nodes.
+    units: Sequence[tuple[str, str]] = ()
 
     def strikable(self, kind: Chaos.Kind.ValueType, host: str) -> bool:
         """Whether that kind can strike that host."""
@@ -64,6 +68,8 @@ class Hosts:
             return host not in self.diskless
         if kind in _OF_MEMBERS:
             return host in self.members
+        if kind in _OF_UNITS:
+            return host in self.nodes and bool(self.units)
         return kind != Chaos.WIPE or host in self.nodes
 
 
@@ -126,6 +132,9 @@ def draw_faults(chaos: Fault, hosts: Hosts, draw: random.Random) -> Iterator[Fau
             linked_until_ns |= {(kind, frozenset({host, end})): now_ns + lasts_ns for end in ends}
         ends = [*draw.sample(free, draw.randint(1, len(free)))] if kind == Chaos.BLACKOUT else ends
         fault = _fault(kind, host, ends, draw)
+        if name := _OF_UNITS.get(kind):
+            unit: UnitOnNode = getattr(fault, name)
+            unit.node, (unit.namespace, unit.name) = host, draw.choice(hosts.units)
         fault.at.FromNanoseconds(now_ns)
         if kind not in _INSTANT:
             fault.lasts.FromNanoseconds(lasts_ns)
@@ -159,6 +168,6 @@ def _fault(kind: Chaos.Kind.ValueType, host: str, ends: Sequence[str], draw: ran
         fault.clock_jump.host = host
         by_s = draw.choice((-1, 1)) * 10 ** draw.uniform(0, _CLOCK_JUMP_S_EXPONENT)
         fault.clock_jump.by.FromNanoseconds(round(by_s) * _NS_PER_S)
-    else:
+    elif kind in _OF_DISKS:
         fault.disk.host, fault.disk.kind = host, _OF_DISKS[kind]
     return fault

@@ -10,7 +10,7 @@ from rube.sim.scenario.chaos import Hosts, draw_faults
 from rube.sim.scenario.disasters import disaster_deeds
 from rube.sim.scenario.replicas import controller_replicas
 from rube.sim.scenario.stores import LEADER, raft_members
-from rube.sim.scenario.validate import HEAL_ALL, observer_names
+from rube.sim.scenario.validate import HEAL_ALL, observer_names, units_put
 from rube.sim.scenario_pb2 import DiskFault, Fault, Partition, Scenario, SlowLink
 
 
@@ -48,6 +48,7 @@ def all_faults(scenario: Scenario, cluster: SimCluster) -> Iterator[Fault]:
                 diskless=[*controller_replicas(scenario.cluster), *observer_names(scenario)],
                 nodes=cluster.nodes,
                 members=raft_members(scenario.cluster),
+                units=units_put(scenario),
             )
             yield from draw_faults(fault, hosts, cluster.world.random(f"chaos/{index}"))
         else:

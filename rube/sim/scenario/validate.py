@@ -197,6 +197,12 @@ def unit_names(scenario: Scenario) -> list[str]:
     return [name for step in scenario.workload.steps for name in _names_of(step)]
 
 
+def units_put(scenario: Scenario) -> list[tuple[str, str]]:
+    """(namespace, name) of all units that the workload puts, each once."""
+    steps = scenario.workload.steps
+    return list(dict.fromkeys((step.put.namespace, name) for step in steps for name in _names_of(step)))
+
+
 def _names_of(step: Step) -> list[str]:
     """The names of the units that a step puts."""
     if step.WhichOneof("action") != "put":
