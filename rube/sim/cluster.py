@@ -139,7 +139,7 @@ class SimCluster:
             machine.ports,
             self.targets,
             lease_s=self.config.node_lease_s,
-            note=self.history.transitions.append,
+            history=self.history,
         )
         self._rubelets[name] = program
         machine.daemon = Daemon(name="rubelet", main=program.main, restart_s=RESTART_S)
@@ -261,12 +261,17 @@ class SimCluster:
         self.history.final = {str(key_of(obj)): obj.metadata.revision for obj in objects}
         self.history.statuses = audit.status_pairs(objects, self._seen())
         self.history.end_ns = self.world.now_ns
+        self.world.run(self._note_copies, timeout_s=60)
         self.history.log, self.history.terms = self.world.run(self._read_log, timeout_s=60)
 
     # Inside
 
     def _watch(self, history: GroupHistory, *, judged: bool) -> GroupWatch:
         return GroupWatch(history, lambda: self.world.now_ns, self.world.trace, judged=judged)
+
+    async def _note_copies(self) -> None:
+        for program in self._rubelets.values():
+            await program.note_copy()
 
     async def _read_log(self) -> tuple[list[LogEntry], list[Term]]:
         """A store on a disk has one user, who must be asked; one on servers is opened once more."""
@@ -295,7 +300,8 @@ class SimCluster:
         host = self.world.host(
             name, drift_ppm=draw.randint(-drift, drift), clock_offset_ns=draw.randint(-offset, offset)
         )
-        machine = self._machines[name] = make_machine(self.world, self.fabric, host, self._wire(name, observer=observer))
+        wire = self._wire(name, observer=observer)
+        machine = self._machines[name] = make_machine(self.world, self.fabric, host, wire)
         if self.config.disk_sync_ms is not None:
             machine.disk.latency_ms(*self.config.disk_sync_ms)
         return machine

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rube.api.errors import DataLossError, ResourceExhaustedError, UnavailableError
+from rube.api.systemd_pb2 import UnitAction
 from rube.client import Client
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.config import Decided
@@ -18,9 +19,11 @@ from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 from rube.server import ApiServer, ApiServerConfig
 from rube.sim.audit import Seen
-from rube.sim.checkers import History, Transition
+from rube.sim.checkers import Action, History
+from rube.sim.checkers.contents import digest_of
 from rube.sim.groups import GroupWatch
 from rube.sim.kernel import SimHost, Trace
+from rube.sim.nodecopies import note_copy
 from rube.sim.recording import RecordingStore
 from rube.sim.services import SimServiceDriver, SimServiceManager
 from rube.sim.units import UnitWatcher
@@ -142,15 +145,14 @@ class ApiserverProgram:
 class RubeletProgram:
     """`rubelet` on a simulated host, on that host's service manager."""
 
-    def __init__(
-        self, host: SimHost, ports: Host, servers: Sequence[str], *, lease_s: float, note: Callable[[Transition], None]
-    ) -> None:
+    def __init__(self, host: SimHost, ports: Host, servers: Sequence[str], *, lease_s: float, history: History) -> None:
         self._host = host
         self._ports = ports
         self._servers = servers
         self._lease_s = lease_s
+        self._history = history
         self.services = SimServiceManager(host)
-        self._watcher = UnitWatcher(host, self.services, note)
+        self._watcher = UnitWatcher(host, self.services, history.transitions.append)
 
     async def main(self) -> None:
         """Runs until cancelled. Ends, as the program does, if its disk fails, or is full when it is opened."""
@@ -165,13 +167,25 @@ class RubeletProgram:
             observer=decision_recorder(self._host.world.trace, self._host.name),
             strict=True,
         )
-        driver = SimServiceDriver(self._ports.clock, self.services)
+        await self.note_copy()
+        driver = SimServiceDriver(self._ports.clock, self.services, self._note_action)
         try:
             await Rubelet(self._ports, config, driver).run()
         except _DISK_ERRORS as lost:
             note_loss(self._host.world.trace, self._host.name, lost)
         finally:
             await driver.close()
+
+    async def note_copy(self) -> None:
+        """Notes in the history what this node's disk has of the store."""
+        await note_copy(self._history, self._ports, RUBELET_URL, self._host.world.now_ns)
+
+    def _note_action(self, action_id: str, action: UnitAction) -> None:
+        kind = action.WhichOneof("action") or "nothing"
+        what = f"{kind} {digest_of(action.SerializeToString(deterministic=True))}"
+        self._history.machines.actions.append(
+            Action(self._host.world.now_ns, self._host.name, action_id, action.unit, what)
+        )
 
     def units(self) -> dict[str, Seen]:
         """Every unit on this machine by `namespace/name`."""

@@ -105,6 +105,8 @@ class Faults:
 
     def power_off(self, host: str) -> None:
         """The host loses power: its units end, and what it had not synced is lost."""
+        if self._machines[host].host.powered:
+            self._history.machines.outages.append((self._world.now_ns, host))
         self._machines[host].host.power_off()
 
     def power_on(self, host: str) -> None:

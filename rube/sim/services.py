@@ -195,12 +195,20 @@ class SimServiceManager:
             listener(name)
 
 
+def _note_nothing(action_id: str, action: UnitAction) -> None:
+    """For those who do not ask."""
+
+
 class SimServiceDriver:
     """rube.controllers.driver.Driver on a SimServiceManager; `clock` is the rubelet's."""
 
-    def __init__(self, clock: Clock, manager: SimServiceManager) -> None:
+    def __init__(
+        self, clock: Clock, manager: SimServiceManager, note: Callable[[str, UnitAction], None] = _note_nothing
+    ) -> None:
+        """`note` is told of each action that is asked for: its id, and what it is."""
         self._clock = clock
         self._manager = manager
+        self._note = note
 
     async def list(self) -> Sequence[str]:
         await self._clock.sleep(CALL_S)
@@ -213,6 +221,7 @@ class SimServiceDriver:
     async def apply(self, action: controller_pb2.Action) -> bool:
         unit_action = unpack_action(action)
         name = unit_action.unit
+        self._note(action.id, unit_action)
         await self._clock.sleep(CALL_S)
         if self._manager.is_done(name, action.id):
             return False

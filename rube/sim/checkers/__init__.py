@@ -4,6 +4,7 @@ A checker takes a History and the parameters of its check, and returns a Verdict
 the first events that show where it did not.
 """
 
+from rube.sim.checkers.bindings import bindings, readiness
 from rube.sim.checkers.conditions import conditions
 from rube.sim.checkers.contents import Content, Contents
 from rube.sim.checkers.groups import raft_invariants
@@ -28,6 +29,8 @@ from rube.sim.checkers.history import (
     WatchEvent,
 )
 from rube.sim.checkers.latency import ALL_WATCHERS, LatencySummary, summarize_latency, watch_latency
+from rube.sim.checkers.leadership import fencing, leases
+from rube.sim.checkers.machines import Action, Copy, MachineHistory, actions, copies, starts
 from rube.sim.checkers.reads import reads
 from rube.sim.checkers.stored import contents
 from rube.sim.checkers.units import converged, local_autonomy, never_on_two_nodes, status_reported, unit_state
@@ -37,11 +40,13 @@ from rube.sim.checkers.writes import acknowledged_writes, revisions_monotonic
 
 __all__ = [
     "ALL_WATCHERS",
+    "Action",
     "Asked",
     "Attempt",
     "Commit",
     "Content",
     "Contents",
+    "Copy",
     "Cut",
     "Delivery",
     "Disturbance",
@@ -50,6 +55,7 @@ __all__ = [
     "LatencySummary",
     "Leadership",
     "LogEntry",
+    "MachineHistory",
     "Outcome",
     "Sample",
     "StatusPair",
@@ -62,13 +68,20 @@ __all__ = [
     "acknowledged_writes",
     "conditions",
     "contents",
+    "actions",
+    "bindings",
     "converged",
+    "copies",
+    "fencing",
+    "leases",
     "local_autonomy",
     "many",
     "never_on_two_nodes",
     "raft_invariants",
+    "readiness",
     "reads",
     "revisions_monotonic",
+    "starts",
     "status_reported",
     "summarize_latency",
     "time_text",

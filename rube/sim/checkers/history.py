@@ -10,6 +10,7 @@ from rube import api_pb2
 from rube.api.errors import RubeError
 from rube.api.keys import ObjectKey, key_of
 from rube.sim.checkers.contents import Content, Contents
+from rube.sim.checkers.machines import MachineHistory
 from rube.sim.checkers.selection import Selection
 from rube.sim.checkers.timeline import Timeline
 from rube.sim.checkers.verdict import time_text
@@ -320,6 +321,7 @@ class History:
     # Of the apiservers that replicate their store, and of the replicated controllers.
     group: GroupHistory = field(default_factory=GroupHistory)
     controllers: GroupHistory = field(default_factory=GroupHistory)
+    machines: MachineHistory = field(default_factory=MachineHistory)
     # When the last step or fault ended, and when the world did.
     quiet_ns: int = 0
     end_ns: int = 0

@@ -17,6 +17,13 @@ ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
     "revisions_monotonic": checkers.revisions_monotonic,
     "contents": checkers.contents,
     "conditions": checkers.conditions,
+    "fencing": checkers.fencing,
+    "leases": checkers.leases,
+    "bindings": checkers.bindings,
+    "readiness": checkers.readiness,
+    "starts": checkers.starts,
+    "actions": checkers.actions,
+    "copies": checkers.copies,
 }
 
 
