@@ -27,17 +27,17 @@ from rube.api.keys import key_of
 from rube.api.systemd_pb2 import Unit
 from rube.controllers.contract import Controller
 from rube.sim import audit
-from rube.sim.checkers import Disturbance, GroupHistory, History, LogEntry, Term
+from rube.sim.checkers import Disturbance, GroupHistory, History
 from rube.sim.daemons import API_PORT, ApiserverProgram, Recorder, RubeletProgram
 from rube.sim.disasters import Disasters
 from rube.sim.etcd import CLIENT_PORT, PEER_PORT, MemberConfig, Quirks, Referee, run_member
 from rube.sim.faults import Faults
 from rube.sim.groups import GroupWatch
 from rube.sim.kernel import RunTimeoutError, SimHost, World
+from rube.sim.logbook import Logbook
 from rube.sim.machines import Daemon, Machine, make_machine
 from rube.sim.network import Link, SimFabric
 from rube.sim.observer import Observer
-from rube.sim.recording import read_log
 from rube.sim.replicas import ReplicaProgram
 from rube.sim.user import UNIT_TYPE, User
 from rube.sim.wire import Wire
@@ -66,6 +66,8 @@ class ClusterConfig:
     raft_invariants: bool = True
     # How long a sync of a disk takes: a draw between these. None: as `rube.sim.disk` has it.
     disk_sync_ms: tuple[float, float] | None = None
+    # The store keeps so many revisions, and forgets the others this often, in seconds. None: all are kept.
+    compaction: tuple[int, float] | None = None
 
 
 class SimCluster:
@@ -75,6 +77,7 @@ class SimCluster:
         self.world = world
         self.config = config or ClusterConfig()
         self.history = History()
+        self._logbook = Logbook(self.history.contents)
         self.fabric = SimFabric(world, self.config.link)
         self._machines: dict[str, Machine] = {}
         self._apiservers: dict[str, ApiserverProgram] = {}
@@ -114,8 +117,9 @@ class SimCluster:
         Several of them need a store that they share: that of `add_etcd`.
         """
         machine = self._machine(name)
-        recorder = Recorder(self.history, lambda: self.world.now_ns, self.world.trace)
-        program = ApiserverProgram(machine.ports, store, recorder, controllers, self._group)
+        recorder = Recorder(self.history, lambda: self.world.now_ns, self.world.trace, self._logbook)
+        compaction = self.config.compaction
+        program = ApiserverProgram(machine.ports, store, recorder, controllers, self._group, compaction)
         self._apiservers[name] = program
         machine.daemon = Daemon(name="apiserver", main=program.main, restart_s=RESTART_S)
         machine.start()
@@ -262,7 +266,9 @@ class SimCluster:
         self.history.statuses = audit.status_pairs(objects, self._seen())
         self.history.end_ns = self.world.now_ns
         self.world.run(self._note_copies, timeout_s=60)
-        self.history.log, self.history.terms = self.world.run(self._read_log, timeout_s=60)
+        self.world.run(self._read_log, timeout_s=60)
+        self.history.store_id, self.history.log = self._logbook.store_id, self._logbook.log
+        self.history.terms = self._logbook.terms
 
     # Inside
 
@@ -273,16 +279,15 @@ class SimCluster:
         for program in self._rubelets.values():
             await program.note_copy()
 
-    async def _read_log(self) -> tuple[list[LogEntry], list[Term]]:
+    async def _read_log(self) -> None:
         """A store on a disk has one user, who must be asked; one on servers is opened once more."""
         apiserver = self._apiservers[self.leader() or next(iter(self._apiservers))]
         if not parse_store_url(apiserver.store_url).servers:
-            self.history.store_id = apiserver.store.store_id
-            return await read_log(apiserver.store, self.history.contents)
+            await self._logbook.keep(apiserver.store)
+            return
         store = await open_store(self._desk.ports, apiserver.store_url)
         try:
-            self.history.store_id = store.store_id
-            return await read_log(store, self.history.contents)
+            await self._logbook.keep(store)
         finally:
             await store.close()
 

@@ -23,6 +23,7 @@ from rube.sim.checkers import Action, History
 from rube.sim.checkers.contents import digest_of
 from rube.sim.groups import GroupWatch
 from rube.sim.kernel import SimHost, Trace
+from rube.sim.logbook import Logbook
 from rube.sim.nodecopies import note_copy
 from rube.sim.recording import RecordingStore
 from rube.sim.services import SimServiceDriver, SimServiceManager
@@ -66,6 +67,7 @@ class Recorder:
     history: History
     now_ns: Callable[[], int]
     trace: Trace
+    logbook: Logbook
 
 
 class ApiserverProgram:
@@ -78,8 +80,13 @@ class ApiserverProgram:
         recorder: Recorder,
         controllers: Sequence[Controller] | None,
         group: GroupWatch,
+        compaction: tuple[int, float] | None = None,
     ) -> None:
-        """`controllers` run beside the built-in ones; None: those do not run either. `group` watches a member."""
+        """`controllers` run beside the built-in ones; None: those do not run either. `group` watches a member.
+
+        `compaction`: so many revisions are kept, and the others forgotten this often; None: the history stays whole.
+        """
+        self._compaction = compaction or (0, 60.0)
         self.store_url = store_url
         self._ports = ports
         self._recorder = recorder
@@ -112,10 +119,14 @@ class ApiserverProgram:
             note_loss(self._recorder.trace, self._ports.name, lost)
             return
         self._replicated = inner if isinstance(inner, ReplicatedStore) else None
-        self._store = RecordingStore(inner, self._recorder.history, self._recorder.now_ns, self._ports.name)
-        # The history stays whole, so that the checkers can judge all of it.
+        recorder = self._recorder
+        self._store = RecordingStore(inner, recorder.history, recorder.now_ns, self._ports.name, recorder.logbook)
+        revisions, interval_s = self._compaction
         config = ApiServerConfig(
-            listen=(f"0.0.0.0:{API_PORT}",), history_revisions_max=0, spec_checks=built_in_spec_checks()
+            listen=(f"0.0.0.0:{API_PORT}",),
+            history_revisions_max=revisions,
+            compaction_interval_s=interval_s,
+            spec_checks=built_in_spec_checks(),
         )
         server = ApiServer(self._ports, self._store, config)
         await server.start()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from rube import api_pb2
 from rube.api.errors import AbortedError, InvalidArgumentError, ResourceExhaustedError, RubeError
-from rube.api.keys import ObjectKey
-from rube.sim.checkers import Asked, Commit, Contents, History, LogEntry, Term
-from rube.store import Change, ChangeBatch, Lookup, Page, Store, StoreLimits, Txn
+from rube.sim.checkers import Asked, Commit, History
+from rube.sim.logbook import Logbook
+from rube.store import ChangeBatch, Lookup, Page, Store, StoreLimits, Txn
 
-_FENCE_PREFIX = b"!fence/"
 # After these nothing was written.
 _REFUSALS = (AbortedError, InvalidArgumentError, ResourceExhaustedError)
 
@@ -18,12 +16,20 @@ _REFUSALS = (AbortedError, InvalidArgumentError, ResourceExhaustedError)
 class RecordingStore:
     """Passes everything through to `inner` (rube.store.Store) and notes what each commit was to write, and its time."""
 
-    def __init__(self, inner: Store, history: History, now_ns: Callable[[], int], server: str = "") -> None:
-        """`server` is whose store it is."""
+    def __init__(
+        self,
+        inner: Store,
+        history: History,
+        now_ns: Callable[[], int],
+        server: str = "",
+        logbook: Logbook | None = None,
+    ) -> None:
+        """`server` is whose store it is; `logbook` keeps what the store is told to forget."""
         self._inner = inner
         self._history = history
         self._now_ns = now_ns
         self._server = server
+        self._logbook = logbook or Logbook(history.contents)
 
     @property
     def limits(self) -> StoreLimits:
@@ -62,6 +68,7 @@ class RecordingStore:
         return self._inner.watch(start, end, after_revision=after_revision)
 
     async def compact(self, revision: int) -> None:
+        await self._logbook.keep(self._inner)
         await self._inner.compact(revision)
 
     async def close(self) -> None:
@@ -69,34 +76,3 @@ class RecordingStore:
 
     async def failed(self) -> RubeError:
         return await self._inner.failed()
-
-
-async def read_log(store: Store, contents: Contents) -> tuple[list[LogEntry], list[Term]]:
-    """Every change of an object, and every new term of a fence, that the store has.
-
-    Raises CompactedError if it forgot the first ones.
-    """
-    log: list[LogEntry] = []
-    terms: list[Term] = []
-    newest = store.revision
-    async for batch in store.watch(b"\0", b"\xff", after_revision=0):
-        for change in batch.changes:
-            record = change.record
-            if record.key.startswith(_FENCE_PREFIX):
-                group = record.key.removeprefix(_FENCE_PREFIX).decode()
-                terms.append(Term(record.mod_revision, group, int(record.value)))
-            else:
-                log.append(_entry(change, contents))
-        if batch.revision >= newest:
-            break
-    return log, terms
-
-
-def _entry(change: Change, contents: Contents) -> LogEntry:
-    record = change.record
-    key = str(ObjectKey.from_bytes(record.key))
-    if change.deleted:
-        return LogEntry(record.mod_revision, key, None)
-    obj = api_pb2.Object.FromString(record.value)
-    obj.metadata.create_revision, obj.metadata.revision = record.create_revision, record.mod_revision
-    return LogEntry(record.mod_revision, key, contents.of(obj))

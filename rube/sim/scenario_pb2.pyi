@@ -118,6 +118,7 @@ class Cluster(_message.Message):
     RAFT_FIELD_NUMBER: _builtins.int
     CONTROLLER_REPLICAS_FIELD_NUMBER: _builtins.int
     DISKS_FIELD_NUMBER: _builtins.int
+    COMPACTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def apiservers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Apiserver]:
         """Default: one, called `api-1`."""
@@ -150,6 +151,10 @@ class Cluster(_message.Message):
 
     @_builtins.property
     def disks(self) -> Global___Disks: ...
+    @_builtins.property
+    def compaction(self) -> Global___Compaction:
+        """What the store forgets. Default: nothing."""
+
     def __init__(
         self,
         *,
@@ -163,10 +168,11 @@ class Cluster(_message.Message):
         raft: Global___Raft | None = ...,
         controller_replicas: Global___ControllerReplicas | None = ...,
         disks: Global___Disks | None = ...,
+        compaction: Global___Compaction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "controller_replicas", b"controller_replicas", "disks", b"disks", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "compaction", b"compaction", "controller_replicas", b"controller_replicas", "disks", b"disks", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "controller_replicas", b"controller_replicas", "controllers", b"controllers", "disks", b"disks", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "compaction", b"compaction", "controller_replicas", b"controller_replicas", "controllers", b"controllers", "disks", b"disks", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -390,6 +396,34 @@ class Clocks(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Clocks: _TypeAlias = Clocks  # noqa: Y015
+
+@_typing.final
+class Compaction(_message.Message):
+    """Every apiserver has the store forget its history, now and then. The checks know all of it nevertheless."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISIONS_FIELD_NUMBER: _builtins.int
+    EVERY_FIELD_NUMBER: _builtins.int
+    revisions: _builtins.int
+    """Kept are so many revisions. Default: 50."""
+    @_builtins.property
+    def every(self) -> _duration_pb2.Duration:
+        """Default: 5s."""
+
+    def __init__(
+        self,
+        *,
+        revisions: _builtins.int = ...,
+        every: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["every", b"every"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["every", b"every", "revisions", b"revisions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Compaction: _TypeAlias = Compaction  # noqa: Y015
 
 @_typing.final
 class Disks(_message.Message):
@@ -1431,6 +1465,7 @@ class UnitState(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CUT_OFF_FIELD_NUMBER: _builtins.int
     STARTS_MIN_FIELD_NUMBER: _builtins.int
+    STARTS_MAX_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     name: _builtins.str
     namespace: _builtins.str
@@ -1441,6 +1476,8 @@ class UnitState(_message.Message):
     """The node is cut off at that time."""
     starts_min: _builtins.int
     """So often at least it was started on this node since the world began: reboots don't count anew."""
+    starts_max: _builtins.int
+    """And so often at most. Default: any number of times."""
     @_builtins.property
     def at(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -1453,10 +1490,11 @@ class UnitState(_message.Message):
         state: _builtins.str = ...,
         cut_off: _builtins.bool = ...,
         starts_min: _builtins.int = ...,
+        starts_max: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cut_off", b"cut_off", "name", b"name", "namespace", b"namespace", "node", b"node", "starts_min", b"starts_min", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cut_off", b"cut_off", "name", b"name", "namespace", b"namespace", "node", b"node", "starts_max", b"starts_max", "starts_min", b"starts_min", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -120,7 +120,15 @@ def _mismatch(pair: StatusPair) -> Iterator[str]:
 
 
 def unit_state(
-    history: History, *, at_ns: int, node: str, unit: str, state: str, cut_off: bool = False, starts_min: int = 0
+    history: History,
+    *,
+    at_ns: int,
+    node: str,
+    unit: str,
+    state: str,
+    cut_off: bool = False,
+    starts_min: int = 0,
+    starts_max: int = 0,
 ) -> Verdict:
     """What was found at that time: the unit's state on the node, whether the node was cut off, how often it started."""
     name = "unit"
@@ -132,6 +140,8 @@ def unit_state(
         held += ", while the node is cut off"
     if starts_min:
         held += f", after {starts_min} or more starts"
+    if starts_max:
+        held += f", after no more than {many(starts_max, 'start')}"
     if found is None:
         return Verdict(check=name, passed=False, text=f"{unit} was not looked at on {node} at {time_text(at_ns)}")
     offending: list[str] = []
@@ -139,6 +149,6 @@ def unit_state(
         offending.append(f"{time_text(at_ns)} {unit} is {found.state} on {node}")
     if cut_off and not found.cut_off:
         offending.append(f"{time_text(at_ns)} {node} is not cut off")
-    if found.starts < starts_min:
+    if found.starts < starts_min or found.starts > (starts_max or found.starts):
         offending.append(f"{time_text(at_ns)} {unit} was started {found.starts} times")
     return judge(name, held, offending)

@@ -51,6 +51,7 @@ def judge(expectation: Expectation, history: History) -> Verdict:
             state=unit.state,
             cut_off=unit.cut_off,
             starts_min=unit.starts_min,
+            starts_max=unit.starts_max,
         )
     if check == "watch_latency":
         latency = expectation.watch_latency

@@ -29,6 +29,8 @@ NAMESPACE = "default"
 NODE_LEASE_NS = 40_000_000_000
 ETCD_MEMBERS = 3
 RAFT_MEMBERS = 3
+COMPACTION_REVISIONS = 50
+COMPACTION_NS = 5_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,10 @@ def _fill_defaults(scenario: Scenario) -> None:
         if not cluster.apiservers:
             for name in raft_members(cluster):
                 cluster.apiservers.add(name=name, store=raft_url(cluster, name))
+    if cluster.HasField("compaction"):
+        cluster.compaction.revisions = cluster.compaction.revisions or COMPACTION_REVISIONS
+        if not cluster.compaction.HasField("every"):
+            cluster.compaction.every.FromNanoseconds(COMPACTION_NS)
     if cluster.HasField("controller_replicas"):
         cluster.controller_replicas.count = cluster.controller_replicas.count or REPLICAS
     if not cluster.apiservers:

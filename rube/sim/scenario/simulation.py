@@ -193,7 +193,14 @@ def _cluster_config(scenario: Scenario) -> ClusterConfig:
         node_lease_s=scenario.cluster.node_lease.ToNanoseconds() / 1e9,
         raft_invariants=any(expectation.HasField("raft_invariants") for expectation in scenario.expect),
         disk_sync_ms=_sync_ms(scenario.cluster),
+        compaction=_compaction(scenario.cluster),
     )
+
+
+def _compaction(cluster: Cluster) -> tuple[int, float] | None:
+    if not cluster.HasField("compaction"):
+        return None
+    return cluster.compaction.revisions, cluster.compaction.every.ToNanoseconds() / 1e9
 
 
 def _sync_ms(cluster: Cluster) -> tuple[float, float] | None:

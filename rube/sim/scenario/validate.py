@@ -91,6 +91,8 @@ def _machines(cluster: Cluster, source: Source) -> None:
     _span(cluster.clocks.offset_max, ("cluster", "clocks", "offset_max"), source)
     for name in ("latency", "jitter"):
         _span(getattr(cluster.network, name), ("cluster", "network", name), source)
+    if cluster.HasField("compaction"):
+        _positive(cluster.compaction.every, ("cluster", "compaction", "every"), source)
     for name in ("sync", "jitter"):
         _span(getattr(cluster.disks, name), ("cluster", "disks", name), source)
     if not 0 <= cluster.network.loss < 1:
@@ -332,6 +334,8 @@ def _expectation(expectation: Expectation, path: Path, scenario: Scenario, nodes
         _time(unit.at, (*path, check, "at"), scenario, source)
         _known("node", unit.node, nodes, (*path, check, "node"), source)
         _known_unit(unit.name, (*path, check, "name"), scenario, source)
+        if unit.starts_max and unit.starts_min > unit.starts_max:
+            source.error((*path, check, "starts_max"), f"fewer than starts_min, {unit.starts_min}")
         if unit.state:
             _known("state", unit.state, STATES, (*path, check, "state"), source)
     elif check == "watch_latency":
