@@ -912,8 +912,13 @@ class UnitAction(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     ENSURE_FIELD_NUMBER: _builtins.int
     REMOVE_FIELD_NUMBER: _builtins.int
+    BOOT_ID_FIELD_NUMBER: _builtins.int
     unit: _builtins.str
     """The unit's name on the machine, such as `rube-system.indexer.service`."""
+    boot_id: _builtins.str
+    """The boot of the machine that it was decided in. What was done before a reboot is not done after it: an equal action
+    of another boot is another action.
+    """
     @_builtins.property
     def ensure(self) -> Global___UnitAction.Ensure: ...
     @_builtins.property
@@ -926,10 +931,11 @@ class UnitAction(_message.Message):
         unit: _builtins.str = ...,
         ensure: Global___UnitAction.Ensure | None = ...,
         remove: Global___UnitAction.Remove | None = ...,
+        boot_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "ensure", b"ensure", "remove", b"remove"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "ensure", b"ensure", "remove", b"remove", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "boot_id", b"boot_id", "ensure", b"ensure", "remove", b"remove", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["ensure", "remove"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015

@@ -51,7 +51,7 @@ class Runtime:
         self._wakes = Wakes(name, config.wake_s_min)
         self._workers = Workers(self._queue, self._process, workers_max=config.workers_max, held_max=QUEUE.keys_max)
         self._deciding: set[ObjectKey] = set()
-        self._waiting: set[ObjectKey] = set()  # for the cache to show their own writes
+        self._waiting: set[ObjectKey] = set()  # for the cache to be synced, or to show their own writes
         self._sender = Sender(config, self._outbox, self._queue, self._deciding)
         self._was_whole = False
         # Why the last action of a key failed, until one succeeds.
@@ -167,8 +167,11 @@ class Runtime:
     # One key
 
     async def _process(self, key: ObjectKey) -> None:
-        if not self._cache.synced or not self._config.may_act():
-            return  # decided on sync; a leader of a later term starts anew
+        if not self._cache.synced:
+            self._waiting.add(key)  # a thing without an object is in no list of what is decided on sync
+            return
+        if not self._config.may_act():
+            return  # a leader of a later term starts anew
         if self._config.hands is None and not self._cache.connected:
             return  # only what is on this machine goes on without the server; the rest is decided when it is back
         if self._sender.defers(key):

@@ -101,7 +101,7 @@ class UnitController:
             return
         if run == _Ensure.KEEP and memory.restart_pending:
             run = _Ensure.RESTART  # this action takes the place of the one that waits
-        action = systemd_pb2.UnitAction(unit=unit)
+        action = systemd_pb2.UnitAction(unit=unit, boot_id=self._boot_id)
         action.ensure.spec.CopyFrom(spec)
         action.ensure.uid = metadata.uid
         action.ensure.generation = metadata.generation
