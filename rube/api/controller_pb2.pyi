@@ -32,9 +32,14 @@ class State(_message.Message):
     OBSERVED_FIELD_NUMBER: _builtins.int
     MEMORY_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
     ACTION_ERROR_FIELD_NUMBER: _builtins.int
     OBSERVE_ERROR_FIELD_NUMBER: _builtins.int
     ACTIONS_PENDING_FIELD_NUMBER: _builtins.int
+    clock: _builtins.str
+    """Whose clock `now` is: another one with each start. What a memory has of the time by another clock can't be compared
+    with `now`: two machines' clocks may differ by any amount.
+    """
     action_error: _builtins.str
     """Why the last action could not be carried out; empty if it was. It is tried again whatever is decided."""
     observe_error: _builtins.str
@@ -72,13 +77,14 @@ class State(_message.Message):
         observed: _any_pb2.Any | None = ...,
         memory: _any_pb2.Any | None = ...,
         now: _timestamp_pb2.Timestamp | None = ...,
+        clock: _builtins.str = ...,
         action_error: _builtins.str = ...,
         observe_error: _builtins.str = ...,
         actions_pending: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observed", b"observed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_error", b"action_error", "actions_pending", b"actions_pending", "key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observe_error", b"observe_error", "observed", b"observed", "related", b"related"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_error", b"action_error", "actions_pending", b"actions_pending", "clock", b"clock", "key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observe_error", b"observe_error", "observed", b"observed", "related", b"related"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -135,8 +135,11 @@ class NodeHealthMemory(_message.Message):
     LEASE_REVISION_FIELD_NUMBER: _builtins.int
     CHANGE_TIME_FIELD_NUMBER: _builtins.int
     CHECK_TIME_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
     lease_revision: _builtins.int
     """The lease as it was last seen to change."""
+    clock: _builtins.str
+    """Whose clock these times are."""
     @_builtins.property
     def change_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -149,10 +152,11 @@ class NodeHealthMemory(_message.Message):
         lease_revision: _builtins.int = ...,
         change_time: _timestamp_pb2.Timestamp | None = ...,
         check_time: _timestamp_pb2.Timestamp | None = ...,
+        clock: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "check_time", b"check_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "check_time", b"check_time", "lease_revision", b"lease_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "check_time", b"check_time", "clock", b"clock", "lease_revision", b"lease_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -58,6 +58,8 @@ class Runtime:
         self._action_errors: dict[ObjectKey, str] = {}
         self._listeners: list[Callable[[ObjectKey], None]] = []
         self._start_wall_ns = self._clock.now_ns()
+        clock = config.host.random.stream(f"controller/{name}/clock")
+        self._clock_id = f"{config.host.name}-{clock.getrandbits(64):016x}"
         self._start_monotonic_ns = self._clock.monotonic_ns()
 
     async def run(self) -> None:
@@ -280,7 +282,7 @@ class Runtime:
         return under_way
 
     async def _state(self, key: ObjectKey) -> controller_pb2.State:
-        state = controller_pb2.State(key=key.to_proto(), now=self._now())
+        state = controller_pb2.State(key=key.to_proto(), now=self._now(), clock=self._clock_id)
         state.action_error = self._action_errors.get(key, "")
         obj = self._cache.get(key)
         if obj is not None:

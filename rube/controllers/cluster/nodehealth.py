@@ -22,6 +22,8 @@ __all__ = ["NodeHealth"]
 DURATION_S_DEFAULT = 40
 """Of a lease that names none."""
 CHECKS_PER_DURATION = 4
+AWAY_CHECKS = 2
+"""Without a check for so many intervals, a controller was away."""
 _Status = cluster_pb2.NodeStatus
 _REPORTED = ("readiness", "readiness_time", "last_heard_time")
 
@@ -48,10 +50,11 @@ class NodeHealth:
         revision, duration_ns = _read_lease(state.related)
         now_ns = state.now.ToNanoseconds()
         renewed = revision != memory.lease_revision and memory.HasField("change_time")
-        if renewed or _was_away(memory, now_ns, duration_ns):
+        if renewed or _was_away(memory, state, duration_ns):
             memory.change_time.CopyFrom(state.now)
         memory.lease_revision = revision
         memory.check_time.CopyFrom(state.now)
+        memory.clock = state.clock
         left_ns = memory.change_time.ToNanoseconds() + duration_ns - now_ns
         if left_ns <= 0:
             readiness = _Status.SILENT
@@ -79,9 +82,12 @@ def _read_lease(related: Sequence[api_pb2.Object]) -> tuple[int, int]:
     return (related[0].metadata.revision if related else 0), duration.ToNanoseconds()
 
 
-def _was_away(memory: memory_pb2.NodeHealthMemory, now_ns: int, duration_ns: int) -> bool:
-    """This controller wasn't there to see whether the lease changed, or its clock was set."""
-    return not 0 <= now_ns - memory.check_time.ToNanoseconds() <= duration_ns
+def _was_away(memory: memory_pb2.NodeHealthMemory, state: controller_pb2.State, duration_ns: int) -> bool:
+    """This controller wasn't there to see whether the lease changed: it looks much more often, and what was renewed
+    meanwhile may still be on its way to it. Nor was it, if the last look was by another clock.
+    """
+    since_ns = state.now.ToNanoseconds() - memory.check_time.ToNanoseconds()
+    return memory.clock != state.clock or not 0 <= since_ns <= AWAY_CHECKS * duration_ns // CHECKS_PER_DURATION
 
 
 def _report(decision: controller_pb2.Decision, state: controller_pb2.State, told: cluster_pb2.NodeStatus) -> None:

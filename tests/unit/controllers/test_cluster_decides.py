@@ -42,9 +42,9 @@ class Health:
         self.wake_s = 0.0
         self.heard_s = 0
 
-    def look(self, at_s: int, revision: int) -> Status.Readiness.ValueType:
+    def look(self, at_s: int, revision: int, clock: str = "a") -> Status.Readiness.ValueType:
         """What the status says after a decision at that time, with the lease at that revision (0: none)."""
-        state = controller_pb2.State(key=node_key("a").to_proto(), object=self.node, memory=self.memory)
+        state = controller_pb2.State(key=node_key("a").to_proto(), object=self.node, memory=self.memory, clock=clock)
         state.now.FromSeconds(START_S + at_s)
         if revision:
             state.related.append(lease(revision))
@@ -65,9 +65,9 @@ class Health:
 
 def test_a_node_with_a_lease_is_ready_and_silent_once_it_lapsed() -> None:
     health = Health()
-    assert health.look(0, 5) == READY
-    assert health.look(30, 5) == READY
-    assert health.wake_s == 10, "looks again exactly when it would lapse"
+    for at_s in (0, 12, 24, 36):
+        assert health.look(at_s, 5) == READY
+    assert health.wake_s == 4, "looks again exactly when it would lapse"
     assert health.look(40, 5) == SILENT
     assert health.heard_s == 0, "when it was last heard, not when that was noticed"
     assert health.look(41, 6) == READY
@@ -82,8 +82,8 @@ def test_every_renewal_begins_the_count_anew() -> None:
 
 def test_a_node_without_a_lease_is_unknown_then_silent() -> None:
     health = Health()
-    assert health.look(0, 0) == UNKNOWN
-    assert health.look(30, 0) == UNKNOWN
+    for at_s in (0, 15, 30):
+        assert health.look(at_s, 0) == UNKNOWN
     assert health.look(40, 0) == SILENT
 
 
@@ -91,9 +91,27 @@ def test_a_controller_that_was_away_counts_anew_and_changes_nothing_meanwhile() 
     health = Health()
     health.look(0, 5)
     assert health.look(3600, 5) == READY, "nobody looked for an hour: that is not the node's silence"
-    assert health.look(3630, 5) == READY
+    assert health.look(3620, 5) == READY
+    assert health.look(3639, 5) == READY
     assert health.look(3640, 5) == SILENT
     assert health.look(9000, 5) == SILENT, "and a silent node isn't called ready for it"
+
+
+def test_what_was_renewed_while_the_controller_was_paused_may_be_on_its_way() -> None:
+    health = Health()
+    for at_s in (0, 10, 20):
+        assert health.look(at_s, 5) == READY
+    assert health.look(45, 5) == READY, "it looked away for more than two checks"
+    assert health.look(46, 6) == READY
+
+
+def test_times_of_another_leaders_clock_are_not_compared_with_this_ones() -> None:
+    health = Health()
+    for at_s in (0, 10, 20, 30):
+        assert health.look(at_s, 5, clock="a") == READY
+    assert health.look(45, 5, clock="b") == READY, "it leads since 31 s, and its clock is 14 s ahead"
+    assert health.look(65, 5, clock="b") == READY
+    assert health.look(85, 5, clock="b") == SILENT
 
 
 def test_a_new_leader_does_not_wake_a_silent_node() -> None:
@@ -106,6 +124,7 @@ def test_a_clock_that_was_set_back_counts_anew() -> None:
     health = Health()
     health.look(0, 5)
     assert health.look(-5000, 5) == READY
+    assert health.look(-4980, 5) == READY
     assert health.look(-4960, 5) == SILENT
 
 
