@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 GRPC_PROTOS := rube/api.proto rube/replica/replica.proto rube/sim/etcd/peer.proto rube/store/etcd/rpc.proto
 
-.PHONY: help demo test up check unit campaign-crash campaign-sims bench bench-stores proto proto-check clean
+.PHONY: help demo test up check unit campaign-short campaign-crash campaign-sims bench bench-stores proto proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -23,7 +23,7 @@ demo: $(READY) ## the main job: real daemons, a lost network, a killed server; t
 up: $(READY) ## a development cluster in the foreground; Ctrl-C ends it
 	@$(BIN)/rube up
 
-test: $(READY) check unit ## everything that CI checks
+test: $(READY) check unit campaign-short ## everything that CI checks
 
 check: $(READY) proto-check ## lint, format, types, floors, generated code
 	$(BIN)/ruff check --quiet .
@@ -33,6 +33,14 @@ check: $(READY) proto-check ## lint, format, types, floors, generated code
 
 unit: $(READY) ## the tests alone: make unit ARGS='tests/unit -k mvcc'
 	$(BIN)/pytest $(ARGS)
+
+# The scenario, and how many seeds of it: about a minute of processor time in all.
+SHORT := nodes-chaos:6 store-chaos:5 leases-chaos:5 replicas-chaos:4 servers-hang:1 restore:2 raft-writes:3 raft-snapshots:2 \
+  raft-members:1
+campaign-short: $(READY) ## the scenarios that find most, under a few seeds each: make campaign-short FIRST=1000
+	@failed=0; for pair in $(SHORT); do \
+	  $(BIN)/rube sim "scenarios/$${pair%%:*}.yaml" --seeds "$${pair##*:}" --seed $(or $(FIRST),1) --tie-break || failed=1; \
+	done; exit $$failed
 
 campaign-crash: $(READY) ## kill -9 during commits, a thousand times on each engine (minutes)
 	RUBE_CRASH_LIVES=1000 $(BIN)/pytest tests/real/test_disk_faults_crash.py

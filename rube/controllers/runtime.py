@@ -170,7 +170,8 @@ class Runtime:
 
     async def _process(self, key: ObjectKey) -> None:
         if not self._cache.synced:
-            self._waiting.add(key)  # a thing without an object is in no list of what is decided on sync
+            if self._config.hands is not None:
+                self._waiting.add(key)  # a thing without an object is in no list of what is decided on sync
             return
         if not self._config.may_act():
             return  # a leader of a later term starts anew

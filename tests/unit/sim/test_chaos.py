@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from rube.sim.scenario import ScenarioError, Simulation, load_text
-from rube.sim.scenario.chaos import KINDS, draw_faults
+from rube.sim.scenario.chaos import KINDS, Hosts, draw_faults
 from rube.sim.scenario.yamltext import block_text
 from rube.sim.scenario_pb2 import Chaos, Fault, Scenario
 
@@ -24,6 +24,7 @@ expect:
   - converged
 """
 HOSTS = ["api-1", "api-2", "api-3", "worker-1", "worker-2"]
+ALL = Hosts(names=HOSTS, nodes=HOSTS[3:], members=HOSTS[:3], units=[("default", "web-1"), ("default", "web-2")])
 BEGIN_NS, END_NS = 10 * 10**9, 70 * 10**9
 
 
@@ -32,7 +33,7 @@ def scenario(text: str = TEXT) -> Scenario:
 
 
 def drawn(seed: int, text: str = TEXT) -> list[Fault]:
-    return list(draw_faults(scenario(text).faults[0], HOSTS, random.Random(seed)))
+    return list(draw_faults(scenario(text).faults[0], ALL, random.Random(seed)))
 
 
 def events(text: str, seed: int = 1) -> list[str]:
