@@ -21,6 +21,7 @@ ACTIONS = "actions"
 COPIES = "copies"
 UNIT_TYPE = Unit.DESCRIPTOR.full_name
 NODE_LABEL = "node"
+RESTART_ANNOTATION = "rube/restart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,18 @@ class _Reasons:
             if content is not None:
                 node = content.obj.metadata.labels.get(NODE_LABEL, "")
                 came = before is None or before.obj.metadata.labels.get(NODE_LABEL, "") != node
-                if came or (before is not None and before.obj.spec != content.obj.spec):
+                if came or (before is not None and _asks(before) != _asks(content)):
                     unit = key.partition("/")[2]
                     self._versions[unit, content.obj.metadata.uid][node] += 1
             before = content
 
     def of(self, node: str, unit: str, uid: str) -> int:
         return self._versions[unit, uid][node] + self._disturbed[node, unit] + self._outages[node]
+
+
+def _asks(content: Content) -> tuple[bytes, str]:
+    """What a unit is to be, and the newest request to restart it."""
+    return content.obj.spec.value, content.obj.metadata.annotations.get(RESTART_ANNOTATION, "")
 
 
 def actions(history: History) -> Verdict:
