@@ -21,7 +21,7 @@ from rube.cli.options import checked, log_level_option, make_data_directory, ser
 from rube.cli.real_host import real_host
 from rube.console import main as run_program
 from rube.controllers.driver import Driver
-from rube.controllers.systemd.drivers.supervisor.processes import boot_id
+from rube.controllers.systemd.boot import boot_identity
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 
@@ -110,7 +110,7 @@ def config_of(servers: tuple[str, ...], node: str, data: Path, driver_name: str)
         node=node,
         servers=servers,
         data_url=f"sqlite:///{data.absolute() / 'rubelet.db'}",
-        boot_id=boot_id(),
+        boot_id=boot_identity(),
         driver_name=driver_name,
         listen=f"unix:{data.absolute() / SOCKET_NAME}",
     )

@@ -172,7 +172,7 @@ class SimServiceManager:
 
     def _load(self, name: str) -> tuple[Policy, Behaviour]:
         definition = self._definitions[name].unit
-        policy = Policy.from_json(plan_of(name, definition, machine={"H": self._host.name})["policy"])
+        policy = plan_of(name, definition, machine={"H": self._host.name}).policy
         return policy, self._overrides.get(name) or self._behaviour(name, definition)
 
     def _new_pid(self) -> int:

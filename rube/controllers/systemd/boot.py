@@ -1,8 +1,8 @@
 """Which boot of this machine it is. A machine is what has its own process 1: a container counts as one.
 
-The kernel's boot_id alone is the host's: it stays when a container is started again, though nothing of it runs any more.
-The machine's own identity adds the PID namespace and the time at which its process 1 started. It changes exactly when
-every process of the machine has gone.
+The kernel's boot_id alone is the host's: it stays when a container is started again, though nothing of it runs any
+more. The machine's own identity adds the PID namespace and the time at which its process 1 started. It changes
+exactly when every process of the machine has gone.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from rube.api.annotations import RESTART_ANNOTATION
 from rube.api.binding import Move, requested_move
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.controllers.contract import Input
+from rube.controllers.systemd.boot import is_same_boot
 from rube.controllers.systemd.names import parse_unit_name, unit_name
 from rube.controllers.systemd.render import digest_of
 from rube.controllers.systemd.report import Report, report
@@ -126,8 +127,8 @@ class UnitController:
             return _Ensure.START
         if observed.uid != metadata.uid or observed.digest != digest_of(spec) or _is_to_be_restarted(state, memory):
             return _Ensure.RESTART
-        asked = (memory.uid, memory.generation, memory.boot_id)
-        if up or asked == (metadata.uid, metadata.generation, self._boot_id):
+        asked = (memory.uid, memory.generation) == (metadata.uid, metadata.generation)
+        if up or (asked and is_same_boot(memory.boot_id, self._boot_id)):
             return _Ensure.KEEP
         return _Ensure.START
 

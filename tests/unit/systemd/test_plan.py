@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
@@ -24,7 +23,7 @@ def unit_with_start(line: str) -> Unit:
 
 
 def policy_of(unit: Unit) -> Policy:
-    return Policy.from_json(json.loads(json.dumps(plan_of(NAME, unit, machine={})))["policy"])
+    return plan_of(NAME, unit, machine={}).policy
 
 
 def test_an_empty_definition_has_systemds_defaults() -> None:
@@ -64,29 +63,30 @@ def test_the_whole_policy_is_taken_over() -> None:
 
 def test_specifiers_of_the_name_are_replaced_and_others_left() -> None:
     plan = plan_of(NAME, unit_with_start("/bin/echo %n %N %H %% %z 100%"), machine={"H": "worker-1"})
-    assert plan["commands"]["start"] == [
-        ["/bin/echo", [NAME, "rube-system.indexer", "worker-1", "%", "%z", "100%"], ""]
-    ]
+    assert plan.commands["start"] == (("/bin/echo", (NAME, "rube-system.indexer", "worker-1", "%", "%z", "100%"), ""),)
 
 
 def test_a_relative_pid_file_is_under_run() -> None:
     unit = unit_with_start("/bin/true")
     unit.service.pid_file = "x.pid"
-    assert plan_of(NAME, unit, machine={})["pid_file"] == "/run/x.pid"
+    assert plan_of(NAME, unit, machine={}).pid_file == "/run/x.pid"
 
 
 def test_every_field_without_effect_is_named() -> None:
     unit = unit_with_start("/bin/true")
     unit.after.append("network.target")
+    unit.condition.add(type="PathExists", value="/")
+    unit.condition.add(type="Security", value="selinux")
     unit.service.private_tmp = True
     unit.service.standard_output = "socket"
     unit.service.limits.cpu_percent = 10
-    assert plan_of(NAME, unit, machine={})["unsupported"] == [
+    assert plan_of(NAME, unit, machine={}).unsupported == (
         "after",
+        "condition[1] (Security)",
         "service.limits.cpu_percent",
         "service.private_tmp",
         "service.standard_output",
-    ]
+    )
 
 
 @pytest.mark.parametrize("unit", [NAME, "a-b_c@d.service", "1.service", "ü.service"])
@@ -99,7 +99,7 @@ def test_object_paths_give_back_the_units_name(unit: str) -> None:
 def test_specifiers_follow_from_the_name_and_the_machine() -> None:
     name = "rube-a.b-c.service"
     words = "%p %P %j %J %f|%i|%I %H %z %"
-    (command,) = plan_of(name, unit_with_start(f"/bin/echo {words}"), machine={"H": "host"})["commands"]["start"]
+    (command,) = plan_of(name, unit_with_start(f"/bin/echo {words}"), machine={"H": "host"}).commands["start"]
     assert " ".join(command[1]) == "rube-a.b-c rube/a.b/c c c /rube/a.b/c|| host %z %"
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
 import pytest
 
 from rube.controllers.systemd.service.policy import (
@@ -83,10 +80,3 @@ def test_the_start_limit_forgets_what_is_older_than_its_interval() -> None:
     assert within_start_limit(policy, starts, 100)
     assert starts == [50]
     assert within_start_limit(Policy(start_limit_ns=0), [0] * 100, 0)
-
-
-def test_a_policy_survives_json() -> None:
-    policy = Policy(
-        commands={"start": (True, False)}, success=StatusSet((1, 2), (15,)), runtime_ns=5, stop_timeout_ns=None
-    )
-    assert Policy.from_json(json.loads(json.dumps(asdict(policy)))) == policy

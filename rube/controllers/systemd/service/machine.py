@@ -73,6 +73,13 @@ class ServiceMachine(Lifecycle):
         self.run_or(State.CONDITION, "condition", self.enter_start_pre)
         return self.take_effects()
 
+    def refused(self, result: Result, now_ns: int) -> list[Effect]:
+        """The answer to Load of an owner that does not start it: a condition does not hold (SUCCESS), or it cannot."""
+        self.now_ns = now_ns
+        self.main_known = self.main_alive = self.awaits_pid_file = False
+        self.enter_dead(result, allow_restart=False)
+        return self.take_effects()
+
     def supervision_lost(self, state: State, *, killed: bool, now_ns: int) -> list[Effect]:
         """Goes on for an owner that went away while the service was in `state`; of the service nothing is left.
 

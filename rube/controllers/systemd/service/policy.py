@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from rube.controllers.systemd.service.states import Result
 
@@ -72,14 +71,6 @@ class Policy:
     kill_signal: int = SIGTERM
     send_sigkill: bool = True
     send_sighup: bool = False
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Policy:
-        """The inverse of `dataclasses.asdict`, through JSON."""
-        sets = {name: data[name] for name in ("success", "prevent_restart", "force_restart")}
-        parsed = {name: StatusSet(tuple(each["codes"]), tuple(each["signals"])) for name, each in sorted(sets.items())}
-        commands = {name: tuple(flags) for name, flags in sorted(data["commands"].items())}
-        return cls(**{**data, **parsed, "commands": commands})
 
 
 def result_of(exit: Exit, policy: Policy) -> Result:

@@ -29,7 +29,7 @@ def _decode(kind: Any, data: object, where: str) -> Any:
     if origin is UnionType:
         (inner,) = (each for each in get_args(kind) if each is not NoneType)
         return None if data is None else _decode(inner, data, where)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         _check(dict, data, where)
         assert isinstance(data, dict)
         hints = _hints(kind)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time  # noqa: TID251 (an adapter)
 from collections.abc import Iterable
 from signal import SIGKILL
 
 from rube.controllers.systemd.drivers.supervisor import processes
+from rube.controllers.systemd.drivers.supervisor.presence import UNIT_VARIABLE
 
 KILL_S_MAX = 5.0
 KILL_POLL_S = 0.01
@@ -18,12 +20,20 @@ def kill_leftovers(invocation: str, recorded: Iterable[tuple[int, int]]) -> bool
     Those are the `recorded` processes (pid and start time) and their sessions, those with this INVOCATION_ID in their
     environment, and all that descend from any of them. Raises TimeoutError, which names them, if some cannot be killed.
     """
-    recorded = list(recorded)
+    return _kill(f"INVOCATION_ID={invocation}", list(recorded))
+
+
+def kill_all(directory: str) -> bool:
+    """As `kill_leftovers`, for all starts of the unit that has this directory: of those no record is left."""
+    return _kill(f"{UNIT_VARIABLE}={directory}", [])
+
+
+def _kill(mark: str, recorded: list[tuple[int, int]]) -> bool:
     until = time.monotonic() + KILL_S_MAX
     any_left = False
     while True:
         table = processes.table()
-        left = _left(table, processes.marked(f"INVOCATION_ID={invocation}"), recorded)
+        left = _left(table, processes.marked(mark), recorded) - {os.getpid()}
         if not left:
             return any_left
         if time.monotonic() > until:

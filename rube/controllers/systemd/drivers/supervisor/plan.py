@@ -1,4 +1,4 @@
-"""From a Unit to the shim's launch plan: plain JSON, computed once where protobuf is at hand. Pure.
+"""From a Unit to the shim's launch plan, computed once where protobuf is at hand. Pure.
 
 What the supervisor cannot do is left out of the plan and named in `unsupported`, which ends up in the status.
 """
@@ -6,10 +6,11 @@ What the supervisor cannot do is left out of the plan and named in `unsupported`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from rube.api import systemd_pb2
+from rube.controllers.systemd.drivers.supervisor.conditions import JUDGED
+from rube.controllers.systemd.drivers.supervisor.records import Condition, Plan
+from rube.controllers.systemd.drivers.supervisor.spawn import LIMITS
 from rube.controllers.systemd.service.commandline import CommandLine, parse_commands
 from rube.controllers.systemd.service.policy import NS_PER_S, Policy, StatusSet
 from rube.controllers.systemd.service.signals import signal_number
@@ -27,12 +28,10 @@ DEPENDENCIES = (
     "before",
     "after",
     "on_failure",
-    "condition",
 )
 _UNSUPPORTED_TEXT = ("root_directory", "protect_system", "slice", "bus_name", "syslog_identifier")
 _UNSUPPORTED_LISTS = ("runtime_directory", "state_directory")
 _UNSUPPORTED_FLAGS = ("no_new_privileges", "private_tmp")
-_LIMITS = ("open_files", "processes", "core_bytes", "locked_memory_bytes")
 _STREAMS = ("null", "file:", "append:", "truncate:")
 _TYPES = {
     _Service.SIMPLE: "simple",
@@ -55,7 +54,7 @@ _SPECIFIED = (
 UMASK_DEFAULT = 0o022
 
 
-def plan_of(name: str, unit: systemd_pb2.Unit, *, machine: Mapping[str, str]) -> dict[str, Any]:
+def plan_of(name: str, unit: systemd_pb2.Unit, *, machine: Mapping[str, str]) -> Plan:
     """The plan for the unit called `name`; `machine` has the values of specifiers that don't follow from the name.
 
     Raises InvalidArgumentError or CommandLineError for a bad definition.
@@ -63,30 +62,30 @@ def plan_of(name: str, unit: systemd_pb2.Unit, *, machine: Mapping[str, str]) ->
     service = unit.service
     specifiers = {**machine, **specifiers_of_name(name)}
     commands = {each: _commands(getattr(service.exec, each), specifiers) for each in EXEC_LISTS}
-    policy = policy_of(unit, {each: [bool(line.ignore_failure) for line in lines] for each, lines in commands.items()})
-    plan: dict[str, Any] = {
-        "policy": asdict(policy),
-        "commands": {
-            each: [[line.program, list(line.arguments), line.prefixes] for line in lines]
+    texts = {each: replace_specifiers(getattr(service, each), specifiers) for each in _SPECIFIED}
+    if texts["pid_file"] and not texts["pid_file"].startswith("/"):
+        texts["pid_file"] = f"/run/{texts['pid_file']}"
+    for each in ("standard_input", "standard_output", "standard_error"):
+        texts[each] = _stream(texts[each])
+    return Plan(
+        policy=policy_of(
+            unit, {each: [bool(line.ignore_failure) for line in lines] for each, lines in commands.items()}
+        ),
+        commands={
+            each: tuple((line.program, line.arguments, line.prefixes) for line in lines)
             for each, lines in commands.items()
         },
-        "environment": {
-            key: replace_specifiers(value, specifiers) for key, value in sorted(service.environment.items())
-        },
-        "environment_files": [replace_specifiers(path, specifiers) for path in service.environment_file],
-        "notify": _notify_access(service),
-        "umask": int(service.umask, 8) if service.umask else UMASK_DEFAULT,
-        "nice": service.nice if service.HasField("nice") else None,
-        "limits": {each: value for each, value in limits_of(service) if each in _LIMITS},
-        "unsupported": unsupported(unit),
-        "specifiers": unknown_specifiers(service, specifiers),
-    }
-    plan.update({each: replace_specifiers(getattr(service, each), specifiers) for each in _SPECIFIED})
-    if plan["pid_file"] and not plan["pid_file"].startswith("/"):
-        plan["pid_file"] = f"/run/{plan['pid_file']}"
-    for each in ("standard_input", "standard_output", "standard_error"):
-        plan[each] = _stream(plan[each])
-    return plan
+        conditions=_conditions(unit, specifiers),
+        environment={key: replace_specifiers(value, specifiers) for key, value in sorted(service.environment.items())},
+        environment_files=tuple(replace_specifiers(path, specifiers) for path in service.environment_file),
+        notify=_notify_access(service),
+        umask=int(service.umask, 8) if service.umask else UMASK_DEFAULT,
+        nice=service.nice if service.HasField("nice") else None,
+        limits={each: value for each, value in limits_of(service) if each in LIMITS},
+        unsupported=tuple(unsupported(unit)),
+        specifiers=tuple(unknown_specifiers(service, specifiers)),
+        **texts,
+    )
 
 
 def policy_of(unit: systemd_pb2.Unit, ignore_failures: dict[str, list[bool]]) -> Policy:
@@ -124,10 +123,11 @@ def unsupported(unit: systemd_pb2.Unit) -> list[str]:
     """The fields that are set and have no effect here, sorted."""
     service = unit.service
     fields = [each for each in DEPENDENCIES if len(getattr(unit, each))]
+    fields += [f"condition[{at}] ({each.type})" for at, each in enumerate(unit.condition) if each.type not in JUDGED]
     fields += [f"service.{each}" for each in _UNSUPPORTED_TEXT if getattr(service, each)]
     fields += [f"service.{each}" for each in _UNSUPPORTED_LISTS if len(getattr(service, each))]
     fields += [f"service.{each}" for each in _UNSUPPORTED_FLAGS if getattr(service, each)]
-    fields += [f"service.limits.{each}" for each, _ in limits_of(service) if each not in _LIMITS]
+    fields += [f"service.limits.{each}" for each, _ in limits_of(service) if each not in LIMITS]
     fields += [
         f"service.{each}"
         for each in ("standard_input", "standard_output", "standard_error")
@@ -152,6 +152,13 @@ def unknown_specifiers(service: systemd_pb2.Service, known: Mapping[str, str]) -
 def limits_of(service: systemd_pb2.Service) -> list[tuple[str, int]]:
     """The limits that are set, in the order of their numbers."""
     return [(field.name, int(value)) for field, value in service.limits.ListFields()]
+
+
+def _conditions(unit: systemd_pb2.Unit, specifiers: Mapping[str, str]) -> tuple[Condition, ...]:
+    return tuple(
+        Condition(type=each.type, value=replace_specifiers(each.value, specifiers), is_assert=getattr(each, "assert"))
+        for each in unit.condition
+    )
 
 
 def _commands(lines: Sequence[str], specifiers: Mapping[str, str]) -> list[CommandLine]:

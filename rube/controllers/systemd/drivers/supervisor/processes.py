@@ -6,6 +6,8 @@ import os
 import signal
 from typing import NamedTuple
 
+PID_FILE_BYTES_MAX = 64
+
 
 class Process(NamedTuple):
     """A line of /proc/<pid>/stat, as far as it matters. `started`: clock ticks from boot to the process's start."""
@@ -14,6 +16,8 @@ class Process(NamedTuple):
     parent: int
     session: int
     started: int
+    comm: str = ""
+    """The name that the process has in the table; it may be anything."""
 
     @property
     def living(self) -> bool:
@@ -21,27 +25,38 @@ class Process(NamedTuple):
         return self.state not in "ZX"
 
 
-def boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+def pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 def table() -> dict[int, Process]:
     """All processes of the machine by pid, zombies included."""
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return {pid: found for pid in pids if (found := _stat(pid)) is not None}
+    return {pid: found for pid in pids() if (found := stat(pid)) is not None}
 
 
 def start_time(pid: int) -> int | None:
     """When the process started; None if it is gone or a zombie."""
-    found = _stat(pid)
+    found = stat(pid)
     return found.started if found is not None and found.living else None
 
 
-def is_gone(pid: int, started: int | None) -> bool:
-    """Whether nothing is left of the process that had this start time; a zombie still has its status to give."""
-    found = _stat(pid)
-    return found is None or (started is not None and found.started != started)
+def myself() -> tuple[int, int]:
+    """Pid and start time of this process."""
+    return os.getpid(), start_time(os.getpid()) or 0
+
+
+def read_pid_file(path: str) -> int:
+    """The pid in a service's PID file; 0 if there is none, and for what is no plain file: a FIFO would not end."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return 0
+    try:
+        return int(os.read(handle, PID_FILE_BYTES_MAX).strip() or 0)
+    except (OSError, ValueError):
+        return 0
+    finally:
+        os.close(handle)
 
 
 def descendants(root: int) -> set[int]:
@@ -64,38 +79,53 @@ def below(processes: dict[int, Process], roots: set[int]) -> set[int]:
 
 def marked(variable: str) -> set[int]:
     """The processes whose initial environment holds `NAME=value`."""
-    wanted, found = variable.encode(), set()
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/environ", "rb") as file:
-                    if wanted in file.read().split(b"\0"):
-                        found.add(int(name))
-            except OSError:
-                continue
+    wanted = variable.encode()
+    return {pid for pid, values in environments(wanted).items() if wanted in values}
+
+
+def environments(prefix: bytes) -> dict[int, list[bytes]]:
+    """For each process that this user may look into, the lines of its initial environment that begin so, if any."""
+    found: dict[int, list[bytes]] = {}
+    for pid in pids():
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                data = file.read()
+        except OSError:
+            continue
+        if prefix in data and (lines := [line for line in data.split(b"\0") if line.startswith(prefix)]):
+            found[pid] = lines
     return found
 
 
-def send_signal(pid: int, started: int, number: int) -> None:
-    """Signals that process if it is still there; through a pidfd, so that no other one is ever hit."""
+def send_signal(pid: int, started: int, number: int) -> bool:
+    """Signals that process if it is still there; through a pidfd, so that no other one is ever hit.
+
+    False: this user may not, as of a set-uid program.
+    """
     try:
         handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
+    except (ProcessLookupError, ValueError):
+        return True
     try:
         if start_time(pid) == started:
             signal.pidfd_send_signal(handle, number)
     except ProcessLookupError:
-        pass
+        return True
+    except PermissionError:
+        return False
     finally:
         os.close(handle)
+    return True
 
 
-def _stat(pid: int) -> Process | None:
-    """The name before the fields may hold anything, so they count from its end."""
+def stat(pid: int) -> Process | None:
+    """One process; None if there is none of this pid. The name before the fields may hold anything: they count from its
+    end."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+            before, _, after = file.read().rpartition(b")")
     except OSError:
         return None
-    return Process(fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]))
+    fields = after.split()
+    comm = before.partition(b"(")[2].decode(errors="replace")
+    return Process(fields[0].decode(), int(fields[1]), int(fields[3]), int(fields[19]), comm)

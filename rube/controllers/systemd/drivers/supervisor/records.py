@@ -1,4 +1,4 @@
-"""What driver and shim tell each other, one class for each file. Shims outlive rubelets: both ends may be of any release.
+"""What driver and shim tell each other, one class for each file. Shims outlive rubelets: either may be of any release.
 
 A field has a default, which is what a file without it means, and is never used again for something else: then either
 side reads what an older or a newer one wrote. FORMAT grows when that cannot be had; a file with a higher one than this

@@ -2,197 +2,229 @@
 
 It has a session of its own and is a subreaper, so that every descendant of the unit, however it forks away, stays
 its descendant and in the end its child. It lives until the unit rests, whatever becomes of the rubelet. All decisions
-are the ServiceMachine's; this carries them out. SIGUSR1 says that request.json is new, SIGTERM stops the unit.
+are the ServiceMachine's; this carries them out. SIGUSR1 says that files have changed, SIGTERM stops the unit.
+
+Whatever wakes it, it looks at everything: what woke it is a hint, what it finds is the truth. It has no period.
 """
 
 from __future__ import annotations
 
 import os
 import select
-import signal
 import time  # noqa: TID251 (an adapter)
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rube.controllers.systemd.drivers.supervisor import files, processes
-from rube.controllers.systemd.drivers.supervisor.leftovers import kill_leftovers
-from rube.controllers.systemd.drivers.supervisor.spawn import environment_of, spawn
+from rube.controllers.systemd.boot import boot_identity
+from rube.controllers.systemd.drivers.supervisor import processes
+from rube.controllers.systemd.drivers.supervisor.account import Account
+from rube.controllers.systemd.drivers.supervisor.family import Family
+from rube.controllers.systemd.drivers.supervisor.files import FileError
+from rube.controllers.systemd.drivers.supervisor.output import Output
+from rube.controllers.systemd.drivers.supervisor.presence import UNIT_VARIABLE
+from rube.controllers.systemd.drivers.supervisor.records import Plan, StateRecord
+from rube.controllers.systemd.drivers.supervisor.spawn import EXIT_RESOURCES, Report, spawn
 from rube.controllers.systemd.service.commandline import CommandLine
 from rube.controllers.systemd.service.effects import Effect, FindMain, Kill, Load, Spawn
 from rube.controllers.systemd.service.machine import ServiceMachine
-from rube.controllers.systemd.service.policy import CLD_EXITED, SIGKILL, Exit, Policy
-from rube.controllers.systemd.service.states import ACTIVE_STATES, IDLE, RESTING, Result, State
+from rube.controllers.systemd.service.policy import CLD_EXITED, Exit, Policy
+from rube.controllers.systemd.service.states import ACTIVE_STATES, RESTING, Result, State
 
 if TYPE_CHECKING:
     from rube.controllers.systemd.drivers.supervisor.notify import NotifySocket
 
-LOG_BYTES_MAX = 1024 * 1024
-HOUSEKEEPING_S = 3.0
 PID_FILE_POLL_S = 0.05
+WRITE_RETRY_S = 3.0
+NOTES_MAX = 16
 CODES = {1: "exited", 2: "killed", 3: "dumped"}
 
 
 class Shim:
-    """One unit's shim; `directory` is the unit's, and its lock is held. `wakeup` is readable after each signal."""
+    """One unit's shim. `wakeup` is readable after each signal; the unit's locks are held."""
 
-    def __init__(self, directory: str, wakeup: int) -> None:
-        self._directory = directory
+    def __init__(self, account: Account, wakeup: int) -> None:
+        self.account = account
+        self.machine = ServiceMachine(Policy())
+        self.boot_id = boot_identity()
+        self.request_id = ""
+        self.message = ""
+        self.invocation = ""
+        self.active_ns = 0
         self._wakeup = wakeup
-        self._boot_id = processes.boot_id()
-        self._identity = [os.getpid(), processes.start_time(os.getpid())]
-        self._plan: dict[str, Any] = {}
-        self._machine = ServiceMachine(Policy())
+        self._family = Family()
+        self._output = Output(account.directory)
+        self._identity = processes.myself()
         self._notify: NotifySocket | None = None
-        self._main = self._control = 0
-        self._main_start: int | None = None
-        self._invocation = ""
-        self._active_ns = 0
-        self._request_id = ""
-        self._digest = ""
-        self._message = ""
-        self._written: dict[str, Any] = {}
-        self._is_written = False
+        self._notes: list[str] = []
+        self._without_resources = 0  # a process that ends for want of what systemd would not have started it without
         self._asked_to_stop = False
+        self._asked_to_leave = False
         self._unsettled = True
+
+    @property
+    def plan(self) -> Plan:
+        return self.account.unit.plan if self.account.unit is not None else Plan()
 
     def run(self, ready: Callable[[], None]) -> None:
         """Until the unit rests. `ready` is called when the request that waits is taken, which the state tells.
 
         Exits with status 1 instead if the request led to nothing and not even that can be written.
         """
-        self._recover()
         self._take_request()
         self._settle()
-        if self._machine.state in RESTING and not self._is_written:
+        if self.machine.state in RESTING and not self.account.is_written:
             raise SystemExit(1)  # nothing runs, and who asked asks again
         ready()
-        while True:
+        while not self._is_done():
+            self._wait()
+            self._look()
             self._settle()
-            if self._machine.state in RESTING and self._is_written:
-                return
-            if not self._wait():
-                continue
-            if self._asked_to_stop:
-                self._asked_to_stop = False
-                self._carry_out(self._machine.stop(_now_ns()))
-            self._take_request()
-            self._reap()
-            self._hear()
-            self._carry_out(self._machine.tick(_now_ns()))
+        self._output.close()
 
     def ask_to_stop(self) -> None:
-        """For a signal's handler: stops the unit at the next turn."""
+        """For a signal's handler: stops the unit at the next turn; one that rests is left."""
         self._asked_to_stop = True
+
+    def carry_out(self, effects: list[Effect]) -> None:
+        self._unsettled |= bool(effects)
+        for effect in effects:
+            if isinstance(effect, Spawn):
+                self._spawn(effect)
+            elif isinstance(effect, Kill):
+                self._notes_of(self._family.kill(effect))
+            elif isinstance(effect, FindMain):
+                self._find_main(again=False)
+            elif isinstance(effect, Load):
+                self._load()
 
     # Requests
 
-    def _recover(self) -> None:
-        """Goes on from the last shim's account. Raises TimeoutError if what it left running cannot be killed."""
-        state = files.read_json(self._directory, files.STATE) or {}
-        if state.get("boot_id") != self._boot_id:
-            return
-        machine = self._machine
-        self._request_id, self._active_ns = state["request_id"], state["active_ns"]
-        self._message = state["message"]
-        machine.result, machine.restarts = Result(state["result"]), state["restarts"]
-        machine.main_exit = Exit(*state["exit"]) if state["exit"] else None
-        machine.starts_ns = list(state["starts_ns"])
-        machine.forbid_restart = state["forbid_restart"]
-        machine.start_pending = state["start_pending"] or state["loading"]
-        last, killed = State.DEAD if state["loading"] else State(state["state"]), False
-        if state["loading"] or last not in IDLE:
-            killed = kill_leftovers(state["invocation"], [(pid, started) for pid, started in state["processes"]])
-        if not files.rests(state):
-            self._read_definition()
-            machine.policy = Policy.from_json(self._plan["policy"])
-            self._invocation = state["invocation"]
-            self._message = f"its supervisor process {state['shim'][0]} was killed"
-        self._carry_out(machine.supervision_lost(last, killed=killed, now_ns=_now_ns()))
-
     def _take_request(self) -> None:
-        request = files.read_json(self._directory, files.REQUEST) or {}
-        if request.get("id", "") == self._request_id:
+        request = self.account.read_request()
+        if request is None or request.id == self.request_id:
             return
-        self._request_id = request["id"]
-        verb = {"start": self._machine.start, "restart": self._machine.restart, "stop": self._machine.stop}
-        self._carry_out(verb[request["verb"]](_now_ns()))
+        self.request_id = request.id
+        verbs = {"start": self.machine.start, "restart": self.machine.restart, "stop": self.machine.stop}
+        if request.verb in verbs:
+            self.carry_out(verbs[request.verb](now_ns()))
+        else:
+            self.message = f"its supervisor process is of an older Rube and cannot {request.verb!r}: restart the unit"
 
     def _load(self) -> None:
         """Reads the definition, which takes effect when the service is next started."""
-        self._read_definition()
-        self._main = self._control = 0
-        self._invocation = os.urandom(16).hex()  # noqa: TID251 (an adapter)
-        self._message = ""
-        if self._notify is None and self._plan["notify"] != "none":
-            # Here, because it imports socket, which most shims never need.
+        self.message = ""
+        self._notes.clear()
+        try:
+            self.account.read_unit()
+        except FileError as error:
+            self.message = f"not started: {error}"
+            self.carry_out(self.machine.refused(Result.RESOURCES, now_ns()))
+            return
+        self._family.forget()
+        if self.plan.conditions:
+            # Here, because it imports what most shims never need; so does the socket.
+            from rube.controllers.systemd.drivers.supervisor.conditions import what_is_unmet
+
+            self.message = what_is_unmet(self.plan.conditions)
+            if self.message:
+                self.carry_out(self.machine.refused(Result.SUCCESS, now_ns()))
+                return
+        self.invocation = os.urandom(16).hex()  # noqa: TID251 (an adapter)
+        if self._notify is None and self.plan.notify != "none":
             from rube.controllers.systemd.drivers.supervisor.notify import NotifySocket
 
-            self._notify = NotifySocket(self._invocation)
-        self._carry_out(self._machine.loaded(Policy.from_json(self._plan["policy"]), _now_ns()))
+            self._notify = NotifySocket(self.invocation)
+        self.carry_out(self.machine.loaded(self.plan.policy, now_ns()))
 
-    def _read_definition(self) -> None:
-        unit = files.read_json(self._directory, files.UNIT)
-        if unit is not None:
-            self._plan, self._digest = unit["plan"], unit["digest"]
+    # Waking up
+
+    def _wait(self) -> None:
+        """Until something may have happened: a signal, output, a notification, the next deadline."""
+        poll = select.poll()
+        for handle in (self._wakeup, *self._output.readers, *self._family.handles()):
+            poll.register(handle, select.POLLIN)
+        if self._notify is not None:
+            poll.register(self._notify, select.POLLIN)
+        timeout_s = self._timeout_s()
+        poll.poll(None if timeout_s is None else timeout_s * 1000 + 1)
+
+    def _timeout_s(self) -> float | None:
+        """Until the next deadline; None: none is due, and this process sleeps until it is woken."""
+        due = [] if self.account.is_written else [WRITE_RETRY_S]
+        if self.machine.awaits_pid_file:
+            due.append(PID_FILE_POLL_S)
+        if self.machine.deadline_ns is not None:
+            due.append(max(0.0, (self.machine.deadline_ns - now_ns()) / 1e9))
+        return min(due, default=None)
+
+    def _look(self) -> None:
+        """First the signals' bytes go, then comes the look: what happens in between is seen, or wakes again."""
+        signalled = self._drain()
+        self._output.copy()
+        for pid, report in self._family.reports():
+            self._take_report(pid, report)
+        self._reap()
+        self._hear()
+        if signalled:
+            self.account.restore()
+            self._output.log.check()
+            if self._asked_to_stop:
+                self._asked_to_stop = False
+                self._asked_to_leave = self.machine.state in RESTING
+                self.carry_out(self.machine.stop(now_ns()))
+            self._take_request()
+        self.carry_out(self.machine.tick(now_ns()))
+
+    def _drain(self) -> bool:
+        try:
+            return bool(os.read(self._wakeup, 4096))
+        except BlockingIOError:
+            return False
+
+    def _is_done(self) -> bool:
+        """The unit rests, all that it printed is written, and what it left running (KillMode=none) prints no more."""
+        if self.machine.state not in RESTING:
+            return False
+        return self._asked_to_leave or (self.account.is_written and not self._output.readers)
 
     # Events
 
-    def _wait(self) -> bool:
-        """Until a signal, a notification or the next deadline; False: there was only time to keep house."""
-        timeout = HOUSEKEEPING_S
-        if self._machine.awaits_pid_file:
-            timeout = PID_FILE_POLL_S
-        deadline = self._machine.deadline_ns
-        if deadline is not None:
-            timeout = max(0.0, min(timeout, (deadline - _now_ns()) / 1e9))
-        if self._machine.state is State.AUTO_RESTART and deadline is not None:
-            timeout = max(0.0, (deadline - _now_ns()) / 1e9)
-        poll = select.poll()
-        poll.register(self._wakeup, select.POLLIN)
-        if self._notify is not None:
-            poll.register(self._notify, select.POLLIN)
-        woken = bool(poll.poll(timeout * 1000 + 1))
-        try:
-            os.read(self._wakeup, 4096)
-        except BlockingIOError:
-            pass
-        self._keep_house()
-        due = deadline is not None and _now_ns() >= deadline
-        return woken or due or self._machine.awaits_pid_file or self._main_is_gone()
-
     def _reap(self) -> None:
         """Takes the exit status of every child that ended and tells the machine."""
-        ended: list[tuple[int, Exit]] = []
-        while True:
-            try:
-                status = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
-            except ChildProcessError:
-                break
-            if status is None:
-                break
-            ended.append((status.si_pid, Exit(status.si_code, status.si_status)))
-        if not ended and self._main_is_gone():
-            ended.append((self._main, Exit(CLD_EXITED, 0)))
+        ended = self._family.reap()
         if ended:
             self._unsettled = True
             self._count()
         for pid, exit in ended:
-            if pid == self._main:
-                self._main = 0
-                self._carry_out(self._machine.main_ended(exit, _now_ns()))
-            elif pid == self._control:
-                self._control = 0
-                self._carry_out(self._machine.control_ended(exit, _now_ns()))
-        if self._machine.awaits_pid_file:
+            report = self._family.last_report(pid)
+            if report is not None:
+                self._take_report(pid, report)
+            if pid == self._without_resources and exit == Exit(CLD_EXITED, EXIT_RESOURCES):
+                self.machine.result = Result.RESOURCES
+            if pid == self._family.main:
+                self._family.main = 0
+                self.carry_out(self.machine.main_ended(exit, now_ns()))
+            elif pid == self._family.control:
+                self._family.control = 0
+                self.carry_out(self.machine.control_ended(exit, now_ns()))
+        if self.machine.awaits_pid_file:
             self._find_main(again=True)
 
-    def _main_is_gone(self) -> bool:
-        """Whether the main process ended unnoticed: one that was never our child tells somebody else how it ended."""
-        return self._main != 0 and processes.is_gone(self._main, self._main_start)
+    def _take_report(self, pid: int, report: Report) -> None:
+        """What a new process says of the time before its program."""
+        self._notes_of(report.notes)
+        if report.error:
+            self.message = f"exec.{self._family.list_of(pid)}: {report.error}"
+            self._without_resources = pid if report.is_resources else 0
+        elif pid == self._family.main:
+            self.carry_out(self.machine.executed(now_ns()))
+
+    def _notes_of(self, notes: tuple[str, ...]) -> None:
+        self._notes += [note for note in notes if note not in self._notes and len(self._notes) < NOTES_MAX]
 
     def _count(self) -> set[int]:
         below = processes.descendants(os.getpid())
-        self._machine.others = bool(below - {self._main, self._control})
+        self.machine.others = bool(below - self._family.known())
         return below
 
     def _settle(self) -> None:
@@ -200,13 +232,15 @@ class Shim:
         for _ in range(len(State)):
             if not self._unsettled:
                 break
-            before = self._machine.state
-            if self._machine.state in RESTING or self._count():
+            before = self.machine.state
+            if self.machine.state in RESTING or self._count():
                 break
-            self._carry_out(self._machine.emptied(_now_ns()))
-            if self._machine.state is before:
+            self.carry_out(self.machine.emptied(now_ns()))
+            if self.machine.state is before:
                 break
         self._unsettled = False
+        if self.machine.state in RESTING:
+            self._output.release()
         self._write()
 
     def _hear(self) -> None:
@@ -214,187 +248,108 @@ class Shim:
         if self._notify is None:
             return
         for pid, words in self._notify.receive():
-            access = self._plan["notify"]
-            allowed = {"main": {self._main}, "exec": {self._main, self._control}}.get(access)
+            main, control = self._family.main, self._family.control
+            allowed = {"main": {main}, "exec": {main, control}}.get(self.plan.notify)
             if pid not in (self._count() if allowed is None else allowed):
                 continue
-            main = words.get("MAINPID", "")
-            if main.isdigit() and int(main) in self._count():
-                self._adopt_main(int(main))
+            said = words.get("MAINPID", "")
+            if said.isdigit() and int(said) in self._count():
+                self._family.adopt_main(int(said))
             if words.get("READY") == "1":
-                self._carry_out(self._machine.ready(_now_ns()))
+                self.carry_out(self.machine.ready(now_ns()))
             if words.get("WATCHDOG") == "1":
-                self._carry_out(self._machine.alive(_now_ns()))
+                self.carry_out(self.machine.alive(now_ns()))
 
     # Effects
 
-    def _carry_out(self, effects: list[Effect]) -> None:
-        self._unsettled |= bool(effects)
-        for effect in effects:
-            if isinstance(effect, Spawn):
-                self._spawn(effect)
-            elif isinstance(effect, Kill):
-                self._kill(effect)
-            elif isinstance(effect, FindMain):
-                self._find_main(again=False)
-            elif isinstance(effect, Load):
-                self._load()
-
     def _spawn(self, effect: Spawn) -> None:
-        program, arguments, prefixes = self._plan["commands"][effect.list][effect.index]
-        command = CommandLine(program, tuple(arguments), prefixes)
-        log = os.path.join(self._directory, files.LOG)
-        if self._written.get("invocation") != self._invocation:
+        program, arguments, prefixes = self.plan.commands[effect.list][effect.index]
+        if self.account.written is None or self.account.written.invocation != self.invocation:
             # What runs must be found by the next shim, should this one be killed: which then starts from the beginning.
             self._write(loading=True)
-            if not self._is_written:
-                self._message = f"exec.{effect.list}: not started, for the state cannot be written: is the disk full?"
+            if not self.account.is_written:
+                self.message = f"exec.{effect.list}: not started, for the state cannot be written: is the disk full?"
                 self._failed_to_spawn(effect)
                 return
+        command = CommandLine(program, arguments, prefixes)
         try:
-            spawned = spawn(self._plan, command, self._environment(), log)
+            spawned = spawn(self.plan, command, self._environment(), self._output.writer())
         except OSError as error:
-            self._message = f"exec.{effect.list}: {error}"
+            self.message = f"exec.{effect.list}: no process can be started: {error.strerror}"
             self._failed_to_spawn(effect)
             return
-        if spawned.error:
-            self._message = f"exec.{effect.list}: {spawned.error}"
-        if effect.main:
-            self._main, self._main_start = spawned.pid, processes.start_time(spawned.pid)
-            if not spawned.error:
-                self._carry_out(self._machine.executed(_now_ns()))
-        else:
-            self._control = spawned.pid
+        self._family.add(spawned, effect.list, is_main=effect.main)
 
     def _failed_to_spawn(self, effect: Spawn) -> None:
         """No process could be made: as if it had ended at once, with systemd's status for it."""
-        exit = Exit(CLD_EXITED, 1)
-        self._machine.result = Result.RESOURCES
-        ended = self._machine.main_ended if effect.main else self._machine.control_ended
-        self._carry_out(ended(exit, _now_ns()))
+        self.machine.result = Result.RESOURCES
+        ended = self.machine.main_ended if effect.main else self.machine.control_ended
+        self.carry_out(ended(Exit(CLD_EXITED, EXIT_RESOURCES), now_ns()))
 
     def _environment(self) -> dict[str, str]:
-        environment = environment_of(self._plan)
-        environment["INVOCATION_ID"] = self._invocation
-        if self._plan["pid_file"]:
-            environment["PIDFILE"] = self._plan["pid_file"]
-        if self._main:
-            environment["MAINPID"] = str(self._main)
+        environment = {"INVOCATION_ID": self.invocation, UNIT_VARIABLE: self.account.directory}
+        if self.plan.pid_file:
+            environment["PIDFILE"] = self.plan.pid_file
+        if self._family.main:
+            environment["MAINPID"] = str(self._family.main)
         if self._notify is not None:
             environment["NOTIFY_SOCKET"] = self._notify.address
-        watchdog_ns = self._machine.policy.watchdog_ns
+        watchdog_ns = self.machine.policy.watchdog_ns
         if watchdog_ns is not None and self._notify is not None:
             environment["WATCHDOG_USEC"] = str(watchdog_ns // 1000)
-        if self._machine.state in (State.STOP, State.STOP_POST):
-            environment["SERVICE_RESULT"] = self._machine.result.value
-            if exit := self._machine.main_exit:
+        if self.machine.state in (State.STOP, State.STOP_POST):
+            environment["SERVICE_RESULT"] = self.machine.result.value
+            if exit := self.machine.main_exit:
                 environment["EXIT_CODE"], environment["EXIT_STATUS"] = CODES[exit.code], str(exit.status)
         return environment
-
-    def _kill(self, effect: Kill) -> None:
-        pids = {pid for pid in (self._main, self._control) if pid}
-        if effect.rest:
-            pids |= processes.descendants(os.getpid())
-        for pid in sorted(pids):
-            _signal(pid, effect.signal)
-            if effect.hangup:
-                _signal(pid, signal.SIGHUP)
-            if effect.signal != SIGKILL:
-                _signal(pid, signal.SIGCONT)
 
     def _find_main(self, *, again: bool) -> None:
         """The process that the PID file names, if it is the unit's own; without a file, the only one there is."""
         below = self._count()
         pid = 0
-        if self._plan["pid_file"]:
-            try:
-                with open(self._plan["pid_file"]) as file:
-                    pid = int(file.read(64).strip() or 0)
-            except (OSError, ValueError):
-                pid = 0
-        elif self._machine.policy.guess_main_pid and len(below - {self._control}) == 1:
-            (pid,) = below - {self._control}
+        if self.plan.pid_file:
+            pid = processes.read_pid_file(self.plan.pid_file)
+        elif self.machine.policy.guess_main_pid and len(below - {self._family.control}) == 1:
+            (pid,) = below - {self._family.control}
         if pid in below:
-            self._adopt_main(pid)
-            self._carry_out(self._machine.main_found(_now_ns()))
+            self._family.adopt_main(pid)
+            self._count()
+            self.carry_out(self.machine.main_found(now_ns()))
         elif not again:
-            if self._plan["pid_file"]:
-                self._message = f"the PID file {self._plan['pid_file']} names no process of this unit"
-            self._carry_out(self._machine.main_missing(_now_ns()))
-
-    def _adopt_main(self, pid: int) -> None:
-        self._main, self._main_start = pid, processes.start_time(pid)
-        self._count()
+            if self.plan.pid_file:
+                self.message = f"the PID file {self.plan.pid_file} names no process of this unit"
+            self.carry_out(self.machine.main_missing(now_ns()))
 
     # State
 
     def _write(self, *, loading: bool = False) -> None:
-        machine = self._machine
-        active = ACTIVE_STATES[machine.state] == "active"
-        if active and ACTIVE_STATES[State(self._written.get("state", "dead"))] != "active":
-            self._active_ns = time.time_ns()
-        state = {
-            "boot_id": self._boot_id,
-            "shim": self._identity,
-            "state": machine.state.value,
-            "result": machine.result.value,
-            "main_pid": self._main if machine.main_alive else 0,
-            "processes": self._identities(),
-            "exit": [machine.main_exit.code, machine.main_exit.status] if machine.main_exit else None,
-            "restarts": machine.restarts,
-            "starts_ns": list(machine.starts_ns),
-            "forbid_restart": machine.forbid_restart,
-            "start_pending": machine.start_pending,
-            "loading": loading,
-            "active_ns": self._active_ns,
-            "invocation": self._invocation,
-            "request_id": self._request_id,
-            "digest": self._digest,
-            "message": self._message,
-        }
-        self._is_written = state == self._written
-        if self._is_written:
-            return
-        try:
-            files.write_json(self._directory, files.STATE, state)
-        except OSError as error:
-            # A full disk, say. The unit goes on, and the next turn tries again.
-            _note(f"cannot write the state: {error}")
-        else:
-            self._written, self._is_written = state, True
-
-    def _identities(self) -> list[tuple[int, int]]:
-        """Pid and start time of the main and the control process, as far as they live."""
-        pids = (self._main, self._control)
-        return [(pid, started) for pid in pids if pid and (started := processes.start_time(pid)) is not None]
-
-    def _keep_house(self) -> None:
-        """Keeps the log bounded: the unit's processes hold it open, so it is copied and cut, not renamed."""
-        log = os.path.join(self._directory, files.LOG)
-        try:
-            if os.path.getsize(log) > LOG_BYTES_MAX:
-                with open(log, "rb") as old, open(f"{log}.1", "wb") as kept:
-                    old.seek(-LOG_BYTES_MAX, os.SEEK_END)
-                    kept.write(old.read(LOG_BYTES_MAX))
-                os.truncate(log, 0)
-        except OSError:
-            pass
+        machine, written = self.machine, self.account.written
+        was_active = written is not None and ACTIVE_STATES[written.state] == "active"
+        if ACTIVE_STATES[machine.state] == "active" and not was_active:
+            self.active_ns = self.active_ns if written is None and self.active_ns else time.time_ns()
+        self.account.write(
+            StateRecord(
+                boot_id=self.boot_id,
+                shim=self._identity,
+                state=machine.state,
+                result=machine.result,
+                main_pid=self._family.main if machine.main_alive else 0,
+                processes=self._family.identities(),
+                exit=(machine.main_exit.code, machine.main_exit.status) if machine.main_exit else None,
+                restarts=machine.restarts,
+                starts_ns=tuple(machine.starts_ns),
+                forbid_restart=machine.forbid_restart,
+                start_pending=machine.start_pending,
+                loading=loading,
+                active_ns=self.active_ns,
+                invocation=self.invocation,
+                request_id=self.request_id,
+                digest=self.account.unit.digest if self.account.unit is not None else "",
+                message=self.message,
+                notes=tuple(self._notes),
+            )
+        )
 
 
-def _note(line: str) -> None:
-    """Into the shim's own log, which may be on the same full disk."""
-    try:
-        os.write(1, f"{line}\n".encode())
-    except OSError:
-        pass
-
-
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
-
-
-def _now_ns() -> int:
+def now_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

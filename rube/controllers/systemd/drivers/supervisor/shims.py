@@ -1,4 +1,4 @@
-"""A unit's shim as the driver sees it: alive or not, to be woken, to be started."""
+"""A unit's shim as the driver sees it: what it wrote down, whether it is there, how it is woken, how it is started."""
 
 from __future__ import annotations
 
@@ -7,43 +7,89 @@ import os
 import signal
 import subprocess  # noqa: TID251 (an adapter)
 import sys
-from typing import Any
+from dataclasses import dataclass
 
 from rube.api.errors import DeadlineExceededError, FailedPreconditionError, UnavailableError
-from rube.controllers.systemd.drivers.supervisor import files, processes
+from rube.controllers.systemd.boot import is_same_boot
+from rube.controllers.systemd.drivers.supervisor import files, presence, processes
+from rube.controllers.systemd.drivers.supervisor.files import FileError
+from rube.controllers.systemd.drivers.supervisor.records import StateRecord, UnitRecord
 from rube.host import Clock
 
 EXIT_LOCKED = 75
 """What a shim ends with that finds another one alive (EX_TEMPFAIL)."""
 LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.py")
 LAUNCH_S_MAX = 10.0
+"""From the start of a shim until it has taken its request; it may have to kill what another one left."""
 LAST_WORDS_BYTES_MAX = 512
 
 
-def is_alive(state: dict[str, Any]) -> bool:
-    """Whether the shim that wrote this state since the machine started ({}: none did) is there."""
-    if not state:
-        return False
-    pid, started = state["shim"]
-    return bool(processes.start_time(pid) == started)
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What the files of a unit's directory say at one moment, and whether its shim is alive."""
+
+    unit: UnitRecord | None
+    state: StateRecord | None
+    """Of this boot; None: nothing was started since."""
+    errors: tuple[FileError, ...] = ()
+    """Why a record cannot be read."""
+    state_is_damaged: bool = False
+    alive: bool = False
+
+    @property
+    def why(self) -> str:
+        return "; ".join(map(str, self.errors))
+
+    @property
+    def newer(self) -> bool:
+        """Whether a later release wrote here, which knows better."""
+        return any(error.newer for error in self.errors)
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing of the unit is meant to run, for all that is written."""
+        return not self.state_is_damaged and (self.state is None or self.state.rests)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the shim is gone though it still had, or may have had, a unit to look after."""
+        return not self.rests and not self.alive and not self.newer
+
+    @property
+    def lacks(self) -> bool:
+        """Whether there is a shim, and something is missing that it knows."""
+        return self.alive and not self.newer and (self.unit is None or self.state is None)
 
 
-def is_lost(state: dict[str, Any]) -> bool:
-    """Whether the shim is gone though it still had a unit to look after."""
-    return not files.rests(state) and not is_alive(state)
+def look(directory: str, boot_id: str, *, with_unit: bool = True) -> Look:
+    """Raises no error of the disk: a unit whose files can't be read is that unit's trouble, and its `errors` say so."""
+    unit, state, errors, damaged = None, None, [], False
+    try:
+        unit = files.read(directory, UnitRecord) if with_unit else None
+    except FileError as error:
+        errors.append(error)
+    try:
+        state = files.read(directory, StateRecord)
+    except FileError as error:
+        errors.append(error)
+        damaged = not error.newer
+    alive = presence.is_alive(directory)
+    if state is not None and not is_same_boot(state.boot_id, boot_id):
+        state = None
+    return Look(unit=unit, state=state, errors=tuple(errors), state_is_damaged=damaged, alive=alive)
 
 
-def poke(state: dict[str, Any]) -> None:
-    """Tells the shim to look at its request."""
-    pid, started = state["shim"]
-    processes.send_signal(pid, started, signal.SIGUSR1)
+def poke(directory: str, state: StateRecord | None, number: int = signal.SIGUSR1) -> None:
+    """Tells the shim to look at its files; with SIGTERM, to stop its unit."""
+    known = state.shim if state is not None and processes.start_time(state.shim[0]) == state.shim[1] else None
+    shim = known or presence.find(directory)
+    if shim is not None:
+        processes.send_signal(*shim, number)
 
 
-def kill(state: dict[str, Any]) -> None:
+def kill(directory: str, state: StateRecord | None) -> None:
     """Ends a shim that hangs. What it looked after is found by the next one, which stops it."""
-    if state:
-        pid, started = state["shim"]
-        processes.send_signal(pid, started, signal.SIGKILL)
+    poke(directory, state, signal.SIGKILL)
 
 
 async def launch(directory: str, clock: Clock) -> None:
@@ -53,6 +99,7 @@ async def launch(directory: str, clock: Clock) -> None:
     (it goes on), FailedPreconditionError with its last words if it gives up.
     """
     try:
+        files.make_directory(directory)
         launcher = await asyncio.to_thread(_start_launcher, directory)
     except OSError as error:
         raise UnavailableError(f"cannot start a supervisor process: {error}") from error

@@ -1,15 +1,24 @@
-"""Starts one command of a unit: fork, set up what systemd.exec(5) promises, exec. Exit codes as systemd's."""
+"""Starts one command of a unit: fork, set up what systemd.exec(5) promises, exec. Exit codes as systemd's.
+
+Nothing here waits: what can hang (a FIFO as standard output, an environment file on a file system that is away) hangs
+in the new process, which can be killed. It reports through a pipe, which ends when the program runs.
+"""
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import resource
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rube.controllers.systemd.drivers.environment_files import read_environment_files
 from rube.controllers.systemd.drivers.programs import why_not_executable
+from rube.controllers.systemd.drivers.supervisor import attributes, presence
+from rube.controllers.systemd.drivers.supervisor.records import Plan
 from rube.controllers.systemd.service.commandline import CommandLine
 from rube.controllers.systemd.service.exit_codes import (
     EXIT_CHDIR,
@@ -25,7 +34,13 @@ from rube.controllers.systemd.service.exit_codes import (
 )
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_LIMITS = {
+REPORT_BYTES_MAX = 4096
+OPEN_FILES_MAX = 2**31 - 1
+EXIT_RESOURCES = 1
+"""Of a process that reports RESOURCES: systemd fails with `resources` before there is a process."""
+FAILED, RESOURCES, NOTE = b"!", b"?", b"~"
+"""What a line of a report begins with."""
+LIMITS = {
     "open_files": resource.RLIMIT_NOFILE,
     "processes": resource.RLIMIT_NPROC,
     "core_bytes": resource.RLIMIT_CORE,
@@ -33,67 +48,118 @@ _LIMITS = {
 }
 
 
-@dataclass(frozen=True)
-class Spawned:
-    """A started process; `error` is set if it could not execute its program and is ending."""
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a process said before it ran its program: `error`, if it did not get that far, and notes."""
 
-    pid: int
-    error: str
+    error: str = ""
+    is_resources: bool = False
+    """It is systemd's result `resources`."""
+    notes: tuple[str, ...] = ()
+
+
+class Spawned:
+    """A started process, which may not have executed its program yet."""
+
+    def __init__(self, pid: int, handle: int) -> None:
+        self.pid = pid
+        self.handle = handle
+        """Readable when there is news; closed with the report."""
+        self._said = b""
+
+    def report(self, *, ended: bool = False) -> Report | None:
+        """The report, if the process has run its program, failed to, or `ended`; else None."""
+        while True:
+            try:
+                data = os.read(self.handle, REPORT_BYTES_MAX)
+            except BlockingIOError:
+                if ended:
+                    break
+                return None
+            if not data:
+                break
+            self._said += data
+        os.close(self.handle)
+        lines = self._said.split(b"\n")
+        texts = {mark: [line[1:].decode(errors="replace") for line in lines if line[:1] == mark] for mark in _MARKS}
+        error = "; ".join(texts[FAILED] + texts[RESOURCES])
+        return Report(error=error, is_resources=bool(texts[RESOURCES]), notes=tuple(texts[NOTE]))
+
+
+_MARKS = (FAILED, RESOURCES, NOTE)
 
 
 class _SetupError(Exception):
-    def __init__(self, exit_code: int, text: str) -> None:
+    def __init__(self, exit_code: int, text: str, mark: bytes = FAILED) -> None:
         super().__init__(text)
         self.exit_code = exit_code
+        self.mark = mark
 
 
-def spawn(plan: dict[str, Any], command: CommandLine, environment: dict[str, str], log: str) -> Spawned:
-    """Starts the command in a session of its own and returns once it runs its program or has failed to.
+def spawn(plan: Plan, command: CommandLine, environment: dict[str, str], output: int) -> Spawned:
+    """Starts the command in a session of its own.
 
-    `environment` is the unit's; variables in the command line are replaced from it. Raises OSError if there is no
-    process to be had.
+    `environment` goes over what the definition gives; `output` is the handle of the unit's log. Raises OSError if there
+    is no process to be had.
     """
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _child(plan, command, environment, log, writer)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        error = pipe.read(4096)
-    return Spawned(pid, error.decode(errors="replace"))
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    # No handler of this process's shall run in the new one.
+    before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _child(plan, command, environment, output, writer)
+    except OSError:
+        os.close(reader)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(writer)
+    return Spawned(pid, reader)
 
 
-def environment_of(plan: dict[str, Any]) -> dict[str, str]:
-    """The environment that the definition gives: defaults, then its variables, then its files.
-
-    Raises OSError for a file that cannot be read and is not marked optional with `-`.
-    """
-    environment = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8"}
-    environment.update(plan["environment"])
-    environment.update(read_environment_files(plan["environment_files"]).variables)
-    return environment
-
-
-def _child(plan: dict[str, Any], command: CommandLine, environment: dict[str, str], log: str, pipe: int) -> NoReturn:
-    """In the new process: never returns, never runs its parent's code."""
+def _child(plan: Plan, command: CommandLine, environment: dict[str, str], output: int, report: int) -> NoReturn:
+    """In the new process: never returns, never runs its parent's code, whatever happens."""
     exit_code = EXIT_FDS
     try:
-        os.setsid()
-        _prepare(plan, environment, log, privileged=command.keeps_privileges)
-        exit_code = EXIT_EXEC
-        environment["SYSTEMD_EXEC_PID"] = str(os.getpid())
-        if "NOTIFY_SOCKET" in environment and "WATCHDOG_USEC" in environment:
-            environment["WATCHDOG_PID"] = str(os.getpid())
-        os.execve(_find(command.program), command.argv(environment), environment)
-    except _SetupError as error:
-        exit_code, text = error.exit_code, str(error)
-    except (OSError, ValueError, KeyError) as error:
-        text = why_not_executable(command.program) if "/" in command.program else ""
-        text = text or f"{command.program}: {getattr(error, 'strerror', None) or error}"
-    try:
-        os.write(pipe, text.encode(errors="replace")[:4000])
+        try:
+            _run(plan, command, environment, output, report)
+        except _SetupError as error:
+            exit_code = error.exit_code
+            _say(report, error.mark, str(error))
+        except BaseException as error:
+            _say(report, FAILED, f"{command.program}: {getattr(error, 'strerror', None) or error!r}")
     finally:
         os._exit(exit_code)
+
+
+def _run(plan: Plan, command: CommandLine, environment: dict[str, str], output: int, report: int) -> NoReturn:
+    presence.call_myself(presence.CHILD_COMM)
+    signal.set_wakeup_fd(-1)
+    attributes.reset_signals(ignored=frozenset({signal.SIGPIPE}))
+    os.setsid()
+    _close_all_but(output, report)
+    attributes.set_units(plan.umask)
+    _open_streams(plan, output)
+    environment = {**_environment_of(plan, report), **environment}
+    identity = _identity_of(plan, environment)
+    _apply_limits(plan, report)
+    if not command.keeps_privileges:
+        _become(identity)
+    _enter_directory(plan.working_directory, environment)
+    environment["SYSTEMD_EXEC_PID"] = str(os.getpid())
+    if "NOTIFY_SOCKET" in environment and "WATCHDOG_USEC" in environment:
+        environment["WATCHDOG_PID"] = str(os.getpid())
+    try:
+        os.execve(_find(command.program), command.argv(environment), environment)
+    except (OSError, ValueError) as error:
+        why = why_not_executable(command.program) if "/" in command.program else ""
+        why = why or f"{command.program}: {getattr(error, 'strerror', None) or error}"
+        raise _SetupError(EXIT_EXEC, why) from error
+
+
+def _say(report: int, mark: bytes, text: str) -> None:
+    os.write(report, mark + text.replace("\n", " ").encode(errors="replace")[: REPORT_BYTES_MAX // 4] + b"\n")
 
 
 def _find(program: str) -> str:
@@ -106,98 +172,140 @@ def _find(program: str) -> str:
     raise FileNotFoundError(2, f"not found in {SEARCH_PATH}")
 
 
-def _prepare(plan: dict[str, Any], environment: dict[str, str], log: str, *, privileged: bool) -> None:
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _redirect(0, plan["standard_input"] or "null", log, EXIT_STDIN)
-    output = plan["standard_output"] or "log"
-    _redirect(1, output, log, EXIT_STDOUT)
-    error = plan["standard_error"] or "inherit"
+def _close_all_but(*kept: int) -> None:
+    """The shim's locks and pipes are not the unit's: a process that hangs before its program must not hold them."""
+    first = 3
+    for handle in sorted(kept):
+        os.closerange(first, handle)
+        first = handle + 1
+    os.closerange(first, OPEN_FILES_MAX)
+
+
+def _open_streams(plan: Plan, output: int) -> None:
+    _redirect(0, plan.standard_input or "null", output, EXIT_STDIN)
+    _redirect(1, plan.standard_output or "log", output, EXIT_STDOUT)
+    error = plan.standard_error or "inherit"
     if error == "inherit":
         os.dup2(1, 2)
     else:
-        _redirect(2, error, log, EXIT_STDERR)
-    os.umask(plan["umask"])
-    if plan["nice"] is not None:
-        _step(EXIT_NICE, "nice", lambda: os.setpriority(os.PRIO_PROCESS, 0, plan["nice"]))
-    for name, value in sorted(plan["limits"].items()):
-        _step(EXIT_LIMITS, f"limits.{name}", lambda name=name, value=value: _limit(_LIMITS[name], value))
-    _identify(plan, environment, privileged)
-    directory = plan["working_directory"]
-    if directory:
-        optional = directory.startswith("-")
-        path = directory.removeprefix("-")
-        path = environment.get("HOME", "/") if path == "~" else path
+        _redirect(2, error, output, EXIT_STDERR)
+    if output > 2:
+        os.close(output)
+
+
+def _environment_of(plan: Plan, report: int) -> dict[str, str]:
+    """The environment that the definition gives: defaults, then its variables, then its files."""
+    environment = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", **plan.environment}
+    try:
+        found = read_environment_files(plan.environment_files)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise _SetupError(EXIT_RESOURCES, f"environment_file {where}{error.strerror}", RESOURCES) from error
+    if found.ignored:
+        _say(report, NOTE, f"ignored in environment_file: {', '.join(found.ignored)}")
+    return environment | found.variables
+
+
+def _apply_limits(plan: Plan, report: int) -> None:
+    if plan.nice is not None:
+        nice = plan.nice
+        _step(EXIT_NICE, "nice", lambda: os.setpriority(os.PRIO_PROCESS, 0, nice))
+    for name, value in sorted(plan.limits.items()):
         try:
-            os.chdir(path)
-        except OSError as failure:
-            if not optional:
-                raise _SetupError(EXIT_CHDIR, f"working_directory {path}: {failure.strerror}") from failure
-            os.chdir("/")
-    else:
-        os.chdir("/")
+            lowered = attributes.lower_to_fit(LIMITS[name], value)
+        except (OSError, ValueError) as error:
+            raise _SetupError(EXIT_LIMITS, f"limits.{name}: {getattr(error, 'strerror', None) or error}") from error
+        if lowered is not None:
+            _say(report, NOTE, f"limits.{name} is lowered from {value} to {lowered}, this machine's hard limit")
 
 
-def _limit(which: int, value: int) -> None:
-    capped = resource.RLIM_INFINITY if value > 2**62 else value
-    resource.setrlimit(which, (capped, capped))
-
-
-def _step(exit_code: int, what: str, action: Any) -> None:
+def _step(exit_code: int, what: str, action: Callable[[], object]) -> None:
     try:
         action()
     except (OSError, ValueError) as error:
         raise _SetupError(exit_code, f"{what}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _redirect(descriptor: int, where: str, log: str, exit_code: int) -> None:
+def _redirect(descriptor: int, where: str, output: int, exit_code: int) -> None:
     kind, _, path = where.partition(":")
+    if kind == "log":
+        os.dup2(output, descriptor)
+        return
     flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT
     if kind == "null":
         path = "/dev/null"
-    elif kind == "log":
-        path, flags = log, flags | os.O_APPEND
     elif kind == "append":
         flags |= os.O_APPEND
     elif kind == "truncate":
         flags |= os.O_TRUNC
     try:
-        opened = os.open(path, flags, 0o640)
+        opened = os.open(path, flags | os.O_NOCTTY, 0o640)
         os.dup2(opened, descriptor)
         os.close(opened)
     except OSError as error:
         raise _SetupError(exit_code, f"{path}: {error.strerror}") from error
 
 
-def _identify(plan: dict[str, Any], environment: dict[str, str], privileged: bool) -> None:
-    user, group = plan["user"], plan["group"]
-    if not (user or group):
-        return
-    import grp
-    import pwd
+@dataclass(frozen=True, kw_only=True)
+class _Identity:
+    """Whom a process becomes; None: whom its parent is."""
 
-    gid = os.getgid()
-    if user:
+    user: pwd.struct_passwd | None
+    gid: int | None
+    groups: tuple[int, ...] = ()
+
+
+def _identity_of(plan: Plan, environment: dict[str, str]) -> _Identity:
+    """Looked up while files may still be opened; adds what is the user's to the environment."""
+    user, group = None, None
+    if plan.user:
         try:
-            entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+            user = pwd.getpwuid(int(plan.user)) if plan.user.isdigit() else pwd.getpwnam(plan.user)
         except KeyError as error:
-            raise _SetupError(EXIT_USER, f"user {user} does not exist on this machine") from error
-        gid = entry.pw_gid
-        own = {"HOME": entry.pw_dir, "LOGNAME": entry.pw_name, "USER": entry.pw_name, "SHELL": entry.pw_shell}
+            raise _SetupError(EXIT_USER, f"user {plan.user} does not exist on this machine") from error
+        group = user.pw_gid
+        own = {"HOME": user.pw_dir, "LOGNAME": user.pw_name, "USER": user.pw_name, "SHELL": user.pw_shell}
         for name, value in own.items():
             environment.setdefault(name, value)
-    if group:
+    if plan.group:
         try:
-            gid = grp.getgrgid(int(group)).gr_gid if group.isdigit() else grp.getgrnam(group).gr_gid
+            group = (grp.getgrgid(int(plan.group)) if plan.group.isdigit() else grp.getgrnam(plan.group)).gr_gid
         except KeyError as error:
-            raise _SetupError(EXIT_GROUP, f"group {group} does not exist on this machine") from error
-    if privileged:
+            raise _SetupError(EXIT_GROUP, f"group {plan.group} does not exist on this machine") from error
+    if group is None:
+        return _Identity(user=None, gid=None)
+    groups = os.getgrouplist(user.pw_name, group) if user else [group]
+    return _Identity(user=user, gid=group, groups=tuple(groups))
+
+
+def _become(identity: _Identity) -> None:
+    user, gid = identity.user, identity.gid
+    if gid is None:
         return
-    names = (lambda: os.initgroups(entry.pw_name, gid)) if user else (lambda: os.setgroups([gid]))
     if os.getuid() == 0:
-        _step(EXIT_GROUP, "supplementary groups", names)
+        _give_output(user.pw_uid if user else 0, gid)
+        _step(EXIT_GROUP, "supplementary groups", lambda: os.setgroups(identity.groups))
     _step(EXIT_GROUP, f"group {gid}", lambda: os.setgid(gid))
     if user:
-        _step(EXIT_USER, f"user {user}", lambda: os.setuid(entry.pw_uid))
+        _step(EXIT_USER, f"user {user.pw_name}", lambda: os.setuid(user.pw_uid))
+
+
+def _give_output(uid: int, gid: int) -> None:
+    """The pipe to the log is the user's, so that opening /dev/stdout works."""
+    for descriptor in (1, 2):
+        try:
+            if os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")).startswith("pipe:"):
+                os.fchown(descriptor, uid, gid)
+        except OSError:
+            continue
+
+
+def _enter_directory(directory: str, environment: dict[str, str]) -> None:
+    path = directory.removeprefix("-") or "/"
+    path = environment.get("HOME", "/") if path == "~" else path
+    try:
+        os.chdir(path)
+    except OSError as failure:
+        if not directory.startswith("-"):
+            raise _SetupError(EXIT_CHDIR, f"working_directory {path}: {failure.strerror}") from failure
+        os.chdir("/")
