@@ -17,6 +17,7 @@ import pytest
 from rube.api.errors import FailedPreconditionError
 from rube.api.systemd_pb2 import Service, Unit, UnitAction
 from rube.controllers.systemd.drivers.supervisor import processes
+from rube.controllers.systemd.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES, LogReader
 from tests.real.supervisor_bench import NAME, Bench, Ensure, is_alive, make_unit, play, shell
 
 
@@ -270,13 +271,34 @@ def test_specifiers_that_are_not_replaced_are_named_with_their_fields() -> None:
     play(body)
 
 
-def test_the_log_is_bounded() -> None:
+def test_a_unit_that_prints_without_end_stays_within_its_bound_and_takes_requests() -> None:
     async def body(bench: Bench) -> None:
-        unit = shell("head -c 3000000 /dev/zero; exec sleep 1000")
+        unit = make_unit("/usr/bin/yes and so on")
         await bench.start(unit)
-        await bench.until(lambda _: (bench.directory / "log.1").exists())
-        await bench.until(lambda _: (bench.directory / "log").stat().st_size == 0)
-        assert (bench.directory / "log.1").stat().st_size == 1024 * 1024
+        await bench.until(lambda _: (bench.directory / f"log.{LOG_FILES - 1}").exists())
+        for _ in range(200):
+            assert sum(map(size_of, bench.directory.glob("log*"))) <= LOG_FILES * LOG_BYTES_MAX
+            await asyncio.sleep(0.005)
+        with LogReader(str(bench.directory)) as reader:
+            assert set(reader.last(1000).split(b"\n")) <= {b"and so on", b""}
+        await bench.stop(unit)
+        await bench.until_sub("dead")
+
+    play(body)
+
+
+def size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # it has just been renamed
+        return 0
+
+
+def test_what_a_unit_prints_last_is_in_its_log_when_it_is_down() -> None:
+    async def body(bench: Bench) -> None:
+        await bench.start(shell("seq 1 200000; echo the end >&2"))
+        await bench.until_sub("dead")
+        assert bench.log().endswith("200000\nthe end\n")
 
     play(body)
 

@@ -47,7 +47,7 @@ STATE = StateRecord(
 )
 
 
-@pytest.mark.parametrize("record", [UNIT, STATE, RequestRecord(id="x", verb="start", sweep=True), StateRecord()])
+@pytest.mark.parametrize("record", [UNIT, STATE, RequestRecord(id="x", verb="start"), StateRecord(boot_id="b")])
 def test_a_record_is_read_as_it_was_written(tmp_path: Path, record: files.Record) -> None:
     files.write(str(tmp_path), record, durable=True)
     assert files.read(str(tmp_path), type(record)) == record
@@ -78,16 +78,16 @@ def test_fields_that_an_older_release_did_not_write_have_their_defaults(tmp_path
     (tmp_path / "state.json").write_text('{"boot_id": "b", "shim": [1, 2], "state": "running", "main_pid": 3}')
     record = files.read(str(tmp_path), StateRecord)
     assert record == StateRecord(format=1, boot_id="b", shim=(1, 2), state=State.RUNNING, main_pid=3)
-    (tmp_path / "unit.json").write_text('{"plan": {"policy": {"restart": "always"}}}')
+    (tmp_path / "unit.json").write_text('{"uid": "u", "plan": {"policy": {"restart": "always"}}}')
     unit = files.read(str(tmp_path), UnitRecord)
     assert unit is not None
     assert unit.plan == Plan(policy=Policy(restart="always"))
 
 
 def test_fields_of_a_later_release_are_left_out(tmp_path: Path) -> None:
-    data = {"format": FORMAT, "state": "dead", "sorrow": {"deep": [1]}}
+    data = {"format": FORMAT, "boot_id": "b", "sorrow": {"deep": [1]}}
     (tmp_path / "state.json").write_text(json.dumps(data))
-    assert files.read(str(tmp_path), StateRecord) == StateRecord()
+    assert files.read(str(tmp_path), StateRecord) == StateRecord(boot_id="b")
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,7 @@ def test_fields_of_a_later_release_are_left_out(tmp_path: Path) -> None:
         (b"\0\xff garbage", "it is no JSON"),
         (b'{"state": "run', "it is no JSON"),
         (b"[" * 100_000, "it is no JSON"),
+        (b"{}", "boot_id: is missing"),
         (b"[]", "it: an object is needed, not \\[\\]"),
         (b'{"main_pid": "x"}', "main_pid: a whole number is needed, not 'x'"),
         (b'{"main_pid": true}', "main_pid: a whole number is needed, not True"),
@@ -133,7 +134,7 @@ def test_a_format_of_a_later_release_is_refused_and_known_as_such(tmp_path: Path
 
 def test_a_definition_of_the_size_of_the_largest_object_is_read_back(tmp_path: Path) -> None:
     """2 MiB of control characters are 12 MiB of JSON."""
-    record = UnitRecord(plan=Plan(environment={"A": "\x01" * (2 * 1024 * 1024)}))
+    record = UnitRecord(uid="u", plan=Plan(environment={"A": "\x01" * (2 * 1024 * 1024)}))
     files.write(str(tmp_path), record)
     assert (tmp_path / "unit.json").stat().st_size > 12 * 1024 * 1024
     assert files.read(str(tmp_path), UnitRecord) == record

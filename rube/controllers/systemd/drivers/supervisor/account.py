@@ -19,20 +19,26 @@ class Account:
     def __init__(self, directory: str, presence: Presence) -> None:
         self.directory = directory
         self.unit: UnitRecord | None = None
-        """The definition as it was last read."""
+        """The definition that is in effect."""
         self.written: StateRecord | None = None
         """The state as it was last written down."""
         self.is_written = False
         """Whether that is the state as it was last told."""
         self._presence = presence
+        self._latest: UnitRecord | None = None
+        """The definition as it was last seen, which takes effect when the service is next started."""
+        self._unit_stamp: tuple[int, int, int] | None = None
         self._stamp: tuple[int, int, int] | None = None
         self._noted = ""
 
     def read_unit(self) -> None:
-        """Takes over the definition; raises FileError for one that cannot be read, and keeps the one before."""
-        found = files.read(self.directory, UnitRecord)
-        if found is not None:
-            self.unit = found
+        """The definition takes effect. Raises FileError for one that cannot be read and was not seen before."""
+        try:
+            self._see_unit()
+        except FileError:
+            if self._latest is None:
+                raise
+        self.unit = self._latest
 
     def read_request(self) -> RequestRecord | None:
         try:
@@ -61,8 +67,8 @@ class Account:
             if not self._presence.is_written_down:
                 files.make_directory(self.directory)
                 self._presence.write_down()
-            if self.unit is not None and not self._has_unit():
-                files.write(self.directory, self.unit)
+            if not self._has_unit() and self._latest is not None:
+                files.write(self.directory, self._latest)
         except OSError as error:
             self.note(f"cannot restore the unit's files: {error}")
         if self._stamp != files.stamp(self.directory, StateRecord.NAME):
@@ -79,7 +85,15 @@ class Account:
             pass
 
     def _has_unit(self) -> bool:
+        """Whether there is a definition that can be read, if only by a later release."""
         try:
-            return files.read(self.directory, UnitRecord) is not None
+            self._see_unit()
         except FileError as error:
             return error.newer
+        return self._unit_stamp is not None
+
+    def _see_unit(self) -> None:
+        stamp = files.stamp(self.directory, UnitRecord.NAME)
+        if stamp != self._unit_stamp:
+            found = files.read(self.directory, UnitRecord)
+            self._latest, self._unit_stamp = found or self._latest, stamp

@@ -77,9 +77,7 @@ class SupervisorDriver:
 
     async def list(self) -> Sequence[str]:
         """Units by their files, and by their processes where those have vanished."""
-        known = self._known()
-        self._strays = await asyncio.to_thread(presence.names_below, self._directory) - known
-        return sorted(known | self._strays)
+        return sorted(self._known() | await self._find_by_processes())
 
     async def observe(self, name: str) -> AnyProto:
         directory = self.directory_of(name)
@@ -91,7 +89,7 @@ class SupervisorDriver:
         if not (seen.alive or name in self._strays or _has_records(directory)):
             return pack_observation(observation.absent(self._host.name))
         error = self._errors.get(name, "")
-        if name in self._strays and not (seen.alive or seen.unit):
+        if name in self._strays and not seen.alive:
             error = f"processes of the unit run, and its files in {directory} have been removed"
         return pack_observation(observation.observe(seen, self._host.name, error))
 
@@ -156,12 +154,10 @@ class SupervisorDriver:
         for name, look in seen.items():
             if look.lacks or (look.alive and not _has_records(self.directory_of(name))):
                 shims.poke(self.directory_of(name), look.state)
-        vanished = {name for name, look in seen.items() if not (look.alive or _has_records(self.directory_of(name)))}
-        if vanished:
-            below = await asyncio.to_thread(presence.names_below, self._directory)
-            self._strays = (self._strays - vanished) | (vanished & below)
+        if any(look.state is None and look.unit is None and not look.alive for look in seen.values()):
+            await self._find_by_processes()
         self._removed -= names
-        lost = {name for name, look in seen.items() if look.is_lost}
+        lost = {name for name, look in seen.items() if look.is_lost or name in self._strays}
         self._errors = {name: why for name, why in self._errors.items() if name in lost or name in self._busy}
         await asyncio.gather(*(self._replace_shim(name) for name in sorted(lost)))
         return lost
@@ -169,16 +165,28 @@ class SupervisorDriver:
     async def _replace_shim(self, name: str) -> None:
         async with self._launches.take():
             directory = self.directory_of(name)
-            if name in self._busy or not self._look(directory).is_lost:
+            if name in self._busy or not (self._look(directory).is_lost or name in self._strays):
                 return
             _LOG.warning("%s has lost its supervisor process: a new one takes over", name)
             try:
-                await shims.launch(directory, self._host.clock)
+                await self._launch(name, directory)
             except RubeError as error:
                 _LOG.error("%s", error)
                 self._errors[name] = str(error)
             else:
                 self._errors.pop(name, None)
+
+    async def _launch(self, name: str, directory: str) -> None:
+        await shims.launch(directory, self._host.clock, lost=name in self._strays)
+        self._strays.discard(name)
+
+    async def _find_by_processes(self) -> set[str]:
+        """The units that have a shim or processes. `_strays` are those whose processes no shim, and no state that is
+        written down, knows of."""
+        names = await asyncio.to_thread(presence.names_below, self._directory)
+        seen = {name: self._look(self.directory_of(name)) for name in names - self._busy}
+        self._strays = {name for name, look in seen.items() if look.state is None and look.rests and not look.alive}
+        return names
 
     async def _restored(self, name: str, directory: str, seen: shims.Look) -> shims.Look:
         """The unit's look once its shim has written again what is missing. Raises UnavailableError if it does not."""
@@ -215,11 +223,12 @@ class SupervisorDriver:
         files.write(directory, unit)
         verb = _RUNS.get(ensure.run)
         if verb is not None:
-            sweep = name in self._strays and not seen.alive
-            await self._request(directory, RequestRecord(id=action_id, verb=verb, sweep=sweep))
-        self._strays.discard(name)
+            await self._request(name, directory, RequestRecord(id=action_id, verb=verb))
         # Last, because an action that was cut off is carried out again.
         files.write(directory, replace(unit, action_id=action_id), durable=True)
+        seen = self._look(directory)
+        if seen.alive:
+            shims.poke(directory, seen.state)  # it keeps what the file says, should the file vanish
 
     def _last_action(self, directory: str) -> str:
         try:
@@ -238,9 +247,9 @@ class SupervisorDriver:
             return True
         if seen.newer:
             shims.poke(directory, seen.state, signal.SIGTERM)
-        elif seen.alive or not seen.rests:
+        elif seen.alive or not seen.rests or name in self._strays:
             try:
-                await self._request(directory, RequestRecord(id=action_id, verb="stop"))
+                await self._request(name, directory, RequestRecord(id=action_id, verb="stop"))
             except (OSError, RubeError) as error:
                 _LOG.warning("%s is stopped without a word to its supervisor process: %s", name, error)
                 shims.poke(directory, seen.state, signal.SIGTERM)
@@ -272,36 +281,36 @@ class SupervisorDriver:
 
     # Requests
 
-    async def _request(self, directory: str, request: RequestRecord) -> None:
+    async def _request(self, name: str, directory: str, request: RequestRecord) -> None:
         """Asks the shim and returns when it has taken the request. A shim is started where one is needed.
 
         One that is alive and answers nothing for HUNG_S, because a file of its unit hangs, is killed, and the next one
         takes its place. Raises DeadlineExceededError if that does not help either.
         """
         files.write(directory, request)
-        if await self._is_taken(directory, request):
+        if await self._is_taken(name, directory, request):
             return
         shims.kill(directory, self._look(directory).state)
         _LOG.warning("%s: its supervisor process hangs and was killed", os.path.basename(directory))
-        if not await self._is_taken(directory, request):
+        if not await self._is_taken(name, directory, request):
             raise DeadlineExceededError(
                 f"the supervisor of {os.path.basename(directory)} does not answer: see {directory}/{files.SHIM_LOG}"
             )
 
-    async def _is_taken(self, directory: str, request: RequestRecord) -> bool:
+    async def _is_taken(self, name: str, directory: str, request: RequestRecord) -> bool:
         """Whether a shim takes the request in time; starts one where one is needed."""
         for _ in range(LAUNCHES_PER_REQUEST_MAX):
-            taken = await self._answer(directory, request)
+            taken = await self._answer(directory, request, lost=name in self._strays)
             if taken is not None:
                 return taken
             try:
                 async with self._launches.take():
-                    await shims.launch(directory, self._host.clock)
+                    await self._launch(name, directory)
             except DeadlineExceededError:
                 return False
         return False
 
-    async def _answer(self, directory: str, request: RequestRecord) -> bool | None:
+    async def _answer(self, directory: str, request: RequestRecord, *, lost: bool) -> bool | None:
         """Whether the shim takes the request within HUNG_S; None: there is no shim to ask."""
         try:
             async with self._host.clock.timeout(HUNG_S):
@@ -312,7 +321,7 @@ class SupervisorDriver:
                     if seen.alive:
                         shims.poke(directory, seen.state)
                         await self._host.clock.sleep(ANSWER_POLL_S)
-                    elif request.verb == "stop" and seen.rests and not request.sweep:
+                    elif request.verb == "stop" and seen.rests and not lost:
                         return True
                     else:
                         return None

@@ -51,7 +51,10 @@ def read(directory: str, kind: type[R]) -> R | None:
                 raise FileError(
                     path, f"format {data['format']} is of a later Rube, and this one reads {FORMAT}: update", newer=True
                 )
-        return decode(kind, data)
+        record = decode(kind, data)
+        if not getattr(record, kind.KEY):
+            raise DecodeError(f"{kind.KEY}: is missing")
+        return record
     except DecodeError as error:
         raise FileError(path, f"damaged: {error}") from error
     except (ValueError, RecursionError) as error:

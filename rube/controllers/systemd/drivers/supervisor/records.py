@@ -1,8 +1,8 @@
 """What driver and shim tell each other, one class for each file. Shims outlive rubelets: either may be of any release.
 
 A field has a default, which is what a file without it means, and is never used again for something else: then either
-side reads what an older or a newer one wrote. FORMAT grows when that cannot be had; a file with a higher one than this
-release knows is refused (`files`).
+side reads what an older or a newer one wrote. Only the field KEY must be there. FORMAT grows when that cannot be had; a
+file with a higher one than this release knows is refused (`files`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from rube.controllers.systemd.service.states import RESTING, Result, State
 
 FORMAT = 2
 """1, which Rube 0.1 wrote without saying so: `StateRecord.boot_id` was the kernel's boot_id alone."""
+LOST_VARIABLE = "RUBE_LOST"
+"""In a shim's environment: processes of the unit run, though no state of it is written down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,7 @@ class UnitRecord:
     """unit.json: the definition, and the last action carried out. Written by the driver."""
 
     NAME: ClassVar[str] = "unit.json"
+    KEY: ClassVar[str] = "uid"
     format: int = FORMAT
     uid: str = ""
     generation: int = 0
@@ -73,12 +76,11 @@ class RequestRecord:
     """request.json: what the shim is asked for. Written by the driver."""
 
     NAME: ClassVar[str] = "request.json"
+    KEY: ClassVar[str] = "id"
     format: int = FORMAT
     id: str = ""
     verb: str = ""
     """`start`, `restart` or `stop`."""
-    sweep: bool = False
-    """Processes of the unit run of which no record is left: they are killed first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,7 @@ class StateRecord:
     """state.json: what the service does. Written by the shim."""
 
     NAME: ClassVar[str] = "state.json"
+    KEY: ClassVar[str] = "boot_id"
     format: int = FORMAT
     boot_id: str = ""
     shim: tuple[int, int] = (0, 0)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+
 from rube.controllers.systemd.boot import is_same_boot
 from rube.controllers.systemd.drivers.supervisor import files
 from rube.controllers.systemd.drivers.supervisor.files import FileError
 from rube.controllers.systemd.drivers.supervisor.leftovers import kill_all, kill_leftovers
-from rube.controllers.systemd.drivers.supervisor.records import RequestRecord, StateRecord
+from rube.controllers.systemd.drivers.supervisor.records import LOST_VARIABLE, RequestRecord, StateRecord
 from rube.controllers.systemd.drivers.supervisor.shim import Shim, now_ns
 from rube.controllers.systemd.service.policy import Exit
 from rube.controllers.systemd.service.states import IDLE, State
 
 
 def recover(shim: Shim) -> None:
-    """Raises TimeoutError if what runs of the unit cannot be killed, FileError for the account of a later release."""
+    """Goes on, before any request is taken.
+
+    Raises TimeoutError if what runs of the unit cannot be killed, FileError for the account of a later release.
+    """
     try:
         state = files.read(shim.account.directory, StateRecord)
     except FileError as error:
@@ -24,9 +29,8 @@ def recover(shim: Shim) -> None:
     if state is not None and is_same_boot(state.boot_id, shim.boot_id):
         _go_on_from(shim, state)
         return
-    request = shim.account.read_request()
-    if request is not None and request.sweep:
-        kill_all(shim.account.directory)
+    if state is None and LOST_VARIABLE in os.environ:
+        _go_on_without(shim, f"{StateRecord.NAME} was removed")
 
 
 def _go_on_from(shim: Shim, state: StateRecord) -> None:

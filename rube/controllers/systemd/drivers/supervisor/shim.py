@@ -287,7 +287,9 @@ class Shim:
         self.carry_out(ended(Exit(CLD_EXITED, EXIT_RESOURCES), now_ns()))
 
     def _environment(self) -> dict[str, str]:
-        environment = {"INVOCATION_ID": self.invocation, UNIT_VARIABLE: self.account.directory}
+        environment = {"INVOCATION_ID": self.invocation}
+        if self.machine.policy.kill_mode in ("control-group", "mixed"):  # with others it may leave some running
+            environment[UNIT_VARIABLE] = self.account.directory
         if self.plan.pid_file:
             environment["PIDFILE"] = self.plan.pid_file
         if self._family.main:

@@ -13,7 +13,7 @@ from rube.api.errors import DeadlineExceededError, FailedPreconditionError, Unav
 from rube.controllers.systemd.boot import is_same_boot
 from rube.controllers.systemd.drivers.supervisor import files, presence, processes
 from rube.controllers.systemd.drivers.supervisor.files import FileError
-from rube.controllers.systemd.drivers.supervisor.records import StateRecord, UnitRecord
+from rube.controllers.systemd.drivers.supervisor.records import LOST_VARIABLE, StateRecord, UnitRecord
 from rube.host import Clock
 
 EXIT_LOCKED = 75
@@ -92,15 +92,17 @@ def kill(directory: str, state: StateRecord | None) -> None:
     poke(directory, state, signal.SIGKILL)
 
 
-async def launch(directory: str, clock: Clock) -> None:
+async def launch(directory: str, clock: Clock, *, lost: bool = False) -> None:
     """Starts a shim, which takes the request that is waiting, and returns once it has detached.
+
+    `lost`: processes of the unit run of which nothing is written down; they are killed before anything is started.
 
     Raises UnavailableError if no process is to be had, DeadlineExceededError if it has not detached in LAUNCH_S_MAX
     (it goes on), FailedPreconditionError with its last words if it gives up.
     """
     try:
         files.make_directory(directory)
-        launcher = await asyncio.to_thread(_start_launcher, directory)
+        launcher = await asyncio.to_thread(_start_launcher, directory, lost)
     except OSError as error:
         raise UnavailableError(f"cannot start a supervisor process: {error}") from error
     try:
@@ -121,7 +123,7 @@ async def launch(directory: str, clock: Clock) -> None:
         )
 
 
-def _start_launcher(directory: str) -> subprocess.Popen[bytes]:
+def _start_launcher(directory: str, lost: bool) -> subprocess.Popen[bytes]:
     """In a thread of its own, for the time that an exec takes.
 
     Not by the event loop: uvloop forks with fork(2), whose handlers make gRPC restart its threads in the child, which
@@ -133,7 +135,7 @@ def _start_launcher(directory: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
-        env={"LANG": "C.UTF-8"},
+        env={"LANG": "C.UTF-8", **({LOST_VARIABLE: "1"} if lost else {})},
         start_new_session=True,
     )
 

@@ -1,0 +1,174 @@
+"""What is inherited unasked from whoever started the rubelet, and what this user may not do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rube.api.systemd_pb2 import Service
+from tests.real.supervisor_bench import Bench, is_alive, make_unit, play, shell
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: run the tests as root in a container")
+
+STARTER = """
+import asyncio, os, resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from tests.real.supervisor_bench import Bench, shell
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2})
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2, signal.SIGALRM):
+    signal.signal(number, signal.SIG_IGN)
+os.umask(0o777 & ~0o700)
+os.nice(7)
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+os.environ["SECRET_OF_THE_SHELL"] = "1"
+os.dup2(1, 77, inheritable=True)
+os.chdir("/tmp")
+script = "grep -E 'Sig(Blk|Ign)' /proc/self/status; umask; pwd; nice; ulimit -n; ulimit -f; "
+script += "ls /proc/self/fd; env; exec sleep 1000"
+asyncio.run(Bench(Path(sys.argv[1])).start(shell(script)))
+os._exit(0)
+"""
+
+
+def test_nothing_of_the_shell_that_started_the_rubelet_comes_to_a_unit() -> None:
+    async def body(bench: Bench) -> None:
+        root = str(Path(__file__).parents[2])
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", STARTER, str(bench.root), root)
+        assert await process.wait() == 0
+        bench._actions += 1
+        await bench.until(lambda _: "INVOCATION_ID" in bench.log())
+        lines = bench.log().splitlines()
+        masks = dict(line.split() for line in lines[:2])
+        assert int(masks["SigBlk:"], 16) == 0
+        assert int(masks["SigIgn:"], 16) == 1 << (signal.SIGPIPE - 1), "as systemd's IgnoreSIGPIPE= is by default"
+        umask, pwd, nice, files, size = lines[2:7]
+        assert (umask, pwd, files) == ("0022", "/", "1024")
+        if os.geteuid() == 0:
+            assert (nice, size) == ("0", "unlimited")
+        variables = [line for line in lines if "=" in line]
+        names = {line.split("=")[0] for line in variables} - {"PWD", "OLDPWD", "SHLVL", "_"}
+        assert names == {"PATH", "LANG", "INVOCATION_ID", "SYSTEMD_EXEC_PID", "RUBE_UNIT"}
+        handles = {int(line) for line in lines[7:] if line.isdigit()}
+        assert handles <= {0, 1, 2, 3}, "3 is ls's own"
+        # The shim hears of its children, and of a stop.
+        seen = await bench.until_sub("running")
+        os.kill(seen.status.main_pid, signal.SIGKILL)
+        await bench.until_sub("failed")
+
+    play(body)
+
+
+def test_a_shim_from_a_shell_that_blocks_signals_stops_its_unit_at_sigterm() -> None:
+    async def body(bench: Bench) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1})
+        try:
+            await bench.start(make_unit("/bin/sleep 1000"))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        pid = (await bench.until_sub("running")).status.main_pid
+        os.kill(bench.shim_pid(), signal.SIGTERM)
+        assert (await bench.until_sub("dead")).status.exit_status == signal.SIGTERM
+        assert not is_alive(pid)
+
+    play(body)
+
+
+@needs_root
+def test_a_limit_above_the_machines_is_lowered_as_systemd_does_and_said() -> None:
+    async def body(bench: Bench) -> None:
+        most = int(Path("/proc/sys/fs/nr_open").read_text())
+        unit = shell("ulimit -n; exec sleep 1000")
+        unit.service.limits.open_files = most + 1
+        await bench.start(unit)
+        seen = await bench.until(lambda seen: bench.log() != "" and "lowered" in seen.status.message)
+        assert int(bench.log()) <= most
+        assert f"limits.open_files is lowered from {most + 1} to {bench.log().strip()}" in seen.status.message
+        assert seen.status.sub_state == "running"
+
+    play(body)
+
+
+WITHOUT_THE_RIGHT = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from tests.real.supervisor_bench import Bench, make_unit
+
+async def main():
+    bench = Bench(Path(sys.argv[1]))
+    unit = make_unit("/bin/sleep 1000")
+    unit.service.user = "nobody"
+    unit.service.time.stop_timeout = 0.3
+    await bench.start(unit)
+    pid = (await bench.until_sub("running")).status.main_pid
+    await bench.until(lambda _: Path(f"/proc/{pid}/comm").read_text() == "sleep\\n")
+    await bench.stop(unit)
+    seen = await bench.until(lambda seen: seen.status.active_state == "failed")
+    print(pid, seen.status.result, seen.status.message or seen.reason)
+
+asyncio.run(main())
+"""
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv: apt install util-linux")
+def test_a_process_that_may_not_be_signalled_does_not_end_the_shim(tmp_path: Path) -> None:
+    """As of a set-uid program whose supervisor is nobody; here the supervisor is root without the right to kill."""
+    root = str(Path(__file__).parents[2])
+    command = ["setpriv", "--bounding-set=-kill", sys.executable, "-c", WITHOUT_THE_RIGHT, str(tmp_path), root]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    pid, result, message = ran.stdout.split(" ", 2)
+    assert is_alive(int(pid))
+    os.kill(int(pid), signal.SIGKILL)
+    assert result == "timeout"
+    assert f"process {pid} runs as a user that this one may not signal" in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "starts"),
+    [
+        ("PathExists", "/etc/passwd", True),
+        ("PathExists", "!/etc/passwd", False),
+        ("PathExistsGlob", "/etc/pass*", True),
+        ("FileNotEmpty", "/dev/null", False),
+    ],
+)
+def test_a_condition_that_does_not_hold_skips_the_start_and_is_said(kind: str, value: str, starts: bool) -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/sleep 1000")
+        unit.service.restart = Service.ALWAYS
+        unit.condition.add(type=kind, value=value)
+        await bench.start(unit)
+        if starts:
+            await bench.until_sub("running")
+            return
+        seen = await bench.until_sub("dead")
+        assert (seen.status.active_state, seen.status.result) == ("inactive", "success")
+        assert seen.status.message == f"not started: the condition Condition{kind}={value} does not hold"
+
+    play(body)
+
+
+def test_an_assertion_that_does_not_hold_is_said_and_judged_again_at_the_next_start() -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/sleep 1000")
+        condition = unit.condition.add(type="PathExists", value=str(bench.root / "there"))
+        setattr(condition, "assert", True)
+        await bench.start(unit)
+        seen = await bench.until_sub("dead")
+        assert seen.status.message == f"not started: the assertion AssertPathExists={bench.root}/there does not hold"
+        (bench.root / "there").touch()
+        await bench.start(unit)
+        await bench.until_sub("running")
+
+    play(body)
