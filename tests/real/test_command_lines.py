@@ -75,7 +75,7 @@ def _expected(name: str, line: str) -> list[list[bytes]] | None:
         plan = plan_of(name, unit, machine=machine_specifiers())
     except CommandLineError:
         return None
-    commands = [CommandLine(program, tuple(words), prefixes) for program, words, prefixes in plan["commands"]["start"]]
+    commands = [CommandLine(program, tuple(words), prefixes) for program, words, prefixes in plan.commands["start"]]
     return [[os.fsencode(word) for word in command.argv(_ENVIRONMENT)] for command in commands]
 
 
