@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rube.api.errors import InvalidArgumentError
 from rube.api.systemd_pb2 import Condition, Service, Unit
+from rube.controllers.systemd.checks import unit_violations
 from rube.controllers.systemd.names import parse_unit_name, unit_name
 from rube.controllers.systemd.render import digest_of, directives, parse_marker, render_unit
 from rube.controllers.systemd.unit_file import Directive, parse_unit_file
+from tests.real.random_units import random_unit
 
 SEED = """\
 # Made by Rube from an object of its apiserver: what is changed here is overwritten.
@@ -186,3 +190,26 @@ def test_a_units_name_gives_back_namespace_and_name(namespace: str, name: str) -
 )
 def test_names_made_by_others_are_not_ours(unit: str) -> None:
     assert parse_unit_name(unit) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_a_random_unit_is_refused_or_rendered_so_that_it_reads_back(dice: random.Random) -> None:
+    unit = random_unit(dice, noise=0.6, rare=0.05)
+    if unit_violations(unit):
+        return
+    text = render_unit(unit, uid="u", generation=1)
+    assert parse_unit_file(text.encode()) == directives(unit)
+    assert not any(line.endswith("\\") and not line.endswith("\\\\") for line in text.splitlines())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_what_renders_is_never_read_as_something_else(dice: random.Random) -> None:
+    """Also where the checks would refuse it: rendering stands on its own."""
+    unit = random_unit(dice, noise=0.9, rare=0.3)
+    try:
+        text = render_unit(unit, uid="u", generation=1)
+    except InvalidArgumentError:
+        return
+    assert parse_unit_file(text.encode()) == directives(unit)

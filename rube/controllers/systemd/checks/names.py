@@ -28,6 +28,8 @@ _UNIT_LISTS: Final = (
     "after",
     "on_failure",
 )
+_NUMBER: Final = re.compile(r"[0-9]+\Z")
+_NEGATIVE: Final = re.compile(r"-[0-9]*\Z")
 _UID_MAX: Final = 2**32 - 2
 _UIDS_RESERVED: Final = (65535,)
 _PATH_CONDITIONS: Final = frozenset(
@@ -135,12 +137,10 @@ def _of_service(service: Service) -> Iterator[Violation]:
 
 def _user_problem(name: str) -> str:
     """valid_user_group_name() of systemd, relaxed: numbers, or anything that could stand in /etc/passwd."""
-    if name.isascii() and name.isdigit():
-        fits = int(name) <= _UID_MAX and int(name) not in _UIDS_RESERVED
+    if _NUMBER.match(name):
+        fits = len(name) <= 10 and name == str(int(name)) and int(name) <= _UID_MAX and int(name) not in _UIDS_RESERVED
         return "" if fits else f"{name!r} is no user's or group's number"
-    if "%" in name:
-        return ""  # a name once its specifier is replaced
-    if any(letter in ":/" for letter in name) or name in (".", "..") or name.removeprefix("-").isdigit():
+    if any(letter in ":/\t" for letter in name) or name in (".", "..") or _NEGATIVE.match(name):
         return f"{name[:80]!r} is no user's or group's name"
     return ""
 
