@@ -11,7 +11,9 @@ from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
 from rube.api.errors import (
+    CompactedError,
     DeadlineExceededError,
+    InvalidArgumentError,
     NotSentError,
     ResourceExhaustedError,
     RubeError,
@@ -27,6 +29,8 @@ from rube.transport import rube_error
 __all__ = ["Client"]
 
 _NS_PER_S = 1_000_000_000
+# Of a list that begins anew: as much as the server gives.
+_PAGE_SIZE_MAX = 2**31 - 1
 Answer = TypeVar(
     "Answer",
     api_pb2.PutResponse,
@@ -109,13 +113,30 @@ class Client:
     async def list_objects(
         self, request: api_pb2.ListRequest, *, deadline_s: float | None = None
     ) -> api_pb2.ListResponse:
-        """All pages in one response."""
-        everything = api_pb2.ListResponse()
-        async with aclosing(self.list_pages(request, deadline_s=deadline_s)) as pages:
-            async for page in pages:
-                everything.MergeFrom(page)
-        everything.next_page_token = ""
-        return everything
+        """All pages in one response, all at one revision.
+
+        Where the server has forgotten that revision between two pages, or another store has taken its place, it begins
+        anew, a bounded number of times, with the largest pages that the server gives. Raises CompactedError after that.
+        """
+        following = api_pb2.ListRequest()
+        following.CopyFrom(request)
+        for restarts_left in reversed(range(self._config.list_restarts_max + 1)):
+            everything = api_pb2.ListResponse()
+            try:
+                async with aclosing(self.list_pages(following, deadline_s=deadline_s)) as pages:
+                    async for page in pages:
+                        everything.MergeFrom(page)
+            except (CompactedError, InvalidArgumentError) as error:
+                begun = everything.next_page_token and not request.page_token
+                if not begun or not _is_of_page(error):
+                    raise
+                if not restarts_left:
+                    raise self._forgotten(error) from error
+                following.page_size = _PAGE_SIZE_MAX
+            else:
+                everything.next_page_token = ""
+                return everything
+        raise AssertionError("the last attempt returns or raises")
 
     async def watch(self, request: api_pb2.WatchRequest) -> AsyncGenerator[api_pb2.WatchResponse, None]:
         """One watch on one server, until it fails or the iterator is closed: close it with `contextlib.aclosing`.
@@ -156,6 +177,14 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def _forgotten(self, error: RubeError) -> CompactedError:
+        return CompactedError(
+            f"the list began {self._config.list_restarts_max + 1} times (list_restarts_max), and each time the "
+            f"server had forgotten its revision between two pages ({error.message}): list less at a time, such as one "
+            "namespace, or let the server keep more history (--history)",
+            **error.metadata,
+        )
 
     async def _first(
         self, call: aio.UnaryStreamCall[api_pb2.WatchRequest, api_pb2.WatchResponse], target: str
@@ -214,3 +243,8 @@ class Client:
             self._store_id, self._revision = answer.store_id, 0
         self._revision = max(self._revision, answer.revision)
         return answer
+
+
+def _is_of_page(error: RubeError) -> bool:
+    """Whether a list could go on from its beginning: its revision is forgotten, or the token is another store's."""
+    return isinstance(error, CompactedError) or error.metadata.get("field") == "page_token"

@@ -21,3 +21,5 @@ class ClientConfig:
     backoff_s_max: float = 2.0
     # Pages that a list follows before it gives up: a bound for the loop.
     pages_max: int = 100_000
+    # How often a list begins anew because the server has forgotten its revision between two pages.
+    list_restarts_max: int = 3

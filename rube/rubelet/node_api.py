@@ -18,11 +18,11 @@ from rube.api.errors import (
     CompactedError,
     FailedPreconditionError,
     NotFoundError,
-    RevisionAheadError,
-    StoreChangedError,
 )
 from rube.api.keys import ObjectKey, key_of
+from rube.api.unknown_fields import check_known
 from rube.controllers.ports import Cache, Position
+from rube.rubelet.node_pages import check_revision, check_store, page_of, responses_of
 
 __all__ = ["NodeApi", "UnsentStatus"]
 
@@ -53,19 +53,21 @@ class NodeApi(api_pb2_grpc.ApiServicer):
         self._node = node
 
     async def Get(self, request: api_pb2.GetRequest, context: Context) -> api_pb2.GetResponse:
+        check_known(request)
         key = ObjectKey.from_proto(request.key)
         position = self._position(key.type)
+        check_revision(position, request.min_revision)
         obj = self._object(key)
         if obj is None:
             raise NotFoundError(f"{key} is not in the copy of node {self._node}", key=str(key))
         return api_pb2.GetResponse(object=obj, revision=position.revision, store_id=position.store_id)
 
     async def List(self, request: api_pb2.ListRequest, context: Context) -> api_pb2.ListResponse:
-        position = self._position(request.type)
-        items = self._matching(request)
-        return api_pb2.ListResponse(items=items, revision=position.revision, store_id=position.store_id)
+        check_known(request)
+        return page_of(self._matching(request), request, self._position(request.type))
 
     async def Watch(self, request: api_pb2.WatchRequest, context: Context) -> AsyncIterator[api_pb2.WatchResponse]:
+        check_known(request)
         self._check_resumable(request)
         shown = {key_of(obj): obj for obj in self._matching(request)}
         changed = asyncio.Event()
@@ -76,14 +78,19 @@ class NodeApi(api_pb2_grpc.ApiServicer):
         self._cache.subscribe(on_change)
         self._unsent.subscribe(on_change)
         try:
-            yield self._response(request.type, list(shown.values()) if request.send_initial else [], request)
+            position = self._position(request.type)
+            events = [api_pb2.Event(update=obj) for obj in shown.values()] if request.send_initial else []
+            bookmark = api_pb2.Bookmark(revision=position.revision, initial_end=request.send_initial)
+            for response in responses_of([*events, api_pb2.Event(bookmark=bookmark)], before=0, position=position):
+                yield response
             while True:
                 await changed.wait()
                 changed.clear()
                 now = {key_of(obj): obj for obj in self._matching(request)}
                 if events := _difference(shown, now):
-                    position = self._position(request.type)
-                    yield api_pb2.WatchResponse(events=events, revision=position.revision, store_id=position.store_id)
+                    before, position = position, self._position(request.type)
+                    for response in responses_of(events, before=before.revision, position=position):
+                        yield response
                 shown = now
         finally:
             self._cache.unsubscribe(on_change)
@@ -133,30 +140,15 @@ class NodeApi(api_pb2_grpc.ApiServicer):
 
     def _check_resumable(self, request: api_pb2.WatchRequest) -> None:
         position = self._position(request.type)
+        check_store(position, request.store_id)
+        check_revision(position, request.after_revision)
         if request.send_initial or not request.after_revision:
             return
-        if request.store_id and request.store_id != position.store_id:
-            raise StoreChangedError("the copy is of another store by now: list again", store_id=position.store_id)
-        if request.after_revision > position.revision:
-            raise RevisionAheadError(
-                f"the copy is at revision {position.revision}, not yet at {request.after_revision}",
-                revision=position.revision,
-            )
         if request.after_revision < position.revision:
             raise CompactedError(
                 f"a node's copy keeps no history: list again, or resume from {position.revision}",
                 oldest_revision=position.revision,
             )
-
-    def _response(
-        self, type_name: str, objects: list[api_pb2.Object], request: api_pb2.WatchRequest
-    ) -> api_pb2.WatchResponse:
-        """The first response: the initial objects if they were asked for, and a bookmark."""
-        position = self._position(type_name)
-        events = [api_pb2.Event(update=obj) for obj in objects]
-        bookmark = api_pb2.Bookmark(revision=position.revision, initial_end=request.send_initial)
-        events.append(api_pb2.Event(bookmark=bookmark))
-        return api_pb2.WatchResponse(events=events, revision=position.revision, store_id=position.store_id)
 
 
 def _difference(before: dict[ObjectKey, api_pb2.Object], after: dict[ObjectKey, api_pb2.Object]) -> list[api_pb2.Event]:

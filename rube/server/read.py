@@ -9,10 +9,10 @@ from rube import api_pb2
 from rube.api import registry
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
+from rube.api.page_token import PageToken, decode_token, encode_token
 from rube.server.config import ApiServerConfig
 from rube.server.filters import ObjectFilter
 from rube.server.objects import decode, size_in_response
-from rube.server.page_token import PageToken, decode_token, encode_token
 from rube.store import Page, Store
 
 __all__ = ["get", "list_objects", "scan"]

@@ -20,7 +20,7 @@ from rube.api.errors import (
     RubeError,
     StoreChangedError,
 )
-from rube.server.page_token import TOKEN_CHARS_MAX
+from rube.api.page_token import TOKEN_CHARS_MAX
 from rube.store import ChangeBatch
 
 FAR = 1 << 60

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
+from rube.api.page_token import PageToken, decode_token, encode_token
 from rube.server.compaction import compaction_target
 from rube.server.locks import KeyLocks
-from rube.server.page_token import PageToken, decode_token, encode_token
 from rube.server.steps import Steps
 
 

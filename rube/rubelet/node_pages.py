@@ -1,0 +1,88 @@
+"""What the node's own API answers, in pieces that fit a message: pages of lists, responses of watches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rube import api_pb2
+from rube.api.errors import CompactedError, InvalidArgumentError, RevisionAheadError, StoreChangedError
+from rube.api.keys import key_of
+from rube.api.page_token import PageToken, decode_token, encode_token
+from rube.controllers.ports import Position
+from rube.host.network import RESPONSE_BYTES_MAX
+
+__all__ = ["check_revision", "check_store", "page_of", "responses_of"]
+
+PAGE_OBJECTS_DEFAULT = 500
+PAGE_OBJECTS_MAX = 5_000
+# What stands around an object in a response.
+_AROUND_BYTES_MAX = 64
+
+
+def check_revision(position: Position, wanted: int) -> None:
+    """Raises RevisionAheadError if the copy is older than that revision: only an apiserver could wait for it."""
+    if wanted > position.revision:
+        raise RevisionAheadError(
+            f"the copy is at revision {position.revision}, not yet at {wanted}", revision=position.revision
+        )
+
+
+def check_store(position: Position, wanted: str) -> None:
+    """Raises StoreChangedError if a store is named that the copy is not of."""
+    if wanted and wanted != position.store_id:
+        raise StoreChangedError("the copy is of another store by now: list again", store_id=position.store_id)
+
+
+def page_of(
+    objects: Sequence[api_pb2.Object], request: api_pb2.ListRequest, position: Position
+) -> api_pb2.ListResponse:
+    """One page of the objects, by key as an apiserver orders them.
+
+    Raises CompactedError for a page of an earlier state of the copy, which keeps no history: begin again.
+    """
+    if request.page_size < 0:
+        raise InvalidArgumentError(f"page_size is {request.page_size}, less than 0", field="page_size")
+    scope = f"{request.type}/{request.namespace}/{request.name}?{request.label_selector} {position.store_id}"
+    after = b""
+    if request.page_token:
+        token = decode_token(request.page_token, scope)
+        if token.revision != position.revision:
+            raise CompactedError(
+                f"a node's copy keeps no history, and has moved from revision {token.revision} to {position.revision}: "
+                "begin the list again",
+                oldest_revision=position.revision,
+            )
+        after = token.last_key
+    check_revision(position, request.min_revision)
+    objects_max = min(request.page_size or PAGE_OBJECTS_DEFAULT, PAGE_OBJECTS_MAX)
+    response = api_pb2.ListResponse(revision=position.revision, store_id=position.store_id)
+    size_bytes, last_key = 0, b""
+    for key, obj in sorted(((key_of(obj).to_bytes(), obj) for obj in objects), key=lambda pair: pair[0]):
+        if key <= after:
+            continue
+        size_bytes += obj.ByteSize() + _AROUND_BYTES_MAX
+        if response.items and (len(response.items) >= objects_max or size_bytes > RESPONSE_BYTES_MAX):
+            response.next_page_token = encode_token(PageToken(position.revision, last_key), scope)
+            break
+        response.items.append(obj)
+        last_key = key
+    return response
+
+
+def responses_of(
+    events: Sequence[api_pb2.Event], *, before: int, position: Position
+) -> Iterator[api_pb2.WatchResponse]:
+    """The events in responses of bounded size. Only the last one is at the position; the others, at `before`, complete
+    nothing."""
+    response = api_pb2.WatchResponse(revision=before, store_id=position.store_id)
+    size_bytes = 0
+    for event in events:
+        event_bytes = event.ByteSize() + _AROUND_BYTES_MAX
+        if response.events and size_bytes + event_bytes > RESPONSE_BYTES_MAX:
+            yield response
+            response = api_pb2.WatchResponse(revision=before, store_id=position.store_id)
+            size_bytes = 0
+        response.events.append(event)
+        size_bytes += event_bytes
+    response.revision = position.revision
+    yield response
