@@ -24,6 +24,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Unit(_message.Message):
+    """A service of one machine."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     class _State:
@@ -33,15 +35,21 @@ class Unit(_message.Message):
     class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Unit._State.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Unit._State.ValueType  # 0
+        """As RUNNING."""
         RUNNING: Unit._State.ValueType  # 1
+        """Started, once for each change of the spec and each boot; from then on `service.restart` decides."""
         STOPPED: Unit._State.ValueType  # 2
-        """Installed but down."""
+        """Installed but down: `state: STOPPED` stops the unit and keeps its definition, its status and its log."""
 
-    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """Whether the unit runs."""
+
     STATE_UNSPECIFIED: Unit.State.ValueType  # 0
+    """As RUNNING."""
     RUNNING: Unit.State.ValueType  # 1
+    """Started, once for each change of the spec and each boot; from then on `service.restart` decides."""
     STOPPED: Unit.State.ValueType  # 2
-    """Installed but down."""
+    """Installed but down: `state: STOPPED` stops the unit and keeps its definition, its status and its log."""
 
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     DOC_URL_FIELD_NUMBER: _builtins.int
@@ -62,39 +70,67 @@ class Unit(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     NODE_LOST_FIELD_NUMBER: _builtins.int
     description: _builtins.str
-    """[Unit]"""
+    """For people: shown by systemctl (Description=)."""
     enabled: _builtins.bool
-    """Start at boot."""
+    """Start at boot, by systemd itself. The rubelet starts what should run after a boot in any case."""
     state: Global___Unit.State.ValueType
-    """Unspecified means RUNNING: a unit that exists is started."""
+    """Whether it runs. Left out: RUNNING, a unit that exists is started."""
     @_builtins.property
-    def doc_url(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def doc_url(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where it is documented: http, https, file, info or man URLs (Documentation=)."""
+
     @_builtins.property
-    def wants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def wants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Units that are started with it; it runs without them, too (Wants=). For order see `after`."""
+
     @_builtins.property
-    def requires(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def requires(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Units that are started with it, and without which it is stopped (Requires=)."""
+
     @_builtins.property
-    def requisite(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def requisite(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Units that must be up already, or its start fails (Requisite=)."""
+
     @_builtins.property
-    def binds_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def binds_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As `requires`, and it stops when one of them stops by itself (BindsTo=)."""
+
     @_builtins.property
-    def part_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def part_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Units whose stop or restart stops or restarts it (PartOf=)."""
+
     @_builtins.property
-    def conflicts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def conflicts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Units that are stopped when it is started, and the other way round (Conflicts=)."""
+
     @_builtins.property
-    def before(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def before(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Units that are started after it, and stopped before it, where both are to be (Before=)."""
+
     @_builtins.property
-    def after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def after(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Units that are started before it, and stopped after it, where both are to be (After=)."""
+
     @_builtins.property
-    def on_failure(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def on_failure(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Units that are started when it fails (OnFailure=)."""
+
     @_builtins.property
-    def condition(self) -> _containers.RepeatedCompositeFieldContainer[Global___Condition]: ...
+    def condition(self) -> _containers.RepeatedCompositeFieldContainer[Global___Condition]:
+        """What is asked before each start."""
+
     @_builtins.property
-    def start_limit(self) -> Global___StartLimit: ...
+    def start_limit(self) -> Global___StartLimit:
+        """How often it may be started in a time, before it stays failed."""
+
     @_builtins.property
-    def service(self) -> Global___Service: ...
+    def service(self) -> Global___Service:
+        """What runs, and how."""
+
     @_builtins.property
-    def install(self) -> Global___Install: ...
+    def install(self) -> Global___Install:
+        """What starting at boot means, with `enabled`. Left out: it is wanted by multi-user.target."""
+
     @_builtins.property
     def node_lost(self) -> Global___NodeLost:
         """What becomes of the unit when its node is lost. Left out: it stays bound there, and runs there again once the node is back."""
@@ -159,6 +195,8 @@ Global___NodeLost: _TypeAlias = NodeLost  # noqa: Y015
 
 @_typing.final
 class Condition(_message.Message):
+    """A question that is asked before each start (systemd.unit(5), "CONDITIONS AND ASSERTS")."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TYPE_FIELD_NUMBER: _builtins.int
@@ -167,6 +205,7 @@ class Condition(_message.Message):
     type: _builtins.str
     """Such as `PathExists`, for ConditionPathExists= (or AssertPathExists=)."""
     value: _builtins.str
+    """What is asked for, such as a path. `!` before it negates; `|` makes it one of several of which one must hold."""
     def __init__(
         self,
         *,
@@ -183,12 +222,16 @@ Global___Condition: _TypeAlias = Condition  # noqa: Y015
 
 @_typing.final
 class StartLimit(_message.Message):
+    """Starts beyond the limit end with the result `start-limit-hit`. A new spec or `ructl restart` begins anew."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     INTERVAL_FIELD_NUMBER: _builtins.int
     BURST_FIELD_NUMBER: _builtins.int
     interval: _builtins.float
+    """Seconds (StartLimitIntervalSec=, 10); 0: no limit."""
     burst: _builtins.int
+    """So many starts in that time (StartLimitBurst=, 5); 0: no limit."""
     def __init__(
         self,
         *,
@@ -212,6 +255,8 @@ Global___StartLimit: _TypeAlias = StartLimit  # noqa: Y015
 
 @_typing.final
 class Service(_message.Message):
+    """The processes of a unit."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     class _Type:
@@ -221,23 +266,41 @@ class Service(_message.Message):
     class _TypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Service._Type.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         TYPE_UNSPECIFIED: Service._Type.ValueType  # 0
+        """SIMPLE; DBUS with a `bus_name`; ONESHOT without `exec.start`."""
         SIMPLE: Service._Type.ValueType  # 1
+        """As soon as its process is made, also if its program does not exist."""
         EXEC: Service._Type.ValueType  # 2
+        """Once its program runs."""
         FORKING: Service._Type.ValueType  # 3
+        """Once the first process has ended and left a daemon behind."""
         ONESHOT: Service._Type.ValueType  # 4
+        """Once its commands have ended; it may have several."""
         NOTIFY: Service._Type.ValueType  # 5
+        """Once it has said READY=1 (sd_notify(3))."""
         IDLE: Service._Type.ValueType  # 6
+        """As SIMPLE, after other starts that are under way at boot."""
         DBUS: Service._Type.ValueType  # 7
+        """Once it has its `bus_name`."""
 
-    class Type(_Type, metaclass=_TypeEnumTypeWrapper): ...
+    class Type(_Type, metaclass=_TypeEnumTypeWrapper):
+        """When a service counts as started."""
+
     TYPE_UNSPECIFIED: Service.Type.ValueType  # 0
+    """SIMPLE; DBUS with a `bus_name`; ONESHOT without `exec.start`."""
     SIMPLE: Service.Type.ValueType  # 1
+    """As soon as its process is made, also if its program does not exist."""
     EXEC: Service.Type.ValueType  # 2
+    """Once its program runs."""
     FORKING: Service.Type.ValueType  # 3
+    """Once the first process has ended and left a daemon behind."""
     ONESHOT: Service.Type.ValueType  # 4
+    """Once its commands have ended; it may have several."""
     NOTIFY: Service.Type.ValueType  # 5
+    """Once it has said READY=1 (sd_notify(3))."""
     IDLE: Service.Type.ValueType  # 6
+    """As SIMPLE, after other starts that are under way at boot."""
     DBUS: Service.Type.ValueType  # 7
+    """Once it has its `bus_name`."""
 
     class _Restart:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -246,23 +309,41 @@ class Service(_message.Message):
     class _RestartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Service._Restart.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         RESTART_UNSPECIFIED: Service._Restart.ValueType  # 0
+        """As NO."""
         NO: Service._Restart.ValueType  # 1
+        """After none."""
         ON_SUCCESS: Service._Restart.ValueType  # 2
+        """After a clean exit or signal."""
         ON_FAILURE: Service._Restart.ValueType  # 3
+        """After an unclean exit, a signal, a timeout, or the watchdog."""
         ON_ABNORMAL: Service._Restart.ValueType  # 4
+        """After a signal, a timeout, or the watchdog."""
         ON_WATCHDOG: Service._Restart.ValueType  # 5
+        """After the watchdog."""
         ON_ABORT: Service._Restart.ValueType  # 6
+        """After an unclean signal."""
         ALWAYS: Service._Restart.ValueType  # 7
+        """After any."""
 
-    class Restart(_Restart, metaclass=_RestartEnumTypeWrapper): ...
+    class Restart(_Restart, metaclass=_RestartEnumTypeWrapper):
+        """After which ends a service is started again (systemd.service(5), table 2)."""
+
     RESTART_UNSPECIFIED: Service.Restart.ValueType  # 0
+    """As NO."""
     NO: Service.Restart.ValueType  # 1
+    """After none."""
     ON_SUCCESS: Service.Restart.ValueType  # 2
+    """After a clean exit or signal."""
     ON_FAILURE: Service.Restart.ValueType  # 3
+    """After an unclean exit, a signal, a timeout, or the watchdog."""
     ON_ABNORMAL: Service.Restart.ValueType  # 4
+    """After a signal, a timeout, or the watchdog."""
     ON_WATCHDOG: Service.Restart.ValueType  # 5
+    """After the watchdog."""
     ON_ABORT: Service.Restart.ValueType  # 6
+    """After an unclean signal."""
     ALWAYS: Service.Restart.ValueType  # 7
+    """After any."""
 
     class _OomPolicy:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -271,15 +352,25 @@ class Service(_message.Message):
     class _OomPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Service._OomPolicy.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         OOM_POLICY_UNSPECIFIED: Service._OomPolicy.ValueType  # 0
+        """As the machine has it, mostly STOP."""
         CONTINUE: Service._OomPolicy.ValueType  # 1
+        """The others go on."""
         STOP: Service._OomPolicy.ValueType  # 2
+        """It is stopped."""
         KILL: Service._OomPolicy.ValueType  # 3
+        """All its processes are killed."""
 
-    class OomPolicy(_OomPolicy, metaclass=_OomPolicyEnumTypeWrapper): ...
+    class OomPolicy(_OomPolicy, metaclass=_OomPolicyEnumTypeWrapper):
+        """What becomes of a service when the kernel kills one of its processes for lack of memory."""
+
     OOM_POLICY_UNSPECIFIED: Service.OomPolicy.ValueType  # 0
+    """As the machine has it, mostly STOP."""
     CONTINUE: Service.OomPolicy.ValueType  # 1
+    """The others go on."""
     STOP: Service.OomPolicy.ValueType  # 2
+    """It is stopped."""
     KILL: Service.OomPolicy.ValueType  # 3
+    """All its processes are killed."""
 
     class _KillMode:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -288,17 +379,29 @@ class Service(_message.Message):
     class _KillModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Service._KillMode.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         KILL_MODE_UNSPECIFIED: Service._KillMode.ValueType  # 0
+        """As CONTROL_GROUP."""
         CONTROL_GROUP: Service._KillMode.ValueType  # 1
+        """All of them."""
         MIXED: Service._KillMode.ValueType  # 2
+        """The main one gets the signal; the others are killed once it has ended."""
         PROCESS: Service._KillMode.ValueType  # 3
+        """The main one only."""
         NONE: Service._KillMode.ValueType  # 4
+        """None: `exec.stop` must do it."""
 
-    class KillMode(_KillMode, metaclass=_KillModeEnumTypeWrapper): ...
+    class KillMode(_KillMode, metaclass=_KillModeEnumTypeWrapper):
+        """Which processes a stop ends (KillMode=)."""
+
     KILL_MODE_UNSPECIFIED: Service.KillMode.ValueType  # 0
+    """As CONTROL_GROUP."""
     CONTROL_GROUP: Service.KillMode.ValueType  # 1
+    """All of them."""
     MIXED: Service.KillMode.ValueType  # 2
+    """The main one gets the signal; the others are killed once it has ended."""
     PROCESS: Service.KillMode.ValueType  # 3
+    """The main one only."""
     NONE: Service.KillMode.ValueType  # 4
+    """None: `exec.stop` must do it."""
 
     class _NotifyAccess:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -307,17 +410,29 @@ class Service(_message.Message):
     class _NotifyAccessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Service._NotifyAccess.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         NOTIFY_ACCESS_UNSPECIFIED: Service._NotifyAccess.ValueType  # 0
+        """NOTIFY_MAIN with `type: NOTIFY` or a watchdog, NOTIFY_NONE without."""
         NOTIFY_NONE: Service._NotifyAccess.ValueType  # 1
+        """Nobody's."""
         NOTIFY_MAIN: Service._NotifyAccess.ValueType  # 2
+        """The main process's."""
         NOTIFY_EXEC: Service._NotifyAccess.ValueType  # 3
+        """Those of the main process and of commands."""
         NOTIFY_ALL: Service._NotifyAccess.ValueType  # 4
+        """Those of all processes."""
 
-    class NotifyAccess(_NotifyAccess, metaclass=_NotifyAccessEnumTypeWrapper): ...
+    class NotifyAccess(_NotifyAccess, metaclass=_NotifyAccessEnumTypeWrapper):
+        """Whose sd_notify(3) messages count."""
+
     NOTIFY_ACCESS_UNSPECIFIED: Service.NotifyAccess.ValueType  # 0
+    """NOTIFY_MAIN with `type: NOTIFY` or a watchdog, NOTIFY_NONE without."""
     NOTIFY_NONE: Service.NotifyAccess.ValueType  # 1
+    """Nobody's."""
     NOTIFY_MAIN: Service.NotifyAccess.ValueType  # 2
+    """The main process's."""
     NOTIFY_EXEC: Service.NotifyAccess.ValueType  # 3
+    """Those of the main process and of commands."""
     NOTIFY_ALL: Service.NotifyAccess.ValueType  # 4
+    """Those of all processes."""
 
     @_typing.final
     class EnvironmentEntry(_message.Message):
@@ -341,6 +456,10 @@ class Service(_message.Message):
 
     @_typing.final
     class Exec(_message.Message):
+        """Command lines, as systemd.service(5) has them: words, quotes, `$NAME` and `${NAME}`, specifiers such as `%n`, and before the
+        program `-` (may fail), `@` (argv[0] follows), `:` (no variables), `+`, `!`, `!!` (with full rights). No shell reads them.
+        """
+
         DESCRIPTOR: _descriptor.Descriptor
 
         START_FIELD_NUMBER: _builtins.int
@@ -352,20 +471,32 @@ class Service(_message.Message):
         STOP_POST_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def start(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """Command lines in systemd's syntax; several only with ONESHOT."""
+            """What the service is (ExecStart=); several with ONESHOT only."""
 
         @_builtins.property
-        def start_pre(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def start_pre(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Before it, one after the other; the start fails if one fails (ExecStartPre=)."""
+
         @_builtins.property
-        def start_post(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def start_post(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """After it has started (ExecStartPost=)."""
+
         @_builtins.property
-        def condition(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def condition(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Before all others: 1 to 254 skips the start, 255 fails it (ExecCondition=)."""
+
         @_builtins.property
-        def reload(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def reload(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """What makes it read its configuration anew (ExecReload=)."""
+
         @_builtins.property
-        def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """What stops it; whatever is left gets the signal then (ExecStop=)."""
+
         @_builtins.property
-        def stop_post(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def stop_post(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """After each end, also of a failed start (ExecStopPost=)."""
+
         def __init__(
             self,
             *,
@@ -385,6 +516,8 @@ class Service(_message.Message):
 
     @_typing.final
     class Time(_message.Message):
+        """Times in seconds; fractions are allowed, and `inf` where systemd takes `infinity`."""
+
         DESCRIPTOR: _descriptor.Descriptor
 
         RESTART_FIELD_NUMBER: _builtins.int
@@ -394,17 +527,17 @@ class Service(_message.Message):
         START_TIMEOUT_FIELD_NUMBER: _builtins.int
         STOP_TIMEOUT_FIELD_NUMBER: _builtins.int
         restart: _builtins.float
-        """RestartSec="""
+        """Between an end and the restart (RestartSec=, 0.1)."""
         timeout: _builtins.float
-        """TimeoutSec=: of start and of stop."""
+        """For the start and for the stop (TimeoutSec=, 90); 0: no limit."""
         limit: _builtins.float
-        """RuntimeMaxSec="""
+        """It is stopped after so long (RuntimeMaxSec=)."""
         watchdog: _builtins.float
-        """WatchdogSec="""
+        """It is ended when it has not said WATCHDOG=1 for so long (WatchdogSec=); 0: no watchdog."""
         start_timeout: _builtins.float
-        """TimeoutStartSec=, over `timeout`."""
+        """For the start, over `timeout` (TimeoutStartSec=); ONESHOT has none by itself."""
         stop_timeout: _builtins.float
-        """TimeoutStopSec=, over `timeout`."""
+        """For the stop, over `timeout` (TimeoutStopSec=); then SIGKILL follows."""
         def __init__(
             self,
             *,
@@ -446,6 +579,8 @@ class Service(_message.Message):
 
     @_typing.final
     class ExitStatus(_message.Message):
+        """What the ends of the main process mean."""
+
         DESCRIPTOR: _descriptor.Descriptor
 
         SUCCESS_FIELD_NUMBER: _builtins.int
@@ -456,20 +591,28 @@ class Service(_message.Message):
         FORCE_RESTART_SIGNAL_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def success(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-            """Exit codes besides 0 that count as success."""
+            """Exit statuses besides 0 that count as success (SuccessExitStatus=)."""
 
         @_builtins.property
-        def prevent_restart(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+        def prevent_restart(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+            """Exit statuses after which it is never restarted (RestartPreventExitStatus=)."""
+
         @_builtins.property
-        def force_restart(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+        def force_restart(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+            """Exit statuses after which it is always restarted (RestartForceExitStatus=); not with ONESHOT."""
+
         @_builtins.property
         def success_signal(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """Signals, such as `SIGTERM`."""
+            """Signals that count as success, such as `SIGTERM`."""
 
         @_builtins.property
-        def prevent_restart_signal(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def prevent_restart_signal(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Signals after which it is never restarted."""
+
         @_builtins.property
-        def force_restart_signal(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def force_restart_signal(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Signals after which it is always restarted; not with ONESHOT."""
+
         def __init__(
             self,
             *,
@@ -488,6 +631,8 @@ class Service(_message.Message):
 
     @_typing.final
     class Kill(_message.Message):
+        """How a stop ends processes (systemd.kill(5))."""
+
         DESCRIPTOR: _descriptor.Descriptor
 
         MODE_FIELD_NUMBER: _builtins.int
@@ -495,10 +640,13 @@ class Service(_message.Message):
         SEND_SIGKILL_FIELD_NUMBER: _builtins.int
         SEND_SIGHUP_FIELD_NUMBER: _builtins.int
         mode: Global___Service.KillMode.ValueType
+        """Which ones. Left out: CONTROL_GROUP."""
         signal: _builtins.str
-        """KillSignal=, such as `SIGTERM`."""
+        """The signal, such as `SIGTERM` or `RTMIN+3` (KillSignal=, SIGTERM)."""
         send_sigkill: _builtins.bool
+        """SIGKILL follows after `time.stop_timeout` (SendSIGKILL=, true)."""
         send_sighup: _builtins.bool
+        """SIGHUP follows at once, for shells (SendSIGHUP=)."""
         def __init__(
             self,
             *,
@@ -522,6 +670,8 @@ class Service(_message.Message):
 
     @_typing.final
     class Limits(_message.Message):
+        """What a service may use. 18446744073709551615 stands for `infinity`."""
+
         DESCRIPTOR: _descriptor.Descriptor
 
         OPEN_FILES_FIELD_NUMBER: _builtins.int
@@ -532,13 +682,19 @@ class Service(_message.Message):
         TASKS_FIELD_NUMBER: _builtins.int
         CPU_PERCENT_FIELD_NUMBER: _builtins.int
         open_files: _builtins.int
+        """Open files of each process (LimitNOFILE=)."""
         processes: _builtins.int
+        """Processes of its user (LimitNPROC=)."""
         core_bytes: _builtins.int
+        """The size of a core dump (LimitCORE=)."""
         locked_memory_bytes: _builtins.int
+        """Memory that each process may lock (LimitMEMLOCK=)."""
         memory_bytes: _builtins.int
-        """Of the whole service, where the machine has control groups."""
+        """Memory of the whole service, where the machine has control groups (MemoryMax=)."""
         tasks: _builtins.int
+        """Processes and threads of the whole service (TasksMax=)."""
         cpu_percent: _builtins.int
+        """Of one processor, for the whole service; 200 is two (CPUQuota=)."""
         def __init__(
             self,
             *,
@@ -618,48 +774,85 @@ class Service(_message.Message):
     title: _builtins.str
     """For people; kept as a comment in the unit file."""
     type: Global___Service.Type.ValueType
+    """When it counts as started, and what its main process is (Type=)."""
     pid_file: _builtins.str
+    """Where the service writes the PID of its main process (PIDFile=); relative to /run. Of use with FORKING."""
     restart: Global___Service.Restart.ValueType
+    """After which ends it is started again by itself (Restart=). Left out: NO."""
     oom_policy: Global___Service.OomPolicy.ValueType
+    """What becomes of it when the kernel kills one of its processes for lack of memory (OOMPolicy=)."""
     remain_after_exit: _builtins.bool
-    """oneshot: stays active after its last command has ended."""
+    """It stays active after its last command has ended (RemainAfterExit=); for ONESHOT."""
     bus_name: _builtins.str
+    """The D-Bus name that it takes (BusName=); with `type: DBUS` its start waits for it."""
     notify_access: Global___Service.NotifyAccess.ValueType
+    """Which of its processes may tell of its state with sd_notify(3) (NotifyAccess=)."""
     guess_main_pid: _builtins.bool
+    """FORKING without `pid_file`: take the only process left for the main one (GuessMainPID=, true)."""
     user: _builtins.str
+    """The user that it runs as, by name or number (User=). Left out: root."""
     group: _builtins.str
+    """The group that it runs as (Group=). Left out: the user's."""
     working_directory: _builtins.str
+    """Absolute, or `~` for the user's home (WorkingDirectory=); `-` in front: may be missing. Left out: /."""
     root_directory: _builtins.str
+    """The directory that it sees as / (RootDirectory=)."""
     umask: _builtins.str
+    """Octal (UMask=, 0022)."""
     nice: _builtins.int
+    """From -20, the most favoured, to 19 (Nice=)."""
     standard_input: _builtins.str
+    """`null`, `tty`, `data`, `socket`, `fd:NAME` or `file:PATH` (StandardInput=, null)."""
     standard_output: _builtins.str
+    """`journal`, `null`, `inherit`, `file:PATH`, `append:PATH`, `truncate:PATH` … (StandardOutput=, journal)."""
     standard_error: _builtins.str
+    """As `standard_output` (StandardError=). Left out: where that goes."""
     syslog_identifier: _builtins.str
+    """What its lines in the journal begin with (SyslogIdentifier=)."""
     no_new_privileges: _builtins.bool
+    """No set-uid program may give it more rights (NoNewPrivileges=)."""
     private_tmp: _builtins.bool
+    """It has a /tmp and a /var/tmp of its own (PrivateTmp=)."""
     protect_system: _builtins.str
+    """`yes`, `full` or `strict`: /usr, also /etc, or all is read-only for it (ProtectSystem=)."""
     slice: _builtins.str
+    """The slice whose limits it shares, ending in .slice (Slice=)."""
     @_builtins.property
-    def exec(self) -> Global___Service.Exec: ...
-    @_builtins.property
-    def time(self) -> Global___Service.Time: ...
-    @_builtins.property
-    def status(self) -> Global___Service.ExitStatus: ...
-    @_builtins.property
-    def kill(self) -> Global___Service.Kill: ...
-    @_builtins.property
-    def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Environment."""
+    def exec(self) -> Global___Service.Exec:
+        """Its commands."""
 
     @_builtins.property
-    def environment_file(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def time(self) -> Global___Service.Time:
+        """Its times."""
+
     @_builtins.property
-    def runtime_directory(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def status(self) -> Global___Service.ExitStatus:
+        """What its exit statuses mean."""
+
     @_builtins.property
-    def state_directory(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def kill(self) -> Global___Service.Kill:
+        """How it is stopped."""
+
     @_builtins.property
-    def limits(self) -> Global___Service.Limits: ...
+    def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Variables (Environment=). Whoever may read the object, or the machine's units, reads them: see docs/units.md."""
+
+    @_builtins.property
+    def environment_file(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Files with variables, read at each start on the machine (EnvironmentFile=); `-` in front: may be missing."""
+
+    @_builtins.property
+    def runtime_directory(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Directories below /run that are its own while it runs (RuntimeDirectory=)."""
+
+    @_builtins.property
+    def state_directory(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Directories below /var/lib that are its own (StateDirectory=)."""
+
+    @_builtins.property
+    def limits(self) -> Global___Service.Limits:
+        """What it may use."""
+
     def __init__(
         self,
         *,
@@ -721,6 +914,8 @@ Global___Service: _TypeAlias = Service  # noqa: Y015
 
 @_typing.final
 class Install(_message.Message):
+    """What enabling does (systemd.unit(5), "[INSTALL] SECTION OPTIONS")."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WANTED_BY_FIELD_NUMBER: _builtins.int
@@ -728,13 +923,21 @@ class Install(_message.Message):
     ALSO_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def wanted_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def wanted_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Units whose start starts it (WantedBy=)."""
+
     @_builtins.property
-    def required_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def required_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Units that cannot start without it (RequiredBy=)."""
+
     @_builtins.property
-    def also(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def also(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Units that are enabled and disabled with it (Also=)."""
+
     @_builtins.property
-    def alias(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def alias(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Other names, ending in .service (Alias=)."""
+
     def __init__(
         self,
         *,
@@ -753,7 +956,7 @@ Global___Install: _TypeAlias = Install  # noqa: Y015
 
 @_typing.final
 class UnitStatus(_message.Message):
-    """What systemd says of the unit (org.freedesktop.systemd1, properties of the same names)."""
+    """What systemd, or the supervisor in its words, says of the unit (org.freedesktop.systemd1, properties of the same names)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -774,21 +977,25 @@ class UnitStatus(_message.Message):
     RELEASED_FOR_FIELD_NUMBER: _builtins.int
     RESTART_REQUEST_FIELD_NUMBER: _builtins.int
     load_state: _builtins.str
-    """`loaded`, `not-found`, `bad-setting`, `error`."""
+    """`loaded`; `not-found`: not on the machine yet; `bad-setting`, `error`: systemd can't read it, see `message`; `masked`."""
     active_state: _builtins.str
-    """`active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`."""
+    """`active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`; `unknown`: its node is silent."""
     sub_state: _builtins.str
-    """`running`, `dead`, `auto-restart`, `start`, `exited`, …"""
+    """`running`, `exited`, `dead`, `failed`, `auto-restart`, `start`, `stop-sigterm`, …: docs/units.md has all."""
     result: _builtins.str
-    """`success`, `exit-code`, `signal`, `core-dump`, `timeout`, `watchdog`, `protocol`, `oom-kill`, `start-limit-hit`, …"""
+    """How it ended last: `success`, `exit-code`, `signal`, `core-dump`, `timeout`, `watchdog`, `protocol`, `resources`,
+    `oom-kill`, `start-limit-hit`, `exec-condition`; of the supervisor also `supervisor-lost`.
+    """
     main_pid: _builtins.int
+    """The PID of its main process; 0: none runs."""
     exit_code: _builtins.int
-    """Of the last main process that ended: CLD_EXITED (1), CLD_KILLED (2), CLD_DUMPED (3), or 0."""
+    """How its main process ended last: CLD_EXITED (1), CLD_KILLED (2), CLD_DUMPED (3), or 0: it has not."""
     exit_status: _builtins.int
-    """Its exit status or signal number."""
+    """Its exit status or signal number. 200 to 245: a step before its program ran failed, see `message`."""
     restarts: _builtins.int
+    """How often it was restarted by itself since somebody started it."""
     unit_file_state: _builtins.str
-    """`enabled`, `disabled`, …"""
+    """`enabled`: started at boot; `disabled`; or what else systemd says of the file."""
     message: _builtins.str
     """Why it is not as the spec wants, in words; empty when it is."""
     observed_generation: _builtins.int
@@ -800,7 +1007,9 @@ class UnitStatus(_message.Message):
     restart_request: _builtins.str
     """The last request to restart (annotation `rube/restart`) that the node has carried out."""
     @_builtins.property
-    def active_time(self) -> _timestamp_pb2.Timestamp: ...
+    def active_time(self) -> _timestamp_pb2.Timestamp:
+        """When it became active the last time."""
+
     @_builtins.property
     def unknown_since(self) -> _timestamp_pb2.Timestamp:
         """Since when the node has been silent: `active_state` is `unknown`, and the rest is what the node last reported. Absent
