@@ -272,7 +272,7 @@ def _logging(streams: list[TextIO]) -> Iterator[_VirtualTime]:
         handler.addFilter(stamp)
         handler.setFormatter(LogfmtFormatter())
     root.handlers = handlers
-    root.setLevel(logging.INFO if streams else logging.CRITICAL)
+    root.setLevel(logging.INFO if streams else logging.ERROR)
     try:
         yield stamp
     finally:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from rube import api_pb2
 from rube.api import controller_pb2
+from rube.api.errors import RubeError
 from rube.api.keys import ObjectKey
 from rube.client import WorkQueueConfig
 from rube.controllers.backoff import BackoffConfig
@@ -17,7 +18,17 @@ from rube.controllers.driver import Driver
 from rube.controllers.ports import Cache, Calls
 from rube.host import Engine, Host
 
-__all__ = ["QUEUE", "Decided", "Hands", "Observer", "RuntimeConfig", "observe_nothing"]
+__all__ = [
+    "QUEUE",
+    "Decided",
+    "Hands",
+    "Observer",
+    "RefusalObserver",
+    "Refused",
+    "RuntimeConfig",
+    "observe_no_refusal",
+    "observe_nothing",
+]
 
 _LOG = logging.getLogger("rube.controllers")
 
@@ -45,6 +56,23 @@ class Decided:
 
 
 Observer = Callable[[Decided], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A call that a decision asked for and that the apiserver refuses for good: the key is decided again."""
+
+    controller: str
+    # Of the object that was decided about.
+    key: ObjectKey
+    error: RubeError
+
+
+RefusalObserver = Callable[[Refused], None]
+
+
+def observe_no_refusal(refused: Refused) -> None:
+    _LOG.debug("%s was refused a call of %s", refused.controller, refused.key)
 
 
 def observe_nothing(decided: Decided) -> None:
@@ -76,6 +104,8 @@ class RuntimeConfig:
     fence: api_pb2.Fence | None = None
     may_act: Callable[[], bool] = lambda: True
     observer: Observer = observe_nothing
+    # Told of each call that was refused.
+    refusals: RefusalObserver = observe_no_refusal
     # For tests and simulations: `decide` is asked twice (ImpureControllerError), and a mistake of the controller's, an
     # exception, ends the runtime, which otherwise goes on with what is not concerned.
     strict: bool = False

@@ -19,7 +19,7 @@ from rube.api.errors import (
 from rube.api.keys import ObjectKey, key_of
 from rube.client import Complaint, WorkQueue
 from rube.controllers.backoff import KeyedBackoff
-from rube.controllers.config import QUEUE, RuntimeConfig
+from rube.controllers.config import QUEUE, Refused, RuntimeConfig
 from rube.controllers.outbox import Outbox
 from rube.controllers.workers import Workers
 
@@ -135,6 +135,7 @@ class Sender:
         delay_s = self._backoff.next_s(key)
         level = logging.INFO if isinstance(error, AbortedError) else logging.ERROR
         _LOG.log(level, "%s: a call of %s was refused, deciding again: %s", self._config.controller.name, key, error)
+        self._config.refusals(Refused(controller=self._config.controller.name, key=key, error=error))
         await self._outbox.drop_calls(key)
         self._config.cache.assume(key, ())
         self._decide.add_after(key, delay_s)

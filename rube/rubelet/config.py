@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rube import __version__
 from rube.controllers.backoff import BackoffConfig
-from rube.controllers.config import Observer, observe_nothing
+from rube.controllers.config import Observer, RefusalObserver, observe_no_refusal, observe_nothing
 
 __all__ = ["RubeletConfig"]
 
@@ -39,4 +39,6 @@ class RubeletConfig:
     backoff: BackoffConfig = field(default_factory=BackoffConfig)
     # Told of each decision.
     observer: Observer = observe_nothing
+    # Told of each call that an apiserver refused.
+    refusals: RefusalObserver = observe_no_refusal
     strict: bool = False  # as in RuntimeConfig

@@ -115,6 +115,7 @@ class Rubelet:
             engine=engine,
             hands=Hands(controller=controller, driver=self._driver),
             observer=config.observer,
+            refusals=config.refusals,
             strict=config.strict,
             backoff=config.backoff,
             resync_s=config.resync_s,

@@ -79,6 +79,7 @@ class SimCluster:
         self.history = History()
         self._logbook = Logbook(self.history.contents)
         self.fabric = SimFabric(world, self.config.link)
+        self._recorder = Recorder(self.history, lambda: self.world.now_ns, world.trace, self._logbook)
         self._machines: dict[str, Machine] = {}
         self._apiservers: dict[str, ApiserverProgram] = {}
         self._rubelets: dict[str, RubeletProgram] = {}
@@ -117,9 +118,8 @@ class SimCluster:
         Several of them need a store that they share: that of `add_etcd`.
         """
         machine = self._machine(name)
-        recorder = Recorder(self.history, lambda: self.world.now_ns, self.world.trace, self._logbook)
         compaction = self.config.compaction
-        program = ApiserverProgram(machine.ports, store, recorder, controllers, self._group, compaction)
+        program = ApiserverProgram(machine.ports, store, self._recorder, controllers, self._group, compaction)
         self._apiservers[name] = program
         machine.daemon = Daemon(name="apiserver", main=program.main, restart_s=RESTART_S)
         machine.start()
@@ -131,7 +131,7 @@ class SimCluster:
         for name, extra in zip(names, own, strict=True):
             machine = self._machine(name)
             observer = self._controllers.observer(name)
-            program = ReplicaProgram(machine.ports, names, lambda: self.targets, self.world.trace, extra, observer)
+            program = ReplicaProgram(machine.ports, names, lambda: self.targets, self._recorder, extra, observer)
             machine.daemon = Daemon(name="controller", main=program.main, restart_s=RESTART_S)
             machine.start()
 
@@ -143,7 +143,7 @@ class SimCluster:
             machine.ports,
             self.targets,
             lease_s=self.config.node_lease_s,
-            history=self.history,
+            recorder=self._recorder,
         )
         self._rubelets[name] = program
         machine.daemon = Daemon(name="rubelet", main=program.main, restart_s=RESTART_S)

@@ -11,7 +11,7 @@ from rube.api.errors import DataLossError, ResourceExhaustedError, UnavailableEr
 from rube.api.systemd_pb2 import UnitAction
 from rube.client import Client
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
-from rube.controllers.config import Decided
+from rube.controllers.config import Decided, Refused
 from rube.controllers.contract import Controller
 from rube.controllers.spec_checks import built_in_spec_checks
 from rube.controllers.systemd.names import unit_name
@@ -21,6 +21,7 @@ from rube.server import ApiServer, ApiServerConfig
 from rube.sim.audit import Seen
 from rube.sim.checkers import Action, History
 from rube.sim.checkers.contents import digest_of
+from rube.sim.complaints import Pace, refusal_recorder
 from rube.sim.groups import GroupWatch
 from rube.sim.kernel import SimHost, Trace
 from rube.sim.logbook import Logbook
@@ -39,15 +40,6 @@ RUBELET_URL = "sqlite:////var/lib/rube/rubelet.db"
 CONTROLLERS_URL = "sqlite:////var/lib/rube/controllers.db"
 
 
-def decision_recorder(trace: Trace, host: str) -> Callable[[Decided], None]:
-    """An observer of a controller runtime that puts each decision into the trace."""
-
-    def record(decided: Decided) -> None:
-        trace.add("decide", host, decided.controller, str(decided.key), decided.state_sha256, decided.decision_sha256)
-
-    return record
-
-
 async def _end_with_loss(server: ApiServer) -> None:
     raise await server.failed()
 
@@ -62,12 +54,27 @@ def note_loss(trace: Trace, host: str, lost: Exception) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Where an apiserver's commits and decisions are written down."""
+    """Where the commits of apiservers, and the decisions and refused calls of controllers, are written down."""
 
     history: History
     now_ns: Callable[[], int]
     trace: Trace
     logbook: Logbook
+
+    def decisions(self, host: str) -> Callable[[Decided], None]:
+        """An observer of a controller runtime that puts each decision into the trace, and ends a livelock."""
+        pace = Pace(self.now_ns, host)
+
+        def record(decided: Decided) -> None:
+            key = str(decided.key)
+            self.trace.add("decide", host, decided.controller, key, decided.state_sha256, decided.decision_sha256)
+            pace.decided(decided.controller, key)
+
+        return record
+
+    def refusals(self, host: str) -> Callable[[Refused], None]:
+        """An observer of a controller runtime that notes the calls that were refused."""
+        return refusal_recorder(self.history, self.now_ns, host)
 
 
 class ApiserverProgram:
@@ -144,10 +151,14 @@ class ApiserverProgram:
         if self._controllers is None:
             return
         engine = await self._ports.storage.open(CONTROLLERS_URL)
-        observer = decision_recorder(self._recorder.trace, self._ports.name)
         try:
             async with Client(self._ports, [f"127.0.0.1:{API_PORT}"]) as client:
-                config = ClusterControllersConfig(observer=observer, strict=True, extra=self._controllers)
+                config = ClusterControllersConfig(
+                    observer=self._recorder.decisions(self._ports.name),
+                    refusals=self._recorder.refusals(self._ports.name),
+                    strict=True,
+                    extra=self._controllers,
+                )
                 await ClusterControllers(self._ports, client, engine, config).run()
         finally:
             await engine.close()
@@ -156,14 +167,17 @@ class ApiserverProgram:
 class RubeletProgram:
     """`rubelet` on a simulated host, on that host's service manager."""
 
-    def __init__(self, host: SimHost, ports: Host, servers: Sequence[str], *, lease_s: float, history: History) -> None:
+    def __init__(
+        self, host: SimHost, ports: Host, servers: Sequence[str], *, lease_s: float, recorder: Recorder
+    ) -> None:
         self._host = host
+        self._recorder = recorder
         self._ports = ports
         self._servers = servers
         self._lease_s = lease_s
-        self._history = history
+        self._history = recorder.history
         self.services = SimServiceManager(host)
-        self._watcher = UnitWatcher(host, self.services, history.transitions.append)
+        self._watcher = UnitWatcher(host, self.services, recorder.history.transitions.append)
 
     async def main(self) -> None:
         """Runs until cancelled. Ends, as the program does, if its disk fails, or is full when it is opened."""
@@ -175,7 +189,8 @@ class RubeletProgram:
             driver_name="simulated",
             lease_s=self._lease_s,
             renew_s=self._lease_s / 4,
-            observer=decision_recorder(self._host.world.trace, self._host.name),
+            observer=self._recorder.decisions(self._host.name),
+            refusals=self._recorder.refusals(self._host.name),
             strict=True,
         )
         await self.note_copy()

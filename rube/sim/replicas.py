@@ -13,8 +13,7 @@ from rube.controllers.contract import Controller
 from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
 from rube.host import Engine, Host
 from rube.replica import MemberConfig, MemberObserver
-from rube.sim.daemons import decision_recorder
-from rube.sim.kernel import Trace
+from rube.sim.daemons import Recorder
 from rube.store.engines.memory import MemoryEngine, VolatileDisk
 
 _LOG = logging.getLogger("rube.sim")
@@ -37,7 +36,7 @@ class ReplicaProgram:
         ports: Host,
         names: Sequence[str],
         servers: Callable[[], Sequence[str]],
-        trace: Trace,
+        recorder: Recorder,
         controllers: Sequence[Controller],
         observer: MemberObserver,
     ) -> None:
@@ -55,7 +54,10 @@ class ReplicaProgram:
                 observer=observer,
             ),
             controllers=ClusterControllersConfig(
-                strict=True, extra=controllers, observer=decision_recorder(trace, name)
+                strict=True,
+                extra=controllers,
+                observer=recorder.decisions(name),
+                refusals=recorder.refusals(name),
             ),
         )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from rube.sim.checkers import LatencySummary, Verdict, many, time_text
+from rube.sim.checkers import ErrorsLogged, LatencySummary, RefusalSummary, Verdict, many, time_text
 
 NS_PER_S = 1_000_000_000
 
@@ -53,6 +53,10 @@ class Result:
     elections: int = 0
     # It was stopped at `virtual_ns`, before its end, and judged there.
     stopped: bool = False
+    # Calls of controllers that apiservers refused.
+    refusals: Sequence[RefusalSummary] = ()
+    # By host and logger: as far as logging is on, so no part of what must be equal.
+    errors: Sequence[ErrorsLogged] = field(default=(), compare=False)
 
     @property
     def passed(self) -> bool:
@@ -92,6 +96,9 @@ def _lines(result: Result, arguments: str, wall_s: float) -> Iterator[str]:
         yield f"  {'✓' if verdict.passed else '✗'} {verdict.check}: {verdict.text}"
         yield from (f"      {line}" for line in verdict.offending)
     yield ""
+    if result.refusals or result.errors:
+        yield from _complaints(result)
+        yield ""
     if result.latencies:
         yield from _latency_table(result.latencies)
         yield ""
@@ -104,6 +111,24 @@ def _lines(result: Result, arguments: str, wall_s: float) -> Iterator[str]:
     )
     yield f"trace sha256: {result.trace_sha256}"
     yield f"repeat: {repeat_command(arguments, result.seed, tie_break=result.tie_break)}"
+
+
+def _complaints(result: Result) -> Iterator[str]:
+    """What was refused, and what was logged as an error: no check may mind it, and a reader should know of it."""
+    if result.refusals:
+        yield "calls of controllers that were refused:"
+    for refused in result.refusals:
+        yield (
+            f"  {refused.controller}: {refused.code}, {many(refused.count, 'time')}, last on {refused.last_host} at "
+            + (f"{time_text(refused.last_ns)} for {refused.last_key}: {refused.last_message}")
+        )
+    if result.errors:
+        yield "errors that were logged:"
+    for logged in result.errors:
+        yield (
+            f"  {logged.logger} on {logged.host}: {many(logged.count, 'time')}, last at {time_text(logged.last_ns)}: "
+            f"{logged.last}"
+        )
 
 
 def _latency_table(latencies: Sequence[LatencySummary]) -> Iterator[str]:
@@ -135,6 +160,28 @@ def render_json(result: Result, *, arguments: str, wall_s: float) -> str:
                     "offending": list(verdict.offending),
                 }
                 for verdict in result.verdicts
+            ],
+            "refused_calls": [
+                {
+                    "controller": refused.controller,
+                    "code": refused.code,
+                    "count": refused.count,
+                    "last_at_s": refused.last_ns / NS_PER_S,
+                    "last_host": refused.last_host,
+                    "last_key": refused.last_key,
+                    "last_message": refused.last_message,
+                }
+                for refused in result.refusals
+            ],
+            "errors_logged": [
+                {
+                    "host": logged.host,
+                    "logger": logged.logger,
+                    "count": logged.count,
+                    "last_at_s": logged.last_ns / NS_PER_S,
+                    "last": logged.last,
+                }
+                for logged in result.errors
             ],
             "watch_latency_ns": [
                 {name: getattr(row, name) for name in LatencySummary.__slots__} for row in result.latencies

@@ -76,7 +76,8 @@ class Scenario(_message.Message):
     @_builtins.property
     def unchecked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Checks that are made of every scenario, and that this one leaves out, by name: `reads`, `watch_promises`,
-        `acknowledged_writes`, `revisions_monotonic`, `contents`, `conditions`.
+        `acknowledged_writes`, `revisions_monotonic`, `contents`, `conditions`,
+        `comes_to_rest`.
         """
 
     def __init__(
@@ -1196,6 +1197,7 @@ class Expectation(_message.Message):
     READS_FIELD_NUMBER: _builtins.int
     CONTENTS_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
+    COMES_TO_REST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def converged(self) -> Global___Converged: ...
     @_builtins.property
@@ -1246,6 +1248,12 @@ class Expectation(_message.Message):
     def conditions(self) -> Global___Conditions:
         """Preconditions and fences of acknowledged writes held at their revisions, and refusals name what was so."""
 
+    @_builtins.property
+    def comes_to_rest(self) -> Global___ComesToRest:
+        """From this long after the last step and fault on (default: 30s), no daemon writes the same object again and again, and
+        no call of a controller is refused again and again. Leases are left out.
+        """
+
     def __init__(
         self,
         *,
@@ -1262,12 +1270,13 @@ class Expectation(_message.Message):
         reads: Global___Reads | None = ...,
         contents: Global___Contents | None = ...,
         conditions: Global___Conditions | None = ...,
+        comes_to_rest: Global___ComesToRest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "conditions", b"conditions", "contents", b"contents", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "comes_to_rest", b"comes_to_rest", "conditions", b"conditions", "contents", b"contents", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "conditions", b"conditions", "contents", b"contents", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_writes", b"acknowledged_writes", "check", b"check", "comes_to_rest", b"comes_to_rest", "conditions", b"conditions", "contents", b"contents", "converged", b"converged", "local_autonomy", b"local_autonomy", "never_on_two_nodes", b"never_on_two_nodes", "raft_invariants", b"raft_invariants", "reads", b"reads", "revisions_monotonic", b"revisions_monotonic", "status_reported", b"status_reported", "unit", b"unit", "watch_latency", b"watch_latency", "watch_promises", b"watch_promises"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal["converged", "watch_promises", "acknowledged_writes", "revisions_monotonic", "never_on_two_nodes", "local_autonomy", "status_reported", "unit", "watch_latency", "raft_invariants", "reads", "contents", "conditions"]  # noqa: Y015
+    _WhichOneofReturnType_check: _TypeAlias = _typing.Literal["converged", "watch_promises", "acknowledged_writes", "revisions_monotonic", "never_on_two_nodes", "local_autonomy", "status_reported", "unit", "watch_latency", "raft_invariants", "reads", "contents", "conditions", "comes_to_rest"]  # noqa: Y015
     _WhichOneofArgType_check: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_check) -> _WhichOneofReturnType_check | None: ...
 
@@ -1436,6 +1445,28 @@ class Conditions(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Conditions: _TypeAlias = Conditions  # noqa: Y015
+
+@_typing.final
+class ComesToRest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHIN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def within(self) -> _duration_pb2.Duration:
+        """Default: 30s."""
+
+    def __init__(
+        self,
+        *,
+        within: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["within", b"within"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["within", b"within"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComesToRest: _TypeAlias = ComesToRest  # noqa: Y015
 
 @_typing.final
 class RaftInvariants(_message.Message):

@@ -12,7 +12,7 @@ from rube.client import Client
 from rube.controllers.cache import InformerCache, configs_for
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, check_distinct, make_controllers
 from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leadership
-from rube.controllers.config import Observer, RuntimeConfig, observe_nothing
+from rube.controllers.config import Observer, RefusalObserver, RuntimeConfig, observe_no_refusal, observe_nothing
 from rube.controllers.contract import Controller
 from rube.controllers.ports import Calls
 from rube.controllers.runtime import Runtime
@@ -32,6 +32,7 @@ class ClusterControllersConfig:
     # Every object is decided again after about this long.
     resync_s: float = 600.0
     observer: Observer = observe_nothing
+    refusals: RefusalObserver = observe_no_refusal
     strict: bool = False  # as in RuntimeConfig
     # More of them, beside those of `names`.
     extra: Sequence[Controller] = field(default=())
@@ -102,6 +103,7 @@ async def run_term(
             fence=term.fence,
             may_act=term.holds,
             observer=config.observer,
+            refusals=config.refusals,
             strict=config.strict,
             resync_s=config.resync_s,
         )

@@ -15,11 +15,13 @@ from rube.sim.checkers.history import (
     Cut,
     Delivery,
     Disturbance,
+    ErrorsLogged,
     GroupHistory,
     History,
     Leadership,
     LogEntry,
     Outcome,
+    Refusal,
     Sample,
     StatusPair,
     Stream,
@@ -32,6 +34,7 @@ from rube.sim.checkers.latency import ALL_WATCHERS, LatencySummary, summarize_la
 from rube.sim.checkers.leadership import fencing, leases
 from rube.sim.checkers.machines import Action, Copy, MachineHistory, actions, copies, starts
 from rube.sim.checkers.reads import reads
+from rube.sim.checkers.rest import RefusalSummary, comes_to_rest, summarize_refusals
 from rube.sim.checkers.stored import contents
 from rube.sim.checkers.units import converged, local_autonomy, never_on_two_nodes, status_reported, unit_state
 from rube.sim.checkers.verdict import Verdict, many, time_text
@@ -50,6 +53,7 @@ __all__ = [
     "Cut",
     "Delivery",
     "Disturbance",
+    "ErrorsLogged",
     "GroupHistory",
     "History",
     "LatencySummary",
@@ -57,6 +61,8 @@ __all__ = [
     "LogEntry",
     "MachineHistory",
     "Outcome",
+    "Refusal",
+    "RefusalSummary",
     "Sample",
     "StatusPair",
     "Stream",
@@ -68,6 +74,7 @@ __all__ = [
     "acknowledged_writes",
     "actions",
     "bindings",
+    "comes_to_rest",
     "conditions",
     "contents",
     "converged",
@@ -84,6 +91,7 @@ __all__ = [
     "starts",
     "status_reported",
     "summarize_latency",
+    "summarize_refusals",
     "time_text",
     "unit_state",
     "watch_latency",

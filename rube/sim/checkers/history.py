@@ -231,6 +231,31 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A call that a controller's decision asked for was refused by the apiserver for good."""
+
+    at_ns: int
+    host: str
+    controller: str
+    # Of the object that was decided about.
+    key: str
+    code: str
+    message: str
+
+
+@dataclass(slots=True, kw_only=True)
+class ErrorsLogged:
+    """The errors that one logger on one host wrote."""
+
+    host: str
+    logger: str
+    count: int = 0
+    # The newest, and when it was logged.
+    last: str = ""
+    last_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnitProbe:
     """What a machine said of a unit at one moment."""
 
@@ -314,6 +339,9 @@ class History:
     final: dict[str, int] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    # By host and logger.
+    errors: dict[tuple[str, str], ErrorsLogged] = field(default_factory=dict)
     probes: list[UnitProbe] = field(default_factory=list)
     statuses: list[StatusPair] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)

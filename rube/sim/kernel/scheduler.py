@@ -27,6 +27,11 @@ EVENTS_PER_HOUSEKEEPING = 4096
 EVENTS_AT_ONE_INSTANT_MAX = 500_000
 """So many timers at one instant are a livelock too."""
 
+EVENTS_PER_SECOND_MAX = 10_000_000
+"""So many timers within a second of virtual time are a livelock too: time passes, but by nanoseconds."""
+
+_NS_PER_S = 1_000_000_000
+
 SWEEP_TIMERS_MIN = 4096
 """The queue is rid of cancelled timers whenever it has doubled and holds more than this."""
 
@@ -57,6 +62,8 @@ class Scheduler:
         self._housekeepings = 0
         self._housekept_ns = -1
         self._housekept_at_instant = 0
+        self._second = 0
+        self._housekept_in_second = 0
 
     @property
     def now_ns(self) -> int:
@@ -192,6 +199,20 @@ class Scheduler:
             self._housekept_ns, self._housekept_at_instant = self.now_ns, 0
         elif self._housekept_at_instant * EVENTS_PER_HOUSEKEEPING > EVENTS_AT_ONE_INSTANT_MAX:
             raise self._livelock(self.root)
+        self._check_pace()
+
+    def _check_pace(self) -> None:
+        """Raise LivelockError where hardly any time passes."""
+        second = self.now_ns // _NS_PER_S
+        if second != self._second:
+            self._second, self._housekept_in_second = second, 0
+        self._housekept_in_second += 1
+        if self._housekept_in_second * EVENTS_PER_HOUSEKEEPING > EVENTS_PER_SECOND_MAX:
+            busiest = self._process_of(self._ready[-1]) if self._ready else self.root
+            raise LivelockError(
+                f"{EVENTS_PER_SECOND_MAX} timers within the second of virtual time from {second}s on, now at "
+                f"{self.now_ns} ns, last in {busiest}: something there waits for nanoseconds again and again"
+            )
 
     def _livelock(self, process: "SimProcess") -> LivelockError:
         return LivelockError(

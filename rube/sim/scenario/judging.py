@@ -24,6 +24,7 @@ ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
     "starts": checkers.starts,
     "actions": checkers.actions,
     "copies": checkers.copies,
+    "comes_to_rest": partial(checkers.comes_to_rest, asked=False),
 }
 
 
@@ -41,6 +42,8 @@ def judge(expectation: Expectation, history: History) -> Verdict:
         return checkers.converged(history, expectation.converged.within.ToNanoseconds())
     if check == "local_autonomy":
         return checkers.local_autonomy(history, expectation.local_autonomy.within.ToNanoseconds())
+    if check == "comes_to_rest":
+        return checkers.comes_to_rest(history, expectation.comes_to_rest.within.ToNanoseconds())
     if check == "unit":
         unit = expectation.unit
         return checkers.unit_state(

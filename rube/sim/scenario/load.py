@@ -13,6 +13,7 @@ from rube import api_pb2
 from rube.api import textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.systemd_pb2 import Service, Unit
+from rube.sim.checkers.rest import WITHIN_NS
 from rube.sim.scenario.chaos import fill_chaos
 from rube.sim.scenario.disasters import fill_disaster
 from rube.sim.scenario.replicas import REPLICAS, controller_replicas
@@ -160,6 +161,8 @@ def _fill_checks(scenario: Scenario) -> None:
             expectation.unit.namespace = expectation.unit.namespace or NAMESPACE
         elif check == "watch_latency" and not expectation.watch_latency.HasField("percentile"):
             expectation.watch_latency.percentile = 99
+        elif check == "comes_to_rest" and not expectation.comes_to_rest.HasField("within"):
+            expectation.comes_to_rest.within.FromNanoseconds(WITHIN_NS)
         elif check in ("converged", "local_autonomy"):
             value = getattr(expectation, check)
             if not value.HasField("within"):

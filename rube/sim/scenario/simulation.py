@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from rube.controllers.cluster.catalog import make_controllers
-from rube.sim.checkers import History, Outcome, Sample, UnitProbe, summarize_latency
+from rube.sim.checkers import History, Outcome, Sample, UnitProbe, summarize_latency, summarize_refusals
 from rube.sim.cluster import ClusterConfig, SimCluster
+from rube.sim.complaints import errors_counted
 from rube.sim.disk import SYNC_LATENCY_NS
 from rube.sim.kernel import World
 from rube.sim.kernel.trace import RECORDS_MAX
@@ -74,13 +75,14 @@ class Simulation:
         history = self.cluster.history
         history.quiet_ns = max((event.at_ns for event in events if not event.looks), default=0)
         history.end_ns = self._scenario.duration.ToNanoseconds()
-        for event in events:
-            self._run_to(event.at_ns)
-            if self._stopped:
-                break
-            event.act()
-        self._run_to(history.end_ns)
-        self.cluster.conclude()
+        with errors_counted(history, lambda: self.world.now_ns):
+            for event in events:
+                self._run_to(event.at_ns)
+                if self._stopped:
+                    break
+                event.act()
+            self._run_to(history.end_ns)
+            self.cluster.conclude()
         return self._result([event for event in events if event.text and event.at_ns <= history.end_ns])
 
     def build(self) -> None:
@@ -171,6 +173,8 @@ class Simulation:
             ),
             verdicts=judge_all(self._scenario, history),
             latencies=summarize_latency(history),
+            refusals=summarize_refusals(history),
+            errors=[history.errors[place] for place in sorted(history.errors)],
             virtual_ns=history.end_ns,
             trace_sha256=self.world.trace.digest(),
             elections=history.group.elections,

@@ -325,7 +325,7 @@ def _expectation(expectation: Expectation, path: Path, scenario: Scenario, nodes
         source.error(
             path, "an expectation without check", hint=suggest("", list(Expectation.DESCRIPTOR.fields_by_name))
         )
-    elif check in ("converged", "local_autonomy"):
+    elif check in ("converged", "local_autonomy", "comes_to_rest"):
         value = getattr(expectation, check)
         if value.HasField("within"):
             _positive(value.within, (*path, check, "within"), source)

@@ -346,3 +346,28 @@ def test_simulated_code_cannot_drive_or_end_the_loop(method: str, arguments: tup
 
     with World(1) as world, pytest.raises(SimulationError, match="in a world"):
         world.run(main)
+
+
+def test_a_loop_that_waits_for_nanoseconds_is_a_livelock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "EVENTS_PER_SECOND_MAX", 20_000)
+
+    async def main() -> None:
+        while True:
+            await asyncio.sleep(1e-9)
+
+    with (
+        World(1) as world,
+        pytest.raises(LivelockError, match="20000 timers within the second of virtual time from 0s"),
+    ):
+        world.run(main)
+
+
+def test_many_timers_in_many_seconds_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "EVENTS_PER_SECOND_MAX", 20_000)
+
+    async def main() -> None:
+        for _ in range(30_000):
+            await asyncio.sleep(1e-3)
+
+    with World(1) as world:
+        world.run(main)
