@@ -75,10 +75,7 @@ class Scenario(_message.Message):
     def expect(self) -> _containers.RepeatedCompositeFieldContainer[Global___Expectation]: ...
     @_builtins.property
     def unchecked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Checks that are made of every scenario, and that this one leaves out, by name: `reads`, `watch_promises`,
-        `acknowledged_writes`, `revisions_monotonic`, `contents`, `conditions`,
-        `comes_to_rest`.
-        """
+        """Checks that are made of every scenario, and that this one leaves out, by name (docs/scenarios.md says which they are)."""
 
     def __init__(
         self,

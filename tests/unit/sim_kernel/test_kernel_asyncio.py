@@ -357,7 +357,7 @@ def test_a_loop_that_waits_for_nanoseconds_is_a_livelock(monkeypatch: pytest.Mon
 
     with (
         World(1) as world,
-        pytest.raises(LivelockError, match="20000 timers within the second of virtual time from 0s"),
+        pytest.raises(LivelockError, match="20000 timers within the second of virtual"),
     ):
         world.run(main)
 
