@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from sortedcontainers import SortedDict
 
 from rube.host import EngineView, Write
-
-# Of a key that nothing is pending for; None stands for a delete.
-_ABSENT = object()
 
 
 class Overlay:
@@ -21,23 +18,28 @@ class Overlay:
     def __init__(self, engine: EngineView) -> None:
         self._engine = engine
         self._pending: SortedDict[bytes, bytes | None] = SortedDict()
-        self._order: deque[Write] = deque()
+        self._order: deque[bytes] = deque()
+        # How many writes of a key are in `_order`: the newest of them is what `_pending` shows.
+        self._writes: Counter[bytes] = Counter()
 
     def add(self, writes: Sequence[Write]) -> None:
         for write in writes:
             self._pending[write.key] = write.value
-        self._order.extend(writes)
+            self._writes[write.key] += 1
+            self._order.append(write.key)
 
     def durable(self, count: int) -> None:
         """The oldest `count` writes are in the engine."""
         for _ in range(count):
-            key, value = self._order.popleft()
-            if self._pending.get(key, _ABSENT) is value:
-                del self._pending[key]
+            key = self._order.popleft()
+            self._writes[key] -= 1
+            if not self._writes[key]:
+                del self._writes[key], self._pending[key]
 
     def clear(self) -> None:
         self._pending.clear()
         self._order.clear()
+        self._writes.clear()
 
     def get(self, key: bytes) -> bytes | None:
         if key in self._pending:
