@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
-GRPC_PROTOS := rube/api.proto rube/replica/replica.proto rube/sim/etcd/peer.proto rube/store/etcd/rpc.proto
+GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/replica/replica.proto rube/sim/etcd/peer.proto rube/store/etcd/rpc.proto
 
 .PHONY: help demo test up check unit campaign-short campaign-crash campaign-sims bench bench-stores proto proto-check clean
 

@@ -66,6 +66,11 @@ class ApiStub:
                 request_serializer=rube_dot_api__pb2.UpdateStatusRequest.SerializeToString,
                 response_deserializer=rube_dot_api__pb2.UpdateStatusResponse.FromString,
                 _registered_method=True)
+        self.Logs = channel.unary_stream(
+                '/api.Api/Logs',
+                request_serializer=rube_dot_api__pb2.LogsRequest.SerializeToString,
+                response_deserializer=rube_dot_api__pb2.LogsResponse.FromString,
+                _registered_method=True)
 
 
 class ApiServicer:
@@ -113,6 +118,13 @@ class ApiServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Logs(self, request, context):
+        """What a unit has printed, from the node that it is bound to. The first response comes as soon as the node has answered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ApiServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +157,11 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.UpdateStatus,
                     request_deserializer=rube_dot_api__pb2.UpdateStatusRequest.FromString,
                     response_serializer=rube_dot_api__pb2.UpdateStatusResponse.SerializeToString,
+            ),
+            'Logs': grpc.unary_stream_rpc_method_handler(
+                    servicer.Logs,
+                    request_deserializer=rube_dot_api__pb2.LogsRequest.FromString,
+                    response_serializer=rube_dot_api__pb2.LogsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -311,6 +328,33 @@ class Api:
             '/api.Api/UpdateStatus',
             rube_dot_api__pb2.UpdateStatusRequest.SerializeToString,
             rube_dot_api__pb2.UpdateStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Logs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/api.Api/Logs',
+            rube_dot_api__pb2.LogsRequest.SerializeToString,
+            rube_dot_api__pb2.LogsResponse.FromString,
             options,
             channel_credentials,
             insecure,

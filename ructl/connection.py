@@ -74,6 +74,15 @@ class Connection:
         except RubeError as error:
             raise explain(error, self.target) from error
 
+    async def logs(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+        """What a unit has printed; ends with its end, or with an error."""
+        try:
+            async with aclosing(self._client.logs(request)) as responses:
+                async for response in responses:
+                    yield response
+        except RubeError as error:
+            raise explain(error, self.target) from error
+
     async def _answer(self, answer: Awaitable[T]) -> T:
         try:
             return await answer

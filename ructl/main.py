@@ -15,6 +15,7 @@ _COMMANDS = {
     "delete": LazyCommand("ructl.delete", "command", "Delete objects."),
     "get": LazyCommand("ructl.get", "command", "Print objects."),
     "list": LazyCommand("ructl.list", "command", "List the objects of a type."),
+    "logs": LazyCommand("ructl.logs", "command", "Print what a unit has printed."),
     "move": LazyCommand("ructl.move", "command", "Move a unit to another node, stopped on its own first."),
     "put": LazyCommand("ructl.put", "command", "Create or replace objects from text format."),
     "watch": LazyCommand("ructl.watch", "command", "Print every change as it happens."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "rube"
@@ -31,6 +32,7 @@ __all__ = [
     "UnavailableError",
     "UnimplementedError",
     "decode_error",
+    "decode_status",
     "encode_error",
 ]
 
@@ -199,6 +201,16 @@ def decode_error(code: str, message: str, details: bytes | None = None) -> RubeE
     if cls is None:
         return RubeError(f"{code}: {message}")
     return cls(message, **(dict(info.metadata) if info else {}))
+
+
+def decode_status(encoded: bytes) -> RubeError:
+    """The inverse of `encode_error`. What does not parse becomes a plain RubeError that says so."""
+    try:
+        status = status_pb2.Status.FromString(encoded)
+    except DecodeError:
+        return RubeError("an error came that does not parse")
+    code = next((name for name, number in _CODE_NUMBERS.items() if number == status.code), "UNKNOWN")
+    return decode_error(code, status.message, encoded)
 
 
 def _error_info(details: bytes) -> error_details_pb2.ErrorInfo | None:

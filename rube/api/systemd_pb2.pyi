@@ -973,6 +973,7 @@ class UnitStatus(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     OBSERVED_GENERATION_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    LOG_TAIL_FIELD_NUMBER: _builtins.int
     UNKNOWN_SINCE_FIELD_NUMBER: _builtins.int
     RELEASED_FOR_FIELD_NUMBER: _builtins.int
     RESTART_REQUEST_FIELD_NUMBER: _builtins.int
@@ -1011,6 +1012,10 @@ class UnitStatus(_message.Message):
         """When it became active the last time."""
 
     @_builtins.property
+    def log_tail(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The last lines that it printed before it failed: at most 10, of together at most 2 KiB. Empty while it is not failed."""
+
+    @_builtins.property
     def unknown_since(self) -> _timestamp_pb2.Timestamp:
         """Since when the node has been silent: `active_state` is `unknown`, and the rest is what the node last reported. Absent
         while the node is heard. Written by the placement controller.
@@ -1032,13 +1037,14 @@ class UnitStatus(_message.Message):
         message: _builtins.str = ...,
         observed_generation: _builtins.int = ...,
         node: _builtins.str = ...,
+        log_tail: _abc.Iterable[_builtins.str] | None = ...,
         unknown_since: _timestamp_pb2.Timestamp | None = ...,
         released_for: _builtins.str = ...,
         restart_request: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["active_time", b"active_time", "unknown_since", b"unknown_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_state", b"active_state", "active_time", b"active_time", "exit_code", b"exit_code", "exit_status", b"exit_status", "load_state", b"load_state", "main_pid", b"main_pid", "message", b"message", "node", b"node", "observed_generation", b"observed_generation", "released_for", b"released_for", "restart_request", b"restart_request", "restarts", b"restarts", "result", b"result", "sub_state", b"sub_state", "unit_file_state", b"unit_file_state", "unknown_since", b"unknown_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_state", b"active_state", "active_time", b"active_time", "exit_code", b"exit_code", "exit_status", b"exit_status", "load_state", b"load_state", "log_tail", b"log_tail", "main_pid", b"main_pid", "message", b"message", "node", b"node", "observed_generation", b"observed_generation", "released_for", b"released_for", "restart_request", b"restart_request", "restarts", b"restarts", "result", b"result", "sub_state", b"sub_state", "unit_file_state", b"unit_file_state", "unknown_since", b"unknown_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from grpc import aio
 
@@ -152,7 +152,7 @@ class Client:
             raise
         call = stub.Watch(request)
         try:
-            response = await self._first(call, target)
+            response = await self._first(call, target, "a watch")
             while isinstance(response, api_pb2.WatchResponse):
                 yield self._seen(response)
                 response = await call.read()
@@ -164,6 +164,43 @@ class Client:
         except UnavailableError as error:
             self._rotate(error, target)
             raise
+        finally:
+            call.cancel()
+
+    async def logs(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+        """What a unit has printed, until it has ended or the iterator is closed: close it with `contextlib.aclosing`.
+
+        Where a server cannot ask the node, because it is not attached there, the next server is asked.
+        """
+        for attempts_left in reversed(range(self._endpoints.count)):
+            answered = False
+            try:
+                async with aclosing(self._logs_of_one(request)) as responses:
+                    async for response in responses:
+                        answered = True
+                        yield response
+                return
+            except UnavailableError:
+                if answered or not attempts_left:
+                    raise
+
+    async def _logs_of_one(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+        target = self._endpoints.current
+        try:
+            stub = await self._endpoints.connected_stub(self._clock, self._config.attempt_s_max)
+        except NotSentError as error:
+            self._rotate(error, target)
+            raise
+        call = stub.Logs(request)
+        try:
+            response = await self._first(call, target, "a request for logs")
+            while isinstance(response, api_pb2.LogsResponse):
+                yield response
+                response = await call.read()
+        except aio.AioRpcError as error:
+            failure = rube_error(error)
+            self._rotate(failure, target)
+            raise failure from error
         finally:
             call.cancel()
 
@@ -186,15 +223,13 @@ class Client:
             **error.metadata,
         )
 
-    async def _first(
-        self, call: aio.UnaryStreamCall[api_pb2.WatchRequest, api_pb2.WatchResponse], target: str
-    ) -> object:
+    async def _first(self, call: aio.UnaryStreamCall[Any, Any], target: str, what: str) -> object:
         try:
             async with self._clock.timeout(self._config.attempt_s_max):
                 return await call.read()
         except TimeoutError as error:
             hanging = DeadlineExceededError(
-                f"{target} gave no first response to a watch within {self._config.attempt_s_max} s (attempt_s_max)"
+                f"{target} gave no first response to {what} within {self._config.attempt_s_max} s (attempt_s_max)"
             )
             self._rotate(hanging, target)
             raise hanging from error

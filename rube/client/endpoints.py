@@ -27,6 +27,10 @@ class Endpoints:
         self._stubs: dict[str, api_pb2_grpc.ApiAsyncStub] = {}
 
     @property
+    def count(self) -> int:
+        return len(self._targets)
+
+    @property
     def current(self) -> str:
         """The target that calls go to now."""
         return self._targets[self._current]

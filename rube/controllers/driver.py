@@ -7,7 +7,11 @@ from typing import Protocol
 
 from google.protobuf.any_pb2 import Any
 
+from rube import api_pb2
 from rube.api import controller_pb2
+
+READ_BYTES_MAX = 48 * 1024
+"""Of text in one response with log lines."""
 
 
 class Driver(Protocol):
@@ -36,6 +40,16 @@ class Driver(Protocol):
 
     def changes(self) -> AsyncIterator[str]:
         """The names of things that may have changed, from now on. After anything may have been missed: all of them."""
+        ...
+
+    def logs(self, name: str, request: api_pb2.LogsRequest) -> AsyncIterator[api_pb2.LogsResponse]:
+        """What the thing has printed: the last `request.lines` lines and, with `follow`, what comes, until closed.
+
+        The first response comes at once, also if there is nothing yet. A response holds at most READ_BYTES_MAX bytes of
+        text, and nothing is read ahead of the caller. An absent thing has printed nothing.
+
+        Raises a RubeError; FailedPreconditionError where `since` is asked for and no times are kept.
+        """
         ...
 
     async def close(self) -> None:

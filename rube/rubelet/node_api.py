@@ -22,6 +22,7 @@ from rube.api.errors import (
 from rube.api.keys import ObjectKey, key_of
 from rube.api.unknown_fields import check_known
 from rube.controllers.ports import Cache, Position
+from rube.rubelet.logs import UnitLogs
 from rube.rubelet.node_pages import check_revision, check_store, page_of, responses_of
 
 __all__ = ["NodeApi", "UnsentStatus"]
@@ -41,13 +42,14 @@ class UnsentStatus(Protocol):
 
 
 class NodeApi(api_pb2_grpc.ApiServicer):
-    """Get, List and Watch from the replica; a write is refused and says where to turn.
+    """Get, List and Watch from the replica, and Logs from the driver; a write is refused and says where to turn.
 
     The replica has no history: a watch resumes only from the revision the replica is at, and shows of several changes
     in a row the last.
     """
 
-    def __init__(self, cache: Cache, unsent: UnsentStatus, node: str) -> None:
+    def __init__(self, cache: Cache, unsent: UnsentStatus, logs: UnitLogs, node: str) -> None:
+        self._logs = logs
         self._cache = cache
         self._unsent = unsent
         self._node = node
@@ -95,6 +97,9 @@ class NodeApi(api_pb2_grpc.ApiServicer):
         finally:
             self._cache.unsubscribe(on_change)
             self._unsent.unsubscribe(on_change)
+
+    def Logs(self, request: api_pb2.LogsRequest, context: Context) -> AsyncIterator[api_pb2.LogsResponse]:
+        return self._logs.read(request)
 
     async def Put(self, request: api_pb2.PutRequest, context: Context) -> api_pb2.PutResponse:
         self._refuse()

@@ -21,9 +21,11 @@ from rube.controllers.systemd.controller import UNIT_TYPE, UnitController
 from rube.host import Engine, Host
 from rube.rubelet.config import RubeletConfig
 from rube.rubelet.identity import Identity
+from rube.rubelet.logs import UnitLogs
 from rube.rubelet.node_api import NodeApi
 from rube.rubelet.registration import Registration
 from rube.rubelet.replica import ReplicaStore
+from rube.rubelet.requests import Requests
 from rube.store.guard import GuardedEngine
 
 __all__ = ["Rubelet"]
@@ -68,8 +70,10 @@ class Rubelet:
     async def _run(self, engine: GuardedEngine, on_ready: Callable[[], None]) -> None:
         identity = await Identity.load(engine, self._host, self._config.node)
         cache = InformerCache(self._client, self._host, [self._replica(engine)])
-        runtime = Runtime(self._runtime_config(engine, cache))
-        server = await self._serve(NodeApi(cache, runtime, self._config.node))
+        hands = self._hands()
+        runtime = Runtime(self._runtime_config(engine, cache, hands))
+        logs = UnitLogs(cache, hands, self._config.node)
+        server = await self._serve(NodeApi(cache, runtime, logs, self._config.node))
         registered = asyncio.Event()
         if identity.registered:
             registered.set()
@@ -82,6 +86,7 @@ class Rubelet:
             async with asyncio.TaskGroup() as group:
                 group.create_task(cache.run())
                 group.create_task(runtime.run())
+                group.create_task(Requests(self._host, self._config, identity.instance_id, logs).run())
 
         async def end_with_loss() -> None:
             raise await engine.loss.wait()
@@ -104,16 +109,19 @@ class Rubelet:
             type=UNIT_TYPE, label_selector=f"{NODE_LABEL}={self._config.node}", state=state, persist=store.persist
         )
 
-    def _runtime_config(self, engine: Engine, cache: InformerCache) -> RuntimeConfig:
+    def _hands(self) -> Hands:
+        controller = UnitController(node=self._config.node, boot_id=self._config.boot_id)
+        return Hands(controller=controller, driver=self._driver)
+
+    def _runtime_config(self, engine: Engine, cache: InformerCache, hands: Hands) -> RuntimeConfig:
         config = self._config
-        controller = UnitController(node=config.node, boot_id=config.boot_id)
         return RuntimeConfig(
             host=self._host,
-            controller=controller,
+            controller=hands.controller,
             cache=cache,
             calls=self._client,
             engine=engine,
-            hands=Hands(controller=controller, driver=self._driver),
+            hands=hands,
             observer=config.observer,
             refusals=config.refusals,
             strict=config.strict,

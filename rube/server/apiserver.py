@@ -8,10 +8,13 @@ import logging
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
+from rube.api import nodes_pb2, nodes_pb2_grpc
 from rube.api.errors import RubeError
 from rube.host import Host
+from rube.server.attachments import Attachments
 from rube.server.compaction import compact_periodically
 from rube.server.config import ApiServerConfig
+from rube.server.nodes import NodesService
 from rube.server.service import ApiService
 from rube.store import Store
 from rube.store.guard import GuardedStore
@@ -22,7 +25,10 @@ __all__ = ["ApiServer"]
 _LOG = logging.getLogger("rube.server")
 # A server that stops answers for so long that it does: gRPC cancels, without a word, calls that meet its own end.
 DRAIN_S = 0.1
-_SERVICE = api_pb2.DESCRIPTOR.services_by_name["Api"].full_name
+_SERVICES = (
+    api_pb2.DESCRIPTOR.services_by_name["Api"].full_name,
+    nodes_pb2.DESCRIPTOR.services_by_name["Nodes"].full_name,
+)
 
 
 class ApiServer:
@@ -35,7 +41,11 @@ class ApiServer:
         self._host = host
         self._store = GuardedStore(store, self._refuse_health)
         self._config = config or ApiServerConfig()
-        self._service = ApiService(host, self._store, self._config)
+        attachments = Attachments(
+            host.clock, node_answers_max=self._config.node_answers_max, answers_max=self._config.answers_max
+        )
+        self._service = ApiService(host, self._store, self._config, attachments)
+        self._nodes = NodesService(self._store, attachments)
         self._server: aio.Server | None = None
         self._standard: StandardServices | None = None
         self._compaction: asyncio.Task[None] | None = None
@@ -48,7 +58,8 @@ class ApiServer:
         assert self._server is None, "an apiserver starts once"
         server = self._host.network.server(self._config.server_options)
         api_pb2_grpc.add_ApiServicer_to_server(self._service, server)
-        standard = await add_standard_services(server, (_SERVICE,))
+        nodes_pb2_grpc.add_NodesServicer_to_server(self._nodes, server)
+        standard = await add_standard_services(server, _SERVICES)
         try:
             addresses = tuple(_bind(server, address) for address in self._config.listen)
             await server.start()
@@ -80,6 +91,7 @@ class ApiServer:
             return
         _LOG.info("stopping: watches end now, other calls get %g s", grace_s)
         await self._standard.shut_down()
+        self._nodes.drain()
         self._service.drain()
         if self._compaction is not None:
             self._compaction.cancel()

@@ -46,6 +46,10 @@ class ApiServerConfig:
     # Writes that wait for the same object.
     waiters_per_key_max: int = 1_000
 
+    # Answers that nodes give through this server, such as logs: of one node, and of all.
+    node_answers_max: int = 16
+    answers_max: int = 256
+
     # Compaction keeps this many revisions (as etcd's `--auto-compaction-mode revision`); 0: never compact.
     history_revisions_max: int = 10_000
     compaction_interval_s: float = 60.0

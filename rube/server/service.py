@@ -12,8 +12,10 @@ from rube import api_pb2, api_pb2_grpc
 from rube.api.errors import NotDoneError
 from rube.api.unknown_fields import check_known
 from rube.host import Host
+from rube.server.attachments import Attachments
 from rube.server.config import ApiServerConfig
 from rube.server.delete import delete
+from rube.server.logs import LogRelay
 from rube.server.put import put
 from rube.server.read import get, list_objects
 from rube.server.status import update_status
@@ -29,12 +31,13 @@ Context = aio.ServicerContext[Any, Any]
 class ApiService(api_pb2_grpc.ApiServicer):
     """Errors leave as exceptions: the server's transport turns them into statuses."""
 
-    def __init__(self, host: Host, store: Store, config: ApiServerConfig) -> None:
+    def __init__(self, host: Host, store: Store, config: ApiServerConfig, attachments: Attachments) -> None:
         self._host = host
         self._store = store
         self._config = config
         self._writer = Writer(store, retries_max=config.retries_max, waiters_per_key_max=config.waiters_per_key_max)
         self._watches = Watches(host.clock, store, config)
+        self._logs = LogRelay(host, store, attachments)
         self._draining = False
 
     async def Put(self, request: api_pb2.PutRequest, context: Context) -> api_pb2.PutResponse:
@@ -56,6 +59,10 @@ class ApiService(api_pb2_grpc.ApiServicer):
     def Watch(self, request: api_pb2.WatchRequest, context: Context) -> AsyncIterator[api_pb2.WatchResponse]:
         self._check(request)
         return self._watches.watch(request)
+
+    def Logs(self, request: api_pb2.LogsRequest, context: Context) -> AsyncIterator[api_pb2.LogsResponse]:
+        self._check(request)
+        return self._logs.read(request)
 
     async def UpdateStatus(
         self, request: api_pb2.UpdateStatusRequest, context: Context

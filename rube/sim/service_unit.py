@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -26,6 +26,7 @@ from rube.sim.kernel.handles import SimTimer
 COMMAND_S = 0.001
 KILL_S = 0.0005
 EMPTY_ROUNDS_MAX = 32
+_ENDS = {CLD_EXITED: "status", CLD_KILLED: "signal", CLD_DUMPED: "signal"}
 CLEAN_EXIT = Exit(CLD_EXITED, 0)
 
 
@@ -43,6 +44,10 @@ class Behaviour:
     ignores_sigterm: bool = False
     never_forks: bool = False
     """The first process of a forking service stays in the foreground."""
+    prints: Sequence[str] = ()
+    """What the main process prints when it starts."""
+    prints_every_s: float | None = None
+    """It prints `tick` again and again, this often."""
     leaves_daemon: bool = True
     """The first process of a forking service leaves a process and, if one is asked for, a PID file behind."""
 
@@ -64,13 +69,16 @@ class SimUnit:
         load: Callable[[], tuple[Policy, Behaviour]],
         new_pid: Callable[[], int],
         changed: Callable[[str], None],
+        printed: Callable[[str, str], None],
     ) -> None:
+        """`printed(name, line)` takes what the unit's processes print."""
         self.machine = ServiceMachine(Policy())
         self._name = name
         self._process = process
         self._load = load
         self._new_pid = new_pid
         self._changed = changed
+        self._printed = printed
         self._behaviour = Behaviour()
         self._pids: dict[int, _Role] = {}
         self._timer: SimTimer | None = None
@@ -143,6 +151,9 @@ class SimUnit:
                 self._after(behaviour.start_s, self._fork, pid)
             return
         self._pids[pid] = _Role.MAIN
+        self._print(f"main process {pid} started", *behaviour.prints)
+        if behaviour.prints_every_s is not None:
+            self._after(behaviour.prints_every_s, self._tick_print, pid, behaviour.prints_every_s)
         if kind == "oneshot":
             self._after(behaviour.start_s, self._end, pid, behaviour.exit)
         elif behaviour.exits_after_s is not None:
@@ -180,6 +191,15 @@ class SimUnit:
             elif not self._behaviour.ignores_sigterm:
                 self._after(self._behaviour.stop_s, self._end, pid, Exit(CLD_KILLED, effect.signal))
 
+    def _print(self, *lines: str) -> None:
+        for line in lines:
+            self._printed(self._name, line)
+
+    def _tick_print(self, pid: int, every_s: float) -> None:
+        if pid in self._pids:
+            self._print("tick")
+            self._after(every_s, self._tick_print, pid, every_s)
+
     # Events
 
     def _end(self, pid: int, exit: Exit) -> None:
@@ -188,6 +208,7 @@ class SimUnit:
             return
         self._count()
         if role is _Role.MAIN:
+            self._print(f"main process {pid} ended: {_ENDS[exit.code]} {exit.status}")
             self._carry_out(self.machine.main_ended(exit, self._now_ns()))
         elif role is _Role.CONTROL:
             self._carry_out(self.machine.control_ended(exit, self._now_ns()))

@@ -8,14 +8,17 @@ processes do is a Behaviour. Enabled units are not started at boot: as with the 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.any_pb2 import Any as AnyProto
 
+from rube import api_pb2
 from rube.api import controller_pb2
 from rube.api.systemd_pb2 import Unit, UnitAction, UnitObservation, UnitStatus
 from rube.controllers.systemd.drivers.actions import pack_observation, unpack_action
+from rube.controllers.systemd.drivers.log_lines import has_failed, lines_of, responses, tail_of
 from rube.controllers.systemd.drivers.supervisor.plan import plan_of
 from rube.controllers.systemd.render import digest_of
 from rube.controllers.systemd.service.commandline import parse_commands
@@ -31,6 +34,10 @@ PROCESS = "service-manager"
 SIGSEGV = 11
 CALL_S = 0.004
 """How long a call to the service manager takes; systemd's own takes 4 to 5 ms."""
+
+LOG_LINES_MAX = 1_000
+"""Of each unit, the newest."""
+LOG_POLL_S = 0.25
 
 Listener = Callable[[str], None]
 
@@ -61,6 +68,9 @@ class SimServiceManager:
         self._listeners: list[Listener] = []
         self._process: SimProcess | None = None
         self._last_pid = 100
+        # On the host's disk.
+        self._logs: dict[str, deque[api_pb2.LogLine]] = {}
+        self._printed: dict[str, int] = {}
 
     # For scenarios and tests
 
@@ -86,6 +96,11 @@ class SimServiceManager:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
+    def log(self, name: str, after: int) -> tuple[list[api_pb2.LogLine], int]:
+        """What the unit has printed after so many lines, as far as it is kept, and how many lines it has printed."""
+        kept, printed = self._logs.get(name, ()), self._printed.get(name, 0)
+        return list(kept)[max(0, len(kept) - max(0, printed - after)) :], printed
+
     def names(self) -> Sequence[str]:
         """The installed units, sorted."""
         return sorted(self._definitions)
@@ -101,6 +116,8 @@ class SimServiceManager:
         status.observed_generation = definition.generation
         if (unit := self._units.get(name)) is not None:
             unit.fill(status)
+        if has_failed(status):
+            status.log_tail.extend(tail_of([line.text for line in self._logs.get(name, ())]))
         reason = ""
         if status.result != "success" and status.exit_code == CLD_EXITED and status.exit_status == EXIT_EXEC:
             (command, *_) = parse_commands(definition.unit.service.exec.start[0])
@@ -156,6 +173,7 @@ class SimServiceManager:
         unit = self._units.pop(name, None)
         if unit is not None:
             unit.vanish()
+        self._logs.pop(name, None)
         self._host.world.trace.add("unit", self._host.name, name, "removed")
         self._changed(name)
 
@@ -166,6 +184,7 @@ class SimServiceManager:
             load=lambda: self._load(name),
             new_pid=self._new_pid,
             changed=self._changed,
+            printed=self._print,
         )
         self._units[name] = unit
         return unit
@@ -189,6 +208,12 @@ class SimServiceManager:
     def _lose(self, process: SimProcess, death: Death) -> None:
         self._units.clear()
         self._listeners.clear()
+
+    def _print(self, name: str, text: str) -> None:
+        line = api_pb2.LogLine(text=text)
+        line.time.FromNanoseconds(self._host.clock.now_ns())
+        self._logs.setdefault(name, deque(maxlen=LOG_LINES_MAX)).append(line)
+        self._printed[name] = self._printed.get(name, 0) + 1
 
     def _changed(self, name: str) -> None:
         for listener in tuple(self._listeners):
@@ -254,6 +279,24 @@ class SimServiceDriver:
                 await wake.wait()
         finally:
             forget()
+
+    async def logs(self, name: str, request: api_pb2.LogsRequest) -> AsyncIterator[api_pb2.LogsResponse]:
+        yield api_pb2.LogsResponse()
+        lines, printed = self._manager.log(name, 0)
+        if request.HasField("since"):
+            oldest_ns = self._clock.now_ns() - request.since.ToNanoseconds()
+            lines = [line for line in lines if line.time.ToNanoseconds() >= oldest_ns]
+        lines = lines[len(lines) - min(len(lines), lines_of(request)) :]
+        while True:
+            for response in responses(lines):
+                yield response
+            if not request.follow:
+                return
+            await self._clock.sleep(LOG_POLL_S)
+            before = printed
+            lines, printed = self._manager.log(name, before)
+            if printed - before > len(lines):
+                yield api_pb2.LogsResponse(gaps=1)
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -98,7 +98,7 @@ class NodeWorld:
 
     def call(self, act: Callable[[Client], Coroutine[Any, Any, Any]], target: str = API) -> Any:
         async def main() -> Any:
-            async with Client(self.desk.ports, [target]) as client:
+            async with Client(self.desk.ports, target.split(",")) as client:
                 return await act(client)
 
         return self.world.run(main, timeout_s=60)

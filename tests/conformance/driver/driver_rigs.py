@@ -12,6 +12,7 @@ from typing import Protocol
 
 from driver_units import Case
 
+from rube import api_pb2
 from rube.api import controller_pb2
 from rube.api.systemd_pb2 import UnitAction, UnitObservation
 from rube.controllers.driver import Driver
@@ -30,6 +31,7 @@ class Machine(Protocol):
     """One kind of machine: opens drivers on itself."""
 
     clock: Clock
+    keeps_logs: bool
 
     async def open(self) -> Driver: ...
 
@@ -92,6 +94,16 @@ class Rig:
             raise AssertionError(f"still not so after {WAIT_S_MAX} s: {seen}") from error
         return seen
 
+    async def logs(self, name: str, **fields: int | bool) -> list[str]:
+        """The lines of one request that does not follow."""
+        request = api_pb2.LogsRequest(**fields)  # type: ignore[arg-type]  # the names are those of the message
+        return [line.text async for response in self.driver.logs(name, request) for line in response.lines]
+
+    async def until_printed(self, name: str, line: str) -> None:
+        async with self.machine.clock.timeout(WAIT_S_MAX):
+            while line not in await self.logs(name):
+                await self.machine.clock.sleep(POLL_S)
+
     async def until_sub(self, name: str, sub_state: str) -> UnitObservation:
         return await self.until(name, lambda seen: seen.status.sub_state == sub_state)
 
@@ -125,6 +137,8 @@ async def _play(machine: Machine, body: Body) -> None:
 class RealMachine:
     """This machine, its units supervised under a temporary directory."""
 
+    keeps_logs = True
+
     def __init__(self, directory: str) -> None:
         self.clock = RealClock()
         self.directory = directory
@@ -141,6 +155,8 @@ class RealMachine:
 
 class SimMachine:
     """A simulated host."""
+
+    keeps_logs = True
 
     def __init__(self, world: World) -> None:
         self.host = world.host("node-1")
@@ -159,6 +175,8 @@ class SimMachine:
 
 class SystemdMachine:
     """This machine, its units run by a real systemd."""
+
+    keeps_logs = False
 
     def __init__(self, manager: SystemdManager) -> None:
         self.clock = RealClock()

@@ -92,3 +92,16 @@ def forks_without_pid_file() -> Case:
 def forks() -> Case:
     """Leaves a process behind, which becomes the main process."""
     return Case(_unit("/bin/sh -c 'sleep 1000 & exit 0'", Service.FORKING))
+
+
+def prints(*lines: str) -> Case:
+    """Prints, and runs until it is stopped."""
+    script = "; ".join(f"echo {line}" for line in lines)
+    return Case(_unit(f"/bin/sh -c '{script}; exec sleep 1000'"), Behaviour(prints=lines))
+
+
+def prints_and_fails(*lines: str) -> Case:
+    """Prints, and ends with a failure."""
+    script = "; ".join(f"echo {line}" for line in lines)
+    behaviour = Behaviour(prints=lines, exits_after_s=0.1, exit=Exit(CLD_EXITED, 3))
+    return Case(_unit(f"/bin/sh -c '{script}; exit 3'"), behaviour)

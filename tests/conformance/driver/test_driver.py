@@ -6,6 +6,7 @@ import driver_units as units
 import pytest
 from driver_rigs import Rig, Run, reading_changes
 
+from rube import api_pb2
 from rube.api import controller_pb2
 from rube.api.errors import InvalidArgumentError
 from rube.api.systemd_pb2 import UnitAction
@@ -291,6 +292,43 @@ def test_changes_lead_to_what_changed(run: Run) -> None:
             seen.clear()
             await rig.ensure(OTHER, units.runs(), Ensure.KEEP)
             await rig.until(NAME, lambda _: OTHER in seen)
+
+    run(body)
+
+
+def test_what_a_unit_prints_is_read_and_followed(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        if not rig.machine.keeps_logs:
+            pytest.skip("no journal runs beside this systemd")
+        assert await rig.logs(NAME) == [], "an absent unit has printed nothing"
+        await rig.ensure(NAME, units.prints("one", "two", "three"), Ensure.START)
+        await rig.until_sub(NAME, "running")
+        await rig.until_printed(NAME, "three")
+        assert (await rig.logs(NAME, lines=2)) == ["two", "three"]
+        assert await rig.logs(NAME, lines=0) == []
+        following = rig.driver.logs(NAME, api_pb2.LogsRequest(lines=1, follow=True))
+        assert not (await anext(following)).lines, "the first response comes at once"
+        assert [line.text for line in (await anext(following)).lines] == ["three"]
+        await rig.ensure(NAME, units.prints("four"), Ensure.RESTART, generation=2)
+        came: list[str] = []
+        async with rig.machine.clock.timeout(20):
+            while "four" not in came:
+                came += [line.text for line in (await anext(following)).lines]
+        await following.aclose()  # type: ignore[attr-defined]  # all of them are generators
+
+    run(body)
+
+
+def test_a_failed_units_status_has_its_last_lines_until_it_runs(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        if not rig.machine.keeps_logs:
+            pytest.skip("no journal runs beside this systemd")
+        await rig.ensure(NAME, units.prints_and_fails("about to fail", "oh no"), Ensure.START)
+        seen = await rig.until(NAME, lambda seen: "oh no" in seen.status.log_tail)
+        assert seen.status.active_state == "failed"
+        assert len(seen.status.log_tail) <= 10
+        await rig.ensure(NAME, units.runs(), Ensure.RESTART, generation=2)
+        assert not (await rig.until_sub(NAME, "running")).status.log_tail
 
     run(body)
 

@@ -24,6 +24,7 @@ from rube.rubelet.node_api import NodeApi
 
 UNIT = "api.systemd.Unit"
 CONTEXT: AnyType = None  # none of the methods looks at it
+NO_LOGS: AnyType = None  # logs have tests of their own
 
 
 def unit(name: str, namespace: str = "system", **labels: str) -> api_pb2.Object:
@@ -68,7 +69,7 @@ class Copy:
 
 
 def api_of(copy: Copy) -> NodeApi:
-    return NodeApi(copy, copy, "worker-1")
+    return NodeApi(copy, copy, NO_LOGS, "worker-1")
 
 
 def listed(copy: Copy, **request: str) -> list[str]:

@@ -19,6 +19,7 @@ from rube.rubelet.node_api import NodeApi
 
 UNIT = "api.systemd.Unit"
 CONTEXT: AnyType = None  # none of the methods looks at it
+NO_LOGS: AnyType = None  # logs have tests of their own
 # Objects near the size limit, and as many as fill several messages.
 LARGE = 2 * 1024 * 1024 - 200
 
@@ -64,7 +65,7 @@ class Copy:
 
 
 def api_of(copy: AnyType) -> NodeApi:
-    return NodeApi(copy, copy, "worker-1")
+    return NodeApi(copy, copy, NO_LOGS, "worker-1")
 
 
 def page(copy: Copy, **fields: AnyType) -> api_pb2.ListResponse:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.any_pb2 import Any as AnyProto
 
+from rube import api_pb2
 from rube.api import controller_pb2
 from rube.api.errors import (
     FailedPreconditionError,
@@ -21,9 +22,12 @@ from rube.api.errors import (
 from rube.api.systemd_pb2 import UnitAction, UnitObservation, UnitStatus
 from rube.controllers.systemd.drivers.actions import pack_observation, unpack_action
 from rube.controllers.systemd.drivers.dbus.bus import SystemdBus, unescape
+from rube.controllers.systemd.drivers.dbus.journal import Journal
 from rube.controllers.systemd.drivers.dbus.loading import load_problem
+from rube.controllers.systemd.drivers.dbus.log_tails import LogTails
 from rube.controllers.systemd.drivers.dbus.reasons import reason_of
 from rube.controllers.systemd.drivers.dbus.unit_files import UnitFiles
+from rube.controllers.systemd.drivers.log_lines import has_failed
 from rube.controllers.systemd.render import BOOT_TARGET, render_unit
 from rube.controllers.systemd.validate import validate_unit
 from rube.host import Host
@@ -69,6 +73,8 @@ class DbusConfig:
     """Such as `unix:path=/run/user/1000/bus`; None: the system bus."""
     boot_target: str = BOOT_TARGET
     """What enabled units are wanted by, if they don't say; `default.target` for a user's manager."""
+    journalctl: Sequence[str] = ("journalctl",)
+    """The command that reads the journal: a user's manager needs `--user`."""
 
 
 class DbusDriver:
@@ -79,6 +85,7 @@ class DbusDriver:
         self._config = config or DbusConfig()
         self._bus = SystemdBus(host.clock, self._config.bus_address)
         self._files = UnitFiles(self._config.unit_directory, self._config.state_directory)
+        self._tails = LogTails(Journal(self._config.journalctl, host.clock))
         self._reloads_begun = 0
         self._reloading = asyncio.Lock()
         self._held: set[str] = set()
@@ -115,11 +122,15 @@ class DbusDriver:
         heard: set[str] = set()
         wake = asyncio.Event()
 
-        def listener(message: Message | None) -> None:
-            heard.add(_named_by(message))
+        def tell(name: str) -> None:
+            heard.add(name)
             wake.set()
 
+        def listener(message: Message | None) -> None:
+            tell(_named_by(message))
+
         forget = self._bus.listen(listener)
+        self._tails.listen(tell)
         known: set[str] = set()
         heard.add("")
         try:
@@ -143,7 +154,11 @@ class DbusDriver:
         finally:
             forget()
 
+    def logs(self, name: str, request: api_pb2.LogsRequest) -> AsyncIterator[api_pb2.LogsResponse]:
+        return self._tails.journal.read(name, request)
+
     async def close(self) -> None:
+        await self._tails.close()
         await self._bus.close()
 
     # Actions
@@ -289,6 +304,11 @@ class DbusDriver:
             _fill(status, unit, service)
             if status.result != "success":
                 reason = reason_of(service)
+            if marker is not None and has_failed(status):
+                invocation = bytes(unit["InvocationID"]).hex()
+                status.log_tail.extend(self._tails.of(name, invocation, f"{status.restarts} {status.active_state}"))
+            else:
+                self._tails.forget(name)
         if marker is None:
             return UnitObservation(status=status)
         status.observed_generation = marker.generation

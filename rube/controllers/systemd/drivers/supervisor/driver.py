@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from google.protobuf.any_pb2 import Any as AnyProto
 
+from rube import api_pb2
 from rube.api import controller_pb2
 from rube.api.errors import (
     DeadlineExceededError,
@@ -24,6 +25,7 @@ from rube.api.systemd_pb2 import UnitAction
 from rube.controllers.systemd.boot import boot_identity
 from rube.controllers.systemd.drivers.actions import pack_observation, unpack_action
 from rube.controllers.systemd.drivers.disk import disk_errors
+from rube.controllers.systemd.drivers.log_lines import has_failed
 from rube.controllers.systemd.drivers.machine import machine_specifiers
 from rube.controllers.systemd.drivers.supervisor import files, observation, presence, shims
 from rube.controllers.systemd.drivers.supervisor.files import FileError
@@ -31,6 +33,7 @@ from rube.controllers.systemd.drivers.supervisor.leftovers import kill_all, kill
 from rube.controllers.systemd.drivers.supervisor.plan import plan_of
 from rube.controllers.systemd.drivers.supervisor.records import RequestRecord, StateRecord, UnitRecord
 from rube.controllers.systemd.drivers.supervisor.slots import Slots
+from rube.controllers.systemd.drivers.supervisor.unit_logs import read_logs, read_tail
 from rube.controllers.systemd.drivers.supervisor.watching import UnitsWatch
 from rube.controllers.systemd.render import digest_of
 from rube.controllers.systemd.validate import validate_unit
@@ -91,7 +94,10 @@ class SupervisorDriver:
         error = self._errors.get(name, "")
         if name in self._strays and not seen.alive:
             error = f"processes of the unit run, and its files in {directory} have been removed"
-        return pack_observation(observation.observe(seen, self._host.name, error))
+        observed = observation.observe(seen, self._host.name, error)
+        if has_failed(observed.status):
+            observed.status.log_tail.extend(read_tail(directory))
+        return pack_observation(observed)
 
     async def apply(self, action: controller_pb2.Action) -> bool:
         """Carries the action out once per id. A removal is under way, and True, as long as the unit is not down."""
@@ -123,6 +129,9 @@ class SupervisorDriver:
                 changed = await self._next(watch)
         finally:
             watch.close()
+
+    def logs(self, name: str, request: api_pb2.LogsRequest) -> AsyncIterator[api_pb2.LogsResponse]:
+        return read_logs(self.directory_of(name), request, self._host.clock)
 
     async def close(self) -> None:
         """Nothing to let go of: the shims are nobody's children."""

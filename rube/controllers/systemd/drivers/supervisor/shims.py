@@ -102,7 +102,7 @@ async def launch(directory: str, clock: Clock, *, lost: bool = False) -> None:
     """
     try:
         files.make_directory(directory)
-        launcher = await asyncio.to_thread(_start_launcher, directory, lost)
+        launcher = _start_launcher(directory, lost)
     except OSError as error:
         raise UnavailableError(f"cannot start a supervisor process: {error}") from error
     try:
@@ -124,10 +124,11 @@ async def launch(directory: str, clock: Clock, *, lost: bool = False) -> None:
 
 
 def _start_launcher(directory: str, lost: bool) -> subprocess.Popen[bytes]:
-    """In a thread of its own, for the time that an exec takes.
+    """Returns once it has been executed, which takes a millisecond.
 
     Not by the event loop: uvloop forks with fork(2), whose handlers make gRPC restart its threads in the child, which
-    now and then crashes there before it has executed anything. subprocess takes vfork(2), which runs no handlers.
+    now and then crashes there before it has executed anything. subprocess takes vfork(2), which runs no handlers. Not
+    in a thread: vfork(2) holds the interpreter anyway, and who is cancelled meanwhile would leave the process behind.
     """
     return subprocess.Popen(
         [sys.executable, "-I", "-S", LAUNCHER, directory],

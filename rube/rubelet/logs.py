@@ -1,0 +1,95 @@
+"""The logs of this node's units, for whoever may ask: the apiserver, and users at the node's own socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any, cast
+
+from rube import api_pb2
+from rube.api.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
+from rube.api.keys import ObjectKey
+from rube.controllers.config import Hands
+from rube.controllers.ports import Cache
+
+__all__ = ["UnitLogs"]
+
+READERS_MAX = 32
+"""Requests for logs that this node answers at the same time."""
+
+
+class UnitLogs:
+    """Reads logs through the driver, of units that are bound to this node and of no others."""
+
+    def __init__(self, cache: Cache, hands: Hands, node: str) -> None:
+        self._cache = cache
+        self._hands = hands
+        self._node = node
+        self._readers = 0
+
+    async def read(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+        """The answer, whose first response comes at once. Ends when the unit is no longer this node's.
+
+        Raises InvalidArgumentError, NotFoundError (not bound to this node), ResourceExhaustedError, and what the
+        driver raises.
+        """
+        key = ObjectKey.from_proto(request.key)
+        if key.type != self._hands.controller.type:
+            raise InvalidArgumentError(
+                f"{key} has no log: only objects of type {self._hands.controller.type} have", field="key.type"
+            )
+        uid = self._uid(key)
+        if not uid:
+            raise NotFoundError(f"{key} is not bound to node {self._node}", key=str(key), node=self._node)
+        if self._readers >= READERS_MAX:
+            raise ResourceExhaustedError(
+                f"node {self._node} answers {READERS_MAX} requests for logs already: end one", limit=READERS_MAX
+            )
+        self._readers += 1
+        try:
+            async with aclosing(self._while_bound(key, uid, request)) as responses:
+                async for response in responses:
+                    response.node = self._node
+                    yield response
+        finally:
+            self._readers -= 1
+
+    def _uid(self, key: ObjectKey) -> str:
+        obj = self._cache.get(key)
+        return "" if obj is None else obj.metadata.uid
+
+    async def _while_bound(
+        self, key: ObjectKey, uid: str, request: api_pb2.LogsRequest
+    ) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+        gone = asyncio.Event()
+
+        def look(_: object) -> None:
+            if self._uid(key) != uid:
+                gone.set()
+
+        self._cache.subscribe(look)
+        leaving = asyncio.ensure_future(gone.wait())
+        logs = self._hands.driver.logs(self._hands.controller.thing_of(key), request)
+        coming: asyncio.Future[api_pb2.LogsResponse | None] | None = None
+        try:
+            while True:
+                coming = asyncio.ensure_future(_next(logs))
+                await asyncio.wait((coming, leaving), return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    raise NotFoundError(f"{key} is no longer bound to node {self._node}", key=str(key), node=self._node)
+                response = coming.result()
+                if response is None:
+                    return
+                yield response
+        finally:
+            self._cache.unsubscribe(look)
+            for task in (leaving, coming):
+                if task is not None:
+                    task.cancel()
+            await asyncio.gather(leaving, *([coming] if coming is not None else []), return_exceptions=True)
+            await cast(Any, logs).aclose()
+
+
+async def _next(logs: AsyncIterator[api_pb2.LogsResponse]) -> api_pb2.LogsResponse | None:
+    return await anext(logs, None)

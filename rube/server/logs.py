@@ -1,0 +1,108 @@
+"""Logs: asks the node that a unit is bound to, and passes its answer on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+
+from rube import api_pb2
+from rube.api import cluster_pb2, nodes_pb2, registry
+from rube.api.binding import bound_node
+from rube.api.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnavailableError,
+)
+from rube.api.keys import ObjectKey
+from rube.controllers.cluster.types import UNIT_TYPE, node_key
+from rube.host import Host
+from rube.server.attachments import Answer, Attachments, ending_of
+from rube.server.objects import decode
+from rube.store import Store
+
+__all__ = ["LogRelay"]
+
+FIRST_ANSWER_S_MAX = 10.0
+"""A node that is attached and says nothing for so long hangs."""
+_NS_PER_S = 1_000_000_000
+_SILENT = cluster_pb2.NodeStatus.SILENT
+
+
+class LogRelay:
+    """Reads units' logs through the nodes that are attached to this server."""
+
+    def __init__(self, host: Host, store: Store, attachments: Attachments) -> None:
+        self._clock = host.clock
+        self._store = store
+        self._attachments = attachments
+
+    async def read(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+        """What the node answers, until it has ended or the caller closes this.
+
+        Raises NotFoundError (no such unit), FailedPreconditionError (bound to no node), UnavailableError (the node is
+        not attached, or goes away), ResourceExhaustedError, DeadlineExceededError, and what the node ends with.
+        """
+        node = await self._node_of(ObjectKey.from_proto(request.key))
+        attachment = self._attachments.find(node)
+        if attachment is None:
+            raise UnavailableError(await self._why_absent(node), node=node)
+        async with self._attachments.ask_logs(attachment, request) as answer:
+            part = await self._first(answer, node)
+            while part.WhichOneof("part") == "logs":
+                yield part.logs
+                part = await answer.take()
+            if (error := ending_of(part)) is not None:
+                raise error
+
+    async def _first(self, answer: Answer, node: str) -> nodes_pb2.NodeReply:
+        try:
+            async with self._clock.timeout(FIRST_ANSWER_S_MAX):
+                return await answer.take()
+        except TimeoutError as error:
+            raise DeadlineExceededError(
+                f"node {node} is attached, but did not answer within {FIRST_ANSWER_S_MAX:g} s: its machine may be "
+                "overloaded, or the connection to it was just lost; try again",
+                node=node,
+            ) from error
+
+    async def _node_of(self, key: ObjectKey) -> str:
+        registry.validate_object_key(key)
+        if key.type != UNIT_TYPE:
+            raise InvalidArgumentError(f"{key} has no log: only objects of type {UNIT_TYPE} have", field="key.type")
+        obj = await self._get(key)
+        if obj is None:
+            raise NotFoundError(f"{key} does not exist", key=str(key))
+        node = bound_node(obj.metadata)
+        if not node:
+            raise FailedPreconditionError(f"{key} is bound to no node yet, so it has printed nothing", key=str(key))
+        return node
+
+    async def _why_absent(self, node: str) -> str:
+        """Why a node cannot be asked, and what to do."""
+        obj = await self._get(node_key(node))
+        if obj is None:
+            return f"node {node} does not exist: start a rubelet of that name, or bind the unit to another node"
+        status = cluster_pb2.NodeStatus()
+        obj.status.Unpack(status)
+        left_ns = self._attachments.departed_ns(node)
+        since = f"has not been attached to this apiserver since {self._ago(left_ns)}"
+        if not left_ns:
+            since = "has not been attached to this apiserver since that was started"
+        if status.readiness == _SILENT:
+            silent = self._ago(status.readiness_time.ToNanoseconds())
+            return f"node {node} is silent since {silent}: look at its machine, or ask its rubelet with --node-socket"
+        return (
+            f"node {node} {since}, though its lease is renewed: ask an apiserver that its rubelet was given "
+            "(--server), or again in a moment"
+        )
+
+    async def _get(self, key: ObjectKey) -> api_pb2.Object | None:
+        (record,), _, _ = await self._store.get((key.to_bytes(),), min_revision=0)
+        return None if record is None else decode(record)
+
+    def _ago(self, then_ns: int) -> str:
+        when = datetime.fromtimestamp(then_ns // _NS_PER_S, UTC)
+        ago_s = max(0, self._clock.now_ns() - then_ns) // _NS_PER_S
+        return f"{when:%Y-%m-%dT%H:%M:%SZ} ({ago_s} s ago)"
