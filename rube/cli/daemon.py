@@ -7,11 +7,11 @@ import gc
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from rube.api.errors import RubeError
+from rube.cli.lines import LineHandler, flush_lines, say
 from rube.cli.logfmt import LogfmtFormatter
 
 Stop = asyncio.Event
@@ -27,14 +27,14 @@ NEW_OBJECTS_MAX = 20_000
 
 def configure_logging(level: str) -> None:
     """Structured lines on stderr: `time=… level=info logger=rube.server msg="…"`."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler()
     handler.setFormatter(LogfmtFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def announce(line: str) -> None:
     """The one line on stdout that says what a daemon listens on, once it is ready."""
-    print(line, flush=True)
+    say(line)
 
 
 def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, log_level: str) -> int:
@@ -47,13 +47,15 @@ def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, 
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_with_signals(main))
     except (RubeError, OSError) as error:
-        print(f"{name}: {describe(error)}", file=sys.stderr, flush=True)
+        say(f"{name}: {describe(error)}", error=True)
         return 1
     except ExceptionGroup as group:
         return _report_group(name, group)
     except (asyncio.CancelledError, KeyboardInterrupt):
-        print(f"{name}: stopped before everything was put away", file=sys.stderr, flush=True)
+        say(f"{name}: stopped before everything was put away", error=True)
         return 1
+    finally:
+        flush_lines()
     return 0
 
 
@@ -80,7 +82,7 @@ def _report_group(name: str, group: ExceptionGroup[Exception]) -> int:
     """One line for each RubeError or OSError inside; whatever else there is keeps its traceback."""
     expected, unexpected = group.split((RubeError, OSError))
     for error in _leaves(expected):
-        print(f"{name}: {describe(error)}", file=sys.stderr, flush=True)
+        say(f"{name}: {describe(error)}", error=True)
     if unexpected is not None:
         raise unexpected
     return 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rube import __version__
+from rube.cli.first_process import leave_first_process
 from rube.console import LazyCommand, LazyGroup
 from rube.console import main as run_program
 
@@ -33,6 +34,7 @@ def rube() -> None:
 
 def main() -> None:
     """Exit codes: 0, 1 for an error, 2 for wrong usage, 130 for one that Ctrl-C ended."""
+    leave_first_process()
     run_program(rube, "rube")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import platform
 import sys
 from pathlib import Path
@@ -12,11 +11,12 @@ import click
 
 from rube import __version__
 from rube.api import controller_pb2
-from rube.api.errors import FailedPreconditionError
+from rube.api.errors import FailedPreconditionError, RubeError
 from rube.api.keys import validate_name
 from rube.api.systemd_pb2 import UnitAction
 from rube.cli.daemon import Stop, announce, end_task, run_daemon
 from rube.cli.drivers import DRIVERS, choose_driver, make_driver
+from rube.cli.first_process import leave_first_process
 from rube.cli.options import checked, log_level_option, make_data_directory, servers_option
 from rube.cli.real_host import real_host
 from rube.console import main as run_program
@@ -82,11 +82,11 @@ def rubelet(
     \b
     Examples:
       rubelet --server 10.0.0.1:7823 --node worker-1
-      rubelet --server 127.0.0.1:7823 --node worker-1 --data /tmp/worker-1 --driver supervisor
-      rubelet --data /tmp/worker-1 --driver supervisor --purge
+      rubelet --server 127.0.0.1:7823 --node worker-1 --data ~/rube/worker-1 --driver supervisor
+      rubelet --data ~/rube/worker-1 --driver supervisor --purge
 
     With the apiserver away, also at boot, it goes on from its copy. SIGTERM ends the rubelet and leaves the units
-    running; the next one adopts them.
+    running; the next one adopts them. --data is no place for a directory that is cleaned up, such as /tmp.
     """
 
     async def main(stop: Stop) -> None:
@@ -128,26 +128,35 @@ async def run_node(host: Host, driver: Driver, stop: Stop, config: RubeletConfig
 
 
 async def remove_units(host: Host, driver: Driver) -> None:
-    """Removes all of them at the same time. Raises FailedPreconditionError that names those which stayed."""
+    """Removes all of them at the same time. Raises FailedPreconditionError that names those which stayed, and why."""
     names = await driver.list()
-    await asyncio.gather(*(_remove(host, driver, name) for name in names))
-    if left := await driver.list():
-        raise FailedPreconditionError(f"these units are still there: {', '.join(left)}")
-    announce(f"rubelet: {len(names)} units removed")
+    errors = dict(zip(names, await asyncio.gather(*(_remove(host, driver, name) for name in names)), strict=True))
+    left = await driver.list()
+    removed = f"{len(set(names) - set(left))} units removed"
+    if left:
+        said = "; ".join(f"{name} ({why})" if (why := errors.get(name, "")) else name for name in left)
+        raise FailedPreconditionError(f"{removed}, and these are still there: {said}")
+    announce(f"rubelet: {removed}")
 
 
-async def _remove(host: Host, driver: Driver, name: str) -> None:
-    """Returns when the unit is gone, or has not stopped after PURGE_S_MAX."""
+async def _remove(host: Host, driver: Driver, name: str) -> str:
+    """Returns when the unit is gone, with "", or why it is not: at the latest after PURGE_S_MAX."""
     action = controller_pb2.Action(id=host.random.uid())
     action.action.Pack(UnitAction(unit=name, remove=UnitAction.Remove()), "rube/")
-    with contextlib.suppress(TimeoutError):
+    try:
         async with host.clock.timeout(PURGE_S_MAX):
             while await driver.apply(action):
                 await host.clock.sleep(PURGE_POLL_S)
+    except TimeoutError:
+        return f"it has not stopped in {PURGE_S_MAX:.0f} s"
+    except RubeError as error:
+        return error.message
+    return ""
 
 
 def main() -> None:
     """Exit codes: 0, 1 for an error, 2 for wrong usage."""
+    leave_first_process()
     run_program(rubelet, "rubelet")
 
 

@@ -1,0 +1,99 @@
+"""Lines on standard output and standard error that hold nobody up: who reads them may be slow, asleep or gone.
+
+A daemon goes on, whatever becomes of its streams. Lines wait in a bounded queue for a thread that writes them; past the
+bound they are dropped and counted, and the next line says how many.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading  # noqa: TID251 (an adapter)
+from collections import deque
+from functools import cache
+
+WAITING_BYTES_MAX = 1024 * 1024
+FLUSH_S_MAX = 1.0
+"""The end of a process waits so long for its last lines to be read."""
+
+__all__ = ["LineHandler", "flush_lines", "say"]
+
+
+class LineWriter:
+    """Writes lines to an open file, in order, in a thread of its own. Nothing raises and nothing waits, but `flush`."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._lines: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._dropped = 0
+        self._changed = threading.Condition()
+        threading.Thread(target=self._write, name=f"lines to {handle}", daemon=True).start()
+
+    def put(self, line: str) -> None:
+        data = f"{line}\n".encode(errors="backslashreplace")
+        with self._changed:
+            if self._waiting_bytes + len(data) > WAITING_BYTES_MAX:
+                self._dropped += 1
+                return
+            if self._dropped:
+                data = f"[{self._dropped} lines were dropped here: nobody read them]\n".encode() + data
+                self._dropped = 0
+            self._lines.append(data)
+            self._waiting_bytes += len(data)
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Returns when all is written, or after FLUSH_S_MAX."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting_bytes, FLUSH_S_MAX)
+
+    def _write(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._lines)
+                data = self._lines.popleft()
+            rest = memoryview(data)
+            while rest:
+                try:
+                    rest = rest[os.write(self._handle, rest) :]
+                except OSError:  # closed at the other end, or a full disk: what is said goes nowhere
+                    break
+            with self._changed:
+                self._waiting_bytes -= len(data)
+                self._changed.notify_all()
+
+
+class LineHandler(logging.Handler):
+    """Log lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)
+        except Exception:
+            self.handleError(record)
+            return
+        say(text, error=True)
+
+
+def say(line: str, *, error: bool = False) -> None:
+    """A line on standard output, or on standard error."""
+    stream = sys.stderr if error else sys.stdout
+    try:
+        handle = stream.fileno()
+    except (OSError, ValueError, AttributeError):  # no stream of the system's, as in tests; or none at all
+        print(line, file=stream, flush=True)
+        return
+    _writer(handle).put(line)
+
+
+def flush_lines() -> None:
+    """Waits for the last lines, for a while. A process that ends calls it."""
+    for handle in (1, 2):
+        _writer(handle).flush()
+
+
+@cache
+def _writer(handle: int) -> LineWriter:
+    return LineWriter(handle)
