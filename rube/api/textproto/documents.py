@@ -16,6 +16,8 @@ from rube.api.textproto.reader import read
 from rube.api.textproto.tokens import Position
 
 _HEADER: Final = re.compile(r"\s*#\s*proto-(file|message):\s*(\S*)\s*$")
+# A file takes up to ten times its size in memory while it is read.
+TEXT_CHARS_MAX: Final = 256 * 1024 * 1024
 _PROTO_FILE: Final = "rube/api.proto"
 _MESSAGES: Final = {
     "Object": api_pb2.Object,
@@ -41,6 +43,10 @@ def parse_documents(text: str, filename: str) -> list[Document]:
     under its own header. Every object has a spec of a known type and a valid key; otherwise, and for a file without
     any object, raises InvalidArgumentError whose text begins `filename:line:column: `.
     """
+    if len(text) > TEXT_CHARS_MAX:
+        raise Position(filename, 1, 1).error(
+            f"the text has {len(text)} characters, and {TEXT_CHARS_MAX} are read at most: split it into several files"
+        )
     lines = text.removeprefix("\ufeff").split("\n")
     documents = [_document(part, filename) for part in _parts(lines) if not part.empty]
     if not documents:
@@ -73,12 +79,11 @@ def _parts(lines: Sequence[str]) -> Iterator[_Part]:
 
 def _document(part: _Part, filename: str) -> Document:
     message_class: type[api_pb2.Object] | type[api_pb2.List] = _message_class(part, filename)
-    padded = [""] * (part.first - 1) + part.lines
     if message_class is api_pb2.Object:
-        single, positions = _read_object(padded, filename)
+        single, positions = _read_object(part, filename)
         _check(single, "", positions, Position(filename, part.first, 1))
         return Document(objects=(single,), filename=filename, line=part.first)
-    group, positions = read(padded, api_pb2.List, filename=filename)
+    group, positions = read(part.lines, api_pb2.List, filename=filename, first_line=part.first)
     for index, item in enumerate(group.items):
         _check(item, f"items[{index}].", positions, positions[f"items[{index}]"])
     if not group.items:
@@ -86,9 +91,9 @@ def _document(part: _Part, filename: str) -> Document:
     return Document(objects=tuple(group.items), filename=filename, line=part.first)
 
 
-def _read_object(lines: Sequence[str], filename: str) -> tuple[api_pb2.Object, dict[str, Position]]:
+def _read_object(part: _Part, filename: str) -> tuple[api_pb2.Object, dict[str, Position]]:
     try:
-        return read(lines, api_pb2.Object, filename=filename)
+        return read(part.lines, api_pb2.Object, filename=filename, first_line=part.first)
     except InvalidArgumentError as error:
         if error.metadata.get("field") != "items":
             raise

@@ -14,9 +14,11 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from rube.api import registry
 from rube.api.errors import InvalidArgumentError
+from rube.api.textproto.invisible import INVISIBLE_ESCAPES
 
 _ESCAPES = {code: f"\\{code:03o}" for code in (*range(32), 127)}
 _ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord('"'): '\\"', ord("\\"): "\\\\"}
+_ESCAPES |= INVISIBLE_ESCAPES
 _INDENT = "  "
 
 

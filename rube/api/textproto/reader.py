@@ -12,12 +12,14 @@ from google.protobuf.message import Message
 
 from rube.api import registry
 from rube.api.errors import InvalidArgumentError
-from rube.api.spelling import suggestion
+from rube.api.spelling import quoted, suggestion
 from rube.api.textproto.tokens import Position, Tokens
 
 M = TypeVar("M", bound=Message)
 
 NESTING_LEVELS_MAX: Final = 100
+# Of fields whose places are remembered: `items[1].metadata.name`.
+POSITION_LEVELS_MAX: Final = 3
 _CLOSING: Final = {"{": "}", "<": ">"}
 # Bits, signed.
 _INTEGERS: Final = {
@@ -41,13 +43,19 @@ def parse(text: str, message_class: type[M], *, filename: str) -> M:
 
 
 def read(
-    lines: Iterable[str], message_class: type[M], *, filename: str, assignments: Sequence[str] = (":",)
+    lines: Iterable[str],
+    message_class: type[M],
+    *,
+    filename: str,
+    first_line: int = 1,
+    assignments: Sequence[str] = (":",),
 ) -> tuple[M, dict[str, Position]]:
-    """Reads one message, and where each of its fields stands, by path: `items[1].metadata.name`.
+    """Reads one message, and where its fields stand, by path: `items[1].metadata.name`, and what is not deeper.
 
-    `assignments` are the tokens that may stand between a field's name and its value.
+    `first_line` is the number of the first of the lines; `assignments` are the tokens that may stand between a field's
+    name and its value.
     """
-    reader = _Reader(Tokens(lines, filename), assignments)
+    reader = _Reader(Tokens(lines, filename, first_line), assignments)
     message = message_class()
     reader.fields(message, end="")
     return message, reader.positions
@@ -102,7 +110,7 @@ class _Reader:
         field = descriptor.fields_by_name.get(name)
         if field is None:
             known = suggestion(name, descriptor.fields_by_name)
-            raise position.error(f"{descriptor.full_name} has no field {name!r}; {known}", field=name)
+            raise position.error(f"{descriptor.full_name} has no field {quoted(name)}; {known}", field=name)
         self._tokens.take()
         return field
 
@@ -110,7 +118,8 @@ class _Reader:
         position = self._tokens.position
         index = f"[{len(getattr(message, field.name))}]" if field.is_repeated else ""
         self._path.append(field.name + index)
-        self.positions[".".join(self._path)] = position
+        if len(self._path) <= POSITION_LEVELS_MAX and (field.message_type is not None or not field.is_repeated):
+            self.positions[".".join(self._path)] = position
         if field.message_type is None:
             _store(message, field, self._scalar(field, position))
         elif field.message_type.GetOptions().map_entry:
@@ -156,7 +165,7 @@ class _Reader:
         self._tokens.expect("]", "after the type")
         prefix, slash, type_name = url.rpartition("/")
         if not slash or not prefix:
-            raise type_position.error(f"the type {url!r} lacks its prefix; write [rube/{type_name}]")
+            raise type_position.error(f"the type {quoted(url)} lacks its prefix; write [rube/TYPE]")
         try:
             message = registry.message_class(type_name)()
         except InvalidArgumentError as error:

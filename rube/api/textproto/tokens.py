@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from google.protobuf import text_encoding, text_format
+from google.protobuf import text_format
 
 from rube.api.errors import InvalidArgumentError
+from rube.api.textproto.escapes import EscapeError, unescape
+from rube.api.textproto.invisible import INVISIBLE_ESCAPES, describe, find_invisible
 
-_ESCAPE: Final = re.compile(r"\\(.?)([0-7]{0,2})")
-_ESCAPES: Final = frozenset("abfnrtv?\\'\"01234567xXuU")
+_FOUND_CHARS_MAX: Final = 40
 _QUOTES: Final = ("'", '"')
 
 
@@ -33,6 +34,14 @@ class Position(NamedTuple):
 
 
 class _Tokenizer(text_format.Tokenizer):
+    # The library's patterns, but possessive: what they went through is not kept, which takes a hundred bytes for each
+    # byte of a string of escapes, or of white space.
+    _TOKEN = re.compile(
+        r"[a-zA-Z_][0-9a-zA-Z_+-]*+|(?:[0-9+-]|\.[0-9])[0-9a-zA-Z_.+-]*+"
+        r"|\"(?:[^\"\n\\]|\\.)*+(?:\"|\\?$)|'(?:[^'\n\\]|\\.)*+(?:'|\\?$)"
+    )
+    _WHITESPACE_OR_COMMENT = re.compile(r"(?:\s|#.*$)++", re.MULTILINE)
+
     def place(self) -> tuple[int, int]:
         """Line and column of the current token. The public way, an error, copies the whole line each time."""
         return self._line + 1, self._column + 1  # type: ignore[attr-defined]  # the stub leaves them out
@@ -41,9 +50,11 @@ class _Tokenizer(text_format.Tokenizer):
 class Tokens:
     """A cursor over the tokens of a text. Comments and white space are skipped; "" is the end."""
 
-    def __init__(self, lines: Iterable[str], filename: str) -> None:
-        self._tokenizer = _Tokenizer(lines)
+    def __init__(self, lines: Iterable[str], filename: str, first_line: int = 1) -> None:
+        """`first_line` is the number of the first of the lines in the file."""
         self._filename = filename
+        self._before_lines = first_line - 1
+        self._tokenizer = _Tokenizer(self._checked(lines))
 
     @property
     def current(self) -> str:
@@ -51,7 +62,8 @@ class Tokens:
 
     @property
     def position(self) -> Position:
-        return Position(self._filename, *self._tokenizer.place())
+        line, column = self._tokenizer.place()
+        return Position(self._filename, self._before_lines + line, column)
 
     def take(self) -> str:
         token = self._tokenizer.token
@@ -70,17 +82,20 @@ class Tokens:
         """The current token, for an error text."""
         if not self.current:
             return "the end"
-        return f"'{self.current}'" if len(self.current) <= 40 else f"'{self.current[:40]}…'"
+        token = self.current
+        if len(token) == 1 and not (token.isascii() and token.isprintable()):
+            return describe(token)
+        return f"'{token}'" if len(token) <= _FOUND_CHARS_MAX else f"'{token[:_FOUND_CHARS_MAX]}…'"
 
     def at_string(self) -> bool:
         return self.current[:1] in _QUOTES
 
     def string(self) -> bytes:
         """Takes a string; adjacent ones are one."""
-        parts = []
+        value = bytearray()
         while self.at_string():
-            parts.append(self._literal())
-        return b"".join(parts)
+            value += self._literal()
+        return bytes(value)
 
     def _literal(self) -> bytes:
         text = self.current
@@ -88,20 +103,20 @@ class Tokens:
             raise self.position.error(
                 f"the string {self.found()} has no closing {text[0]} on its line; write a line break as \\n"
             )
-        for escape in _ESCAPE.finditer(text, 1, len(text) - 1):
-            if escape[1] not in _ESCAPES or (escape[1] in "4567" and len(escape[2]) == 2):
-                _, line, column = self.position
-                raise Position(self._filename, line, column + escape.start()).error(
-                    f"'{escape[0]}' is not an escape; write a backslash as \\\\"
-                )
         try:
-            value = text_encoding.CUnescape(_ESCAPE.sub(_as_python_has_it, text[1:-1]))
-        except ValueError as error:
-            raise self.position.error(f"the string {self.found()} has a damaged escape: {error}") from error
+            value = unescape(text[1:-1])
+        except EscapeError as error:
+            _, line, column = self.position
+            raise Position(self._filename, line, column + 1 + error.place).error(str(error)) from None
         self.take()
         return value
 
-
-def _as_python_has_it(escape: re.Match[str]) -> str:
-    """The library unescapes as Python does, which lacks two of the language's escapes."""
-    return {"?": "?", "X": "\\x"}.get(escape[1], f"\\{escape[1]}") + escape[2]
+    def _checked(self, lines: Iterable[str]) -> Iterator[str]:
+        for number, line in enumerate(lines, start=self._before_lines + 1):
+            if (found := find_invisible(line)) is not None:
+                place, character = found
+                raise Position(self._filename, number, place + 1).error(
+                    f"here is {describe(character)}, which cannot be seen; remove it, or write "
+                    f"{INVISIBLE_ESCAPES[ord(character)]} in a string that needs it"
+                )
+            yield line

@@ -4,12 +4,13 @@ import pytest
 from google.protobuf import text_format
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rube import api_pb2
 from rube.api import registry, systemd_pb2, textproto
 from rube.api.errors import InvalidArgumentError
+from rube.api.textproto.invisible import find_invisible
 
 SEED = (Path(__file__).parents[3] / "examples" / "indexer.textproto").read_text()
 
@@ -52,6 +53,7 @@ def test_the_librarys_parser_reads_what_is_printed(obj: api_pb2.Object) -> None:
 @given(_OBJECTS, st.booleans())
 def test_what_the_library_prints_is_read(obj: api_pb2.Object, one_line: bool) -> None:
     text = text_format.MessageToString(obj, as_utf8=one_line, as_one_line=one_line)
+    assume(not any(map(find_invisible, text.split("\n"))))  # the library prints them as they are, and we refuse them
     assert textproto.parse(text, api_pb2.Object, filename="x") == obj
 
 
