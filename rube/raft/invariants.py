@@ -34,6 +34,7 @@ class Invariant(enum.Enum):
         "paper sections 5.4.2, 6",
     )
     ONE_VOTE = ("a member gives one vote in a term", "paper section 5.2, figure 2")
+    UP_TO_DATE_VOTE = ("a vote goes to a log that is at least as up-to-date", "paper section 5.4.1")
     DURABLE_ACKNOWLEDGEMENT = ("what a member has acknowledged is on its disk", "dissertation section 3.8")
     MONOTONIC = ("term, vote, commit and applied index never go back", "paper sections 5.1, 5.3, figure 2")
     LINEARIZABLE_READ = ("a read sees what was committed before it was asked", "dissertation section 6.4")
@@ -127,8 +128,21 @@ class Invariants:
         """An observer: elections and commits are looked at in the moment, with the configuration of the moment."""
         if step is Step.BECOME_LEADER:
             self._elected(raft)
+        elif step is Step.SEND and message is not None and message.type == MessageType.MSG_VOTE_RESP:
+            self._voted(raft, message)
         elif step is Step.COMMIT and raft.log.committed > self._committed:
             self._counted(raft)
+
+    def _voted(self, voter: Raft, vote: Message) -> None:
+        """Looked at as it is decided: the candidate's log is as it was when it asked, or longer."""
+        member = self._members.get(vote.to)
+        candidate = member.raft if member is not None else None
+        if vote.reject or candidate is None or candidate is voter or candidate.term != vote.term:
+            return
+        if candidate.role in (Role.CANDIDATE, Role.LEADER) and candidate.log.last_id() < voter.log.last_id():
+            ids = f"{voter.log.last_id()}, and votes for {vote.to}, whose ends with {candidate.log.last_id()}"
+            found = f"the log of {voter.id} ends with {ids}, in term {vote.term}"
+            raise InvariantError(Invariant.UP_TO_DATE_VOTE, found)
 
     def sent(self, message: Message) -> None:
         """The message leaves its member, to another or to itself."""

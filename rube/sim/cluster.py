@@ -30,6 +30,7 @@ from rube.sim import audit
 from rube.sim.checkers import Disturbance, GroupHistory, History
 from rube.sim.daemons import API_PORT, ApiserverProgram, Recorder, RubeletProgram
 from rube.sim.disasters import Disasters
+from rube.sim.durable import DurableView
 from rube.sim.etcd import CLIENT_PORT, PEER_PORT, MemberConfig, Quirks, Referee, run_member
 from rube.sim.faults import Faults
 from rube.sim.groups import GroupWatch
@@ -119,7 +120,9 @@ class SimCluster:
         """
         machine = self._machine(name)
         compaction = self.config.compaction
-        program = ApiserverProgram(machine.ports, store, self._recorder, controllers, self._group, compaction)
+        url = parse_store_url(store)
+        view = DurableView(machine.disk, url.path) if url.is_member else None
+        program = ApiserverProgram(machine.ports, store, self._recorder, controllers, self._group, compaction, view)
         self._apiservers[name] = program
         machine.daemon = Daemon(name="apiserver", main=program.main, restart_s=RESTART_S)
         machine.start()

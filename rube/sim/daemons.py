@@ -22,6 +22,7 @@ from rube.sim.audit import Seen
 from rube.sim.checkers import Action, History
 from rube.sim.checkers.contents import digest_of
 from rube.sim.complaints import Pace, refusal_recorder
+from rube.sim.durable import DurableView
 from rube.sim.groups import GroupWatch
 from rube.sim.kernel import SimHost, Trace
 from rube.sim.logbook import Logbook
@@ -88,8 +89,10 @@ class ApiserverProgram:
         controllers: Sequence[Controller] | None,
         group: GroupWatch,
         compaction: tuple[int, float] | None = None,
+        view: DurableView | None = None,
     ) -> None:
-        """`controllers` run beside the built-in ones; None: those do not run either. `group` watches a member.
+        """`controllers` run beside the built-in ones; None: those do not run either. `group` watches a member, with
+        the `view` of its disk.
 
         `compaction`: so many revisions are kept, and the others forgotten this often; None: the history stays whole.
         """
@@ -98,7 +101,7 @@ class ApiserverProgram:
         self._ports = ports
         self._recorder = recorder
         self._controllers = controllers
-        self._store_config = StoreConfig(member_observer=group.observer(ports.name))
+        self._store_config = StoreConfig(member_observer=group.observer(ports.name, view))
         self._store: Store | None = None
         self._replicated: ReplicatedStore | None = None
 

@@ -40,6 +40,8 @@ class SimDisk:
         self._capacity_bytes: int | None = None
         self._tear = True
         self._sync_failures = 0
+        # How many files there ever were.
+        self._made = 0
         # Under way, oldest first.
         self._syncs: list[_Sync] = []
         # Those of them that only wait for the end of a stall; None: no stall.
@@ -54,7 +56,9 @@ class SimDisk:
         """Opens or creates a file for the running process, and for no other until that ends or closes it."""
         process = current_process()
         process.check_alive()
-        content = self._files.setdefault(path, _Content())
+        if path not in self._files:
+            self._made += 1
+        content = self._files.setdefault(path, _Content(self._made))
         if content.holder is not None:
             raise FailedPreconditionError(
                 f"{path} on {self._host.name} is in use by {content.holder}: stop it or choose another file"
@@ -151,6 +155,16 @@ class SimDisk:
         """The files, in the order of their names."""
         return tuple(sorted(self._files))
 
+    def version(self, path: str) -> tuple[int, int]:
+        """Equal as long as what is durable of a file only grows."""
+        content = self._files.get(path)
+        return (content.number, content.edits) if content is not None else (0, 0)
+
+    def durable(self, path: str, start: int = 0) -> bytes:
+        """What is durable of a file, from that byte on; nothing where there is none."""
+        content = self._files.get(path)
+        return content.durable[start:] if content is not None else b""
+
     @property
     def used_bytes(self) -> int:
         return sum(len(content.data) for content in self._files.values())
@@ -245,7 +259,7 @@ class SimLogFile:
         # As a new file that is synced and then renamed over the old one, which it replaces at that moment.
         self._check()
         self._disk.check_room(self._path, len(data))
-        aside = _Content()
+        aside = _Content(0)
         aside.data += data
         try:
             await self._disk.sync(self._path, aside)
@@ -284,7 +298,10 @@ class SimStorage:
 class _Content:
     """A file's bytes: as processes see them, and how many of them are durable."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        # How often what was durable was anything but continued.
+        self.edits = 0
         self.data = bytearray()
         self.holder: SimProcess | None = None
         # Of `data`; unless `_before` is set.
@@ -300,10 +317,18 @@ class _Content:
         if length_bytes < self._durable_bytes:
             if self._before is None:
                 self._before = bytes(self.data[: self._durable_bytes])
+                self.edits += 1
             self._durable_bytes = length_bytes
         del self.data[length_bytes:]
 
+    @property
+    def durable(self) -> bytes:
+        """What is left after a loss of power, without what may be torn."""
+        return bytes(self.data[: self._durable_bytes]) if self._before is None else self._before
+
     def synced(self, length_bytes: int) -> None:
+        if self._before is not None:
+            self.edits += 1
         self._before = None
         # The bytes that a sync was to cover may be gone, by another that failed.
         self._durable_bytes = max(self._durable_bytes, min(length_bytes, len(self.data)))
@@ -318,6 +343,7 @@ class _Content:
 
     def replace(self, other: _Content) -> None:
         self.data = other.data
+        self.edits += 1
         self._durable_bytes = len(other.data)
         self._before = None
 

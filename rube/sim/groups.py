@@ -14,6 +14,7 @@ from rube.raft.trace import Step
 from rube.replica import MemberObserver
 from rube.replica.founding import FIRST_INDEX
 from rube.sim.checkers import GroupHistory, Leadership
+from rube.sim.durable import DurableView, check_acknowledgement
 from rube.sim.kernel import Trace
 
 
@@ -38,9 +39,9 @@ class GroupWatch:
         self._names: dict[int, str] = {}
         self.invariants = Invariants(self._members, committed=FIRST_INDEX)
 
-    def observer(self, name: str) -> MemberObserver:
-        """Of the member on that host, in all its incarnations."""
-        return _MemberWatch(self, name)
+    def observer(self, name: str, view: DurableView | None = None) -> MemberObserver:
+        """Of the member on that host, in all its incarnations. `view`: of its disk, which all it says must be on."""
+        return _MemberWatch(self, name, view)
 
     def stepped(self, name: str, raft: Raft, step: Step) -> None:
         """Before the invariants are looked at."""
@@ -72,9 +73,10 @@ class GroupWatch:
 class _MemberWatch:
     """`rube.replica.MemberObserver` of one member."""
 
-    def __init__(self, group: GroupWatch, name: str) -> None:
+    def __init__(self, group: GroupWatch, name: str, view: DurableView | None) -> None:
         self._group = group
         self._name = name
+        self._view = view
 
     def __call__(
         self,
@@ -93,6 +95,8 @@ class _MemberWatch:
 
     def sent(self, message: Message) -> None:
         self._group.judge(lambda: self._group.invariants.sent(message))
+        if (view := self._view) is not None:
+            self._group.judge(lambda: check_acknowledgement(message, view, self._name))
 
     def applied(self, member: int, entry: Entry) -> None:
         self._group.judge(lambda: self._group.invariants.applied(member, entry))

@@ -133,7 +133,7 @@ BROKEN: list[tuple[Callable[[Patch], None], set[Invariant], int]] = [
     (one_vote_wins, {Invariant.ELECTION_SAFETY}, 0),
     (leaders_rewrite, {Invariant.LEADER_APPEND_ONLY}, 0),
     (followers_append_anywhere, {Invariant.LOG_MATCHING}, 27),
-    (voters_ignore_logs, {Invariant.LEADER_COMPLETENESS}, 6),
+    (voters_ignore_logs, {Invariant.UP_TO_DATE_VOTE}, 6),
     (heartbeats_commit_too_much, {Invariant.STATE_MACHINE_SAFETY}, 27),
     (one_copy_commits, {Invariant.COMMIT_ON_QUORUM}, 0),
     (earlier_terms_are_counted, {Invariant.COMMIT_ON_QUORUM}, 5),
