@@ -1,0 +1,69 @@
+"""What is durable on a simulated disk, and what a member may say of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from rube.host import Write
+from rube.raft.invariants import InvariantError
+from rube.raft.raft_pb2 import Entry, HardState, Message, MessageType
+from rube.replica.kept import HARD_STATE_KEY, entry_key, seal
+from rube.sim.disk import SimDisk, SimStorage
+from rube.sim.durable import DurableView, check_acknowledgement
+from rube.sim.kernel import World
+
+URL, PATH = "sqlite:///d.db", "d.db"
+VOTE = Message(type=MessageType.MSG_VOTE_RESP, to=7, term=3)
+APPENDED = Message(type=MessageType.MSG_APP_RESP, to=7, term=3, index=2)
+
+
+def _durable_after(*batches: list[Write], stalled: bool = False) -> DurableView:
+    """After those commits; the last one may not be durable yet."""
+    with World(seed=1) as world:
+        host = world.host("a")
+        disk = SimDisk(host)
+        view = DurableView(disk, PATH)
+
+        async def main() -> None:
+            engine = await SimStorage(disk).open(URL)
+            for number, batch in enumerate(batches, start=1):
+                view.pairs()
+                if stalled and number == len(batches):
+                    disk.stall()
+                await engine.commit(batch)
+
+        host.spawn("main", main)
+        world.run_for(1)
+        view.pairs()
+        return view
+
+
+def _state(term: int, vote: int) -> Write:
+    return seal(HARD_STATE_KEY, HardState(term=term, vote=vote))
+
+
+def test_what_is_synced_is_durable_and_nothing_else() -> None:
+    assert _durable_after([Write(b"a", b"1")], [Write(b"a", None), Write(b"b", b"2")]).pairs() == {b"b": b"2"}
+    assert _durable_after([Write(b"a", b"1")], [Write(b"b", b"2")], stalled=True).pairs() == {b"a": b"1"}
+
+
+@pytest.mark.parametrize(
+    ("batches", "stalled", "message", "says"),
+    [
+        ([[_state(3, 7)]], False, VOTE, ""),
+        ([[_state(4, 0)]], False, VOTE, ""),
+        ([[_state(3, 0)], [_state(3, 7)]], True, VOTE, "its disk has the vote none"),
+        ([[_state(2, 0)], [_state(3, 7)]], True, VOTE, "a answers in term 3, its disk has term 2"),
+        ([[_state(3, 0), seal(entry_key(2), Entry(index=2, term=3))]], False, APPENDED, ""),
+        ([[_state(3, 0)], [seal(entry_key(2), Entry(index=2, term=3))]], True, APPENDED, "acknowledges entry 2"),
+    ],
+)
+def test_what_a_member_says_must_be_durable(
+    batches: list[list[Write]], stalled: bool, message: Message, says: str
+) -> None:
+    view = _durable_after(*batches, stalled=stalled)
+    if not says:
+        check_acknowledgement(message, view, "a")
+        return
+    with pytest.raises(InvariantError, match=says):
+        check_acknowledgement(message, view, "a")
