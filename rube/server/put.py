@@ -8,7 +8,7 @@ from rube.server.config import ApiServerConfig
 from rube.server.objects import prepare_put
 from rube.server.parts import ObjectParts, set_revisions
 from rube.server.preconditions import implied_precondition, resolve_preconditions
-from rube.server.validation import check_distinct, check_object, check_object_count, check_specs
+from rube.server.validation import check_distinct, check_object, check_object_count, check_room, check_specs
 from rube.server.writes import Current, Decided, Intent, Outcome, Writer
 from rube.store import Store
 
@@ -36,12 +36,14 @@ async def put(
     ]
 
     def decide(current: Current) -> Decided:
-        changing = (
+        changing = [
             (index, key, wanted)
             for index, (key, wanted) in enumerate(pairs)
             if (stored := current[key]) is None or stored.spec != wanted.spec
-        )
+        ]
         check_specs(changing, config.spec_checks)
+        for _, key, wanted in changing:
+            check_room(key, wanted, store.limits)
         now_ns = host.clock.now_ns()
         decided: dict[bytes, ObjectParts | None] = {}
         for key, wanted in pairs:

@@ -14,10 +14,20 @@ from rube.server.config import SpecCheck
 from rube.server.parts import ObjectParts, spec_field
 from rube.store import Op, Record, StoreLimits
 
-__all__ = ["canonical_status", "check_distinct", "check_object", "check_object_count", "check_size", "check_specs"]
+__all__ = [
+    "canonical_status",
+    "check_distinct",
+    "check_object",
+    "check_object_count",
+    "check_room",
+    "check_size",
+    "check_specs",
+]
 
 ANNOTATIONS_BYTES_MAX = 256 * 1024
 OWNERS_MAX = 64
+# What an object may grow by after it was put: a status, the label of its node. Less in a store of small objects.
+ROOM_BYTES = 64 * 1024
 VIOLATIONS_MAX = 10
 OBJECTS_MAX = 5
 """So many violations of so many objects are named in one error, which travels in gRPC's headers (8 KiB)."""
@@ -104,6 +114,19 @@ def check_object_count(count: int, limits: StoreLimits) -> None:
             "(txn_ops_max): write them in several requests",
             limit=limits.txn_ops_max,
             value=count,
+        )
+
+
+def check_room(key: bytes, wanted: ObjectParts, limits: StoreLimits) -> None:
+    """Raises ResourceExhaustedError for an object that fits, and could get neither a status nor a node then."""
+    size = wanted.metadata.ByteSize() + len(wanted.spec)
+    largest = limits.value_bytes_max - min(ROOM_BYTES, limits.value_bytes_max // 8)
+    if largest < size <= limits.value_bytes_max:
+        raise ResourceExhaustedError(
+            f"{key.decode()} has {size} bytes; this store takes at most {largest} of an object that is put, and keeps "
+            f"the rest of {limits.value_bytes_max} (value_bytes_max) for its status and labels: make it smaller",
+            limit=largest,
+            value=size,
         )
 
 

@@ -12,13 +12,14 @@ from rube import api_pb2, api_pb2_grpc
 from rube.api.errors import ResourceExhaustedError
 from rube.host.network import RESPONSE_BYTES_MAX
 from rube.server import ApiServerConfig
+from rube.server.validation import ROOM_BYTES
 from rube.store import StoreConfig
 
 KIB = 1024
 LIMITS = StoreConfig().limits
 LARGE = 16
 # Below the largest object by what stands around its text.
-LARGE_BYTES = LIMITS.value_bytes_max - KIB
+LARGE_BYTES = LIMITS.value_bytes_max - ROOM_BYTES - KIB
 # As was reported: a page of them had 4,203,528 bytes.
 MIDDLE, MIDDLE_BYTES = 45, 100 * KIB
 
@@ -121,3 +122,17 @@ def test_the_limits_along_the_way_of_an_object_agree() -> None:
     assert LIMITS.txn_bytes_max + LIMITS.txn_ops_max * around_bytes <= RESPONSE_BYTES_MAX
     assert max(config.page_bytes_max, config.watch_response_bytes_max) <= RESPONSE_BYTES_MAX
     assert FOREIGN.message_bytes_max >= RESPONSE_BYTES_MAX + 256 * KIB
+
+
+async def test_the_largest_object_can_still_get_a_status_and_a_node(site: Site) -> None:
+    async with serve(site) as api:
+        largest = api.store.limits.value_bytes_max - ROOM_BYTES
+        with pytest.raises(ResourceExhaustedError, match=r"keeps the rest of .* for its status"):
+            await api.put(unit("a", "x" * largest))
+        large = unit("a", "x" * (largest - KIB))
+        await api.put(large)
+        await api.set_status("a", "y" * (ROOM_BYTES // 2))
+        # As placement does: the spec stays, and is not measured again.
+        await api.put(unit("a", "x" * (largest - KIB), labels={"node": "w" * 63, "l" * 63: "v" * 63}))
+        assert (await api.get("a")).metadata.labels["node"] == "w" * 63
+        await api.set_status("a", "z" * (ROOM_BYTES // 2))

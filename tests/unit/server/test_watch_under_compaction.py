@@ -18,6 +18,7 @@ from rube.api.keys import ObjectKey, key_of
 from rube.cli.real_host import real_host
 from rube.client import Replica, ReplicaState
 from rube.server import ApiServerConfig
+from rube.server.attachments import Attachments
 from rube.server.service import ApiService
 from rube.store import Store, StoreConfig, open_store
 from rube.store.mvcc import MvccStore
@@ -54,7 +55,9 @@ class Turmoil:
             event_cache_bytes_max=rng.choice([1, 1_000, 10_000_000]),
             page_scanned_objects_max=rng.choice([1, 5, 1_000]),
         )
-        self.service = ApiService(real_host(), store, config)
+        host = real_host()
+        attachments = Attachments(host.clock, node_answers_max=1, answers_max=1)
+        self.service = ApiService(host, store, config, attachments)
 
     async def write(self, rng: random.Random) -> None:
         for count in range(WRITES):
