@@ -22,7 +22,7 @@ from rube.api import systemd_pb2
 from rube.api.errors import InvalidArgumentError
 from rube.controllers.systemd.service.signals import signal_name, signal_number
 from rube.controllers.systemd.unit_file import Directive, UnitFileError, parse_unit_file
-from rube.controllers.systemd.values import BLANKS, environment_problem, line_problem, text_problem
+from rube.controllers.systemd.values import BLANKS, environment_problem, line_problem, title_problem
 
 MARKER = "# rube:"
 MARKER_BYTES_MAX = 1024
@@ -306,7 +306,7 @@ def _text(field: str, value: str) -> str:
 
 def _comment(text: str) -> Iterable[str]:
     """Comment lines; systemd never continues a comment at a backslash."""
-    if problem := text_problem(text, allowed="\n"):
+    if problem := title_problem(text):
         raise InvalidArgumentError(f"service.title {problem}: use text", field="service.title")
     return [f"# {line}".rstrip(BLANKS) for line in text.split("\n")] if text else []
 

@@ -7,12 +7,14 @@ from typing import Final
 
 from rube.controllers.systemd.service.text import invalid_character
 
-__all__ = ["BLANKS", "LINE_BYTES_MAX", "environment_problem", "line_problem", "text_problem"]
+__all__ = ["BLANKS", "LINE_BYTES_MAX", "environment_problem", "line_problem", "title_problem"]
 
 BLANKS: Final = " \t"
 LINE_BYTES_MAX: Final = 1024 * 1024 - 1
 """systemd refuses the whole file for a longer line, key and all (LONG_LINE_MAX)."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL_IN_TITLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_NUL: Final = re.compile("\0")
 
 
 def line_problem(value: str) -> str:
@@ -20,7 +22,7 @@ def line_problem(value: str) -> str:
 
     Line ends and NUL end a line, a last backslash joins it with the next, and what is no text spoils the whole file.
     """
-    if problem := text_problem(value, allowed=""):
+    if problem := _problem(value, _CONTROL):
         return f"{problem}: a value of a unit file is one line of text"
     stripped = value.rstrip(BLANKS)
     if (len(stripped) - len(stripped.rstrip("\\"))) % 2:
@@ -28,19 +30,19 @@ def line_problem(value: str) -> str:
     return ""
 
 
-def text_problem(value: str, *, allowed: str) -> str:
-    """The first control character (tabs and those that are `allowed` are none) or noncharacter; empty without one."""
-    for found in _CONTROL.finditer(value):
-        if found.group() not in allowed:
-            return f"holds the control character {found.group()!r} at position {found.start()}"
-    if bad := invalid_character(value):
-        return f"holds U+{ord(bad.group()):04X}, which is no character, at position {bad.start()}"
-    return ""
+def title_problem(value: str) -> str:
+    """For comments, which may have several lines."""
+    return _problem(value, _CONTROL_IN_TITLE)
 
 
 def environment_problem(value: str) -> str:
     """For a variable's value, whose control characters are escaped: NUL, which ends any string, and noncharacters."""
-    return text_problem(value, allowed=_ESCAPABLE)
+    return _problem(value, _NUL)
 
 
-_ESCAPABLE: Final = "".join(map(chr, range(1, 0x20))) + "\x7f"
+def _problem(value: str, control: re.Pattern[str]) -> str:
+    if found := control.search(value):
+        return f"holds the control character {found.group()!r} at position {found.start()}"
+    if bad := invalid_character(value):
+        return f"holds U+{ord(bad.group()):04X}, which is no character, at position {bad.start()}"
+    return ""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from rube.api.errors import InvalidArgumentError
 from rube.api.systemd_pb2 import Condition, Service, Unit
@@ -207,10 +210,45 @@ def test_what_is_named_is_bounded() -> None:
     assert caught.value.message.endswith("; and 80 more")
 
 
-@pytest.mark.parametrize("field", [each.name for each in Unit.DESCRIPTOR.fields if each.is_repeated])
-def test_every_list_of_a_unit_has_a_bound(field: str) -> None:
+def _lists(message: Message, path: str = "") -> Iterator[tuple[str, Message, FieldDescriptor]]:
+    """Every list and map of a message and of those in it."""
+    for field in message.DESCRIPTOR.fields:
+        name = f"{path}.{field.name}" if path else field.name
+        if field.is_repeated:
+            yield name, message, field
+        elif field.message_type is not None and field.message_type.full_name.startswith("api."):
+            yield from _lists(getattr(message, field.name), name)
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in _lists(Unit())])
+def test_every_list_and_map_of_a_unit_has_a_bound(name: str) -> None:
     unit = valid()
-    for _ in range(ITEMS_MAX + 1):
-        items = getattr(unit, field)
-        items.add() if field == "condition" else items.append("a.service")
-    assert field in {violation.field for violation in unit_violations(unit)}
+    message, field = next((message, field) for each, message, field in _lists(unit) if each == name)
+    items = getattr(message, field.name)
+    for number in range(ITEMS_MAX + 1):
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            items[f"V{number}"] = "x"
+        elif field.message_type is not None:
+            items.add(type="Host", value="x")
+        else:
+            items.append(1 if field.cpp_type == field.CPPTYPE_INT32 else "a.service")
+    assert name in {violation.field for violation in unit_violations(unit)}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/bin/echo " + "a " * 400_000,
+        "/bin/echo" + " ; x" * 200_000,
+        "/bin/echo " + "''" * 400_000,
+        "/bin/echo " + r"\x41" * 200_000,
+        "/bin/echo " + "$A" * 400_000,
+        "%" * 1_000_000,
+    ],
+)
+def test_what_is_hostile_takes_seconds_not_minutes(line: str) -> None:
+    unit = valid()
+    unit.service.exec.start_pre.append(line)
+    start = time.process_time()
+    unit_violations(unit)
+    assert time.process_time() - start < 10

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from rube.api.systemd_pb2 import Service
 from rube.controllers.systemd.checks.texts import ITEMS_MAX, unknown_specifier
@@ -12,6 +14,8 @@ from rube.controllers.systemd.service.commandline import CommandLine, CommandLin
 STRING_BYTES_MAX = 128 * 1024 - 1
 """Linux takes no longer argument, and no longer `NAME=value`, for a program that it executes (MAX_ARG_STRLEN)."""
 EXEC_LISTS = ("start", "start_pre", "start_post", "condition", "reload", "stop", "stop_post")
+
+_NOT_TEXT: Final = re.compile("[\udc80-\udcff]")
 
 __all__ = ["EXEC_LISTS", "STRING_BYTES_MAX", "command_violations"]
 
@@ -40,7 +44,7 @@ def _of_words(place: str, command: CommandLine) -> Iterator[Violation]:
             yield Violation(place, f"has an argument of {size} bytes: Linux takes at most {STRING_BYTES_MAX}")
         if problem := unknown_specifier(word):
             yield Violation(place, problem)
-        if any("\udc80" <= letter <= "\udcff" for letter in word):
+        if _NOT_TEXT.search(word):
             yield Violation(place, "has an escape for a byte that is not UTF-8: systemd could not say what it runs")
 
 

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from rube.controllers.systemd.checks.violation import Violation
 from rube.controllers.systemd.service.specifiers import LETTERS, specifiers_in
-from rube.controllers.systemd.values import BLANKS, LINE_BYTES_MAX, environment_problem, line_problem, text_problem
+from rube.controllers.systemd.values import BLANKS, LINE_BYTES_MAX, environment_problem, line_problem, title_problem
 
 ITEMS_MAX = 1_000
 """In one list or map."""
@@ -88,7 +88,7 @@ def _of_map(name: str, items: Mapping[object, object]) -> Iterator[Violation]:
 def _of_text(place: str, name: str, value: str) -> Iterator[Violation]:
     problems: Iterable[str]
     if name == _COMMENT:
-        problems = (text_problem(value, allowed="\n"),)
+        problems = (title_problem(value),)
     elif name == _ENVIRONMENT:
         problems = (environment_problem(value), unknown_specifier(value))
     elif name in _WITHOUT_SPECIFIERS or name.startswith(_EXEC):

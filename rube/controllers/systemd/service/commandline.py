@@ -18,6 +18,8 @@ from rube.controllers.systemd.service.words import (
 
 COMMANDS_MAX = 1_000
 """In one line."""
+ARGUMENTS_MAX = 10_000
+"""Of one command."""
 FILE_NAME_BYTES_MAX = 255
 PATH_BYTES_MAX = 4095
 _SEMICOLON = ord(";")
@@ -100,6 +102,8 @@ def _command(raw: bytes, at: int) -> tuple[CommandLine | None, int]:
     _check_program(first, program)
     arguments: list[str] = []
     while at < len(raw):
+        if len(arguments) > ARGUMENTS_MAX:
+            raise CommandLineError(f"more than {ARGUMENTS_MAX} arguments for {program!r}: have it read a file")
         if raw[at] == _SEMICOLON and _ends_word(raw, at + 1):
             at = skip_blanks(raw, at + 1)
             break

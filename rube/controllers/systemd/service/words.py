@@ -5,12 +5,19 @@ Bytes, because an escape such as `\\xff` stands for a byte that need not be UTF-
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 __all__ = ["BLANKS", "UnbalancedQuoteError", "next_word", "skip_blanks", "split_value"]
 
 BLANKS: Final = b" \t\n\r"
 _QUOTES: Final = b"\"'"
+_RUNS: Final = {
+    0: re.compile(rb"[^\\ \t\n\r\"']+"),
+    ord("'"): re.compile(rb"[^\\']+"),
+    ord('"'): re.compile(rb'[^\\"]+'),
+}
+"""Within which quote what stands for itself."""
 _BACKSLASH: Final = ord("\\")
 _NAMED: Final = {
     ord(letter): value.encode() for letter, value in zip("abfnrtv\\\"'s", "\a\b\f\n\r\t\v\\\"' ", strict=True)
@@ -36,6 +43,10 @@ def next_word(line: bytes, at: int) -> tuple[bytes, int]:
     out = bytearray()
     quote, start = 0, at
     while at < len(line) and (quote or line[at] not in BLANKS):
+        if run := _RUNS[quote].match(line, at):
+            out += run.group()
+            at = run.end()
+            continue
         byte = line[at]
         if byte == _BACKSLASH:
             text, at = _escape(line, at)
@@ -43,10 +54,9 @@ def next_word(line: bytes, at: int) -> tuple[bytes, int]:
             continue
         if quote and byte == quote:
             quote = 0
-        elif not quote and byte in _QUOTES:
-            quote = byte
         else:
-            out.append(byte)
+            assert byte in _QUOTES, "runs take all others"
+            quote = byte
         at += 1
     if quote:
         raise UnbalancedQuoteError(
