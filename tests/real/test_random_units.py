@@ -76,10 +76,10 @@ def _wanted(name: str, unit: Unit) -> dict[str, object]:
     for directive in directives(unit):
         written[directive.key] = replace_specifiers(directive.value, specifiers)
     wanted: dict[str, object] = {key: written[key] for key in _PLAIN if key in written}
-    wanted["Environment"] = {f"{key}={value}" for key, value in plan["environment"].items()}
+    wanted["Environment"] = {f"{key}={value}" for key, value in plan.environment.items()}
     for key, each in (("ExecStart", "start"), ("ExecStop", "stop"), ("ExecStartPre", "start_pre")):
         wanted[key] = [
-            words if "@" in prefixes else [program, *words] for program, words, prefixes in plan["commands"][each]
+            list(words) if "@" in prefixes else [program, *words] for program, words, prefixes in plan.commands[each]
         ]
     return wanted
 
