@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
+# Those that users write objects of, whose comments `ructl explain` shows.
+API_PROTOS := rube/api.proto $(sort $(wildcard rube/api/*.proto))
 GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/replica/replica.proto rube/sim/etcd/peer.proto rube/store/etcd/rpc.proto
 
 .PHONY: help demo test up check unit campaign-short campaign-crash campaign-sims bench bench-stores proto proto-check clean
@@ -59,6 +61,8 @@ bench-stores: $(READY) ## all stores, up to a million objects (many minutes); et
 define GENERATE
 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(GRPC_PROTOS)
+mkdir -p $(1)/rube/api
+PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --include_source_info --descriptor_set_out=$(1)/rube/api/descriptors.binpb $(API_PROTOS)
 endef
 
 proto: $(READY) ## generate the protobuf code anew
@@ -67,7 +71,7 @@ proto: $(READY) ## generate the protobuf code anew
 proto-check: $(READY)
 	@rm -rf $(VENV)/proto && mkdir -p $(VENV)/proto
 	@$(call GENERATE,$(VENV)/proto)
-	@cd $(VENV)/proto && find rube -name '*_pb2*' | sort | while read -r file; do \
+	@cd $(VENV)/proto && find rube -name '*_pb2*' -o -name '*.binpb' | sort | while read -r file; do \
 	  cmp -s "$$file" "$(CURDIR)/$$file" || { echo "$$file is not what the .proto files generate: run make proto" >&2; exit 1; }; done
 
 clean: ## remove the virtual environment and caches

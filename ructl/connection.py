@@ -49,6 +49,10 @@ class Connection:
         response = await self._answer(self._client.get(api_pb2.GetRequest(key=key.to_proto())))
         return response.object
 
+    async def list_page(self, request: api_pb2.ListRequest) -> api_pb2.ListResponse:
+        """One page; not more, however much there is."""
+        return await self._answer(self._client.list_page(request))
+
     async def list_objects(self, query: Query) -> list[api_pb2.Object]:
         """The objects that match, by key, as of one revision."""
         response = await self._answer(self._client.list_objects(query.list_request()))

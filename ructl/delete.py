@@ -11,7 +11,7 @@ from rube.api.errors import FailedPreconditionError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from ructl.connection import Connection, run
 from ructl.options import connection_options, query_options, target
-from ructl.output import groups, place
+from ructl.output import groups, place, tell
 from ructl.query import Query, parse_query
 
 _LISTED_MAX = 20
@@ -19,6 +19,7 @@ _LISTED_MAX = 20
 
 @click.command("delete")
 @query_options
+@click.option("--dry-run", is_flag=True, help="Check everything and delete nothing; say what would be deleted.")
 @click.option("--all", "everything", is_flag=True, help="Delete all that match, even if they are several.")
 @connection_options
 def command(
@@ -27,6 +28,7 @@ def command(
     labels: str | None,
     names: tuple[str, ...],
     everything: bool,
+    dry_run: bool,
     server: str | None,
     node_socket: str | None,
     timeout_s: float | None,
@@ -37,18 +39,19 @@ def command(
     ructl delete -t api.systemd.Unit -n system indexer
     ructl delete 'type = "api.systemd.Unit", metadata { namespace: "system", name: "indexer" }'
     ructl delete -t Unit -n test -l tier=scratch --all
+    ructl delete -t Unit -n test -l tier=scratch --all --dry-run
 
     If a selector matches several objects, they are listed and nothing is deleted unless --all is given. It is an
     error if nothing matches.
     """
     query = parse_query(type_name, namespace, labels, names)
-    run(target(server, node_socket, timeout_s), lambda connection: _delete(connection, query, everything))
+    run(target(server, node_socket, timeout_s), lambda connection: _delete(connection, query, everything, dry_run))
 
 
-async def _delete(connection: Connection, query: Query, everything: bool) -> None:
+async def _delete(connection: Connection, query: Query, everything: bool, dry_run: bool) -> None:
     if keys := query.exact_keys():
-        response = await connection.delete(api_pb2.DeleteRequest(keys=[key.to_proto() for key in keys]))
-        _report(keys, response.revision)
+        request = api_pb2.DeleteRequest(keys=[key.to_proto() for key in keys], validate_only=dry_run)
+        _report(keys, (await connection.delete(request)).revision, dry_run)
         return
     found = await connection.find(query)
     if not found:
@@ -56,13 +59,13 @@ async def _delete(connection: Connection, query: Query, everything: bool) -> Non
     if len(found) > max(1, len(query.names)) and not everything:
         raise FailedPreconditionError(_refusal(query, found))
     for batch in groups(found):
-        response = await connection.delete(_listed(batch))
-        _report([key_of(obj) for obj in batch], response.revision)
+        response = await connection.delete(_listed(batch, dry_run))
+        _report([key_of(obj) for obj in batch], response.revision, dry_run)
 
 
-def _listed(objects: Sequence[api_pb2.Object]) -> api_pb2.DeleteRequest:
+def _listed(objects: Sequence[api_pb2.Object], dry_run: bool) -> api_pb2.DeleteRequest:
     """Deletes exactly the objects that were listed, not others of their names made since."""
-    request = api_pb2.DeleteRequest()
+    request = api_pb2.DeleteRequest(validate_only=dry_run)
     for obj in objects:
         key = key_of(obj).to_proto()
         request.keys.append(key)
@@ -79,6 +82,6 @@ def _refusal(query: Query, found: Sequence[api_pb2.Object]) -> str:
     )
 
 
-def _report(keys: Sequence[ObjectKey], revision: int) -> None:
+def _report(keys: Sequence[ObjectKey], revision: int, dry_run: bool) -> None:
     for key in keys:
-        click.echo(f"deleted {place(key)} revision {revision}")
+        tell(f"would delete {place(key)}" if dry_run else f"deleted {place(key)} revision {revision}")

@@ -14,7 +14,7 @@ from ructl.query import Query, parse_query
 
 @click.command("get")
 @query_options
-@output_option("textproto", "spec", "json", "table", "name")
+@output_option("textproto", "spec", "json", "yaml", "table", "wide", "name")
 @connection_options
 def command(
     type_name: str | None,
@@ -26,7 +26,7 @@ def command(
     node_socket: str | None,
     timeout_s: float | None,
 ) -> None:
-    """Prints objects with spec and status as text format, JSON, a table or names.
+    """Prints objects with spec and status as text format, JSON, YAML, a table or names.
 
     \b
     ructl get -t api.systemd.Unit -n system indexer
@@ -37,7 +37,8 @@ def command(
     Without -n an object of that name in any namespace is printed. It is an error if there is none.
 
     `ructl put` takes what `-o textproto` prints, and refuses it once the object has changed on the server, for the
-    revision is in it; `-o spec` prints only what a user writes, which overwrites.
+    revision is in it; `-o spec` prints only what a user writes, which overwrites. Of JSON and YAML `ructl put` ignores
+    what the server sets.
     """
     query = parse_query(type_name, namespace, labels, names)
     if query == Query(type=query.type):

@@ -12,7 +12,7 @@ from ructl.query import parse_query
 
 @click.command("list")
 @query_options
-@output_option("table", "textproto", "spec", "json", "name")
+@output_option("table", "wide", "textproto", "spec", "json", "yaml", "name")
 @connection_options
 def command(
     type_name: str | None,

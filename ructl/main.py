@@ -12,12 +12,21 @@ from rube.console import main as run_program
 from ructl.options import connection_options
 
 _COMMANDS = {
+    "completion": LazyCommand("ructl.completion", "command", "Print a shell's completion script."),
+    "context": LazyCommand("ructl.context", "command", "Choose among clusters."),
+    "cordon": LazyCommand("ructl.cordon", "cordon", "Keep new units off a node."),
     "delete": LazyCommand("ructl.delete", "command", "Delete objects."),
+    "describe": LazyCommand("ructl.describe", "command", "Say how an object is, and what it waits for."),
+    "diff": LazyCommand("ructl.diff", "command", "Show what a put would change."),
+    "explain": LazyCommand("ructl.explain", "command", "Say what a type or a field means."),
     "get": LazyCommand("ructl.get", "command", "Print objects."),
     "list": LazyCommand("ructl.list", "command", "List the objects of a type."),
     "logs": LazyCommand("ructl.logs", "command", "Print what a unit has printed."),
     "move": LazyCommand("ructl.move", "command", "Move a unit to another node, stopped on its own first."),
-    "put": LazyCommand("ructl.put", "command", "Create or replace objects from text format."),
+    "put": LazyCommand("ructl.put", "command", "Create or replace objects from text format, JSON or YAML."),
+    "restart": LazyCommand("ructl.restart", "command", "Restart units without an edit of their definitions."),
+    "uncordon": LazyCommand("ructl.cordon", "uncordon", "Let a node take new units again."),
+    "wait": LazyCommand("ructl.wait", "command", "Wait until a condition holds."),
     "watch": LazyCommand("ructl.watch", "command", "Print every change as it happens."),
 }
 

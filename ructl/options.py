@@ -10,9 +10,12 @@ from typing import Any, Final
 import click
 
 from rube.api.errors import InvalidArgumentError
+from ructl.completion import complete_contexts, complete_labels, complete_names, complete_namespaces, complete_types
 
 SERVER_DEFAULT: Final = "127.0.0.1:7823"
 TIMEOUT_S_DEFAULT: Final = 10.0
+
+_CONTEXT_KEY: Final = "ructl.context"
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -30,8 +33,16 @@ class Target:
 
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --server, --node-socket and --timeout."""
+    """Adds --server, --context, --node-socket and --timeout."""
     for option in (
+        click.option(
+            "--context",
+            metavar="NAME",
+            expose_value=False,
+            callback=_remember_context,
+            shell_complete=complete_contexts,
+            help="The cluster of this name (see 'ructl context').  [env: RUBE_CONTEXT]",
+        ),
         click.option(
             "--timeout",
             "timeout_s",
@@ -53,7 +64,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def target(server: str | None, node_socket: str | None, timeout_s: float | None) -> Target:
-    """Whom the options name: those after the command, then those before it, then RUBE_SERVER, then the default."""
+    """Whom the options name: those after the command, then those before it, then the environment and the context."""
     context = click.get_current_context()
     before = context.parent.params if context.parent else {}
     if server is None and node_socket is None:
@@ -65,14 +76,39 @@ def target(server: str | None, node_socket: str | None, timeout_s: float | None)
         if not os.path.exists(node_socket):
             raise click.ClickException(f"there is no socket {node_socket}: is this node's rubelet running?")
         return Target(endpoints=(f"unix:{node_socket}",), timeout_s=timeout_s, is_node=True)
-    address = server or os.environ.get("RUBE_SERVER") or SERVER_DEFAULT
-    endpoints = tuple(part.strip() for part in address.split(","))
+    if server is not None:
+        endpoints = tuple(part.strip() for part in server.split(","))
+    else:
+        endpoints = _endpoints(context.meta.get(_CONTEXT_KEY))
     for endpoint in endpoints:
-        _check_server(endpoint)
+        check_server(endpoint)
     return Target(endpoints=endpoints, timeout_s=timeout_s)
 
 
-def _check_server(endpoint: str) -> None:
+def _endpoints(context_name: str | None) -> tuple[str, ...]:
+    """The servers of the context that is named, of RUBE_SERVER, of RUBE_CONTEXT, or of the context in use."""
+    if not context_name and (address := os.environ.get("RUBE_SERVER")):
+        return tuple(part.strip() for part in address.split(","))
+    chosen = context_name or os.environ.get("RUBE_CONTEXT", "")
+    from ructl.contexts import config_path, load_contexts
+
+    if not chosen and not config_path().exists():
+        return (SERVER_DEFAULT,)
+    try:
+        contexts = load_contexts()
+        chosen = chosen or contexts.current
+        return contexts.servers(chosen) if chosen else (SERVER_DEFAULT,)
+    except InvalidArgumentError as error:
+        raise click.UsageError(error.message) from error
+
+
+def _remember_context(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """The one after the command, which is parsed last, wins over the one before it."""
+    if value is not None:
+        context.meta[_CONTEXT_KEY] = value
+
+
+def check_server(endpoint: str) -> None:
     """Raises click.UsageError for what is neither HOST:PORT nor unix:/path."""
     from rube.transport.addresses import check_host_port
 
@@ -87,10 +123,29 @@ def _check_server(endpoint: str) -> None:
 def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds -t, -n, -l and the names, or one selector in text format in their place."""
     for option in (
-        click.argument("names", nargs=-1, metavar="[NAME…|SELECTOR]"),
-        click.option("-l", "--labels", metavar="SELECTOR", help="Such as 'node=worker-1,tier!=test,owner,!paused'."),
-        click.option("-n", "--namespace", metavar="NAMESPACE", help="Only objects in this namespace."),
-        click.option("-t", "--type", "type_name", metavar="TYPE", help="Such as api.systemd.Unit, or Unit."),
+        click.argument("names", nargs=-1, metavar="[NAME…|SELECTOR]", shell_complete=complete_names),
+        click.option(
+            "-l",
+            "--labels",
+            metavar="SELECTOR",
+            help="Such as 'node=worker-1,tier!=test,owner,!paused'.",
+            shell_complete=complete_labels,
+        ),
+        click.option(
+            "-n",
+            "--namespace",
+            metavar="NAMESPACE",
+            help="Only objects in this namespace.",
+            shell_complete=complete_namespaces,
+        ),
+        click.option(
+            "-t",
+            "--type",
+            "type_name",
+            metavar="TYPE",
+            help="Such as api.systemd.Unit, or Unit.",
+            shell_complete=complete_types,
+        ),
     ):
         command = option(command)
     return command

@@ -12,13 +12,23 @@ from google.protobuf.message import Message
 from rube import api_pb2
 from rube.api import textproto
 from rube.api.keys import ObjectKey, key_of
+from rube.console.streams import forget_stdout
 from rube.host import RealClock
 from ructl.table import table
 
 _HEADER: Final = "# proto-file: rube/api.proto\n# proto-message: {}\n\n"
+_REQUEST_PREFIX: Final = "rube/"
 # What is portable to every store at one revision.
 GROUP_OBJECTS_MAX: Final = 100
 GROUP_BYTES_MAX: Final = 1024 * 1024
+
+
+def tell(line: str) -> None:
+    """Prints what a write has done. Where nobody reads it any more, the writes go on without a word."""
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        forget_stdout()
 
 
 def place(named: api_pb2.Metadata | ObjectKey) -> str:
@@ -36,6 +46,8 @@ def print_each(objects: Sequence[api_pb2.Object], output: str) -> None:
         case "json":
             for obj in objects:
                 click.echo(json.dumps(json_value(obj), indent=2, ensure_ascii=False))
+        case "yaml":
+            click.echo("---\n".join(yaml_text(json_value(obj)) for obj in objects), nl=False)
         case _:
             print_list(objects, output)
 
@@ -51,11 +63,13 @@ def print_list(objects: Sequence[api_pb2.Object], output: str) -> None:
                 click.echo(_HEADER.format("List") + textproto.format(api_pb2.List(items=group)), nl=False)
         case "json":
             click.echo(json.dumps({"items": [json_value(obj) for obj in objects]}, indent=2, ensure_ascii=False))
+        case "yaml":
+            click.echo(yaml_text({"items": [json_value(obj) for obj in objects]}), nl=False)
         case "name":
             for obj in objects:
                 click.echo(str(key_of(obj)))
         case _:
-            for line in table(objects, now_ns=RealClock().now_ns()):
+            for line in table(objects, now_ns=RealClock().now_ns(), wide=output == "wide"):
                 click.echo(line)
 
 
@@ -65,10 +79,15 @@ def written(obj: api_pb2.Object) -> api_pb2.Object:
         namespace=obj.metadata.namespace,
         name=obj.metadata.name,
         labels=obj.metadata.labels,
-        annotations=obj.metadata.annotations,
+        annotations={name: text for name, text in obj.metadata.annotations.items() if not is_request_to_rube(name)},
         owner_references=obj.metadata.owner_references,
     )
     return api_pb2.Object(metadata=metadata, spec=obj.spec)
+
+
+def is_request_to_rube(annotation: str) -> bool:
+    """Whether an annotation asks Rube for something once: putting an old one again must not ask for it again."""
+    return annotation.startswith(_REQUEST_PREFIX)
 
 
 def groups(objects: Sequence[api_pb2.Object]) -> Iterator[list[api_pb2.Object]]:
@@ -95,3 +114,19 @@ def json_value(message: Message) -> dict[str, Any]:
     except TypeError as error:
         raise click.ClickException(f"JSON cannot show a type that this ructl does not know: {error}") from error
     return value
+
+
+def yaml_text(value: dict[str, Any]) -> str:
+    """The value as YAML, with quotes around whatever YAML 1.1 or 1.2 would read as something else than text."""
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(_plain(value), Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def _plain(value: Any) -> Any:
+    """The value without the ordered dictionaries of protobuf's JSON mapping."""
+    if isinstance(value, dict):
+        return {name: _plain(field) for name, field in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value

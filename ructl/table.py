@@ -18,22 +18,28 @@ _AGE_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _MESSAGE_CHARACTERS_MAX: Final = 60
 
 
-def table(objects: Sequence[api_pb2.Object], *, now_ns: int) -> list[str]:
-    """The lines of a table of objects of one type, aligned; columns that are empty throughout are left out."""
+def table(objects: Sequence[api_pb2.Object], *, now_ns: int, wide: bool = False) -> list[str]:
+    """The lines of a table of objects of one type, aligned; columns that are empty throughout are left out.
+
+    A `wide` one has more columns, and messages at their full length.
+    """
     if not objects:
         return []
     columns: dict[str, Callable[[api_pb2.Object], str]] = {
         "NAMESPACE": lambda obj: obj.metadata.namespace,
         "NAME": lambda obj: obj.metadata.name,
         "NODE": lambda obj: obj.metadata.labels.get("node", ""),
-        "STATE": _state,
-        "AGE": lambda obj: _age(obj, now_ns),
+        "STATE": state_of,
+        "AGE": lambda obj: age_of(obj, now_ns),
         "REVISION": lambda obj: str(obj.metadata.revision),
-        "MESSAGE": _message,
+        "PID": _pid if wide else _nothing,
+        "GENERATION": (lambda obj: str(obj.metadata.generation)) if wide else _nothing,
+        "LABELS": _labels if wide else _nothing,
+        "MESSAGE": _message if wide else _short_message,
     }
     cells = {head: [cell(obj) for obj in objects] for head, cell in columns.items()}
     rows = [
-        [head, *(_printable(value) or "-" for value in values)]
+        [head, *(printable(value) or "-" for value in values)]
         for head, values in cells.items()
         if any(values) or head == "NAME"
     ]
@@ -44,7 +50,7 @@ def table(objects: Sequence[api_pb2.Object], *, now_ns: int) -> list[str]:
     ]
 
 
-def _state(obj: api_pb2.Object) -> str:
+def state_of(obj: api_pb2.Object) -> str:
     """What is, in a word; `pending` where nothing was reported yet, `old:` before what is of an earlier spec."""
     status = _unpacked(obj.status)
     match status:
@@ -66,13 +72,31 @@ def _state(obj: api_pb2.Object) -> str:
     return "pending"
 
 
+def _nothing(obj: api_pb2.Object) -> str:
+    return ""
+
+
+def _pid(obj: api_pb2.Object) -> str:
+    status = _unpacked(obj.status)
+    return str(status.main_pid) if isinstance(status, systemd_pb2.UnitStatus) and status.main_pid else ""
+
+
+def _labels(obj: api_pb2.Object) -> str:
+    labels = obj.metadata.labels
+    return ",".join(f"{name}={labels[name]}" for name in sorted(labels) if name != "node")
+
+
 def _message(obj: api_pb2.Object) -> str:
     status = _unpacked(obj.status)
-    message = " ".join(status.message.split()) if isinstance(status, systemd_pb2.UnitStatus) else ""
+    return " ".join(status.message.split()) if isinstance(status, systemd_pb2.UnitStatus) else ""
+
+
+def _short_message(obj: api_pb2.Object) -> str:
+    message = _message(obj)
     return message if len(message) <= _MESSAGE_CHARACTERS_MAX else message[: _MESSAGE_CHARACTERS_MAX - 1] + "…"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Nothing that a node or a user wrote may steer the terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
@@ -84,10 +108,15 @@ def _unpacked(packed: AnyMessage) -> Message | None:
         return None
 
 
-def _age(obj: api_pb2.Object, now_ns: int) -> str:
+def age_of(obj: api_pb2.Object, now_ns: int) -> str:
     if not obj.metadata.HasField("create_time"):
         return ""
-    seconds = max(0, now_ns - obj.metadata.create_time.ToNanoseconds()) // _NS_PER_S
+    return time_since(obj.metadata.create_time.ToNanoseconds(), now_ns)
+
+
+def time_since(then_ns: int, now_ns: int) -> str:
+    """How long ago that was, such as `5m`."""
+    seconds = max(0, now_ns - then_ns) // _NS_PER_S
     for unit_s, unit in _AGE_UNITS:
         if seconds >= 2 * unit_s:
             return f"{seconds // unit_s}{unit}"

@@ -6,35 +6,27 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import click
 
 from rube import api_pb2
 from rube.api import textproto
-from rube.api.errors import (
-    CompactedError,
-    DeadlineExceededError,
-    RevisionAheadError,
-    StoreChangedError,
-    UnavailableError,
-)
-from rube.client import Change, Replica, ReplicaState
+from rube.client import Change
 from rube.console.streams import forget_stdout, stdout_is_pipe
-from ructl.connection import Connection, one_line, run
+from ructl.connection import Connection, run
+from ructl.following import Follower
 from ructl.options import connection_options, output_option, query_options, target
-from ructl.output import json_value
+from ructl.output import json_value, yaml_text
 from ructl.query import Query, parse_query
-
-RETRY_DELAY_S_INITIAL = 0.1
-RETRY_DELAY_S_MAX = 2.0
 
 
 @click.command("watch")
 @query_options
 @click.option("--initial/--no-initial", default=True, show_default=True, help="Begin with the objects that exist.")
-@output_option("textproto", "json", "name")
+@output_option("textproto", "json", "yaml", "name")
 @connection_options
 def command(
     type_name: str | None,
@@ -64,12 +56,12 @@ def command(
     if query.uid or len(query.names) > 1:
         raise click.UsageError("watch takes one name at most, and no uid")
     where = target(server, node_socket, timeout_s)
-    run(where, lambda connection: _until_stopped(_Watch(connection, query, initial=initial, output=output)))
+    run(where, lambda connection: _until_stopped(_watch(connection, query, initial=initial, output=output)))
 
 
-async def _until_stopped(watch: _Watch) -> None:
+async def _until_stopped(watch: Coroutine[Any, Any, None]) -> None:
     """Watches until a signal, or until nobody reads the output any more."""
-    task = asyncio.ensure_future(watch.run())
+    task = asyncio.ensure_future(watch)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
@@ -82,60 +74,15 @@ async def _until_stopped(watch: _Watch) -> None:
         forget_stdout()
 
 
-class _Watch:
-    """Prints the changes of what matches, over as many connections as it takes."""
-
-    def __init__(self, connection: Connection, query: Query, *, initial: bool, output: str) -> None:
-        self._connection = connection
-        self._query = query
-        self._output = output
-        self._replica = Replica(ReplicaState())
-        # False until the first list is through, where only what changes after it is asked for.
-        self._shows_all = initial
-        self._connected = False
-        self._delay_s = RETRY_DELAY_S_INITIAL
-
-    async def run(self) -> None:
-        """Until cancelled. The first connection has to succeed; later ones are waited for."""
-        while True:
-            try:
-                await self._follow()
-            except (CompactedError, StoreChangedError, RevisionAheadError) as error:
-                self._replica.lose_position()
-                self._say(f"{one_line(error)}; listing again")
-            except (UnavailableError, DeadlineExceededError):
-                if not self._connected:
-                    raise
-                plan = (
-                    f"resuming after revision {self._replica.revision}" if self._replica.resumable else "listing again"
-                )
-                self._say(f"the connection to {self._connection.target} was lost; {plan}")
-            await asyncio.sleep(self._delay_s)
-            self._delay_s = min(2 * self._delay_s, RETRY_DELAY_S_MAX)
-
-    async def _follow(self) -> None:
-        """One watch, to its end, which is an error."""
-        self._replica.begin()
-        request = self._query.watch_request()
-        if self._replica.resumable:
-            request.after_revision, request.store_id = self._replica.revision, self._replica.store_id
-        else:
-            request.send_initial = True
-        async with aclosing(self._connection.watch(request)) as responses:
-            async for response in responses:
-                if self._delay_s > RETRY_DELAY_S_INITIAL:
-                    click.echo(f"ructl: connected to {self._connection.target} again", err=True)
-                self._connected, self._delay_s = True, RETRY_DELAY_S_INITIAL
-                if batch := self._replica.prepare(response):
-                    self._replica.commit(batch)
-                    if self._shows_all or not batch.relisted:
-                        _print(batch.changes, self._output)
-                    self._shows_all = True
-
-    def _say(self, what: str) -> None:
-        """Once for each time that the connection is lost."""
-        if self._delay_s == RETRY_DELAY_S_INITIAL:
-            click.echo(f"ructl: {what}", err=True)
+async def _watch(connection: Connection, query: Query, *, initial: bool, output: str) -> None:
+    """Prints the changes of what matches, until cancelled."""
+    # False until the first list is through, where only what changes after it is asked for.
+    shows_all = initial
+    async with aclosing(Follower(connection, query).batches()) as batches:
+        async for batch in batches:
+            if shows_all or not batch.relisted:
+                _print(batch.changes, output)
+            shows_all = True
 
 
 def event_of(change: Change) -> api_pb2.Event:
@@ -152,6 +99,8 @@ def _print(changes: Sequence[Change], output: str) -> None:
         match output:
             case "json":
                 click.echo(json.dumps(json_value(event_of(change)), ensure_ascii=False))
+            case "yaml":
+                click.echo("---\n" + yaml_text(json_value(event_of(change))), nl=False)
             case "name":
                 click.echo(f"{'update' if change.new else 'delete'} {change.key}")
             case _:

@@ -18,6 +18,8 @@ EXIT_ERROR = 1
 EXIT_USAGE = 2
 # What a shell reports for a command that SIGINT ended.
 EXIT_INTERRUPTED = 130
+# What click puts in the place of stdout once nobody reads it.
+_AFTER_BROKEN_PIPE = "PacifyFlushWrapper"
 
 
 def main(command: click.Command, name: str) -> NoReturn:
@@ -42,11 +44,16 @@ def run_command(command: click.Command, name: str, arguments: Sequence[str]) -> 
         path = error.ctx.command_path if error.ctx else name
         return _fail(name, f"{_sentence(error)} (see '{path} --help')", EXIT_USAGE)
     except click.ClickException as error:
-        return _fail(name, error.format_message(), EXIT_ERROR)
+        return _fail(name, error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _fail(name, "interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
         forget_stdout()
+        return 0
+    except SystemExit:
+        if type(sys.stdout).__name__ != _AFTER_BROKEN_PIPE:
+            raise
+        forget_stdout()  # click has seen the broken pipe first, and would end with 1
         return 0
     except OSError as error:
         return _fail(name, f"cannot write the output: {error.strerror or error}", EXIT_ERROR)

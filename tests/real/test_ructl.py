@@ -152,7 +152,7 @@ def test_the_seeds_commands(
     server: Apiserver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _put(monkeypatch, EXAMPLE.read_text()) == 0
-    assert re.fullmatch(r"put system/indexer revision \d+\n", capsys.readouterr().out)
+    assert re.fullmatch(r"created system/indexer revision \d+\n", capsys.readouterr().out)
     assert run(["get", "-t", "api.systemd.Unit", "-n", "system", "indexer"]) == 0
     (document,) = textproto.parse_documents(capsys.readouterr().out, "got")
     (wanted,) = textproto.parse_documents(EXAMPLE.read_text(), "example")
@@ -269,7 +269,7 @@ def test_a_refused_document_says_what_was_stored(
     text = _unit("part", "a") + _unit("part", "b", labels='labels { key: "no good" }') + _unit("part", "c")
     assert _put(monkeypatch, text) == 1
     captured = capsys.readouterr()
-    assert captured.out.startswith("put part/a revision ")
+    assert captured.out.startswith("created part/a revision ")
     assert captured.err.startswith("ructl: <stdin>:4: ")
     assert "stored: part/a; not stored: part/b, part/c" in captured.err
     assert run(["get", "-t", "Unit", "-n", "part", "c"]) == 1

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+import click
 import pytest
 
-from ructl.main import run
+from ructl.main import ructl, run
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,19 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         (["list", "-t", "Unit", "--server", "a:1", "--node-socket", "b"], "ructl: --server and --node-socket exclude"),
         (["list", "-t", "Unit", "--timeout", "0"], "ructl: Invalid value for '--timeout'"),
         (["get", "-t", "Unit"], "ructl: get needs a name or a selector; for all of them: ructl list"),
+        (["wait", "-t", "Unit", "a"], "ructl: Missing option '--for'"),
+        (["wait", "-t", "Unit", "--for", "active"], "ructl: wait needs a name, a namespace or a selector"),
+        (
+            ["wait", "-t", "Unit", "a", "--for", "activ"],
+            "ructl: --for: 'activ' is no condition; did you mean 'active'?",
+        ),
+        (["wait", "-t", "Unit", "a", "--for", "deleted", "--for", "exists"], "ructl: --for deleted goes with no other"),
+        (["describe", "-t", "Unit"], "ructl: describe needs a name or a selector; for all of them: ructl list"),
+        (["restart"], "ructl: restart needs the name of a unit, or labels with -l"),
+        (["cordon"], "ructl: Missing argument 'NODE…'"),
+        (["cordon", "No_de"], "ructl: metadata.name 'No_de' is not a DNS label"),
+        (["put", "-o", "json"], "ructl: -o is for --dry-run"),
+        (["completion", "tcsh"], "ructl: Invalid value for '{bash|zsh|fish}'"),
         (["watch", "-t", "Unit", "a", "b"], "ructl: watch takes one name at most"),
         (["delete", 'type = "Unit'], "ructl: selector:1:8: the string"),
     ],
@@ -47,17 +61,22 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert not captured.out
 
 
-@pytest.mark.parametrize("command", ["delete", "get", "list", "put", "watch"])
+COMMANDS = ructl.list_commands(click.Context(ructl))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([command, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"\n  ructl {command} " in text
-    assert "--server" in text
+    if command not in ("completion", "context", "explain"):
+        assert "--server" in text
+        assert "--context" in text
 
 
 def test_the_commands_are_listed_without_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 2
-    assert "watch   Print every change" in capsys.readouterr().err
+    assert "watch       Print every change" in capsys.readouterr().err
 
 
 def test_a_server_that_is_absent_is_named_with_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,13 +122,14 @@ def test_errors_of_all_files_are_reported_and_nothing_is_put(
     assert lines == [
         f"ructl: {tmp_path}/a.textproto:1:10: the '{{' that opens metadata is never closed",
         f"ructl: {tmp_path}/b.textproto:1:9: unknown type 'api.Nod'; did you mean 'api.Node'?",
-        f"ructl: {tmp_path}/d.textproto:2: it is not UTF-8 text; put takes text format",
+        f"ructl: {tmp_path}/d.textproto:2: it is not UTF-8 text; write text format, JSON or YAML",
         "ructl: nothing was put",
     ]
 
 
 @pytest.mark.parametrize(
-    ("name", "complaint"), [("none.textproto", "No such file or directory"), ("", "no *.textproto in this directory")]
+    ("name", "complaint"),
+    [("none.textproto", "No such file or directory"), ("", "no *.textproto, *.yaml or *.json in")],
 )
 def test_sources_that_are_not_there(
     name: str, complaint: str, capsys: pytest.CaptureFixture[str], tmp_path: Path

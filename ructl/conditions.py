@@ -1,0 +1,209 @@
+"""What `ructl wait` waits for: a word, or a field of an object by its path. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from rube import api_pb2
+from rube.api import cluster_pb2, registry, systemd_pb2
+from rube.api.errors import InvalidArgumentError
+from rube.api.spelling import suggestion
+
+_WORDS: Final = ("active", "deleted", "exists", "ready")
+_COMPARISON: Final = re.compile(r"([A-Za-z_][\w.\-/]*?)\s*(>=|<=|!=|=)\s*(.*)\Z", re.DOTALL)
+_PATH: Final = re.compile(r"[A-Za-z_][\w.\-/]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition on one object. `lack` says why it doesn't hold, in words; empty: it holds."""
+
+    text: str
+    lack: Callable[[api_pb2.Object], str]
+    of_absence: bool = False
+
+
+def parse_condition(text: str, type_name: str) -> Condition:
+    """The condition that `text` means for objects of a type. Raises InvalidArgumentError, with a suggestion."""
+    kind = registry.kind(type_name)
+    match text:
+        case "exists":
+            return Condition(text, lambda obj: "")
+        case "deleted":
+            return Condition(text, lambda obj: "it still exists", of_absence=True)
+        case "active" if type_name == "api.systemd.Unit":
+            return Condition(text, _why_not_active)
+        case "ready" if type_name == "api.Node":
+            return Condition(text, _why_not_ready)
+        case "active" | "ready":
+            other = "api.systemd.Unit" if text == "active" else "api.Node"
+            raise InvalidArgumentError(f"{text!r} is a condition of {other}, not of {type_name}")
+    found = _COMPARISON.match(text)
+    if found is None and not ("." in text and _PATH.match(text)):
+        raise InvalidArgumentError(
+            f"{text!r} is no condition; {suggestion(text, _WORDS)}; or write PATH=VALUE, such as status.main_pid=7"
+        )
+    path, sign, value = found.groups() if found else (text, "", "")
+    steps = path.split(".")
+    field = _resolve(steps, kind)
+    _check_value(path, field, sign, value)
+    return Condition(text, lambda obj: _lack(obj, steps, field, sign, value))
+
+
+def _why_not_active(obj: api_pb2.Object) -> str:
+    status = systemd_pb2.UnitStatus()
+    obj.status.Unpack(status)
+    if not status.active_state:
+        return "its node has not reported yet" if obj.metadata.labels.get("node") else "it has no node yet"
+    if status.observed_generation < obj.metadata.generation:
+        why = f"generation {obj.metadata.generation} is not applied yet, and it is"
+    elif status.active_state == "active":
+        return ""
+    else:
+        why = "it is"
+    return f"{why} {status.active_state} ({status.sub_state})" + (f": {status.message}" if status.message else "")
+
+
+def _why_not_ready(obj: api_pb2.Object) -> str:
+    status = cluster_pb2.NodeStatus()
+    obj.status.Unpack(status)
+    if status.readiness == cluster_pb2.NodeStatus.READY:
+        return ""
+    return f"it is {cluster_pb2.NodeStatus.Readiness.Name(status.readiness).lower()}"
+
+
+def _resolve(steps: list[str], kind: registry.Kind) -> FieldDescriptor | None:
+    """The field that the path ends in; None for a key of a map. Raises InvalidArgumentError where there is none."""
+    roots: dict[str, Any] = {"metadata": api_pb2.Metadata.DESCRIPTOR, "spec": kind.spec.DESCRIPTOR}
+    if kind.status is not None:
+        roots["status"] = kind.status.DESCRIPTOR
+    if steps[0] not in roots:
+        raise InvalidArgumentError(f"{'.'.join(steps)}: {steps[0]!r} begins no path; {suggestion(steps[0], roots)}")
+    if len(steps) < 2:
+        raise InvalidArgumentError(f"{steps[0]} is a whole message: name a field of it, such as {steps[0]}.…")
+    message: Any = roots[steps[0]]
+    field: FieldDescriptor | None = None
+    for index, step in enumerate(steps[1:], start=1):
+        if message is None:
+            raise InvalidArgumentError(f"{'.'.join(steps[:index])} has no fields")
+        field = message.fields_by_name.get(step)
+        if field is None:
+            near = suggestion(step, message.fields_by_name)
+            raise InvalidArgumentError(f"{'.'.join(steps)}: {message.full_name} has no field {step!r}; {near}")
+        if _is_map(field):
+            if index + 1 == len(steps):
+                raise InvalidArgumentError(f"{'.'.join(steps)} is a map: add a key")
+            return None  # the rest is the key, which may hold dots
+        if field.is_repeated and index + 1 < len(steps):
+            raise InvalidArgumentError(f"{'.'.join(steps[: index + 1])} is a list: a path cannot go through it")
+        message = field.message_type
+    return field
+
+
+def _check_value(path: str, field: FieldDescriptor | None, sign: str, value: str) -> None:
+    """Raises InvalidArgumentError for a value that the field can never have."""
+    if not sign or field is None:
+        return
+    if field.message_type is not None and field.message_type.full_name != Timestamp.DESCRIPTOR.full_name:
+        raise InvalidArgumentError(f"{path} is a whole message: name a field of it")
+    if field.enum_type is not None and value not in field.enum_type.values_by_name:
+        near = suggestion(value, field.enum_type.values_by_name)
+        raise InvalidArgumentError(f"{path} has no value {value!r}; {near}")
+    if field.type == FieldDescriptor.TYPE_BOOL and value not in ("true", "false"):
+        raise InvalidArgumentError(f"{path} is true or false, not {value!r}")
+    is_number = _is_number(field)
+    if is_number and _number(value) is None:
+        raise InvalidArgumentError(f"{path} is a number, not {value!r}")
+    if sign in (">=", "<=") and not is_number:
+        raise InvalidArgumentError(f"{path} is no number: compare it with = or !=")
+
+
+def _lack(obj: api_pb2.Object, steps: list[str], field: FieldDescriptor | None, sign: str, value: str) -> str:
+    found = _values(obj, steps)
+    shown = ", ".join(found) or _default(field) or "not set"
+    why = f"{'.'.join(steps)} is {shown}"
+    if not sign:
+        return "" if found else why
+    if field is not None and _is_number(field):
+        numbers = [_number(text) or 0.0 for text in found or ["0"]]
+        wanted = _number(value) or 0.0
+        match sign:
+            case ">=":
+                return "" if any(number >= wanted for number in numbers) else why
+            case "<=":
+                return "" if any(number <= wanted for number in numbers) else why
+        holds = wanted in numbers
+    elif found:
+        holds = value in found
+    else:
+        holds = value == _default(field)
+    return "" if holds == (sign == "=") else why
+
+
+def _values(obj: api_pb2.Object, steps: list[str]) -> list[str]:
+    """The values at the end of the path, as text; empty: it is not set."""
+    message: Any = _root(obj, steps[0])
+    for index, step in enumerate(steps[1:], start=1):
+        if message is None:
+            return []
+        field = message.DESCRIPTOR.fields_by_name[step]
+        value = getattr(message, step)
+        if _is_map(field):
+            key = ".".join(steps[index + 1 :])
+            return [str(value[key])] if key in value else []
+        if field.is_repeated:
+            return [_text(field, item) for item in value]
+        if index + 1 == len(steps):
+            return [_text(field, value)] if _is_set(message, field) else []
+        message = value if message.HasField(step) else None
+    return []
+
+
+def _root(obj: api_pb2.Object, name: str) -> Message | None:
+    if name == "metadata":
+        return obj.metadata
+    packed = obj.spec if name == "spec" else obj.status
+    return registry.unpack(packed) if packed.type_url else None
+
+
+def _is_set(message: Message, field: FieldDescriptor) -> bool:
+    return message.HasField(field.name) if field.has_presence else getattr(message, field.name) != field.default_value
+
+
+def _text(field: FieldDescriptor, value: Any) -> str:
+    if field.enum_type is not None:
+        known = field.enum_type.values_by_number.get(value)
+        return known.name if known else str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.ToJsonString() if isinstance(value, Timestamp) else str(value)
+
+
+def _default(field: FieldDescriptor | None) -> str:
+    """What an unset field reads as; a key of a map that is not there is as an empty text."""
+    if field is None or field.message_type is not None or field.is_repeated:
+        return ""
+    return _text(field, field.default_value)
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def _is_number(field: FieldDescriptor) -> bool:
+    numbers = (FieldDescriptor.CPPTYPE_BOOL, FieldDescriptor.CPPTYPE_ENUM, FieldDescriptor.CPPTYPE_STRING)
+    return field.cpp_type not in (*numbers, FieldDescriptor.CPPTYPE_MESSAGE)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,184 @@
+"""`ructl describe`: an object for people: how it is, on which node, what it waits for and what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import click
+
+from rube import api_pb2
+from rube.api import cluster_pb2, systemd_pb2
+from rube.api.errors import NotFoundError
+from rube.api.keys import ObjectKey, key_of
+from rube.host import RealClock
+from ructl.connection import Connection, run
+from ructl.options import connection_options, query_options, target
+from ructl.output import place
+from ructl.query import Query, parse_query
+from ructl.table import age_of, printable, state_of, time_since
+from ructl.unit_outlook import outlook_of_unit
+
+_NODE_TYPE = "api.Node"
+_UNIT_TYPE = "api.systemd.Unit"
+_LEASE_TYPE = "api.Lease"
+_NODE_LEASES = "node-leases"
+# Rows of a node's description.
+_UNITS_MAX = 50
+
+
+@click.command("describe")
+@query_options
+@connection_options
+def command(
+    type_name: str | None,
+    namespace: str | None,
+    labels: str | None,
+    names: tuple[str, ...],
+    server: str | None,
+    node_socket: str | None,
+    timeout_s: float | None,
+) -> None:
+    """Says how objects are, in words: state, age, node, messages, what they wait for and what happens next.
+
+    \b
+    ructl describe -t Unit web
+    ructl describe -t Unit -n system indexer
+    ructl describe -t Node worker-1
+    ructl describe -t Unit -l tier=web
+
+    Programs read `ructl get -o json`; these words may change.
+    """
+    query = parse_query(type_name, namespace, labels, names)
+    if query == Query(type=query.type):
+        raise click.UsageError(f"describe needs a name or a selector; for all of them: ructl list -t {query.type}")
+    run(target(server, node_socket, timeout_s), lambda connection: _describe_all(connection, query))
+
+
+async def _describe_all(connection: Connection, query: Query) -> None:
+    found = await connection.find(query)
+    if not found:
+        raise NotFoundError(f"nothing matches {query}")
+    now_ns = RealClock().now_ns()
+    for index, obj in enumerate(found):
+        lines = list(_head(obj, now_ns))
+        match key_of(obj).type:
+            case "api.systemd.Unit":
+                node = await _get(connection, ObjectKey(_NODE_TYPE, "", obj.metadata.labels.get("node", "")))
+                lines += describe_unit(obj, node, now_ns, asks_node=connection.target.is_node)
+            case "api.Node":
+                lease = await _get(connection, ObjectKey(_LEASE_TYPE, _NODE_LEASES, obj.metadata.name))
+                units = await connection.list_objects(parse_query(_UNIT_TYPE, None, f"node={obj.metadata.name}", []))
+                lines += describe_node(obj, lease, units, now_ns)
+            case _:
+                lines += [_row("state", state_of(obj))]
+        click.echo("\n".join(["", *lines] if index else lines))
+
+
+async def _get(connection: Connection, key: ObjectKey) -> api_pb2.Object | None:
+    """The object, or None where there is none, or the name is empty, or a rubelet is asked, who has only its units."""
+    if not key.name or connection.target.is_node:
+        return None
+    try:
+        return await connection.get(key)
+    except NotFoundError:
+        return None
+
+
+def _head(obj: api_pb2.Object, now_ns: int) -> Iterator[str]:
+    metadata = obj.metadata
+    yield f"{key_of(obj).type} {place(metadata)}"
+    yield _row("age", age_of(obj, now_ns))
+    yield _row("generation", f"{metadata.generation}, revision {metadata.revision}, uid {metadata.uid}")
+    for name, pairs in (("labels", metadata.labels), ("annotations", metadata.annotations)):
+        if pairs:
+            yield _row(name, ", ".join(f"{key}={pairs[key]}" for key in sorted(pairs)))
+    if metadata.owner_references:
+        yield _row(
+            "owners", ", ".join(f"{owner.type} {owner.namespace}/{owner.name}" for owner in metadata.owner_references)
+        )
+
+
+def describe_unit(
+    obj: api_pb2.Object, node: api_pb2.Object | None, now_ns: int, *, asks_node: bool = False
+) -> Iterator[str]:
+    """The lines of a unit below its head."""
+    spec, status = systemd_pb2.Unit(), systemd_pb2.UnitStatus()
+    obj.spec.Unpack(spec)
+    obj.status.Unpack(status)
+    if spec.description:
+        yield _row("description", spec.description)
+    yield _row("command", "; ".join(spec.service.exec.start) or "none")
+    yield _row("wanted", "stopped" if spec.state == systemd_pb2.Unit.STOPPED else "running")
+    yield _row("node", _node_words(obj, node, now_ns, asks_node=asks_node))
+    yield _row("state", state_of(obj))
+    if status.HasField("active_time") and status.active_state == "active":
+        yield _row("since", time_since(status.active_time.ToNanoseconds(), now_ns))
+    if status.main_pid:
+        yield _row("process", str(status.main_pid))
+    if status.restarts:
+        yield _row("restarts", f"{status.restarts} by its restart policy")
+    if status.exit_code:
+        word = "exit status" if status.exit_code == 1 else "signal"
+        yield _row("last end", f"{word} {status.exit_status}")
+    if status.message:
+        yield _row("message", status.message)
+    yield from _log(status)
+    outlook = outlook_of_unit(obj, node, asks_node=asks_node)
+    yield _row("waits for", outlook.waits_for or "nothing")
+    yield _row("next", outlook.next)
+
+
+def _node_words(obj: api_pb2.Object, node: api_pb2.Object | None, now_ns: int, *, asks_node: bool) -> str:
+    name = obj.metadata.labels.get("node", "")
+    if not name:
+        return "none yet"
+    if asks_node:
+        return name
+    return f"{name} ({_readiness(node, now_ns)})" if node is not None else f"{name} (there is no such node)"
+
+
+def _readiness(node: api_pb2.Object, now_ns: int) -> str:
+    spec, status = cluster_pb2.Node(), cluster_pb2.NodeStatus()
+    node.spec.Unpack(spec)
+    node.status.Unpack(status)
+    words = cluster_pb2.NodeStatus.Readiness.Name(status.readiness).lower()
+    if status.HasField("readiness_time"):
+        words += f" for {time_since(status.readiness_time.ToNanoseconds(), now_ns)}"
+    return f"{words}, cordoned" if spec.unschedulable else words
+
+
+def _log(status: systemd_pb2.UnitStatus) -> Iterator[str]:
+    """The last lines that the unit has printed, where its node reports them."""
+    for index, line in enumerate(status.log_tail):
+        yield _row("" if index else "last log", line)
+
+
+def describe_node(
+    obj: api_pb2.Object, lease: api_pb2.Object | None, units: Sequence[api_pb2.Object], now_ns: int
+) -> Iterator[str]:
+    """The lines of a node below its head."""
+    spec, status, held = cluster_pb2.Node(), cluster_pb2.NodeStatus(), cluster_pb2.Lease()
+    obj.spec.Unpack(spec)
+    obj.status.Unpack(status)
+    yield _row("state", _readiness(obj, now_ns))
+    yield _row("driver", status.driver or "not reported yet")
+    yield _row("rubelet", f"{status.rubelet_version or 'version unknown'}, instance {spec.instance_id or 'none'}")
+    if lease is not None:
+        lease.spec.Unpack(held)
+        yield _row("last heard", f"{time_since(held.renew_time.ToNanoseconds(), now_ns)} ago, by its own clock")
+    yield _row("takes units", _takes_units(spec, status))
+    yield _row("units", str(len(units)))
+    for unit in units[:_UNITS_MAX]:
+        yield _row("", f"{place(unit.metadata)}: {state_of(unit)}")
+    if len(units) > _UNITS_MAX:
+        yield _row("", f"and {len(units) - _UNITS_MAX} more: ructl list -t Unit -l node={obj.metadata.name}")
+
+
+def _takes_units(spec: cluster_pb2.Node, status: cluster_pb2.NodeStatus) -> str:
+    if spec.unschedulable:
+        return "no: it is cordoned"
+    return "yes" if status.readiness == cluster_pb2.NodeStatus.READY else "no: it is not ready"
+
+
+def _row(name: str, value: str) -> str:
+    return printable(f"  {name:<12}  {' '.join(value.split()) if name else value}").rstrip()

@@ -1,0 +1,39 @@
+"""A change of an object that is stored, made on what is there now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rube import api_pb2
+from rube.api.errors import AbortedError
+from rube.api.keys import key_of
+from ructl.connection import Connection
+
+ATTEMPTS_MAX = 8
+"""To write while others write to the object, its node's reports among them."""
+
+
+async def edit(
+    connection: Connection, obj: api_pb2.Object, change: Callable[[api_pb2.Object], bool]
+) -> api_pb2.Metadata | None:
+    """Changes the object in place and puts it; None if `change` says that nothing has to be done.
+
+    Where somebody else has written meanwhile, the object is read and changed anew. Raises AbortedError after
+    ATTEMPTS_MAX, and if another object has taken the name.
+    """
+    uid = obj.metadata.uid
+    for attempt in range(ATTEMPTS_MAX):
+        wanted = api_pb2.Object()
+        wanted.CopyFrom(obj)
+        wanted.ClearField("status")
+        if not change(wanted):
+            return None
+        try:
+            return (await connection.put(api_pb2.PutRequest(objects=[wanted]))).metadata[0]
+        except AbortedError:
+            if attempt + 1 == ATTEMPTS_MAX:
+                raise
+            obj = await connection.get(key_of(obj))
+            if obj.metadata.uid != uid:
+                raise
+    raise AssertionError("the last attempt returns or raises")

@@ -1,0 +1,85 @@
+"""A watch over as many connections as it takes: the same for `ructl watch` and `ructl wait`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import click
+
+from rube import api_pb2
+from rube.api.errors import (
+    CompactedError,
+    DeadlineExceededError,
+    RevisionAheadError,
+    StoreChangedError,
+    UnavailableError,
+)
+from rube.client import Batch, Replica, ReplicaState
+from ructl.connection import Connection, one_line
+from ructl.query import Query
+
+RETRY_DELAY_S_INITIAL = 0.1
+RETRY_DELAY_S_MAX = 2.0
+
+
+class Follower:
+    """Follows the objects of a query's watch, and keeps a copy of them.
+
+    The first connection has to succeed; later ones are waited for, and the watch goes on where it was. stderr says so.
+    """
+
+    def __init__(self, connection: Connection, query: Query) -> None:
+        self._connection = connection
+        self._query = query
+        self._replica = Replica(ReplicaState())
+        self._connected = False
+        self._delay_s = RETRY_DELAY_S_INITIAL
+
+    def objects(self) -> list[api_pb2.Object]:
+        """What matches the query, by key, as of the last batch."""
+        copy = self._replica.objects
+        return [copy[key] for key in sorted(copy) if self._query.matches(copy[key])]
+
+    async def batches(self) -> AsyncGenerator[Batch, None]:
+        """Each batch of changes once `objects` shows it, without end. Close it with `contextlib.aclosing`."""
+        while True:
+            try:
+                async with aclosing(self._follow()) as batches:
+                    async for batch in batches:
+                        yield batch
+            except (CompactedError, StoreChangedError, RevisionAheadError) as error:
+                self._replica.lose_position()
+                self._say(f"{one_line(error)}; listing again")
+            except (UnavailableError, DeadlineExceededError):
+                if not self._connected:
+                    raise
+                plan = (
+                    f"resuming after revision {self._replica.revision}" if self._replica.resumable else "listing again"
+                )
+                self._say(f"the connection to {self._connection.target} was lost; {plan}")
+            await asyncio.sleep(self._delay_s)
+            self._delay_s = min(2 * self._delay_s, RETRY_DELAY_S_MAX)
+
+    async def _follow(self) -> AsyncGenerator[Batch, None]:
+        """One watch, to its end, which is an error."""
+        self._replica.begin()
+        request = self._query.watch_request()
+        if self._replica.resumable:
+            request.after_revision, request.store_id = self._replica.revision, self._replica.store_id
+        else:
+            request.send_initial = True
+        async with aclosing(self._connection.watch(request)) as responses:
+            async for response in responses:
+                if self._delay_s > RETRY_DELAY_S_INITIAL:
+                    click.echo(f"ructl: connected to {self._connection.target} again", err=True)
+                self._connected, self._delay_s = True, RETRY_DELAY_S_INITIAL
+                if batch := self._replica.prepare(response):
+                    self._replica.commit(batch)
+                    yield batch
+
+    def _say(self, what: str) -> None:
+        """Once for each time that the connection is lost."""
+        if self._delay_s == RETRY_DELAY_S_INITIAL:
+            click.echo(f"ructl: {what}", err=True)

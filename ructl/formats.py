@@ -1,0 +1,166 @@
+"""Objects in JSON and YAML, by protobuf's JSON mapping, read from bytes that anybody may hand over.
+
+What the server sets is ignored, so that what `ructl get -o json` or `-o yaml` printed can be put again. YAML is read
+as YAML 1.2 says: only `true` and `false` are booleans, and what has a leading zero or looks like a date is text. The
+number of nodes, the depth and duplicate keys are checked before anything is built.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from rube import api_pb2
+from rube.api import registry
+from rube.api.errors import InvalidArgumentError
+from rube.api.keys import key_of
+from rube.api.textproto import Document
+from ructl.output import groups, is_request_to_rube
+
+FORMATS: Final = ("textproto", "json", "yaml")
+_BY_SUFFIX: Final = {".json": "json", ".yaml": "yaml", ".yml": "yaml", ".textproto": "textproto", ".txtpb": "textproto"}
+DEPTH_MAX: Final = 100
+"""Of JSON and YAML; protobuf's own bound for messages within messages."""
+NODES_MAX: Final = 1_000_000
+"""Of YAML, with what its aliases stand for."""
+_SERVER_FIELDS: Final = frozenset(
+    ("uid", "revision", "create_revision", "createRevision", "generation", "create_time", "createTime")
+)
+# What the library puts before its message for each message that the field is in.
+_WRAPPING: Final = re.compile(r"^(Failed to parse \S+ field: )+")
+_YAML_BEGINS: Final = re.compile(r"---(\s|$)|%YAML|- |[A-Za-z_\"'@][\w\"'.@/-]*:\s*(#.*)?$")
+
+
+def format_of(text: str, filename: str) -> str:
+    """The format by the file's name, and where that says nothing, by how the content begins."""
+    for suffix, found in _BY_SUFFIX.items():
+        if filename.endswith(suffix):
+            return found
+    for line in text.removeprefix("\ufeff").splitlines():
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            if stripped[0] in "{[":
+                return "json"
+            return "yaml" if _YAML_BEGINS.match(stripped) else "textproto"
+    return "textproto"
+
+
+def parse_json(text: str, filename: str) -> list[Document]:
+    """The documents of a file: values of JSON, one after the other. Raises InvalidArgumentError with file and line."""
+    return _documents(_json_values(text.removeprefix("\ufeff"), filename), filename)
+
+
+def parse_yaml(text: str, filename: str) -> list[Document]:
+    """The documents of a YAML file. Raises InvalidArgumentError with file and line."""
+    return _documents(_yaml_values(text, filename), filename)
+
+
+def _documents(values: Iterator[tuple[Any, int]], filename: str) -> list[Document]:
+    documents = [document for value, line in values if value is not None for document in _read(value, filename, line)]
+    if not documents:
+        raise InvalidArgumentError(f"{filename}:1: there is no object in it; write metadata and spec")
+    return documents
+
+
+def _read(value: Any, filename: str, line: int) -> Iterator[Document]:
+    """The documents of one value: one for an object, one for each group of a list that every store takes at once."""
+    if isinstance(value, list):
+        value = {"items": value}
+    if not isinstance(value, dict):
+        raise InvalidArgumentError(f"{filename}:{line}: this is no object: write metadata and spec, or items")
+    if "items" not in value:
+        yield Document(objects=(_object(value, "", filename, line),), filename=filename, line=line)
+        return
+    items = value["items"]
+    if set(value) != {"items"} or not isinstance(items, list) or not items:
+        raise InvalidArgumentError(f"{filename}:{line}: a list has the field items alone, with one object or more")
+    objects = [_object(item, f"items[{index}]", filename, line) for index, item in enumerate(items)]
+    for group in groups(objects):
+        yield Document(objects=tuple(group), filename=filename, line=line)
+
+
+def _object(value: Any, where: str, filename: str, line: int) -> api_pb2.Object:
+    from google.protobuf import json_format
+
+    place = f"{filename}:{line}: {f'{where}: ' if where else ''}"
+    if not isinstance(value, dict):
+        raise InvalidArgumentError(f"{place}this is no object: write metadata and spec")
+    written = {name: field for name, field in value.items() if name != "status"}
+    if isinstance(metadata := written.get("metadata"), dict):
+        written["metadata"] = {name: field for name, field in metadata.items() if name not in _SERVER_FIELDS}
+    obj = api_pb2.Object()
+    try:
+        json_format.ParseDict(written, obj, max_recursion_depth=DEPTH_MAX)
+    except (json_format.ParseError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InvalidArgumentError(f"{place}{_worded(error)}") from error
+    for name in [name for name in obj.metadata.annotations if is_request_to_rube(name)]:
+        del obj.metadata.annotations[name]
+    if not obj.spec.type_url:
+        raise InvalidArgumentError(f'{place}the object has no spec; write spec with "@type": "rube/api.systemd.Unit"')
+    try:
+        registry.kind(key_of(obj).type)
+        registry.validate_object_key(key_of(obj))
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{place}{error.message}", **error.metadata) from error
+    return obj
+
+
+def _worded(error: Exception) -> str:
+    """The library's message on one line, without its list of fields."""
+    message = " ".join(str(error).split())
+    if isinstance(error, RecursionError):
+        return f"it is nested deeper than {DEPTH_MAX}"
+    message = _WRAPPING.sub("", message).partition(" Available Fields")[0].rstrip(".")
+    return message or type(error).__name__
+
+
+def _json_values(text: str, filename: str) -> Iterator[tuple[Any, int]]:
+    decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates)
+    at = _skip_blanks(text, 0)
+    while at < len(text):
+        line = text.count("\n", 0, at) + 1
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            raise InvalidArgumentError(f"{filename}:{error.lineno}:{error.colno}: {error.msg}, in JSON") from error
+        except RecursionError as error:
+            raise InvalidArgumentError(f"{filename}:{line}: it is nested deeper than {DEPTH_MAX}") from error
+        except ValueError as error:
+            raise InvalidArgumentError(f"{filename}:{line}: {error}") from error
+        yield value, line
+        at = _skip_blanks(text, end)
+
+
+def _skip_blanks(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the field {name!r} is set twice in one object")
+        found[name] = value
+    return found
+
+
+def _yaml_values(text: str, filename: str) -> Iterator[tuple[Any, int]]:
+    import yaml
+
+    from ructl.yaml_loader import check_bounds, loader_of, yaml_error
+
+    try:
+        check_bounds(text, filename, nodes_max=NODES_MAX, depth_max=DEPTH_MAX)
+        loader = loader_of(text)
+        try:
+            while loader.check_node():
+                node = loader.get_node()
+                yield loader.construct_document(node), node.start_mark.line + 1
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        raise yaml_error(error, filename) from error

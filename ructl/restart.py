@@ -1,0 +1,157 @@
+"""`ructl restart`: units, one after the other, without an edit of their definitions."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import click
+
+from rube import api_pb2
+from rube.api import systemd_pb2
+from rube.api.annotations import RESTART_ANNOTATION
+from rube.api.errors import FailedPreconditionError, NotFoundError
+from rube.api.keys import key_of
+from rube.host import RealClock, RealRandomness
+from ructl.completion import complete_labels, complete_namespaces, complete_units
+from ructl.connection import Connection, run
+from ructl.edit import edit
+from ructl.following import Follower
+from ructl.options import connection_options, target
+from ructl.output import place, tell
+from ructl.query import Query, parse_query
+from ructl.wait import WITHIN_S_DEFAULT, LateError
+
+_UNIT_TYPE = "api.systemd.Unit"
+
+
+@click.command("restart")
+@click.argument("units", nargs=-1, metavar="[UNIT…]", shell_complete=complete_units)
+@click.option(
+    "-n", "--namespace", metavar="NAMESPACE", help="The units' namespace.", shell_complete=complete_namespaces
+)
+@click.option("-l", "--labels", metavar="SELECTOR", help="All units with these labels.", shell_complete=complete_labels)
+@click.option("--no-wait", is_flag=True, help="Ask for the restarts, and don't wait until they are done.")
+@click.option(
+    "--within",
+    "within_s",
+    type=click.FloatRange(min=0.1),
+    default=WITHIN_S_DEFAULT,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for each unit. A restart that was asked for is carried out afterwards, too.",
+)
+@connection_options
+def command(
+    units: tuple[str, ...],
+    namespace: str | None,
+    labels: str | None,
+    no_wait: bool,
+    within_s: float,
+    server: str | None,
+    node_socket: str | None,
+    timeout_s: float | None,
+) -> None:
+    """Restarts units where they are, one after the other, and waits for each until it runs.
+
+    \b
+    ructl restart web
+    ructl restart -n system indexer crawler
+    ructl restart -l tier=web --within 120
+    ructl restart web --no-wait
+
+    The unit's definition stays as it is. The request is the annotation `rube/restart`; the node carries out each
+    request once, also one that was made while it was away, and reports it in its status as `restart_request`. A unit
+    that has failed is started again. The first unit that fails or is late ends the command.
+
+    Exit codes: 0, 3 for a unit that is late, 1 for an error, 2 for wrong usage.
+    """
+    if not units and not labels:
+        raise click.UsageError("restart needs the name of a unit, or labels with -l")
+    query = parse_query(_UNIT_TYPE, namespace, labels, units)
+    late = run(
+        target(server, node_socket, timeout_s),
+        lambda connection: _restart_all(connection, query, None if no_wait else within_s),
+    )
+    if late:
+        raise LateError(late)
+
+
+async def _restart_all(connection: Connection, query: Query, within_s: float | None) -> str:
+    """Gives the empty text, or which unit is late."""
+    found = await connection.find(query)
+    if not found:
+        raise NotFoundError(f"nothing matches {query}")
+    by_name = {name: [obj for obj in found if obj.metadata.name == name] for name in query.names}
+    for name, objects in by_name.items():
+        if len(objects) > 1:
+            places = ", ".join(place(obj.metadata) for obj in objects)
+            raise FailedPreconditionError(f"several units are called {name!r}: {places}; name one with -n NAMESPACE")
+    for obj in [obj for objects in by_name.values() for obj in objects] or found:
+        _check(obj)
+        request = _new_request()
+        await edit(connection, obj, lambda wanted, request=request: _ask(wanted, request))  # type: ignore[misc]
+        if within_s is None:
+            tell(f"asked to restart {place(obj.metadata)}")
+        elif late := await _wait(connection, obj, request, within_s):
+            return late
+    return ""
+
+
+def _check(obj: api_pb2.Object) -> None:
+    """Raises FailedPreconditionError for a unit that cannot be restarted."""
+    spec = systemd_pb2.Unit()
+    obj.spec.Unpack(spec)
+    if spec.state == systemd_pb2.Unit.STOPPED:
+        raise FailedPreconditionError(f"{place(obj.metadata)} is to be stopped: put it with state: RUNNING to start it")
+    if not obj.metadata.labels.get("node"):
+        raise FailedPreconditionError(f"{place(obj.metadata)} has no node yet: see 'ructl describe'")
+
+
+def _new_request() -> str:
+    """A value that no other request has; people can see when it was made."""
+    seconds = RealClock().now_ns() // 1_000_000_000
+    stamp = api_pb2.Metadata()
+    stamp.create_time.FromSeconds(seconds)
+    return f"{stamp.create_time.ToJsonString()}#{RealRandomness().uid()}"
+
+
+def _ask(obj: api_pb2.Object, request: str) -> bool:
+    obj.metadata.annotations[RESTART_ANNOTATION] = request
+    return True
+
+
+async def _wait(connection: Connection, obj: api_pb2.Object, request: str, within_s: float) -> str:
+    """Returns once the unit runs again; gives what is missing where it is late. Raises if it has failed."""
+    key = key_of(obj)
+    follower = Follower(connection, Query(type=key.type, namespace=key.namespace, names=(key.name,)))
+    lack = "nothing was heard of it"
+    try:
+        async with asyncio.timeout(within_s):
+            async with aclosing(follower.batches()) as batches:
+                async for _ in batches:
+                    found = follower.objects()
+                    if not found:
+                        raise NotFoundError(f"{place(key)} was deleted meanwhile")
+                    lack = _progress(found[0], request)
+                    if not lack:
+                        tell(f"restarted {place(key)}")
+                        return ""
+    except TimeoutError:
+        pass
+    return f"{place(key)} has not restarted within {within_s:g} s, and still may: {lack}"
+
+
+def _progress(obj: api_pb2.Object, request: str) -> str:
+    """What the restart waits for, in words; empty: it is done. Raises FailedPreconditionError if it has failed."""
+    status = systemd_pb2.UnitStatus()
+    obj.status.Unpack(status)
+    node = obj.metadata.labels.get("node", "")
+    if status.restart_request != request:
+        return f"node {node} has not carried it out" + (f": {status.message}" if status.message else "")
+    if status.active_state == "failed":
+        raise FailedPreconditionError(f"{place(obj.metadata)} was restarted and has failed: {status.message}")
+    ended_well = status.active_state == "inactive" and status.result == "success"
+    if status.active_state == "active" or ended_well:
+        return ""
+    return f"it is {status.active_state} ({status.sub_state})" + (f": {status.message}" if status.message else "")

@@ -1,0 +1,130 @@
+"""`ructl wait`: until a condition holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import click
+
+from rube import api_pb2
+from rube.api.errors import InvalidArgumentError
+from ructl.conditions import Condition, parse_condition
+from ructl.connection import Connection, run
+from ructl.following import Follower
+from ructl.options import connection_options, query_options, target
+from ructl.output import place
+from ructl.query import Query, parse_query
+
+WITHIN_S_DEFAULT = 60.0
+EXIT_LATE = 3
+# Of a list of objects in a message.
+_NAMED_MAX = 3
+
+
+@click.command("wait")
+@query_options
+@click.option(
+    "--for",
+    "conditions",
+    metavar="CONDITION",
+    multiple=True,
+    required=True,
+    help="exists, deleted, active (a unit), ready (a node), or PATH, PATH=VALUE, !=, >=, <=; repeat it for several.",
+)
+@click.option(
+    "--within",
+    "within_s",
+    type=click.FloatRange(min=0.0),
+    default=WITHIN_S_DEFAULT,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait.",
+)
+@connection_options
+def command(
+    type_name: str | None,
+    namespace: str | None,
+    labels: str | None,
+    names: tuple[str, ...],
+    conditions: tuple[str, ...],
+    within_s: float,
+    server: str | None,
+    node_socket: str | None,
+    timeout_s: float | None,
+) -> None:
+    """Waits until a condition holds for the objects that are named, or for all that a selector matches.
+
+    \b
+    ructl wait -t Unit -n system indexer --for active
+    ructl wait -t Unit web db --for active --within 120
+    ructl wait -t Unit -l tier=web --for deleted
+    ructl wait -t Node worker-1 --for ready
+    ructl wait -t Unit web --for status.restarts>=3
+    ructl wait -t Unit web --for metadata.labels.node=worker-2 --for status.active_state=active
+
+    The objects need not exist yet. A selector has to match at least one object, except for `deleted`, which holds once
+    none is left. A path begins with metadata, spec or status and names fields as in the protos (`ructl explain TYPE`).
+    It watches, over lost connections and restarted servers.
+
+    Exit codes: 0 once all conditions hold, 3 if they do not within --within seconds (stderr says what is missing), 1
+    for an error, 2 for wrong usage.
+    """
+    query = parse_query(type_name, namespace, labels, names)
+    try:
+        wanted = [parse_condition(text, query.type) for text in conditions]
+    except InvalidArgumentError as error:
+        raise click.UsageError(f"--for: {error.message}") from error
+    if query == Query(type=query.type):
+        raise click.UsageError("wait needs a name, a namespace or a selector")
+    if len({condition.of_absence for condition in wanted}) > 1:
+        raise click.UsageError("--for deleted goes with no other condition")
+    where = target(server, node_socket, timeout_s)
+    late = run(where, lambda connection: wait(connection, query, wanted, within_s))
+    if late:
+        raise LateError(late)
+
+
+class LateError(click.ClickException):
+    """The conditions did not hold in time."""
+
+    exit_code = EXIT_LATE
+
+
+async def wait(connection: Connection, query: Query, conditions: Sequence[Condition], within_s: float) -> str:
+    """Returns once all conditions hold; gives the empty text, or after `within_s` what is missing, in words."""
+    follower = Follower(connection, query)
+    words = " and ".join(condition.text for condition in conditions)
+    if within_s == 0:
+        lack = missing(query, await connection.list_objects(query), conditions)
+        return lack and f"{words} does not hold for {query}: {lack}"
+    lack = f"what {connection.target} holds is not known yet"
+    try:
+        async with asyncio.timeout(within_s):
+            async with aclosing(follower.batches()) as batches:
+                async for _ in batches:
+                    found = follower.objects()
+                    lack = missing(query, found, conditions)
+                    if not lack:
+                        for obj in found:
+                            click.echo(f"{place(obj.metadata)} {words}")
+                        return ""
+    except TimeoutError:
+        pass
+    return f"waited {within_s:g} s for {words} of {query}: {lack}"
+
+
+def missing(query: Query, found: Sequence[api_pb2.Object], conditions: Sequence[Condition]) -> str:
+    """What is missing for the conditions to hold, in words; empty: nothing."""
+    of_absence = conditions[0].of_absence
+    lacks = [
+        f"{place(obj.metadata)}: {lack}" for obj in found for condition in conditions if (lack := condition.lack(obj))
+    ]
+    if not of_absence:
+        present = {obj.metadata.name for obj in found}
+        lacks += [f"{name}: it does not exist" for name in query.names if name not in present]
+        if not found and not query.names:
+            lacks.append("nothing matches")
+    more = f"; and {len(lacks) - _NAMED_MAX} more" if len(lacks) > _NAMED_MAX else ""
+    return "; ".join(lacks[:_NAMED_MAX]) + more
