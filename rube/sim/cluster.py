@@ -16,6 +16,7 @@ were told and what ran where is in `history`, for rube.sim.checkers.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -153,16 +154,21 @@ class SimCluster:
         machine.start()
         return machine.host
 
-    def add_observer(self, name: str) -> SimHost:
-        """A host with a client that watches all units and writes down what it is told."""
+    def add_observer(self, name: str, filters: Sequence[api_pb2.WatchRequest] = ()) -> SimHost:
+        """A host with a client that watches all units, and those that each of `filters` asks for, by itself."""
         machine = self._machine(name, observer=True)
-        observer = Observer(
-            name=name,
-            host=machine.ports,
-            targets=self._targets_from(len(self._machines)),
-            type_name=UNIT_TYPE,
-        )
-        machine.daemon = Daemon(name="observer", main=observer.run)
+        first = len(self._machines)
+        observers = [
+            Observer(name=name, host=machine.ports, targets=self._targets_from(first + place), wanted=wanted)
+            for place, wanted in enumerate([api_pb2.WatchRequest(type=UNIT_TYPE), *filters])
+        ]
+
+        async def main() -> None:
+            async with asyncio.TaskGroup() as group:
+                for observer in observers:
+                    group.create_task(observer.run())
+
+        machine.daemon = Daemon(name="observer", main=main)
         machine.start()
         return machine.host
 

@@ -18,7 +18,7 @@ RETRY_S = 0.5
 
 @dataclass(slots=True)
 class Observer:
-    """Watches all objects of a type: lists and follows, resumes where it was, lists anew only where it must.
+    """Watches the objects that match: lists and follows, resumes where it was, lists anew only where it must.
 
     It uses the generated stub and nothing else of the client's code, so that what is on the wire is judged.
     """
@@ -27,7 +27,8 @@ class Observer:
     host: Host
     # The apiservers; after a failure it goes on at the next.
     targets: Sequence[str]
-    type_name: str
+    # What to watch; the rest of the request is this observer's.
+    wanted: api_pb2.WatchRequest
     _revision: int = 0
     _store_id: str = ""
     _initial: bool = field(default=True)
@@ -55,7 +56,8 @@ class Observer:
         self._initial, self._revision, self._store_id = True, 0, ""
 
     async def _follow(self, stub: api_pb2_grpc.ApiAsyncStub) -> None:
-        request = api_pb2.WatchRequest(type=self.type_name, send_initial=self._initial)
+        request = api_pb2.WatchRequest(send_initial=self._initial)
+        request.MergeFrom(self.wanted)
         if not self._initial:
             request.after_revision, request.store_id = self._revision, self._store_id
         try:

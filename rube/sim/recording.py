@@ -29,6 +29,7 @@ class RecordingStore:
         self._history = history
         self._now_ns = now_ns
         self._server = server
+        history.store_ids.add(inner.store_id)
         self._logbook = logbook or Logbook(history.contents)
 
     @property
@@ -56,6 +57,7 @@ class RecordingStore:
             return await self._inner.commit(txn)
         asked = Asked(server=self._server, begun_ns=self._now_ns(), changes=txn.ops)
         self._history.asked.append(asked)
+        self._history.store_ids.add(self._inner.store_id)
         try:
             asked.revision = await self._inner.commit(txn)
         except _REFUSALS:

@@ -501,23 +501,59 @@ class Workload(_message.Message):
 
     STEPS_FIELD_NUMBER: _builtins.int
     OBSERVERS_FIELD_NUMBER: _builtins.int
+    FILTERS_FIELD_NUMBER: _builtins.int
     observers: _builtins.int
     """So many clients that watch everything and write down what they are told."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]: ...
+    @_builtins.property
+    def filters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Filter]:
+        """What the first of them watches besides, each by a watch of its own, which begins at another apiserver. Default: the
+        units of the first node, those without a node, and the first unit that is put.
+        """
+
     def __init__(
         self,
         *,
         steps: _abc.Iterable[Global___Step] | None = ...,
         observers: _builtins.int = ...,
+        filters: _abc.Iterable[Global___Filter] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["observers", b"observers", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "observers", b"observers", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Workload: _TypeAlias = Workload  # noqa: Y015
+
+@_typing.final
+class Filter(_message.Message):
+    """Units, by all of these that are set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    name: _builtins.str
+    labels: _builtins.str
+    """A label selector: `node=worker-1`, `!node`, `tier in (web,db)`."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        labels: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "name", b"name", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Filter: _TypeAlias = Filter  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):
@@ -534,6 +570,7 @@ class Step(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     DELETE_FIELD_NUMBER: _builtins.int
     READ_FIELD_NUMBER: _builtins.int
+    LIST_FIELD_NUMBER: _builtins.int
     MOVE_FIELD_NUMBER: _builtins.int
     times: _builtins.int
     """… so often in all. Default: 1."""
@@ -564,8 +601,12 @@ class Step(_message.Message):
     @_builtins.property
     def delete(self) -> Global___Units: ...
     @_builtins.property
-    def read(self) -> Global___Units:
-        """Gets each unit, from one server after the other: `revisions_monotonic` judges the answers, too."""
+    def read(self) -> Global___UnitReads:
+        """Gets each unit, from one server after the other."""
+
+    @_builtins.property
+    def list(self) -> Global___Listing:
+        """Lists all units that match, page by page, from one server after the other."""
 
     @_builtins.property
     def move(self) -> Global___UnitsMove:
@@ -582,14 +623,15 @@ class Step(_message.Message):
         stop: Global___Units | None = ...,
         start: Global___Units | None = ...,
         delete: Global___Units | None = ...,
-        read: Global___Units | None = ...,
+        read: Global___UnitReads | None = ...,
+        list: Global___Listing | None = ...,
         move: Global___UnitsMove | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "move", b"move", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "list", b"list", "move", b"move", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "move", b"move", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "list", b"list", "move", b"move", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete", "read", "move"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete", "read", "list", "move"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
@@ -668,6 +710,69 @@ class UnitsMove(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnitsMove: _TypeAlias = UnitsMove  # noqa: Y015
+
+@_typing.final
+class UnitReads(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NOT_OLDER_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Default: `default`."""
+    not_older: _builtins.bool
+    """Asks for what is not older than all that this user was answered before, in place of the newest (`min_revision`)."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        namespace: _builtins.str = ...,
+        not_older: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "namespace", b"namespace", "not_older", b"not_older"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnitReads: _TypeAlias = UnitReads  # noqa: Y015
+
+@_typing.final
+class Listing(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    NOT_OLDER_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Empty: every namespace."""
+    name: _builtins.str
+    labels: _builtins.str
+    """A label selector."""
+    page_size: _builtins.int
+    """Default: the server's choice."""
+    not_older: _builtins.bool
+    """As of UnitReads; of the first page."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        labels: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        not_older: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "name", b"name", "namespace", b"namespace", "not_older", b"not_older", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Listing: _TypeAlias = Listing  # noqa: Y015
 
 @_typing.final
 class Units(_message.Message):

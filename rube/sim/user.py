@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
 from rube.api.binding import MOVE_ANNOTATION, NODE_LABEL, move_request
-from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError
+from rube.api.errors import DeadlineExceededError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.registry import pack
 from rube.api.systemd_pb2 import Unit
@@ -22,7 +22,18 @@ ATTEMPTS_MAX = 1_000
 DEADLINE_S = 2.0
 PAUSE_S = 0.2
 OBJECTS_PER_REQUEST_MAX = 100
+PAGES_MAX = 10_000
 UNIT_TYPE = Unit.DESCRIPTOR.full_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """How often a user reads."""
+
+    every_s: float
+    times: int
+    # It asks for what is not older than all that it knows of, in place of the newest.
+    not_older: bool = False
 
 
 @dataclass(slots=True)
@@ -35,6 +46,8 @@ class User:
     targets: Sequence[str]
     # By (namespace, name): shared by all users of a world, who know of each other's units.
     specs: dict[tuple[str, str], Unit] = field(default_factory=dict)
+    # The newest revision that its reads were answered.
+    _known: int = 0
 
     async def put(self, namespace: str, units: Sequence[tuple[str, Unit, str]]) -> None:
         """Puts (name, spec, node or empty) in requests of bounded size; each is atomic."""
@@ -70,14 +83,48 @@ class User:
         keys = [ObjectKey(UNIT_TYPE, namespace, name) for name in names]
         await self._until_acknowledged("delete", [str(key) for key in keys], keys=[key.to_proto() for key in keys])
 
-    async def read(self, namespace: str, names: Sequence[str], *, every_s: float, times: int) -> None:
+    async def read(self, namespace: str, names: Sequence[str], repeated: Repeated) -> None:
         """Gets units, which may be absent, at the servers in turn, each over one connection that stays."""
-        keys = [ObjectKey(UNIT_TYPE, namespace, name) for name in names]
+        keys = [ObjectKey(UNIT_TYPE, namespace, name).to_proto() for name in names]
         async with self._stubs() as stubs, asyncio.TaskGroup() as reads:
-            for turn in range(times):
+            for turn in range(repeated.times):
                 for key in keys:
-                    reads.create_task(self._repeat(stubs, turn, "read", [str(key)], keys=[key.to_proto()]))
-                await self.host.clock.sleep(every_s)
+                    reads.create_task(self._get(stubs, turn, key, not_older=repeated.not_older))
+                await self.host.clock.sleep(repeated.every_s)
+
+    async def list_all(self, request: api_pb2.ListRequest, repeated: Repeated) -> None:
+        """Lists what matches, page by page, at the servers in turn."""
+        async with self._stubs() as stubs, asyncio.TaskGroup() as lists:
+            for turn in range(repeated.times):
+                lists.create_task(self._list(stubs, turn, request, not_older=repeated.not_older))
+                await self.host.clock.sleep(repeated.every_s)
+
+    async def _get(
+        self, stubs: Sequence[api_pb2_grpc.ApiAsyncStub], first: int, key: api_pb2.Key, *, not_older: bool
+    ) -> None:
+        async def get(stub: api_pb2_grpc.ApiAsyncStub) -> None:
+            known = self._known if not_older else 0
+            answer = await stub.Get(api_pb2.GetRequest(key=key, min_revision=known), timeout=DEADLINE_S)
+            self._known = max(self._known, answer.revision)
+
+        await self._until_answered(stubs, first, f"read of {key.name}", get)
+
+    async def _list(
+        self, stubs: Sequence[api_pb2_grpc.ApiAsyncStub], first: int, wanted: api_pb2.ListRequest, *, not_older: bool
+    ) -> None:
+        request = api_pb2.ListRequest()
+        request.CopyFrom(wanted)
+        request.min_revision = self._known if not_older else 0
+
+        async def page(stub: api_pb2_grpc.ApiAsyncStub) -> None:
+            answer = await stub.List(request, timeout=DEADLINE_S)
+            self._known = max(self._known, answer.revision)
+            request.page_token, request.min_revision = answer.next_page_token, 0
+
+        for turn in range(PAGES_MAX):  # each at the next server
+            await self._until_answered(stubs, first + turn, "list", page)
+            if not request.page_token:
+                return
 
     async def _until_acknowledged(
         self,
@@ -87,34 +134,36 @@ class User:
         objects: Sequence[api_pb2.Object] = (),
         keys: Sequence[api_pb2.Key] = (),
     ) -> None:
-        async with self._stubs() as stubs:
-            await self._repeat(stubs, 0, kind, names, objects=objects, keys=keys)
+        async def request(stub: api_pb2_grpc.ApiAsyncStub) -> None:
+            if kind == "delete":
+                await stub.Delete(api_pb2.DeleteRequest(keys=keys), timeout=DEADLINE_S)
+            else:
+                await stub.Put(api_pb2.PutRequest(objects=objects), timeout=DEADLINE_S)
 
-    async def _repeat(
+        async with self._stubs() as stubs:
+            await self._until_answered(stubs, 0, f"{kind} of {names[0]}", request)
+
+    async def _until_answered(
         self,
         stubs: Sequence[api_pb2_grpc.ApiAsyncStub],
         first: int,
-        kind: str,
-        names: Sequence[str],
-        *,
-        objects: Sequence[api_pb2.Object] = (),
-        keys: Sequence[api_pb2.Key] = (),
+        what: str,
+        request: Callable[[api_pb2_grpc.ApiAsyncStub], Awaitable[None]],
     ) -> None:
-        """Repeats one request until it is acknowledged or cannot be: a delete of what is gone already."""
+        """Repeats one request until it is answered, also with NOT_FOUND: what is gone need not be deleted."""
         why = ""
         for turn in range(first, first + ATTEMPTS_MAX):
             try:
-                await self._request(stubs[turn % len(stubs)], kind, objects, keys)
-            except NotFoundError:
-                return
-            except RubeError as error:
+                await request(stubs[turn % len(stubs)])
+            except aio.AioRpcError as failed:
+                error = rube_error(failed)
+                if isinstance(error, NotFoundError):
+                    return
                 why = error.message
                 await self.host.clock.sleep(PAUSE_S)
             else:
                 return
-        raise DeadlineExceededError(
-            f"{self.name}: {kind} of {names[0]} not acknowledged in {ATTEMPTS_MAX} attempts: {why}"
-        )
+        raise DeadlineExceededError(f"{self.name}: {what} not answered in {ATTEMPTS_MAX} attempts: {why}")
 
     @asynccontextmanager
     async def _stubs(self) -> AsyncIterator[list[api_pb2_grpc.ApiAsyncStub]]:
@@ -125,20 +174,3 @@ class User:
         finally:
             for channel in channels:
                 await channel.close(None)
-
-    async def _request(
-        self,
-        stub: api_pb2_grpc.ApiAsyncStub,
-        kind: str,
-        objects: Sequence[api_pb2.Object],
-        keys: Sequence[api_pb2.Key],
-    ) -> None:
-        try:
-            if kind == "read":
-                await stub.Get(api_pb2.GetRequest(key=keys[0]), timeout=DEADLINE_S)
-            elif kind == "delete":
-                await stub.Delete(api_pb2.DeleteRequest(keys=keys), timeout=DEADLINE_S)
-            else:
-                await stub.Put(api_pb2.PutRequest(objects=objects), timeout=DEADLINE_S)
-        except aio.AioRpcError as error:
-            raise rube_error(error) from error

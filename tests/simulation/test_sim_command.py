@@ -170,5 +170,5 @@ def test_ctrl_c_judges_what_there_is(tmp_path: Path) -> None:
     assert "rube sim: stopping, to judge what there is" in err
     assert "a user puts web-1" in out
     assert "✗ unit: not so: default/web-1 is failed on worker-1" in out
-    assert re.search(r"stopped at [\d.]+s, judged as of then; VIOLATED: (\d) of (?!\1)\d checks hold", out)
+    assert re.search(r"stopped at [\d.]+s, judged as of then; VIOLATED: (\d+) of (?!\1 )\d+ checks hold", out)
     assert "trace sha256" in out

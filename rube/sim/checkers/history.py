@@ -196,6 +196,11 @@ class Stream:
     error: RubeError | None = None
 
     @property
+    def is_filtered(self) -> bool:
+        """Whether it is about less than all objects of its type."""
+        return bool(self.request.namespace or self.request.name or self.request.label_selector)
+
+    @property
     def changes(self) -> Sequence[Delivery]:
         """What came after the initial objects, where those were asked for."""
         if not self.request.send_initial:
@@ -334,6 +339,8 @@ class History:
     terms: list[Term] = field(default_factory=list)
     # Of the store, as each apiserver that was asked in the end says.
     store_id: str = ""
+    # Of all stores that apiservers opened.
+    store_ids: set[str] = field(default_factory=set)
     streams: list[Stream] = field(default_factory=list)
     # Key to revision of every unit there is in the end, as the API lists them.
     final: dict[str, int] = field(default_factory=dict)

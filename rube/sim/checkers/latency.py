@@ -64,7 +64,7 @@ def _samples(history: History) -> list[tuple[str, int, int, int]]:
     return [
         (stream.client, event.revision, delivery.at_ns, max(0, delivery.at_ns - committed[event.revision]))
         for stream in history.streams
-        if stream.observer
+        if stream.observer and not stream.is_filtered
         for delivery in stream.changes
         for event in delivery.events
         if event.revision in committed

@@ -42,12 +42,12 @@ def _offending(history: History) -> Iterator[str]:
     order = Order(history)
     for stream in history.streams:
         yield from _Told(stream, history.timeline, order).judge()
-    by_client: dict[str, list[Stream]] = defaultdict(list)
+    by_client: dict[tuple[str, Selection], list[Stream]] = defaultdict(list)
     for stream in history.streams:
         if stream.observer:
-            by_client[stream.client].append(stream)
-    for client in sorted(by_client):
-        yield from _ended(client, by_client[client], history.timeline)
+            by_client[stream.client, Selection.of(stream.request)].append(stream)
+    for (client, selection), streams in by_client.items():
+        yield from _ended(f"{client}'s watch of {selection}", streams, history.timeline)
 
 
 class _Told:
@@ -172,7 +172,7 @@ def _text(seen: Seen) -> str:
     return f"{'delete' if seen.deleted else 'update'} of {seen.content.key} at revision {seen.revision}"
 
 
-def _ended(client: str, streams: list[Stream], timeline: Timeline) -> Iterator[str]:
+def _ended(watch: str, streams: list[Stream], timeline: Timeline) -> Iterator[str]:
     """What an observer holds after all that it was told is what is there in the end."""
     state: dict[str, Content] = {}
     for stream in streams:
@@ -192,6 +192,6 @@ def _ended(client: str, streams: list[Stream], timeline: Timeline) -> Iterator[s
         seen, there = state.get(key), expected.get(key)
         if seen is not there:
             yield (
-                f"{client} ended with {key} at revision {seen.revision if seen else 'none'}, "
+                f"{watch} ended with {key} at revision {seen.revision if seen else 'none'}, "
                 f"the store has it at {there.revision if there else 'none'}"
             )

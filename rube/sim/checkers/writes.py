@@ -32,6 +32,17 @@ def acknowledged_writes(history: History, *, asked: bool = True) -> Verdict:
     )
 
 
+def _stores(history: History) -> Iterator[str]:
+    """Every answer and every response of a watch names a store that there is."""
+    for attempt in history.attempts:
+        if attempt.outcome is Outcome.OK and attempt.store_id not in history.store_ids:
+            yield f"{attempt.where} was answered by store {attempt.store_id!r}, which there is not"
+    for stream in history.streams:
+        for delivery in stream.deliveries:
+            if delivery.store_id not in history.store_ids:
+                yield f"{stream.where} was told of store {delivery.store_id!r}, which there is not"
+
+
 def _lost(attempt: Attempt, history: History) -> Iterator[str]:
     timeline = history.timeline
     for index, key in enumerate(attempt.keys):
@@ -75,7 +86,7 @@ def revisions_monotonic(history: History) -> Verdict:
     return judge(
         "revisions_monotonic",
         f"revisions only grew over {len(history.commits)} commits, for every client",
-        [*_commits(history), *_answers(history)],
+        [*_commits(history), *_answers(history), *_stores(history)],
         "a revision went back",
     )
 

@@ -128,6 +128,14 @@ def _fill_defaults(scenario: Scenario) -> None:
 
 
 def _fill_workload(scenario: Scenario) -> None:
+    workload = scenario.workload
+    if workload.observers and not workload.filters:
+        if scenario.cluster.nodes.names:
+            workload.filters.add(labels=f"node={scenario.cluster.nodes.names[0]}")
+        workload.filters.add(labels="!node")
+        for first in [step.put for step in workload.steps if step.HasField("put")][:1]:
+            name = first.name.replace("{i}", str(first.first if first.HasField("first") else 1))
+            workload.filters.add(namespace=first.namespace or NAMESPACE, name=name)
     for step in scenario.workload.steps:
         action = step.WhichOneof("action")
         step.times = step.times or 1
@@ -135,7 +143,7 @@ def _fill_workload(scenario: Scenario) -> None:
             step.put.count = step.put.count or 1
             if not step.put.HasField("first"):
                 step.put.first = 1
-        if action is not None:
+        if action is not None and action != "list":
             target = getattr(step, action)
             target.namespace = target.namespace or NAMESPACE
     for fault in scenario.faults:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
+from rube import api_pb2
 from rube.controllers.cluster.catalog import make_controllers
 from rube.sim.checkers import History, Outcome, Sample, UnitProbe, summarize_latency, summarize_refusals
 from rube.sim.cluster import ClusterConfig, SimCluster
@@ -23,6 +24,7 @@ from rube.sim.scenario.validate import observer_names
 from rube.sim.scenario.workload import step_events
 from rube.sim.scenario_pb2 import Cluster, Scenario, UnitState
 from rube.sim.scenario_pb2 import Link as LinkSpec
+from rube.sim.user import UNIT_TYPE
 
 SAMPLE_NS = 250_000_000
 """How often convergence is looked at after the last step and fault …"""
@@ -98,8 +100,15 @@ class Simulation:
             self.cluster.add_controllers(replicas, [make_controllers(cluster.controllers) for _ in replicas])
         for name in cluster.nodes.names:
             self.cluster.add_node(name)
+        filters = [
+            api_pb2.WatchRequest(
+                type=UNIT_TYPE, namespace=wanted.namespace, name=wanted.name, label_selector=wanted.labels
+            )
+            for wanted in self._scenario.workload.filters
+        ]
         for name in observer_names(self._scenario):
-            self.cluster.add_observer(name)
+            self.cluster.add_observer(name, filters)
+            filters = []
 
     def _run_to(self, at_ns: int) -> None:
         """Lets time pass; after the last step and fault with looks at what is not converged."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 
+from rube.api import selectors
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
@@ -17,7 +18,18 @@ from rube.sim.scenario.judging import ALWAYS
 from rube.sim.scenario.replicas import check_replicas, controller_replicas
 from rube.sim.scenario.stores import LEADER, check_stores, etcd_members
 from rube.sim.scenario.yamlproto import Path, Source, suggest
-from rube.sim.scenario_pb2 import Blackout, Cluster, Expectation, Fault, Interrupt, Scenario, SlowLink, Step
+from rube.sim.scenario_pb2 import (
+    Blackout,
+    Cluster,
+    Expectation,
+    Fault,
+    Filter,
+    Interrupt,
+    Listing,
+    Scenario,
+    SlowLink,
+    Step,
+)
 
 DURATION_NS_MAX = 30 * 24 * 3600 * 1_000_000_000
 HEAL_ALL = "all"
@@ -41,6 +53,8 @@ def validate(scenario: Scenario, source: Source) -> None:
     nodes = list(scenario.cluster.nodes.names)
     for index, step in enumerate(scenario.workload.steps):
         _step(step, ("workload", "steps", index), scenario, source)
+    for index, wanted in enumerate(scenario.workload.filters):
+        _selection(wanted, ("workload", "filters", index), source)
     for index, fault in enumerate(scenario.faults):
         _fault(fault, ("faults", index), scenario, hosts, nodes, source)
     _undoing(scenario, source)
@@ -139,7 +153,7 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
     action = step.WhichOneof("action")
     _time(step.at, (*path, "at"), scenario, source)
     if action is None:
-        source.error(path, "a step without action: add put, change, stop, start, delete, read or move")
+        source.error(path, "a step without action: add put, change, stop, start, delete, read, list or move")
         return
     if step.times > 1 and not step.HasField("every"):
         source.error((*path, "times"), "`times` needs `every`: how long to wait between them")
@@ -159,6 +173,9 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
         if step.put.node:
             _known_node(step.put.node, (*path, "put", "node"), scenario, source)
         return
+    if action == "list":
+        _selection(step.list, (*path, "list"), source)
+        return
     names = getattr(step, action).names
     if not names:
         source.error((*path, action), "no names: add `names: [web-1]`")
@@ -171,6 +188,19 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
         _known_unit(name, place, scenario, source)
         if name in known and name not in before:
             source.error(place, f"impossible order: no step puts {namespace}/{name} before {text_of(step.at)}")
+
+
+def _selection(wanted: Filter | Listing, path: Path, source: Source) -> None:
+    """Which units a watch or a list is about."""
+    if isinstance(wanted, Filter) and not (wanted.namespace or wanted.name or wanted.labels):
+        source.error(path, "it filters nothing: add `labels: node=worker-1`, `name` or `namespace`")
+    for what in ("namespace", "name"):
+        if given := getattr(wanted, what):
+            _dns_label(what, given, (*path, what), source)
+    try:
+        selectors.parse(wanted.labels)
+    except InvalidArgumentError as error:
+        source.error((*path, "labels"), error.message)
 
 
 def _put_before(step: Step, namespace: str, scenario: Scenario) -> set[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from rube import api_pb2
 from rube.api.systemd_pb2 import Unit
 from rube.sim.cluster import SimCluster
 from rube.sim.scenario.faults import Event
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario_pb2 import Scenario, Step, UnitGroup
-from rube.sim.user import User
+from rube.sim.user import UNIT_TYPE, Repeated, User
 
 CHANGE_VARIABLE = "RUBE_CHANGE"
 NAMES_SHOWN_MAX = 4
@@ -22,7 +23,8 @@ def step_events(loaded: LoadedScenario, cluster: SimCluster) -> Iterator[Event]:
     """Each step as often as it is repeated. An event starts the user's request; it ends when it is acknowledged."""
     for index, step in enumerate(loaded.scenario.workload.steps):
         text, act = _act(step, loaded)
-        for turn in range(1 if step.HasField("read") else step.times):  # that user repeats it, over its connections
+        # A user that reads repeats that by itself, over its own connections.
+        for turn in range(1 if step.WhichOneof("action") in ("read", "list") else step.times):
             at_ns = step.at.ToNanoseconds() + turn * step.every.ToNanoseconds()
             again = f", every {step.every.ToNanoseconds() / 1e9:g}s, {step.times} times" if step.times > 1 else ""
             told = text + again if turn == 0 else ""
@@ -39,13 +41,15 @@ def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
         units = _units(step.put, loaded.scenario, loaded.units[step.put.file])
         namespace = step.put.namespace
         return f"a user puts {_shown([name for name, *_ in units])}", lambda user: user.put(namespace, units)
+    if action == "list":
+        return _list(step)
     names = list(getattr(step, action or "").names)
     namespace = getattr(step, action or "").namespace
     if action == "delete":
         return f"a user deletes {_shown(names)}", lambda user: user.delete(namespace, names)
     if action == "read":
-        every_s, times = step.every.ToNanoseconds() / 1e9, step.times
-        return f"a user reads {_shown(names)}", lambda user: user.read(namespace, names, every_s=every_s, times=times)
+        repeated = _repeated(step, not_older=step.read.not_older)
+        return f"a user reads {_shown(names)}", lambda user: user.read(namespace, names, repeated)
     if action == "move":
         node = step.move.node
         where = f"to {node}" if node else "elsewhere"
@@ -56,6 +60,26 @@ def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
         "start": (_run, "starts"),
     }[action or ""]
     return f"a user {verb} {_shown(names)}", lambda user: user.change(namespace, names, change)
+
+
+def _repeated(step: Step, *, not_older: bool) -> Repeated:
+    return Repeated(every_s=step.every.ToNanoseconds() / 1e9, times=step.times, not_older=not_older)
+
+
+def _list(step: Step) -> tuple[str, UserAct]:
+    listing = step.list
+    request = api_pb2.ListRequest(
+        type=UNIT_TYPE,
+        namespace=listing.namespace,
+        name=listing.name,
+        label_selector=listing.labels,
+        page_size=listing.page_size,
+    )
+    repeated = _repeated(step, not_older=listing.not_older)
+    which = " and ".join(part for part in (listing.name, listing.labels) if part)
+    return f"a user lists the units {'with ' + which if which else 'there are'}", (
+        lambda user: user.list_all(request, repeated)
+    )
 
 
 def _units(group: UnitGroup, scenario: Scenario, template: Unit) -> list[tuple[str, Unit, str]]:
