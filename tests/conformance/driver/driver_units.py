@@ -64,6 +64,20 @@ def missing() -> Case:
     return Case(_unit("/nonexistent/program"), Behaviour(exits_after_s=0, exit=Exit(CLD_EXITED, 203)))
 
 
+def of_nobody() -> Case:
+    """Its user does not exist."""
+    unit = _unit("/bin/sleep 1000", Service.EXEC)
+    unit.service.user = "no-such-user"
+    return Case(unit, Behaviour(exits_after_s=0, exit=Exit(CLD_EXITED, 217)))
+
+
+def nowhere() -> Case:
+    """Its working directory does not exist."""
+    unit = _unit("/bin/sleep 1000", Service.EXEC)
+    unit.service.working_directory = "/nonexistent"
+    return Case(unit, Behaviour(exits_after_s=0, exit=Exit(CLD_EXITED, 200)))
+
+
 def stubborn() -> Case:
     """Ignores SIGTERM."""
     unit = _unit("/bin/sh -c 'trap \"\" TERM; while :; do sleep 1; done'")

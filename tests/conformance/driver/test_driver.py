@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import driver_units as units
 import pytest
-from driver_rigs import Rig, Run, reading_changes
+from driver_rigs import Rig, Run, SimMachine, reading_changes
 
 from rube import api_pb2
 from rube.api import controller_pb2
 from rube.api.errors import InvalidArgumentError
 from rube.api.systemd_pb2 import UnitAction
 from rube.controllers.systemd.render import digest_of
+from rube.controllers.systemd.service.exit_codes import explain_exit
 
 Ensure = UnitAction.Ensure
 NAME, OTHER = "rube-test.one.service", "rube-test.two.service"
@@ -155,6 +156,27 @@ def test_a_missing_program_ends_as_203(run: Run) -> None:
         seen = await rig.until_sub(NAME, "failed")
         assert (seen.status.result, seen.status.exit_code, seen.status.exit_status) == ("exit-code", 1, 203)
         assert seen.reason == "exec.start: /nonexistent/program: no such file"
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "reason"),
+    [
+        (units.of_nobody(), 217, "user: user 'no-such-user' does not exist on this machine"),
+        (units.nowhere(), 200, "working_directory: /nonexistent: no such file"),
+    ],
+    ids=["user", "directory"],
+)
+def test_a_step_that_fails_before_the_program_is_named(run: Run, case: units.Case, status: int, reason: str) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, case, Ensure.START)
+        seen = await rig.until_sub(NAME, "failed")
+        assert (seen.status.exit_code, seen.status.exit_status) == (1, status)
+        if isinstance(rig.machine, SimMachine):  # it has no files and users: what the status means is all that is known
+            assert explain_exit(status).partition(":")[0] == reason.partition(":")[0]
+        else:
+            assert seen.reason == reason
 
     run(body)
 

@@ -57,9 +57,7 @@ def _of_type(service: Service, starts: int) -> Iterator[Violation]:
     elif not given and not service.remain_after_exit:
         yield Violation("service.remain_after_exit", "must be true where exec.start is missing")
     if starts > 1 and not oneshot:
-        yield Violation(
-            "service.exec.start", f"has {starts} commands, several commands need `type: ONESHOT`: leave one"
-        )
+        yield Violation("service.exec.start", f"has {starts} commands: several need `type: ONESHOT`")
     if oneshot and service.restart in (Service.ALWAYS, Service.ON_SUCCESS):
         yield Violation("service.restart", "of a unit of type ONESHOT cannot be ALWAYS or ON_SUCCESS")
     if oneshot and (service.status.force_restart or service.status.force_restart_signal):

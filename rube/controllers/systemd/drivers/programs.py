@@ -10,7 +10,7 @@ import stat
 SHEBANG_BYTES_MAX = 256
 """As much of a script's first line as Linux reads."""
 
-__all__ = ["missing_group", "missing_user", "no_directory", "no_file", "why_not_executable"]
+__all__ = ["error_words", "missing_group", "missing_user", "no_directory", "no_file", "why_not_executable"]
 
 
 def why_not_executable(path: str) -> str:
@@ -21,7 +21,7 @@ def why_not_executable(path: str) -> str:
     try:
         found = os.stat(path)
     except OSError as error:
-        return f"{path}: {_words(error)}"
+        return f"{path}: {error_words(error)}"
     if stat.S_ISDIR(found.st_mode):
         return f"{path}: is a directory"
     if not stat.S_ISREG(found.st_mode):
@@ -36,7 +36,7 @@ def no_file(path: str) -> str:
     try:
         os.stat(path)
     except OSError as error:
-        return f"{path}: {_words(error)}"
+        return f"{path}: {error_words(error)}"
     return ""
 
 
@@ -46,25 +46,23 @@ def no_directory(path: str) -> str:
         if not stat.S_ISDIR(os.stat(path).st_mode):
             return f"{path}: is not a directory"
     except OSError as error:
-        return f"{path}: {_words(error)}"
+        return f"{path}: {error_words(error)}"
     return ""
 
 
 def missing_user(user: str) -> str:
-    """`user 'web' does not exist on this machine`; empty if it does, or is a number."""
+    """`user 'web' does not exist on this machine`; empty if it does."""
     try:
-        if not user.isdigit():
-            pwd.getpwnam(user)
+        pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
     except KeyError:
         return f"user {user!r} does not exist on this machine"
     return ""
 
 
 def missing_group(group: str) -> str:
-    """`group 'web' does not exist on this machine`; empty if it does, or is a number."""
+    """`group 'web' does not exist on this machine`; empty if it does."""
     try:
-        if not group.isdigit():
-            grp.getgrnam(group)
+        grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)
     except KeyError:
         return f"group {group!r} does not exist on this machine"
     return ""
@@ -84,7 +82,8 @@ def _without_interpreter(path: str) -> str:
     return ""
 
 
-def _words(error: OSError) -> str:
+def error_words(error: OSError) -> str:
+    """What the system says of it, in lower case: `no such file`, `permission denied`."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     return (error.strerror or str(error)).lower()

@@ -214,7 +214,7 @@ class Shim:
         """What a new process says of the time before its program."""
         self._notes_of(report.notes)
         if report.error:
-            self.message = f"exec.{self._family.list_of(pid)}: {report.error}"
+            self.message = f"exec.{self._family.list_of(pid)}: {report.error}" if report.is_program else report.error
             self._without_resources = pid if report.is_resources else 0
         elif pid == self._family.main:
             self.carry_out(self.machine.executed(now_ns()))

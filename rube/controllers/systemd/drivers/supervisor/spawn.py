@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from rube.controllers.systemd.drivers.environment_files import read_environment_files
-from rube.controllers.systemd.drivers.programs import why_not_executable
+from rube.controllers.systemd.drivers.programs import error_words, missing_group, missing_user, why_not_executable
 from rube.controllers.systemd.drivers.supervisor import attributes, presence
 from rube.controllers.systemd.drivers.supervisor.records import Plan
 from rube.controllers.systemd.service.commandline import CommandLine
@@ -38,7 +38,7 @@ REPORT_BYTES_MAX = 4096
 OPEN_FILES_MAX = 2**31 - 1
 EXIT_RESOURCES = 1
 """Of a process that reports RESOURCES: systemd fails with `resources` before there is a process."""
-FAILED, RESOURCES, NOTE = b"!", b"?", b"~"
+FAILED, PROGRAM, RESOURCES, NOTE = b"!", b"=", b"?", b"~"
 """What a line of a report begins with."""
 LIMITS = {
     "open_files": resource.RLIMIT_NOFILE,
@@ -53,6 +53,8 @@ class Report:
     """What a process said before it ran its program: `error`, if it did not get that far, and notes."""
 
     error: str = ""
+    is_program: bool = False
+    """It is the program that could not be executed; else a step before it, and `error` begins with the step's field."""
     is_resources: bool = False
     """It is systemd's result `resources`."""
     notes: tuple[str, ...] = ()
@@ -82,11 +84,15 @@ class Spawned:
         os.close(self.handle)
         lines = self._said.split(b"\n")
         texts = {mark: [line[1:].decode(errors="replace") for line in lines if line[:1] == mark] for mark in _MARKS}
-        error = "; ".join(texts[FAILED] + texts[RESOURCES])
-        return Report(error=error, is_resources=bool(texts[RESOURCES]), notes=tuple(texts[NOTE]))
+        return Report(
+            error="; ".join(texts[FAILED] + texts[PROGRAM] + texts[RESOURCES]),
+            is_program=bool(texts[PROGRAM]),
+            is_resources=bool(texts[RESOURCES]),
+            notes=tuple(texts[NOTE]),
+        )
 
 
-_MARKS = (FAILED, RESOURCES, NOTE)
+_MARKS = (FAILED, PROGRAM, RESOURCES, NOTE)
 
 
 class _SetupError(Exception):
@@ -128,7 +134,7 @@ def _child(plan: Plan, command: CommandLine, environment: dict[str, str], output
             exit_code = error.exit_code
             _say(report, error.mark, str(error))
         except BaseException as error:
-            _say(report, FAILED, f"{command.program}: {getattr(error, 'strerror', None) or error!r}")
+            _say(report, PROGRAM, f"{command.program}: {getattr(error, 'strerror', None) or error!r}")
     finally:
         os._exit(exit_code)
 
@@ -155,7 +161,7 @@ def _run(plan: Plan, command: CommandLine, environment: dict[str, str], output: 
     except (OSError, ValueError) as error:
         why = why_not_executable(command.program) if "/" in command.program else ""
         why = why or f"{command.program}: {getattr(error, 'strerror', None) or error}"
-        raise _SetupError(EXIT_EXEC, why) from error
+        raise _SetupError(EXIT_EXEC, why, PROGRAM) from error
 
 
 def _say(report: int, mark: bytes, text: str) -> None:
@@ -200,7 +206,7 @@ def _environment_of(plan: Plan, report: int) -> dict[str, str]:
         found = read_environment_files(plan.environment_files)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise _SetupError(EXIT_RESOURCES, f"environment_file {where}{error.strerror}", RESOURCES) from error
+        raise _SetupError(EXIT_RESOURCES, f"environment_file: {where}{error_words(error)}", RESOURCES) from error
     if found.ignored:
         _say(report, NOTE, f"ignored in environment_file: {', '.join(found.ignored)}")
     return environment | found.variables
@@ -243,7 +249,8 @@ def _redirect(descriptor: int, where: str, output: int, exit_code: int) -> None:
         os.dup2(opened, descriptor)
         os.close(opened)
     except OSError as error:
-        raise _SetupError(exit_code, f"{path}: {error.strerror}") from error
+        field = ("standard_input", "standard_output", "standard_error")[descriptor]
+        raise _SetupError(exit_code, f"{field}: {path}: {error_words(error)}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +269,7 @@ def _identity_of(plan: Plan, environment: dict[str, str]) -> _Identity:
         try:
             user = pwd.getpwuid(int(plan.user)) if plan.user.isdigit() else pwd.getpwnam(plan.user)
         except KeyError as error:
-            raise _SetupError(EXIT_USER, f"user {plan.user} does not exist on this machine") from error
+            raise _SetupError(EXIT_USER, f"user: {missing_user(plan.user)}") from error
         group = user.pw_gid
         own = {"HOME": user.pw_dir, "LOGNAME": user.pw_name, "USER": user.pw_name, "SHELL": user.pw_shell}
         for name, value in own.items():
@@ -271,7 +278,7 @@ def _identity_of(plan: Plan, environment: dict[str, str]) -> _Identity:
         try:
             group = (grp.getgrgid(int(plan.group)) if plan.group.isdigit() else grp.getgrnam(plan.group)).gr_gid
         except KeyError as error:
-            raise _SetupError(EXIT_GROUP, f"group {plan.group} does not exist on this machine") from error
+            raise _SetupError(EXIT_GROUP, f"group: {missing_group(plan.group)}") from error
     if group is None:
         return _Identity(user=None, gid=None)
     groups = os.getgrouplist(user.pw_name, group) if user else [group]
@@ -307,5 +314,5 @@ def _enter_directory(directory: str, environment: dict[str, str]) -> None:
         os.chdir(path)
     except OSError as failure:
         if not directory.startswith("-"):
-            raise _SetupError(EXIT_CHDIR, f"working_directory {path}: {failure.strerror}") from failure
+            raise _SetupError(EXIT_CHDIR, f"working_directory: {path}: {error_words(failure)}") from failure
         os.chdir("/")
