@@ -148,6 +148,7 @@ class SimCluster:
             self.targets,
             lease_s=self.config.node_lease_s,
             recorder=self._recorder,
+            disk=machine.disk,
         )
         self._rubelets[name] = program
         machine.daemon = Daemon(name="rubelet", main=program.main, restart_s=RESTART_S)

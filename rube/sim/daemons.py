@@ -22,15 +22,16 @@ from rube.sim.audit import Seen
 from rube.sim.checkers import Action, History
 from rube.sim.checkers.contents import digest_of
 from rube.sim.complaints import Pace, refusal_recorder
+from rube.sim.disk import SimDisk
 from rube.sim.durable import DurableView
 from rube.sim.groups import GroupWatch
 from rube.sim.kernel import SimHost, Trace
 from rube.sim.logbook import Logbook
-from rube.sim.nodecopies import note_copy
+from rube.sim.nodecopies import is_decided, note_copy
 from rube.sim.recording import RecordingStore
 from rube.sim.services import SimServiceDriver, SimServiceManager
 from rube.sim.units import UnitWatcher
-from rube.store import Store, StoreConfig, open_store
+from rube.store import Store, StoreConfig, open_store, parse_store_url
 from rube.store.replicated.store import ReplicatedStore
 
 _LOG = logging.getLogger("rube.sim")
@@ -171,9 +172,17 @@ class RubeletProgram:
     """`rubelet` on a simulated host, on that host's service manager."""
 
     def __init__(
-        self, host: SimHost, ports: Host, servers: Sequence[str], *, lease_s: float, recorder: Recorder
+        self,
+        host: SimHost,
+        ports: Host,
+        servers: Sequence[str],
+        *,
+        lease_s: float,
+        recorder: Recorder,
+        disk: SimDisk,
     ) -> None:
         self._host = host
+        self._view = DurableView(disk, parse_store_url(RUBELET_URL).path)
         self._recorder = recorder
         self._ports = ports
         self._servers = servers
@@ -212,8 +221,9 @@ class RubeletProgram:
     def _note_action(self, action_id: str, action: UnitAction) -> None:
         kind = action.WhichOneof("action") or "nothing"
         what = f"{kind} {digest_of(action.SerializeToString(deterministic=True))}"
+        decided = is_decided(self._view, action.unit, action_id)
         self._history.machines.actions.append(
-            Action(self._host.world.now_ns, self._host.name, action_id, action.unit, what)
+            Action(self._host.world.now_ns, self._host.name, action_id, action.unit, what, decided)
         )
 
     def units(self) -> dict[str, Seen]:

@@ -34,6 +34,8 @@ class Action:
     id: str
     thing: str
     what: str
+    # The decision was on the node's disk by then.
+    decided: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +109,14 @@ def _asks(content: Content) -> tuple[bytes, str]:
 
 
 def actions(history: History) -> Verdict:
-    """Whatever is asked of a machine under one id is the same thing: a repetition, not another action."""
+    """Whatever is asked of a machine was decided, durably, before; and under one id it is the same thing: a repetition,
+    not another action."""
     asked = history.machines.actions
     return judge(
         ACTIONS,
-        f"{many(len(asked), 'action')} were asked for, each under an id of its own",
-        _reused(asked),
-        "an action's id was used for another action",
+        f"{many(len(asked), 'action')} were asked for, each decided before and under an id of its own",
+        [*_reused(asked), *_undecided(asked)],
+        "an action was asked for that was not decided, or under the id of another one",
     )
 
 
@@ -126,6 +129,13 @@ def _reused(asked: list[Action]) -> Iterator[str]:
                 f"{time_text(action.at_ns)} {action.node} was asked to do {action.what} to {action.thing} as action "
                 f"{action.id}, which was {first.what} to {first.thing} at {time_text(first.at_ns)}"
             )
+
+
+def _undecided(asked: list[Action]) -> Iterator[str]:
+    for action in asked:
+        if not action.decided:
+            what = f"{action.what} to {action.thing} as action {action.id}"
+            yield f"{time_text(action.at_ns)} {action.node} was asked to do {what}, which its disk knew nothing of"
 
 
 def copies(history: History) -> Verdict:

@@ -185,6 +185,8 @@ def test_an_id_stands_for_one_action() -> None:
     assert checkers.actions(history).passed
     history.machines.actions.append(Action(3, "w", "1", "web", "ensure b"))
     assert not checkers.actions(history).passed
+    history.machines.actions[:] = [Action(1, "w", "1", "web", "ensure a", decided=False)]
+    assert "which its disk knew nothing of" in checkers.actions(history).offending[0]
 
 
 def test_a_copy_is_what_the_store_had_at_its_revision() -> None:
