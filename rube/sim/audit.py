@@ -26,6 +26,8 @@ class Seen:
     state: str
     uid: str
     generation: int
+    # Of its process: what a status says beside the state.
+    process: str = ""
 
 
 # By node, then by `namespace/name`.
@@ -98,6 +100,11 @@ def _unit_problems(unit: str, obj: api_pb2.Object, machines: Machines) -> list[s
     return []
 
 
+def process_of(status: UnitStatus) -> str:
+    """What a status says of the unit's process."""
+    return f"{status.sub_state}, {status.result}, pid {status.main_pid}, {status.restarts} restarts"
+
+
 def status_pairs(objects: Sequence[api_pb2.Object], machines: Machines) -> list[StatusPair]:
     """Each unit's reported status beside what its machine says."""
     pairs: list[StatusPair] = []
@@ -116,6 +123,8 @@ def status_pairs(objects: Sequence[api_pb2.Object], machines: Machines) -> list[
                 reported_generation=status.observed_generation,
                 reported_node=status.node,
                 actual_state=seen.state if seen else None,
+                reported_process=process_of(status),
+                actual_process=seen.process if seen else "",
             )
         )
     return pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rube.controllers.systemd.names import parse_unit_name
-from rube.sim.audit import Seen
+from rube.sim.audit import Seen, process_of
 from rube.sim.checkers import Transition
 from rube.sim.kernel import SimHost
 from rube.sim.services import SimServiceManager
@@ -29,7 +29,8 @@ class UnitWatcher:
         for name in self._manager.names():
             observation = self._manager.observation(name)
             state = observation.status.active_state
-            found[_object_name(name)] = Seen(state, observation.uid, observation.generation)
+            process = process_of(observation.status)
+            found[_object_name(name)] = Seen(state, observation.uid, observation.generation, process)
         return found
 
     def _changed(self, name: str) -> None:

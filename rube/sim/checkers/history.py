@@ -283,6 +283,9 @@ class StatusPair:
     reported_generation: int
     reported_node: str
     actual_state: str | None
+    # Of its process, in words; empty where nothing is to be compared.
+    reported_process: str = ""
+    actual_process: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

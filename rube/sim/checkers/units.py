@@ -115,6 +115,8 @@ def _mismatch(pair: StatusPair) -> Iterator[str]:
             f"{pair.unit} is reported {pair.reported_state} on {pair.reported_node}, "
             f"but is {pair.actual_state or 'absent'} on {pair.node}"
         )
+    elif pair.reported_process != pair.actual_process:
+        yield f"{pair.unit} is reported as {pair.reported_process}, but is {pair.actual_process} on {pair.node}"
     elif pair.reported_generation != pair.generation:
         yield f"{pair.unit}: status of generation {pair.reported_generation}, the spec is at {pair.generation}"
 
