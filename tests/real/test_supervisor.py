@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import shutil
 import signal
@@ -422,5 +423,38 @@ def test_an_action_that_a_reboot_cut_off_is_carried_out_after_it() -> None:
         (bench.directory / "request.json").write_text(json.dumps({"id": next_id, "verb": "start"}))
         await bench.start(unit)
         await bench.until_sub("running")
+
+    play(body)
+
+
+LONG = pytest.mark.parametrize("seconds", [30 * 86_400.0, 1e9, math.inf], ids=["month", "decades", "infinite"])
+
+
+@LONG
+def test_a_restart_is_waited_for_however_long(seconds: float) -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/false")
+        unit.service.restart = Service.ALWAYS
+        unit.service.time.restart = seconds
+        await bench.start(unit)
+        await bench.until_sub("auto-restart")
+        await asyncio.sleep(0.5)
+        seen = await bench.observe()
+        assert (seen.status.sub_state, seen.reason) == ("auto-restart", "")
+
+    play(body)
+
+
+@LONG
+@pytest.mark.parametrize("field", ["limit", "timeout", "watchdog"])
+def test_limits_of_time_may_be_however_long(field: str, seconds: float) -> None:
+    async def body(bench: Bench) -> None:
+        unit = make_unit("/bin/sleep 1000")
+        setattr(unit.service.time, field, seconds)
+        await bench.start(unit)
+        first = (await bench.until_sub("running")).status.main_pid
+        await asyncio.sleep(0.3)
+        seen = await bench.observe()
+        assert (seen.status.sub_state, seen.status.main_pid, seen.reason) == ("running", first, "")
 
     play(body)

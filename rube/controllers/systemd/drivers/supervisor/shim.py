@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 PID_FILE_POLL_S = 0.05
 WRITE_RETRY_S = 3.0
+POLL_S_MAX = 86_400.0
+"""poll(2) counts milliseconds in 32 bits: a later deadline is looked at again after a day."""
 NOTES_MAX = 16
 CODES = {1: "exited", 2: "killed", 3: "dumped"}
 
@@ -154,7 +156,7 @@ class Shim:
         if self.machine.awaits_pid_file:
             due.append(PID_FILE_POLL_S)
         if self.machine.deadline_ns is not None:
-            due.append(max(0.0, (self.machine.deadline_ns - now_ns()) / 1e9))
+            due.append(min(max(0.0, (self.machine.deadline_ns - now_ns()) / 1e9), POLL_S_MAX))
         return min(due, default=None)
 
     def _look(self) -> None:
