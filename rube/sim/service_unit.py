@@ -19,7 +19,7 @@ from rube.controllers.systemd.service.policy import (
     Exit,
     Policy,
 )
-from rube.controllers.systemd.service.states import ACTIVE_STATES, RESTING
+from rube.controllers.systemd.service.states import ACTIVE_STATES, RESTING, Result
 from rube.sim.kernel import SimProcess
 from rube.sim.kernel.handles import SimTimer
 
@@ -50,6 +50,8 @@ class Behaviour:
     """It prints `tick` again and again, this often."""
     leaves_daemon: bool = True
     """The first process of a forking service leaves a process and, if one is asked for, a PID file behind."""
+    unmet: str = ""
+    """In words, what keeps it from being started: a condition of its definition that does not hold on this host."""
 
 
 class _Role(Enum):
@@ -83,6 +85,7 @@ class SimUnit:
         self._pids: dict[int, _Role] = {}
         self._timer: SimTimer | None = None
         self._active_ns = 0
+        self._message = ""
         self._seen = ("inactive", "dead", "success", 0)
 
     @property
@@ -118,6 +121,7 @@ class SimUnit:
         status.active_state, status.sub_state = ACTIVE_STATES[machine.state], machine.state.value
         status.result = machine.result.value
         status.main_pid = self.main_pid
+        status.message = self._message
         status.restarts = machine.restarts
         if machine.main_exit is not None:
             status.exit_code, status.exit_status = machine.main_exit.code, machine.main_exit.status
@@ -132,7 +136,11 @@ class SimUnit:
                 case Load():
                     self._pids.clear()
                     policy, self._behaviour = self._load()
-                    self._carry_out(self.machine.loaded(policy, self._now_ns()))
+                    self._message = self._behaviour.unmet
+                    if self._message:
+                        self._carry_out(self.machine.refused(Result.SUCCESS, self._now_ns()))
+                    else:
+                        self._carry_out(self.machine.loaded(policy, self._now_ns()))
                 case Spawn():
                     self._spawn(effect)
                 case Kill():

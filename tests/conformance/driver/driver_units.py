@@ -119,3 +119,12 @@ def prints_and_fails(*lines: str) -> Case:
     script = "; ".join(f"echo {line}" for line in lines)
     behaviour = Behaviour(prints=lines, exits_after_s=0.1, exit=Exit(CLD_EXITED, 3))
     return Case(_unit(f"/bin/sh -c '{script}; exit 3'"), behaviour)
+
+
+def conditioned(path: str, *, holds: bool) -> Case:
+    """As `runs_always`, if `path` exists; `holds` says whether it does on the machine."""
+    case = runs_always()
+    case.unit.service.restart = Service.ALWAYS
+    case.unit.condition.add(type="PathExists", value=path)
+    unmet = "" if holds else f"not started: the condition ConditionPathExists={path} does not hold"
+    return Case(case.unit, Behaviour(unmet=unmet))

@@ -181,6 +181,17 @@ def test_a_step_that_fails_before_the_program_is_named(run: Run, case: units.Cas
     run(body)
 
 
+def test_a_condition_that_does_not_hold_keeps_a_unit_down_without_a_failure(run: Run) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.ensure(NAME, units.conditioned("/nonexistent", holds=False), Ensure.START)
+        seen = await rig.until_sub(NAME, "dead")
+        assert (seen.status.active_state, seen.status.result, seen.status.main_pid) == ("inactive", "success", 0)
+        await rig.ensure(NAME, units.conditioned("/", holds=True), Ensure.START)
+        await rig.until_sub(NAME, "running")
+
+    run(body)
+
+
 def test_too_many_starts_hit_the_limit(run: Run) -> None:
     async def body(rig: Rig) -> None:
         await rig.ensure(NAME, units.exits_over_and_over(), Ensure.START)
