@@ -97,6 +97,17 @@ def test_a_limit_above_the_machines_is_lowered_as_systemd_does_and_said() -> Non
     play(body)
 
 
+@needs_root
+def test_a_unit_of_another_user_prints_and_opens_its_output_by_name() -> None:
+    async def body(bench: Bench) -> None:
+        unit = shell("echo one; echo two > /dev/stdout; echo three > /dev/stderr; exec sleep 1000")
+        unit.service.user = "nobody"
+        await bench.start(unit)
+        await bench.until(lambda _: bench.log() == "one\ntwo\nthree\n")
+
+    play(body)
+
+
 WITHOUT_THE_RIGHT = """
 import asyncio, sys
 from pathlib import Path

@@ -61,11 +61,14 @@ def test_a_record_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path) -> N
         files.write(str(directory), UNIT)
         (tmp_path / "old").mkdir(mode=0o755)
         files.make_directory(str(tmp_path / "old"))
+        (tmp_path / "somebody's").mkdir(mode=0o755)
+        files.make_directory(str(tmp_path / "somebody's" / "units"))
     finally:
         os.umask(before)
     modes = [path.stat().st_mode & 0o777 for path in (directory.parent, directory, directory / "unit.json")]
     assert modes == [0o700, 0o700, 0o600]
     assert (tmp_path / "old").stat().st_mode & 0o777 == 0o700, "one that an older release has made"
+    assert (tmp_path / "somebody's").stat().st_mode & 0o777 == 0o755
 
 
 def test_no_file_is_no_record(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from rube.controllers.systemd.drivers.supervisor.files import FileError
 from rube.controllers.systemd.drivers.supervisor.presence import Presence
 from rube.controllers.systemd.drivers.supervisor.records import RequestRecord, StateRecord, UnitRecord
 
+NOTED_BYTES_MAX = 64 * 1024
+"""In the shim's own log."""
+
 
 class Account:
     """Of the unit that has this directory. What the disk refuses is noted in the shim's own log, and tried again."""
@@ -30,6 +33,7 @@ class Account:
         self._unit_stamp: tuple[int, int, int] | None = None
         self._stamp: tuple[int, int, int] | None = None
         self._noted = ""
+        self._noted_bytes = 0
 
     def read_unit(self) -> None:
         """The definition takes effect. Raises FileError for one that cannot be read and was not seen before."""
@@ -76,9 +80,10 @@ class Account:
 
     def note(self, line: str) -> None:
         """Into the shim's own log, which may be on the same full disk. The same line again says nothing new."""
-        if line == self._noted:
+        if line == self._noted or self._noted_bytes > NOTED_BYTES_MAX:
             return
         self._noted = line
+        self._noted_bytes += len(line)
         try:
             os.write(1, f"{line}\n".encode())
         except OSError:

@@ -90,15 +90,18 @@ def write(directory: str, record: Record, *, durable: bool = False) -> None:
 
 
 def make_directory(directory: str) -> None:
-    """Makes a unit's directory, and what is above it, for the owner alone. Raises OSError."""
+    """Makes the directory, and those above it that are missing, for the owner alone. Raises OSError.
+
+    One that an older release has made is closed to others; those above it are not this package's to change.
+    """
     above = os.path.dirname(directory)
-    os.makedirs(above, mode=DIRECTORY_MODE, exist_ok=True)
-    for each in (above, directory):
-        try:
-            os.mkdir(each, DIRECTORY_MODE)
-        except FileExistsError:
-            if os.stat(each).st_mode & 0o077:
-                os.chmod(each, DIRECTORY_MODE)
+    if above != directory and not os.path.isdir(above):
+        make_directory(above)
+    try:
+        os.mkdir(directory, DIRECTORY_MODE)
+    except FileExistsError:
+        if os.stat(directory).st_mode & 0o077:
+            os.chmod(directory, DIRECTORY_MODE)
 
 
 def stamp(directory: str, name: str) -> tuple[int, int, int] | None:
