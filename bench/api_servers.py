@@ -26,6 +26,7 @@ from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
 from rube.cli.daemon import announce, run_daemon
+from rube.controllers.spec_checks import built_in_spec_checks
 from rube.host import Host, RealClock, RealRandomness
 from rube.server import ApiServerConfig
 from rube.server.service import ApiService
@@ -53,7 +54,7 @@ async def serve_api(stop: asyncio.Event, kind: Any, store_url: str) -> None:
     host = Host(name="bench", clock=RealClock(), network=network, storage=RealStorage(), random=RealRandomness())
     store = await open_store(host, store_url)
     server = network.server()
-    service = NumberedApi(host, store, ApiServerConfig())
+    service = NumberedApi(host, store, ApiServerConfig(spec_checks=built_in_spec_checks()))
     api_pb2_grpc.add_ApiServicer_to_server(service, server)  # type: ignore[no-untyped-call, unused-ignore]
     await _serve(server, server.add_insecure_port("127.0.0.1:0"), stop)
     await store.close()

@@ -29,10 +29,9 @@ needs_h2load = pytest.mark.skipif(
 
 
 def unit(name: str) -> api_pb2.Object:
-    return api_pb2.Object(
-        metadata=api_pb2.Metadata(namespace="system", name=name),
-        spec=registry.pack(systemd_pb2.Unit(description="x" * VALUE_BYTES)),
-    )
+    spec = systemd_pb2.Unit(description="x" * VALUE_BYTES)
+    spec.service.exec.start.append("/bin/true")
+    return api_pb2.Object(metadata=api_pb2.Metadata(namespace="system", name=name), spec=registry.pack(spec))
 
 
 @pytest.fixture(scope="module")
