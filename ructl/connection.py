@@ -123,6 +123,8 @@ def explain(error: RubeError, target: Target) -> RubeError:
     if _is_from_server(error):
         return error
     match error:
+        case NotSentError() if "silent" in error.metadata:
+            return NotSentError(_hangs(target), **error.metadata)
         case NotSentError():
             why = shorten(error.metadata["why"])
             return NotSentError(f"no server answers at {target} ({why}): {_remedy(target)}", why=why)
@@ -131,10 +133,7 @@ def explain(error: RubeError, target: Target) -> RubeError:
         case UnavailableError():
             return UnavailableError(f"the connection to {target} was lost before it answered: try again")
         case DeadlineExceededError():
-            return DeadlineExceededError(
-                f"{target} did not answer within {target.timeout_s:g} s: it hangs or is no Rube server; "
-                "look at its log, name another with --server, or wait longer with --timeout SECONDS"
-            )
+            return DeadlineExceededError(_hangs(target))
         case UnimplementedError():
             return UnimplementedError(f"what answers at {target} does not offer this of api.Api: {_remedy(target)}")
         case _:
@@ -146,6 +145,13 @@ def _is_from_server(error: RubeError) -> bool:
     if not isinstance(ended, aio.AioRpcError):
         return False
     return any(key == DETAILS_KEY for key, _ in cast(Pairs, ended.trailing_metadata() or ()))
+
+
+def _hangs(target: Target) -> str:
+    return (
+        f"{target} did not answer within {target.timeout_s:g} s: it hangs or is no Rube server; "
+        "look at its log, name another with --server, or wait longer with --timeout SECONDS"
+    )
 
 
 def _remedy(target: Target) -> str:

@@ -127,7 +127,8 @@ class NotDoneError(UnavailableError):
 
 
 class NotSentError(NotDoneError):
-    """The call was not begun, because there was no connection to send it on. Metadata: `why`.
+    """The call was not begun, because there was no connection to send it on. Metadata: `why`; `silent` if nothing was
+    heard at all.
 
     Raised only where that is known: by `rube.transport.connect`. On the wire it is a plain UnavailableError, since it
     says nothing of the call that a server is answering.

@@ -38,7 +38,9 @@ async def connect(channel: aio.Channel, target: str, clock: Clock, timeout_s: fl
             state = await _settled(channel)
     except TimeoutError:
         raise NotSentError(
-            f"there is no connection to {target} after {timeout_s:g} s", why=f"no answer within {timeout_s:g} s"
+            f"there is no connection to {target} after {timeout_s:.3g} s",
+            why=f"no answer within {timeout_s:.3g} s",
+            silent="true",
         ) from None
     if state is not ChannelConnectivity.READY:
         why = await _why_not(channel)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -372,12 +373,34 @@ def test_watch_shows_the_difference_to_another_store(own_server: Apiserver, monk
 def test_a_put_without_an_answer_says_that_it_may_be_stored(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as hanging:
-        monkeypatch.setenv("RUBE_SERVER", f"127.0.0.1:{hanging.getsockname()[1]}")
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((_unit("a", "x") + _unit("a", "y")).encode())))
-        assert run(["put", "--timeout", "0.5"]) == 1
-    complaint = capsys.readouterr().err
-    assert "perhaps stored: a/x (putting it again does no harm); not stored: a/y" in complaint
+    """One that greets, takes the put and says no more; one that does not even greet cannot have it."""
+    for greets, stored in (
+        (True, "perhaps stored: a/x (putting it again does no harm); not stored: a/y"),
+        (False, "not stored: a/x, a/y"),
+    ):
+        with socket.create_server(("127.0.0.1", 0)) as hanging:
+            greeter = threading.Thread(target=_greet, args=(hanging,))
+            if greets:
+                greeter.start()
+            monkeypatch.setenv("RUBE_SERVER", f"127.0.0.1:{hanging.getsockname()[1]}")
+            monkeypatch.setattr(
+                sys, "stdin", io.TextIOWrapper(io.BytesIO((_unit("a", "x") + _unit("a", "y")).encode()))
+            )
+            assert run(["put", "--timeout", "0.5"]) == 1
+            if greets:
+                greeter.join()
+        complaint = capsys.readouterr().err
+        assert "did not answer within 0.5 s" in complaint
+        assert complaint.rstrip().endswith(f"; {stored}")
+
+
+def _greet(server: socket.socket) -> None:
+    """Says what an HTTP/2 server says first, and hears the client out."""
+    connection, _ = server.accept()
+    with connection:
+        connection.sendall(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+        while connection.recv(65536):
+            pass
 
 
 def test_a_hanging_server_is_named_in_time(capfd: pytest.CaptureFixture[str]) -> None:
