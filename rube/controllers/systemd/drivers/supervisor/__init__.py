@@ -8,8 +8,11 @@ directory, named after it:
     request.json   what the shim is asked for                        written by the driver
     state.json     what the service does                             written by the shim
     lock           held by the shim as long as it lives
-    log, log.1     what the service prints, bounded
+    log, log.1, …  what the service prints, bounded (`logs` reads it)
     shim.log       what the shim itself has to complain about
+
+What these files hold is typed (`records`). They are a record: whether a unit has a shim, locks and processes say
+(`presence`), and a shim whose files vanish writes them again.
 
 Under an init that kills a daemon's whole group (systemd's KillMode=control-group, which is its default) the shims
 would be killed with the rubelet: give it KillMode=process there, or use the D-Bus driver.
