@@ -8,6 +8,7 @@ import signal
 import sys
 from contextlib import aclosing
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -41,14 +42,26 @@ class Duration(click.ParamType[float]):
         return float(sum(float(number) * _UNITS_S[unit] for number, unit in parts))
 
 
+class Lines(click.IntRange):
+    """A number of lines, whose option is -n here, as journalctl has it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, str) and not value.isdigit():
+            self.fail(
+                f"{value!r} is no number of lines; a namespace is given by --namespace, or NAMESPACE/UNIT", param, ctx
+            )
+        return int(super().convert(value, param, ctx))
+
+
 @click.command("logs")
 @click.argument("unit", metavar="UNIT")
-@click.option("-n", "--namespace", metavar="NAMESPACE", help="The unit's namespace; or write NAMESPACE/UNIT.")
+@click.option("--namespace", metavar="NAMESPACE", help="The unit's namespace; or write NAMESPACE/UNIT.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is printed, until Ctrl-C.")
 @click.option(
+    "-n",
     "--lines",
     metavar="N",
-    type=click.IntRange(min=0, max=LINES_MAX),
+    type=Lines(min=0, max=LINES_MAX),
     default=LINES_DEFAULT,
     show_default=True,
     help="The last so many lines.",
@@ -72,8 +85,8 @@ def command(
     """Prints what a unit has printed, from the node that runs it.
 
     \b
-    ructl logs -n system indexer
-    ructl logs -f --lines 20 system/indexer
+    ructl logs system/indexer
+    ructl logs -f -n 20 system/indexer
     ructl logs --since 10m system/indexer
     ructl logs --node-socket /var/lib/rube/rubelet.sock system/indexer
 

@@ -25,7 +25,7 @@ from ructl.options import connection_options, target
 from ructl.output import place
 from ructl.query import parse_query
 
-WAIT_S_DEFAULT = 60.0
+WITHIN_S_DEFAULT = 60.0
 LOOK_S = 0.3
 """Between two looks at the unit."""
 ATTEMPTS_MAX = 5
@@ -41,13 +41,13 @@ _UNIT_TYPE = "api.systemd.Unit"
 @click.option("--force", is_flag=True, help="Bind it to NODE at once: for a while it may run on both nodes.")
 @click.option("--no-wait", is_flag=True, help="Ask for the move, and don't wait until it is done.")
 @click.option(
-    "--wait-for",
-    "wait_s",
+    "--within",
+    "within_s",
     type=click.FloatRange(min=0.1),
-    default=WAIT_S_DEFAULT,
+    default=WITHIN_S_DEFAULT,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait. The move goes on afterwards, too.",
+    help="How long to wait; the move goes on afterwards, too.",
 )
 @connection_options
 def command(
@@ -56,7 +56,7 @@ def command(
     namespace: str | None,
     force: bool,
     no_wait: bool,
-    wait_s: float,
+    within_s: float,
     server: str | None,
     node_socket: str | None,
     timeout_s: float | None,
@@ -74,19 +74,19 @@ def command(
     """
     if force and node is None:
         raise click.UsageError("--force needs the NODE to bind it to")
-    wanted = _Move(unit=unit, namespace=namespace, node=node or "", force=force, wait_s=0 if no_wait else wait_s)
+    wanted = _Move(unit=unit, namespace=namespace, node=node or "", force=force, within_s=0 if no_wait else within_s)
     run(target(server, node_socket, timeout_s), lambda connection: _move(connection, wanted))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Move:
-    """What the command line asks for; `wait_s` 0: not to wait."""
+    """What the command line asks for; `within_s` 0: not to wait."""
 
     unit: str
     namespace: str | None
     node: str
     force: bool
-    wait_s: float
+    within_s: float
 
 
 async def _move(connection: Connection, wanted: _Move) -> None:
@@ -104,7 +104,7 @@ async def _move(connection: Connection, wanted: _Move) -> None:
     await _ask(connection, obj, wanted)
     if wanted.force:
         click.echo(f"bound {place(obj.metadata)} to {wanted.node}; {here or 'no node'} may still run it for a while")
-    elif wanted.wait_s:
+    elif wanted.within_s:
         await _wait(connection, key_of(obj), here, wanted)
     else:
         click.echo(f"asked to move {place(obj.metadata)} from {here} to {wanted.node or 'another node'}")
@@ -145,7 +145,7 @@ async def _ask(connection: Connection, obj: api_pb2.Object, wanted: _Move) -> No
         put.ClearField("status")
         if wanted.force:
             put.metadata.labels[NODE_LABEL] = wanted.node
-            put.metadata.annotations.pop(MOVE_ANNOTATION, None)
+            put.metadata.annotations[MOVE_ANNOTATION] = ""  # takes back a move that is under way
         else:
             put.metadata.annotations[MOVE_ANNOTATION] = move_request(wanted.node, RealRandomness().uid())
         try:
@@ -161,7 +161,7 @@ async def _wait(connection: Connection, key: ObjectKey, here: str, wanted: _Move
     """Says each step, until the new node runs the unit. Raises DeadlineExceededError that says what it waits for."""
     told = ""
     try:
-        async with asyncio.timeout(wanted.wait_s):
+        async with asyncio.timeout(wanted.within_s):
             while True:
                 try:
                     step, done = _progress(await connection.get(key), here)
@@ -174,12 +174,12 @@ async def _wait(connection: Connection, key: ObjectKey, here: str, wanted: _Move
                     return
                 await asyncio.sleep(LOOK_S)
     except TimeoutError as error:
-        raise _late(key, told, wanted.wait_s) from error
+        raise _late(key, told, wanted.within_s) from error
 
 
-def _late(key: ObjectKey, told: str, wait_s: float) -> RubeError:
+def _late(key: ObjectKey, told: str, within_s: float) -> RubeError:
     return DeadlineExceededError(
-        f"{place(key)} has not moved within {wait_s:g} s, and goes on to try: {told}; if its node is down for good, "
+        f"{place(key)} has not moved within {within_s:g} s, and goes on to try: {told}; if its node is down for good, "
         "move it with --force"
     )
 

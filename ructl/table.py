@@ -65,11 +65,17 @@ def state_of(obj: api_pb2.Object) -> str:
             return state if status.observed_generation >= obj.metadata.generation else f"old: {state}"
         case cluster_pb2.NodeStatus():
             known = cluster_pb2.NodeStatus.Readiness.DESCRIPTOR.values_by_number.get(status.readiness)
-            return known.name.lower() if known else f"readiness {status.readiness}"
+            readiness = known.name.lower() if known else f"readiness {status.readiness}"
+            return f"{readiness}, cordoned" if _is_cordoned(obj) else readiness
     spec = _unpacked(obj.spec)
     if isinstance(spec, cluster_pb2.Lease):
         return f"held by {spec.holder}" if spec.holder else "free"
     return "pending"
+
+
+def _is_cordoned(node: api_pb2.Object) -> bool:
+    spec = _unpacked(node.spec)
+    return isinstance(spec, cluster_pb2.Node) and spec.unschedulable
 
 
 def _nothing(obj: api_pb2.Object) -> str:

@@ -20,7 +20,7 @@ NODE_LABEL = "node"
 """Binds an object to the node of that name. A put that omits it keeps the binding; an empty value unbinds."""
 MOVE_ANNOTATION = "rube/move-to"
 """Asks for a move that stops first: `NODE` or `NODE#ID`. Without NODE, placement chooses another node. The ID tells
-one request from an earlier one for the same node."""
+one request from an earlier one for the same node. A put that omits it keeps it; an empty value takes it back."""
 MOVED_FROM_ANNOTATION = "rube/moved-from"
 """The lost node that placement moved a unit away from. A unit that has it is not moved again by itself."""
 _ID_SEPARATOR = "#"

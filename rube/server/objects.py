@@ -6,13 +6,14 @@ from google.protobuf.any_pb2 import Any
 
 from rube import api_pb2
 from rube.api.annotations import RESTART_ANNOTATION
-from rube.api.binding import NODE_LABEL
+from rube.api.binding import MOVE_ANNOTATION, NODE_LABEL
 from rube.server.parts import ObjectParts, set_revisions, status_field
 from rube.store import Record
 
 __all__ = ["decode", "prepare_put", "prepare_status", "size_in_response"]
 
 _NS_PER_S = 1_000_000_000
+_REQUESTS = (RESTART_ANNOTATION, MOVE_ANNOTATION)
 # What stands around a stored object in a response: two revisions, the tags and lengths of object and event.
 _AROUND_BYTES_MAX = 64
 
@@ -78,10 +79,11 @@ def _resolve_binding(metadata: api_pb2.Metadata, current: api_pb2.Metadata | Non
 
 
 def _resolve_requests(metadata: api_pb2.Metadata, current: api_pb2.Metadata | None) -> None:
-    """Keeps the last request to restart where a put leaves it out: a file that is put again must not take it back."""
+    """Keeps what was asked of the object where a put leaves it out: a file that is put again must not take it back."""
     annotations = metadata.annotations
-    if RESTART_ANNOTATION not in annotations:
-        if current is not None and RESTART_ANNOTATION in current.annotations:
-            annotations[RESTART_ANNOTATION] = current.annotations[RESTART_ANNOTATION]
-    elif not annotations[RESTART_ANNOTATION]:
-        del annotations[RESTART_ANNOTATION]
+    for request in _REQUESTS:
+        if request not in annotations:
+            if current is not None and request in current.annotations:
+                annotations[request] = current.annotations[request]
+        elif not annotations[request]:
+            del annotations[request]

@@ -40,7 +40,7 @@ def test_logs_come_from_the_node_and_a_follow_ends_with_it(tmp_path: Path) -> No
                 code, output = await run([*RUCTL, *where, "logs", "fails"])
                 assert code == 0
                 assert output.endswith("about to fail\noh no\n")
-            code, output = await run([*RUCTL, "--server", cluster.address, "logs", "real/talks", "--lines", "1"])
+            code, output = await run([*RUCTL, "--server", cluster.address, "logs", "real/talks", "-n", "1"])
             assert code == 0
             assert output.startswith("line ")
             code, output = await run([*RUCTL, "--server", cluster.address, "logs", "talks", "--since", "1m"])

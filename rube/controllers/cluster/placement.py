@@ -213,7 +213,8 @@ def _bind(decision: controller_pb2.Decision, state: controller_pb2.State, node: 
     bound.CopyFrom(state.object)
     bound.ClearField("status")
     bound.metadata.labels[NODE_LABEL] = node
-    bound.metadata.annotations.pop(MOVE_ANNOTATION, None)
+    if MOVE_ANNOTATION in bound.metadata.annotations:
+        bound.metadata.annotations[MOVE_ANNOTATION] = ""  # removes it
     if lost:
         bound.metadata.annotations[MOVED_FROM_ANNOTATION] = lost
     metadata = state.object.metadata

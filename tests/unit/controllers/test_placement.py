@@ -180,7 +180,7 @@ def test_a_move_waits_until_the_node_has_let_the_unit_go() -> None:
     assert not decide(unit("a", move="b#1", status=other), *nodes).calls, "said by another node"
     obj = put_of(decide(unit("a", move="b#1", status=running(released_for="b#1")), *nodes))
     assert obj.metadata.labels["node"] == "b"
-    assert MOVE_ANNOTATION not in obj.metadata.annotations
+    assert obj.metadata.annotations[MOVE_ANNOTATION] == "", "an empty value removes it"
 
 
 def test_a_move_without_a_node_goes_to_another_one_and_waits_for_it() -> None:
@@ -194,7 +194,7 @@ def test_a_move_without_a_node_goes_to_another_one_and_waits_for_it() -> None:
 def test_a_move_to_where_it_is_ends_the_request() -> None:
     obj = put_of(decide(unit("a", move="a#1", status=running()), node("a")))
     assert obj.metadata.labels["node"] == "a"
-    assert MOVE_ANNOTATION not in obj.metadata.annotations
+    assert obj.metadata.annotations[MOVE_ANNOTATION] == "", "an empty value removes it"
 
 
 # Lost nodes

@@ -76,6 +76,15 @@ def test_a_table_leaves_empty_columns_out() -> None:
     assert table([node], now_ns=0) == ["NAME  STATE  REVISION", "w1    ready  3"]
 
 
+def test_a_node_that_takes_no_units_is_cordoned() -> None:
+    node = api_pb2.Object(
+        metadata=api_pb2.Metadata(name="w1"),
+        spec=registry.pack(cluster_pb2.Node(unschedulable=True)),
+        status=registry.pack(cluster_pb2.NodeStatus(readiness=cluster_pb2.NodeStatus.READY)),
+    )
+    assert table([node], now_ns=0) == ["NAME  STATE            REVISION", "w1    ready, cordoned  0"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "age"),
     [(0, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h"), (200_000, "2d"), (-5, "0s")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,3 +159,12 @@ def test_any_series_of_puts_keeps_identity_counts_specs_and_resolves_the_binding
         assert dict(current.metadata.labels) == expected
         assert current.metadata.generation == generation
         assert current.metadata.create_time.ToNanoseconds() == NOW_NS + 1
+
+
+@pytest.mark.parametrize("annotation", ["rube/move-to", "rube/restart"])
+def test_a_request_stays_until_it_is_taken_back(annotation: str) -> None:
+    asked = stored(wanted(annotations={annotation: "worker-2#1"}))
+    assert prepare_put(asked, wanted(), now_ns=2, uid="") is None, "a put that omits it changes nothing"
+    removed = prepare_put(asked, wanted(annotations={annotation: ""}), now_ns=2, uid="")
+    assert removed is not None
+    assert annotation not in removed.metadata.annotations
