@@ -163,7 +163,7 @@ class SimDisk:
     def durable(self, path: str, start: int = 0) -> bytes:
         """What is durable of a file, from that byte on; nothing where there is none."""
         content = self._files.get(path)
-        return content.durable[start:] if content is not None else b""
+        return content.durable(start) if content is not None else b""
 
     @property
     def used_bytes(self) -> int:
@@ -321,10 +321,9 @@ class _Content:
             self._durable_bytes = length_bytes
         del self.data[length_bytes:]
 
-    @property
-    def durable(self) -> bytes:
-        """What is left after a loss of power, without what may be torn."""
-        return bytes(self.data[: self._durable_bytes]) if self._before is None else self._before
+    def durable(self, start: int) -> bytes:
+        """What is left after a loss of power, without what may be torn, from that byte on."""
+        return bytes(self.data[start : self._durable_bytes]) if self._before is None else self._before[start:]
 
     def synced(self, length_bytes: int) -> None:
         if self._before is not None:
