@@ -21,7 +21,7 @@ ACTIONS = "actions"
 COPIES = "copies"
 UNIT_TYPE = Unit.DESCRIPTOR.full_name
 NODE_LABEL = "node"
-RESTART_ANNOTATION = "rube/restart"
+RESTART_ANNOTATION, MOVE_ANNOTATION = "rube/restart", "rube/move-to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,10 @@ class _Reasons:
         return self._versions[unit, uid][node] + self._disturbed[node, unit] + self._outages[node]
 
 
-def _asks(content: Content) -> tuple[bytes, str]:
-    """What a unit is to be, and the newest request to restart it."""
-    return content.obj.spec.value, content.obj.metadata.annotations.get(RESTART_ANNOTATION, "")
+def _asks(content: Content) -> tuple[bytes, str, str]:
+    """What a unit is to be, and the newest requests to restart it and to move it, which may be taken back."""
+    annotations = content.obj.metadata.annotations
+    return content.obj.spec.value, annotations.get(RESTART_ANNOTATION, ""), annotations.get(MOVE_ANNOTATION, "")
 
 
 def actions(history: History) -> Verdict:

@@ -5,7 +5,7 @@ Written for the judges alone: it shares no code with the servers that it judges.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from functools import lru_cache
 
 from google.protobuf import descriptor_pool
@@ -17,6 +17,8 @@ from rube import api_pb2
 from rube.sim.checkers.contents import Content
 
 _BINDING = "node"
+_REQUESTS = ("rube/move-to", "rube/restart")
+"""Annotations that a put which omits them keeps, and an empty value removes."""
 _OBSERVED = "observed_generation"
 _REMEMBERED_MAX = 4096
 
@@ -27,11 +29,10 @@ def after_put(before: Content | None, sent: api_pb2.Object, there: Content) -> a
     metadata = expected.metadata
     metadata.CopyFrom(sent.metadata)
     expected.spec.CopyFrom(canonical(sent.spec))
-    bound = before.obj.metadata.labels.get(_BINDING, "") if before is not None else ""
-    if _BINDING not in metadata.labels and bound:
-        metadata.labels[_BINDING] = bound
-    elif not metadata.labels.get(_BINDING, "unset"):
-        del metadata.labels[_BINDING]
+    stored = api_pb2.Metadata() if before is None else before.obj.metadata
+    _keep(metadata.labels, stored.labels, _BINDING)
+    for request in _REQUESTS:
+        _keep(metadata.annotations, stored.annotations, request)
     origin = there if before is None else before
     metadata.uid = origin.obj.metadata.uid
     metadata.create_time.CopyFrom(origin.obj.metadata.create_time)
@@ -41,6 +42,15 @@ def after_put(before: Content | None, sent: api_pb2.Object, there: Content) -> a
         if before.obj.HasField("status"):
             expected.status.CopyFrom(before.obj.status)
     return expected
+
+
+def _keep(sent: MutableMapping[str, str], stored: Mapping[str, str], name: str) -> None:
+    """What a put omits stays as it is stored; what it sends empty is removed."""
+    if name not in sent:
+        if value := stored.get(name, ""):
+            sent[name] = value
+    elif not sent[name]:
+        del sent[name]
 
 
 def after_status(before: Content, request: api_pb2.UpdateStatusRequest) -> api_pb2.Object:
