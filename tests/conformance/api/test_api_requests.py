@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from api_sites import TYPE, Served, Site, key, serve, unit
 from google.protobuf.message import Message
+from grpc import aio
 
 from rube import api_pb2
 from rube.api.errors import (
@@ -22,6 +23,7 @@ from rube.api.errors import (
 )
 from rube.api.page_token import TOKEN_CHARS_MAX
 from rube.store import ChangeBatch
+from rube.transport import rube_error
 
 FAR = 1 << 60
 # A field of the number 500, of the types that there are on the wire.
@@ -226,3 +228,22 @@ async def test_a_timeout_of_the_store_is_not_told_as_a_stop(site: Site, monkeypa
         assert isinstance(error, DeadlineExceededError)
         assert "the store gave no answer in time (no answer of the disk)" in error.message
         assert not isinstance(error, CompactedError)
+
+
+@pytest.mark.parametrize("levels", [30, 10_000, 1_000_000])
+async def test_nesting_without_end_is_refused(site: Site, levels: int) -> None:
+    """Groups in groups, of a field that nobody knows: in the request itself, and in a spec."""
+    opened, closed = b"\xa3\x1f", b"\xa4\x1f"
+    deep = opened * levels + closed * levels
+    async with serve(site) as api, site.host.network.channel(api.address) as channel:
+        with pytest.raises(aio.AioRpcError) as raised:
+            await channel.unary_unary("/api.Api/List", None, None)(deep)
+        told = rube_error(raised.value)
+        assert isinstance(told, InvalidArgumentError)
+        assert ("cannot be parsed" in told.message) == (levels > 100)
+        if levels > 100:
+            obj = unit("a")
+            obj.spec.value = deep
+            with pytest.raises((InvalidArgumentError, ResourceExhaustedError)):
+                await api.put(obj)
+            assert (await api.put(unit("a"))).metadata[0].name == "a"
