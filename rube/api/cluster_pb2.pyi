@@ -120,9 +120,15 @@ class Lease(_message.Message):
     ACQUIRE_TIME_FIELD_NUMBER: _builtins.int
     RENEW_TIME_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
     holder: _builtins.str
     term: _builtins.int
     """Grows by one each time the holder changes."""
+    store_id: _builtins.str
+    """The store that it was written to. A lease that came to another one with a backup holds for nobody."""
+    session: _builtins.str
+    """The holder's process: two of one identity, as a copied data directory makes them, are told apart by it."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration: ...
     @_builtins.property
@@ -137,10 +143,12 @@ class Lease(_message.Message):
         acquire_time: _timestamp_pb2.Timestamp | None = ...,
         renew_time: _timestamp_pb2.Timestamp | None = ...,
         term: _builtins.int = ...,
+        store_id: _builtins.str = ...,
+        session: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_time", b"acquire_time", "duration", b"duration", "renew_time", b"renew_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_time", b"acquire_time", "duration", b"duration", "holder", b"holder", "renew_time", b"renew_time", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_time", b"acquire_time", "duration", b"duration", "holder", b"holder", "renew_time", b"renew_time", "session", b"session", "store_id", b"store_id", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -171,21 +171,25 @@ class NodeIdentity(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
     REGISTERED_FIELD_NUMBER: _builtins.int
+    MACHINE_ID_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     instance_id: _builtins.str
     """Made once."""
     registered: _builtins.bool
     """The node's name has been this instance's."""
+    machine_id: _builtins.str
+    """The machine that the data is of (machine-id(5)); empty if that is not known."""
     def __init__(
         self,
         *,
         node: _builtins.str = ...,
         instance_id: _builtins.str = ...,
         registered: _builtins.bool = ...,
+        machine_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "node", b"node", "registered", b"registered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "machine_id", b"machine_id", "node", b"node", "registered", b"registered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import gc
 import logging
 import os
+import resource
 import signal
+import sys
+import threading  # noqa: TID251 (a thread that watches the others end)
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -23,6 +28,13 @@ OTHERS_MASK = 0o077
 # The garbage collector looks for cycles when there are this many new objects. Python's default of 700 is less than
 # what the calls that a busy server has in flight hold, so that it would look at all of them again and again.
 NEW_OBJECTS_MAX = 20_000
+# With fewer open files than the first a daemon does not start (gRPC would crash); with fewer than the second it warns.
+FILES_MIN = 48
+FILES_FEW = 256
+FILES_REMEDY = "raise the limit with `ulimit -n 65536`, or LimitNOFILE= in the daemon's unit"
+# From the end of a daemon's work to the end of its process.
+EXIT_S_MAX = 15.0
+_LOG = logging.getLogger("rube.cli")
 
 
 def configure_logging(level: str) -> None:
@@ -41,11 +53,19 @@ def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, 
     """Runs `main(stop)` until it ends; SIGTERM and SIGINT set `stop`, a later one cancels. Returns the exit code."""
     configure_logging(log_level)
     os.umask(OTHERS_MASK)
+    if (files := raise_files_limit()) < FILES_MIN:
+        say(f"{name}: this process may open only {files} files: {FILES_REMEDY}", error=True)
+        flush_lines()
+        return 1
     gc.freeze()  # what was imported stays
     gc.set_threshold(NEW_OBJECTS_MAX, *gc.get_threshold()[1:])
+    watch = make_end_watch(name)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_with_signals(main))
+            try:
+                runner.run(_with_signals(main))
+            finally:
+                watch.start()
     except (RubeError, OSError) as error:
         say(f"{name}: {describe(error)}", error=True)
         return 1
@@ -55,8 +75,37 @@ def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, 
         say(f"{name}: stopped before everything was put away", error=True)
         return 1
     finally:
+        watch.cancel()
         flush_lines()
     return 0
+
+
+def raise_files_limit() -> int:
+    """Takes as many open files as this process may have (as etcd does), and gives how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # the kernel's own limit is lower
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize
+    if FILES_MIN <= soft < FILES_FEW:
+        _LOG.warning("this process may open only %d files, which may not be enough: %s", soft, FILES_REMEDY)
+    return soft
+
+
+def make_end_watch(name: str) -> threading.Timer:
+    """Ends this process EXIT_S_MAX after it was started, unless it is cancelled: the event loop joins its threads when
+    it is closed, and one of them may be stuck in a system call."""
+
+    def end() -> None:
+        say(f"{name}: ended though a system call hangs: is a disk or a server away?", error=True)
+        flush_lines()
+        os._exit(1)
+
+    timer = threading.Timer(EXIT_S_MAX, end)
+    timer.daemon = True
+    return timer
 
 
 async def first_of(stopped: Coroutine[Any, Any, object], failed: Coroutine[Any, Any, _E]) -> _E | None:
@@ -98,7 +147,16 @@ def _leaves(error: BaseException | None) -> list[BaseException]:
 
 def describe(error: BaseException) -> str:
     """An error, or all that a group holds, as one line."""
-    return "; ".join(" ".join(str(leaf).split()) or type(leaf).__name__ for leaf in _leaves(error))
+    return "; ".join(_describe_leaf(leaf) for leaf in _leaves(error))
+
+
+def _describe_leaf(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    causes = (error, error.__cause__)
+    if any(isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE) for cause in causes):
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return f"{text}: this process may open {soft} files: {FILES_REMEDY}"
+    return text
 
 
 def is_expected(error: BaseException) -> bool:

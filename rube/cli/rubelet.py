@@ -24,9 +24,11 @@ from rube.controllers.driver import Driver
 from rube.controllers.systemd.boot import boot_identity
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
+from rube.rubelet.identity import IdentityPolicy
 
 SYSTEM_UNIT_DIR = "/etc/systemd/system"
 SOCKET_NAME = "rubelet.sock"
+MACHINE_ID = Path("/etc/machine-id")
 PURGE_S_MAX = 200.0
 PURGE_POLL_S = 0.1
 
@@ -64,6 +66,12 @@ def default_node() -> str:
     "--bus", metavar="ADDRESS", default="", help="systemd's D-Bus, such as unix:path=…  [default: the system bus]"
 )
 @click.option("--unit-dir", metavar="DIR", default=SYSTEM_UNIT_DIR, show_default=True, help="For systemd's unit files.")
+@click.option("--adopt", is_flag=True, help="Take over a --data directory that is of another machine, which has gone.")
+@click.option(
+    "--new-identity",
+    is_flag=True,
+    help="Forget who a copied --data directory was, and be a new node; with another --node.",
+)
 @click.option("--purge", is_flag=True, help="Stop and remove every unit that this rubelet manages, then end.")
 @log_level_option
 @click.version_option(__version__, prog_name="rubelet")
@@ -74,6 +82,8 @@ def rubelet(
     driver: str,
     bus: str,
     unit_dir: str,
+    adopt: bool,
+    new_identity: bool,
     purge: bool,
     log_level: str,
 ) -> None:
@@ -98,15 +108,28 @@ def rubelet(
             if purge:
                 await remove_units(host, hands)
             else:
-                await run_node(host, hands, stop, config_of(servers, node, data, kind))
+                policy: IdentityPolicy = "new" if new_identity else "adopt" if adopt else "keep"
+                await run_node(host, hands, stop, config_of(servers, node, data, kind, policy))
         finally:
             await hands.close()
 
     sys.exit(run_daemon("rubelet", main, log_level=log_level))
 
 
-def config_of(servers: tuple[str, ...], node: str, data: Path, driver_name: str) -> RubeletConfig:
+def machine_id() -> str:
+    """This machine's identity (machine-id(5)); empty where it has none, as some containers have not."""
+    try:
+        return MACHINE_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+def config_of(
+    servers: tuple[str, ...], node: str, data: Path, driver_name: str, policy: IdentityPolicy
+) -> RubeletConfig:
     return RubeletConfig(
+        machine_id=machine_id(),
+        identity_policy=policy,
         node=node,
         servers=servers,
         data_url=f"sqlite:///{data.absolute() / 'rubelet.db'}",

@@ -27,6 +27,7 @@ from rube.host import Host
 __all__ = ["Informer", "InformerConfig"]
 
 _LOG = logging.getLogger("rube.client")
+_NS_PER_S = 1_000_000_000
 
 
 async def _persist_nothing(batch: Batch) -> None:
@@ -117,6 +118,7 @@ class Informer:
         and what `persist` raises.
         """
         while True:
+            begun_ns = self._clock.monotonic_ns()
             try:
                 await self._follow()
             except (InvalidArgumentError, UnimplementedError):
@@ -126,6 +128,8 @@ class Informer:
                 self._replica.lose_position()
             except RubeError as error:
                 self._complaint.failed(error.message)
+            if self._clock.monotonic_ns() - begun_ns >= self._config.backoff_s_max * _NS_PER_S:
+                self._backoff.reset()  # it went well for long; what fails again and again does so ever more slowly
             await self._clock.sleep(self._backoff.next_s())
 
     async def _follow(self) -> None:
@@ -137,7 +141,8 @@ class Informer:
                     batch = self._replica.prepare(response)
                     if batch is not None:
                         await self._take(batch)
-                    self._backoff.reset()
+                        if batch.changes:
+                            self._backoff.reset()
                     if not self._replica.listing:
                         self.synced.set()
                         self._connected = True

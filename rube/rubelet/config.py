@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from rube import __version__
 from rube.controllers.backoff import BackoffConfig
 from rube.controllers.config import Observer, RefusalObserver, observe_no_refusal, observe_nothing
+from rube.rubelet.identity import IdentityPolicy
 
 __all__ = ["RubeletConfig"]
 
@@ -24,6 +25,10 @@ class RubeletConfig:
     data_url: str
     # New with each boot of the machine (Linux: /proc/sys/kernel/random/boot_id): what ran before it is gone.
     boot_id: str
+    # The machine's own identity (machine-id(5)); empty: not known, and not looked at.
+    machine_id: str = ""
+    # What to do with a data directory that is of another machine or node.
+    identity_policy: IdentityPolicy = "keep"
     # What the driver is called in the node's status: `systemd`, `supervisor` or `simulated`.
     driver_name: str
     # Where the replica is served, such as `unix:/run/rube/rubelet.sock`; empty: nowhere.

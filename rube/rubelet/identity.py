@@ -1,14 +1,22 @@
-"""Who this data directory is: an instance made once, of one node."""
+"""Who this data directory is: an instance made once, of one node, on one machine."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from rube.api import memory_pb2
 from rube.api.errors import FailedPreconditionError
 from rube.host import Engine, Host, Write
 
-__all__ = ["Identity"]
+__all__ = ["Identity", "IdentityPolicy"]
 
 _KEY = b"identity"
+FORGET_ROWS_MAX = 1_000
+"""Rows that one commit deletes."""
+
+IdentityPolicy = Literal["keep", "adopt", "new"]
+"""For a data directory of another machine: `keep` refuses it, `adopt` takes it over as it is (the other machine has
+gone), `new` forgets who it was and what it had, so that this is a node of its own."""
 
 
 class Identity:
@@ -19,11 +27,17 @@ class Identity:
         self._identity = identity
 
     @classmethod
-    async def load(cls, engine: Engine, host: Host, node: str) -> Identity:
-        """Raises FailedPreconditionError where the local store is of a node of another name."""
+    async def load(
+        cls, engine: Engine, host: Host, node: str, *, machine_id: str = "", policy: IdentityPolicy = "keep"
+    ) -> Identity:
+        """Raises FailedPreconditionError where the local store is of a node of another name, or of another machine."""
         raw = engine.get(_KEY)
+        if policy == "new" and raw is not None:
+            await _forget_everything(engine)
+            raw = None
         if raw is None:
-            identity = cls(engine, memory_pb2.NodeIdentity(node=node, instance_id=host.random.uid()))
+            fresh = memory_pb2.NodeIdentity(node=node, instance_id=host.random.uid(), machine_id=machine_id)
+            identity = cls(engine, fresh)
             await identity._save()
             return identity
         known = memory_pb2.NodeIdentity.FromString(raw)
@@ -33,7 +47,9 @@ class Identity:
                 "with another --data",
                 node=known.node,
             )
-        return cls(engine, known)
+        identity = cls(engine, known)
+        await identity._bind(machine_id, policy)
+        return identity
 
     @property
     def instance_id(self) -> str:
@@ -49,5 +65,29 @@ class Identity:
             self._identity.registered = True
             await self._save()
 
+    async def _bind(self, machine_id: str, policy: IdentityPolicy) -> None:
+        """Makes the identity this machine's, or refuses that."""
+        known = self._identity
+        if not machine_id or known.machine_id == machine_id:
+            return
+        if known.machine_id and policy != "adopt":
+            raise FailedPreconditionError(
+                f"the data directory is of node {known.node!r} on another machine (machine-id {known.machine_id}; this "
+                f"one is {machine_id}). Two machines with one identity would run every unit twice. If the other one no "
+                "longer runs it, start once with --adopt; to make this a node of its own, start once with "
+                "--new-identity and another --node",
+                node=known.node,
+            )
+        known.machine_id = machine_id
+        await self._save()
+
     async def _save(self) -> None:
         await self._engine.commit([Write(_KEY, self._identity.SerializeToString(deterministic=True))])
+
+
+async def _forget_everything(engine: Engine) -> None:
+    """The replica, the controllers' memory and the identity, which goes last."""
+    keys = [key for key, _ in engine.scan(b"", b"\xff" * 8)]
+    keys.sort(key=lambda key: (key == _KEY, key))
+    for start in range(0, len(keys), FORGET_ROWS_MAX):
+        await engine.commit([Write(key, None) for key in keys[start : start + FORGET_ROWS_MAX]])

@@ -38,6 +38,8 @@ class Registration:
         self._node = node_key(config.node)
         self._lease = node_lease_key(config.node)
         self._complaint = Complaint(_LOG, f"lease of node {config.node}")
+        self._session = host.random.uid()
+        self._renewed = False  # in this session
         # Of another rubelet's lease: as it was last seen to change, on the monotonic clock.
         self._seen_revision = 0
         self._seen_ns = 0
@@ -71,8 +73,17 @@ class Registration:
             lease_obj.spec.Unpack(lease)
             if lease.holder not in ("", self._instance_id):
                 self._check_lapsed(lease, lease_obj.metadata.revision)
+            elif self._renewed and lease.session not in ("", self._session):
+                raise AlreadyExistsError(
+                    f"another rubelet renews the lease of node {self._config.node!r} with this one's identity "
+                    f"({self._instance_id}): it runs on a copy of this data directory, so that both run the node's "
+                    "units. Stop one of them; start a copy that is to be a node of its own with --new-identity and "
+                    "another --node",
+                    node=self._config.node,
+                )
         # The lease first: it is what two rubelets of one name contend for.
         await self._write_lease(lease, lease_obj)
+        self._renewed = True
         node = await self._register()
         await self._update_status(node)
 
@@ -113,7 +124,7 @@ class Registration:
         return registered
 
     async def _write_lease(self, lease: cluster_pb2.Lease, current: api_pb2.Object | None) -> None:
-        renewed = cluster_pb2.Lease(holder=self._instance_id, term=lease.term)
+        renewed = cluster_pb2.Lease(holder=self._instance_id, term=lease.term, session=self._session)
         renewed.duration.FromNanoseconds(round(self._config.lease_s * _NANOSECONDS))
         renewed.renew_time.FromNanoseconds(self._clock.now_ns())
         renewed.acquire_time.CopyFrom(lease.acquire_time)

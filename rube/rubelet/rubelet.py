@@ -10,14 +10,15 @@ from grpc import aio
 
 from rube import api_pb2_grpc
 from rube.api.binding import NODE_LABEL
-from rube.api.errors import RubeError
+from rube.api.errors import AlreadyExistsError, RubeError
 from rube.api.keys import validate_name
 from rube.client import Client, InformerConfig
 from rube.controllers.cache import InformerCache
-from rube.controllers.config import Hands, RuntimeConfig
+from rube.controllers.config import Decided, Hands, Observer, RuntimeConfig
 from rube.controllers.driver import Driver
 from rube.controllers.runtime import Runtime
 from rube.controllers.systemd.controller import UNIT_TYPE, UnitController
+from rube.controllers.systemd.unit_log import UnitLog
 from rube.host import Engine, Host
 from rube.rubelet.config import RubeletConfig
 from rube.rubelet.identity import Identity
@@ -32,6 +33,8 @@ __all__ = ["Rubelet"]
 
 _LOG = logging.getLogger("rube.rubelet")
 STOP_GRACE_S = 1.0
+LEFT_SHOWN_MAX = 20
+"""Units that are named when a rubelet is displaced."""
 
 
 def _say_nothing() -> None:
@@ -63,12 +66,31 @@ class Rubelet:
             finally:
                 await engine.close()
         except ExceptionGroup as group:
-            raise _most_telling(group) from group
+            error = _most_telling(group)
+            raise await self._displaced(error) if isinstance(error, AlreadyExistsError) else error from group
         finally:
             await self._client.close()
 
+    async def _displaced(self, error: AlreadyExistsError) -> AlreadyExistsError:
+        """The error, with the units that are left running and what to do about them."""
+        try:
+            names = await self._driver.list()
+        except RubeError:
+            return error
+        if not names:
+            return error
+        shown = ", ".join(names[:LEFT_SHOWN_MAX]) + (" and more" if len(names) > LEFT_SHOWN_MAX else "")
+        return AlreadyExistsError(
+            f"{error.message}. Units of this rubelet that may still run here ({len(names)}): {shown}. If the node's "
+            "name is to stay the other's, stop and remove them: the same command with --purge",
+            **error.metadata,
+        )
+
     async def _run(self, engine: GuardedEngine, on_ready: Callable[[], None]) -> None:
-        identity = await Identity.load(engine, self._host, self._config.node)
+        config = self._config
+        identity = await Identity.load(
+            engine, self._host, config.node, machine_id=config.machine_id, policy=config.identity_policy
+        )
         cache = InformerCache(self._client, self._host, [self._replica(engine)])
         hands = self._hands()
         runtime = Runtime(self._runtime_config(engine, cache, hands))
@@ -122,7 +144,7 @@ class Rubelet:
             calls=self._client,
             engine=engine,
             hands=hands,
-            observer=config.observer,
+            observer=_both(UnitLog(self._host.clock).note, config.observer),
             refusals=config.refusals,
             strict=config.strict,
             backoff=config.backoff,
@@ -137,6 +159,14 @@ class Rubelet:
         server.add_insecure_port(self._config.listen)
         await server.start()
         return server
+
+
+def _both(first: Observer, second: Observer) -> Observer:
+    def observe(decided: Decided) -> None:
+        first(decided)
+        second(decided)
+
+    return observe
 
 
 def _most_telling(group: ExceptionGroup[Exception]) -> Exception:

@@ -12,6 +12,8 @@ UNIX_PATH_BYTES_MAX = 107
 """The longest path of a Unix socket on Linux (unix(7): sun_path has 108 bytes with its end)."""
 
 CONNECT_TIMEOUT_S = 1.0
+_DIRECTORIES: dict[str, int] = {}
+"""Those of sockets with long paths, open as long as this process lives."""
 _SCHEMES = frozenset({"http", "https", "grpc", "grpcs", "tcp"})
 
 
@@ -25,6 +27,26 @@ def check_address(address: str) -> None:
         _check_unix(address, address.removeprefix("unix:"))
     else:
         check_host_port(address)
+
+
+def short_address(address: str) -> str:
+    """The same address, for a Unix socket whose path is too long for the kernel in a form that it takes.
+
+    The socket's directory is opened and stays open, and `/proc/self/fd` leads to it. A path that is short enough, and
+    one whose directory is not there, stays as it is.
+    """
+    path = address.removeprefix("unix:")
+    if path == address or len(os.fsencode(path)) <= UNIX_PATH_BYTES_MAX:
+        return address
+    directory, name = os.path.split(os.path.abspath(path))
+    handle = _DIRECTORIES.get(directory)
+    if handle is None:
+        try:
+            handle = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return address
+        _DIRECTORIES[directory] = handle
+    return f"unix:/proc/self/fd/{handle}/{name}"
 
 
 def check_host_port(address: str) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from grpc import aio
 
 from rube.host import ChannelTls, ServerOptions
-from rube.transport.addresses import cannot_listen, check_address
+from rube.transport.addresses import cannot_listen, check_address, short_address
 from rube.transport.native import native_server
 from rube.transport.options import ChannelOptions, channel_core_options, server_core_options
 from rube.transport.servicer import LevelServer, check_interceptors
@@ -35,6 +35,7 @@ class GrpcNetwork:
         inner: Any = self._inner(options)
 
         def bind(address: str) -> int:
+            address = short_address(address)
             check_address(address)
             try:
                 port: int = inner.add_insecure_port(address)
@@ -48,6 +49,7 @@ class GrpcNetwork:
         self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = (), tls: ChannelTls | None = None
     ) -> aio.Channel:
         """A channel to `host:port` or `unix:/path`. Close it: `async with` or `close()`."""
+        target = short_address(target)
         if tls is None:
             return aio.insecure_channel(target, options=self._channel_options, interceptors=list(interceptors))
         return aio.secure_channel(

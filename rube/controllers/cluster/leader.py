@@ -76,6 +76,7 @@ class LeaderElection:
         self._complaint = Complaint(_LOG, f"election of {config.group}")
         self._lease = cluster_pb2.Lease()
         self._revision = 0
+        self._store_id = ""
         self._seen_ns = 0  # when the lease was last seen to change, on the monotonic clock
 
     async def run(self, work: Callable[[Leadership], Awaitable[None]]) -> None:
@@ -137,7 +138,7 @@ class LeaderElection:
             await self._read()
             now_ns = self._clock.monotonic_ns()
             lapsed = now_ns - self._seen_ns >= self._lease.duration.ToNanoseconds()
-            if self._lease.holder and self._lease.holder != self._config.holder and not lapsed:
+            if self._lease.holder not in ("", self._config.holder) and not (lapsed or self._is_of_another_store()):
                 return None
             term = self._lease.term + 1
             until_ns = await self._write(self._config.holder, term)
@@ -149,14 +150,20 @@ class LeaderElection:
         self._complaint.works()
         return Leadership(self._host, self._config.group, term, until_ns)
 
+    def _is_of_another_store(self) -> bool:
+        """Whether the lease came with a backup: nobody holds it here. Its term still counts, and so do the fences."""
+        return self._lease.store_id not in ("", self._store_id)
+
     async def _read(self) -> None:
         try:
-            obj = (await self._client.get(api_pb2.GetRequest(key=self._key.to_proto()))).object
+            response = await self._client.get(api_pb2.GetRequest(key=self._key.to_proto()))
         except NotFoundError:
             # The term goes on from the last one seen: fences only ever grow.
             self._lease.holder, self._revision = "", 0
             return
-        if obj.metadata.revision != self._revision:
+        obj, moved = response.object, response.store_id != self._store_id
+        self._store_id = response.store_id
+        if obj.metadata.revision != self._revision or moved:
             self._seen_ns = self._clock.monotonic_ns()
             self._revision = obj.metadata.revision
             obj.spec.Unpack(self._lease)
@@ -164,7 +171,7 @@ class LeaderElection:
     async def _write(self, holder: str, term: int) -> int:
         """Writes the lease over the one that was read, and gives until when it then holds."""
         start_ns = self._clock.monotonic_ns()
-        lease = cluster_pb2.Lease(holder=holder, term=term)
+        lease = cluster_pb2.Lease(holder=holder, term=term, store_id=self._store_id)
         lease.duration.FromNanoseconds(round(self._config.duration_s * _NANOSECONDS))
         lease.renew_time.FromNanoseconds(self._clock.now_ns())
         lease.acquire_time.CopyFrom(self._lease.acquire_time if term == self._lease.term else lease.renew_time)
@@ -174,7 +181,7 @@ class LeaderElection:
         obj.spec.Pack(lease, TYPE_URL_PREFIX, deterministic=True)
         request.preconditions.add(key=self._key.to_proto(), revision=self._revision, absent=not self._revision)
         response = await self._client.put(request)
-        self._lease, self._revision = lease, response.metadata[0].revision
+        self._lease, self._revision, self._store_id = lease, response.metadata[0].revision, response.store_id
         self._seen_ns = self._clock.monotonic_ns()
         return start_ns + round(self._config.duration_s * (1 - self._config.margin) * _NANOSECONDS)
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from cluster_fake import FakeCluster, away
+from cluster_fake import STORE, FakeCluster, away
 
 from rube import api_pb2
-from rube.api import cluster_pb2
+from rube.api import cluster_pb2, registry
 from rube.api.errors import AbortedError
 from rube.api.keys import ObjectKey
 from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leadership
@@ -234,3 +234,31 @@ def test_losing_the_lease_cancels_the_work_at_once(world: World) -> None:
     election.cluster.add(obj)
     world.run_for(3)
     assert len(ended) == 1
+
+
+def test_a_lease_that_came_with_a_backup_holds_for_nobody(world: World) -> None:
+    """The store was restored: its lease is of a process that has ended, in a store that is gone."""
+    election = Election(world, {"a": 0})
+    lease = cluster_pb2.Lease(holder="gone", term=7, store_id="the store before")
+    lease.duration.FromSeconds(15)
+    election.fence_term = 7
+    obj = api_pb2.Object(spec=registry.pack(lease))
+    obj.metadata.namespace, obj.metadata.name = LEASE.namespace, LEASE.name
+    election.cluster.add(obj)
+    election.start("a")
+    world.run_for(1)
+    assert election.acts
+    assert election.acts[0].term == 8, "the fence goes on"
+
+
+def test_a_lease_of_this_store_is_waited_for(world: World) -> None:
+    election = Election(world, {"a": 0})
+    for store_id in ("", STORE):
+        lease = cluster_pb2.Lease(holder="other", term=7, store_id=store_id)
+        lease.duration.FromSeconds(15)
+        obj = api_pb2.Object(spec=registry.pack(lease))
+        obj.metadata.namespace, obj.metadata.name = LEASE.namespace, LEASE.name
+        election.cluster.add(obj)
+    election.start("a")
+    world.run_for(10)
+    assert not election.acts

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import subprocess  # noqa: TID251 (an adapter)
 import sys
@@ -20,6 +22,8 @@ EXIT_LOCKED = 75
 """What a shim ends with that finds another one alive (EX_TEMPFAIL)."""
 LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.py")
 LAUNCH_S_MAX = 10.0
+UNIT_FILES_MAX = 1024
+"""The soft limit of open files that units begin with, as systemd's own default is."""
 """From the start of a shim until it has taken its request; it may have to kill what another one left."""
 LAST_WORDS_BYTES_MAX = 512
 
@@ -130,7 +134,7 @@ def _start_launcher(directory: str, lost: bool) -> subprocess.Popen[bytes]:
     now and then crashes there before it has executed anything. subprocess takes vfork(2), which runs no handlers. Not
     in a thread: vfork(2) holds the interpreter anyway, and who is cancelled meanwhile would leave the process behind.
     """
-    return subprocess.Popen(
+    launcher = subprocess.Popen(
         [sys.executable, "-I", "-S", LAUNCHER, directory],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -139,6 +143,11 @@ def _start_launcher(directory: str, lost: bool) -> subprocess.Popen[bytes]:
         env={"LANG": "C.UTF-8", **({LOST_VARIABLE: "1"} if lost else {})},
         start_new_session=True,
     )
+    # A daemon's own limit is high, which units inherit unasked: select(2) fails past 1,024.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(launcher.pid, resource.RLIMIT_NOFILE, (min(UNIT_FILES_MAX, hard), hard))
+    return launcher
 
 
 async def _ended(pid: int) -> None:
