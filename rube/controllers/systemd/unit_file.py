@@ -15,6 +15,7 @@ from rube.controllers.systemd.values import LINE_BYTES_MAX
 __all__ = ["Directive", "UnitFileError", "parse_unit_file"]
 
 _BLANKS: Final = b" \t\n\r"
+_BLANKS_OF_TEXT: Final = _BLANKS.decode()
 _LINE_END: Final = re.compile(rb"\n\r\0?|\r\n\0?|[\n\r]\0|[\n\r\0]")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _UNSAFE: Final = re.compile(r"[\x01-\x1f\"'\\\x7f]")
@@ -38,7 +39,7 @@ def parse_unit_file(data: bytes) -> list[Directive]:
     found: list[Directive] = []
     for number, line in _logical_lines(data):
         try:
-            text = decode_text(line)
+            text = line.decode("ascii") if line.isascii() else decode_text(line)
         except ValueError as error:
             raise UnitFileError(f"line {number}: {error}") from error
         if text.startswith("["):
@@ -49,7 +50,7 @@ def parse_unit_file(data: bytes) -> list[Directive]:
         key, equals, value = text.partition("=")
         if not section or not equals or not key:
             raise UnitFileError(f"line {number}: {text[:80]!r} is no assignment in a section")
-        found.append(Directive(section, key.strip(_BLANKS.decode()), value.strip(_BLANKS.decode())))
+        found.append(Directive(section, key.strip(_BLANKS_OF_TEXT), value.strip(_BLANKS_OF_TEXT)))
     return found
 
 
@@ -58,9 +59,13 @@ def _logical_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
     continued: bytes | None = None
     number = 0
     marked = False
-    for number, raw in enumerate(_LINE_END.split(data), start=1):
+    lines = _LINE_END.split(data) if b"\r" in data or b"\0" in data else data.split(b"\n")
+    for number, raw in enumerate(lines, start=1):
         if len(raw) > LINE_BYTES_MAX:
             raise UnitFileError(f"line {number}: {len(raw)} bytes, more than {LINE_BYTES_MAX}")
+        if continued is None and raw[:1].isalpha() and not raw.endswith(b"\\"):  # what most are
+            yield number, raw.rstrip(_BLANKS)
+            continue
         if raw.lstrip(_BLANKS)[:1] in (b"#", b";"):
             continue
         if not marked and raw.startswith(_BYTE_ORDER_MARK):

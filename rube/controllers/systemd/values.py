@@ -22,6 +22,8 @@ def line_problem(value: str) -> str:
 
     Line ends and NUL end a line, a last backslash joins it with the next, and what is no text spoils the whole file.
     """
+    if value.isascii() and value.isprintable() and not value.endswith(("\\", " ")):
+        return ""  # what nearly all are
     if problem := _problem(value, _CONTROL):
         return f"{problem}: a value of a unit file is one line of text"
     stripped = value.rstrip(BLANKS)

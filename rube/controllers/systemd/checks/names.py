@@ -17,16 +17,18 @@ NAME_BYTES_MAX = 255
 _TYPES: Final = "service|socket|device|mount|automount|swap|target|path|timer|slice|scope"
 _UNIT: Final = re.compile(rf"[A-Za-z0-9:_.\\%-][A-Za-z0-9:_.\\@%-]*\.({_TYPES})\Z")
 _BUS: Final = re.compile(r"[A-Za-z_-][A-Za-z0-9_-]*(\.[A-Za-z_-][A-Za-z0-9_-]*)+\Z")
-_UNIT_LISTS: Final = (
-    "wants",
-    "requires",
-    "requisite",
-    "binds_to",
-    "part_of",
-    "conflicts",
-    "before",
-    "after",
-    "on_failure",
+_UNIT_LISTS: Final = frozenset(
+    {
+        "wants",
+        "requires",
+        "requisite",
+        "binds_to",
+        "part_of",
+        "conflicts",
+        "before",
+        "after",
+        "on_failure",
+    }
 )
 _NUMBER: Final = re.compile(r"[0-9]+\Z")
 _NEGATIVE: Final = re.compile(r"-[0-9]*\Z")
@@ -81,10 +83,11 @@ __all__ = ["name_violations"]
 
 
 def name_violations(unit: Unit) -> Iterator[Violation]:
-    for name in _UNIT_LISTS:
-        yield from _units(name, getattr(unit, name)[:ITEMS_MAX])
-    for name in ("wanted_by", "required_by", "also", "alias"):
-        yield from _units(f"install.{name}", getattr(unit.install, name)[:ITEMS_MAX])
+    for field, value in unit.ListFields():
+        if field.name in _UNIT_LISTS:
+            yield from _units(field.name, value[:ITEMS_MAX])
+    for field, value in unit.install.ListFields():
+        yield from _units(f"install.{field.name}", value[:ITEMS_MAX])
     for index, name in enumerate(unit.install.alias[:ITEMS_MAX]):
         if not name.strip().endswith(".service"):
             yield Violation(f"install.alias[{index}]", f"{name!r} does not end in .service, as the unit does")
