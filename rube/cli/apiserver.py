@@ -9,12 +9,14 @@ import click
 
 from rube.cli.controller import check_controllers, controllers_option, controllers_url, keep_controllers
 from rube.cli.daemon import Stop, announce, end_task, first_of, run_daemon
+from rube.cli.exposure import warn_of_exposure
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, log_level_option
 from rube.cli.real_host import real_host
 from rube.controllers.spec_checks import built_in_spec_checks
 from rube.server import ApiServer, ApiServerConfig
 from rube.store import open_store
-from rube.store.urls import parse_store_url
+from rube.store.replicated.backend import member_config
+from rube.store.urls import StoreUrl, parse_store_url
 from rube.transport import ServerKind
 
 # For what is under way after the store has failed: no write of it can succeed.
@@ -89,6 +91,7 @@ def apiserver(
 
     async def main(stop: Stop) -> None:
         host = real_host(server_kind=server_kind)
+        warn_of_exposure(member_addresses(parse_store_url(store_url)))
         store = await open_store(host, store_url)
         try:
             config = ApiServerConfig(listen=listen, history_revisions_max=history, spec_checks=built_in_spec_checks())
@@ -96,6 +99,7 @@ def apiserver(
             addresses = await server.start()
             shown = parse_store_url(store_url)  # without its password
             announce(f"rube apiserver: listening on {', '.join(addresses)}, store {shown}, id {store.store_id}")
+            warn_of_exposure(addresses)
             memory_url = controllers_url(data, store_url)
             running = asyncio.create_task(keep_controllers(host, [reachable(addresses[0])], memory_url, controllers))
             failure = await first_of(stop.wait(), server.failed())
@@ -109,6 +113,11 @@ def apiserver(
 
     check_controllers(controllers)
     sys.exit(run_daemon("rube apiserver", main, log_level=log_level))
+
+
+def member_addresses(url: StoreUrl) -> list[str]:
+    """Where a replicated store listens for its other members; none for another store."""
+    return [member_config(url).listen] if url.is_member else []
 
 
 def reachable(address: str) -> str:

@@ -13,6 +13,7 @@ import click
 
 from rube.api.errors import InvalidArgumentError, RubeError
 from rube.cli.daemon import Stop, announce, describe, end_task, is_expected, run_daemon
+from rube.cli.exposure import warn_of_exposure
 from rube.cli.options import checked, log_level_option, make_data_directory, servers_option
 from rube.cli.real_host import real_host
 from rube.client import Client
@@ -180,6 +181,7 @@ def controller(
         else:
             running = asyncio.create_task(run_replicated(real_host(), servers, config))
             announce(f"rube controller: replica {name} at {config.member.listen}, for {', '.join(servers)}")
+            warn_of_exposure([config.member.listen])
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
         await end_task(running)

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from rube.cli.daemon import Stop, announce, run_daemon
+from rube.cli.exposure import warn_of_exposure
 from rube.cli.local import LocalCluster, local_cluster
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, make_data_directory
 
@@ -45,6 +46,7 @@ def up(nodes: int, listen: str, data: Path | None) -> None:
                 for number in range(1, nodes + 1):
                     await cluster.start_rubelet(f"worker-{number}")
                 announce(what_to_try(cluster))
+                warn_of_exposure([listen])
                 await until_stopped(stop, cluster)
                 announce("stopping the daemons and their units …")
 

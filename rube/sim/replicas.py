@@ -56,7 +56,7 @@ class ReplicaProgram:
             controllers=ClusterControllersConfig(
                 strict=True,
                 extra=controllers,
-                observer=recorder.decisions(name, controllers),
+                observer=recorder.decisions(name),
                 refusals=recorder.refusals(name),
             ),
         )

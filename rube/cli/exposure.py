@@ -1,0 +1,40 @@
+"""What is said at each start of a listener that other machines reach: nothing checks yet who asks."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Iterable
+
+__all__ = ["exposed", "warn_of_exposure"]
+
+_LOG = logging.getLogger("rube.security")
+
+
+def exposed(addresses: Iterable[str]) -> list[str]:
+    """Those of the addresses that other machines may reach: all but Unix sockets and loopback."""
+    return [address for address in addresses if not _is_local(address)]
+
+
+def warn_of_exposure(addresses: Iterable[str]) -> None:
+    """One warning that names them, or nothing."""
+    if found := exposed(addresses):
+        _LOG.warning(
+            "whoever reaches %s is root on every node: nothing checks who asks, so let only trusted machines reach it "
+            "(README.md, Security)",
+            ", ".join(found),
+        )
+
+
+def _is_local(address: str) -> bool:
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]").partition("%")[0]
+    if host == "localhost":
+        return True
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return False  # a name may mean any address
+    mapped = getattr(found, "ipv4_mapped", None)
+    return bool((mapped or found).is_loopback)

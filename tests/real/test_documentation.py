@@ -1,0 +1,232 @@
+"""The shell blocks of README.md and docs/*.md: those about a cluster run as pasted on one that the test makes, those
+about the simulator and Raft's scripts run beside, and those about machines that a test can't have are read by the same
+parsers as real command lines. No block is left out: a new one that fits nowhere fails a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from rube.cli.local import LocalCluster
+from rube.cli.main import rube
+from rube.cli.rubelet import rubelet
+from ructl.main import ructl
+from tests.doc_blocks import ROOT, Block, blocks
+
+BIN = Path(sys.executable).parent
+NODES = ("worker-1", "worker-2")
+# Pages whose blocks run on a cluster of two nodes, in their order, as one session.
+SESSIONS = ("README.md", "docs/ructl.md", "docs/nodes.md")
+# What ends by Ctrl-C alone.
+ENDLESS = re.compile(r"^(ructl (watch|logs -f)\b)", re.MULTILINE)
+# Blocks about what a test can't have: other machines, an etcd with users, a thousand seeds. They are read, not run.
+READ_ONLY = re.compile(
+    r"\b10\.0\.0\.\d|/var/lib/rube|--seeds 1000|etcdctl|cd examples|make demo|raft shell|rube apiserver"
+)
+PROGRAMS = {"rube": rube, "rubelet": rubelet, "ructl": ructl}
+
+
+def of(block: Block) -> str:
+    return block.place
+
+
+def is_read_only(block: Block) -> bool:
+    return bool(READ_ONLY.search(block.text)) and not block.text.startswith("ructl context")
+
+
+SHELL = blocks("shell")
+READ = [block for block in SHELL if is_read_only(block)]
+RUN = [block for block in SHELL if not is_read_only(block)]
+
+
+# Blocks that run
+
+
+def environment(directory: Path, server: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "RUBE_SERVER": server,
+        "RUBE_CONFIG": str(directory / "config.yaml"),
+    }
+
+
+def run_block(block: Block, directory: Path, server: str) -> None:
+    """Runs the block as bash does; its first command that fails ends it."""
+    text = ENDLESS.sub(r"timeout --preserve-status -s INT 3 \1", block.text)
+    found = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", text],
+        cwd=directory,
+        env=environment(directory, server),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert found.returncode == 0, f"{block.place} ended with {found.returncode}: {found.stdout}{found.stderr}"
+    assert "Traceback" not in found.stderr
+
+
+def workplace(directory: Path) -> Path:
+    """A directory with what a checkout has, and the README's object in the file that its text means."""
+    for name in ("examples", "scenarios"):
+        shutil.copytree(ROOT / name, directory / name)
+    (hello,) = [block for block in blocks("prototext") if block.page == "README.md"]
+    (directory / "hello.textproto").write_text(hello.text)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    with asyncio.Runner() as runner:
+        made = LocalCluster(tmp_path_factory.mktemp("cluster"))
+        try:
+            runner.run(made.start_apiserver())
+            for node in NODES:
+                runner.run(made.start_rubelet(node))
+            yield made
+        finally:
+            runner.run(made.stop())
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("page", SESSIONS)
+def test_a_session_runs_as_pasted(cluster: LocalCluster, tmp_path: Path, page: str) -> None:
+    directory = workplace(tmp_path)
+    subprocess.run(
+        ["bash", "-e", "-c", PREPARED.get(page, ":")],
+        cwd=directory,
+        env=environment(directory, cluster.address),
+        check=True,
+        timeout=110,
+    )
+    try:
+        for block in RUN:
+            if block.page == page:
+                run_block(block, directory, cluster.address)
+    finally:
+        clean = "ructl delete -t Unit -n default -l '!none' --all || true; ructl wait -t Unit -n default --for deleted"
+        subprocess.run(
+            ["bash", "-c", clean],
+            cwd=directory,
+            env=environment(directory, cluster.address),
+            stdout=subprocess.DEVNULL,
+            check=True,
+            timeout=110,
+        )
+
+
+# What a page takes for granted, as its text says.
+PREPARED = {
+    "docs/nodes.md": """
+        sed 's/"hello"/"web"/; s/8780/8781/' hello.textproto > web.textproto
+        sed -i 's/metadata {/metadata { labels { key: "node" value: "worker-1" }/' web.textproto
+        ructl put web.textproto hello.textproto
+        ructl wait -t Unit web hello --for active
+    """,
+}
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("block", [block for block in RUN if block.page not in SESSIONS], ids=of)
+def test_a_block_runs_as_pasted(block: Block, tmp_path: Path) -> None:
+    run_block(block, workplace(tmp_path), "127.0.0.1:1")
+
+
+# Blocks that are read
+
+
+@pytest.mark.parametrize("block", READ, ids=of)
+def test_a_command_line_is_one_that_the_program_takes(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.chdir(ROOT)
+    for words in commands(block.text):
+        if words[0] in PROGRAMS:
+            check_usage(PROGRAMS[words[0]], words)
+        else:
+            assert words[0] in ("cd", "make", "etcdctl"), f"{block.place}: what is {words[0]}?"
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The command lines of a block, with its variables filled in."""
+    variables: dict[str, str] = {}
+    for line in text.splitlines():
+        for name, value in variables.items():
+            line = line.replace(f"${name}", value)
+        words = shlex.split(line, comments=True)
+        if words and re.fullmatch(r"\w+=.*", words[0]):
+            name, _, variables[name] = words[0].partition("=")
+        elif words:
+            yield [word for word in words if word != "&"]
+
+
+def check_usage(command: click.Command, words: list[str]) -> None:
+    """Parses the command line, callbacks and all, and runs nothing. Raises click.UsageError."""
+    context: click.Context | None = None
+    name, rest = words[0], words[1:]
+    while True:
+        context = command.make_context(name, rest, parent=context)
+        if not isinstance(command, click.Group):
+            return
+        found, subcommand, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert subcommand is not None, f"{name} has no command {words}"
+        name, command = str(found), subcommand
+
+
+def test_every_block_is_run_or_read() -> None:
+    assert len(RUN) + len(READ) == len(SHELL) > 20
+    assert {block.page for block in RUN} >= set(SESSIONS)
+    assert sum(block.page == "docs/ructl.md" for block in READ) == 0, "all of docs/ructl.md runs"
+
+
+def test_every_command_of_ructl_is_shown() -> None:
+    page = (ROOT / "docs" / "ructl.md").read_text()
+    for name in ructl.list_commands(click.Context(ructl)):
+        assert re.search(rf"^.*\bructl {name}\b", page, re.MULTILINE), f"docs/ructl.md does not show ructl {name}"
+
+
+def test_the_daemons_of_the_readme_start_as_pasted(tmp_path: Path) -> None:
+    """On other paths and another port, as the machine that runs the test has its own."""
+    (block,) = [block for block in READ if block.page == "README.md" and "rubelet" in block.text]
+    cluster = LocalCluster(tmp_path)
+    port = cluster_port()
+    text = block.text.replace("/var/lib/rube/store.db", str(tmp_path / "store.db")).replace("7823", str(port))
+    text = text.replace("rube apiserver", f"rube apiserver --listen 127.0.0.1:{port}")
+    text = text.replace("rubelet ", f"rubelet --data {tmp_path / 'node'} --driver supervisor ")
+    text += "\nfor i in $(seq 60); do ructl wait -t Node worker-1 --for ready 2>/dev/null && break; sleep 0.5; done\n"
+    shell = subprocess.Popen(
+        ["bash", "-c", text + "ructl get -t Node worker-1 -o name; kill $(jobs -p); wait"],
+        env=environment(tmp_path, f"127.0.0.1:{port}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = shell.communicate(timeout=100)
+    finally:
+        if shell.poll() is None:
+            os.killpg(shell.pid, signal.SIGKILL)
+    assert "api.Node/worker-1" in output
+    assert not cluster.apiserver.running
+
+
+def cluster_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port

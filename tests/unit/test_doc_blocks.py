@@ -1,0 +1,87 @@
+"""Each code block of the documentation is of a language that some test reads, and reads as what it is said to be.
+
+Shell blocks run in tests/real/test_documentation.py; `raft` blocks are compared with the examples by
+tests/unit/raft/test_raft_command.py, and `text` blocks with what the simulator prints by tests/simulation.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rube.api.textproto import parse_documents
+from rube.raft.script import Interaction, parse_script
+from rube.sim.scenario import load_text
+from ructl.contexts import load_contexts
+from tests.doc_blocks import PAGES, ROOT, Block, blocks, indented
+
+# `sql` is MariaDB's, which tests/real/test_mariadb_shared.py runs in its own words.
+LANGUAGES = {"shell", "prototext", "yaml", "python", "raft", "raft-shell", "text", "sql"}
+SCENARIO = {
+    "name": "fragment",
+    "duration": "200s",
+    "workload": {"steps": [{"at": "1s", "put": {"name": "web-{i}", "count": 8, "node": "worker-2"}}]},
+    "expect": [{"converged": {"within": "30s"}}],
+}
+
+
+def of(block: Block) -> str:
+    return block.place
+
+
+def test_every_language_is_read_by_a_test() -> None:
+    assert {block.language for block in blocks()} <= LANGUAGES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_stands_in_fences_where_tests_find_it(page: Path) -> None:
+    assert indented(page) == []
+
+
+@pytest.mark.parametrize("block", blocks("prototext"), ids=of)
+def test_objects_parse(block: Block) -> None:
+    assert parse_documents(block.text, block.place)
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=of)
+def test_yaml_is_what_the_programs_take(block: Block, tmp_path: Path) -> None:
+    value = yaml.safe_load(block.text)
+    if "contexts" in value:
+        path = tmp_path / "config.yaml"
+        path.write_text(block.text)
+        contexts = load_contexts(path)
+        assert contexts.servers(contexts.current)
+        return
+    text = block.text
+    if "name" not in value:
+        cluster = {"nodes": {"count": 2}, **value.get("cluster", {"raft": {"members": 3}})}
+        text = yaml.safe_dump({**SCENARIO, **value, "cluster": cluster}, sort_keys=False)
+    assert load_text(text, block.place).scenario.name
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=of)
+def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    names: dict[str, object] = {}
+    exec(PREAMBLES.get(block.page, ""), names)
+    exec(compile("\n" * (block.line - 1) + block.text, block.page, "exec"), names)
+    sys.modules.pop("agents", None)
+
+
+# What a page's block takes for granted, as its text says.
+PREAMBLES = {
+    "docs/controllers.md": "from agents import Agents\n",
+    "docs/scenarios.md": "from rube.sim.cluster import SimCluster\n"
+    "from rube.sim.kernel import World\nfrom rube.sim.scenario import default_unit\n",
+}
+
+
+@pytest.mark.parametrize("block", blocks("raft-shell"), ids=of)
+def test_commands_of_the_raft_shell_run(block: Block) -> None:
+    session = Interaction([])
+    script = parse_script("\n".join(f"{line}\n----\n" for line in block.text.splitlines()), block.place)
+    for directive in script.directives:
+        session.handle(directive)
