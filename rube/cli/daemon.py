@@ -52,6 +52,7 @@ def announce(line: str) -> None:
 def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, log_level: str) -> int:
     """Runs `main(stop)` until it ends; SIGTERM and SIGINT set `stop`, a later one cancels. Returns the exit code."""
     configure_logging(log_level)
+    _forget_inherited_signals()
     os.umask(OTHERS_MASK)
     if (files := raise_files_limit()) < FILES_MIN:
         say(f"{name}: this process may open only {files} files: {FILES_REMEDY}", error=True)
@@ -106,6 +107,15 @@ def make_end_watch(name: str) -> threading.Timer:
     timer = threading.Timer(EXIT_S_MAX, end)
     timer.daemon = True
     return timer
+
+
+def _forget_inherited_signals() -> None:
+    """A daemon hears SIGTERM and learns how its children end, whatever the program that started it blocked or ignored.
+
+    SIGHUP stays ignored where it is: that is what nohup is for.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 async def first_of(stopped: Coroutine[Any, Any, object], failed: Coroutine[Any, Any, _E]) -> _E | None:

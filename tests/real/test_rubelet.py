@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -73,6 +74,35 @@ def test_units_outlive_kill_9_of_the_rubelet_and_are_adopted_with_their_exit_sta
         assert (await status_of(client, "dies")).sub_state == "auto-restart"
         assert (await status_of(client, "stays")).main_pid == stays.main_pid, "adopted, not restarted"
         assert alive(stays.main_pid)
+
+    on_cluster(tmp_path, body)
+
+
+def test_damaged_files_of_units_are_those_units_trouble_and_no_rubelets_end(tmp_path: Path) -> None:
+    async def body(cluster: LocalCluster, client: Client) -> None:
+        await put(client, sleeper("whole"), sleeper("empty"), sleeper("lost"))
+        before = {name: (await until_active(client, name)).main_pid for name in ("whole", "empty", "lost")}
+        await cluster.rubelets[NODE].kill()
+        units = cluster.node_directory(NODE) / "units"
+        (units / "rube-real.empty.service" / "state.json").write_text("{}")
+        lost = units / "rube-real.lost.service"
+        shim = json.loads((lost / "state.json").read_text())["shim"][0]
+        os.kill(shim, signal.SIGKILL)
+        (lost / "state.json").unlink()
+        (lost / "state.json").mkdir()
+        await cluster.start_rubelet(NODE)
+
+        async def said() -> bool:
+            return "state.json" in (await status_of(client, "lost")).message
+
+        await until("what cannot be read is said in the unit's status", said)
+        for name in ("whole", "empty"):
+            assert (await until_active(client, name)).main_pid == before[name], "adopted, not restarted"
+        (lost / "state.json").rmdir()
+        await put(client, sleeper("lost", description="once more"))
+        after = await until_active(client, "lost", but_not_pid=before["lost"])
+        assert not alive(before["lost"])
+        assert alive(after.main_pid)
 
     on_cluster(tmp_path, body)
 

@@ -163,7 +163,7 @@ class SupervisorDriver:
         for name, look in seen.items():
             if look.lacks or (look.alive and not _has_records(self.directory_of(name))):
                 shims.poke(self.directory_of(name), look.state)
-        if any(look.state is None and look.unit is None and not look.alive for look in seen.values()):
+        if any(look.state is None and look.rests and not look.alive for look in seen.values()):
             await self._find_by_processes()
         self._removed -= names
         lost = {name for name, look in seen.items() if look.is_lost or name in self._strays}
