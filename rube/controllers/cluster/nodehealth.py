@@ -49,8 +49,10 @@ class NodeHealth:
         state.object.status.Unpack(status)
         revision, duration_ns = _read_lease(state.related)
         now_ns = state.now.ToNanoseconds()
-        renewed = revision != memory.lease_revision and memory.HasField("change_time")
-        if renewed or _was_away(memory, state, duration_ns):
+        # Revisions only grow, except where a backup was restored: its lease is old, and no renewal.
+        renewed = revision > memory.lease_revision and memory.HasField("change_time")
+        restored = 0 < revision < memory.lease_revision
+        if renewed or restored or _was_away(memory, state, duration_ns):
             memory.change_time.CopyFrom(state.now)
         memory.lease_revision = revision
         memory.check_time.CopyFrom(state.now)

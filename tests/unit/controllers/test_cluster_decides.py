@@ -135,3 +135,17 @@ def test_a_lease_asks_for_its_node() -> None:
     cache.become({node_lease_key("a"): lease(5)}, 5)
     assert list(wanted.select(node_key("a"), node("a"), cache)) == [lease(5)]
     assert list(wanted.select(node_key("b"), None, cache)) == []
+
+
+def test_a_lease_that_came_back_with_a_backup_is_no_renewal() -> None:
+    """The node may be gone since: its silence is counted anew, and its readiness stays until then."""
+    health = Health()
+    for at_s in (0, 10, 20, 30):
+        health.look(at_s, 50)
+    assert health.look(40, 50) == SILENT
+    assert health.look(45, 20) == SILENT, "nothing was heard of it"
+    assert health.look(50, 21) == READY
+    assert health.look(55, 10) == READY, "it has its time to be heard again"
+    for at_s in (65, 75, 85):
+        assert health.look(at_s, 10) == READY
+    assert health.look(95, 10) == SILENT
