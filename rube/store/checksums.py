@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from typing import NamedTuple
 
 from rube.api.errors import DataLossError
 
 CHECKSUM_BYTES = 4
+# What to do about a store with files that is damaged.
+SALVAGE = "`rube store salvage` copies what is left into a new store; or restore a backup"
 _KEY_BYTES_SHOWN_MAX = 256
 
 
@@ -23,3 +26,40 @@ def mismatch(what: str, key: bytes, revision: int, remedy: str = "restore a back
         key=shown,
         revision=revision,
     )
+
+
+class ByteError(NamedTuple):
+    """One byte is another one than it was."""
+
+    place: int
+    # The byte that is there, XOR the one that was.
+    change: int
+
+
+def single_error(length_bytes: int, syndrome: int) -> ByteError | None:
+    """The one damaged byte of `length_bytes` bytes that explains the difference between their CRC-32 as they are and
+    as they were; None: one byte does not explain it. (A CRC is linear: the difference says nothing of the others.)"""
+    rest = syndrome
+    for place in range(length_bytes - 1, -1, -1):
+        change = _CHANGES.get(rest)
+        if change is not None:
+            return ByteError(place, change)
+        # One byte of zeros back.
+        last = _LAST[rest >> 24]
+        rest = ((rest ^ _TABLE[last]) << 8 & 0xFFFFFFFF) | last
+    return None
+
+
+def _crc_table() -> tuple[int, ...]:
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (0xEDB88320 if byte & 1 else 0)
+        table.append(byte)
+    return tuple(table)
+
+
+_TABLE = _crc_table()
+# The change that a table's entry stands for, and the entry whose first byte is the index.
+_CHANGES = {entry: change for change, entry in enumerate(_TABLE) if change}
+_LAST = tuple(sorted(range(256), key=lambda index: _TABLE[index] >> 24))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.host import Write
+from rube.store.checksums import SALVAGE
 
 MAGIC = b"RUBELOG1"
 # Bytes of the batch, the checksum of those four bytes, the checksum of the batch. With a checksum of its own, a
@@ -65,7 +66,7 @@ def _decode_body(body: bytes) -> list[Write]:
 
 def _damaged(path: str, offset: int) -> DataLossError:
     return DataLossError(
-        f"{path} is damaged: the batch at byte {offset} does not match its checksum; restore a backup",
+        f"{path} is damaged: the batch at byte {offset} does not match its checksum: {SALVAGE}",
         path=path,
         offset=offset,
     )

@@ -12,6 +12,7 @@ from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
+from rube.store.checksums import SALVAGE
 from rube.store.engines.disk_errors import failed, full
 
 _NO_SPACE = (os.strerror(ENOSPC), os.strerror(EDQUOT), "Max allowed space was reached")
@@ -47,6 +48,6 @@ def in_use(path: Path) -> FailedPreconditionError:
 def damaged(path: Path, text: str) -> DataLossError:
     found = _FILE.search(text)
     return DataLossError(
-        f"{path} is damaged ({' '.join(text.split())}): move it away and restore a backup",
+        f"{path} is damaged ({' '.join(text.split())}): {SALVAGE}",
         path=found.group() if found else str(path),
     )

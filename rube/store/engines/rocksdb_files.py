@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError, UnavailableError
+from rube.store.checksums import SALVAGE
 from rube.store.engines.mark import ID_BYTES, Mark, read_mark
 from rube.store.engines.private_files import close_to_others, make_directory, open_file
 from rube.store.engines.rocksdb_errors import translate
@@ -182,8 +183,8 @@ def check_mark(path: Path, mark_fd: int, sequence: int) -> None:
 
 def lost(path: Path, sequence: int, acknowledged: int) -> DataLossError:
     return DataLossError(
-        f"{path} is damaged: {acknowledged} writes were acknowledged and its log ends after {sequence}: restore a "
-        f"backup; or, to go on without what is lost, remove {path / MARK_FILE}",
+        f"{path} is damaged: {acknowledged} writes were acknowledged and its log ends after {sequence}: "
+        f"{SALVAGE}; or, to go on without what is lost, remove {path / MARK_FILE}",
         path=str(path),
     )
 

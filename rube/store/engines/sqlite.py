@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
 from rube.host import Write
+from rube.store.checksums import SALVAGE
 from rube.store.engines.disk_errors import full
 from rube.store.engines.mark import Mark, read_mark, write_mark
 from rube.store.engines.private_files import open_file
@@ -307,10 +308,10 @@ def _check_sound(path: Path, lock_fd: int) -> None:
         found = stored_mark(connection) if created else None
         finding = next(inspect_file(connection), None) if created else None
     if finding is not None:
-        raise DataLossError(f"{path} is damaged ({finding}): move it away and restore a backup", path=str(path))
+        raise DataLossError(f"{path} is damaged ({finding}): {SALVAGE}", path=str(path))
     if had_log and (end := damaged_at(path)):
         raise DataLossError(
-            f"{path}-wal is damaged behind byte {end}, and commits follow: restore a backup; or, to go on without "
+            f"{path}-wal is damaged behind byte {end}, and commits follow: {SALVAGE}; or, to go on without "
             f"them, `truncate -s {end} {path}-wal` and remove {path}.lock",
             path=f"{path}-wal",
         )
@@ -320,7 +321,7 @@ def _check_sound(path: Path, lock_fd: int) -> None:
         ends = f"ends after {found.sequence}" if found else "holds none"
         raise DataLossError(
             f"{path} is damaged: {acknowledged.sequence} commits were acknowledged, and the file with its -wal {ends} "
-            "(or something else was put in its place): restore a backup; or, to go on without what is lost, remove "
+            f"(or something else was put in its place): {SALVAGE}; or, to go on without what is lost, remove "
             f"{path}.lock",
             path=f"{path}-wal",
         )

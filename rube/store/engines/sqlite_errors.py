@@ -11,6 +11,7 @@ from rube.api.errors import (
     RubeError,
     UnavailableError,
 )
+from rube.store.checksums import SALVAGE
 from rube.store.engines.disk_errors import failed, full, lacks_descriptors, too_many_files
 
 _PRIMARY_CODE_MASK = 0xFF
@@ -22,12 +23,9 @@ def translate(error: sqlite3.Error, path: Path) -> RubeError:
     if code == sqlite3.SQLITE_FULL:
         return full(path)
     if code == sqlite3.SQLITE_NOTADB:
-        return DataLossError(
-            f"{path} is damaged or no SQLite database: check the path; if it is right, move the file away and restore "
-            "a backup"
-        )
+        return DataLossError(f"{path} is damaged or no SQLite database: check the path; if it is right, {SALVAGE}")
     if code == sqlite3.SQLITE_CORRUPT:
-        return DataLossError(f"{path} is damaged ({error}): move it away and restore a backup")
+        return DataLossError(f"{path} is damaged ({error}): {SALVAGE}")
     if code == sqlite3.SQLITE_CANTOPEN and lacks_descriptors():
         return too_many_files(path)
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):

@@ -13,7 +13,7 @@ from rube.store.backends import Checked, Damage, Loader, Reader, StoreStat
 from rube.store.config import StoreConfig
 from rube.store.mvcc.checking import check_engine
 from rube.store.mvcc.loading import MvccLoader
-from rube.store.mvcc.recovery import FORMAT, Header, State, newest_revision, read_header, read_log
+from rube.store.mvcc.recovery import Header, State, newest_revision, read_header, read_log
 from rube.store.mvcc.store import MvccStore
 from rube.store.ports import Page, Store
 from rube.store.urls import StoreUrl
@@ -47,7 +47,7 @@ class EngineBackend:
                 state = read_log(engine, header)
             return StoreStat(
                 store_id=state.store_id,
-                format=FORMAT.decode(),
+                format=state.format.decode(),
                 revision=state.revision,
                 oldest_revision=state.compact_revision,
                 keys=state.index.count_current(),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rube.api.errors import DataLossError
 from rube.host import Clock, Engine, EngineView
 from rube.store.backends import Checked, Damage
-from rube.store.mvcc.log import SUB_BITS, Row, decode_row, log_key
+from rube.store.mvcc.log import SUB_BITS, DamagedRow, Row, log_key, read_row
 from rube.store.mvcc.recovery import LOG_RANGE, check_format, read_header
 
 ROWS_PER_STEP_MAX = 256
@@ -45,11 +45,12 @@ async def check_engine(engine: Engine, clock: Clock, name: str) -> AsyncIterator
             continue
         position, data = found
         records += 1
-        try:
-            wrong = history.add(decode_row(position, data))
-        except DataLossError as error:
-            history.lose(position)
-            wrong = [Damage(f"revision {error.metadata['revision']}, key {error.metadata['key']}", _CHECKSUM)]
+        row = read_row(position, data)
+        if not isinstance(row, DamagedRow):
+            wrong = history.add(row)
+        else:
+            wrong = history.add(row.head) if row.head is not None else history.lose(position)
+            wrong.append(Damage(f"revision {row.revision}, key {row.key[:256]!r}", _CHECKSUM))
         for damage in wrong:
             yield Checked(records, progress.total(records, position), damage)
         if records % ROWS_PER_STEP_MAX == 0:
@@ -72,10 +73,11 @@ class _History:
         # Rows are missing, so that others may have nothing to follow.
         self._lost = False
 
-    def lose(self, position: int = 0) -> None:
+    def lose(self, position: int = 0) -> list[Damage]:
         """A row is damaged, or (position 0) nobody knows how many are."""
         self._lost = True
         self._position = position
+        return []
 
     def add(self, row: Row) -> list[Damage]:
         where = f"revision {row.revision}, key {row.key[:256]!r}"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.host import Engine, EngineView, Randomness, Write
-from rube.store.checksums import CHECKSUM_BYTES, checksum_of
+from rube.store.checksums import CHECKSUM_BYTES, SALVAGE, checksum_of
 from rube.store.mvcc.index import KeyIndex
-from rube.store.mvcc.log import REVISION_MAX, SUB_BITS, decode_row, log_key, position_of
+from rube.store.mvcc.log import REVISION_MAX, SUB_BITS, DamagedRow, log_key, position_of, read_row
+
+_LOG = logging.getLogger("rube.store")
 
 # Not sealed: a later format may seal differently.
-FORMAT = b"rube mvcc 1"
+FORMAT = b"rube mvcc 2"
+# Its rows have one checksum instead of two; a store of it keeps to it.
+OLD_FORMAT = b"rube mvcc 1"
 # In its place while the store is being filled with a copy (`loading`).
 LOADING = b"rube mvcc loading"
 # After every row of the log, whose keys begin with a bit of 0.
@@ -23,6 +28,9 @@ COMPACT_KEY = b"\xffmvcc/compact_revision"
 LOG_RANGE = (log_key(0), log_key(position_of(REVISION_MAX)))
 # What stands beside it.
 META_RANGE = (b"\xffmvcc/", b"\xffmvcc0")
+# Of damaged keys in one warning.
+_SHOWN_MAX = 10
+_KEY_BYTES_SHOWN_MAX = 256
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +43,12 @@ class State:
     # Reads and watches before it are refused.
     compact_revision: int
     index: KeyIndex
+    format: bytes = FORMAT
+
+    @property
+    def heads(self) -> bool:
+        """As `rube.store.mvcc.log.encode_rows` takes it."""
+        return self.format != OLD_FORMAT
 
 
 class Header(NamedTuple):
@@ -42,6 +56,7 @@ class Header(NamedTuple):
 
     store_id: str
     compact_revision: int
+    format: bytes = FORMAT
 
 
 async def recover(engine: Engine, random: Randomness) -> State:
@@ -56,43 +71,91 @@ def read_header(engine: EngineView) -> Header | None:
     Raises FailedPreconditionError for a format that this version does not know and for a copy that was interrupted,
     DataLossError if it is damaged.
     """
-    if not check_format(engine):
+    stored_format = check_format(engine)
+    if not stored_format:
         return None
-    store_id = _unseal(engine, STORE_ID_KEY).decode()
-    return Header(store_id, int.from_bytes(_unseal(engine, COMPACT_KEY), "big"))
+    store_id = _unseal(engine, STORE_ID_KEY).decode("ascii", "backslashreplace")
+    return Header(store_id, int.from_bytes(_unseal(engine, COMPACT_KEY), "big"), stored_format)
 
 
-def check_format(engine: EngineView) -> bool:
-    """Whether there is a store. FailedPreconditionError if it is none that can be opened."""
+def check_format(engine: EngineView) -> bytes:
+    """The store's format; empty where there is no store. FailedPreconditionError if it is none that can be opened."""
     stored_format = engine.get(FORMAT_KEY)
     if stored_format is None:
-        return False
+        return b""
     if stored_format == LOADING:
         raise FailedPreconditionError(
             "the store is the beginning of a copy that was interrupted: run `rube store restore` or `migrate` again"
         )
-    if stored_format != FORMAT:
+    if stored_format not in (FORMAT, OLD_FORMAT):
         raise FailedPreconditionError(
             f"the store has format {stored_format!r} and this program knows {FORMAT!r}: "
-            "use the version of Rube that wrote it, or restore a backup"
+            f"use the version of Rube that wrote it; if it is damaged, {SALVAGE}"
         )
-    return True
+    return stored_format
 
 
 def read_log(engine: EngineView, header: Header) -> State:
-    """Raises DataLossError that names the row if one is damaged."""
+    """What is in the log, past rows whose value alone is damaged: who reads those hears of it (docs/stores.md).
+
+    Raises DataLossError where it is not known which key's newest value is lost: what the store would answer might be
+    older than what was acknowledged.
+    """
     index = KeyIndex()
     position = position_of(header.compact_revision)
+    damaged: list[DamagedRow] = []
     for key, data in engine.scan(*LOG_RANGE):
-        position_found = int.from_bytes(key, "big")
-        index.append(decode_row(position_found, data))
-        position = max(position, position_found)
+        found = int.from_bytes(key, "big")
+        if found >> SUB_BITS > header.compact_revision and not _follows(position, found):
+            raise _lost(f"the rows before revision {found >> SUB_BITS}, from {position >> SUB_BITS} on, are missing")
+        row = read_row(found, data)
+        if isinstance(row, DamagedRow):
+            if row.head is None:
+                raise row.error()
+            damaged.append(row)
+            row = row.head
+        index.append(row)
+        position = max(position, found)
+    _tell(damaged, index)
     return State(
         store_id=header.store_id,
         revision=position >> SUB_BITS,
         compact_revision=header.compact_revision,
         index=index,
+        format=header.format,
     )
+
+
+def _follows(position: int, found: int) -> bool:
+    """After the compaction no row goes, and revisions and the places in one are given out without gaps."""
+    return found in (position + 1, (position >> SUB_BITS) + 1 << SUB_BITS)
+
+
+def _lost(what: str) -> DataLossError:
+    return DataLossError(f"{what}, and nobody knows of which keys: {SALVAGE}")
+
+
+def _tell(damaged: list[DamagedRow], index: KeyIndex) -> None:
+    """One warning, whatever there is."""
+    if not damaged:
+        return
+    newest = [row for row in damaged if index.newest_position(row.key) == row.position]
+    shown = ", ".join(f"{row.key[:_KEY_BYTES_SHOWN_MAX]!r} of revision {row.revision}" for row in newest[:_SHOWN_MAX])
+    if newest:
+        _LOG.warning(
+            "%d rows are damaged; of these keys it is the newest value, and reads of them fail: %s%s: %s",
+            len(damaged),
+            shown,
+            ", …" if len(newest) > _SHOWN_MAX else "",
+            SALVAGE,
+        )
+    else:
+        _LOG.warning(
+            "%d rows are damaged, all of them history (such as revision %d): what is newest is whole, and compaction "
+            "removes them; look at the disk, and at `rube store verify`",
+            len(damaged),
+            damaged[0].revision,
+        )
 
 
 def newest_revision(engine: EngineView, header: Header) -> int:
@@ -117,7 +180,7 @@ def check_empty(engine: EngineView) -> None:
 def header_rows(header: Header) -> list[Write]:
     """What makes durable that there is a store."""
     return [
-        Write(FORMAT_KEY, FORMAT),
+        Write(FORMAT_KEY, header.format),
         Write(STORE_ID_KEY, _seal(STORE_ID_KEY, header.store_id.encode())),
         compaction_mark(header.compact_revision),
     ]
@@ -136,7 +199,5 @@ def _seal(key: bytes, value: bytes) -> bytes:
 def _unseal(engine: EngineView, key: bytes) -> bytes:
     sealed = engine.get(key)
     if sealed is None or _seal(key, sealed[CHECKSUM_BYTES:]) != sealed:
-        raise DataLossError(
-            f"the store's {key[1:].decode()} is lost or damaged: restore a backup", key=key[1:].decode()
-        )
+        raise DataLossError(f"the store's {key[1:].decode()} is lost or damaged: {SALVAGE}", key=key[1:].decode())
     return sealed[CHECKSUM_BYTES:]

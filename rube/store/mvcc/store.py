@@ -100,6 +100,6 @@ class MvccStore:
         group = Group(self._state.index, self._state.revision)
         outcomes = [group.add(txn) for txn in txns]
         if group.rows:
-            await self._engine.commit(encode_rows(group.rows))
+            await self._engine.commit(encode_rows(group.rows, heads=self._state.heads))
             self._versions.show(group.rows, group.revision)
         return Committed(outcomes, wrote=bool(group.rows))

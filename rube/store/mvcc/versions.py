@@ -8,8 +8,9 @@ from itertools import islice
 
 from rube.api.errors import CompactedError, DataLossError, InvalidArgumentError, RevisionAheadError, UnavailableError
 from rube.host import Clock, EngineView
+from rube.store.checksums import SALVAGE
 from rube.store.config import StoreConfig
-from rube.store.mvcc.log import SUB_BITS, Row, decode_row, log_key, position_of
+from rube.store.mvcc.log import SUB_BITS, DamagedRow, Row, decode_row, log_key, position_of, read_row
 from rube.store.mvcc.recovery import State
 from rube.store.mvcc.tail import Tail
 from rube.store.mvcc.watch import follow
@@ -151,7 +152,7 @@ class Versions:
             return None
         row = self._read(position)
         if row is None:
-            raise DataLossError(f"the row of revision {position >> SUB_BITS} is missing: restore a backup")
+            raise DataLossError(f"the row of revision {position >> SUB_BITS} is missing: {SALVAGE}")
         return row.to_record()
 
     def _change(self, row: Row) -> Change:
@@ -161,7 +162,7 @@ class Versions:
     def _changes_from_log(self, start: bytes, end: bytes, after_revision: int) -> tuple[list[Change], int]:
         found: list[Change] = []
         reached, rows, size_bytes = after_revision, 0, 0
-        for row in self._rows_after(after_revision):
+        for row in self._rows_after(after_revision, start, end):
             full = rows >= self._config.watch_changes_max or size_bytes >= self._config.watch_bytes_max
             if full and row.revision != reached:
                 return found, reached
@@ -170,14 +171,20 @@ class Versions:
                 found.append(self._change(row))
         return found, self.state.revision
 
-    def _rows_after(self, revision: int) -> Iterator[Row]:
-        """The log's rows after that revision, read some at a time."""
+    def _rows_after(self, revision: int, first: bytes, last: bytes) -> Iterator[Row]:
+        """The log's rows after that revision, read some at a time. A damaged one of a key outside of `first` to `last`
+        is nobody's trouble here."""
         start, end = position_of(revision + 1), position_of(self.state.revision + 1)
         while start < end:
             count = 0
             for key, data in self._engine.scan(log_key(start), log_key(end), limit=RECORDS_PER_STEP_MAX):
                 start = int.from_bytes(key, "big")
-                yield decode_row(start, data)
+                row = read_row(start, data)
+                if isinstance(row, DamagedRow):
+                    if row.head is None or first <= row.key < last:
+                        raise row.error()
+                    row = row.head
+                yield row
                 count += 1
             if count < RECORDS_PER_STEP_MAX:
                 return

@@ -56,7 +56,7 @@ class StoreMachine:
         state = self.state
         group = Group(state.index, state.revision)
         outcomes = [group.add(_txn(txn)) for txn in decoded.txns]
-        writes = [*self._new, *encode_rows(group.rows)]
+        writes = [*self._new, *encode_rows(group.rows, heads=state.heads)]
         self._new = ()
         compact = min(decoded.compact_revision, group.revision)
         if compact > state.compact_revision:

@@ -8,7 +8,7 @@ import pytest
 from life_calls import checks_of, damage_of, fill
 from store_sites import EngineSite, open_store
 
-from rube.api.errors import DataLossError, FailedPreconditionError
+from rube.api.errors import FailedPreconditionError
 from rube.host import Engine, Write
 from rube.store.mvcc.log import decode_row, encode_rows, log_key, position_of
 from rube.store.mvcc.recovery import COMPACT_KEY, FORMAT_KEY, LOG_RANGE, STORE_ID_KEY
@@ -45,8 +45,6 @@ async def test_each_damaged_row_is_named_and_all_others_are_read(engine_site: En
         "revision 4, key b'many/077': the stored row does not match its checksum",
     ]
     assert (await checks_of(engine_site))[-1].records == count
-    with pytest.raises(DataLossError, match="revision 2"):
-        await open_store(engine_site)
 
 
 async def test_rows_that_are_missing_are_noticed_by_those_after_them(engine_site: EngineSite) -> None:
@@ -86,9 +84,9 @@ async def test_a_damaged_header_is_named_and_the_rows_are_read(engine_site: Engi
 
 
 async def test_a_store_of_a_newer_format_is_refused_with_the_remedy(engine_site: EngineSite) -> None:
-    await damaged(engine_site, lambda _: [Write(FORMAT_KEY, b"rube mvcc 2")])
+    await damaged(engine_site, lambda _: [Write(FORMAT_KEY, b"rube mvcc 3")])
     for call in (damage_of, open_store):
         with pytest.raises(
-            FailedPreconditionError, match=r"format b'rube mvcc 2' .* use the version of Rube that wrote"
+            FailedPreconditionError, match=r"format b'rube mvcc 3' .* use the version of Rube that wrote"
         ):
             await call(engine_site)

@@ -104,7 +104,11 @@ def test_a_damaged_file_is_data_loss_and_says_what_to_do(tmp_path: Path, damage:
 
     async def read() -> None:
         engine = await SqliteEngine.open(path)
-        await MvccStore.open(engine, clock=RealClock(), random=RealRandomness())
+        store = await MvccStore.open(engine, clock=RealClock(), random=RealRandomness())
+        try:
+            await store.range(b"", b"\xff")
+        finally:
+            await store.close()
 
     asyncio.run(fill())
     data = bytearray(path.read_bytes())
