@@ -16,8 +16,9 @@ from rube.cli.daemon import Stop, run_daemon
 from rube.cli.options import checked
 from rube.cli.progress import ProgressBar
 from rube.cli.real_host import real_host
+from rube.cli.salvage import salvage_json, salvage_text
 from rube.host import Host
-from rube.store import open_store, parse_store_url
+from rube.store import RealStorage, open_store, parse_store_url
 from rube.store.backends import StoreStat, backend_of
 from rube.store.life import (
     BackupSource,
@@ -30,11 +31,14 @@ from rube.store.life import (
     back_up,
     migrate,
     restore,
+    salvage,
     verify_backup,
 )
 from rube.store.urls import FORMS
 
 _T = TypeVar("_T")
+# The exit code of a salvage after which something is lost.
+LOSS = 3
 _KIB = 1024
 
 
@@ -195,7 +199,40 @@ async def _verify_file(file: str) -> int:
 
 
 def _damaged(count: int) -> str:
-    return f"{count} damaged: restore a backup" if count else "no damage"
+    return f"{count} damaged: `rube store salvage` what is left, or restore a backup" if count else "no damage"
+
+
+@store.command("salvage")
+@_url_argument("url")
+@_url_argument("to")
+@click.option("--older", is_flag=True, help="Where a key's newest value is lost, take the newest that is whole.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def salvage_command(url: str, to: str, older: bool, as_json: bool) -> None:
+    """Make a new store at TO of what is left of the damaged store at URL, and say what is lost.
+
+    For SQLite and RocksDB stores, also a member's (raft+sqlite:///…), whose process has ended. URL's files are not
+    changed. Each key whose newest value is damaged is named with its revision, and is not in TO (unless --older).
+    Where writes of unknown keys are lost, keys that were last written before them are kept, and may be older than they
+    were. The new store has an id of its own, as after a restore.
+
+    \b
+    Exit code: 0 if all of the present is in TO, 3 if something is lost or may be, 1 if nothing could be salvaged.
+
+    \b
+    Example:
+      rube store salvage sqlite:////var/lib/rube/store.db sqlite:////var/lib/rube/salvaged.db
+    """
+    lost = False
+
+    async def work(host: Host) -> None:
+        nonlocal lost
+        with ProgressBar("rube store salvage", "objects") as bar:
+            salvaged = await salvage(host, RealStorage(), url, to, bar.update, older=older)
+        lost = salvaged.lost
+        print(json.dumps(salvage_json(url, to, salvaged)) if as_json else salvage_text(to, salvaged))
+
+    _run("salvage", work, left=f"{_shown(to)} refuses to open until a salvage, migration or restore has succeeded")
+    sys.exit(LOSS if lost else 0)
 
 
 @store.command()

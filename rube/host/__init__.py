@@ -7,8 +7,8 @@ library. The other adapters live with what they adapt: `rube.transport` (network
 """
 
 from rube.host.clock import Clock
-from rube.host.engine import Engine, EngineView, Write
-from rube.host.host import Host, Storage
+from rube.host.engine import Engine, EngineView, Remains, Wreck, Write
+from rube.host.host import Host, Storage, Wrecks
 from rube.host.network import ChannelTls, Network, ServerOptions
 from rube.host.randomness import Randomness
 from rube.host.real import RealClock, RealRandomness
@@ -23,7 +23,10 @@ __all__ = [
     "Randomness",
     "RealClock",
     "RealRandomness",
+    "Remains",
     "ServerOptions",
     "Storage",
+    "Wreck",
+    "Wrecks",
     "Write",
 ]

@@ -32,6 +32,45 @@ class Snapshot(EngineView, Protocol):
     def close(self) -> None: ...
 
 
+class Remains(NamedTuple):
+    """A pair that was found in a damaged engine, its key as a number. `proper`: where it belongs; otherwise it may have
+    been deleted long ago."""
+
+    number: int
+    data: bytes
+    proper: bool
+
+
+class Wreck(Protocol):
+    """A damaged engine that no process has open, as far as it can be read. Its files are not changed."""
+
+    def log(self) -> Iterator[Remains]:
+        """The pairs whose keys are eight bytes that begin with a bit of 0, in the order of their keys.
+
+        A key that is found at several places comes once for each. What cannot be read does not come, and does not end
+        it.
+        """
+        ...
+
+    def get(self, key: bytes) -> bytes | None:
+        """None also where it cannot be read."""
+        ...
+
+    def read(self, number: int) -> list[bytes]:
+        """What `log` gives of that key, at each place."""
+        ...
+
+    def holes(self) -> list[tuple[int, int]]:
+        """Keys from the first up to the second of which nothing can be read, as far as `log` has found."""
+        ...
+
+    def findings(self) -> list[str]:
+        """What is known to be wrong, or lost, a sentence each."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class Engine(EngineView, Protocol):
     """An ordered map of bytes with one writer.
 

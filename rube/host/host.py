@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rube.host.clock import Clock
-from rube.host.engine import Engine
+from rube.host.engine import Engine, Wreck
 from rube.host.network import Network
 from rube.host.randomness import Randomness
 
@@ -24,6 +24,15 @@ class Storage(Protocol):
         Otherwise raises InvalidArgumentError for a URL it does not know, FailedPreconditionError where another process
         has it open or a package is missing, DataLossError where it is damaged; each says the remedy.
         """
+        ...
+
+
+class Wrecks(Protocol):
+    """Opens damaged engines by URL, as `Storage` opens sound ones."""
+
+    async def salvage(self, url: str) -> Wreck:
+        """What is left of the engine at `url`. Raises FailedPreconditionError where there is none, or a process has it
+        open; InvalidArgumentError for a URL that it does not know."""
         ...
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
-from rube.host import Engine
+from rube.host import Engine, Wreck
 from rube.sim.kernel import SimHost, SimProcess, current_process
 from rube.sim.kernel.trace import fingerprint
-from rube.store.engines import MemoryEngine
+from rube.store.engines import MemoryEngine, MemoryWreck
 from rube.store.engines.disk_errors import failed, full
 from rube.store.urls import parse_store_url
 
@@ -293,6 +293,10 @@ class SimStorage:
             raise InvalidArgumentError(f"{parsed} is a server, and no engine on a disk")
         path = url if parsed.scheme == "memory" else parsed.path
         return MemoryEngine.open_read_only(self.disk, path) if read_only else await MemoryEngine.open(self.disk, path)
+
+    async def salvage(self, url: str) -> Wreck:
+        parsed = parse_store_url(url)
+        return MemoryWreck(url if parsed.scheme == "memory" else parsed.path, self.disk)
 
 
 class _Content:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
-from rube.host import Engine
+from rube.host import Engine, Wreck
 from rube.store.engines.memory import MemoryEngine, VolatileDisk
 from rube.store.engines.rocksdb import RocksdbEngine
+from rube.store.engines.rocksdb_wreck import RocksdbWreck
 from rube.store.engines.sqlite import SqliteEngine
 from rube.store.engines.sqlite_reader import SqliteReader
-from rube.store.urls import FORMS, parse_store_url
+from rube.store.engines.sqlite_wreck import SqliteWreck
+from rube.store.urls import FORMS, StoreUrl, parse_store_url
 
 
 class RealStorage:
@@ -31,6 +33,18 @@ class RealStorage:
             return await SqliteEngine.open(path)
         if parsed.scheme == "rocksdb":
             return await RocksdbEngine.open(Path(parsed.path), read_only=read_only)
-        raise InvalidArgumentError(
-            f"{parsed} is no engine on this machine: use {FORMS['sqlite']}, {FORMS['rocksdb']} or {FORMS['memory']}"
-        )
+        raise _no_engine(parsed)
+
+    async def salvage(self, url: str) -> Wreck:
+        parsed = parse_store_url(url)
+        if parsed.scheme == "sqlite":
+            return SqliteWreck.open(Path(parsed.path))
+        if parsed.scheme == "rocksdb":
+            return RocksdbWreck.open(Path(parsed.path))
+        raise _no_engine(parsed)
+
+
+def _no_engine(url: StoreUrl) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{url} is no engine on this machine: use {FORMS['sqlite']}, {FORMS['rocksdb']} or {FORMS['memory']}"
+    )

@@ -1,6 +1,6 @@
 """Engines: durable ordered bytes (`rube.host.Engine`). No versions, no objects."""
 
-from rube.store.engines.memory import Disk, LogFile, MemoryEngine, VolatileDisk
+from rube.store.engines.memory import Disk, LogFile, MemoryEngine, MemoryWreck, VolatileDisk
 from rube.store.engines.sqlite import SqliteEngine
 
-__all__ = ["Disk", "LogFile", "MemoryEngine", "SqliteEngine", "VolatileDisk"]
+__all__ = ["Disk", "LogFile", "MemoryEngine", "MemoryWreck", "SqliteEngine", "VolatileDisk"]

@@ -51,6 +51,30 @@ def decode_batches(image: bytes, path: str) -> Iterator[tuple[list[Write], int]]
         offset = end
 
 
+def decode_remains(image: bytes) -> Iterator[list[Write] | None]:
+    """The batches of an image that is damaged anywhere; None where some are lost."""
+    offset = image.find(MAGIC[:4]) + len(MAGIC) if image.startswith(MAGIC[:4]) else 0
+    lost = False
+    while offset + _HEADER.size <= len(image):
+        length, length_sum, body_sum = _HEADER.unpack_from(image, offset)
+        end = offset + _HEADER.size + length
+        whole = zlib.crc32(_LENGTH.pack(length)) == length_sum
+        body = image[offset + _HEADER.size : end]
+        if whole and end <= len(image) and zlib.crc32(body) == body_sum:
+            if lost:
+                yield None
+            lost = False
+            yield _decode_body(body)
+            offset = end
+        elif whole and end > len(image):
+            break  # cut short: it was never acknowledged
+        else:
+            lost = True
+            offset = end if whole else offset + 1
+    if lost:
+        yield None
+
+
 def _decode_body(body: bytes) -> list[Write]:
     batch = []
     offset = 0

@@ -28,6 +28,7 @@ from rube.store.engines.sqlite_errors import translate
 from rube.store.engines.sqlite_lock import FileLock, lock_file, place_of
 from rube.store.engines.sqlite_tables import (
     PAGE_BYTES,
+    as_text,
     check_tables,
     create_tables,
     files_bytes,
@@ -288,6 +289,7 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
 
 def _prepared(connection: sqlite3.Connection, *statements: str) -> sqlite3.Connection:
     """Closes it if that fails."""
+    connection.text_factory = as_text
     try:
         for statement in statements:
             connection.execute(statement).fetchone()

@@ -15,6 +15,7 @@ from rube.store.engines.sqlite import copy_database
 from rube.store.engines.sqlite_errors import translate
 from rube.store.engines.sqlite_lock import place_of
 from rube.store.engines.sqlite_tables import (
+    as_text,
     check_tables,
     files_bytes,
     get_value,
@@ -120,6 +121,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     # Without a log, and where none can be made, nobody writes: SQLite then need not make its index of the log.
     still = not Path(f"{path}-wal").exists() and not os.access(path.parent, os.W_OK)
     mode = "immutable=1" if still else "mode=ro"
-    return sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?{mode}", uri=True, isolation_level=None, check_same_thread=False
-    )
+    uri = f"file:{quote(str(path.absolute()))}?{mode}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection.text_factory = as_text
+    return connection

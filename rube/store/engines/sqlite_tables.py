@@ -22,7 +22,7 @@ PAGE_BYTES = 8192
 _ID_BASE = 1 << 63
 # The first row of the log is the engine's own: how many commits there were (rube.store.engines.mark). It stands there
 # since one statement then writes it and the rows of a batch. The key that would be there lives in the second table.
-_MARK_ID = -_ID_BASE
+MARK_ID = -_ID_BASE
 _MARK_KEY = bytes(8)
 _FINDINGS_MAX = 100
 # SQLite takes 32766 parameters for a statement (https://www.sqlite.org/limits.html).
@@ -32,6 +32,11 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS log (id INTEGER PRIMARY KEY, value BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS pairs (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
 )
+
+
+def as_text(data: bytes) -> str:
+    """The text factory of connections: bytes that damage has made text of are no error of Python's."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 def check_tables(connection: sqlite3.Connection, path: Path) -> bool:
@@ -66,8 +71,13 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 def stored_mark(connection: sqlite3.Connection) -> Mark | None:
     """How far the commits in the file have come; None in a file of a version that did not count them."""
-    row = connection.execute("SELECT value FROM log WHERE id = ?", (_MARK_ID,)).fetchone()
-    return Mark(row[0][:ID_BYTES], int.from_bytes(row[0][ID_BYTES:], "big")) if row else None
+    row = connection.execute("SELECT value FROM log WHERE id = ?", (MARK_ID,)).fetchone()
+    return mark_of(_bytes(row[0])) if row else None
+
+
+def mark_of(value: bytes) -> Mark:
+    """The mark that is stored so."""
+    return Mark(value[:ID_BYTES], int.from_bytes(value[ID_BYTES:], "big"))
 
 
 def renew_mark(connection: sqlite3.Connection) -> Mark:
@@ -160,7 +170,7 @@ def get_value(connection: sqlite3.Connection, path: Path, key: bytes) -> bytes |
             row = connection.execute("SELECT value FROM pairs WHERE key = ?", (key,)).fetchone()
     except sqlite3.Error as error:
         raise translate(error, path) from error
-    return row[0] if row else None
+    return _bytes(row[0]) if row else None
 
 
 def scan_pairs(
@@ -189,13 +199,19 @@ def _merge(
     with closing(pairs), closing(log):
         merged = heapq.merge(pairs, ((_key(row_id), value) for row_id, value in log), reverse=reverse)
         try:
-            yield from islice(merged, limit or None)
+            for key, value in islice(merged, limit or None):
+                yield _bytes(key), _bytes(value)
         except sqlite3.Error as error:
             raise translate(error, path) from error
 
 
+def _bytes(value: object) -> bytes:
+    """What stands in a column of bytes; nothing of what a damaged record says to be of another kind."""
+    return value if isinstance(value, bytes) else b""
+
+
 def _mark_row(mark: Mark) -> tuple[int, bytes]:
-    return _MARK_ID, mark.identity + mark.sequence.to_bytes(8, "big")
+    return MARK_ID, mark.identity + mark.sequence.to_bytes(8, "big")
 
 
 def _is_log(key: bytes) -> bool:
@@ -210,6 +226,15 @@ def _key(row_id: int) -> bytes:
     return (row_id + _ID_BASE).to_bytes(8, "big")
 
 
+def key_of_id(row_id: int) -> int:
+    """The key of that row of the log, as a number."""
+    return row_id + _ID_BASE
+
+
+def id_of_key(number: int) -> int:
+    return number - _ID_BASE
+
+
 def _first_id(bound: bytes) -> int:
     """The id of the log's first key that is not less than `bound`; one past the last id if there is none."""
-    return max(_id(bound[:8].ljust(8, b"\0")) + (1 if len(bound) > 8 else 0), _MARK_ID + 1)
+    return max(_id(bound[:8].ljust(8, b"\0")) + (1 if len(bound) > 8 else 0), MARK_ID + 1)

@@ -12,6 +12,7 @@ import os
 import sqlite3  # noqa: TID251 (belongs to the engine)
 import struct
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 from rube.api.errors import DataLossError
 
@@ -93,6 +94,57 @@ def damaged_at(path: Path) -> int:
             commits += frame_salts == salts and database_pages > 0
             place += _FRAME.size + page_bytes
     return end
+
+
+class Frames(NamedTuple):
+    """The places of a log's frames by the page that each holds: the newest of each page that SQLite would take, and all
+    that stand behind damage, in their order."""
+
+    valid: dict[int, int]
+    behind: list[tuple[int, int]]
+
+
+def frames_of(log: BinaryIO, page_bytes: int) -> Frames:
+    """Of a log that may be damaged anywhere. A place is that of the page, behind the frame's header."""
+    header = log.read(_LOG.size)
+    valid: dict[int, int] = {}
+    pending: list[tuple[int, int]] = []
+    if len(header) < _LOG.size:
+        return Frames(valid, pending)
+    magic, *_, first_salt, second_salt, _, _ = _LOG.unpack(header)
+    salts = (first_salt, second_salt)
+    order = ">" if magic & 1 else "<"
+    page_words, head_words = struct.Struct(f"{order}{page_bytes // 4}I"), struct.Struct(f"{order}6I")
+    sums = _sums((0, 0), head_words.unpack_from(header))
+    sound = header_sound = sums == _LOG.unpack(header)[-2:]
+    place, committed = _LOG.size, 0
+    while len(frame := log.read(_FRAME.size + page_bytes)) == _FRAME.size + page_bytes:
+        page, database_pages, *frame_salts, first, second = _FRAME.unpack_from(frame)
+        place += _FRAME.size
+        if not header_sound and place == _LOG.size + _FRAME.size:
+            salts = (frame_salts[0], frame_salts[1])
+        of_this_log = tuple(frame_salts) == salts
+        if sound:
+            sums = _sums(_sums(sums, head_words.unpack_from(frame)[:2]), page_words.unpack_from(frame, _FRAME.size))
+            sound = of_this_log and sums == (first, second)
+        if of_this_log:
+            pending.append((page, place))
+            if database_pages:
+                committed = len(pending)
+        if sound and database_pages:
+            valid.update(pending)
+            pending, committed = [], 0
+        place += page_bytes
+    return Frames(valid, pending[:committed])  # what comes after the last commit is a part of one
+
+
+def _sums(sums: tuple[int, int], words: tuple[int, ...]) -> tuple[int, int]:
+    """The checksum of a log, over pairs of words, going on from that of what came before."""
+    first, second = sums
+    for index in range(0, len(words), 2):
+        first = (first + words[index] + second) & 0xFFFFFFFF
+        second = (second + words[index + 1] + first) & 0xFFFFFFFF
+    return first, second
 
 
 def _valid_frames(index: Path) -> int | None:

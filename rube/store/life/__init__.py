@@ -1,4 +1,4 @@
-"""The life of a store's data: backup, restore, verify, migrate.
+"""The life of a store's data: backup, restore, verify, migrate, salvage.
 
 Here: what is the same for every kind of store, over `rube.store.backends`; the backup file's format (pure) and files
 (an adapter). Not here: how a store reads, fills or checks itself.
@@ -6,6 +6,7 @@ Here: what is the same for every kind of store, over `rube.store.backends`; the 
 
 from rube.store.life.copy import Copied, back_up, migrate, restore
 from rube.store.life.files import BackupSource, BackupTarget, FileSource, FileTarget, StreamSource, StreamTarget
+from rube.store.life.salvage import Salvaged, salvage
 from rube.store.life.verify import verify_backup
 
 __all__ = [
@@ -14,10 +15,12 @@ __all__ = [
     "Copied",
     "FileSource",
     "FileTarget",
+    "Salvaged",
     "StreamSource",
     "StreamTarget",
     "back_up",
     "migrate",
     "restore",
+    "salvage",
     "verify_backup",
 ]

@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
-from rube.host import Clock, Engine, Host, Randomness, RealClock, RealRandomness, Storage
+from rube.host import Clock, Engine, Host, Randomness, RealClock, RealRandomness, Storage, Wreck
 from rube.sim.disk import SimDisk, SimStorage
 from rube.sim.kernel import World
 from rube.sim.network import SimFabric
 from rube.store import Op, RealStorage, Store, StoreConfig, Txn, parse_store_url
-from rube.store.engines import MemoryEngine
+from rube.store.engines import MemoryEngine, MemoryWreck
 from rube.store.mvcc import MvccStore
 from rube.transport import GrpcNetwork
 
@@ -198,6 +198,11 @@ class KeptStorage:
             return await RealStorage().open(url, read_only=read_only)
         path = parse_store_url(url).path
         return MemoryEngine.open_read_only(self._disk, path) if read_only else await MemoryEngine.open(self._disk, path)
+
+    async def salvage(self, url: str) -> Wreck:
+        if not url.startswith("memory:"):
+            return await RealStorage().salvage(url)
+        return MemoryWreck(parse_store_url(url).path, self._disk)
 
 
 class KeptLog:

@@ -279,8 +279,10 @@ def test_a_damaged_row_names_its_key_and_revision() -> None:
         ((key, row),) = engine.scan(b"", b"\x80")
         await engine.commit([Write(key, row[:-1] + b"X")])
         await engine.close()
+        store = await open_store(site)
         with pytest.raises(DataLossError, match=f"revision {revision} .*precious"):
-            await open_store(site)
+            await store.get([b"precious"])
+        await store.close()
 
     site.run(main)
 
@@ -307,9 +309,9 @@ def test_an_unknown_format_and_foreign_data_are_refused_with_the_remedy() -> Non
     async def main() -> None:
         await (await open_store(site)).close()
         engine = await site.open_engine()
-        await engine.commit([Write(b"\xffmvcc/format", b"rube mvcc 2")])
+        await engine.commit([Write(b"\xffmvcc/format", b"rube mvcc 3")])
         await engine.close()
-        with pytest.raises(FailedPreconditionError, match=r"rube mvcc 2.*use the version of Rube that wrote it"):
+        with pytest.raises(FailedPreconditionError, match=r"rube mvcc 3.*use the version of Rube that wrote it"):
             await open_store(site)
         engine = await site.open_engine()
         await engine.commit([Write(b"\xffmvcc/format", None)])

@@ -1,0 +1,201 @@
+"""What is left of a store in a damaged engine: the newest value of every key, and what is lost, as far as it is known.
+
+A value counts as a key's newest if it is the newest that is left. Where writes are lost and nobody knows of which keys,
+a key that was last written before may have been changed or deleted by them: such keys are kept, and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rube.api.errors import FailedPreconditionError
+from rube.host import Wreck
+from rube.store.checksums import CHECKSUM_BYTES, checksum_of
+from rube.store.mvcc.index import KeyIndex
+from rube.store.mvcc.log import REVISION_MAX, SUB_BITS, DamagedRow, Row, position_of, read_row
+from rube.store.mvcc.recovery import COMPACT_KEY, FORMAT, FORMAT_KEY, LOADING, OLD_FORMAT, STORE_ID_KEY
+from rube.store.ports import Record
+
+KEYS_PER_STEP_MAX = 1000
+# Of losses that are told one by one; more are counted.
+LOSSES_MAX = 10_000
+_COMPACT_BYTES = 8
+
+
+class LostValue(NamedTuple):
+    """The newest value of a key is damaged. `older_revision`: of the newest one that is whole; 0: there is none."""
+
+    key: bytes
+    revision: int
+    older_revision: int
+
+
+class LostWrites(NamedTuple):
+    """Writes of these revisions, the last one included, that cannot be read. `key`: what one of them seems to have been
+    about; empty: nobody knows."""
+
+    first_revision: int
+    last_revision: int
+    key: bytes
+
+
+class Salvage:
+    """The rows of a wreck. Holds the key index, and of the rows that were found twice their positions."""
+
+    def __init__(self, wreck: Wreck) -> None:
+        """Reads everything once. Raises FailedPreconditionError where there is no store of Rube's, or a part of one."""
+        self._wreck = wreck
+        stored_format = wreck.get(FORMAT_KEY)
+        if stored_format == LOADING:
+            raise FailedPreconditionError(
+                "the store is the beginning of a copy that was interrupted: salvage what it was a copy of"
+            )
+        self.format_known = stored_format in (FORMAT, OLD_FORMAT)
+        self.store_id = (_sealed(wreck, STORE_ID_KEY) or b"").decode("ascii", "backslashreplace")
+        compact = _sealed(wreck, COMPACT_KEY)
+        # The oldest revision whose rows may not be deleted; None: unknown.
+        self.compact_revision = int.from_bytes(compact, "big") if compact and len(compact) == _COMPACT_BYTES else None
+        self._index = KeyIndex()
+        # Values that are damaged, by position; what is known of them stands in the index.
+        self._damaged: set[int] = set()
+        self.writes: list[LostWrites] = []
+        # Of damaged values that are not the newest.
+        self.history = 0
+        self.revision = self.compact_revision or 0
+        self._read()
+        if not len(self._index) and not self.writes and not self.format_known:
+            raise FailedPreconditionError("there is nothing of a store in it: check the path")
+
+    @property
+    def keys(self) -> int:
+        """How many exist, about."""
+        return self._index.count_current()
+
+    @property
+    def findings(self) -> list[str]:
+        found = list(self._wreck.findings())
+        if self.compact_revision is None:
+            found.append("the store's compaction mark is lost: writes may be missing from its history unseen")
+        return found
+
+    def uncertain(self) -> int:
+        """How many keys may have been changed or deleted by writes that are lost."""
+        newest = max((writes.last_revision for writes in self.writes), default=0)
+        return sum(1 for key in self._keys() if 0 < self._index.newest_position(key) >> SUB_BITS <= newest)
+
+    def pages(self, *, older: bool) -> Iterator[tuple[list[Record], list[LostValue]]]:
+        """What is left of the keys, and what is lost, in the order of keys. `older`: with older values in the place of
+        damaged ones."""
+        records: list[Record] = []
+        lost: list[LostValue] = []
+        wanted: dict[int, int] = {}
+        for key in self._keys():
+            position = self._index.newest_position(key)
+            if not position:
+                continue
+            if position in self._damaged:
+                whole = self._older(key, position)
+                lost.append(LostValue(key, position >> SUB_BITS, whole >> SUB_BITS))
+                position = whole if older else 0
+            if position:
+                wanted[position] = len(wanted)
+            if len(wanted) + len(lost) >= KEYS_PER_STEP_MAX:
+                yield self._records(wanted), lost
+                wanted, lost = {}, []
+        records = self._records(wanted)
+        if records or lost:
+            yield records, lost
+
+    def _older(self, key: bytes, position: int) -> int:
+        """The position of the newest value before that one that is whole; 0: there is none."""
+        while position and position in self._damaged:
+            position = self._index.position_before(key, position)
+        return position
+
+    def _keys(self) -> Iterator[bytes]:
+        start = b""
+        while keys := self._index.keys_from(start, KEYS_PER_STEP_MAX):
+            yield from keys
+            start = keys[-1] + b"\0"
+
+    def _records(self, wanted: dict[int, int]) -> list[Record]:
+        """Of those positions, in the order of the numbers."""
+        found: dict[int, Record] = {}
+        for position in wanted:
+            for data in self._wreck.read(position):
+                row = read_row(position, data)
+                if isinstance(row, Row):
+                    found[position] = row.to_record()
+                    break
+        return [found[position] for position in wanted if position in found]
+
+    def _read(self) -> None:
+        position = position_of(self.compact_revision or 0)
+        for found, row in self._rows():
+            if isinstance(row, DamagedRow) and row.head is None:
+                self._lose(row.revision, row.revision, row.key)
+                position = max(position, found)
+                continue
+            if self.compact_revision is not None and found >> SUB_BITS > self.compact_revision:
+                self._note_gap(position, found)
+            if isinstance(row, DamagedRow):
+                assert row.head is not None
+                self._damaged.add(found)
+                row = row.head
+            self._index.append(row)
+            position = max(position, found)
+        self.revision = max(self.revision, position >> SUB_BITS)
+        for start, end in self._wreck.holes():
+            self._lose(start >> SUB_BITS, min(end - 1, position) >> SUB_BITS, b"")
+        found_so_far, self.writes = sorted(self.writes), []
+        for lost in found_so_far:
+            self._lose(*lost)
+        newest = {self._index.newest_position(key) for key in self._keys()}
+        self.history = len(self._damaged - newest)
+
+    def _note_gap(self, before: int, found: int) -> None:
+        """After the compaction no row goes, and revisions and the places in one are given out without gaps."""
+        revision, begun = found >> SUB_BITS, before >> SUB_BITS
+        if found not in (before + 1, begun + 1 << SUB_BITS):
+            first_of_its = found == position_of(revision)
+            self._lose(min(begun + 1, revision), revision - 1 if first_of_its else revision, b"")
+
+    def _lose(self, first: int, last: int, key: bytes) -> None:
+        newest = self.writes[-1] if self.writes else None
+        if newest is not None and newest.key == key and first <= newest.last_revision and last >= newest.first_revision:
+            first, last = min(first, newest.first_revision), max(last, newest.last_revision)
+            self.writes.pop()
+        self.writes.append(LostWrites(first, last, key))
+
+    def _rows(self) -> Iterator[tuple[int, Row | DamagedRow]]:
+        """The best of what was found of each position."""
+        best: tuple[int, Row | DamagedRow] | None = None
+        for number, data, proper in self._wreck.log():
+            if not 0 < number < position_of(REVISION_MAX):
+                continue
+            row = read_row(number, data)
+            # What stands where it does not belong may be a row that compaction has deleted.
+            kept = self.compact_revision is not None and number >> SUB_BITS > self.compact_revision
+            if not proper and not (kept and isinstance(row, Row)):
+                continue
+            if best is not None and best[0] != number:
+                yield best
+                best = None
+            if best is None or _worth(row) > _worth(best[1]):
+                best = (number, row)
+        if best is not None:
+            yield best
+
+
+def _worth(row: Row | DamagedRow) -> int:
+    if isinstance(row, Row):
+        return 2
+    return 1 if row.head is not None else 0
+
+
+def _sealed(wreck: Wreck, key: bytes) -> bytes | None:
+    sealed = wreck.get(key)
+    if sealed is None or checksum_of(key, sealed[CHECKSUM_BYTES:]) != sealed[:CHECKSUM_BYTES]:
+        return None
+    return sealed[CHECKSUM_BYTES:]
