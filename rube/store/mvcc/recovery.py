@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,6 +45,8 @@ class State:
     compact_revision: int
     index: KeyIndex
     format: bytes = FORMAT
+    # Rows whose values are the newest of their keys, and damaged.
+    lost: Sequence[DamagedRow] = ()
 
     @property
     def heads(self) -> bool:
@@ -116,13 +119,15 @@ def read_log(engine: EngineView, header: Header) -> State:
             row = row.head
         index.append(row)
         position = max(position, found)
-    _tell(damaged, index)
+    newest = [row for row in damaged if index.newest_position(row.key) == row.position]
+    _tell(damaged, newest)
     return State(
         store_id=header.store_id,
         revision=position >> SUB_BITS,
         compact_revision=header.compact_revision,
         index=index,
         format=header.format,
+        lost=newest,
     )
 
 
@@ -135,11 +140,10 @@ def _lost(what: str) -> DataLossError:
     return DataLossError(f"{what}, and nobody knows of which keys: {SALVAGE}")
 
 
-def _tell(damaged: list[DamagedRow], index: KeyIndex) -> None:
+def _tell(damaged: list[DamagedRow], newest: list[DamagedRow]) -> None:
     """One warning, whatever there is."""
     if not damaged:
         return
-    newest = [row for row in damaged if index.newest_position(row.key) == row.position]
     shown = ", ".join(f"{row.key[:_KEY_BYTES_SHOWN_MAX]!r} of revision {row.revision}" for row in newest[:_SHOWN_MAX])
     if newest:
         _LOG.warning(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rube.api.errors import DataLossError
 from rube.host import Clock, Engine, Write
 from rube.replica.machine import Effect
 from rube.store.config import StoreConfig
 from rube.store.mvcc.evaluate import Group
 from rube.store.mvcc.index import KeyIndex
-from rube.store.mvcc.log import encode_rows
+from rube.store.mvcc.log import DamagedRow, encode_rows
 from rube.store.mvcc.recovery import (
     LOG_RANGE,
     META_RANGE,
@@ -92,11 +93,24 @@ class StoreMachine:
         else:
             self._new = ()
             state = read_log(self._engine, header)
+            if state.lost:
+                raise _damaged(state.lost[0])
         self.versions.close()
         self.versions = self._show(state)
 
     def _show(self, state: State) -> Versions:
         return Versions(self._overlay, self._clock, state, self._config)
+
+
+def _damaged(row: DamagedRow) -> DataLossError:
+    """The other members have what this one has lost, and it would hand on what it has to those that come."""
+    return DataLossError(
+        f"{row.error().message.partition(':')[0]} on this member's disk, and the others have it: remove this member "
+        "from its group (rube cluster remove), wipe its disk and let it join again; of a group of which no member is "
+        "whole, `rube store salvage` keeps the rest",
+        key=row.key[:256].decode("utf-8", "backslashreplace"),
+        revision=row.revision,
+    )
 
 
 def encode_txns(txns: Sequence[Txn]) -> bytes:
