@@ -119,6 +119,19 @@ def remove(members: tuple[str, ...], name: str) -> None:
 @cluster.command()
 @_member_option
 @_name_argument
+@click.argument("address", metavar="HOST:PORT", callback=checked(check_server))
+def update(members: tuple[str, ...], name: str, address: str) -> None:
+    """Note that the member NAME is now at HOST:PORT. A member that is started with a new address does so itself.
+
+    Refused while it answers at another address: stop it there first.
+    """
+    peer = Peer(name=name, address=address)
+    _change("update", members, ChangeRequest(update=peer), f"member {name} is at {address}")
+
+
+@cluster.command()
+@_member_option
+@_name_argument
 def promote(members: tuple[str, ...], name: str) -> None:
     """Give the learner NAME a vote. Refused until it has caught up."""
     _change("promote", members, ChangeRequest(promote=name), f"member {name} votes")

@@ -7,7 +7,13 @@ import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
 
+<<<<<<< HEAD
 from rube.api.errors import NotDoneError, RubeError, UnavailableError
+=======
+from grpc import aio
+
+from rube.api.errors import RubeError, UnavailableError
+>>>>>>> 8e352d5 (Find members that come back at another address, and refuse copies of their disks)
 from rube.host import Engine, Host
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD
 from rube.raft.errors import (
@@ -30,6 +36,7 @@ from rube.raft.raft_pb2 import (
 from rube.replica.applying import AppliedState
 from rube.replica.config import MemberConfig
 from rube.replica.ending import Ending, RemovedError
+from rube.replica.incarnations import DoubledError
 from rube.replica.kept import APPLIED_KEY, read
 from rube.replica.log import DurableLog
 from rube.replica.machine import StateMachine
@@ -61,6 +68,7 @@ class Core:
         self.config = config
         self.identity = identity
         self._clock = host.clock
+        self._network = host.network
         self.ending = Ending(config.name, self._end_waiting)
         applied = read(engine, APPLIED_KEY, Applied) or Applied()
         self.state = AppliedState(applied, machine, identity, config.name)
@@ -89,7 +97,8 @@ class Core:
         random_below = host.random.stream("replica/elections").randrange
         self.node = RawNode(config.core(identity.id, log, random_below, applied.index))
         self._tell_where_it_goes_on()
-        self._links = Links(host, config, identity, self.receive, self._told_removed, self.ending.fail)
+        incarnation = self.proposals.proposer
+        self._links = Links(host, config, identity, incarnation, self.receive, self._refused, self.ending.fail)
         self._advancing = False
         self._installing = False
         self._ticks = 0
@@ -177,9 +186,10 @@ class Core:
         term, proposal.term = proposal.term, 0
         return self.leads and term == self.node.raft.term
 
-    async def batches(self, subscriber: int, address: str) -> AsyncGenerator[Batch]:
-        """Messages for another member."""
+    async def batches(self, subscriber: int, address: str, incarnation: int) -> AsyncGenerator[Batch]:
+        """Messages for another member, a process of which asks from that address. Raises DoubledError."""
         self.ending.check()
+        self._links.subscribes(subscriber, address, incarnation)
         link = self._links.get(subscriber)
         if link is None and subscriber not in self.state.roster.removed:
             link = self._links.meet(subscriber, address)
@@ -298,6 +308,18 @@ class Core:
         if link is None or link.heard_ns is None:
             return False
         return self._clock.monotonic_ns() - link.heard_ns < 2 * self.config.election_s * _NS_PER_S
+
+    def channel(self, member: int) -> aio.Channel:
+        """A new one to where that member is looked for. Raises UnavailableError."""
+        link = self._links.get(member)
+        if link is None:
+            raise UnavailableError(f"there is no way to member {member:x} now: try again", refused="true")
+        return self._network.channel(link.at)
+
+    def heard_at(self, member: int) -> str:
+        """Where that member answers; empty: it does not."""
+        link = self._links.get(member)
+        return link.at if link is not None and self.hears(member) else ""
 
     def best_successor(self) -> int:
         """The voter beside this one that has come furthest, of those that answer; 0: there is none."""
@@ -437,7 +459,17 @@ class Core:
         durable = self._storage.durable
         return SnapshotMetadata(index=durable.index, term=durable.term, conf_state=durable.conf_state)
 
-    def _told_removed(self, error: RubeError) -> None:
+    def _refused(self, error: RubeError) -> None:
+        if "doubled" in error.metadata:
+            name = self.config.name
+            self.ending.fail(
+                DoubledError(
+                    f"{error.message}: this disk looks like a copy of member {name!r}'s, and this process is the newer "
+                    "of the two; end the other one if it is the one to go, and start this again; or wipe this disk and "
+                    "let it join under a name of its own (rube cluster add)"
+                )
+            )
+            return
         who = f"member {self.config.name!r} was removed from group {self.identity.group_id}"
         self.ending.fail(RemovedError(f"{who}: wipe its disk before it joins again under that name"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -30,15 +31,18 @@ from rube.replica.replica_pb2 import (
     Peer,
     Piece,
 )
-from rube.replica.replica_pb2_grpc import add_ReplicaServicer_to_server
+from rube.replica.replica_pb2_grpc import ReplicaStub, add_ReplicaServicer_to_server
 from rube.replica.roster import OutdatedChangeError
 from rube.replica.service import ReplicaService
 from rube.replica.snapshots import install
 from rube.replica.volatile import watch_for_loss
 from rube.replica.waiting import OvertakenError
+from rube.transport import rube_error
 
 if TYPE_CHECKING:
     from rube.replica.replica_pb2_grpc import ReplicaAsyncStub
+
+_LOG = logging.getLogger("rube.replica")
 
 _VOTER = ConfChangeType.CONF_CHANGE_ADD_NODE
 _LEARNER = ConfChangeType.CONF_CHANGE_ADD_LEARNER_NODE
@@ -51,6 +55,8 @@ DECISIONS_MAX = 5
 PROMOTION_S = 0.5
 # How long a member that leaves waits for another one to lead.
 LEAVE_S = 2.0
+# How long a leader may take to note a member's address.
+MOVE_S = 10.0
 # And for its disk, which may be stuck.
 FLUSH_S = 5.0
 
@@ -77,6 +83,7 @@ class Member:
         self._tasks = [
             loop.create_task(core.run(), name=f"replica {core.config.name}"),
             loop.create_task(self._promote_who_caught_up(), name="promotion"),
+            loop.create_task(self._tell_address(), name="address"),
         ]
         if core.config.volatile:
             self._tasks.append(loop.create_task(watch_for_loss(core), name="loss"))
@@ -186,8 +193,8 @@ class Member:
 
     # What the service asks
 
-    def batches(self, subscriber: int, address: str) -> AsyncGenerator[Batch]:
-        return self._core.batches(subscriber, address)
+    def batches(self, subscriber: int, address: str, incarnation: int) -> AsyncGenerator[Batch]:
+        return self._core.batches(subscriber, address, incarnation)
 
     async def stage(self, piece: Piece) -> int:
         return await self._core.stage(piece)
@@ -227,6 +234,9 @@ class Member:
                 await self._change(lambda: self._membership.addition(request.add))
             case "remove":
                 await self._remove(request.remove)
+            case "update":
+                new = request.update
+                await self._change(lambda: self._membership.relocation(new.name, new.address))
             case "promote":
                 await self._change(lambda: self._membership.promotion(request.promote))
             case "transfer_leader":
@@ -360,6 +370,45 @@ class Member:
                 await self._transfer(successor)
             else:
                 await self._a_moment()  # a new leader has heard of nobody yet
+
+    async def _tell_address(self) -> None:
+        """Lets the group know where this member is, if that is elsewhere than it knows."""
+        core, address, told = self._core, self._core.config.reachable_address, False
+        while not core.ending.over:
+            known = core.state.roster.by_id(self.id)
+            if known is None or known.address == address:
+                if told:
+                    _LOG.info("member %s is known to its group at %s", core.config.name, address)
+                    told = False
+                await core.led()
+                continue
+            if not told:
+                _LOG.warning(
+                    "member %s is at %s, and its group knows it at %s: it tells the others, as `rube cluster update` "
+                    "does",
+                    core.config.name,
+                    address,
+                    known.address,
+                )
+                told = True
+            await self._move(Peer(id=self.id, name=core.config.name, address=address))
+            await core.sleep(core.config.election_s)
+
+    async def _move(self, peer: Peer) -> None:
+        """Tried again where it fails."""
+        try:
+            if self.leader_stub() is None:
+                await self._change(lambda: self._membership.relocation(peer.name, peer.address))
+                return
+            channel = self._core.channel(self._core.leader)  # its own: the link's may end with the change
+            try:
+                await ReplicaStub(channel).Join(JoinRequest(peer=peer), timeout=MOVE_S)
+            finally:
+                await channel.close(None)
+        except RubeError as error:
+            _LOG.info("member %s cannot tell its address yet: %s", peer.name, error.message)
+        except aio.AioRpcError as error:
+            _LOG.info("member %s cannot tell its address yet: %s", peer.name, rube_error(error).message)
 
     async def _promote_who_caught_up(self) -> None:
         while True:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+<<<<<<< HEAD
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError, NotDoneError, UnavailableError
+=======
+from rube.api.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError, UnavailableError
+>>>>>>> 8e352d5 (Find members that come back at another address, and refuse copies of their disks)
 from rube.raft.progress import ProgressState
 from rube.replica.core import Core
 from rube.replica.replica_pb2 import Command, MembersChange, Peer, PeerProgress
@@ -61,11 +65,36 @@ class Membership:
     def admission(self, newcomer: Peer) -> MembersChange | None:
         """Takes in who is expected, or notes its new address. Raises FailedPreconditionError for anybody else."""
         known = self._core.state.roster.by_id(newcomer.id)
-        if known is not None and known.address == newcomer.address:
-            return None
+        if known is not None:
+            return self.relocation(known.name, newcomer.address)
         peer = self._core.state.roster.admit(newcomer)
-        peer.learner = known is None or known.learner
         return MembersChange(peer=peer)
+
+    def relocation(self, name: str, address: str) -> MembersChange | None:
+        """Notes a member's new address. Raises UnavailableError while it answers at another one, AlreadyExistsError
+        where another member answers there, FailedPreconditionError unless it has joined."""
+        roster = self._core.state.roster
+        peer = roster.find(name)
+        if not peer.id:
+            raise FailedPreconditionError(
+                f"member {name!r} has not joined yet: remove it, and add it with the new address", member=name
+            )
+        if peer.address == address:
+            return None
+        if (heard_at := self._core.heard_at(peer.id)) not in ("", address):
+            raise UnavailableError(
+                f"member {name!r} answers at {heard_at}: stop that process first, and start it at {address}; if both "
+                "run, one of them has a copy of the other's disk",
+                refused="true",
+            )
+        for other in roster.peers:
+            lives = other.id not in (0, peer.id) and self._core.hears(other.id)
+            if lives and address in (other.address, self._core.heard_at(other.id)):
+                raise AlreadyExistsError(f"{address} is the address of member {other.name!r}, which answers")
+        moved = Peer()
+        moved.CopyFrom(peer)
+        moved.address = address
+        return MembersChange(peer=moved)
 
     def replacement(self, newcomer: Peer) -> MembersChange | None:
         """Removes the member of the newcomer's name, which is gone with its memory, and expects the newcomer.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from rube.api.errors import FailedPreconditionError, RubeError, UnavailableError
 from rube.host import Host
 from rube.raft.raft_pb2 import MSG_APP_RESP, Message
 from rube.replica.config import MemberConfig
+from rube.replica.incarnations import Incarnations
 from rube.replica.replica_pb2 import Batch, Identity, Peer, Subscription
 from rube.replica.replica_pb2_grpc import ReplicaStub
 from rube.replica.waiting import Work
@@ -29,6 +30,10 @@ _LOG = logging.getLogger("rube.replica")
 MESSAGES_PER_BATCH_MAX = 1024
 # Of members that this one hears of by their subscriptions alone.
 MET_MAX = 16
+# A member that is not reached for so long is told of, and then again.
+SILENT_S = 5
+TELL_AGAIN_S = 60
+_NS_PER_S = 1_000_000_000
 
 
 class StrangerError(FailedPreconditionError):
@@ -128,64 +133,117 @@ class Outbox:
 
 
 class Link:
-    """One other member: what goes to it, and what comes from it."""
+    """One other member: what goes to it, and what comes from it. It is looked for at each address where it may be."""
 
-    def __init__(self, host: Host, config: MemberConfig, address: str, subscription: Subscription) -> None:
-        self.address = address
+    def __init__(
+        self, host: Host, config: MemberConfig, name: str, addresses: Callable[[], Sequence[str]], who: Subscription
+    ) -> None:
+        """`addresses`: the group's for it first; asked anew with every attempt."""
+        self.name = name
+        # The group's for it, and where it is looked for now.
+        self.address = self.at = addresses()[0]
         self.outbox = Outbox(config)
         # The term and commit index of the newest append without entries.
         self.commit = (0, 0)
         # When something last came; None: nothing has yet.
         self.heard_ns: int | None = None
+        self._host = host
         self._clock = host.clock
         self._config = config
-        self._subscription = subscription
-        self._channel = host.network.channel(address)
+        self._addresses = addresses
+        self._subscription = who
+        self._channel = host.network.channel(self.at)
         self.stub: ReplicaAsyncStub = ReplicaStub(self._channel)
+        self._attempts = 0
+        # Since when it cannot be reached, and when that was last told; 0: it can, or was not told.
+        self._failing_ns = self._told_ns = 0
 
-    async def run(self, receive: Callable[[Batch], None], removed: Callable[[RubeError], None]) -> None:
+    async def run(self, receive: Callable[[Batch], None], refused: Callable[[RubeError], None]) -> None:
         """Takes what that member has for this one, until cancelled; subscribes again whenever that ends."""
         try:
             while True:
+                before = self.heard_ns
                 try:
                     async for batch in self.stub.Subscribe(self._subscription):
                         self.heard_ns = self._clock.monotonic_ns()
+                        self._reached()
                         receive(batch)
                 except aio.AioRpcError as error:
                     told = rube_error(error)
-                    if "removed" in told.metadata:
-                        removed(told)
-                    _LOG.debug("%s: %s", self.address, told.message)
+                    if "removed" in told.metadata or "doubled" in told.metadata:
+                        refused(told)
+                    self._note(told)
                 await self._clock.sleep(self._config.tick_s)
+                if self.heard_ns == before:
+                    await self._look_elsewhere()
         finally:
             with suppress(Exception):
                 await self._channel.close(None)
 
+    async def _look_elsewhere(self) -> None:
+        addresses = self._addresses()
+        self._attempts += 1
+        wanted = addresses[self._attempts % len(addresses)]
+        if wanted != self.at:
+            channel, self.at = self._channel, wanted
+            self._channel = self._host.network.channel(wanted)
+            self.stub = ReplicaStub(self._channel)
+            await channel.close(None)
+
+    def _note(self, error: RubeError) -> None:
+        _LOG.debug("%s: %s", self.at, error.message)
+        now_ns = self._clock.monotonic_ns()
+        self._failing_ns = self._failing_ns or now_ns
+        since_s = (now_ns - self._failing_ns) / _NS_PER_S
+        if since_s >= SILENT_S and now_ns - (self._told_ns or -_NS_PER_S * TELL_AGAIN_S) >= TELL_AGAIN_S * _NS_PER_S:
+            self._told_ns = now_ns
+            _LOG.warning(
+                "member %s has not reached member %s at %s for %.0f s: %s; if its address has changed, start it with "
+                "the new one (listen=…, or address=…), or run `rube cluster update %s HOST:PORT`",
+                self._config.name,
+                self.name,
+                " or ".join(self._addresses()),
+                since_s,
+                error.message,
+                self.name,
+            )
+
+    def _reached(self) -> None:
+        if self._told_ns:
+            _LOG.info("member %s reaches member %s at %s", self._config.name, self.name, self.at)
+        self._failing_ns = self._told_ns = 0
+
 
 class Links:
-    """One to each other member, at its newest address."""
+    """One to each other member, wherever it is."""
 
     def __init__(
         self,
         host: Host,
         config: MemberConfig,
         own: Identity,
+        incarnation: int,
         receive: Callable[[int, Batch], None],
-        removed: Callable[[RubeError], None],
+        refused: Callable[[RubeError], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """What comes is handed to `receive`, with its sender; `removed` is told if a member has removed this one, and
-        `failed` what `receive` raises: nothing comes from that member any more."""
+        """`incarnation` tells this process from every other. What comes is handed to `receive`, with its sender;
+        `refused` is told if a member has removed this one, or knows of another process of it, and `failed` what
+        `receive` raises: nothing comes from that member any more."""
         self._host = host
         self._config = config
         self._own = own
+        self._incarnation = incarnation
         self._receive = receive
-        self._removed = removed
+        self._refused = refused
         self._failed = failed
         self._links: dict[int, tuple[Link, asyncio.Task[None]]] = {}
         # The members that are known, and those that have come by, with their addresses.
-        self._known: dict[int, str] = {}
+        self._known: dict[int, Peer] = {}
         self._met: dict[int, str] = {}
+        # Where members say that they are, if the group knows them at another address.
+        self._told: dict[int, str] = {}
+        self._incarnations = Incarnations()
 
     def get(self, member: int) -> Link | None:
         link, _ = self._links.get(member, (None, None))
@@ -193,8 +251,9 @@ class Links:
 
     def follow(self, peers: Iterable[Peer]) -> None:
         """These are the members now."""
-        self._known = {peer.id: peer.address for peer in peers if peer.id not in (0, self._own.id)}
+        self._known = {peer.id: peer for peer in peers if peer.id not in (0, self._own.id)}
         self._met = {}  # who is left out comes by again
+        self._told = {member: address for member, address in self._told.items() if member in self._known}
         self._connect()
 
     def meet(self, member: int, address: str) -> Link | None:
@@ -206,8 +265,23 @@ class Links:
         self._connect()
         return self.get(member)
 
+    def subscribes(self, member: int, address: str, incarnation: int) -> None:
+        """A member that is known does so, from that address. Raises DoubledError."""
+        self._incarnations.check(member, incarnation)
+        if address and member in self._known:
+            self._told[member] = address
+
+    def _addresses(self, member: int) -> Sequence[str]:
+        """Where that member may be: as the group says, as it says itself, as this one's store URL has it."""
+        peer = self._known.get(member)
+        if peer is None:
+            return (self._met[member],)
+        configured = dict(self._config.members).get(peer.name, "")
+        found = (peer.address, self._told.get(member, ""), configured)
+        return tuple(dict.fromkeys(address for address in found if address))
+
     def _connect(self) -> None:
-        wanted = {**self._met, **self._known}
+        wanted = {**self._met, **{member: peer.address for member, peer in self._known.items()}}
         for member in [one for one, (link, _) in self._links.items() if wanted.get(one) != link.address]:
             link, task = self._links.pop(member)
             link.outbox.close()
@@ -216,8 +290,10 @@ class Links:
             if member not in self._links:
                 subscription = Subscription(group_id=self._own.group_id, subscriber=self._own.id, sender=member)
                 subscription.address = self._config.reachable_address
-                link = Link(self._host, self._config, address, subscription)
-                run = link.run(partial(self._receive, member), self._removed)
+                subscription.incarnation = self._incarnation
+                name = self._known[member].name if member in self._known else f"{member:x}"
+                link = Link(self._host, self._config, name, partial(self._addresses, member), subscription)
+                run = link.run(partial(self._receive, member), self._refused)
                 task = asyncio.get_running_loop().create_task(run, name=f"link to {address}")
                 task.add_done_callback(self._ended)
                 self._links[member] = link, task

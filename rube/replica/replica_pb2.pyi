@@ -64,12 +64,15 @@ class Subscription(_message.Message):
     SUBSCRIBER_FIELD_NUMBER: _builtins.int
     SENDER_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     subscriber: _builtins.int
     """Who subscribes, and to whom."""
     sender: _builtins.int
     address: _builtins.str
-    """Where the subscriber is reached, by a member that does not know of it yet."""
+    """Where the subscriber is reached, by a member that does not know of it yet, or knows it at another address."""
+    incarnation: _builtins.int
+    """This process of the subscriber's; 0: not told. Of two that take turns one is a copy."""
     def __init__(
         self,
         *,
@@ -77,10 +80,11 @@ class Subscription(_message.Message):
         subscriber: _builtins.int = ...,
         sender: _builtins.int = ...,
         address: _builtins.str = ...,
+        incarnation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "group_id", b"group_id", "sender", b"sender", "subscriber", b"subscriber"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "group_id", b"group_id", "incarnation", b"incarnation", "sender", b"sender", "subscriber", b"subscriber"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -373,6 +377,7 @@ class ChangeRequest(_message.Message):
     REMOVE_FIELD_NUMBER: _builtins.int
     PROMOTE_FIELD_NUMBER: _builtins.int
     TRANSFER_LEADER_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
     remove: _builtins.str
     """By name."""
     promote: _builtins.str
@@ -381,6 +386,10 @@ class ChangeRequest(_message.Message):
     def add(self) -> Global___Peer:
         """Expect a new member, by name and address; `promote` as in Peer."""
 
+    @_builtins.property
+    def update(self) -> Global___Peer:
+        """A member's new address, by name."""
+
     def __init__(
         self,
         *,
@@ -388,12 +397,13 @@ class ChangeRequest(_message.Message):
         remove: _builtins.str = ...,
         promote: _builtins.str = ...,
         transfer_leader: _builtins.str = ...,
+        update: Global___Peer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "change", b"change", "promote", b"promote", "remove", b"remove", "transfer_leader", b"transfer_leader"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "change", b"change", "promote", b"promote", "remove", b"remove", "transfer_leader", b"transfer_leader", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "change", b"change", "promote", b"promote", "remove", b"remove", "transfer_leader", b"transfer_leader"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "change", b"change", "promote", b"promote", "remove", b"remove", "transfer_leader", b"transfer_leader", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["add", "remove", "promote", "transfer_leader"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["add", "remove", "promote", "transfer_leader", "update"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 

@@ -68,7 +68,8 @@ class ReplicaServicer:
 
     def Subscribe(self, request, context):
         """The messages that this member has for another one from now on, in order. Lost ones are Raft's to send again.
-        Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did.
+        Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did, `doubled`
+        if another process takes part as that member.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,8 @@ class ReplicaStub:
     def __new__(cls, channel: _aio.Channel) -> ReplicaAsyncStub: ...
     Subscribe: _grpc.UnaryStreamMultiCallable[_replica_pb2.Subscription, _replica_pb2.Batch]
     """The messages that this member has for another one from now on, in order. Lost ones are Raft's to send again.
-    Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did.
+    Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did, `doubled`
+    if another process takes part as that member.
     """
     Install: _grpc.UnaryUnaryMultiCallable[_replica_pb2.Piece, _replica_pb2.Installed]
     """A piece of a snapshot. An empty one asks how much has arrived."""
@@ -55,7 +56,8 @@ class ReplicaAsyncStub(ReplicaStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Subscribe: _aio.UnaryStreamMultiCallable[_replica_pb2.Subscription, _replica_pb2.Batch]  # type: ignore[assignment]
     """The messages that this member has for another one from now on, in order. Lost ones are Raft's to send again.
-    Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did.
+    Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did, `doubled`
+    if another process takes part as that member.
     """
     Install: _aio.UnaryUnaryMultiCallable[_replica_pb2.Piece, _replica_pb2.Installed]  # type: ignore[assignment]
     """A piece of a snapshot. An empty one asks how much has arrived."""
@@ -76,7 +78,8 @@ class ReplicaServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_replica_pb2.Batch], _abc.AsyncIterator[_replica_pb2.Batch]]:
         """The messages that this member has for another one from now on, in order. Lost ones are Raft's to send again.
-        Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did.
+        Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did, `doubled`
+        if another process takes part as that member.
         """
 
     @_abc_1.abstractmethod

@@ -53,7 +53,7 @@ class Served(Protocol):
         """Ids of removed members, once they are to be told."""
         ...
 
-    def batches(self, subscriber: int, address: str) -> AsyncGenerator[Batch]: ...
+    def batches(self, subscriber: int, address: str, incarnation: int) -> AsyncGenerator[Batch]: ...
 
     async def stage(self, piece: Piece) -> int: ...
 
@@ -77,7 +77,7 @@ class ReplicaService(ReplicaServicer):
 
     def Subscribe(self, request: Subscription, context: Context) -> AsyncGenerator[Batch]:
         member = self._check(request.group_id, request.subscriber, request.sender)
-        return member.batches(request.subscriber, request.address)
+        return member.batches(request.subscriber, request.address, request.incarnation)
 
     async def Install(self, request: Piece, context: Context) -> Installed:
         member = self._check(request.group_id, request.sender, request.to)

@@ -112,6 +112,8 @@ def parse_store_url(url: str) -> StoreUrl:
 def _engine(url: str, scheme: str, rest: str) -> StoreUrl:
     place, question, query = rest.partition("?") if scheme.startswith(_RAFT) else (rest, "", "")
     path = place.removeprefix("///")
+    if "?" in place:
+        raise InvalidArgumentError(f"store URL {url!r} has options, and {scheme} takes none: write {FORMS[scheme]}")
     if path == place or path in ("", "/"):
         raise InvalidArgumentError(f"store URL {url!r} names no file: write {FORMS[scheme]}")
     return StoreUrl(scheme=scheme, path=path, options=_options(url, scheme, query) if question else ())

@@ -1,0 +1,52 @@
+"""Tells a member that was started anew from two processes that both take part as that member."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from rube.api.errors import FailedPreconditionError
+
+# A process that was displaced by another one and comes again lives beside it, or its call was late: not so often.
+RETURNS_MAX = 4
+_SEEN_MAX = 8
+
+
+class DoubledError(FailedPreconditionError):
+    """Another process takes part as that member: one of the two runs on a copy of the disk. Metadata: `doubled`."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The processes of one member: in the order in which they first came, the one that came last, and how often one
+    came again since the newest is here."""
+
+    order: deque[int] = field(default_factory=lambda: deque(maxlen=_SEEN_MAX))
+    current: int = 0
+    returns: int = 0
+    refused: int = 0
+
+
+class Incarnations:
+    """The processes that have subscribed, by member."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, _Seen] = {}
+
+    def check(self, member: int, incarnation: int) -> None:
+        """Notes that this process of the member's subscribes. Raises DoubledError for the newer of two that live."""
+        if not incarnation:
+            return
+        seen = self._seen.setdefault(member, _Seen())
+        if incarnation not in seen.order:
+            seen.order.append(incarnation)
+            seen.returns = 0
+        elif incarnation != seen.current:
+            seen.returns += 1
+            if seen.returns >= RETURNS_MAX:
+                seen.refused = seen.order[-1]
+        seen.current = incarnation
+        if incarnation == seen.refused:
+            raise DoubledError(
+                f"another process takes part as member {member:x}, and did before this one", doubled=f"{member:x}"
+            )
