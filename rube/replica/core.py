@@ -77,7 +77,7 @@ class Core:
         # The last entry that may have been in a leader's log when the last removal was applied.
         self._unsettled = 0
         self._round_ns = 0
-        self._staging = Staging(engine)
+        self._staging = Staging(engine, machine.ranges)
         log = DurableLog(engine, applied.conf_state, self._snapshot_point)
         self._sender = SnapshotSender(host.clock, engine, config, machine.ranges)
         self._storage = StorageWriter(

@@ -11,7 +11,11 @@ from rube.api.errors import AlreadyExistsError, FailedPreconditionError, Invalid
 >>>>>>> 8e352d5 (Find members that come back at another address, and refuse copies of their disks)
 from rube.raft.progress import ProgressState
 from rube.replica.core import Core
+from rube.replica.peers import is_address
 from rube.replica.replica_pb2 import Command, MembersChange, Peer, PeerProgress
+
+# It stands in logs and store URLs.
+NAME_CHARACTERS_MAX = 100
 
 
 class NotLeadingError(NotDoneError):
@@ -44,7 +48,7 @@ class Membership:
 
     def addition(self, peer: Peer) -> Command:
         """Expects a newcomer. Raises AlreadyExistsError, InvalidArgumentError."""
-        if not peer.name or not peer.address:
+        if not 0 < len(peer.name) <= NAME_CHARACTERS_MAX or not is_address(peer.address):
             raise InvalidArgumentError("a new member needs a name and an address: rube cluster add NAME HOST:PORT")
         self._core.state.roster.check_free(peer)
         return Command(expect=Peer(name=peer.name, address=peer.address, promote=peer.promote, learner=True))
@@ -75,6 +79,8 @@ class Membership:
         where another member answers there, FailedPreconditionError unless it has joined."""
         roster = self._core.state.roster
         peer = roster.find(name)
+        if not is_address(address):
+            raise InvalidArgumentError(f"cannot use address {address[:NAME_CHARACTERS_MAX]!r}: write HOST:PORT")
         if not peer.id:
             raise FailedPreconditionError(
                 f"member {name!r} has not joined yet: remove it, and add it with the new address", member=name

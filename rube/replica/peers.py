@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from grpc import aio
 
-from rube.api.errors import FailedPreconditionError, RubeError, UnavailableError
+from rube.api.errors import FailedPreconditionError, InvalidArgumentError, RubeError, UnavailableError
 from rube.host import Host
 from rube.raft.raft_pb2 import MSG_APP_RESP, Message
 from rube.replica.config import MemberConfig
@@ -21,6 +21,7 @@ from rube.replica.replica_pb2 import Batch, Identity, Peer, Subscription
 from rube.replica.replica_pb2_grpc import ReplicaStub
 from rube.replica.waiting import Work
 from rube.transport import rube_error
+from rube.transport.addresses import check_host_port
 
 if TYPE_CHECKING:
     from rube.replica.replica_pb2_grpc import ReplicaAsyncStub
@@ -28,12 +29,23 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("rube.replica")
 
 MESSAGES_PER_BATCH_MAX = 1024
+# A host name has 253 at most.
+ADDRESS_CHARACTERS_MAX = 300
 # Of members that this one hears of by their subscriptions alone.
 MET_MAX = 16
 # A member that is not reached for so long is told of, and then again.
 SILENT_S = 5
 TELL_AGAIN_S = 60
 _NS_PER_S = 1_000_000_000
+
+
+def is_address(text: str) -> bool:
+    """Whether it may be HOST:PORT."""
+    try:
+        check_host_port(text)
+    except InvalidArgumentError:
+        return False
+    return len(text) <= ADDRESS_CHARACTERS_MAX
 
 
 class StrangerError(FailedPreconditionError):
@@ -259,7 +271,7 @@ class Links:
     def meet(self, member: int, address: str) -> Link | None:
         """The link to a member of this group that this one does not know of. It may be the leader, all those whom this
         one knows being gone by now."""
-        if not address or len(self._met) >= MET_MAX:
+        if not is_address(address) or len(self._met) >= MET_MAX:
             return None
         self._met[member] = address
         self._connect()
@@ -268,7 +280,7 @@ class Links:
     def subscribes(self, member: int, address: str, incarnation: int) -> None:
         """A member that is known does so, from that address. Raises DoubledError."""
         self._incarnations.check(member, incarnation)
-        if address and member in self._known:
+        if member in self._known and is_address(address):
             self._told[member] = address
 
     def _addresses(self, member: int) -> Sequence[str]:

@@ -59,8 +59,10 @@ class Staging:
     between their waits the pieces of one may not meet those of another.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, ranges: Ranges) -> None:
+        """`ranges`: the machine's; a snapshot holds nothing else."""
         self._engine = engine
+        self._ranges = ranges
         self.lock = asyncio.Lock()
         self._of: tuple[int, int, int] | None = None
         self._pairs = 0
@@ -86,6 +88,9 @@ class Staging:
         writes = []
         checksum = self._checksum
         for number, pair in enumerate(piece.pairs, start=self._pairs):
+            if not any(start <= pair.key < end for start, end in self._ranges):
+                await self.clear()
+                raise InvalidArgumentError(f"snapshot {metadata.index} has a key that is none of the state's")
             checksum = zlib.crc32(pair.value, zlib.crc32(pair.key, checksum))
             writes.append(seal(staged_key(number), pair))
         if piece.last and checksum != piece.checksum:

@@ -26,6 +26,9 @@ _PORTS = {"etcd": 2379, "mysql": 3306}
 # What may stand behind the question mark. Passwords come from a file, so that no process list shows them.
 _TLS_OPTIONS = ("ca", "cert", "key", "tls")
 _RAFT = "raft+"
+# Of numbers; and how much of what is wrong is repeated in an error.
+_DIGITS_MAX = 9
+_SHOWN_MAX = 200
 # Of a member: what rube.replica.MemberConfig explains; times in ms. Numbers from 1 on …
 MEMBER_NUMBERS = (
     "tick_ms",
@@ -114,6 +117,10 @@ def _engine(url: str, scheme: str, rest: str) -> StoreUrl:
     path = place.removeprefix("///")
     if "?" in place:
         raise InvalidArgumentError(f"store URL {url!r} has options, and {scheme} takes none: write {FORMS[scheme]}")
+    if not path.isprintable():
+        raise InvalidArgumentError(
+            f"store URL {url[:_SHOWN_MAX]!r} has a character that no file name has: leave it out"
+        )
     if path == place or path in ("", "/"):
         raise InvalidArgumentError(f"store URL {url!r} names no file: write {FORMS[scheme]}")
     return StoreUrl(scheme=scheme, path=path, options=_options(url, scheme, query) if question else ())
@@ -146,8 +153,8 @@ def _server_address(url: str, scheme: str, text: str) -> str:
         host, port = text, str(_PORTS[scheme])
     if not host:
         raise _wrong(url, scheme, "names no host")
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise _wrong(url, scheme, f"has the port {port!r}, which is no number from 1 to 65535")
+    if not (port.isascii() and port.isdigit() and len(port) <= _DIGITS_MAX and 0 < int(port) < 65536):
+        raise _wrong(url, scheme, f"has the port {port[:_SHOWN_MAX]!r}, which is no number from 1 to 65535")
     return f"{host}:{port}"
 
 

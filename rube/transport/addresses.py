@@ -60,7 +60,7 @@ def check_host_port(address: str) -> tuple[str, int]:
             address=address,
         )
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not colon or not host or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise InvalidArgumentError(
             f"cannot use address {address!r}: write HOST:PORT (such as 127.0.0.1:7823) or unix:/path", address=address
         )

@@ -22,7 +22,7 @@ from rube.host import Write
 from rube.store.checksums import SALVAGE
 from rube.store.engines.disk_errors import full
 from rube.store.engines.mark import Mark, read_mark, write_mark
-from rube.store.engines.private_files import open_file
+from rube.store.engines.private_files import close_to_others, open_file
 from rube.store.engines.room import growth_bytes, is_short, log_bytes
 from rube.store.engines.sqlite_errors import translate
 from rube.store.engines.sqlite_lock import FileLock, lock_file, place_of
@@ -89,7 +89,11 @@ class SqliteEngine:
         try:
             sync_log(path)
             _check_sound(path, lock.mark_fd)
-            return cls(path, lock, _prepare(path))
+            close_to_others(path)  # it is ours; SQLite gives its mode to what it makes beside it
+            mark = _prepare(path)
+            for suffix in ("-wal", "-shm"):
+                close_to_others(Path(f"{path}{suffix}"))
+            return cls(path, lock, mark)
         except BaseException as error:
             lock.release()
             if isinstance(error, sqlite3.Error):

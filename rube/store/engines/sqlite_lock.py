@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
-from rube.store.engines.private_files import close_to_others, make_directory, open_file
+from rube.store.engines.private_files import FILE_MODE, make_directory, open_file
 
 # A lock of the open file (F_OFD_SETLK), which SQLite's own locks of the process do not meet: they are about the bytes
 # around 1 GiB (https://www.sqlite.org/fileformat2.html section 1.2), this one is about one that no file reaches.
@@ -46,9 +46,10 @@ def place_of(path: Path) -> Path:
     """
     try:
         found = path.resolve()
-    except (OSError, RuntimeError) as error:  # a circle of links
+        is_directory = found.is_dir()
+    except (OSError, RuntimeError) as error:  # a circle of links, a name that is too long
         raise _cannot_open(path, error) from error
-    if found.is_dir():
+    if is_directory:
         raise InvalidArgumentError(f"{path} is a directory: name a file in it, such as {path}/rube.db")
     _check_alone(found)
     return found
@@ -66,11 +67,9 @@ def lock_file(path: Path) -> FileLock:
         _hold(path, mark_fd)
         if not path.exists():
             os.ftruncate(mark_fd, 0)  # it is about a store that was deleted
-        file_fd = open_file(path, os.O_RDWR | os.O_CREAT)
+        file_fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         _hold_inode(path, file_fd)
         _check_alone(path)
-        for suffix in ("-wal", "-shm"):  # new ones have the mode of the file
-            close_to_others(Path(f"{path}{suffix}"))
     except BaseException as error:
         for fd in (file_fd, mark_fd):
             if fd >= 0:

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.store.backends import Damage
 from rube.store.life import backup_pb2
+from rube.store.mvcc.evaluate import KEY_BYTES_MAX
 from rube.store.ports import Record
 
 MAGIC = b"RUBEBACK"
@@ -29,8 +30,10 @@ _MARK = b"\xf5rb\n"
 _FRAME = struct.Struct(">4scIII")
 _SUMMED_BYTES = _FRAME.size - 4
 _HEADER, _RECORD, _FOOTER = b"H", b"R", b"F"
-# No store takes values of so many bytes: a longer frame is a damaged one.
-FRAME_BYTES_MAX = 256 * 1024 * 1024
+# No store takes values of so many bytes: a longer frame is a damaged one. A reader holds one frame.
+FRAME_BYTES_MAX = 64 * 1024 * 1024
+# No store gives itself a longer id; it is shown to people.
+STORE_ID_CHARACTERS_MAX = 128
 
 
 class BackupHeader(NamedTuple):
@@ -192,19 +195,25 @@ class Decoder:
             elif kind == _FOOTER:
                 yield from self._footer(where, backup_pb2.Footer.FromString(body))
             elif kind == _HEADER and self._header is None:
-                header = backup_pb2.Header.FromString(body)
-                self._header = BackupHeader(header.store_id, header.revision)
-                yield self._header
+                yield self._head(where, backup_pb2.Header.FromString(body))
             else:
                 yield self._wrong(where, f"is a frame of the kind {kind!r}, which does not belong there")
         except DecodeError:
             yield self._wrong(where, "is no protobuf message")
 
+    def _head(self, where: str, header: backup_pb2.Header) -> Item:
+        store_id = header.store_id
+        if len(store_id) > STORE_ID_CHARACTERS_MAX or not (store_id.isascii() and store_id.isprintable()):
+            return self._wrong(where, "has a store id that no store has")
+        self._header = BackupHeader(store_id, header.revision)
+        return self._header
+
     def _record(self, where: str, body: bytes) -> Iterator[Item]:
         message = backup_pb2.Record.FromString(body)
         record = Record(message.key, message.value, message.create_revision, message.mod_revision)
         newest = self._header.revision if self._header else record.mod_revision
-        if not 0 < record.create_revision <= record.mod_revision <= newest or record.key <= self._last_key:
+        possible = 0 < record.create_revision <= record.mod_revision <= newest
+        if not possible or record.key <= self._last_key or len(record.key) > KEY_BYTES_MAX:
             yield self._wrong(f"{where}, key {record.key[:256]!r}", "has revisions or a key that cannot be there")
             return
         self._last_key = record.key

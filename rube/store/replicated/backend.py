@@ -18,6 +18,7 @@ from rube.store.replicated.store import ReplicatedStore
 from rube.store.urls import MEMBER_FLAGS, MEMBER_NUMBERS, StoreUrl, parse_store_url
 
 _T = TypeVar("_T")
+_DIGITS_MAX = 10
 
 
 class ReplicatedBackend:
@@ -68,8 +69,10 @@ def _parameters(url: StoreUrl) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for option, text in url.options:
         if option in MEMBER_NUMBERS:
-            if not (text.isascii() and text.isdigit() and int(text) > 0):
-                raise InvalidArgumentError(f"store URL {url} has {option}={text}: write a number from 1 on")
+            if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and int(text) > 0):
+                raise InvalidArgumentError(
+                    f"store URL {url} has {option}={text[:_DIGITS_MAX]}: write a number from 1 to {'9' * _DIGITS_MAX}"
+                )
             in_ms = option.endswith("_ms")
             given[f"{option.removesuffix('_ms')}_s" if in_ms else option] = int(text) / 1000 if in_ms else int(text)
         elif option in MEMBER_FLAGS:
