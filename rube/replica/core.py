@@ -7,13 +7,9 @@ import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
 
-<<<<<<< HEAD
-from rube.api.errors import NotDoneError, RubeError, UnavailableError
-=======
 from grpc import aio
 
-from rube.api.errors import RubeError, UnavailableError
->>>>>>> 8e352d5 (Find members that come back at another address, and refuse copies of their disks)
+from rube.api.errors import NotDoneError, RubeError, UnavailableError
 from rube.host import Engine, Host
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD
 from rube.raft.errors import (
@@ -313,7 +309,7 @@ class Core:
         """A new one to where that member is looked for. Raises UnavailableError."""
         link = self._links.get(member)
         if link is None:
-            raise UnavailableError(f"there is no way to member {member:x} now: try again", refused="true")
+            raise NotDoneError(f"there is no way to member {member:x} now: try again")
         return self._network.channel(link.at)
 
     def heard_at(self, member: int) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-<<<<<<< HEAD
-from rube.api.errors import FailedPreconditionError, InvalidArgumentError, NotDoneError, UnavailableError
-=======
-from rube.api.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError, UnavailableError
->>>>>>> 8e352d5 (Find members that come back at another address, and refuse copies of their disks)
+from rube.api.errors import (
+    AlreadyExistsError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotDoneError,
+    UnavailableError,
+)
 from rube.raft.progress import ProgressState
 from rube.replica.core import Core
 from rube.replica.peers import is_address
@@ -75,7 +77,7 @@ class Membership:
         return MembersChange(peer=peer)
 
     def relocation(self, name: str, address: str) -> MembersChange | None:
-        """Notes a member's new address. Raises UnavailableError while it answers at another one, AlreadyExistsError
+        """Notes a member's new address. Raises NotDoneError while it answers at another one, AlreadyExistsError
         where another member answers there, FailedPreconditionError unless it has joined."""
         roster = self._core.state.roster
         peer = roster.find(name)
@@ -88,10 +90,9 @@ class Membership:
         if peer.address == address:
             return None
         if (heard_at := self._core.heard_at(peer.id)) not in ("", address):
-            raise UnavailableError(
+            raise NotDoneError(
                 f"member {name!r} answers at {heard_at}: stop that process first, and start it at {address}; if both "
-                "run, one of them has a copy of the other's disk",
-                refused="true",
+                "run, one of them has a copy of the other's disk"
             )
         for other in roster.peers:
             lives = other.id not in (0, peer.id) and self._core.hears(other.id)
