@@ -275,6 +275,10 @@ class SimCluster:
         self.history.final = {str(key_of(obj)): obj.metadata.revision for obj in objects}
         self.history.statuses = audit.status_pairs(objects, self._seen())
         self.history.end_ns = self.world.now_ns
+        self.history.nodes = set(self._rubelets)
+        self.history.down = {
+            name for name, machine in self._machines.items() if not machine.running or machine.host.paused
+        }
         self.world.run(self._note_copies, timeout_s=60)
         self.world.run(self._read_log, timeout_s=60)
         self.history.store_id, self.history.log = self._logbook.store_id, self._logbook.log

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from rube.api.errors import DataLossError, ResourceExhaustedError, UnavailableError
 from rube.api.systemd_pb2 import UnitAction
 from rube.client import Client
+from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.config import Decided, Refused
-from rube.controllers.contract import Controller
+from rube.controllers.contract import Controller, TransformingController
 from rube.controllers.spec_checks import built_in_spec_checks
 from rube.controllers.systemd.names import unit_name
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 from rube.server import ApiServer, ApiServerConfig
 from rube.sim.audit import Seen
-from rube.sim.checkers import Action, History
+from rube.sim.checkers import Action, History, View
 from rube.sim.checkers.contents import digest_of
 from rube.sim.complaints import Pace, refusal_recorder
 from rube.sim.disk import SimDisk
@@ -63,14 +64,31 @@ class Recorder:
     trace: Trace
     logbook: Logbook
 
-    def decisions(self, host: str) -> Callable[[Decided], None]:
-        """An observer of a controller runtime that puts each decision into the trace, and ends a livelock."""
+    def decisions(self, host: str, controllers: Sequence[Controller] = ()) -> Callable[[Decided], None]:
+        """An observer of a controller runtime that notes each decision and what it saw, and ends a livelock.
+
+        `controllers` are a user's own on that host.
+        """
         pace = Pace(self.now_ns, host)
+        every = [*make_controllers(tuple(CLUSTER_CONTROLLERS)), *controllers]
+        transforming = {one.name for one in every if isinstance(one, TransformingController)}
+        contents = self.history.contents
 
         def record(decided: Decided) -> None:
             key = str(decided.key)
             self.trace.add("decide", host, decided.controller, key, decided.state_sha256, decided.decision_sha256)
             pace.decided(decided.controller, key)
+            state = decided.state
+            view = View(
+                at_ns=self.now_ns(),
+                host=host,
+                controller=decided.controller,
+                key=key,
+                own=contents.of(state.object) if state.HasField("object") else None,
+                related=tuple(contents.of(obj) for obj in state.related),
+                whole=decided.controller not in transforming,
+            )
+            self.history.views.append(view)
 
         return record
 
@@ -158,7 +176,7 @@ class ApiserverProgram:
         try:
             async with Client(self._ports, [f"127.0.0.1:{API_PORT}"]) as client:
                 config = ClusterControllersConfig(
-                    observer=self._recorder.decisions(self._ports.name),
+                    observer=self._recorder.decisions(self._ports.name, self._controllers),
                     refusals=self._recorder.refusals(self._ports.name),
                     strict=True,
                     extra=self._controllers,

@@ -56,7 +56,7 @@ class ReplicaProgram:
             controllers=ClusterControllersConfig(
                 strict=True,
                 extra=controllers,
-                observer=recorder.decisions(name),
+                observer=recorder.decisions(name, controllers),
                 refusals=recorder.refusals(name),
             ),
         )

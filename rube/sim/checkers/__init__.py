@@ -38,6 +38,7 @@ from rube.sim.checkers.rest import RefusalSummary, comes_to_rest, summarize_refu
 from rube.sim.checkers.stored import contents
 from rube.sim.checkers.units import converged, local_autonomy, never_on_two_nodes, status_reported, unit_state
 from rube.sim.checkers.verdict import Verdict, many, time_text
+from rube.sim.checkers.views import View, views
 from rube.sim.checkers.watches import watch_promises
 from rube.sim.checkers.writes import acknowledged_writes, revisions_monotonic
 
@@ -70,6 +71,7 @@ __all__ = [
     "Transition",
     "UnitProbe",
     "Verdict",
+    "View",
     "WatchEvent",
     "acknowledged_writes",
     "actions",
@@ -94,6 +96,7 @@ __all__ = [
     "summarize_refusals",
     "time_text",
     "unit_state",
+    "views",
     "watch_latency",
     "watch_promises",
 ]

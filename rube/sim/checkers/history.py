@@ -14,6 +14,7 @@ from rube.sim.checkers.machines import MachineHistory
 from rube.sim.checkers.selection import Selection
 from rube.sim.checkers.timeline import Timeline
 from rube.sim.checkers.verdict import time_text
+from rube.sim.checkers.views import View
 
 Request = (
     api_pb2.PutRequest | api_pb2.DeleteRequest | api_pb2.UpdateStatusRequest | api_pb2.GetRequest | api_pb2.ListRequest
@@ -349,6 +350,11 @@ class History:
     final: dict[str, int] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    # Of all decisions.
+    views: list[View] = field(default_factory=list)
+    # The hosts with a rubelet, and those whose daemon does not run in the end.
+    nodes: set[str] = field(default_factory=set)
+    down: set[str] = field(default_factory=set)
     refusals: list[Refusal] = field(default_factory=list)
     # By host and logger.
     errors: dict[tuple[str, str], ErrorsLogged] = field(default_factory=dict)

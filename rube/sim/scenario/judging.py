@@ -24,6 +24,7 @@ ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
     "starts": checkers.starts,
     "actions": checkers.actions,
     "copies": checkers.copies,
+    "views": checkers.views,
     "comes_to_rest": partial(checkers.comes_to_rest, asked=False),
 }
 

@@ -1,0 +1,75 @@
+"""Clients whose copies are not what the store holds are found out by what their controllers see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sabotage import SCENARIO, violated
+
+from rube import api_pb2
+from rube.client import replica
+from rube.client.replica import Batch, Replica
+from rube.controllers.cache import InformerCache
+
+QUIET = SCENARIO.replace("duration: 40s", "duration: 60s")
+
+
+def test_the_shipped_code_holds() -> None:
+    assert violated(QUIET) == set()
+
+
+def test_a_copy_that_misses_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest change of web-2 is never taken: its node goes on with the one before."""
+    prepare = Replica.prepare
+
+    def deaf(self: Replica, response: api_pb2.WatchResponse) -> Batch | None:
+        kept = [event for event in response.events if not self._is_late(event)]  # type: ignore[attr-defined]
+        heard = api_pb2.WatchResponse(events=kept, revision=response.revision, store_id=response.store_id)
+        return prepare(self, heard)
+
+    def is_late(self: Replica, event: api_pb2.Event) -> bool:
+        metadata = event.update.metadata
+        return metadata.name == "web-2" and metadata.generation > 4
+
+    monkeypatch.setattr(Replica, "_is_late", is_late, raising=False)
+    monkeypatch.setattr(Replica, "prepare", deaf)
+    assert "views" in violated(QUIET)
+
+
+def test_a_copy_that_keeps_what_was_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica._Overlay, "remove", lambda self, obj: [])
+    assert "views" in violated(QUIET)
+
+
+def test_a_copy_with_another_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+    get = InformerCache.get
+
+    def wrong(self: InformerCache, key: Any) -> api_pb2.Object | None:
+        obj = get(self, key)
+        if obj is None or key.type != "api.systemd.Unit":
+            return obj
+        changed = api_pb2.Object()
+        changed.CopyFrom(obj)
+        changed.spec.value += b"\x0a\x01x"
+        return changed
+
+    monkeypatch.setattr(InformerCache, "get", wrong)
+    assert "views" in violated(QUIET)
+
+
+def test_a_copy_that_mixes_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest revision with the labels and the spec of the first."""
+    prepare = Replica.prepare
+    first: dict[str, api_pb2.Object] = {}
+
+    def mixed(self: Replica, response: api_pb2.WatchResponse) -> Batch | None:
+        changed = api_pb2.WatchResponse()
+        changed.CopyFrom(response)
+        for event in changed.events:
+            if event.HasField("update"):
+                event.update.spec.CopyFrom(first.setdefault(event.update.metadata.uid, event.update).spec)
+        return prepare(self, changed)
+
+    monkeypatch.setattr(Replica, "prepare", mixed)
+    assert "views" in violated(QUIET)
