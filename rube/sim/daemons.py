@@ -72,6 +72,7 @@ class Recorder:
         pace = Pace(self.now_ns, host)
         every = [*make_controllers(tuple(CLUSTER_CONTROLLERS)), *controllers]
         transforming = {one.name for one in every if isinstance(one, TransformingController)}
+        selective = {one.name for one in every if one.selector}
         contents = self.history.contents
 
         def record(decided: Decided) -> None:
@@ -87,6 +88,7 @@ class Recorder:
                 own=contents.of(state.object) if state.HasField("object") else None,
                 related=tuple(contents.of(obj) for obj in state.related),
                 whole=decided.controller not in transforming,
+                selective=decided.controller in selective,
             )
             self.history.views.append(view)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 CHECK = "views"
 # A change that is older than this has reached every cache in a quiet world.
 SETTLED_NS = 20_000_000_000
+NODE_LABEL = "node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,8 @@ class View:
     related: tuple[Content, ...]
     # It keeps whole objects, and not what it needs of them.
     whole: bool
+    # It sees only those that a label selector lets through.
+    selective: bool = False
 
 
 def views(history: History) -> Verdict:
@@ -61,7 +64,8 @@ def _seen(history: History) -> Iterator[str]:
 
 
 def _last(history: History) -> Iterator[str]:
-    """A controller decides again whenever its object changes: so its last decision saw the newest version."""
+    """A controller decides again whenever its object changes, and once about each that it finds as it starts: so its
+    last decision saw the newest version. What was deleted, or left its view, while it was down it need not know."""
     settled_ns = history.end_ns - SETTLED_NS
     if history.quiet_ns > settled_ns:
         return
@@ -73,14 +77,14 @@ def _last(history: History) -> Iterator[str]:
         place = view.host if view.host in history.nodes else ""
         last[view.controller, place, view.key] = view
     for _, view in sorted(last.items()):
-        if view.own is None or view.host in away:
+        if view.own is None or view.selective or view.host in away:
             continue
-        versions = list(history.timeline.versions(view.key))
-        revision, newest = versions[-1] if versions else (0, None)
-        at_ns = written_ns.get(revision, history.end_ns)
-        if newest is not view.own and revision > view.own.revision and at_ns < settled_ns:
+        newest = history.timeline.at(view.key, history.timeline.revision)
+        if newest is None or (view.host in history.nodes and newest.obj.metadata.labels.get(NODE_LABEL) != view.host):
+            continue
+        at_ns = written_ns.get(newest.revision, history.end_ns)
+        if newest.revision > view.own.revision and at_ns < settled_ns:
             yield (
                 f"{view.controller} on {view.host} decided last about {view.key} at {time_text(view.at_ns)}, as of "
-                f"revision {view.own.revision}, but it {'changed' if newest else 'was deleted'} at {time_text(at_ns)}, "
-                f"at revision {revision}"
+                f"revision {view.own.revision}, but it changed at {time_text(at_ns)}, at revision {newest.revision}"
             )
