@@ -125,10 +125,17 @@ def _node_life(key: str, history: History) -> Iterator[str]:
         if content is not None and revision in times
     ]
     before = cluster_pb2.NodeStatus.UNKNOWN
+    silent_ns = 0
     for revision, content in history.timeline.versions(key):
         now = _readiness(content)
-        if now != before and now == cluster_pb2.NodeStatus.SILENT and revision in times:
+        if now == cluster_pb2.NodeStatus.READY and before == cluster_pb2.NodeStatus.SILENT and revision in times:
             called_ns = times[revision].at_ns
+            # What it renewed just before may have been on its way when it was called silent.
+            if not any(silent_ns - duration_ns < at_ns <= called_ns for at_ns, duration_ns in renewals):
+                silent = f"since it was called silent at {time_text(silent_ns)}"
+                yield f"{time_text(called_ns)} {name} was called ready, and has renewed nothing {silent}"
+        if now != before and now == cluster_pb2.NodeStatus.SILENT and revision in times:
+            called_ns = silent_ns = times[revision].at_ns
             last = [item for item in renewals if item[0] <= called_ns]
             if last and called_ns - last[-1][0] < last[-1][1] * (1 - RATE_MARGIN):
                 yield (

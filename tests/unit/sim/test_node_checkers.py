@@ -150,6 +150,21 @@ def test_a_node_is_called_silent_once_its_lease_has_lapsed(silent_at: int, passe
     assert checkers.readiness(plane.history).passed is passed
 
 
+@pytest.mark.parametrize(("renewed_at", "passed"), [(40, True), (25, False)])
+def test_a_silent_node_is_called_ready_once_it_has_renewed_its_lease(renewed_at: int, passed: bool) -> None:
+    plane = Plane()
+    plane.lease(1, "w-1", 1, "w", "node-leases")
+    plane.node(2, READY)
+    if not passed:
+        plane.lease(renewed_at, "w-1", 1, "w", "node-leases")
+    plane.node(36, SILENT)
+    if passed:
+        plane.lease(renewed_at, "w-1", 1, "w", "node-leases")
+    plane.node(41, READY)
+    plane.history.end_ns = 45 * S
+    assert checkers.readiness(plane.history).passed is passed
+
+
 def test_who_renews_no_more_is_not_ready_in_the_end_and_who_renews_is() -> None:
     plane = Plane()
     plane.lease(1, "w-1", 1, "w", "node-leases")
