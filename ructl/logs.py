@@ -16,6 +16,7 @@ from rube import api_pb2
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from rube.console.streams import forget_stdout, stdout_is_pipe
+from ructl.completion import complete_units
 from ructl.connection import Connection, run
 from ructl.options import connection_options, target
 from ructl.query import Query
@@ -54,7 +55,7 @@ class Lines(click.IntRange):
 
 
 @click.command("logs")
-@click.argument("unit", metavar="UNIT")
+@click.argument("unit", metavar="UNIT", shell_complete=complete_units)
 @click.option("--namespace", metavar="NAMESPACE", help="The unit's namespace; or write NAMESPACE/UNIT.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is printed, until Ctrl-C.")
 @click.option(

@@ -20,6 +20,7 @@ from rube.api.errors import (
 )
 from rube.api.keys import ObjectKey, key_of
 from rube.host import RealRandomness
+from ructl.completion import complete_nodes, complete_units
 from ructl.connection import Connection, run
 from ructl.options import connection_options, target
 from ructl.output import place
@@ -35,8 +36,8 @@ _UNIT_TYPE = "api.systemd.Unit"
 
 
 @click.command("move")
-@click.argument("unit")
-@click.argument("node", required=False)
+@click.argument("unit", shell_complete=complete_units)
+@click.argument("node", required=False, shell_complete=complete_nodes)
 @click.option("-n", "--namespace", metavar="NAMESPACE", help="The unit's namespace, where several have that name.")
 @click.option("--force", is_flag=True, help="Bind it to NODE at once: for a while it may run on both nodes.")
 @click.option("--no-wait", is_flag=True, help="Ask for the move, and don't wait until it is done.")
