@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import random
@@ -10,7 +11,10 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
+from rube.controllers.systemd.drivers.supervisor import watching
 from tests.real.supervisor_bench import Bench, Ensure, is_alive, make_unit, play, shell
 
 
@@ -233,5 +237,22 @@ def test_shims_killed_at_random_moments_leave_one_service_or_none() -> None:
                 await bench.apply(ensure=Ensure(spec=unit, uid="u", generation=1, run=Ensure.RESTART))
             seen = await bench.until(lambda seen: seen.status.sub_state == "running" and not seen.status.message)
         assert processes_of("1110") == [seen.status.main_pid]
+
+    play(body)
+
+
+def test_without_watches_from_the_kernel_units_are_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**options: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(watching, "INotify", refuse)
+
+    async def body(bench: Bench) -> None:
+        await bench.start(restarting(make_unit("sleep 1112")))
+        pid = (await bench.until_sub("running")).status.main_pid
+        async with bench.following():
+            kill_shim(bench)
+            seen = await bench.until(runs_as_another_than(pid))
+        assert processes_of("1112") == [seen.status.main_pid]
 
     play(body)
