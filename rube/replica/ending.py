@@ -51,7 +51,11 @@ class Ending:
         """An error that is none of Rube's is of an invariant that is broken: what happened cannot happen."""
         if not isinstance(error, RubeError):
             _LOG.error("member %s: an invariant is broken", self._name, exc_info=error)
-            error = DataLossError(f"member {self._name!r} stops, an invariant is broken: {error!r}")
+            error = DataLossError(
+                f"member {self._name!r} stops, an invariant is broken: {error!r}; an older copy of its disk, or one "
+                "that two processes use copies of, shows so: remove the member from its group, wipe the disk and let "
+                "it join again"
+            )
         if not self.failed.done():
             _LOG.error("member %s fails: %s", self._name, error.message)
             self.failed.set_result(error)
