@@ -10,8 +10,6 @@ from typing import Any
 
 from grpc import aio
 
-from rube.transport.reflection import add_reflection
-
 
 class StandardServices:
     """The health that a server reports: for "" (the whole server) and for each service by name."""
@@ -42,6 +40,8 @@ async def add_standard_services(server: aio.Server, service_names: Sequence[str]
 
     servicer = _health_servicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    from rube.transport.reflection import add_reflection  # for servers alone: clients start fast
+
     add_reflection(server, (*service_names, health.SERVICE_NAME))
     services = StandardServices(servicer, service_names)
     await services.set_serving(False)
