@@ -48,7 +48,8 @@ def _unit(key: str, history: History) -> Iterator[str]:
             by_user = writer is None or writer.user
             if old and not by_user and not _may_leave(before):
                 yield f"{key} went from {old} to {new or 'no node'} at revision {revision}, and nobody asked for it"
-            if new and writer is not None and not by_user:
+            # Who creates an object with its node, a controller of the user's own, say, has chosen it.
+            if new and before is not None and writer is not None and not by_user:
                 yield from _takes_units(key, new, revision, writer, history)
         before = content
 

@@ -131,11 +131,19 @@ def test_a_bound_unit_moves_when_somebody_asks_and_not_otherwise() -> None:
     assert line == "api.systemd.Unit/default/web went from y to w at revision 9, and nobody asked for it"
 
 
+def test_a_controller_may_create_a_unit_on_a_node_of_its_choice() -> None:
+    plane = Plane()
+    plane.node(1, SILENT)
+    plane.unit(130, "w")
+    assert checkers.bindings(plane.history).passed
+
+
 @pytest.mark.parametrize(("bound_at", "passed"), [(50, True), (130, False)])
 def test_a_unit_is_bound_to_a_node_that_was_ready_not_long_ago(bound_at: int, passed: bool) -> None:
     plane = Plane()
     plane.node(1, READY)
     plane.node(40, SILENT)
+    plane.unit(45, "", user=True)
     plane.unit(bound_at, "w")
     assert checkers.bindings(plane.history).passed is passed
 

@@ -99,7 +99,7 @@ def test_an_answer_older_than_an_earlier_one_is_found() -> None:
     second = _put(tale, tale.put(6, "b", created=6), 2, "second")
     _violated(revisions_monotonic(tale.history), "was answered revision 6, though first knew of 7 at 1.500s")
     second.start_ns = S
-    assert not any("second" in line for line in revisions_monotonic(tale.history).offending)
+    assert not any("though" in line for line in revisions_monotonic(tale.history).offending)
 
 
 def _violated(verdict: Verdict, part: str) -> None:
