@@ -11,12 +11,12 @@ from typing import Final
 
 import click
 
+from rube.api.well_known import NODE_TYPE, UNIT_TYPE
+
 COMPLETION_S_MAX: Final = 1.0
 COMPLETED_MAX: Final = 1000
 """Objects that are asked for."""
 _SHELLS: Final = ("bash", "zsh", "fish")
-_NODE_TYPE: Final = "api.Node"
-_UNIT_TYPE: Final = "api.systemd.Unit"
 Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
@@ -83,20 +83,20 @@ def complete_names(context: click.Context, parameter: click.Parameter, incomplet
 
 def complete_units(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     namespace = context.params.get("namespace")
-    return _complete(context, _UNIT_TYPE, namespace, incomplete, lambda metadata: [metadata.name])
+    return _complete(context, UNIT_TYPE, namespace, incomplete, lambda metadata: [metadata.name])
 
 
 def complete_nodes(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    return _complete(context, _NODE_TYPE, None, incomplete, lambda metadata: [metadata.name])
+    return _complete(context, NODE_TYPE, None, incomplete, lambda metadata: [metadata.name])
 
 
 def complete_namespaces(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    type_name = context.params.get("type_name") or _UNIT_TYPE
+    type_name = context.params.get("type_name") or UNIT_TYPE
     return _complete(context, type_name, None, incomplete, lambda metadata: [metadata.namespace])
 
 
 def complete_labels(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    type_name = context.params.get("type_name") or _UNIT_TYPE
+    type_name = context.params.get("type_name") or UNIT_TYPE
     namespace = context.params.get("namespace")
     return _complete(
         context,

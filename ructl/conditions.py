@@ -15,6 +15,7 @@ from rube import api_pb2
 from rube.api import cluster_pb2, registry, systemd_pb2
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
+from rube.api.well_known import NODE_TYPE, UNIT_TYPE
 
 _WORDS: Final = ("active", "deleted", "exists", "ready")
 _COMPARISON: Final = re.compile(r"([A-Za-z_][\w.\-/]*?)\s*(>=|<=|!=|=)\s*(.*)\Z", re.DOTALL)
@@ -38,12 +39,12 @@ def parse_condition(text: str, type_name: str) -> Condition:
             return Condition(text, lambda obj: "")
         case "deleted":
             return Condition(text, lambda obj: "it still exists", of_absence=True)
-        case "active" if type_name == "api.systemd.Unit":
+        case "active" if type_name == UNIT_TYPE:
             return Condition(text, _why_not_active)
-        case "ready" if type_name == "api.Node":
+        case "ready" if type_name == NODE_TYPE:
             return Condition(text, _why_not_ready)
         case "active" | "ready":
-            other = "api.systemd.Unit" if text == "active" else "api.Node"
+            other = UNIT_TYPE if text == "active" else NODE_TYPE
             raise InvalidArgumentError(f"{text!r} is a condition of {other}, not of {type_name}")
     found = _COMPARISON.match(text)
     if found is None and not ("." in text and _PATH.match(text)):

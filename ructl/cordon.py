@@ -8,14 +8,13 @@ from rube import api_pb2
 from rube.api import cluster_pb2, registry
 from rube.api.errors import NotFoundError
 from rube.api.keys import ObjectKey
+from rube.api.well_known import NODE_TYPE
 from ructl.completion import complete_nodes
 from ructl.connection import Connection, run
 from ructl.edit import edit
 from ructl.options import connection_options, target
 from ructl.output import tell
 from ructl.query import parse_query
-
-_NODE_TYPE = "api.Node"
 
 
 @click.command("cordon")
@@ -46,7 +45,7 @@ def uncordon(nodes: tuple[str, ...], server: str | None, node_socket: str | None
 def _run(
     nodes: tuple[str, ...], server: str | None, node_socket: str | None, timeout_s: float | None, *, unschedulable: bool
 ) -> None:
-    names = parse_query(_NODE_TYPE, None, None, nodes).names
+    names = parse_query(NODE_TYPE, None, None, nodes).names
     run(target(server, node_socket, timeout_s), lambda connection: _set_all(connection, names, unschedulable))
 
 
@@ -55,7 +54,7 @@ async def _set_all(connection: Connection, names: tuple[str, ...], unschedulable
     found = []
     for name in names:
         try:
-            found.append(await connection.get(ObjectKey(_NODE_TYPE, "", name)))
+            found.append(await connection.get(ObjectKey(NODE_TYPE, "", name)))
         except NotFoundError as error:
             raise NotFoundError(f"there is no node {name!r}: see 'ructl list -t Node'") from error
     word = "cordoned" if unschedulable else "uncordoned"

@@ -10,6 +10,7 @@ from rube import api_pb2
 from rube.api import cluster_pb2, systemd_pb2
 from rube.api.errors import NotFoundError
 from rube.api.keys import ObjectKey, key_of
+from rube.api.well_known import LEASE_TYPE, NODE_LABEL, NODE_LEASE_NAMESPACE, NODE_TYPE, UNIT_TYPE, bound_node
 from rube.host import RealClock
 from ructl.connection import Connection, run
 from ructl.options import connection_options, query_options, target
@@ -18,10 +19,6 @@ from ructl.query import Query, parse_query
 from ructl.table import age_of, printable, state_of, time_since
 from ructl.unit_outlook import outlook_of_unit
 
-_NODE_TYPE = "api.Node"
-_UNIT_TYPE = "api.systemd.Unit"
-_LEASE_TYPE = "api.Lease"
-_NODE_LEASES = "node-leases"
 # Rows of a node's description.
 _UNITS_MAX = 50
 
@@ -61,16 +58,16 @@ async def _describe_all(connection: Connection, query: Query) -> None:
     now_ns = RealClock().now_ns()
     for index, obj in enumerate(found):
         lines = list(_head(obj, now_ns))
-        match key_of(obj).type:
-            case "api.systemd.Unit":
-                node = await _get(connection, ObjectKey(_NODE_TYPE, "", obj.metadata.labels.get("node", "")))
-                lines += describe_unit(obj, node, now_ns, asks_node=connection.target.is_node)
-            case "api.Node":
-                lease = await _get(connection, ObjectKey(_LEASE_TYPE, _NODE_LEASES, obj.metadata.name))
-                units = await connection.list_objects(parse_query(_UNIT_TYPE, None, f"node={obj.metadata.name}", []))
-                lines += describe_node(obj, lease, units, now_ns)
-            case _:
-                lines += [_row("state", state_of(obj))]
+        type_name = key_of(obj).type
+        if type_name == UNIT_TYPE:
+            node = await _get(connection, ObjectKey(NODE_TYPE, "", bound_node(obj.metadata)))
+            lines += describe_unit(obj, node, now_ns, asks_node=connection.target.is_node)
+        elif type_name == NODE_TYPE:
+            lease = await _get(connection, ObjectKey(LEASE_TYPE, NODE_LEASE_NAMESPACE, obj.metadata.name))
+            units = await connection.list_objects(parse_query(UNIT_TYPE, None, f"{NODE_LABEL}={obj.metadata.name}", []))
+            lines += describe_node(obj, lease, units, now_ns)
+        else:
+            lines += [_row("state", state_of(obj))]
         click.echo("\n".join(["", *lines] if index else lines))
 
 

@@ -15,13 +15,13 @@ import click
 from rube import api_pb2
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
+from rube.api.well_known import UNIT_TYPE
 from rube.console.streams import forget_stdout, stdout_is_pipe
 from ructl.completion import complete_units
 from ructl.connection import Connection, run
 from ructl.options import connection_options, target
 from ructl.query import Query
 
-UNIT_TYPE = "api.systemd.Unit"
 LINES_DEFAULT = 100
 LINES_MAX = 1_000_000
 _UNITS_S = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}

@@ -9,7 +9,6 @@ import click
 
 from rube import api_pb2
 from rube.api import cluster_pb2, systemd_pb2
-from rube.api.binding import MOVE_ANNOTATION, NODE_LABEL, bound_node, move_request
 from rube.api.errors import (
     AbortedError,
     DeadlineExceededError,
@@ -19,6 +18,7 @@ from rube.api.errors import (
     UnavailableError,
 )
 from rube.api.keys import ObjectKey, key_of
+from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, NODE_TYPE, UNIT_TYPE, bound_node, move_request
 from rube.host import RealRandomness
 from ructl.completion import complete_nodes, complete_units
 from ructl.connection import Connection, run
@@ -31,8 +31,6 @@ LOOK_S = 0.3
 """Between two looks at the unit."""
 ATTEMPTS_MAX = 5
 """To write while others write to the unit, its node's reports among them."""
-_NODE_TYPE = "api.Node"
-_UNIT_TYPE = "api.systemd.Unit"
 
 
 @click.command("move")
@@ -112,7 +110,7 @@ async def _move(connection: Connection, wanted: _Move) -> None:
 
 
 async def _find(connection: Connection, wanted: _Move) -> api_pb2.Object:
-    query = parse_query(_UNIT_TYPE, wanted.namespace, None, [wanted.unit])
+    query = parse_query(UNIT_TYPE, wanted.namespace, None, [wanted.unit])
     found = await connection.find(query)
     if len(found) > 1:
         places = ", ".join(place(obj.metadata) for obj in found)
@@ -123,7 +121,7 @@ async def _find(connection: Connection, wanted: _Move) -> api_pb2.Object:
 async def _check_node(connection: Connection, wanted: _Move) -> None:
     """Raises FailedPreconditionError for a node that would not run the unit."""
     try:
-        node = await connection.get(ObjectKey(_NODE_TYPE, "", wanted.node))
+        node = await connection.get(ObjectKey(NODE_TYPE, "", wanted.node))
     except NotFoundError as error:
         raise NotFoundError(f"there is no node {wanted.node!r}: see 'ructl list -t Node'") from error
     spec, status = cluster_pb2.Node(), cluster_pb2.NodeStatus()

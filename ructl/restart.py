@@ -9,9 +9,9 @@ import click
 
 from rube import api_pb2
 from rube.api import systemd_pb2
-from rube.api.annotations import RESTART_ANNOTATION
 from rube.api.errors import FailedPreconditionError, NotFoundError
 from rube.api.keys import key_of
+from rube.api.well_known import RESTART_ANNOTATION, UNIT_TYPE
 from rube.host import RealClock, RealRandomness
 from ructl.completion import complete_labels, complete_namespaces, complete_units
 from ructl.connection import Connection, run
@@ -21,8 +21,6 @@ from ructl.options import connection_options, target
 from ructl.output import place, tell
 from ructl.query import Query, parse_query
 from ructl.wait import WITHIN_S_DEFAULT, LateError
-
-_UNIT_TYPE = "api.systemd.Unit"
 
 
 @click.command("restart")
@@ -68,7 +66,7 @@ def command(
     """
     if not units and not labels:
         raise click.UsageError("restart needs the name of a unit, or labels with -l")
-    query = parse_query(_UNIT_TYPE, namespace, labels, units)
+    query = parse_query(UNIT_TYPE, namespace, labels, units)
     late = run(
         target(server, node_socket, timeout_s),
         lambda connection: _restart_all(connection, query, None if no_wait else within_s),

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from rube import api_pb2
 from rube.api import cluster_pb2, systemd_pb2
-from rube.api.annotations import RESTART_ANNOTATION
-from rube.api.binding import requested_move
+from rube.api.well_known import RESTART_ANNOTATION, requested_move
 
 __all__ = ["Outlook", "outlook_of_unit"]
 

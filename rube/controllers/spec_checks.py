@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from rube.controllers.systemd.controller import UNIT_TYPE
+from rube.api.well_known import UNIT_TYPE
 from rube.controllers.systemd.spec_check import check_unit_spec
 
 __all__ = ["built_in_spec_checks"]

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from grpc import aio
 
 from rube import api_pb2_grpc
-from rube.api.binding import NODE_LABEL
 from rube.api.errors import AlreadyExistsError, RubeError
 from rube.api.keys import validate_name
+from rube.api.well_known import NODE_LABEL, UNIT_TYPE
 from rube.client import Client, InformerConfig
 from rube.controllers.cache import InformerCache
 from rube.controllers.config import Decided, Hands, Observer, RuntimeConfig
 from rube.controllers.driver import Driver
 from rube.controllers.runtime import Runtime
-from rube.controllers.systemd.controller import UNIT_TYPE, UnitController
+from rube.controllers.systemd.controller import UnitController
 from rube.controllers.systemd.unit_log import UnitLog
 from rube.host import Engine, Host
 from rube.rubelet.config import RubeletConfig

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from rube import api_pb2
 from rube.api import cluster_pb2, nodes_pb2, registry
-from rube.api.binding import bound_node
 from rube.api.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
@@ -16,7 +15,8 @@ from rube.api.errors import (
     UnavailableError,
 )
 from rube.api.keys import ObjectKey
-from rube.controllers.cluster.types import UNIT_TYPE, node_key
+from rube.api.well_known import UNIT_TYPE, bound_node
+from rube.controllers.cluster.types import node_key
 from rube.host import Host
 from rube.server.attachments import Answer, Attachments, ending_of
 from rube.server.objects import decode

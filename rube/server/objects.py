@@ -5,8 +5,7 @@ from __future__ import annotations
 from google.protobuf.any_pb2 import Any
 
 from rube import api_pb2
-from rube.api.annotations import RESTART_ANNOTATION
-from rube.api.binding import MOVE_ANNOTATION, NODE_LABEL
+from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, RESTART_ANNOTATION
 from rube.server.parts import ObjectParts, set_revisions, status_field
 from rube.store import Record
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
-from rube.api.binding import NODE_LABEL
 from rube.api.errors import RubeError
 from rube.api.systemd_pb2 import Unit, UnitStatus
+from rube.api.well_known import NODE_LABEL
 from rube.host import Host
 from rube.sim.checkers import StatusPair
 from rube.transport import rube_error

@@ -26,6 +26,7 @@ from rube import api_pb2
 from rube.api.errors import RubeError
 from rube.api.keys import key_of
 from rube.api.systemd_pb2 import Unit
+from rube.api.well_known import UNIT_TYPE
 from rube.controllers.contract import Controller
 from rube.sim import audit
 from rube.sim.checkers import Disturbance, GroupHistory, History
@@ -41,7 +42,7 @@ from rube.sim.machines import Daemon, Machine, make_machine
 from rube.sim.network import Link, SimFabric
 from rube.sim.observer import Observer
 from rube.sim.replicas import ReplicaProgram
-from rube.sim.user import UNIT_TYPE, User
+from rube.sim.user import User
 from rube.sim.wire import Wire
 from rube.store import open_store, parse_store_url
 

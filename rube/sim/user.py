@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
-from rube.api.binding import MOVE_ANNOTATION, NODE_LABEL, move_request
 from rube.api.errors import DeadlineExceededError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.registry import pack
 from rube.api.systemd_pb2 import Unit
+from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, UNIT_TYPE, move_request
 from rube.host import Host
 from rube.transport import rube_error
 
@@ -23,7 +23,6 @@ DEADLINE_S = 2.0
 PAUSE_S = 0.2
 OBJECTS_PER_REQUEST_MAX = 100
 PAGES_MAX = 10_000
-UNIT_TYPE = Unit.DESCRIPTOR.full_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,9 @@ import pytest
 
 from rube import api_pb2
 from rube.api import cluster_pb2, registry
-from rube.api.binding import NODE_LABEL
 from rube.api.errors import FailedPreconditionError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.api.well_known import NODE_LABEL
 from rube.cli.local import Daemon, local_cluster, run
 from rube.client import Client
 from rube.controllers.cluster.types import node_key

@@ -9,12 +9,12 @@ from node_world import API, NodeWorld, unit, unit_key
 
 from rube import api_pb2
 from rube.api import cluster_pb2, registry
-from rube.api.binding import NODE_LABEL
 from rube.api.keys import TYPE_URL_PREFIX
+from rube.api.well_known import NODE_LABEL, UNIT_TYPE
 from rube.client import Client, InformerConfig
 from rube.controllers.cache import InformerCache
 from rube.controllers.cluster.controllers import ClusterControllersConfig
-from rube.controllers.cluster.types import UNIT_TYPE, node_key
+from rube.controllers.cluster.types import node_key
 from rube.controllers.contract import Controller
 from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
 from rube.host import Host

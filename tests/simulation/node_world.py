@@ -9,9 +9,10 @@ from typing import Any
 from rube import api_pb2
 from rube.api import cluster_pb2, registry, systemd_pb2
 from rube.api.keys import ObjectKey
+from rube.api.well_known import UNIT_TYPE
 from rube.client import Client
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
-from rube.controllers.cluster.types import UNIT_TYPE, node_key
+from rube.controllers.cluster.types import node_key
 from rube.controllers.config import Decided
 from rube.controllers.driver import Driver
 from rube.controllers.systemd.names import unit_name

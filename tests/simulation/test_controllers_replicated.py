@@ -18,7 +18,7 @@ from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, memory_pb2, registry
 from rube.api.errors import AbortedError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
-from rube.controllers.cluster.types import LEASE_TYPE, UNIT_TYPE
+from rube.api.well_known import LEASE_TYPE, UNIT_TYPE
 from rube.controllers.contract import Input, View
 from rube.server import preconditions
 from rube.sim.kernel import World

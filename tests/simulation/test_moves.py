@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from rube import api_pb2
-from rube.api.binding import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION, bound_node
 from rube.api.systemd_pb2 import Unit, UnitStatus
+from rube.api.well_known import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION, bound_node
 from rube.sim.checkers import never_on_two_nodes
 from rube.sim.cluster import ClusterConfig, SimCluster
 from rube.sim.kernel import World

@@ -9,7 +9,7 @@ from killed_steps import SteppedDriver, SteppedStorage, Steps, count_starts
 from node_world import NODE, NodeWorld, unit, unit_key
 
 from rube import api_pb2
-from rube.api.annotations import RESTART_ANNOTATION
+from rube.api.well_known import RESTART_ANNOTATION
 from rube.client import Client
 from rube.sim.kernel import World
 

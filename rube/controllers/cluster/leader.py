@@ -18,8 +18,9 @@ from rube import api_pb2
 from rube.api import cluster_pb2
 from rube.api.errors import AbortedError, NotFoundError, RubeError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.api.well_known import LEASE_TYPE
 from rube.client import Complaint
-from rube.controllers.cluster.types import LEADER_NAMESPACE, LEASE_TYPE
+from rube.controllers.cluster.types import LEADER_NAMESPACE
 from rube.host import Host
 
 __all__ = ["LeaderConfig", "LeaderElection", "Leadership", "LeaseCalls"]

@@ -14,7 +14,8 @@ from google.protobuf.duration_pb2 import Duration
 from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, memory_pb2
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
-from rube.controllers.cluster.types import LEASE_TYPE, NODE_LEASE_NAMESPACE, NODE_TYPE, node_key, node_lease_key
+from rube.api.well_known import LEASE_TYPE, NODE_LEASE_NAMESPACE, NODE_TYPE
+from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.controllers.contract import Input, View
 
 __all__ = ["NodeHealth"]

@@ -18,9 +18,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, systemd_pb2
-from rube.api.binding import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION, NODE_LABEL, Move, bound_node, requested_move
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
-from rube.controllers.cluster.types import NODE_TYPE, UNIT_TYPE
+from rube.api.well_known import (
+    MOVE_ANNOTATION,
+    MOVED_FROM_ANNOTATION,
+    NODE_LABEL,
+    NODE_TYPE,
+    UNIT_TYPE,
+    Move,
+    bound_node,
+    requested_move,
+)
 from rube.controllers.contract import Input, View
 
 __all__ = ["Placement"]

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 
 from rube import api_pb2
 from rube.api import controller_pb2, memory_pb2, systemd_pb2
-from rube.api.annotations import RESTART_ANNOTATION
-from rube.api.binding import Move, requested_move
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.api.well_known import RESTART_ANNOTATION, UNIT_TYPE, Move, requested_move
 from rube.controllers.contract import Input
 from rube.controllers.systemd.boot import is_same_boot
 from rube.controllers.systemd.names import parse_unit_name, unit_name
@@ -26,9 +25,8 @@ from rube.controllers.systemd.service.policy import CLD_EXITED
 from rube.controllers.systemd.spec_check import check_unit_spec
 from rube.controllers.systemd.validate import sentence
 
-__all__ = ["UNIT_TYPE", "UnitController"]
+__all__ = ["UnitController"]
 
-UNIT_TYPE = "api.systemd.Unit"
 _Unit = systemd_pb2.Unit
 _Ensure = systemd_pb2.UnitAction.Ensure
 _UP = frozenset({"active", "reloading", "activating"})

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rube.api import cluster_pb2, systemd_pb2
+from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL
 from rube.sim.checkers.contents import Content
 from rube.sim.checkers.history import Attempt, History, Outcome
 from rube.sim.checkers.leadership import LEASE_PREFIX
@@ -13,8 +14,6 @@ from rube.sim.checkers.verdict import Verdict, judge, many, time_text
 
 BINDINGS = "bindings"
 READINESS = "readiness"
-NODE_LABEL = "node"
-MOVE_ANNOTATION = "rube/move-to"
 UNIT_PREFIX = f"{systemd_pb2.Unit.DESCRIPTOR.full_name}/"
 NODE_PREFIX = f"{cluster_pb2.Node.DESCRIPTOR.full_name}/"
 NODE_LEASES = f"{LEASE_PREFIX}node-leases/"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rube.api.systemd_pb2 import Unit
+from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, RESTART_ANNOTATION, UNIT_TYPE
 from rube.sim.checkers.contents import Content, difference
 from rube.sim.checkers.selection import Selection
 from rube.sim.checkers.verdict import Verdict, judge, many, time_text
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 STARTS = "starts"
 ACTIONS = "actions"
 COPIES = "copies"
-UNIT_TYPE = Unit.DESCRIPTOR.full_name
-NODE_LABEL = "node"
-RESTART_ANNOTATION, MOVE_ANNOTATION = "rube/restart", "rube/move-to"
 
 
 @dataclass(frozen=True, slots=True)

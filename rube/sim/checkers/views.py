@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rube.api.well_known import NODE_LABEL
 from rube.sim.checkers.contents import Content, difference
 from rube.sim.checkers.verdict import Verdict, judge, many, time_text
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 CHECK = "views"
 # A change that is older than this has reached every cache in a quiet world.
 SETTLED_NS = 20_000_000_000
-NODE_LABEL = "node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

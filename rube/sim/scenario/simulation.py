@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from rube import api_pb2
+from rube.api.well_known import UNIT_TYPE
 from rube.controllers.cluster.catalog import make_controllers
 from rube.sim.checkers import History, Outcome, Sample, UnitProbe, summarize_latency, summarize_refusals
 from rube.sim.cluster import ClusterConfig, SimCluster
@@ -24,7 +25,6 @@ from rube.sim.scenario.validate import observer_names
 from rube.sim.scenario.workload import step_events
 from rube.sim.scenario_pb2 import Cluster, Scenario, UnitState
 from rube.sim.scenario_pb2 import Link as LinkSpec
-from rube.sim.user import UNIT_TYPE
 
 SAMPLE_NS = 250_000_000
 """How often convergence is looked at after the last step and fault …"""

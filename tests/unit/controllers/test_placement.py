@@ -7,8 +7,8 @@ from cluster_fake import FakeCache, of_unit, unit_object
 
 from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, registry, systemd_pb2
-from rube.api.binding import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION
 from rube.api.keys import ObjectKey, key_of
+from rube.api.well_known import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION
 from rube.controllers.cluster.placement import Placement, choose
 from rube.controllers.contract import evaluate
 from rube.controllers.label_index import LabelIndex

@@ -14,7 +14,7 @@ from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2
 from rube.api.errors import AbortedError, InvalidArgumentError
 from rube.api.keys import ObjectKey, key_of
-from rube.controllers.cluster.types import NODE_TYPE
+from rube.api.well_known import NODE_TYPE
 from rube.controllers.contract import ImpureControllerError, Input, View
 from rube.sim.kernel import SimulationFailures, World, describe
 

@@ -8,8 +8,8 @@ import pytest
 from cluster_fake import of_unit
 
 from rube.api import controller_pb2, memory_pb2, registry, systemd_pb2
-from rube.api.annotations import RESTART_ANNOTATION
 from rube.api.keys import ObjectKey
+from rube.api.well_known import RESTART_ANNOTATION
 from rube.controllers.contract import evaluate
 from rube.controllers.systemd.controller import UnitController
 from rube.controllers.systemd.render import digest_of

@@ -1,29 +1,43 @@
-"""The labels and annotations that bind an object to a node and move it to another one. All sides read them."""
+"""Names that Rube itself reads: its own types, and the labels and annotations that bind, move and restart units."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rube import api_pb2
+if TYPE_CHECKING:  # a command of ructl that needs a name only does not load protobuf
+    from rube import api_pb2
 
 __all__ = [
+    "LEASE_TYPE",
     "MOVED_FROM_ANNOTATION",
     "MOVE_ANNOTATION",
     "NODE_LABEL",
+    "NODE_LEASE_NAMESPACE",
+    "NODE_TYPE",
+    "RESTART_ANNOTATION",
+    "UNIT_TYPE",
     "Move",
     "bound_node",
     "move_request",
     "requested_move",
 ]
 
-NODE_LABEL = "node"
+UNIT_TYPE: Final = "api.systemd.Unit"
+NODE_TYPE: Final = "api.Node"
+LEASE_TYPE: Final = "api.Lease"
+NODE_LEASE_NAMESPACE: Final = "node-leases"
+"""Each rubelet renews the lease of its node's name here."""
+
+NODE_LABEL: Final = "node"
 """Binds an object to the node of that name. A put that omits it keeps the binding; an empty value unbinds."""
-MOVE_ANNOTATION = "rube/move-to"
+MOVE_ANNOTATION: Final = "rube/move-to"
 """Asks for a move that stops first: `NODE` or `NODE#ID`. Without NODE, placement chooses another node. The ID tells
 one request from an earlier one for the same node. A put that omits it keeps it; an empty value takes it back."""
-MOVED_FROM_ANNOTATION = "rube/moved-from"
+MOVED_FROM_ANNOTATION: Final = "rube/moved-from"
 """The lost node that placement moved a unit away from. A unit that has it is not moved again by itself."""
-_ID_SEPARATOR = "#"
+RESTART_ANNOTATION: Final = "rube/restart"
+"""Asks a unit's node to restart it once for each new value. A put that omits it keeps it; an empty value removes it."""
+_ID_SEPARATOR: Final = "#"
 
 
 class Move(NamedTuple):
