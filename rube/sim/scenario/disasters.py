@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rube.sim.cluster import SimCluster
-from rube.sim.scenario.yamlproto import Path, Source, suggest
+from rube.sim.scenario.yamlproto import Path, Source, check_known
 from rube.sim.scenario_pb2 import Blackout, Cluster, Fault, Interrupt
 from rube.store import parse_store_url
 
@@ -35,24 +35,24 @@ def check_disaster(fault: Fault, path: Path, cluster: Cluster, hosts: Sequence[s
     kind = fault.WhichOneof("fault") or ""
     if kind == "blackout":
         for index, name in enumerate(fault.blackout.hosts):
-            _one_of("host", name, hosts, (*path, kind, "hosts", index), source)
+            check_known("host", name, hosts, (*path, kind, "hosts", index), source)
     elif kind == "interrupt":
         _check_interrupt(fault.interrupt, (*path, kind), hosts, source)
     elif kind in OF_NODES:
-        _one_of("node", fault.wipe, list(cluster.nodes.names), (*path, kind), source)
+        check_known("node", fault.wipe, list(cluster.nodes.names), (*path, kind), source)
     elif kind in OF_MEMBERS:
         if not cluster.HasField("raft"):
             source.error((*path, kind), "no group replicates its store: add `raft: {members: 3}` to `cluster`")
         elif kind == "replace" and cluster.raft.members < 2:
             source.error((*path, kind), "the group has one member, whose disk is all there is: add `members: 3`")
         else:
-            _one_of("member", getattr(fault, kind), _apiservers(cluster), (*path, kind), source)
+            check_known("member", getattr(fault, kind), _apiservers(cluster), (*path, kind), source)
     elif kind in OF_STORES:
         _check_backup(getattr(fault, kind), (*path, kind), cluster, source)
 
 
 def _check_interrupt(interrupt: Interrupt, path: Path, hosts: Sequence[str], source: Source) -> None:
-    _one_of("host", interrupt.host, hosts, (*path, "host"), source)
+    check_known("host", interrupt.host, hosts, (*path, "host"), source)
     if interrupt.write > WRITE_MAX:
         source.error((*path, "write"), f"write {interrupt.write}: the most is {WRITE_MAX}")
     if not 0 <= interrupt.after.ToNanoseconds() <= AFTER_NS_MAX:
@@ -60,7 +60,7 @@ def _check_interrupt(interrupt: Interrupt, path: Path, hosts: Sequence[str], sou
 
 
 def _check_backup(host: str, path: Path, cluster: Cluster, source: Source) -> None:
-    _one_of("apiserver", host, _apiservers(cluster), path, source)
+    check_known("apiserver", host, _apiservers(cluster), path, source)
     stores = [apiserver.store for apiserver in cluster.apiservers if apiserver.name == host]
     if stores and not parse_store_url(stores[0]).is_engine:
         source.error(path, f"the store of {host} is not on its own disk: leave out `raft` and `etcd`")
@@ -68,11 +68,6 @@ def _check_backup(host: str, path: Path, cluster: Cluster, source: Source) -> No
 
 def _apiservers(cluster: Cluster) -> list[str]:
     return [apiserver.name for apiserver in cluster.apiservers]
-
-
-def _one_of(what: str, name: str, known: Sequence[str], path: Path, source: Source) -> None:
-    if name not in known:
-        source.error(path, f'unknown {what} "{name}"' if name else f"no {what}", hint=suggest(name, known[:50]))
 
 
 def disaster_deeds(fault: Fault, cluster: SimCluster) -> tuple[Deed, Deed | None] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -17,7 +17,7 @@ from rube.sim.scenario.disasters import INSTANT, OF_ONE_HOST, check_disaster
 from rube.sim.scenario.judging import ALWAYS
 from rube.sim.scenario.replicas import check_replicas, controller_replicas
 from rube.sim.scenario.stores import LEADER, check_stores, etcd_members
-from rube.sim.scenario.yamlproto import Path, Source, suggest
+from rube.sim.scenario.yamlproto import Path, Source, check_known, suggest
 from rube.sim.scenario_pb2 import (
     Blackout,
     Cluster,
@@ -61,7 +61,7 @@ def validate(scenario: Scenario, source: Source) -> None:
     for index, expectation in enumerate(scenario.expect):
         _expectation(expectation, ("expect", index), scenario, nodes, source)
     for index, name in enumerate(scenario.unchecked):
-        _known("check", name, list(ALWAYS), ("unchecked", index), source)
+        check_known("check", name, list(ALWAYS), ("unchecked", index), source)
 
 
 def _header(scenario: Scenario, source: Source) -> None:
@@ -242,15 +242,10 @@ def _names_of(step: Step) -> list[str]:
     return [step.put.name.replace("{i}", str(step.put.first + number)) for number in range(step.put.count)]
 
 
-def _known(what: str, name: str, known: Sequence[str], path: Path, source: Source) -> None:
-    if name not in known:
-        source.error(path, f'unknown {what} "{name}"' if name else f"no {what}", hint=suggest(name, known[:50]))
-
-
 def _known_unit(name: str, path: Path, scenario: Scenario, source: Source) -> None:
     """Names a unit that the workload puts; a user's own controllers may put others."""
     if not (name and scenario.cluster.controllers):
-        _known("unit", name, unit_names(scenario), path, source)
+        check_known("unit", name, unit_names(scenario), path, source)
 
 
 def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes: list[str], source: Source) -> None:
@@ -268,18 +263,18 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
         check_disaster(fault, path, scenario.cluster, hosts, source)
     elif isinstance(value, str):
         others = [HEAL_ALL] if kind == "heal" else [LEADER] if _leader_allowed(kind, scenario) else []
-        _known("host", value, [*hosts, *others], (*path, kind), source)
+        check_known("host", value, [*hosts, *others], (*path, kind), source)
     elif kind in ("crash_unit", "remove_unit"):
-        _known("node", value.node, nodes, (*path, kind, "node"), source)
+        check_known("node", value.node, nodes, (*path, kind, "node"), source)
         _known_unit(value.name, (*path, kind, "name"), scenario, source)
     elif kind in ("clock_jump", "disk"):
-        _known("host", value.host, hosts, (*path, kind, "host"), source)
+        check_known("host", value.host, hosts, (*path, kind, "host"), source)
         if kind == "disk" and not value.kind:
             source.error((*path, kind), "no kind: add `kind: full`, `kind: stall` or `kind: fail_sync`")
     elif kind == "chaos":
         check_chaos(fault, path, hosts, scenario.cluster, source)
         for index, name in enumerate(value.hosts):
-            _known("host", name, hosts, (*path, kind, "hosts", index), source)
+            check_known("host", name, hosts, (*path, kind, "hosts", index), source)
     else:
         if not getattr(value, "from"):
             source.error((*path, kind), "no hosts: add `from: [worker-1]`")
@@ -289,7 +284,7 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
             _slow(value, (*path, kind), source)
         for side in ("from", "to"):
             for index, name in enumerate(getattr(value, side)):
-                _known("host", name, hosts, (*path, kind, side, index), source)
+                check_known("host", name, hosts, (*path, kind, side, index), source)
 
 
 def _leader_allowed(kind: str, scenario: Scenario) -> bool:
@@ -362,12 +357,12 @@ def _expectation(expectation: Expectation, path: Path, scenario: Scenario, nodes
     elif check == "unit":
         unit = expectation.unit
         _time(unit.at, (*path, check, "at"), scenario, source)
-        _known("node", unit.node, nodes, (*path, check, "node"), source)
+        check_known("node", unit.node, nodes, (*path, check, "node"), source)
         _known_unit(unit.name, (*path, check, "name"), scenario, source)
         if unit.starts_max and unit.starts_min > unit.starts_max:
             source.error((*path, check, "starts_max"), f"fewer than starts_min, {unit.starts_min}")
         if unit.state:
-            _known("state", unit.state, STATES, (*path, check, "state"), source)
+            check_known("state", unit.state, STATES, (*path, check, "state"), source)
     elif check == "watch_latency":
         if not 0 < expectation.watch_latency.percentile <= 100:
             source.error((*path, check, "percentile"), "a percentile is more than 0 and at most 100")

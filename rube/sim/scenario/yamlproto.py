@@ -290,3 +290,8 @@ def _what(node: yaml.Node) -> str:
 
 def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
+
+
+def check_known(what: str, name: str, known: Sequence[str], path: Path, source: Source) -> None:
+    if name not in known:
+        source.error(path, f'unknown {what} "{name}"' if name else f"no {what}", hint=suggest(name, known[:50]))
