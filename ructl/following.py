@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import signal
+import sys
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
+from typing import Any
 
 import click
 
@@ -17,6 +20,7 @@ from rube.api.errors import (
     UnavailableError,
 )
 from rube.client import Batch, Replica, ReplicaState
+from rube.console.streams import forget_stdout, stdout_is_pipe
 from ructl.connection import Connection, one_line
 from ructl.query import Query
 
@@ -83,3 +87,18 @@ class Follower:
         """Once for each time that the connection is lost."""
         if self._delay_s == RETRY_DELAY_S_INITIAL:
             click.echo(f"ructl: {what}", err=True)
+
+
+async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Awaits `work` until a signal, or until nobody reads the output any more."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    if stdout_is_pipe():
+        # A pipe that is written to becomes readable only when its reader is gone.
+        loop.add_reader(sys.stdout.fileno(), task.cancel)
+    try:
+        await task
+    except (asyncio.CancelledError, BrokenPipeError):
+        forget_stdout()

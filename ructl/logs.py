@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import signal
 import sys
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -16,9 +14,10 @@ from rube import api_pb2
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.well_known import UNIT_TYPE
-from rube.console.streams import forget_stdout, stdout_is_pipe
+from rube.console.streams import forget_stdout
 from ructl.completion import complete_units
 from ructl.connection import Connection, run
+from ructl.following import until_stopped
 from ructl.options import connection_options, target
 from ructl.query import Query
 
@@ -107,17 +106,13 @@ async def _print(
 ) -> None:
     key = await _find(connection, unit, namespace)
     request.key.CopyFrom(key.to_proto())
-    task = asyncio.ensure_future(_copy(connection, request, times=times))
-    loop = asyncio.get_running_loop()
+    copying = _copy(connection, request, times=times)
     if request.follow:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-        if stdout_is_pipe():
-            # A pipe that is written to becomes readable only when its reader is gone.
-            loop.add_reader(sys.stdout.fileno(), task.cancel)
+        await until_stopped(copying)
+        return
     try:
-        await task
-    except (asyncio.CancelledError, BrokenPipeError):
+        await copying
+    except BrokenPipeError:
         forget_stdout()
 
 

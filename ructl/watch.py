@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Any
 
 import click
 
 from rube import api_pb2
 from rube.api import textproto
 from rube.client import Change
-from rube.console.streams import forget_stdout, stdout_is_pipe
 from ructl.connection import Connection, run
-from ructl.following import Follower
+from ructl.following import Follower, until_stopped
 from ructl.options import connection_options, output_option, query_options, target
 from ructl.output import json_value, yaml_text
 from ructl.query import Query, parse_query
@@ -56,22 +52,7 @@ def command(
     if query.uid or len(query.names) > 1:
         raise click.UsageError("watch takes one name at most, and no uid")
     where = target(server, node_socket, timeout_s)
-    run(where, lambda connection: _until_stopped(_watch(connection, query, initial=initial, output=output)))
-
-
-async def _until_stopped(watch: Coroutine[Any, Any, None]) -> None:
-    """Watches until a signal, or until nobody reads the output any more."""
-    task = asyncio.ensure_future(watch)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    if stdout_is_pipe():
-        # A pipe that is written to becomes readable only when its reader is gone.
-        loop.add_reader(sys.stdout.fileno(), task.cancel)
-    try:
-        await task
-    except (asyncio.CancelledError, BrokenPipeError):
-        forget_stdout()
+    run(where, lambda connection: until_stopped(_watch(connection, query, initial=initial, output=output)))
 
 
 async def _watch(connection: Connection, query: Query, *, initial: bool, output: str) -> None:
