@@ -17,7 +17,6 @@ COMPLETION_S_MAX: Final = 1.0
 COMPLETED_MAX: Final = 1000
 """Objects that are asked for."""
 _SHELLS: Final = ("bash", "zsh", "fish")
-Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
 @click.command("completion")

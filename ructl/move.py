@@ -25,8 +25,8 @@ from ructl.connection import Connection, run
 from ructl.options import connection_options, target
 from ructl.output import place
 from ructl.query import parse_query
+from ructl.wait import WITHIN_S_DEFAULT
 
-WITHIN_S_DEFAULT = 60.0
 LOOK_S = 0.3
 """Between two looks at the unit."""
 ATTEMPTS_MAX = 5

@@ -20,7 +20,8 @@ import click
 from rube.api.errors import RubeError
 from rube.cli.logfmt import LogfmtFormatter
 from rube.cli.progress import ProgressBar
-from rube.cli.sweep import EXIT_INTERRUPTED, SweepOptions, compare, sweep, user_modules
+from rube.cli.sweep import SweepOptions, compare, sweep, user_modules
+from rube.console import EXIT_INTERRUPTED
 from rube.sim.checkers import many
 from rube.sim.kernel import SimulationError, SimulationFailures, describe
 from rube.sim.report import NS_PER_S, render_json, render_text, repeat_command

@@ -89,10 +89,6 @@ class ProgressTracker:
         """The voters of both halves, sorted."""
         return self.config.voters.ids()
 
-    def learner_ids(self) -> list[int]:
-        """The learners, sorted; not those of `learners_next`, which still vote."""
-        return self.config.learners.ids()
-
     def reset_votes(self) -> None:
         """A new election begins."""
         self.votes = {}

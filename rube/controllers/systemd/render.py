@@ -22,14 +22,20 @@ from rube.api import systemd_pb2
 from rube.api.errors import InvalidArgumentError
 from rube.controllers.systemd.service.signals import signal_name, signal_number
 from rube.controllers.systemd.unit_file import Directive, UnitFileError, parse_unit_file
-from rube.controllers.systemd.values import BLANKS, environment_problem, line_problem, title_problem
+from rube.controllers.systemd.values import (
+    BLANKS,
+    CONTROL,
+    SECONDS_MAX,
+    environment_problem,
+    line_problem,
+    title_problem,
+)
 
 MARKER = "# rube:"
 MARKER_BYTES_MAX = 1024
 BOOT_TARGET = "multi-user.target"
 
 _MARKER = re.compile(rf"^{MARKER} uid=(\S+) generation=(\d+) digest=([0-9a-f]{{64}})$", re.MULTILINE)
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _CONDITION_TYPE = re.compile(r"[A-Z][A-Za-z0-9]*\Z")
 
@@ -319,7 +325,7 @@ def _assignment(name: str, value: str) -> str:
     if problem := environment_problem(value):
         raise InvalidArgumentError(f"{field} {problem}", field=field)
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-    escaped = _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", escaped)
+    escaped = CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", escaped)
     return f'"{name}={escaped}"'
 
 
@@ -331,9 +337,6 @@ def seconds(field: str, value: float) -> str:
         raise InvalidArgumentError(f"{field} {value!r} is not a time of 0 to {SECONDS_MAX:.0f} seconds", field=field)
     text = f"{value:.6f}".rstrip("0").rstrip(".")
     return f"{text}s"
-
-
-SECONDS_MAX = 1e9
 
 
 def _choice(field: str, enum: EnumDescriptor, number: int) -> str:

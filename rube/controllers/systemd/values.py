@@ -7,13 +7,15 @@ from typing import Final
 
 from rube.controllers.systemd.service.text import invalid_character
 
-__all__ = ["BLANKS", "LINE_BYTES_MAX", "environment_problem", "line_problem", "title_problem"]
+__all__ = ["BLANKS", "CONTROL", "LINE_BYTES_MAX", "SECONDS_MAX", "environment_problem", "line_problem", "title_problem"]
 
 BLANKS: Final = " \t"
+SECONDS_MAX: Final = 1e9
+"""The longest finite time of a unit."""
 LINE_BYTES_MAX: Final = 1024 * 1024 - 1
 """systemd refuses the whole file for a longer line, key and all (LONG_LINE_MAX)."""
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_CONTROL_IN_TITLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+CONTROL_IN_TITLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _NUL: Final = re.compile("\0")
 
 
@@ -24,7 +26,7 @@ def line_problem(value: str) -> str:
     """
     if value.isascii() and value.isprintable() and not value.endswith(("\\", " ")):
         return ""  # what nearly all are
-    if problem := _problem(value, _CONTROL):
+    if problem := _problem(value, CONTROL):
         return f"{problem}: a value of a unit file is one line of text"
     stripped = value.rstrip(BLANKS)
     if (len(stripped) - len(stripped.rstrip("\\"))) % 2:
@@ -34,7 +36,7 @@ def line_problem(value: str) -> str:
 
 def title_problem(value: str) -> str:
     """For comments, which may have several lines."""
-    return _problem(value, _CONTROL_IN_TITLE)
+    return _problem(value, CONTROL_IN_TITLE)
 
 
 def environment_problem(value: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from rube.controllers.systemd.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES, LogReader, follow
+from rube.controllers.systemd.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES, LogReader
 from rube.controllers.systemd.drivers.supervisor.output import PIPE_BYTES, Output, RotatingLog
 
 
@@ -152,24 +151,6 @@ def test_a_log_begun_after_the_reader_is_read_from_its_beginning(tmp_path: Path)
         assert reader.last(10) == b""
         written(tmp_path, b"one\n")
         assert reader.more() == b"one\n"
-
-
-def test_following_gives_the_last_lines_and_then_the_new_ones(tmp_path: Path) -> None:
-    log = written(tmp_path, b"one\ntwo\n")
-
-    class Printing:
-        async def sleep(self, delay: float) -> None:
-            log.write(b"three\n")
-
-    async def main() -> list[bytes]:
-        seen: list[bytes] = []
-        async for data in follow(str(tmp_path), 1, Printing()):
-            seen.append(data)
-            if len(seen) == 3:
-                break
-        return seen
-
-    assert asyncio.run(main()) == [b"two\n", b"three\n", b"three\n"]
 
 
 def test_output_comes_through_the_pipe_until_its_last_holder_ends(tmp_path: Path) -> None:

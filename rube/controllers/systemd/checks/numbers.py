@@ -12,14 +12,14 @@ from google.protobuf.message import Message
 from rube.api import systemd_pb2
 from rube.api.systemd_pb2 import Service
 from rube.controllers.systemd.checks.violation import Violation
+from rube.controllers.systemd.values import SECONDS_MAX
 
 NICE_MIN, NICE_MAX = -20, 19
-SECONDS_MAX = 1e9
 CPU_PERCENT_MAX = 21_474_836
 """The most that systemd can count (CPUQuota=)."""
 UMASK_MAX: Final = 0o7777
 
-__all__ = ["SECONDS_MAX", "number_violations"]
+__all__ = ["number_violations"]
 
 
 def number_violations(unit: systemd_pb2.Unit) -> Iterator[Violation]:

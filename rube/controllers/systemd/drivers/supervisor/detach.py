@@ -14,8 +14,6 @@ from rube.controllers.systemd.drivers.supervisor.recovery import recover
 from rube.controllers.systemd.drivers.supervisor.shim import Shim
 
 PR_SET_CHILD_SUBREAPER = 36
-EXIT_LOCKED = 75
-"""Another shim is alive (EX_TEMPFAIL)."""
 _IGNORED = frozenset({signal.SIGHUP, signal.SIGPIPE})
 
 
@@ -31,8 +29,8 @@ def supervise(directory: str) -> None:
     _redirect_own_output(directory)
     taken = presence.take(directory)
     if taken is None:
-        os.write(tell, bytes([EXIT_LOCKED]))
-        os._exit(EXIT_LOCKED)
+        os.write(tell, bytes([presence.EXIT_LOCKED]))
+        os._exit(presence.EXIT_LOCKED)
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wakeup, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     shim = Shim(Account(directory, taken), wakeup)

@@ -12,16 +12,14 @@ file and end in the next. Contract, for whoever shows logs to people:
 
 `last` and `more` never wait, give at most READ_BYTES_MAX bytes, and raise no error for files that aren't there: a unit
 that has printed nothing, or was removed, gives b"". A reader that is slower than the unit loses the oldest bytes, which
-are gone from the disk, and counts that in `gaps`. `follow` is the same as an async iterator.
+are gone from the disk, and counts that in `gaps`.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Protocol
 
 LOG = "log"
 LOG_BYTES_MAX = 1024 * 1024
@@ -30,13 +28,7 @@ LOG_FILES = 4
 """Of one unit: together at most LOG_FILES * LOG_BYTES_MAX bytes."""
 READ_BYTES_MAX = LOG_FILES * LOG_BYTES_MAX
 FOLLOW_POLL_S = 0.25
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-
-
-class Sleeper(Protocol):
-    """As much of a clock as `follow` needs."""
-
-    async def sleep(self, delay: float) -> None: ...
+READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def log_names() -> list[str]:
@@ -124,7 +116,7 @@ class LogReader:
         inodes: set[int] = set()
         for name in log_names():
             try:
-                handle = os.open(os.path.join(self._directory, name), _FLAGS)
+                handle = os.open(os.path.join(self._directory, name), READ_FLAGS)
             except OSError:
                 continue
             found = os.fstat(handle)
@@ -134,18 +126,6 @@ class LogReader:
             else:
                 os.close(handle)
         return handles
-
-
-async def follow(directory: str, lines: int, clock: Sleeper) -> AsyncIterator[bytes]:
-    """The last `lines` lines, then what is printed, until the caller ends it. Looks every FOLLOW_POLL_S seconds."""
-    with LogReader(directory) as reader:
-        data = reader.last(lines)
-        while True:
-            if data:
-                yield data
-            else:
-                await clock.sleep(FOLLOW_POLL_S)
-            data = reader.more()
 
 
 def _last_lines(data: bytes, lines: int) -> bytes:

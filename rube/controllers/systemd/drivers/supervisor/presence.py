@@ -17,6 +17,8 @@ import zlib
 
 from rube.controllers.systemd.drivers.supervisor import files, processes
 
+EXIT_LOCKED = 75
+"""The exit status of a shim that finds another one alive (EX_TEMPFAIL)."""
 SHIM_COMM, CHILD_COMM = "rube-shim", "rube-exec"
 """What `ps -o comm` says of a shim, and of what it has forked until that executes the unit's program."""
 COMM_FILE = "/proc/self/comm"
@@ -94,11 +96,6 @@ def names_below(units: str) -> set[str]:
     return set(_shims(units)) | {
         os.fsdecode(value[len(prefix) :]) for values in processes.environments(prefix).values() for value in values
     }
-
-
-def processes_of(directory: str) -> set[int]:
-    """The processes that say in their environment that they are the unit's."""
-    return processes.marked(f"{UNIT_VARIABLE}={directory}")
 
 
 def _shims(units: str) -> dict[str, tuple[int, int]]:

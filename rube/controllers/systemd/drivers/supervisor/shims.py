@@ -18,13 +18,11 @@ from rube.controllers.systemd.drivers.supervisor.files import FileError
 from rube.controllers.systemd.drivers.supervisor.records import LOST_VARIABLE, StateRecord, UnitRecord
 from rube.host import Clock
 
-EXIT_LOCKED = 75
-"""What a shim ends with that finds another one alive (EX_TEMPFAIL)."""
 LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.py")
 LAUNCH_S_MAX = 10.0
+"""The time from the start of a shim until it has taken its request; it may have to kill what another one left."""
 UNIT_FILES_MAX = 1024
 """The soft limit of open files that units begin with, as systemd's own default is."""
-"""From the start of a shim until it has taken its request; it may have to kill what another one left."""
 LAST_WORDS_BYTES_MAX = 512
 
 
@@ -121,7 +119,7 @@ async def launch(directory: str, clock: Clock, *, lost: bool = False) -> None:
             launcher.kill()
             launcher.wait()  # at once, after SIGKILL: it waits for a pipe
     code = launcher.returncode
-    if code not in (0, EXIT_LOCKED):
+    if code not in (0, presence.EXIT_LOCKED):
         raise FailedPreconditionError(
             f"the supervisor of {os.path.basename(directory)} ended with status {code}: {_last_words(directory)}"
         )

@@ -10,12 +10,10 @@ from rube import api_pb2
 from rube.api.errors import FailedPreconditionError
 from rube.controllers.driver import READ_BYTES_MAX
 from rube.controllers.systemd.drivers.log_lines import TAIL_BYTES_MAX, LineReader, lines_of, responses, tail_of
-from rube.controllers.systemd.drivers.supervisor.logs import FOLLOW_POLL_S, LogReader, log_names
+from rube.controllers.systemd.drivers.supervisor.logs import FOLLOW_POLL_S, READ_FLAGS, LogReader, log_names
 from rube.host import Clock
 
 __all__ = ["read_logs", "read_tail"]
-
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 async def read_logs(directory: str, request: api_pb2.LogsRequest, clock: Clock) -> AsyncIterator[api_pb2.LogsResponse]:
@@ -58,7 +56,7 @@ def read_tail(directory: str) -> list[str]:
 
 def _end_of(path: str) -> bytes:
     try:
-        handle = os.open(path, _FLAGS)
+        handle = os.open(path, READ_FLAGS)
     except OSError:
         return b""
     try:
