@@ -7,11 +7,12 @@ and of what leaves a member, is applied and is read; `check` then looks at the m
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from rube.raft.errors import LogCompactedError, LogUnavailableError
+from rube.raft.quorum import JointConfig
 from rube.raft.raft_pb2 import ConfChangeV2, Entry, Message, MessageType
 from rube.raft.reads import ReadState
 from rube.raft.state import Raft, Role
@@ -25,6 +26,7 @@ class Invariant(enum.Enum):
     """Each with its statement and its source."""
 
     ELECTION_SAFETY = ("there is at most one leader in a term", "paper section 5.2, figure 3")
+    ELECTED_BY_QUORUM = ("a leader has the votes of a quorum, in its term", "paper sections 5.2, 6")
     LEADER_APPEND_ONLY = ("a leader never overwrites or deletes entries of its log", "paper section 5.3, figure 3")
     LOG_MATCHING = ("logs that share an entry's index and term are the same up to it", "paper section 5.3, figure 3")
     LEADER_COMPLETENESS = ("a leader has all that was committed in earlier terms", "paper section 5.4, figure 3")
@@ -290,9 +292,21 @@ class Invariants:
         if before != raft.id:
             found = f"{raft.id} is elected in term {raft.term}, and so was {before}"
             raise InvariantError(Invariant.ELECTION_SAFETY, found)
+        self._check_votes(raft)
         for term, index in sorted(self._committed_in.items()):
             if term < raft.term:
                 self._check_complete(raft, index, term)
+
+    def _check_votes(self, leader: Raft) -> None:
+        """Its own vote must be on its disk; it need not be sent."""
+        given = {member for (member, term), to in self._votes.items() if term == leader.term and to == leader.id}
+        on_disk = self._members[leader.id].storage.initial_state()[0]
+        if (on_disk.term, on_disk.vote) == (leader.term, leader.id):
+            given.add(leader.id)
+        voters = leader.tracker.config.voters
+        if not _is_quorum(voters, given.__contains__):
+            found = f"{leader.id} leads term {leader.term} with the votes of {sorted(given)}, no quorum of {voters}"
+            raise InvariantError(Invariant.ELECTED_BY_QUORUM, found)
 
     def _check_complete(self, leader: Raft, index: int, term: int) -> None:
         chosen = self._chosen.get(index)
@@ -309,7 +323,7 @@ class Invariants:
         if term != raft.term:
             found = f"{raft.id} leads term {raft.term} and commits up to {index}, of term {term}"
             raise InvariantError(Invariant.COMMIT_ON_QUORUM, found)
-        if voters.committed_index(lambda member: index if self._has(member, index, term) else 0) < index:
+        if not _is_quorum(voters, lambda member: self._has(member, index, term)):
             found = f"{raft.id} commits {index}, which is not on a quorum of {voters}"
             raise InvariantError(Invariant.COMMIT_ON_QUORUM, found)
         (entry,) = raft.log.slice(index, index + 1, 0)
@@ -331,6 +345,11 @@ class Invariants:
             return True
         except LogUnavailableError:
             return False
+
+
+def _is_quorum(voters: JointConfig, agrees: Callable[[int], bool]) -> bool:
+    """More than half of each half agrees. Counted here: the core's count is what is judged."""
+    return all(2 * sum(map(agrees, half)) > len(half) for half in voters if half)
 
 
 def _content(entry: Entry) -> _Content:

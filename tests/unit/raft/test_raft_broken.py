@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -11,7 +11,7 @@ from rube.raft import election, machine, reading, replication
 from rube.raft.entries import EntryId
 from rube.raft.invariants import Invariant, InvariantError
 from rube.raft.log import RaftLog
-from rube.raft.quorum import VoteResult
+from rube.raft.quorum import AckedIndex, MajorityConfig, VoteResult
 from rube.raft.raft_pb2 import MSG_APP_RESP, MSG_HEARTBEAT, MSG_VOTE_RESP, Entry, Message
 from rube.raft.state import Raft
 from rube.raft.tracker import ProgressTracker
@@ -128,9 +128,27 @@ def leaders_answer_reads_alone(patch: Patch) -> None:
                 patch.setitem(handlers, kind, lambda raft, message: reading._answer(raft, message, raft.log.committed))
 
 
+def half_elects(patch: Patch) -> None:
+    """A mistake that shows only where the voters are even in number."""
+    result = MajorityConfig.vote_result
+
+    def vote_result(self: MajorityConfig, votes: Mapping[int, bool]) -> VoteResult:
+        granted = sum(votes.get(voter, False) for voter in self)
+        return VoteResult.WON if 2 * granted >= len(self) else result(self, votes)
+
+    patch.setattr(MajorityConfig, "vote_result", vote_result)
+
+
+def half_commits(patch: Patch) -> None:
+    def committed_index(self: MajorityConfig, acked: AckedIndex) -> int:
+        return sorted(acked(voter) or 0 for voter in self)[len(self) // 2] if self else 2**64 - 1
+
+    patch.setattr(MajorityConfig, "committed_index", committed_index)
+
+
 # With the run at which to begin, near to one that shows it.
 BROKEN: list[tuple[Callable[[Patch], None], set[Invariant], int]] = [
-    (one_vote_wins, {Invariant.ELECTION_SAFETY}, 0),
+    (one_vote_wins, {Invariant.ELECTION_SAFETY, Invariant.ELECTED_BY_QUORUM}, 0),
     (leaders_rewrite, {Invariant.LEADER_APPEND_ONLY}, 0),
     (followers_append_anywhere, {Invariant.LOG_MATCHING}, 27),
     (voters_ignore_logs, {Invariant.UP_TO_DATE_VOTE}, 6),
@@ -144,10 +162,10 @@ BROKEN: list[tuple[Callable[[Patch], None], set[Invariant], int]] = [
 ]
 
 
-def run(seed: int) -> None:
+def run(seed: int, members: int = 3) -> None:
     draw = random.Random(seed)
     options = {**OPTIONS, "async_storage_writes": seed % 2 == 0, "pre_vote": False, "check_quorum": seed % 3 == 0}
-    world = World(3, 0, options, spares=1)
+    world = World(members, 0, options, spares=1)
     world.operate(1, "campaign", 0)
     disturb(world, draw, 60)
 
@@ -170,6 +188,24 @@ def test_a_broken_core_is_found_out(
     raise AssertionError(f"not found in {RUNS_MAX} runs; found {others[:5]}")
 
 
-def test_a_sound_core_is_not() -> None:
+@pytest.mark.parametrize(
+    ("break_core", "invariant"),
+    [(half_elects, Invariant.ELECTED_BY_QUORUM), (half_commits, Invariant.COMMIT_ON_QUORUM)],
+)
+def test_half_of_the_voters_is_no_quorum(
+    break_core: Callable[[Patch], None], invariant: Invariant, monkeypatch: Patch
+) -> None:
+    break_core(monkeypatch)
+    found = set[Invariant]()
+    for seed in range(10):
+        try:
+            run(seed, members=4)
+        except InvariantError as error:
+            found.add(error.invariant)
+    assert invariant in found
+
+
+@pytest.mark.parametrize("members", [3, 4])
+def test_a_sound_core_is_not(members: int) -> None:
     for seed in range(5):
-        run(seed)
+        run(seed, members)
