@@ -22,9 +22,9 @@ from ructl.output import groups, is_request_to_rube
 FORMATS: Final = ("textproto", "json", "yaml")
 _BY_SUFFIX: Final = {".json": "json", ".yaml": "yaml", ".yml": "yaml", ".textproto": "textproto", ".txtpb": "textproto"}
 DEPTH_MAX: Final = 100
-"""Of JSON and YAML; protobuf's own bound for messages within messages."""
+"""The deepest nesting in JSON and YAML; protobuf's own bound for messages within messages."""
 NODES_MAX: Final = 1_000_000
-"""Of YAML, with what its aliases stand for."""
+"""The most nodes of a YAML document, its aliases written out."""
 _SERVER_FIELDS: Final = frozenset(
     ("uid", "revision", "create_revision", "createRevision", "generation", "create_time", "createTime")
 )

@@ -11,7 +11,7 @@ from rube import api_pb2
 from rube.api import controller_pb2
 
 READ_BYTES_MAX = 48 * 1024
-"""Of text in one response with log lines."""
+"""The most text in one response with log lines."""
 
 
 class Driver(Protocol):

@@ -15,7 +15,7 @@ from rube.host import Clock
 __all__ = ["Answer", "Attachment", "Attachments", "ending_of"]
 
 PARTS_MAX = 2
-"""Of one answer, held until its reader takes them; the node's next part waits."""
+"""The parts of one answer that are held until its reader takes them; the node's next part waits."""
 DEPARTED_MAX = 10_000
 """Nodes that went away are remembered with the time of it, as many as these."""
 

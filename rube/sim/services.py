@@ -36,7 +36,7 @@ CALL_S = 0.004
 """How long a call to the service manager takes; systemd's own takes 4 to 5 ms."""
 
 LOG_LINES_MAX = 1_000
-"""Of each unit, the newest."""
+"""The newest lines that are kept of each unit."""
 LOG_POLL_S = 0.25
 
 Listener = Callable[[str], None]

@@ -17,7 +17,7 @@ UNIT_INTERVAL_S_MIN = 10.0
 """Between two lines of the same kind of one unit: a crash loop gives a line so often."""
 LINES_PER_INTERVAL_MAX = 100
 INTERVAL_S = 10.0
-"""Of all units together."""
+"""The interval and its lines are those of all units together."""
 
 
 class UnitLog:

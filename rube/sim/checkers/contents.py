@@ -33,7 +33,7 @@ class Content:
 
     @property
     def digest(self) -> str:
-        """Of its deterministic bytes without both revisions: the first characters of their SHA-256."""
+        """The first characters of the SHA-256 of its deterministic bytes without both revisions."""
         return digest_of(self.body)
 
     def ends_as(self, other: Content) -> bool:

@@ -41,7 +41,7 @@ class Timeline:
 
     @property
     def keys(self) -> Sequence[str]:
-        """Of all objects that ever were, sorted."""
+        """The keys of all objects that ever were, sorted."""
         return sorted(self._revisions)
 
     def versions(self, key: str) -> Iterator[tuple[int, Content | None]]:

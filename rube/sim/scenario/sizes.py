@@ -12,9 +12,9 @@ NODES_MAX = 1_000
 UNITS_MAX = 100_000
 OBSERVERS_MAX = 1_000
 STEPS_MAX = 1_000_000
-"""Of all steps, each as often as it is repeated."""
+"""All steps together, each counted as often as it is repeated."""
 CHAOS_DRAWS_MAX = 100_000
-"""Of one chaos."""
+"""The most faults that one chaos draws."""
 NUMBER_MAX = 1_000_000_000
 """A unit's number in its name."""
 

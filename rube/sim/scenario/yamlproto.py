@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from rube.api.errors import InvalidArgumentError
 
 DEPTH_MAX = 32
-"""Of keys and lists in each other; a scenario has eight."""
+"""The deepest nesting of keys and lists; a scenario has eight."""
 M = TypeVar("M", bound=Message)
 Path = tuple[str | int, ...]
 

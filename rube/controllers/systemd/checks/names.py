@@ -13,7 +13,7 @@ from rube.controllers.systemd.checks.violation import Violation
 from rube.controllers.systemd.service.signals import signal_number
 
 NAME_BYTES_MAX = 255
-"""Of a unit, and of a bus."""
+"""The longest name of a unit, and of a bus."""
 _TYPES: Final = "service|socket|device|mount|automount|swap|target|path|timer|slice|scope"
 _UNIT: Final = re.compile(rf"[A-Za-z0-9:_.\\%-][A-Za-z0-9:_.\\@%-]*\.({_TYPES})\Z")
 _BUS: Final = re.compile(r"[A-Za-z_-][A-Za-z0-9_-]*(\.[A-Za-z_-][A-Za-z0-9_-]*)+\Z")

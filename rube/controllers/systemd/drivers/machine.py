@@ -54,7 +54,7 @@ def machine_specifiers() -> dict[str, str]:
 
 
 def _user() -> dict[str, str]:
-    """Of the user that the supervisor runs as."""
+    """The user that the supervisor runs as."""
     values = {"U": str(os.getuid()), "G": str(os.getgid())}
     try:
         entry = pwd.getpwuid(os.getuid())

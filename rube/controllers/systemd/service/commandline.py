@@ -19,7 +19,7 @@ from rube.controllers.systemd.service.words import (
 COMMANDS_MAX = 1_000
 """In one line."""
 ARGUMENTS_MAX = 10_000
-"""Of one command."""
+"""The most arguments of one command."""
 FILE_NAME_BYTES_MAX = 255
 PATH_BYTES_MAX = 4095
 _SEMICOLON = ord(";")

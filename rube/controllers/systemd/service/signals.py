@@ -19,7 +19,7 @@ _MIN, _MAX = int(signal.SIGRTMIN), int(signal.SIGRTMAX)
 
 
 def signal_number(name: str) -> int:
-    """Of `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3` or `RTMAX-2`. Raises ValueError."""
+    """The number of `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3` or `RTMAX-2`. Raises ValueError."""
     if name.isascii() and name.isdigit() and 0 < int(name) <= _MAX:
         number = int(name)
         if number in _NAMES or number >= _MIN:

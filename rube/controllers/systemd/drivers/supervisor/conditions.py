@@ -164,4 +164,4 @@ JUDGED: dict[str, Callable[[str], bool]] = {
     "CPUs": lambda value: _compare(value, len(os.sched_getaffinity(0))),
     "Memory": lambda value: _compare(value, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
 }
-"""Of the types that systemd knows those that the supervisor judges; it says of the others that they have no effect."""
+"""The types that the supervisor judges; it says of systemd's other types that they have no effect."""

@@ -15,7 +15,7 @@ from rube.controllers.systemd.drivers.supervisor.records import FORMAT, Record, 
 
 LOCK, SHIM_LOG = "lock", "shim.log"
 FILE_BYTES_MAX = 64 * 1024 * 1024
-"""Of what is read and of what is written: an object at the apiserver's limit takes six bytes for one at the worst, and
+"""The largest file: an object at the apiserver's limit takes six bytes for one at the worst, and
 specifiers make a definition longer."""
 DIRECTORY_MODE, FILE_MODE = 0o700, 0o600
 """Definitions hold secrets in their environment, output may hold more. Units need neither: see docs/units.md."""

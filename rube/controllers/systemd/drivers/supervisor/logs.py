@@ -23,9 +23,9 @@ from types import TracebackType
 
 LOG = "log"
 LOG_BYTES_MAX = 1024 * 1024
-"""Of one file."""
+"""The size of one file."""
 LOG_FILES = 4
-"""Of one unit: together at most LOG_FILES * LOG_BYTES_MAX bytes."""
+"""The files of one unit, together at most LOG_FILES * LOG_BYTES_MAX bytes."""
 READ_BYTES_MAX = LOG_FILES * LOG_BYTES_MAX
 FOLLOW_POLL_S = 0.25
 READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

@@ -9,12 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 
+from rube.controllers.systemd.drivers.supervisor.files import FILE_MODE
 from rube.controllers.systemd.drivers.supervisor.logs import LOG_BYTES_MAX, log_names
 
 PIPE_BYTES = 64 * 1024
 COPIES_MAX = 16
-"""Of PIPE_BYTES, a turn: then the shim looks at its other business."""
-FILE_MODE = 0o600
+"""Reads of PIPE_BYTES a turn; then the shim looks at its other business."""
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
