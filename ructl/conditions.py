@@ -15,7 +15,7 @@ from rube import api_pb2
 from rube.api import cluster_pb2, registry, systemd_pb2
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
-from rube.api.well_known import NODE_TYPE, UNIT_TYPE
+from rube.api.well_known import NODE_TYPE, UNIT_TYPE, bound_node
 
 _WORDS: Final = ("active", "deleted", "exists", "ready")
 _COMPARISON: Final = re.compile(r"([A-Za-z_][\w.\-/]*?)\s*(>=|<=|!=|=)\s*(.*)\Z", re.DOTALL)
@@ -62,7 +62,7 @@ def _why_not_active(obj: api_pb2.Object) -> str:
     status = systemd_pb2.UnitStatus()
     obj.status.Unpack(status)
     if not status.active_state:
-        return "its node has not reported yet" if obj.metadata.labels.get("node") else "it has no node yet"
+        return "its node has not reported yet" if bound_node(obj.metadata) else "it has no node yet"
     if status.observed_generation < obj.metadata.generation:
         why = f"generation {obj.metadata.generation} is not applied yet, and it is"
     elif status.active_state == "active":

@@ -126,7 +126,7 @@ def describe_unit(
 
 
 def _node_words(obj: api_pb2.Object, node: api_pb2.Object | None, now_ns: int, *, asks_node: bool) -> str:
-    name = obj.metadata.labels.get("node", "")
+    name = bound_node(obj.metadata)
     if not name:
         return "none yet"
     if asks_node:

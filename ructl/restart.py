@@ -11,7 +11,7 @@ from rube import api_pb2
 from rube.api import systemd_pb2
 from rube.api.errors import FailedPreconditionError, NotFoundError
 from rube.api.keys import key_of
-from rube.api.well_known import RESTART_ANNOTATION, UNIT_TYPE
+from rube.api.well_known import RESTART_ANNOTATION, UNIT_TYPE, bound_node
 from rube.host import RealClock, RealRandomness
 from ructl.completion import complete_labels, complete_namespaces, complete_units
 from ructl.connection import Connection, run
@@ -102,7 +102,7 @@ def _check(obj: api_pb2.Object) -> None:
     obj.spec.Unpack(spec)
     if spec.state == systemd_pb2.Unit.STOPPED:
         raise FailedPreconditionError(f"{place(obj.metadata)} is to be stopped: put it with state: RUNNING to start it")
-    if not obj.metadata.labels.get("node"):
+    if not bound_node(obj.metadata):
         raise FailedPreconditionError(f"{place(obj.metadata)} has no node yet: see 'ructl describe'")
 
 
@@ -144,7 +144,7 @@ def _progress(obj: api_pb2.Object, request: str) -> str:
     """What the restart waits for, in words; empty: it is done. Raises FailedPreconditionError if it has failed."""
     status = systemd_pb2.UnitStatus()
     obj.status.Unpack(status)
-    node = obj.metadata.labels.get("node", "")
+    node = bound_node(obj.metadata)
     if status.restart_request != request:
         return f"node {node} has not carried it out" + (f": {status.message}" if status.message else "")
     if status.active_state == "failed":

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from rube import api_pb2
 from rube.api import cluster_pb2, registry, systemd_pb2
 from rube.api.errors import InvalidArgumentError
+from rube.api.well_known import bound_node
 
 _NS_PER_S: Final = 1_000_000_000
 # Seconds, from the longest; a value is shown in the first unit of which it has at least two.
@@ -28,7 +29,7 @@ def table(objects: Sequence[api_pb2.Object], *, now_ns: int, wide: bool = False)
     columns: dict[str, Callable[[api_pb2.Object], str]] = {
         "NAMESPACE": lambda obj: obj.metadata.namespace,
         "NAME": lambda obj: obj.metadata.name,
-        "NODE": lambda obj: obj.metadata.labels.get("node", ""),
+        "NODE": lambda obj: bound_node(obj.metadata),
         "STATE": state_of,
         "AGE": lambda obj: age_of(obj, now_ns),
         "REVISION": lambda obj: str(obj.metadata.revision),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rube import api_pb2
 from rube.api import cluster_pb2, systemd_pb2
-from rube.api.well_known import RESTART_ANNOTATION, requested_move
+from rube.api.well_known import RESTART_ANNOTATION, bound_node, requested_move
 
 __all__ = ["Outlook", "outlook_of_unit"]
 
@@ -25,7 +25,7 @@ def outlook_of_unit(obj: api_pb2.Object, node: api_pb2.Object | None, *, asks_no
     spec, status = systemd_pb2.Unit(), systemd_pb2.UnitStatus()
     obj.spec.Unpack(spec)
     obj.status.Unpack(status)
-    name = obj.metadata.labels.get("node", "")
+    name = bound_node(obj.metadata)
     if not name:
         return Outlook("a ready node that takes units", "the placement controller gives it a node, which starts it")
     if node is None and not asks_node:

@@ -8,9 +8,8 @@ from typing import Final
 from rube.api.systemd_pb2 import Service
 from rube.controllers.systemd.checks.texts import ITEMS_MAX
 from rube.controllers.systemd.checks.violation import Violation
+from rube.controllers.systemd.service.commandline import FILE_NAME_BYTES_MAX, PATH_BYTES_MAX
 
-PATH_BYTES_MAX = 4095
-PART_BYTES_MAX = 255
 _INPUTS: Final = ("null", "tty", "tty-force", "tty-fail", "data", "socket")
 _OUTPUTS: Final = (
     *("inherit", "null", "tty", "journal", "kmsg", "journal+console", "kmsg+console", "socket"),
@@ -65,8 +64,8 @@ def _relative_problem(path: str, *, dots: bool) -> str:
 def _length_problem(path: str) -> str:
     size = len(path.encode("utf-8", "surrogatepass"))
     longest = max(len(part.encode("utf-8", "surrogatepass")) for part in path.split("/"))
-    if size > PATH_BYTES_MAX or longest > PART_BYTES_MAX:
-        return f"{path[:40]!r}… is too long: at most {PATH_BYTES_MAX} bytes, {PART_BYTES_MAX} between slashes"
+    if size > PATH_BYTES_MAX or longest > FILE_NAME_BYTES_MAX:
+        return f"{path[:40]!r}… is too long: at most {PATH_BYTES_MAX} bytes, {FILE_NAME_BYTES_MAX} between slashes"
     return ""
 
 
