@@ -25,7 +25,7 @@ demo: $(READY) ## the main job: real daemons, a lost network, a killed server; t
 up: $(READY) ## a development cluster in the foreground; Ctrl-C ends it
 	@$(BIN)/rube up
 
-test: $(READY) check unit campaign-short ## everything that CI checks
+test: $(READY) check campaign-short unit ## everything that CI checks
 
 check: $(READY) proto-check ## lint, format, types, floors, generated code
 	$(BIN)/ruff check --quiet .
