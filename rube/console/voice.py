@@ -18,8 +18,6 @@ EXIT_ERROR = 1
 EXIT_USAGE = 2
 # What a shell reports for a command that SIGINT ended.
 EXIT_INTERRUPTED = 130
-# What click puts in the place of stdout once nobody reads it.
-_AFTER_BROKEN_PIPE = "PacifyFlushWrapper"
 
 
 def main(command: click.Command, name: str) -> NoReturn:
@@ -34,6 +32,7 @@ def run_command(command: click.Command, name: str, arguments: Sequence[str]) -> 
     Output that nobody reads any more (`… | head`) ends it without an error.
     """
     use_utf8()
+    stdout = sys.stdout
     try:
         code = command.main(args=list(arguments), prog_name=name, standalone_mode=False)
         sys.stdout.flush()
@@ -51,9 +50,10 @@ def run_command(command: click.Command, name: str, arguments: Sequence[str]) -> 
         forget_stdout()
         return 0
     except SystemExit:
-        if type(sys.stdout).__name__ != _AFTER_BROKEN_PIPE:
+        if sys.stdout is stdout:
             raise
-        forget_stdout()  # click has seen the broken pipe first, and would end with 1
+        # Click has seen the broken pipe first, has put a wrapper of its own around stdout, and would end with 1.
+        forget_stdout()
         return 0
     except OSError as error:
         return _fail(name, f"cannot write the output: {error.strerror or error}", EXIT_ERROR)
