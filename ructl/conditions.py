@@ -69,7 +69,8 @@ def _why_not_active(obj: api_pb2.Object) -> str:
         return ""
     else:
         why = "it is"
-    return f"{why} {status.active_state} ({status.sub_state})" + (f": {status.message}" if status.message else "")
+    detail = f" ({status.sub_state})" if status.sub_state not in ("", status.active_state) else ""
+    return f"{why} {status.active_state}{detail}" + (f": {status.message}" if status.message else "")
 
 
 def _why_not_ready(obj: api_pb2.Object) -> str:

@@ -32,7 +32,7 @@ def command(
     ructl get -t api.systemd.Unit -n system indexer
     ructl get -t Node worker-1 -o json
     ructl get 'type = "api.systemd.Unit", metadata { name: "indexer" }'
-    ructl get --node-socket /run/rube/node.sock -t Unit -n system indexer
+    ructl get --node-socket /var/lib/rube/rubelet.sock -t Unit -n system indexer
 
     Without -n an object of that name in any namespace is printed. It is an error if there is none.
 

@@ -133,7 +133,7 @@ async def _find(connection: Connection, unit: str, namespace: str | None) -> Obj
     """The unit's key. Raises NotFoundError, and InvalidArgumentError where the name alone does not say which."""
     before, slash, name = unit.rpartition("/")
     if slash and namespace not in (None, before):
-        raise InvalidArgumentError(f"{unit!r} is in namespace {before!r}, and -n says {namespace!r}")
+        raise InvalidArgumentError(f"{unit!r} is in namespace {before!r}, and --namespace says {namespace!r}")
     if slash:
         namespace = before
     if namespace is not None:
@@ -144,7 +144,7 @@ async def _find(connection: Connection, unit: str, namespace: str | None) -> Obj
     if len(found) > 1:
         places = ", ".join(key.namespace for key in found)
         raise InvalidArgumentError(
-            f"units of the name {name!r} are in several namespaces ({places}): choose one with -n"
+            f"units of the name {name!r} are in several namespaces ({places}): choose one with --namespace"
         )
     return found[0]
 

@@ -47,7 +47,8 @@ def ructl(server: str | None, node_socket: str | None, timeout_s: float | None) 
     ructl delete 'type = "api.systemd.Unit", metadata { namespace: "system", name: "indexer" }'
 
     A TYPE is a message's full name; its last part is enough, as in `-t Unit`. The options below may stand before
-    the command or after it. Exit codes: 0, 1 for an error, 2 for wrong usage.
+    the command or after it. Exit codes: 0, 1 for an error, 2 for wrong usage, 3 for a
+    wait that is late, 130 after Ctrl-C.
     """
 
 

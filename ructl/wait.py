@@ -61,7 +61,7 @@ def command(
     ructl wait -t Unit web db --for active --within 120
     ructl wait -t Unit -l tier=web --for deleted
     ructl wait -t Node worker-1 --for ready
-    ructl wait -t Unit web --for status.restarts>=3
+    ructl wait -t Unit web --for 'status.restarts>=3'
     ructl wait -t Unit web --for metadata.labels.node=worker-2 --for status.active_state=active
 
     The objects need not exist yet. A selector has to match at least one object, except for `deleted`, which holds once

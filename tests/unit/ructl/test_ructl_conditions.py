@@ -63,7 +63,7 @@ def test_a_condition(text: str, holds: bool) -> None:
 
 WHY = [
     ("active", unit(), "its node has not reported yet"),
-    ("active", unit(active_state="failed", sub_state="failed", message="status 3"), "it is failed (failed): status 3"),
+    ("active", unit(active_state="failed", sub_state="failed", message="status 3"), "it is failed: status 3"),
     (
         "active",
         unit(active_state="active", sub_state="running", observed_generation=1),
