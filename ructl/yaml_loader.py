@@ -28,6 +28,16 @@ class _Loader(_BASE):  # type: ignore[misc]  # the fast one where libyaml is the
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """The value of a node. What the library's converters raise of a bad scalar gets the place of that scalar."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, AttributeError, LookupError, TypeError, OverflowError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"this is no {kind} that can be read", node.start_mark
+            ) from error
+
 
 for _tag, _pattern, _first in (
     ("null", r"null|~|", ["n", "~", ""]),

@@ -117,6 +117,13 @@ BAD_YAML = {
     "aliases of aliases": (laughs(), "f:6: it has more than 1000000 nodes, aliases written out"),
     "an alias to itself": ("a: &a [*a, *a]", "f:1: it has more than 1000000 nodes"),
     "empty list": ("items: []", "f:1: a list has the field items alone, with one object or more"),
+    "a number of 5,000 digits": ("metadata: {name: " + "9" * 5000 + "}", "f:1:18: this is no int that can be read"),
+    "an int that is none": ("metadata: {name: !!int x}", "f:1:18: this is no int that can be read"),
+    "an empty int": ("metadata: {name: !!int ''}", "f:1:18: this is no int that can be read"),
+    "a float that is none": ("metadata: {name: !!float x}", "f:1:18: this is no float that can be read"),
+    "a bool that is none": ("metadata: {name: !!bool x}", "f:1:18: this is no bool that can be read"),
+    "a time that is none": ("metadata: {name: !!timestamp x}", "f:1:18: this is no timestamp that can be read"),
+    "a day that is none": ("metadata: {name: !!timestamp 2026-99-99}", "f:1:18: this is no timestamp that can be read"),
     "a control character": ("a: \x07", "f:1"),
 }
 
