@@ -14,7 +14,6 @@ from rube.api.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
     NotFoundError,
-    RubeError,
     UnavailableError,
 )
 from rube.api.keys import ObjectKey, key_of
@@ -25,7 +24,7 @@ from ructl.connection import Connection, run
 from ructl.options import connection_options, target
 from ructl.output import place
 from ructl.query import parse_query
-from ructl.wait import WITHIN_S_DEFAULT
+from ructl.wait import WITHIN_S_DEFAULT, LateError
 
 LOOK_S = 0.3
 """Between two looks at the unit."""
@@ -70,6 +69,8 @@ def command(
     The unit's node stops it first, and only then the other one starts it, so that it never runs twice. While its node
     is silent nobody knows whether it is stopped, and the move waits. --force does not wait: use it when you know that
     the node is down, or that the unit may run twice.
+
+    Exit codes: 0 once it has moved, 3 if it has not within --within seconds, 1 for an error, 2 for wrong usage.
     """
     if force and node is None:
         raise click.UsageError("--force needs the NODE to bind it to")
@@ -157,7 +158,7 @@ async def _ask(connection: Connection, obj: api_pb2.Object, wanted: _Move) -> No
 
 
 async def _wait(connection: Connection, key: ObjectKey, here: str, wanted: _Move) -> None:
-    """Says each step, until the new node runs the unit. Raises DeadlineExceededError that says what it waits for."""
+    """Says each step, until the new node runs the unit. Raises LateError that says what it waits for."""
     told = ""
     try:
         async with asyncio.timeout(wanted.within_s):
@@ -176,10 +177,10 @@ async def _wait(connection: Connection, key: ObjectKey, here: str, wanted: _Move
         raise _late(key, told, wanted.within_s) from error
 
 
-def _late(key: ObjectKey, told: str, within_s: float) -> RubeError:
-    return DeadlineExceededError(
+def _late(key: ObjectKey, told: str, within_s: float) -> LateError:
+    return LateError(
         f"{place(key)} has not moved within {within_s:g} s, and goes on to try: {told}; if its node is down for good, "
-        "move it with --force"
+        f"give it another one: ructl move {key.name} NODE --force"
     )
 
 

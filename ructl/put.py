@@ -29,6 +29,11 @@ _WORDS = {
     api_pb2.PutResponse.CHANGED: "changed",
     api_pb2.PutResponse.UNCHANGED: "unchanged",
 }
+_WOULD = {
+    api_pb2.PutResponse.CREATED: "would create",
+    api_pb2.PutResponse.CHANGED: "would change",
+    api_pb2.PutResponse.UNCHANGED: "would not change",
+}
 
 
 @click.command("put")
@@ -101,8 +106,11 @@ def _report(response: api_pb2.PutResponse, dry_run: bool) -> None:
     for index, metadata in enumerate(response.metadata):
         outcome = response.outcomes[index] if index < len(response.outcomes) else None
         word = "put" if outcome is None else _WORDS.get(outcome, "put")
-        when = "not stored (dry run)" if dry_run else f"revision {metadata.revision}"
-        tell(f"{word} {place(metadata)} {when}")
+        if dry_run:
+            would = "would put" if outcome is None else _WOULD.get(outcome, "would put")
+            tell(f"{would} {place(metadata)}")
+        else:
+            tell(f"{word} {place(metadata)} revision {metadata.revision}")
 
 
 def check_size(request: api_pb2.PutRequest) -> None:

@@ -61,7 +61,9 @@ def _silence(node: api_pb2.Object) -> str:
 def _while_silent(spec: systemd_pb2.Unit, name: str) -> str:
     if spec.node_lost.move_after:
         return f"after {spec.node_lost.move_after:g} s of silence placement moves it to another node"
-    return f"it stays bound to {name}, which goes on from its own copy; to run it elsewhere: ructl move --force"
+    return (
+        f"it stays bound to {name}, which goes on from its own copy; to run it elsewhere: ructl move UNIT NODE --force"
+    )
 
 
 def _of_state(spec: systemd_pb2.Unit, status: systemd_pb2.UnitStatus) -> Outlook:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -25,9 +28,11 @@ from rube.controllers.systemd.boot import boot_identity
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 from rube.rubelet.identity import IdentityPolicy
+from rube.store.engines.sqlite_lock import lock_file, place_of
 
 SYSTEM_UNIT_DIR = "/etc/systemd/system"
 SOCKET_NAME = "rubelet.sock"
+STORE_NAME: Final = "rubelet.db"
 MACHINE_ID = Path("/etc/machine-id")
 PURGE_S_MAX = 200.0
 PURGE_POLL_S = 0.1
@@ -106,7 +111,8 @@ def rubelet(
         hands = make_driver(kind, host, data, bus=bus, unit_dir=unit_dir)
         try:
             if purge:
-                await remove_units(host, hands)
+                with alone(data):
+                    await remove_units(host, hands)
             else:
                 policy: IdentityPolicy = "new" if new_identity else "adopt" if adopt else "keep"
                 await run_node(host, hands, stop, config_of(servers, node, data, kind, policy))
@@ -132,11 +138,28 @@ def config_of(
         identity_policy=policy,
         node=node,
         servers=servers,
-        data_url=f"sqlite:///{data.absolute() / 'rubelet.db'}",
+        data_url=f"sqlite:///{data.absolute() / STORE_NAME}",
         boot_id=boot_identity(),
         driver_name=driver_name,
         listen=f"unix:{data.absolute() / SOCKET_NAME}",
     )
+
+
+@contextmanager
+def alone(data: Path) -> Iterator[None]:
+    """No rubelet runs on this data directory meanwhile: it would bring back what is removed.
+
+    Raises FailedPreconditionError while one does. Needs nothing of the local store, which may be damaged.
+    """
+    store = data / STORE_NAME
+    if not store.exists():
+        yield
+        return
+    lock = lock_file(place_of(store))
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 async def run_node(host: Host, driver: Driver, stop: Stop, config: RubeletConfig) -> None:

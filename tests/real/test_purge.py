@@ -16,6 +16,8 @@ import pytest
 
 from rube.api import controller_pb2
 from rube.api.systemd_pb2 import UnitAction
+from rube.cli.local import RUBELET, local_cluster, run
+from tests.real.cluster_calls import client_of, put, sleeper, status_of, until_active
 from tests.real.supervisor_bench import Bench, Ensure, is_alive, make_unit
 
 NAMES = [f"rube-test.u{number}.service" for number in range(3)]
@@ -105,3 +107,20 @@ def shims(bench: Bench) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def test_a_purge_beside_a_running_rubelet_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local_cluster(tmp_path) as cluster, client_of(cluster) as client:
+            await cluster.start_rubelet("worker-1")
+            unit = sleeper("web")
+            unit.metadata.labels["node"] = "worker-1"
+            await put(client, unit)
+            await until_active(client, "web")
+            data = str(cluster.node_directory("worker-1"))
+            code, text = await run([*RUBELET, "--data", data, "--driver", "supervisor", "--purge"])
+            assert code == 1, text
+            assert "rubelet.db is in use by another process: stop it" in text
+            assert (await status_of(client, "web")).active_state == "active"
+
+    asyncio.run(main())

@@ -83,7 +83,7 @@ def test_a_move_that_cannot_be_says_why(tmp_path: Path) -> None:
                 assert text.count("\n") == 1, text
             await cluster.rubelets["worker-1"].kill()
             code, text = await ructl(cluster, "move", "web", "--within", "1")
-            assert code == 1
+            assert code == 3
             assert "real/web has not moved within 1 s, and goes on to try" in text
 
     asyncio.run(main())
