@@ -10,7 +10,6 @@ from rube import api_pb2
 from rube.server import events as server_events
 from rube.server import read as server_read
 from rube.server import service as server_service
-from rube.server import watch as server_watch
 from rube.server.events import EventCache
 from rube.sim.scenario import Simulation, load_text
 from rube.store import Record, Store
@@ -92,7 +91,7 @@ def test_a_corrupted_spec_in_every_read_and_watch(monkeypatch: pytest.MonkeyPatc
         obj = decode(record)
         return _corrupted(obj) if record.key.startswith(b"api.systemd.Unit/") else obj
 
-    for module in (server_read, server_watch, server_events):
+    for module in (server_read, server_events):
         monkeypatch.setattr(module, "decode", corrupt)
     assert {"reads", "watch_promises"} <= _violated()
 
