@@ -41,6 +41,11 @@ def read_mark(fd: int) -> Mark | None:
     return Mark(identity, sequence)
 
 
+def is_foreign(fd: int) -> bool:
+    """Whether the file holds what no mark begins with: it is another program's, and not to be written or changed."""
+    return not os.pread(fd, len(_MAGIC), 0).startswith(_MAGIC) and os.fstat(fd).st_size > 0
+
+
 def write_mark(fd: int, mark: Mark) -> None:
     """A mark that cannot be written takes nothing from the commit that it is about."""
     body = _BODY.pack(_MAGIC, *mark)

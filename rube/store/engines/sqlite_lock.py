@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
-from rube.store.engines.private_files import FILE_MODE, make_directory, open_file
+from rube.store.engines.mark import is_foreign
+from rube.store.engines.private_files import FILE_MODE, close_to_others, make_directory
 
 # A lock of the open file (F_OFD_SETLK), which SQLite's own locks of the process do not meet: they are about the bytes
 # around 1 GiB (https://www.sqlite.org/fileformat2.html section 1.2), this one is about one that no file reaches.
@@ -59,11 +60,13 @@ def lock_file(path: Path) -> FileLock:
     """Creates the file if need be, and holds it alone. `path` is from `place_of`."""
     try:
         make_directory(path.parent)
-        mark_fd = open_file(f"{path}.lock", os.O_RDWR | os.O_CREAT)
+        mark_fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
         raise _cannot_open(path, error) from error
     file_fd = -1
     try:
+        _check_mark_ours(path, mark_fd)
+        close_to_others(Path(f"{path}.lock"))
         _hold(path, mark_fd)
         if not path.exists():
             os.ftruncate(mark_fd, 0)  # it is about a store that was deleted
@@ -78,6 +81,15 @@ def lock_file(path: Path) -> FileLock:
             raise _cannot_open(path, error) from error
         raise
     return FileLock(mark_fd, file_fd)
+
+
+def _check_mark_ours(path: Path, mark_fd: int) -> None:
+    """Raises FailedPreconditionError for another program's file (a `poetry.lock`): it is neither written nor changed."""
+    if is_foreign(mark_fd):
+        raise FailedPreconditionError(
+            f"{path}.lock is not of a store of Rube's, and would be overwritten: choose another name for the store; "
+            "or, if it is damaged and nobody else's, remove it"
+        )
 
 
 def _hold(path: Path, fd: int) -> None:

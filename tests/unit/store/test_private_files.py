@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rube.api.errors import FailedPreconditionError
 from rube.host import Write
 from rube.store import RealStorage
 from rube.store.life import FileTarget
@@ -75,6 +76,18 @@ def test_a_looser_store_is_closed_at_its_next_start_and_that_is_said(
     asyncio.run(main())
     assert f"{store} could be read by others" in caplog.text
     assert tmp_path.stat().st_mode & 0o777 == 0o755, "a directory that somebody else made stays"
+
+
+@pytest.mark.parametrize("content", [b"[[package]]\n" * 9, b"1\n", b"RUBE"])
+def test_a_lock_file_of_another_program_is_neither_written_nor_changed(tmp_path: Path, content: bytes) -> None:
+    other = tmp_path / "poetry.lock"
+    other.write_bytes(content)
+    other.chmod(0o644)
+    with pytest.raises(FailedPreconditionError, match=r"poetry\.lock is not of a store of Rube's.*another name"):
+        asyncio.run(RealStorage().open(f"sqlite:///{tmp_path}/poetry"))
+    assert other.read_bytes() == content
+    assert other.stat().st_mode & 0o777 == 0o644
+    assert not (tmp_path / "poetry").exists()
 
 
 def test_a_backup_is_private_also_one_that_was_killed_before(tmp_path: Path) -> None:
