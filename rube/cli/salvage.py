@@ -50,8 +50,8 @@ def salvage_text(to: str, salvaged: Salvaged) -> str:
     lines += salvaged.findings
     if salvaged.uncertain:
         lines.append(
-            f"{salvaged.uncertain} keys were last written before a write that is lost: what is kept of them may be "
-            "older than it was, or have been deleted"
+            f"{salvaged.uncertain} keys were last written before a write that is lost, or that may be: what is kept of "
+            "them may be older than it was, or have been deleted"
         )
     if salvaged.history:
         lines.append(f"{salvaged.history} damaged values were history: nothing is lost by them")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
 from rube.cli.local import APISERVER, run
 from rube.cli.real_host import real_host
 from rube.store import Op, RealStorage, Record, Store, Txn, open_store
+from rube.store.engines.sqlite_tables import PAGE_BYTES
 from rube.store.life import Salvaged, salvage
 
 CASES = int(os.environ.get("RUBE_DAMAGE_CASES", "25"))
@@ -202,6 +204,65 @@ def test_much_damage_costs_much_and_nothing_else(tmp_path: Path, kind: str) -> N
             assert key not in expected or record.mod_revision < expected[key].mod_revision or record == expected[key]
         if kind == "sqlite":
             assert len(found) > len(expected) * 3 // 4
+
+
+@pytest.mark.parametrize("change", ["current gone", "current astray", "manifest gone"])
+def test_tables_that_the_database_does_not_find_any_more_are_salvaged(tmp_path: Path, change: str) -> None:
+    """RocksDB would begin anew, or call it a directory that it may not write to."""
+    store, url = tmp_path / "store", f"rocksdb:///{tmp_path}/store"
+
+    async def make() -> Expected:
+        made = await open_store(real_host(), url)
+        await fill(made)
+        expected = await state_of(made)
+        await made.close()
+        return expected
+
+    async def main() -> Expected:
+        with pytest.raises(DataLossError, match="is damaged.*rube store salvage"):
+            await open_store(real_host(), url)
+        told = await salvage(real_host(), RealStorage(), url, f"sqlite:///{tmp_path}/new", lambda done, total: None)
+        assert told.lost, "nobody knows whether a newer manifest named more"
+        assert told.uncertain == told.kept
+        made = await open_store(real_host(), f"sqlite:///{tmp_path}/new")
+        try:
+            return await state_of(made)
+        finally:
+            await made.close()
+
+    expected = asyncio.run(make())
+    if change == "current astray":
+        (store / "CURRENT").write_text("MANIFEST-999999\n")
+    else:
+        next(store.glob("CURRENT" if change == "current gone" else "MANIFEST-*")).unlink()
+    assert asyncio.run(main()) == expected
+
+
+def test_where_the_newest_page_is_lost_all_that_is_kept_is_said_to_be_perhaps_older(tmp_path: Path) -> None:
+    """No gap in the revisions tells of writes behind the last one that is left."""
+    path = tmp_path / "store.db"
+
+    async def make() -> None:
+        made = await open_store(real_host(), f"sqlite:///{path}")
+        for round_ in range(2):
+            for number in range(12):
+                await made.commit(Txn((Op(b"unit/%02d" % number, b"value %d " % round_ * 110),)))
+        await made.close()
+
+    async def main() -> None:
+        url, new = f"sqlite:///{path}", f"sqlite:///{tmp_path}/new.db"
+        code, output = await run([*STORE, "salvage", url, new])
+        assert code == 3, output
+        newest = int(re.findall(r"12 objects at revision (\d+)", output)[0])
+        assert 12 <= newest < 24
+        assert f"writes newer than revision {newest} may be lost, and nobody knows of which keys" in output
+        assert "12 keys were last written before a write that is lost, or that may be" in output
+
+    asyncio.run(make())
+    data = path.read_bytes()
+    page = data.rindex(b"value 1 ") // PAGE_BYTES * PAGE_BYTES
+    path.write_bytes(data[:page] + random.Random(1).randbytes(PAGE_BYTES) + data[page + PAGE_BYTES :])
+    asyncio.run(main())
 
 
 def test_the_command_tells_people_and_programs_what_is_lost(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from rube.store.engines.disk_errors import failed, full
 
 _NO_SPACE = (os.strerror(ENOSPC), os.strerror(EDQUOT), "Max allowed space was reached")
 _LOCKED = ("lock hold by current process", "While lock file")
-_NOT_ALLOWED = ("Permission denied", "Read-only file system", "Not a directory", "No such file or directory")
+_NOT_THERE = "No such file or directory"
+_NOT_ALLOWED = ("Permission denied", "Read-only file system", "Not a directory", _NOT_THERE)
 # An SST file's or a log's name, as messages have it.
 _FILE = re.compile(r"[^\s:]*?(?:\d+\.(?:sst|log)|MANIFEST-\d+|CURRENT)")
 
@@ -29,7 +30,7 @@ def translate(error: Exception, path: Path, *, opening: bool = False) -> RubeErr
         return full(path)
     if any(words in text for words in _LOCKED):
         return in_use(path)
-    if "Corruption" in text:
+    if "Corruption" in text or (_NOT_THERE in text and _FILE.search(text)):  # a file that the database names is gone
         return damaged(path, text)
     if opening and any(words in text for words in _NOT_ALLOWED):
         return FailedPreconditionError(

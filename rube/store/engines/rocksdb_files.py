@@ -13,7 +13,7 @@ from rube.api.errors import DataLossError, FailedPreconditionError, RubeError, U
 from rube.store.checksums import SALVAGE
 from rube.store.engines.mark import ID_BYTES, Mark, read_mark
 from rube.store.engines.private_files import close_to_others, make_directory, open_file
-from rube.store.engines.rocksdb_errors import translate
+from rube.store.engines.rocksdb_errors import damaged, translate
 from rube.store.engines.rocksdb_wal import is_sound, is_torn, length_up_to
 from rube.store.engines.room import log_bytes
 
@@ -46,7 +46,9 @@ def place_of(path: Path) -> Path:
 
 
 def prepare(path: Path) -> None:
-    """Makes a new directory ours; checks that an old one is. Nobody but its owner may look into it."""
+    """Makes a new directory ours; checks that an old one is. Nobody but its owner may look into it.
+
+    Raises FailedPreconditionError, and DataLossError where a file is gone without which the others are not found."""
     try:
         make_directory(path)
         found = sorted(os.listdir(path))
@@ -59,6 +61,8 @@ def prepare(path: Path) -> None:
             f"{path} cannot be created or opened ({error.strerror}): choose a directory that this user may write to"
         ) from error
     check_ours(path, found)
+    if "CURRENT" not in found and any(name.endswith((".sst", ".log")) for name in found):
+        raise damaged(path, f"{path / 'CURRENT'} is not there")  # RocksDB would begin anew, and remove the rows
     close_to_others(path)
     for name in found:
         close_to_others(path / name)

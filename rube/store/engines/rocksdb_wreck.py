@@ -13,7 +13,7 @@ from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
 from rube.host.engine import Remains
 from rube.store.engines import rocksdb_files as files
 from rube.store.engines.mark import read_mark
-from rube.store.engines.rocksdb_errors import in_use, translate
+from rube.store.engines.rocksdb_errors import damaged, in_use, translate
 from rube.store.engines.rocksdb_wal import is_sound
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class RocksdbWreck:
         findings: list[str] = []
         copy: Path | None = None
         try:
+            _check_current(path)
             db = _open(path)
         except RubeError as error:
             if not isinstance(error, DataLossError):
@@ -122,6 +123,12 @@ def _open(path: Path) -> Rdict:
         )
     except Exception as error:
         raise translate(error, path, opening=True) from error
+
+
+def _check_current(path: Path) -> None:
+    """Raises DataLossError where the file that names the newest manifest is gone: RocksDB would find no rows at all."""
+    if not (path / "CURRENT").exists():
+        raise damaged(path, f"{path / 'CURRENT'} is not there")
 
 
 def _check_unused(path: Path) -> None:

@@ -65,8 +65,10 @@ def lock_file(path: Path) -> FileLock:
         raise _cannot_open(path, error) from error
     file_fd = -1
     try:
-        _check_mark_ours(path, mark_fd)
-        close_to_others(Path(f"{path}.lock"))
+        if not is_foreign(mark_fd):
+            close_to_others(Path(f"{path}.lock"))
+        elif not path.exists():  # beside a store it is the store's own, and damaged
+            raise _not_ours(path)
         _hold(path, mark_fd)
         if not path.exists():
             os.ftruncate(mark_fd, 0)  # it is about a store that was deleted
@@ -83,13 +85,11 @@ def lock_file(path: Path) -> FileLock:
     return FileLock(mark_fd, file_fd)
 
 
-def _check_mark_ours(path: Path, mark_fd: int) -> None:
-    """Raises FailedPreconditionError for another program's file (a `poetry.lock`): it is neither written nor changed."""
-    if is_foreign(mark_fd):
-        raise FailedPreconditionError(
-            f"{path}.lock is not of a store of Rube's, and would be overwritten: choose another name for the store; "
-            "or, if it is damaged and nobody else's, remove it"
-        )
+def _not_ours(path: Path) -> FailedPreconditionError:
+    return FailedPreconditionError(
+        f"{path}.lock is not of a store of Rube's, and would be overwritten: choose another name for the store; or, if "
+        "it is damaged and nobody else's, remove it"
+    )
 
 
 def _hold(path: Path, fd: int) -> None:

@@ -75,12 +75,18 @@ class Salvage:
     @property
     def findings(self) -> list[str]:
         found = list(self._wreck.findings())
+        if (
+            found
+        ):  # a gap in revisions tells of lost writes before one that is left, and nothing of those behind the last
+            found.append(f"writes newer than revision {self.revision} may be lost, and nobody knows of which keys")
         if self.compact_revision is None:
             found.append("the store's compaction mark is lost: writes may be missing from its history unseen")
         return found
 
     def uncertain(self) -> int:
         """How many keys may have been changed or deleted by writes that are lost."""
+        if self._wreck.findings():
+            return self.keys
         newest = max((writes.last_revision for writes in self.writes), default=0)
         return sum(1 for key in self._keys() if 0 < self._index.newest_position(key) >> SUB_BITS <= newest)
 
