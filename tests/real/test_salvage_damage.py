@@ -219,7 +219,7 @@ def test_tables_that_the_database_does_not_find_any_more_are_salvaged(tmp_path: 
         return expected
 
     async def main() -> Expected:
-        with pytest.raises(DataLossError, match="is damaged.*rube store salvage"):
+        with pytest.raises(DataLossError, match=r"is damaged.*rube store salvage"):
             await open_store(real_host(), url)
         told = await salvage(real_host(), RealStorage(), url, f"sqlite:///{tmp_path}/new", lambda done, total: None)
         assert told.lost, "nobody knows whether a newer manifest named more"
