@@ -37,6 +37,8 @@ from rube.store.life import (
 from rube.store.urls import FORMS
 
 _T = TypeVar("_T")
+# For stores in files: salvage reads them.
+_SALVAGE = "`rube store salvage` what is left, or restore a backup"
 # The exit code of a salvage after which something is lost.
 LOSS = 3
 _KIB = 1024
@@ -178,7 +180,7 @@ async def _verify_store(host: Host, url: str) -> int:
                 damaged += 1
                 bar.say(f"{checked_.damage.where}: {checked_.damage.what}")
             bar.update(records, checked_.records_total)
-    _tell(f"{parsed}: {records} records read, {_damaged(damaged)}")
+    _tell(f"{parsed}: {records} records read, {_damaged(damaged, 'restore a backup' if parsed.servers else _SALVAGE)}")
     return damaged
 
 
@@ -194,12 +196,12 @@ async def _verify_file(file: str) -> int:
                 bar.say(f"{found.damage.where}: {found.damage.what}")
             bar.update(found.done_bytes, source.size_bytes)
             await asyncio.sleep(0)
-    _tell(f"{source.name}: {records} sound records{of}, {_damaged(damaged)}")
+    _tell(f"{source.name}: {records} sound records{of}, {_damaged(damaged, 'restore a backup')}")
     return damaged
 
 
-def _damaged(count: int) -> str:
-    return f"{count} damaged: `rube store salvage` what is left, or restore a backup" if count else "no damage"
+def _damaged(count: int, remedy: str) -> str:
+    return f"{count} damaged: {remedy}" if count else "no damage"
 
 
 @store.command("salvage")
