@@ -48,6 +48,14 @@ class Bench:
     async def stop(self, unit: Unit) -> None:
         await self.apply(ensure=Ensure(spec=unit, uid="u", generation=1, run=Ensure.STOP))
 
+    async def remove(self) -> None:
+        """Returns when nothing is left of it."""
+        action = controller_pb2.Action(id="remove")
+        action.action.Pack(UnitAction(unit=NAME, remove=UnitAction.Remove()))
+        async with asyncio.timeout(WAIT_S_MAX):
+            while await self.driver.apply(action):
+                await asyncio.sleep(0.05)
+
     async def observe(self) -> UnitObservation:
         observation = UnitObservation()
         assert (await self.driver.observe(NAME)).Unpack(observation)

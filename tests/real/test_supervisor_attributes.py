@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -112,7 +113,7 @@ WITHOUT_THE_RIGHT = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.real.supervisor_bench import Bench, make_unit
+from tests.real.supervisor_bench import Bench, Ensure, make_unit
 
 async def main():
     bench = Bench(Path(sys.argv[1]))
@@ -122,27 +123,78 @@ async def main():
     await bench.start(unit)
     pid = (await bench.until_sub("running")).status.main_pid
     await bench.until(lambda _: Path(f"/proc/{pid}/comm").read_text() == "sleep\\n")
-    await bench.stop(unit)
-    seen = await bench.until(lambda seen: seen.status.active_state == "failed")
-    print(pid, seen.status.result, seen.status.message or seen.reason)
+    if sys.argv[3] == "restart":
+        del unit.service.exec.start[:]
+        unit.service.exec.start.append("/bin/sleep 2000")
+        await bench.apply(ensure=Ensure(spec=unit, uid="u", generation=2, run=Ensure.RESTART))
+    else:
+        await bench.stop(unit)
+    seen = await bench.until(lambda seen: seen.error and seen.status.sub_state == "final-sigkill")
+    await asyncio.sleep(1)  # three times the time that a stop is given
+    print(pid, seen.error)
 
 asyncio.run(main())
 """
 
 
-@needs_root
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv: apt install util-linux")
-def test_a_process_that_may_not_be_signalled_does_not_end_the_shim(tmp_path: Path) -> None:
-    """As of a set-uid program whose supervisor is nobody; here the supervisor is root without the right to kill."""
+def left_beside(tmp_path: Path, way: str) -> tuple[int, str]:
+    """A unit's process that its supervisor was not allowed to end, and what the driver said of it."""
     root = str(Path(__file__).parents[2])
-    command = ["setpriv", "--bounding-set=-kill", sys.executable, "-c", WITHOUT_THE_RIGHT, str(tmp_path), root]
+    command = ["setpriv", "--bounding-set=-kill", sys.executable, "-c", WITHOUT_THE_RIGHT, str(tmp_path), root, way]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
-    pid, result, message = ran.stdout.split(" ", 2)
-    assert is_alive(int(pid))
-    os.kill(int(pid), signal.SIGKILL)
-    assert result == "timeout"
-    assert f"process {pid} runs as a user that this one may not signal" in message
+    pid, said = ran.stdout.strip().split(" ", 1)
+    return int(pid), said
+
+
+needs_setpriv = pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv: apt install util-linux")
+
+
+@needs_root
+@needs_setpriv
+@pytest.mark.parametrize("way", ["stop", "restart"])
+def test_a_process_that_may_not_be_signalled_is_named_and_nothing_starts_beside_it(tmp_path: Path, way: str) -> None:
+    """As of a set-uid program whose supervisor is nobody; here the supervisor is root without the right to kill."""
+    pid, said = left_beside(tmp_path, way)
+    uid = pwd.getpwnam("nobody").pw_uid
+    assert said == (
+        f"process {pid} (sleep, uid {uid}) may not be signalled by the rubelet, which runs as uid 0: end it as root "
+        f"(kill -9 {pid}), or run the rubelet as root"
+    )
+    assert is_alive(pid)
+
+    async def after() -> None:
+        bench = Bench(tmp_path)
+        seen = await bench.observe()
+        assert (seen.status.sub_state, seen.status.main_pid) == ("final-sigkill", pid)
+        os.kill(pid, signal.SIGKILL)
+        if way == "restart":
+            seen = await bench.until_sub("running")
+            assert (seen.status.main_pid != pid, seen.error) == (True, "")
+            os.kill(seen.status.main_pid, signal.SIGKILL)  # the shim may not
+        else:
+            assert not (await bench.until_sub("failed", "dead")).error
+        bench._actions = 100
+        await bench.remove()
+
+    asyncio.run(after())
+
+
+@needs_root
+@needs_setpriv
+def test_a_supervisor_that_takes_over_names_what_it_may_not_end(tmp_path: Path) -> None:
+    pid, _ = left_beside(tmp_path, "restart")
+
+    async def after() -> None:
+        bench = Bench(tmp_path)
+        os.kill(bench.shim_pid(), signal.SIGKILL)
+        async with bench.following():
+            await bench.until(lambda seen: seen.status.main_pid not in (0, pid))  # this one may kill
+        assert not is_alive(pid)
+        bench._actions = 100
+        await bench.remove()
+
+    asyncio.run(after())
 
 
 @pytest.mark.parametrize(

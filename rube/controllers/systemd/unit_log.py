@@ -1,4 +1,4 @@
-"""Logs each start, stop and failure of a unit, as the controller sees them: one line each, not too many."""
+"""Logs each start, stop, failure and trouble of a unit, as the controller sees them: one line each, not too many."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class UnitLog:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._known: dict[ObjectKey, tuple[str, int]] = {}
+        self._errors: dict[ObjectKey, str] = {}
         self._said_ns: dict[tuple[ObjectKey, str], int] = {}
         self._interval_ns = 0
         self._lines = 0
@@ -44,6 +45,9 @@ class UnitLog:
             if before is not None:
                 self._say(key, "removed", "")
             return
+        if observed.error and observed.error != self._errors.get(key):
+            self._say(key, "needs a hand", f": {observed.error}", level=logging.WARNING)
+        self._errors[key] = observed.error
         now = (_kind(status), status.main_pid if status.active_state == "active" else 0)
         if now == before:
             return
@@ -53,10 +57,11 @@ class UnitLog:
 
     def _forget(self, key: ObjectKey) -> None:
         self._known.pop(key, None)
-        for kind in ("started", "stopped", "failed"):
+        self._errors.pop(key, None)
+        for kind in ("started", "stopped", "failed", "needs a hand"):
             self._said_ns.pop((key, kind), None)
 
-    def _say(self, key: ObjectKey, kind: str, detail: str) -> None:
+    def _say(self, key: ObjectKey, kind: str, detail: str, *, level: int = logging.INFO) -> None:
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._interval_ns >= INTERVAL_S * _NS_PER_S:
             if self._left_out:
@@ -70,7 +75,7 @@ class UnitLog:
         self._lines += 1
         if kind != "removed":
             self._said_ns[(key, kind)] = now_ns
-        _LOG.info("unit %s/%s %s%s", key.namespace, key.name, kind, detail)
+        _LOG.log(level, "unit %s/%s %s%s", key.namespace, key.name, kind, detail)
 
 
 def _kind(status: UnitStatus) -> str:

@@ -287,6 +287,10 @@ class AnyService(RuleBasedStateMachine):
     def service_speaks(self, says: str) -> None:
         self.carry_out(getattr(self.machine, says)(self.now))
 
+    @rule(withstands=st.booleans())
+    def its_processes_are_anothers(self, withstands: bool) -> None:
+        self.machine.withstands = withstands
+
     @rule(delay=st.integers(0, 12))
     def time_passes(self, delay: int) -> None:
         self.now += delay
@@ -312,6 +316,7 @@ class AnyService(RuleBasedStateMachine):
         for _ in range(50):
             if self.machine.state in RESTING:
                 return
+            self.machine.withstands = False
             self.others = 0
             self.machine.others = False
             if self.main:
@@ -358,6 +363,21 @@ def test_a_lost_supervisor_is_judged_by_the_restart_policy(
     assert machine.supervision_lost(last, killed=killed, now_ns=10) == []
     assert (machine.state, machine.result) == (next_state, result)
     assert machine.deadline_ns == (17 if next_state is State.AUTO_RESTART else None)
+
+
+@pytest.mark.parametrize("send_sigkill", [True, False])
+def test_nothing_is_started_beside_a_process_that_may_not_be_signalled(send_sigkill: bool) -> None:
+    policy = Policy(commands=START, stop_timeout_ns=10, send_sigkill=send_sigkill)
+    machine, _ = started(policy)
+    machine.restart(0)
+    machine.withstands = True
+    for turn in range(1, 10):
+        effects = machine.tick(turn * 10)
+        assert all(isinstance(effect, Kill) for effect in effects)
+    last = State.FINAL_SIGKILL if send_sigkill else State.FINAL_SIGTERM
+    assert (machine.state, machine.start_pending) == (last, True)
+    assert effects, "it may be allowed by now, and is tried again"
+    assert machine.main_ended(CLEAN, 91) == [Load()]
 
 
 def test_a_process_left_running_may_end_while_the_next_start_is_awaited() -> None:

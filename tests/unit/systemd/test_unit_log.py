@@ -31,9 +31,9 @@ class Bench:
         self.clock = Clock()
         self.log = UnitLog(self.clock)
 
-    def see(self, name: str = "web", *, installed: bool = True, **status: object) -> list[str]:
+    def see(self, name: str = "web", *, installed: bool = True, error: str = "", **status: object) -> list[str]:
         """The lines that one more observation gives."""
-        observed = UnitObservation(installed=installed, status=UnitStatus(**status))  # type: ignore[arg-type]
+        observed = UnitObservation(installed=installed, error=error, status=UnitStatus(**status))  # type: ignore[arg-type]
         state = controller_pb2.State()
         state.observed.Pack(observed)
         before = len(self.caplog.messages)
@@ -82,3 +82,11 @@ def test_a_thousand_units_at_once_give_a_bounded_number_of_lines(caplog: pytest.
         f"{1000 - LINES_PER_INTERVAL_MAX} more lines about units were left out",
         "unit default/one-more started (pid 7)",
     ]
+
+
+def test_what_a_unit_needs_a_hand_for_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(caplog)
+    bench.see(**RUNS)
+    said = bench.see(error="process 7 (su, uid 0) may not be signalled", active_state="deactivating")
+    assert said == ["unit default/web needs a hand: process 7 (su, uid 0) may not be signalled"]
+    assert bench.see(error="process 7 (su, uid 0) may not be signalled", active_state="deactivating") == []

@@ -29,6 +29,8 @@ class Lifecycle:
         self.main_alive = False
         self.control_alive = False
         self.others = False
+        self.withstands = False
+        """Its owner may not signal all of its processes. They are waited for: a start beside them would double it."""
         self.restarts = 0
         """Automatic restarts since it was last started by hand."""
         self.starts_ns: list[int] = []
@@ -136,6 +138,13 @@ class Lifecycle:
             self.begin_by_hand()
         elif allow_restart and not self.forbid_restart and shall_restart(self.policy, self.result, self.main_exit):
             self.move_to(State.AUTO_RESTART, self.policy.restart_ns)
+
+    def give_up(self) -> None:
+        """What was killed has not ended in time. It is left behind, except where no signal has reached it."""
+        if self.withstands:
+            self.enter_signal(self.state, Result.SUCCESS)
+        else:
+            self.enter_dead(Result.SUCCESS)
 
     def auto_restart(self) -> None:
         self.restarts += 1

@@ -74,7 +74,12 @@ def _finish_by_force(service: Lifecycle, result: Result) -> None:
     if service.policy.send_sigkill:
         service.enter_signal(State.FINAL_SIGKILL, result)
     else:
-        service.enter_dead(result)
+        _give_up(service, result)
+
+
+def _give_up(service: Lifecycle, result: Result) -> None:
+    service.note(result)
+    service.give_up()
 
 
 def _emptied_in_start(service: Lifecycle, result: Result) -> None:
@@ -138,6 +143,6 @@ TIMED_OUT: dict[State, Row] = {
     State.STOP_SIGKILL: Lifecycle.enter_stop_post,
     State.STOP_POST: lambda service, result: service.enter_signal(State.FINAL_SIGTERM, result),
     State.FINAL_SIGTERM: _finish_by_force,
-    State.FINAL_SIGKILL: Lifecycle.enter_dead,
+    State.FINAL_SIGKILL: _give_up,
     State.AUTO_RESTART: lambda service, result: service.auto_restart(),
 }

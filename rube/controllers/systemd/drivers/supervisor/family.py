@@ -7,6 +7,7 @@ import signal
 
 from rube.controllers.systemd.drivers.supervisor import processes
 from rube.controllers.systemd.drivers.supervisor.spawn import Report, Spawned
+from rube.controllers.systemd.drivers.supervisor.unstoppable import refused_words
 from rube.controllers.systemd.service.effects import Kill
 from rube.controllers.systemd.service.policy import CLD_EXITED, SIGKILL, Exit
 
@@ -24,6 +25,8 @@ class Family:
         """Those that have not said yet whether they run their program."""
         self._lists: dict[int, str] = {}
         """The Exec list of each."""
+        self._refused: dict[int, int] = {}
+        """Start times of those that could not be signalled."""
 
     def forget(self) -> None:
         """A new start begins; what is left of the one before is none of its main and control processes."""
@@ -90,22 +93,25 @@ class Family:
             ended.append((self.main, Exit(CLD_EXITED, 0)))
         return ended
 
-    def kill(self, effect: Kill) -> tuple[str, ...]:
-        """Carries the effect out; says which processes are not to be signalled."""
+    def kill(self, effect: Kill) -> None:
+        """Carries the effect out as far as this user may: what it may not signal is `withstanding`."""
         pids = {pid for pid in self.known() if pid}
         if effect.rest:
             pids |= processes.descendants(os.getpid())
-        refused = []
+        self._refused.clear()
         for pid in sorted(pids):
-            if not _signal(pid, effect.signal):
-                refused.append(pid)
+            if not _signal(pid, effect.signal) and (started := processes.start_time(pid)) is not None:
+                self._refused[pid] = started
             if effect.hangup:
                 _signal(pid, signal.SIGHUP)
             if effect.signal != SIGKILL:
                 _signal(pid, signal.SIGCONT)
-        if not refused:
-            return ()
-        return (f"process {refused[0]} runs as a user that this one may not signal: end it by hand, or run as root",)
+
+    def withstanding(self) -> str:
+        """The living processes that the last `kill` was not allowed to signal, in words; empty if there is none."""
+        if not self._refused:
+            return ""
+        return refused_words(pid for pid, started in self._refused.items() if processes.start_time(pid) == started)
 
     def identities(self) -> tuple[tuple[int, int], ...]:
         """Pid and start time of the main and the control process, as far as they live."""

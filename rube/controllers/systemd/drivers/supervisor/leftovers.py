@@ -9,6 +9,7 @@ from signal import SIGKILL
 
 from rube.controllers.systemd.drivers.supervisor import processes
 from rube.controllers.systemd.drivers.supervisor.presence import UNIT_VARIABLE
+from rube.controllers.systemd.drivers.supervisor.unstoppable import lasting_words, refused_words
 
 KILL_S_MAX = 5.0
 KILL_POLL_S = 0.01
@@ -36,11 +37,12 @@ def _kill(mark: str, recorded: list[tuple[int, int]]) -> bool:
         left = _left(table, processes.marked(mark), recorded) - {os.getpid()}
         if not left:
             return any_left
-        if time.monotonic() > until:
-            raise TimeoutError(f"these processes of an earlier start cannot be killed: {sorted(left)}")
         any_left = True
-        for pid in sorted(left):
-            processes.send_signal(pid, table[pid].started, SIGKILL)
+        refused = {pid for pid in sorted(left) if not processes.send_signal(pid, table[pid].started, SIGKILL)}
+        if time.monotonic() > until:
+            words = refused_words(refused) or lasting_words(left)
+            if words:
+                raise TimeoutError(f"left of an earlier start: {words}")
         time.sleep(KILL_POLL_S)
 
 

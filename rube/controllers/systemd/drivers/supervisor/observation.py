@@ -34,7 +34,8 @@ def observe(seen: Look, node: str, error: str = "") -> UnitObservation:
     elif seen.state is not None:
         said, notes = _fill(status, seen, seen.state), seen.state.notes
     fails = status.result != "success"
-    observation = UnitObservation(installed=True, error=error or seen.why, reason=said if fails else "")
+    withstanding = seen.state.withstanding if seen.state is not None else ""
+    observation = UnitObservation(installed=True, error=error or seen.why or withstanding, reason=said if fails else "")
     if unit is not None:
         status.unit_file_state = "enabled" if unit.enabled else "disabled"
         status.observed_generation = unit.generation

@@ -114,6 +114,8 @@ class StateRecord:
     message: str = ""
     notes: tuple[str, ...] = ()
     """What was done otherwise than the definition says."""
+    withstanding: str = ""
+    """The processes that cannot be stopped, and why."""
 
     @property
     def rests(self) -> bool:

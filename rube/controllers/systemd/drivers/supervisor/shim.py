@@ -93,7 +93,7 @@ class Shim:
             if isinstance(effect, Spawn):
                 self._spawn(effect)
             elif isinstance(effect, Kill):
-                self._notes_of(self._family.kill(effect))
+                self._family.kill(effect)
             elif isinstance(effect, FindMain):
                 self._find_main(again=False)
             elif isinstance(effect, Load):
@@ -175,6 +175,7 @@ class Shim:
                 self._asked_to_leave = self.machine.state in RESTING
                 self.carry_out(self.machine.stop(now_ns()))
             self._take_request()
+        self.machine.withstands = bool(self._family.withstanding())
         self.carry_out(self.machine.tick(now_ns()))
 
     def _drain(self) -> bool:
@@ -351,6 +352,7 @@ class Shim:
                 digest=self.account.unit.digest if self.account.unit is not None else "",
                 message=self.message,
                 notes=tuple(self._notes),
+                withstanding=self._family.withstanding(),
             )
         )
 
