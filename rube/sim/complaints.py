@@ -6,12 +6,15 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rube.api.errors import RubeError
 from rube.controllers.config import Refused
-from rube.sim.checkers import ErrorsLogged, History, Refusal
+from rube.sim.checkers import Complaint, ErrorsLogged, History, Refusal
 from rube.sim.kernel import LivelockError, current_process
 
 DECISIONS_PER_S_MAX = 200
 """So many decisions about one object within a second of virtual time are a livelock: nothing real needs them."""
+EXCEPTIONS_MAX = 100
+"""So many exceptions are kept; those after them tell nothing new."""
 _NS_PER_S = 1_000_000_000
 
 
@@ -28,6 +31,17 @@ class _ErrorCounter(logging.Handler):
         found = self._history.errors.setdefault((host, record.name), ErrorsLogged(host=host, logger=record.name))
         found.count += 1
         found.last, found.last_ns = record.getMessage(), self._now_ns()
+        unknown = _unknown(record.exc_info[1]) if record.exc_info else None
+        if unknown is not None and len(self._history.exceptions) < EXCEPTIONS_MAX:
+            text = f"{type(unknown).__name__}: {unknown}, {record.name}: {record.getMessage()}"
+            self._history.exceptions.append(Complaint(self._now_ns(), host, text))
+
+
+def _unknown(error: BaseException | None) -> BaseException | None:
+    """The first exception in it that is none of Rube's errors."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for inner in error.exceptions if (found := _unknown(inner)) is not None), None)
+    return None if isinstance(error, RubeError) else error
 
 
 @contextmanager

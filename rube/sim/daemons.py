@@ -20,7 +20,7 @@ from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 from rube.server import ApiServer, ApiServerConfig
 from rube.sim.audit import Seen
-from rube.sim.checkers import Action, History, View
+from rube.sim.checkers import Action, Complaint, History, View
 from rube.sim.checkers.contents import digest_of
 from rube.sim.complaints import Pace, refusal_recorder
 from rube.sim.disk import SimDisk
@@ -47,14 +47,6 @@ async def _end_with_loss(server: ApiServer) -> None:
     raise await server.failed()
 
 
-def note_loss(trace: Trace, host: str, lost: Exception) -> None:
-    """A daemon ends because what it writes is not kept."""
-    while isinstance(lost, ExceptionGroup):
-        lost = lost.exceptions[0]
-    trace.add("daemon-lost", host)
-    _LOG.error("%s: the daemon ends: %s", host, lost)
-
-
 @dataclass(frozen=True, slots=True)
 class Recorder:
     """Where the commits of apiservers, and the decisions and refused calls of controllers, are written down."""
@@ -63,6 +55,14 @@ class Recorder:
     now_ns: Callable[[], int]
     trace: Trace
     logbook: Logbook
+
+    def loss(self, host: str, lost: Exception) -> None:
+        """A daemon ends because what it writes is not kept."""
+        while isinstance(lost, ExceptionGroup):
+            lost = lost.exceptions[0]
+        self.trace.add("daemon-lost", host)
+        self.history.losses.append(Complaint(self.now_ns(), host, str(lost)))
+        _LOG.error("%s: the daemon ends: %s", host, lost)
 
     def decisions(self, host: str, controllers: Sequence[Controller] = ()) -> Callable[[Decided], None]:
         """An observer of a controller runtime that notes each decision and what it saw, and ends a livelock.
@@ -147,7 +147,7 @@ class ApiserverProgram:
             _LOG.error("the apiserver does not start: %s", error.message)
             return
         except _DISK_ERRORS as lost:
-            note_loss(self._recorder.trace, self._ports.name, lost)
+            self._recorder.loss(self._ports.name, lost)
             return
         self._replicated = inner if isinstance(inner, ReplicatedStore) else None
         recorder = self._recorder
@@ -166,7 +166,7 @@ class ApiserverProgram:
                 group.create_task(_end_with_loss(server))
                 group.create_task(self._run_controllers())
         except* _DISK_ERRORS as lost:
-            note_loss(self._recorder.trace, self._ports.name, lost)
+            self._recorder.loss(self._ports.name, lost)
         finally:
             await server.stop()
             await inner.close()
@@ -230,7 +230,7 @@ class RubeletProgram:
         try:
             await Rubelet(self._ports, config, driver).run()
         except _DISK_ERRORS as lost:
-            note_loss(self._host.world.trace, self._host.name, lost)
+            self._recorder.loss(self._host.name, lost)
         finally:
             await driver.close()
 

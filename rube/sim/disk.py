@@ -40,6 +40,8 @@ class SimDisk:
         self._capacity_bytes: int | None = None
         self._tear = True
         self._sync_failures = 0
+        # It was full, a sync failed or bytes were damaged: a daemon may end over that.
+        self.has_failed = False
         # How many files there ever were.
         self._made = 0
         # Under way, oldest first.
@@ -78,6 +80,7 @@ class SimDisk:
     def fail_sync(self, count: int = 1) -> None:
         """The next `count` syncs fail, and the bytes they were to make durable are gone."""
         self._sync_failures += count
+        self.has_failed = True
         self._fault("fail-sync", count)
 
     def disarm(self) -> None:
@@ -89,6 +92,7 @@ class SimDisk:
     def fill(self, free_bytes: int = 0) -> None:
         """Leaves room for only so many more bytes, until `free`."""
         self._capacity_bytes = self.used_bytes + free_bytes
+        self.has_failed = True
         self._fault("full", free_bytes)
 
     def free(self) -> None:
@@ -135,6 +139,7 @@ class SimDisk:
             raise InvalidArgumentError(f"there is nothing to flip in {path!r} on {self._host.name}: no bytes there")
         where = self._random.randrange(len(content.data)) if offset is None else offset
         content.data[where] ^= 1 << self._random.randrange(8)
+        self.has_failed = True
         self._fault("flip", path, where)
         return where
 

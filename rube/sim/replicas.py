@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rube.api.errors import RubeError
+from rube.api.errors import DataLossError, RubeError
 from rube.client import Client
 from rube.controllers.cluster.controllers import ClusterControllersConfig
 from rube.controllers.contract import Controller
@@ -43,6 +43,7 @@ class ReplicaProgram:
         """`servers` are asked for at each start."""
         self._ports = replace(ports, storage=Forgetful())
         self._servers = servers
+        self._recorder = recorder
         name = ports.name
         self._config = ReplicatedConfig(
             member=MemberConfig(
@@ -66,5 +67,7 @@ class ReplicaProgram:
         async with Client(self._ports, self._servers()) as client:
             try:
                 await ReplicatedControllers(self._ports, client, self._config).run()
+            except DataLossError as lost:
+                self._recorder.loss(self._ports.name, lost)
             except RubeError as error:
                 _LOG.error("%s ends: %s", self._ports.name, error.message)

@@ -7,11 +7,13 @@ the first events that show where it did not.
 from rube.sim.checkers.bindings import bindings, readiness
 from rube.sim.checkers.conditions import conditions
 from rube.sim.checkers.contents import Content, Contents
+from rube.sim.checkers.defects import defects
 from rube.sim.checkers.groups import raft_invariants
 from rube.sim.checkers.history import (
     Asked,
     Attempt,
     Commit,
+    Complaint,
     Cut,
     Delivery,
     Disturbance,
@@ -48,6 +50,7 @@ __all__ = [
     "Asked",
     "Attempt",
     "Commit",
+    "Complaint",
     "Content",
     "Contents",
     "Copy",
@@ -81,6 +84,7 @@ __all__ = [
     "contents",
     "converged",
     "copies",
+    "defects",
     "fencing",
     "leases",
     "local_autonomy",

@@ -261,6 +261,15 @@ class ErrorsLogged:
     last_ns: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What a daemon said of itself at one moment."""
+
+    at_ns: int
+    host: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitProbe:
     """What a machine said of a unit at one moment."""
@@ -358,6 +367,11 @@ class History:
     refusals: list[Refusal] = field(default_factory=list)
     # By host and logger.
     errors: dict[tuple[str, str], ErrorsLogged] = field(default_factory=dict)
+    # Exceptions that are none of Rube's errors and were logged with their traceback.
+    exceptions: list[Complaint] = field(default_factory=list)
+    # Daemons that ended because what they had written was lost or damaged; and the hosts whose disk failed.
+    losses: list[Complaint] = field(default_factory=list)
+    failed_disks: set[str] = field(default_factory=set)
     probes: list[UnitProbe] = field(default_factory=list)
     statuses: list[StatusPair] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)

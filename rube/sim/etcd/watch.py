@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import groupby
 
+from grpc.aio import UsageError
+
 from rube.sim.etcd import errors
 from rube.sim.etcd.errors import EtcdError
 from rube.sim.etcd.keyspace import FROM_KEY, Version
@@ -202,6 +204,8 @@ class Watch(WatchServicer):
                     raise _Done
             except* _Done:
                 pass
+            except* UsageError:
+                pass  # the client is gone
             except* EtcdError as failures:
                 raise failures.exceptions[0] from None
 

@@ -25,6 +25,7 @@ ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
     "actions": checkers.actions,
     "copies": checkers.copies,
     "views": checkers.views,
+    "defects": checkers.defects,
     "comes_to_rest": partial(checkers.comes_to_rest, asked=False),
 }
 

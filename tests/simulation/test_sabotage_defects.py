@@ -1,0 +1,69 @@
+"""Errors that no code expects are found out, although the call is answered and the daemon started again."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from sabotage import SCENARIO, violated
+
+from rube import api_pb2
+from rube.api.errors import DataLossError
+from rube.server import service
+from rube.sim.daemons import ApiserverProgram
+from rube.sim.scenario import Simulation, load_text
+
+
+def test_an_exception_in_a_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    list_objects = service.list_objects
+    calls = 0
+
+    async def wrong(store: Any, config: Any, request: api_pb2.ListRequest) -> api_pb2.ListResponse:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyError("leader")
+        return await list_objects(store, config, request)
+
+    monkeypatch.setattr(service, "list_objects", wrong)
+    steps = "  steps:\n    - {at: 5s, every: 1s, times: 5, list: {page_size: 1}}\n"
+    with Simulation(load_text(SCENARIO.replace("  steps:\n", steps), "s.yaml")) as simulation:
+        result = simulation.run()
+    (verdict,) = [verdict for verdict in result.verdicts if not verdict.passed]
+    assert verdict.check == "defects"
+    assert "api-1 logged KeyError: 'leader', rube.transport: " in verdict.offending[0]
+
+
+def test_a_daemon_that_ends_though_its_disk_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_controllers = ApiserverProgram._run_controllers
+    lives = 0
+
+    async def ends(self: ApiserverProgram) -> None:
+        nonlocal lives
+        lives += 1
+        if lives == 1:
+            await self._ports.clock.sleep(8)
+            raise DataLossError("the states of two members differ")
+        await run_controllers(self)
+
+    monkeypatch.setattr(ApiserverProgram, "_run_controllers", ends)
+    assert violated() == {"defects"}
+
+
+def test_a_daemon_that_ends_with_its_disk() -> None:
+    fails = "faults:\n  - {at: 13s, disk: {host: api-1, kind: fail_sync}}\n"
+    assert violated(SCENARIO.replace("faults:\n", fails)) == set()
+
+
+def test_errors_of_rube_that_are_logged_with_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_controllers = ApiserverProgram._run_controllers
+
+    async def logs(self: ApiserverProgram) -> None:
+        await self._ports.clock.sleep(1)
+        group = ExceptionGroup("both", [DataLossError("expected")])
+        logging.getLogger("rube.test").error("one that is known", exc_info=group)
+        await run_controllers(self)
+
+    monkeypatch.setattr(ApiserverProgram, "_run_controllers", logs)
+    assert violated() == set()

@@ -1,0 +1,34 @@
+"""A simulated etcd's watch and the end of its client."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from etcd_worlds import EtcdWorld
+
+from rube.sim.kernel import World
+from rube.store.etcd import rpc_pb2 as etcd
+from rube.store.etcd.rpc_pb2_grpc import KVStub
+
+# More than half of what may be under way unread.
+LARGE = b"v" * 40_000
+
+
+def test_a_client_that_goes_while_an_event_waits_for_room(caplog: pytest.LogCaptureFixture) -> None:
+    with World(seed=1) as world:
+        site = EtcdWorld(world)
+
+        async def main() -> None:
+            call = site.watches("etcd-1").Watch()
+            await call.write(etcd.WatchRequest(create_request=etcd.WatchCreateRequest(key=b"k")))
+            await call.read()
+            kv = KVStub(site.host.network.channel("etcd-1:2379"))
+            for _ in range(3):
+                await kv.Put(etcd.PutRequest(key=b"k", value=LARGE))
+            await asyncio.sleep(1)
+            call.cancel()
+            await asyncio.sleep(1)
+
+        site.run(main)
+    assert not caplog.records
