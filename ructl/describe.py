@@ -10,7 +10,15 @@ from rube import api_pb2
 from rube.api import cluster_pb2, systemd_pb2
 from rube.api.errors import NotFoundError
 from rube.api.keys import ObjectKey, key_of
-from rube.api.well_known import LEASE_TYPE, NODE_LABEL, NODE_LEASE_NAMESPACE, NODE_TYPE, UNIT_TYPE, bound_node
+from rube.api.well_known import (
+    LEASE_TYPE,
+    NODE_LABEL,
+    NODE_LEASE_NAMESPACE,
+    NODE_TYPE,
+    UNIT_TYPE,
+    bound_node,
+    silent_since,
+)
 from rube.host import RealClock
 from ructl.connection import Connection, run
 from ructl.options import connection_options, query_options, target
@@ -140,7 +148,9 @@ def _readiness(node: api_pb2.Object, now_ns: int) -> str:
     node.status.Unpack(status)
     words = cluster_pb2.NodeStatus.Readiness.Name(status.readiness).lower()
     if status.HasField("readiness_time"):
-        words += f" for {time_since(status.readiness_time.ToNanoseconds(), now_ns)}"
+        silent = status.readiness == cluster_pb2.NodeStatus.SILENT
+        since = silent_since(status) if silent else status.readiness_time
+        words += f" for {time_since(since.ToNanoseconds(), now_ns)}"
     return f"{words}, cordoned" if spec.unschedulable else words
 
 
@@ -164,6 +174,8 @@ def describe_node(
         lease.spec.Unpack(held)
         yield _row("last heard", f"{time_since(held.renew_time.ToNanoseconds(), now_ns)} ago, by its own clock")
     yield _row("takes units", _takes_units(spec, status))
+    for index, problem in enumerate(status.problems):
+        yield _row("" if index else "problems", problem)
     yield _row("units", str(len(units)))
     for unit in units[:_UNITS_MAX]:
         yield _row("", f"{place(unit.metadata)}: {state_of(unit)}")

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16rube/api/cluster.proto\x12\x03\x61pi\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n\x04Node\x12\x15\n\runschedulable\x18\x01 \x01(\x08\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\"\xab\x02\n\nNodeStatus\x12,\n\treadiness\x18\x01 \x01(\x0e\x32\x19.api.NodeStatus.Readiness\x12\x32\n\x0ereadiness_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_heard_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\x12\x17\n\x0frubelet_version\x18\x04 \x01(\t\x12\x0e\n\x06\x64river\x18\x05 \x01(\t\x12\x1b\n\x13observed_generation\x18\x06 \x01(\x04\"/\n\tReadiness\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05READY\x10\x01\x12\n\n\x06SILENT\x10\x02\"\xd7\x01\n\x05Lease\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x0c\x61\x63quire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrenew_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04term\x18\x05 \x01(\x04\x12\x10\n\x08store_id\x18\x06 \x01(\t\x12\x0f\n\x07session\x18\x07 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16rube/api/cluster.proto\x12\x03\x61pi\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n\x04Node\x12\x15\n\runschedulable\x18\x01 \x01(\x08\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\"\xbd\x02\n\nNodeStatus\x12,\n\treadiness\x18\x01 \x01(\x0e\x32\x19.api.NodeStatus.Readiness\x12\x32\n\x0ereadiness_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_heard_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\x12\x17\n\x0frubelet_version\x18\x04 \x01(\t\x12\x0e\n\x06\x64river\x18\x05 \x01(\t\x12\x1b\n\x13observed_generation\x18\x06 \x01(\x04\x12\x10\n\x08problems\x18\x08 \x03(\t\"/\n\tReadiness\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05READY\x10\x01\x12\n\n\x06SILENT\x10\x02\"\xd7\x01\n\x05Lease\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x0c\x61\x63quire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrenew_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04term\x18\x05 \x01(\x04\x12\x10\n\x08store_id\x18\x06 \x01(\t\x12\x0f\n\x07session\x18\x07 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NODE']._serialized_start=96
   _globals['_NODE']._serialized_end=146
   _globals['_NODESTATUS']._serialized_start=149
-  _globals['_NODESTATUS']._serialized_end=448
-  _globals['_NODESTATUS_READINESS']._serialized_start=401
-  _globals['_NODESTATUS_READINESS']._serialized_end=448
-  _globals['_LEASE']._serialized_start=451
-  _globals['_LEASE']._serialized_end=666
+  _globals['_NODESTATUS']._serialized_end=466
+  _globals['_NODESTATUS_READINESS']._serialized_start=419
+  _globals['_NODESTATUS_READINESS']._serialized_end=466
+  _globals['_LEASE']._serialized_start=469
+  _globals['_LEASE']._serialized_end=684
 # @@protoc_insertion_point(module_scope)

@@ -3,10 +3,12 @@
 isort:skip_file
 The cluster's own objects: nodes and leases."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -73,6 +75,7 @@ class NodeStatus(_message.Message):
     RUBELET_VERSION_FIELD_NUMBER: _builtins.int
     DRIVER_FIELD_NUMBER: _builtins.int
     OBSERVED_GENERATION_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
     readiness: Global___NodeStatus.Readiness.ValueType
     """Written by the node-health controller."""
     boot_id: _builtins.str
@@ -87,6 +90,10 @@ class NodeStatus(_message.Message):
     def last_heard_time(self) -> _timestamp_pb2.Timestamp:
         """When the lease was last seen to be renewed; absent unless SILENT. Written by the node-health controller."""
 
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What this node cannot do and no unit's own status can say: a deleted unit that cannot be removed, a full disk."""
+
     def __init__(
         self,
         *,
@@ -97,10 +104,11 @@ class NodeStatus(_message.Message):
         rubelet_version: _builtins.str = ...,
         driver: _builtins.str = ...,
         observed_generation: _builtins.int = ...,
+        problems: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_heard_time", b"last_heard_time", "readiness_time", b"readiness_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "driver", b"driver", "last_heard_time", b"last_heard_time", "observed_generation", b"observed_generation", "readiness", b"readiness", "readiness_time", b"readiness_time", "rubelet_version", b"rubelet_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "driver", b"driver", "last_heard_time", b"last_heard_time", "observed_generation", b"observed_generation", "problems", b"problems", "readiness", b"readiness", "readiness_time", b"readiness_time", "rubelet_version", b"rubelet_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

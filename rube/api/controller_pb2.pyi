@@ -43,8 +43,8 @@ class State(_message.Message):
     action_error: _builtins.str
     """Why the last action could not be carried out; empty if it was. It is tried again whatever is decided."""
     observe_error: _builtins.str
-    """Why the driver could not look: nothing is known of the thing, so decide nothing about it but what to report. It is
-    looked at again whatever is decided. Empty otherwise.
+    """Why the driver could not look: nothing is known of the thing, so decide nothing about it but what to report, and to
+    remove what has no object. It is looked at again whatever is decided. Empty otherwise.
     """
     actions_pending: _builtins.bool
     """Actions of an earlier decision have not been carried out yet. They will be, unless this decision has others."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:  # a command of ructl that needs a name only does not load protobuf
+    from google.protobuf.timestamp_pb2 import Timestamp
+
     from rube import api_pb2
+    from rube.api import cluster_pb2
 
 __all__ = [
     "LEASE_TYPE",
@@ -20,6 +23,7 @@ __all__ = [
     "bound_node",
     "move_request",
     "requested_move",
+    "silent_since",
 ]
 
 UNIT_TYPE: Final = "api.systemd.Unit"
@@ -50,6 +54,11 @@ class Move(NamedTuple):
 def bound_node(metadata: api_pb2.Metadata) -> str:
     """The node that an object is bound to, whether or not it exists; empty: none."""
     return metadata.labels.get(NODE_LABEL, "")
+
+
+def silent_since(node: cluster_pb2.NodeStatus) -> Timestamp:
+    """When a node that is silent was last heard; where that is not known, when its silence was noticed."""
+    return node.last_heard_time if node.HasField("last_heard_time") else node.readiness_time
 
 
 def requested_move(metadata: api_pb2.Metadata) -> Move | None:

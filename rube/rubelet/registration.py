@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 
 from rube import api_pb2
 from rube.api import cluster_pb2, registry
@@ -30,14 +31,19 @@ _NANOSECONDS = 1_000_000_000
 class Registration:
     """Owns the node's name in the cluster. The name belongs to one data directory as long as that renews its lease."""
 
-    def __init__(self, client: Client, host: Host, config: RubeletConfig, instance_id: str) -> None:
+    def __init__(
+        self, client: Client, host: Host, config: RubeletConfig, instance_id: str, problems: Callable[[], list[str]]
+    ) -> None:
+        """`problems`: what the node's status is to tell at the moment."""
         self._client = client
         self._clock = host.clock
         self._config = config
         self._instance_id = instance_id
+        self._problems = problems
         self._node = node_key(config.node)
         self._lease = node_lease_key(config.node)
         self._complaint = Complaint(_LOG, f"lease of node {config.node}")
+        self._problems_complaint = Complaint(_LOG, f"problems of node {config.node}")
         self._session = host.random.uid()
         self._renewed = False  # in this session
         # Of another rubelet's lease: as it was last seen to change, on the monotonic clock.
@@ -86,6 +92,7 @@ class Registration:
         self._renewed = True
         node = await self._register()
         await self._update_status(node)
+        await self._tell_problems(node)
 
     def _check_lapsed(self, lease: cluster_pb2.Lease, revision: int) -> None:
         """Returns if the other's lease has stood still for its duration, by this machine's clock."""
@@ -147,8 +154,23 @@ class Registration:
             observed_generation=node.metadata.generation,
         )
         paths = ("boot_id", "rubelet_version", "driver", "observed_generation")
-        if all(getattr(stored, path) == getattr(status, path) for path in paths):
+        if any(getattr(stored, path) != getattr(status, path) for path in paths):
+            await self._write_status(node, status, paths)
+
+    async def _tell_problems(self, node: api_pb2.Object) -> None:
+        """By themselves: an apiserver of an older release refuses a field that it does not know."""
+        stored = cluster_pb2.NodeStatus()
+        node.status.Unpack(stored)
+        problems = self._problems()
+        if list(stored.problems) == problems:
             return
+        try:
+            await self._write_status(node, cluster_pb2.NodeStatus(problems=problems), ("problems",))
+            self._problems_complaint.works()
+        except InvalidArgumentError as error:
+            self._problems_complaint.failed(f"this apiserver does not take them: {error.message}")
+
+    async def _write_status(self, node: api_pb2.Object, status: cluster_pb2.NodeStatus, paths: Sequence[str]) -> None:
         request = api_pb2.UpdateStatusRequest(
             key=self._node.to_proto(), uid=node.metadata.uid, status=registry.pack(status)
         )

@@ -24,6 +24,7 @@ from rube.rubelet.config import RubeletConfig
 from rube.rubelet.identity import Identity
 from rube.rubelet.logs import UnitLogs
 from rube.rubelet.node_api import NodeApi
+from rube.rubelet.problems import Problems
 from rube.rubelet.registration import Registration
 from rube.rubelet.replica import ReplicaStore
 from rube.rubelet.requests import Requests
@@ -93,13 +94,14 @@ class Rubelet:
         )
         cache = InformerCache(self._client, self._host, [self._replica(engine)])
         hands = self._hands()
-        runtime = Runtime(self._runtime_config(engine, cache, hands))
+        problems = Problems([engine.why_full])
+        runtime = Runtime(self._runtime_config(engine, cache, hands, problems))
         logs = UnitLogs(cache, hands, self._config.node)
         server = await self._serve(NodeApi(cache, runtime, logs, self._config.node))
         registered = asyncio.Event()
         if identity.registered:
             registered.set()
-        registration = Registration(self._client, self._host, self._config, identity.instance_id)
+        registration = Registration(self._client, self._host, self._config, identity.instance_id, problems.all)
 
         async def follow() -> None:
             # A new rubelet touches nothing before it is known that the name is its own.
@@ -135,7 +137,7 @@ class Rubelet:
         controller = UnitController(node=self._config.node, boot_id=self._config.boot_id)
         return Hands(controller=controller, driver=self._driver)
 
-    def _runtime_config(self, engine: Engine, cache: InformerCache, hands: Hands) -> RuntimeConfig:
+    def _runtime_config(self, engine: Engine, cache: InformerCache, hands: Hands, problems: Problems) -> RuntimeConfig:
         config = self._config
         return RuntimeConfig(
             host=self._host,
@@ -144,7 +146,7 @@ class Rubelet:
             calls=self._client,
             engine=engine,
             hands=hands,
-            observer=_both(UnitLog(self._host.clock).note, config.observer),
+            observer=_all(UnitLog(self._host.clock).note, problems.note, config.observer),
             refusals=config.refusals,
             strict=config.strict,
             backoff=config.backoff,
@@ -161,10 +163,10 @@ class Rubelet:
         return server
 
 
-def _both(first: Observer, second: Observer) -> Observer:
+def _all(*observers: Observer) -> Observer:
     def observe(decided: Decided) -> None:
-        first(decided)
-        second(decided)
+        for each in observers:
+            each(decided)
 
     return observe
 

@@ -15,7 +15,7 @@ from rube.api.errors import (
     UnavailableError,
 )
 from rube.api.keys import ObjectKey
-from rube.api.well_known import UNIT_TYPE, bound_node
+from rube.api.well_known import UNIT_TYPE, bound_node, silent_since
 from rube.controllers.cluster.types import node_key
 from rube.host import Host
 from rube.server.attachments import Answer, Attachments, ending_of
@@ -91,7 +91,7 @@ class LogRelay:
         if not left_ns:
             since = "has not been attached to this apiserver since that was started"
         if status.readiness == _SILENT:
-            silent = self._ago(status.readiness_time.ToNanoseconds())
+            silent = self._ago(silent_since(status).ToNanoseconds())
             return f"node {node} is silent since {silent}: look at its machine, or ask its rubelet with --node-socket"
         return (
             f"node {node} {since}, though its lease is renewed: ask an apiserver that its rubelet was given "

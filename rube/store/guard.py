@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-from rube.api.errors import DataLossError, RubeError
+from rube.api.errors import DataLossError, ResourceExhaustedError, RubeError
 from rube.host import Engine, Write
 from rube.host.engine import Snapshot
 from rube.store.ports import ChangeBatch, Lookup, Page, Store, StoreLimits, Txn
@@ -110,7 +110,12 @@ class GuardedEngine:
 
     def __init__(self, inner: Engine) -> None:
         self._inner = inner
+        self._full = ""
         self.loss = Loss()
+
+    def why_full(self) -> str:
+        """Why the last write was refused for want of room; empty if it was not."""
+        return self._full
 
     def get(self, key: bytes) -> bytes | None:
         return self._inner.get(key)
@@ -127,6 +132,10 @@ class GuardedEngine:
         except DataLossError as error:
             self.loss.note(error)
             raise
+        except ResourceExhaustedError as error:
+            self._full = error.message
+            raise
+        self._full = ""
 
     async def checkpoint(self, path: str) -> None:
         await self._inner.checkpoint(path)

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from rube import api_pb2
+from rube.api import cluster_pb2
 from rube.api.keys import ObjectKey
 from rube.cli.local import RUCTL, LocalCluster, local_cluster, run
 from rube.client import Client
+from rube.controllers.cluster.types import node_key
 from tests.real.cluster_calls import UNIT_TYPE, client_of, put, sleeper, status_of, until, until_active
 
 NODE = "worker-1"
@@ -105,6 +107,50 @@ def test_damaged_files_of_units_are_those_units_trouble_and_no_rubelets_end(tmp_
         assert alive(after.main_pid)
 
     on_cluster(tmp_path, body)
+
+
+def test_deleted_units_whose_records_cannot_be_read_are_removed_or_told_by_their_node(tmp_path: Path) -> None:
+    async def body(cluster: LocalCluster, client: Client) -> None:
+        await put(client, sleeper("broken"), sleeper("later"))
+        before = {name: (await until_active(client, name)).main_pid for name in ("broken", "later")}
+        units = cluster.node_directory(NODE) / "units"
+        broken, later = (units / f"rube-real.{name}.service" / "state.json" for name in ("broken", "later"))
+        shim = json.loads(later.read_text())["shim"][0]
+        os.kill(shim, signal.SIGSTOP)  # it hangs, and as one of a later release it is not killed
+        later.write_text(json.dumps({**json.loads(later.read_text()), "format": 99}))
+        broken.unlink()
+        broken.mkdir()
+        keys = [ObjectKey(UNIT_TYPE, "real", name).to_proto() for name in ("broken", "later")]
+        await client.delete(api_pb2.DeleteRequest(keys=keys))
+
+        async def told() -> bool:
+            return any("format 99" in problem for problem in await problems_of(client))
+
+        await until("the node tells of the unit that it cannot read", told)
+        (problem,) = [problem for problem in await problems_of(client) if "format 99" in problem]
+        assert problem.startswith("unit real/later was deleted and cannot be removed: ")
+        assert f"{later}: format 99 is of a later Rube" in problem
+        code, output = await run([*RUCTL, "--server", cluster.address, "describe", "-t", "Node", NODE])
+        assert (code, problem in output) == (0, True)
+
+        async def removed() -> bool:
+            return not (alive(before["broken"]) or broken.parent.exists())
+
+        await until("the damaged one is removed", removed)
+        os.kill(shim, signal.SIGCONT)
+
+        async def all_is_well() -> bool:
+            return not (alive(before["later"]) or later.parent.exists() or await problems_of(client))
+
+        await until("nothing is left, and nothing is told", all_is_well)
+
+    on_cluster(tmp_path, body)
+
+
+async def problems_of(client: Client) -> list[str]:
+    status = cluster_pb2.NodeStatus()
+    (await client.get(api_pb2.GetRequest(key=node_key(NODE).to_proto()))).object.status.Unpack(status)
+    return list(status.problems)
 
 
 def test_a_rubelet_starts_its_units_without_an_apiserver(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from rube.api.well_known import (
     Move,
     bound_node,
     requested_move,
+    silent_since,
 )
 from rube.controllers.contract import Input, View
 
@@ -108,7 +109,7 @@ class Placement:
         heard = _node_status(node)
         if heard.readiness != _SILENT:
             return
-        since = heard.last_heard_time if heard.HasField("last_heard_time") else heard.readiness_time
+        since = silent_since(heard)
         if not self._leave_lost(decision, state, name, since):
             _mark_unknown(decision, state, f"node {name} is silent since {_time_text(since)}", since)
 

@@ -157,11 +157,13 @@ class UnitController:
         return decision
 
     def _unseen(self, state: controller_pb2.State) -> controller_pb2.Decision:
-        """Nothing is known of the unit: says so, in the status that the object has, and remembers what it did."""
-        decision = controller_pb2.Decision()
+        """Nothing is known of the unit: says so, in the status that the object has, and remembers what it did.
+
+        One that was deleted is removed unseen: a removal needs no record, only that the driver can find what runs.
+        """
         if not state.HasField("object"):
-            decision.memory.CopyFrom(state.memory)
-            return decision
+            return _removal(unit_name(state.key.namespace, state.key.name))
+        decision = controller_pb2.Decision()
         memory = _memory_of(state)
         status = systemd_pb2.UnitStatus()
         state.object.status.Unpack(status)

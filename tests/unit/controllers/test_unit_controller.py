@@ -266,12 +266,12 @@ def test_a_unit_that_cannot_be_seen_is_reported_so_and_left_alone() -> None:
     assert (memory.generation, memory.boot_id) == (ASKED.generation, ASKED.boot_id)
 
 
-def test_a_deleted_unit_that_cannot_be_seen_is_not_forgotten() -> None:
+def test_a_deleted_unit_that_cannot_be_seen_is_removed_all_the_same() -> None:
     state = state_of(None, NOTHING, ASKED)
     state.ClearField("observed")
     state.observe_error = "no bus"
     decision = decide(state)
-    assert decision == controller_pb2.Decision(memory=state.memory)
+    assert action_of(decision) == "remove"
 
 
 def moving(seen: systemd_pb2.UnitObservation, request: str = "worker-2#1") -> controller_pb2.Decision:

@@ -265,7 +265,7 @@ class SupervisorDriver:
         if not await self._is_down(directory):
             return False
         seen = self._look(directory)
-        if name in self._strays or not seen.rests:
+        if name in self._strays or not seen.rests or seen.newer:
             await asyncio.to_thread(_kill_what_is_left, directory, seen.state)
         self._strays.discard(name)
         self._errors.pop(name, None)
