@@ -192,6 +192,22 @@ def test_names_made_by_others_are_not_ours(unit: str) -> None:
     assert parse_unit_name(unit) is None
 
 
+def _joined_lines(text: str) -> list[str]:
+    """The lines whose last backslash is not itself escaped. Only LF ends a line for systemd, U+2028 does not."""
+    return [line for line in text.split("\n") if (len(line) - len(line.rstrip("\\"))) % 2]
+
+
+@pytest.mark.parametrize("end", ["\\\u2028", "\\\u2029", "\\\x85", "\\\u00a0", "\\\\"])
+def test_a_backslash_before_a_separator_of_unicode_joins_nothing(end: str) -> None:
+    unit = seed_unit()
+    unit.condition.add(type="Host", value=f"a{end}")
+    unit.service.exec.start.append(f"/bin/a {end}")
+    unit.service.environment["A"] = end
+    text = render_unit(unit, uid="u", generation=1)
+    assert parse_unit_file(text.encode()) == directives(unit)
+    assert not _joined_lines(text)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_a_random_unit_is_refused_or_rendered_so_that_it_reads_back(dice: random.Random) -> None:
@@ -200,7 +216,7 @@ def test_a_random_unit_is_refused_or_rendered_so_that_it_reads_back(dice: random
         return
     text = render_unit(unit, uid="u", generation=1)
     assert parse_unit_file(text.encode()) == directives(unit)
-    assert not any(line.endswith("\\") and not line.endswith("\\\\") for line in text.splitlines())
+    assert not _joined_lines(text)
 
 
 @settings(max_examples=300, deadline=None)
