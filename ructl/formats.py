@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from rube import api_pb2
@@ -17,6 +18,7 @@ from rube.api import registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import key_of
 from rube.api.textproto import Document
+from rube.api.textproto.invisible import invisible_hint
 from ructl.output import groups, is_request_to_rube
 
 FORMATS: Final = ("textproto", "json", "yaml")
@@ -29,7 +31,17 @@ _SERVER_FIELDS: Final = frozenset(
     ("uid", "revision", "create_revision", "createRevision", "generation", "create_time", "createTime")
 )
 # What the library puts before its message for each message that the field is in.
-_WRAPPING: Final = re.compile(r"^(Failed to parse \S+ field: )+")
+_WRAPPING: Final = re.compile(r"Failed to parse (\S+) field: ")
+# What Python says where a value has another type than its field, and what that means.
+_WRONG_TYPES: Final = (
+    (re.compile(r"expected string or bytes-like object, got '(int|float|bool)'"), "takes text: write it in quotes"),
+    (re.compile(r"expected string or bytes-like object.*"), "takes text"),
+    (re.compile(r"'\w+' object (is not|has no) .*"), "takes an object with fields"),
+    (re.compile(r"invalid literal for int\(\).*|int\(\) argument must be .*"), "takes a whole number"),
+)
+_LONG_WORD: Final = re.compile(r"\S{100,}")
+_DIGITS_MAX: Final = 400
+"""The most digits of a number in JSON; the greatest double has 309."""
 _YAML_BEGINS: Final = re.compile(r"---(\s|$)|%YAML|- |[A-Za-z_\"'@][\w\"'.@/-]*:\s*(#.*)?$")
 
 
@@ -49,12 +61,23 @@ def format_of(text: str, filename: str) -> str:
 
 def parse_json(text: str, filename: str) -> list[Document]:
     """The documents of a file: values of JSON, one after the other. Raises InvalidArgumentError with file and line."""
-    return _documents(_json_values(text.removeprefix("\ufeff"), filename), filename)
+    with _invisible_told(text):
+        return _documents(_json_values(text.removeprefix("\ufeff"), filename), filename)
 
 
 def parse_yaml(text: str, filename: str) -> list[Document]:
     """The documents of a YAML file. Raises InvalidArgumentError with file and line."""
-    return _documents(_yaml_values(text, filename), filename)
+    with _invisible_told(text):
+        return _documents(_yaml_values(text, filename), filename)
+
+
+@contextmanager
+def _invisible_told(text: str) -> Iterator[None]:
+    """Adds to an error the first character of the text that cannot be seen: it may be why."""
+    try:
+        yield
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{error.message}{invisible_hint(text)}", **error.metadata) from error
 
 
 def _documents(values: Iterator[tuple[Any, int]], filename: str) -> list[Document]:
@@ -112,12 +135,20 @@ def _worded(error: Exception) -> str:
     message = " ".join(str(error).split())
     if isinstance(error, RecursionError):
         return f"it is nested deeper than {DEPTH_MAX}"
-    message = _WRAPPING.sub("", message).partition(" Available Fields")[0].rstrip(".")
-    return message or type(error).__name__
+    path = []
+    while wrapped := _WRAPPING.match(message):
+        path.append(wrapped[1])
+        message = message[wrapped.end() :]
+    message = message.partition(" Available Fields")[0].rstrip(".")
+    for pattern, meaning in _WRONG_TYPES:
+        message = pattern.sub(meaning, message)
+    if path and "Object." not in message:
+        message = f"{'.'.join(path)}: {message}"
+    return _LONG_WORD.sub(lambda word: f"{word[0][:40]}…", message) or type(error).__name__
 
 
 def _json_values(text: str, filename: str) -> Iterator[tuple[Any, int]]:
-    decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates)
+    decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_int=_int)
     at = _skip_blanks(text, 0)
     while at < len(text):
         line = text.count("\n", 0, at) + 1
@@ -137,6 +168,12 @@ def _skip_blanks(text: str, at: int) -> int:
     while at < len(text) and text[at] in " \t\r\n":
         at += 1
     return at
+
+
+def _int(digits: str) -> int:
+    if len(digits) > _DIGITS_MAX:
+        raise ValueError(f"no field takes a number of {len(digits)} digits")
+    return int(digits)
 
 
 def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

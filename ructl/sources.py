@@ -15,6 +15,8 @@ from ructl.connection import one_line
 from ructl.formats import FORMATS, format_of, parse_json, parse_yaml
 
 STDIN = "-"
+SOURCE_BYTES_MAX = 64 * 1024 * 1024
+"""The largest file: tens of thousands of units; what has no end, such as a device, is refused too."""
 _SUFFIXES = (".textproto", ".txtpb", ".json", ".yaml", ".yml")
 _SHOWN_SUFFIXES = "*.textproto, *.yaml or *.json"
 _PARSERS: dict[str, Callable[[str, str], list[textproto.Document]]] = {
@@ -75,7 +77,7 @@ def _text(filename: str) -> str:
     if filename == STDIN and sys.stdin.isatty():
         click.echo("ructl: reading from the terminal; end with Ctrl-D", err=True)
     try:
-        raw = sys.stdin.buffer.read() if filename == STDIN else Path(filename).read_bytes()
+        raw = _bytes(filename)
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
@@ -84,6 +86,19 @@ def _text(filename: str) -> str:
         ) from error
     except OSError as error:
         raise InvalidArgumentError(f"{_shown(filename)}: {error.strerror}") from error
+
+
+def _bytes(filename: str) -> bytes:
+    if filename == STDIN:
+        raw = sys.stdin.buffer.read(SOURCE_BYTES_MAX + 1)
+    else:
+        with Path(filename).open("rb") as file:
+            raw = file.read(SOURCE_BYTES_MAX + 1)
+    if len(raw) > SOURCE_BYTES_MAX:
+        raise InvalidArgumentError(
+            f"{_shown(filename)}: it has more than {SOURCE_BYTES_MAX // 1024**2} MiB; split it into several files"
+        )
+    return raw
 
 
 def _shown(filename: str) -> str:

@@ -21,7 +21,7 @@ from rube.api.errors import RubeError
 from rube.cli.logfmt import LogfmtFormatter
 from rube.cli.progress import ProgressBar
 from rube.cli.sweep import SweepOptions, compare, sweep, user_modules
-from rube.console import EXIT_INTERRUPTED
+from rube.console import EXIT_INTERRUPTED, visible
 from rube.sim.checkers import many
 from rube.sim.kernel import SimulationError, SimulationFailures, describe
 from rube.sim.report import NS_PER_S, render_json, render_text, repeat_command
@@ -107,9 +107,9 @@ def sim(
     with user_modules(file):
         try:
             loaded = load(file, settings)
-            other = load(file, [*settings, *against])
+            other = load(file, [*settings, *against]) if against else loaded
         except RubeError as error:
-            click.echo(f"rube sim: {error.message}", err=True)
+            click.echo(f"rube sim: {visible(error.message)}", err=True)
             sys.exit(2)
         first = loaded.scenario.seed if seed is None else seed
         if many_seeds:

@@ -4,7 +4,7 @@ Not here: what a command does. It imports little, since every command pays for i
 """
 
 from rube.console.groups import LazyCommand, LazyGroup
-from rube.console.voice import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, main, one_line, run_command
+from rube.console.voice import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, main, one_line, run_command, visible
 
 __all__ = [
     "EXIT_ERROR",
@@ -15,4 +15,5 @@ __all__ = [
     "main",
     "one_line",
     "run_command",
+    "visible",
 ]

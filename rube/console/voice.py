@@ -12,7 +12,7 @@ from click.exceptions import NoArgsIsHelpError, NoSuchCommand, NoSuchOption
 from rube.api.spelling import suggestion
 from rube.console.streams import forget_stdout, open_closed_streams, use_utf8
 
-__all__ = ["EXIT_ERROR", "EXIT_INTERRUPTED", "EXIT_USAGE", "main", "one_line", "run_command"]
+__all__ = ["EXIT_ERROR", "EXIT_INTERRUPTED", "EXIT_USAGE", "main", "one_line", "run_command", "visible"]
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -86,5 +86,14 @@ def _fail(name: str, message: str, code: int) -> int:
         sys.stdout.flush()
     except OSError:
         forget_stdout()
-    click.echo(f"{name}: {message}", err=True)
+    click.echo(f"{name}: {visible(message)}", err=True)
     return code
+
+
+def visible(text: str) -> str:
+    """The text with escapes for what would not be seen or would steer the terminal; line ends stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode("ascii") for char in text
+    )

@@ -60,6 +60,10 @@ def check_host_port(address: str) -> tuple[str, int]:
             address=address,
         )
     host, colon, port = address.rpartition(":")
+    if bad := next((char for char in host if char.isspace() or not char.isprintable()), ""):
+        raise InvalidArgumentError(
+            f"cannot use address {address!r}: no host's name holds U+{ord(bad):04X}: remove it", address=address
+        )
     if not colon or not host or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise InvalidArgumentError(
             f"cannot use address {address!r}: write HOST:PORT (such as 127.0.0.1:7823) or unix:/path", address=address

@@ -53,3 +53,17 @@ def find_invisible(line: str) -> tuple[int, str] | None:
 def describe(character: str) -> str:
     """Its code point and name, such as `U+200B ZERO WIDTH SPACE`."""
     return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
+
+
+def invisible_hint(text: str) -> str:
+    """` (line 2, column 5 has U+200B ZERO WIDTH SPACE, which cannot be seen)` for the first of them; empty without one.
+
+    For the end of an error about the text, since that character may be the reason.
+    """
+    if text.isascii():
+        return ""
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+        if (found := find_invisible(line)) is not None:
+            place, character = found
+            return f" (line {number}, column {place + 1} has {describe(character)}, which cannot be seen)"
+    return ""

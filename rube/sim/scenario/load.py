@@ -88,9 +88,11 @@ def default_unit() -> Unit:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > FILE_BYTES_MAX:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)  # a device has no size, and no end
+        if len(data) > FILE_BYTES_MAX:
             raise InvalidArgumentError(f"{path}: larger than {FILE_BYTES_MAX} bytes: not a scenario")
-        return path.read_text(encoding="utf-8")
+        return data.decode("utf-8")
     except FileNotFoundError as error:
         raise NotFoundError(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:

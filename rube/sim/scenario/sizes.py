@@ -13,6 +13,7 @@ UNITS_MAX = 100_000
 OBSERVERS_MAX = 1_000
 STEPS_MAX = 1_000_000
 """All steps together, each counted as often as it is repeated."""
+FAULTS_MAX = 10_000
 CHAOS_DRAWS_MAX = 100_000
 """The most faults that one chaos draws."""
 NUMBER_MAX = 1_000_000_000
@@ -31,6 +32,8 @@ def check_sizes(scenario: Scenario, source: Source) -> None:
         source.error(("workload", "steps"), f"{units} units; the most is {UNITS_MAX}")
     if (acts := sum(max(1, step.times) for step in steps)) > STEPS_MAX:
         source.error(("workload", "steps"), f"{acts} steps with all their `times`; the most is {STEPS_MAX}")
+    if (faults := len(scenario.faults)) > FAULTS_MAX:
+        source.error(("faults",), f"{faults} faults; the most is {FAULTS_MAX}")
     for index, step in enumerate(steps):
         if step.put.first > NUMBER_MAX:
             source.error(("workload", "steps", index, "put", "first"), f"the most is {NUMBER_MAX}")

@@ -12,7 +12,7 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.sim.kernel.hostclock import DRIFT_PPM_MAX
-from rube.sim.scenario.chaos import check_chaos
+from rube.sim.scenario.chaos import NS_MIN, check_chaos
 from rube.sim.scenario.disasters import INSTANT, OF_ONE_HOST, check_disaster
 from rube.sim.scenario.judging import ALWAYS
 from rube.sim.scenario.replicas import check_replicas, controller_replicas
@@ -79,7 +79,7 @@ def _hosts(scenario: Scenario, source: Source) -> list[str]:
     seen: list[str] = []
     for index, apiserver in enumerate(scenario.cluster.apiservers):
         _name(apiserver.name, ("cluster", "apiservers", index), seen, source)
-    _positive(scenario.cluster.node_lease, ("cluster", "node_lease"), source)
+    _period(scenario.cluster.node_lease, ("cluster", "node_lease"), source)
     _machines(scenario.cluster, source)
     _controllers(scenario.cluster, source)
     for index, name in enumerate(scenario.cluster.nodes.names):
@@ -106,7 +106,7 @@ def _machines(cluster: Cluster, source: Source) -> None:
     for name in ("latency", "jitter"):
         _span(getattr(cluster.network, name), ("cluster", "network", name), source)
     if cluster.HasField("compaction"):
-        _positive(cluster.compaction.every, ("cluster", "compaction", "every"), source)
+        _period(cluster.compaction.every, ("cluster", "compaction", "every"), source)
     for name in ("sync", "jitter"):
         _span(getattr(cluster.disks, name), ("cluster", "disks", name), source)
     if not 0 <= cluster.network.loss < 1:
@@ -142,6 +142,12 @@ def _time(value: Duration, path: Path, scenario: Scenario, source: Source) -> No
 def _positive(value: Duration, path: Path, source: Source) -> None:
     if value.ToNanoseconds() <= 0:
         source.error(path, f"impossible time {text_of(value)}: write more than 0s")
+
+
+def _period(value: Duration, path: Path, source: Source) -> None:
+    """A time after which something is done again: much shorter, the world would make no headway."""
+    if not NS_MIN <= value.ToNanoseconds() <= DURATION_NS_MAX:
+        source.error(path, f"impossible time {text_of(value)}: write at least {NS_MIN // 1_000_000}ms and at most 720h")
 
 
 def _span(value: Duration, path: Path, source: Source) -> None:

@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import yaml
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
@@ -18,9 +18,13 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from rube.api.errors import InvalidArgumentError
+from rube.api.textproto.invisible import invisible_hint
 
 DEPTH_MAX = 32
 """The deepest nesting of keys and lists; a scenario has eight."""
+SHOWN_CHARS_MAX = 100
+"""How much of a wrong word an error shows."""
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 M = TypeVar("M", bound=Message)
 Path = tuple[str | int, ...]
 
@@ -118,11 +122,11 @@ def parse(text: str, file: str, cls: type[M]) -> tuple[M, Source]:
 def compose(text: str, file: str) -> yaml.Node | None:
     """The tree of a YAML text. Raises ScenarioError for what is no YAML, is nested too deeply, or has aliases."""
     try:
-        _check_events(yaml.parse(text, Loader=yaml.SafeLoader), file)
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        _check_events(yaml.parse(text, Loader=_LOADER), file)
+        return yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ScenarioError([f"{file}:{line}: not YAML: {error.problem}"]) from error
+        raise ScenarioError([f"{file}:{line}: not YAML: {error.problem}{invisible_hint(text)}"]) from error
     except yaml.YAMLError as error:
         raise ScenarioError([f"{file}:1: not YAML: {' '.join(str(error).split())}"]) from error
 
@@ -174,7 +178,7 @@ def _fill(message: Message, node: yaml.Node, path: Path, source: Source) -> None
     for key_node, value in node.value:
         key, line = str(key_node.value), _line(key_node)
         if key not in known:
-            source.error(path, f'unknown key "{key}"', line, suggest(key, sorted(known)))
+            source.error(path, f"unknown key {_shown(key)}", line, suggest(key[:SHOWN_CHARS_MAX], sorted(known)))
         elif key in seen:
             source.error(path, f'key "{key}" stands twice', line)
         else:
@@ -252,7 +256,7 @@ def _scalar(item: FieldDescriptor, node: yaml.Node, path: Path, source: Source) 
             return float(text)
         return _integer(item, text)
     except (ValueError, KeyError):
-        source.error(path, f'expected {_expected(item)}, not "{text}"', line)
+        source.error(path, f"expected {_expected(item)}, not {_shown(text)}", line)
         return None
 
 
@@ -285,7 +289,11 @@ def _expected(item: FieldDescriptor) -> str:
 def _what(node: yaml.Node) -> str:
     if isinstance(node, yaml.MappingNode):
         return "keys"
-    return "a list" if isinstance(node, yaml.SequenceNode) else f'"{node.value}"'
+    return "a list" if isinstance(node, yaml.SequenceNode) else _shown(node.value)
+
+
+def _shown(text: str) -> str:
+    return f'"{text}"' if len(text) <= SHOWN_CHARS_MAX else f'"{text[:SHOWN_CHARS_MAX]}…" ({len(text)} characters)'
 
 
 def _line(node: yaml.Node) -> int:

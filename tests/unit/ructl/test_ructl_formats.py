@@ -125,6 +125,20 @@ BAD_YAML = {
     "a time that is none": ("metadata: {name: !!timestamp x}", "f:1:18: this is no timestamp that can be read"),
     "a day that is none": ("metadata: {name: !!timestamp 2026-99-99}", "f:1:18: this is no timestamp that can be read"),
     "a control character": ("a: \x07", "f:1"),
+    "a number for text": ("metadata: {name: 7}\nspec: {'@type': rube/api.Node}", "f:1: metadata.name: takes text"),
+    "a number in a map": (YAML.replace('"1"', "1"), "f:3: metadata.labels: takes text: write it in quotes"),
+    "a number in a list": (YAML.replace("/bin/serve", "7"), "f:3: spec.service.exec.start: takes text"),
+    "a number for a message": (YAML.replace("{start: [/bin/serve]}", "7"), "f:3: spec.service.exec: takes an object"),
+    "invisible in a field": (
+        YAML.replace("umask", "um\u200bask"),
+        'f:3: Message type "api.systemd.Service" has no field named "um\u200bask" at "Object.spec.service" '
+        "(line 8, column 7 has U+200B ZERO WIDTH SPACE, which cannot be seen)",
+    ),
+    "a second byte-order mark": (
+        f"{YAML}---\n\ufeffmetadata: {{name: b}}\nspec: {{}}",
+        "f:12:1: did not find expected <document start>, in YAML "
+        "(line 11, column 1 has U+FEFF ZERO WIDTH NO-BREAK SPACE, which cannot be seen)",
+    ),
 }
 
 
@@ -142,8 +156,23 @@ BAD_JSON = {
     "a key twice": ('{"metadata": {}, "metadata": {}}', "f:1: the field 'metadata' is set twice in one object"),
     "too deep": ("[" * 100_000, "f:1: it is nested deeper than 100"),
     "deep within": ('{"metadata": {}, "spec": ' + '{"a": ' * 150 + "1" + "}" * 151, "f:1: "),
-    "a number of many digits": ("[" + "1" * 10_000 + "]", "f:1: "),
-    "a wrong type": ('{"metadata": {"name": 7}, "spec": {"@type": "rube/api.Node"}}', "f:1: "),
+    "a number of many digits": ("[" + "1" * 10_000 + "]", "f:1: no field takes a number of 10000 digits"),
+    "a wrong type": (
+        '{"metadata": {"name": [7]}, "spec": {"@type": "rube/api.Node"}}',
+        "f:1: metadata.name: takes text",
+    ),
+    "a number for a message": ('{"metadata": 7, "spec": {"@type": "rube/api.Node"}}', "f:1: metadata: takes an object"),
+    "a number for a type": ('{"metadata": {"name": "a"}, "spec": {"@type": 7}}', "f:1: takes an object with fields"),
+    "a number out of range": (
+        '{"metadata": {"name": "a"}, "spec": {"@type": "rube/api.systemd.Unit", "service": {"nice": '
+        + "9" * 390
+        + "}}}",
+        f"f:1: spec.service.nice: Value out of range: {'9' * 40}…",
+    ),
+    "invisible before it": (
+        '\u200b{"metadata": {}}',
+        "f:1:1: Expecting value, in JSON (line 1, column 1 has U+200B ZERO WIDTH SPACE, which cannot be seen)",
+    ),
     "a list for a message": ('{"metadata": [], "spec": {"@type": "rube/api.Node"}}', "f:1: "),
     "two values": (json.dumps(node("a")) + "\n{", "f:2:2: "),
 }

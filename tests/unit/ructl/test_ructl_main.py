@@ -31,6 +31,14 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
             "ructl: --server: cannot use address 'https://a:1': leave https:// out, since "
             "Rube speaks gRPC and no HTTP/1: write a:1",
         ),
+        (
+            ["list", "-t", "Unit", "--server", "\u200ba:1"],
+            "ructl: --server: cannot use address '\\u200ba:1': no host's name holds U+200B: remove it",
+        ),
+        (
+            ["list", "-t", "Unit", "--server", "a\xa0:1"],
+            "ructl: --server: cannot use address 'a\\xa0:1': no host's name",
+        ),
         (["list", "-t", "Unit", "--server", "a:1", "--node-socket", "b"], "ructl: --server and --node-socket exclude"),
         (["list", "-t", "Unit", "--timeout", "0"], "ructl: Invalid value for '--timeout'"),
         (["get", "-t", "Unit"], "ructl: get needs a name or a selector; for all of them: ructl list"),
@@ -125,6 +133,20 @@ def test_errors_of_all_files_are_reported_and_nothing_is_put(
         f"ructl: {tmp_path}/d.textproto:2: it is not UTF-8 text; write text format, JSON or YAML",
         "ructl: nothing was put",
     ]
+
+
+def test_a_source_without_end_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["put", "/dev/zero"]) == 1
+    assert capsys.readouterr().err == "ructl: /dev/zero: it has more than 64 MiB; split it into several files\n"
+
+
+def test_an_error_shows_what_cannot_be_seen_and_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"metadata": {"na\\u001b[2J\u202eme": "ü"}, "spec": {"@type": "rube/api.Node"}}')
+    assert run(["put", str(path)]) == 1
+    assert 'no field named "na\\x1b[2J\\u202eme"' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
