@@ -1,8 +1,24 @@
-"""What every test may rest on, however the tests were started."""
+"""What every test may rest on, however the tests were started and in whatever order they run."""
 
 from __future__ import annotations
 
+import logging
 import signal
+from collections.abc import Iterator
+
+import pytest
 
 # A shell without job control lets its background commands ignore Ctrl-C, and so would every process of a test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_LOGGERS = (logging.root, logging.getLogger("rube"))
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A test that quiets the log does so for itself alone."""
+    levels, disabled = [logger.level for logger in _LOGGERS], logging.root.manager.disable
+    yield
+    for logger, level in zip(_LOGGERS, levels, strict=True):
+        logger.setLevel(level)
+    logging.disable(disabled)
