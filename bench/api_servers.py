@@ -26,12 +26,12 @@ from grpc import aio
 
 from rube import api_pb2, api_pb2_grpc
 from rube.cli.daemon import announce, run_daemon
-from rube.controllers.spec_checks import built_in_spec_checks
 from rube.host import Host, RealClock, RealRandomness
 from rube.server import ApiServerConfig
 from rube.server.service import ApiService
 from rube.store import RealStorage, open_store
 from rube.transport import GrpcNetwork
+from rube.units.spec_checks import built_in_spec_checks
 
 START_S_MAX = 20.0
 # A million objects of 1 KiB, written more than once, pass etcd's default of 2 GiB.

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from rube.api import controller_pb2
 from rube.api.systemd_pb2 import Service, Unit, UnitAction
-from rube.controllers.systemd.drivers.supervisor import SupervisorDriver
 from rube.host import Host, RealClock, RealRandomness
+from rube.units.drivers.supervisor import SupervisorDriver
 
 ACTIONS_MAX = 8
 """At the same time."""

@@ -14,8 +14,8 @@ from api_servers import free_port
 from grpc import aio
 
 from rube.cli.local import Daemon
-from rube.replica.replica_pb2 import DescribeRequest, Description
-from rube.replica.replica_pb2_grpc import ReplicaStub
+from rube.group.group_pb2 import DescribeRequest, Description
+from rube.group.group_pb2_grpc import MembersStub
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests know how to start an etcd cluster
 
@@ -104,7 +104,7 @@ class Apiservers:
         for address in self.peer.values():
             async with aio.insecure_channel(address) as channel:
                 try:
-                    told.append(await ReplicaStub(channel).Describe(DescribeRequest(), timeout=1))
+                    told.append(await MembersStub(channel).Describe(DescribeRequest(), timeout=1))
                 except aio.AioRpcError:
                     continue
         return told

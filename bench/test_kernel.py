@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import simpy
 
-from rube.sim.kernel import World
+from rube.sim.world.kernel import World
 
 TASKS = 100
 SECONDS = 400

@@ -22,11 +22,11 @@ from raft_groups import Apiservers, Etcds, Group, running_group
 from test_api import needs_h2load, unit
 
 from rube import api_pb2, api_pb2_grpc
-from rube.replica import MemberConfig
-from rube.sim.cluster import ClusterConfig, SimCluster
-from rube.sim.daemons import API_PORT
-from rube.sim.kernel import World
-from tests.simulation.replica_world import GroupWorld
+from rube.group import MemberConfig
+from rube.sim.cluster.cluster import ClusterConfig, SimCluster
+from rube.sim.cluster.daemons import API_PORT
+from rube.sim.world.kernel import World
+from tests.simulation.group_world import GroupWorld
 
 needs_etcd = pytest.mark.skipif(not etcd_is_installed(), reason="etcd is not installed: apt-get install etcd-server")
 

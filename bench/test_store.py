@@ -18,8 +18,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from rube.host import RealClock, RealRandomness
 from rube.store import Op, Txn
+from rube.store.embedded import MvccStore
 from rube.store.engines import SqliteEngine
-from rube.store.mvcc import MvccStore
 
 VALUE = os.urandom(1024)
 IN_FLIGHT = 64

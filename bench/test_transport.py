@@ -15,8 +15,8 @@ import pytest
 from grpc import aio
 
 from rube.host import ServerOptions
-from rube.sim.kernel import World
-from rube.sim.network import SimFabric
+from rube.sim.world.kernel import World
+from rube.sim.world.network import SimFabric
 from rube.transport import GrpcNetwork
 from rube.transport.native import native_server
 from rube.transport.options import server_core_options

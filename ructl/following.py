@@ -19,7 +19,7 @@ from rube.api.errors import (
     StoreChangedError,
     UnavailableError,
 )
-from rube.client import Batch, Replica, ReplicaState
+from rube.client import Batch, CacheState, ObjectCache
 from rube.console.streams import forget_stdout, stdout_is_pipe
 from ructl.connection import Connection, one_line
 from ructl.query import Query
@@ -37,13 +37,13 @@ class Follower:
     def __init__(self, connection: Connection, query: Query) -> None:
         self._connection = connection
         self._query = query
-        self._replica = Replica(ReplicaState())
+        self._cache = ObjectCache(CacheState())
         self._connected = False
         self._delay_s = RETRY_DELAY_S_INITIAL
 
     def objects(self) -> list[api_pb2.Object]:
         """What matches the query, by key, as of the last batch."""
-        copy = self._replica.objects
+        copy = self._cache.objects
         return [copy[key] for key in sorted(copy) if self._query.matches(copy[key])]
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
@@ -54,24 +54,22 @@ class Follower:
                     async for batch in batches:
                         yield batch
             except (CompactedError, StoreChangedError, RevisionAheadError) as error:
-                self._replica.lose_position()
+                self._cache.lose_position()
                 self._say(f"{one_line(error)}; listing again")
             except (UnavailableError, DeadlineExceededError):
                 if not self._connected:
                     raise
-                plan = (
-                    f"resuming after revision {self._replica.revision}" if self._replica.resumable else "listing again"
-                )
+                plan = f"resuming after revision {self._cache.revision}" if self._cache.resumable else "listing again"
                 self._say(f"the connection to {self._connection.target} was lost; {plan}")
             await asyncio.sleep(self._delay_s)
             self._delay_s = min(2 * self._delay_s, RETRY_DELAY_S_MAX)
 
     async def _follow(self) -> AsyncGenerator[Batch, None]:
         """One watch, to its end, which is an error."""
-        self._replica.begin()
+        self._cache.begin()
         request = self._query.watch_request()
-        if self._replica.resumable:
-            request.after_revision, request.store_id = self._replica.revision, self._replica.store_id
+        if self._cache.resumable:
+            request.after_revision, request.store_id = self._cache.revision, self._cache.store_id
         else:
             request.send_initial = True
         async with aclosing(self._connection.watch(request)) as responses:
@@ -79,8 +77,8 @@ class Follower:
                 if self._delay_s > RETRY_DELAY_S_INITIAL:
                     click.echo(f"ructl: connected to {self._connection.target} again", err=True)
                 self._connected, self._delay_s = True, RETRY_DELAY_S_INITIAL
-                if batch := self._replica.prepare(response):
-                    self._replica.commit(batch)
+                if batch := self._cache.prepare(response):
+                    self._cache.commit(batch)
                     yield batch
 
     def _say(self, what: str) -> None:

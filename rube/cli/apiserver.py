@@ -12,12 +12,12 @@ from rube.cli.daemon import Stop, announce, end_task, first_of, run_daemon
 from rube.cli.exposure import warn_of_exposure
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, log_level_option
 from rube.cli.real_host import real_host
-from rube.controllers.spec_checks import built_in_spec_checks
 from rube.server import ApiServer, ApiServerConfig
 from rube.store import open_store
 from rube.store.replicated.backend import member_config
 from rube.store.urls import StoreUrl, parse_store_url
 from rube.transport import ServerKind
+from rube.units.spec_checks import built_in_spec_checks
 
 # For what is under way after the store has failed: no write of it can succeed.
 FAILED_GRACE_S = 0.5

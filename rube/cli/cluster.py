@@ -23,9 +23,9 @@ from rube.api.errors import (
 from rube.cli.daemon import Stop, run_daemon
 from rube.cli.options import check_server, checked
 from rube.cli.real_host import real_host
+from rube.group.group_pb2 import ChangeRequest, ChangeResponse, DescribeRequest, Description, Peer
+from rube.group.group_pb2_grpc import MembersStub
 from rube.host import Host
-from rube.replica.replica_pb2 import ChangeRequest, ChangeResponse, DescribeRequest, Description, Peer
-from rube.replica.replica_pb2_grpc import ReplicaStub
 from rube.transport import rube_error
 from rube.transport.errors import DETAILS_KEY, Pairs
 
@@ -162,7 +162,7 @@ def _change(
     _run(command, work)
 
 
-async def _changed(stub: ReplicaStub, request: ChangeRequest) -> ChangeResponse:
+async def _changed(stub: MembersStub, request: ChangeRequest) -> ChangeResponse:
     response: ChangeResponse = await stub.Change(request, timeout=CALL_S)  # type: ignore[misc]  # asyncio's stub
     return response
 
@@ -209,7 +209,7 @@ async def _ask(host: Host, address: str, ask: Callable[[Any], Any]) -> Any:
     """One member's answer. Raises what it answers with, _SilentError."""
     channel = host.network.channel(address)
     try:
-        return await ask(ReplicaStub(channel))
+        return await ask(MembersStub(channel))
     except aio.AioRpcError as error:
         told = rube_error(error)
         if isinstance(told, UnimplementedError):

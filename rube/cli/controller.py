@@ -20,8 +20,8 @@ from rube.client import Client
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
+from rube.group import MemberConfig
 from rube.host import Host
-from rube.replica import MemberConfig
 from rube.transport.addresses import check_host_port
 
 _LOG = logging.getLogger("rube.controller")

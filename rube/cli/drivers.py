@@ -25,12 +25,12 @@ def choose_driver(name: str) -> str:
 def make_driver(name: str, host: Host, data: Path, *, bus: str, unit_dir: str) -> Driver:
     """The driver of that name; each imports only what it needs. FailedPreconditionError for a missing extra."""
     if name == "supervisor":
-        from rube.controllers.systemd.drivers.supervisor import SupervisorDriver
+        from rube.units.drivers.supervisor import SupervisorDriver
 
         return SupervisorDriver(host, str(data))
     if importlib.util.find_spec("dbus_fast") is None:
         raise FailedPreconditionError("the systemd driver needs dbus-fast: pip install 'rube[systemd]'")
-    from rube.controllers.systemd.drivers.dbus import DbusConfig, DbusDriver
+    from rube.units.drivers.dbus import DbusConfig, DbusDriver
 
     config = DbusConfig(bus_address=bus or None, unit_directory=unit_dir, state_directory=str(data / "units"))
     return DbusDriver(host, config)

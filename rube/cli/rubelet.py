@@ -24,11 +24,11 @@ from rube.cli.options import checked, log_level_option, make_data_directory, ser
 from rube.cli.real_host import real_host
 from rube.console import main as run_program
 from rube.controllers.driver import Driver
-from rube.controllers.systemd.boot import boot_identity
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 from rube.rubelet.identity import IdentityPolicy
 from rube.store.engines.sqlite_lock import lock_file, place_of
+from rube.units.boot import boot_identity
 
 SYSTEM_UNIT_DIR = "/etc/systemd/system"
 SOCKET_NAME = "rubelet.sock"

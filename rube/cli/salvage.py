@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rube.store import parse_store_url
-from rube.store.life import Salvaged
+from rube.store.maintenance import Salvaged
 
 _SHOWN_MAX = 100
 _KEY_BYTES_SHOWN_MAX = 256

@@ -22,14 +22,14 @@ from rube.cli.logfmt import LogfmtFormatter
 from rube.cli.progress import ProgressBar
 from rube.cli.sweep import SweepOptions, compare, sweep, user_modules
 from rube.console import EXIT_INTERRUPTED, visible
-from rube.sim.checkers import many
-from rube.sim.kernel import SimulationError, SimulationFailures, describe
+from rube.sim.judges import many
 from rube.sim.report import NS_PER_S, render_json, render_text, repeat_command
 from rube.sim.scenario import Simulation, load
 from rube.sim.scenario.load import LoadedScenario
-from rube.sim.shrink import scenario_text
-from rube.sim.shrink import shrink as shrink_run
-from rube.sim.sweep import run_lines
+from rube.sim.search.shrink import scenario_text
+from rube.sim.search.shrink import shrink as shrink_run
+from rube.sim.search.sweep import run_lines
+from rube.sim.world.kernel import SimulationError, SimulationFailures, describe
 
 SEED_END = 2**64
 SEEDS_MAX = 10**9

@@ -20,7 +20,7 @@ from rube.cli.salvage import salvage_json, salvage_text
 from rube.host import Host
 from rube.store import RealStorage, open_store, parse_store_url
 from rube.store.backends import StoreStat, backend_of
-from rube.store.life import (
+from rube.store.maintenance import (
     BackupSource,
     BackupTarget,
     Copied,

@@ -21,10 +21,10 @@ import click
 
 from rube.cli.progress import ProgressBar
 from rube.console import EXIT_INTERRUPTED
-from rube.sim.checkers import many
-from rube.sim.compare import Comparison, comparison_lines, render_comparison_json
+from rube.sim.judges import many
 from rube.sim.scenario.load import LoadedScenario
-from rube.sim.sweep import SeedRun, Sweep, failed_lines, render_sweep_json, run_seed, summary_lines
+from rube.sim.search.compare import Comparison, comparison_lines, render_comparison_json
+from rube.sim.search.sweep import SeedRun, Sweep, failed_lines, render_sweep_json, run_seed, summary_lines
 
 SEEDS_AHEAD = 4
 """So many a process are handed out ahead: seeds take different times, and are told in their order."""

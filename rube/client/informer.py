@@ -21,7 +21,7 @@ from rube.api.keys import ObjectKey
 from rube.client.backoff import Backoff
 from rube.client.client import Client
 from rube.client.complaint import Complaint
-from rube.client.replica import Batch, Change, Replica, ReplicaState
+from rube.client.object_cache import Batch, CacheState, Change, ObjectCache
 from rube.host import Host
 
 __all__ = ["Informer", "InformerConfig"]
@@ -43,7 +43,7 @@ class InformerConfig:
     name: str = ""
     label_selector: str = ""
     # What was persisted, to resume from.
-    state: ReplicaState = field(default_factory=ReplicaState)
+    state: CacheState = field(default_factory=CacheState)
     # Awaited with each batch before anybody sees it: must store the changes and the revision together.
     persist: Callable[[Batch], Awaitable[None]] = _persist_nothing
     # For copies of very many objects, which are then kept as bytes: what to keep of each, itself or a new object of the
@@ -66,7 +66,7 @@ class Informer:
         self._client = client
         self._clock = host.clock
         self._config = config
-        self._replica = Replica(config.state, config.transform)
+        self._cache = ObjectCache(config.state, config.transform)
         self._backoff = Backoff(
             host.random.stream("informer"), initial_s=config.backoff_s_initial, max_s=config.backoff_s_max
         )
@@ -81,16 +81,16 @@ class Informer:
     @property
     def objects(self) -> Mapping[ObjectKey, api_pb2.Object]:
         """The copy, also before `synced`, where it was persisted."""
-        return self._replica.objects
+        return self._cache.objects
 
     @property
     def revision(self) -> int:
         """The copy is as the store was at this revision; 0 before the first list."""
-        return self._replica.revision
+        return self._cache.revision
 
     @property
     def store_id(self) -> str:
-        return self._replica.store_id
+        return self._cache.store_id
 
     def add_handler(self, handler: Callable[[Change], None]) -> None:
         """`handler` is called for each change from now on, once the copy shows it. It must not block or raise."""
@@ -110,7 +110,7 @@ class Informer:
 
         Bound it with a timeout: a store that was restored may not reach that revision for long.
         """
-        while self._replica.revision < revision:
+        while self._cache.revision < revision:
             await self._advanced.wait()
 
     async def run(self) -> None:
@@ -125,7 +125,7 @@ class Informer:
                 raise
             except (CompactedError, StoreChangedError, RevisionAheadError) as error:
                 self._complaint.failed(error.message, then="listing again", level=logging.INFO)
-                self._replica.lose_position()
+                self._cache.lose_position()
             except RubeError as error:
                 self._complaint.failed(error.message)
             if self._clock.monotonic_ns() - begun_ns >= self._config.backoff_s_max * _NS_PER_S:
@@ -134,16 +134,16 @@ class Informer:
 
     async def _follow(self) -> None:
         """One watch, to its end, which is an error."""
-        self._replica.begin()
+        self._cache.begin()
         try:
             async with aclosing(self._client.watch(self._request())) as responses:
                 async for response in responses:
-                    batch = self._replica.prepare(response)
+                    batch = self._cache.prepare(response)
                     if batch is not None:
                         await self._take(batch)
                         if batch.changes:
                             self._backoff.reset()
-                    if not self._replica.listing:
+                    if not self._cache.listing:
                         self.synced.set()
                         self._connected = True
                         self._complaint.works()
@@ -163,16 +163,16 @@ class Informer:
             name=self._config.name,
             label_selector=self._config.label_selector,
         )
-        if self._replica.resumable:
-            request.after_revision = self._replica.revision
-            request.store_id = self._replica.store_id
+        if self._cache.resumable:
+            request.after_revision = self._cache.revision
+            request.store_id = self._cache.store_id
         else:
             request.send_initial = True
         return request
 
     async def _take(self, batch: Batch) -> None:
         await self._config.persist(batch)
-        self._replica.commit(batch)
+        self._cache.commit(batch)
         for change in batch.changes:
             for handler in self._handlers:
                 handler(change)

@@ -91,7 +91,7 @@ class _Seen:
 
 
 class Invariants:
-    """The checker of one cluster. Every method raises InvariantError.
+    """The judge of one cluster. Every method raises InvariantError.
 
     Two members may disagree at most about the last `history_entries_max` indexes; older ones are forgotten.
     """

@@ -31,7 +31,7 @@ class RubeletConfig:
     identity_policy: IdentityPolicy = "keep"
     # What the driver is called in the node's status: `systemd`, `supervisor` or `simulated`.
     driver_name: str
-    # Where the replica is served, such as `unix:/run/rube/rubelet.sock`; empty: nowhere.
+    # Where the local copy is served, such as `unix:/run/rube/rubelet.sock`; empty: nowhere.
     listen: str = ""
     version: str = __version__
     # The node's lease: silent once it was not renewed for so long.

@@ -86,7 +86,7 @@ class Identity:
 
 
 async def _forget_everything(engine: Engine) -> None:
-    """The replica, the controllers' memory and the identity, which goes last."""
+    """The local copy, the controllers' memory and the identity, which goes last."""
     keys = [key for key, _ in engine.scan(b"", b"\xff" * 8)]
     keys.sort(key=lambda key: (key == _KEY, key))
     for start in range(0, len(keys), FORGET_ROWS_MAX):

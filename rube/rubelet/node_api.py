@@ -42,9 +42,9 @@ class UnsentStatus(Protocol):
 
 
 class NodeApi(api_pb2_grpc.ApiServicer):
-    """Get, List and Watch from the replica, and Logs from the driver; a write is refused and says where to turn.
+    """Get, List and Watch from the local copy, and Logs from the driver; a write is refused and says where to turn.
 
-    The replica has no history: a watch resumes only from the revision the replica is at, and shows of several changes
+    The local copy has no history: a watch resumes only from the revision that it is at, and shows of several changes
     in a row the last.
     """
 

@@ -17,18 +17,18 @@ from rube.controllers.cache import InformerCache
 from rube.controllers.config import Decided, Hands, Observer, RuntimeConfig
 from rube.controllers.driver import Driver
 from rube.controllers.runtime import Runtime
-from rube.controllers.systemd.controller import UnitController
-from rube.controllers.systemd.unit_log import UnitLog
 from rube.host import Engine, Host
 from rube.rubelet.config import RubeletConfig
 from rube.rubelet.identity import Identity
+from rube.rubelet.local_copy import LocalCopy
 from rube.rubelet.logs import UnitLogs
 from rube.rubelet.node_api import NodeApi
 from rube.rubelet.problems import Problems
 from rube.rubelet.registration import Registration
-from rube.rubelet.replica import ReplicaStore
 from rube.rubelet.requests import Requests
 from rube.store.guard import GuardedEngine
+from rube.units.controller import UnitController
+from rube.units.unit_log import UnitLog
 
 __all__ = ["Rubelet"]
 
@@ -92,7 +92,7 @@ class Rubelet:
         identity = await Identity.load(
             engine, self._host, config.node, machine_id=config.machine_id, policy=config.identity_policy
         )
-        cache = InformerCache(self._client, self._host, [self._replica(engine)])
+        cache = InformerCache(self._client, self._host, [self._copy_config(engine)])
         hands = self._hands()
         problems = Problems([engine.why_full])
         runtime = Runtime(self._runtime_config(engine, cache, hands, problems))
@@ -125,8 +125,8 @@ class Rubelet:
             if server is not None:
                 await server.stop(STOP_GRACE_S)
 
-    def _replica(self, engine: Engine) -> InformerConfig:
-        store = ReplicaStore(engine, UNIT_TYPE)
+    def _copy_config(self, engine: Engine) -> InformerConfig:
+        store = LocalCopy(engine, UNIT_TYPE)
         state = store.load()
         _LOG.info("node %s has %d units at revision %d", self._config.node, len(state.objects), state.revision)
         return InformerConfig(

@@ -1,1 +1,11 @@
-"""The simulated world: the ports' simulated adapters, scenarios, faults, checkers and reports."""
+"""Deterministic simulation: the shipped daemons in one process, where time is virtual and faults are free.
+
+Rooms, each standing only on those below it:
+
+- `search`: one scenario under many seeds or settings, and shrinking.
+- `scenario`: a scenario file is read, checked, played and judged. Begin here, with `Simulation`.
+- `cluster`: apiservers, rubelets and users of a world, and what breaks them.
+- `report`: the result of a run, as text and JSON. `units`: a simulated service manager. `etcd`: a simulated etcd.
+- `judges`: pure functions from the history of a run to verdicts.
+- `world`: the kernel, the network and the disks; it knows nothing of the above.
+"""

@@ -119,9 +119,9 @@ class Backend(Protocol):
 
 # Scheme: (module, attribute). Imported when used: each may need packages of its own.
 _BACKENDS: Mapping[str, tuple[str, str]] = {
-    "memory": ("rube.store.mvcc.backend", "ENGINE"),
-    "sqlite": ("rube.store.mvcc.backend", "ENGINE"),
-    "rocksdb": ("rube.store.mvcc.backend", "ENGINE"),
+    "memory": ("rube.store.embedded.backend", "ENGINE"),
+    "sqlite": ("rube.store.embedded.backend", "ENGINE"),
+    "rocksdb": ("rube.store.embedded.backend", "ENGINE"),
     "raft+sqlite": ("rube.store.replicated.backend", "REPLICATED"),
     "raft+rocksdb": ("rube.store.replicated.backend", "REPLICATED"),
     "etcd": ("rube.store.etcd.backend", "ETCD"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rube.store.ports import StoreLimits
 
 if TYPE_CHECKING:
-    from rube.replica import MemberObserver
+    from rube.group import MemberObserver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

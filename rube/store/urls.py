@@ -29,7 +29,7 @@ _RAFT = "raft+"
 # Of numbers; and how much of what is wrong is repeated in an error.
 _DIGITS_MAX = 9
 _SHOWN_MAX = 200
-# Of a member: what rube.replica.MemberConfig explains; times in ms. Numbers from 1 on …
+# Of a member: what rube.group.MemberConfig explains; times in ms. Numbers from 1 on …
 MEMBER_NUMBERS = (
     "tick_ms",
     "election_ticks",

@@ -3,7 +3,7 @@
 Here: the adapters for grpcio and pygrpc-native, the translation of errors to and from the wire, whether a call can have
 been sent, health and reflection,
 and a loopback forwarder that breaks connections on purpose. Not here: any service of Rube (`rube.server`,
-`rube.rubelet`), retries and endpoints (`rube.client`), the simulated network (`rube.sim.network`), which shares
+`rube.rubelet`), retries and endpoints (`rube.client`), the simulated network (`rube.sim.world.network`), which shares
 `LevelServer` and so behaves alike.
 """
 

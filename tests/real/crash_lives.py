@@ -16,8 +16,8 @@ import time
 
 from rube.host import RealClock, RealRandomness
 from rube.store import Op, RealStorage, Txn
+from rube.store.embedded import MvccStore
 from rube.store.engines.rocksdb import RocksdbEngine  # noqa: F401 (imported once, for all lives)
-from rube.store.mvcc import MvccStore
 
 WRITERS = 8
 ACKNOWLEDGED_MAX = 60

@@ -11,7 +11,7 @@ import sys
 
 from rube.host import RealClock, RealRandomness
 from rube.store import Op, RealStorage, Txn
-from rube.store.mvcc import MvccStore
+from rube.store.embedded import MvccStore
 
 KEYS = 120
 ROUNDS = 3

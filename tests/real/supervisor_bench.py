@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rube.api import controller_pb2
 from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
-from rube.controllers.systemd.drivers.supervisor import SupervisorDriver
 from rube.host import Host, RealClock, RealRandomness
+from rube.units.drivers.supervisor import SupervisorDriver
 
 Ensure = UnitAction.Ensure
 NAME = "rube-test.one.service"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from rube.api.systemd_pb2 import Service, Unit
-from rube.controllers.systemd.drivers.machine import machine_specifiers
-from rube.controllers.systemd.drivers.supervisor.plan import plan_of
-from rube.controllers.systemd.service.commandline import CommandLine, CommandLineError, parse_commands
-from rube.controllers.systemd.service.specifiers import LETTERS, specifiers_in
+from rube.units.drivers.machine import machine_specifiers
+from rube.units.drivers.supervisor.plan import plan_of
+from rube.units.service.commandline import CommandLine, CommandLineError, parse_commands
+from rube.units.service.specifiers import LETTERS, specifiers_in
 from tests.real.systemd_manager import SystemdManager, missing
 from tests.real.unit_printer import BATCH_MAX, outputs
 

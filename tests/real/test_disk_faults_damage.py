@@ -16,7 +16,7 @@ import pytest
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
 from rube.host import RealClock, RealRandomness
 from rube.store import RealStorage
-from rube.store.mvcc import MvccStore
+from rube.store.embedded import MvccStore
 from tests.real.dead_store import value_of
 
 CASES = int(os.environ.get("RUBE_DAMAGE_CASES", "25"))

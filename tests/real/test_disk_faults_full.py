@@ -13,7 +13,7 @@ import pytest
 from rube.api.errors import ResourceExhaustedError
 from rube.host import RealClock, RealRandomness
 from rube.store import Op, RealStorage, Txn
-from rube.store.mvcc import MvccStore
+from rube.store.embedded import MvccStore
 from tests.real.full_disk import mounted, take_all
 
 SCHEMES = ("rocksdb", "sqlite")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rube.controllers.systemd.drivers.environment_files import read_environment_files
+from rube.units.drivers.environment_files import read_environment_files
 from tests.real.systemd_manager import SystemdManager, missing
 from tests.real.unit_printer import outputs
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rube.controllers.systemd.boot import boot_identity, is_same_boot
+from rube.units.boot import boot_identity, is_same_boot
 from tests.real.test_daemon_streams import WAIT_S_MAX, daemons, until
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc"]
@@ -61,7 +61,7 @@ def test_a_process_that_is_not_the_first_stays_what_it_is() -> None:
 
 
 def test_a_container_that_is_started_again_is_another_boot() -> None:
-    code = "from rube.controllers.systemd.boot import boot_identity\nprint(boot_identity())"
+    code = "from rube.units.boot import boot_identity\nprint(boot_identity())"
     seen = []
     for _ in range(2):
         ran = subprocess.run([*UNSHARE, sys.executable, "-c", code], check=True, capture_output=True, text=True)

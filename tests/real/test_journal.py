@@ -15,8 +15,8 @@ import pytest
 from rube import api_pb2
 from rube.api.errors import FailedPreconditionError, UnavailableError
 from rube.controllers.driver import READ_BYTES_MAX
-from rube.controllers.systemd.drivers.dbus.journal import Journal
 from rube.host import RealClock
+from rube.units.drivers.dbus.journal import Journal
 from tests.real.journald import Journald, missing
 
 UNIT, OTHER = "rube-test.one.service", "rube-test.two.service"

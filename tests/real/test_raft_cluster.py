@@ -21,8 +21,8 @@ from rube.cli.cluster import rows_of
 from rube.cli.local import Daemon, run
 from rube.cli.real_host import real_host
 from rube.client import Client
-from rube.replica.replica_pb2 import DescribeRequest, Description
-from rube.replica.replica_pb2_grpc import ReplicaStub
+from rube.group.group_pb2 import DescribeRequest, Description
+from rube.group.group_pb2_grpc import MembersStub
 from tests.real.cluster_calls import check
 from tests.real.etcd_cluster import free_ports
 
@@ -68,7 +68,7 @@ class RaftCluster:
         for address in self.peer.values():
             async with aio.insecure_channel(address) as channel:
                 try:
-                    told = await ReplicaStub(channel).Describe(DescribeRequest(), timeout=0.5)
+                    told = await MembersStub(channel).Describe(DescribeRequest(), timeout=0.5)
                 except aio.AioRpcError:
                     continue
             if (told.term, told.id == told.leader) >= (newest.term, newest.id == newest.leader):

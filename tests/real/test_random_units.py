@@ -11,13 +11,13 @@ import pytest
 from google.protobuf import text_format
 
 from rube.api.systemd_pb2 import Unit
-from rube.controllers.systemd.checks import unit_violations
-from rube.controllers.systemd.drivers.dbus.bus import SystemdBus
-from rube.controllers.systemd.drivers.machine import machine_specifiers
-from rube.controllers.systemd.drivers.supervisor.plan import plan_of
-from rube.controllers.systemd.render import directives, render_unit
-from rube.controllers.systemd.service.specifiers import replace_specifiers, specifiers_of_name
 from rube.host import RealClock
+from rube.units.checks import unit_violations
+from rube.units.drivers.dbus.bus import SystemdBus
+from rube.units.drivers.machine import machine_specifiers
+from rube.units.drivers.supervisor.plan import plan_of
+from rube.units.render import directives, render_unit
+from rube.units.service.specifiers import replace_specifiers, specifiers_of_name
 from tests.real.random_units import random_unit
 from tests.real.systemd_manager import SystemdManager, missing
 

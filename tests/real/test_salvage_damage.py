@@ -17,7 +17,7 @@ from rube.cli.local import APISERVER, run
 from rube.cli.real_host import real_host
 from rube.store import Op, RealStorage, Record, Store, Txn, open_store
 from rube.store.engines.sqlite_tables import PAGE_BYTES
-from rube.store.life import Salvaged, salvage
+from rube.store.maintenance import Salvaged, salvage
 
 CASES = int(os.environ.get("RUBE_DAMAGE_CASES", "25"))
 SEED = os.environ.get("RUBE_TEST_SEED", "1")

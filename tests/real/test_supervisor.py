@@ -17,8 +17,8 @@ import pytest
 
 from rube.api.errors import FailedPreconditionError
 from rube.api.systemd_pb2 import Service, Unit, UnitAction
-from rube.controllers.systemd.drivers.supervisor import processes
-from rube.controllers.systemd.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES, LogReader
+from rube.units.drivers.supervisor import processes
+from rube.units.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES, LogReader
 from tests.real.supervisor_bench import NAME, Bench, Ensure, is_alive, make_unit, play, shell
 
 

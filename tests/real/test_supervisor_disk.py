@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rube.api import controller_pb2
 from rube.api.systemd_pb2 import UnitAction
-from rube.controllers.systemd.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES
+from rube.units.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES
 from tests.real.full_disk import mounted, take_all
 from tests.real.supervisor_bench import NAME, Bench, is_alive, make_unit
 

@@ -14,7 +14,7 @@ import pytest
 
 from rube.api.errors import FailedPreconditionError, UnavailableError
 from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
-from rube.controllers.systemd.drivers.supervisor import SupervisorDriver, presence
+from rube.units.drivers.supervisor import SupervisorDriver, presence
 from tests.real.supervisor_bench import NAME, Bench, Ensure, is_alive, make_unit, play
 
 MARK = "RUBE_TEST_MARKER"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
-from rube.controllers.systemd.drivers.supervisor import watching
+from rube.units.drivers.supervisor import watching
 from tests.real.supervisor_bench import Bench, Ensure, is_alive, make_unit, play, shell
 
 

@@ -11,8 +11,8 @@ import pytest
 from rube.api import controller_pb2
 from rube.api.errors import FailedPreconditionError, UnavailableError
 from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
-from rube.controllers.systemd.drivers.dbus import DbusConfig, DbusDriver
 from rube.host import Host, RealClock, RealRandomness
+from rube.units.drivers.dbus import DbusConfig, DbusDriver
 from tests.real.systemd_manager import SystemdManager, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")

@@ -10,7 +10,7 @@ import pytest
 from rube.api import controller_pb2
 from rube.api.errors import FailedPreconditionError
 from rube.api.systemd_pb2 import UnitAction
-from rube.controllers.systemd.drivers.dbus import DbusDriver
+from rube.units.drivers.dbus import DbusDriver
 from tests.real.systemd_manager import SystemdManager, missing
 from tests.real.test_systemd_dbus import NAME, apply, ensure, observe, play, sleeper, until
 

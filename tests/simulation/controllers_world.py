@@ -17,10 +17,10 @@ from rube.controllers.cluster.controllers import ClusterControllersConfig
 from rube.controllers.cluster.types import node_key
 from rube.controllers.contract import Controller
 from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
+from rube.group import Member, MemberConfig
 from rube.host import Host
-from rube.replica import Member, MemberConfig
-from rube.sim.kernel import SimProcess, World
-from rube.sim.replicas import Forgetful
+from rube.sim.cluster.controller_group import Forgetful
+from rube.sim.world.kernel import SimProcess, World
 
 NAMES = "abc"
 PORT = 7825

@@ -11,7 +11,7 @@ from node_world import NODE, NodeWorld
 from rube.api import controller_pb2
 from rube.controllers.driver import Driver
 from rube.host import Engine, Host, Write
-from rube.sim.kernel import current_process
+from rube.sim.world.kernel import current_process
 
 
 class Steps:

@@ -15,15 +15,15 @@ from rube.controllers.cluster.controllers import ClusterControllers, ClusterCont
 from rube.controllers.cluster.types import node_key
 from rube.controllers.config import Decided
 from rube.controllers.driver import Driver
-from rube.controllers.systemd.names import unit_name
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 from rube.server import ApiServer, ApiServerConfig
-from rube.sim.kernel import SimHost, SimProcess, World
-from rube.sim.machines import Machine, make_machine
-from rube.sim.network import SimFabric
-from rube.sim.services import SimServiceDriver, SimServiceManager
+from rube.sim.cluster.machines import Machine, make_machine
+from rube.sim.units.service_manager import SimServiceDriver, SimServiceManager
+from rube.sim.world.kernel import SimHost, SimProcess, World
+from rube.sim.world.network import SimFabric
 from rube.store import open_store
+from rube.units.names import unit_name
 
 API = "api-1:7823"
 NODE = "worker-1"

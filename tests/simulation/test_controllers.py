@@ -12,8 +12,8 @@ from rube.api import cluster_pb2, systemd_pb2
 from rube.api.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from rube.client import Client
 from rube.controllers.cluster.types import node_key, node_lease_key
-from rube.sim.kernel import World
-from rube.sim.machines import make_machine
+from rube.sim.cluster.machines import make_machine
+from rube.sim.world.kernel import World
 
 READY, SILENT = cluster_pb2.NodeStatus.READY, cluster_pb2.NodeStatus.SILENT
 

@@ -9,9 +9,9 @@ from node_world import API, NodeWorld, unit, unit_key
 
 from rube.api import systemd_pb2
 from rube.api.errors import RubeError
-from rube.controllers.systemd.names import unit_name
-from rube.controllers.systemd.render import digest_of
-from rube.sim.kernel import World
+from rube.sim.world.kernel import World
+from rube.units.names import unit_name
+from rube.units.render import digest_of
 
 NODES = ("worker-1", "worker-2")
 NAMES = tuple(f"u{number}" for number in range(5))

@@ -11,7 +11,7 @@ from node_world import NODE, NodeWorld, unit
 from rube.api import controller_pb2
 from rube.api.errors import ResourceExhaustedError
 from rube.controllers.driver import Driver
-from rube.sim.kernel import World
+from rube.sim.world.kernel import World
 
 
 def run_killed_at(fatal: int) -> tuple[int, int]:

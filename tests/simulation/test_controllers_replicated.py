@@ -21,7 +21,7 @@ from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.api.well_known import LEASE_TYPE, UNIT_TYPE
 from rube.controllers.contract import Input, View
 from rube.server import preconditions
-from rube.sim.kernel import World
+from rube.sim.world.kernel import World
 
 TICKETS = "tickets"
 # An election takes one to two timeouts, and as long again where the votes were split.

@@ -9,9 +9,9 @@ import pytest
 
 from rube.controllers.cluster import controllers as cluster_controllers
 from rube.controllers.config import RuntimeConfig
-from rube.sim.kernel import SimulationFailures
 from rube.sim.report import Result, render_json, render_text
 from rube.sim.scenario import Simulation, load_text
+from rube.sim.world.kernel import SimulationFailures
 
 SCENARIO = """\
 name: livelock

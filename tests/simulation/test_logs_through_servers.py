@@ -22,9 +22,9 @@ from rube.api.errors import (
 )
 from rube.api.keys import ObjectKey
 from rube.client import Client
-from rube.controllers.systemd.names import unit_name
-from rube.sim.kernel import World
-from rube.sim.services import Behaviour
+from rube.sim.units.service_manager import Behaviour
+from rube.sim.world.kernel import World
+from rube.units.names import unit_name
 
 SOCKET = f"{NODE}:7824"
 NUMBERS = count()

@@ -9,10 +9,10 @@ import pytest
 from rube import api_pb2
 from rube.api.systemd_pb2 import Unit, UnitStatus
 from rube.api.well_known import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION, bound_node
-from rube.sim.checkers import never_on_two_nodes
-from rube.sim.cluster import ClusterConfig, SimCluster
-from rube.sim.kernel import World
+from rube.sim.cluster.cluster import ClusterConfig, SimCluster
+from rube.sim.judges import never_on_two_nodes
 from rube.sim.scenario.load import default_unit
+from rube.sim.world.kernel import World
 
 LEASE_S = 8.0
 

@@ -9,7 +9,7 @@ from node_world import NODE, NodeWorld, unit
 
 from rube.api.errors import AlreadyExistsError
 from rube.rubelet import Rubelet
-from rube.sim.kernel import World
+from rube.sim.world.kernel import World
 
 
 @pytest.fixture

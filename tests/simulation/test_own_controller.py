@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from examples.agents import NAMESPACE, Agents
-from rube.sim.checkers import acknowledged_writes, never_on_two_nodes
-from rube.sim.cluster import SimCluster
-from rube.sim.kernel import World
+from rube.sim.cluster.cluster import SimCluster
+from rube.sim.cluster.user import User
+from rube.sim.judges import acknowledged_writes, never_on_two_nodes
 from rube.sim.scenario import ScenarioError, Simulation, load, load_text
-from rube.sim.user import User
+from rube.sim.world.kernel import World
 
 
 async def _delete_one(user: User) -> None:

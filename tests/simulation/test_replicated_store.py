@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from rube.sim.kernel import World
-from rube.sim.machines import make_machine
-from rube.sim.network import SimFabric
+from rube.sim.cluster.machines import make_machine
+from rube.sim.world.kernel import World
+from rube.sim.world.network import SimFabric
 from rube.store import Op, Store, Txn, open_store
 
 NAMES = "abc"

@@ -11,7 +11,7 @@ from node_world import NODE, NodeWorld, unit, unit_key
 from rube import api_pb2
 from rube.api.well_known import RESTART_ANNOTATION
 from rube.client import Client
-from rube.sim.kernel import World
+from rube.sim.world.kernel import World
 
 # Of a run without a kill; a test below says that all of them are tried.
 FATAL_MAX = 70

@@ -11,7 +11,7 @@ from rube import api_pb2
 from rube.controllers.runtime import Runtime
 from rube.server import events as server_events
 from rube.server import watch as server_watch
-from rube.sim.recording import RecordingStore
+from rube.sim.cluster.recording import RecordingStore
 from rube.sim.report import Result
 from rube.sim.scenario import Simulation, load_text
 from rube.store import Txn

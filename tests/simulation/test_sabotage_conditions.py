@@ -15,11 +15,11 @@ from rube.api.systemd_pb2 import Unit, UnitStatus
 from rube.server import preconditions as server_preconditions
 from rube.server import status as server_status
 from rube.server import writes as server_writes
-from rube.sim.cluster import SimCluster
-from rube.sim.kernel import World
+from rube.sim.cluster.cluster import SimCluster
+from rube.sim.cluster.user import User
 from rube.sim.scenario import default_unit
 from rube.sim.scenario.judging import ALWAYS
-from rube.sim.user import User
+from rube.sim.world.kernel import World
 from rube.store import Record
 
 UNIT = Unit.DESCRIPTOR.full_name

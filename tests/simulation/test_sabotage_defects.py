@@ -11,7 +11,7 @@ from sabotage import SCENARIO, violated
 from rube import api_pb2
 from rube.api.errors import DataLossError
 from rube.server import service
-from rube.sim.daemons import ApiserverProgram
+from rube.sim.cluster.daemons import ApiserverProgram
 from rube.sim.scenario import Simulation, load_text
 
 

@@ -12,7 +12,7 @@ from rube import api_pb2
 from rube.server import filters as server_filters
 from rube.server import read as server_read
 from rube.server import service
-from rube.sim.recording import RecordingStore
+from rube.sim.cluster.recording import RecordingStore
 from rube.store import Lookup, Page
 
 SCENARIO = """\

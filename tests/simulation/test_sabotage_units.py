@@ -7,10 +7,10 @@ from sabotage import violated
 
 from rube.api import controller_pb2, systemd_pb2
 from rube.api.systemd_pb2 import UnitAction
-from rube.controllers.systemd.controller import UnitController
-from rube.sim.recording import RecordingStore
-from rube.sim.services import SimServiceDriver
+from rube.sim.cluster.recording import RecordingStore
+from rube.sim.units.service_manager import SimServiceDriver
 from rube.store import Txn
+from rube.units.controller import UnitController
 
 SCENARIO = """\
 name: sabotage

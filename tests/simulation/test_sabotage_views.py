@@ -8,8 +8,8 @@ import pytest
 from sabotage import SCENARIO, violated
 
 from rube import api_pb2
-from rube.client import replica
-from rube.client.replica import Batch, Replica
+from rube.client import object_cache
+from rube.client.object_cache import Batch, ObjectCache
 from rube.controllers.cache import InformerCache
 
 QUIET = SCENARIO.replace("duration: 40s", "duration: 60s")
@@ -21,24 +21,24 @@ def test_the_shipped_code_holds() -> None:
 
 def test_a_copy_that_misses_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest change of web-2 is never taken: its node goes on with the one before."""
-    prepare = Replica.prepare
+    prepare = ObjectCache.prepare
 
-    def deaf(self: Replica, response: api_pb2.WatchResponse) -> Batch | None:
+    def deaf(self: ObjectCache, response: api_pb2.WatchResponse) -> Batch | None:
         kept = [event for event in response.events if not self._is_late(event)]  # type: ignore[attr-defined]
         heard = api_pb2.WatchResponse(events=kept, revision=response.revision, store_id=response.store_id)
         return prepare(self, heard)
 
-    def is_late(self: Replica, event: api_pb2.Event) -> bool:
+    def is_late(self: ObjectCache, event: api_pb2.Event) -> bool:
         metadata = event.update.metadata
         return metadata.name == "web-2" and metadata.generation > 4
 
-    monkeypatch.setattr(Replica, "_is_late", is_late, raising=False)
-    monkeypatch.setattr(Replica, "prepare", deaf)
+    monkeypatch.setattr(ObjectCache, "_is_late", is_late, raising=False)
+    monkeypatch.setattr(ObjectCache, "prepare", deaf)
     assert "views" in violated(QUIET)
 
 
 def test_a_copy_that_keeps_what_was_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replica._Overlay, "remove", lambda self, obj: [])
+    monkeypatch.setattr(object_cache._Overlay, "remove", lambda self, obj: [])
     assert {"views", "copies"} & violated(QUIET)
 
 
@@ -60,10 +60,10 @@ def test_a_copy_with_another_spec(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_copy_that_mixes_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest revision with the labels and the spec of the first."""
-    prepare = Replica.prepare
+    prepare = ObjectCache.prepare
     first: dict[str, api_pb2.Object] = {}
 
-    def mixed(self: Replica, response: api_pb2.WatchResponse) -> Batch | None:
+    def mixed(self: ObjectCache, response: api_pb2.WatchResponse) -> Batch | None:
         changed = api_pb2.WatchResponse()
         changed.CopyFrom(response)
         for event in changed.events:
@@ -71,5 +71,5 @@ def test_a_copy_that_mixes_versions(monkeypatch: pytest.MonkeyPatch) -> None:
                 event.update.spec.CopyFrom(first.setdefault(event.update.metadata.uid, event.update).spec)
         return prepare(self, changed)
 
-    monkeypatch.setattr(Replica, "prepare", mixed)
+    monkeypatch.setattr(ObjectCache, "prepare", mixed)
     assert "views" in violated(QUIET)

@@ -13,9 +13,9 @@ from rube.server import put as server_put
 from rube.server import status as server_status
 from rube.server import writes as server_writes
 from rube.server.parts import ObjectParts
-from rube.sim.recording import RecordingStore
+from rube.sim.cluster.recording import RecordingStore
 from rube.store import Op, Record, Txn
-from rube.store.mvcc.store import MvccStore
+from rube.store.embedded.store import MvccStore
 
 UNITS = b"api.systemd.Unit/"
 

@@ -183,7 +183,7 @@ def test_a_broken_group_is_found_out(
 
 
 def test_a_member_that_is_far_behind_gets_a_snapshot(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", logger="rube.replica")
+    caplog.set_level("INFO", logger="rube.group")
     with Simulation(load(SNAPSHOT)) as simulation:
         simulation.run()
     sent = [record.getMessage() for record in caplog.records if "sends its state" in record.getMessage()]

@@ -13,9 +13,9 @@ from sim_calls import sim
 from rube.cli.progress import ProgressBar
 from rube.sim.scenario import load_text
 from rube.sim.scenario.load import LoadedScenario
-from rube.sim.scenario_pb2 import Fault
-from rube.sim.shrink import scenario_text, shrink, written_out
-from rube.sim.sweep import run_seed
+from rube.sim.scenario.scenario_pb2 import Fault
+from rube.sim.search.shrink import scenario_text, shrink, written_out
+from rube.sim.search.sweep import run_seed
 
 SCENARIO = """\
 name: small

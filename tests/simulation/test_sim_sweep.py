@@ -18,7 +18,7 @@ import pytest
 from sim_calls import sim
 
 from rube.sim.scenario import load
-from rube.sim.sweep import run_seed
+from rube.sim.search.sweep import run_seed
 
 GOOD = """\
 name: small

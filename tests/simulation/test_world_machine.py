@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rube.api.systemd_pb2 import Unit
-from rube.sim.checkers import Verdict, acknowledged_writes, never_on_two_nodes, revisions_monotonic, status_reported
-from rube.sim.checkers import watch_promises as judge_watches
-from rube.sim.cluster import ClusterConfig, SimCluster
-from rube.sim.kernel import World
+from rube.sim.cluster.cluster import ClusterConfig, SimCluster
+from rube.sim.cluster.user import User
+from rube.sim.judges import Verdict, acknowledged_writes, never_on_two_nodes, revisions_monotonic, status_reported
+from rube.sim.judges import watch_promises as judge_watches
 from rube.sim.scenario import default_unit
-from rube.sim.user import User
+from rube.sim.world.kernel import World
 
 NODES = ("worker-1", "worker-2")
 UNITS = ("a", "b", "c", "d")

@@ -18,11 +18,11 @@ from rube.controllers.cluster.controllers import ClusterControllersConfig, Term,
 from rube.controllers.contract import Controller
 from rube.controllers.replicated.rows import Rows, lead_command
 from rube.controllers.replicated.term import FENCE_PREFIX, FencedCalls, LeaderTerm, ReplicatedEngine, TermOverError
+from rube.group import Member, MemberConfig
+from rube.group.group_pb2 import ChangeRequest
+from rube.group.halting import RemovedError
+from rube.group.volatile import GroupLostError
 from rube.host import Host
-from rube.replica import Member, MemberConfig
-from rube.replica.ending import RemovedError
-from rube.replica.replica_pb2 import ChangeRequest
-from rube.replica.volatile import GroupLostError
 
 __all__ = ["ReplicatedConfig", "ReplicatedControllers"]
 

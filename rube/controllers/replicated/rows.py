@@ -9,8 +9,8 @@ from sortedcontainers import SortedDict
 
 from rube.api.errors import AbortedError
 from rube.controllers.replicated.replicated_pb2 import Change, Command, Commit, Lead
+from rube.group.machine import Effect
 from rube.host import Engine, Write
-from rube.replica.machine import Effect
 
 __all__ = ["Rows", "commit_command", "lead_command"]
 
@@ -35,7 +35,7 @@ def _bytes(command: Command) -> bytes:
 
 
 class Rows:
-    """`rube.replica.StateMachine`: this member's copy, in memory, of what its engine holds or is about to hold."""
+    """`rube.group.StateMachine`: this member's copy, in memory, of what its engine holds or is about to hold."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -15,9 +15,9 @@ from rube import api_pb2
 from rube.api.errors import AbortedError, RubeError, UnimplementedError
 from rube.client import Client
 from rube.controllers.replicated.rows import Rows, commit_command
+from rube.group import Member
 from rube.host import Write
 from rube.host.engine import Snapshot
-from rube.replica import Member
 
 __all__ = ["FENCE_PREFIX", "FencedCalls", "LeaderTerm", "ReplicatedEngine", "TermOverError"]
 

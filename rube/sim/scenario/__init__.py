@@ -1,7 +1,7 @@
 """Scenarios: files that say what a simulated world is made of, what happens in it and what must hold.
 
-`load` reads and checks a file against rube/sim/scenario.proto; a `Simulation` builds the world, plays the scenario and
-has its history judged.
+`load` reads and checks a file against scenario.proto; a `Simulation` builds the world, plays the scenario and has its
+history judged.
 """
 
 from rube.sim.scenario.load import LoadedScenario, default_unit, load, load_text

@@ -6,8 +6,8 @@ import random  # noqa: TID251 (the type of a named stream)
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from rube.sim.scenario.scenario_pb2 import Chaos, Cluster, DiskFault, Fault, Partition, SlowLink, UnitOnNode
 from rube.sim.scenario.yamlproto import Path, Source
-from rube.sim.scenario_pb2 import Chaos, Cluster, DiskFault, Fault, Partition, SlowLink, UnitOnNode
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000

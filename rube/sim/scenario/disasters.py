@@ -1,12 +1,12 @@
-"""The faults that `rube.sim.disasters` carries out: their defaults, what is wrong with one, and what it does."""
+"""The faults of `rube.sim.cluster.disasters`: their defaults, what is wrong with one, and what it does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rube.sim.cluster import SimCluster
+from rube.sim.cluster.cluster import SimCluster
+from rube.sim.scenario.scenario_pb2 import Blackout, Cluster, Fault, Interrupt
 from rube.sim.scenario.yamlproto import Path, Source, check_known
-from rube.sim.scenario_pb2 import Blackout, Cluster, Fault, Interrupt
 from rube.store import parse_store_url
 
 Deed = tuple[str, Callable[[], object]]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rube.sim.cluster import SimCluster
+from rube.sim.cluster.cluster import SimCluster
 from rube.sim.scenario.chaos import Hosts, draw_faults
 from rube.sim.scenario.disasters import disaster_deeds
 from rube.sim.scenario.replicas import controller_replicas
+from rube.sim.scenario.scenario_pb2 import DiskFault, Fault, Partition, Scenario, SlowLink
 from rube.sim.scenario.stores import LEADER, raft_members
 from rube.sim.scenario.validate import HEAL_ALL, observer_names, units_put
-from rube.sim.scenario_pb2 import DiskFault, Fault, Partition, Scenario, SlowLink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,16 +13,16 @@ from rube import api_pb2
 from rube.api import textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.systemd_pb2 import Service, Unit
-from rube.sim.checkers.rest import WITHIN_NS
+from rube.sim.judges.rest import WITHIN_NS
 from rube.sim.scenario.chaos import fill_chaos
 from rube.sim.scenario.disasters import fill_disaster
 from rube.sim.scenario.replicas import REPLICAS, controller_replicas
+from rube.sim.scenario.scenario_pb2 import Cluster, Scenario
 from rube.sim.scenario.settings import apply_settings
 from rube.sim.scenario.sizes import check_sizes
 from rube.sim.scenario.stores import etcd_members, etcd_url, raft_members, raft_url
 from rube.sim.scenario.validate import validate
 from rube.sim.scenario.yamlproto import Source, parse
-from rube.sim.scenario_pb2 import Cluster, Scenario
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
 STORE_URL = "sqlite:////var/lib/rube/apiserver.db"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rube.sim.scenario.scenario_pb2 import Cluster
 from rube.sim.scenario.yamlproto import Source
-from rube.sim.scenario_pb2 import Cluster
 
 REPLICAS_MAX = 7
 REPLICAS = 3

@@ -8,23 +8,23 @@ from types import TracebackType
 from rube import api_pb2
 from rube.api.well_known import UNIT_TYPE
 from rube.controllers.cluster.catalog import make_controllers
-from rube.sim.checkers import History, Outcome, Sample, UnitProbe, summarize_latency, summarize_refusals
-from rube.sim.cluster import ClusterConfig, SimCluster
-from rube.sim.complaints import errors_counted
-from rube.sim.disk import SYNC_LATENCY_NS
-from rube.sim.kernel import World
-from rube.sim.kernel.trace import RECORDS_MAX
-from rube.sim.network import Link
+from rube.sim.cluster.cluster import ClusterConfig, SimCluster
+from rube.sim.cluster.error_log import errors_counted
+from rube.sim.judges import History, Outcome, Sample, UnitProbe, summarize_latency, summarize_refusals
 from rube.sim.report import Counts, Result
 from rube.sim.scenario.faults import Event, fault_events
 from rube.sim.scenario.judging import judge_all
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario.replicas import controller_replicas
+from rube.sim.scenario.scenario_pb2 import Cluster, Scenario, UnitState
+from rube.sim.scenario.scenario_pb2 import Link as LinkSpec
 from rube.sim.scenario.stores import etcd_members
 from rube.sim.scenario.validate import observer_names
 from rube.sim.scenario.workload import step_events
-from rube.sim.scenario_pb2 import Cluster, Scenario, UnitState
-from rube.sim.scenario_pb2 import Link as LinkSpec
+from rube.sim.world.disk import SYNC_LATENCY_NS
+from rube.sim.world.kernel import World
+from rube.sim.world.kernel.trace import RECORDS_MAX
+from rube.sim.world.network import Link
 
 SAMPLE_NS = 250_000_000
 """How often convergence is looked at after the last step and fault …"""
@@ -48,7 +48,7 @@ class Simulation:
         tie_break: bool = False,
         records_max: int | None = RECORDS_MAX,
     ) -> None:
-        """`tie_break`: the seed orders what is ready at one instant. `records_max`: see `rube.sim.kernel.Trace`."""
+        """`tie_break`: the seed orders what is ready at one instant. `records_max`: see `Trace`."""
         self._loaded = loaded
         self._scenario = loaded.scenario
         self.seed = loaded.scenario.seed if seed is None else seed

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rube.sim.scenario.chaos import NS_MIN
+from rube.sim.scenario.scenario_pb2 import Scenario
 from rube.sim.scenario.yamlproto import Source
-from rube.sim.scenario_pb2 import Scenario
 
 __all__ = ["NODES_MAX", "check_sizes"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rube.api.errors import InvalidArgumentError
 from rube.raft.config import ReadMode
 from rube.sim.etcd import CLIENT_PORT
+from rube.sim.scenario.scenario_pb2 import LEASE_BASED, Cluster, Raft
 from rube.sim.scenario.yamlproto import Path, Source, suggest
-from rube.sim.scenario_pb2 import LEASE_BASED, Cluster, Raft
 from rube.store.replicated.backend import member_config
 from rube.store.urls import MEMBER_FLAGS, MEMBER_NUMBERS, StoreUrl, parse_store_url
 

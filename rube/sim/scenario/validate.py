@@ -11,14 +11,11 @@ from rube.api import selectors
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
-from rube.sim.kernel.hostclock import DRIFT_PPM_MAX
 from rube.sim.scenario.chaos import NS_MIN, check_chaos
 from rube.sim.scenario.disasters import INSTANT, OF_ONE_HOST, check_disaster
 from rube.sim.scenario.judging import ALWAYS
 from rube.sim.scenario.replicas import check_replicas, controller_replicas
-from rube.sim.scenario.stores import LEADER, check_stores, etcd_members
-from rube.sim.scenario.yamlproto import Path, Source, check_known, suggest
-from rube.sim.scenario_pb2 import (
+from rube.sim.scenario.scenario_pb2 import (
     Blackout,
     Cluster,
     Expectation,
@@ -30,6 +27,9 @@ from rube.sim.scenario_pb2 import (
     SlowLink,
     Step,
 )
+from rube.sim.scenario.stores import LEADER, check_stores, etcd_members
+from rube.sim.scenario.yamlproto import Path, Source, check_known, suggest
+from rube.sim.world.kernel.hostclock import DRIFT_PPM_MAX
 
 DURATION_NS_MAX = 30 * 24 * 3600 * 1_000_000_000
 HEAL_ALL = "all"

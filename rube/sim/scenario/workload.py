@@ -8,11 +8,11 @@ from typing import Any
 from rube import api_pb2
 from rube.api.systemd_pb2 import Unit
 from rube.api.well_known import UNIT_TYPE
-from rube.sim.cluster import SimCluster
+from rube.sim.cluster.cluster import SimCluster
+from rube.sim.cluster.user import Repeated, User
 from rube.sim.scenario.faults import Event
 from rube.sim.scenario.load import LoadedScenario
-from rube.sim.scenario_pb2 import Scenario, Step, UnitGroup
-from rube.sim.user import Repeated, User
+from rube.sim.scenario.scenario_pb2 import Scenario, Step, UnitGroup
 
 CHANGE_VARIABLE = "RUBE_CHANGE"
 NAMES_SHOWN_MAX = 4

@@ -1,6 +1,6 @@
 """The engine in memory, over an append-only log on a disk that is handed in.
 
-With `VolatileDisk` it keeps nothing; on the simulated disk (rube.sim.disk) it is the durable engine of a world.
+With `VolatileDisk` it keeps nothing; on the simulated disk (rube.sim.world.disk) it is the durable engine of a world.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from weakref import WeakSet
 
 from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, RubeError, UnavailableError
 from rube.host import Write
+from rube.host.disk_errors import full
 from rube.store.engines import rocksdb_files as files
-from rube.store.engines.disk_errors import full
-from rube.store.engines.mark import write_mark
+from rube.store.engines.acknowledged import write_mark
 from rube.store.engines.private_files import open_file
 from rube.store.engines.rocksdb_errors import translate
 from rube.store.engines.room import growth_bytes, is_short

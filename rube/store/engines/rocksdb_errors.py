@@ -12,8 +12,8 @@ from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
+from rube.host.disk_errors import failed, full
 from rube.store.checksums import SALVAGE
-from rube.store.engines.disk_errors import failed, full
 
 _NO_SPACE = (os.strerror(ENOSPC), os.strerror(EDQUOT), "Max allowed space was reached")
 _LOCKED = ("lock hold by current process", "While lock file")

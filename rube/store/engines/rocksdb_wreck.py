@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
 from rube.host.engine import Remains
 from rube.store.engines import rocksdb_files as files
-from rube.store.engines.mark import read_mark
+from rube.store.engines.acknowledged import read_mark
 from rube.store.engines.rocksdb_errors import damaged, in_use, translate
 from rube.store.engines.rocksdb_wal import is_sound
 

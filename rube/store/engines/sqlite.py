@@ -19,9 +19,9 @@ from urllib.parse import quote
 
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
 from rube.host import Write
+from rube.host.disk_errors import full
 from rube.store.checksums import SALVAGE
-from rube.store.engines.disk_errors import full
-from rube.store.engines.mark import Mark, read_mark, write_mark
+from rube.store.engines.acknowledged import Mark, read_mark, write_mark
 from rube.store.engines.private_files import close_to_others, open_file
 from rube.store.engines.room import growth_bytes, is_short, log_bytes
 from rube.store.engines.sqlite_errors import translate
@@ -59,7 +59,7 @@ class SqliteEngine:
     """`rube.host.Engine` on one file; `synchronous=FULL`, so that a commit survives power loss.
 
     A second process is kept out by locks (rube.store.engines.sqlite_lock) that the kernel drops with the process that
-    holds them: nothing is left to clean up after kill -9. The acknowledged mark (rube.store.engines.mark) stands in
+    holds them: nothing is left to clean up after kill -9. The acknowledged mark (`acknowledged.py`) stands in
     `<path>.lock`.
     """
 

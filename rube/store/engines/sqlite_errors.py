@@ -11,8 +11,8 @@ from rube.api.errors import (
     RubeError,
     UnavailableError,
 )
+from rube.host.disk_errors import failed, full, lacks_descriptors, too_many_files
 from rube.store.checksums import SALVAGE
-from rube.store.engines.disk_errors import failed, full, lacks_descriptors, too_many_files
 
 _PRIMARY_CODE_MASK = 0xFF
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
-from rube.store.engines.mark import is_foreign
+from rube.store.engines.acknowledged import is_foreign
 from rube.store.engines.private_files import FILE_MODE, close_to_others, make_directory
 
 # A lock of the open file (F_OFD_SETLK), which SQLite's own locks of the process do not meet: they are about the bytes

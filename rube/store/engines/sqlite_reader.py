@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from rube.api.errors import FailedPreconditionError
 from rube.host import Write
-from rube.store.engines.mark import Mark, read_mark
+from rube.store.engines.acknowledged import Mark, read_mark
 from rube.store.engines.sqlite import copy_database
 from rube.store.engines.sqlite_errors import translate
 from rube.store.engines.sqlite_lock import place_of

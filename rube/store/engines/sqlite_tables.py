@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rube.api.errors import FailedPreconditionError
 from rube.host import Write
-from rube.store.engines.mark import ID_BYTES, Mark
+from rube.store.engines.acknowledged import ID_BYTES, Mark
 from rube.store.engines.sqlite_errors import translate
 
 FORMAT_VERSION = 1
@@ -20,7 +20,7 @@ APPLICATION_ID = 0x52756265
 PAGE_BYTES = 8192
 # One row of eight bytes' key maps to a signed integer of the same order.
 _ID_BASE = 1 << 63
-# The first row of the log is the engine's own: how many commits there were (rube.store.engines.mark). It stands there
+# The first row of the log is the engine's own: how many commits there were (`acknowledged.py`). It stands there
 # since one statement then writes it and the rows of a batch. The key that would be there lives in the second table.
 MARK_ID = -_ID_BASE
 _MARK_KEY = bytes(8)

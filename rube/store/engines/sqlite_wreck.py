@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from rube.api.errors import FailedPreconditionError, RubeError
 from rube.host.engine import Remains
-from rube.store.engines.mark import read_mark
+from rube.store.engines.acknowledged import read_mark
 from rube.store.engines.sqlite_lock import FileLock, lock_file, place_of
 from rube.store.engines.sqlite_pages import Page, cells_of, free_pages, value_at
 from rube.store.engines.sqlite_tables import (

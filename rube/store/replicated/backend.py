@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rube.api.errors import InvalidArgumentError
+from rube.group import MemberConfig
 from rube.host import Host
 from rube.raft.config import ReadMode
-from rube.replica import MemberConfig
 from rube.store.backends import Checked, Loader, Reader, StoreStat
 from rube.store.config import StoreConfig
-from rube.store.mvcc.backend import ENGINE
+from rube.store.embedded.backend import ENGINE
 from rube.store.ports import Store
 from rube.store.replicated.store import ReplicatedStore
 from rube.store.urls import MEMBER_FLAGS, MEMBER_NUMBERS, StoreUrl, parse_store_url

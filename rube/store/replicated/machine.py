@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rube.api.errors import DataLossError
+from rube.group.machine import Effect
 from rube.host import Clock, Engine, Write
-from rube.replica.machine import Effect
 from rube.store.config import StoreConfig
 from rube.store.mvcc.evaluate import Group
 from rube.store.mvcc.index import KeyIndex
@@ -29,7 +29,7 @@ from rube.store.replicated.overlay import Overlay
 
 
 class StoreMachine:
-    """`rube.replica.StateMachine` of a store. Outcomes: a list of revisions or AbortedErrors, one a transaction."""
+    """`rube.group.StateMachine` of a store. Outcomes: a list of revisions or AbortedErrors, one a transaction."""
 
     def __init__(self, engine: Engine, clock: Clock, config: StoreConfig, compacted: Callable[[], None]) -> None:
         """`compacted` is told when there are rows that nobody can see any more, and that is durable."""

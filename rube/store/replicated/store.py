@@ -7,8 +7,8 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 
 from rube.api.errors import RubeError
+from rube.group import Member, MemberConfig
 from rube.host import Engine, Host
-from rube.replica import Member, MemberConfig
 from rube.store.config import StoreConfig
 from rube.store.mvcc.compaction import delete_superseded
 from rube.store.mvcc.evaluate import check_txn

@@ -14,9 +14,9 @@ from rube.api import registry, systemd_pb2
 from rube.client import Client
 from rube.host import Engine, Host, Network, RealClock, RealRandomness
 from rube.server import ApiServer, ApiServerConfig
-from rube.sim.disk import SimDisk
-from rube.sim.kernel import World
-from rube.sim.network import SimFabric
+from rube.sim.world.disk import SimDisk
+from rube.sim.world.kernel import World
+from rube.sim.world.network import SimFabric
 from rube.store import RealStorage, Store, StoreConfig, open_store
 from rube.store.engines import MemoryEngine
 from rube.transport import ChannelOptions, GrpcNetwork, ServerKind

@@ -13,7 +13,7 @@ from api_sites import TYPE, Served, Site, serve, unit
 from rube import api_pb2, api_pb2_grpc
 from rube.api.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
 from rube.api.keys import ObjectKey
-from rube.client import Batch, Change, Client, ClientConfig, Informer, InformerConfig, ReplicaState
+from rube.client import Batch, CacheState, Change, Client, ClientConfig, Informer, InformerConfig
 from rube.host import Host
 from rube.server import ApiServer, ApiServerConfig
 
@@ -63,7 +63,7 @@ async def test_an_empty_store_syncs(site: Site) -> None:
 async def test_an_informer_resumes_from_what_was_persisted(site: Site) -> None:
     async with serve(site) as api:
         put = await api.put(unit("a"), unit("b"))
-        state = ReplicaState(
+        state = CacheState(
             objects=(await api.get("a"), await api.get("b")), revision=put.revision, store_id=put.store_id
         )
         await api.delete("b")
@@ -82,7 +82,7 @@ async def test_a_compacted_position_is_listed_again_and_nothing_is_skipped(site:
         await api.delete("b")
         last = await api.put(unit("c"))
         await api.store.compact(last.revision)
-        state = ReplicaState(objects=objects, revision=put.revision, store_id=put.store_id)
+        state = CacheState(objects=objects, revision=put.revision, store_id=put.store_id)
         async with running(api.client, site.host, state=state) as (informer, told):
             await informer.wait_for(last.revision)
             assert told == ["-b", "~a", "+c"]
@@ -93,7 +93,7 @@ async def test_a_position_of_another_store_is_listed_again(site: Site) -> None:
         await api.put(unit("a"))
         stranger = await api.get("a")
         stranger.metadata.name = "stranger"
-        state = ReplicaState(objects=(stranger,), revision=1_000, store_id="f" * 32)
+        state = CacheState(objects=(stranger,), revision=1_000, store_id="f" * 32)
         async with running(api.client, site.host, state=state) as (informer, told):
             await informer.synced.wait()
             assert (told, informer.revision) == (["-stranger", "+a"], api.store.revision)
@@ -102,7 +102,7 @@ async def test_a_position_of_another_store_is_listed_again(site: Site) -> None:
 async def test_a_position_ahead_of_the_store_is_listed_again(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"))
-        state = ReplicaState(objects=(), revision=1_000, store_id=api.store.store_id)
+        state = CacheState(objects=(), revision=1_000, store_id=api.store.store_id)
         async with running(api.client, site.host, state=state) as (informer, told):
             await informer.synced.wait()
             assert (told, informer.revision) == (["+a"], api.store.revision)

@@ -13,11 +13,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rube import api_pb2
 from rube.api import cluster_pb2, registry, systemd_pb2
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, RubeError
-from rube.controllers.spec_checks import built_in_spec_checks
 from rube.server import ApiServerConfig
 from rube.server.put import put
 from rube.server.writes import Writer
 from rube.store import StoreConfig, StoreLimits
+from rube.units.spec_checks import built_in_spec_checks
 
 
 async def refused(api: Served, *objects: api_pb2.Object, error: type[RubeError] = InvalidArgumentError) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rube.host import Clock, RealClock
-from rube.sim.kernel import World
+from rube.sim.world.kernel import World
 
 Body = Callable[[Clock], Coroutine[Any, Any, None]]
 Run = Callable[[Body], None]

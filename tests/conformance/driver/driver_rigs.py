@@ -16,11 +16,11 @@ from rube import api_pb2
 from rube.api import controller_pb2
 from rube.api.systemd_pb2 import UnitAction, UnitObservation
 from rube.controllers.driver import Driver
-from rube.controllers.systemd.drivers.dbus import DbusConfig, DbusDriver
-from rube.controllers.systemd.drivers.supervisor import SupervisorDriver
 from rube.host import Clock, Host, RealClock, RealRandomness
-from rube.sim.kernel import World
-from rube.sim.services import SimServiceDriver, SimServiceManager
+from rube.sim.units.service_manager import SimServiceDriver, SimServiceManager
+from rube.sim.world.kernel import World
+from rube.units.drivers.dbus import DbusConfig, DbusDriver
+from rube.units.drivers.supervisor import SupervisorDriver
 from tests.real.systemd_manager import SystemdManager
 
 WAIT_S_MAX = 20.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rube.api.systemd_pb2 import Service, Unit
-from rube.controllers.systemd.service.policy import CLD_EXITED, Exit
-from rube.sim.services import Behaviour
+from rube.sim.units.service_manager import Behaviour
+from rube.units.service.policy import CLD_EXITED, Exit
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from rube import api_pb2
 from rube.api import controller_pb2
 from rube.api.errors import InvalidArgumentError
 from rube.api.systemd_pb2 import UnitAction
-from rube.controllers.systemd.render import digest_of
-from rube.controllers.systemd.service.exit_codes import explain_exit
+from rube.units.render import digest_of
+from rube.units.service.exit_codes import explain_exit
 
 Ensure = UnitAction.Ensure
 NAME, OTHER = "rube-test.one.service", "rube-test.two.service"

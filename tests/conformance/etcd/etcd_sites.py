@@ -15,10 +15,11 @@ from etcd_client import EtcdClient
 from grpc import aio
 
 from rube.host import Host, RealClock, RealRandomness
-from rube.sim.disk import SimDisk, SimStorage
+from rube.sim.cluster.storage import SimStorage
 from rube.sim.etcd import MemberConfig, Referee, run_member
-from rube.sim.kernel import World
-from rube.sim.network import SimFabric
+from rube.sim.world.disk import SimDisk
+from rube.sim.world.kernel import World
+from rube.sim.world.network import SimFabric
 from rube.store.storage import RealStorage
 from rube.transport import GrpcNetwork
 

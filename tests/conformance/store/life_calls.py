@@ -8,8 +8,8 @@ from typing import Protocol
 from rube.host import Host
 from rube.store import Op, Record, Store, Txn, open_store, parse_store_url
 from rube.store.backends import Checked, StoreStat, backend_of
-from rube.store.life import StreamSource, StreamTarget, back_up, restore
-from rube.store.life.copy import Copied
+from rube.store.maintenance import StreamSource, StreamTarget, back_up, restore
+from rube.store.maintenance.copy import Copied
 
 ALL = (b"\x00", b"\xff" * 16)
 

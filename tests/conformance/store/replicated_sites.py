@@ -10,9 +10,9 @@ from socket import create_server
 from store_sites import Body, RealSite, WorldRandomness
 
 from rube.host import Clock, Host, Randomness
-from rube.sim.kernel import SimProcess, World
-from rube.sim.machines import Machine, make_machine
-from rube.sim.network import SimFabric
+from rube.sim.cluster.machines import Machine, make_machine
+from rube.sim.world.kernel import SimProcess, World
+from rube.sim.world.network import SimFabric
 from rube.store import Store, StoreConfig
 from rube.store import open_store as open_url
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from store_sites import Body
 
 from rube.host import Clock, Host, Randomness
-from rube.sim.cluster import SimCluster
-from rube.sim.disk import SimDisk, SimStorage
-from rube.sim.kernel import World
+from rube.sim.cluster.cluster import SimCluster
+from rube.sim.cluster.storage import SimStorage
+from rube.sim.world.disk import SimDisk
+from rube.sim.world.kernel import World
 from rube.store import Store, StoreConfig, parse_store_url
 from rube.store.backends import backend_of
 from rube.store.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest

@@ -12,7 +12,7 @@ from simulated_etcd_site import SimulatedEtcdSite
 from store_sites import SimSite, Site
 
 from rube.api.errors import RubeError
-from rube.sim.kernel import SimHost, SimProcess, World
+from rube.sim.world.kernel import SimHost, SimProcess, World
 from rube.store import Store, StoreConfig
 
 SMALL = StoreConfig(tail_bytes_max=1500, watch_changes_max=2)

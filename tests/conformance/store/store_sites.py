@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rube.host import Clock, Engine, Host, Randomness, RealClock, RealRandomness, Storage, Wreck
-from rube.sim.disk import SimDisk, SimStorage
-from rube.sim.kernel import World
-from rube.sim.network import SimFabric
+from rube.sim.cluster.storage import SimStorage
+from rube.sim.world.disk import SimDisk
+from rube.sim.world.kernel import World
+from rube.sim.world.network import SimFabric
 from rube.store import Op, RealStorage, Store, StoreConfig, Txn, parse_store_url
+from rube.store.embedded import MvccStore
 from rube.store.engines import MemoryEngine, MemoryWreck
-from rube.store.mvcc import MvccStore
 from rube.transport import GrpcNetwork
 
 Body = Callable[[], Coroutine[Any, Any, None]]

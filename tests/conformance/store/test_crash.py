@@ -15,10 +15,10 @@ from store_sites import SimSite, open_store, put
 
 from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, RubeError
 from rube.host import RealClock, RealRandomness, Write
-from rube.sim.kernel import Death
+from rube.sim.world.kernel import Death
 from rube.store import Op, RealStorage, Txn
+from rube.store.embedded import MvccStore
 from rube.store.engines import MemoryEngine
-from rube.store.mvcc import MvccStore
 
 ALL = (b"\x00", b"\xff" * 16)
 
@@ -27,7 +27,7 @@ WRITER = """
 import asyncio, os, sys
 from rube.host import RealClock, RealRandomness
 from rube.store import Op, RealStorage, Txn
-from rube.store.mvcc import MvccStore
+from rube.store.embedded import MvccStore
 
 async def write(store, task):
     for number in range(1_000_000):

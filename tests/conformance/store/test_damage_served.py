@@ -12,7 +12,7 @@ from store_sites import EngineSite, open_store
 from rube.api.errors import CompactedError, DataLossError
 from rube.host import Write
 from rube.store import Op, Store, Txn
-from rube.store.life import StreamTarget, back_up, migrate
+from rube.store.maintenance import StreamTarget, back_up, migrate
 from rube.store.mvcc.log import log_key, position_of
 from rube.store.mvcc.recovery import LOG_RANGE
 

@@ -16,7 +16,7 @@ from store_sites import Site
 from rube.api.errors import CompactedError, DataLossError, FailedPreconditionError
 from rube.store import Compare, Op, Record, Store, Txn, parse_store_url
 from rube.store.backends import backend_of
-from rube.store.life import migrate
+from rube.store.maintenance import migrate
 
 # A member of a replicated store is, to all these, the store on its own disk.
 KINDS = sorted(kind for kind in SITES if "replicated" not in kind)

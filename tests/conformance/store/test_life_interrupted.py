@@ -7,7 +7,7 @@ from life_calls import backup_of, fill, opened, records_of, restored
 from store_sites import SimSite
 
 from rube.api.errors import FailedPreconditionError
-from rube.sim.kernel import Death
+from rube.sim.world.kernel import Death
 from rube.store import Record
 
 

@@ -14,7 +14,7 @@ from store_sites import EngineSite, SqliteSite, open_store
 from rube.api.errors import FailedPreconditionError
 from rube.host import Wrecks, Write
 from rube.store import Op, Record, Txn
-from rube.store.life import Salvaged, salvage
+from rube.store.maintenance import Salvaged, salvage
 from rube.store.mvcc.log import log_key, position_of
 from rube.store.mvcc.recovery import COMPACT_KEY, LOG_RANGE, STORE_ID_KEY
 from rube.store.mvcc.salvage import LostValue, LostWrites

@@ -13,8 +13,8 @@ from grpc import aio
 from transport_service import Client, Handlers, add_service, echo_server
 
 from rube.host import Network, ServerOptions
-from rube.sim.kernel import SimProcess, World
-from rube.sim.network import SimFabric
+from rube.sim.world.kernel import SimProcess, World
+from rube.sim.world.network import SimFabric
 from rube.transport import ChannelOptions, GrpcNetwork, ServerKind
 from rube.transport.forwarder import Forwarder
 

@@ -9,9 +9,9 @@ from typing import Any
 from rube import api_pb2
 from rube.api.errors import ResourceExhaustedError
 from rube.client import Batch, Informer, InformerConfig
-from rube.sim.kernel import World
-from rube.sim.machines import make_machine
-from rube.sim.network import SimFabric
+from rube.sim.cluster.machines import make_machine
+from rube.sim.world.kernel import World
+from rube.sim.world.network import SimFabric
 
 SECONDS = 120
 

@@ -17,9 +17,9 @@ from rube.controllers.config import Decided, Hands, RuntimeConfig
 from rube.controllers.contract import Input
 from rube.controllers.runtime import Runtime
 from rube.host import Engine
-from rube.sim.kernel import SimProcess, World
-from rube.sim.machines import make_machine
-from rube.sim.network import SimFabric
+from rube.sim.cluster.machines import make_machine
+from rube.sim.world.kernel import SimProcess, World
+from rube.sim.world.network import SimFabric
 
 Decide = Callable[[controller_pb2.State], controller_pb2.Decision]
 

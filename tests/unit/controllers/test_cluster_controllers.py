@@ -13,9 +13,9 @@ from rube.controllers.cluster.catalog import make_controller, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.placement import Placement
-from rube.sim.kernel import World
-from rube.sim.machines import make_machine
-from rube.sim.network import SimFabric
+from rube.sim.cluster.machines import make_machine
+from rube.sim.world.kernel import World
+from rube.sim.world.network import SimFabric
 
 
 def test_an_unknown_controller_is_named_with_those_there_are() -> None:

@@ -14,7 +14,7 @@ from rube.api import controller_pb2
 from rube.api.keys import ObjectKey, key_of
 from rube.controllers.contract import Input, View
 from rube.host import Engine, Write
-from rube.sim.kernel import World, current_process
+from rube.sim.world.kernel import World, current_process
 
 KEY = key_of(unit_object("web"))
 CHILD = key_of(unit_object("child"))

@@ -14,9 +14,9 @@ from rube.api import cluster_pb2, registry
 from rube.api.errors import AbortedError
 from rube.api.keys import ObjectKey
 from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leadership
-from rube.sim.kernel import SimProcess, World
-from rube.sim.machines import make_machine
-from rube.sim.network import SimFabric
+from rube.sim.cluster.machines import make_machine
+from rube.sim.world.kernel import SimProcess, World
+from rube.sim.world.network import SimFabric
 
 LEASE = ObjectKey("api.Lease", "leader-leases", "placement")
 DURATION_S = 15.0

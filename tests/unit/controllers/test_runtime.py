@@ -16,7 +16,7 @@ from rube.api.errors import AbortedError, InvalidArgumentError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.well_known import NODE_TYPE
 from rube.controllers.contract import ImpureControllerError, Input, View
-from rube.sim.kernel import SimulationFailures, World, describe
+from rube.sim.world.kernel import SimulationFailures, World, describe
 
 KEY = key_of(unit_object("web"))
 

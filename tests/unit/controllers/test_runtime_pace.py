@@ -12,7 +12,7 @@ from runtime_bench import Bench
 from rube import api_pb2
 from rube.api import controller_pb2
 from rube.api.keys import key_of
-from rube.sim.kernel import World
+from rube.sim.world.kernel import World
 
 KEY = key_of(unit_object("web"))
 

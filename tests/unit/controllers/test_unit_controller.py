@@ -11,8 +11,8 @@ from rube.api import controller_pb2, memory_pb2, registry, systemd_pb2
 from rube.api.keys import ObjectKey
 from rube.api.well_known import RESTART_ANNOTATION
 from rube.controllers.contract import evaluate
-from rube.controllers.systemd.controller import UnitController
-from rube.controllers.systemd.render import digest_of
+from rube.units.controller import UnitController
+from rube.units.render import digest_of
 
 KEY = ObjectKey("api.systemd.Unit", "default", "web")
 CONTROLLER = UnitController(node="worker-1", boot_id="boot-1")

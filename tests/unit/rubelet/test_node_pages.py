@@ -12,7 +12,7 @@ from google.protobuf.any_pb2 import Any
 from rube import api_pb2
 from rube.api.errors import CompactedError, InvalidArgumentError, RevisionAheadError, RubeError, StoreChangedError
 from rube.api.keys import ObjectKey, key_of
-from rube.client import Replica, ReplicaState
+from rube.client import CacheState, ObjectCache
 from rube.controllers.ports import Position
 from rube.host.network import RESPONSE_BYTES_MAX
 from rube.rubelet.node_api import NodeApi
@@ -153,7 +153,7 @@ def test_a_field_that_nobody_knows_is_refused() -> None:
 def test_a_watch_of_a_large_copy_comes_in_pieces_that_a_client_puts_together() -> None:
     async def main() -> None:
         copy = Copy(*(unit(f"u{number}", size_bytes=LARGE) for number in range(4)))
-        replica = Replica(ReplicaState())
+        replica = ObjectCache(CacheState())
         replica.begin()
         watch = api_of(copy).Watch(api_pb2.WatchRequest(type=UNIT, send_initial=True), CONTEXT)
         async with aclosing(watch):  # type: ignore[type-var]

@@ -12,9 +12,9 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey
 from rube.api.systemd_pb2 import Unit
 from rube.api.textproto import parse_documents
-from rube.controllers.spec_checks import built_in_spec_checks
 from rube.server.parts import ObjectParts, spec_field
 from rube.server.validation import check_specs
+from rube.units.spec_checks import built_in_spec_checks
 
 REPOSITORY = Path(__file__).parents[3]
 TYPE = "api.systemd.Unit"

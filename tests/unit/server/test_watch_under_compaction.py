@@ -16,12 +16,12 @@ from rube.api import cluster_pb2, systemd_pb2
 from rube.api.errors import AbortedError, CompactedError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from rube.cli.real_host import real_host
-from rube.client import Replica, ReplicaState
+from rube.client import CacheState, ObjectCache
 from rube.server import ApiServerConfig
 from rube.server.attachments import Attachments
 from rube.server.service import ApiService
 from rube.store import Store, StoreConfig, open_store
-from rube.store.mvcc import MvccStore
+from rube.store.embedded import MvccStore
 
 UNIT_TYPE = "api.systemd.Unit"
 OBJECTS, WRITERS, WRITES = 12, 4, 150
@@ -83,9 +83,9 @@ class Turmoil:
             await asyncio.sleep(rng.random() * 0.003)
             await self.store.compact(max(0, self.store.revision - rng.randrange(30)))
 
-    async def follow(self, rng: random.Random, wanted: dict[str, str]) -> Replica:
+    async def follow(self, rng: random.Random, wanted: dict[str, str]) -> ObjectCache:
         """A copy kept up by watches that are left and resumed, until it is as new as the store at the end."""
-        replica = Replica(ReplicaState())
+        replica = ObjectCache(CacheState())
         while True:
             replica.begin()
             request = api_pb2.WatchRequest(type=UNIT_TYPE, **cast(Any, wanted))
@@ -104,7 +104,7 @@ class Turmoil:
     async def _take(
         self,
         responses: AsyncIterator[api_pb2.WatchResponse],
-        replica: Replica,
+        replica: ObjectCache,
         rng: random.Random,
         wanted: dict[str, str],
     ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from rube import api_pb2
 from rube.api.registry import pack
 from rube.api.systemd_pb2 import Unit, UnitStatus
-from rube.sim.audit import Seen, problems, status_pairs
+from rube.sim.cluster.convergence import Seen, problems, status_pairs
 
 SEEN = Seen("active", "u1", 2)
 

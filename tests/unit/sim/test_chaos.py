@@ -9,8 +9,8 @@ import pytest
 
 from rube.sim.scenario import ScenarioError, Simulation, load_text
 from rube.sim.scenario.chaos import KINDS, Hosts, draw_faults
+from rube.sim.scenario.scenario_pb2 import Chaos, Fault, Scenario
 from rube.sim.scenario.yamltext import block_text
-from rube.sim.scenario_pb2 import Chaos, Fault, Scenario
 
 TEXT = """\
 name: chaos

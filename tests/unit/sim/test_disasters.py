@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from rube.sim.operators import joining_url
+from rube.sim.cluster.operators import joining_url
 from rube.sim.scenario import ScenarioError, load_text
 from rube.sim.scenario.chaos import Hosts, draw_faults
+from rube.sim.scenario.scenario_pb2 import Chaos, Fault, Scenario
 from rube.sim.scenario.yamltext import block_text
-from rube.sim.scenario_pb2 import Chaos, Fault, Scenario
 
 RAFT = """\
 name: disasters

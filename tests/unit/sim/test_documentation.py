@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rube.sim.cluster import SimCluster
-from rube.sim.kernel import World
-from rube.sim.kernel.guards import REFUSED, REFUSED_EVENTS, REFUSED_WITHOUT_ARGUMENT
+from rube.sim.cluster.cluster import SimCluster
 from rube.sim.scenario import Simulation, default_unit, load_text
-from rube.sim.scenario_pb2 import Expectation, Fault, Step
+from rube.sim.scenario.scenario_pb2 import Expectation, Fault, Step
+from rube.sim.world.kernel import World
+from rube.sim.world.kernel.guards import REFUSED, REFUSED_EVENTS, REFUSED_WITHOUT_ARGUMENT
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "scenarios.md").read_text()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from rube.group.records import HARD_STATE_KEY, entry_key, seal
 from rube.host import Write
 from rube.raft.invariants import InvariantError
 from rube.raft.raft_pb2 import Entry, HardState, Message, MessageType
-from rube.replica.kept import HARD_STATE_KEY, entry_key, seal
-from rube.sim.disk import SimDisk, SimStorage
-from rube.sim.durable import DurableView, check_acknowledgement
-from rube.sim.kernel import World
+from rube.sim.cluster.durability import DurableView, check_acknowledgement
+from rube.sim.cluster.storage import SimStorage
+from rube.sim.world.disk import SimDisk
+from rube.sim.world.kernel import World
 
 URL, PATH = "sqlite:///d.db", "d.db"
 VOTE = Message(type=MessageType.MSG_VOTE_RESP, to=7, term=3)

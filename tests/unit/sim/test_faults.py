@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from rube.sim.checkers import Cut
-from rube.sim.cluster import SimCluster
-from rube.sim.faults import Faults
-from rube.sim.kernel import World
+from rube.sim.cluster.cluster import SimCluster
+from rube.sim.cluster.faults import Faults
+from rube.sim.judges import Cut
+from rube.sim.world.kernel import World
 
 S = 1_000_000_000
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from rube.sim.kernel import World
-from rube.sim.machines import Daemon, Machine, make_machine
-from rube.sim.network import SimFabric
+from rube.sim.cluster.machines import Daemon, Machine, make_machine
+from rube.sim.world.kernel import World
+from rube.sim.world.network import SimFabric
 
 STOP_S = 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from rube.sim.checkers import LatencySummary, Verdict
+from rube.sim.judges import LatencySummary, Verdict
 from rube.sim.report import Counts, Result, render_json, render_text
 
 RESULT = Result(

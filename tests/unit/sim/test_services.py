@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from rube.api import controller_pb2
 from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
-from rube.controllers.systemd.service.policy import CLD_EXITED, Exit
-from rube.sim.kernel import SimHost, World
-from rube.sim.services import Behaviour, SimServiceDriver, SimServiceManager
+from rube.sim.units.service_manager import Behaviour, SimServiceDriver, SimServiceManager
+from rube.sim.world.kernel import SimHost, World
+from rube.units.service.policy import CLD_EXITED, Exit
 
 Ensure = UnitAction.Ensure
 NAME = "rube-test.one.service"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from rube.sim.checkers import Verdict
-from rube.sim.sweep import SeedRun, Sweep, failed_lines, render_sweep_json, summary_lines
+from rube.sim.judges import Verdict
+from rube.sim.search.sweep import SeedRun, Sweep, failed_lines, render_sweep_json, summary_lines
 
 HELD = [SeedRun(seed=seed, virtual_ns=10**10, trace_sha256=f"{seed:064x}") for seed in (1, 2)]
 CONVERGED = Verdict(check="converged", passed=False, text="not after 5s", offending=("9s web is failed", "10s web"))

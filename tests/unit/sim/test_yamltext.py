@@ -7,9 +7,9 @@ from google.protobuf.duration_pb2 import Duration
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rube.sim.scenario.scenario_pb2 import Fault, Scenario
 from rube.sim.scenario.yamlproto import parse, parse_duration
 from rube.sim.scenario.yamltext import duration_text, flow_text
-from rube.sim.scenario_pb2 import Fault, Scenario
 
 FAULTS = """\
 faults:

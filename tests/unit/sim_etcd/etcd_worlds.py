@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 from grpc import aio
 
 from rube.host import Host
-from rube.sim.cluster import SimCluster
-from rube.sim.disk import SimDisk, SimStorage
+from rube.sim.cluster.cluster import SimCluster
+from rube.sim.cluster.storage import SimStorage
 from rube.sim.etcd import Quirks
 from rube.sim.etcd.member import member_id
-from rube.sim.kernel import World
+from rube.sim.world.disk import SimDisk
+from rube.sim.world.kernel import World
 from rube.store.etcd import rpc_pb2 as etcd
 from rube.store.etcd.rpc_pb2_grpc import KVStub, MaintenanceStub, WatchStub
 

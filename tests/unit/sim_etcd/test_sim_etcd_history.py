@@ -10,7 +10,7 @@ from etcd_worlds import EtcdWorld
 
 from rube.api.errors import CompactedError, DataLossError
 from rube.sim.etcd.watch import Stream
-from rube.sim.kernel import World
+from rube.sim.world.kernel import World
 from rube.store import ChangeBatch, Op, StoreConfig, Txn, open_store
 from rube.store.etcd.rpc_pb2 import WatchResponse
 from rube.store.etcd.store import EtcdStore

@@ -9,7 +9,7 @@ import pytest
 from etcd_worlds import MEMBERS, EtcdWorld
 from grpc import StatusCode, aio
 
-from rube.sim.kernel import World
+from rube.sim.world.kernel import World
 from rube.store.etcd import rpc_pb2 as etcd
 from rube.store.etcd.rpc_pb2_grpc import KVStub
 

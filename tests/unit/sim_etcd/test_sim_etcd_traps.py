@@ -11,7 +11,7 @@ from etcd_worlds import MEMBERS, EtcdWorld
 
 from rube.api.errors import CompactedError
 from rube.sim.etcd import Quirks
-from rube.sim.kernel import World
+from rube.sim.world.kernel import World
 from rube.store import Op, Txn, open_store
 from rube.store.etcd import rpc_pb2 as etcd
 

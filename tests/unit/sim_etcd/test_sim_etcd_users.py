@@ -6,10 +6,10 @@ import pytest
 from grpc import aio
 
 from rube.api.errors import RubeError
-from rube.sim.cluster import SimCluster
+from rube.sim.cluster.cluster import SimCluster
+from rube.sim.cluster.machines import Daemon, make_machine
 from rube.sim.etcd import MemberConfig, Referee, run_member
-from rube.sim.kernel import World
-from rube.sim.machines import Daemon, make_machine
+from rube.sim.world.kernel import World
 from rube.store import Op, Txn, open_store
 from rube.store.etcd import rpc_pb2 as etcd
 from rube.store.etcd.rpc_pb2_grpc import AuthStub, KVStub

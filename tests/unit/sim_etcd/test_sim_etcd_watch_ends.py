@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from etcd_worlds import EtcdWorld
 
-from rube.sim.kernel import World
+from rube.sim.world.kernel import World
 from rube.store.etcd import rpc_pb2 as etcd
 from rube.store.etcd.rpc_pb2_grpc import KVStub
 

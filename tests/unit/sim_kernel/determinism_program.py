@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 
-from rube.sim.kernel import SimHost, World
+from rube.sim.world.kernel import SimHost, World
 
 
 class Cycle:

@@ -5,7 +5,7 @@ import contextvars
 
 import pytest
 
-from rube.sim.kernel import (
+from rube.sim.world.kernel import (
     DeadlockError,
     LivelockError,
     SimulatedIOError,
@@ -14,7 +14,7 @@ from rube.sim.kernel import (
     World,
     scheduler,
 )
-from rube.sim.kernel.unsupported import REMEDIES
+from rube.sim.world.kernel.unsupported import REMEDIES
 
 
 def seconds() -> float:

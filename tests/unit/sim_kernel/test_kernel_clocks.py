@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rube.sim.kernel import World
-from rube.sim.kernel.hostclock import DRIFT_PPM_MAX, HostClock, seconds_to_ns
+from rube.sim.world.kernel import World
+from rube.sim.world.kernel.hostclock import DRIFT_PPM_MAX, HostClock, seconds_to_ns
 
 PPM = st.integers(-DRIFT_PPM_MAX, DRIFT_PPM_MAX)
 NS = st.integers(0, 10**18)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from determinism_program import Cycle, run
 
-from rube.sim.kernel import World, collector
-from rube.sim.kernel.context import CURRENT
-from rube.sim.kernel.scheduler import EVENTS_PER_HOUSEKEEPING
+from rube.sim.world.kernel import World, collector
+from rube.sim.world.kernel.context import CURRENT
+from rube.sim.world.kernel.scheduler import EVENTS_PER_HOUSEKEEPING
 
 PROGRAM = Path(__file__).with_name("determinism_program.py")
 ROOT = Path(__file__).parents[3]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from rube.sim.kernel import (
+from rube.sim.world.kernel import (
     World,
     current_process,
 )

@@ -27,8 +27,8 @@ from pathlib import Path
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube.sim.kernel import EntropyError, World, lifted
-from rube.sim.kernel.guards import REFUSED, REFUSED_WITHOUT_ARGUMENT
+from rube.sim.world.kernel import EntropyError, World, lifted
+from rube.sim.world.kernel.guards import REFUSED, REFUSED_WITHOUT_ARGUMENT
 
 CALLS: dict[str, Callable[[], object]] = {
     "open": lambda: open("/etc/hostname"),  # noqa: SIM115 - refused

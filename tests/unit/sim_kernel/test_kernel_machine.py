@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from rube.sim.kernel import SimHost, World
-from rube.sim.kernel.hostclock import seconds_to_ns
+from rube.sim.world.kernel import SimHost, World
+from rube.sim.world.kernel.hostclock import seconds_to_ns
 
 HOSTS = st.sampled_from(["a", "b", "c"])
 Command = tuple[str, tuple[int | str | float, ...]]

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from rube.sim.kernel import (
+from rube.sim.world.kernel import (
     Death,
     HostStateError,
     ProcessFenced,

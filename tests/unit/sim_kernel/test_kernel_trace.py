@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rube.sim.kernel import Trace, World
+from rube.sim.world.kernel import Trace, World
 
 FIELDS = st.lists(st.one_of(st.text(max_size=5), st.integers(-(10**20), 10**20), st.binary(max_size=5)), max_size=4)
 RECORDS = st.lists(st.tuples(st.text(max_size=4), FIELDS), max_size=4)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rube.sim.kernel import (
+from rube.sim.world.kernel import (
     ProcessDiedError,
     RunTimeoutError,
     World,

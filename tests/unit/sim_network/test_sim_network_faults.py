@@ -14,8 +14,8 @@ import grpc
 import pytest
 from grpc import ChannelConnectivity, StatusCode, aio
 
-from rube.sim.kernel import HostStateError, SimProcess, World
-from rube.sim.network import Link, SimFabric
+from rube.sim.world.kernel import HostStateError, SimProcess, World
+from rube.sim.world.network import Link, SimFabric
 from rube.transport import ChannelOptions
 
 METHOD = "/test.Service/echo"

@@ -13,7 +13,7 @@ import pytest
 from rube.api.errors import DataLossError
 from rube.host import Write
 from rube.store import RealStorage
-from rube.store.engines.mark import Mark, read_mark, write_mark
+from rube.store.engines.acknowledged import Mark, read_mark, write_mark
 
 MARK = Mark(b"identity of 16 b", 7)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rube.api.errors import FailedPreconditionError
-from rube.store.life import FileSource, FileTarget
+from rube.store.maintenance import FileSource, FileTarget
 
 
 def test_what_has_the_name_is_whole(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rube.api.errors import FailedPreconditionError
 from rube.store.backends import Damage
-from rube.store.life.format import BackupEnd, BackupHeader, Decoder, Encoder, Item
+from rube.store.maintenance.format import BackupEnd, BackupHeader, Decoder, Encoder, Item
 from rube.store.ports import Record
 
 HEADER = BackupHeader("id", 1000)

@@ -18,9 +18,10 @@ from rube.api.errors import (
     UnavailableError,
 )
 from rube.host import Host
-from rube.sim.disk import SimDisk, SimStorage
-from rube.sim.kernel import World
-from rube.sim.network import SimFabric
+from rube.sim.cluster.storage import SimStorage
+from rube.sim.world.disk import SimDisk
+from rube.sim.world.kernel import World
+from rube.sim.world.network import SimFabric
 from rube.store import parse_store_url
 from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.client import CALL_TIMEOUT_S, OPEN_TIMEOUT_S, EtcdClient

@@ -9,9 +9,9 @@ import pytest
 from rube.api.errors import DataLossError, ResourceExhaustedError, RubeError
 from rube.host import RealClock, RealRandomness, Write
 from rube.store import Op, Txn
+from rube.store.embedded import MvccStore
 from rube.store.engines import MemoryEngine, VolatileDisk
 from rube.store.guard import GuardedEngine, GuardedStore
-from rube.store.mvcc import MvccStore
 
 PUT = Txn((Op(b"key", b"value"),))
 

@@ -19,8 +19,8 @@ from rube.store.engines.image import decode_batches, decode_remains
 from rube.store.engines.sqlite_pages import cells_of, free_pages, value_at
 from rube.store.engines.sqlite_tables import PAGE_BYTES
 from rube.store.engines.sqlite_wal import frames_of
-from rube.store.life import backup_pb2, format
-from rube.store.life.format import FRAME_BYTES_MAX, BackupHeader, Decoder, Encoder
+from rube.store.maintenance import backup_pb2, format
+from rube.store.maintenance.format import FRAME_BYTES_MAX, BackupHeader, Decoder, Encoder
 from rube.store.mvcc.evaluate import KEY_BYTES_MAX
 from rube.store.mvcc.log import read_row
 from rube.store.replicated.backend import member_config

@@ -8,8 +8,8 @@ import pytest
 
 from rube.api.errors import ResourceExhaustedError
 from rube.host import Write
-from rube.sim.disk import SimDisk
-from rube.sim.kernel import World
+from rube.sim.world.disk import SimDisk
+from rube.sim.world.kernel import World
 from rube.store import RealStorage
 from rube.store.engines import MemoryEngine, memory
 

@@ -12,7 +12,7 @@ import pytest
 from rube.api.errors import FailedPreconditionError
 from rube.host import Write
 from rube.store import RealStorage
-from rube.store.life import FileTarget
+from rube.store.maintenance import FileTarget
 
 KINDS = ["sqlite", "rocksdb"]
 

@@ -9,11 +9,12 @@ import pytest
 
 from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.host import Host, Write
-from rube.sim.disk import SimDisk, SimStorage
-from rube.sim.kernel import World
-from rube.sim.network import SimFabric
+from rube.sim.cluster.storage import SimStorage
+from rube.sim.world.disk import SimDisk
+from rube.sim.world.kernel import World
+from rube.sim.world.network import SimFabric
 from rube.store import Op, Record, Store, Txn, open_store
-from rube.store.life import salvage
+from rube.store.maintenance import salvage
 from rube.store.replicated.store import ReplicatedStore
 
 ALL = (b"\x00", b"\xff")

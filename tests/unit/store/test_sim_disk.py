@@ -10,8 +10,9 @@ import pytest
 
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
 from rube.host import Write
-from rube.sim.disk import SimDisk, SimLogFile, SimStorage
-from rube.sim.kernel import SimHost, World
+from rube.sim.cluster.storage import SimStorage
+from rube.sim.world.disk import SimDisk, SimLogFile
+from rube.sim.world.kernel import SimHost, World
 
 Body = Callable[[SimLogFile], Coroutine[Any, Any, None]]
 

@@ -23,9 +23,9 @@ from rube.api.errors import (
 )
 from rube.host import RealClock, RealRandomness, Write
 from rube.store import Op, RealStorage, Txn
+from rube.store.embedded import MvccStore
 from rube.store.engines import SqliteEngine, sqlite
 from rube.store.engines.sqlite_reader import SqliteReader
-from rube.store.mvcc import MvccStore
 
 
 def key(number: int) -> bytes:

@@ -6,8 +6,9 @@ import asyncio
 
 from rube.host import RealClock, RealRandomness
 from rube.store import Op, StoreConfig, Txn
+from rube.store.embedded import MvccStore
 from rube.store.engines.memory import MemoryEngine, VolatileDisk
-from rube.store.mvcc import MvccStore, versions
+from rube.store.mvcc import versions
 from rube.store.mvcc.log import Row, position_of
 from rube.store.mvcc.tail import Tail
 

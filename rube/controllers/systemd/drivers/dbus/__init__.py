@@ -1,5 +1,0 @@
-"""systemd itself as the unit controller's hands, over D-Bus. Needs the extra `rube[systemd]` (dbus-fast)."""
-
-from rube.controllers.systemd.drivers.dbus.driver import DbusConfig, DbusDriver
-
-__all__ = ["DbusConfig", "DbusDriver"]

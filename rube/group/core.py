@@ -1,0 +1,478 @@
+"""The drive of one member: time, messages and storage into Raft's core; what comes out, to where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import suppress
+
+from grpc import aio
+
+from rube.api.errors import NotDoneError, RubeError, UnavailableError
+from rube.group.applying import AppliedState
+from rube.group.config import MemberConfig
+from rube.group.group_pb2 import Applied, Batch, Command, Digest, Identity, Piece
+from rube.group.halting import Ending, RemovedError
+from rube.group.incarnations import DoubledError
+from rube.group.log import DurableLog
+from rube.group.machine import StateMachine
+from rube.group.peers import Link, Links
+from rube.group.pending import Proposals, Reads
+from rube.group.records import APPLIED_KEY, read
+from rube.group.snapshot_sender import SnapshotSender
+from rube.group.snapshots import Staging
+from rube.group.storage import StorageParts, StorageWriter
+from rube.host import Engine, Host
+from rube.raft.config import APPEND_THREAD, APPLY_THREAD
+from rube.raft.errors import (
+    ConfChangeInvalidError,
+    LocalMessageError,
+    ProposalDroppedError,
+    ProposalTooLargeError,
+    UnknownPeerError,
+)
+from rube.raft.node import RawNode
+from rube.raft.progress import ProgressState
+from rube.raft.raft_pb2 import (
+    MSG_APP,
+    MSG_PROP,
+    MSG_SNAP,
+    Entry,
+    Message,
+    SnapshotMetadata,
+)
+
+_LOG = logging.getLogger("rube.group")
+_NS_PER_S = 1_000_000_000
+# What a message may be refused with: the sender is none of ours any more, or nobody leads.
+_HARMLESS = (ConfChangeInvalidError, UnknownPeerError, ProposalDroppedError, ProposalTooLargeError, LocalMessageError)
+# How often, in ticks, a leader looks at its disk.
+_DISK_TICKS = 5
+
+
+class Core:
+    """One member's core and everything around it. All of it runs on one loop; only storage and network wait.
+
+    Invariant: a command's outcome is told only after the entry is committed, which Raft says when a quorum has it on
+    disk.
+    """
+
+    def __init__(
+        self, host: Host, engine: Engine, machine: StateMachine, config: MemberConfig, identity: Identity
+    ) -> None:
+        self.config = config
+        self.identity = identity
+        self._clock = host.clock
+        self._network = host.network
+        self.ending = Ending(config.name, self._end_waiting)
+        applied = read(engine, APPLIED_KEY, Applied) or Applied()
+        self.state = AppliedState(applied, machine, identity, config.name)
+        self.proposals = Proposals(host.random.stream("replica/proposer").getrandbits(63) | 1)
+        self.reads = Reads(self.proposals.proposer)
+        # The last entry that may have been in a leader's log when the last removal was applied.
+        self._unsettled = 0
+        self._round_ns = 0
+        self._staging = Staging(engine, machine.ranges)
+        log = DurableLog(engine, applied.conf_state, self._snapshot_point)
+        self._sender = SnapshotSender(host.clock, engine, config, machine.ranges)
+        self._storage = StorageWriter(
+            StorageParts(
+                engine=engine,
+                clock=host.clock,
+                config=config,
+                machine=machine,
+                group_id=identity.group_id,
+                log=log,
+                staging=self._staging,
+                kept_from=self._sender.kept_from,
+                newest=self.state.kept,
+            ),
+            applied,
+        )
+        random_below = host.random.stream("replica/elections").randrange
+        self.node = RawNode(config.core(identity.id, log, random_below, applied.index))
+        self._tell_where_it_goes_on()
+        incarnation = self.proposals.proposer
+        self._links = Links(host, config, identity, incarnation, self.receive, self._refused, self.ending.fail)
+        self._advancing = False
+        self._installing = False
+        self._ticks = 0
+        # Who could not be sent a message.
+        self._lost: list[int] = []
+        # Set and replaced with every change of the leader.
+        self._led = asyncio.Event()
+
+    # What the member asks
+
+    @property
+    def leads(self) -> bool:
+        return self.node.is_leader
+
+    @property
+    def leader(self) -> int:
+        return self.node.raft.leader
+
+    @property
+    def removed(self) -> Sequence[int]:
+        """Ids of removed members whose vote nobody can need any more. Only a leader knows."""
+        return self.state.roster.removed if self.leads and self.settled else ()
+
+    @property
+    def settled(self) -> bool:
+        """Of a leader: a quorum has on disk that the last removal is committed. Who has an entry that was proposed
+        after that was applied has written with it what was committed before."""
+        return self.state.term == self.node.raft.term and self.state.index > self._unsettled
+
+    def check_room(self) -> None:
+        """Raises UnavailableError while the disk is full: this member applies nothing then, and so answers nothing."""
+        if self._storage.full_since_ns:
+            name = self.config.name
+            raise NotDoneError(f"the disk of member {name!r} is full: free some space there, or ask another member")
+
+    def now_ns(self) -> int:
+        return self._clock.monotonic_ns()
+
+    async def sleep(self, delay_s: float) -> None:
+        await self._clock.sleep(delay_s)
+
+    async def led(self) -> None:
+        """Returns at the next change of the leader."""
+        await self._led.wait()
+
+    def link(self, member: int) -> Link | None:
+        return self._links.get(member)
+
+    def ask_round(self) -> None:
+        """Starts a round for the reads that wait, unless one is under way that may still be answered."""
+        late = self._clock.monotonic_ns() - self._round_ns > self.config.election_s * _NS_PER_S
+        context = self.reads.start_round(again=late)
+        if context:
+            self._round_ns = self._clock.monotonic_ns()
+            if self.config.observer is not None:
+                self.config.observer.read_asked(context)
+            self.node.read_index(context)
+            self.advance()
+
+    # What comes in
+
+    def receive(self, sender: int, batch: Batch) -> None:
+        """Messages of another member."""
+        if self.ending.over:
+            return
+        if batch.HasField("digest"):
+            self._digest(sender, batch.digest)
+        for message in batch.messages:
+            if message.type != MSG_PROP or self._takes(message):
+                self._step(message)
+        self.advance()
+
+    def _digest(self, sender: int, digest: Digest) -> None:
+        try:
+            if self.leads:
+                self.state.digests.told(sender, digest)
+            elif sender == self.leader:
+                self.state.digests.judge(digest)
+        except Exception as error:
+            self.ending.fail(error)
+            raise
+
+    def _takes(self, proposal: Message) -> bool:
+        """A proposal is for the leader of its term alone: who proposed it may have tried again in a later one."""
+        term, proposal.term = proposal.term, 0
+        return self.leads and term == self.node.raft.term
+
+    async def batches(self, subscriber: int, address: str, incarnation: int) -> AsyncGenerator[Batch]:
+        """Messages for another member, a process of which asks from that address. Raises DoubledError."""
+        self.ending.check()
+        self._links.subscribes(subscriber, address, incarnation)
+        link = self._links.get(subscriber)
+        if link is None and subscriber not in self.state.roster.removed:
+            link = self._links.meet(subscriber, address)
+        if link is None:
+            raise UnavailableError(f"member {subscriber:x} is not known here yet: try again")
+        told: Digest | None = None
+        with link.outbox.subscribed() as subscription:
+            while True:
+                messages = await link.outbox.batch(subscription)
+                newest = self.state.digests.agreed if self.leads else self.state.digests.newest
+                yield Batch(messages=messages, digest=None if newest is told else newest)
+                told = newest
+
+    async def stage(self, piece: Piece) -> int:
+        """A piece of a snapshot; the core hears of it with the last one. A leader of an earlier term is refused."""
+        async with self._staging.lock:
+            self.ending.check()
+            if piece.message.term < self.node.raft.term:
+                raise UnavailableError(f"a snapshot of term {piece.message.term}, and this is {self.node.raft.term}")
+            pairs = await self._staging.take(piece)
+            if self._staging.complete(piece.message.snapshot.metadata) is not None:
+                self._installing = False
+                self._step(piece.message)
+                self.advance()
+                if not self._installing:
+                    await self._staging.clear()  # of no use: this member has come further meanwhile
+            return pairs
+
+    def advance(self) -> None:
+        """Carries out everything that the core asks for by now."""
+        self.ending.check()
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            self._drain()
+        except _HARMLESS:
+            raise
+        except Exception as error:
+            self.ending.fail(error)
+            raise
+        finally:
+            self._advancing = False
+
+    # The life
+
+    async def run(self) -> None:
+        """Takes part until cancelled, or until it fails; `ending` says why."""
+        try:
+            self._links.follow(self.state.roster.peers)
+            self.advance()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._tick())
+                group.create_task(self._storage.run(self))
+                group.create_task(self.ending.failure())  # wherever it came up: the others end with it
+        except* Exception as group_error:
+            for error in _leaves(group_error):
+                self.ending.fail(error)
+        finally:
+            self.ending.stop()
+            await self._sender.close()
+            await self._links.close()
+
+    def _end_waiting(self, why: str) -> None:
+        """What is under way may be done by the others: that this member fails says nothing of it."""
+        self.proposals.fail(UnavailableError(f"{why}; it may have been done: ask another one", unknown="true"))
+        self.reads.fail(why)
+
+    async def flush(self) -> None:
+        """Writes what was applied. After `run`."""
+        await self._storage.flush()
+
+    # Inside
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(self.config.tick_s)
+            self.node.tick()
+            self._storage.tick()
+            self._look_after_proposals()
+            self.ask_round()
+            self._ticks += 1
+            if self._ticks % _DISK_TICKS == 0:
+                self._look_at_disk()
+            self.advance()
+
+    def _look_after_proposals(self) -> None:
+        """Those that wait for long may be lost, with a connection or by a leader's limits: what becomes of a later
+        proposal tells (`Proposals.applied`)."""
+        now_ns = self._clock.monotonic_ns()
+        self.proposals.expire(now_ns)
+        number = self.proposals.mark(now_ns, round(self.config.election_s * _NS_PER_S))
+        if number and self.reaches_leader():
+            with suppress(ProposalDroppedError):
+                self.node.propose(self.proposals.command(number, Command()))
+
+    def reaches_leader(self) -> bool:
+        """A proposal would be on its way to the leader, as far as this member knows."""
+        if self.leads:
+            return True
+        link = self._links.get(self.leader)
+        return link is not None and link.outbox.open
+
+    def _look_at_disk(self) -> None:
+        """A leader that cannot write lets another one lead."""
+        since_ns = self._storage.full_since_ns
+        late = since_ns and self._clock.monotonic_ns() - since_ns > self.config.election_s * _NS_PER_S
+        if self.leads and late and (successor := self.best_successor()):
+            self.node.transfer_leader(successor)
+
+    def hears(self, member: int) -> bool:
+        """Whether that member answers: it was heard of within two election timeouts; a leader's heartbeats ask."""
+        if member == self.identity.id:
+            return True
+        link = self._links.get(member)
+        if link is None or link.heard_ns is None:
+            return False
+        return self._clock.monotonic_ns() - link.heard_ns < 2 * self.config.election_s * _NS_PER_S
+
+    def channel(self, member: int) -> aio.Channel:
+        """A new one to where that member is looked for. Raises UnavailableError."""
+        link = self._links.get(member)
+        if link is None:
+            raise NotDoneError(f"there is no way to member {member:x} now: try again")
+        return self._network.channel(link.at)
+
+    def heard_at(self, member: int) -> str:
+        """Where that member answers; empty: it does not."""
+        link = self._links.get(member)
+        return link.at if link is not None and self.hears(member) else ""
+
+    def best_successor(self) -> int:
+        """The voter beside this one that has come furthest, of those that answer; 0: there is none."""
+        status = self.node.status()
+        candidates = [
+            (progress.match, member)
+            for member, progress in status.progress.items()
+            if member != status.id and not progress.is_learner and self.hears(member)
+        ]
+        return max(candidates, default=(0, 0))[1]
+
+    def _step(self, message: Message) -> None:
+        try:
+            self.node.step(message)
+        except _HARMLESS as error:
+            _LOG.debug("member %s: %s", self.config.name, error.message)
+        except Exception as error:
+            self.ending.fail(error)
+            raise
+
+    def _drain(self) -> None:
+        while self.node.has_ready():
+            ready = self.node.ready()
+            for read_state in ready.read_states:
+                if self.config.observer is not None:
+                    self.config.observer.read_answered(self.identity.id, read_state)
+                self.reads.confirmed(read_state.context, read_state.index, self.state.index)
+            if ready.soft_state is not None:
+                waiting, self._led = self._led, asyncio.Event()
+                waiting.set()
+                if not self.leads:
+                    self._sender.stop(lambda member, link: True)
+                self._round_ns = 0  # a read that was asked of the last leader is asked anew
+                leads = f"{self.state.roster.name_of(self.leader)} leads" if self.leader else "nobody leads"
+                _LOG.info("member %s: %s, term %d", self.config.name, leads, self.node.raft.term)
+            for message in ready.messages:
+                self._route(message)
+            lost, self._lost = self._lost, []
+            for member in lost:
+                self.node.report_unreachable(member)
+            if ready.read_states:
+                self.ask_round()
+
+    def _route(self, message: Message) -> None:
+        if message.to == APPEND_THREAD:
+            self._installing = self._installing or message.HasField("snapshot")
+            if self._storage.append(message):
+                self.answer(message)
+        elif message.to == APPLY_THREAD:
+            self._apply(message.entries)
+            for response in message.responses:
+                self.node.step(response)
+        elif (link := self._links.get(message.to)) is None:
+            _LOG.debug("member %s has no way to %x", self.config.name, message.to)
+        elif message.type == MSG_SNAP:
+            self._sender.start(
+                self.identity.group_id, message, link, lambda arrived: self._snapshot_sent(message.to, arrived)
+            )
+        elif not self._is_told_soon(message, link):
+            if message.type == MSG_PROP:
+                message.term = self.node.raft.term
+            self._sent(message)
+            if not link.outbox.send(message):
+                self._lost.append(message.to)
+
+    def _is_told_soon(self, message: Message, link: Link) -> bool:
+        """The message tells a follower the commit index and nothing else, and there are entries under way: their own
+        commit tells it, or the next entries, or at the latest a heartbeat. Under load that is half of all messages.
+
+        One that does not even tell a new commit index asks what the follower has, whose acknowledgements may be lost.
+        """
+        if message.type != MSG_APP or message.entries:
+            return False
+        before, link.commit = link.commit, (message.term, message.commit)
+        if before == link.commit:
+            return False
+        raft = self.node.raft
+        progress = raft.tracker.progress.get(message.to)
+        in_step = progress is not None and progress.state is ProgressState.REPLICATE and not progress.inflights.full()
+        return in_step and raft.log.last_index() > raft.log.committed
+
+    def _snapshot_sent(self, member: int, arrived: bool) -> None:
+        if not self.ending.over:
+            self.node.report_snapshot(member, delivered=arrived)
+            self.advance()
+
+    # What the storage tells (rube.group.storage.Answered)
+
+    def restored(self, applied: Applied) -> None:
+        self.state.restore(applied)
+        self._tell_where_it_goes_on()
+        skipped = f"member {self.config.name!r} went on from a snapshot: it may have been done, look"
+        self.proposals.skipped(applied.term, skipped)
+        self._follow_members()
+        self.reads.applied(applied.index)
+
+    def answer(self, append: Message) -> None:
+        for response in append.responses:
+            if response.to == self.identity.id:
+                self._sent(response)
+                self._step(response)  # it may be no member any more
+            else:
+                self._route(response)
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if self.config.observer is not None:
+                self.config.observer.applied(self.identity.id, entry)
+            if entry.term > self.state.term:
+                self.proposals.overtaken(entry.term)
+            done = self.state.apply(entry, self.node.apply_conf_change)
+            if done is None:
+                continue
+            self._storage.changed(done.writes)
+            if done.members is not None:
+                self._follow_members()
+                if done.members.remove:
+                    self._unsettled = max(self._unsettled, self.node.raft.log.last_index())
+            # One that is removed itself goes on, until another one tells it: the others may need its vote as long as
+            # they may forget that the change is committed.
+            self.proposals.applied(done.proposer, done.number, done.outcome)
+        self.reads.applied(self.state.index)
+
+    def _follow_members(self) -> None:
+        self._links.follow(self.state.roster.peers)
+        self._sender.stop(lambda member, link: self._links.get(member) is not link)
+
+    def _sent(self, message: Message) -> None:
+        if self.config.observer is not None:
+            self.config.observer.sent(message)
+
+    def _tell_where_it_goes_on(self) -> None:
+        if self.config.observer is not None:
+            self.config.observer.restored(self.identity.id, self.state.index)
+
+    def _snapshot_point(self) -> SnapshotMetadata:
+        durable = self._storage.durable
+        return SnapshotMetadata(index=durable.index, term=durable.term, conf_state=durable.conf_state)
+
+    def _refused(self, error: RubeError) -> None:
+        if "doubled" in error.metadata:
+            name = self.config.name
+            self.ending.fail(
+                DoubledError(
+                    f"{error.message}: this disk looks like a copy of member {name!r}'s, and this process is the newer "
+                    "of the two; end the other one if it is the one to go, and start this again; or wipe this disk and "
+                    "let it join under a name of its own (rube cluster add)"
+                )
+            )
+            return
+        who = f"member {self.config.name!r} was removed from group {self.identity.group_id}"
+        self.ending.fail(RemovedError(f"{who}: wipe its disk before it joins again under that name"))
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,0 +1,91 @@
+"""The durable log: entries, hard state and where the log begins, mirrored in memory for the core to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rube.api.errors import DataLossError
+from rube.group.group_pb2 import LogStart
+from rube.group.records import HARD_STATE_KEY, INDEX_MAX, LOG_START_KEY, entry_key, index_of, read, seal, unseal
+from rube.host import EngineView, Write
+from rube.raft.raft_pb2 import ConfState, Entry, HardState, Message, Snapshot, SnapshotMetadata
+from rube.raft.storage import MemoryStorage
+
+
+class DurableLog(MemoryStorage):
+    """`rube.raft.Storage` of a member. `writes_of` says what an append writes; `written` takes it up once durable."""
+
+    def __init__(
+        self, engine: EngineView, conf_state: ConfState, snapshot_point: Callable[[], SnapshotMetadata]
+    ) -> None:
+        """Reads the engine. `snapshot_point` says what a snapshot that is taken now would hold."""
+        super().__init__(conf_state)
+        self._snapshot_point = snapshot_point
+        start = read(engine, LOG_START_KEY, LogStart) or LogStart()
+        if start.index:
+            metadata = SnapshotMetadata(index=start.index, term=start.term, conf_state=conf_state)
+            self.apply_snapshot(Snapshot(metadata=metadata))
+        entries: list[Entry] = []
+        for key, value in engine.scan(entry_key(start.index + 1), entry_key(INDEX_MAX)):
+            entry = unseal(key, value, Entry)
+            expected = start.index + 1 + len(entries)
+            if index_of(key) != expected:
+                raise DataLossError(f"entry {expected} of the log of this member is missing: let it join again")
+            entries.append(entry)
+        self.append(entries)
+        self.bytes = sum(len(entry.data) for entry in entries)
+        hard_state = read(engine, HARD_STATE_KEY, HardState)
+        if hard_state is not None:
+            self.set_hard_state(hard_state)
+
+    def snapshot(self) -> Snapshot:
+        """Only its metadata: the pairs are streamed beside Raft's messages."""
+        return Snapshot(metadata=self._snapshot_point())
+
+    def writes_of(self, appends: Sequence[Message]) -> list[Write]:
+        """What makes MSG_STORAGE_APPENDs durable, without their snapshots. A later one may take back what an earlier
+        one wrote: nothing of it stays."""
+        writes: list[Write] = []
+        last = self.last_index()
+        for append in appends:
+            if append.entries:
+                writes += [seal(entry_key(entry.index), entry) for entry in append.entries]
+                first_gone = append.entries[-1].index + 1
+                writes += [Write(entry_key(index), None) for index in range(first_gone, last + 1)]
+                last = first_gone - 1
+            if append.term:
+                writes.append(seal(HARD_STATE_KEY, _hard_state(append)))
+        return writes
+
+    def must_sync(self, append: Message) -> bool:
+        """Whether anything rests on its being durable: on all but a commit index that has moved."""
+        kept = self.initial_state()[0]
+        moved = bool(append.term) and (append.term, append.vote) != (kept.term, kept.vote)
+        return bool(append.entries) or moved
+
+    def written(self, append: Message) -> None:
+        """That append is durable."""
+        if append.entries:
+            self.append(append.entries)
+            self.bytes += sum(len(entry.data) for entry in append.entries)
+        if append.term:
+            self.set_hard_state(_hard_state(append))
+
+    def start_after(self, index: int, term: int) -> list[Write]:
+        """What makes a log durable that begins after that entry, and has none yet."""
+        writes = [Write(entry_key(old), None) for old in range(self.first_index(), self.last_index() + 1)]
+        return [*writes, seal(LOG_START_KEY, LogStart(index=index, term=term))]
+
+    def compaction(self, index: int) -> list[Write]:
+        """What forgets the entries up to and with `index`. `compact` takes it up once it is durable."""
+        writes = [Write(entry_key(old), None) for old in range(self.first_index(), index + 1)]
+        return [*writes, seal(LOG_START_KEY, LogStart(index=index, term=self.term(index)))]
+
+    def compact(self, index: int) -> None:
+        low = self.first_index()
+        self.bytes -= sum(len(entry.data) for entry in self.entries(low, index + 1, 1 << 62))
+        super().compact(index)
+
+
+def _hard_state(append: Message) -> HardState:
+    return HardState(term=append.term, vote=append.vote, commit=append.commit)

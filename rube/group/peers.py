@@ -1,0 +1,322 @@
+"""The way to the other members: each subscribes to what every other one has for it, so that messages come in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from grpc import aio
+
+from rube.api.errors import FailedPreconditionError, InvalidArgumentError, RubeError, UnavailableError
+from rube.group.config import MemberConfig
+from rube.group.group_pb2 import Batch, Identity, Peer, Subscription
+from rube.group.group_pb2_grpc import MembersStub
+from rube.group.incarnations import Incarnations
+from rube.group.pending import Work
+from rube.host import Host
+from rube.raft.raft_pb2 import MSG_APP_RESP, Message
+from rube.transport import rube_error
+from rube.transport.addresses import check_host_port
+
+if TYPE_CHECKING:
+    from rube.group.group_pb2_grpc import MembersAsyncStub
+
+_LOG = logging.getLogger("rube.group")
+
+MESSAGES_PER_BATCH_MAX = 1024
+# A host name has 253 at most.
+ADDRESS_CHARACTERS_MAX = 300
+# Of members that this one hears of by their subscriptions alone.
+MET_MAX = 16
+# A member that is not reached for so long is told of, and then again.
+SILENT_S = 5
+TELL_AGAIN_S = 60
+_NS_PER_S = 1_000_000_000
+
+
+def is_address(text: str) -> bool:
+    """Whether it may be HOST:PORT."""
+    try:
+        check_host_port(text)
+    except InvalidArgumentError:
+        return False
+    return len(text) <= ADDRESS_CHARACTERS_MAX
+
+
+class StrangerError(FailedPreconditionError):
+    """The call is not for this member, or not from its group."""
+
+
+class Outbox:
+    """What waits for one member. What finds no room, or nobody who subscribes, is dropped: Raft sends it again.
+
+    An acknowledgement that tells nothing new, as of an append that moved the commit index alone, waits for the next
+    message to go with (at the latest that is the answer to the leader's next heartbeat), or goes with a newer one.
+    """
+
+    def __init__(self, config: MemberConfig) -> None:
+        self._config = config
+        self._queue: deque[tuple[Message, int]] = deque()
+        self._queue_bytes = 0
+        self._work = Work()
+        # How many there were, and the one that is served: the newest. 0: none.
+        self._subscriptions = 0
+        self._subscription = 0
+        # The term and index of the newest acknowledgement in this subscription, and one that repeats it and waits.
+        self._acknowledged = (0, 0)
+        self._repeated: Message | None = None
+        self._closed = False
+
+    @property
+    def open(self) -> bool:
+        """There is a subscription, and room."""
+        return bool(self._subscription) and len(self._queue) < self._config.queue_messages_max
+
+    def send(self, message: Message) -> bool:
+        """Queues the message; False: it was dropped. One of any size finds room where nothing else waits."""
+        size = message.ByteSize()
+        if not self.open or (self._queue and self._queue_bytes + size > self._config.queue_bytes_max):
+            return False
+        waiting, self._repeated = self._repeated, None
+        # Without an index it acknowledges nothing: it tells a leader of an earlier term that there is a newer one.
+        if message.type == MSG_APP_RESP and message.index and not message.reject:
+            before, self._acknowledged = self._acknowledged, (message.term, message.index)
+            if before == self._acknowledged:
+                self._repeated = message
+                return True
+            if before < self._acknowledged:
+                waiting = None
+        if waiting is not None:
+            self._queue.append((waiting, 0))
+        self._queue.append((message, size))
+        self._queue_bytes += size
+        self._work.wake()
+        return True
+
+    @contextmanager
+    def subscribed(self) -> Iterator[int]:
+        """From here on messages are kept for this subscription, until another one comes or this one ends."""
+        self._subscriptions += 1
+        own = self._subscription = self._subscriptions
+        self._drop()
+        try:
+            yield own
+        finally:
+            if self._subscription == own:
+                self._subscription = 0
+                self._drop()
+
+    def close(self) -> None:
+        """Nothing goes to that member any more: who has subscribed shall ask anew, and hears why."""
+        self._closed, self._subscription = True, 0
+        self._drop()
+
+    async def batch(self, subscription: int) -> list[Message]:
+        """The next messages, once there are some. Raises UnavailableError when another subscription has come, or none
+        may come any more."""
+        while self._subscription == subscription:
+            if self._queue:
+                return self._batch()
+            await self._work.wait()
+        raise UnavailableError(
+            "the members have changed: subscribe anew" if self._closed else "the member has subscribed anew"
+        )
+
+    def _batch(self) -> list[Message]:
+        size = 0
+        messages: list[Message] = []
+        while self._queue and size < self._config.message_bytes_max and len(messages) < MESSAGES_PER_BATCH_MAX:
+            message, message_bytes = self._queue.popleft()
+            messages.append(message)
+            size += message_bytes
+        self._queue_bytes -= size
+        return messages
+
+    def _drop(self) -> None:
+        self._queue.clear()
+        self._queue_bytes = 0
+        self._acknowledged, self._repeated = (0, 0), None
+        self._work.wake()
+
+
+class Link:
+    """One other member: what goes to it, and what comes from it. It is looked for at each address where it may be."""
+
+    def __init__(
+        self, host: Host, config: MemberConfig, name: str, addresses: Callable[[], Sequence[str]], who: Subscription
+    ) -> None:
+        """`addresses`: the group's for it first; asked anew with every attempt."""
+        self.name = name
+        # The group's for it, and where it is looked for now.
+        self.address = self.at = addresses()[0]
+        self.outbox = Outbox(config)
+        # The term and commit index of the newest append without entries.
+        self.commit = (0, 0)
+        # When something last came; None: nothing has yet.
+        self.heard_ns: int | None = None
+        self._host = host
+        self._clock = host.clock
+        self._config = config
+        self._addresses = addresses
+        self._subscription = who
+        self._channel = host.network.channel(self.at)
+        self.stub: MembersAsyncStub = MembersStub(self._channel)
+        self._attempts = 0
+        # Since when it cannot be reached, and when that was last told; 0: it can, or was not told.
+        self._failing_ns = self._told_ns = 0
+
+    async def run(self, receive: Callable[[Batch], None], refused: Callable[[RubeError], None]) -> None:
+        """Takes what that member has for this one, until cancelled; subscribes again whenever that ends."""
+        try:
+            while True:
+                before = self.heard_ns
+                try:
+                    async for batch in self.stub.Subscribe(self._subscription):
+                        self.heard_ns = self._clock.monotonic_ns()
+                        self._reached()
+                        receive(batch)
+                except aio.AioRpcError as error:
+                    told = rube_error(error)
+                    if "removed" in told.metadata or "doubled" in told.metadata:
+                        refused(told)
+                    self._note(told)
+                await self._clock.sleep(self._config.tick_s)
+                if self.heard_ns == before:
+                    await self._look_elsewhere()
+        finally:
+            with suppress(Exception):
+                await self._channel.close(None)
+
+    async def _look_elsewhere(self) -> None:
+        addresses = self._addresses()
+        self._attempts += 1
+        wanted = addresses[self._attempts % len(addresses)]
+        if wanted != self.at:
+            channel, self.at = self._channel, wanted
+            self._channel = self._host.network.channel(wanted)
+            self.stub = MembersStub(self._channel)
+            await channel.close(None)
+
+    def _note(self, error: RubeError) -> None:
+        _LOG.debug("%s: %s", self.at, error.message)
+        now_ns = self._clock.monotonic_ns()
+        self._failing_ns = self._failing_ns or now_ns
+        since_s = (now_ns - self._failing_ns) / _NS_PER_S
+        if since_s >= SILENT_S and now_ns - (self._told_ns or -_NS_PER_S * TELL_AGAIN_S) >= TELL_AGAIN_S * _NS_PER_S:
+            self._told_ns = now_ns
+            _LOG.warning(
+                "member %s has not reached member %s at %s for %.0f s: %s; if its address has changed, start it with "
+                "the new one (listen=…, or address=…), or run `rube cluster update %s HOST:PORT`",
+                self._config.name,
+                self.name,
+                " or ".join(self._addresses()),
+                since_s,
+                error.message,
+                self.name,
+            )
+
+    def _reached(self) -> None:
+        if self._told_ns:
+            _LOG.info("member %s reaches member %s at %s", self._config.name, self.name, self.at)
+        self._failing_ns = self._told_ns = 0
+
+
+class Links:
+    """One to each other member, wherever it is."""
+
+    def __init__(
+        self,
+        host: Host,
+        config: MemberConfig,
+        own: Identity,
+        incarnation: int,
+        receive: Callable[[int, Batch], None],
+        refused: Callable[[RubeError], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """`incarnation` tells this process from every other. What comes is handed to `receive`, with its sender;
+        `refused` is told if a member has removed this one, or knows of another process of it, and `failed` what
+        `receive` raises: nothing comes from that member any more."""
+        self._host = host
+        self._config = config
+        self._own = own
+        self._incarnation = incarnation
+        self._receive = receive
+        self._refused = refused
+        self._failed = failed
+        self._links: dict[int, tuple[Link, asyncio.Task[None]]] = {}
+        # The members that are known, and those that have come by, with their addresses.
+        self._known: dict[int, Peer] = {}
+        self._met: dict[int, str] = {}
+        # Where members say that they are, if the group knows them at another address.
+        self._told: dict[int, str] = {}
+        self._incarnations = Incarnations()
+
+    def get(self, member: int) -> Link | None:
+        link, _ = self._links.get(member, (None, None))
+        return link
+
+    def follow(self, peers: Iterable[Peer]) -> None:
+        """These are the members now."""
+        self._known = {peer.id: peer for peer in peers if peer.id not in (0, self._own.id)}
+        self._met = {}  # who is left out comes by again
+        self._told = {member: address for member, address in self._told.items() if member in self._known}
+        self._connect()
+
+    def meet(self, member: int, address: str) -> Link | None:
+        """The link to a member of this group that this one does not know of. It may be the leader, all those whom this
+        one knows being gone by now."""
+        if not is_address(address) or len(self._met) >= MET_MAX:
+            return None
+        self._met[member] = address
+        self._connect()
+        return self.get(member)
+
+    def subscribes(self, member: int, address: str, incarnation: int) -> None:
+        """A member that is known does so, from that address. Raises DoubledError."""
+        self._incarnations.check(member, incarnation)
+        if member in self._known and is_address(address):
+            self._told[member] = address
+
+    def _addresses(self, member: int) -> Sequence[str]:
+        """Where that member may be: as the group says, as it says itself, as this one's store URL has it."""
+        peer = self._known.get(member)
+        if peer is None:
+            return (self._met[member],)
+        configured = dict(self._config.members).get(peer.name, "")
+        found = (peer.address, self._told.get(member, ""), configured)
+        return tuple(dict.fromkeys(address for address in found if address))
+
+    def _connect(self) -> None:
+        wanted = {**self._met, **{member: peer.address for member, peer in self._known.items()}}
+        for member in [one for one, (link, _) in self._links.items() if wanted.get(one) != link.address]:
+            link, task = self._links.pop(member)
+            link.outbox.close()
+            task.cancel()
+        for member, address in sorted(wanted.items()):
+            if member not in self._links:
+                subscription = Subscription(group_id=self._own.group_id, subscriber=self._own.id, sender=member)
+                subscription.address = self._config.reachable_address
+                subscription.incarnation = self._incarnation
+                name = self._known[member].name if member in self._known else f"{member:x}"
+                link = Link(self._host, self._config, name, partial(self._addresses, member), subscription)
+                run = link.run(partial(self._receive, member), self._refused)
+                task = asyncio.get_running_loop().create_task(run, name=f"link to {address}")
+                task.add_done_callback(self._ended)
+                self._links[member] = link, task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._failed(error)
+
+    async def close(self) -> None:
+        tasks = [task for _, task in self._links.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -1,0 +1,65 @@
+"""What is durable on a simulated disk, read from its bytes: what a host would find after losing its power now."""
+
+from __future__ import annotations
+
+from rube.group.group_pb2 import LogStart
+from rube.group.records import HARD_STATE_KEY, LOG_START_KEY, entry_key, unseal
+from rube.raft.invariants import Invariant, InvariantError
+from rube.raft.raft_pb2 import HardState, Message, MessageType
+from rube.sim.world.disk import SimDisk
+from rube.store.engines.image import MAGIC, decode_batches
+
+
+class DurableView:
+    """The pairs of an engine's log file, as far as it is durable. Takes up what has become so with each look."""
+
+    def __init__(self, disk: SimDisk, path: str) -> None:
+        self._disk = disk
+        self._path = path
+        self._version: tuple[int, int] | None = None
+        self._offset = 0
+        self._pairs: dict[bytes, bytes] = {}
+
+    def pairs(self) -> dict[bytes, bytes]:
+        """What the engine would hold."""
+        version = self._disk.version(self._path)
+        if version != self._version:
+            self._version, self._offset, self._pairs = version, len(MAGIC), {}
+        news = self._disk.durable(self._path, self._offset)
+        ends = len(MAGIC)
+        for batch, end in decode_batches(MAGIC + news, self._path):
+            ends = end
+            for key, value in batch:
+                if value is None:
+                    self._pairs.pop(key, None)
+                else:
+                    self._pairs[key] = value
+        self._offset += ends - len(MAGIC)
+        return self._pairs
+
+
+def check_acknowledgement(message: Message, view: DurableView, name: str) -> None:
+    """What the member on that host says with a message must be on its disk as the message leaves (dissertation section
+    3.8). Raises InvariantError."""
+    if message.reject or message.type not in (MessageType.MSG_VOTE_RESP, MessageType.MSG_APP_RESP):
+        return
+    pairs = view.pairs()
+    sealed = pairs.get(HARD_STATE_KEY)
+    state = HardState() if sealed is None else unseal(HARD_STATE_KEY, sealed, HardState)
+    if state.term < message.term:
+        raise _not_durable(f"{name} answers in term {message.term}, its disk has term {state.term}")
+    if state.term > message.term:
+        return  # one write made this durable and took it back, in a later term
+    if message.type == MessageType.MSG_VOTE_RESP:
+        if state.vote != message.to:
+            vote = f"{state.vote:x}" if state.vote else "none"
+            raise _not_durable(f"{name} votes for {message.to:x} in term {message.term}, its disk has the vote {vote}")
+    elif message.index and entry_key(message.index) not in pairs:
+        sealed = pairs.get(LOG_START_KEY)
+        start = LogStart() if sealed is None else unseal(LOG_START_KEY, sealed, LogStart)
+        if start.index < message.index:
+            raise _not_durable(f"{name} acknowledges entry {message.index}, which is not on its disk")
+
+
+def _not_durable(found: str) -> InvariantError:
+    return InvariantError(Invariant.DURABLE_ACKNOWLEDGEMENT, found)

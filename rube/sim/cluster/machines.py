@@ -1,0 +1,89 @@
+"""The machines of a simulated cluster: a host with its ports, its disk and the daemon that it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from rube.host import Host
+from rube.sim.cluster.storage import SimStorage
+from rube.sim.world.disk import SimDisk
+from rube.sim.world.kernel import Death, SimHost, SimProcess, World
+from rube.sim.world.network import SimFabric, Tap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """A program that a machine starts at boot: `main` runs until it is cancelled."""
+
+    name: str
+    main: Callable[[], Coroutine[Any, Any, object]]
+    # One that ends by itself starts again after so long, as a service manager does; None: it stays down.
+    restart_s: float | None = None
+
+
+@dataclass(slots=True)
+class Machine:
+    """A simulated host and what it was given."""
+
+    host: SimHost
+    ports: Host
+    disk: SimDisk
+    daemon: Daemon | None = None
+    # The incarnation that was asked to stop and not yet to start again.
+    stopping: SimProcess | None = None
+    # Somebody works on the machine: its daemon is not to start.
+    held: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether its daemon runs."""
+        return self.daemon is not None and self.host.process(self.daemon.name) is not None
+
+    def start(self) -> None:
+        """Starts the daemon if it does not run; one that is being stopped starts again once it has ended.
+
+        Nothing on a host without power.
+        """
+        if self.daemon is None or self.held or not self.host.powered:
+            return
+        process = self.host.process(self.daemon.name)
+        if process is None:
+            self.host.spawn(self.daemon.name, self.daemon.main).on_death(self._died)
+        elif process is self.stopping:
+            self.stopping = None
+            process.on_death(lambda _process, _death: self._start_soon())
+
+    def _start_soon(self, delay_s: float = 0.0) -> None:
+        self.host.loop.after_ns(round(delay_s * 1e9), self.host.world.outside, self.start)
+
+    def _died(self, process: SimProcess, death: Death) -> None:
+        if self.daemon is None or self.daemon.restart_s is None:
+            return
+        if death is Death.EXIT and process is not self.stopping:
+            self._start_soon(self.daemon.restart_s)
+
+    def kill(self) -> None:
+        """kill -9 of the daemon."""
+        if self.daemon is not None and (process := self.host.process(self.daemon.name)) is not None:
+            process.kill()
+
+    def terminate(self) -> None:
+        """SIGTERM to the daemon, which may take its time."""
+        if self.daemon is not None and (process := self.host.process(self.daemon.name)) is not None:
+            self.stopping = process
+            process.stop()
+
+
+def make_machine(world: World, fabric: SimFabric, host: SimHost, tap: Tap | None = None) -> Machine:
+    """A machine around a host of this world. `tap` observes its calls."""
+    disk = SimDisk(host)
+    ports = Host(
+        name=host.name,
+        clock=host.clock,
+        network=fabric.network(host, tap=tap),
+        storage=SimStorage(disk),
+        random=host.random,
+    )
+    return Machine(host, ports, disk)

@@ -1,0 +1,39 @@
+"""What a rubelet's disk holds: its copy of the store, and what it has decided."""
+
+from __future__ import annotations
+
+from rube.api import memory_pb2
+from rube.api.errors import DataLossError, FailedPreconditionError
+from rube.api.keys import ObjectKey, key_of
+from rube.api.systemd_pb2 import Unit
+from rube.host import Host
+from rube.rubelet.local_copy import LocalCopy
+from rube.sim.cluster.durability import DurableView
+from rube.sim.judges import Copy, History
+from rube.units.names import parse_unit_name
+
+_OUTBOX = b"controller/unit/"
+
+
+async def note_copy(history: History, ports: Host, url: str, now_ns: int) -> None:
+    """Notes the copy that the local store at `url` has. Nothing where there is no store, or one that is damaged."""
+    try:
+        engine = await ports.storage.open(url, read_only=True)
+    except (FailedPreconditionError, DataLossError):
+        return
+    state = LocalCopy(engine, Unit.DESCRIPTOR.full_name).load()
+    await engine.close()
+    found = [history.contents.of(obj) for obj in state.objects]
+    history.machines.copies.append(
+        Copy(now_ns, ports.name, state.store_id, state.revision, {str(key_of(item.obj)): item for item in found})
+    )
+
+
+def is_decided(view: DurableView, unit: str, action_id: str) -> bool:
+    """Whether the action stands in the outbox that is durable on the disk."""
+    name = parse_unit_name(unit)
+    if name is None:
+        return False
+    row = view.pairs().get(_OUTBOX + ObjectKey(Unit.DESCRIPTOR.full_name, *name).to_bytes())
+    entry = memory_pb2.Entry() if row is None else memory_pb2.Entry.FromString(row)
+    return any(action.id == action_id for action in entry.left.actions)

@@ -1,0 +1,74 @@
+"""A client that watches, so that the judges see what it is told."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from grpc import aio
+
+from rube import api_pb2, api_pb2_grpc
+from rube.api.errors import CompactedError, RevisionAheadError, RubeError, StoreChangedError
+from rube.host import Host
+from rube.transport import rube_error
+
+RETRY_S = 0.5
+
+
+@dataclass(slots=True)
+class Observer:
+    """Watches the objects that match: lists and follows, resumes where it was, lists anew only where it must.
+
+    It uses the generated stub and nothing else of the client's code, so that what is on the wire is judged.
+    """
+
+    name: str
+    host: Host
+    # The apiservers; after a failure it goes on at the next.
+    targets: Sequence[str]
+    # What to watch; the rest of the request is this observer's.
+    wanted: api_pb2.WatchRequest
+    _revision: int = 0
+    _store_id: str = ""
+    _initial: bool = field(default=True)
+
+    async def run(self) -> None:
+        """Watches until cancelled."""
+        channels = [self.host.network.channel(target) for target in self.targets]
+        stubs: list[api_pb2_grpc.ApiAsyncStub] = [api_pb2_grpc.ApiStub(channel) for channel in channels]
+        self._start_anew()
+        try:
+            for turn in itertools.count():
+                try:
+                    await self._follow(stubs[turn % len(stubs)])
+                except (CompactedError, StoreChangedError, RevisionAheadError):
+                    self._start_anew()
+                except RubeError:
+                    if self._initial:
+                        self._start_anew()
+                await self.host.clock.sleep(RETRY_S)
+        finally:
+            for channel in channels:
+                await channel.close(None)
+
+    def _start_anew(self) -> None:
+        self._initial, self._revision, self._store_id = True, 0, ""
+
+    async def _follow(self, stub: api_pb2_grpc.ApiAsyncStub) -> None:
+        request = api_pb2.WatchRequest(send_initial=self._initial)
+        request.MergeFrom(self.wanted)
+        if not self._initial:
+            request.after_revision, request.store_id = self._revision, self._store_id
+        try:
+            async for response in stub.Watch(request):
+                self._note(response)
+        except aio.AioRpcError as error:
+            raise rube_error(error) from error
+
+    def _note(self, response: api_pb2.WatchResponse) -> None:
+        for event in response.events:
+            if event.bookmark.initial_end:
+                self._initial = False
+        self._revision = max(self._revision, response.revision)
+        self._store_id = response.store_id

@@ -1,0 +1,130 @@
+"""What every client of the API sends and is answered, written down where its calls end: below all code of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+from grpc import StatusCode
+
+from rube import api_pb2
+from rube.api.errors import DataLossError, DeadlineExceededError, RubeError, UnavailableError, decode_error
+from rube.sim.judges import Attempt, Contents, Delivery, History, Outcome, Stream, WatchEvent
+from rube.sim.world.network.frames import Pairs
+from rube.sim.world.network.tap import CallTap
+from rube.transport.errors import DETAILS_KEY
+
+_SERVICE = "/api.Api/"
+_KINDS = {"Put": "put", "Delete": "delete", "UpdateStatus": "update_status", "Get": "get", "List": "list"}
+# After these nobody knows whether it was done.
+_UNKNOWN = (UnavailableError, DeadlineExceededError, DataLossError)
+_UNKNOWN_CODES = frozenset({StatusCode.CANCELLED, StatusCode.UNKNOWN, StatusCode.INTERNAL})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """`rube.sim.world.network.Tap` of one client: writes down its calls of api.Api in the history."""
+
+    client: str
+    history: History
+    now_ns: Callable[[], int]
+    # It is one of the users, or of the observers.
+    user: bool = False
+    observer: bool = False
+
+    def begun(self, method: str, request: Any) -> CallTap | None:
+        if not method.startswith(_SERVICE):
+            return None
+        name = method.removeprefix(_SERVICE)
+        if name == "Watch":
+            stream = Stream(client=self.client, request=_copy(request), start_ns=self.now_ns(), observer=self.observer)
+            self.history.streams.append(stream)
+            return _WatchTap(stream, self.history.contents, self.now_ns)
+        if name not in _KINDS:
+            return None
+        attempt = Attempt(
+            client=self.client, kind=_KINDS[name], request=_copy(request), start_ns=self.now_ns(), user=self.user
+        )
+        self.history.attempts.append(attempt)
+        return _UnaryTap(attempt, self.history.contents, self.now_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnaryTap:
+    attempt: Attempt
+    contents: Contents
+    now_ns: Callable[[], int]
+
+    def received(self, message: Any) -> None:
+        attempt = self.attempt
+        attempt.end_ns, attempt.outcome = self.now_ns(), Outcome.OK
+        attempt.revision, attempt.store_id = message.revision, message.store_id
+        if isinstance(message, api_pb2.GetResponse):
+            attempt.objects = (self.contents.of(message.object),)
+        elif isinstance(message, api_pb2.ListResponse):
+            attempt.objects = tuple(self.contents.of(obj) for obj in message.items)
+            attempt.next_page_token = message.next_page_token
+        elif isinstance(message, api_pb2.PutResponse):
+            attempt.metadata = tuple(_copy(metadata) for metadata in message.metadata)
+        elif isinstance(message, api_pb2.UpdateStatusResponse):
+            attempt.metadata = (_copy(message.metadata),)
+
+    def ended(self, code: StatusCode, details: str, trailing: Pairs) -> None:
+        if code is StatusCode.OK:
+            return
+        error = error_of(code, details, trailing)
+        self.attempt.end_ns, self.attempt.error = self.now_ns(), error
+        refused = error.metadata.get("refused") == "true"
+        unknown = isinstance(error, _UNKNOWN) or code in _UNKNOWN_CODES
+        self.attempt.outcome = Outcome.UNKNOWN if unknown and not refused else Outcome.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class _WatchTap:
+    stream: Stream
+    contents: Contents
+    now_ns: Callable[[], int]
+
+    def received(self, message: Any) -> None:
+        response: api_pb2.WatchResponse = message
+        events: list[WatchEvent] = []
+        bookmarks: list[int] = []
+        initial_end = False
+        for event in response.events:
+            kind = event.WhichOneof("event")
+            if kind == "bookmark":
+                bookmarks.append(event.bookmark.revision)
+                initial_end = initial_end or event.bookmark.initial_end
+            else:
+                obj = event.delete if kind == "delete" else event.update
+                events.append(WatchEvent(self.contents.of(obj), kind == "delete"))
+        self.stream.deliveries.append(
+            Delivery(
+                at_ns=self.now_ns(),
+                events=tuple(events),
+                revision=response.revision,
+                store_id=response.store_id,
+                bookmarks=tuple(bookmarks),
+                initial_end=initial_end,
+            )
+        )
+
+    def ended(self, code: StatusCode, details: str, trailing: Pairs) -> None:
+        self.stream.end_ns = self.now_ns()
+        if code is not StatusCode.OK:
+            self.stream.error = error_of(code, details, trailing)
+
+
+def error_of(code: StatusCode, details: str, trailing: Pairs) -> RubeError:
+    """The error that a call ended with, as its status and its trailing metadata say."""
+    encoded = next((value for key, value in trailing if key == DETAILS_KEY and isinstance(value, bytes)), None)
+    return decode_error(code.name, details, encoded)
+
+
+def _copy(message: Message) -> Any:
+    """A message of its own: callers may use theirs again."""
+    copied = type(message)()
+    copied.CopyFrom(message)
+    return copied

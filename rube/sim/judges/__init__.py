@@ -1,0 +1,106 @@
+"""Who judges: pure functions from the history of a run to a verdict; they know no world and no component.
+
+A judge takes a History and the parameters of its check, and returns a Verdict: whether it held, in plain words, and
+the first events that show where it did not.
+"""
+
+from rube.sim.judges.bindings import bindings, readiness
+from rube.sim.judges.conditions import conditions
+from rube.sim.judges.contents import Content, Contents
+from rube.sim.judges.defects import defects
+from rube.sim.judges.groups import raft_invariants
+from rube.sim.judges.history import (
+    Asked,
+    Attempt,
+    Commit,
+    Complaint,
+    Cut,
+    Delivery,
+    Disturbance,
+    ErrorsLogged,
+    GroupHistory,
+    History,
+    Leadership,
+    LogEntry,
+    Outcome,
+    Refusal,
+    Sample,
+    StatusPair,
+    Stream,
+    Term,
+    Transition,
+    UnitProbe,
+    WatchEvent,
+)
+from rube.sim.judges.latency import ALL_WATCHERS, LatencySummary, summarize_latency, watch_latency
+from rube.sim.judges.leadership import fencing, leases
+from rube.sim.judges.machines import Action, Copy, MachineHistory, actions, copies, starts
+from rube.sim.judges.reads import reads
+from rube.sim.judges.rest import RefusalSummary, comes_to_rest, summarize_refusals
+from rube.sim.judges.stored import contents
+from rube.sim.judges.units import converged, local_autonomy, never_on_two_nodes, status_reported, unit_state
+from rube.sim.judges.verdict import Verdict, many, time_text
+from rube.sim.judges.views import View, views
+from rube.sim.judges.watches import watch_promises
+from rube.sim.judges.writes import acknowledged_writes, revisions_monotonic
+
+__all__ = [
+    "ALL_WATCHERS",
+    "Action",
+    "Asked",
+    "Attempt",
+    "Commit",
+    "Complaint",
+    "Content",
+    "Contents",
+    "Copy",
+    "Cut",
+    "Delivery",
+    "Disturbance",
+    "ErrorsLogged",
+    "GroupHistory",
+    "History",
+    "LatencySummary",
+    "Leadership",
+    "LogEntry",
+    "MachineHistory",
+    "Outcome",
+    "Refusal",
+    "RefusalSummary",
+    "Sample",
+    "StatusPair",
+    "Stream",
+    "Term",
+    "Transition",
+    "UnitProbe",
+    "Verdict",
+    "View",
+    "WatchEvent",
+    "acknowledged_writes",
+    "actions",
+    "bindings",
+    "comes_to_rest",
+    "conditions",
+    "contents",
+    "converged",
+    "copies",
+    "defects",
+    "fencing",
+    "leases",
+    "local_autonomy",
+    "many",
+    "never_on_two_nodes",
+    "raft_invariants",
+    "readiness",
+    "reads",
+    "revisions_monotonic",
+    "starts",
+    "status_reported",
+    "summarize_latency",
+    "summarize_refusals",
+    "time_text",
+    "unit_state",
+    "views",
+    "watch_latency",
+    "watch_promises",
+]

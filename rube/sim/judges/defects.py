@@ -1,0 +1,35 @@
+"""What every daemon promises: it knows each error that it meets, and ends by itself only where its disk fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rube.sim.judges.history import History
+from rube.sim.judges.verdict import Verdict, judge, time_text
+
+CHECK = "defects"
+
+
+def defects(history: History) -> Verdict:
+    """No daemon logged an exception that is none of Rube's errors, and none ended over lost or damaged data while its
+    disk had kept all that was synced.
+
+    Such a call is answered INTERNAL, such a daemon is started again, and often nothing else shows it.
+    """
+    return judge(
+        CHECK,
+        "no daemon met an error that its code does not know, or ended without a reason",
+        [*_exceptions(history), *_losses(history)],
+        "a daemon met an error that its code does not know, or ended without a reason",
+    )
+
+
+def _exceptions(history: History) -> Iterator[str]:
+    for found in history.exceptions:
+        yield f"{time_text(found.at_ns)} {found.host} logged {found.text}"
+
+
+def _losses(history: History) -> Iterator[str]:
+    for lost in history.losses:
+        if lost.host not in history.failed_disks:
+            yield f"{time_text(lost.at_ns)} the daemon of {lost.host} ended, and its disk is whole: {lost.text}"

@@ -1,0 +1,116 @@
+"""What an election promises: a lease is not taken before it lapses, terms grow, earlier terms' calls are refused."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from rube import api_pb2
+from rube.api import cluster_pb2
+from rube.sim.judges.contents import Content
+from rube.sim.judges.history import Attempt, Commit, History, Outcome
+from rube.sim.judges.verdict import Verdict, judge, many, time_text
+
+LEASES = "leases"
+FENCING = "fencing"
+LEASE_PREFIX = f"{cluster_pb2.Lease.DESCRIPTOR.full_name}/"
+# Of the groups whose members share an outbox: the next leader sends what an earlier one has left, with its fence.
+REPLICATED_PREFIX = "replicated/"
+# The clocks of two machines may run at rates so far apart.
+RATE_MARGIN = 0.005
+
+
+def leases(history: History) -> Verdict:
+    """Nobody takes a lease that another one holds before it has stood still for its duration, and whoever takes one
+    begins a new term."""
+    timeline = history.timeline
+    commits = {commit.revision: commit for commit in history.commits}
+    keys = [key for key in timeline.keys if key.startswith(LEASE_PREFIX)]
+    return judge(
+        LEASES,
+        f"{many(len(keys), 'lease')} changed hands only after they had lapsed or were given away",
+        (line for key in keys for line in _lease(key, list(timeline.versions(key)), commits)),
+        "a lease was taken from who held it",
+    )
+
+
+def _lease(key: str, versions: list[tuple[int, Content | None]], commits: dict[int, Commit]) -> Iterator[str]:
+    before: tuple[int, cluster_pb2.Lease] | None = None
+    for revision, content in versions:
+        if content is None:
+            before = None
+            continue
+        lease = cluster_pb2.Lease()
+        content.obj.spec.Unpack(lease)
+        if before is not None:
+            yield from _handed(f"{key} at revision {revision}", before, (revision, lease), commits)
+        before = revision, lease
+
+
+def _handed(
+    where: str,
+    before: tuple[int, cluster_pb2.Lease],
+    after: tuple[int, cluster_pb2.Lease],
+    commits: dict[int, Commit],
+) -> Iterator[str]:
+    (old_revision, old), (new_revision, new) = before, after
+    if new.term < old.term:
+        yield f"{where} is of term {new.term}, after {old.term}"
+    if new.holder in ("", old.holder):
+        return
+    if new.term <= old.term:
+        yield f"{where} went from {old.holder or 'nobody'} to {new.holder} without a new term: {new.term}"
+    renewed, taken = commits.get(old_revision), commits.get(new_revision)
+    if not old.holder or renewed is None or taken is None:
+        return
+    stood_ns = taken.at_ns - renewed.start_ns
+    if stood_ns < old.duration.ToNanoseconds() * (1 - RATE_MARGIN):
+        yield (
+            f"{time_text(taken.at_ns)} {where} went from {old.holder} to {new.holder} {stood_ns / 1e9:.3f} s after it "
+            f"was renewed, for {old.duration.ToNanoseconds() / 1e9:g} s"
+        )
+
+
+def fencing(history: History) -> Verdict:
+    """No call of an earlier term is taken once one of a later term of its group was; a term has one leader."""
+    by_group: dict[str, list[Attempt]] = defaultdict(list)
+    for attempt in history.attempts:
+        fence = _fence(attempt)
+        if fence is not None and attempt.outcome is Outcome.OK:
+            by_group[fence.group].append(attempt)
+    taken = sum(len(attempts) for attempts in by_group.values())
+    return judge(
+        FENCING,
+        f"{many(taken, 'call')} of leaders were taken in the order of their terms",
+        (line for group in sorted(by_group) for line in _fenced(group, by_group[group])),
+        "the call of an earlier leader was taken",
+    )
+
+
+def _fenced(group: str, attempts: list[Attempt]) -> Iterator[str]:
+    leaders: dict[int, str] = {}
+    for attempt in attempts:
+        leader = leaders.setdefault(_term(attempt), attempt.client)
+        if leader != attempt.client and not group.startswith(REPLICATED_PREFIX):
+            yield f"{attempt.where} is of term {_term(attempt)} of {group}, which {leader} began"
+    newest: Attempt | None = None
+    for attempt in sorted(attempts, key=lambda item: (item.revision, _term(item))):
+        if newest is not None and _term(attempt) < _term(newest) and attempt.revision > newest.revision:
+            yield (
+                f"{attempt.where} was taken at revision {attempt.revision}, of term {_term(attempt)} of {group}, after "
+                f"term {_term(newest)} had written at {newest.revision}"
+            )
+        if newest is None or _term(attempt) > _term(newest):
+            newest = attempt
+
+
+def _fence(attempt: Attempt) -> api_pb2.Fence | None:
+    request = attempt.request
+    if isinstance(request, (api_pb2.GetRequest, api_pb2.ListRequest)) or not request.HasField("fence"):
+        return None
+    return request.fence if attempt.is_write else None
+
+
+def _term(attempt: Attempt) -> int:
+    fence = _fence(attempt)
+    return 0 if fence is None else fence.term

@@ -1,0 +1,159 @@
+"""What nodes promise: a unit is not started without need, an action's id stands for one action, a node's copy is one
+that the store had."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, RESTART_ANNOTATION, UNIT_TYPE
+from rube.sim.judges.contents import Content, difference
+from rube.sim.judges.selection import Selection
+from rube.sim.judges.verdict import Verdict, judge, many, time_text
+
+if TYPE_CHECKING:
+    from rube.sim.judges.history import History
+
+STARTS = "starts"
+ACTIONS = "actions"
+COPIES = "copies"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A driver was asked to do something on a machine."""
+
+    at_ns: int
+    node: str
+    # The controller's name for it, and what it is: a digest of the action.
+    id: str
+    thing: str
+    what: str
+    # The decision was on the node's disk by then.
+    decided: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What a rubelet's disk held of the store: as of that revision, says the rubelet."""
+
+    at_ns: int
+    node: str
+    store_id: str
+    revision: int
+    objects: Mapping[str, Content]
+
+
+@dataclass(slots=True)
+class MachineHistory:
+    """What happened on the machines of nodes."""
+
+    actions: list[Action] = field(default_factory=list)
+    copies: list[Copy] = field(default_factory=list)
+    # (time, host): the host lost its power.
+    outages: list[tuple[int, str]] = field(default_factory=list)
+
+
+def starts(history: History) -> Verdict:
+    """On each node a unit is started no more often than somebody had a reason: at first, with each change of what it
+    is to be, after each crash, removal by hand and loss of power."""
+    counted = Counter(
+        (transition.node, transition.unit, transition.uid) for transition in history.transitions if transition.running
+    )
+    reasons = _Reasons(history)
+    return judge(
+        STARTS,
+        f"each of {many(sum(counted.values()), 'start')} of units had a reason",
+        (
+            f"{unit} was started {times} times on {node}, for which there were {reasons.of(node, unit, uid)} reasons"
+            for (node, unit, uid), times in sorted(counted.items())
+            if times > reasons.of(node, unit, uid)
+        ),
+        "a unit was started without a reason",
+    )
+
+
+class _Reasons:
+    def __init__(self, history: History) -> None:
+        self._outages = Counter(host for _, host in history.machines.outages)
+        self._disturbed = Counter((item.node, item.unit) for item in history.disturbances)
+        # By unit and uid: in how many versions it was bound to each node and came there, or its spec had changed.
+        self._versions: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        for key in history.timeline.keys:
+            if key.startswith(f"{UNIT_TYPE}/"):
+                self._count(key, [content for _, content in history.timeline.versions(key)])
+
+    def _count(self, key: str, contents: list[Content | None]) -> None:
+        before: Content | None = None
+        for content in contents:
+            if content is not None:
+                node = content.obj.metadata.labels.get(NODE_LABEL, "")
+                came = before is None or before.obj.metadata.labels.get(NODE_LABEL, "") != node
+                if came or (before is not None and _asks(before) != _asks(content)):
+                    unit = key.partition("/")[2]
+                    self._versions[unit, content.obj.metadata.uid][node] += 1
+            before = content
+
+    def of(self, node: str, unit: str, uid: str) -> int:
+        return self._versions[unit, uid][node] + self._disturbed[node, unit] + self._outages[node]
+
+
+def _asks(content: Content) -> tuple[bytes, str, str]:
+    """What a unit is to be, and the newest requests to restart it and to move it, which may be taken back."""
+    annotations = content.obj.metadata.annotations
+    return content.obj.spec.value, annotations.get(RESTART_ANNOTATION, ""), annotations.get(MOVE_ANNOTATION, "")
+
+
+def actions(history: History) -> Verdict:
+    """Whatever is asked of a machine was decided, durably, before; and under one id it is the same thing: a repetition,
+    not another action."""
+    asked = history.machines.actions
+    return judge(
+        ACTIONS,
+        f"{many(len(asked), 'action')} were asked for, each decided before and under an id of its own",
+        [*_reused(asked), *_undecided(asked)],
+        "an action was asked for that was not decided, or under the id of another one",
+    )
+
+
+def _reused(asked: list[Action]) -> Iterator[str]:
+    known: dict[tuple[str, str], Action] = {}
+    for action in asked:
+        first = known.setdefault((action.node, action.id), action)
+        if (first.thing, first.what) != (action.thing, action.what):
+            yield (
+                f"{time_text(action.at_ns)} {action.node} was asked to do {action.what} to {action.thing} as action "
+                f"{action.id}, which was {first.what} to {first.thing} at {time_text(first.at_ns)}"
+            )
+
+
+def _undecided(asked: list[Action]) -> Iterator[str]:
+    for action in asked:
+        if not action.decided:
+            what = f"{action.what} to {action.thing} as action {action.id}"
+            yield f"{time_text(action.at_ns)} {action.node} was asked to do {what}, which its disk knew nothing of"
+
+
+def copies(history: History) -> Verdict:
+    """What a rubelet's disk has, whenever its daemon ends and in the end, is what the store had for its node at the
+    revision that stands beside it."""
+    judged = [copy for copy in history.machines.copies if copy.store_id == history.store_id and copy.revision]
+    return judge(
+        COPIES,
+        f"{len(judged)} copies on nodes' disks were as the store was at their revisions",
+        (line for copy in judged for line in _copy(copy, history)),
+        "a node's copy is one that the store never had",
+    )
+
+
+def _copy(copy: Copy, history: History) -> Iterator[str]:
+    wanted = history.timeline.matching(Selection(UNIT_TYPE, selector=f"{NODE_LABEL}={copy.node}"), copy.revision)
+    where = f"{time_text(copy.at_ns)} the disk of {copy.node}, as of revision {copy.revision},"
+    for key in sorted(wanted.keys() | copy.objects.keys()):
+        due, found = wanted.get(key), copy.objects.get(key)
+        if due is None or found is None:
+            yield f"{where} {'lacks' if found is None else 'has'} {key}"
+        elif due is not found and (text := difference(due, found)):
+            yield f"{where} has {key}, but {text}"

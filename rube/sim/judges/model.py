@@ -1,0 +1,131 @@
+"""What a write makes of an object, as the API's documentation says it.
+
+Written for the judges alone: it shares no code with the servers that it judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from functools import lru_cache
+
+from google.protobuf import descriptor_pool
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from rube import api_pb2
+from rube.sim.judges.contents import Content
+
+_BINDING = "node"
+_REQUESTS = ("rube/move-to", "rube/restart")
+"""Annotations that a put which omits them keeps, and an empty value removes."""
+_OBSERVED = "observed_generation"
+_REMEMBERED_MAX = 4096
+
+
+def after_put(before: Content | None, sent: api_pb2.Object, there: Content) -> api_pb2.Object:
+    """The object that a put of `sent` stores. What the server alone decides for a new one is taken from `there`."""
+    expected = api_pb2.Object()
+    metadata = expected.metadata
+    metadata.CopyFrom(sent.metadata)
+    expected.spec.CopyFrom(canonical(sent.spec))
+    stored = api_pb2.Metadata() if before is None else before.obj.metadata
+    _keep(metadata.labels, stored.labels, _BINDING)
+    for request in _REQUESTS:
+        _keep(metadata.annotations, stored.annotations, request)
+    origin = there if before is None else before
+    metadata.uid = origin.obj.metadata.uid
+    metadata.create_time.CopyFrom(origin.obj.metadata.create_time)
+    metadata.generation = 1
+    if before is not None:
+        metadata.generation = before.obj.metadata.generation + (before.obj.spec != expected.spec)
+        if before.obj.HasField("status"):
+            expected.status.CopyFrom(before.obj.status)
+    return expected
+
+
+def _keep(sent: MutableMapping[str, str], stored: Mapping[str, str], name: str) -> None:
+    """What a put omits stays as it is stored; what it sends empty is removed."""
+    if name not in sent:
+        if value := stored.get(name, ""):
+            sent[name] = value
+    elif not sent[name]:
+        del sent[name]
+
+
+def after_status(before: Content, request: api_pb2.UpdateStatusRequest) -> api_pb2.Object:
+    """The object that a new status leaves: nothing but the status is another."""
+    expected = api_pb2.Object()
+    expected.CopyFrom(before.obj)
+    wanted = unpack(request.status)
+    if request.update_mask.paths:
+        merged = unpack(before.obj.status) if before.obj.HasField("status") else type(wanted)()
+        request.update_mask.MergeMessage(wanted, merged, replace_message_field=True, replace_repeated_field=True)
+    else:
+        merged = wanted
+    if request.observed_generation:
+        setattr(merged, _OBSERVED, request.observed_generation)
+    expected.status.CopyFrom(pack(merged))
+    return expected
+
+
+def demands_of(request: object) -> Sequence[tuple[str, api_pb2.Precondition]]:
+    """The preconditions of a write, also those that its objects imply, each with the key that it is about."""
+    given: list[tuple[str, api_pb2.Precondition]] = []
+    if isinstance(request, api_pb2.UpdateStatusRequest):
+        if request.HasField("precondition"):
+            given.append((_named(request.precondition, [_key(request.key)]), request.precondition))
+        if request.uid:
+            given.append((_key(request.key), api_pb2.Precondition(uid=request.uid)))
+    elif isinstance(request, api_pb2.PutRequest):
+        keys = [_key_of(obj) for obj in request.objects]
+        given += [(_named(wanted, keys), wanted) for wanted in request.preconditions]
+        for key, obj in zip(keys, request.objects, strict=True):
+            metadata = obj.metadata
+            if metadata.revision or metadata.uid:
+                given.append((key, api_pb2.Precondition(revision=metadata.revision, uid=metadata.uid)))
+    elif isinstance(request, api_pb2.DeleteRequest):
+        keys = [_key(key) for key in request.keys]
+        given += [(_named(wanted, keys), wanted) for wanted in request.preconditions]
+    return given
+
+
+def holds(demand: api_pb2.Precondition, there: Content | None) -> bool:
+    """Whether a precondition holds of an object, or of its absence."""
+    if there is None or demand.absent:
+        return there is None and demand.absent
+    metadata = there.obj.metadata
+    return demand.revision in (0, metadata.revision) and demand.uid in ("", metadata.uid)
+
+
+def canonical(packed: Any) -> Any:
+    """The same message with Rube's type URL and deterministic bytes."""
+    return pack(unpack(packed))
+
+
+def pack(message: Message) -> Any:
+    name = message.DESCRIPTOR.full_name
+    return Any(type_url=f"rube/{name}", value=message.SerializeToString(deterministic=True))
+
+
+def unpack(packed: Any) -> Message:
+    return _message(packed.type_url.rpartition("/")[2]).FromString(packed.value)
+
+
+@lru_cache(maxsize=_REMEMBERED_MAX)
+def _message(name: str) -> type[Message]:
+    return GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))
+
+
+def _named(demand: api_pb2.Precondition, keys: Sequence[str]) -> str:
+    return _key(demand.key) if demand.HasField("key") else keys[0]
+
+
+def _key(key: api_pb2.Key) -> str:
+    return "/".join(part for part in (key.type, key.namespace, key.name) if part)
+
+
+def _key_of(obj: api_pb2.Object) -> str:
+    metadata = obj.metadata
+    type_name = obj.spec.type_url.rpartition("/")[2]
+    return "/".join(part for part in (type_name, metadata.namespace, metadata.name) if part)

@@ -1,0 +1,56 @@
+"""Real-time order: what somebody has seen bounds what is seen, and what is written, later."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rube.sim.judges.history import History, Outcome
+
+
+class Sight(NamedTuple):
+    """Somebody knew at that time that the store had reached that revision."""
+
+    at_ns: int
+    revision: int
+    who: str
+
+
+class Order:
+    """What was known when: of all clients, their watches, and all apiservers."""
+
+    def __init__(self, history: History) -> None:
+        self._newest: list[Sight] = []
+        for sight in sorted(_sights(history), key=lambda item: (item.at_ns, item.revision)):
+            if not self._newest or sight.revision > self._newest[-1].revision:
+                self._newest.append(sight)
+        self._times = [sight.at_ns for sight in self._newest]
+        self._begun: list[tuple[int, int]] = []
+        for commit in sorted(history.commits, key=lambda item: item.start_ns):
+            highest = max(commit.revision, self._begun[-1][1] if self._begun else 0)
+            self._begun.append((commit.start_ns, highest))
+        acknowledged = {commit.revision for commit in history.commits}
+        # When commits that were never acknowledged were done is not known: any time may be it.
+        self._unplaced = max((entry.revision for entry in history.log if entry.revision not in acknowledged), default=0)
+
+    def known_before(self, at_ns: int) -> Sight:
+        """The newest revision that anybody knew of before that time, and its first witness."""
+        place = bisect_left(self._times, at_ns)
+        return self._newest[place - 1] if place else Sight(0, 0, "nobody")
+
+    def possible_by(self, at_ns: int) -> int:
+        """The newest revision that the store may have had at that time: of all commits that were asked for by then."""
+        place = bisect_right(self._begun, at_ns, key=lambda item: item[0])
+        return max(self._unplaced, self._begun[place - 1][1] if place else 0)
+
+
+def _sights(history: History) -> Iterator[Sight]:
+    for commit in history.commits:
+        yield Sight(commit.at_ns, commit.revision, "an apiserver's store")
+    for attempt in history.attempts:
+        if attempt.outcome is Outcome.OK and attempt.end_ns is not None:
+            yield Sight(attempt.end_ns, attempt.revision, attempt.client)
+    for stream in history.streams:
+        for delivery in stream.deliveries:
+            yield Sight(delivery.at_ns, delivery.revision, stream.client)

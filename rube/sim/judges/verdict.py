@@ -1,0 +1,40 @@
+"""What a judge says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+OFFENDING_MAX = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One check's result. `text` says in plain words what held or did not; `offending` shows the first events."""
+
+    check: str
+    passed: bool
+    text: str
+    offending: Sequence[str] = field(default=())
+
+
+def judge(check: str, held: str, offending: Iterable[str], violated: str = "") -> Verdict:
+    """Passed with the text `held` if nothing offends, else failed with the first of what does."""
+    first = list(islice(offending, OFFENDING_MAX + 1))
+    if not first:
+        return Verdict(check=check, passed=True, text=held)
+    text = violated or f"not so: {held}"
+    if len(first) > OFFENDING_MAX:
+        first[-1] = "…"
+    return Verdict(check=check, passed=False, text=text, offending=tuple(first))
+
+
+def many(count: int, noun: str) -> str:
+    """`1 unit`, `2 units`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def time_text(time_ns: int) -> str:
+    """Virtual time as reports show it: `42.318s`."""
+    return f"{time_ns / 1e9:.3f}s"

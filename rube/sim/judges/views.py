@@ -1,0 +1,90 @@
+"""What controllers see: their caches show what the store held, and in the end what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rube.api.well_known import NODE_LABEL
+from rube.sim.judges.contents import Content, difference
+from rube.sim.judges.verdict import Verdict, judge, many, time_text
+
+if TYPE_CHECKING:
+    from rube.sim.judges.history import History
+
+CHECK = "views"
+# A change that is older than this has reached every cache in a quiet world.
+SETTLED_NS = 20_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What a controller saw as it decided."""
+
+    at_ns: int
+    host: str
+    controller: str
+    # The object that it decided about; `own` None: it saw none.
+    key: str
+    own: Content | None
+    related: tuple[Content, ...]
+    # It keeps whole objects, and not what it needs of them.
+    whole: bool
+    # It sees only those that a label selector lets through.
+    selective: bool = False
+
+
+def views(history: History) -> Verdict:
+    """Each object that a controller saw was in the store, just so; and the last decision about an object saw it as it
+    is in the end, where the world was quiet for long enough before."""
+    if len(history.store_ids) > 1:
+        return Verdict(check=CHECK, passed=True, text="not judged: the store was restored, and its history is lost")
+    return judge(
+        CHECK,
+        f"{many(len(history.views), 'decision')} saw what the store held",
+        [*_seen(history), *_last(history)],
+        "a controller saw what was not so",
+    )
+
+
+def _seen(history: History) -> Iterator[str]:
+    for view in history.views:
+        where = f"{time_text(view.at_ns)} {view.controller} on {view.host} decided about {view.key} and saw"
+        for content in (view.own, *view.related):
+            if content is None:
+                continue
+            there = history.timeline.at(content.key, content.revision)
+            if there is None or there.revision != content.revision:
+                yield f"{where} {content.key} at revision {content.revision}, where nobody wrote it"
+            elif there is not content and (view.whole or content is not view.own):
+                yield f"{where} {content.key} as it was not: {difference(there, content)}"
+            elif there.obj.metadata.uid != content.obj.metadata.uid:
+                yield f"{where} {content.key} with the uid {content.obj.metadata.uid}"
+
+
+def _last(history: History) -> Iterator[str]:
+    """A controller decides again whenever its object changes, and once about each that it finds as it starts: so its
+    last decision saw the newest version. What was deleted, or left its view, while it was down it need not know."""
+    settled_ns = history.end_ns - SETTLED_NS
+    if history.quiet_ns > settled_ns:
+        return
+    away = history.down | {cut.host for cut in history.cuts if cut.end_ns > settled_ns}
+    written_ns = {commit.revision: commit.at_ns for commit in history.commits}
+    last: dict[tuple[str, str, str], View] = {}
+    for view in history.views:
+        # Of a cluster controller whoever leads has decided last; a node's own is there once for each node.
+        place = view.host if view.host in history.nodes else ""
+        last[view.controller, place, view.key] = view
+    for _, view in sorted(last.items()):
+        if view.own is None or view.selective or view.host in away:
+            continue
+        newest = history.timeline.at(view.key, history.timeline.revision)
+        if newest is None or (view.host in history.nodes and newest.obj.metadata.labels.get(NODE_LABEL) != view.host):
+            continue
+        at_ns = written_ns.get(newest.revision, history.end_ns)
+        if newest.revision > view.own.revision and at_ns < settled_ns:
+            yield (
+                f"{view.controller} on {view.host} decided last about {view.key} at {time_text(view.at_ns)}, as of "
+                f"revision {view.own.revision}, but it changed at {time_text(at_ns)}, at revision {newest.revision}"
+            )

@@ -1,0 +1,67 @@
+"""What a run of a scenario came to: counts, verdicts, latencies, the hash of its trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rube.sim.judges import ErrorsLogged, LatencySummary, RefusalSummary, Verdict
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How much was simulated."""
+
+    # 0: the store is on an apiserver's disk.
+    etcd_members: int
+    apiservers: int
+    # Replicas of the controllers; 0: they run beside the apiservers.
+    controllers: int
+    nodes: int
+    # Units in the store in the end.
+    units: int
+    observers: int
+    # Requests of users and how many were acknowledged.
+    attempts: int
+    acknowledged: int
+    commits: int
+    watch_events: int
+    # Trace records.
+    records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One run of a scenario: the same scenario and seed give the same Result, always."""
+
+    name: str
+    description: str
+    seed: int
+    # The seed has also ordered what was ready at one instant.
+    tie_break: bool
+    counts: Counts
+    # (virtual ns, what) of every step and fault, in order.
+    events: Sequence[tuple[int, str]]
+    verdicts: Sequence[Verdict]
+    latencies: Sequence[LatencySummary]
+    virtual_ns: int
+    trace_sha256: str
+    # Times that a member of a replicated group stood for election.
+    elections: int = 0
+    # It was stopped at `virtual_ns`, before its end, and judged there.
+    stopped: bool = False
+    # Calls of controllers that apiservers refused.
+    refusals: Sequence[RefusalSummary] = ()
+    # By host and logger: as far as logging is on, so no part of what must be equal.
+    errors: Sequence[ErrorsLogged] = field(default=(), compare=False)
+
+    @property
+    def passed(self) -> bool:
+        return all(verdict.passed for verdict in self.verdicts)
+
+
+def repeat_command(arguments: str, seed: int, *, tie_break: bool = False) -> str:
+    """The command that runs exactly this again; `arguments` are those of `LoadedScenario`."""
+    return f"rube sim {arguments} --seed {seed}{' --tie-break' if tie_break else ''}"

@@ -1,0 +1,354 @@
+"""Simulated disks: log files that survive kill -9, and lose what was not synced when their host loses power."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
+from rube.host.disk_errors import failed, full
+from rube.sim.world.kernel import SimHost, SimProcess, current_process
+from rube.sim.world.kernel.trace import fingerprint
+
+if TYPE_CHECKING:
+    from rube.sim.world.kernel.loop import SimLoop
+
+NS_PER_MS = 1_000_000
+# A sync of a good disk: facts of the field say 0.1 to 1 ms.
+SYNC_LATENCY_NS = 250_000
+
+
+class SimDisk:
+    """A host's disk. Files are known by their path and belong to no process.
+
+    Faults are switched on and off here while the world runs; each is recorded in the trace.
+    """
+
+    def __init__(self, host: SimHost) -> None:
+        self._host = host
+        self._loop: SimLoop = host.world.loop
+        self._random = host.world.random(f"disk/{host.name}")
+        self._files: dict[str, _Content] = {}
+        self._latency_ns = (SYNC_LATENCY_NS, SYNC_LATENCY_NS)
+        self._capacity_bytes: int | None = None
+        self._tear = True
+        self._sync_failures = 0
+        # It was full, a sync failed or bytes were damaged: a daemon may end over that.
+        self.has_failed = False
+        # How many files there ever were.
+        self._made = 0
+        # Under way, oldest first.
+        self._syncs: list[_Sync] = []
+        # Those of them that only wait for the end of a stall; None: no stall.
+        self._stalled: list[_Sync] | None = None
+        # Called as each sync begins.
+        self._interrupts: list[Callable[[], None]] = []
+        host.on_power_off(lambda _: self._power_lost())
+
+    # What engines use (rube.store.engines.Disk)
+
+    def open(self, path: str) -> SimLogFile:
+        """Opens or creates a file for the running process, and for no other until that ends or closes it."""
+        process = current_process()
+        process.check_alive()
+        if path not in self._files:
+            self._made += 1
+        content = self._files.setdefault(path, _Content(self._made))
+        if content.holder is not None:
+            raise FailedPreconditionError(
+                f"{path} on {self._host.name} is in use by {content.holder}: stop it or choose another file"
+            )
+        content.holder = process
+        process.on_death(lambda dead, _death: content.release(dead))
+        return SimLogFile(self, path, content, process)
+
+    def read(self, path: str) -> bytes | None:
+        """What is in the file, whoever has it open; None: there is none."""
+        current_process().check_alive()
+        content = self._files.get(path)
+        return bytes(content.data) if content is not None else None
+
+    # Faults
+
+    def fail_sync(self, count: int = 1) -> None:
+        """The next `count` syncs fail, and the bytes they were to make durable are gone."""
+        self._sync_failures += count
+        self.has_failed = True
+        self._fault("fail-sync", count)
+
+    def disarm(self) -> None:
+        """Undoes `fail_sync` as far as nothing has failed yet."""
+        if self._sync_failures:
+            self._sync_failures = 0
+            self._fault("disarm")
+
+    def fill(self, free_bytes: int = 0) -> None:
+        """Leaves room for only so many more bytes, until `free`."""
+        self._capacity_bytes = self.used_bytes + free_bytes
+        self.has_failed = True
+        self._fault("full", free_bytes)
+
+    def free(self) -> None:
+        """Ends `fill`."""
+        self._capacity_bytes = None
+        self._fault("free")
+
+    def stall(self) -> None:
+        """No sync ends until `unstall`."""
+        if self._stalled is None:
+            self._stalled = []
+            self._fault("stall")
+
+    def unstall(self) -> None:
+        """Lets the syncs end, in the order in which they began."""
+        if self._stalled is not None:
+            waiting, self._stalled = self._stalled, None
+            self._fault("unstall")
+            for sync in waiting:
+                self._finish(sync)
+
+    def latency_ms(self, least: float, most: float | None = None) -> None:
+        """Every sync takes between `least` and `most` milliseconds from now on, drawn from the world's seed."""
+        most = least if most is None else most
+        if not 0 <= least <= most:
+            raise InvalidArgumentError(f"disk latency {least} to {most} ms: give 0 <= least <= most")
+        self._latency_ns = (round(least * NS_PER_MS), round(most * NS_PER_MS))
+        self._fault("latency", *self._latency_ns)
+
+    def tear(self, enabled: bool = True) -> None:
+        """Whether power loss leaves a random part of the un-synced bytes (the default), or nothing of them."""
+        self._tear = enabled
+        self._fault("tear", int(enabled))
+
+    def on_sync(self, act: Callable[[], None]) -> Callable[[], None]:
+        """Calls `act` as each sync begins, until what is returned is called: for faults that strike a write."""
+        self._interrupts.append(act)
+        return lambda: self._interrupts.remove(act) if act in self._interrupts else None
+
+    def flip(self, path: str, offset: int | None = None) -> int:
+        """Flips one bit of the stored bytes of a file, at a random place unless told; returns its byte offset."""
+        content = self._files.get(path)
+        if content is None or not content.data:
+            raise InvalidArgumentError(f"there is nothing to flip in {path!r} on {self._host.name}: no bytes there")
+        where = self._random.randrange(len(content.data)) if offset is None else offset
+        content.data[where] ^= 1 << self._random.randrange(8)
+        self.has_failed = True
+        self._fault("flip", path, where)
+        return where
+
+    def wipe(self, path: str | None = None) -> None:
+        """Removes every file, as a replaced disk does, or one. No process may have one of them open."""
+        gone = sorted(name for name in self._files if path in (None, name))
+        held = [name for name in gone if self._files[name].holder is not None]
+        if held:
+            raise FailedPreconditionError(f"{held[0]} on {self._host.name} is open: stop its process first")
+        for name in gone:
+            del self._files[name]
+        self._fault("wipe", *gone if path else ())
+
+    # What tests and reports look at
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files, in the order of their names."""
+        return tuple(sorted(self._files))
+
+    def version(self, path: str) -> tuple[int, int]:
+        """Equal as long as what is durable of a file only grows."""
+        content = self._files.get(path)
+        return (content.number, content.edits) if content is not None else (0, 0)
+
+    def durable(self, path: str, start: int = 0) -> bytes:
+        """What is durable of a file, from that byte on; nothing where there is none."""
+        content = self._files.get(path)
+        return content.durable(start) if content is not None else b""
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(len(content.data) for content in self._files.values())
+
+    # For SimLogFile
+
+    def check_room(self, path: str, more_bytes: int) -> None:
+        """Raises ResourceExhaustedError if so many more bytes do not fit."""
+        if self._capacity_bytes is not None and self.used_bytes + more_bytes > self._capacity_bytes:
+            raise full(f"{path} on {self._host.name}")
+
+    async def sync(self, path: str, content: _Content) -> None:
+        """Makes the bytes that the file has now durable; raises DataLossError if a fault says so."""
+        sync = _Sync(path, content, self._loop.create_future())
+        self._syncs.append(sync)
+        for act in tuple(self._interrupts):
+            act()
+        self._loop.after_ns(self._random.randint(*self._latency_ns), self._finish, sync)
+        await sync.done
+
+    def record(self, kind: str, path: str, data: bytes | bytearray) -> None:
+        """Puts what was written into the trace, as a hash."""
+        self._host.world.trace.add(kind, self._host.name, path, len(data), fingerprint(data))
+
+    def _finish(self, sync: _Sync) -> None:
+        if sync not in self._syncs:
+            return  # the host lost power first
+        if self._stalled is not None:
+            self._stalled.append(sync)
+            return
+        self._syncs.remove(sync)
+        if self._sync_failures:
+            self._sync_failures -= 1
+            sync.content.lose_unsynced(keep_bytes=0)
+            error = failed(f"{sync.path} on {self._host.name}", "EIO on sync")
+            self._host.world.trace.add("disk-sync-failed", self._host.name, sync.path)
+            _resolve(sync.done, error)
+            return
+        sync.content.synced(sync.length_bytes)
+        self._host.world.trace.add("disk-sync", self._host.name, sync.path, sync.length_bytes)
+        _resolve(sync.done, None)
+
+    def _power_lost(self) -> None:
+        self._syncs.clear()
+        if self._stalled is not None:
+            self._stalled.clear()
+        for path in self.paths:
+            content = self._files[path]
+            unsynced_bytes = content.unsynced_bytes
+            kept = self._random.randint(0, unsynced_bytes) if self._tear else 0
+            content.lose_unsynced(keep_bytes=kept)
+            if unsynced_bytes:
+                self._host.world.trace.add("disk-lost", self._host.name, path, unsynced_bytes - kept)
+
+    def _fault(self, kind: str, *fields: str | int) -> None:
+        self._host.world.trace.add("disk-fault", self._host.name, kind, *fields)
+
+
+class SimLogFile:
+    """`rube.store.engines.LogFile` of one process. A dead process is refused (ProcessFenced)."""
+
+    def __init__(self, disk: SimDisk, path: str, content: _Content, process: SimProcess) -> None:
+        self._disk = disk
+        self._path = path
+        self._content = content
+        self._process = process
+        self._failed: DataLossError | None = None
+
+    def read(self) -> bytes:
+        self._check()
+        return bytes(self._content.data)
+
+    def append(self, data: bytes) -> None:
+        self._check()
+        self._disk.check_room(self._path, len(data))
+        self._content.data += data
+        self._disk.record("disk-append", self._path, data)
+
+    def truncate(self, length_bytes: int) -> None:
+        self._check()
+        self._content.truncate(length_bytes)
+
+    async def sync(self) -> None:
+        self._check()
+        try:
+            await self._disk.sync(self._path, self._content)
+        except DataLossError as error:
+            self._failed = error
+            raise
+
+    async def replace(self, data: bytes) -> None:
+        # As a new file that is synced and then renamed over the old one, which it replaces at that moment.
+        self._check()
+        self._disk.check_room(self._path, len(data))
+        aside = _Content(0)
+        aside.data += data
+        try:
+            await self._disk.sync(self._path, aside)
+        except DataLossError as error:
+            self._failed = error
+            raise
+        self._content.replace(aside)
+        self._disk.record("disk-replace", self._path, data)
+
+    def close(self) -> None:
+        self._content.release(self._process)
+
+    def _check(self) -> None:
+        self._process.check_alive()
+        if self._failed is not None:
+            raise DataLossError(self._failed.message, **self._failed.metadata)
+
+
+class _Content:
+    """A file's bytes: as processes see them, and how many of them are durable."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        # How often what was durable was anything but continued.
+        self.edits = 0
+        self.data = bytearray()
+        self.holder: SimProcess | None = None
+        # Of `data`; unless `_before` is set.
+        self._durable_bytes = 0
+        # What is durable, while a truncation is not.
+        self._before: bytes | None = None
+
+    @property
+    def unsynced_bytes(self) -> int:
+        return 0 if self._before is not None else len(self.data) - self._durable_bytes
+
+    def truncate(self, length_bytes: int) -> None:
+        if length_bytes < self._durable_bytes:
+            if self._before is None:
+                self._before = bytes(self.data[: self._durable_bytes])
+                self.edits += 1
+            self._durable_bytes = length_bytes
+        del self.data[length_bytes:]
+
+    def durable(self, start: int) -> bytes:
+        """What is left after a loss of power, without what may be torn, from that byte on."""
+        return bytes(self.data[start : self._durable_bytes]) if self._before is None else self._before[start:]
+
+    def synced(self, length_bytes: int) -> None:
+        if self._before is not None:
+            self.edits += 1
+        self._before = None
+        # The bytes that a sync was to cover may be gone, by another that failed.
+        self._durable_bytes = max(self._durable_bytes, min(length_bytes, len(self.data)))
+
+    def lose_unsynced(self, *, keep_bytes: int) -> None:
+        if self._before is not None:
+            self.data = bytearray(self._before)
+            self._before = None
+        else:
+            del self.data[self._durable_bytes + keep_bytes :]
+        self._durable_bytes = len(self.data)
+
+    def replace(self, other: _Content) -> None:
+        self.data = other.data
+        self.edits += 1
+        self._durable_bytes = len(other.data)
+        self._before = None
+
+    def release(self, process: SimProcess) -> None:
+        if self.holder is process:
+            self.holder = None
+
+
+class _Sync:
+    """One sync under way; it covers what the file held when it began."""
+
+    __slots__ = ("content", "done", "length_bytes", "path")
+
+    def __init__(self, path: str, content: _Content, done: asyncio.Future[None]) -> None:
+        self.path = path
+        self.content = content
+        self.length_bytes = len(content.data)
+        self.done = done
+
+
+def _resolve(future: asyncio.Future[None], error: DataLossError | None) -> None:
+    if future.done():
+        return  # the waiter was cancelled
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,29 @@
+"""Being the running loop of a thread: what asyncio and the interpreter must know while simulated code runs."""
+
+import sys
+from asyncio import events
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rube.sim.world.kernel.errors import SimulationError, WorldClosedError
+
+if TYPE_CHECKING:
+    from rube.sim.world.kernel.loop import SimLoop
+
+
+@contextmanager
+def running(loop: "SimLoop") -> Iterator[None]:
+    """Make `loop` the running loop of this thread for the block, with its hooks for async generators."""
+    if loop.is_closed():
+        raise WorldClosedError("this world was closed: make another")
+    if events._get_running_loop() is not None:
+        raise SimulationError("a world is driven from synchronous code: no event loop may be running here")
+    hooks = sys.get_asyncgen_hooks()
+    events._set_running_loop(loop)
+    sys.set_asyncgen_hooks(firstiter=loop.generators.began, finalizer=loop.generators.abandoned)
+    try:
+        yield
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+        events._set_running_loop(None)

@@ -1,0 +1,12 @@
+"""The simulated network: the twin of `rube.transport`, on the simulation kernel.
+
+Here: connections between simulated hosts as TCP and HTTP/2 have them, channels and servers in grpc.aio's shape on
+top, and the faults a scenario may cause. Not here: what a scenario file looks like, and any service.
+"""
+
+from rube.sim.world.network.fabric import SimFabric
+from rube.sim.world.network.links import LOOPBACK, Link
+from rube.sim.world.network.network import SimNetwork
+from rube.sim.world.network.tap import CallTap, Tap
+
+__all__ = ["LOOPBACK", "CallTap", "Link", "SimFabric", "SimNetwork", "Tap"]

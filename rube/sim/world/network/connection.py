@@ -1,0 +1,244 @@
+"""Connections as TCP has them: two ends, a pipe for each direction, keepalive, reset, orderly close."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from rube.sim.world.kernel import Death, SimHost, SimProcess
+from rube.sim.world.kernel.hostclock import NS_PER_S, seconds_to_ns
+from rube.sim.world.kernel.process import DEAD, RUNNING
+from rube.sim.world.kernel.trace import fingerprint
+from rube.sim.world.network.frames import Frame, Kind
+from rube.sim.world.network.links import Route
+
+if TYPE_CHECKING:
+    from rube.sim.world.network.fabric import SimFabric
+
+
+def monotonic_ns(process: SimProcess) -> int:
+    """What the clock of a process's host reads now, whoever asks."""
+    return process.clock.monotonic_ns(process.loop.now_ns)
+
+
+class Peer(Protocol):
+    """Who speaks HTTP/2 over one end of a connection."""
+
+    def received(self, frame: Frame) -> None:
+        """A frame has arrived, in order."""
+        ...
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone; called once at most, and not after the end closed it itself."""
+        ...
+
+
+class Pipe:
+    """One direction of a connection: frames arrive in order or not at all."""
+
+    def __init__(self, fabric: SimFabric, route: Route, number: int, source: SimHost, target: SimHost) -> None:
+        self._fabric = fabric
+        self._loop = fabric.world.loop
+        self._route = route
+        self._number = number
+        self._source = source
+        self._target = target
+        self._last_arrival_ns = 0
+        self._epoch = 0
+        """Grows when what is under way is lost: arrivals of earlier epochs don't happen."""
+        self._unacknowledged: deque[tuple[Frame, bytes]] = deque()
+        """What was sent and has not arrived, in order: TCP's send buffer."""
+        self._stalled = False
+        """Whether something of it was lost to a blocked route, and nothing after it can be delivered."""
+        self.receiver: End | None = None
+        route.attach(self)
+
+    def send(self, frame: Frame) -> None:
+        """Put a frame on the wire; it is kept while the route is blocked."""
+        if self.receiver is None:
+            return
+        encoded = frame.encode()
+        self._unacknowledged.append((frame, encoded))
+        if self._stalled or self._route.blocked:
+            self._stalled = True
+        else:
+            self._transmit(len(encoded), 0)
+
+    @property
+    def moving(self) -> bool:
+        """Whether bytes are under way that will arrive: a large message takes its time."""
+        return not self._route.blocked and self._last_arrival_ns > self._loop.now_ns
+
+    def drop(self) -> None:
+        """Lose everything that is under way or kept."""
+        self._epoch += 1
+        self._unacknowledged.clear()
+        self._stalled = False
+
+    def close(self) -> None:
+        """Deliver nothing more."""
+        self.drop()
+        self.receiver = None
+        self._route.detach(self)
+
+    def resume(self) -> None:
+        """The route is open again: TCP sends what was not acknowledged, in order."""
+        if self._stalled:
+            self._stalled = False
+            self._epoch += 1
+            pause_ns = self._route.retransmit_ns()
+            for _, encoded in self._unacknowledged:
+                self._transmit(len(encoded), pause_ns)
+
+    def _transmit(self, size_bytes: int, pause_ns: int) -> None:
+        now_ns = self._loop.now_ns
+        arrival_ns = now_ns + pause_ns + self._route.delay_ns(now_ns, size_bytes)
+        self._last_arrival_ns = arrival_ns = max(arrival_ns, self._last_arrival_ns)
+        self._loop.after_ns(arrival_ns - now_ns, self._arrive, self._epoch)
+
+    def _arrive(self, epoch: int) -> None:
+        """The oldest frame under way is there, unless the route has lost it."""
+        receiver = self.receiver
+        if epoch != self._epoch or receiver is None:
+            return
+        if self._stalled or self._route.blocked:
+            self._stalled = True
+            return
+        frame, encoded = self._unacknowledged.popleft()
+        if not self._target.powered:
+            if frame.kind in (Kind.CLOSE, Kind.RESET):
+                self.close()
+            return
+        self._fabric.world.trace.add(
+            "deliver", self._source.name, self._target.name, self._number, frame.kind._value_, fingerprint(encoded)
+        )
+        receiver.arrived(frame)
+
+
+class End:
+    """One end of a connection: a process's socket.
+
+    It answers pings, sends its own when it has heard nothing for `keepalive_s` of its host's clock, and gives the
+    connection up when nothing comes within `keepalive_timeout_s` of that.
+    """
+
+    def __init__(
+        self,
+        fabric: SimFabric,
+        process: SimProcess,
+        incoming: Pipe,
+        outgoing: Pipe,
+        keepalive_s: float,
+        keepalive_timeout_s: float,
+    ) -> None:
+        self._fabric = fabric
+        self.process = process
+        self.peer: Peer | None = None
+        self.open = True
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._keepalive_ns = seconds_to_ns(keepalive_s)
+        self._timeout_ns = seconds_to_ns(keepalive_timeout_s)
+        self._heard_ns = self.process.loop.now_ns
+        self._timer = process.loop.call_later(keepalive_s, self._check_idle, context=process.context)
+        incoming.receiver = self
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame; nothing happens on a closed end."""
+        if self.open:
+            self._outgoing.send(frame)
+
+    def close(self) -> None:
+        """Close in order: what was sent before still arrives."""
+        if self.open:
+            self._outgoing.send(Frame(Kind.CLOSE))
+            self._shut()
+
+    def reset(self) -> None:
+        """Break the connection at once: what is under way in both directions is lost."""
+        if self.open:
+            self._outgoing.drop()
+            self._outgoing.send(Frame(Kind.RESET))
+            self._shut()
+
+    def process_died(self, death: Death) -> None:
+        """What the operating system does with a dead process's socket."""
+        if death is Death.EXIT:
+            self.close()
+        elif death is Death.KILL:
+            self.reset()
+        else:
+            self.open = False  # nobody is there to say anything
+
+    def arrived(self, frame: Frame) -> None:
+        """A frame has reached the host; for Pipe."""
+        gate = self.process.gate
+        if gate == RUNNING:
+            self._handle(frame)
+        elif gate == DEAD:  # the host was off and is back: it knows no such connection
+            self._outgoing.drop()
+            self._outgoing.send(Frame(Kind.RESET))
+            self._incoming.close()
+        else:
+            self.process.call_soon(self._handle, frame)
+
+    def _handle(self, frame: Frame) -> None:
+        if not self.open:
+            return
+        self._heard_ns = self.process.loop.now_ns
+        kind = frame.kind
+        if kind is Kind.DATA:  # first: most are
+            if self.peer is not None:
+                self.peer.received(frame)
+        elif kind is Kind.PING:
+            self.send(Frame(Kind.PONG))
+        elif kind is Kind.CLOSE:
+            self._lose("Socket closed")
+        elif kind is Kind.RESET:
+            self._lose("Connection reset by peer")
+        elif kind is not Kind.PONG and self.peer is not None:
+            self.peer.received(frame)
+
+    def _lose(self, reason: str) -> None:
+        self._shut()
+        self._outgoing.close()
+        if self.peer is not None:
+            self.peer.lost(reason)
+
+    def _shut(self) -> None:
+        self.open = False
+        self._incoming.close()
+        self._timer.cancel()
+        self._fabric.forget(self)
+
+    def _check_idle(self) -> None:
+        """Ping if nothing was heard for the keepalive time, or look again when that can be so."""
+        self._hear_moving()
+        heard_ns = self.process.clock.monotonic_ns(self._heard_ns)
+        rest_ns = heard_ns + self._keepalive_ns - monotonic_ns(self.process)
+        if rest_ns > 0:
+            self._later(rest_ns, self._check_idle)
+        else:
+            self.send(Frame(Kind.PING))
+            self._later(self._timeout_ns, self._check_answer, self.process.loop.now_ns)
+
+    def _check_answer(self, pinged_ns: int) -> None:
+        """Give up if nothing was heard since the ping."""
+        self._hear_moving()
+        if self._heard_ns >= pinged_ns:
+            self._check_idle()
+            return
+        self._outgoing.send(Frame(Kind.RESET))
+        self._shut()
+        if self.peer is not None:
+            self.peer.lost(f"keepalive: no answer within {self._timeout_ns / NS_PER_S} s")
+
+    def _hear_moving(self) -> None:
+        """Segments of a large message, or their acknowledgements, are as good as an answer."""
+        if self._incoming.moving or self._outgoing.moving:
+            self._heard_ns = self.process.loop.now_ns
+
+    def _later(self, delay_ns: int, check: Callable[..., None], *args: int) -> None:
+        delay_s = delay_ns / NS_PER_S
+        self._timer = self.process.loop.call_later(delay_s, check, *args, context=self.process.context)

@@ -1,0 +1,66 @@
+"""The Network port of one simulated host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from grpc import aio
+
+from rube.api.errors import InvalidArgumentError
+from rube.host import ChannelTls, ServerOptions
+from rube.sim.world.kernel import HostStateError, SimHost, SimProcess, current_process
+from rube.sim.world.network.channel import SimChannel
+from rube.sim.world.network.server import SimServer
+from rube.sim.world.network.tap import Tap
+from rube.transport import ChannelOptions, LevelServer
+
+if TYPE_CHECKING:
+    from rube.sim.world.network.fabric import SimFabric
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+ANY_NAMES = ("0.0.0.0", "[::]")
+
+
+class SimNetwork:
+    """A host's network (rube.host.Network). A channel or server belongs to the process whose code makes it."""
+
+    def __init__(
+        self, fabric: SimFabric, host: SimHost, channel_options: ChannelOptions, tap: Tap | None = None
+    ) -> None:
+        self._fabric = fabric
+        self._tap = tap
+        self._host = host
+        self._channel_options = channel_options
+
+    def server(self, options: ServerOptions | None = None) -> aio.Server:
+        options = options or ServerOptions()
+        inner = SimServer(self._fabric, self._process(), options)
+        return LevelServer(inner, inner.add_insecure_port, calls_max=options.calls_max)
+
+    def channel(
+        self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = (), tls: ChannelTls | None = None
+    ) -> aio.Channel:
+        """A channel to `host:port` (a simulated host's name, or localhost) or `unix:/path` on this host."""
+        if tls is not None:
+            raise InvalidArgumentError(f"the simulated network has no TLS: leave it out for target {target}")
+        host, address = _parse(target)
+        options, own = self._channel_options, self._host.name
+        return SimChannel(self._fabric, self._process(), target, host or own, address, options, interceptors, self._tap)
+
+    def _process(self) -> SimProcess:
+        process = current_process()
+        process.check_alive()
+        if process.host is not self._host:
+            raise HostStateError(f"{process} uses the network of host {self._host.name}: take its own host's")
+        return process
+
+
+def _parse(target: str) -> tuple[str, str]:
+    """The host's name ("" for this one) and the address on it."""
+    if target.startswith("unix:"):
+        return "", target
+    host, colon, port = target.rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise InvalidArgumentError(f"cannot use target {target!r}: write HOST:PORT or unix:/path", target=target)
+    return ("" if host in LOOPBACK_NAMES + ANY_NAMES else host), port

@@ -1,0 +1,26 @@
+"""The life of a store's data: backup, restore, verify, migrate, salvage.
+
+Here: what is the same for every kind of store, over `rube.store.backends`; the backup file's format (pure) and files
+(an adapter). Not here: how a store reads, fills or checks itself.
+"""
+
+from rube.store.maintenance.copy import Copied, back_up, migrate, restore
+from rube.store.maintenance.files import BackupSource, BackupTarget, FileSource, FileTarget, StreamSource, StreamTarget
+from rube.store.maintenance.salvage import Salvaged, salvage
+from rube.store.maintenance.verify import verify_backup
+
+__all__ = [
+    "BackupSource",
+    "BackupTarget",
+    "Copied",
+    "FileSource",
+    "FileTarget",
+    "Salvaged",
+    "StreamSource",
+    "StreamTarget",
+    "back_up",
+    "migrate",
+    "restore",
+    "salvage",
+    "verify_backup",
+]

@@ -1,0 +1,48 @@
+"""Reading a backup to its end, past all damage."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from rube.store.backends import Damage
+from rube.store.maintenance.files import BackupSource
+from rube.store.maintenance.format import BackupHeader, Decoder
+from rube.store.ports import Record
+
+
+class CheckedBackup(NamedTuple):
+    """How far the check of a backup has come, and what it found on the way."""
+
+    header: BackupHeader | None
+    # Sound ones.
+    records: int
+    done_bytes: int
+    damage: Damage | None = None
+
+
+async def verify_backup(source: BackupSource) -> AsyncIterator[CheckedBackup]:
+    """Checks every record and the whole; goes on after damage.
+
+    Raises FailedPreconditionError if it is no backup of a known version.
+    """
+    decoder = Decoder(source.name)
+    header: BackupHeader | None = None
+    records = done_bytes = 0
+    async for piece in _and_end(source):
+        for item in decoder.feed(piece) if piece else decoder.end():
+            if isinstance(item, Damage):
+                yield CheckedBackup(header, records, done_bytes, item)
+            elif isinstance(item, Record):
+                records += 1
+            elif isinstance(item, BackupHeader):
+                header = item
+        done_bytes += len(piece)
+        yield CheckedBackup(header, records, done_bytes)
+
+
+async def _and_end(source: BackupSource) -> AsyncIterator[bytes]:
+    """Its pieces, and then none."""
+    async for piece in source.pieces():
+        yield piece
+    yield b""

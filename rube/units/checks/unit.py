@@ -1,0 +1,61 @@
+"""All checks of a Unit, in the order of their worth, and what is rendered read back at last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import Final
+
+from rube.api.errors import InvalidArgumentError
+from rube.api.systemd_pb2 import Unit
+from rube.units.checks.commands import STRING_BYTES_MAX, command_violations
+from rube.units.checks.names import name_violations
+from rube.units.checks.numbers import number_violations
+from rube.units.checks.paths import path_violations
+from rube.units.checks.texts import ITEMS_MAX, text_violations
+from rube.units.checks.violation import Violation
+from rube.units.render import render_unit
+
+VIOLATIONS_MAX = 100
+"""So many are looked for."""
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_ANY_UID: Final = "00000000-0000-0000-0000-000000000000"
+
+__all__ = ["unit_violations"]
+
+
+def unit_violations(unit: Unit) -> list[Violation]:
+    """Everything that is wrong, at most VIOLATIONS_MAX; empty: every systemd can load it, and the supervisor too."""
+    found = chain(
+        text_violations(unit),
+        command_violations(unit.service),
+        number_violations(unit),
+        name_violations(unit),
+        path_violations(unit.service),
+        _environment(unit),
+    )
+    first: dict[str, Violation] = {}
+    for violation in islice(found, VIOLATIONS_MAX):
+        first.setdefault(violation.field, violation)
+    return list(first.values()) or _rendered(unit)
+
+
+def _environment(unit: Unit) -> Iterator[Violation]:
+    environment = unit.service.environment
+    for name in islice(sorted(environment), ITEMS_MAX):
+        field = f"service.environment[{name[:80]!r}]"
+        if not _NAME.match(name):
+            yield Violation(field, "is not a variable's name: use letters, digits and '_'")
+        size = len(name.encode("utf-8", "surrogatepass")) + len(environment[name].encode("utf-8", "surrogatepass")) + 1
+        if size > STRING_BYTES_MAX:
+            yield Violation(field, f"has {size} bytes with its name: Linux takes at most {STRING_BYTES_MAX}")
+
+
+def _rendered(unit: Unit) -> list[Violation]:
+    try:
+        render_unit(unit, uid=_ANY_UID, generation=2**64 - 1)
+    except InvalidArgumentError as error:
+        field = error.metadata.get("field", "spec")
+        return [Violation(field, error.message.removeprefix(field).strip())]
+    return []

@@ -1,0 +1,265 @@
+"""The unit controller: makes one machine's services what their objects say. Pure; the drivers do it.
+
+A unit is started once for each generation and each boot of the machine; from then on it is the service's own restart
+policy that brings it back, and what fails by that policy stays failed. A unit that runs as it should is adopted.
+
+A request to restart is the annotation `rube/restart`, each new value another one. A unit is restarted once for the
+newest; the memory says which one that was, and where the memory is lost, the status that was reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rube import api_pb2
+from rube.api import controller_pb2, memory_pb2, systemd_pb2
+from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.api.well_known import RESTART_ANNOTATION, UNIT_TYPE, Move, requested_move
+from rube.controllers.contract import Input
+from rube.units.boot import is_same_boot
+from rube.units.names import parse_unit_name, unit_name
+from rube.units.render import digest_of
+from rube.units.report import Report, report
+from rube.units.service.exit_codes import exit_detail, explain_exit
+from rube.units.service.policy import CLD_EXITED
+from rube.units.spec_checks import check_unit_spec
+from rube.units.validate import sentence
+
+__all__ = ["UnitController"]
+
+_Unit = systemd_pb2.Unit
+_Ensure = systemd_pb2.UnitAction.Ensure
+_UP = frozenset({"active", "reloading", "activating"})
+"""Active states of a unit that runs or will: restarts that systemd has scheduled are `activating`."""
+_ENABLEMENT = {"enabled": True, "disabled": False}
+"""What systemd says of units that can be enabled; others (`static`, `indirect`, `masked`, …) are as they are."""
+
+
+class UnitController:
+    """Keyed by api.systemd.Unit; State.observed and the actions are UnitObservation and UnitAction."""
+
+    name = "unit"
+    type = UNIT_TYPE
+    selector = ""
+    inputs: Sequence[Input] = ()
+
+    def __init__(self, *, node: str, boot_id: str) -> None:
+        """`node` is reported in each status; `boot_id` is new with each boot of the machine."""
+        self._node = node
+        self._boot_id = boot_id
+
+    def thing_of(self, key: ObjectKey) -> str:
+        return unit_name(key.namespace, key.name)
+
+    def key_of_thing(self, name: str) -> ObjectKey | None:
+        parsed = parse_unit_name(name)
+        return None if parsed is None else ObjectKey(UNIT_TYPE, *parsed)
+
+    def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
+        if state.observe_error:
+            return self._unseen(state)
+        observed = systemd_pb2.UnitObservation()
+        state.observed.Unpack(observed)
+        unit = unit_name(state.key.namespace, state.key.name)
+        if not state.HasField("object"):
+            return _removal(unit) if observed.installed else controller_pb2.Decision()
+        memory = _memory_of(state)
+        spec = _Unit()
+        state.object.spec.Unpack(spec)
+        move = requested_move(state.object.metadata)
+        if move is not None and move.node != self._node:
+            return self._release(state, observed, memory, move)
+        invalid = sentence(check_unit_spec(spec.SerializeToString(deterministic=True)))
+        decision = controller_pb2.Decision()
+        if invalid:
+            if observed.installed and observed.uid != state.object.metadata.uid:
+                decision.CopyFrom(_removal(unit))
+        else:
+            self._ensure(decision, unit, state, spec, observed, memory)
+        observed.error = observed.error or state.action_error
+        if observed.error or invalid or not decision.actions:  # else it is about to change, and is decided right after
+            self._report(decision, state, self._status(state.object.metadata, observed, invalid), memory)
+        decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
+        return decision
+
+    def _ensure(
+        self,
+        decision: controller_pb2.Decision,
+        unit: str,
+        state: controller_pb2.State,
+        spec: systemd_pb2.Unit,
+        observed: systemd_pb2.UnitObservation,
+        memory: memory_pb2.UnitMemory,
+    ) -> None:
+        """Adds the action that is needed, if any, and remembers what the unit was asked for."""
+        metadata = state.object.metadata
+        run = self._run(state, spec, observed, memory)
+        memory.uid, memory.generation, memory.boot_id = metadata.uid, metadata.generation, self._boot_id
+        memory.restart_request = metadata.annotations.get(RESTART_ANNOTATION, "") or memory.restart_request
+        if run == _Ensure.KEEP and _is_installed_as(observed, metadata, spec):
+            return
+        if run == _Ensure.KEEP and memory.restart_pending:
+            run = _Ensure.RESTART  # this action takes the place of the one that waits
+        action = systemd_pb2.UnitAction(unit=unit, boot_id=self._boot_id)
+        action.ensure.spec.CopyFrom(spec)
+        action.ensure.uid = metadata.uid
+        action.ensure.generation = metadata.generation
+        action.ensure.run = run
+        if run == _Ensure.RESTART:
+            action.ensure.restart_request = memory.restart_request
+            memory.restart_pending = bool(memory.restart_request)
+        decision.actions.add().action.Pack(action, TYPE_URL_PREFIX, deterministic=True)
+
+    def _run(
+        self,
+        state: controller_pb2.State,
+        spec: systemd_pb2.Unit,
+        observed: systemd_pb2.UnitObservation,
+        memory: memory_pb2.UnitMemory,
+    ) -> systemd_pb2.UnitAction.Ensure.Run.ValueType:
+        metadata = state.object.metadata
+        up = observed.installed and observed.status.active_state in _UP
+        if spec.state == _Unit.STOPPED:
+            return _Ensure.STOP if up else _Ensure.KEEP
+        if not observed.installed:
+            return _Ensure.START
+        if observed.uid != metadata.uid or observed.digest != digest_of(spec) or _is_to_be_restarted(state, memory):
+            return _Ensure.RESTART
+        asked = (memory.uid, memory.generation) == (metadata.uid, metadata.generation)
+        if up or (asked and is_same_boot(memory.boot_id, self._boot_id)):
+            return _Ensure.KEEP
+        return _Ensure.START
+
+    def _release(
+        self,
+        state: controller_pb2.State,
+        observed: systemd_pb2.UnitObservation,
+        memory: memory_pb2.UnitMemory,
+        move: Move,
+    ) -> controller_pb2.Decision:
+        """Stops and removes the unit, and says so once nothing of it is left: then it may start elsewhere."""
+        where = move.node or "another node"
+        decision = (
+            _removal(unit_name(state.key.namespace, state.key.name))
+            if observed.installed
+            else controller_pb2.Decision()
+        )
+        observed.error = observed.error or state.action_error
+        status = self._status(state.object.metadata, observed, "")
+        if observed.installed:
+            status.message = status.message or f"stops here, to move to {where}"
+        else:
+            status.message, status.released_for = f"stopped here, to move to {where}", move.request
+            status.observed_generation = state.object.metadata.generation
+        memory.ClearField("uid")  # whatever becomes of the move, it was last asked for nothing
+        self._report(decision, state, status, memory)
+        decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
+        return decision
+
+    def _unseen(self, state: controller_pb2.State) -> controller_pb2.Decision:
+        """Nothing is known of the unit: says so, in the status that the object has, and remembers what it did.
+
+        One that was deleted is removed unseen: a removal needs no record, only that the driver can find what runs.
+        """
+        if not state.HasField("object"):
+            return _removal(unit_name(state.key.namespace, state.key.name))
+        decision = controller_pb2.Decision()
+        memory = _memory_of(state)
+        status = systemd_pb2.UnitStatus()
+        state.object.status.Unpack(status)
+        status.node, status.message = self._node, f"cannot see the unit: {state.observe_error}"
+        self._report(decision, state, status, memory)
+        decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
+        return decision
+
+    def _report(
+        self,
+        decision: controller_pb2.Decision,
+        state: controller_pb2.State,
+        status: systemd_pb2.UnitStatus,
+        memory: memory_pb2.UnitMemory,
+    ) -> None:
+        """Adds the status call that is due, if any, and when to look again for one that is not yet due."""
+        seen = _reported(state)
+        status.restart_request = seen.restart_request if memory.restart_pending else memory.restart_request
+        match report(seen, status, memory, state.now):
+            case Report(now=True):
+                call = decision.calls.add().update_status
+                call.key.CopyFrom(state.key)
+                call.uid = state.object.metadata.uid
+                call.status.Pack(status, TYPE_URL_PREFIX, deterministic=True)
+                call.observed_generation = status.observed_generation
+                memory.report_time.CopyFrom(state.now)
+            case Report(wait_ns=wait_ns) if wait_ns:
+                decision.wake_after.FromNanoseconds(wait_ns)
+
+    def _status(
+        self, metadata: api_pb2.Metadata, observed: systemd_pb2.UnitObservation, invalid: str
+    ) -> systemd_pb2.UnitStatus:
+        status = systemd_pb2.UnitStatus()
+        mine = observed.installed and observed.uid == metadata.uid
+        if mine:
+            status.CopyFrom(observed.status)
+        else:
+            status.load_state, status.active_state, status.sub_state = "not-found", "inactive", "dead"
+        status.node = self._node
+        status.observed_generation = metadata.generation if invalid or mine else 0
+        if mine and not invalid:
+            status.observed_generation = observed.generation
+        if invalid:
+            status.message = f"generation {metadata.generation} is not applied: {invalid}"
+        elif observed.error:
+            status.message = observed.error
+        elif mine and (status.active_state == "failed" or status.sub_state == "auto-restart"):
+            status.message = "; ".join(filter(None, (_why_failed(status, observed.reason), status.message)))
+        return status
+
+
+def _memory_of(state: controller_pb2.State) -> memory_pb2.UnitMemory:
+    memory = memory_pb2.UnitMemory()
+    state.memory.Unpack(memory)
+    memory.restart_pending = memory.restart_pending and state.actions_pending
+    return memory
+
+
+def _reported(state: controller_pb2.State) -> systemd_pb2.UnitStatus:
+    status = systemd_pb2.UnitStatus()
+    state.object.status.Unpack(status)
+    return status
+
+
+def _is_to_be_restarted(state: controller_pb2.State, memory: memory_pb2.UnitMemory) -> bool:
+    request = state.object.metadata.annotations.get(RESTART_ANNOTATION, "")
+    return request not in ("", memory.restart_request, _reported(state).restart_request)
+
+
+def _removal(unit: str) -> controller_pb2.Decision:
+    action = systemd_pb2.UnitAction(unit=unit, remove=systemd_pb2.UnitAction.Remove())
+    decision = controller_pb2.Decision()
+    decision.actions.add().action.Pack(action, TYPE_URL_PREFIX, deterministic=True)
+    return decision
+
+
+def _is_installed_as(observed: systemd_pb2.UnitObservation, metadata: api_pb2.Metadata, spec: systemd_pb2.Unit) -> bool:
+    """Whether nothing is to be written: definition, owner, generation and enablement are those of the object."""
+    return (
+        observed.installed
+        and observed.uid == metadata.uid
+        and observed.generation == metadata.generation
+        and observed.digest == digest_of(spec)
+        and _ENABLEMENT.get(observed.status.unit_file_state, spec.enabled) == spec.enabled
+    )
+
+
+def _why_failed(status: systemd_pb2.UnitStatus, reason: str) -> str:
+    """How a unit failed, or what it restarts after; empty after a success.
+
+    Such as `failed: exec.start: /x: no such file (exit-code, status 203/EXEC)`, `restarts after a failure (signal 9)`.
+    """
+    restarts = status.sub_state == "auto-restart"
+    if restarts and status.result in ("", "success"):
+        return ""
+    reason = reason or explain_exit(status.exit_status if status.exit_code == CLD_EXITED else 0)
+    detail = ", ".join(filter(None, (status.result, exit_detail(status.exit_code, status.exit_status))))
+    words = "restarts after a failure" if restarts else "failed"
+    return f"{words}: {reason} ({detail})" if reason else f"{words} ({detail})"

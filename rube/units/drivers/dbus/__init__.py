@@ -1,0 +1,5 @@
+"""systemd itself as the unit controller's hands, over D-Bus. Needs the extra `rube[systemd]` (dbus-fast)."""
+
+from rube.units.drivers.dbus.driver import DbusConfig, DbusDriver
+
+__all__ = ["DbusConfig", "DbusDriver"]

@@ -1,0 +1,33 @@
+"""The checks of a Unit on its bytes, remembered: the same spec is written, and decided on, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+
+from rube.api.systemd_pb2 import Unit
+from rube.api.well_known import UNIT_TYPE
+from rube.units.checks import Violation, unit_violations
+
+SPECS_MAX = 1_024
+SPEC_BYTES_MAX = 8 * 1024
+"""So many specs are remembered, none larger than that."""
+
+__all__ = ["built_in_spec_checks", "check_unit_spec"]
+
+
+def check_unit_spec(spec: bytes) -> tuple[Violation, ...]:
+    """All that is wrong with a serialized Unit."""
+    return _remembered(spec) if len(spec) <= SPEC_BYTES_MAX else _check(spec)
+
+
+def _check(spec: bytes) -> tuple[Violation, ...]:
+    return tuple(unit_violations(Unit.FromString(spec)))
+
+
+_remembered = lru_cache(maxsize=SPECS_MAX)(_check)
+
+
+def built_in_spec_checks() -> Mapping[str, Callable[[bytes], Sequence[tuple[str, str]]]]:
+    """For each type a pure function from a canonical spec to all that is wrong with it: fields, and what is wrong."""
+    return {UNIT_TYPE: check_unit_spec}
