@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from rube import api_pb2
 from rube.api import controller_pb2
-from rube.api.errors import RubeError
+from rube.api.errors import ResourceExhaustedError, RubeError
 from rube.api.keys import ObjectKey
 from rube.client import WorkQueueConfig
 from rube.controllers.backoff import BackoffConfig
@@ -79,6 +79,13 @@ def observe_nothing(decided: Decided) -> None:
     _LOG.debug("%s decided %s", decided.controller, decided.key)
 
 
+UnkeptObserver = Callable[[ObjectKey, ResourceExhaustedError], None]
+
+
+def observe_nothing_unkept(key: ObjectKey, error: ResourceExhaustedError) -> None:
+    _LOG.debug("a decision about %s was not kept: %s", key, error)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hands:
     """A controller that manages things on this machine, and the driver that does it."""
@@ -106,6 +113,8 @@ class RuntimeConfig:
     observer: Observer = observe_nothing
     # Told of each call that was refused.
     refusals: RefusalObserver = observe_no_refusal
+    # Told of each decision that the local store had no room for, and of which nothing is carried out.
+    unkept: UnkeptObserver = observe_nothing_unkept
     # For tests and simulations: `decide` is asked twice (ImpureControllerError), and a mistake of the controller's, an
     # exception, ends the runtime, which otherwise goes on with what is not concerned.
     strict: bool = False

@@ -18,7 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from rube import api_pb2
 from rube.api import controller_pb2
-from rube.api.errors import DataLossError, RubeError
+from rube.api.errors import DataLossError, ResourceExhaustedError, RubeError
 from rube.api.keys import ObjectKey, key_of, type_of
 from rube.client import WorkQueue
 from rube.controllers.attempts import Attempts
@@ -231,13 +231,20 @@ class Runtime:
             self._sender.prepare(decision)
             self._config.observer(Decided(controller=self._controller.name, key=key, state=state, decision=decision))
             self._cache.assume(key, [obj for call in decision.calls for obj in call.put.objects])
-            left = await self._outbox.record(key, decision)
+            left = await self._record(key, decision)
             for listener in self._listeners:
                 listener(key)
             return _Decided(state, decision, left)
         finally:
             self._deciding.discard(key)
             self._sender.offer(key)
+
+    async def _record(self, key: ObjectKey, decision: controller_pb2.Decision) -> controller_pb2.Decision:
+        try:
+            return await self._outbox.record(key, decision)
+        except ResourceExhaustedError as error:
+            self._config.unkept(key, error)
+            raise
 
     async def _carry_out(
         self,

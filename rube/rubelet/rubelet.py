@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from grpc import aio
 
 from rube import api_pb2_grpc
-from rube.api.errors import AlreadyExistsError, RubeError
-from rube.api.keys import validate_name
+from rube.api.errors import AlreadyExistsError, ResourceExhaustedError, RubeError
+from rube.api.keys import ObjectKey, validate_name
 from rube.api.well_known import NODE_LABEL, UNIT_TYPE
-from rube.client import Client, InformerConfig
+from rube.client import Batch, Client, InformerConfig
 from rube.controllers.cache import InformerCache
 from rube.controllers.config import Decided, Hands, Observer, RuntimeConfig
 from rube.controllers.driver import Driver
@@ -24,6 +25,7 @@ from rube.rubelet.local_copy import LocalCopy
 from rube.rubelet.logs import UnitLogs
 from rube.rubelet.node_api import NodeApi
 from rube.rubelet.problems import Problems
+from rube.rubelet.refusals import DiskRefusals
 from rube.rubelet.registration import Registration
 from rube.rubelet.requests import Requests
 from rube.store.guard import GuardedEngine
@@ -92,10 +94,17 @@ class Rubelet:
         identity = await Identity.load(
             engine, self._host, config.node, machine_id=config.machine_id, policy=config.identity_policy
         )
-        cache = InformerCache(self._client, self._host, [self._copy_config(engine)])
+        refusals = DiskRefusals(self._client, self._host.clock, config.node, retry_s=config.retry_s)
+        cache = InformerCache(self._client, self._host, [self._copy_config(engine, refusals)])
         hands = self._hands()
         problems = Problems([engine.why_full])
-        runtime = Runtime(self._runtime_config(engine, cache, hands, problems))
+
+        def unkept(key: ObjectKey, error: ResourceExhaustedError) -> None:
+            if (obj := cache.get(key)) is not None:
+                refusals.note(obj, error)
+
+        observer = _all(UnitLog(self._host.clock).note, problems.note, config.observer)
+        runtime = Runtime(replace(self._runtime_config(engine, cache, hands), observer=observer, unkept=unkept))
         logs = UnitLogs(cache, hands, self._config.node)
         server = await self._serve(NodeApi(cache, runtime, logs, self._config.node))
         registered = asyncio.Event()
@@ -110,6 +119,7 @@ class Rubelet:
             async with asyncio.TaskGroup() as group:
                 group.create_task(cache.run())
                 group.create_task(runtime.run())
+                group.create_task(refusals.run())
                 group.create_task(Requests(self._host, self._config, identity.instance_id, logs).run())
 
         async def end_with_loss() -> None:
@@ -125,19 +135,29 @@ class Rubelet:
             if server is not None:
                 await server.stop(STOP_GRACE_S)
 
-    def _copy_config(self, engine: Engine) -> InformerConfig:
+    def _copy_config(self, engine: Engine, refusals: DiskRefusals) -> InformerConfig:
         store = LocalCopy(engine, UNIT_TYPE)
         state = store.load()
         _LOG.info("node %s has %d units at revision %d", self._config.node, len(state.objects), state.revision)
+
+        async def persist(batch: Batch) -> None:
+            try:
+                await store.persist(batch)
+            except ResourceExhaustedError as error:
+                for change in batch.changes:
+                    if change.new is not None:
+                        refusals.note(change.new, error)
+                raise
+
         return InformerConfig(
-            type=UNIT_TYPE, label_selector=f"{NODE_LABEL}={self._config.node}", state=state, persist=store.persist
+            type=UNIT_TYPE, label_selector=f"{NODE_LABEL}={self._config.node}", state=state, persist=persist
         )
 
     def _hands(self) -> Hands:
         controller = UnitController(node=self._config.node, boot_id=self._config.boot_id)
         return Hands(controller=controller, driver=self._driver)
 
-    def _runtime_config(self, engine: Engine, cache: InformerCache, hands: Hands, problems: Problems) -> RuntimeConfig:
+    def _runtime_config(self, engine: Engine, cache: InformerCache, hands: Hands) -> RuntimeConfig:
         config = self._config
         return RuntimeConfig(
             host=self._host,
@@ -146,7 +166,6 @@ class Rubelet:
             calls=self._client,
             engine=engine,
             hands=hands,
-            observer=_all(UnitLog(self._host.clock).note, problems.note, config.observer),
             refusals=config.refusals,
             strict=config.strict,
             backoff=config.backoff,

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from rube import api_pb2
-from rube.api import systemd_pb2
+from rube.api import cluster_pb2, systemd_pb2
 from rube.api.errors import NotFoundError
 from rube.api.keys import ObjectKey
 from rube.cli.local import LocalCluster
 from rube.cli.real_host import real_host
 from rube.client import Client, ClientConfig
+from rube.controllers.cluster.types import node_key
 
 UNIT_TYPE = "api.systemd.Unit"
 WAIT_S_MAX = 20.0
@@ -51,6 +52,12 @@ async def status_of(client: Client, name: str) -> systemd_pb2.UnitStatus:
     except NotFoundError:
         return status
     answer.object.status.Unpack(status)
+    return status
+
+
+async def node_status(client: Client, node: str) -> cluster_pb2.NodeStatus:
+    status = cluster_pb2.NodeStatus()
+    (await client.get(api_pb2.GetRequest(key=node_key(node).to_proto()))).object.status.Unpack(status)
     return status
 
 

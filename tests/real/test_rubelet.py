@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from rube import api_pb2
-from rube.api import cluster_pb2
 from rube.api.keys import ObjectKey
 from rube.cli.local import RUCTL, LocalCluster, local_cluster, run
 from rube.client import Client
-from rube.controllers.cluster.types import node_key
-from tests.real.cluster_calls import UNIT_TYPE, client_of, put, sleeper, status_of, until, until_active
+from tests.real.cluster_calls import UNIT_TYPE, client_of, node_status, put, sleeper, status_of, until, until_active
 
 NODE = "worker-1"
 
@@ -124,10 +122,10 @@ def test_deleted_units_whose_records_cannot_be_read_are_removed_or_told_by_their
         await client.delete(api_pb2.DeleteRequest(keys=keys))
 
         async def told() -> bool:
-            return any("format 99" in problem for problem in await problems_of(client))
+            return any("format 99" in problem for problem in (await node_status(client, NODE)).problems)
 
         await until("the node tells of the unit that it cannot read", told)
-        (problem,) = [problem for problem in await problems_of(client) if "format 99" in problem]
+        (problem,) = [problem for problem in (await node_status(client, NODE)).problems if "format 99" in problem]
         assert problem.startswith("unit real/later was deleted and cannot be removed: ")
         assert f"{later}: format 99 is of a later Rube" in problem
         code, output = await run([*RUCTL, "--server", cluster.address, "describe", "-t", "Node", NODE])
@@ -140,17 +138,11 @@ def test_deleted_units_whose_records_cannot_be_read_are_removed_or_told_by_their
         os.kill(shim, signal.SIGCONT)
 
         async def all_is_well() -> bool:
-            return not (alive(before["later"]) or later.parent.exists() or await problems_of(client))
+            return not (alive(before["later"]) or later.parent.exists() or (await node_status(client, NODE)).problems)
 
         await until("nothing is left, and nothing is told", all_is_well)
 
     on_cluster(tmp_path, body)
-
-
-async def problems_of(client: Client) -> list[str]:
-    status = cluster_pb2.NodeStatus()
-    (await client.get(api_pb2.GetRequest(key=node_key(NODE).to_proto()))).object.status.Unpack(status)
-    return list(status.problems)
 
 
 def test_a_rubelet_starts_its_units_without_an_apiserver(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from rube.api.keys import ObjectKey
 from rube.api.systemd_pb2 import Service, Unit
 from rube.cli.local import RUBELET, RUCTL, LocalCluster, local_cluster, run
 from rube.client import Client
-from tests.real.cluster_calls import UNIT_TYPE, client_of, put, sleeper, status_of, until, until_active
+from tests.real.cluster_calls import UNIT_TYPE, client_of, node_status, put, sleeper, status_of, until, until_active
+from tests.real.full_disk import mounted, take_all
 
 NODE = "worker-1"
 HANGING = 20
@@ -135,3 +136,33 @@ def test_too_few_open_files_are_told_with_the_remedy(tmp_path: Path) -> None:
     assert code == 1
     assert "this process may open only 20 files" in output
     assert "ulimit -n" in output.splitlines()[-1]
+
+
+def test_a_full_disk_is_told_in_units_and_the_nodes_status_and_forgotten_once_there_is_room(tmp_path: Path) -> None:
+    async def body(disk: Path) -> None:
+        async with local_cluster(tmp_path) as cluster, client_of(cluster) as client:
+            await cluster.start_rubelet(NODE)
+            await put(client, sleeper("old"))
+            before = await until_active(client, "old")
+            other = take_all(disk)
+            await put(client, sleeper("new"), sleeper("old", description="changed"))
+
+            async def told() -> bool:
+                said = [(await status_of(client, name)).message for name in ("new", "old")]
+                problems = (await node_status(client, NODE)).problems
+                return all("is full: free some space" in text for text in (*said, *problems)) and len(problems) == 1
+
+            await until("the full disk is told", told)
+            assert (await status_of(client, "old")).main_pid == before.main_pid, "it goes on"
+            other.unlink()
+            await until_active(client, "new")
+            await until_active(client, "old", but_not_pid=before.main_pid)
+
+            async def forgotten() -> bool:
+                said = [(await status_of(client, name)).message for name in ("new", "old")]
+                return not any((*said, *(await node_status(client, NODE)).problems))
+
+            await until("it is told no more", forgotten)
+
+    with mounted(tmp_path / NODE, 8) as disk:
+        asyncio.run(body(disk))

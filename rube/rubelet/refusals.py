@@ -1,0 +1,96 @@
+"""Says in units' statuses that this node's disk keeps nothing new: from memory, since a report needs no room."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import NamedTuple
+
+from rube import api_pb2
+from rube.api import registry, systemd_pb2
+from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
+from rube.api.keys import ObjectKey, key_of
+from rube.client import Client, Complaint
+from rube.host import Clock
+
+__all__ = ["DiskRefusals"]
+
+_LOG = logging.getLogger("rube.rubelet")
+WAITING_MAX = 1_000
+"""Units to be reported; past it the newest are left out, until they are refused again."""
+AGAIN_S_MIN = 30.0
+"""Between two reports of one unit in the same words."""
+TOLD_MAX = 10_000
+"""Units whose report is remembered."""
+_PATHS = ("message", "node")
+
+
+class _Refusal(NamedTuple):
+    uid: str
+    why: str
+
+
+class DiskRefusals:
+    """Reports what the local store did not take. The unit's next status of its own replaces the message."""
+
+    def __init__(self, client: Client, clock: Clock, node: str, *, retry_s: float) -> None:
+        """`retry_s`: after a report that no apiserver took."""
+        self._client = client
+        self._clock = clock
+        self._node = node
+        self._retry_s = retry_s
+        self._waiting: dict[ObjectKey, _Refusal] = {}
+        self._told: dict[ObjectKey, tuple[_Refusal, int]] = {}
+        self._wake = asyncio.Event()
+        self._complaint = Complaint(_LOG, "reports about the disk")
+
+    def note(self, obj: api_pb2.Object, error: RubeError) -> None:
+        """A unit's object was not kept, or a decision about it, be it only to report what has changed.
+
+        Both in the same words: a report changes the object, which is not kept then either.
+        """
+        why = f"node {self._node} takes nothing over, and this status may be old: {error.message}"
+        refusal, key = _Refusal(obj.metadata.uid, why), key_of(obj)
+        if self._is_known(key, refusal, obj) or (key not in self._waiting and len(self._waiting) >= WAITING_MAX):
+            return
+        self._waiting[key] = refusal
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                key = next(iter(self._waiting))
+                refusal = self._waiting[key]
+                if not await self._report(key, refusal):
+                    await self._clock.sleep(self._retry_s)
+                elif self._waiting.get(key) == refusal:
+                    del self._waiting[key]
+
+    def _is_known(self, key: ObjectKey, refusal: _Refusal, obj: api_pb2.Object) -> bool:
+        status = systemd_pb2.UnitStatus()
+        obj.status.Unpack(status)
+        if (status.node, status.message) == (self._node, refusal.why):
+            return True
+        told, told_ns = self._told.get(key, (None, 0))
+        return told == refusal and self._clock.monotonic_ns() - told_ns < AGAIN_S_MIN * 1e9
+
+    async def _report(self, key: ObjectKey, refusal: _Refusal) -> bool:
+        """False if no apiserver could be asked. One that refuses it (the unit was deleted) is right."""
+        status = systemd_pb2.UnitStatus(node=self._node, message=refusal.why)
+        request = api_pb2.UpdateStatusRequest(key=key.to_proto(), uid=refusal.uid, status=registry.pack(status))
+        request.update_mask.paths.extend(_PATHS)
+        try:
+            await self._client.update_status(request)
+        except (UnavailableError, DeadlineExceededError) as error:
+            self._complaint.failed(error.message)
+            return False
+        except RubeError as error:
+            _LOG.info("%s: its status is not taken: %s", key, error.message)
+        self._complaint.works()
+        while len(self._told) >= TOLD_MAX:
+            del self._told[next(iter(self._told))]
+        self._told[key] = refusal, self._clock.monotonic_ns()
+        return True
