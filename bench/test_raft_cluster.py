@@ -26,6 +26,7 @@ from rube.group import MemberConfig
 from rube.sim.cluster.cluster import ClusterConfig, SimCluster
 from rube.sim.cluster.daemons import API_PORT
 from rube.sim.world.kernel import World
+from rube.sim.world.network import SimNetwork
 from tests.simulation.group_world import GroupWorld
 
 needs_etcd = pytest.mark.skipif(not etcd_is_installed(), reason="etcd is not installed: apt-get install etcd-server")
@@ -58,7 +59,7 @@ def test_simulated_cluster(benchmark: BenchmarkFixture) -> None:
         target = f"{cluster.leader()}:{API_PORT}"
 
         async def put() -> None:
-            async with cluster.fabric.network(world.observer).channel(target) as channel:
+            async with SimNetwork(cluster.fabric, world.observer).channel(target) as channel:
                 stub: api_pb2_grpc.ApiAsyncStub = api_pb2_grpc.ApiStub(channel)
                 for number in range(PUTS_PER_S * (LOADED_S * ROUNDS + 1)):
                     call = asyncio.ensure_future(stub.Put(api_pb2.PutRequest(objects=[unit(f"u-{number}")])))

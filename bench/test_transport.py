@@ -16,7 +16,7 @@ from grpc import aio
 
 from rube.host import ServerOptions
 from rube.sim.world.kernel import World
-from rube.sim.world.network import SimFabric
+from rube.sim.world.network import SimFabric, SimNetwork
 from rube.transport import GrpcNetwork
 from rube.transport.native import native_server
 from rube.transport.options import server_core_options
@@ -89,14 +89,14 @@ def test_simulated_calls(benchmark: Any) -> None:
         fabric = SimFabric(world)
 
         async def serve() -> None:
-            server = fabric.network("server").server()
+            server = SimNetwork(fabric, "server").server()
             add_echo(server)
             server.add_insecure_port("0.0.0.0:1")
             await server.start()
             await server.wait_for_termination()
 
         async def client() -> None:
-            async with fabric.network(world.observer).channel("server:1") as channel:
+            async with SimNetwork(fabric, world.observer).channel("server:1") as channel:
                 await call_many(channel)
 
         world.host("server").spawn("server", serve)

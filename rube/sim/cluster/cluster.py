@@ -43,7 +43,7 @@ from rube.sim.cluster.wire import Wire
 from rube.sim.etcd import CLIENT_PORT, PEER_PORT, MemberConfig, Quirks, Referee, run_member
 from rube.sim.judges import Disturbance, GroupHistory, History
 from rube.sim.world.kernel import RunTimeoutError, SimHost, World
-from rube.sim.world.network import Link, SimFabric
+from rube.sim.world.network import Link, SimFabric, SimNetwork
 from rube.store import open_store, parse_store_url
 
 STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
@@ -339,7 +339,7 @@ class SimCluster:
         self._users_made += 1
         return User(
             name=name,
-            host=replace(machine.ports, network=self.fabric.network(machine.host, tap=self._wire(name, user=True))),
+            host=replace(machine.ports, network=SimNetwork(self.fabric, machine.host, tap=self._wire(name, user=True))),
             targets=self._targets_from(self._users_made),
             specs=self._specs,
         )

@@ -10,7 +10,7 @@ from rube.host import Host
 from rube.sim.cluster.storage import SimStorage
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import Death, SimHost, SimProcess, World
-from rube.sim.world.network import SimFabric, Tap
+from rube.sim.world.network import SimFabric, SimNetwork, Tap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def make_machine(world: World, fabric: SimFabric, host: SimHost, tap: Tap | None
     ports = Host(
         name=host.name,
         clock=host.clock,
-        network=fabric.network(host, tap=tap),
+        network=SimNetwork(fabric, host, tap=tap),
         storage=SimStorage(disk),
         random=host.random,
     )

@@ -16,7 +16,7 @@ from rube.host import Engine, Host, Network, RealClock, RealRandomness
 from rube.server import ApiServer, ApiServerConfig
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import World
-from rube.sim.world.network import SimFabric
+from rube.sim.world.network import SimFabric, SimNetwork
 from rube.store import RealStorage, Store, StoreConfig, open_store
 from rube.store.engines import MemoryEngine
 from rube.transport import ChannelOptions, GrpcNetwork, ServerKind
@@ -68,11 +68,11 @@ class SimSite:
         self._world = World(1)
         self._sim_host = self._world.host("a", drift_ppm=50)
         fabric = SimFabric(self._world)
-        self.foreign: Network = fabric.network(self._sim_host, channel_options=FOREIGN)
+        self.foreign: Network = SimNetwork(fabric, self._sim_host, channel_options=FOREIGN)
         self.host = Host(
             name="a",
             clock=self._sim_host.clock,
-            network=fabric.network(self._sim_host),
+            network=SimNetwork(fabric, self._sim_host),
             storage=_SimStorage(SimDisk(self._sim_host)),
             random=_WorldRandomness(self._world),
         )

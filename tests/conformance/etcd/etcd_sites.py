@@ -19,7 +19,7 @@ from rube.sim.cluster.storage import SimStorage
 from rube.sim.etcd import MemberConfig, Referee, run_member
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import World
-from rube.sim.world.network import SimFabric
+from rube.sim.world.network import SimFabric, SimNetwork
 from rube.store.storage import RealStorage
 from rube.transport import GrpcNetwork
 
@@ -107,7 +107,7 @@ class WorldSite:
             host = Host(
                 name=etcd.name,
                 clock=etcd.clock,
-                network=fabric.network(etcd),
+                network=SimNetwork(fabric, etcd),
                 storage=SimStorage(SimDisk(etcd)),
                 random=etcd.random,
             )
@@ -116,7 +116,7 @@ class WorldSite:
             etcd.spawn("etcd", lambda: run_member(host, config, referee))
 
             async def main() -> None:
-                await body(EtcdClient(fabric.network(client).channel("etcd-1:2379"), client.clock))
+                await body(EtcdClient(SimNetwork(fabric, client).channel("etcd-1:2379"), client.clock))
 
             world.run(main, host=client)
 

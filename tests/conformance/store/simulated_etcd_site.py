@@ -9,6 +9,7 @@ from rube.sim.cluster.cluster import SimCluster
 from rube.sim.cluster.storage import SimStorage
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import World
+from rube.sim.world.network import SimNetwork
 from rube.store import Store, StoreConfig, parse_store_url
 from rube.store.backends import backend_of
 from rube.store.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest
@@ -28,7 +29,7 @@ class SimulatedEtcdSite:
         self.host = Host(
             name="a",
             clock=self.clock,
-            network=self.cluster.fabric.network(self.sim_host),
+            network=SimNetwork(self.cluster.fabric, self.sim_host),
             storage=SimStorage(SimDisk(self.sim_host)),
             random=self.random,
         )

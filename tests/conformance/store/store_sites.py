@@ -13,7 +13,7 @@ from rube.host import Clock, Engine, Host, Randomness, RealClock, RealRandomness
 from rube.sim.cluster.storage import SimStorage
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import World
-from rube.sim.world.network import SimFabric
+from rube.sim.world.network import SimFabric, SimNetwork
 from rube.store import Op, RealStorage, Store, StoreConfig, Txn, parse_store_url
 from rube.store.embedded import MvccStore
 from rube.store.engines import MemoryEngine, MemoryWreck
@@ -140,7 +140,7 @@ class SimSite:
         self.host = Host(
             name="a",
             clock=self.clock,
-            network=SimFabric(self.world).network(self.sim_host),
+            network=SimNetwork(SimFabric(self.world), self.sim_host),
             storage=SimStorage(self.disk),
             random=self.random,
         )

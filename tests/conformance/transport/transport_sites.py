@@ -14,7 +14,7 @@ from transport_service import Client, Handlers, add_service, echo_server
 
 from rube.host import Network, ServerOptions
 from rube.sim.world.kernel import SimProcess, World
-from rube.sim.world.network import SimFabric
+from rube.sim.world.network import SimFabric, SimNetwork
 from rube.transport import ChannelOptions, GrpcNetwork, ServerKind
 from rube.transport.forwarder import Forwarder
 
@@ -213,7 +213,7 @@ class SimSite:
         self.fabric = SimFabric(self.world)
         self._client = self.world.host("client", drift_ppm=40)
         self._server = self.world.host("server", drift_ppm=-30)
-        self.network: Network = self.fabric.network(self._client, channel_options=CHANNEL)
+        self.network: Network = SimNetwork(self.fabric, self._client, channel_options=CHANNEL)
         self._served = 0
 
     def run(self, body: Body) -> None:
@@ -227,7 +227,7 @@ class SimSite:
 
         async def main() -> None:
             try:
-                server = self.fabric.network(host).server(options)
+                server = SimNetwork(self.fabric, host).server(options)
                 add_service(server, handlers)
                 port = server.add_insecure_port(address or "0.0.0.0:0")
                 await server.start()
@@ -248,7 +248,7 @@ class SimSite:
         started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         async def main() -> None:
-            server, port = await echo_server(self.fabric.network("server"), address or "0.0.0.0:0")
+            server, port = await echo_server(SimNetwork(self.fabric, "server"), address or "0.0.0.0:0")
             started.set_result(port)
             await server.wait_for_termination()
 

@@ -14,6 +14,7 @@ from rube.sim.etcd import Quirks
 from rube.sim.etcd.member import member_id
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import World
+from rube.sim.world.network import SimNetwork
 from rube.store.etcd import rpc_pb2 as etcd
 from rube.store.etcd.rpc_pb2_grpc import KVStub, MaintenanceStub, WatchStub
 
@@ -33,7 +34,7 @@ class EtcdWorld:
         self.host = Host(
             name="client",
             clock=machine.clock,
-            network=self.cluster.fabric.network(machine),
+            network=SimNetwork(self.cluster.fabric, machine),
             storage=SimStorage(SimDisk(machine)),
             random=machine.random,
         )

@@ -15,7 +15,7 @@ import pytest
 from grpc import ChannelConnectivity, StatusCode, aio
 
 from rube.sim.world.kernel import HostStateError, SimProcess, World
-from rube.sim.world.network import Link, SimFabric
+from rube.sim.world.network import Link, SimFabric, SimNetwork
 from rube.transport import ChannelOptions
 
 METHOD = "/test.Service/echo"
@@ -41,7 +41,7 @@ class Cluster:
         return self.process
 
     async def _serve(self) -> None:
-        server = self.fabric.network("server").server()
+        server = SimNetwork(self.fabric, "server").server()
         methods = {"echo": grpc.unary_unary_rpc_method_handler(self._echo)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Service", methods),))
         server.add_insecure_port(self.listen)
@@ -58,7 +58,7 @@ class Cluster:
         return request
 
     def call(self, host: str = "a") -> Callable[..., Any]:
-        return self.fabric.network(host, channel_options=CHANNEL).channel("server:70").unary_unary(METHOD)
+        return SimNetwork(self.fabric, host, channel_options=CHANNEL).channel("server:70").unary_unary(METHOD)
 
     def run(self, body: Callable[[], Coroutine[Any, Any, Any]], host: str = "a") -> Any:
         return self.world.run(body, host=self.world.host(host))
@@ -268,7 +268,7 @@ def test_a_reset_reaches_both_ends_at_once(cluster: Cluster, pair: tuple[str, st
 def test_an_attempt_to_connect_that_was_given_up_never_becomes_a_connection(cluster: Cluster) -> None:
     async def body() -> tuple[list[str], ChannelConnectivity]:
         start_ns = cluster.world.now_ns
-        channel = cluster.fabric.network("a", channel_options=CHANNEL).channel("server:70")
+        channel = SimNetwork(cluster.fabric, "a", channel_options=CHANNEL).channel("server:70")
         channel.get_state(try_to_connect=True)
         while not cluster.fabric.sockets(cluster.process).ends:  # until the server has accepted
             await asyncio.sleep(0.0001)
@@ -328,7 +328,7 @@ def test_a_loopback_listener_is_for_its_own_host(cluster: Cluster) -> None:
         return await failure(cluster.call("a")(b"", timeout=5))
 
     async def from_inside() -> bytes:
-        channel = cluster.fabric.network("server").channel("localhost:70")
+        channel = SimNetwork(cluster.fabric, "server").channel("localhost:70")
         return bytes(await channel.unary_unary(METHOD)(b"me"))
 
     assert cluster.run(from_outside) is StatusCode.UNAVAILABLE

@@ -21,7 +21,7 @@ from rube.host import Host
 from rube.sim.cluster.storage import SimStorage
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import World
-from rube.sim.world.network import SimFabric
+from rube.sim.world.network import SimFabric, SimNetwork
 from rube.store import parse_store_url
 from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.client import CALL_TIMEOUT_S, OPEN_TIMEOUT_S, EtcdClient
@@ -83,7 +83,7 @@ def with_members(
             members.append(member)
 
             async def serve(member: Member = member, host: Any = host) -> None:
-                server = fabric.network(host).server()
+                server = SimNetwork(fabric, host).server()
                 add_KVServicer_to_server(member, server)
                 add_MaintenanceServicer_to_server(member, server)
                 server.add_insecure_port("0.0.0.0:2379")
@@ -99,7 +99,7 @@ def with_members(
             ports = Host(
                 name="a",
                 clock=own.clock,
-                network=fabric.network(own),
+                network=SimNetwork(fabric, own),
                 storage=SimStorage(SimDisk(own)),
                 random=own.random,
             )
@@ -266,7 +266,7 @@ def test_a_repeatable_write_that_may_be_done_is_not_told_as_not_done() -> None:
         member = Member([SILENCE], member_host, "3.4.23")
 
         async def serve() -> None:
-            server = fabric.network(member_host).server()
+            server = SimNetwork(fabric, member_host).server()
             add_KVServicer_to_server(member, server)
             add_MaintenanceServicer_to_server(member, server)
             server.add_insecure_port("0.0.0.0:2379")
@@ -279,7 +279,7 @@ def test_a_repeatable_write_that_may_be_done_is_not_told_as_not_done() -> None:
             ports = Host(
                 name="a",
                 clock=own.clock,
-                network=fabric.network(own),
+                network=SimNetwork(fabric, own),
                 storage=SimStorage(SimDisk(own)),
                 random=own.random,
             )

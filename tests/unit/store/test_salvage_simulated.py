@@ -12,7 +12,7 @@ from rube.host import Host, Write
 from rube.sim.cluster.storage import SimStorage
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import World
-from rube.sim.world.network import SimFabric
+from rube.sim.world.network import SimFabric, SimNetwork
 from rube.store import Op, Record, Store, Txn, open_store
 from rube.store.maintenance import salvage
 from rube.store.replicated.store import ReplicatedStore
@@ -29,7 +29,7 @@ class Machine:
         self.sim_host = self.world.host("a")
         self.disk = SimDisk(self.sim_host)
         self.storage = SimStorage(self.disk)
-        network = SimFabric(self.world).network(self.sim_host)
+        network = SimNetwork(SimFabric(self.world), self.sim_host)
         self.host = Host(
             name="a",
             clock=self.sim_host.clock,

@@ -2,18 +2,26 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ref
 
 from rube.sim.world.kernel.context import CURRENT
 
 if TYPE_CHECKING:
-    from rube.sim.world.kernel.loop import SimLoop
     from rube.sim.world.kernel.process import SimProcess
 
 Generator = AsyncGenerator[Any, Any]
 SWEEP_GENERATORS_MIN = 1024
 """Generators that are gone are forgotten whenever the register has doubled and holds more than this."""
+
+
+class _Loop(Protocol):
+    """What the register needs of the loop that it serves."""
+
+    root: "SimProcess"
+    """The owner of what no process began."""
+
+    def is_closed(self) -> bool: ...
 
 
 class AsyncGenerators:
@@ -23,7 +31,7 @@ class AsyncGenerators:
     generator at an old address takes its place in the register when it begins.
     """
 
-    def __init__(self, loop: "SimLoop") -> None:
+    def __init__(self, loop: _Loop) -> None:
         self._loop = loop
         self._begun: dict[int, tuple[ref[Generator], SimProcess]] = {}
         self._dead: list[Generator] = []

@@ -12,7 +12,6 @@ from rube.sim.world.kernel.hostclock import NS_PER_S
 if TYPE_CHECKING:
     from simpy.events import EventCallbacks
 
-    from rube.sim.world.kernel.loop import SimLoop
     from rube.sim.world.kernel.process import SimProcess
 
 
@@ -51,7 +50,7 @@ class SimTimer(Event, asyncio.TimerHandle):
     _callback: Callable[..., object] | None
     _args: tuple[Any, ...]
     _context: Context | None
-    _loop: "SimLoop"
+    _loop: asyncio.AbstractEventLoop
     _ok = True
     _value = None
     process: "SimProcess"

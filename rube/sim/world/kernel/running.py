@@ -4,16 +4,13 @@ import sys
 from asyncio import events
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rube.sim.world.kernel.errors import SimulationError, WorldClosedError
-
-if TYPE_CHECKING:
-    from rube.sim.world.kernel.loop import SimLoop
+from rube.sim.world.kernel.loop import SimLoop
 
 
 @contextmanager
-def running(loop: "SimLoop") -> Iterator[None]:
+def running(loop: SimLoop) -> Iterator[None]:
     """Make `loop` the running loop of this thread for the block, with its hooks for async generators."""
     if loop.is_closed():
         raise WorldClosedError("this world was closed: make another")

@@ -5,15 +5,20 @@ neither into a set. `asyncio.all_tasks()` gives a set whose order also depends o
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from simpy import Event
 
 if TYPE_CHECKING:
     from simpy.events import EventCallbacks
 
-    from rube.sim.world.kernel.loop import SimLoop
     from rube.sim.world.kernel.process import SimProcess
+
+
+class _Numbering(Protocol):
+    """What futures need of their loop."""
+
+    def next_number(self) -> int: ...
 
 
 class SimFuture(asyncio.Future[Any], Event):
@@ -48,7 +53,7 @@ class SimFuture(asyncio.Future[Any], Event):
         try:
             return self._number
         except AttributeError:
-            self._number = cast("SimLoop", self.get_loop()).next_number()
+            self._number = cast(_Numbering, self.get_loop()).next_number()
             return self._number
 
 

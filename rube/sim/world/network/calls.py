@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from grpc import StatusCode, aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
+from rube.sim.world.kernel import SimProcess
 from rube.sim.world.kernel.hostclock import NS_PER_S, seconds_to_ns
 from rube.sim.world.network.connection import monotonic_ns
 from rube.sim.world.network.flow import ReceiveWindow, SendWindow, Signal
 from rube.sim.world.network.frames import Frame, Kind, Pairs
-from rube.sim.world.network.tap import CallTap
-
-if TYPE_CHECKING:
-    from rube.sim.world.network.channel import ClientConnection, SimChannel
+from rube.sim.world.network.tap import CallTap, Tap
+from rube.transport import ChannelOptions
 
 MetadataLike = aio.Metadata | Sequence[tuple[str, str | bytes]] | None
 Requests = AsyncIterable[Any] | Iterable[Any]
@@ -58,12 +57,45 @@ def as_pairs(metadata: MetadataLike) -> Pairs:
     return tuple((key.lower(), value) for key, value in metadata or ())
 
 
+class CallChannel(Protocol):
+    """What calls need of the channel that carries them."""
+
+    @property
+    def process(self) -> SimProcess:
+        """The process that calls."""
+        ...
+
+    @property
+    def options(self) -> ChannelOptions: ...
+
+    @property
+    def tap(self) -> Tap | None: ...
+
+    def start(self, call: SimCall) -> None:
+        """Sends the call's request, now or when there is a connection."""
+        ...
+
+    def ended(self, call: SimCall) -> None:
+        """The call is over."""
+        ...
+
+
+class CallConnection(Protocol):
+    """What calls need of the connection that they were sent on."""
+
+    def send(self, frame: Frame) -> None: ...
+
+    def done(self, number: int, tell_server: bool) -> None:
+        """The stream is over for the client; the server is told where it does not know it yet."""
+        ...
+
+
 class SimCall(aio.Call):
     """One call. Its request travels as bytes from the moment it is made."""
 
     def __init__(
         self,
-        channel: SimChannel,
+        channel: CallChannel,
         spec: CallSpec,
         options: CallOptions,
         data: bytes | None,
@@ -78,7 +110,7 @@ class SimCall(aio.Call):
         self._metadata = as_pairs(options.metadata)
         self._data = data
         self._half_closed = data is not None
-        self._connection: ClientConnection | None = None
+        self._connection: CallConnection | None = None
         self._stream = 0
         self._deadline_ns: int | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -101,7 +133,7 @@ class SimCall(aio.Call):
         channel.start(self)
 
     @classmethod
-    def start(cls, channel: SimChannel, spec: CallSpec, options: CallOptions, request: Any) -> Self:
+    def start(cls, channel: CallChannel, spec: CallSpec, options: CallOptions, request: Any) -> Self:
         """Make a call and send it; `request` is a message, or an iterator of them (or None) where they stream."""
         data = spec.encode(request)
         tap = None if channel.tap is None else channel.tap.begun(spec.method, request)
@@ -156,7 +188,7 @@ class SimCall(aio.Call):
 
     # For the channel and its connection
 
-    def opened(self, connection: ClientConnection, stream: int) -> None:
+    def opened(self, connection: CallConnection, stream: int) -> None:
         """There is a connection: send the request."""
         self._connection, self._stream = connection, stream
         head = (self._spec.method, self._metadata, self._remaining_ns())
@@ -340,7 +372,7 @@ class _StreamRequest(SimCall):
     """A call with many requests: from an iterator, or by `write` and `done_writing`."""
 
     @classmethod
-    def start(cls, channel: SimChannel, spec: CallSpec, options: CallOptions, request: Any) -> Self:
+    def start(cls, channel: CallChannel, spec: CallSpec, options: CallOptions, request: Any) -> Self:
         call = cls(channel, spec, options, None)
         call._feed_from(request)
         return call

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 from grpc import ChannelConnectivity, aio
@@ -17,6 +17,7 @@ from grpc import ChannelConnectivity, aio
 from rube.sim.world.kernel import SimProcess
 from rube.sim.world.network.calls import CallSpec, SimCall
 from rube.sim.world.network.connection import End
+from rube.sim.world.network.fabric import SimFabric
 from rube.sim.world.network.frames import Frame, Kind
 from rube.sim.world.network.stubs import (
     StreamStreamMultiCallable,
@@ -26,9 +27,6 @@ from rube.sim.world.network.stubs import (
 )
 from rube.sim.world.network.tap import Tap
 from rube.transport import ChannelOptions
-
-if TYPE_CHECKING:
-    from rube.sim.world.network.fabric import SimFabric
 
 BACKOFF_FACTOR = 1.6
 BACKOFF_JITTER = 0.2

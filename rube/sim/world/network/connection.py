@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from rube.sim.world.kernel import Death, SimHost, SimProcess
+from rube.sim.world.kernel import Death, SimHost, SimProcess, World
 from rube.sim.world.kernel.hostclock import NS_PER_S, seconds_to_ns
 from rube.sim.world.kernel.process import DEAD, RUNNING
 from rube.sim.world.kernel.trace import fingerprint
 from rube.sim.world.network.frames import Frame, Kind
 from rube.sim.world.network.links import Route
-
-if TYPE_CHECKING:
-    from rube.sim.world.network.fabric import SimFabric
 
 
 def monotonic_ns(process: SimProcess) -> int:
@@ -37,9 +34,9 @@ class Peer(Protocol):
 class Pipe:
     """One direction of a connection: frames arrive in order or not at all."""
 
-    def __init__(self, fabric: SimFabric, route: Route, number: int, source: SimHost, target: SimHost) -> None:
-        self._fabric = fabric
-        self._loop = fabric.world.loop
+    def __init__(self, world: World, route: Route, number: int, source: SimHost, target: SimHost) -> None:
+        self._loop = world.loop
+        self._trace = world.trace
         self._route = route
         self._number = number
         self._source = source
@@ -110,7 +107,7 @@ class Pipe:
             if frame.kind in (Kind.CLOSE, Kind.RESET):
                 self.close()
             return
-        self._fabric.world.trace.add(
+        self._trace.add(
             "deliver", self._source.name, self._target.name, self._number, frame.kind._value_, fingerprint(encoded)
         )
         receiver.arrived(frame)
@@ -125,15 +122,16 @@ class End:
 
     def __init__(
         self,
-        fabric: SimFabric,
         process: SimProcess,
         incoming: Pipe,
         outgoing: Pipe,
         keepalive_s: float,
         keepalive_timeout_s: float,
+        closed: Callable[[End], None],
     ) -> None:
-        self._fabric = fabric
+        """`closed` is called once, when the end is closed before its process dies."""
         self.process = process
+        self._closed = closed
         self.peer: Peer | None = None
         self.open = True
         self._incoming = incoming
@@ -210,7 +208,7 @@ class End:
         self.open = False
         self._incoming.close()
         self._timer.cancel()
-        self._fabric.forget(self)
+        self._closed(self)
 
     def _check_idle(self) -> None:
         """Ping if nothing was heard for the keepalive time, or look again when that can be so."""

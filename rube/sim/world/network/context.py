@@ -6,12 +6,13 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import grpc
 from grpc import StatusCode, aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
+from rube.sim.world.kernel import SimProcess
 from rube.sim.world.kernel.hostclock import NS_PER_S
 from rube.sim.world.network.calls import NO_DEADLINE_NS, RPC_ENDED, MetadataLike, as_pairs
 from rube.sim.world.network.connection import monotonic_ns
@@ -19,15 +20,31 @@ from rube.sim.world.network.flow import ReceiveWindow, SendWindow, Signal
 from rube.sim.world.network.frames import Frame, Kind, Pairs
 
 if TYPE_CHECKING:
-    from rube.sim.world.network.server import ServerConnection
-
     Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+class HandlerConnection(Protocol):
+    """What a handler's context needs of the connection that its call came on."""
+
+    @property
+    def process(self) -> SimProcess:
+        """The process that serves."""
+        ...
+
+    @property
+    def message_bytes_max(self) -> int: ...
+
+    def send(self, frame: Frame) -> None: ...
+
+    def ended(self, stream: int) -> None:
+        """The call of that stream is over."""
+        ...
 
 
 class SimServicerContext(aio.ServicerContext[Any, Any]):
     """One call on its server."""
 
-    def __init__(self, connection: ServerConnection, frame: Frame, peer: str) -> None:
+    def __init__(self, connection: HandlerConnection, frame: Frame, peer: str) -> None:
         method, metadata, deadline_ns = frame.head
         self.method: str = method  # type: ignore[assignment]  # as Kind.REQUEST says, like the next two
         self.handler: Handler | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from rube.host import ServerOptions
 from rube.sim.world.kernel import Death, SimHost, SimProcess, World
@@ -12,11 +11,7 @@ from rube.sim.world.network.connection import End, Pipe
 from rube.sim.world.network.cuts import Cuts
 from rube.sim.world.network.frames import Frame, Kind
 from rube.sim.world.network.links import LOOPBACK, Link, Route
-from rube.sim.world.network.tap import Tap
 from rube.transport import ChannelOptions
-
-if TYPE_CHECKING:
-    from rube.sim.world.network.network import SimNetwork
 
 HostRef = SimHost | str
 EPHEMERAL_PORT_FIRST = 49152
@@ -69,14 +64,6 @@ class SimFabric:
         self._connections = 0
         self._ports: dict[str, int] = {}
 
-    def network(
-        self, host: HostRef, *, channel_options: ChannelOptions | None = None, tap: Tap | None = None
-    ) -> SimNetwork:
-        """The Network port of one host (the world's observer has one too). `tap` observes the calls made with it."""
-        from rube.sim.world.network.network import SimNetwork
-
-        return SimNetwork(self, self._host(host), channel_options or ChannelOptions(), tap)
-
     # Faults
 
     def partition(self, hosts_a: Iterable[HostRef], hosts_b: Iterable[HostRef], *, one_way: bool = False) -> None:
@@ -97,14 +84,14 @@ class SimFabric:
 
     def isolate(self, host: HostRef) -> None:
         """Cut one host off from all others, also from hosts made later."""
-        name = self._host(host).name
+        name = self.host(host).name
         self._record("isolate", name)
         self._cuts.isolate(name)
         self._cut_routes()
 
     def rejoin(self, host: HostRef) -> None:
         """Undo `isolate`; partitions stay."""
-        name = self._host(host).name
+        name = self.host(host).name
         self._record("rejoin", name)
         self._cuts.rejoin(name)
         self._cut_routes()
@@ -140,14 +127,14 @@ class SimFabric:
         """Change what is given of the link between two hosts, in both directions unless `one_way`."""
         changes = {"latency_ms": latency_ms, "jitter_ms": jitter_ms, "bandwidth_mbps": bandwidth_mbps, "loss": loss}
         given = {name: value for name, value in changes.items() if value is not None}
-        name_a, name_b = self._host(a).name, self._host(b).name
+        name_a, name_b = self.host(a).name, self.host(b).name
         self._record("link", name_a, name_b, ",".join(f"{name}={value}" for name, value in given.items()))
         for route in (self.route(name_a, name_b), self.route(name_b, name_a))[: 1 if one_way else 2]:
             route.link = replace(route.link, **given)
 
     def clog(self, a: HostRef, b: HostRef, seconds: float) -> None:
         """Hold back everything between two hosts, both ways, for `seconds`; nothing is lost."""
-        name_a, name_b = self._host(a).name, self._host(b).name
+        name_a, name_b = self.host(a).name, self.host(b).name
         self._record("clog", name_a, name_b, round(seconds * 1e9))
         routes = (self.route(name_a, name_b), self.route(name_b, name_a))
         for route in routes:
@@ -156,7 +143,7 @@ class SimFabric:
 
     def reset_connections(self, a: HostRef, b: HostRef) -> None:
         """Break every connection between two hosts, as a firewall that sends resets to both ends does."""
-        name_a, name_b = self._host(a).name, self._host(b).name
+        name_a, name_b = self.host(a).name, self.host(b).name
         self._record("reset-connections", name_a, name_b)
         pipes = self.route(name_a, name_b).pipes() + self.route(name_b, name_a).pipes()
         # All of them first: an end that hears of it closes the pipe to the other.
@@ -260,7 +247,7 @@ class SimFabric:
 
         self.datagram(source, target, f"connect {address}", syn)
 
-    def forget(self, end: End) -> None:
+    def _forget(self, end: End) -> None:
         """An end is closed: its process's death concerns it no more."""
         sockets = self._sockets.get(end.process)
         if sockets is not None:
@@ -270,11 +257,11 @@ class SimFabric:
         self._connections += 1
         number = self._connections
         source, target = process.host, listener.process.host
-        there = Pipe(self, self.route(source.name, target.name), number, source, target)
-        back = Pipe(self, self.route(target.name, source.name), number, target, source)
-        client = End(self, process, back, there, options.keepalive_s, options.keepalive_timeout_s)
+        there = Pipe(self.world, self.route(source.name, target.name), number, source, target)
+        back = Pipe(self.world, self.route(target.name, source.name), number, target, source)
+        client = End(process, back, there, options.keepalive_s, options.keepalive_timeout_s, self._forget)
         promised = listener.options
-        server = End(self, listener.process, there, back, promised.keepalive_s, promised.keepalive_timeout_s)
+        server = End(listener.process, there, back, promised.keepalive_s, promised.keepalive_timeout_s, self._forget)
         self.sockets(process).ends[client] = None
         self.sockets(listener.process).ends[server] = None
         return client, server
@@ -297,7 +284,8 @@ class SimFabric:
     def _record(self, fault: str, *fields: str | int) -> None:
         self.world.trace.add("fault", fault, *fields)
 
-    def _host(self, host: HostRef) -> SimHost:
+    def host(self, host: HostRef) -> SimHost:
+        """The host of that name. Raises KeyError that lists the hosts there are."""
         if isinstance(host, SimHost):
             return host
         if host == self.world.observer.name:
@@ -310,12 +298,12 @@ class SimFabric:
     def find_host(self, name: str) -> SimHost | None:
         """The host of that name, as a name service would say."""
         try:
-            return self._host(name)
+            return self.host(name)
         except KeyError:
             return None
 
     def _names(self, hosts: Iterable[HostRef]) -> list[str]:
-        return [self._host(host).name for host in hosts]
+        return [self.host(host).name for host in hosts]
 
     def _all_names(self) -> list[str]:
         return [host.name for host in (*self.world.hosts, self.world.observer)]

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from grpc import aio
 
 from rube.api.errors import InvalidArgumentError
 from rube.host import ChannelTls, ServerOptions
-from rube.sim.world.kernel import HostStateError, SimHost, SimProcess, current_process
+from rube.sim.world.kernel import HostStateError, SimProcess, current_process
 from rube.sim.world.network.channel import SimChannel
+from rube.sim.world.network.fabric import HostRef, SimFabric
 from rube.sim.world.network.server import SimServer
 from rube.sim.world.network.tap import Tap
 from rube.transport import ChannelOptions, LevelServer
-
-if TYPE_CHECKING:
-    from rube.sim.world.network.fabric import SimFabric
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 ANY_NAMES = ("0.0.0.0", "[::]")
@@ -26,12 +23,18 @@ class SimNetwork:
     """A host's network (rube.host.Network). A channel or server belongs to the process whose code makes it."""
 
     def __init__(
-        self, fabric: SimFabric, host: SimHost, channel_options: ChannelOptions, tap: Tap | None = None
+        self,
+        fabric: SimFabric,
+        host: HostRef,
+        *,
+        channel_options: ChannelOptions | None = None,
+        tap: Tap | None = None,
     ) -> None:
+        """`host`: a host of the fabric's world, or the world's observer. `tap` observes the calls made from it."""
         self._fabric = fabric
         self._tap = tap
-        self._host = host
-        self._channel_options = channel_options
+        self._host = fabric.host(host)
+        self._channel_options = channel_options or ChannelOptions()
 
     def server(self, options: ServerOptions | None = None) -> aio.Server:
         options = options or ServerOptions()

@@ -6,13 +6,14 @@ The interceptors are run by grpc.aio's own classes, whose last step alone is rep
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import grpc
 from grpc import aio
 from grpc.aio import _interceptor as intercepted  # the package exports only one of the four
 
 from rube.sim.world.network.calls import (
+    CallChannel,
     CallOptions,
     CallSpec,
     MetadataLike,
@@ -23,10 +24,6 @@ from rube.sim.world.network.calls import (
     SimUnaryStreamCall,
     SimUnaryUnaryCall,
 )
-
-if TYPE_CHECKING:
-    from rube.sim.world.network.channel import SimChannel
-
 
 INTERCEPTOR_KINDS = (
     aio.UnaryUnaryClientInterceptor,
@@ -48,7 +45,7 @@ class _Intercepted:
     """The last step of grpc.aio's interceptors: start a simulated call."""
 
     call_class: ClassVar[type[SimCall]]
-    _channel: SimChannel
+    _channel: CallChannel
 
     async def _run_interceptor(
         self,
@@ -92,7 +89,7 @@ class _MultiCallable:
     interceptor_class: ClassVar[type]
     intercepted_class: ClassVar[Any]
 
-    def __init__(self, channel: SimChannel, spec: CallSpec, interceptors: Sequence[Any]) -> None:
+    def __init__(self, channel: CallChannel, spec: CallSpec, interceptors: Sequence[Any]) -> None:
         self._channel = channel
         self._spec = spec
         self._interceptors = [one for one in interceptors if _kind(one) is self.interceptor_class]
