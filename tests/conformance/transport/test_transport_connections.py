@@ -140,11 +140,9 @@ async def test_a_graceful_stop_lets_running_calls_end(site: Site) -> None:
     assert (await failure(calls.unary_unary(b"", timeout=5))).code() is StatusCode.UNAVAILABLE
     assert not stopping.done()
     release.set()
-    try:
+    # pygrpc-native 0.5 may close its connection before the last answer is written.
+    if not site.native or await call.code() is not StatusCode.UNAVAILABLE:
         assert await call == b"finished"
-    except aio.AioRpcError as error:  # pygrpc-native 0.5 may close its connection before the last answer is written
-        assert site.native
-        assert error.code() is StatusCode.UNAVAILABLE
     await asyncio.wait_for(stopping, 5)
 
 
