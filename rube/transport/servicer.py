@@ -44,6 +44,13 @@ RPC_ENDED = "RPC already finished."
 REASON_CHARS_MAX = 200
 
 
+class EndedError(aio.UsageError):
+    """The call has ended: its client is gone, or its handler."""
+
+    def __init__(self) -> None:
+        super().__init__(RPC_ENDED)
+
+
 class UnparsableError(InvalidArgumentError):
     """The bytes of a request are no message of its type."""
 
@@ -78,7 +85,7 @@ class LevelContext:
         try:
             await self._context.write(message)
         except aio.InternalError as error:  # grpcio, where the end overtook the write
-            raise aio.UsageError(RPC_ENDED) from error
+            raise EndedError from error
 
     async def read(self) -> Any:
         """The client's next message, or `grpc.aio.EOF`. UsageError once the call has ended."""
@@ -86,7 +93,7 @@ class LevelContext:
         try:
             message = await self._context.read()
         except aio.InternalError as error:
-            raise aio.UsageError(RPC_ENDED) from error
+            raise EndedError from error
         return message if message is EOF else self._decode(message)
 
     def end(self) -> None:
@@ -95,7 +102,7 @@ class LevelContext:
 
     def _check_open(self) -> None:
         if self._ended or self.cancelled() or self.done():
-            raise aio.UsageError(RPC_ENDED)
+            raise EndedError
 
 
 class Method:
@@ -208,8 +215,8 @@ async def _end(context: aio.ServicerContext[Any, Any], error: Exception, method:
         strangers.tell(f"unparsable request of {method.name}", f"from {context.peer()}: {error.__cause__}")
     if isinstance(error, RubeError):
         await abort_with(context, error)
-    if isinstance(error, aio.UsageError) and (context.cancelled() or context.done()):
-        raise asyncio.CancelledError from error  # the handler went on after the end: nobody is left to tell
+    if isinstance(error, EndedError):  # grpcio says so by a failed write before its context does
+        raise asyncio.CancelledError from error  # nobody is left to tell
     if isinstance(error, NotImplementedError):
         await abort_with(context, UnimplementedError(f"{method.name} is not implemented by this server"))
     strangers.tell(f"unexpected error in {method.name}", repr(error), level=logging.ERROR, error=error)

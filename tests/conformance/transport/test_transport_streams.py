@@ -13,6 +13,7 @@ from transport_sites import Site, client, until
 
 from rube.api.errors import CompactedError
 from rube.transport import rube_error
+from rube.transport.servicer import EndedError
 
 KIB = 1024
 UNREAD_BYTES_MAX = 16 * 1024 * KIB
@@ -130,7 +131,8 @@ async def after_the_end(site: Site, end: str) -> list[BaseException]:
 
 @pytest.mark.parametrize("end", ["cancel", "deadline", "reset"])
 async def test_a_write_after_the_end_is_one_named_error(site: Site, end: str) -> None:
-    assert [type(error) for error in await after_the_end(site, end)] == [aio.UsageError, aio.UsageError]
+    assert issubclass(EndedError, aio.UsageError)
+    assert [type(error) for error in await after_the_end(site, end)] == [EndedError, EndedError]
 
 
 async def test_a_slow_reader_stops_the_writer(site: Site) -> None:
