@@ -16,11 +16,10 @@ from rube.api.well_known import NODE_TYPE, UNIT_TYPE
 COMPLETION_S_MAX: Final = 1.0
 COMPLETED_MAX: Final = 1000
 """Objects that are asked for."""
-_SHELLS: Final = ("bash", "zsh", "fish")
 
 
 @click.command("completion")
-@click.argument("shell", type=click.Choice(_SHELLS))
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def command(shell: str) -> None:
     """Prints the script that makes a shell complete ructl's commands, options, types, names and nodes.
 
@@ -29,14 +28,10 @@ def command(shell: str) -> None:
     source <(ructl completion zsh)
     ructl completion fish > ~/.config/fish/completions/ructl.fish
     """
-    from click.shell_completion import get_completion_class
-
     from ructl.main import ructl
+    from ructl.shells import script
 
-    kind = get_completion_class(shell)
-    assert kind is not None, "click completes for these shells"
-    found = kind(ructl, {}, "ructl", "_RUCTL_COMPLETE")
-    click.echo(found.source_template % found.source_vars())
+    click.echo(script(ructl, "ructl", shell))
 
 
 def complete_types(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -73,16 +68,36 @@ def complete_explained(context: click.Context, parameter: click.Parameter, incom
         return []
 
 
+def complete_conditions(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Of `ructl wait --for`: words, paths, and values behind a path."""
+    try:
+        from ructl.conditions import condition_words
+        from ructl.places import full_type_name
+
+        type_name = full_type_name(context.params.get("type_name") or UNIT_TYPE)
+        return [word for word in condition_words(type_name, incomplete) if word.startswith(incomplete)]
+    except Exception:
+        return []
+
+
 def complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     given = context.params
-    return _complete(
-        context, given.get("type_name"), given.get("namespace"), incomplete, lambda metadata: [metadata.name]
-    )
+    return _complete_places(context, given.get("type_name"), given.get("namespace"), incomplete)
 
 
 def complete_units(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     namespace = context.params.get("namespace")
-    return _complete(context, UNIT_TYPE, namespace, incomplete, lambda metadata: [metadata.name])
+    return _complete_places(context, UNIT_TYPE, namespace, incomplete)
+
+
+def _complete_places(
+    context: click.Context, type_name: str | None, namespace: str | None, incomplete: str
+) -> list[str]:
+    """Names, or where a slash was typed, NAMESPACE/NAME."""
+    before, slash, _ = incomplete.rpartition("/")
+    if slash:
+        return _complete(context, type_name, before, incomplete, lambda found: [f"{found.namespace}/{found.name}"])
+    return _complete(context, type_name, namespace, incomplete, lambda found: [found.name])
 
 
 def complete_nodes(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -97,12 +112,13 @@ def complete_namespaces(context: click.Context, parameter: click.Parameter, inco
 def complete_labels(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     type_name = context.params.get("type_name") or UNIT_TYPE
     namespace = context.params.get("namespace")
+    before, comma, _ = incomplete.rpartition(",")
     return _complete(
         context,
         type_name,
         namespace,
         incomplete,
-        lambda metadata: [f"{name}={metadata.labels[name]}" for name in sorted(metadata.labels)],
+        lambda metadata: [f"{before}{comma}{name}={metadata.labels[name]}" for name in sorted(metadata.labels)],
     )
 
 
@@ -127,7 +143,7 @@ def _metadata(context: click.Context, type_name: str, namespace: str | None) -> 
     from rube import api_pb2
     from ructl.connection import Connection, run
     from ructl.options import target
-    from ructl.query import full_type_name
+    from ructl.places import full_type_name
 
     given = context.params
     with context.scope(cleanup=False):

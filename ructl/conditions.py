@@ -18,6 +18,7 @@ from rube.api.spelling import suggestion
 from rube.api.well_known import NODE_TYPE, UNIT_TYPE, bound_node
 
 _WORDS: Final = ("active", "deleted", "exists", "ready")
+_ACTIVE_STATES: Final = ("active", "activating", "deactivating", "failed", "inactive", "reloading")
 _COMPARISON: Final = re.compile(r"([A-Za-z_][\w.\-/]*?)\s*(>=|<=|!=|=)\s*(.*)\Z", re.DOTALL)
 _PATH: Final = re.compile(r"[A-Za-z_][\w.\-/]*\Z")
 
@@ -58,6 +59,39 @@ def parse_condition(text: str, type_name: str) -> Condition:
     return Condition(text, lambda obj: _lack(obj, steps, field, sign, value))
 
 
+def condition_words(type_name: str, begun: str) -> list[str]:
+    """What a condition that begins as `begun` may be; words that end in `.` or `=` go on."""
+    kind = registry.kind(type_name)
+    found = _COMPARISON.match(begun)
+    if found is not None:
+        path, sign, _ = found.groups()
+        return [f"{path}{sign}{value}" for value in _known_values(_resolve(path.split("."), kind), path)]
+    before, dot, _ = begun.rpartition(".")
+    if not dot:
+        of_type = {UNIT_TYPE: ["active"], NODE_TYPE: ["ready"]}.get(type_name, [])
+        return [*of_type, "deleted", "exists", *(f"{root}." for root in _roots(kind))]
+    steps = before.split(".")
+    message = _roots(kind)[steps[0]]
+    for step in steps[1:]:
+        message = message.fields_by_name[step].message_type
+    return [f"{before}.{field.name}{'.' if _has_fields(field) else '='}" for field in message.fields]
+
+
+def _has_fields(field: FieldDescriptor) -> bool:
+    is_time = field.message_type is not None and field.message_type.full_name == Timestamp.DESCRIPTOR.full_name
+    return _is_map(field) or (field.message_type is not None and not field.is_repeated and not is_time)
+
+
+def _known_values(field: FieldDescriptor | None, path: str) -> list[str]:
+    if field is None:
+        return []
+    if field.enum_type is not None:
+        return [value.name for value in field.enum_type.values]
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return ["true", "false"]
+    return list(_ACTIVE_STATES) if path == "status.active_state" else []
+
+
 def _why_not_active(obj: api_pb2.Object) -> str:
     status = systemd_pb2.UnitStatus()
     obj.status.Unpack(status)
@@ -81,11 +115,17 @@ def _why_not_ready(obj: api_pb2.Object) -> str:
     return f"it is {cluster_pb2.NodeStatus.Readiness.Name(status.readiness).lower()}"
 
 
-def _resolve(steps: list[str], kind: registry.Kind) -> FieldDescriptor | None:
-    """The field that the path ends in; None for a key of a map. Raises InvalidArgumentError where there is none."""
+def _roots(kind: registry.Kind) -> dict[str, Any]:
+    """The messages that paths begin with."""
     roots: dict[str, Any] = {"metadata": api_pb2.Metadata.DESCRIPTOR, "spec": kind.spec.DESCRIPTOR}
     if kind.status is not None:
         roots["status"] = kind.status.DESCRIPTOR
+    return roots
+
+
+def _resolve(steps: list[str], kind: registry.Kind) -> FieldDescriptor | None:
+    """The field that the path ends in; None for a key of a map. Raises InvalidArgumentError where there is none."""
+    roots = _roots(kind)
     if steps[0] not in roots:
         raise InvalidArgumentError(f"{'.'.join(steps)}: {steps[0]!r} begins no path; {suggestion(steps[0], roots)}")
     if len(steps) < 2:

@@ -27,6 +27,7 @@ from rube.host import Engine, Host, RealClock, RealRandomness
 from rube.transport import GrpcNetwork
 from rube.transport.errors import DETAILS_KEY, Pairs
 from ructl.options import Target
+from ructl.places import hint_of_type_word, short_name
 from ructl.query import Query
 
 T = TypeVar("T")
@@ -61,13 +62,32 @@ class Connection:
     async def find(self, query: Query) -> list[api_pb2.Object]:
         """As `list_objects`; but a name that the query asks for and that is not there is NotFoundError."""
         if keys := query.exact_keys():
-            return [await self.get(key) for key in keys]
+            return [await self._get_named(key, query) for key in keys]
         found = await self.list_objects(query)
         names = {obj.metadata.name for obj in found}
         for name in query.names:
             if name not in names:
-                raise NotFoundError(f"nothing matches {query}: there is no object {name!r}", name=name)
+                raise self._absent(query, name)
         return found
+
+    async def _get_named(self, key: ObjectKey, query: Query) -> api_pb2.Object:
+        try:
+            return await self.get(key)
+        except NotFoundError as error:
+            raise self._absent(query, key.name) from error
+
+    def _absent(self, query: Query, name: str) -> NotFoundError:
+        wanted = f"{short_name(query.type).lower()} {name!r}"
+        if query.namespace:
+            wanted += f" in namespace {query.namespace!r}"
+        if query.labels.requirements:
+            wanted += f" with {query.labels}"
+        here = " on this node" if self.target.is_node else ""
+        return NotFoundError(
+            f"there is no {wanted}{here}: 'ructl list -t {short_name(query.type)}' shows which there are"
+            f"{hint_of_type_word(name)}",
+            name=name,
+        )
 
     async def watch(self, request: api_pb2.WatchRequest) -> AsyncGenerator[api_pb2.WatchResponse, None]:
         """The responses of one watch; ends with an error. The first has to come within the target's time."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from rube.api.errors import RubeError
+from rube.console import WholeGroup
 from ructl.completion import complete_contexts
 from ructl.contexts import Contexts, load_contexts
 from ructl.options import check_server
 
 
-@click.group("context")
+@click.group("context", cls=WholeGroup)
 def command() -> None:
     """Chooses among clusters, so that --server need not be given.
 
@@ -20,12 +21,12 @@ def command() -> None:
     ructl list -t Unit --context home
     ructl context list
 
-    The file is ~/.config/rube/config.yaml, or RUBE_CONFIG. --server and --node-socket win over --context, which wins
-    over RUBE_SERVER; then come RUBE_CONTEXT, the context in use, and 127.0.0.1:7823.
+    The file is ~/.config/rube/config.yaml, or RUBE_CONFIG. --server wins over --context, which wins over RUBE_SERVER;
+    then come RUBE_CONTEXT, the context in use, and 127.0.0.1:7823.
     """
 
 
-@command.command("list")
+@command.command("list", short_help="List the contexts; * marks the one in use.")
 def list_() -> None:
     """Lists the contexts; * marks the one in use.
 
@@ -43,7 +44,7 @@ def list_() -> None:
         )
 
 
-@command.command("show")
+@command.command("show", short_help="Print a context, or the one in use.")
 @click.argument("name", required=False, shell_complete=complete_contexts)
 def show(name: str | None) -> None:
     """Prints a context, or the one in use.
@@ -59,7 +60,7 @@ def show(name: str | None) -> None:
     click.echo(f"{chosen}  {','.join(_servers(contexts, chosen))}")
 
 
-@command.command("use")
+@command.command("use", short_help="Use a context from now on.")
 @click.argument("name", shell_complete=complete_contexts)
 def use(name: str) -> None:
     """Uses a context from now on.
@@ -76,7 +77,7 @@ def use(name: str) -> None:
     click.echo(f"using {name}  {','.join(_servers(contexts, name))}")
 
 
-@command.command("set")
+@command.command("set", short_help="Make a context, or change its servers.")
 @click.argument("name", shell_complete=complete_contexts)
 @click.option("--server", metavar="HOST:PORT", required=True, help="The apiserver; several with commas.")
 def set_(name: str, server: str) -> None:
@@ -97,7 +98,7 @@ def set_(name: str, server: str) -> None:
     click.echo(f"set {name}  {','.join(servers)}")
 
 
-@command.command("delete")
+@command.command("delete", short_help="Forget a context; the cluster stays as it is.")
 @click.argument("name", shell_complete=complete_contexts)
 def delete(name: str) -> None:
     """Forgets a context; the cluster stays as it is.

@@ -6,57 +6,50 @@ import click
 
 from rube import api_pb2
 from rube.api import cluster_pb2, registry
-from rube.api.errors import NotFoundError
-from rube.api.keys import ObjectKey
 from rube.api.well_known import NODE_TYPE
 from ructl.completion import complete_nodes
 from ructl.connection import Connection, run
 from ructl.edit import edit
-from ructl.options import connection_options, target
+from ructl.options import fixed_type_option, server_options, server_target
 from ructl.output import tell
-from ructl.query import parse_query
+from ructl.query import Query, parse_query
 
 
 @click.command("cordon")
 @click.argument("nodes", nargs=-1, required=True, metavar="NODE…", shell_complete=complete_nodes)
-@connection_options
-def cordon(nodes: tuple[str, ...], server: str | None, node_socket: str | None, timeout_s: float | None) -> None:
+@fixed_type_option(NODE_TYPE)
+@server_options
+def cordon(nodes: tuple[str, ...], server: str | None, timeout_s: float | None) -> None:
     """Keeps new units off nodes. The units that run there stay.
 
     \b
     ructl cordon worker-1
     ructl cordon worker-1 worker-2
     """
-    _run(nodes, server, node_socket, timeout_s, unschedulable=True)
+    _run(nodes, server, timeout_s, unschedulable=True)
 
 
 @click.command("uncordon")
 @click.argument("nodes", nargs=-1, required=True, metavar="NODE…", shell_complete=complete_nodes)
-@connection_options
-def uncordon(nodes: tuple[str, ...], server: str | None, node_socket: str | None, timeout_s: float | None) -> None:
+@fixed_type_option(NODE_TYPE)
+@server_options
+def uncordon(nodes: tuple[str, ...], server: str | None, timeout_s: float | None) -> None:
     """Lets nodes take new units again.
 
     \b
     ructl uncordon worker-1
     """
-    _run(nodes, server, node_socket, timeout_s, unschedulable=False)
+    _run(nodes, server, timeout_s, unschedulable=False)
 
 
-def _run(
-    nodes: tuple[str, ...], server: str | None, node_socket: str | None, timeout_s: float | None, *, unschedulable: bool
-) -> None:
-    names = parse_query(NODE_TYPE, None, None, nodes).names
-    run(target(server, node_socket, timeout_s), lambda connection: _set_all(connection, names, unschedulable))
+def _run(nodes: tuple[str, ...], server: str | None, timeout_s: float | None, *, unschedulable: bool) -> None:
+    query = parse_query(NODE_TYPE, None, None, nodes)
+    run(server_target(server, timeout_s), lambda connection: _set_all(connection, query, unschedulable))
 
 
-async def _set_all(connection: Connection, names: tuple[str, ...], unschedulable: bool) -> None:
+async def _set_all(connection: Connection, query: Query, unschedulable: bool) -> None:
     """All nodes are looked up before the first is changed."""
-    found = []
-    for name in names:
-        try:
-            found.append(await connection.get(ObjectKey(NODE_TYPE, "", name)))
-        except NotFoundError as error:
-            raise NotFoundError(f"there is no node {name!r}: see 'ructl list -t Node'") from error
+    found = await connection.find(query)
     word = "cordoned" if unschedulable else "uncordoned"
     for obj in found:
         written = await edit(connection, obj, lambda wanted: _set(wanted, unschedulable))

@@ -10,7 +10,7 @@ from rube import api_pb2
 from rube.api.errors import FailedPreconditionError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from ructl.connection import Connection, run
-from ructl.options import connection_options, query_options, target
+from ructl.options import query_options, server_options, server_target
 from ructl.output import groups, place, tell
 from ructl.query import Query, parse_query
 
@@ -21,7 +21,7 @@ _LISTED_MAX = 20
 @query_options
 @click.option("--dry-run", is_flag=True, help="Check everything and delete nothing; say what would be deleted.")
 @click.option("--all", "everything", is_flag=True, help="Delete all that match, even if they are several.")
-@connection_options
+@server_options
 def command(
     type_name: str | None,
     namespace: str | None,
@@ -30,7 +30,6 @@ def command(
     everything: bool,
     dry_run: bool,
     server: str | None,
-    node_socket: str | None,
     timeout_s: float | None,
 ) -> None:
     """Deletes objects: those named, at one revision or not at all, or the one that a selector matches.
@@ -45,7 +44,7 @@ def command(
     error if nothing matches.
     """
     query = parse_query(type_name, namespace, labels, names)
-    run(target(server, node_socket, timeout_s), lambda connection: _delete(connection, query, everything, dry_run))
+    run(server_target(server, timeout_s), lambda connection: _delete(connection, query, everything, dry_run))
 
 
 async def _delete(connection: Connection, query: Query, everything: bool, dry_run: bool) -> None:

@@ -12,7 +12,7 @@ from rube.api import textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError, RubeError
 from rube.api.keys import key_of
 from ructl.connection import Connection, one_line, run
-from ructl.options import connection_options, target
+from ructl.options import server_options, server_target
 from ructl.output import place, written
 from ructl.put import check_size
 from ructl.sources import read_all, source_options
@@ -22,7 +22,7 @@ EXIT_TROUBLE = 2
 
 @click.command("diff")
 @source_options
-@connection_options
+@server_options
 @click.pass_context
 def command(
     context: click.Context,
@@ -30,7 +30,6 @@ def command(
     recursive: bool,
     file_format: str | None,
     server: str | None,
-    node_socket: str | None,
     timeout_s: float | None,
 ) -> None:
     """Shows what `ructl put` of the same files would change, as a unified diff of text format.
@@ -45,7 +44,7 @@ def command(
     would, 2 for an error.
     """
     try:
-        where = target(server, node_socket, timeout_s)
+        where = server_target(server, timeout_s)
         documents = read_all(sources, recursive, file_format, undone="nothing was compared")
         differs = run(where, lambda connection: _diff_all(connection, documents))
     except click.UsageError:

@@ -1,11 +1,11 @@
-"""A watch over as many connections as it takes: the same for `ructl watch` and `ructl wait`."""
+"""A watch over as many connections as it takes: the same for all commands that watch or wait."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -15,13 +15,16 @@ from rube import api_pb2
 from rube.api.errors import (
     CompactedError,
     DeadlineExceededError,
+    NotFoundError,
     RevisionAheadError,
     StoreChangedError,
     UnavailableError,
 )
+from rube.api.keys import ObjectKey
 from rube.client import Batch, CacheState, ObjectCache
 from rube.console.streams import forget_stdout, stdout_is_pipe
 from ructl.connection import Connection, one_line
+from ructl.output import place
 from ructl.query import Query
 
 RETRY_DELAY_S_INITIAL = 0.1
@@ -85,6 +88,40 @@ class Follower:
         """Once for each time that the connection is lost."""
         if self._delay_s == RETRY_DELAY_S_INITIAL:
             click.echo(f"ructl: {what}", err=True)
+
+
+async def until_nothing_lacks(
+    follower: Follower, lack: Callable[[list[api_pb2.Object]], str], within_s: float, unknown: str
+) -> str:
+    """Follows until `lack` finds that nothing is missing, and gives the empty text.
+
+    After `within_s`: what it found last, or `unknown` where no objects have come yet.
+    """
+    found = unknown
+    try:
+        async with asyncio.timeout(within_s):
+            async with aclosing(follower.batches()) as batches:
+                async for _ in batches:
+                    found = lack(follower.objects())
+                    if not found:
+                        return ""
+    except TimeoutError:
+        pass
+    return found
+
+
+async def until_done(
+    connection: Connection, key: ObjectKey, lack: Callable[[api_pb2.Object], str], within_s: float
+) -> str:
+    """As `until_nothing_lacks`, of one object. Raises NotFoundError if it is deleted meanwhile."""
+
+    def lack_of_one(found: list[api_pb2.Object]) -> str:
+        if not found:
+            raise NotFoundError(f"{place(key)} was deleted meanwhile")
+        return lack(found[0])
+
+    follower = Follower(connection, Query(type=key.type, namespace=key.namespace, names=(key.name,)))
+    return await until_nothing_lacks(follower, lack_of_one, within_s, f"{connection.target} has not told of it yet")
 
 
 async def until_stopped(work: Coroutine[Any, Any, None]) -> None:

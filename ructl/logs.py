@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import asyncio
 import sys
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
@@ -11,35 +12,27 @@ from typing import Any
 import click
 
 from rube import api_pb2
-from rube.api.errors import InvalidArgumentError, NotFoundError
-from rube.api.keys import ObjectKey, key_of
-from rube.api.well_known import UNIT_TYPE
+from rube.api import systemd_pb2
+from rube.api.keys import key_of
+from rube.api.well_known import UNIT_TYPE, bound_node
 from rube.console.streams import forget_stdout
-from ructl.completion import complete_units
+from ructl.completion import complete_namespaces, complete_units
 from ructl.connection import Connection, run
+from ructl.durations import Duration
 from ructl.following import until_stopped
-from ructl.options import connection_options, target
-from ructl.query import Query
+from ructl.options import connection_options, fixed_type_option, target
+from ructl.output import place
+from ructl.places import type_of_word
+from ructl.query import Query, parse_query
+from ructl.table import state_of
+from ructl.units import find_units
 
 LINES_DEFAULT = 100
+SILENCE_S = 1.0
+"""After which a follow says that nothing has been printed yet."""
+# Outputs of a unit that reach no log.
+_NOT_LOGGED = ("null", "file:", "append:", "truncate:", "tty", "socket", "fd:")
 LINES_MAX = 1_000_000
-_UNITS_S = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|min|s|m|h|d|)")
-
-
-class Duration(click.ParamType[float]):
-    """Such as 90, 90s, 10m, 1h30m or 2d, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        text = str(value)
-        parts = _DURATION.findall(text)
-        if not parts or "".join(number + unit for number, unit in parts) != text:
-            self.fail(f"{text!r} is no duration: write such as 90s, 10m, 1h30m or 2d", param, ctx)
-        return float(sum(float(number) * _UNITS_S[unit] for number, unit in parts))
 
 
 class Lines(click.IntRange):
@@ -54,8 +47,13 @@ class Lines(click.IntRange):
 
 
 @click.command("logs")
-@click.argument("unit", metavar="UNIT", shell_complete=complete_units)
-@click.option("--namespace", metavar="NAMESPACE", help="The unit's namespace; or write NAMESPACE/UNIT.")
+@click.argument("units", nargs=-1, required=True, metavar="UNIT", shell_complete=complete_units)
+@click.option(
+    "--namespace",
+    metavar="NAMESPACE",
+    help="The unit's namespace; or write NAMESPACE/UNIT.",
+    shell_complete=complete_namespaces,
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is printed, until Ctrl-C.")
 @click.option(
     "-n",
@@ -70,9 +68,10 @@ class Lines(click.IntRange):
     "--since", type=Duration(), metavar="DURATION", help="Only what is not older than this, such as 10m or 2h."
 )
 @click.option("--times", is_flag=True, help="Begin each line with its time, where the node's log keeps times.")
+@fixed_type_option(UNIT_TYPE)
 @connection_options
 def command(
-    unit: str,
+    units: tuple[str, ...],
     namespace: str | None,
     follow: bool,
     lines: int,
@@ -94,19 +93,25 @@ def command(
     apiserver is in reach. Without a namespace the unit of that name in any namespace is meant. A follow that ends
     because the node went away is an error.
     """
+    query = parse_query(UNIT_TYPE, namespace, None, [_one_unit(units)])
     request = api_pb2.LogsRequest(lines=lines, follow=follow)
     if since is not None:
         request.since.FromNanoseconds(round(since * 1e9))
     where = target(server, node_socket, timeout_s)
-    run(where, lambda connection: _print(connection, unit, namespace, request, times=times))
+    run(where, lambda connection: _print(connection, query, request, times=times))
 
 
-async def _print(
-    connection: Connection, unit: str, namespace: str | None, request: api_pb2.LogsRequest, *, times: bool
-) -> None:
-    key = await _find(connection, unit, namespace)
-    request.key.CopyFrom(key.to_proto())
-    copying = _copy(connection, request, times=times)
+def _one_unit(units: Sequence[str]) -> str:
+    if len(units) > 1:
+        meant = units[1] if type_of_word(units[0]) == UNIT_TYPE else units[0]
+        raise click.UsageError(f"logs are of one unit at a time: did you mean 'ructl logs {meant}'?")
+    return units[0]
+
+
+async def _print(connection: Connection, query: Query, request: api_pb2.LogsRequest, *, times: bool) -> None:
+    (obj,) = await find_units(connection, query)
+    request.key.CopyFrom(key_of(obj).to_proto())
+    copying = _copy(connection, request, why_silent(obj, request), times=times)
     if request.follow:
         await until_stopped(copying)
         return
@@ -116,37 +121,55 @@ async def _print(
         forget_stdout()
 
 
-async def _copy(connection: Connection, request: api_pb2.LogsRequest, *, times: bool) -> None:
-    begins = True
-    async with aclosing(connection.logs(request)) as responses:
-        async for response in responses:
-            for line in response.lines:
-                prefix = f"{_time(line)} " if times and begins and line.HasField("time") else ""
-                click.echo(f"{prefix}{line.text}", nl=not line.partial)
-                begins = not line.partial
-            if response.gaps:
-                click.echo("ructl: lines were lost here: the unit prints faster than they can be read", err=True)
-            sys.stdout.flush()
+async def _copy(connection: Connection, request: api_pb2.LogsRequest, explanation: str, *, times: bool) -> None:
+    """Prints the lines. Where there are none, stderr says why, unless none were asked for."""
+    begins, silent = True, bool(request.lines)
+    # A follow's first answer is empty, and its first lines come right behind it.
+    later = asyncio.get_running_loop().call_later(SILENCE_S, _tell, explanation) if request.follow and silent else None
+    try:
+        async with aclosing(connection.logs(request)) as responses:
+            async for response in responses:
+                if response.lines and silent:
+                    silent = False
+                    if later is not None:
+                        later.cancel()
+                for line in response.lines:
+                    prefix = f"{_time(line)} " if times and begins and line.HasField("time") else ""
+                    click.echo(f"{prefix}{line.text}", nl=not line.partial)
+                    begins = not line.partial
+                if response.gaps:
+                    _tell("lines were lost here: the unit prints faster than they can be read")
+                sys.stdout.flush()
+    finally:
+        if later is not None:
+            later.cancel()
+    if silent and not request.follow:
+        _tell(explanation)
 
 
-async def _find(connection: Connection, unit: str, namespace: str | None) -> ObjectKey:
-    """The unit's key. Raises NotFoundError, and InvalidArgumentError where the name alone does not say which."""
-    before, slash, name = unit.rpartition("/")
-    if slash and namespace not in (None, before):
-        raise InvalidArgumentError(f"{unit!r} is in namespace {before!r}, and --namespace says {namespace!r}")
-    if slash:
-        namespace = before
-    if namespace is not None:
-        return ObjectKey(UNIT_TYPE, namespace, name)
-    found = [key_of(obj) for obj in await connection.list_objects(Query(type=UNIT_TYPE, names=(name,)))]
-    if not found:
-        raise NotFoundError(f"there is no unit {name!r} in any namespace")
-    if len(found) > 1:
-        places = ", ".join(key.namespace for key in found)
-        raise InvalidArgumentError(
-            f"units of the name {name!r} are in several namespaces ({places}): choose one with --namespace"
-        )
-    return found[0]
+def _tell(words: str) -> None:
+    click.echo(f"ructl: {words}", err=True)
+
+
+def why_silent(obj: api_pb2.Object, request: api_pb2.LogsRequest) -> str:
+    """What to say of a unit whose log is empty."""
+    spec, status = systemd_pb2.Unit(), systemd_pb2.UnitStatus()
+    obj.spec.Unpack(spec)
+    obj.status.Unpack(status)
+    name = place(obj.metadata)
+    outputs = (spec.service.standard_output, spec.service.standard_error)
+    elsewhere = sorted({output for output in outputs if output.startswith(_NOT_LOGGED)})
+    if elsewhere:
+        return f"{name} has nothing in the log: its output goes to {' and '.join(elsewhere)}"
+    if request.HasField("since"):
+        return f"{name} has printed nothing in that time: leave --since out for what is older"
+    so_far = " so far" if request.follow else ""
+    detail = f": {status.message.removeprefix(f'{status.active_state}: ')}" if status.message else ""
+    node = status.node or bound_node(obj.metadata)
+    return (
+        f"{name} has printed nothing{so_far}; it is {state_of(obj)} on {node}{detail} "
+        f"(see 'ructl describe -t Unit {name}')"
+    )
 
 
 def _time(line: api_pb2.LogLine) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import click
@@ -54,6 +55,10 @@ def ructl(server: str | None, node_socket: str | None, timeout_s: float | None) 
 
 def main() -> None:
     """Runs the command line and exits."""
+    if "_RUCTL_COMPLETE" in os.environ:
+        from ructl.shells import register
+
+        register()
     run_program(ructl, "ructl")
 
 

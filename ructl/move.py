@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 import click
 
 from rube import api_pb2
 from rube.api import cluster_pb2, systemd_pb2
-from rube.api.errors import (
-    AbortedError,
-    DeadlineExceededError,
-    FailedPreconditionError,
-    NotFoundError,
-    UnavailableError,
-)
+from rube.api.errors import FailedPreconditionError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, NODE_TYPE, UNIT_TYPE, bound_node, move_request
 from rube.host import RealRandomness
-from ructl.completion import complete_nodes, complete_units
+from ructl.completion import complete_namespaces, complete_nodes, complete_units
 from ructl.connection import Connection, run
-from ructl.options import connection_options, target
+from ructl.edit import edit
+from ructl.following import until_done
+from ructl.options import fixed_type_option, server_options, server_target, within_option
 from ructl.output import place
-from ructl.query import parse_query
-from ructl.wait import WITHIN_S_DEFAULT, LateError
-
-LOOK_S = 0.3
-"""Between two looks at the unit."""
-ATTEMPTS_MAX = 5
-"""To write while others write to the unit, its node's reports among them."""
+from ructl.query import Query, parse_query
+from ructl.units import find_units
+from ructl.wait import LateError
 
 
 @click.command("move")
 @click.argument("unit", shell_complete=complete_units)
 @click.argument("node", required=False, shell_complete=complete_nodes)
-@click.option("-n", "--namespace", metavar="NAMESPACE", help="The unit's namespace, where several have that name.")
+@click.option(
+    "-n",
+    "--namespace",
+    metavar="NAMESPACE",
+    help="The unit's namespace, where several have that name.",
+    shell_complete=complete_namespaces,
+)
 @click.option("--force", is_flag=True, help="Bind it to NODE at once: for a while it may run on both nodes.")
 @click.option("--no-wait", is_flag=True, help="Ask for the move, and don't wait until it is done.")
-@click.option(
-    "--within",
-    "within_s",
-    type=click.FloatRange(min=0.1),
-    default=WITHIN_S_DEFAULT,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait; the move goes on afterwards, too.",
-)
-@connection_options
+@within_option("How long to wait; the move goes on afterwards, too.")
+@fixed_type_option(UNIT_TYPE)
+@server_options
 def command(
     unit: str,
     node: str | None,
@@ -56,7 +46,6 @@ def command(
     no_wait: bool,
     within_s: float,
     server: str | None,
-    node_socket: str | None,
     timeout_s: float | None,
 ) -> None:
     """Moves UNIT to NODE, or, without one, to another node that placement chooses.
@@ -74,113 +63,113 @@ def command(
     """
     if force and node is None:
         raise click.UsageError("--force needs the NODE to bind it to")
-    wanted = _Move(unit=unit, namespace=namespace, node=node or "", force=force, within_s=0 if no_wait else within_s)
-    run(target(server, node_socket, timeout_s), lambda connection: _move(connection, wanted))
+    query = parse_query(UNIT_TYPE, namespace, None, [unit])
+    wanted = _Move(query=query, node=node or "", force=force, within_s=0 if no_wait else within_s)
+    run(server_target(server, timeout_s), lambda connection: _move(connection, wanted))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Move:
     """What the command line asks for; `within_s` 0: not to wait."""
 
-    unit: str
-    namespace: str | None
+    query: Query
     node: str
     force: bool
     within_s: float
 
+    def is_done(self, obj: api_pb2.Object) -> bool:
+        return bool(self.node) and bound_node(obj.metadata) == self.node
+
 
 async def _move(connection: Connection, wanted: _Move) -> None:
-    obj = await _find(connection, wanted)
-    here = bound_node(obj.metadata)
-    if here == wanted.node:
-        click.echo(f"{place(obj.metadata)} is on {here} already")
-        return
-    if wanted.node:
+    (obj,) = await find_units(connection, wanted.query)
+    if wanted.node and not wanted.is_done(obj):
         await _check_node(connection, wanted)
-    if not here and not wanted.force:
-        raise FailedPreconditionError(
-            f"{place(obj.metadata)} has no node yet: placement gives it one; --force binds it to a node of yours"
-        )
-    await _ask(connection, obj, wanted)
-    if wanted.force:
+    elif not wanted.node:
+        await _check_others(connection, bound_node(obj.metadata))
+    here = ""
+
+    def ask(put: api_pb2.Object) -> bool:
+        nonlocal here
+        here = bound_node(put.metadata)
+        return _ask(put, wanted)
+
+    written = await edit(connection, obj, ask)
+    if written is None:
+        click.echo(f"{place(obj.metadata)} is on {here} already")
+    elif wanted.force:
         click.echo(f"bound {place(obj.metadata)} to {wanted.node}; {here or 'no node'} may still run it for a while")
     elif wanted.within_s:
-        await _wait(connection, key_of(obj), here, wanted)
+        await _wait(connection, key_of(obj), here, wanted.within_s)
     else:
         click.echo(f"asked to move {place(obj.metadata)} from {here} to {wanted.node or 'another node'}")
 
 
-async def _find(connection: Connection, wanted: _Move) -> api_pb2.Object:
-    query = parse_query(UNIT_TYPE, wanted.namespace, None, [wanted.unit])
-    found = await connection.find(query)
-    if len(found) > 1:
-        places = ", ".join(place(obj.metadata) for obj in found)
-        raise FailedPreconditionError(f"several units are called {wanted.unit!r}: {places}; name one with -n NAMESPACE")
-    return found[0]
-
-
 async def _check_node(connection: Connection, wanted: _Move) -> None:
-    """Raises FailedPreconditionError for a node that would not run the unit."""
-    try:
-        node = await connection.get(ObjectKey(NODE_TYPE, "", wanted.node))
-    except NotFoundError as error:
-        raise NotFoundError(f"there is no node {wanted.node!r}: see 'ructl list -t Node'") from error
+    """Raises NotFoundError or FailedPreconditionError for a node that would not run the unit."""
+    (node,) = await connection.find(Query(type=NODE_TYPE, names=(wanted.node,)))
+    why = _why_unfit(node)
+    if why and not wanted.force:
+        raise FailedPreconditionError(f"node {wanted.node} is {why}, or --force")
+
+
+async def _check_others(connection: Connection, here: str) -> None:
+    """Raises FailedPreconditionError where placement would find no node: the unit would be stopped for nothing."""
+    nodes = await connection.list_objects(Query(type=NODE_TYPE))
+    if not any(node.metadata.name != here and not _why_unfit(node) for node in nodes):
+        raise FailedPreconditionError(
+            f"no node but {here} is ready and takes units, so it stays there: see 'ructl list -t Node'"
+        )
+
+
+def _why_unfit(node: api_pb2.Object) -> str:
+    """Why a node would not run new units, and the remedy; empty: it would."""
     spec, status = cluster_pb2.Node(), cluster_pb2.NodeStatus()
     node.spec.Unpack(spec)
     node.status.Unpack(status)
-    if wanted.force:
-        return
     if spec.unschedulable:
-        raise FailedPreconditionError(f"node {wanted.node} is cordoned: 'ructl uncordon {wanted.node}', or --force")
+        return f"cordoned: 'ructl uncordon {node.metadata.name}'"
     if status.readiness != cluster_pb2.NodeStatus.READY:
-        said = cluster_pb2.NodeStatus.Readiness.Name(status.readiness).lower()
-        raise FailedPreconditionError(f"node {wanted.node} is {said}, not ready: choose another one, or --force")
+        return f"{cluster_pb2.NodeStatus.Readiness.Name(status.readiness).lower()}, not ready: choose another one"
+    return ""
 
 
-async def _ask(connection: Connection, obj: api_pb2.Object, wanted: _Move) -> None:
-    """Writes the request, on what is stored now."""
-    for attempt in range(ATTEMPTS_MAX):
-        put = api_pb2.Object()
-        put.CopyFrom(obj)
-        put.ClearField("status")
-        if wanted.force:
-            put.metadata.labels[NODE_LABEL] = wanted.node
-            put.metadata.annotations[MOVE_ANNOTATION] = ""  # takes back a move that is under way
-        else:
-            put.metadata.annotations[MOVE_ANNOTATION] = move_request(wanted.node, RealRandomness().uid())
-        try:
-            await connection.put(api_pb2.PutRequest(objects=[put]))
-            return
-        except AbortedError:
-            if attempt + 1 == ATTEMPTS_MAX:
-                raise
-            obj = await connection.get(key_of(obj))
+def _ask(put: api_pb2.Object, wanted: _Move) -> bool:
+    """Writes the request into the object, unless it is on the node already. Raises FailedPreconditionError."""
+    if wanted.is_done(put):
+        return False
+    if wanted.force:
+        put.metadata.labels[NODE_LABEL] = wanted.node
+        put.metadata.annotations[MOVE_ANNOTATION] = ""  # takes back a move that is under way
+        return True
+    if not bound_node(put.metadata):
+        raise FailedPreconditionError(
+            f"{place(put.metadata)} has no node yet: placement gives it one; --force binds it to a node of yours"
+        )
+    put.metadata.annotations[MOVE_ANNOTATION] = move_request(wanted.node, RealRandomness().uid())
+    return True
 
 
-async def _wait(connection: Connection, key: ObjectKey, here: str, wanted: _Move) -> None:
+async def _wait(connection: Connection, key: ObjectKey, here: str, within_s: float) -> None:
     """Says each step, until the new node runs the unit. Raises LateError that says what it waits for."""
     told = ""
-    try:
-        async with asyncio.timeout(wanted.within_s):
-            while True:
-                try:
-                    step, done = _progress(await connection.get(key), here)
-                except (UnavailableError, DeadlineExceededError) as error:
-                    step, done = f"no answer: {error.message}", False
-                if step != told:
-                    click.echo(f"{place(key)}: {step}")
-                    told = step
-                if done:
-                    return
-                await asyncio.sleep(LOOK_S)
-    except TimeoutError as error:
-        raise _late(key, told, wanted.within_s) from error
+
+    def lack(obj: api_pb2.Object) -> str:
+        nonlocal told
+        step, done = _progress(obj, here)
+        if step != told:
+            click.echo(f"{place(key)}: {step}")
+            told = step
+        return "" if done else step
+
+    if late := await until_done(connection, key, lack, within_s):
+        raise _late(key, late, within_s)
 
 
 def _late(key: ObjectKey, told: str, within_s: float) -> LateError:
     return LateError(
         f"{place(key)} has not moved within {within_s:g} s, and goes on to try: {told}; if its node is down for good, "
-        f"give it another one: ructl move {key.name} NODE --force"
+        f"give it another one: ructl move {place(key)} NODE --force"
     )
 
 

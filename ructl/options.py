@@ -11,6 +11,8 @@ import click
 
 from rube.api.errors import InvalidArgumentError
 from ructl.completion import complete_contexts, complete_labels, complete_names, complete_namespaces, complete_types
+from ructl.durations import Duration
+from ructl.places import type_of_word
 
 SERVER_DEFAULT: Final = "127.0.0.1:7823"
 TIMEOUT_S_DEFAULT: Final = 10.0
@@ -32,8 +34,21 @@ class Target:
         return ", ".join(endpoint.removeprefix("unix:") for endpoint in self.endpoints)
 
 
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --server, --context and --timeout: of what a rubelet cannot be asked for."""
+    refusal = click.option("--node-socket", hidden=True, expose_value=False, callback=_refuse_node_socket)
+    return refusal(_server_options(command))
+
+
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --server, --context, --node-socket and --timeout."""
+    node_socket = click.option(
+        "--node-socket", metavar="PATH", help="Ask the rubelet that listens on this socket about its own copy."
+    )
+    return node_socket(_server_options(command))
+
+
+def _server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "--context",
@@ -46,12 +61,9 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--timeout",
             "timeout_s",
-            type=click.FloatRange(min=0.001),
-            metavar="SECONDS",
-            help=f"How long one answer may take.  [default: {TIMEOUT_S_DEFAULT:g}]",
-        ),
-        click.option(
-            "--node-socket", metavar="PATH", help="Ask the rubelet that listens on this socket about its own copy."
+            type=Duration(at_least_s=0.001),
+            metavar="DURATION",
+            help=f"How long one answer may take.  [default: {TIMEOUT_S_DEFAULT:g}s]",
         ),
         click.option(
             "--server",
@@ -61,6 +73,42 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def within_option(text: str, *, at_least_s: float = 0.1) -> Decorator:
+    """Adds --within, which is `within_s`."""
+    return click.option(
+        "--within",
+        "within_s",
+        type=Duration(at_least_s=at_least_s),
+        default="60s",
+        show_default=True,
+        metavar="DURATION",
+        help=text,
+    )
+
+
+def fixed_type_option(type_name: str) -> Decorator:
+    """Takes -t where there is only one type to name, and refuses any other."""
+
+    def check(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None and type_of_word(value) != type_name:
+            raise click.UsageError(f"{context.info_name} is for objects of type {type_name} alone: leave -t out")
+
+    return click.option("-t", "--type", hidden=True, expose_value=False, callback=check)
+
+
+def _refuse_node_socket(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    before = context.parent.params if context.parent else {}
+    if value is not None or before.get("node_socket") is not None:
+        raise click.UsageError(
+            f"{context.info_name} writes, and a rubelet's own copy is read-only: ask an apiserver (--server)"
+        )
+
+
+def server_target(server: str | None, timeout_s: float | None) -> Target:
+    """As `target`, of a command that has `server_options`."""
+    return target(server, None, timeout_s)
 
 
 def target(server: str | None, node_socket: str | None, timeout_s: float | None) -> Target:

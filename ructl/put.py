@@ -18,7 +18,7 @@ from rube.api.errors import (
 )
 from rube.host.network import MESSAGE_BYTES_MAX
 from ructl.connection import Connection, one_line, run
-from ructl.options import connection_options, target
+from ructl.options import server_options, server_target
 from ructl.output import place, print_each, tell
 from ructl.sources import read_all, source_options
 
@@ -47,7 +47,7 @@ _WOULD = {
     type=click.Choice(["textproto", "json", "yaml"]),
     help="With --dry-run: print the objects as they would be stored.",
 )
-@connection_options
+@server_options
 def command(
     sources: tuple[str, ...],
     recursive: bool,
@@ -55,7 +55,6 @@ def command(
     dry_run: bool,
     output: str | None,
     server: str | None,
-    node_socket: str | None,
     timeout_s: float | None,
 ) -> None:
     """Creates or replaces objects from files, the files of directories, or standard input.
@@ -70,7 +69,7 @@ def command(
     It says of each object whether it was created, changed or unchanged. Everything is read before anything is put: an
     error in one file puts nothing. A document is one api.Object, or after the line `# proto-message: List` an api.List,
     whose objects are put at one revision or not at all. Several documents may follow each other in a file, each under
-    its own `# proto-message:` line. At the first document that the server refuses it ends, and says what was stored
+    such a line of its own. At the first document that the server refuses it ends, and says what was stored
     before it. Thousands of objects are put much faster as Lists of a hundred.
 
     JSON and YAML follow protobuf's JSON mapping, as `ructl get -o json` prints it; what the server sets (revision, uid,
@@ -79,7 +78,7 @@ def command(
     """
     if output and not dry_run:
         raise click.UsageError("-o is for --dry-run: 'ructl get' prints what is stored")
-    where = target(server, node_socket, timeout_s)
+    where = server_target(server, timeout_s)
     documents = read_all(sources, recursive, file_format, undone="nothing was put")
     run(where, lambda connection: _put_all(connection, documents, dry_run, output))
 

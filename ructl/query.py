@@ -11,7 +11,7 @@ from rube import api_pb2
 from rube.api import registry, selectors, textproto
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey, key_of
-from rube.api.spelling import suggestion
+from ructl.places import full_type_name, lack_of_type, parse_places
 
 _SELECTOR_SIGNS = frozenset("=:{}\"' ")
 _SELECTOR_FIELDS = ("namespace", "name", "uid", "labels")
@@ -71,29 +71,20 @@ def parse_query(type_name: str | None, namespace: str | None, labels: str | None
             if type_name or namespace or labels:
                 raise click.UsageError("give a selector alone, or -t, -n, -l and names")
             return _from_selector(textproto.parse_selector(names[0]))
-        if not type_name:
-            raise click.UsageError("""no type: give -t TYPE, or a selector such as 'type = "api.systemd.Unit"'""")
+        found = parse_places(type_name, namespace, names)
+        if not found.type_name:
+            context = click.get_current_context(silent=True)
+            raise click.UsageError(lack_of_type(context.command_path if context else "ructl", names))
         query = Query(
-            type=full_type_name(type_name),
-            namespace=namespace or "",
-            names=tuple(dict.fromkeys(names)),
+            type=full_type_name(found.type_name),
+            namespace=found.namespace or "",
+            names=tuple(dict.fromkeys(found.names)),
             labels=selectors.parse(labels or ""),
         )
         _check(query)
     except InvalidArgumentError as error:
         raise click.UsageError(error.message) from error
     return query
-
-
-def full_type_name(name: str) -> str:
-    """`Unit`, in any case, is api.systemd.Unit. Raises InvalidArgumentError for what no type is called."""
-    short_names = {kind.name.rpartition(".")[2].lower(): kind.name for kind in registry.kinds()}
-    if "." in name:
-        return registry.kind(name).name
-    if name.lower() not in short_names:
-        known = [found.rpartition(".")[2] for found in short_names.values()]
-        raise InvalidArgumentError(f"{name!r} is not a type of object; {suggestion(name, known)}", field="type")
-    return short_names[name.lower()]
 
 
 def _from_selector(selector: api_pb2.Selector) -> Query:

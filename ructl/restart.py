@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import aclosing
-
 import click
 
 from rube import api_pb2
 from rube.api import systemd_pb2
-from rube.api.errors import FailedPreconditionError, NotFoundError
+from rube.api.errors import FailedPreconditionError
 from rube.api.keys import key_of
 from rube.api.well_known import RESTART_ANNOTATION, UNIT_TYPE, bound_node
 from rube.host import RealClock, RealRandomness
 from ructl.completion import complete_labels, complete_namespaces, complete_units
 from ructl.connection import Connection, run
 from ructl.edit import edit
-from ructl.following import Follower
-from ructl.options import connection_options, target
+from ructl.following import until_done
+from ructl.options import fixed_type_option, server_options, server_target, within_option
 from ructl.output import place, tell
 from ructl.query import Query, parse_query
-from ructl.wait import WITHIN_S_DEFAULT, LateError
+from ructl.units import find_units
+from ructl.wait import LateError
 
 
 @click.command("restart")
@@ -30,16 +28,9 @@ from ructl.wait import WITHIN_S_DEFAULT, LateError
 )
 @click.option("-l", "--labels", metavar="SELECTOR", help="All units with these labels.", shell_complete=complete_labels)
 @click.option("--no-wait", is_flag=True, help="Ask for the restarts, and don't wait until they are done.")
-@click.option(
-    "--within",
-    "within_s",
-    type=click.FloatRange(min=0.1),
-    default=WITHIN_S_DEFAULT,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for each unit. A restart that was asked for is carried out afterwards, too.",
-)
-@connection_options
+@within_option("How long to wait for each unit. A restart that was asked for is carried out afterwards, too.")
+@fixed_type_option(UNIT_TYPE)
+@server_options
 def command(
     units: tuple[str, ...],
     namespace: str | None,
@@ -47,7 +38,6 @@ def command(
     no_wait: bool,
     within_s: float,
     server: str | None,
-    node_socket: str | None,
     timeout_s: float | None,
 ) -> None:
     """Restarts units where they are, one after the other, and waits for each until it runs.
@@ -68,7 +58,7 @@ def command(
         raise click.UsageError("restart needs the name of a unit, or labels with -l")
     query = parse_query(UNIT_TYPE, namespace, labels, units)
     late = run(
-        target(server, node_socket, timeout_s),
+        server_target(server, timeout_s),
         lambda connection: _restart_all(connection, query, None if no_wait else within_s),
     )
     if late:
@@ -77,15 +67,7 @@ def command(
 
 async def _restart_all(connection: Connection, query: Query, within_s: float | None) -> str:
     """Gives the empty text, or which unit is late."""
-    found = await connection.find(query)
-    if not found:
-        raise NotFoundError(f"nothing matches {query}")
-    by_name = {name: [obj for obj in found if obj.metadata.name == name] for name in query.names}
-    for name, objects in by_name.items():
-        if len(objects) > 1:
-            places = ", ".join(place(obj.metadata) for obj in objects)
-            raise FailedPreconditionError(f"several units are called {name!r}: {places}; name one with -n NAMESPACE")
-    for obj in [obj for objects in by_name.values() for obj in objects] or found:
+    for obj in await find_units(connection, query):
         _check(obj)
         request = _new_request()
         await edit(connection, obj, lambda wanted, request=request: _ask(wanted, request))  # type: ignore[misc]
@@ -121,23 +103,11 @@ def _ask(obj: api_pb2.Object, request: str) -> bool:
 
 async def _wait(connection: Connection, obj: api_pb2.Object, request: str, within_s: float) -> str:
     """Returns once the unit runs again; gives what is missing where it is late. Raises if it has failed."""
-    key = key_of(obj)
-    follower = Follower(connection, Query(type=key.type, namespace=key.namespace, names=(key.name,)))
-    lack = "nothing was heard of it"
-    try:
-        async with asyncio.timeout(within_s):
-            async with aclosing(follower.batches()) as batches:
-                async for _ in batches:
-                    found = follower.objects()
-                    if not found:
-                        raise NotFoundError(f"{place(key)} was deleted meanwhile")
-                    lack = _progress(found[0], request)
-                    if not lack:
-                        tell(f"restarted {place(key)}")
-                        return ""
-    except TimeoutError:
-        pass
-    return f"{place(key)} has not restarted within {within_s:g} s, and still may: {lack}"
+    late = await until_done(connection, key_of(obj), lambda found: _progress(found, request), within_s)
+    if late:
+        return f"{place(obj.metadata)} has not restarted within {within_s:g} s, and still may: {late}"
+    tell(f"restarted {place(obj.metadata)}")
+    return ""
 
 
 def _progress(obj: api_pb2.Object, request: str) -> str:

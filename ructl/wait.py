@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
 
 import click
 
 from rube import api_pb2
 from rube.api.errors import InvalidArgumentError
+from ructl.completion import complete_conditions
 from ructl.conditions import Condition, parse_condition
 from ructl.connection import Connection, run
-from ructl.following import Follower
-from ructl.options import connection_options, query_options, target
+from ructl.following import Follower, until_nothing_lacks
+from ructl.options import connection_options, query_options, target, within_option
 from ructl.output import place
 from ructl.query import Query, parse_query
 
-WITHIN_S_DEFAULT = 60.0
 EXIT_LATE = 3
 # Of a list of objects in a message.
 _NAMED_MAX = 3
@@ -31,17 +29,10 @@ _NAMED_MAX = 3
     metavar="CONDITION",
     multiple=True,
     required=True,
+    shell_complete=complete_conditions,
     help="exists, deleted, active (a unit), ready (a node), or PATH, PATH=VALUE, !=, >=, <=; repeat it for several.",
 )
-@click.option(
-    "--within",
-    "within_s",
-    type=click.FloatRange(min=0.0),
-    default=WITHIN_S_DEFAULT,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait.",
-)
+@within_option("How long to wait.", at_least_s=0.0)
 @connection_options
 def command(
     type_name: str | None,
@@ -97,22 +88,19 @@ async def wait(connection: Connection, query: Query, conditions: Sequence[Condit
     follower = Follower(connection, query)
     words = " and ".join(condition.text for condition in conditions)
     if within_s == 0:
-        lack = missing(query, await connection.list_objects(query), conditions)
-        return lack and f"{words} does not hold for {query}: {lack}"
-    lack = f"what {connection.target} holds is not known yet"
-    try:
-        async with asyncio.timeout(within_s):
-            async with aclosing(follower.batches()) as batches:
-                async for _ in batches:
-                    found = follower.objects()
-                    lack = missing(query, found, conditions)
-                    if not lack:
-                        for obj in found:
-                            click.echo(f"{place(obj.metadata)} {words}")
-                        return ""
-    except TimeoutError:
-        pass
-    return f"waited {within_s:g} s for {words} of {query}: {lack}"
+        lacks = missing(query, await connection.list_objects(query), conditions)
+        return lacks and f"{words} does not hold for {query}: {lacks}"
+
+    def lack(found: list[api_pb2.Object]) -> str:
+        lacks = missing(query, found, conditions)
+        if not lacks:
+            for obj in found:
+                click.echo(f"{place(obj.metadata)} {words}")
+        return lacks
+
+    unknown = f"what {connection.target} holds is not known yet"
+    late = await until_nothing_lacks(follower, lack, within_s, unknown)
+    return late and f"waited {within_s:g} s for {words} of {query}: {late}"
 
 
 def missing(query: Query, found: Sequence[api_pb2.Object], conditions: Sequence[Condition]) -> str:

@@ -23,6 +23,7 @@ from rube.api.errors import (
 from rube.cli.daemon import Stop, run_daemon
 from rube.cli.options import check_server, checked
 from rube.cli.real_host import real_host
+from rube.console import WholeGroup
 from rube.group.group_pb2 import ChangeRequest, ChangeResponse, DescribeRequest, Description, Peer
 from rube.group.group_pb2_grpc import MembersStub
 from rube.host import Host
@@ -59,7 +60,7 @@ def _check_name(name: str) -> None:
         raise InvalidArgumentError(f"cannot use name {name!r}: write letters, digits and . _ -, such as d")
 
 
-@click.group()
+@click.group(cls=WholeGroup)
 def cluster() -> None:
     """Look at a replicated store's members, and change them.
 

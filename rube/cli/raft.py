@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from rube.api.errors import RubeError
+from rube.console import WholeGroup
 from rube.raft.script import (
     COMMANDS,
     Directive,
@@ -27,7 +28,7 @@ from rube.raft.tla import TlaTrace
 _PROMPT, _MORE = "raft> ", "   .. "
 
 
-@click.group()
+@click.group(cls=WholeGroup)
 def raft() -> None:
     """Try Raft by script: every message, batch and storage write is a command's.
 

@@ -41,11 +41,14 @@ SEEDS_MAX = 10**9
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("file", type=click.Path(path_type=str))
-@click.option("--seed", type=click.IntRange(0, SEED_END - 1), help="Instead of the scenario's own seed.")
+@click.option("--seed", type=click.IntRange(0, SEED_END - 1), metavar="N", help="Instead of the scenario's own seed.")
 @click.option(
-    "--seeds", type=click.IntRange(1, SEEDS_MAX), help="So many seeds, from that one on; only what fails is shown."
+    "--seeds",
+    type=click.IntRange(1, SEEDS_MAX),
+    metavar="N",
+    help="So many seeds, from that one on; only what fails is shown.",
 )
-@click.option("--jobs", type=click.IntRange(1), help="So many of --seeds at once; else one a processor.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="So many of --seeds at once; else one a processor.")
 @click.option("--tie-break", is_flag=True, help="The seed also orders what is ready at one instant.")
 @click.option(
     "--set",

@@ -17,6 +17,7 @@ from rube.cli.options import checked
 from rube.cli.progress import ProgressBar
 from rube.cli.real_host import real_host
 from rube.cli.salvage import salvage_json, salvage_text
+from rube.console import WholeGroup
 from rube.host import Host
 from rube.store import RealStorage, open_store, parse_store_url
 from rube.store.backends import StoreStat, backend_of
@@ -60,7 +61,7 @@ def _url_argument(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 _file_argument = click.argument("file", metavar="FILE")
 
 
-@click.group()
+@click.group(cls=WholeGroup)
 def store() -> None:
     """Back up, restore, check and move a store.
 
@@ -217,7 +218,6 @@ def salvage_command(url: str, to: str, older: bool, as_json: bool) -> None:
     Where writes of unknown keys are lost, keys that were last written before them are kept, and may be older than they
     were. The new store has an id of its own, as after a restore.
 
-    \b
     Exit code: 0 if all of the present is in TO, 3 if something is lost or may be, 1 if nothing could be salvaged.
 
     \b
@@ -275,8 +275,10 @@ def _print_stat(url: str, found: StoreStat) -> None:
 
 @store.command()
 @_url_argument("url")
-@click.option("--revision", type=click.IntRange(min=0), help="The oldest that is kept.  [default: the newest]")
-@click.option("--history", type=click.IntRange(min=0), help="Keep so many revisions before the newest.")
+@click.option(
+    "--revision", type=click.IntRange(min=0), metavar="REVISION", help="The oldest that is kept.  [default: the newest]"
+)
+@click.option("--history", type=click.IntRange(min=0), metavar="N", help="Keep so many revisions before the newest.")
 def compact(url: str, revision: int | None, history: int | None) -> None:
     """Forget what is only visible before a revision. Watches and paged lists from before it begin anew.
 

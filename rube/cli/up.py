@@ -20,7 +20,9 @@ NODES_MAX = 20
 
 
 @click.command()
-@click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=1, show_default=True, help="How many rubelets.")
+@click.option(
+    "--nodes", type=click.IntRange(1, NODES_MAX), metavar="N", default=1, show_default=True, help="How many rubelets."
+)
 @click.option(
     "--listen",
     metavar="HOST:PORT",

@@ -3,7 +3,7 @@
 Not here: what a command does. It imports little, since every command pays for it.
 """
 
-from rube.console.groups import LazyCommand, LazyGroup
+from rube.console.groups import LazyCommand, LazyGroup, WholeGroup
 from rube.console.voice import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, main, one_line, run_command, visible
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "EXIT_USAGE",
     "LazyCommand",
     "LazyGroup",
+    "WholeGroup",
     "main",
     "one_line",
     "run_command",

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-__all__ = ["LazyCommand", "LazyGroup"]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["LazyCommand", "LazyGroup", "WholeGroup"]
+
+_SENTENCE_CHARS_MAX = 1000
 
 
 class LazyCommand(NamedTuple):
@@ -17,6 +22,17 @@ class LazyCommand(NamedTuple):
     module: str
     attribute: str
     help: str
+
+
+class WholeGroup(click.Group):
+    """A group whose help shows the first sentence about each command as a whole: click cuts it to one line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, command.get_short_help_str(_SENTENCE_CHARS_MAX)) for name, command in commands if command]
+            )
 
 
 class LazyGroup(click.Group):
@@ -36,6 +52,16 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(found.module), found.attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=found.help)
+            for name, found in sorted(self._lazy.items())
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

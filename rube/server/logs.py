@@ -76,14 +76,20 @@ class LogRelay:
             raise NotFoundError(f"{key} does not exist", key=str(key))
         node = bound_node(obj.metadata)
         if not node:
-            raise FailedPreconditionError(f"{key} is bound to no node yet, so it has printed nothing", key=str(key))
+            raise FailedPreconditionError(
+                f"{key} is bound to no node yet, so it has printed nothing: 'ructl describe' says what it waits for",
+                key=str(key),
+            )
         return node
 
     async def _why_absent(self, node: str) -> str:
         """Why a node cannot be asked, and what to do."""
         obj = await self._get(node_key(node))
         if obj is None:
-            return f"node {node} does not exist: start a rubelet of that name, or bind the unit to another node"
+            return (
+                f"node {node} does not exist: start a rubelet of that name, or bind the unit to another node "
+                "('ructl move UNIT NODE --force')"
+            )
         status = cluster_pb2.NodeStatus()
         obj.status.Unpack(status)
         left_ns = self._attachments.departed_ns(node)
@@ -94,8 +100,8 @@ class LogRelay:
             silent = self._ago(silent_since(status).ToNanoseconds())
             return f"node {node} is silent since {silent}: look at its machine, or ask its rubelet with --node-socket"
         return (
-            f"node {node} {since}, though its lease is renewed: ask an apiserver that its rubelet was given "
-            "(--server), or again in a moment"
+            f"node {node} {since}: start its rubelet; if it runs, ask an apiserver that it was given (--server), or "
+            "again in a moment"
         )
 
     async def _get(self, key: ObjectKey) -> api_pb2.Object | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
 from rube.api.errors import InvalidArgumentError
+from rube.api.spelling import suggestion
 
 __all__ = ["FORMS", "MEMBER_FLAGS", "MEMBER_NUMBERS", "MEMBER_PARAMETERS", "StoreUrl", "parse_store_url"]
 
@@ -105,11 +106,22 @@ def parse_store_url(url: str) -> StoreUrl:
     """Raises InvalidArgumentError that says what is wrong and how such a URL is written; it lists the known schemes."""
     scheme, colon, rest = url.partition(":")
     if not colon or scheme not in FORMS:
-        known = "; ".join(FORMS.values())
-        raise InvalidArgumentError(f"store URL {_without_password(url)!r} is not known. Known are: {known}")
+        raise InvalidArgumentError(_unknown(url, scheme if colon else ""))
     if scheme == "memory":
         return StoreUrl(scheme=scheme, path=rest)
     return _server(url, scheme, rest) if scheme in _PORTS else _engine(url, scheme, rest)
+
+
+def _unknown(url: str, scheme: str) -> str:
+    """What to say of a URL of no known kind; the help of `rube apiserver` and docs/stores.md have their full forms."""
+    shown = _without_password(url)
+    if not scheme:
+        return f"store URL {shown[:_SHOWN_MAX]!r} has no kind: for a file write sqlite:///{shown[:_SHOWN_MAX]}"
+    near = suggestion(scheme, FORMS)
+    kinds = ", ".join(FORMS)
+    return f"store URL {shown[:_SHOWN_MAX]!r} is of no known kind; " + (
+        near if near.startswith("did") else f"write one of {kinds}, such as sqlite:////var/lib/rube/store.db"
+    )
 
 
 def _engine(url: str, scheme: str, rest: str) -> StoreUrl:

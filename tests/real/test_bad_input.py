@@ -188,7 +188,9 @@ STARTS = {
         (*APISERVER, STORE, "sqlite:///{file}/x.db", *ANY_PORT), 1, r"file/x\.db cannot be created"
     ),
     "store URL": Start(
-        (*APISERVER, STORE, "etcdd://x", *ANY_PORT), 2, r"'--store': store URL 'etcdd://x' is not known. Known are"
+        (*APISERVER, STORE, "etcdd://x", *ANY_PORT),
+        2,
+        r"'--store': store URL 'etcdd://x' is of no known kind; did you",
     ),
     "port in use": Start(
         (*APISERVER, STORE, "memory:", "--listen", "{address}"), 1, r"cannot listen on 127\.0\.0\.1:\d+: it is in"

@@ -43,6 +43,11 @@ def test_logs_come_from_the_node_and_a_follow_ends_with_it(tmp_path: Path) -> No
             code, output = await run([*RUCTL, "--server", cluster.address, "logs", "real/talks", "-n", "1"])
             assert code == 0
             assert output.startswith("line ")
+            await put(client, talker("silent", "exec sleep 1000"))
+            await until_active(client, "silent")
+            code, output = await run([*RUCTL, "--server", cluster.address, "logs", "silent"])
+            assert code == 0
+            assert output.startswith(f"ructl: real/silent has printed nothing; it is active (running) on {NODE} (see")
             code, output = await run([*RUCTL, "--server", cluster.address, "logs", "talks", "--since", "1m"])
             assert code == 1
             assert "keeps no times" in output

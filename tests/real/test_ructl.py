@@ -421,7 +421,7 @@ def test_a_node_is_asked_on_its_socket(tmp_path: Path, capsys: pytest.CaptureFix
     try:
         assert run(["list", "-t", "Node", "--node-socket", str(path)]) == 0
         assert run(["get", "-t", "Node", "w1", "--node-socket", str(path)]) == 1
-        assert "api.Node/w1 does not exist" in capsys.readouterr().err
+        assert "there is no node 'w1' on this node" in capsys.readouterr().err
     finally:
         node.stop()
     assert run(["list", "-t", "Node", "--node-socket", str(path)]) == 1

@@ -9,7 +9,7 @@ from rube import api_pb2
 from rube.api import cluster_pb2, systemd_pb2
 from rube.cli.local import RUCTL, LocalCluster, local_cluster, run
 from rube.client import Client
-from tests.real.cluster_calls import UNIT_TYPE, client_of, put, sleeper, status_of, until, until_active
+from tests.real.cluster_calls import client_of, put, sleeper, status_of, until, until_active
 
 NODES = ("worker-1", "worker-2")
 
@@ -72,15 +72,21 @@ def test_a_move_that_cannot_be_says_why(tmp_path: Path) -> None:
             await put(client, unit)
             await until_active(client, "web")
             for arguments, says in (
-                (["move", "web", "worker-9"], "there is no node 'worker-9': see 'ructl list -t Node'"),
-                (["move", "wbe", "worker-2"], f"nothing matches {UNIT_TYPE} wbe"),
+                (["move", "web", "worker-9"], "there is no node 'worker-9': 'ructl list -t Node' shows"),
+                (["move", "wbe", "worker-2"], "there is no unit 'wbe': 'ructl list -t Unit' shows"),
                 (["move", "web", "--force"], "--force needs the NODE"),
-                (["move", "-n", "other", "web"], "does not exist"),
+                (["move", "-n", "other", "web"], "there is no unit 'web' in namespace 'other'"),
             ):
                 code, text = await ructl(cluster, *arguments)
                 assert code in (1, 2), text
                 assert says in text
                 assert text.count("\n") == 1, text
+            assert (await ructl(cluster, "cordon", "worker-2"))[0] == 0
+            code, text = await ructl(cluster, "move", "web")
+            assert code == 1, "a unit is not stopped for a move that no node would take"
+            assert "no node but worker-1 is ready and takes units, so it stays there" in text
+            assert (await status_of(client, "web")).active_state == "active"
+            assert (await ructl(cluster, "uncordon", "worker-2"))[0] == 0
             await cluster.rubelets["worker-1"].kill()
             code, text = await ructl(cluster, "move", "web", "--within", "1")
             assert code == 3

@@ -244,7 +244,7 @@ def test_a_restart_that_was_asked_for_while_the_node_was_away_is_carried_out_onc
 def test_units_that_cannot_be_restarted(op: Operator) -> None:
     op.put("down", unit="state: STOPPED")
     assert "is to be stopped: put it with state: RUNNING" in op.ructl("restart", "-n", "op", "down", code=1)
-    assert "no object 'none'" in op.ructl("restart", "none", code=1)
+    assert "there is no unit 'none'" in op.ructl("restart", "none", code=1)
     op.put("fails", "/bin/false")
     op.ructl("wait", "-t", "Unit", "-n", "op", "fails", "--for", "status.active_state=failed")
     assert "was restarted and has failed" in op.ructl("restart", "-n", "op", "fails", code=1)

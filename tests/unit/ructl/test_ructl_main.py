@@ -19,7 +19,15 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["lst"], "ructl: No such command 'lst'; did you mean 'list'?"),
         (["list", "--typ", "x"], "ructl: No such option '--typ'; did you mean '--type'?"),
-        (["list"], "ructl: no type: give -t TYPE"),
+        (["list"], "ructl: no type: give one with -t (Lease, Node, Unit), such as 'ructl list -t Unit'"),
+        (["list", "Unit"], "ructl: no type: did you mean 'ructl list -t Unit'?"),
+        (["get", "hello"], "ructl: no type: did you mean 'ructl get -t Unit hello'?"),
+        (["logs", "unit", "a"], "ructl: logs are of one unit at a time: did you mean 'ructl logs a'?"),
+        (["move", "-t", "Node", "a"], "ructl: move is for objects of type api.systemd.Unit alone: leave -t out"),
+        (["put", "--node-socket", "a"], "ructl: put writes, and a rubelet's own copy is read-only: ask an apiserver"),
+        (["--node-socket", "a", "cordon", "b"], "ructl: cordon writes, and a rubelet's own copy is read-only"),
+        (["wait", "-t", "Unit", "a", "--for", "active", "--within", "soon"], "ructl: Invalid value for '--within'"),
+        (["restart", "a", "--within", "0"], "ructl: Invalid value for '--within': '0' is shorter than 0.1 s"),
         (["list", "-t", "Unit", "--server", "here"], "ructl: --server: cannot use address 'here': write HOST:PORT"),
         (
             ["list", "-t", "Unit", "--server", "http://here/"],

@@ -5,7 +5,8 @@ import pytest
 
 from rube import api_pb2
 from rube.api import registry, systemd_pb2
-from ructl.query import Query, full_type_name, parse_query
+from ructl.places import full_type_name, lack_of_type
+from ructl.query import Query, parse_query
 
 UNIT = "api.systemd.Unit"
 
@@ -69,7 +70,7 @@ def test_the_last_part_of_a_type_is_enough(name: str) -> None:
 @pytest.mark.parametrize(
     ("type_name", "namespace", "labels", "names", "complaint"),
     [
-        (None, None, None, ["indexer"], "no type: give -t TYPE"),
+        (None, None, None, ["indexer"], r"no type: did you mean 'ructl -t Unit indexer'\?"),
         ("Units", None, None, [], r"'Units' is not a type of object; did you mean 'Unit'\?"),
         ("api.systemd.Units", None, None, [], r"did you mean 'api.systemd.Unit'\?"),
         ("Unit", "System", None, [], "metadata.namespace 'System' is not a DNS label"),
@@ -77,6 +78,10 @@ def test_the_last_part_of_a_type_is_enough(name: str) -> None:
         ("Node", "system", None, [], "lives outside namespaces"),
         ("Unit", None, "a b", [], "label selector 'a b', column 3"),
         ("Unit", None, None, ['type = "Unit"'], "give a selector alone"),
+        ("Unit", "a", None, ["b/x"], "'b/x' is of namespace 'b', and not of 'a': one namespace at a time"),
+        ("Unit", None, None, ["a/x", "b/y"], "'b/y' is of namespace 'b', and not of 'a'"),
+        ("Unit", None, None, ["api.Node/w1"], "'api.Node/w1' is of type 'api.Node', and not of 'api.systemd.Unit'"),
+        ("Unit", None, None, ["a/b/x"], "metadata.name 'a/b/x' is not a DNS label"),
         (None, None, None, ['typ = "Unit"'], "selector:1:1: api.Selector has no field 'typ'"),
         (None, None, None, ['metadata { name: "x" }'], "the selector has no type"),
         (None, None, None, ['type = "Unit" metadata { revision: 3 }'], "a selector cannot use metadata.revision"),
@@ -87,3 +92,33 @@ def test_what_means_nothing_is_a_usage_error(
 ) -> None:
     with pytest.raises(click.UsageError, match=complaint):
         parse_query(type_name, namespace, labels, names)
+
+
+@pytest.mark.parametrize(
+    ("type_name", "names", "meant"),
+    [
+        ("Unit", ["system/indexer"], Query(type=UNIT, namespace="system", names=("indexer",))),
+        ("Unit", ["system/a", "b"], Query(type=UNIT, namespace="system", names=("a", "b"))),
+        (None, ["api.systemd.Unit/system/indexer"], Query(type=UNIT, namespace="system", names=("indexer",))),
+        (None, ["api.Node/w1", "api.Node/w2"], Query(type="api.Node", names=("w1", "w2"))),
+        ("Node", ["node/w1"], Query(type="api.Node", names=("w1",))),
+    ],
+)
+def test_names_may_hold_their_namespace_and_type(type_name: str | None, names: list[str], meant: Query) -> None:
+    assert parse_query(type_name, None, None, names) == meant
+
+
+@pytest.mark.parametrize(
+    ("names", "meant"),
+    [
+        (["Unit"], "did you mean 'ructl list -t Unit'?"),
+        (["nodes"], "did you mean 'ructl list -t Node'?"),
+        (["unit", "web", "db"], "did you mean 'ructl list -t Unit web db'?"),
+        (["unit/web"], "did you mean 'ructl list -t Unit web'?"),
+        (["default/web"], "did you mean 'ructl list -t Unit default/web'?"),
+        (["node", "w1"], "did you mean 'ructl list -t Node w1'?"),
+        ([], "give one with -t (Lease, Node, Unit), such as 'ructl list -t Unit'"),
+    ],
+)
+def test_a_type_among_the_names_is_told_where_it_belongs(names: list[str], meant: str) -> None:
+    assert lack_of_type("ructl list", names) == f"no type: {meant}"

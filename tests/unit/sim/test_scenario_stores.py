@@ -58,7 +58,7 @@ def test_an_etcd_has_three_members_unless_told() -> None:
             'store: "mysql://u@db/rube"',
             "no mysql server is simulated in cluster.apiservers[1].store: write",
         ),
-        (STORE, 'store: "redis://x"', "is not known. Known are: "),
+        (STORE, 'store: "redis://x"', "is of no known kind; write one of memory, sqlite"),
         (
             STORE,
             'store: "sqlite:////a.db"',

@@ -54,8 +54,8 @@ def test_a_second_opening_is_refused_and_names_file_and_remedy(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgres://x", r"Known are: memory:; sqlite:///relative/path or sqlite:////absolute/path; rocksdb:"),
-        ("nothing", r"not known"),
+        ("postgres://x", "is of no known kind; write one of memory, sqlite, rocksdb"),
+        ("nothing", r"has no kind"),
         ("sqlite:rube.db", r"names no file"),
         ("sqlite:///", r"names no file"),
         ("sqlite:////", r"names no file"),

@@ -56,8 +56,13 @@ def test_a_password_is_in_no_text() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("rube.db", "not known. Known are: memory:; sqlite:"),
-        ("SQLITE:///a", "not known"),
+        ("rube.db", "has no kind: for a file write sqlite:///rube.db"),
+        ("/a/rube.db", "has no kind: for a file write sqlite:////a/rube.db"),
+        (
+            "foo:///a",
+            r"write one of memory, sqlite, rocksdb, raft\+sqlite, raft\+rocksdb, etcd, mysql, such",
+        ),
+        ("SQLITE:///a", "is of no known kind; did you mean 'sqlite'?"),
         ("rocksdb:///", "names no file: write rocksdb:///relative/path"),
         ("etcd://", "names no host: write etcd://"),
         ("etcd:///prefix", "names no host"),

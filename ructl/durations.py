@@ -1,0 +1,32 @@
+"""Times on the command line."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import click
+
+_UNITS_S: Final = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|min|s|m|h|d|)")
+
+
+class Duration(click.ParamType[float]):
+    """Such as 90, 90s, 10m, 1h30m or 2d, in seconds."""
+
+    name = "duration"
+
+    def __init__(self, *, at_least_s: float = 0.0) -> None:
+        self._at_least_s = at_least_s
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        text = str(value)
+        parts = _PART.findall(text)
+        if not parts or "".join(number + unit for number, unit in parts) != text:
+            self.fail(f"{text!r} is no duration: write such as 90s, 10m, 1h30m or 2d", param, ctx)
+        found = float(sum(float(number) * _UNITS_S[unit] for number, unit in parts))
+        if found < self._at_least_s:
+            self.fail(f"{text!r} is shorter than {self._at_least_s:g} s", param, ctx)
+        return found
