@@ -3,6 +3,9 @@ VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What generates the protobuf code has an environment of its own, with the oldest protobuf that Rube runs on: code that
+# one major version generates runs on the next one too, and not the other way round.
+TOOLS := $(VENV)/tools
 PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 # Those that users write objects of, whose comments `ructl explain` shows.
 API_PROTOS := rube/api.proto $(sort $(wildcard rube/api/*.proto))
@@ -59,16 +62,21 @@ bench-stores: $(READY) ## all stores, up to a million objects (many minutes); et
 	$(BIN)/python -m bench.stores --kinds all --sizes 10000,100000,1000000 $(ARGS)
 
 define GENERATE
-PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
-PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(GRPC_PROTOS)
+PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -I. --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
+PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -I. --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(GRPC_PROTOS)
 mkdir -p $(1)/rube/api
-PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --include_source_info --descriptor_set_out=$(1)/rube/api/descriptors.binpb $(API_PROTOS)
+PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -I. --include_source_info --descriptor_set_out=$(1)/rube/api/descriptors.binpb $(API_PROTOS)
 endef
 
-proto: $(READY) ## generate the protobuf code anew
+$(TOOLS)/.ready: Makefile | $(READY)
+	"$(PYTHON)" -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check 'grpcio-tools>=1.78,<1.79' 'mypy-protobuf>=5.1,<6'
+	@touch $@
+
+proto: $(TOOLS)/.ready ## generate the protobuf code anew
 	$(call GENERATE,.)
 
-proto-check: $(READY)
+proto-check: $(TOOLS)/.ready
 	@rm -rf $(VENV)/proto && mkdir -p $(VENV)/proto
 	@$(call GENERATE,$(VENV)/proto)
 	@cd $(VENV)/proto && find rube -name '*_pb2*' -o -name '*.binpb' | sort | while read -r file; do \

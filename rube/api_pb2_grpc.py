@@ -5,7 +5,7 @@ import warnings
 
 from rube import api_pb2 as rube_dot_api__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.78.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class ApiStub:
+class ApiStub(object):
     """A request with a field that the server does not know is INVALID_ARGUMENT, and nothing is done. Responses stay below
     3.5 MiB, unless one object or one revision is larger: objects have up to 2 MiB, revisions 3 MiB.
     """
@@ -73,7 +73,7 @@ class ApiStub:
                 _registered_method=True)
 
 
-class ApiServicer:
+class ApiServicer(object):
     """A request with a field that the server does not know is INVALID_ARGUMENT, and nothing is done. Responses stay below
     3.5 MiB, unless one object or one revision is larger: objects have up to 2 MiB, revisions 3 MiB.
     """
@@ -171,7 +171,7 @@ def add_ApiServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Api:
+class Api(object):
     """A request with a field that the server does not know is INVALID_ARGUMENT, and nothing is done. Responses stay below
     3.5 MiB, unless one object or one revision is larger: objects have up to 2 MiB, revisions 3 MiB.
     """

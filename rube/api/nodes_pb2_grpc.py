@@ -5,7 +5,7 @@ import warnings
 
 from rube.api import nodes_pb2 as rube_dot_api_dot_nodes__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.78.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class NodesStub:
+class NodesStub(object):
     """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
@@ -46,7 +46,7 @@ class NodesStub:
                 _registered_method=True)
 
 
-class NodesServicer:
+class NodesServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Requests(self, request, context):
@@ -85,7 +85,7 @@ def add_NodesServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Nodes:
+class Nodes(object):
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod

@@ -5,7 +5,7 @@ import warnings
 
 from rube.group import group_pb2 as rube_dot_group_dot_group__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.78.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class MembersStub:
+class MembersStub(object):
     """Between the members, on a listener of their own.
     """
 
@@ -62,7 +62,7 @@ class MembersStub:
                 _registered_method=True)
 
 
-class MembersServicer:
+class MembersServicer(object):
     """Between the members, on a listener of their own.
     """
 
@@ -139,7 +139,7 @@ def add_MembersServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Members:
+class Members(object):
     """Between the members, on a listener of their own.
     """
 
