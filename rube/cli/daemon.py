@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import gc
 import logging
 import os
 import resource
 import signal
-import sys
 import threading  # noqa: TID251 (a thread that watches the others end)
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -18,6 +16,7 @@ from typing import Any, TypeVar
 from rube.api.errors import RubeError
 from rube.cli.lines import LineHandler, flush_lines, say
 from rube.cli.logfmt import LogfmtFormatter
+from rube.cli.open_files import FILES_MIN, FILES_REMEDY, raise_files_limit, watch_files
 
 Stop = asyncio.Event
 _E = TypeVar("_E", bound=Exception)
@@ -28,13 +27,8 @@ OTHERS_MASK = 0o077
 # The garbage collector looks for cycles when there are this many new objects. Python's default of 700 is less than
 # what the calls that a busy server has in flight hold, so that it would look at all of them again and again.
 NEW_OBJECTS_MAX = 20_000
-# With fewer open files than the first a daemon does not start (gRPC would crash); with fewer than the second it warns.
-FILES_MIN = 48
-FILES_FEW = 256
-FILES_REMEDY = "raise the limit with `ulimit -n 65536`, or LimitNOFILE= in the daemon's unit"
 # From the end of a daemon's work to the end of its process.
 EXIT_S_MAX = 15.0
-_LOG = logging.getLogger("rube.cli")
 
 
 def configure_logging(level: str) -> None:
@@ -79,20 +73,6 @@ def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, 
         watch.cancel()
         flush_lines()
     return 0
-
-
-def raise_files_limit() -> int:
-    """Takes as many open files as this process may have (as etcd does), and gives how many that are."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):  # the kernel's own limit is lower
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-    if soft == resource.RLIM_INFINITY:
-        return sys.maxsize
-    if FILES_MIN <= soft < FILES_FEW:
-        _LOG.warning("this process may open only %d files, which may not be enough: %s", soft, FILES_REMEDY)
-    return soft
 
 
 def make_end_watch(name: str) -> threading.Timer:
@@ -190,7 +170,11 @@ async def _with_signals(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> No
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    await main(stop)
+    watching = asyncio.create_task(watch_files())
+    try:
+        await main(stop)
+    finally:
+        watching.cancel()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

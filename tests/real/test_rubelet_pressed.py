@@ -166,3 +166,25 @@ def test_a_full_disk_is_told_in_units_and_the_nodes_status_and_forgotten_once_th
 
     with mounted(tmp_path / NODE, 8) as disk:
         asyncio.run(body(disk))
+
+
+def test_a_daemon_whose_files_are_used_up_says_so_with_the_remedy(tmp_path: Path) -> None:
+    """gRPC tells nobody of a connection that it cannot take."""
+
+    async def main() -> None:
+        async with local_cluster(tmp_path) as cluster:
+            host, port = cluster.address.rsplit(":", 1)
+            resource.prlimit(cluster.apiserver.pid, resource.RLIMIT_NOFILE, (64, 64))
+            connections = [await asyncio.open_connection(host, int(port)) for _ in range(70)]
+
+            async def said() -> bool:
+                line = "nearly all of the 64 files that this process may open are open"
+                return any(
+                    line in text and "ulimit -n" in text for text in cluster.apiserver.log.read_text().split("\n")
+                )
+
+            await until("the log says so", said)
+            for _, writer in connections:
+                writer.close()
+
+    asyncio.run(main())

@@ -80,10 +80,15 @@ class SupervisorDriver:
 
     async def list(self) -> Sequence[str]:
         """Units by their files, and by their processes where those have vanished."""
-        return sorted(self._known() | await self._find_by_processes())
+        with disk_errors("cannot list the units"):
+            return sorted(self._known() | await self._find_by_processes())
 
     async def observe(self, name: str) -> AnyProto:
         directory = self.directory_of(name)
+        with disk_errors(f"cannot look at {name}"):
+            return await self._observe(name, directory)
+
+    async def _observe(self, name: str, directory: str) -> AnyProto:
         seen = self._look(directory)
         if seen.lacks:
             seen = await self._restored(name, directory, seen)
@@ -123,7 +128,8 @@ class SupervisorDriver:
         try:
             changed = set(await self.list())
             while True:
-                changed |= await self._look_after(changed | self._errors.keys())
+                with disk_errors("cannot look after the units"):
+                    changed |= await self._look_after(changed | self._errors.keys())
                 for name in sorted(changed):
                     yield name
                 changed = await self._next(watch)

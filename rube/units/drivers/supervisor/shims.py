@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from rube.api.errors import DeadlineExceededError, FailedPreconditionError, UnavailableError
 from rube.host import Clock
 from rube.units.boot import is_same_boot
+from rube.units.drivers.disk import disk_errors
 from rube.units.drivers.supervisor import files, presence, processes
 from rube.units.drivers.supervisor.files import FileError
 from rube.units.drivers.supervisor.records import LOST_VARIABLE, StateRecord, UnitRecord
@@ -99,14 +100,16 @@ async def launch(directory: str, clock: Clock, *, lost: bool = False) -> None:
 
     `lost`: processes of the unit run of which nothing is written down; they are killed before anything is started.
 
-    Raises UnavailableError if no process is to be had, DeadlineExceededError if it has not detached in LAUNCH_S_MAX
+    Raises UnavailableError if no process is to be had, ResourceExhaustedError without room or files for one,
+    DeadlineExceededError if it has not detached in LAUNCH_S_MAX
     (it goes on), FailedPreconditionError with its last words if it gives up.
     """
     try:
-        files.make_directory(directory)
-        launcher = _start_launcher(directory, lost)
-    except OSError as error:
-        raise UnavailableError(f"cannot start a supervisor process: {error}") from error
+        with disk_errors("cannot start a supervisor process"):
+            files.make_directory(directory)
+            launcher = _start_launcher(directory, lost)
+    except FailedPreconditionError as error:
+        raise UnavailableError(error.message) from error
     try:
         async with clock.timeout(LAUNCH_S_MAX):
             await _ended(launcher.pid)

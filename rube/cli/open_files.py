@@ -1,0 +1,63 @@
+"""How many files a daemon may have open, and what it says of too few."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import sys
+import time  # noqa: TID251 (a daemon's own clock)
+
+__all__ = ["FILES_MIN", "FILES_REMEDY", "raise_files_limit", "watch_files"]
+
+FILES_MIN = 48
+"""With fewer a daemon does not start: gRPC would crash."""
+FILES_FEW = 256
+"""With fewer it warns."""
+FILES_REMEDY = "raise the limit with `ulimit -n 65536`, or LimitNOFILE= in the daemon's unit"
+LOOK_S = 2.0
+WARN_S_MIN = 60.0
+LEFT_MIN = 8
+"""With fewer left to open a daemon says so: the next connections are not taken, which gRPC tells nobody."""
+_LOG = logging.getLogger("rube.cli")
+
+
+def raise_files_limit() -> int:
+    """Takes as many open files as this process may have (as etcd does), and gives how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # the kernel's own limit is lower
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize
+    if FILES_MIN <= soft < FILES_FEW:
+        _LOG.warning("this process may open only %d files, which may not be enough: %s", soft, FILES_REMEDY)
+    return soft
+
+
+async def watch_files() -> None:
+    """Warns while nearly all files that this process may open are open, once a minute. Until cancelled."""
+    warned_s = -WARN_S_MIN
+    while True:
+        await asyncio.sleep(LOOK_S)
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if time.monotonic() - warned_s >= WARN_S_MIN and _are_used_up(soft):
+            warned_s = time.monotonic()
+            _LOG.warning(
+                "nearly all of the %d files that this process may open are open, and connections may not be taken: %s",
+                soft,
+                FILES_REMEDY,
+            )
+
+
+def _are_used_up(files: int) -> bool:
+    """A new handle has the lowest number that is free: all below it are taken."""
+    try:
+        handle = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    os.close(handle)
+    return files - handle <= LEFT_MIN
