@@ -11,9 +11,9 @@ from google.protobuf.message import Message
 from rube import api_pb2
 from rube.api import cluster_pb2, registry, systemd_pb2
 from rube.api.errors import InvalidArgumentError
+from rube.api.times import NS_PER_S
 from rube.api.well_known import bound_node
 
-_NS_PER_S: Final = 1_000_000_000
 # Seconds, from the longest; a value is shown in the first unit of which it has at least two.
 _AGE_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _MESSAGE_CHARACTERS_MAX: Final = 60
@@ -123,7 +123,7 @@ def age_of(obj: api_pb2.Object, now_ns: int) -> str:
 
 def time_since(then_ns: int, now_ns: int) -> str:
     """How long ago that was, such as `5m`."""
-    seconds = max(0, now_ns - then_ns) // _NS_PER_S
+    seconds = max(0, now_ns - then_ns) // NS_PER_S
     for unit_s, unit in _AGE_UNITS:
         if seconds >= 2 * unit_s:
             return f"{seconds // unit_s}{unit}"

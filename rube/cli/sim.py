@@ -18,12 +18,13 @@ from typing import TextIO
 import click
 
 from rube.api.errors import RubeError
+from rube.api.times import NS_PER_S
 from rube.cli.logfmt import LogfmtFormatter
 from rube.cli.progress import ProgressBar
 from rube.cli.sweep import SweepOptions, compare, sweep, user_modules
 from rube.console import EXIT_INTERRUPTED, visible
 from rube.sim.judges import many
-from rube.sim.report import NS_PER_S, render_json, render_text, repeat_command
+from rube.sim.report import render_json, render_text, repeat_command
 from rube.sim.scenario import Simulation, load
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.search.shrink import scenario_text

@@ -19,6 +19,7 @@ from rube.api.errors import (
     RubeError,
     UnavailableError,
 )
+from rube.api.times import NS_PER_S
 from rube.client.backoff import Backoff
 from rube.client.config import ClientConfig
 from rube.client.endpoints import Endpoints
@@ -28,7 +29,6 @@ from rube.transport import rube_error
 
 __all__ = ["Client"]
 
-_NS_PER_S = 1_000_000_000
 # Of a list that begins anew: as much as the server gives.
 _PAGE_SIZE_MAX = 2**31 - 1
 Answer = TypeVar(
@@ -236,7 +236,7 @@ class Client:
 
     async def _call(self, request: Request, call: Call[Answer], deadline_s: float | None) -> Answer:
         deadline_s = self._config.deadline_s if deadline_s is None else deadline_s
-        end_ns = self._clock.monotonic_ns() + round(deadline_s * _NS_PER_S)
+        end_ns = self._clock.monotonic_ns() + round(deadline_s * NS_PER_S)
         backoff = Backoff(self._random, initial_s=self._config.backoff_s_initial, max_s=self._config.backoff_s_max)
         retries_left = self._config.retries_max
         unknown: RubeError | None = None
@@ -247,7 +247,7 @@ class Client:
             except RubeError as failure:
                 self._rotate(failure, target)
                 delay_s = backoff.next_s()
-                left_s = (end_ns - self._clock.monotonic_ns()) / _NS_PER_S
+                left_s = (end_ns - self._clock.monotonic_ns()) / NS_PER_S
                 if not retries_left or delay_s >= left_s or not may_repeat(request, failure):
                     told = outcome(request, failure, unknown)
                     if told is failure:
@@ -260,9 +260,9 @@ class Client:
 
     async def _attempt(self, request: Request, call: Call[Answer], end_ns: int) -> Answer:
         """One attempt; it leaves time for another one if one may follow. Raises NotSentError if it was not begun."""
-        left_s = (end_ns - self._clock.monotonic_ns()) / _NS_PER_S
+        left_s = (end_ns - self._clock.monotonic_ns()) / NS_PER_S
         stub = await self._endpoints.connected_stub(self._clock, min(left_s, self._config.attempt_s_max))
-        left_s = (end_ns - self._clock.monotonic_ns()) / _NS_PER_S
+        left_s = (end_ns - self._clock.monotonic_ns()) / NS_PER_S
         repeatable = may_repeat(request, DeadlineExceededError("in prospect"))
         try:
             return await call(stub, min(left_s, self._config.attempt_s_max) if repeatable else left_s)

@@ -18,6 +18,7 @@ from rube.api.errors import (
     UnimplementedError,
 )
 from rube.api.keys import ObjectKey
+from rube.api.times import NS_PER_S
 from rube.client.backoff import Backoff
 from rube.client.client import Client
 from rube.client.complaint import Complaint
@@ -27,7 +28,6 @@ from rube.host import Host
 __all__ = ["Informer", "InformerConfig"]
 
 _LOG = logging.getLogger("rube.client")
-_NS_PER_S = 1_000_000_000
 
 
 async def _persist_nothing(batch: Batch) -> None:
@@ -128,7 +128,7 @@ class Informer:
                 self._cache.lose_position()
             except RubeError as error:
                 self._complaint.failed(error.message)
-            if self._clock.monotonic_ns() - begun_ns >= self._config.backoff_s_max * _NS_PER_S:
+            if self._clock.monotonic_ns() - begun_ns >= self._config.backoff_s_max * NS_PER_S:
                 self._backoff.reset()  # it went well for long; what fails again and again does so ever more slowly
             await self._clock.sleep(self._backoff.next_s())
 

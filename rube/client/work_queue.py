@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from rube.api.errors import ResourceExhaustedError
+from rube.api.times import NS_PER_S
 from rube.host import Clock
 
 __all__ = ["WorkQueue", "WorkQueueConfig", "WorkQueueCore"]
 
-_NS_PER_S = 1_000_000_000
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -75,7 +75,7 @@ class WorkQueueCore(Generic[Key]):
         self._failures[key] = failures + 1
         # 2**64 of any unit is past every maximum.
         delay_s = min(self._config.backoff_s_initial * 2 ** min(failures, 64), self._config.backoff_s_max)
-        self.add_at(key, now_ns + round(delay_s * _NS_PER_S))
+        self.add_at(key, now_ns + round(delay_s * NS_PER_S))
 
     def forget(self, key: Key) -> None:
         """The key's work went well: its backoff begins anew."""
@@ -139,7 +139,7 @@ class WorkQueue(Generic[Key]):
 
     def add_after(self, key: Key, delay_s: float) -> None:
         """Work on this key in `delay_s`, or earlier if it is added for an earlier time."""
-        self._core.add_at(key, self._clock.monotonic_ns() + round(delay_s * _NS_PER_S))
+        self._core.add_at(key, self._clock.monotonic_ns() + round(delay_s * NS_PER_S))
         self._wake()
 
     def add_failed(self, key: Key) -> None:
@@ -177,7 +177,7 @@ class WorkQueue(Generic[Key]):
         if self._keeper is None:
             self._keeper = turn
             due_ns = self._core.next_due_ns()
-            wait_s = None if due_ns is None else (due_ns - now_ns) / _NS_PER_S
+            wait_s = None if due_ns is None else (due_ns - now_ns) / NS_PER_S
         else:
             self._others[turn] = None
         try:

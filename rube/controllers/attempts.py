@@ -7,12 +7,11 @@ import random  # noqa: TID251 (the type of a stream handed in)
 
 from rube.api import controller_pb2
 from rube.api.keys import ObjectKey
+from rube.api.times import NS_PER_S
 from rube.controllers.backoff import BackoffConfig, KeyedBackoff
 from rube.host import Clock
 
 __all__ = ["Attempts"]
-
-_NANOSECONDS = 1_000_000_000
 
 
 ACTIONS_MAX = 16
@@ -41,7 +40,7 @@ class Attempts:
 
     def left_s(self, key: ObjectKey) -> float:
         """How much of the key's delay is left; 0: none."""
-        return max(0, self._not_before_ns.get(key, 0) - self._clock.monotonic_ns()) / _NANOSECONDS
+        return max(0, self._not_before_ns.get(key, 0) - self._clock.monotonic_ns()) / NS_PER_S
 
     def begin(self, key: ObjectKey, action: controller_pb2.Action) -> None:
         """The action is tried now. A new one begins with the shortest delay."""
@@ -59,7 +58,7 @@ class Attempts:
         One that is `under_way` may be made earlier, as soon as the thing has changed.
         """
         delay_s = self._backoff.next_s(key)
-        self._not_before_ns[key] = 0 if under_way else self._clock.monotonic_ns() + round(delay_s * _NANOSECONDS)
+        self._not_before_ns[key] = 0 if under_way else self._clock.monotonic_ns() + round(delay_s * NS_PER_S)
         return delay_s
 
     def forget(self, key: ObjectKey) -> None:

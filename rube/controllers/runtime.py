@@ -20,6 +20,7 @@ from rube import api_pb2
 from rube.api import controller_pb2
 from rube.api.errors import DataLossError, ResourceExhaustedError, RubeError
 from rube.api.keys import ObjectKey, key_of, type_of
+from rube.api.times import NS_PER_S
 from rube.client import WorkQueue
 from rube.controllers.attempts import Attempts
 from rube.controllers.config import QUEUE, Decided, Hands, RuntimeConfig
@@ -32,7 +33,6 @@ from rube.controllers.workers import Workers
 __all__ = ["Runtime"]
 
 _LOG = logging.getLogger("rube.controllers")
-_NANOSECONDS = 1_000_000_000
 
 
 class Runtime:
@@ -254,7 +254,7 @@ class Runtime:
         left: controller_pb2.Decision,
     ) -> None:
         if decision.HasField("wake_after"):
-            self._queue.add_after(key, self._wakes.delay_s(key, decision.wake_after.ToNanoseconds() / _NANOSECONDS))
+            self._queue.add_after(key, self._wakes.delay_s(key, decision.wake_after.ToNanoseconds() / NS_PER_S))
         if state.observe_error:
             self._retry(key, f"cannot observe it: {state.observe_error}")
         elif not left.actions:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from grpc import aio
 
 from rube.api.errors import NotDoneError, RubeError, UnavailableError
+from rube.api.times import NS_PER_S
 from rube.group.applying import AppliedState
 from rube.group.config import MemberConfig
 from rube.group.group_pb2 import Applied, Batch, Command, Digest, Identity, Piece
@@ -44,7 +45,6 @@ from rube.raft.raft_pb2 import (
 )
 
 _LOG = logging.getLogger("rube.group")
-_NS_PER_S = 1_000_000_000
 # What a message may be refused with: the sender is none of ours any more, or nobody leads.
 _HARMLESS = (ConfChangeInvalidError, UnknownPeerError, ProposalDroppedError, ProposalTooLargeError, LocalMessageError)
 # How often, in ticks, a leader looks at its disk.
@@ -145,7 +145,7 @@ class Core:
 
     def ask_round(self) -> None:
         """Starts a round for the reads that wait, unless one is under way that may still be answered."""
-        late = self._clock.monotonic_ns() - self._round_ns > self.config.election_s * _NS_PER_S
+        late = self._clock.monotonic_ns() - self._round_ns > self.config.election_s * NS_PER_S
         context = self.reads.start_round(again=late)
         if context:
             self._round_ns = self._clock.monotonic_ns()
@@ -277,7 +277,7 @@ class Core:
         proposal tells (`Proposals.applied`)."""
         now_ns = self._clock.monotonic_ns()
         self.proposals.expire(now_ns)
-        number = self.proposals.mark(now_ns, round(self.config.election_s * _NS_PER_S))
+        number = self.proposals.mark(now_ns, round(self.config.election_s * NS_PER_S))
         if number and self.reaches_leader():
             with suppress(ProposalDroppedError):
                 self.node.propose(self.proposals.command(number, Command()))
@@ -292,7 +292,7 @@ class Core:
     def _look_at_disk(self) -> None:
         """A leader that cannot write lets another one lead."""
         since_ns = self._storage.full_since_ns
-        late = since_ns and self._clock.monotonic_ns() - since_ns > self.config.election_s * _NS_PER_S
+        late = since_ns and self._clock.monotonic_ns() - since_ns > self.config.election_s * NS_PER_S
         if self.leads and late and (successor := self.best_successor()):
             self.node.transfer_leader(successor)
 
@@ -303,7 +303,7 @@ class Core:
         link = self._links.get(member)
         if link is None or link.heard_ns is None:
             return False
-        return self._clock.monotonic_ns() - link.heard_ns < 2 * self.config.election_s * _NS_PER_S
+        return self._clock.monotonic_ns() - link.heard_ns < 2 * self.config.election_s * NS_PER_S
 
     def channel(self, member: int) -> aio.Channel:
         """A new one to where that member is looked for. Raises UnavailableError."""

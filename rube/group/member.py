@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from grpc import aio
 
 from rube.api.errors import InvalidArgumentError, NotDoneError, RubeError, UnavailableError
+from rube.api.times import NS_PER_S
 from rube.group.bootstrap import Founding
 from rube.group.config import MemberConfig
 from rube.group.core import Core
@@ -47,7 +48,6 @@ _LOG = logging.getLogger("rube.group")
 _VOTER = ConfChangeType.CONF_CHANGE_ADD_NODE
 _LEARNER = ConfChangeType.CONF_CHANGE_ADD_LEARNER_NODE
 _REMOVE = ConfChangeType.CONF_CHANGE_REMOVE_NODE
-_NS_PER_S = 1_000_000_000
 Decide = Callable[[], Command | MembersChange | None]
 # A change that was overtaken by others is decided anew, so often at most.
 DECISIONS_MAX = 5
@@ -315,7 +315,7 @@ class Member:
         core.ending.check()
         core.check_room()
         now_ns = core.now_ns()
-        deadline_ns = now_ns + round(core.config.patience_s * _NS_PER_S)
+        deadline_ns = now_ns + round(core.config.patience_s * NS_PER_S)
         while now_ns < deadline_ns:
             number, outcome = core.proposals.begin(core.node.raft.term, now_ns, deadline_ns)
             try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from grpc import aio
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError, RubeError, UnavailableError
+from rube.api.times import NS_PER_S
 from rube.group.config import MemberConfig
 from rube.group.group_pb2 import Batch, Identity, Peer, Subscription
 from rube.group.group_pb2_grpc import MembersStub
@@ -36,7 +37,6 @@ MET_MAX = 16
 # A member that is not reached for so long is told of, and then again.
 SILENT_S = 5
 TELL_AGAIN_S = 60
-_NS_PER_S = 1_000_000_000
 
 
 def is_address(text: str) -> bool:
@@ -206,8 +206,8 @@ class Link:
         _LOG.debug("%s: %s", self.at, error.message)
         now_ns = self._clock.monotonic_ns()
         self._failing_ns = self._failing_ns or now_ns
-        since_s = (now_ns - self._failing_ns) / _NS_PER_S
-        if since_s >= SILENT_S and now_ns - (self._told_ns or -_NS_PER_S * TELL_AGAIN_S) >= TELL_AGAIN_S * _NS_PER_S:
+        since_s = (now_ns - self._failing_ns) / NS_PER_S
+        if since_s >= SILENT_S and now_ns - (self._told_ns or -NS_PER_S * TELL_AGAIN_S) >= TELL_AGAIN_S * NS_PER_S:
             self._told_ns = now_ns
             _LOG.warning(
                 "member %s has not reached member %s at %s for %.0f s: %s; if its address has changed, start it with "

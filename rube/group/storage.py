@@ -14,6 +14,7 @@ from itertools import takewhile
 from typing import Protocol
 
 from rube.api.errors import ResourceExhaustedError
+from rube.api.times import NS_PER_S
 from rube.group.config import MemberConfig
 from rube.group.group_pb2 import Applied
 from rube.group.log import DurableLog
@@ -31,7 +32,6 @@ FULL_RETRY_S = 0.5
 # The log is compacted by at least so many entries at once (fewer if it keeps fewer), and at most.
 COMPACTION_ENTRIES_MIN = 200
 COMPACTION_ENTRIES_MAX = 2000
-_NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class StorageWriter:
 
     def tick(self) -> None:
         """Time has passed: what changed at least `flush_s` ago is written."""
-        if self._changed and self._clock.monotonic_ns() - self._changed_ns >= self._config.flush_s * _NS_PER_S:
+        if self._changed and self._clock.monotonic_ns() - self._changed_ns >= self._config.flush_s * NS_PER_S:
             self._due = True
             self._work.wake()
 

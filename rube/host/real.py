@@ -9,7 +9,8 @@ import random  # noqa: TID251 (an adapter)
 import secrets  # noqa: TID251 (an adapter)
 import time  # noqa: TID251 (an adapter)
 
-_NS_PER_S = 1_000_000_000
+from rube.api.times import NS_PER_S
+
 TIMER_S = 0.002
 """uvloop's timers count whole milliseconds and may end one and a half early: the port's may not."""
 
@@ -24,7 +25,7 @@ class RealClock:
         return time.monotonic_ns()
 
     async def sleep(self, delay_s: float) -> None:
-        end_ns = time.monotonic_ns() + math.ceil(delay_s * _NS_PER_S)
+        end_ns = time.monotonic_ns() + math.ceil(delay_s * NS_PER_S)
         await asyncio.sleep(delay_s)
         if time.monotonic_ns() < end_ns:
             await asyncio.sleep(TIMER_S)

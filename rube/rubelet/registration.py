@@ -17,6 +17,7 @@ from rube.api.errors import (
     UnimplementedError,
 )
 from rube.api.keys import ObjectKey
+from rube.api.times import NS_PER_S
 from rube.client import Client, Complaint
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.host import Host
@@ -25,7 +26,6 @@ from rube.rubelet.config import RubeletConfig
 __all__ = ["Registration"]
 
 _LOG = logging.getLogger("rube.rubelet")
-_NANOSECONDS = 1_000_000_000
 
 
 class Registration:
@@ -107,7 +107,7 @@ class Registration:
                     node=self._config.node,
                 )
         if now_ns - self._seen_ns < lease.duration.ToNanoseconds():
-            raise _OthersLease(f"its lease lapses after {lease.duration.ToNanoseconds() / _NANOSECONDS:g} s of silence")
+            raise _OthersLease(f"its lease lapses after {lease.duration.ToNanoseconds() / NS_PER_S:g} s of silence")
 
     async def _register(self) -> api_pb2.Object:
         """The Node object, created or taken over where needed. What the user set in it stays."""
@@ -132,7 +132,7 @@ class Registration:
 
     async def _write_lease(self, lease: cluster_pb2.Lease, current: api_pb2.Object | None) -> None:
         renewed = cluster_pb2.Lease(holder=self._instance_id, term=lease.term, session=self._session)
-        renewed.duration.FromNanoseconds(round(self._config.lease_s * _NANOSECONDS))
+        renewed.duration.FromNanoseconds(round(self._config.lease_s * NS_PER_S))
         renewed.renew_time.FromNanoseconds(self._clock.now_ns())
         renewed.acquire_time.CopyFrom(lease.acquire_time)
         if lease.holder != self._instance_id:

@@ -15,6 +15,7 @@ from rube.api.errors import (
     UnavailableError,
 )
 from rube.api.keys import ObjectKey
+from rube.api.times import NS_PER_S
 from rube.api.well_known import UNIT_TYPE, bound_node, silent_since
 from rube.controllers.cluster.types import node_key
 from rube.host import Host
@@ -26,7 +27,6 @@ __all__ = ["LogRelay"]
 
 FIRST_ANSWER_S_MAX = 10.0
 """A node that is attached and says nothing for so long hangs."""
-_NS_PER_S = 1_000_000_000
 _SILENT = cluster_pb2.NodeStatus.SILENT
 
 
@@ -109,6 +109,6 @@ class LogRelay:
         return None if record is None else decode(record)
 
     def _ago(self, then_ns: int) -> str:
-        when = datetime.fromtimestamp(then_ns // _NS_PER_S, UTC)
-        ago_s = max(0, self._clock.now_ns() - then_ns) // _NS_PER_S
+        when = datetime.fromtimestamp(then_ns // NS_PER_S, UTC)
+        ago_s = max(0, self._clock.now_ns() - then_ns) // NS_PER_S
         return f"{when:%Y-%m-%dT%H:%M:%SZ} ({ago_s} s ago)"

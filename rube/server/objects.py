@@ -5,13 +5,13 @@ from __future__ import annotations
 from google.protobuf.any_pb2 import Any
 
 from rube import api_pb2
+from rube.api.times import NS_PER_S
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, RESTART_ANNOTATION
 from rube.server.parts import ObjectParts, set_revisions, status_field
 from rube.store import Record
 
 __all__ = ["decode", "prepare_put", "prepare_status", "size_in_response"]
 
-_NS_PER_S = 1_000_000_000
 _REQUESTS = (RESTART_ANNOTATION, MOVE_ANNOTATION)
 # What stands around a stored object in a response: two revisions, the tags and lengths of object and event.
 _AROUND_BYTES_MAX = 64
@@ -43,7 +43,7 @@ def prepare_put(current: ObjectParts | None, wanted: ObjectParts, *, now_ns: int
         metadata.uid = uid
         metadata.generation = 1
         create_time = metadata.create_time
-        create_time.seconds, create_time.nanos = divmod(now_ns, _NS_PER_S)
+        create_time.seconds, create_time.nanos = divmod(now_ns, NS_PER_S)
         _resolve_binding(metadata, None)
         _resolve_requests(metadata, None)
         return ObjectParts(metadata, wanted.spec)

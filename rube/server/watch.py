@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from rube import api_pb2
 from rube.api.errors import DeadlineExceededError, StoreChangedError, UnavailableError
+from rube.api.times import NS_PER_S
 from rube.host import Clock
 from rube.server.config import ApiServerConfig
 from rube.server.events import EventCache, WatchBounds, bookmark, initial_responses, responses_for
@@ -18,7 +19,6 @@ from rube.store import ChangeBatch, Store
 
 __all__ = ["Watches"]
 
-_NS_PER_S = 1_000_000_000
 Responses = AsyncGenerator[api_pb2.WatchResponse, None]
 
 
@@ -35,7 +35,7 @@ class Watches:
         self._cache = EventCache(bytes_max=config.event_cache_bytes_max)
         self._bounds = WatchBounds(config.watch_response_events_max, config.watch_response_bytes_max)
         self._scanned_objects_max = config.page_scanned_objects_max
-        self._bookmark_interval_ns = round(config.bookmark_interval_s * _NS_PER_S)
+        self._bookmark_interval_ns = round(config.bookmark_interval_s * NS_PER_S)
         self._stopping = False
         # A dict for its order: `stop` reaches the waits as they began.
         self._waits: dict[asyncio.Timeout, None] = {}
@@ -115,7 +115,7 @@ class Watches:
     async def _next(self, batches: Steps[ChangeBatch], due_ns: int | None) -> ChangeBatch | None:
         """The store's next batch; None if the clock reaches `due_ns` before."""
         self._check_running()
-        wait_s = None if due_ns is None else (due_ns - self._clock.monotonic_ns()) / _NS_PER_S
+        wait_s = None if due_ns is None else (due_ns - self._clock.monotonic_ns()) / NS_PER_S
         wait = self._clock.timeout(None)
         self._waits[wait] = None
         try:

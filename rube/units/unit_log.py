@@ -6,13 +6,13 @@ import logging
 
 from rube.api.keys import ObjectKey
 from rube.api.systemd_pb2 import UnitObservation, UnitStatus
+from rube.api.times import NS_PER_S
 from rube.controllers.config import Decided
 from rube.host import Clock
 
 __all__ = ["UnitLog"]
 
 _LOG = logging.getLogger("rube.units")
-_NS_PER_S = 1_000_000_000
 UNIT_INTERVAL_S_MIN = 10.0
 """Between two lines of the same kind of one unit: a crash loop gives a line so often."""
 LINES_PER_INTERVAL_MAX = 100
@@ -63,12 +63,12 @@ class UnitLog:
 
     def _say(self, key: ObjectKey, kind: str, detail: str, *, level: int = logging.INFO) -> None:
         now_ns = self._clock.monotonic_ns()
-        if now_ns - self._interval_ns >= INTERVAL_S * _NS_PER_S:
+        if now_ns - self._interval_ns >= INTERVAL_S * NS_PER_S:
             if self._left_out:
                 _LOG.info("%d more lines about units were left out", self._left_out)
             self._interval_ns, self._lines, self._left_out = now_ns, 0, 0
         said_ns = self._said_ns.get((key, kind))
-        too_soon = said_ns is not None and now_ns - said_ns < UNIT_INTERVAL_S_MIN * _NS_PER_S
+        too_soon = said_ns is not None and now_ns - said_ns < UNIT_INTERVAL_S_MIN * NS_PER_S
         if too_soon or self._lines >= LINES_PER_INTERVAL_MAX:
             self._left_out += 1
             return

@@ -18,6 +18,7 @@ from rube import api_pb2
 from rube.api import cluster_pb2
 from rube.api.errors import AbortedError, NotFoundError, RubeError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.api.times import NS_PER_S
 from rube.api.well_known import LEASE_TYPE
 from rube.client import Complaint
 from rube.controllers.cluster.types import LEADER_NAMESPACE
@@ -26,7 +27,6 @@ from rube.host import Host
 __all__ = ["LeaderConfig", "LeaderElection", "Leadership", "LeaseCalls"]
 
 _LOG = logging.getLogger("rube.controllers")
-_NANOSECONDS = 1_000_000_000
 
 
 class LeaseCalls(Protocol):
@@ -113,9 +113,9 @@ class LeaderElection:
     async def _renew(self, leadership: Leadership) -> None:
         """Renews until it is lost: taken by another, or not renewed in time."""
         while leadership.holds():
-            left_s = (leadership.until_ns - self._clock.monotonic_ns()) / _NANOSECONDS
+            left_s = (leadership.until_ns - self._clock.monotonic_ns()) / NS_PER_S
             await self._clock.sleep(min(self._config.retry_s, left_s))
-            left_s = (leadership.until_ns - self._clock.monotonic_ns()) / _NANOSECONDS
+            left_s = (leadership.until_ns - self._clock.monotonic_ns()) / NS_PER_S
             try:
                 async with self._clock.timeout(max(left_s, 0.0)):
                     leadership.until_ns = await self._write(self._config.holder, self._lease.term)
@@ -173,7 +173,7 @@ class LeaderElection:
         """Writes the lease over the one that was read, and gives until when it then holds."""
         start_ns = self._clock.monotonic_ns()
         lease = cluster_pb2.Lease(holder=holder, term=term, store_id=self._store_id)
-        lease.duration.FromNanoseconds(round(self._config.duration_s * _NANOSECONDS))
+        lease.duration.FromNanoseconds(round(self._config.duration_s * NS_PER_S))
         lease.renew_time.FromNanoseconds(self._clock.now_ns())
         lease.acquire_time.CopyFrom(self._lease.acquire_time if term == self._lease.term else lease.renew_time)
         request = api_pb2.PutRequest(fence=api_pb2.Fence(group=self._config.group, term=term))
@@ -184,7 +184,7 @@ class LeaderElection:
         response = await self._client.put(request)
         self._lease, self._revision, self._store_id = lease, response.metadata[0].revision, response.store_id
         self._seen_ns = self._clock.monotonic_ns()
-        return start_ns + round(self._config.duration_s * (1 - self._config.margin) * _NANOSECONDS)
+        return start_ns + round(self._config.duration_s * (1 - self._config.margin) * NS_PER_S)
 
     async def _give_away(self) -> None:
         """A courtesy of one attempt: others needn't wait for the lease to lapse."""

@@ -19,6 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, systemd_pb2
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.api.times import NS_PER_S
 from rube.api.well_known import (
     MOVE_ANNOTATION,
     MOVED_FROM_ANNOTATION,
@@ -38,7 +39,6 @@ GRACE_S = 5.0
 """A unit may wait so long for a node before its status says why."""
 RETRY_S = 5.0
 """Between two looks for a node that could take a unit which has to move."""
-_NS_PER_S = 1_000_000_000
 _READY, _SILENT = cluster_pb2.NodeStatus.READY, cluster_pb2.NodeStatus.SILENT
 _NO_NODE = "no node takes units: none is ready and schedulable; look at 'ructl list -t Node'"
 _SHOWN = ("active_state", "sub_state", "unknown_since", "message")
@@ -95,7 +95,7 @@ class Placement:
             return
         wanted = move.node or _choose_other(state, here)
         if wanted is None:
-            decision.wake_after.FromNanoseconds(round(RETRY_S * _NS_PER_S))
+            decision.wake_after.FromNanoseconds(round(RETRY_S * NS_PER_S))
         else:
             _bind(decision, state, wanted)
 
@@ -121,13 +121,13 @@ class Placement:
         state.object.spec.Unpack(unit)
         if not unit.node_lost.HasField("move_after") or MOVED_FROM_ANNOTATION in state.object.metadata.annotations:
             return False
-        left_ns = since.ToNanoseconds() + round(unit.node_lost.move_after * _NS_PER_S) - state.now.ToNanoseconds()
+        left_ns = since.ToNanoseconds() + round(unit.node_lost.move_after * NS_PER_S) - state.now.ToNanoseconds()
         if left_ns > 0:
             decision.wake_after.FromNanoseconds(left_ns)
             return False
         other = _choose_other(state, name)
         if other is None:
-            decision.wake_after.FromNanoseconds(round(RETRY_S * _NS_PER_S))
+            decision.wake_after.FromNanoseconds(round(RETRY_S * NS_PER_S))
             return False
         _bind(decision, state, other, lost=name)
         return True
@@ -135,8 +135,8 @@ class Placement:
     def _explain(self, decision: controller_pb2.Decision, state: controller_pb2.State, why: str) -> None:
         """Says why nothing happens, once that has lasted for a while."""
         waited_ns = state.now.ToNanoseconds() - state.object.metadata.create_time.ToNanoseconds()
-        left_ns = round(GRACE_S * _NS_PER_S) - waited_ns
-        if 0 < left_ns <= round(GRACE_S * _NS_PER_S):
+        left_ns = round(GRACE_S * NS_PER_S) - waited_ns
+        if 0 < left_ns <= round(GRACE_S * NS_PER_S):
             decision.wake_after.FromNanoseconds(left_ns)
             return
         _mark_unknown(decision, state, why, state.now)

@@ -11,6 +11,7 @@ from typing import Any
 
 from rube import api_pb2
 from rube.api.errors import RubeError
+from rube.api.times import NS_PER_S
 from rube.client import Client
 from rube.controllers.cache import InformerCache, configs_for
 from rube.controllers.cluster.catalog import check_distinct, make_controllers
@@ -27,7 +28,6 @@ from rube.host import Host
 __all__ = ["ReplicatedConfig", "ReplicatedControllers"]
 
 _LOG = logging.getLogger("rube.controllers")
-_NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +156,7 @@ class ReplicatedControllers:
             await clock.sleep(self._config.member.election_s)
             if all(cache.connected for cache in caches):
                 seen_ns = clock.monotonic_ns()
-            elif clock.monotonic_ns() - seen_ns > self._config.cut_off_s * _NS_PER_S and (others := _others(member)):
+            elif clock.monotonic_ns() - seen_ns > self._config.cut_off_s * NS_PER_S and (others := _others(member)):
                 successor = self._random.choice(others)
                 _LOG.warning(
                     "%s has not seen the apiserver for %g s: %s is to lead", name, self._config.cut_off_s, successor

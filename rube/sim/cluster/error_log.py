@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rube.api.errors import RubeError
+from rube.api.times import NS_PER_S
 from rube.controllers.config import Refused
 from rube.sim.judges import Complaint, ErrorsLogged, History, Refusal
 from rube.sim.world.kernel import LivelockError, current_process
@@ -15,7 +16,6 @@ DECISIONS_PER_S_MAX = 200
 """So many decisions about one object within a second of virtual time are a livelock: nothing real needs them."""
 EXCEPTIONS_MAX = 100
 """So many exceptions are kept; those after them tell nothing new."""
-_NS_PER_S = 1_000_000_000
 
 
 class _ErrorCounter(logging.Handler):
@@ -88,11 +88,11 @@ class Pace:
         """Notes one decision. Raises LivelockError past the bound."""
         now_ns = self._now_ns()
         second, count = self._decided.get((controller, key), (-1, 0))
-        count = count + 1 if second == now_ns // _NS_PER_S else 1
-        self._decided[controller, key] = (now_ns // _NS_PER_S, count)
+        count = count + 1 if second == now_ns // NS_PER_S else 1
+        self._decided[controller, key] = (now_ns // NS_PER_S, count)
         if count > DECISIONS_PER_S_MAX:
             raise LivelockError(
                 f"controller {controller} on {self._host} decided {count} times about {key} within the second of "
-                f"virtual time from {now_ns // _NS_PER_S}s on, the last time at {now_ns} ns: what it does makes it "
+                f"virtual time from {now_ns // NS_PER_S}s on, the last time at {now_ns} ns: what it does makes it "
                 "decide again; let its decision be the same where nothing has changed, and `wake_after` not be short"
             )

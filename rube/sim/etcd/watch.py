@@ -14,6 +14,7 @@ from itertools import groupby
 
 from grpc.aio import UsageError
 
+from rube.api.times import NS_PER_S
 from rube.sim.etcd import errors
 from rube.sim.etcd.errors import EtcdError
 from rube.sim.etcd.keyspace import FROM_KEY, Version
@@ -29,7 +30,6 @@ BATCH_REVISIONS_MAX = 1000
 # A stream whose client needs a leader ends after so many election timeouts without one.
 LEADERLESS_TIMEOUTS_MAX = 3
 CONTROL_MAX = 1024
-_NS_PER_S = 1_000_000_000
 
 
 class Watcher:
@@ -131,7 +131,7 @@ class Stream:
     def _fall_behind(self, watcher: Watcher) -> None:
         watcher.behind = True
         if self.sync_at_ns is None:
-            interval_ns = round(self._member.config.sync_interval_s * _NS_PER_S)
+            interval_ns = round(self._member.config.sync_interval_s * NS_PER_S)
             self.sync_at_ns = self._member.clock.monotonic_ns() + interval_ns
 
     def _number(self, wanted: int) -> int:
@@ -218,7 +218,7 @@ class Watch(WatchServicer):
                     await context.write(response)
                 wait_ns = None if stream.sync_at_ns is None else max(stream.sync_at_ns - clock.monotonic_ns(), 0)
                 try:
-                    async with clock.timeout(None if wait_ns is None else wait_ns / _NS_PER_S):
+                    async with clock.timeout(None if wait_ns is None else wait_ns / NS_PER_S):
                         await stream.wake.wait()
                     stream.wake.clear()
                 except TimeoutError:

@@ -1,6 +1,6 @@
 """What a run came to (`result`), and how it is written for people and for programs (`text`)."""
 
-from rube.sim.report.result import NS_PER_S, Counts, Result, repeat_command
+from rube.sim.report.result import Counts, Result, repeat_command
 from rube.sim.report.text import render_json, render_text
 
-__all__ = ["NS_PER_S", "Counts", "Result", "render_json", "render_text", "repeat_command"]
+__all__ = ["Counts", "Result", "render_json", "render_text", "repeat_command"]

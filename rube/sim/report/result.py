@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 from rube.sim.judges import ErrorsLogged, LatencySummary, RefusalSummary, Verdict
 
-NS_PER_S = 1_000_000_000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from rube.api.times import NS_PER_S
 from rube.sim.judges import LatencySummary, many, time_text
-from rube.sim.report.result import NS_PER_S, Counts, Result, repeat_command
+from rube.sim.report.result import Counts, Result, repeat_command
 
 
 def render_text(result: Result, *, arguments: str, wall_s: float) -> str:

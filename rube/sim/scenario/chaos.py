@@ -6,11 +6,10 @@ import random  # noqa: TID251 (the type of a named stream)
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from rube.api.times import NS_PER_MS, NS_PER_S
 from rube.sim.scenario.scenario_pb2 import Chaos, Cluster, DiskFault, Fault, Partition, SlowLink, UnitOnNode
 from rube.sim.scenario.yamlproto import Path, Source
 
-_NS_PER_S = 1_000_000_000
-_NS_PER_MS = 1_000_000
 # What strikes where nothing is said.
 KINDS = tuple(kind for kind in Chaos.Kind.values() if Chaos.KIND_UNSPECIFIED < kind <= Chaos.DISK_FAIL_SYNC)
 
@@ -154,20 +153,18 @@ def _fault(kind: Chaos.Kind.ValueType, host: str, ends: Sequence[str], draw: ran
         if kind == Chaos.PARTITION:
             fault.partition.one_way = draw.random() < 0.5
         elif kind == Chaos.SLOW:
-            fault.slow.latency.FromNanoseconds(round(draw.uniform(*_SLOW_MS) * _NS_PER_MS))
+            fault.slow.latency.FromNanoseconds(round(draw.uniform(*_SLOW_MS) * NS_PER_MS))
             fault.slow.jitter.CopyFrom(fault.slow.latency)
     elif kind == Chaos.BLACKOUT:
         fault.blackout.hosts.extend(ends)
     elif kind == Chaos.INTERRUPT:
         fault.interrupt.host, fault.interrupt.power_off = host, draw.random() < 0.5
         fault.interrupt.write = draw.randint(*_INTERRUPTED_WRITES)
-        fault.interrupt.after.FromNanoseconds(
-            round(draw.choice((0, draw.uniform(0, _INTERRUPTED_MS_MAX))) * _NS_PER_MS)
-        )
+        fault.interrupt.after.FromNanoseconds(round(draw.choice((0, draw.uniform(0, _INTERRUPTED_MS_MAX))) * NS_PER_MS))
     elif kind == Chaos.CLOCK_JUMP:
         fault.clock_jump.host = host
         by_s = draw.choice((-1, 1)) * 10 ** draw.uniform(0, _CLOCK_JUMP_S_EXPONENT)
-        fault.clock_jump.by.FromNanoseconds(round(by_s) * _NS_PER_S)
+        fault.clock_jump.by.FromNanoseconds(round(by_s) * NS_PER_S)
     elif kind in _OF_DISKS:
         fault.disk.host, fault.disk.kind = host, _OF_DISKS[kind]
     return fault

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rube.api.times import NS_PER_S
 from rube.sim.judges import ALL_WATCHERS, LatencySummary, Verdict, many
-from rube.sim.report import NS_PER_S, Counts, Result, repeat_command
+from rube.sim.report import Counts, Result, repeat_command
 from rube.sim.scenario import Simulation
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.world.kernel import SimulationFailures, describe

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from rube.api.systemd_pb2 import UnitStatus
+from rube.api.times import NS_PER_S
 from rube.sim.world.kernel import SimProcess
 from rube.sim.world.kernel.handles import SimTimer
 from rube.units.service.effects import Effect, FindMain, Kill, Load, Spawn
@@ -15,7 +16,6 @@ from rube.units.service.policy import (
     CLD_DUMPED,
     CLD_EXITED,
     CLD_KILLED,
-    NS_PER_S,
     SIGABRT,
     SIGKILL,
     Exit,

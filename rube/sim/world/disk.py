@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
+from rube.api.times import NS_PER_MS
 from rube.host.disk_errors import failed, full
 from rube.sim.world.kernel import SimHost, SimProcess, current_process
 from rube.sim.world.kernel.trace import fingerprint
@@ -14,7 +15,6 @@ from rube.sim.world.kernel.trace import fingerprint
 if TYPE_CHECKING:
     from rube.sim.world.kernel.loop import SimLoop
 
-NS_PER_MS = 1_000_000
 # A sync of a good disk: facts of the field say 0.1 to 1 ms.
 SYNC_LATENCY_NS = 250_000
 

@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from rube.api.errors import DataLossError, UnavailableError
+from rube.api.times import NS_PER_S
 from rube.host import Clock
 from rube.store.etcd.log import LogReader, Revision
 from rube.store.etcd.tail import Tail
 from rube.store.ports import Change, ChangeBatch
 
-_NS_PER_S = 1_000_000_000
 # Watches of one store that read the log at a time: each costs a stream, and one message of it here.
 READERS_MAX = 16
 # A reader of the log that loses its member is opened again so often without a revision in between.
@@ -95,7 +95,7 @@ async def follow(
             history.close()
             if told < 0 and cursor >= newest:
                 due_ns = 0
-            wait_s = (due_ns - clock.monotonic_ns()) / _NS_PER_S
+            wait_s = (due_ns - clock.monotonic_ns()) / NS_PER_S
             if told < cursor and wait_s <= 0:
                 yield ChangeBatch([], cursor)
                 told, due_ns = cursor, clock.monotonic_ns() + _ns(bounds.bookmark_interval_s)
@@ -111,7 +111,7 @@ async def follow(
 
 
 def _ns(seconds: float) -> int:
-    return round(seconds * _NS_PER_S)
+    return round(seconds * NS_PER_S)
 
 
 class Places:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
+from rube.api.times import NS_PER_S
 from rube.host import Clock
 from rube.store.ports import Change, ChangeBatch
-
-_NS_PER_S = 1_000_000_000
 
 
 class ChangeSource(Protocol):
@@ -49,7 +48,7 @@ async def follow(
             else:
                 await clock.sleep(0)
             continue
-        wait_s = bookmark_interval_s - (clock.monotonic_ns() - told_at_ns) / _NS_PER_S
+        wait_s = bookmark_interval_s - (clock.monotonic_ns() - told_at_ns) / NS_PER_S
         if told < 0 or (told < cursor and wait_s <= 0):
             yield ChangeBatch([], cursor)
             told, told_at_ns = cursor, clock.monotonic_ns()

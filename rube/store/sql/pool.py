@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from rube.api.errors import UnavailableError
+from rube.api.times import NS_PER_S
 from rube.host import Clock
 from rube.store.sql.errors import LostError, RefusedError, translate
 from rube.store.sql.session import SILENCE_S_MAX, Params, Rows, Session, Target
@@ -17,7 +18,6 @@ IDLE_S_MAX = SILENCE_S_MAX / 2
 WAIT_S_MAX = 30.0
 READ_TRIES_MAX = 3
 RETRY_DELAY_S = 0.05
-_NS_PER_S = 1_000_000_000
 
 
 class Pool:
@@ -85,7 +85,7 @@ class Pool:
         self.drop_free()
 
     def _take(self) -> Session | None:
-        oldest_ns = self._clock.monotonic_ns() - int(IDLE_S_MAX * _NS_PER_S)
+        oldest_ns = self._clock.monotonic_ns() - int(IDLE_S_MAX * NS_PER_S)
         while self._free:
             session = self._free.pop()
             if session.used_at_ns >= oldest_ns:

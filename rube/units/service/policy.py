@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from rube.api.times import NS_PER_S
 from rube.units.service.states import Result
 
-NS_PER_S = 1_000_000_000
 CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
 SIGHUP, SIGINT, SIGABRT, SIGKILL, SIGPIPE, SIGTERM, SIGCONT = 1, 2, 6, 9, 13, 15, 18
 

@@ -7,10 +7,11 @@ import os
 import pytest
 
 from rube.api.systemd_pb2 import Service, Unit
+from rube.api.times import NS_PER_S
 from rube.units.drivers.dbus.bus import UNIT_PATH, escape, unescape
 from rube.units.drivers.machine import machine_specifiers
 from rube.units.drivers.supervisor.plan import plan_of
-from rube.units.service.policy import NS_PER_S, Policy, StatusSet
+from rube.units.service.policy import Policy, StatusSet
 from rube.units.service.specifiers import LETTERS
 
 NAME = "rube-system.indexer.service"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from simpy import Event
 
-from rube.sim.world.kernel.hostclock import NS_PER_S
+from rube.api.times import NS_PER_S
 
 if TYPE_CHECKING:
     from simpy.events import EventCallbacks

@@ -1,6 +1,7 @@
 """The arithmetic of one host's clock: integers only, so that no timer ever fires before its clock has reached it."""
 
-NS_PER_S = 1_000_000_000
+from rube.api.times import NS_PER_S
+
 PPM = 1_000_000
 DRIFT_PPM_MAX = 500_000
 """A clock runs between half and one and a half times true time; anything beyond is a typing error."""

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 
 from simpy import Environment
 
+from rube.api.times import NS_PER_S
 from rube.sim.world.kernel.context import CURRENT
 from rube.sim.world.kernel.errors import ProcessFenced, SimulationError
 from rube.sim.world.kernel.generators import AsyncGenerators
 from rube.sim.world.kernel.handles import SimHandle, SimTimer
-from rube.sim.world.kernel.hostclock import NS_PER_S, PPM, TRUE_NS_MAX, HostClock, seconds_to_ns
+from rube.sim.world.kernel.hostclock import PPM, TRUE_NS_MAX, HostClock, seconds_to_ns
 from rube.sim.world.kernel.process import DEAD, Death
 from rube.sim.world.kernel.scheduler import Scheduler
 from rube.sim.world.kernel.tasks import SimFuture, SimTask

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from simpy import Environment, Event
 
+from rube.api.times import NS_PER_S
 from rube.sim.world.kernel import collector
 from rube.sim.world.kernel.context import CURRENT
 from rube.sim.world.kernel.errors import LivelockError, ProcessFenced
@@ -30,7 +31,6 @@ EVENTS_AT_ONE_INSTANT_MAX = 500_000
 EVENTS_PER_SECOND_MAX = 10_000_000
 """So many timers within a second of virtual time are a livelock too: time passes, but by nanoseconds."""
 
-_NS_PER_S = 1_000_000_000
 
 SWEEP_TIMERS_MIN = 4096
 """The queue is rid of cancelled timers whenever it has doubled and holds more than this."""
@@ -203,7 +203,7 @@ class Scheduler:
 
     def _check_pace(self) -> None:
         """Raise LivelockError where hardly any time passes."""
-        second = self.now_ns // _NS_PER_S
+        second = self.now_ns // NS_PER_S
         if second != self._second:
             self._second, self._housekept_in_second = second, 0
         self._housekept_in_second += 1

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, Protocol, Self
 from grpc import StatusCode, aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
+from rube.api.times import NS_PER_S
 from rube.sim.world.kernel import SimProcess
-from rube.sim.world.kernel.hostclock import NS_PER_S, seconds_to_ns
+from rube.sim.world.kernel.hostclock import seconds_to_ns
 from rube.sim.world.network.connection import monotonic_ns
 from rube.sim.world.network.flow import ReceiveWindow, SendWindow, Signal
 from rube.sim.world.network.frames import Frame, Kind, Pairs

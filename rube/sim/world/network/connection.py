@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from rube.api.times import NS_PER_S
 from rube.sim.world.kernel import Death, SimHost, SimProcess, World
-from rube.sim.world.kernel.hostclock import NS_PER_S, seconds_to_ns
+from rube.sim.world.kernel.hostclock import seconds_to_ns
 from rube.sim.world.kernel.process import DEAD, RUNNING
 from rube.sim.world.kernel.trace import fingerprint
 from rube.sim.world.network.frames import Frame, Kind

@@ -12,8 +12,8 @@ import grpc
 from grpc import StatusCode, aio
 from grpc.aio import EOF  # type: ignore[attr-defined]  # the stubs lack it
 
+from rube.api.times import NS_PER_S
 from rube.sim.world.kernel import SimProcess
-from rube.sim.world.kernel.hostclock import NS_PER_S
 from rube.sim.world.network.calls import NO_DEADLINE_NS, RPC_ENDED, MetadataLike, as_pairs
 from rube.sim.world.network.connection import monotonic_ns
 from rube.sim.world.network.flow import ReceiveWindow, SendWindow, Signal

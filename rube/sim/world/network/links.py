@@ -6,7 +6,8 @@ import random  # noqa: TID251 (the type of a named stream)
 from dataclasses import dataclass
 from typing import Protocol
 
-NS_PER_MS = 1_000_000
+from rube.api.times import NS_PER_MS
+
 RETRANSMIT_MS_MAX = 200.0
 """What a partition held back arrives within this, plus the latency, once it is healed; a lost segment likewise."""
 

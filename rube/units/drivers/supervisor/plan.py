@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rube.api import systemd_pb2
+from rube.api.times import NS_PER_S
 from rube.units.drivers.supervisor.conditions import JUDGED
 from rube.units.drivers.supervisor.records import Condition, Plan
 from rube.units.drivers.supervisor.spawn import LIMITS
 from rube.units.service.commandline import CommandLine, parse_commands
-from rube.units.service.policy import NS_PER_S, Policy, StatusSet
+from rube.units.service.policy import Policy, StatusSet
 from rube.units.service.signals import signal_number
 from rube.units.service.specifiers import replace_specifiers, specifiers_in, specifiers_of_name
 
