@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from rube.raft.errors import LogCompactedError, LogUnavailableError
 from rube.raft.quorum import JointConfig
-from rube.raft.raft_pb2 import ConfChangeV2, Entry, Message, MessageType
+from rube.raft.raft_pb2 import ConfChangeV2, Entry, EntryType, Message, MessageType
 from rube.raft.reads import ReadState
 from rube.raft.state import Raft, Role
 from rube.raft.storage import Storage
@@ -39,6 +39,10 @@ class Invariant(enum.Enum):
     UP_TO_DATE_VOTE = ("a vote goes to a log that is at least as up-to-date", "paper section 5.4.1")
     DURABLE_ACKNOWLEDGEMENT = ("what a member has acknowledged is on its disk", "dissertation section 3.8")
     MONOTONIC = ("term, vote, commit and applied index never go back", "paper sections 5.1, 5.3, figure 2")
+    KNOWN_CONFIGURATION = (
+        "who stands for election has applied each change of the configuration that it has committed",
+        "dissertation section 4.1, where a change takes effect as it is applied",
+    )
     LINEARIZABLE_READ = ("a read sees what was committed before it was asked", "dissertation section 6.4")
 
     @property
@@ -130,6 +134,8 @@ class Invariants:
         """An observer: elections and commits are looked at in the moment, with the configuration of the moment."""
         if step is Step.BECOME_LEADER:
             self._elected(raft)
+        elif step in (Step.BECOME_PRE_CANDIDATE, Step.BECOME_CANDIDATE):
+            self._check_configuration(raft)
         elif step is Step.SEND and message is not None and message.type == MessageType.MSG_VOTE_RESP:
             self._voted(raft, message)
         elif step is Step.COMMIT and raft.log.committed > self._committed:
@@ -307,6 +313,14 @@ class Invariants:
         if not _is_quorum(voters, given.__contains__):
             found = f"{leader.id} leads term {leader.term} with the votes of {sorted(given)}, no quorum of {voters}"
             raise InvariantError(Invariant.ELECTED_BY_QUORUM, found)
+
+    def _check_configuration(self, candidate: Raft) -> None:
+        log = candidate.log
+        for page in log.pages(log.applied + 1, log.committed + 1, _PAGE_BYTES):
+            for entry in page:
+                if entry.type != EntryType.ENTRY_NORMAL:
+                    found = f"{candidate.id} stands for election in term {candidate.term} without the change at"
+                    raise InvariantError(Invariant.KNOWN_CONFIGURATION, f"{found} {entry.index}")
 
     def _check_complete(self, leader: Raft, index: int, term: int) -> None:
         chosen = self._chosen.get(index)

@@ -27,7 +27,7 @@ NOTICED = 4
 
 def bindings(history: History) -> Verdict:
     """A unit leaves its node only where a user or its own policy says so, and what chooses a node for it chooses one
-    that takes units."""
+    that takes units, and changes nothing else."""
     timeline = history.timeline
     keys = [key for key in timeline.keys if key.startswith(UNIT_PREFIX)]
     return judge(
@@ -49,6 +49,8 @@ def _unit(key: str, history: History) -> Iterator[str]:
                 yield f"{key} went from {old} to {new or 'no node'} at revision {revision}, and nobody asked for it"
             # Who creates an object with its node, a controller of the user's own, say, has chosen it.
             if new and before is not None and writer is not None and not by_user:
+                if content.obj.spec != before.obj.spec:
+                    yield f"{key} was bound to {new} at revision {revision}, and its spec of before was undone"
                 yield from _takes_units(key, new, revision, writer, history)
         before = content
 

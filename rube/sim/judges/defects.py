@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rube.api.errors import DataLossError
 from rube.sim.judges.history import History
 from rube.sim.judges.verdict import Verdict, judge, time_text
 
@@ -11,15 +12,15 @@ CHECK = "defects"
 
 
 def defects(history: History) -> Verdict:
-    """No daemon logged an exception that is none of Rube's errors, and none ended over lost or damaged data while its
-    disk had kept all that was synced.
+    """No daemon logged an exception that is none of Rube's errors; none ended, or answered, that data is lost or damaged
+    while the disks had kept all that was synced.
 
     Such a call is answered INTERNAL, such a daemon is started again, and often nothing else shows it.
     """
     return judge(
         CHECK,
         "no daemon met an error that its code does not know, or ended without a reason",
-        [*_exceptions(history), *_losses(history)],
+        [*_exceptions(history), *_losses(history), *_answers(history)],
         "a daemon met an error that its code does not know, or ended without a reason",
     )
 
@@ -33,3 +34,12 @@ def _losses(history: History) -> Iterator[str]:
     for lost in history.losses:
         if lost.host not in history.failed_disks:
             yield f"{time_text(lost.at_ns)} the daemon of {lost.host} ended, and its disk is whole: {lost.text}"
+
+
+def _answers(history: History) -> Iterator[str]:
+    """Who reads from a store whose bytes are whole is never told that they are damaged."""
+    if history.failed_disks:
+        return
+    for call in (*history.attempts, *history.streams):
+        if isinstance(call.error, DataLossError):
+            yield f"{call.where} was answered DATA_LOSS, and no disk has failed: {call.error.message}"

@@ -72,7 +72,8 @@ def _handed(
 
 
 def fencing(history: History) -> Verdict:
-    """No call of an earlier term is taken once one of a later term of its group was; a term has one leader."""
+    """No call of an earlier term is taken once one of a later term of its group was; a term has one leader; and no
+    controller that is led writes without its term."""
     by_group: dict[str, list[Attempt]] = defaultdict(list)
     for attempt in history.attempts:
         fence = _fence(attempt)
@@ -82,8 +83,8 @@ def fencing(history: History) -> Verdict:
     return judge(
         FENCING,
         f"{many(taken, 'call')} of leaders were taken in the order of their terms",
-        (line for group in sorted(by_group) for line in _fenced(group, by_group[group])),
-        "the call of an earlier leader was taken",
+        [*(line for group in sorted(by_group) for line in _fenced(group, by_group[group])), *_unfenced(history)],
+        "the call of an earlier leader was taken, or might have been",
     )
 
 
@@ -102,6 +103,14 @@ def _fenced(group: str, attempts: list[Attempt]) -> Iterator[str]:
             )
         if newest is None or _term(attempt) > _term(newest):
             newest = attempt
+
+
+def _unfenced(history: History) -> Iterator[str]:
+    """Whoever leads writes leases, which elect it, without a fence; users and nodes are not led."""
+    for attempt in history.attempts:
+        led = attempt.is_write and not attempt.user and attempt.client not in history.nodes
+        if led and _fence(attempt) is None and not all(key.startswith(LEASE_PREFIX) for key in attempt.keys):
+            yield f"{attempt.where} carries no term of a leader"
 
 
 def _fence(attempt: Attempt) -> api_pb2.Fence | None:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from rube.raft import election, machine, reading, replication
+from rube.raft import election, machine, membership, reading, replication
 from rube.raft.entries import EntryId
 from rube.raft.invariants import Invariant, InvariantError
 from rube.raft.log import RaftLog
 from rube.raft.quorum import AckedIndex, MajorityConfig, VoteResult
-from rube.raft.raft_pb2 import MSG_APP_RESP, MSG_HEARTBEAT, MSG_VOTE_RESP, Entry, Message
+from rube.raft.raft_pb2 import MSG_APP_RESP, MSG_HEARTBEAT, MSG_VOTE_RESP, ConfChangeType, Entry, Message
 from rube.raft.state import Raft
 from rube.raft.tracker import ProgressTracker
 from tests.unit.raft.raft_world import OPTIONS, World, disturb
@@ -203,6 +203,30 @@ def test_half_of_the_voters_is_no_quorum(
         except InvariantError as error:
             found.add(error.invariant)
     assert invariant in found
+
+
+def test_a_candidate_knows_its_configuration(monkeypatch: Patch) -> None:
+    """Its disk is slow: a change is committed and not applied when it stands for election."""
+
+    def stand() -> None:
+        world = World(3, 0, {**OPTIONS, "async_storage_writes": True, "pre_vote": False}, spares=1)
+        world.operate(1, "campaign", 0)
+        for _ in range(9):
+            for number in (1, 2, 3):
+                world.settle(number)
+        world.change(1, [(ConfChangeType.CONF_CHANGE_ADD_NODE, 4)], 0)
+        for _ in range(9):
+            world.settle(1)
+            world.deliver_all(2)
+            for _ in range(4):
+                world.process(2)
+                world.append_thread(2)  # and nothing is applied
+        world.operate(2, "campaign", 0)
+
+    stand()
+    monkeypatch.setattr(membership, "unapplied_change", lambda raft: False)
+    with pytest.raises(InvariantError, match="KNOWN_CONFIGURATION: 2 stands for election in term 3 without"):
+        stand()
 
 
 @pytest.mark.parametrize("members", [3, 4])

@@ -116,6 +116,27 @@ def test_calls_are_taken_in_the_order_of_their_terms(calls: list[tuple[int, str,
     assert says in "".join(verdict.offending)
 
 
+def test_what_is_led_writes_nothing_but_leases_without_its_term() -> None:
+    plane = Plane(History(store_id="s", end_ns=1000 * S, nodes={"worker-1"}))
+    plane.lease(1, "a", 1)
+    plane.write(2, thing("web", Unit(), namespace="default"), user=True)
+    plane.write(3, thing("worker-1", cluster_pb2.Node()), client="worker-1")
+    assert checkers.fencing(plane.history).passed
+    plane.unit(4, "w")
+    (line,) = checkers.fencing(plane.history).offending
+    assert line == "4.000s api-1's put of api.systemd.Unit/default/web carries no term of a leader"
+
+
+def test_who_binds_a_unit_changes_nothing_else() -> None:
+    plane = Plane()
+    plane.node(1, READY)
+    plane.unit(2, "", "first", user=True)
+    plane.unit(3, "", "second", user=True)
+    plane.unit(4, "w", "first")
+    (line,) = checkers.bindings(plane.history).offending
+    assert line == "api.systemd.Unit/default/web was bound to w at revision 4, and its spec of before was undone"
+
+
 def test_a_bound_unit_moves_when_somebody_asks_and_not_otherwise() -> None:
     plane = Plane()
     for revision, name in enumerate(("w", "x", "y"), start=1):
