@@ -67,3 +67,15 @@ def test_errors_of_rube_that_are_logged_with_their_traceback(monkeypatch: pytest
 
     monkeypatch.setattr(ApiserverProgram, "_run_controllers", logs)
     assert violated() == set()
+
+
+def test_an_answer_that_data_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_object = service.get
+
+    async def lost(store: Any, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+        if request.key.name == "web-3":
+            raise DataLossError("the value of web-3 is damaged")
+        return await read_object(store, request)
+
+    monkeypatch.setattr(service, "get", lost)
+    assert violated() == {"defects"}

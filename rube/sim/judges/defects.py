@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rube.api.errors import DataLossError
-from rube.sim.judges.history import History
+from rube.sim.judges.history import Attempt, History, Stream
 from rube.sim.judges.verdict import Verdict, judge, time_text
 
 CHECK = "defects"
 
 
 def defects(history: History) -> Verdict:
-    """No daemon logged an exception that is none of Rube's errors; none ended, or answered, that data is lost or damaged
-    while the disks had kept all that was synced.
+    """No daemon logged an exception that is none of Rube's errors; none ended, or answered, that data is lost while
+    the disks had kept all that was synced.
 
     Such a call is answered INTERNAL, such a daemon is started again, and often nothing else shows it.
     """
@@ -40,6 +40,7 @@ def _answers(history: History) -> Iterator[str]:
     """Who reads from a store whose bytes are whole is never told that they are damaged."""
     if history.failed_disks:
         return
-    for call in (*history.attempts, *history.streams):
+    calls: list[Attempt | Stream] = [*history.attempts, *history.streams]
+    for call in calls:
         if isinstance(call.error, DataLossError):
             yield f"{call.where} was answered DATA_LOSS, and no disk has failed: {call.error.message}"

@@ -121,9 +121,9 @@ def test_what_is_led_writes_nothing_but_leases_without_its_term() -> None:
     plane.lease(1, "a", 1)
     plane.write(2, thing("web", Unit(), namespace="default"), user=True)
     plane.write(3, thing("worker-1", cluster_pb2.Node()), client="worker-1")
-    assert checkers.fencing(plane.history).passed
+    assert judges.fencing(plane.history).passed
     plane.unit(4, "w")
-    (line,) = checkers.fencing(plane.history).offending
+    (line,) = judges.fencing(plane.history).offending
     assert line == "4.000s api-1's put of api.systemd.Unit/default/web carries no term of a leader"
 
 
@@ -133,7 +133,7 @@ def test_who_binds_a_unit_changes_nothing_else() -> None:
     plane.unit(2, "", "first", user=True)
     plane.unit(3, "", "second", user=True)
     plane.unit(4, "w", "first")
-    (line,) = checkers.bindings(plane.history).offending
+    (line,) = judges.bindings(plane.history).offending
     assert line == "api.systemd.Unit/default/web was bound to w at revision 4, and its spec of before was undone"
 
 
