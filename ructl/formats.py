@@ -17,6 +17,7 @@ from rube import api_pb2
 from rube.api import registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import key_of
+from rube.api.spelling import suggestion
 from rube.api.textproto import Document
 from rube.api.textproto.invisible import invisible_hint
 from ructl.output import groups, is_request_to_rube
@@ -39,6 +40,8 @@ _WRONG_TYPES: Final = (
     (re.compile(r"'\w+' object (is not|has no) .*"), "takes an object with fields"),
     (re.compile(r"invalid literal for int\(\).*|int\(\) argument must be .*"), "takes a whole number"),
 )
+_UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
+_UNKNOWN_VALUE = re.compile(r"Invalid enum value (\S+) for enum type ([\w.]+)")
 _LONG_WORD: Final = re.compile(r"\S{100,}")
 _DIGITS_MAX: Final = 400
 """The most digits of a number in JSON; the greatest double has 309."""
@@ -142,9 +145,22 @@ def _worded(error: Exception) -> str:
     message = message.partition(" Available Fields")[0].rstrip(".")
     for pattern, meaning in _WRONG_TYPES:
         message = pattern.sub(meaning, message)
+    message += _meant(message)
     if path and "Object." not in message:
         message = f"{'.'.join(path)}: {message}"
     return _LONG_WORD.sub(lambda word: f"{word[0][:40]}…", message) or type(error).__name__
+
+
+def _meant(message: str) -> str:
+    """What was probably meant by a field or a value that the library does not know."""
+    from google.protobuf import descriptor_pool
+
+    pool = descriptor_pool.Default()
+    if found := _UNKNOWN_FIELD.match(message):
+        return f"; {suggestion(found[2], pool.FindMessageTypeByName(found[1]).fields_by_name)}"
+    if found := _UNKNOWN_VALUE.match(message):
+        return f"; {suggestion(found[1], pool.FindEnumTypeByName(found[2]).values_by_name)}"
+    return ""
 
 
 def _json_values(text: str, filename: str) -> Iterator[tuple[Any, int]]:

@@ -17,6 +17,7 @@ from rube.cli.local import LocalCluster, local_cluster
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, make_data_directory
 
 NODES_MAX = 20
+_EXAMPLE = "examples/hello.textproto"
 
 
 @click.command()
@@ -83,15 +84,16 @@ def what_to_try(cluster: LocalCluster) -> str:
     node = next(iter(cluster.rubelets))
     return f"""
 A cluster is up: apiserver {cluster.address}, {", ".join(cluster.rubelets)}. Logs and data: {cluster.directory}
-Try, in another shell (ructl is in .venv/bin):
+Try, in another shell:
 
-    {server}ructl put examples/hello.textproto
+    export PATH="{Path(sys.executable).parent}:$PATH"
+    {server}ructl put {Path(_EXAMPLE).resolve() if Path(_EXAMPLE).exists() else _EXAMPLE}
+    ructl wait -t Unit hello --for active
     curl http://127.0.0.1:8780/
-    ructl list -t api.systemd.Unit
-    ructl watch -t api.systemd.Unit
-    ructl get -t api.systemd.Unit -n default hello
-    ructl list -t api.systemd.Unit --node-socket {cluster.node_socket(node)}
-    ructl delete -t api.systemd.Unit -n default hello
+    ructl list -t Unit
+    ructl describe -t Unit hello
+    ructl list -t Unit --node-socket {cluster.node_socket(node)}
+    ructl delete -t Unit hello
 
 Ctrl-C stops it all.
 """

@@ -33,7 +33,7 @@ SESSIONS = ("README.md", "docs/ructl.md", "docs/nodes.md")
 ENDLESS = re.compile(r"^(ructl (watch|logs -f)\b)", re.MULTILINE)
 # Blocks about what a test can't have: other machines, an etcd with users, a thousand seeds. They are read, not run.
 READ_ONLY = re.compile(
-    r"\b10\.0\.0\.\d|/var/lib/rube|--seeds 1000|etcdctl|cd examples|make demo|raft shell|rube apiserver"
+    r"\b10\.0\.0\.\d|/var/lib/rube|--seeds 1000|etcdctl|cd examples|make demo|make up|raft shell|rube apiserver"
 )
 PROGRAMS = {"rube": rube, "rubelet": rubelet, "ructl": ructl}
 

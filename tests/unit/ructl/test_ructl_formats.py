@@ -97,11 +97,14 @@ def laughs() -> str:
 BAD_YAML = {
     "unknown field": (
         YAML.replace("umask", "umsk"),
-        'f:3: Message type "api.systemd.Service" has no field named "umsk"',
+        'f:3: Message type "api.systemd.Service" has no field named "umsk" at "Object.spec.service"; did you mean',
     ),
     "unknown type": (YAML.replace("systemd.Unit", "systemd.Unti"), "f:3: "),
     "no spec": ("metadata: {name: a}", "f:1: the object has no spec"),
-    "no such enum value": (YAML.replace("NO", "NEVER"), "f:3: "),
+    "no such enum value": (
+        YAML.replace("NO", "ON_FAIL"),
+        "f:3: Invalid enum value ON_FAIL for enum type api.systemd.Service.Restart at Object.spec.service.restart; did",
+    ),
     "a bad name": (YAML.replace("web", "We_b"), "f:3: metadata.name 'We_b' is not a DNS label"),
     "a key twice": ("metadata: {name: a}\nmetadata: {name: b}", "f:2:1: the field 'metadata' is set twice, in YAML"),
     "no mapping": ("- 1", "f:1: items[0]: this is no object"),
@@ -131,7 +134,8 @@ BAD_YAML = {
     "a number for a message": (YAML.replace("{start: [/bin/serve]}", "7"), "f:3: spec.service.exec: takes an object"),
     "invisible in a field": (
         YAML.replace("umask", "um\u200bask"),
-        'f:3: Message type "api.systemd.Service" has no field named "um\u200bask" at "Object.spec.service" '
+        'f:3: Message type "api.systemd.Service" has no field named "um\u200bask" at "Object.spec.service"; '
+        "did you mean 'umask'? "
         "(line 8, column 7 has U+200B ZERO WIDTH SPACE, which cannot be seen)",
     ),
     "a second byte-order mark": (
