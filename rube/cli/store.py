@@ -58,7 +58,13 @@ def _url_argument(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any
     return click.argument(name, metavar=name.upper(), callback=checked(_check_url))
 
 
-_file_argument = click.argument("file", metavar="FILE")
+def _check_file(file: str) -> None:
+    """Raises InvalidArgumentError for a URL: the arguments are easily exchanged."""
+    if _is_url(file):
+        raise InvalidArgumentError(f"{file} is a store's URL: write 'rube store backup URL FILE', 'restore FILE URL'")
+
+
+_file_argument = click.argument("file", metavar="FILE", callback=checked(_check_file))
 
 
 @click.group(cls=WholeGroup)

@@ -242,7 +242,9 @@ class Decoder:
         self._offset += count
 
     def _no_backup(self) -> FailedPreconditionError:
-        return FailedPreconditionError(f"{self._name} is no backup: name a file that `rube store backup` wrote")
+        return FailedPreconditionError(
+            f"{self._name} is no backup: name a file that `rube store backup` wrote, or a store by its URL"
+        )
 
 
 def _key_in(kind: bytes, body: bytes) -> str:

@@ -25,6 +25,10 @@ def test_every_help_has_an_example(command: str) -> None:
         (["migrate", "sqlite:///x", "memory:"], "memory: is only in the process that has it"),
         (["stat", "sqlit:///x"], r"did you mean 'sqlite'\?"),
         (["verify", "sqlit:///x"], r"did you mean 'sqlite'\?"),
+        (
+            ["restore", "sqlite:///x", "b.rube"],
+            "is a store's URL: write 'rube store backup URL FILE', 'restore FILE URL'",
+        ),
         (["verify", "memory:"], "memory: is only in the process that has it"),
         (["stat", "sqlite:///"], "names no file"),
         (["compact", "sqlite:///x", "--revision", "1", "--history", "1"], "not both"),
