@@ -158,7 +158,7 @@ def _remember_context(context: click.Context, parameter: click.Parameter, value:
 
 def check_server(endpoint: str) -> None:
     """Raises click.UsageError for what is neither HOST:PORT nor unix:/path."""
-    from rube.transport.addresses import check_host_port
+    from rube.api.addresses import check_host_port
 
     if endpoint.startswith("unix:/"):
         return

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from rube.api.addresses import ANY_HOSTS, split_host_port
 from rube.cli.controller import check_controllers, controllers_option, controllers_url, keep_controllers
 from rube.cli.daemon import Stop, announce, end_task, first_of, run_daemon
 from rube.cli.exposure import warn_of_exposure
@@ -122,5 +123,5 @@ def member_addresses(url: StoreUrl) -> list[str]:
 
 def reachable(address: str) -> str:
     """Where a client on this machine finds a server that listens on `address`."""
-    host, colon, port = address.rpartition(":")
-    return f"127.0.0.1:{port}" if colon and host in ("0.0.0.0", "[::]") else address
+    host, port = split_host_port(address)
+    return f"127.0.0.1:{port}" if host in ANY_HOSTS else address

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from rube.api.addresses import check_host_port
 from rube.api.errors import InvalidArgumentError, RubeError
 from rube.cli.daemon import Stop, announce, describe, end_task, is_expected, run_daemon
 from rube.cli.exposure import warn_of_exposure
@@ -22,7 +23,6 @@ from rube.controllers.cluster.controllers import ClusterControllers, ClusterCont
 from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
 from rube.group import MemberConfig
 from rube.host import Host
-from rube.transport.addresses import check_host_port
 
 _LOG = logging.getLogger("rube.controller")
 RESTART_S = 5.0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Iterable
+
+from rube.api.addresses import is_loopback, split_host_port
 
 __all__ = ["exposed", "warn_of_exposure"]
 
@@ -27,14 +28,4 @@ def warn_of_exposure(addresses: Iterable[str]) -> None:
 
 
 def _is_local(address: str) -> bool:
-    if address.startswith("unix:"):
-        return True
-    host = address.rpartition(":")[0].strip("[]").partition("%")[0]
-    if host == "localhost":
-        return True
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        return False  # a name may mean any address
-    mapped = getattr(found, "ipv4_mapped", None)
-    return bool((mapped or found).is_loopback)
+    return address.startswith("unix:") or is_loopback(split_host_port(address)[0])

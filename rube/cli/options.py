@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from rube.api.addresses import check_host_port
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 from rube.store.engines.private_files import make_directory
-from rube.transport.addresses import check_host_port
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from grpc import aio
 
+from rube.api.addresses import check_host_port
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError, RubeError, UnavailableError
 from rube.api.times import NS_PER_S
 from rube.group.config import MemberConfig
@@ -22,7 +23,6 @@ from rube.group.pending import Work
 from rube.host import Host
 from rube.raft.raft_pb2 import MSG_APP_RESP, Message
 from rube.transport import rube_error
-from rube.transport.addresses import check_host_port
 
 if TYPE_CHECKING:
     from rube.group.group_pb2_grpc import MembersAsyncStub

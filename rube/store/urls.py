@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
+from rube.api.addresses import port_number, split_host_port
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
 
@@ -28,7 +29,6 @@ _PORTS = {"etcd": 2379, "mysql": 3306}
 _TLS_OPTIONS = ("ca", "cert", "key", "tls")
 _RAFT = "raft+"
 # Of numbers; and how much of what is wrong is repeated in an error.
-_DIGITS_MAX = 9
 _SHOWN_MAX = 200
 # Of a member: what rube.group.MemberConfig explains; times in ms. Numbers from 1 on …
 MEMBER_NUMBERS = (
@@ -160,12 +160,12 @@ def _server(url: str, scheme: str, rest: str) -> StoreUrl:
 
 
 def _server_address(url: str, scheme: str, text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):  # no port; [::1] is a host with colons
-        host, port = text, str(_PORTS[scheme])
+    host, port = split_host_port(text)
     if not host:
         raise _wrong(url, scheme, "names no host")
-    if not (port.isascii() and port.isdigit() and len(port) <= _DIGITS_MAX and 0 < int(port) < 65536):
+    if not port and not text.endswith(":"):
+        port = str(_PORTS[scheme])
+    if not port_number(port):
         raise _wrong(url, scheme, f"has the port {port[:_SHOWN_MAX]!r}, which is no number from 1 to 65535")
     return f"{host}:{port}"
 

@@ -6,6 +6,7 @@ import errno
 import os
 import socket  # noqa: TID251 (an adapter: asks whether somebody listens on a Unix socket)
 
+from rube.api.addresses import check_host_port
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 
 UNIX_PATH_BYTES_MAX = 107
@@ -14,7 +15,6 @@ UNIX_PATH_BYTES_MAX = 107
 CONNECT_TIMEOUT_S = 1.0
 _DIRECTORIES: dict[str, int] = {}
 """Those of sockets with long paths, open as long as this process lives."""
-_SCHEMES = frozenset({"http", "https", "grpc", "grpcs", "tcp"})
 
 
 def check_address(address: str) -> None:
@@ -47,28 +47,6 @@ def short_address(address: str) -> str:
             return address
         _DIRECTORIES[directory] = handle
     return f"unix:/proc/self/fd/{handle}/{name}"
-
-
-def check_host_port(address: str) -> tuple[str, int]:
-    """The host and port of `host:port`; InvalidArgumentError for anything else."""
-    scheme, separator, rest = address.partition("://")
-    if separator and scheme.lower() in _SCHEMES:
-        meant = rest.partition("/")[0]
-        raise InvalidArgumentError(
-            f"cannot use address {address!r}: leave {scheme}:// out, since Rube speaks gRPC and no HTTP/1: write "
-            f"{meant if ':' in meant else f'{meant}:7823'}",
-            address=address,
-        )
-    host, colon, port = address.rpartition(":")
-    if bad := next((char for char in host if char.isspace() or not char.isprintable()), ""):
-        raise InvalidArgumentError(
-            f"cannot use address {address!r}: no host's name holds U+{ord(bad):04X}: remove it", address=address
-        )
-    if not colon or not host or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
-        raise InvalidArgumentError(
-            f"cannot use address {address!r}: write HOST:PORT (such as 127.0.0.1:7823) or unix:/path", address=address
-        )
-    return host, int(port)
 
 
 def cannot_listen(address: str, why: str) -> FailedPreconditionError:

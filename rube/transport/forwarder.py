@@ -12,7 +12,8 @@ import sys
 
 import click
 
-from rube.transport.addresses import cannot_listen, check_host_port
+from rube.api.addresses import check_host_port
+from rube.transport.addresses import cannot_listen
 
 CHUNK_BYTES = 64 * 1024
 COMMANDS = ("stall", "heal", "reset", "quit")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rube.api.addresses import split_host_port
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 from rube.host import Clock
 from rube.store.sql.errors import LOST_CODES, TLS_FAILED, LostError, Place, RefusedError
@@ -64,7 +65,7 @@ class Target:
 
 def target_of(url: StoreUrl) -> Target:
     """Raises InvalidArgumentError that names the option whose file cannot be used."""
-    host, _, port = url.servers[0].rpartition(":")
+    host, port = split_host_port(url.servers[0])
     if not url.user:
         raise InvalidArgumentError(f"store URL {url} names no user: write mysql://user@{url.servers[0]}/{url.path}")
     password = url.password

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rube.api.addresses import check_host_port
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError, RubeError
 from rube.store import Record, parse_store_url
 from rube.store.backends import Damage
@@ -24,7 +25,6 @@ from rube.store.maintenance.format import FRAME_BYTES_MAX, BackupHeader, Decoder
 from rube.store.mvcc.evaluate import KEY_BYTES_MAX
 from rube.store.mvcc.log import read_row
 from rube.store.replicated.backend import member_config
-from rube.transport.addresses import check_host_port
 
 
 def decoded(data: bytes) -> list[object]:

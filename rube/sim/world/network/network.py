@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from grpc import aio
 
+from rube.api.addresses import ANY_HOSTS, check_host_port, is_loopback
 from rube.api.errors import InvalidArgumentError
 from rube.host import ChannelTls, ServerOptions
 from rube.sim.world.kernel import HostStateError, SimProcess, current_process
@@ -14,9 +15,6 @@ from rube.sim.world.network.fabric import HostRef, SimFabric
 from rube.sim.world.network.server import SimServer
 from rube.sim.world.network.tap import Tap
 from rube.transport import ChannelOptions, LevelServer
-
-LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
-ANY_NAMES = ("0.0.0.0", "[::]")
 
 
 class SimNetwork:
@@ -63,7 +61,5 @@ def _parse(target: str) -> tuple[str, str]:
     """The host's name ("" for this one) and the address on it."""
     if target.startswith("unix:"):
         return "", target
-    host, colon, port = target.rpartition(":")
-    if not colon or not host or not port.isdigit():
-        raise InvalidArgumentError(f"cannot use target {target!r}: write HOST:PORT or unix:/path", target=target)
-    return ("" if host in LOOPBACK_NAMES + ANY_NAMES else host), port
+    host, port = check_host_port(target)
+    return ("" if is_loopback(host) or host in ANY_HOSTS else host), str(port)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import StatusCode, aio
 
+from rube.api.addresses import ANY_HOSTS, check_host_port, is_loopback
 from rube.api.errors import UnimplementedError
 from rube.host import ServerOptions
 from rube.sim.world.kernel import SimProcess
@@ -19,16 +20,13 @@ from rube.sim.world.network.connection import End
 from rube.sim.world.network.context import SimServicerContext
 from rube.sim.world.network.fabric import Listener, SimFabric
 from rube.sim.world.network.frames import Frame, Kind
-from rube.transport.addresses import UNIX_PATH_BYTES_MAX, cannot_listen, check_host_port
+from rube.transport.addresses import UNIX_PATH_BYTES_MAX, cannot_listen
 from rube.transport.servicer import check_interceptors
 
 if TYPE_CHECKING:
     from rube.sim.world.network.context import Handler
 
 _LOG = logging.getLogger("rube.sim.world.network")
-
-ANY_HOSTS = ("0.0.0.0", "[::]")
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 class ServerConnection:
@@ -113,10 +111,10 @@ class SimServer(aio.Server):
                 raise cannot_listen(address, f"the path has more than {UNIX_PATH_BYTES_MAX} bytes")
         else:
             name, port = check_host_port(address)
-            if name not in (*ANY_HOSTS, *LOOPBACK_HOSTS, host.name):
+            if name not in (*ANY_HOSTS, host.name) and not is_loopback(name):
                 raise cannot_listen(address, f"it is not an address of host {host.name}")
             port = port or self._fabric.free_port(host)
-            key, loopback = str(port), name in LOOPBACK_HOSTS
+            key, loopback = str(port), is_loopback(name)
         listener = Listener(self.process, self._options, self._connected, loopback)
         if not self._fabric.listen(host, key, listener):
             raise cannot_listen(address, f"it is in use on host {host.name}")
