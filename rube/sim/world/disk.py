@@ -1,14 +1,21 @@
-"""Simulated disks: log files that survive kill -9, and lose what was not synced when their host loses power."""
+"""Simulated disks: files that survive kill -9, and lose what was not synced when their host loses power.
+
+Two kinds. A log grows at its end; its syncs are awaited. A file of pages is written at any place by code that does not
+await, such as a database's: it is synced at once, and the call that did so takes the longer (`SimLoop.spend`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from errno import EIO, ENOSPC
 from typing import TYPE_CHECKING
 
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
 from rube.api.times import NS_PER_MS
 from rube.host.disk_errors import failed, full
+from rube.sim.world.disk_page_file import SimPageFile
+from rube.sim.world.disk_pages import PageContent
 from rube.sim.world.kernel import SimHost, SimProcess, current_process
 from rube.sim.world.kernel.trace import fingerprint
 
@@ -29,11 +36,17 @@ class SimDisk:
         self._host = host
         self._loop: SimLoop = host.world.loop
         self._random = host.world.random(f"disk/{host.name}")
-        self._files: dict[str, _Content] = {}
+        self._files: dict[str, _Content | PageContent] = {}
+        # Of pages, what the directory durably has under that name (None: nothing), where it is not what `_files` has.
+        self._names: dict[str, PageContent | None] = {}
         self._latency_ns = (SYNC_LATENCY_NS, SYNC_LATENCY_NS)
         self._capacity_bytes: int | None = None
         self._tear = True
         self._sync_failures = 0
+        # Of files of pages.
+        self._read_failures = 0
+        self._write_failures = 0
+        self._lies = False
         # It was full, a sync failed or bytes were damaged: a daemon may end over that.
         self.has_failed = False
         # How many files there ever were.
@@ -44,6 +57,10 @@ class SimDisk:
         self._stalled: list[_Sync] | None = None
         # Called as each sync begins.
         self._interrupts: list[Callable[[], None]] = []
+        # Called before each step of a file of pages.
+        self._step_interrupts: list[Callable[[], None]] = []
+        # Done when the stall ends.
+        self._gate: asyncio.Future[None] | None = None
         host.on_power_off(lambda _: self._power_lost())
 
     # What engines use (rube.store.engines.Disk)
@@ -55,6 +72,8 @@ class SimDisk:
         if path not in self._files:
             self._made += 1
         content = self._files.setdefault(path, _Content(self._made))
+        if isinstance(content, PageContent):
+            raise FailedPreconditionError(f"{path} on {self._host.name} is no log: choose another file")
         if content.holder is not None:
             raise FailedPreconditionError(
                 f"{path} on {self._host.name} is in use by {content.holder}: stop it or choose another file"
@@ -69,6 +88,62 @@ class SimDisk:
         content = self._files.get(path)
         return bytes(content.data) if content is not None else None
 
+    def open_pages(self, path: str, *, create: bool = False) -> SimPageFile:
+        """Opens a file of pages for the running process, beside others that may have it open.
+
+        Raises FileNotFoundError where there is none and `create` is not set.
+        """
+        process = current_process()
+        process.check_alive()
+        content = self._files.get(path)
+        if content is None:
+            if not create:
+                raise FileNotFoundError(path)
+            self._step(process)
+            self._made += 1
+            content = self._files[path] = PageContent(self._made)
+            self._renamed(path, None, content)
+            self._host.world.trace.add("disk-create", self._host.name, path)
+        elif not isinstance(content, PageContent):
+            raise FailedPreconditionError(f"{path} on {self._host.name} is a log: choose another file")
+        return SimPageFile(self, path, content, process)
+
+    def open_nameless(self) -> SimPageFile:
+        """A file of pages that is gone when it is closed."""
+        return SimPageFile(self, "", PageContent(0), current_process())
+
+    def remove(self, path: str) -> None:
+        """Removes a file of pages; who has it open goes on with it. FileNotFoundError where there is none."""
+        process = current_process()
+        process.check_alive()
+        content = self._files.get(path)
+        if not isinstance(content, PageContent):
+            raise FileNotFoundError(path)
+        self._step(process)
+        del self._files[path]
+        self._renamed(path, content, None)
+        self._host.world.trace.add("disk-remove", self._host.name, path)
+
+    def sync_directory(self, path: str) -> None:
+        """Makes durable which files of pages there are in a directory."""
+        process = current_process()
+        process.check_alive()
+        self._step(process)
+        self._take_time()
+        for name in [name for name in self._names if name.rpartition("/")[0] == path]:
+            del self._names[name]
+        self._host.world.trace.add("disk-sync", self._host.name, path, 0)
+
+    def size_bytes(self, path: str) -> int | None:
+        """None: there is no such file."""
+        content = self._files.get(path)
+        return len(content.data) if content is not None else None
+
+    @property
+    def free_bytes(self) -> int | None:
+        """None: without end."""
+        return None if self._capacity_bytes is None else max(0, self._capacity_bytes - self.used_bytes)
+
     # Faults
 
     def fail_sync(self, count: int = 1) -> None:
@@ -78,10 +153,29 @@ class SimDisk:
         self._fault("fail-sync", count)
 
     def disarm(self) -> None:
-        """Undoes `fail_sync` as far as nothing has failed yet."""
-        if self._sync_failures:
-            self._sync_failures = 0
+        """Undoes `fail_sync`, `fail_reads` and `fail_writes` as far as nothing has failed yet, and `lie`."""
+        if self._sync_failures or self._read_failures or self._write_failures or self._lies:
+            self._sync_failures = self._read_failures = self._write_failures = 0
+            self._lies = False
             self._fault("disarm")
+
+    def fail_reads(self, count: int = 1) -> None:
+        """The next `count` reads of pages fail (EIO)."""
+        self._read_failures = count
+        self.has_failed = True
+        self._fault("fail-reads", count)
+
+    def fail_writes(self, count: int = 1) -> None:
+        """The next `count` writes of pages fail (EIO), and nothing of them is written."""
+        self._write_failures = count
+        self.has_failed = True
+        self._fault("fail-writes", count)
+
+    def lie(self, enabled: bool = True) -> None:
+        """Whether syncs say that they succeed and make nothing durable."""
+        self._lies = enabled
+        self.has_failed = True
+        self._fault("lie", int(enabled))
 
     def fill(self, free_bytes: int = 0) -> None:
         """Leaves room for only so many more bytes, until `free`."""
@@ -104,9 +198,12 @@ class SimDisk:
         """Lets the syncs end, in the order in which they began."""
         if self._stalled is not None:
             waiting, self._stalled = self._stalled, None
+            gate, self._gate = self._gate, None
             self._fault("unstall")
             for sync in waiting:
                 self._finish(sync)
+            if gate is not None:
+                _resolve(gate, None)
 
     def latency_ms(self, least: float, most: float | None = None) -> None:
         """Every sync takes between `least` and `most` milliseconds from now on, drawn from the world's seed."""
@@ -126,25 +223,35 @@ class SimDisk:
         self._interrupts.append(act)
         return lambda: self._interrupts.remove(act) if act in self._interrupts else None
 
+    def on_step(self, act: Callable[[], None]) -> Callable[[], None]:
+        """Calls `act` before each write, truncation, sync, creation and removal of files of pages, until what is
+        returned is called: if it ends the process that asks for the step, that is not carried out."""
+        self._step_interrupts.append(act)
+        return lambda: self._step_interrupts.remove(act) if act in self._step_interrupts else None
+
     def flip(self, path: str, offset: int | None = None) -> int:
         """Flips one bit of the stored bytes of a file, at a random place unless told; returns its byte offset."""
         content = self._files.get(path)
         if content is None or not content.data:
             raise InvalidArgumentError(f"there is nothing to flip in {path!r} on {self._host.name}: no bytes there")
         where = self._random.randrange(len(content.data)) if offset is None else offset
-        content.data[where] ^= 1 << self._random.randrange(8)
+        content.flip(where, self._random.randrange(8))
         self.has_failed = True
         self._fault("flip", path, where)
         return where
 
     def wipe(self, path: str | None = None) -> None:
-        """Removes every file, as a replaced disk does, or one. No process may have one of them open."""
-        gone = sorted(name for name in self._files if path in (None, name))
+        """Removes every file, as a replaced disk does, or one with those that a database puts beside it under its name.
+
+        No process may have one of them open.
+        """
+        gone = sorted(name for name in self._files if path in (None, name) or name.startswith((f"{path}-", f"{path}.")))
         held = [name for name in gone if self._files[name].holder is not None]
         if held:
             raise FailedPreconditionError(f"{held[0]} on {self._host.name} is open: stop its process first")
         for name in gone:
             del self._files[name]
+            self._names.pop(name, None)
         self._fault("wipe", *gone if path else ())
 
     # What tests and reports look at
@@ -168,6 +275,62 @@ class SimDisk:
     def used_bytes(self) -> int:
         return sum(len(content.data) for content in self._files.values())
 
+    # For SimPageFile
+
+    def write_pages(self, path: str, content: PageContent, process: SimProcess, place: int, data: bytes) -> None:
+        """Raises OSError: EIO, ENOSPC."""
+        self._step(process)
+        if self._write_failures:
+            self._write_failures -= 1
+            raise OSError(EIO, "a write failed", path)
+        more_bytes = max(0, place + len(data) - len(content.data))
+        if (free_bytes := self.free_bytes) is not None and more_bytes > free_bytes:
+            raise OSError(ENOSPC, "no room", path)
+        content.write(place, data)
+        self.record("disk-write", path, data, place)
+
+    def truncate_pages(self, path: str, content: PageContent, process: SimProcess, length_bytes: int) -> None:
+        self._step(process)
+        content.truncate(length_bytes)
+        self._host.world.trace.add("disk-truncate", self._host.name, path, length_bytes)
+
+    def sync_pages(self, path: str, content: PageContent, process: SimProcess) -> None:
+        """What the file holds is durable when this returns, and the time that it takes passes afterwards.
+
+        Raises OSError: EIO.
+        """
+        self._step(process)
+        self._take_time()
+        if self._sync_failures:
+            self._sync_failures -= 1
+            content.fail_sync()
+            self._host.world.trace.add("disk-sync-failed", self._host.name, path)
+            raise OSError(EIO, "a sync failed", path)
+        if not self._lies:
+            content.sync()
+        self._host.world.trace.add("disk-sync-lied" if self._lies else "disk-sync", self._host.name, path)
+
+    def check_read(self, path: str) -> None:
+        """Raises OSError if a fault says so: EIO."""
+        if self._read_failures:
+            self._read_failures -= 1
+            raise OSError(EIO, "a read failed", path)
+
+    def _step(self, process: SimProcess) -> None:
+        for act in tuple(self._step_interrupts):
+            act()
+        process.check_alive()
+
+    def _take_time(self) -> None:
+        if self._stalled is not None and self._gate is None:
+            self._gate = self._loop.create_future()
+        self._loop.spend(self._random.randint(*self._latency_ns), self._gate)
+
+    def _renamed(self, path: str, before: PageContent | None, now: PageContent | None) -> None:
+        """Notes that the name means another file than the directory durably has."""
+        if self._names.setdefault(path, before) is now:
+            del self._names[path]
+
     # For SimLogFile
 
     def check_room(self, path: str, more_bytes: int) -> None:
@@ -184,9 +347,9 @@ class SimDisk:
         self._loop.after_ns(self._random.randint(*self._latency_ns), self._finish, sync)
         await sync.done
 
-    def record(self, kind: str, path: str, data: bytes | bytearray) -> None:
+    def record(self, kind: str, path: str, data: bytes | bytearray, *place: int) -> None:
         """Puts what was written into the trace, as a hash."""
-        self._host.world.trace.add(kind, self._host.name, path, len(data), fingerprint(data))
+        self._host.world.trace.add(kind, self._host.name, path, *place, len(data), fingerprint(data))
 
     def _finish(self, sync: _Sync) -> None:
         if sync not in self._syncs:
@@ -202,6 +365,10 @@ class SimDisk:
             self._host.world.trace.add("disk-sync-failed", self._host.name, sync.path)
             _resolve(sync.done, error)
             return
+        if self._lies:
+            self._host.world.trace.add("disk-sync-lied", self._host.name, sync.path)
+            _resolve(sync.done, None)
+            return
         sync.content.synced(sync.length_bytes)
         self._host.world.trace.add("disk-sync", self._host.name, sync.path, sync.length_bytes)
         _resolve(sync.done, None)
@@ -210,13 +377,30 @@ class SimDisk:
         self._syncs.clear()
         if self._stalled is not None:
             self._stalled.clear()
+        self._lose_names()
         for path in self.paths:
             content = self._files[path]
             unsynced_bytes = content.unsynced_bytes
+            if isinstance(content, PageContent):
+                content.lose_power(self._random, tear=self._tear)
+                if unsynced_bytes:
+                    self._host.world.trace.add("disk-lost", self._host.name, path, fingerprint(content.data))
+                continue
             kept = self._random.randint(0, unsynced_bytes) if self._tear else 0
             content.lose_unsynced(keep_bytes=kept)
             if unsynced_bytes:
                 self._host.world.trace.add("disk-lost", self._host.name, path, unsynced_bytes - kept)
+
+    def _lose_names(self) -> None:
+        """Files that were created or removed since their directory was synced are there again, or not."""
+        for path in sorted(self._names):
+            before = self._names.pop(path)
+            if self._tear and self._random.random() < 0.5:
+                continue
+            self._files.pop(path, None)
+            if before is not None:
+                self._files[path] = before
+            self._host.world.trace.add("disk-name-lost", self._host.name, path)
 
     def _fault(self, kind: str, *fields: str | int) -> None:
         self._host.world.trace.add("disk-fault", self._host.name, kind, *fields)
@@ -294,6 +478,9 @@ class _Content:
     @property
     def unsynced_bytes(self) -> int:
         return 0 if self._before is not None else len(self.data) - self._durable_bytes
+
+    def flip(self, place: int, bit: int) -> None:
+        self.data[place] ^= 1 << bit
 
     def truncate(self, length_bytes: int) -> None:
         if length_bytes < self._durable_bytes:

@@ -37,6 +37,16 @@ NORMAL = 1
 _set_result_unless_cancelled = futures._set_result_unless_cancelled  # type: ignore[attr-defined]
 
 
+class _InlineCall:
+    """A function that an executor was asked to run, while it runs."""
+
+    __slots__ = ("gate", "spent_ns")
+
+    def __init__(self, latency_ns: int) -> None:
+        self.spent_ns = latency_ns
+        self.gate: asyncio.Future[None] | None = None
+
+
 class SimLoop(Scheduler, NoRealIO):
     """asyncio's loop interface over the Scheduler: what tasks, futures, queues and timeouts of a world run on.
 
@@ -50,6 +60,7 @@ class SimLoop(Scheduler, NoRealIO):
         """What no code handled and no exception handler took; the World raises it."""
         self.create_future = partial(SimFuture, loop=self)  # type: ignore[method-assign]  # C: there is one per sleep
         self.generators = AsyncGenerators(self)
+        self._inline_call: _InlineCall | None = None
         self._executor_latency_ns = executor_latency_ns
         self._numbers = 0
         self._tasks = 0
@@ -169,16 +180,31 @@ class SimLoop(Scheduler, NoRealIO):
         return sorted(found, key=lambda task: task.number)
 
     def run_in_executor(self, executor: object, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
-        """Call `func` now, in this thread; the future is done after the modelled latency."""
+        """Call `func` now, in this thread; the future is done after the modelled latency and what `func` spends."""
         future = self.create_future()
+        call = self._inline_call = _InlineCall(self._executor_latency_ns)
         try:
             result = func(*args)
         except Exception as error:
             end = partial(_fail_unless_done, future, error)
         else:
             end = partial(_set_result_unless_cancelled, future, result)
-        self.call_later(self._executor_latency_ns / NS_PER_S, end)
+        finally:
+            self._inline_call = None
+        if call.gate is None:
+            self.call_later(call.spent_ns / NS_PER_S, end)
+        else:
+            call.gate.add_done_callback(lambda _: self.call_later(call.spent_ns / NS_PER_S, end))
         return future
+
+    def spend(self, time_ns: int, gate: asyncio.Future[None] | None = None) -> None:
+        """Let the function that `run_in_executor` runs now take so much longer, and not end before `gate` is done.
+
+        Nothing outside of one: what code does between two awaits takes no time.
+        """
+        if self._inline_call is not None:
+            self._inline_call.spent_ns += time_ns
+            self._inline_call.gate = gate or self._inline_call.gate
 
     def set_default_executor(self, executor: object) -> None:
         """Do nothing: functions run inline."""

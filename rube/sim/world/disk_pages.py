@@ -1,0 +1,172 @@
+"""A simulated file that is written at places, and what a loss of power leaves of it.
+
+The page cache holds what was written; a sync carries it to the disk. Without one, each sector is by itself as old or as
+new as chance has it, may be torn, and the file's length is that of any moment since the last sync: what ALICE
+(OSDI 2014) and CrashMonkey (OSDI 2018) vary. Pure: chance is handed in.
+"""
+
+from __future__ import annotations
+
+import random  # noqa: TID251 (a type; the generator is the world's)
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+# What a disk writes as one, if it does not tear it.
+SECTOR_BYTES = 512
+# What the kernel writes as one: a byte that is written takes its page with it.
+CACHE_PAGE_BYTES = 4096
+# One sector in so many is torn.
+_TORN_ONE_IN = 8
+
+
+@dataclass(slots=True)
+class _Change:
+    """A write at a place; without data a truncation to it."""
+
+    place: int
+    data: bytes | None
+    # The bytes that it may alter.
+    end: int
+    # A sync of it has failed: it is in memory alone, and no later sync finds it to write.
+    clean: bool = False
+
+
+@dataclass(slots=True)
+class PageContent:
+    """A file's bytes: as processes see them, what of them is durable, and the changes between the two."""
+
+    number: int
+    data: bytearray = field(default_factory=bytearray)
+    # How often what is durable has changed.
+    edits: int = 0
+    holder: object = None
+    _durable: bytearray = field(default_factory=bytearray)
+    _changes: list[_Change] = field(default_factory=list)
+
+    @property
+    def unsynced_bytes(self) -> int:
+        return sum(len(change.data or b"") for change in self._changes)
+
+    def durable(self, start: int = 0) -> bytes:
+        """What is durable, from that byte on."""
+        return bytes(self._durable[start:])
+
+    def write(self, place: int, data: bytes) -> None:
+        _write(self.data, place, data)
+        self._changes.append(_Change(place, data, place + len(data)))
+
+    def truncate(self, length_bytes: int) -> None:
+        """Cuts the file, or fills it up with zeros."""
+        end = max(length_bytes, len(self.data))
+        _cut(self.data, length_bytes)
+        self._changes.append(_Change(length_bytes, None, end))
+
+    def sync(self) -> None:
+        """Makes all durable that is not in memory alone."""
+        if any(change.clean for change in self._changes):
+            self._sync_pages()
+        else:
+            for change in self._changes:
+                _apply(self._durable, change)
+            self._changes.clear()
+        self.edits += 1
+
+    def fail_sync(self) -> None:
+        """What a sync that failed leaves: everything is there for who reads it, and nothing of it will be written."""
+        for change in self._changes:
+            change.clean = True
+
+    def flip(self, place: int, bit: int) -> None:
+        """Alters a bit of what is stored."""
+        self.data[place] ^= 1 << bit
+        if place < len(self._durable):
+            self._durable[place] ^= 1 << bit
+        self.edits += 1
+
+    def lose_power(self, chance: random.Random, *, tear: bool) -> None:
+        """Leaves what is durable, and where `tear` says so a part of the rest."""
+        if tear and self._changes:
+            self._durable = self._torn(chance)
+        self._changes.clear()
+        self.data = bytearray(self._durable)
+        self.edits += 1
+
+    def _sync_pages(self) -> None:
+        """Writes the pages that are dirty, with all that they hold."""
+        dirty: dict[int, None] = {}
+        for change in self._changes:
+            if not change.clean:
+                dirty |= dict.fromkeys(_blocks(change, CACHE_PAGE_BYTES))
+        _cut(self._durable, len(self.data))
+        for page in dirty:
+            place = page * CACHE_PAGE_BYTES
+            _write(self._durable, place, bytes(self.data[place : place + CACHE_PAGE_BYTES]))
+        self._changes = [
+            change
+            for change in self._changes
+            if change.clean and change.data is not None and not dirty.keys() >= set(_blocks(change, CACHE_PAGE_BYTES))
+        ]
+
+    def _torn(self, chance: random.Random) -> bytearray:
+        """The durable bytes after a loss of power: every sector as of some moment, whole or torn."""
+        kept = chance.choice((0.0, 1.0, chance.random()))
+        touched: dict[int, list[int]] = {}
+        lengths = [len(self._durable)]
+        seen = bytearray(self._durable)
+        for number, change in enumerate(self._changes):
+            _apply(seen, change)
+            if not change.clean:
+                lengths.append(len(seen))
+                for sector in _blocks(change, SECTOR_BYTES):
+                    touched.setdefault(sector, []).append(number)
+        wanted: dict[int, list[tuple[int, int]]] = {}
+        for sector, numbers in touched.items():
+            moment = _draw(numbers, kept, chance)
+            wanted.setdefault(moment, []).append((sector, SECTOR_BYTES))
+            if chance.randrange(_TORN_ONE_IN) == 0:
+                other = _draw(numbers, kept, chance)
+                if other > moment:
+                    wanted.setdefault(other, []).append((sector, chance.randrange(1, SECTOR_BYTES)))
+        length = lengths[-1] if chance.random() < kept else chance.choice(lengths)
+        return self._assembled(wanted, length)
+
+    def _assembled(self, wanted: dict[int, list[tuple[int, int]]], length_bytes: int) -> bytearray:
+        """The durable bytes with so many bytes of those sectors as they were after the change of that number."""
+        seen, result = bytearray(self._durable), bytearray(self._durable)
+        for number, change in enumerate(self._changes):
+            _apply(seen, change)
+            for sector, part_bytes in wanted.get(number, ()):
+                place = sector * SECTOR_BYTES
+                piece = bytes(seen[place : place + part_bytes])
+                _write(result, place, piece.ljust(min(part_bytes, max(0, len(result) - place)), b"\0"))
+        _cut(result, length_bytes)
+        return result
+
+
+def _draw(numbers: list[int], kept: float, chance: random.Random) -> int:
+    """The change that a sector is as new as; -1: as before all of them."""
+    return numbers[-1] if chance.random() < kept else chance.choice((-1, *numbers[:-1]))
+
+
+def _blocks(change: _Change, block_bytes: int) -> Iterator[int]:
+    return iter(range(change.place // block_bytes, -(-change.end // block_bytes)))
+
+
+def _apply(content: bytearray, change: _Change) -> None:
+    if change.data is None:
+        _cut(content, change.place)
+    else:
+        _write(content, change.place, change.data)
+
+
+def _write(content: bytearray, place: int, data: bytes) -> None:
+    if place > len(content):
+        content.extend(bytes(place - len(content)))
+    content[place : place + len(data)] = data
+
+
+def _cut(content: bytearray, length_bytes: int) -> None:
+    if length_bytes < len(content):
+        del content[length_bytes:]
+    else:
+        content.extend(bytes(length_bytes - len(content)))
