@@ -19,7 +19,7 @@ help: ## this list
 $(READY): pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Rube needs Python 3.11: make PYTHON=/path/to/python3.11 …")'
 	"$(PYTHON)" -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,fast,mysql,rocksdb,systemd]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
 	@touch $@
 
 demo: $(READY) ## the main job: real daemons, a lost network, a killed server; then a simulated partition (~1 min)

@@ -13,6 +13,7 @@ from rube import api_pb2
 from rube.api import textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.systemd_pb2 import Service, Unit
+from rube.shipped import shipped_scenarios
 from rube.sim.judges.rest import WITHIN_NS
 from rube.sim.scenario.chaos import fill_chaos
 from rube.sim.scenario.disasters import fill_disaster
@@ -49,8 +50,10 @@ class LoadedScenario:
 
     @property
     def arguments(self) -> str:
-        """What `rube sim` is told to run this, quoted for a shell."""
-        return shlex.join([self.file, *(word for setting in self.settings for word in ("--set", setting))])
+        """What `rube sim` is told to run this, quoted for a shell; a scenario that Rube ships by its name."""
+        file = Path(self.file)
+        shown = file.stem if shipped_scenarios().get(file.stem) == file else self.file
+        return shlex.join([shown, *(word for setting in self.settings for word in ("--set", setting))])
 
 
 def load(file: str, settings: Sequence[str] = ()) -> LoadedScenario:
