@@ -40,8 +40,8 @@ unit: $(READY) ## the tests alone: make unit ARGS='tests/unit -k mvcc'
 	$(BIN)/pytest $(ARGS)
 
 # The scenario, and how many seeds of it: under 90 s of processor time in all.
-SHORT := nodes-chaos:5 store-chaos:4 leases-chaos:4 replicas-chaos:3 servers-hang:1 restore:2 raft-writes:3 raft-snapshots:1 \
-  raft-members:1
+SHORT := nodes-chaos:2 store-chaos:2 leases-chaos:2 replicas-chaos:1 servers-hang:1 restore:1 reboot-offline:1 move:1 \
+  raft-writes:1 raft-snapshots:1 raft-members:1 raft-elections:1 raft-reads:1
 campaign-short: $(READY) ## the scenarios that find most, under a few seeds each: make campaign-short FIRST=1000
 	@failed=0; for pair in $(SHORT); do \
 	  $(BIN)/rube sim "scenarios/$${pair%%:*}.yaml" --seeds "$${pair##*:}" --seed $(or $(FIRST),1) --tie-break || failed=1; \
