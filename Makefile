@@ -1,6 +1,8 @@
-# `make demo` and `make test` work on a fresh machine with Python 3.11 and make; nothing is installed globally.
+# `make demo` and `make test` work on a fresh machine with Python 3.11 to 3.14 and make; nothing is installed globally.
 VENV ?= .venv
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The first that runs: a version manager's shims can stand for versions that are not switched on.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
+  "$$python" -c '' 2>/dev/null && command -v "$$python" && break; done)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # What generates the protobuf code has an environment of its own, with the oldest protobuf that Rube runs on: code that
@@ -17,7 +19,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
 
 $(READY): pyproject.toml
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Rube needs Python 3.11: make PYTHON=/path/to/python3.11 …")'
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15) and "Rube needs Python 3.11 to 3.14: make PYTHON=/path/to/python3.12 …")'
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
 	@touch $@

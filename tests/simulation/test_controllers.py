@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from node_world import NODE, NodeWorld, unit, unit_key
 
 from rube import api_pb2
 from rube.api import cluster_pb2, systemd_pb2
@@ -14,6 +13,7 @@ from rube.client import Client
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.sim.cluster.machines import make_machine
 from rube.sim.world.kernel import World
+from tests.simulation.node_world import NODE, NodeWorld, unit, unit_key
 
 READY, SILENT = cluster_pb2.NodeStatus.READY, cluster_pb2.NodeStatus.SILENT
 

@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any
 
 import pytest
-from controllers_world import ELECTION_S, NAMES, TICK_S, ControllersWorld
 
 from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, memory_pb2, registry
@@ -22,6 +21,7 @@ from rube.api.well_known import LEASE_TYPE, UNIT_TYPE
 from rube.controllers.contract import Input, View
 from rube.server import preconditions
 from rube.sim.world.kernel import World
+from tests.simulation.controllers_world import ELECTION_S, NAMES, TICK_S, ControllersWorld
 
 TICKETS = "tickets"
 # An election takes one to two timeouts, and as long again where the votes were split.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from sabotage import violated
 
 from rube.api import controller_pb2, systemd_pb2
 from rube.api.systemd_pb2 import UnitAction
@@ -11,6 +10,7 @@ from rube.sim.cluster.recording import RecordingStore
 from rube.sim.units.service_manager import SimServiceDriver
 from rube.store import Txn
 from rube.units.controller import UnitController
+from tests.simulation.sabotage import violated
 
 SCENARIO = """\
 name: sabotage

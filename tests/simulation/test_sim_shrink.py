@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from sim_calls import sim
 
 from rube.cli.progress import ProgressBar
 from rube.sim.scenario import load_text
@@ -16,6 +15,7 @@ from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario.scenario_pb2 import Fault
 from rube.sim.search.shrink import scenario_text, shrink, written_out
 from rube.sim.search.sweep import run_seed
+from tests.simulation.sim_calls import sim
 
 SCENARIO = """\
 name: small

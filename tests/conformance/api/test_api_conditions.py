@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from api_sites import TYPE, Served, Site, key, serve, unit
 
 from rube import api_pb2
 from rube.api import registry, systemd_pb2
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
+from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 
 def put_request(*objects: api_pb2.Object, **conditions: object) -> api_pb2.PutRequest:

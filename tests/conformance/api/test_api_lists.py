@@ -6,11 +6,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from api_sites import TYPE, Served, Site, serve, unit
 
 from rube import api_pb2
 from rube.api.errors import CompactedError, InvalidArgumentError
 from rube.client import Client, ClientConfig
+from tests.conformance.api.api_sites import TYPE, Served, Site, serve, unit
 
 COUNT = 10
 LIST = api_pb2.ListRequest(type=TYPE, page_size=3)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from api_sites import TYPE, Served, Site, key, serve, unit
 
 from rube import api_pb2
 from rube.api import cluster_pb2, registry
 from rube.api.errors import CompactedError, InvalidArgumentError, NotFoundError, RevisionAheadError
+from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 
 async def names(api: Served, **request: object) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from api_sites import TYPE, Served, Site, key, serve, unit
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from rube import api_pb2
 from rube.api import cluster_pb2, registry, systemd_pb2
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
+from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 
 async def update(api: Served, status: systemd_pb2.UnitStatus, **fields: Any) -> api_pb2.UpdateStatusResponse:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from api_sites import Served, Site, key, serve, unit
 
 from rube import api_pb2
 from rube.api import registry, systemd_pb2
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, RubeError
 from rube.store import StoreConfig, StoreLimits
+from tests.conformance.api.api_sites import Served, Site, key, serve, unit
 
 Outcome = api_pb2.PutResponse
 

@@ -8,8 +8,6 @@ from contextlib import closing
 from typing import cast
 
 import pytest
-from life_calls import damage_of, fill, opened, records_of, unseen
-from store_sites import EngineSite, SqliteSite, open_store
 
 from rube.api.errors import FailedPreconditionError
 from rube.host import Wrecks, Write
@@ -18,6 +16,8 @@ from rube.store.maintenance import Salvaged, salvage
 from rube.store.mvcc.log import log_key, position_of
 from rube.store.mvcc.recovery import COMPACT_KEY, LOG_RANGE, STORE_ID_KEY
 from rube.store.mvcc.salvage import LostValue, LostWrites
+from tests.conformance.store.life_calls import damage_of, fill, opened, records_of, unseen
+from tests.conformance.store.store_sites import EngineSite, SqliteSite, open_store
 
 Rows = dict[int, bytes]
 

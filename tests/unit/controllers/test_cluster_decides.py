@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from cluster_fake import FakeCache
-
 from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, memory_pb2, registry
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.controllers.contract import evaluate
+from tests.unit.controllers.cluster_fake import FakeCache
 
 Status = cluster_pb2.NodeStatus
 READY, SILENT, UNKNOWN = Status.READY, Status.SILENT, Status.UNKNOWN

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from cluster_fake import FakeCache, of_unit, unit_object
 
 from rube import api_pb2
 from rube.api import cluster_pb2, controller_pb2, registry, systemd_pb2
@@ -12,6 +11,7 @@ from rube.api.well_known import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION
 from rube.controllers.cluster.placement import Placement, choose
 from rube.controllers.contract import evaluate
 from rube.controllers.label_index import LabelIndex
+from tests.unit.controllers.cluster_fake import FakeCache, of_unit, unit_object
 
 Status = cluster_pb2.NodeStatus
 READY, SILENT, UNKNOWN = Status.READY, Status.SILENT, Status.UNKNOWN

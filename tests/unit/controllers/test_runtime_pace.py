@@ -6,13 +6,13 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from cluster_fake import FakeCluster, away, text_any, unit_object, word
-from runtime_bench import Bench
 
 from rube import api_pb2
 from rube.api import controller_pb2
 from rube.api.keys import key_of
 from rube.sim.world.kernel import World
+from tests.unit.controllers.cluster_fake import FakeCluster, away, text_any, unit_object, word
+from tests.unit.controllers.runtime_bench import Bench
 
 KEY = key_of(unit_object("web"))
 
