@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sabotage import SCENARIO, violated
 
-from rube import api_pb2
+from rube.api import PutRequest, PutResponse
 from rube.api.errors import UnavailableError
 from rube.client import client
 from rube.client.retries import is_unknown
@@ -23,7 +23,7 @@ def _answers_that_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     put = ApiService.Put
     puts = 0
 
-    async def told_otherwise(self: ApiService, request: api_pb2.PutRequest, context: Any) -> api_pb2.PutResponse:
+    async def told_otherwise(self: ApiService, request: PutRequest, context: Any) -> PutResponse:
         nonlocal puts
         response = await put(self, request, context)
         puts += 1

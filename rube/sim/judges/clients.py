@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from rube import api_pb2
+from rube.api import PutRequest
 from rube.api.errors import DeadlineExceededError, UnavailableError
 from rube.sim.judges.history import Attempt, History, Outcome
 from rube.sim.judges.verdict import Verdict, judge, many
@@ -45,7 +45,7 @@ def _again(before: Attempt, after: Attempt) -> Iterator[str]:
 def _is_harmless(attempt: Attempt) -> bool:
     """A read, or a put whose objects all name the revision that they replace."""
     request = attempt.request
-    if isinstance(request, api_pb2.PutRequest):
+    if isinstance(request, PutRequest):
         return all(obj.metadata.revision for obj in request.objects)
     return not attempt.is_write
 

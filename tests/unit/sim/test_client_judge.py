@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rube import api_pb2
+from rube.api import Metadata, Object, PutRequest
 from rube.api.errors import UnavailableError
 from rube.sim import judges
 from rube.sim.judges import Attempt, History, Outcome
@@ -13,11 +13,11 @@ S = 1_000_000_000
 
 
 def put(call: int, start_s: int, server: str, *, failed: bool = False, revision: int = 0, client: str = "u") -> Attempt:
-    metadata = api_pb2.Metadata(namespace="default", name="web", revision=revision)
+    metadata = Metadata(namespace="default", name="web", revision=revision)
     attempt = Attempt(
         client=client,
         kind="put",
-        request=api_pb2.PutRequest(objects=[api_pb2.Object(metadata=metadata)]),
+        request=PutRequest(objects=[Object(metadata=metadata)]),
         start_ns=start_s * S,
         end_ns=start_s * S + 5 * S,
         user=True,
