@@ -24,7 +24,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import PutRequest, PutResponse, add_ApiServicer_to_server
 from rube.cli.daemon import announce, run_daemon
 from rube.host import Host, RealClock, RealRandomness
 from rube.server import ApiServerConfig
@@ -43,7 +43,7 @@ class NumberedApi(ApiService):
 
     _numbers = itertools.count()
 
-    async def Put(self, request: api_pb2.PutRequest, context: Any) -> api_pb2.PutResponse:
+    async def Put(self, request: PutRequest, context: Any) -> PutResponse:
         if not request.objects[0].metadata.name:
             request.objects[0].metadata.name = f"unit-{next(self._numbers)}"
         return await super().Put(request, context)
@@ -55,7 +55,7 @@ async def serve_api(stop: asyncio.Event, kind: Any, store_url: str) -> None:
     store = await open_store(host, store_url)
     server = network.server()
     service = NumberedApi(host, store, ApiServerConfig(spec_checks=built_in_spec_checks()))
-    api_pb2_grpc.add_ApiServicer_to_server(service, server)  # type: ignore[no-untyped-call, unused-ignore]
+    add_ApiServicer_to_server(service, server)  # type: ignore[no-untyped-call, unused-ignore]
     await _serve(server, server.add_insecure_port("127.0.0.1:0"), stop)
     await store.close()
 

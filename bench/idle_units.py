@@ -14,8 +14,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from rube.api import controller_pb2
-from rube.api.systemd_pb2 import Service, Unit, UnitAction
+from rube.api import Action, Service, Unit, UnitAction
 from rube.host import Host, RealClock, RealRandomness
 from rube.units.drivers.supervisor import SupervisorDriver
 
@@ -99,7 +98,7 @@ async def each(names: list[str], driver: SupervisorDriver, what: object) -> None
 
     async def one(name: str) -> None:
         async with gate:
-            action = controller_pb2.Action(id=os.urandom(8).hex())
+            action = Action(id=os.urandom(8).hex())
             action.action.Pack(UnitAction(unit=name, **what()))  # type: ignore[operator]
             await driver.apply(action)
 

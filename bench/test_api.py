@@ -16,8 +16,7 @@ from api_servers import etcd_is_installed, etcd_put, h2load, running, running_et
 from grpc import aio
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from rube import api_pb2, api_pb2_grpc
-from rube.api import registry, systemd_pb2
+from rube.api import ApiStub, GetRequest, Key, Metadata, Object, PutRequest, Unit, WatchRequest, WatchResponse, registry
 
 SECONDS = 3
 VALUE_BYTES = 1024
@@ -28,17 +27,17 @@ needs_h2load = pytest.mark.skipif(
 )
 
 
-def unit(name: str) -> api_pb2.Object:
-    spec = systemd_pb2.Unit(description="x" * VALUE_BYTES)
+def unit(name: str) -> Object:
+    spec = Unit(description="x" * VALUE_BYTES)
     spec.service.exec.start.append("/bin/true")
-    return api_pb2.Object(metadata=api_pb2.Metadata(namespace="system", name=name), spec=registry.pack(spec))
+    return Object(metadata=Metadata(namespace="system", name=name), spec=registry.pack(spec))
 
 
 @pytest.fixture(scope="module")
 def peers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """Calls/s of what the API is measured against, on this machine in this run."""
     directory = tmp_path_factory.mktemp("peers")
-    message = api_pb2.PutRequest(objects=[unit("")]).SerializeToString()
+    message = PutRequest(objects=[unit("")]).SerializeToString()
     with running("echo") as address:
         found = {"echo": h2load(address, "bench.Echo/Echo", message, directory, seconds=SECONDS)}
     if etcd_is_installed():
@@ -59,7 +58,7 @@ def measure(benchmark: BenchmarkFixture, peers: dict[str, float], what: str, cal
 @needs_h2load
 @pytest.mark.parametrize("kind", ["grpcio", "native"])
 def test_durable_put(benchmark: BenchmarkFixture, peers: dict[str, float], kind: str, tmp_path: Path) -> None:
-    message = api_pb2.PutRequest(objects=[unit("")]).SerializeToString()
+    message = PutRequest(objects=[unit("")]).SerializeToString()
     with running("api", "--grpc", kind, "--store", f"sqlite:///{tmp_path}/store.db") as address:
         calls_per_s = benchmark.pedantic(
             h2load, (address, "api.Api/Put", message, tmp_path), {"seconds": SECONDS}, rounds=1
@@ -70,7 +69,7 @@ def test_durable_put(benchmark: BenchmarkFixture, peers: dict[str, float], kind:
 @needs_h2load
 @pytest.mark.parametrize("kind", ["grpcio", "native"])
 def test_get(benchmark: BenchmarkFixture, peers: dict[str, float], kind: str, tmp_path: Path) -> None:
-    message = api_pb2.GetRequest(key=api_pb2.Key(type=TYPE, namespace="system", name="a")).SerializeToString()
+    message = GetRequest(key=Key(type=TYPE, namespace="system", name="a")).SerializeToString()
     with running("api", "--grpc", kind, "--store", f"sqlite:///{tmp_path}/store.db") as address:
         asyncio.run(_put(address, [unit("a")]))
         calls_per_s = benchmark.pedantic(
@@ -101,34 +100,34 @@ def test_watch_fan_out(benchmark: BenchmarkFixture, kind: str, watchers: int) ->
     print(f"\n{watchers} watchers, {kind}: {rate:,.0f} events/s; a put reaches the last in {latency_s * 1e3:.1f} ms")
 
 
-async def _put(address: str, *requests: list[api_pb2.Object]) -> float:
+async def _put(address: str, *requests: list[Object]) -> float:
     """Seconds that the puts take, one after the other, with their client in Python."""
     async with aio.insecure_channel(address) as channel:
-        stub = api_pb2_grpc.ApiStub(channel)
+        stub = ApiStub(channel)
         await channel.channel_ready()
         start = time.perf_counter()
         for objects in requests:
-            await stub.Put(api_pb2.PutRequest(objects=objects))
+            await stub.Put(PutRequest(objects=objects))
         return time.perf_counter() - start
 
 
 async def _fan_out(address: str, watchers: int, puts: int) -> tuple[float, float]:
     """Seconds for all events at all watchers, and for one event alone at all watchers."""
     async with aio.insecure_channel(address) as channel:
-        stub = api_pb2_grpc.ApiStub(channel)
-        calls = [stub.Watch(api_pb2.WatchRequest(type=TYPE, send_initial=True)) for _ in range(watchers)]
+        stub = ApiStub(channel)
+        calls = [stub.Watch(WatchRequest(type=TYPE, send_initial=True)) for _ in range(watchers)]
         await asyncio.gather(*(call.read() for call in calls))
         latencies = []
         for number in range(5):
             start = time.perf_counter()
             await asyncio.gather(
-                stub.Put(api_pb2.PutRequest(objects=[unit(f"one-{number}")])), *(_read(call, 1) for call in calls)
+                stub.Put(PutRequest(objects=[unit(f"one-{number}")])), *(_read(call, 1) for call in calls)
             )
             latencies.append(time.perf_counter() - start)
         start = time.perf_counter()
         readers = [asyncio.create_task(_read(call, puts)) for call in calls]
         for number in range(puts):
-            await stub.Put(api_pb2.PutRequest(objects=[unit(f"u{number}")]))
+            await stub.Put(PutRequest(objects=[unit(f"u{number}")]))
         await asyncio.gather(*readers)
         elapsed = time.perf_counter() - start
         for call in calls:
@@ -136,9 +135,9 @@ async def _fan_out(address: str, watchers: int, puts: int) -> tuple[float, float
         return elapsed, sorted(latencies)[len(latencies) // 2]
 
 
-async def _read(call: aio.UnaryStreamCall[api_pb2.WatchRequest, api_pb2.WatchResponse], updates: int) -> None:
+async def _read(call: aio.UnaryStreamCall[WatchRequest, WatchResponse], updates: int) -> None:
     """Reads until that many updates have come."""
     while updates > 0:
         response = await call.read()
-        assert isinstance(response, api_pb2.WatchResponse)
+        assert isinstance(response, WatchResponse)
         updates -= sum(event.HasField("update") for event in response.events)

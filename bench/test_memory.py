@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from rube import api_pb2
-from rube.api import systemd_pb2
+from rube.api import Metadata, Object, PutRequest, Unit
 from rube.cli.local import LocalCluster, local_cluster
 from rube.cli.real_host import real_host
 from rube.client import Client
@@ -29,11 +28,11 @@ def resident_mb(pid: int) -> float:
     return int(match[1]) / 1024
 
 
-def unit(number: int, *, node: str) -> api_pb2.Object:
+def unit(number: int, *, node: str) -> Object:
     """A unit of about 1 KiB."""
-    spec = systemd_pb2.Unit(description="x" * (OBJECT_BYTES - 120), state=systemd_pb2.Unit.STOPPED)
+    spec = Unit(description="x" * (OBJECT_BYTES - 120), state=Unit.STOPPED)
     spec.service.exec.start.append("/bin/true")
-    obj = api_pb2.Object(metadata=api_pb2.Metadata(namespace="bench", name=f"unit-{number}"))
+    obj = Object(metadata=Metadata(namespace="bench", name=f"unit-{number}"))
     obj.metadata.labels["node"] = node
     obj.spec.Pack(spec, "rube/")
     return obj
@@ -53,7 +52,7 @@ def test_apiserver_with_50_000_objects(benchmark: BenchmarkFixture, tmp_path: Pa
         async with cluster_and_client(tmp_path) as (cluster, client):
             for first in range(0, OBJECTS, OBJECTS_A_PUT):
                 objects = [unit(number, node=node) for number in range(first, first + OBJECTS_A_PUT)]
-                await client.put(api_pb2.PutRequest(objects=objects))
+                await client.put(PutRequest(objects=objects))
             return resident_mb(cluster.apiserver.pid)
 
     resident = benchmark.pedantic(lambda: asyncio.run(main()), rounds=1)
@@ -66,7 +65,7 @@ def test_rubelet_with_20_units(benchmark: BenchmarkFixture, tmp_path: Path) -> N
         async with cluster_and_client(tmp_path) as (cluster, client):
             rubelet = await cluster.start_rubelet("worker-1")
             objects = [unit(number, node="worker-1") for number in range(UNITS_OF_A_NODE)]
-            await client.put(api_pb2.PutRequest(objects=objects))
+            await client.put(PutRequest(objects=objects))
             await asyncio.sleep(3)
             return resident_mb(rubelet.pid)
 

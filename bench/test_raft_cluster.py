@@ -21,7 +21,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from raft_groups import Apiservers, Etcds, Group, running_group
 from test_api import needs_h2load, unit
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import ApiAsyncStub, ApiStub, PutRequest
 from rube.group import MemberConfig
 from rube.sim.cluster.cluster import ClusterConfig, SimCluster
 from rube.sim.cluster.daemons import API_PORT
@@ -60,9 +60,9 @@ def test_simulated_cluster(benchmark: BenchmarkFixture) -> None:
 
         async def put() -> None:
             async with SimNetwork(cluster.fabric, world.observer).channel(target) as channel:
-                stub: api_pb2_grpc.ApiAsyncStub = api_pb2_grpc.ApiStub(channel)
+                stub: ApiAsyncStub = ApiStub(channel)
                 for number in range(PUTS_PER_S * (LOADED_S * ROUNDS + 1)):
-                    call = asyncio.ensure_future(stub.Put(api_pb2.PutRequest(objects=[unit(f"u-{number}")])))
+                    call = asyncio.ensure_future(stub.Put(PutRequest(objects=[unit(f"u-{number}")])))
                     call.add_done_callback(lambda done: acknowledged.append(done.result().revision))
                     await asyncio.sleep(1 / PUTS_PER_S)
 
@@ -125,7 +125,7 @@ def _processor_s(work: Callable[[], None]) -> float:
 @pytest.mark.parametrize("kind", ["grpcio", "native"])
 def test_puts_of_three_members(benchmark: BenchmarkFixture, kind: str, tmp_path: Path) -> None:
     """With 64 in flight at the leader, of what a single apiserver takes on the same server."""
-    message = api_pb2.PutRequest(objects=[unit("")]).SerializeToString()
+    message = PutRequest(objects=[unit("")]).SerializeToString()
 
     async def of_three(directory: Path) -> float:
         group = Apiservers(directory, server_kind=kind)
@@ -161,7 +161,7 @@ def test_puts_of_three_members(benchmark: BenchmarkFixture, kind: str, tmp_path:
 
 def test_first_write_after_a_kill(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     group = Apiservers(tmp_path)
-    put = api_pb2.PutRequest(objects=[unit("")]).SerializeToString()
+    put = PutRequest(objects=[unit("")]).SerializeToString()
     seconds = benchmark.pedantic(lambda: asyncio.run(_first_writes(group, "/api.Api/Put", put)), rounds=1)
     _report_kills(benchmark, "apiservers", seconds, MemberConfig(name="a", listen="").election_s)
 

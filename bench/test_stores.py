@@ -26,7 +26,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from store_servers import Apiservers, remove, store_urls, unavailable
 from test_memory import resident_mb, unit
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import ApiStub, GetRequest, Key, PutRequest
 from rube.cli.real_host import real_host
 from rube.store import Compare, Op, Store, Txn, open_store
 from rube.store.etcd import rpc_pb2
@@ -106,7 +106,7 @@ async def _puts(addresses: list[str], number: int, puts: int = PUTS_A_ROUND) -> 
     seconds = 0.0
     for first in range(0, puts, per_part):
         requests = [
-            api_pb2.PutRequest(
+            PutRequest(
                 objects=[unit(((number + 1) * 10_000 + put) * 100 + place, node="elsewhere") for place in range(100)]
             ).SerializeToString()
             for put in range(first, min(first + per_part, puts))
@@ -148,8 +148,8 @@ async def _in_flight(calls: list[Callable[[], Awaitable[Any]]]) -> float:
 
 async def _get_one(address: str) -> None:
     async with aio.insecure_channel(address) as channel:
-        key = api_pb2.Key(type="api.systemd.Unit", namespace="bench", name="unit-1000000")
-        await api_pb2_grpc.ApiStub(channel).Get(api_pb2.GetRequest(key=key))
+        key = Key(type="api.systemd.Unit", namespace="bench", name="unit-1000000")
+        await ApiStub(channel).Get(GetRequest(key=key))
 
 
 # The port alone

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rube import api_pb2
-from rube.api import controller_pb2, systemd_pb2
+from rube.api import Decision, Object, Service, State, Unit
 from rube.api.keys import ObjectKey
 from rube.api.registry import pack
 from rube.controllers.contract import Input, View
@@ -28,8 +27,8 @@ class Agents:
     def inputs(self) -> Sequence[Input]:
         return (Input(type=UNIT, namespace=NAMESPACE, requeue=_node_of, select=_agent_of),)
 
-    def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision()
+    def decide(self, state: State) -> Decision:
+        decision = Decision()
         if not state.HasField("object") or state.related:
             return decision  # no such node, or it has its agent
         node = state.key.name
@@ -39,21 +38,21 @@ class Agents:
         return decision
 
 
-def _agent(node: str) -> api_pb2.Object:
-    unit = systemd_pb2.Unit(description=f"the agent of {node}")
+def _agent(node: str) -> Object:
+    unit = Unit(description=f"the agent of {node}")
     unit.service.exec.start.append("sleep 86400")
-    unit.service.restart = systemd_pb2.Service.ON_FAILURE
-    obj = api_pb2.Object(spec=pack(unit))
+    unit.service.restart = Service.ON_FAILURE
+    obj = Object(spec=pack(unit))
     obj.metadata.namespace, obj.metadata.name, obj.metadata.labels["node"] = NAMESPACE, node, node
     return obj
 
 
-def _node_of(agent: api_pb2.Object, view: View) -> Iterable[ObjectKey]:
+def _node_of(agent: Object, view: View) -> Iterable[ObjectKey]:
     """A unit that changed or is gone: its node is decided again."""
     return [ObjectKey(NODE, "", agent.metadata.name)]
 
 
-def _agent_of(key: ObjectKey, node: api_pb2.Object | None, view: View) -> Iterable[api_pb2.Object]:
+def _agent_of(key: ObjectKey, node: Object | None, view: View) -> Iterable[Object]:
     """What State.related shows for a node: its agent, if there is one."""
     agent = view.get(ObjectKey(UNIT, NAMESPACE, key.name))
     return [] if agent is None else [agent]

@@ -11,6 +11,7 @@ from typing import Final
 
 import click
 
+from rube.api import ListRequest
 from rube.api.well_known import NODE_TYPE, UNIT_TYPE
 
 COMPLETION_S_MAX: Final = 1.0
@@ -140,7 +141,6 @@ def _complete(
 
 
 def _metadata(context: click.Context, type_name: str, namespace: str | None) -> list[object]:
-    from rube import api_pb2
     from ructl.connection import Connection, run
     from ructl.options import target
     from ructl.places import full_type_name
@@ -148,7 +148,7 @@ def _metadata(context: click.Context, type_name: str, namespace: str | None) -> 
     given = context.params
     with context.scope(cleanup=False):
         where = target(given.get("server"), given.get("node_socket"), None)
-    request = api_pb2.ListRequest(type=full_type_name(type_name), namespace=namespace or "", page_size=COMPLETED_MAX)
+    request = ListRequest(type=full_type_name(type_name), namespace=namespace or "", page_size=COMPLETED_MAX)
 
     async def listed(connection: Connection) -> list[object]:
         return [obj.metadata for obj in (await connection.list_page(request)).items]

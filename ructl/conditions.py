@@ -11,8 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry, systemd_pb2
+from rube.api import Metadata, NodeStatus, Object, UnitStatus, registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
 from rube.api.well_known import NODE_TYPE, UNIT_TYPE, bound_node
@@ -28,7 +27,7 @@ class Condition:
     """A condition on one object. `lack` says why it doesn't hold, in words; empty: it holds."""
 
     text: str
-    lack: Callable[[api_pb2.Object], str]
+    lack: Callable[[Object], str]
     of_absence: bool = False
 
 
@@ -92,8 +91,8 @@ def _known_values(field: FieldDescriptor | None, path: str) -> list[str]:
     return list(_ACTIVE_STATES) if path == "status.active_state" else []
 
 
-def _why_not_active(obj: api_pb2.Object) -> str:
-    status = systemd_pb2.UnitStatus()
+def _why_not_active(obj: Object) -> str:
+    status = UnitStatus()
     obj.status.Unpack(status)
     if not status.active_state:
         return "its node has not reported yet" if bound_node(obj.metadata) else "it has no node yet"
@@ -107,17 +106,17 @@ def _why_not_active(obj: api_pb2.Object) -> str:
     return f"{why} {status.active_state}{detail}" + (f": {status.message}" if status.message else "")
 
 
-def _why_not_ready(obj: api_pb2.Object) -> str:
-    status = cluster_pb2.NodeStatus()
+def _why_not_ready(obj: Object) -> str:
+    status = NodeStatus()
     obj.status.Unpack(status)
-    if status.readiness == cluster_pb2.NodeStatus.READY:
+    if status.readiness == NodeStatus.READY:
         return ""
-    return f"it is {cluster_pb2.NodeStatus.Readiness.Name(status.readiness).lower()}"
+    return f"it is {NodeStatus.Readiness.Name(status.readiness).lower()}"
 
 
 def _roots(kind: registry.Kind) -> dict[str, Any]:
     """The messages that paths begin with."""
-    roots: dict[str, Any] = {"metadata": api_pb2.Metadata.DESCRIPTOR, "spec": kind.spec.DESCRIPTOR}
+    roots: dict[str, Any] = {"metadata": Metadata.DESCRIPTOR, "spec": kind.spec.DESCRIPTOR}
     if kind.status is not None:
         roots["status"] = kind.status.DESCRIPTOR
     return roots
@@ -167,7 +166,7 @@ def _check_value(path: str, field: FieldDescriptor | None, sign: str, value: str
         raise InvalidArgumentError(f"{path} is no number: compare it with = or !=")
 
 
-def _lack(obj: api_pb2.Object, steps: list[str], field: FieldDescriptor | None, sign: str, value: str) -> str:
+def _lack(obj: Object, steps: list[str], field: FieldDescriptor | None, sign: str, value: str) -> str:
     found = _values(obj, steps)
     shown = ", ".join(found) or _default(field) or "not set"
     why = f"{'.'.join(steps)} is {shown}"
@@ -189,7 +188,7 @@ def _lack(obj: api_pb2.Object, steps: list[str], field: FieldDescriptor | None, 
     return "" if holds == (sign == "=") else why
 
 
-def _values(obj: api_pb2.Object, steps: list[str]) -> list[str]:
+def _values(obj: Object, steps: list[str]) -> list[str]:
     """The values at the end of the path, as text; empty: it is not set."""
     message: Any = _root(obj, steps[0])
     for index, step in enumerate(steps[1:], start=1):
@@ -208,7 +207,7 @@ def _values(obj: api_pb2.Object, steps: list[str]) -> list[str]:
     return []
 
 
-def _root(obj: api_pb2.Object, name: str) -> Message | None:
+def _root(obj: Object, name: str) -> Message | None:
     if name == "metadata":
         return obj.metadata
     packed = obj.spec if name == "spec" else obj.status

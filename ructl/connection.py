@@ -10,7 +10,20 @@ from typing import Any, TypeVar, cast
 import click
 from grpc import aio
 
-from rube import api_pb2
+from rube.api import (
+    DeleteRequest,
+    DeleteResponse,
+    GetRequest,
+    ListRequest,
+    ListResponse,
+    LogsRequest,
+    LogsResponse,
+    Object,
+    PutRequest,
+    PutResponse,
+    WatchRequest,
+    WatchResponse,
+)
 from rube.api.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -40,26 +53,26 @@ class Connection:
         self._client = client
         self.target = target
 
-    async def put(self, request: api_pb2.PutRequest) -> api_pb2.PutResponse:
+    async def put(self, request: PutRequest) -> PutResponse:
         return await self._answer(self._client.put(request))
 
-    async def delete(self, request: api_pb2.DeleteRequest) -> api_pb2.DeleteResponse:
+    async def delete(self, request: DeleteRequest) -> DeleteResponse:
         return await self._answer(self._client.delete(request))
 
-    async def get(self, key: ObjectKey) -> api_pb2.Object:
-        response = await self._answer(self._client.get(api_pb2.GetRequest(key=key.to_proto())))
+    async def get(self, key: ObjectKey) -> Object:
+        response = await self._answer(self._client.get(GetRequest(key=key.to_proto())))
         return response.object
 
-    async def list_page(self, request: api_pb2.ListRequest) -> api_pb2.ListResponse:
+    async def list_page(self, request: ListRequest) -> ListResponse:
         """One page; not more, however much there is."""
         return await self._answer(self._client.list_page(request))
 
-    async def list_objects(self, query: Query) -> list[api_pb2.Object]:
+    async def list_objects(self, query: Query) -> list[Object]:
         """The objects that match, by key, as of one revision."""
         response = await self._answer(self._client.list_objects(query.list_request()))
         return [obj for obj in response.items if query.matches(obj)]
 
-    async def find(self, query: Query) -> list[api_pb2.Object]:
+    async def find(self, query: Query) -> list[Object]:
         """As `list_objects`; but a name that the query asks for and that is not there is NotFoundError."""
         if keys := query.exact_keys():
             return [await self._get_named(key, query) for key in keys]
@@ -70,7 +83,7 @@ class Connection:
                 raise self._absent(query, name)
         return found
 
-    async def _get_named(self, key: ObjectKey, query: Query) -> api_pb2.Object:
+    async def _get_named(self, key: ObjectKey, query: Query) -> Object:
         try:
             return await self.get(key)
         except NotFoundError as error:
@@ -89,7 +102,7 @@ class Connection:
             name=name,
         )
 
-    async def watch(self, request: api_pb2.WatchRequest) -> AsyncGenerator[api_pb2.WatchResponse, None]:
+    async def watch(self, request: WatchRequest) -> AsyncGenerator[WatchResponse, None]:
         """The responses of one watch; ends with an error. The first has to come within the target's time."""
         try:
             async with aclosing(self._client.watch(request)) as responses:
@@ -98,7 +111,7 @@ class Connection:
         except RubeError as error:
             raise explain(error, self.target) from error
 
-    async def logs(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+    async def logs(self, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
         """What a unit has printed; ends with its end, or with an error."""
         try:
             async with aclosing(self._client.logs(request)) as responses:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry
+from rube.api import Node, Object, registry
 from rube.api.well_known import NODE_TYPE
 from ructl.completion import complete_nodes
 from ructl.connection import Connection, run
@@ -56,8 +55,8 @@ async def _set_all(connection: Connection, query: Query, unschedulable: bool) ->
         tell(f"{word} {obj.metadata.name}" if written else f"{obj.metadata.name} is {word} already")
 
 
-def _set(obj: api_pb2.Object, unschedulable: bool) -> bool:
-    spec = cluster_pb2.Node()
+def _set(obj: Object, unschedulable: bool) -> bool:
+    spec = Node()
     obj.spec.Unpack(spec)
     if spec.unschedulable == unschedulable:
         return False

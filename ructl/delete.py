@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from rube import api_pb2
+from rube.api import DeleteRequest, Object, Precondition
 from rube.api.errors import FailedPreconditionError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from ructl.connection import Connection, run
@@ -49,7 +49,7 @@ def command(
 
 async def _delete(connection: Connection, query: Query, everything: bool, dry_run: bool) -> None:
     if keys := query.exact_keys():
-        request = api_pb2.DeleteRequest(keys=[key.to_proto() for key in keys], validate_only=dry_run)
+        request = DeleteRequest(keys=[key.to_proto() for key in keys], validate_only=dry_run)
         _report(keys, (await connection.delete(request)).revision, dry_run)
         return
     found = await connection.find(query)
@@ -62,17 +62,17 @@ async def _delete(connection: Connection, query: Query, everything: bool, dry_ru
         _report([key_of(obj) for obj in batch], response.revision, dry_run)
 
 
-def _listed(objects: Sequence[api_pb2.Object], dry_run: bool) -> api_pb2.DeleteRequest:
+def _listed(objects: Sequence[Object], dry_run: bool) -> DeleteRequest:
     """Deletes exactly the objects that were listed, not others of their names made since."""
-    request = api_pb2.DeleteRequest(validate_only=dry_run)
+    request = DeleteRequest(validate_only=dry_run)
     for obj in objects:
         key = key_of(obj).to_proto()
         request.keys.append(key)
-        request.preconditions.append(api_pb2.Precondition(key=key, uid=obj.metadata.uid))
+        request.preconditions.append(Precondition(key=key, uid=obj.metadata.uid))
     return request
 
 
-def _refusal(query: Query, found: Sequence[api_pb2.Object]) -> str:
+def _refusal(query: Query, found: Sequence[Object]) -> str:
     listed = ", ".join(place(obj.metadata) for obj in found[:_LISTED_MAX])
     more = f" and {len(found) - _LISTED_MAX} more" if len(found) > _LISTED_MAX else ""
     return (

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from rube import api_pb2
-from rube.api import cluster_pb2, systemd_pb2
+from rube.api import Lease, Node, NodeStatus, Object, Unit, UnitStatus
 from rube.api.errors import NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.well_known import (
@@ -79,7 +78,7 @@ async def _describe_all(connection: Connection, query: Query) -> None:
         click.echo("\n".join(["", *lines] if index else lines))
 
 
-async def _get(connection: Connection, key: ObjectKey) -> api_pb2.Object | None:
+async def _get(connection: Connection, key: ObjectKey) -> Object | None:
     """The object, or None where there is none, or the name is empty, or a rubelet is asked, who has only its units."""
     if not key.name or connection.target.is_node:
         return None
@@ -89,7 +88,7 @@ async def _get(connection: Connection, key: ObjectKey) -> api_pb2.Object | None:
         return None
 
 
-def _head(obj: api_pb2.Object, now_ns: int) -> Iterator[str]:
+def _head(obj: Object, now_ns: int) -> Iterator[str]:
     metadata = obj.metadata
     yield f"{key_of(obj).type} {place(metadata)}"
     yield _row("age", age_of(obj, now_ns))
@@ -103,17 +102,15 @@ def _head(obj: api_pb2.Object, now_ns: int) -> Iterator[str]:
         )
 
 
-def describe_unit(
-    obj: api_pb2.Object, node: api_pb2.Object | None, now_ns: int, *, asks_node: bool = False
-) -> Iterator[str]:
+def describe_unit(obj: Object, node: Object | None, now_ns: int, *, asks_node: bool = False) -> Iterator[str]:
     """The lines of a unit below its head."""
-    spec, status = systemd_pb2.Unit(), systemd_pb2.UnitStatus()
+    spec, status = Unit(), UnitStatus()
     obj.spec.Unpack(spec)
     obj.status.Unpack(status)
     if spec.description:
         yield _row("description", spec.description)
     yield _row("command", "; ".join(spec.service.exec.start) or "none")
-    yield _row("wanted", "stopped" if spec.state == systemd_pb2.Unit.STOPPED else "running")
+    yield _row("wanted", "stopped" if spec.state == Unit.STOPPED else "running")
     yield _row("node", _node_words(obj, node, now_ns, asks_node=asks_node))
     yield _row("state", state_of(obj))
     if status.HasField("active_time") and status.active_state == "active":
@@ -133,7 +130,7 @@ def describe_unit(
     yield _row("next", outlook.next)
 
 
-def _node_words(obj: api_pb2.Object, node: api_pb2.Object | None, now_ns: int, *, asks_node: bool) -> str:
+def _node_words(obj: Object, node: Object | None, now_ns: int, *, asks_node: bool) -> str:
     name = bound_node(obj.metadata)
     if not name:
         return "none yet"
@@ -142,29 +139,27 @@ def _node_words(obj: api_pb2.Object, node: api_pb2.Object | None, now_ns: int, *
     return f"{name} ({_readiness(node, now_ns)})" if node is not None else f"{name} (there is no such node)"
 
 
-def _readiness(node: api_pb2.Object, now_ns: int) -> str:
-    spec, status = cluster_pb2.Node(), cluster_pb2.NodeStatus()
+def _readiness(node: Object, now_ns: int) -> str:
+    spec, status = Node(), NodeStatus()
     node.spec.Unpack(spec)
     node.status.Unpack(status)
-    words = cluster_pb2.NodeStatus.Readiness.Name(status.readiness).lower()
+    words = NodeStatus.Readiness.Name(status.readiness).lower()
     if status.HasField("readiness_time"):
-        silent = status.readiness == cluster_pb2.NodeStatus.SILENT
+        silent = status.readiness == NodeStatus.SILENT
         since = silent_since(status) if silent else status.readiness_time
         words += f" for {time_since(since.ToNanoseconds(), now_ns)}"
     return f"{words}, cordoned" if spec.unschedulable else words
 
 
-def _log(status: systemd_pb2.UnitStatus) -> Iterator[str]:
+def _log(status: UnitStatus) -> Iterator[str]:
     """The last lines that the unit has printed, where its node reports them."""
     for index, line in enumerate(status.log_tail):
         yield _row("" if index else "last log", line)
 
 
-def describe_node(
-    obj: api_pb2.Object, lease: api_pb2.Object | None, units: Sequence[api_pb2.Object], now_ns: int
-) -> Iterator[str]:
+def describe_node(obj: Object, lease: Object | None, units: Sequence[Object], now_ns: int) -> Iterator[str]:
     """The lines of a node below its head."""
-    spec, status, held = cluster_pb2.Node(), cluster_pb2.NodeStatus(), cluster_pb2.Lease()
+    spec, status, held = Node(), NodeStatus(), Lease()
     obj.spec.Unpack(spec)
     obj.status.Unpack(status)
     yield _row("state", _readiness(obj, now_ns))
@@ -183,10 +178,10 @@ def describe_node(
         yield _row("", f"and {len(units) - _UNITS_MAX} more: ructl list -t Unit -l node={obj.metadata.name}")
 
 
-def _takes_units(spec: cluster_pb2.Node, status: cluster_pb2.NodeStatus) -> str:
+def _takes_units(spec: Node, status: NodeStatus) -> str:
     if spec.unschedulable:
         return "no: it is cordoned"
-    return "yes" if status.readiness == cluster_pb2.NodeStatus.READY else "no: it is not ready"
+    return "yes" if status.readiness == NodeStatus.READY else "no: it is not ready"
 
 
 def _row(name: str, value: str) -> str:

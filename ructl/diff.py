@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from rube import api_pb2
-from rube.api import textproto
+from rube.api import Object, PutRequest, textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError, RubeError
 from rube.api.keys import key_of
 from ructl.connection import Connection, one_line, run
@@ -63,7 +62,7 @@ class _TroubleError(click.ClickException):
 async def _diff_all(connection: Connection, documents: Sequence[textproto.Document]) -> bool:
     differs = False
     for document in documents:
-        request = api_pb2.PutRequest(objects=document.objects, validate_only=True)
+        request = PutRequest(objects=document.objects, validate_only=True)
         try:
             check_size(request)
             prospects = (await connection.put(request)).objects
@@ -80,14 +79,14 @@ async def _diff_all(connection: Connection, documents: Sequence[textproto.Docume
     return differs
 
 
-async def _stored(connection: Connection, prospect: api_pb2.Object) -> api_pb2.Object | None:
+async def _stored(connection: Connection, prospect: Object) -> Object | None:
     try:
         return await connection.get(key_of(prospect))
     except NotFoundError:
         return None
 
 
-def _difference(stored: api_pb2.Object | None, prospect: api_pb2.Object, filename: str) -> list[str]:
+def _difference(stored: Object | None, prospect: Object, filename: str) -> list[str]:
     before = textproto.format(written(stored)).splitlines() if stored is not None else []
     after = textproto.format(written(prospect)).splitlines()
     name = place(prospect.metadata)

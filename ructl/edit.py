@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rube import api_pb2
+from rube.api import Metadata, Object, PutRequest
 from rube.api.errors import AbortedError
 from rube.api.keys import key_of
 from ructl.connection import Connection
@@ -13,9 +13,7 @@ ATTEMPTS_MAX = 8
 """To write while others write to the object, its node's reports among them."""
 
 
-async def edit(
-    connection: Connection, obj: api_pb2.Object, change: Callable[[api_pb2.Object], bool]
-) -> api_pb2.Metadata | None:
+async def edit(connection: Connection, obj: Object, change: Callable[[Object], bool]) -> Metadata | None:
     """Changes the object in place and puts it; None if `change` says that nothing has to be done.
 
     Where somebody else has written meanwhile, the object is read and changed anew. Raises AbortedError after
@@ -23,13 +21,13 @@ async def edit(
     """
     uid = obj.metadata.uid
     for attempt in range(ATTEMPTS_MAX):
-        wanted = api_pb2.Object()
+        wanted = Object()
         wanted.CopyFrom(obj)
         wanted.ClearField("status")
         if not change(wanted):
             return None
         try:
-            return (await connection.put(api_pb2.PutRequest(objects=[wanted]))).metadata[0]
+            return (await connection.put(PutRequest(objects=[wanted]))).metadata[0]
         except AbortedError:
             if attempt + 1 == ATTEMPTS_MAX:
                 raise

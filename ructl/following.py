@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from rube import api_pb2
+from rube.api import Object
 from rube.api.errors import (
     CompactedError,
     DeadlineExceededError,
@@ -44,7 +44,7 @@ class Follower:
         self._connected = False
         self._delay_s = RETRY_DELAY_S_INITIAL
 
-    def objects(self) -> list[api_pb2.Object]:
+    def objects(self) -> list[Object]:
         """What matches the query, by key, as of the last batch."""
         copy = self._cache.objects
         return [copy[key] for key in sorted(copy) if self._query.matches(copy[key])]
@@ -91,7 +91,7 @@ class Follower:
 
 
 async def until_nothing_lacks(
-    follower: Follower, lack: Callable[[list[api_pb2.Object]], str], within_s: float, unknown: str
+    follower: Follower, lack: Callable[[list[Object]], str], within_s: float, unknown: str
 ) -> str:
     """Follows until `lack` finds that nothing is missing, and gives the empty text.
 
@@ -110,12 +110,10 @@ async def until_nothing_lacks(
     return found
 
 
-async def until_done(
-    connection: Connection, key: ObjectKey, lack: Callable[[api_pb2.Object], str], within_s: float
-) -> str:
+async def until_done(connection: Connection, key: ObjectKey, lack: Callable[[Object], str], within_s: float) -> str:
     """As `until_nothing_lacks`, of one object. Raises NotFoundError if it is deleted meanwhile."""
 
-    def lack_of_one(found: list[api_pb2.Object]) -> str:
+    def lack_of_one(found: list[Object]) -> str:
         if not found:
             raise NotFoundError(f"{place(key)} was deleted meanwhile")
         return lack(found[0])

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from rube import api_pb2
-from rube.api import registry
+from rube.api import Object, registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import key_of
 from rube.api.spelling import suggestion
@@ -107,7 +106,7 @@ def _read(value: Any, filename: str, line: int) -> Iterator[Document]:
         yield Document(objects=tuple(group), filename=filename, line=line)
 
 
-def _object(value: Any, where: str, filename: str, line: int) -> api_pb2.Object:
+def _object(value: Any, where: str, filename: str, line: int) -> Object:
     from google.protobuf import json_format
 
     place = f"{filename}:{line}: {f'{where}: ' if where else ''}"
@@ -116,7 +115,7 @@ def _object(value: Any, where: str, filename: str, line: int) -> api_pb2.Object:
     written = {name: field for name, field in value.items() if name != "status"}
     if isinstance(metadata := written.get("metadata"), dict):
         written["metadata"] = {name: field for name, field in metadata.items() if name not in _SERVER_FIELDS}
-    obj = api_pb2.Object()
+    obj = Object()
     try:
         json_format.ParseDict(written, obj, max_recursion_depth=DEPTH_MAX)
     except (json_format.ParseError, TypeError, ValueError, AttributeError, RecursionError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rube import api_pb2
+from rube.api import Object
 from rube.api.errors import NotFoundError
 from ructl.connection import Connection, run
 from ructl.options import connection_options, output_option, query_options, target
@@ -46,7 +46,7 @@ def command(
     print_each(run(target(server, node_socket, timeout_s), lambda connection: _find(connection, query)), output)
 
 
-async def _find(connection: Connection, query: Query) -> list[api_pb2.Object]:
+async def _find(connection: Connection, query: Query) -> list[Object]:
     found = await connection.find(query)
     if not found:
         raise NotFoundError(f"nothing matches {query}")

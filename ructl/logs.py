@@ -11,8 +11,7 @@ from typing import Any
 
 import click
 
-from rube import api_pb2
-from rube.api import systemd_pb2
+from rube.api import LogLine, LogsRequest, Object, Unit, UnitStatus
 from rube.api.keys import key_of
 from rube.api.well_known import UNIT_TYPE, bound_node
 from rube.console.streams import forget_stdout
@@ -94,7 +93,7 @@ def command(
     because the node went away is an error.
     """
     query = parse_query(UNIT_TYPE, namespace, None, [_one_unit(units)])
-    request = api_pb2.LogsRequest(lines=lines, follow=follow)
+    request = LogsRequest(lines=lines, follow=follow)
     if since is not None:
         request.since.FromNanoseconds(round(since * 1e9))
     where = target(server, node_socket, timeout_s)
@@ -108,7 +107,7 @@ def _one_unit(units: Sequence[str]) -> str:
     return units[0]
 
 
-async def _print(connection: Connection, query: Query, request: api_pb2.LogsRequest, *, times: bool) -> None:
+async def _print(connection: Connection, query: Query, request: LogsRequest, *, times: bool) -> None:
     (obj,) = await find_units(connection, query)
     request.key.CopyFrom(key_of(obj).to_proto())
     copying = _copy(connection, request, why_silent(obj, request), times=times)
@@ -121,7 +120,7 @@ async def _print(connection: Connection, query: Query, request: api_pb2.LogsRequ
         forget_stdout()
 
 
-async def _copy(connection: Connection, request: api_pb2.LogsRequest, explanation: str, *, times: bool) -> None:
+async def _copy(connection: Connection, request: LogsRequest, explanation: str, *, times: bool) -> None:
     """Prints the lines. Where there are none, stderr says why, unless none were asked for."""
     begins, silent = True, bool(request.lines)
     # A follow's first answer is empty, and its first lines come right behind it.
@@ -151,9 +150,9 @@ def _tell(words: str) -> None:
     click.echo(f"ructl: {words}", err=True)
 
 
-def why_silent(obj: api_pb2.Object, request: api_pb2.LogsRequest) -> str:
+def why_silent(obj: Object, request: LogsRequest) -> str:
     """What to say of a unit whose log is empty."""
-    spec, status = systemd_pb2.Unit(), systemd_pb2.UnitStatus()
+    spec, status = Unit(), UnitStatus()
     obj.spec.Unpack(spec)
     obj.status.Unpack(status)
     name = place(obj.metadata)
@@ -172,6 +171,6 @@ def why_silent(obj: api_pb2.Object, request: api_pb2.LogsRequest) -> str:
     )
 
 
-def _time(line: api_pb2.LogLine) -> str:
+def _time(line: LogLine) -> str:
     when = datetime.fromtimestamp(line.time.ToNanoseconds() / 1e9, UTC)
     return f"{when:%Y-%m-%dT%H:%M:%S}.{line.time.nanos // 1_000_000:03d}Z"

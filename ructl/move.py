@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import click
 
-from rube import api_pb2
-from rube.api import cluster_pb2, systemd_pb2
+from rube.api import Node, NodeStatus, Object, UnitStatus
 from rube.api.errors import FailedPreconditionError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, NODE_TYPE, UNIT_TYPE, bound_node, move_request
@@ -77,7 +76,7 @@ class _Move:
     force: bool
     within_s: float
 
-    def is_done(self, obj: api_pb2.Object) -> bool:
+    def is_done(self, obj: Object) -> bool:
         return bool(self.node) and bound_node(obj.metadata) == self.node
 
 
@@ -89,7 +88,7 @@ async def _move(connection: Connection, wanted: _Move) -> None:
         await _check_others(connection, bound_node(obj.metadata))
     here = ""
 
-    def ask(put: api_pb2.Object) -> bool:
+    def ask(put: Object) -> bool:
         nonlocal here
         here = bound_node(put.metadata)
         return _ask(put, wanted)
@@ -122,19 +121,19 @@ async def _check_others(connection: Connection, here: str) -> None:
         )
 
 
-def _why_unfit(node: api_pb2.Object) -> str:
+def _why_unfit(node: Object) -> str:
     """Why a node would not run new units, and the remedy; empty: it would."""
-    spec, status = cluster_pb2.Node(), cluster_pb2.NodeStatus()
+    spec, status = Node(), NodeStatus()
     node.spec.Unpack(spec)
     node.status.Unpack(status)
     if spec.unschedulable:
         return f"cordoned: 'ructl uncordon {node.metadata.name}'"
-    if status.readiness != cluster_pb2.NodeStatus.READY:
-        return f"{cluster_pb2.NodeStatus.Readiness.Name(status.readiness).lower()}, not ready: choose another one"
+    if status.readiness != NodeStatus.READY:
+        return f"{NodeStatus.Readiness.Name(status.readiness).lower()}, not ready: choose another one"
     return ""
 
 
-def _ask(put: api_pb2.Object, wanted: _Move) -> bool:
+def _ask(put: Object, wanted: _Move) -> bool:
     """Writes the request into the object, unless it is on the node already. Raises FailedPreconditionError."""
     if wanted.is_done(put):
         return False
@@ -154,7 +153,7 @@ async def _wait(connection: Connection, key: ObjectKey, here: str, within_s: flo
     """Says each step, until the new node runs the unit. Raises LateError that says what it waits for."""
     told = ""
 
-    def lack(obj: api_pb2.Object) -> str:
+    def lack(obj: Object) -> str:
         nonlocal told
         step, done = _progress(obj, here)
         if step != told:
@@ -173,9 +172,9 @@ def _late(key: ObjectKey, told: str, within_s: float) -> LateError:
     )
 
 
-def _progress(obj: api_pb2.Object, here: str) -> tuple[str, bool]:
+def _progress(obj: Object, here: str) -> tuple[str, bool]:
     """Where the move is, in words, and whether it is done."""
-    status = systemd_pb2.UnitStatus()
+    status = UnitStatus()
     obj.status.Unpack(status)
     now = bound_node(obj.metadata)
     if now == here:

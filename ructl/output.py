@@ -9,8 +9,7 @@ from typing import Any, Final
 import click
 from google.protobuf.message import Message
 
-from rube import api_pb2
-from rube.api import textproto
+from rube.api import List, Metadata, Object, textproto
 from rube.api.keys import ObjectKey, key_of
 from rube.console.streams import forget_stdout
 from rube.host import RealClock
@@ -31,12 +30,12 @@ def tell(line: str) -> None:
         forget_stdout()
 
 
-def place(named: api_pb2.Metadata | ObjectKey) -> str:
+def place(named: Metadata | ObjectKey) -> str:
     """`system/indexer`, or the name alone outside namespaces."""
     return f"{named.namespace}/{named.name}" if named.namespace else named.name
 
 
-def print_each(objects: Sequence[api_pb2.Object], output: str) -> None:
+def print_each(objects: Sequence[Object], output: str) -> None:
     """Prints objects one by one: in text format each is a document of its own."""
     match output:
         case "textproto" | "spec":
@@ -52,7 +51,7 @@ def print_each(objects: Sequence[api_pb2.Object], output: str) -> None:
             print_list(objects, output)
 
 
-def print_list(objects: Sequence[api_pb2.Object], output: str) -> None:
+def print_list(objects: Sequence[Object], output: str) -> None:
     """Prints objects together: in text format and JSON the whole is one api.List.
 
     In text format a header stands before each group that every store takes at one revision, so that it can be put.
@@ -60,7 +59,7 @@ def print_list(objects: Sequence[api_pb2.Object], output: str) -> None:
     match output:
         case "textproto" | "spec":
             for group in groups([written(obj) for obj in objects] if output == "spec" else objects):
-                click.echo(_HEADER.format("List") + textproto.format(api_pb2.List(items=group)), nl=False)
+                click.echo(_HEADER.format("List") + textproto.format(List(items=group)), nl=False)
         case "json":
             click.echo(json.dumps({"items": [json_value(obj) for obj in objects]}, indent=2, ensure_ascii=False))
         case "yaml":
@@ -73,16 +72,16 @@ def print_list(objects: Sequence[api_pb2.Object], output: str) -> None:
                 click.echo(line)
 
 
-def written(obj: api_pb2.Object) -> api_pb2.Object:
+def written(obj: Object) -> Object:
     """The part of an object that its user writes: put again it overwrites whatever is there, on any cluster."""
-    metadata = api_pb2.Metadata(
+    metadata = Metadata(
         namespace=obj.metadata.namespace,
         name=obj.metadata.name,
         labels=obj.metadata.labels,
         annotations={name: text for name, text in obj.metadata.annotations.items() if not is_request_to_rube(name)},
         owner_references=obj.metadata.owner_references,
     )
-    return api_pb2.Object(metadata=metadata, spec=obj.spec)
+    return Object(metadata=metadata, spec=obj.spec)
 
 
 def is_request_to_rube(annotation: str) -> bool:
@@ -90,9 +89,9 @@ def is_request_to_rube(annotation: str) -> bool:
     return annotation.startswith(_REQUEST_PREFIX)
 
 
-def groups(objects: Sequence[api_pb2.Object]) -> Iterator[list[api_pb2.Object]]:
+def groups(objects: Sequence[Object]) -> Iterator[list[Object]]:
     """The objects in pieces that every store takes at one revision."""
-    group: list[api_pb2.Object] = []
+    group: list[Object] = []
     group_bytes = 0
     for obj in objects:
         size = obj.ByteSize()

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from rube import api_pb2
-from rube.api import textproto
+from rube.api import Object, PutRequest, PutResponse, textproto
 from rube.api.errors import (
     AbortedError,
     DeadlineExceededError,
@@ -25,14 +24,14 @@ from ructl.sources import read_all, source_options
 # Of a list of objects in an error.
 _NAMED_MAX = 5
 _WORDS = {
-    api_pb2.PutResponse.CREATED: "created",
-    api_pb2.PutResponse.CHANGED: "changed",
-    api_pb2.PutResponse.UNCHANGED: "unchanged",
+    PutResponse.CREATED: "created",
+    PutResponse.CHANGED: "changed",
+    PutResponse.UNCHANGED: "unchanged",
 }
 _WOULD = {
-    api_pb2.PutResponse.CREATED: "would create",
-    api_pb2.PutResponse.CHANGED: "would change",
-    api_pb2.PutResponse.UNCHANGED: "would not change",
+    PutResponse.CREATED: "would create",
+    PutResponse.CHANGED: "would change",
+    PutResponse.UNCHANGED: "would not change",
 }
 
 
@@ -86,9 +85,9 @@ def command(
 async def _put_all(
     connection: Connection, documents: Sequence[textproto.Document], dry_run: bool, output: str | None
 ) -> None:
-    stored: list[api_pb2.Object] = []
+    stored: list[Object] = []
     for index, document in enumerate(documents):
-        request = api_pb2.PutRequest(objects=document.objects, validate_only=dry_run)
+        request = PutRequest(objects=document.objects, validate_only=dry_run)
         try:
             check_size(request)
             response = await connection.put(request)
@@ -101,7 +100,7 @@ async def _put_all(
         print_each(stored, output)
 
 
-def _report(response: api_pb2.PutResponse, dry_run: bool) -> None:
+def _report(response: PutResponse, dry_run: bool) -> None:
     for index, metadata in enumerate(response.metadata):
         outcome = response.outcomes[index] if index < len(response.outcomes) else None
         word = "put" if outcome is None else _WORDS.get(outcome, "put")
@@ -112,7 +111,7 @@ def _report(response: api_pb2.PutResponse, dry_run: bool) -> None:
             tell(f"{word} {place(metadata)} revision {metadata.revision}")
 
 
-def check_size(request: api_pb2.PutRequest) -> None:
+def check_size(request: PutRequest) -> None:
     size = request.ByteSize()
     if size > MESSAGE_BYTES_MAX:
         raise InvalidArgumentError(

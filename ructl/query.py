@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import click
 
-from rube import api_pb2
-from rube.api import registry, selectors, textproto
+from rube.api import ListRequest, Object, Selector, WatchRequest, registry, selectors, textproto
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey, key_of
 from ructl.places import full_type_name, lack_of_type, parse_places
@@ -34,7 +33,7 @@ class Query:
             return ()
         return tuple(ObjectKey(self.type, self.namespace, name) for name in self.names)
 
-    def matches(self, obj: api_pb2.Object) -> bool:
+    def matches(self, obj: Object) -> bool:
         key, metadata = key_of(obj), obj.metadata
         return (
             key.type == self.type
@@ -44,13 +43,13 @@ class Query:
             and self.labels.matches(metadata.labels)
         )
 
-    def list_request(self) -> api_pb2.ListRequest:
-        return api_pb2.ListRequest(
+    def list_request(self) -> ListRequest:
+        return ListRequest(
             type=self.type, namespace=self.namespace, name=self._only_name(), label_selector=str(self.labels)
         )
 
-    def watch_request(self) -> api_pb2.WatchRequest:
-        return api_pb2.WatchRequest(
+    def watch_request(self) -> WatchRequest:
+        return WatchRequest(
             type=self.type, namespace=self.namespace, name=self._only_name(), label_selector=str(self.labels)
         )
 
@@ -87,7 +86,7 @@ def parse_query(type_name: str | None, namespace: str | None, labels: str | None
     return query
 
 
-def _from_selector(selector: api_pb2.Selector) -> Query:
+def _from_selector(selector: Selector) -> Query:
     if not selector.type:
         raise click.UsageError("""the selector has no type: write 'type = "api.systemd.Unit", …'""")
     metadata = selector.metadata

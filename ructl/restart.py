@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rube import api_pb2
-from rube.api import systemd_pb2
+from rube.api import Metadata, Object, Unit, UnitStatus
 from rube.api.errors import FailedPreconditionError
 from rube.api.keys import key_of
 from rube.api.well_known import RESTART_ANNOTATION, UNIT_TYPE, bound_node
@@ -78,11 +77,11 @@ async def _restart_all(connection: Connection, query: Query, within_s: float | N
     return ""
 
 
-def _check(obj: api_pb2.Object) -> None:
+def _check(obj: Object) -> None:
     """Raises FailedPreconditionError for a unit that cannot be restarted."""
-    spec = systemd_pb2.Unit()
+    spec = Unit()
     obj.spec.Unpack(spec)
-    if spec.state == systemd_pb2.Unit.STOPPED:
+    if spec.state == Unit.STOPPED:
         raise FailedPreconditionError(f"{place(obj.metadata)} is to be stopped: put it with state: RUNNING to start it")
     if not bound_node(obj.metadata):
         raise FailedPreconditionError(f"{place(obj.metadata)} has no node yet: see 'ructl describe'")
@@ -91,17 +90,17 @@ def _check(obj: api_pb2.Object) -> None:
 def _new_request() -> str:
     """A value that no other request has; people can see when it was made."""
     seconds = RealClock().now_ns() // 1_000_000_000
-    stamp = api_pb2.Metadata()
+    stamp = Metadata()
     stamp.create_time.FromSeconds(seconds)
     return f"{stamp.create_time.ToJsonString()}#{RealRandomness().uid()}"
 
 
-def _ask(obj: api_pb2.Object, request: str) -> bool:
+def _ask(obj: Object, request: str) -> bool:
     obj.metadata.annotations[RESTART_ANNOTATION] = request
     return True
 
 
-async def _wait(connection: Connection, obj: api_pb2.Object, request: str, within_s: float) -> str:
+async def _wait(connection: Connection, obj: Object, request: str, within_s: float) -> str:
     """Returns once the unit runs again; gives what is missing where it is late. Raises if it has failed."""
     late = await until_done(connection, key_of(obj), lambda found: _progress(found, request), within_s)
     if late:
@@ -110,9 +109,9 @@ async def _wait(connection: Connection, obj: api_pb2.Object, request: str, withi
     return ""
 
 
-def _progress(obj: api_pb2.Object, request: str) -> str:
+def _progress(obj: Object, request: str) -> str:
     """What the restart waits for, in words; empty: it is done. Raises FailedPreconditionError if it has failed."""
-    status = systemd_pb2.UnitStatus()
+    status = UnitStatus()
     obj.status.Unpack(status)
     node = bound_node(obj.metadata)
     if status.restart_request != request:

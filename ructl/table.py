@@ -8,8 +8,7 @@ from typing import Final
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry, systemd_pb2
+from rube.api import Lease, Node, NodeStatus, Object, UnitStatus, registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.times import NS_PER_S
 from rube.api.well_known import bound_node
@@ -19,14 +18,14 @@ _AGE_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _MESSAGE_CHARACTERS_MAX: Final = 60
 
 
-def table(objects: Sequence[api_pb2.Object], *, now_ns: int, wide: bool = False) -> list[str]:
+def table(objects: Sequence[Object], *, now_ns: int, wide: bool = False) -> list[str]:
     """The lines of a table of objects of one type, aligned; columns that are empty throughout are left out.
 
     A `wide` one has more columns, and messages at their full length.
     """
     if not objects:
         return []
-    columns: dict[str, Callable[[api_pb2.Object], str]] = {
+    columns: dict[str, Callable[[Object], str]] = {
         "NAMESPACE": lambda obj: obj.metadata.namespace,
         "NAME": lambda obj: obj.metadata.name,
         "NODE": lambda obj: bound_node(obj.metadata),
@@ -51,54 +50,54 @@ def table(objects: Sequence[api_pb2.Object], *, now_ns: int, wide: bool = False)
     ]
 
 
-def state_of(obj: api_pb2.Object) -> str:
+def state_of(obj: Object) -> str:
     """What is, in a word; `pending` where nothing was reported yet, `old:` before what is of an earlier spec."""
     status = _unpacked(obj.status)
     match status:
-        case systemd_pb2.UnitStatus(active_state="", load_state=""):
+        case UnitStatus(active_state="", load_state=""):
             return "pending"
-        case systemd_pb2.UnitStatus() if status.HasField("unknown_since"):
+        case UnitStatus() if status.HasField("unknown_since"):
             return "unknown"
-        case systemd_pb2.UnitStatus():
+        case UnitStatus():
             said = (status.sub_state, "" if status.result == "success" else status.result)
             detail = ", ".join(word for word in said if word not in ("", status.active_state))
             state = f"{status.active_state or status.load_state or 'unknown'}{f' ({detail})' if detail else ''}"
             return state if status.observed_generation >= obj.metadata.generation else f"old: {state}"
-        case cluster_pb2.NodeStatus():
-            known = cluster_pb2.NodeStatus.Readiness.DESCRIPTOR.values_by_number.get(status.readiness)
+        case NodeStatus():
+            known = NodeStatus.Readiness.DESCRIPTOR.values_by_number.get(status.readiness)
             readiness = known.name.lower() if known else f"readiness {status.readiness}"
             return f"{readiness}, cordoned" if _is_cordoned(obj) else readiness
     spec = _unpacked(obj.spec)
-    if isinstance(spec, cluster_pb2.Lease):
+    if isinstance(spec, Lease):
         return f"held by {spec.holder}" if spec.holder else "free"
     return "pending"
 
 
-def _is_cordoned(node: api_pb2.Object) -> bool:
+def _is_cordoned(node: Object) -> bool:
     spec = _unpacked(node.spec)
-    return isinstance(spec, cluster_pb2.Node) and spec.unschedulable
+    return isinstance(spec, Node) and spec.unschedulable
 
 
-def _nothing(obj: api_pb2.Object) -> str:
+def _nothing(obj: Object) -> str:
     return ""
 
 
-def _pid(obj: api_pb2.Object) -> str:
+def _pid(obj: Object) -> str:
     status = _unpacked(obj.status)
-    return str(status.main_pid) if isinstance(status, systemd_pb2.UnitStatus) and status.main_pid else ""
+    return str(status.main_pid) if isinstance(status, UnitStatus) and status.main_pid else ""
 
 
-def _labels(obj: api_pb2.Object) -> str:
+def _labels(obj: Object) -> str:
     labels = obj.metadata.labels
     return ",".join(f"{name}={labels[name]}" for name in sorted(labels) if name != "node")
 
 
-def _message(obj: api_pb2.Object) -> str:
+def _message(obj: Object) -> str:
     status = _unpacked(obj.status)
-    return " ".join(status.message.split()) if isinstance(status, systemd_pb2.UnitStatus) else ""
+    return " ".join(status.message.split()) if isinstance(status, UnitStatus) else ""
 
 
-def _short_message(obj: api_pb2.Object) -> str:
+def _short_message(obj: Object) -> str:
     message = _message(obj)
     return message if len(message) <= _MESSAGE_CHARACTERS_MAX else message[: _MESSAGE_CHARACTERS_MAX - 1] + "…"
 
@@ -115,7 +114,7 @@ def _unpacked(packed: AnyMessage) -> Message | None:
         return None
 
 
-def age_of(obj: api_pb2.Object, now_ns: int) -> str:
+def age_of(obj: Object, now_ns: int) -> str:
     if not obj.metadata.HasField("create_time"):
         return ""
     return time_since(obj.metadata.create_time.ToNanoseconds(), now_ns)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rube import api_pb2
-from rube.api import cluster_pb2, systemd_pb2
+from rube.api import NodeStatus, Object, Service, Unit, UnitStatus
 from rube.api.well_known import RESTART_ANNOTATION, bound_node, requested_move
 
 __all__ = ["Outlook", "outlook_of_unit"]
 
-_Service = systemd_pb2.Service
+_Service = Service
 
 
 class Outlook(NamedTuple):
@@ -20,9 +19,9 @@ class Outlook(NamedTuple):
     next: str
 
 
-def outlook_of_unit(obj: api_pb2.Object, node: api_pb2.Object | None, *, asks_node: bool = False) -> Outlook:
+def outlook_of_unit(obj: Object, node: Object | None, *, asks_node: bool = False) -> Outlook:
     """`node`: the one that the unit is bound to, if it exists; `asks_node`: nobody has been asked about it."""
-    spec, status = systemd_pb2.Unit(), systemd_pb2.UnitStatus()
+    spec, status = Unit(), UnitStatus()
     obj.spec.Unpack(spec)
     obj.status.Unpack(status)
     name = bound_node(obj.metadata)
@@ -45,20 +44,20 @@ def outlook_of_unit(obj: api_pb2.Object, node: api_pb2.Object | None, *, asks_no
             "the node restarts it with the new definition",
         )
     request = obj.metadata.annotations.get(RESTART_ANNOTATION, "")
-    if request not in ("", status.restart_request) and spec.state != systemd_pb2.Unit.STOPPED:
+    if request not in ("", status.restart_request) and spec.state != Unit.STOPPED:
         return Outlook(f"node {name} to restart it, as was asked", "the node restarts it once and reports")
     return _of_state(spec, status)
 
 
-def _silence(node: api_pb2.Object) -> str:
-    status = cluster_pb2.NodeStatus()
+def _silence(node: Object) -> str:
+    status = NodeStatus()
     node.status.Unpack(status)
-    if status.readiness == cluster_pb2.NodeStatus.READY:
+    if status.readiness == NodeStatus.READY:
         return ""
-    return "silent" if status.readiness == cluster_pb2.NodeStatus.SILENT else "not heard of yet"
+    return "silent" if status.readiness == NodeStatus.SILENT else "not heard of yet"
 
 
-def _while_silent(spec: systemd_pb2.Unit, name: str) -> str:
+def _while_silent(spec: Unit, name: str) -> str:
     if spec.node_lost.move_after:
         return f"after {spec.node_lost.move_after:g} s of silence placement moves it to another node"
     return (
@@ -66,10 +65,10 @@ def _while_silent(spec: systemd_pb2.Unit, name: str) -> str:
     )
 
 
-def _of_state(spec: systemd_pb2.Unit, status: systemd_pb2.UnitStatus) -> Outlook:
+def _of_state(spec: Unit, status: UnitStatus) -> Outlook:
     match status.active_state, status.sub_state:
         case "active" | "reloading", _:
-            if spec.state == systemd_pb2.Unit.STOPPED:
+            if spec.state == Unit.STOPPED:
                 return Outlook("its processes to end", "it stays down")
             return Outlook("", _policy(spec))
         case "activating", "auto-restart":
@@ -80,12 +79,12 @@ def _of_state(spec: systemd_pb2.Unit, status: systemd_pb2.UnitStatus) -> Outlook
             return Outlook("its processes to end", "it is down, or is killed at its stop timeout")
         case "failed", _:
             return Outlook("", "it stays failed: put a new definition, or ructl restart")
-    if spec.state == systemd_pb2.Unit.STOPPED:
+    if spec.state == Unit.STOPPED:
         return Outlook("", "it stays down: put it with state: RUNNING to start it")
     return Outlook("", "it stays as it is: ructl restart starts it again")
 
 
-def _policy(spec: systemd_pb2.Unit) -> str:
+def _policy(spec: Unit) -> str:
     restart = spec.service.restart
     if restart in (_Service.RESTART_UNSPECIFIED, _Service.NO):
         return "if its process ends, it is not restarted (service.restart)"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from rube import api_pb2
+from rube.api import Object
 from rube.api.errors import FailedPreconditionError, NotFoundError
 from ructl.connection import Connection
 from ructl.output import place
 from ructl.query import Query
 
 
-async def find_units(connection: Connection, query: Query) -> list[api_pb2.Object]:
+async def find_units(connection: Connection, query: Query) -> list[Object]:
     """The units in the order of the query's names, or all that it matches.
 
     Raises NotFoundError, also if nothing matches, and FailedPreconditionError where a name alone does not say which.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from rube import api_pb2
+from rube.api import Object
 from rube.api.errors import InvalidArgumentError
 from ructl.completion import complete_conditions
 from ructl.conditions import Condition, parse_condition
@@ -91,7 +91,7 @@ async def wait(connection: Connection, query: Query, conditions: Sequence[Condit
         lacks = missing(query, await connection.list_objects(query), conditions)
         return lacks and f"{words} does not hold for {query}: {lacks}"
 
-    def lack(found: list[api_pb2.Object]) -> str:
+    def lack(found: list[Object]) -> str:
         lacks = missing(query, found, conditions)
         if not lacks:
             for obj in found:
@@ -103,7 +103,7 @@ async def wait(connection: Connection, query: Query, conditions: Sequence[Condit
     return late and f"waited {within_s:g} s for {words} of {query}: {late}"
 
 
-def missing(query: Query, found: Sequence[api_pb2.Object], conditions: Sequence[Condition]) -> str:
+def missing(query: Query, found: Sequence[Object], conditions: Sequence[Condition]) -> str:
     """What is missing for the conditions to hold, in words; empty: nothing."""
     of_absence = conditions[0].of_absence
     lacks = [

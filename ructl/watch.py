@@ -9,8 +9,7 @@ from contextlib import aclosing
 
 import click
 
-from rube import api_pb2
-from rube.api import textproto
+from rube.api import Event, textproto
 from rube.client import Change
 from ructl.connection import Connection, run
 from ructl.following import Follower, until_stopped
@@ -66,11 +65,11 @@ async def _watch(connection: Connection, query: Query, *, initial: bool, output:
             shows_all = True
 
 
-def event_of(change: Change) -> api_pb2.Event:
+def event_of(change: Change) -> Event:
     """The change as the API shows it; a delete is the object as it was, with the revision of the delete."""
     if change.new is not None:
-        return api_pb2.Event(update=change.new)
-    event = api_pb2.Event(delete=change.old)
+        return Event(update=change.new)
+    event = Event(delete=change.old)
     event.delete.metadata.revision = change.revision
     return event
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from google.protobuf.any_pb2 import Any
 
-from rube import api_pb2
+from rube.api import Key, Object
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import quoted
 
@@ -48,11 +48,11 @@ class ObjectKey(NamedTuple):
         type_name, namespace, name = raw.decode().split("/")
         return cls(type_name, namespace, name)
 
-    def to_proto(self) -> api_pb2.Key:
-        return api_pb2.Key(type=self.type, namespace=self.namespace, name=self.name)
+    def to_proto(self) -> Key:
+        return Key(type=self.type, namespace=self.namespace, name=self.name)
 
     @classmethod
-    def from_proto(cls, key: api_pb2.Key) -> ObjectKey:
+    def from_proto(cls, key: Key) -> ObjectKey:
         return cls(key.type, key.namespace, key.name)
 
 
@@ -61,7 +61,7 @@ def type_of(spec: Any) -> str:
     return spec.type_url.rpartition("/")[2]
 
 
-def key_of(obj: api_pb2.Object) -> ObjectKey:
+def key_of(obj: Object) -> ObjectKey:
     metadata = obj.metadata
     return ObjectKey(type_of(obj.spec), metadata.namespace, metadata.name)
 

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from rube import api_pb2
-from rube.api import cluster_pb2, controller_pb2, memory_pb2, systemd_pb2
+from rube.api import Lease, Node, NodeStatus, Unit, UnitStatus, cluster_pb2, controller_pb2, memory_pb2, systemd_pb2
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, is_name, type_of, validate_key, validate_names
 from rube.api.spelling import quoted, suggestion
@@ -51,9 +51,9 @@ class Kind:
 _KINDS: Final = {
     found.name: found
     for found in (
-        Kind(spec=cluster_pb2.Lease, status=None, namespaced=True),
-        Kind(spec=cluster_pb2.Node, status=cluster_pb2.NodeStatus, namespaced=False),
-        Kind(spec=systemd_pb2.Unit, status=systemd_pb2.UnitStatus, namespaced=True),
+        Kind(spec=Lease, status=None, namespaced=True),
+        Kind(spec=Node, status=NodeStatus, namespaced=False),
+        Kind(spec=Unit, status=UnitStatus, namespaced=True),
     )
 }
 _FILES: Final = tuple(module.DESCRIPTOR for module in (api_pb2, cluster_pb2, controller_pb2, memory_pb2, systemd_pb2))

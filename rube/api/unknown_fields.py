@@ -11,15 +11,13 @@ from typing import Final
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from rube import api_pb2
+from rube.api import Fence, Key, Precondition
 from rube.api.errors import InvalidArgumentError
 
 __all__ = ["check_known"]
 
 # The messages in a request that are part of what is asked.
-_ASKING: Final = frozenset(
-    message.DESCRIPTOR.full_name for message in (api_pb2.Precondition, api_pb2.Fence, api_pb2.Key)
-)
+_ASKING: Final = frozenset(message.DESCRIPTOR.full_name for message in (Precondition, Fence, Key))
 _NAMED_MAX: Final = 5
 
 
@@ -35,7 +33,7 @@ def check_known(request: Message) -> None:
 
 def _check_part(part: Message, where: str) -> None:
     _check(part, where)
-    if isinstance(part, api_pb2.Precondition) and part.HasField("key"):
+    if isinstance(part, Precondition) and part.HasField("key"):
         _check(part.key, f"{where}.key")
 
 

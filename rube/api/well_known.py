@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rube.api import Metadata, NodeStatus
+
 if TYPE_CHECKING:  # a command of ructl that needs a name only does not load protobuf
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from rube import api_pb2
-    from rube.api import cluster_pb2
 
 __all__ = [
     "LEASE_TYPE",
@@ -51,17 +51,17 @@ class Move(NamedTuple):
     node: str
 
 
-def bound_node(metadata: api_pb2.Metadata) -> str:
+def bound_node(metadata: Metadata) -> str:
     """The node that an object is bound to, whether or not it exists; empty: none."""
     return metadata.labels.get(NODE_LABEL, "")
 
 
-def silent_since(node: cluster_pb2.NodeStatus) -> Timestamp:
+def silent_since(node: NodeStatus) -> Timestamp:
     """When a node that is silent was last heard; where that is not known, when its silence was noticed."""
     return node.last_heard_time if node.HasField("last_heard_time") else node.readiness_time
 
 
-def requested_move(metadata: api_pb2.Metadata) -> Move | None:
+def requested_move(metadata: Metadata) -> Move | None:
     """The move that was asked for and is not done yet; None: none. A move to where the object is means nothing."""
     if MOVE_ANNOTATION not in metadata.annotations:
         return None

@@ -14,7 +14,7 @@ import click
 from google.protobuf import text_format
 
 import rube.api.systemd_pb2
-from rube import api_pb2
+from rube.api import Event, Object
 from rube.api.errors import RubeError
 from rube.cli.local import RUCTL, LocalCluster, local_cluster, run
 from rube.transport.forwarder import Forwarder
@@ -156,10 +156,10 @@ async def print_events(process: asyncio.subprocess.Process) -> None:
 
 
 def summary(block: str) -> str:
-    event = text_format.Parse(block, api_pb2.Event())
+    event = text_format.Parse(block, Event())
     kind = event.WhichOneof("event")
     assert kind is not None
-    obj: api_pb2.Object = getattr(event, kind)
+    obj: Object = getattr(event, kind)
     status = rube.api.systemd_pb2.UnitStatus()
     obj.status.Unpack(status)
     key = f"{obj.metadata.namespace}/{obj.metadata.name}"
@@ -185,7 +185,7 @@ async def status_says(cluster: LocalCluster, unit: tuple[str, ...], text: str) -
 
 
 async def main_pid(cluster: LocalCluster) -> int:
-    obj = text_format.Parse(await ructl(cluster, "get", *UNIT, show=""), api_pb2.Object())
+    obj = text_format.Parse(await ructl(cluster, "get", *UNIT, show=""), Object())
     status = rube.api.systemd_pb2.UnitStatus()
     obj.status.Unpack(status)
     return status.main_pid

@@ -13,10 +13,9 @@ from typing import Final
 import click
 
 from rube import __version__
-from rube.api import controller_pb2
+from rube.api import Action, UnitAction
 from rube.api.errors import FailedPreconditionError, RubeError
 from rube.api.keys import validate_name
-from rube.api.systemd_pb2 import UnitAction
 from rube.cli.daemon import Stop, announce, end_task, run_daemon
 from rube.cli.drivers import DRIVERS, choose_driver, make_driver
 from rube.cli.first_process import leave_first_process
@@ -187,7 +186,7 @@ async def remove_units(host: Host, driver: Driver) -> None:
 
 async def _remove(host: Host, driver: Driver, name: str) -> str:
     """Returns when the unit is gone, with "", or why it is not: at the latest after PURGE_S_MAX."""
-    action = controller_pb2.Action(id=host.random.uid())
+    action = Action(id=host.random.uid())
     action.action.Pack(UnitAction(unit=name, remove=UnitAction.Remove()), "rube/")
     try:
         async with host.clock.timeout(PURGE_S_MAX):

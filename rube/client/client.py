@@ -9,7 +9,23 @@ from typing import Any, TypeVar
 
 from grpc import aio
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import (
+    ApiAsyncStub,
+    DeleteRequest,
+    DeleteResponse,
+    GetRequest,
+    GetResponse,
+    ListRequest,
+    ListResponse,
+    LogsRequest,
+    LogsResponse,
+    PutRequest,
+    PutResponse,
+    UpdateStatusRequest,
+    UpdateStatusResponse,
+    WatchRequest,
+    WatchResponse,
+)
 from rube.api.errors import (
     CompactedError,
     DeadlineExceededError,
@@ -33,14 +49,14 @@ __all__ = ["Client"]
 _PAGE_SIZE_MAX = 2**31 - 1
 Answer = TypeVar(
     "Answer",
-    api_pb2.PutResponse,
-    api_pb2.GetResponse,
-    api_pb2.ListResponse,
-    api_pb2.DeleteResponse,
-    api_pb2.UpdateStatusResponse,
-    api_pb2.WatchResponse,
+    PutResponse,
+    GetResponse,
+    ListResponse,
+    DeleteResponse,
+    UpdateStatusResponse,
+    WatchResponse,
 )
-Call = Callable[["api_pb2_grpc.ApiAsyncStub", float], Awaitable[Answer]]
+Call = Callable[["ApiAsyncStub", float], Awaitable[Answer]]
 
 
 class Client:
@@ -74,30 +90,28 @@ class Client:
         """The server that the next call goes to."""
         return self._endpoints.current
 
-    async def put(self, request: api_pb2.PutRequest, *, deadline_s: float | None = None) -> api_pb2.PutResponse:
+    async def put(self, request: PutRequest, *, deadline_s: float | None = None) -> PutResponse:
         return await self._call(request, lambda stub, limit_s: stub.Put(request, timeout=limit_s), deadline_s)
 
-    async def get(self, request: api_pb2.GetRequest, *, deadline_s: float | None = None) -> api_pb2.GetResponse:
+    async def get(self, request: GetRequest, *, deadline_s: float | None = None) -> GetResponse:
         return await self._call(request, lambda stub, limit_s: stub.Get(request, timeout=limit_s), deadline_s)
 
-    async def delete(
-        self, request: api_pb2.DeleteRequest, *, deadline_s: float | None = None
-    ) -> api_pb2.DeleteResponse:
+    async def delete(self, request: DeleteRequest, *, deadline_s: float | None = None) -> DeleteResponse:
         return await self._call(request, lambda stub, limit_s: stub.Delete(request, timeout=limit_s), deadline_s)
 
     async def update_status(
-        self, request: api_pb2.UpdateStatusRequest, *, deadline_s: float | None = None
-    ) -> api_pb2.UpdateStatusResponse:
+        self, request: UpdateStatusRequest, *, deadline_s: float | None = None
+    ) -> UpdateStatusResponse:
         return await self._call(request, lambda stub, limit_s: stub.UpdateStatus(request, timeout=limit_s), deadline_s)
 
-    async def list_page(self, request: api_pb2.ListRequest, *, deadline_s: float | None = None) -> api_pb2.ListResponse:
+    async def list_page(self, request: ListRequest, *, deadline_s: float | None = None) -> ListResponse:
         return await self._call(request, lambda stub, limit_s: stub.List(request, timeout=limit_s), deadline_s)
 
     async def list_pages(
-        self, request: api_pb2.ListRequest, *, deadline_s: float | None = None
-    ) -> AsyncGenerator[api_pb2.ListResponse, None]:
+        self, request: ListRequest, *, deadline_s: float | None = None
+    ) -> AsyncGenerator[ListResponse, None]:
         """Page after page, all at one revision; `deadline_s` is for each of them."""
-        following = api_pb2.ListRequest()
+        following = ListRequest()
         following.CopyFrom(request)
         for _ in range(self._config.pages_max):
             page = await self.list_page(following, deadline_s=deadline_s)
@@ -110,18 +124,16 @@ class Client:
             limit=self._config.pages_max,
         )
 
-    async def list_objects(
-        self, request: api_pb2.ListRequest, *, deadline_s: float | None = None
-    ) -> api_pb2.ListResponse:
+    async def list_objects(self, request: ListRequest, *, deadline_s: float | None = None) -> ListResponse:
         """All pages in one response, all at one revision.
 
         Where the server has forgotten that revision between two pages, or another store has taken its place, it begins
         anew, a bounded number of times, with the largest pages that the server gives. Raises CompactedError after that.
         """
-        following = api_pb2.ListRequest()
+        following = ListRequest()
         following.CopyFrom(request)
         for restarts_left in reversed(range(self._config.list_restarts_max + 1)):
-            everything = api_pb2.ListResponse()
+            everything = ListResponse()
             try:
                 async with aclosing(self.list_pages(following, deadline_s=deadline_s)) as pages:
                     async for page in pages:
@@ -138,7 +150,7 @@ class Client:
                 return everything
         raise AssertionError("the last attempt returns or raises")
 
-    async def watch(self, request: api_pb2.WatchRequest) -> AsyncGenerator[api_pb2.WatchResponse, None]:
+    async def watch(self, request: WatchRequest) -> AsyncGenerator[WatchResponse, None]:
         """One watch on one server, until it fails or the iterator is closed: close it with `contextlib.aclosing`.
 
         It ends with a RubeError and is not repeated: `rube.client.Informer` resumes. A server that gives no first
@@ -153,7 +165,7 @@ class Client:
         call = stub.Watch(request)
         try:
             response = await self._first(call, target, "a watch")
-            while isinstance(response, api_pb2.WatchResponse):
+            while isinstance(response, WatchResponse):
                 yield self._seen(response)
                 response = await call.read()
             raise UnavailableError(f"{target} ended the watch")
@@ -167,7 +179,7 @@ class Client:
         finally:
             call.cancel()
 
-    async def logs(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+    async def logs(self, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
         """What a unit has printed, until it has ended or the iterator is closed: close it with `contextlib.aclosing`.
 
         Where a server cannot ask the node, because it is not attached there, the next server is asked.
@@ -184,7 +196,7 @@ class Client:
                 if answered or not attempts_left:
                     raise
 
-    async def _logs_of_one(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+    async def _logs_of_one(self, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
         target = self._endpoints.current
         try:
             stub = await self._endpoints.connected_stub(self._clock, self._config.attempt_s_max)
@@ -194,7 +206,7 @@ class Client:
         call = stub.Logs(request)
         try:
             response = await self._first(call, target, "a request for logs")
-            while isinstance(response, api_pb2.LogsResponse):
+            while isinstance(response, LogsResponse):
                 yield response
                 response = await call.read()
         except aio.AioRpcError as error:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from grpc import aio
 
-from rube import api_pb2_grpc
+from rube.api import ApiAsyncStub, ApiStub
 from rube.api.errors import InvalidArgumentError
 from rube.host import Clock, Network
 from rube.transport import connect
@@ -24,7 +24,7 @@ class Endpoints:
         self._targets = tuple(targets)
         self._current = 0
         self._channels: dict[str, aio.Channel] = {}
-        self._stubs: dict[str, api_pb2_grpc.ApiAsyncStub] = {}
+        self._stubs: dict[str, ApiAsyncStub] = {}
 
     @property
     def count(self) -> int:
@@ -35,15 +35,15 @@ class Endpoints:
         """The target that calls go to now."""
         return self._targets[self._current]
 
-    def stub(self) -> api_pb2_grpc.ApiAsyncStub:
+    def stub(self) -> ApiAsyncStub:
         target = self.current
         stub = self._stubs.get(target)
         if stub is None:
             channel = self._channels[target] = self._network.channel(target)
-            stub = self._stubs[target] = api_pb2_grpc.ApiStub(channel)
+            stub = self._stubs[target] = ApiStub(channel)
         return stub
 
-    async def connected_stub(self, clock: Clock, timeout_s: float) -> api_pb2_grpc.ApiAsyncStub:
+    async def connected_stub(self, clock: Clock, timeout_s: float) -> ApiAsyncStub:
         """The current target's stub once there is a connection: begin the call before the next await.
 
         Raises NotSentError.

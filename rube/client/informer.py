@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from rube import api_pb2
+from rube.api import Object, WatchRequest
 from rube.api.errors import (
     CompactedError,
     InvalidArgumentError,
@@ -48,7 +48,7 @@ class InformerConfig:
     persist: Callable[[Batch], Awaitable[None]] = _persist_nothing
     # For copies of very many objects, which are then kept as bytes: what to keep of each, itself or a new object of the
     # same key. Pure. (client-go has SetTransform.)
-    transform: Callable[[api_pb2.Object], api_pb2.Object] | None = None
+    transform: Callable[[Object], Object] | None = None
     # Between two attempts to connect.
     backoff_s_initial: float = 0.2
     backoff_s_max: float = 5.0
@@ -79,7 +79,7 @@ class Informer:
         """Set once the copy has been as new as the server's in this run: after the first list, or after resuming."""
 
     @property
-    def objects(self) -> Mapping[ObjectKey, api_pb2.Object]:
+    def objects(self) -> Mapping[ObjectKey, Object]:
         """The copy, also before `synced`, where it was persisted."""
         return self._cache.objects
 
@@ -156,8 +156,8 @@ class Informer:
         for handler in self._progress_handlers:
             handler()
 
-    def _request(self) -> api_pb2.WatchRequest:
-        request = api_pb2.WatchRequest(
+    def _request(self) -> WatchRequest:
+        request = WatchRequest(
             type=self._config.type,
             namespace=self._config.namespace,
             name=self._config.name,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rube import api_pb2
+from rube.api import Object, WatchResponse
 from rube.api.keys import ObjectKey, key_of
 
 __all__ = ["Batch", "CacheState", "Change", "ObjectCache"]
@@ -19,8 +19,8 @@ class Change(NamedTuple):
     """
 
     key: ObjectKey
-    old: api_pb2.Object | None
-    new: api_pb2.Object | None
+    old: Object | None
+    new: Object | None
     revision: int
 
 
@@ -39,21 +39,21 @@ class Batch:
 class CacheState:
     """A copy as it was persisted: what an informer can resume from."""
 
-    objects: tuple[api_pb2.Object, ...] = ()
+    objects: tuple[Object, ...] = ()
     revision: int = 0
     store_id: str = ""
 
 
-class PackedObjects(MutableMapping[ObjectKey, api_pb2.Object]):
+class PackedObjects(MutableMapping[ObjectKey, Object]):
     """Objects by key, kept as bytes: a quarter of the memory, for 5 us at each look. What it gives is the caller's."""
 
     def __init__(self) -> None:
         self._packed: dict[ObjectKey, bytes] = {}
 
-    def __getitem__(self, key: ObjectKey) -> api_pb2.Object:
-        return api_pb2.Object.FromString(self._packed[key])
+    def __getitem__(self, key: ObjectKey) -> Object:
+        return Object.FromString(self._packed[key])
 
-    def __setitem__(self, key: ObjectKey, obj: api_pb2.Object) -> None:
+    def __setitem__(self, key: ObjectKey, obj: Object) -> None:
         self._packed[key] = obj.SerializeToString(deterministic=True)
 
     def __delitem__(self, key: ObjectKey) -> None:
@@ -75,7 +75,7 @@ class ObjectCache:
     Invariant: `objects` is the matching set of the store as of `revision`, or (revision 0) of no store.
     """
 
-    def __init__(self, state: CacheState, transform: Callable[[api_pb2.Object], api_pb2.Object] | None = None) -> None:
+    def __init__(self, state: CacheState, transform: Callable[[Object], Object] | None = None) -> None:
         """With `transform` it keeps what that makes of each object, and packed."""
         self._transform = transform
         self._objects = self._none()
@@ -83,11 +83,11 @@ class ObjectCache:
         self.revision = state.revision
         self.store_id = state.store_id
         # The objects of a list in progress; None: no list.
-        self._listed: MutableMapping[ObjectKey, api_pb2.Object] | None = None
+        self._listed: MutableMapping[ObjectKey, Object] | None = None
         self._lost = False
 
     @property
-    def objects(self) -> Mapping[ObjectKey, api_pb2.Object]:
+    def objects(self) -> Mapping[ObjectKey, Object]:
         return self._objects
 
     @property
@@ -108,7 +108,7 @@ class ObjectCache:
         """A watch begins: with a list unless the position is resumable. What an interrupted list had is dropped."""
         self._listed = None if self.resumable else self._none()
 
-    def prepare(self, response: api_pb2.WatchResponse) -> Batch | None:
+    def prepare(self, response: WatchResponse) -> Batch | None:
         """The batch that this response completes; None while a list goes on, and if the response tells nothing new."""
         changes: list[Change] = []
         relisted = False
@@ -142,18 +142,18 @@ class ObjectCache:
         if batch.relisted:
             self._lost = False
 
-    def _none(self) -> MutableMapping[ObjectKey, api_pb2.Object]:
+    def _none(self) -> MutableMapping[ObjectKey, Object]:
         return {} if self._transform is None else PackedObjects()
 
-    def _copied(self, obj: api_pb2.Object) -> api_pb2.Object:
+    def _copied(self, obj: Object) -> Object:
         """The object on its own: one that is kept out of a large response would keep all of it in memory."""
         if self._transform is not None:
             return self._transform(obj)
-        kept = api_pb2.Object()
+        kept = Object()
         kept.CopyFrom(obj)
         return kept
 
-    def _difference(self, listed: Mapping[ObjectKey, api_pb2.Object], revision: int) -> Iterable[Change]:
+    def _difference(self, listed: Mapping[ObjectKey, Object], revision: int) -> Iterable[Change]:
         """What makes the copy equal to the list: in the order of keys, the vanished first."""
         for key in sorted(self._objects.keys() - listed.keys()):
             yield Change(key, self._objects[key], None, revision)
@@ -166,21 +166,21 @@ class ObjectCache:
 class _Overlay:
     """The objects as the changes of one response leave them, one after the other."""
 
-    def __init__(self, base: Mapping[ObjectKey, api_pb2.Object]) -> None:
+    def __init__(self, base: Mapping[ObjectKey, Object]) -> None:
         self._base = base
-        self._changed: dict[ObjectKey, api_pb2.Object | None] = {}
+        self._changed: dict[ObjectKey, Object | None] = {}
 
-    def put(self, key: ObjectKey, obj: api_pb2.Object) -> Change:
+    def put(self, key: ObjectKey, obj: Object) -> Change:
         old = self._get(key)
         self._changed[key] = obj
         return Change(key, old, obj, obj.metadata.revision)
 
-    def remove(self, obj: api_pb2.Object) -> list[Change]:
+    def remove(self, obj: Object) -> list[Change]:
         """Nothing, if the object is not here: it came and went while nobody watched."""
         key = key_of(obj)
         old = self._get(key)
         self._changed[key] = None
         return [] if old is None else [Change(key, old, None, obj.metadata.revision)]
 
-    def _get(self, key: ObjectKey) -> api_pb2.Object | None:
+    def _get(self, key: ObjectKey) -> Object | None:
         return self._changed[key] if key in self._changed else self._base.get(key)

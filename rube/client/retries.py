@@ -17,15 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rube import api_pb2
+from rube.api import DeleteRequest, GetRequest, ListRequest, Precondition, PutRequest, UpdateStatusRequest
 from rube.api.errors import DeadlineExceededError, NotDoneError, RubeError, UnavailableError
 from rube.api.keys import ObjectKey, key_of
 
 __all__ = ["is_conditional", "is_unknown", "may_repeat", "outcome"]
 
-Request = (
-    api_pb2.PutRequest | api_pb2.GetRequest | api_pb2.ListRequest | api_pb2.DeleteRequest | api_pb2.UpdateStatusRequest
-)
+Request = PutRequest | GetRequest | ListRequest | DeleteRequest | UpdateStatusRequest
 
 
 def may_repeat(request: Request, error: RubeError) -> bool:
@@ -41,7 +39,7 @@ def is_unknown(error: RubeError) -> bool:
 def outcome(request: Request, last: RubeError, unknown: RubeError | None) -> RubeError:
     """What the caller is told: the last attempt's error, unless it says that nothing was done and an earlier attempt,
     which ended with `unknown`, may have been carried out."""
-    reads = isinstance(request, (api_pb2.GetRequest, api_pb2.ListRequest))
+    reads = isinstance(request, (GetRequest, ListRequest))
     if unknown is None or reads or not isinstance(last, NotDoneError):
         return last
     return UnavailableError(
@@ -52,24 +50,24 @@ def outcome(request: Request, last: RubeError, unknown: RubeError | None) -> Rub
 def is_conditional(request: Request) -> bool:
     """Whether the request has at most one effect, however often it is sent."""
     match request:
-        case api_pb2.GetRequest() | api_pb2.ListRequest():
+        case GetRequest() | ListRequest():
             return True
-        case api_pb2.UpdateStatusRequest():
+        case UpdateStatusRequest():
             return bool(request.uid)
-        case api_pb2.PutRequest(validate_only=True) | api_pb2.DeleteRequest(validate_only=True):
+        case PutRequest(validate_only=True) | DeleteRequest(validate_only=True):
             return True
-        case api_pb2.PutRequest():
+        case PutRequest():
             # Not on a uid alone: that still holds after the put.
             moving = [found for found in request.preconditions if found.revision or found.absent]
             own = [key_of(obj) for obj in request.objects if obj.metadata.revision]
             keys = [key_of(obj) for obj in request.objects]
             return _conditional_keys(keys, moving).union(own).issuperset(keys)
-        case api_pb2.DeleteRequest():
+        case DeleteRequest():
             keys = [ObjectKey.from_proto(key) for key in request.keys]
             return _conditional_keys(keys, request.preconditions).issuperset(keys)
 
 
-def _conditional_keys(keys: list[ObjectKey], preconditions: Iterable[api_pb2.Precondition]) -> set[ObjectKey]:
+def _conditional_keys(keys: list[ObjectKey], preconditions: Iterable[Precondition]) -> set[ObjectKey]:
     implied = keys[0] if len(keys) == 1 else None
     found = (ObjectKey.from_proto(p.key) if p.HasField("key") else implied for p in preconditions)
     return {key for key in found if key is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random  # noqa: TID251 (the type of a stream handed in)
 
-from rube.api import controller_pb2
+from rube.api import Action
 from rube.api.keys import ObjectKey
 from rube.api.times import NS_PER_S
 from rube.controllers.backoff import BackoffConfig, KeyedBackoff
@@ -32,7 +32,7 @@ class Attempts:
         self._tried: dict[ObjectKey, dict[bytes, None]] = {}
         self._not_before_ns: dict[ObjectKey, int] = {}
 
-    def early_s(self, key: ObjectKey, action: controller_pb2.Action) -> float:
+    def early_s(self, key: ObjectKey, action: Action) -> float:
         """How long this action has to wait yet; 0: it is due."""
         if _digest(action) not in self._tried.get(key, ()):
             return 0.0
@@ -42,7 +42,7 @@ class Attempts:
         """How much of the key's delay is left; 0: none."""
         return max(0, self._not_before_ns.get(key, 0) - self._clock.monotonic_ns()) / NS_PER_S
 
-    def begin(self, key: ObjectKey, action: controller_pb2.Action) -> None:
+    def begin(self, key: ObjectKey, action: Action) -> None:
         """The action is tried now. A new one begins with the shortest delay."""
         tried, digest = self._tried.setdefault(key, {}), _digest(action)
         if digest not in tried:
@@ -68,5 +68,5 @@ class Attempts:
         self._not_before_ns.pop(key, None)
 
 
-def _digest(action: controller_pb2.Action) -> bytes:
+def _digest(action: Action) -> bytes:
     return hashlib.sha256(action.action.value).digest()

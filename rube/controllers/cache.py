@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
-from rube import api_pb2
+from rube.api import Object
 from rube.api.keys import ObjectKey, type_of
 from rube.client import Change, Client, Informer, InformerConfig
 from rube.controllers.contract import Controller, TransformingController
@@ -37,11 +37,11 @@ class InformerCache:
             for informer in self._informers.values():
                 group.create_task(informer.run())
 
-    def get(self, key: ObjectKey) -> api_pb2.Object | None:
+    def get(self, key: ObjectKey) -> Object | None:
         informer = self._informers.get(key.type)
         return None if informer is None else informer.objects.get(key)
 
-    def list(self, type_name: str) -> Sequence[api_pb2.Object]:
+    def list(self, type_name: str) -> Sequence[Object]:
         informer = self._informers.get(type_name)
         return (
             () if informer is None else [obj for _, obj in sorted(informer.objects.items(), key=lambda pair: pair[0])]
@@ -57,7 +57,7 @@ class InformerCache:
             index = self._indexes[type_name, label] = LabelIndex(label, self.list(type_name))
         return index.keys(value)
 
-    def assume(self, decided: ObjectKey, objects: Sequence[api_pb2.Object]) -> None:
+    def assume(self, decided: ObjectKey, objects: Sequence[Object]) -> None:
         for (type_name, _), index in self._indexes.items():
             index.assume(decided, [obj for obj in objects if type_of(obj.spec) == type_name])
 

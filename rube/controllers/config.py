@@ -7,8 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rube import api_pb2
-from rube.api import controller_pb2
+from rube.api import Decision, Fence, State
 from rube.api.errors import ResourceExhaustedError, RubeError
 from rube.api.keys import ObjectKey
 from rube.client import WorkQueueConfig
@@ -43,8 +42,8 @@ class Decided:
 
     controller: str
     key: ObjectKey
-    state: controller_pb2.State
-    decision: controller_pb2.Decision
+    state: State
+    decision: Decision
 
     @property
     def state_sha256(self) -> str:
@@ -108,7 +107,7 @@ class RuntimeConfig:
     calls: Calls
     engine: Engine
     hands: Hands | None = None
-    fence: api_pb2.Fence | None = None
+    fence: Fence | None = None
     may_act: Callable[[], bool] = lambda: True
     observer: Observer = observe_nothing
     # Told of each call that was refused.

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from rube import api_pb2
-from rube.api import controller_pb2
+from rube.api import Decision, Object, State
 from rube.api.keys import ObjectKey
 
 __all__ = [
@@ -31,9 +30,9 @@ __all__ = [
 class View(Protocol):
     """The objects that a controller sees, as of one moment. Read only: copy before you change."""
 
-    def get(self, key: ObjectKey) -> api_pb2.Object | None: ...
+    def get(self, key: ObjectKey) -> Object | None: ...
 
-    def list(self, type_name: str) -> Sequence[api_pb2.Object]:
+    def list(self, type_name: str) -> Sequence[Object]:
         """All objects of that type, sorted by key."""
         ...
 
@@ -56,8 +55,8 @@ class Input:
 
     type: str
     namespace: str = ""
-    requeue: Callable[[api_pb2.Object, View], Iterable[ObjectKey]]
-    select: Callable[[ObjectKey, api_pb2.Object | None, View], Iterable[api_pb2.Object]]
+    requeue: Callable[[Object, View], Iterable[ObjectKey]]
+    select: Callable[[ObjectKey, Object | None, View], Iterable[Object]]
 
 
 class Controller(Protocol):
@@ -83,7 +82,7 @@ class Controller(Protocol):
         """The other types that it sees; none of them is its own."""
         ...
 
-    def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
+    def decide(self, state: State) -> Decision:
         """What to do now. Must not change `state`."""
         ...
 
@@ -92,7 +91,7 @@ class Controller(Protocol):
 class TransformingController(Protocol):
     """A controller that keeps less than whole objects of its own type."""
 
-    def transform(self, obj: api_pb2.Object) -> api_pb2.Object:
+    def transform(self, obj: Object) -> Object:
         """The object itself, or a new one of the same key with what `decide` and `select` need of it. Pure."""
         ...
 
@@ -111,9 +110,7 @@ class ImpureControllerError(AssertionError):
     """A controller decided differently on equal states, or changed its state."""
 
 
-def evaluate(
-    controller: Controller, state: controller_pb2.State, *, check_purity: bool = False
-) -> controller_pb2.Decision:
+def evaluate(controller: Controller, state: State, *, check_purity: bool = False) -> Decision:
     """`controller.decide(state)`; with `check_purity` twice, on copies.
 
     Raises ImpureControllerError where the two decisions' bytes differ or the state was changed.
@@ -124,7 +121,7 @@ def evaluate(
     first = controller.decide(state)
     if state.SerializeToString(deterministic=True) != before:
         raise ImpureControllerError(f"controller {controller.name} changed the state of {_name(state)}")
-    second = controller.decide(controller_pb2.State.FromString(before))
+    second = controller.decide(State.FromString(before))
     if first.SerializeToString(deterministic=True) != second.SerializeToString(deterministic=True):
         raise ImpureControllerError(
             f"controller {controller.name} decided twice on one state of {_name(state)}, and differently: "
@@ -133,5 +130,5 @@ def evaluate(
     return first
 
 
-def _name(state: controller_pb2.State) -> ObjectKey:
+def _name(state: State) -> ObjectKey:
     return ObjectKey.from_proto(state.key)

@@ -7,8 +7,7 @@ from typing import Protocol
 
 from google.protobuf.any_pb2 import Any
 
-from rube import api_pb2
-from rube.api import controller_pb2
+from rube.api import Action, LogsRequest, LogsResponse
 
 READ_BYTES_MAX = 48 * 1024
 """The most text in one response with log lines."""
@@ -28,7 +27,7 @@ class Driver(Protocol):
         """What is there now, as the controller's observation message. Absent things have an observation too."""
         ...
 
-    async def apply(self, action: controller_pb2.Action) -> bool:
+    async def apply(self, action: Action) -> bool:
         """Carries out one action, idempotent per `action.id`; whether it is still under way.
 
         True: the rest needs time, such as a stop that waits for processes; the same action is applied again, with its
@@ -42,7 +41,7 @@ class Driver(Protocol):
         """The names of things that may have changed, from now on. After anything may have been missed: all of them."""
         ...
 
-    def logs(self, name: str, request: api_pb2.LogsRequest) -> AsyncIterator[api_pb2.LogsResponse]:
+    def logs(self, name: str, request: LogsRequest) -> AsyncIterator[LogsResponse]:
         """What the thing has printed: the last `request.lines` lines and, with `follow`, what comes, until closed.
 
         The first response comes at once, also if there is nothing yet. A response holds at most READ_BYTES_MAX bytes of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 
-from rube import api_pb2
+from rube.api import Object
 from rube.api.keys import ObjectKey, key_of
 
 __all__ = ["LabelIndex"]
@@ -17,7 +17,7 @@ class LabelIndex:
     """The keys of one type's objects by the value of one label, "" without it: as seen, and as assumed until that is
     seen."""
 
-    def __init__(self, label: str, objects: Iterable[api_pb2.Object]) -> None:
+    def __init__(self, label: str, objects: Iterable[Object]) -> None:
         self._label = label
         self._keys: dict[str, set[ObjectKey]] = defaultdict(set)
         # Invariant: a key is in `_keys[value]` if and only if `_values[key]` is that value.
@@ -31,12 +31,12 @@ class LabelIndex:
     def keys(self, value: str) -> Set[ObjectKey]:
         return self._keys.get(value, _NOBODY)
 
-    def see(self, key: ObjectKey, obj: api_pb2.Object | None) -> None:
+    def see(self, key: ObjectKey, obj: Object | None) -> None:
         """The object as it is now; None: it is gone. Ends what was assumed of it."""
         self._seen.pop(key, None)
         self._set(key, None if obj is None else self._value(obj))
 
-    def assume(self, decided: ObjectKey, objects: Sequence[api_pb2.Object]) -> None:
+    def assume(self, decided: ObjectKey, objects: Sequence[Object]) -> None:
         """As rube.controllers.ports.Cache.assume."""
         for key in self._assumed_by.pop(decided, ()):
             if key in self._seen:
@@ -48,7 +48,7 @@ class LabelIndex:
         if objects:
             self._assumed_by[decided] = [key_of(obj) for obj in objects]
 
-    def _value(self, obj: api_pb2.Object) -> str:
+    def _value(self, obj: Object) -> str:
         return obj.metadata.labels.get(self._label, "")
 
     def _set(self, key: ObjectKey, value: str | None) -> None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from weakref import WeakValueDictionary
 
-from rube.api import controller_pb2, memory_pb2
+from rube.api import Action, Decision, Entry, Written
 from rube.api.keys import ObjectKey, prefix_end
 from rube.host import Engine, Write
 
@@ -30,7 +30,7 @@ class Outbox:
         self._engine = engine
         self._prefix = f"controller/{controller}/".encode()
         self._new_id = new_id
-        self._entries: dict[ObjectKey, memory_pb2.Entry] = {}
+        self._entries: dict[ObjectKey, Entry] = {}
         # Held while a change of that key is under way.
         self._locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
 
@@ -38,16 +38,16 @@ class Outbox:
         """Reads what an earlier incarnation left."""
         self._entries.clear()
         for _, value in self._engine.scan(self._prefix, prefix_end(self._prefix)):
-            entry = memory_pb2.Entry.FromString(value)
+            entry = Entry.FromString(value)
             self._entries[ObjectKey.from_proto(entry.key)] = entry
 
     def known(self) -> list[ObjectKey]:
         """Every key that has a row, sorted."""
         return sorted(self._entries)
 
-    def get(self, key: ObjectKey) -> memory_pb2.Entry:
+    def get(self, key: ObjectKey) -> Entry:
         """A copy of the key's row; an empty one if it has none."""
-        entry = memory_pb2.Entry(key=key.to_proto())
+        entry = Entry(key=key.to_proto())
         if (known := self._entries.get(key)) is not None:
             entry.CopyFrom(known)
         return entry
@@ -56,7 +56,7 @@ class Outbox:
         entry = self._entries.get(key)
         return entry is not None and len(entry.left.calls) > 0
 
-    async def record(self, key: ObjectKey, decision: controller_pb2.Decision) -> controller_pb2.Decision:
+    async def record(self, key: ObjectKey, decision: Decision) -> Decision:
         """Commits a decision over what is left of the older one, and gives what is now left.
 
         Its calls replace the older calls. Its actions, if any, replace the older actions; one that equals an older one
@@ -64,7 +64,7 @@ class Outbox:
         """
         async with self._lock(key):
             entry = self.get(key)
-            left = controller_pb2.Decision()
+            left = Decision()
             left.CopyFrom(decision)
             left.ClearField("wake_after")
             if left.actions:
@@ -82,7 +82,7 @@ class Outbox:
             del entry.left.actions[0]
             await self._commit(key, entry)
 
-    async def call_done(self, key: ObjectKey, written: Iterable[memory_pb2.Written]) -> None:
+    async def call_done(self, key: ObjectKey, written: Iterable[Written]) -> None:
         """The first call was acknowledged, which wrote `written`."""
         async with self._lock(key):
             entry = self.get(key)
@@ -97,7 +97,7 @@ class Outbox:
             del entry.left.calls[:]
             await self._commit(key, entry)
 
-    async def forget_written(self, key: ObjectKey, seen: Callable[[memory_pb2.Written], bool]) -> bool:
+    async def forget_written(self, key: ObjectKey, seen: Callable[[Written], bool]) -> bool:
         """Forgets the writes that the cache shows by now; True if none are left."""
         known = self._entries.get(key)
         if known is None or not known.written:
@@ -117,12 +117,12 @@ class Outbox:
             lock = self._locks[key] = asyncio.Lock()
         return lock
 
-    def _assign_ids(self, actions: Iterable[controller_pb2.Action], older: Iterable[controller_pb2.Action]) -> None:
+    def _assign_ids(self, actions: Iterable[Action], older: Iterable[Action]) -> None:
         ids = {(action.action.type_url, action.action.value): action.id for action in older}
         for action in actions:
             action.id = ids.pop((action.action.type_url, action.action.value), "") or self._new_id()
 
-    async def _commit(self, key: ObjectKey, entry: memory_pb2.Entry) -> None:
+    async def _commit(self, key: ObjectKey, entry: Entry) -> None:
         empty = not (entry.left.HasField("memory") or entry.left.actions or entry.left.calls or entry.written)
         known = self._entries.get(key)
         value = None if empty else entry.SerializeToString(deterministic=True)

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from rube import api_pb2
+from rube.api import (
+    DeleteRequest,
+    DeleteResponse,
+    Object,
+    PutRequest,
+    PutResponse,
+    UpdateStatusRequest,
+    UpdateStatusResponse,
+)
 from rube.api.keys import ObjectKey
 from rube.controllers.contract import View
 
-Listener = Callable[[api_pb2.Object | None], None]
+Listener = Callable[[Object | None], None]
 """Told of an object that changed, as it is or was before it was deleted; None: of anything else about the cache."""
 
 
@@ -41,7 +49,7 @@ class Cache(View, Protocol):
         """The server was there a moment ago."""
         ...
 
-    def assume(self, decided: ObjectKey, objects: Sequence[api_pb2.Object]) -> None:
+    def assume(self, decided: ObjectKey, objects: Sequence[Object]) -> None:
         """`labelled` shows these, which the newest decision about `decided` puts, as if they were written; each until
         the copy sees a change of it, or the next call of this for `decided`."""
         ...
@@ -56,8 +64,8 @@ class Cache(View, Protocol):
 class Calls(Protocol):
     """The writes of api.Api. Each raises the RubeError that it ended with, after its own bounded retries if any."""
 
-    async def put(self, request: api_pb2.PutRequest) -> api_pb2.PutResponse: ...
+    async def put(self, request: PutRequest) -> PutResponse: ...
 
-    async def delete(self, request: api_pb2.DeleteRequest) -> api_pb2.DeleteResponse: ...
+    async def delete(self, request: DeleteRequest) -> DeleteResponse: ...
 
-    async def update_status(self, request: api_pb2.UpdateStatusRequest) -> api_pb2.UpdateStatusResponse: ...
+    async def update_status(self, request: UpdateStatusRequest) -> UpdateStatusResponse: ...

@@ -16,8 +16,7 @@ from typing import NamedTuple
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube import api_pb2
-from rube.api import controller_pb2
+from rube.api import Action, Decision, Object, State
 from rube.api.errors import DataLossError, ResourceExhaustedError, RubeError
 from rube.api.keys import ObjectKey, key_of, type_of
 from rube.api.times import NS_PER_S
@@ -97,7 +96,7 @@ class Runtime:
 
     # What is to be decided
 
-    def _on_change(self, changed: api_pb2.Object | None) -> None:
+    def _on_change(self, changed: Object | None) -> None:
         for key in sorted(self._waiting):
             self._queue.add(key)
         if changed is None:
@@ -113,7 +112,7 @@ class Runtime:
             if wanted.type == type_of(changed.spec) and wanted.namespace in ("", changed.metadata.namespace):
                 self._requeue(wanted, changed)
 
-    def _requeue(self, wanted: Input, changed: api_pb2.Object) -> None:
+    def _requeue(self, wanted: Input, changed: Object) -> None:
         try:
             for key in wanted.requeue(changed, self._cache):
                 self._queue.add(key)
@@ -239,7 +238,7 @@ class Runtime:
             self._deciding.discard(key)
             self._sender.offer(key)
 
-    async def _record(self, key: ObjectKey, decision: controller_pb2.Decision) -> controller_pb2.Decision:
+    async def _record(self, key: ObjectKey, decision: Decision) -> Decision:
         try:
             return await self._outbox.record(key, decision)
         except ResourceExhaustedError as error:
@@ -249,9 +248,9 @@ class Runtime:
     async def _carry_out(
         self,
         key: ObjectKey,
-        state: controller_pb2.State,
-        decision: controller_pb2.Decision,
-        left: controller_pb2.Decision,
+        state: State,
+        decision: Decision,
+        left: Decision,
     ) -> None:
         if decision.HasField("wake_after"):
             self._queue.add_after(key, self._wakes.delay_s(key, decision.wake_after.ToNanoseconds() / NS_PER_S))
@@ -270,7 +269,7 @@ class Runtime:
             # Whatever goes on acting without end does so ever more slowly.
             self._queue.add_after(key, self._attempts.put_off(key, under_way=under_way))
 
-    async def _act(self, key: ObjectKey, action: controller_pb2.Action) -> bool:
+    async def _act(self, key: ObjectKey, action: Action) -> bool:
         """Carries out one action; whether it is still under way, and asked for again when the thing has changed."""
         hands = self._config.hands
         assert hands is not None, f"controller {self._controller.name} has no driver and asks for actions"
@@ -289,8 +288,8 @@ class Runtime:
             await self._outbox.action_done(key, action.id)
         return under_way
 
-    async def _state(self, key: ObjectKey) -> controller_pb2.State:
-        state = controller_pb2.State(key=key.to_proto(), now=self._now(), clock=self._clock_id)
+    async def _state(self, key: ObjectKey) -> State:
+        state = State(key=key.to_proto(), now=self._now(), clock=self._clock_id)
         state.action_error = self._action_errors.get(key, "")
         obj = self._cache.get(key)
         if obj is not None:
@@ -319,9 +318,9 @@ class Runtime:
 
 
 class _Decided(NamedTuple):
-    state: controller_pb2.State
-    decision: controller_pb2.Decision
-    left: controller_pb2.Decision
+    state: State
+    decision: Decision
+    left: Decision
 
 
 class _MistakeError(Exception):

@@ -6,8 +6,7 @@ import asyncio
 import logging
 from collections.abc import Set as AbstractSet
 
-from rube import api_pb2
-from rube.api import controller_pb2, memory_pb2
+from rube.api import Call, Decision, DeleteRequest, Key, PutRequest, PutResponse, UpdateStatusRequest, Written
 from rube.api.errors import (
     AbortedError,
     DataLossError,
@@ -58,11 +57,11 @@ class Sender:
     def start(self, group: asyncio.TaskGroup) -> None:
         self._workers.start(group)
 
-    def prepare(self, decision: controller_pb2.Decision) -> None:
+    def prepare(self, decision: Decision) -> None:
         """Puts the fence of this term into a decision's calls."""
         if self._config.fence is not None:
             for call in decision.calls:
-                request: api_pb2.PutRequest | api_pb2.DeleteRequest | api_pb2.UpdateStatusRequest
+                request: PutRequest | DeleteRequest | UpdateStatusRequest
                 request = getattr(call, str(call.WhichOneof("call")))
                 request.fence.CopyFrom(self._config.fence)
 
@@ -87,7 +86,7 @@ class Sender:
                 self.offer(key)
         self._was_connected = connected
 
-    def is_seen(self, written: memory_pb2.Written) -> bool:
+    def is_seen(self, written: Written) -> bool:
         """Whether the cache shows that write, or can't ever: its type is not kept, or its store is gone."""
         position = self._config.cache.position(written.key.type)
         if position is None or position.store_id != written.store_id or position.revision >= written.revision:
@@ -140,7 +139,7 @@ class Sender:
         self._config.cache.assume(key, ())
         self._decide.add_after(key, delay_s)
 
-    async def _send(self, call: controller_pb2.Call) -> list[memory_pb2.Written]:
+    async def _send(self, call: Call) -> list[Written]:
         calls = self._config.calls
         async with self._clock.timeout(self._config.call_s_max):
             match call.WhichOneof("call"):
@@ -156,11 +155,11 @@ class Sender:
                     raise AssertionError(f"a call of no known kind: {kind}")
 
 
-def _written_by_put(request: api_pb2.PutRequest, response: api_pb2.PutResponse) -> list[memory_pb2.Written]:
+def _written_by_put(request: PutRequest, response: PutResponse) -> list[Written]:
     keys = [key_of(obj).to_proto() for obj in request.objects]
     pairs = zip(keys, response.metadata, strict=True)
     return [_written(key, metadata.revision, response.store_id) for key, metadata in pairs]
 
 
-def _written(key: api_pb2.Key, revision: int, store_id: str) -> memory_pb2.Written:
-    return memory_pb2.Written(key=key, revision=revision, store_id=store_id)
+def _written(key: Key, revision: int, store_id: str) -> Written:
+    return Written(key=key, revision=revision, store_id=store_id)

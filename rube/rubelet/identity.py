@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from rube.api import memory_pb2
+from rube.api import NodeIdentity
 from rube.api.errors import FailedPreconditionError
 from rube.host import Engine, Host, Write
 
@@ -22,7 +22,7 @@ gone), `new` forgets who it was and what it had, so that this is a node of its o
 class Identity:
     """`load` makes it on first use."""
 
-    def __init__(self, engine: Engine, identity: memory_pb2.NodeIdentity) -> None:
+    def __init__(self, engine: Engine, identity: NodeIdentity) -> None:
         self._engine = engine
         self._identity = identity
 
@@ -36,11 +36,11 @@ class Identity:
             await _forget_everything(engine)
             raw = None
         if raw is None:
-            fresh = memory_pb2.NodeIdentity(node=node, instance_id=host.random.uid(), machine_id=machine_id)
+            fresh = NodeIdentity(node=node, instance_id=host.random.uid(), machine_id=machine_id)
             identity = cls(engine, fresh)
             await identity._save()
             return identity
-        known = memory_pb2.NodeIdentity.FromString(raw)
+        known = NodeIdentity.FromString(raw)
         if known.node != node:
             raise FailedPreconditionError(
                 f"the data directory belongs to node {known.node!r}, not {node!r}: start with --node {known.node}, or "

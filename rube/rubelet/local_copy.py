@@ -5,7 +5,7 @@ Each batch of changes is one commit, so that objects and position can't part.
 
 from __future__ import annotations
 
-from rube import api_pb2
+from rube.api import Object, WatchResponse
 from rube.api.errors import DataLossError
 from rube.api.keys import key_of
 from rube.client import Batch, CacheState
@@ -34,7 +34,7 @@ class LocalCopy:
         raw = self._engine.get(self._position)
         if raw is None:
             return CacheState()
-        position = api_pb2.WatchResponse.FromString(raw)
+        position = WatchResponse.FromString(raw)
         self._durable_revision = position.revision
         objects = self._scan()
         if any(key_of(obj).type != self._type for obj in objects):
@@ -46,7 +46,7 @@ class LocalCopy:
         bookmark = not batch.changes and not batch.relisted
         if bookmark and 0 <= batch.revision - self._durable_revision < BOOKMARK_REVISIONS_MIN:
             return
-        position = api_pb2.WatchResponse(revision=batch.revision, store_id=batch.store_id)
+        position = WatchResponse(revision=batch.revision, store_id=batch.store_id)
         rows: dict[bytes, bytes | None] = {self._position: position.SerializeToString(deterministic=True)}
         for change in batch.changes:
             new = change.new
@@ -56,9 +56,9 @@ class LocalCopy:
         await self._engine.commit([Write(key, value) for key, value in rows.items()])
         self._durable_revision = batch.revision
 
-    def _scan(self) -> tuple[api_pb2.Object, ...]:
+    def _scan(self) -> tuple[Object, ...]:
         pairs = self._engine.scan(self._objects, self._objects[:-1] + b"0")
-        return tuple(api_pb2.Object.FromString(value) for _, value in pairs)
+        return tuple(Object.FromString(value) for _, value in pairs)
 
     def _row(self, namespace: str, name: str) -> bytes:
         return self._objects + f"{namespace}/{name}".encode()

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, cast
 
-from rube import api_pb2
+from rube.api import LogsRequest, LogsResponse
 from rube.api.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
 from rube.api.keys import ObjectKey
 from rube.controllers.config import Hands
@@ -28,7 +28,7 @@ class UnitLogs:
         self._node = node
         self._readers = 0
 
-    async def read(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+    async def read(self, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
         """The answer, whose first response comes at once. Ends when the unit is no longer this node's.
 
         Raises InvalidArgumentError, NotFoundError (not bound to this node), ResourceExhaustedError, and what the
@@ -59,9 +59,7 @@ class UnitLogs:
         obj = self._cache.get(key)
         return "" if obj is None else obj.metadata.uid
 
-    async def _while_bound(
-        self, key: ObjectKey, uid: str, request: api_pb2.LogsRequest
-    ) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+    async def _while_bound(self, key: ObjectKey, uid: str, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
         gone = asyncio.Event()
 
         def look(_: object) -> None:
@@ -71,7 +69,7 @@ class UnitLogs:
         self._cache.subscribe(look)
         leaving = asyncio.ensure_future(gone.wait())
         logs = self._hands.driver.logs(self._hands.controller.thing_of(key), request)
-        coming: asyncio.Future[api_pb2.LogsResponse | None] | None = None
+        coming: asyncio.Future[LogsResponse | None] | None = None
         try:
             while True:
                 coming = asyncio.ensure_future(_next(logs))
@@ -91,5 +89,5 @@ class UnitLogs:
             await cast(Any, logs).aclose()
 
 
-async def _next(logs: AsyncIterator[api_pb2.LogsResponse]) -> api_pb2.LogsResponse | None:
+async def _next(logs: AsyncIterator[LogsResponse]) -> LogsResponse | None:
     return await anext(logs, None)

@@ -12,8 +12,27 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from google.protobuf import any_pb2
 from grpc import aio
 
-from rube import api_pb2, api_pb2_grpc
-from rube.api import selectors
+from rube.api import (
+    ApiServicer,
+    Bookmark,
+    DeleteRequest,
+    DeleteResponse,
+    Event,
+    GetRequest,
+    GetResponse,
+    ListRequest,
+    ListResponse,
+    LogsRequest,
+    LogsResponse,
+    Object,
+    PutRequest,
+    PutResponse,
+    UpdateStatusRequest,
+    UpdateStatusResponse,
+    WatchRequest,
+    WatchResponse,
+    selectors,
+)
 from rube.api.errors import (
     CompactedError,
     FailedPreconditionError,
@@ -41,7 +60,7 @@ class UnsentStatus(Protocol):
     def unsubscribe(self, listener: Callable[[ObjectKey], None]) -> None: ...
 
 
-class NodeApi(api_pb2_grpc.ApiServicer):
+class NodeApi(ApiServicer):
     """Get, List and Watch from the local copy, and Logs from the driver; a write is refused and says where to turn.
 
     The local copy has no history: a watch resumes only from the revision that it is at, and shows of several changes
@@ -54,7 +73,7 @@ class NodeApi(api_pb2_grpc.ApiServicer):
         self._unsent = unsent
         self._node = node
 
-    async def Get(self, request: api_pb2.GetRequest, context: Context) -> api_pb2.GetResponse:
+    async def Get(self, request: GetRequest, context: Context) -> GetResponse:
         check_known(request)
         key = ObjectKey.from_proto(request.key)
         position = self._position(key.type)
@@ -62,13 +81,13 @@ class NodeApi(api_pb2_grpc.ApiServicer):
         obj = self._object(key)
         if obj is None:
             raise NotFoundError(f"{key} is not in the copy of node {self._node}", key=str(key))
-        return api_pb2.GetResponse(object=obj, revision=position.revision, store_id=position.store_id)
+        return GetResponse(object=obj, revision=position.revision, store_id=position.store_id)
 
-    async def List(self, request: api_pb2.ListRequest, context: Context) -> api_pb2.ListResponse:
+    async def List(self, request: ListRequest, context: Context) -> ListResponse:
         check_known(request)
         return page_of(self._matching(request), request, self._position(request.type))
 
-    async def Watch(self, request: api_pb2.WatchRequest, context: Context) -> AsyncIterator[api_pb2.WatchResponse]:
+    async def Watch(self, request: WatchRequest, context: Context) -> AsyncIterator[WatchResponse]:
         check_known(request)
         self._check_resumable(request)
         shown = {key_of(obj): obj for obj in self._matching(request)}
@@ -81,9 +100,9 @@ class NodeApi(api_pb2_grpc.ApiServicer):
         self._unsent.subscribe(on_change)
         try:
             position = self._position(request.type)
-            events = [api_pb2.Event(update=obj) for obj in shown.values()] if request.send_initial else []
-            bookmark = api_pb2.Bookmark(revision=position.revision, initial_end=request.send_initial)
-            for response in responses_of([*events, api_pb2.Event(bookmark=bookmark)], before=0, position=position):
+            events = [Event(update=obj) for obj in shown.values()] if request.send_initial else []
+            bookmark = Bookmark(revision=position.revision, initial_end=request.send_initial)
+            for response in responses_of([*events, Event(bookmark=bookmark)], before=0, position=position):
                 yield response
             while True:
                 await changed.wait()
@@ -98,18 +117,16 @@ class NodeApi(api_pb2_grpc.ApiServicer):
             self._cache.unsubscribe(on_change)
             self._unsent.unsubscribe(on_change)
 
-    def Logs(self, request: api_pb2.LogsRequest, context: Context) -> AsyncIterator[api_pb2.LogsResponse]:
+    def Logs(self, request: LogsRequest, context: Context) -> AsyncIterator[LogsResponse]:
         return self._logs.read(request)
 
-    async def Put(self, request: api_pb2.PutRequest, context: Context) -> api_pb2.PutResponse:
+    async def Put(self, request: PutRequest, context: Context) -> PutResponse:
         self._refuse()
 
-    async def Delete(self, request: api_pb2.DeleteRequest, context: Context) -> api_pb2.DeleteResponse:
+    async def Delete(self, request: DeleteRequest, context: Context) -> DeleteResponse:
         self._refuse()
 
-    async def UpdateStatus(
-        self, request: api_pb2.UpdateStatusRequest, context: Context
-    ) -> api_pb2.UpdateStatusResponse:
+    async def UpdateStatus(self, request: UpdateStatusRequest, context: Context) -> UpdateStatusResponse:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
@@ -123,14 +140,14 @@ class NodeApi(api_pb2_grpc.ApiServicer):
             raise NotFoundError(f"node {self._node} keeps no objects of type {type_name!r}", type=type_name)
         return position
 
-    def _object(self, key: ObjectKey) -> api_pb2.Object | None:
+    def _object(self, key: ObjectKey) -> Object | None:
         obj = self._cache.get(key)
         status = None if obj is None else self._unsent.unsent_status(key)
         if obj is None or status is None:
             return obj
-        return api_pb2.Object(metadata=obj.metadata, spec=obj.spec, status=status)
+        return Object(metadata=obj.metadata, spec=obj.spec, status=status)
 
-    def _matching(self, request: api_pb2.ListRequest | api_pb2.WatchRequest) -> list[api_pb2.Object]:
+    def _matching(self, request: ListRequest | WatchRequest) -> list[Object]:
         self._position(request.type)
         selector = selectors.parse(request.label_selector)
         shown = (self._object(key_of(obj)) for obj in self._cache.list(request.type))
@@ -143,7 +160,7 @@ class NodeApi(api_pb2_grpc.ApiServicer):
             and selector.matches(obj.metadata.labels)
         ]
 
-    def _check_resumable(self, request: api_pb2.WatchRequest) -> None:
+    def _check_resumable(self, request: WatchRequest) -> None:
         position = self._position(request.type)
         check_store(position, request.store_id)
         check_revision(position, request.after_revision)
@@ -156,7 +173,7 @@ class NodeApi(api_pb2_grpc.ApiServicer):
             )
 
 
-def _difference(before: dict[ObjectKey, api_pb2.Object], after: dict[ObjectKey, api_pb2.Object]) -> list[api_pb2.Event]:
-    gone = [api_pb2.Event(delete=before[key]) for key in sorted(before.keys() - after.keys())]
-    changed = [api_pb2.Event(update=obj) for key, obj in sorted(after.items()) if before.get(key) != obj]
+def _difference(before: dict[ObjectKey, Object], after: dict[ObjectKey, Object]) -> list[Event]:
+    gone = [Event(delete=before[key]) for key in sorted(before.keys() - after.keys())]
+    changed = [Event(update=obj) for key, obj in sorted(after.items()) if before.get(key) != obj]
     return gone + changed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rube import api_pb2
+from rube.api import Event, ListRequest, ListResponse, Object, WatchResponse
 from rube.api.errors import CompactedError, InvalidArgumentError, RevisionAheadError, StoreChangedError
 from rube.api.keys import key_of
 from rube.api.page_token import PageToken, decode_token, encode_token
@@ -33,9 +33,7 @@ def check_store(position: Position, wanted: str) -> None:
         raise StoreChangedError("the copy is of another store by now: list again", store_id=position.store_id)
 
 
-def page_of(
-    objects: Sequence[api_pb2.Object], request: api_pb2.ListRequest, position: Position
-) -> api_pb2.ListResponse:
+def page_of(objects: Sequence[Object], request: ListRequest, position: Position) -> ListResponse:
     """One page of the objects, by key as an apiserver orders them.
 
     Raises CompactedError for a page of an earlier state of the copy, which keeps no history: begin again.
@@ -55,7 +53,7 @@ def page_of(
         after = token.last_key
     check_revision(position, request.min_revision)
     objects_max = min(request.page_size or PAGE_OBJECTS_DEFAULT, PAGE_OBJECTS_MAX)
-    response = api_pb2.ListResponse(revision=position.revision, store_id=position.store_id)
+    response = ListResponse(revision=position.revision, store_id=position.store_id)
     size_bytes, last_key = 0, b""
     for key, obj in sorted(((key_of(obj).to_bytes(), obj) for obj in objects), key=lambda pair: pair[0]):
         if key <= after:
@@ -69,18 +67,16 @@ def page_of(
     return response
 
 
-def responses_of(
-    events: Sequence[api_pb2.Event], *, before: int, position: Position
-) -> Iterator[api_pb2.WatchResponse]:
+def responses_of(events: Sequence[Event], *, before: int, position: Position) -> Iterator[WatchResponse]:
     """The events in responses of bounded size. Only the last one is at the position; the others, at `before`, complete
     nothing."""
-    response = api_pb2.WatchResponse(revision=before, store_id=position.store_id)
+    response = WatchResponse(revision=before, store_id=position.store_id)
     size_bytes = 0
     for event in events:
         event_bytes = event.ByteSize() + _AROUND_BYTES_MAX
         if response.events and size_bytes + event_bytes > RESPONSE_BYTES_MAX:
             yield response
-            response = api_pb2.WatchResponse(revision=before, store_id=position.store_id)
+            response = WatchResponse(revision=before, store_id=position.store_id)
             size_bytes = 0
         response.events.append(event)
         size_bytes += event_bytes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rube.api import UnitObservation
 from rube.api.keys import ObjectKey
-from rube.api.systemd_pb2 import UnitObservation
 from rube.controllers.config import Decided
 
 __all__ = ["Problems"]

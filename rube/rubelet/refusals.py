@@ -6,8 +6,7 @@ import asyncio
 import logging
 from typing import NamedTuple
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2
+from rube.api import Object, UnitStatus, UpdateStatusRequest, registry
 from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
 from rube.api.keys import ObjectKey, key_of
 from rube.client import Client, Complaint
@@ -44,7 +43,7 @@ class DiskRefusals:
         self._wake = asyncio.Event()
         self._complaint = Complaint(_LOG, "reports about the disk")
 
-    def note(self, obj: api_pb2.Object, error: RubeError) -> None:
+    def note(self, obj: Object, error: RubeError) -> None:
         """A unit's object was not kept, or a decision about it, be it only to report what has changed.
 
         Both in the same words: a report changes the object, which is not kept then either.
@@ -69,8 +68,8 @@ class DiskRefusals:
                 elif self._waiting.get(key) == refusal:
                     del self._waiting[key]
 
-    def _is_known(self, key: ObjectKey, refusal: _Refusal, obj: api_pb2.Object) -> bool:
-        status = systemd_pb2.UnitStatus()
+    def _is_known(self, key: ObjectKey, refusal: _Refusal, obj: Object) -> bool:
+        status = UnitStatus()
         obj.status.Unpack(status)
         if (status.node, status.message) == (self._node, refusal.why):
             return True
@@ -79,8 +78,8 @@ class DiskRefusals:
 
     async def _report(self, key: ObjectKey, refusal: _Refusal) -> bool:
         """False if no apiserver could be asked. One that refuses it (the unit was deleted) is right."""
-        status = systemd_pb2.UnitStatus(node=self._node, message=refusal.why)
-        request = api_pb2.UpdateStatusRequest(key=key.to_proto(), uid=refusal.uid, status=registry.pack(status))
+        status = UnitStatus(node=self._node, message=refusal.why)
+        request = UpdateStatusRequest(key=key.to_proto(), uid=refusal.uid, status=registry.pack(status))
         request.update_mask.paths.extend(_PATHS)
         try:
             await self._client.update_status(request)

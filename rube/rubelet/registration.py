@@ -6,8 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry
+from rube.api import GetRequest, Lease, Node, NodeStatus, Object, PutRequest, UpdateStatusRequest, registry
 from rube.api.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -74,7 +73,7 @@ class Registration:
 
     async def _renew(self) -> None:
         lease_obj = await self._get(self._lease)
-        lease = cluster_pb2.Lease()
+        lease = Lease()
         if lease_obj is not None:
             lease_obj.spec.Unpack(lease)
             if lease.holder not in ("", self._instance_id):
@@ -94,7 +93,7 @@ class Registration:
         await self._update_status(node)
         await self._tell_problems(node)
 
-    def _check_lapsed(self, lease: cluster_pb2.Lease, revision: int) -> None:
+    def _check_lapsed(self, lease: Lease, revision: int) -> None:
         """Returns if the other's lease has stood still for its duration, by this machine's clock."""
         now_ns = self._clock.monotonic_ns()
         if revision != self._seen_revision:
@@ -109,15 +108,15 @@ class Registration:
         if now_ns - self._seen_ns < lease.duration.ToNanoseconds():
             raise _OthersLease(f"its lease lapses after {lease.duration.ToNanoseconds() / NS_PER_S:g} s of silence")
 
-    async def _register(self) -> api_pb2.Object:
+    async def _register(self) -> Object:
         """The Node object, created or taken over where needed. What the user set in it stays."""
         obj = await self._get(self._node)
-        node = cluster_pb2.Node()
+        node = Node()
         if obj is not None:
             obj.spec.Unpack(node)
             if node.instance_id == self._instance_id:
                 return obj
-        wanted = api_pb2.Object()
+        wanted = Object()
         if obj is not None:
             wanted.metadata.CopyFrom(obj.metadata)
         wanted.metadata.name = self._config.node
@@ -130,24 +129,24 @@ class Registration:
             raise AbortedError(f"node {self._config.node!r} was deleted while it registered: trying again")
         return registered
 
-    async def _write_lease(self, lease: cluster_pb2.Lease, current: api_pb2.Object | None) -> None:
-        renewed = cluster_pb2.Lease(holder=self._instance_id, term=lease.term, session=self._session)
+    async def _write_lease(self, lease: Lease, current: Object | None) -> None:
+        renewed = Lease(holder=self._instance_id, term=lease.term, session=self._session)
         renewed.duration.FromNanoseconds(round(self._config.lease_s * NS_PER_S))
         renewed.renew_time.FromNanoseconds(self._clock.now_ns())
         renewed.acquire_time.CopyFrom(lease.acquire_time)
         if lease.holder != self._instance_id:
             renewed.term += 1
             renewed.acquire_time.CopyFrom(renewed.renew_time)
-        obj = api_pb2.Object(spec=registry.pack(renewed))
+        obj = Object(spec=registry.pack(renewed))
         obj.metadata.namespace, obj.metadata.name = self._lease.namespace, self._lease.name
         await self._put(self._lease, obj, current)
 
-    async def _update_status(self, node: api_pb2.Object) -> None:
+    async def _update_status(self, node: Object) -> None:
         """Writes the rubelet's part of the status where it is not yet so; readiness is the node-health controller's."""
-        stored = cluster_pb2.NodeStatus()
+        stored = NodeStatus()
         node.status.Unpack(stored)
         config = self._config
-        status = cluster_pb2.NodeStatus(
+        status = NodeStatus(
             boot_id=config.boot_id,
             rubelet_version=config.version,
             driver=config.driver_name,
@@ -157,35 +156,33 @@ class Registration:
         if any(getattr(stored, path) != getattr(status, path) for path in paths):
             await self._write_status(node, status, paths)
 
-    async def _tell_problems(self, node: api_pb2.Object) -> None:
+    async def _tell_problems(self, node: Object) -> None:
         """By themselves: an apiserver of an older release refuses a field that it does not know."""
-        stored = cluster_pb2.NodeStatus()
+        stored = NodeStatus()
         node.status.Unpack(stored)
         problems = self._problems()
         if list(stored.problems) == problems:
             return
         try:
-            await self._write_status(node, cluster_pb2.NodeStatus(problems=problems), ("problems",))
+            await self._write_status(node, NodeStatus(problems=problems), ("problems",))
             self._problems_complaint.works()
         except InvalidArgumentError as error:
             self._problems_complaint.failed(f"this apiserver does not take them: {error.message}")
 
-    async def _write_status(self, node: api_pb2.Object, status: cluster_pb2.NodeStatus, paths: Sequence[str]) -> None:
-        request = api_pb2.UpdateStatusRequest(
-            key=self._node.to_proto(), uid=node.metadata.uid, status=registry.pack(status)
-        )
+    async def _write_status(self, node: Object, status: NodeStatus, paths: Sequence[str]) -> None:
+        request = UpdateStatusRequest(key=self._node.to_proto(), uid=node.metadata.uid, status=registry.pack(status))
         request.update_mask.paths.extend(paths)
         await self._client.update_status(request)
 
-    async def _put(self, key: ObjectKey, obj: api_pb2.Object, current: api_pb2.Object | None) -> None:
-        request = api_pb2.PutRequest(objects=[obj])
+    async def _put(self, key: ObjectKey, obj: Object, current: Object | None) -> None:
+        request = PutRequest(objects=[obj])
         revision = 0 if current is None else current.metadata.revision
         request.preconditions.add(key=key.to_proto(), revision=revision, absent=current is None)
         await self._client.put(request)
 
-    async def _get(self, key: ObjectKey) -> api_pb2.Object | None:
+    async def _get(self, key: ObjectKey) -> Object | None:
         try:
-            return (await self._client.get(api_pb2.GetRequest(key=key.to_proto()))).object
+            return (await self._client.get(GetRequest(key=key.to_proto()))).object
         except NotFoundError:
             return None
 

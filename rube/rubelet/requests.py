@@ -9,8 +9,7 @@ from contextlib import aclosing
 
 from grpc import aio
 
-from rube import api_pb2
-from rube.api import nodes_pb2, nodes_pb2_grpc
+from rube.api import LogsResponse, NodeReply, NodeRequest, NodeRequestsRequest, NodesStub
 from rube.api.errors import (
     DeadlineExceededError,
     ResourceExhaustedError,
@@ -56,7 +55,7 @@ class Requests:
         complaint = Complaint(_LOG, f"requests from {server}")
         stream = self._host.random.stream(f"requests/{server}")
         backoff = Backoff(stream, initial_s=BACKOFF_S_INITIAL, max_s=BACKOFF_S_MAX)
-        who = nodes_pb2.NodeRequestsRequest(node=self._config.node, instance_id=self._instance_id)
+        who = NodeRequestsRequest(node=self._config.node, instance_id=self._instance_id)
 
         def attached() -> None:
             backoff.reset()
@@ -79,9 +78,9 @@ class Requests:
 class _Attachment:
     """One open call, and the answers to what came through it."""
 
-    def __init__(self, host: Host, channel: aio.Channel, logs: UnitLogs, who: nodes_pb2.NodeRequestsRequest) -> None:
+    def __init__(self, host: Host, channel: aio.Channel, logs: UnitLogs, who: NodeRequestsRequest) -> None:
         self._clock = host.clock
-        self._stub = nodes_pb2_grpc.NodesStub(channel)
+        self._stub = NodesStub(channel)
         self._logs = logs
         self._who = who
         self._answers: dict[str, asyncio.Task[None]] = {}
@@ -92,7 +91,7 @@ class _Attachment:
         try:
             await self._first(call)
             attached()
-            while isinstance(asked := await call.read(), nodes_pb2.NodeRequest):
+            while isinstance(asked := await call.read(), NodeRequest):
                 self._take(asked)
             raise UnavailableError("the server ended the call")
         except aio.AioRpcError as error:
@@ -104,14 +103,14 @@ class _Attachment:
                 answer.cancel()
             await asyncio.gather(*answers, return_exceptions=True)
 
-    async def _first(self, call: aio.UnaryStreamCall[nodes_pb2.NodeRequestsRequest, nodes_pb2.NodeRequest]) -> None:
+    async def _first(self, call: aio.UnaryStreamCall[NodeRequestsRequest, NodeRequest]) -> None:
         try:
             async with self._clock.timeout(ATTACH_S_MAX):
                 await call.read()
         except TimeoutError as error:
             raise DeadlineExceededError(f"the server did not answer within {ATTACH_S_MAX:g} s") from error
 
-    def _take(self, asked: nodes_pb2.NodeRequest) -> None:
+    def _take(self, asked: NodeRequest) -> None:
         match asked.WhichOneof("request"):
             case "logs":
                 task = asyncio.create_task(self._answer(asked))
@@ -123,7 +122,7 @@ class _Attachment:
             case None:
                 pass  # what a newer server asks, and this node does not know, is left unanswered
 
-    async def _answer(self, asked: nodes_pb2.NodeRequest) -> None:
+    async def _answer(self, asked: NodeRequest) -> None:
         """Sends the parts one after the other: the next is read once the server has taken the one before."""
         try:
             try:
@@ -143,9 +142,9 @@ class _Attachment:
         except aio.AioRpcError as error:
             _LOG.debug("an answer was not taken: %s", error.details())  # nobody waits for it: the server has gone
 
-    async def _reply(self, request_id: str, *, logs: api_pb2.LogsResponse | None = None, end: bytes = b"") -> bool:
+    async def _reply(self, request_id: str, *, logs: LogsResponse | None = None, end: bytes = b"") -> bool:
         """Sends one part; whether nobody waits for more."""
-        reply = nodes_pb2.NodeReply(node=self._who.node, instance_id=self._who.instance_id, id=request_id)
+        reply = NodeReply(node=self._who.node, instance_id=self._who.instance_id, id=request_id)
         if logs is None:
             reply.end = end
         else:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from grpc import aio
 
-from rube import api_pb2_grpc
+from rube.api import add_ApiServicer_to_server
 from rube.api.errors import AlreadyExistsError, ResourceExhaustedError, RubeError
 from rube.api.keys import ObjectKey, validate_name
 from rube.api.well_known import NODE_LABEL, UNIT_TYPE
@@ -176,7 +176,7 @@ class Rubelet:
         if not self._config.listen:
             return None
         server = self._host.network.server()
-        api_pb2_grpc.add_ApiServicer_to_server(api, server)
+        add_ApiServicer_to_server(api, server)
         server.add_insecure_port(self._config.listen)
         await server.start()
         return server

@@ -7,8 +7,8 @@ import logging
 
 from grpc import aio
 
-from rube import api_pb2, api_pb2_grpc
-from rube.api import nodes_pb2, nodes_pb2_grpc
+from rube import api_pb2
+from rube.api import add_ApiServicer_to_server, add_NodesServicer_to_server, nodes_pb2
 from rube.api.errors import RubeError
 from rube.host import Host
 from rube.server.attachments import Attachments
@@ -57,8 +57,8 @@ class ApiServer:
         """
         assert self._server is None, "an apiserver starts once"
         server = self._host.network.server(self._config.server_options)
-        api_pb2_grpc.add_ApiServicer_to_server(self._service, server)
-        nodes_pb2_grpc.add_NodesServicer_to_server(self._nodes, server)
+        add_ApiServicer_to_server(self._service, server)
+        add_NodesServicer_to_server(self._nodes, server)
         standard = await add_standard_services(server, _SERVICES)
         try:
             addresses = tuple(_bind(server, address) for address in self._config.listen)

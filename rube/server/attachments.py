@@ -7,8 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from rube import api_pb2
-from rube.api import nodes_pb2
+from rube.api import LogsRequest, NodeReply, NodeRequest
 from rube.api.errors import NotDoneError, ResourceExhaustedError, RubeError, UnavailableError, decode_status
 from rube.host import Clock
 
@@ -25,12 +24,12 @@ class Answer:
 
     def __init__(self, request_id: str) -> None:
         self.id = request_id
-        self._parts: deque[nodes_pb2.NodeReply] = deque()
+        self._parts: deque[NodeReply] = deque()
         self._moved = asyncio.Event()
         self._failure: RubeError | None = None
         self._closed = False
 
-    async def give(self, part: nodes_pb2.NodeReply) -> bool:
+    async def give(self, part: NodeReply) -> bool:
         """Hands one part over, once there is room; False if nobody waits for it any more."""
         while len(self._parts) >= PARTS_MAX and not self._closed and self._failure is None:
             await self._wait()
@@ -40,7 +39,7 @@ class Answer:
         self._wake()
         return True
 
-    async def take(self) -> nodes_pb2.NodeReply:
+    async def take(self) -> NodeReply:
         """The next part. Raises what `fail` was given, once the parts before it are taken."""
         while not self._parts:
             if self._failure is not None:
@@ -75,11 +74,11 @@ class Attachment:
         self.instance_id = instance_id
         self._answers_max = answers_max
         self._answers: dict[str, Answer] = {}
-        self._outgoing: deque[nodes_pb2.NodeRequest] = deque()
+        self._outgoing: deque[NodeRequest] = deque()
         self._wake = asyncio.Event()
         self._ended: RubeError | None = None
 
-    def ask(self, request: nodes_pb2.NodeRequest) -> Answer:
+    def ask(self, request: NodeRequest) -> Answer:
         """Sends a request. Raises ResourceExhaustedError where the node answers as many as it may already."""
         if len(self._answers) >= self._answers_max:
             raise ResourceExhaustedError(
@@ -95,9 +94,9 @@ class Attachment:
         """Nobody waits for the answer any more: the node is told, unless it has ended."""
         answer.close()
         if self._answers.pop(answer.id, None) is not None and self._ended is None:
-            self._send(nodes_pb2.NodeRequest(id=answer.id, cancel=nodes_pb2.NodeRequest.Cancel()))
+            self._send(NodeRequest(id=answer.id, cancel=NodeRequest.Cancel()))
 
-    async def take(self, reply: nodes_pb2.NodeReply) -> bool:
+    async def take(self, reply: NodeReply) -> bool:
         """Takes a part of an answer, when its reader has room; False if nobody waits for it any more."""
         answer = self._answers.get(reply.id)
         if answer is None:
@@ -106,7 +105,7 @@ class Attachment:
             self._answers.pop(reply.id, None)
         return await answer.give(reply)
 
-    async def next(self) -> nodes_pb2.NodeRequest:
+    async def next(self) -> NodeRequest:
         """The next request to send. Raises what `end` was given."""
         while not self._outgoing and self._ended is None:
             self._wake.clear()
@@ -123,7 +122,7 @@ class Attachment:
             answer.fail(answers)
         self._answers.clear()
 
-    def _send(self, request: nodes_pb2.NodeRequest) -> None:
+    def _send(self, request: NodeRequest) -> None:
         self._outgoing.append(request)
         self._wake.set()
 
@@ -172,7 +171,7 @@ class Attachments:
             attachment.end(stopping, answers=stopping)
 
     @asynccontextmanager
-    async def ask_logs(self, attachment: Attachment, request: api_pb2.LogsRequest) -> AsyncIterator[Answer]:
+    async def ask_logs(self, attachment: Attachment, request: LogsRequest) -> AsyncIterator[Answer]:
         """The node's answer, for as long as the block runs. Raises ResourceExhaustedError past a limit."""
         if self._answers >= self._answers_max:
             raise ResourceExhaustedError(
@@ -181,7 +180,7 @@ class Attachments:
                 limit=self._answers_max,
             )
         self._requests += 1
-        answer = attachment.ask(nodes_pb2.NodeRequest(id=f"{self._requests}", logs=request))
+        answer = attachment.ask(NodeRequest(id=f"{self._requests}", logs=request))
         self._answers += 1
         try:
             yield answer
@@ -190,7 +189,7 @@ class Attachments:
             attachment.forget(answer)
 
 
-def ending_of(reply: nodes_pb2.NodeReply) -> RubeError | None:
+def ending_of(reply: NodeReply) -> RubeError | None:
     """The error that an answer's last part ends it with; None: it ends well."""
     return decode_status(reply.end) if reply.end else None
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from rube import api_pb2
-from rube.api import registry
+from rube.api import DeleteRequest, DeleteResponse, registry
 from rube.api.errors import NotFoundError
 from rube.api.keys import ObjectKey
 from rube.server.preconditions import resolve_preconditions
@@ -14,7 +13,7 @@ from rube.store import Store
 __all__ = ["delete"]
 
 
-async def delete(store: Store, writer: Writer, request: api_pb2.DeleteRequest) -> api_pb2.DeleteResponse:
+async def delete(store: Store, writer: Writer, request: DeleteRequest) -> DeleteResponse:
     """Carries out a DeleteRequest. Raises NotFoundError (metadata `key`) that names the first absent object."""
     check_object_count(len(request.keys), store.limits)
     keys = [registry.object_key_bytes(key.type, key.namespace, key.name) for key in request.keys]
@@ -31,4 +30,4 @@ async def delete(store: Store, writer: Writer, request: api_pb2.DeleteRequest) -
     fence = request.fence if request.HasField("fence") else None
     intent = Intent(keys, preconditions, fence, decide, request.validate_only)
     outcome = await writer.write(intent)
-    return api_pb2.DeleteResponse(revision=outcome.revision, store_id=store.store_id)
+    return DeleteResponse(revision=outcome.revision, store_id=store.store_id)

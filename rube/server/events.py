@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from rube import api_pb2
+from rube.api import Bookmark, Event, WatchResponse
 from rube.server.filters import ObjectFilter
 from rube.server.objects import decode, size_in_response
 from rube.store import Change, ChangeBatch, Record
@@ -16,7 +16,7 @@ __all__ = ["EventCache", "Sized", "WatchBounds", "bookmark", "event_for", "initi
 class Sized(NamedTuple):
     """An event that watches share (never change it), the revision of its change, and its size at most."""
 
-    event: api_pb2.Event
+    event: Event
     revision: int
     size_bytes: int
 
@@ -51,7 +51,7 @@ class EventCache:
         if found is None:
             obj = decode(record)
             obj.metadata.revision = revision
-            event = api_pb2.Event(delete=obj) if deleted else api_pb2.Event(update=obj)
+            event = Event(delete=obj) if deleted else Event(update=obj)
             found = self._events[index] = Sized(event, revision, size_in_response(record))
             self._bytes += found.size_bytes
             while self._bytes > self._bytes_max:
@@ -77,9 +77,9 @@ def event_for(change: Change, wanted: ObjectFilter, cache: EventCache) -> Sized 
 
 def responses_for(
     batch: ChangeBatch, wanted: ObjectFilter, cache: EventCache, store_id: str, bounds: WatchBounds
-) -> Iterator[api_pb2.WatchResponse]:
+) -> Iterator[WatchResponse]:
     """The batch's events, if any match, in responses of bounded size, none of which ends within a revision."""
-    response = api_pb2.WatchResponse(store_id=store_id)
+    response = WatchResponse(store_id=store_id)
     size = 0
     for change in batch.changes:
         sized = event_for(change, wanted, cache)
@@ -88,7 +88,7 @@ def responses_for(
         full = len(response.events) >= bounds.events_max or size + sized.size_bytes > bounds.bytes_max
         if full and response.events and sized.revision != response.revision:
             yield response
-            response = api_pb2.WatchResponse(store_id=store_id)
+            response = WatchResponse(store_id=store_id)
             size = 0
         response.events.append(sized.event)
         response.revision = sized.revision
@@ -100,12 +100,12 @@ def responses_for(
 
 def initial_responses(
     records: Iterable[Record], wanted: ObjectFilter, store_id: str, bounds: WatchBounds
-) -> Iterator[api_pb2.WatchResponse]:
+) -> Iterator[WatchResponse]:
     """The objects that match, in responses of bounded size; at least one, perhaps empty.
 
     They don't come out of the cache, which is for what many watches see at about the same time.
     """
-    response = api_pb2.WatchResponse(store_id=store_id)
+    response = WatchResponse(store_id=store_id)
     size = 0
     for record in records:
         if not wanted.matches_key(record.key) or not wanted.matches(obj := decode(record)):
@@ -113,13 +113,13 @@ def initial_responses(
         size_bytes = size_in_response(record)
         if response.events and (len(response.events) >= bounds.events_max or size + size_bytes > bounds.bytes_max):
             yield response
-            response = api_pb2.WatchResponse(store_id=store_id)
+            response = WatchResponse(store_id=store_id)
             size = 0
         response.events.add(update=obj)
         size += size_bytes
     yield response
 
 
-def bookmark(revision: int, store_id: str, *, initial_end: bool = False) -> api_pb2.WatchResponse:
-    mark = api_pb2.Event(bookmark=api_pb2.Bookmark(revision=revision, initial_end=initial_end))
-    return api_pb2.WatchResponse(events=[mark], revision=revision, store_id=store_id)
+def bookmark(revision: int, store_id: str, *, initial_end: bool = False) -> WatchResponse:
+    mark = Event(bookmark=Bookmark(revision=revision, initial_end=initial_end))
+    return WatchResponse(events=[mark], revision=revision, store_id=store_id)

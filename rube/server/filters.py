@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rube import api_pb2
-from rube.api import registry, selectors
+from rube.api import ListRequest, Object, WatchRequest, registry, selectors
 from rube.api.keys import ObjectKey, prefix_bytes, prefix_end, validate_name
 
 __all__ = ["ObjectFilter"]
@@ -21,7 +20,7 @@ class ObjectFilter:
     selector: selectors.LabelSelector
 
     @classmethod
-    def of(cls, request: api_pb2.ListRequest | api_pb2.WatchRequest) -> ObjectFilter:
+    def of(cls, request: ListRequest | WatchRequest) -> ObjectFilter:
         """Raises InvalidArgumentError for an unknown type, a bad name or a bad selector."""
         registry.kind(request.type)
         if request.namespace:
@@ -43,7 +42,7 @@ class ObjectFilter:
     def matches_key(self, key: bytes) -> bool:
         return not self.name or key.endswith(b"/" + self.name.encode())
 
-    def matches(self, obj: api_pb2.Object) -> bool:
+    def matches(self, obj: Object) -> bool:
         """Whether the labels match; ask `matches_key` first."""
         return not self.selector.requirements or self.selector.matches(obj.metadata.labels)
 

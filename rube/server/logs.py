@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
-from rube import api_pb2
-from rube.api import cluster_pb2, nodes_pb2, registry
+from rube.api import LogsRequest, LogsResponse, NodeReply, NodeStatus, Object, registry
 from rube.api.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
@@ -27,7 +26,7 @@ __all__ = ["LogRelay"]
 
 FIRST_ANSWER_S_MAX = 10.0
 """A node that is attached and says nothing for so long hangs."""
-_SILENT = cluster_pb2.NodeStatus.SILENT
+_SILENT = NodeStatus.SILENT
 
 
 class LogRelay:
@@ -38,7 +37,7 @@ class LogRelay:
         self._store = store
         self._attachments = attachments
 
-    async def read(self, request: api_pb2.LogsRequest) -> AsyncGenerator[api_pb2.LogsResponse, None]:
+    async def read(self, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
         """What the node answers, until it has ended or the caller closes this.
 
         Raises NotFoundError (no such unit), FailedPreconditionError (bound to no node), UnavailableError (the node is
@@ -56,7 +55,7 @@ class LogRelay:
             if (error := ending_of(part)) is not None:
                 raise error
 
-    async def _first(self, answer: Answer, node: str) -> nodes_pb2.NodeReply:
+    async def _first(self, answer: Answer, node: str) -> NodeReply:
         try:
             async with self._clock.timeout(FIRST_ANSWER_S_MAX):
                 return await answer.take()
@@ -90,7 +89,7 @@ class LogRelay:
                 f"node {node} does not exist: start a rubelet of that name, or bind the unit to another node "
                 "('ructl move UNIT NODE --force')"
             )
-        status = cluster_pb2.NodeStatus()
+        status = NodeStatus()
         obj.status.Unpack(status)
         left_ns = self._attachments.departed_ns(node)
         since = f"has not been attached to this apiserver since {self._ago(left_ns)}"
@@ -104,7 +103,7 @@ class LogRelay:
             "again in a moment"
         )
 
-    async def _get(self, key: ObjectKey) -> api_pb2.Object | None:
+    async def _get(self, key: ObjectKey) -> Object | None:
         (record,), _, _ = await self._store.get((key.to_bytes(),), min_revision=0)
         return None if record is None else decode(record)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from grpc import aio
 
-from rube.api import cluster_pb2, nodes_pb2, nodes_pb2_grpc
+from rube.api import Lease, NodeReply, NodeReplyResponse, NodeRequest, NodeRequestsRequest, NodesServicer
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError, NotDoneError
 from rube.api.keys import validate_name
 from rube.controllers.cluster.types import node_lease_key
@@ -20,7 +20,7 @@ __all__ = ["NodesService"]
 Context = aio.ServicerContext[Any, Any]
 
 
-class NodesService(nodes_pb2_grpc.NodesServicer):
+class NodesService(NodesServicer):
     """Errors leave as exceptions: the server's transport turns them into statuses."""
 
     def __init__(self, store: Store, attachments: Attachments) -> None:
@@ -28,38 +28,36 @@ class NodesService(nodes_pb2_grpc.NodesServicer):
         self._attachments = attachments
         self._draining = False
 
-    async def Requests(
-        self, request: nodes_pb2.NodeRequestsRequest, context: Context
-    ) -> AsyncIterator[nodes_pb2.NodeRequest]:
+    async def Requests(self, request: NodeRequestsRequest, context: Context) -> AsyncIterator[NodeRequest]:
         if self._draining:
             raise NotDoneError("this apiserver is stopping: attach again when it is back")
         validate_name("node", request.node)
         await self._check_owner(request)
         attachment = self._attachments.attach(request.node, request.instance_id)
         try:
-            yield nodes_pb2.NodeRequest()
+            yield NodeRequest()
             while True:
                 yield await attachment.next()
         finally:
             self._attachments.detach(attachment)
 
-    async def Reply(self, request: nodes_pb2.NodeReply, context: Context) -> nodes_pb2.NodeReplyResponse:
+    async def Reply(self, request: NodeReply, context: Context) -> NodeReplyResponse:
         attachment = self._attachments.find(request.node)
         if request.WhichOneof("part") is None:
             raise InvalidArgumentError("a reply has a part: logs or end", field="part")
         if attachment is None or attachment.instance_id != request.instance_id:
-            return nodes_pb2.NodeReplyResponse(stop=True)
-        return nodes_pb2.NodeReplyResponse(stop=not await attachment.take(request))
+            return NodeReplyResponse(stop=True)
+        return NodeReplyResponse(stop=not await attachment.take(request))
 
     def drain(self) -> None:
         """Ends the open calls and all answers, and refuses new ones."""
         self._draining = True
         self._attachments.stop()
 
-    async def _check_owner(self, request: nodes_pb2.NodeRequestsRequest) -> None:
+    async def _check_owner(self, request: NodeRequestsRequest) -> None:
         """Raises FailedPreconditionError unless the instance holds the lease of the node's name."""
         (record,), _, _ = await self._store.get((node_lease_key(request.node).to_bytes(),), min_revision=0)
-        lease = cluster_pb2.Lease()
+        lease = Lease()
         if record is not None:
             decode(record).spec.Unpack(lease)
         if not request.instance_id or lease.holder != request.instance_id:

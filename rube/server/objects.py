@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.any_pb2 import Any
 
-from rube import api_pb2
+from rube.api import Metadata, Object
 from rube.api.times import NS_PER_S
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, RESTART_ANNOTATION
 from rube.server.parts import ObjectParts, set_revisions, status_field
@@ -17,9 +17,9 @@ _REQUESTS = (RESTART_ANNOTATION, MOVE_ANNOTATION)
 _AROUND_BYTES_MAX = 64
 
 
-def decode(record: Record) -> api_pb2.Object:
+def decode(record: Record) -> Object:
     """The object that a record holds, with its revisions."""
-    obj = api_pb2.Object.FromString(record.value)
+    obj = Object.FromString(record.value)
     set_revisions(obj.metadata, record.create_revision, record.mod_revision)
     return obj
 
@@ -37,7 +37,7 @@ def prepare_put(current: ObjectParts | None, wanted: ObjectParts, *, now_ns: int
     Everything else is the server's: `uid` and the time are those of the creation, the generation counts changes of
     the spec, the status is UpdateStatus's.
     """
-    metadata = api_pb2.Metadata()
+    metadata = Metadata()
     metadata.CopyFrom(wanted.metadata)
     if current is None:
         metadata.uid = uid
@@ -63,12 +63,12 @@ def prepare_status(current: ObjectParts, status: Any) -> ObjectParts | None:
     field = status_field(status.type_url, status.value)
     if field == current.status:
         return None
-    metadata = api_pb2.Metadata()
+    metadata = Metadata()
     metadata.CopyFrom(current.metadata)
     return ObjectParts(metadata, current.spec, field)
 
 
-def _resolve_binding(metadata: api_pb2.Metadata, current: api_pb2.Metadata | None) -> None:
+def _resolve_binding(metadata: Metadata, current: Metadata | None) -> None:
     labels = metadata.labels
     if NODE_LABEL not in labels:
         if current is not None and NODE_LABEL in current.labels:
@@ -77,7 +77,7 @@ def _resolve_binding(metadata: api_pb2.Metadata, current: api_pb2.Metadata | Non
         del labels[NODE_LABEL]
 
 
-def _resolve_requests(metadata: api_pb2.Metadata, current: api_pb2.Metadata | None) -> None:
+def _resolve_requests(metadata: Metadata, current: Metadata | None) -> None:
     """Keeps what was asked of the object where a put leaves it out: a file that is put again must not take it back."""
     annotations = metadata.annotations
     for request in _REQUESTS:

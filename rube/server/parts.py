@@ -14,7 +14,7 @@ from typing import Final
 
 from google.protobuf.any_pb2 import Any
 
-from rube import api_pb2
+from rube.api import Metadata, Object
 from rube.store import Record
 
 __all__ = ["ObjectParts", "encode", "set_revisions", "spec_field", "status_field", "take_apart"]
@@ -29,9 +29,9 @@ def _tag(number: int) -> bytes:
     return bytes([number << 3 | _LENGTH_DELIMITED])
 
 
-_METADATA: Final = _tag(api_pb2.Object.METADATA_FIELD_NUMBER)
-_SPEC: Final = _tag(api_pb2.Object.SPEC_FIELD_NUMBER)
-_STATUS: Final = _tag(api_pb2.Object.STATUS_FIELD_NUMBER)
+_METADATA: Final = _tag(Object.METADATA_FIELD_NUMBER)
+_SPEC: Final = _tag(Object.SPEC_FIELD_NUMBER)
+_STATUS: Final = _tag(Object.STATUS_FIELD_NUMBER)
 _TYPE_URL: Final = _tag(Any.TYPE_URL_FIELD_NUMBER)
 _VALUE: Final = _tag(Any.VALUE_FIELD_NUMBER)
 
@@ -44,16 +44,16 @@ class ObjectParts:
     Never changed once made, apart from the metadata's revisions.
     """
 
-    metadata: api_pb2.Metadata
+    metadata: Metadata
     spec: bytes
     status: bytes = b""
 
     def spec_value(self) -> bytes:
         """The serialized message in the spec."""
-        return api_pb2.Object.FromString(self.spec).spec.value
+        return Object.FromString(self.spec).spec.value
 
     def status_any(self) -> Any | None:
-        return api_pb2.Object.FromString(self.status).status if self.status else None
+        return Object.FromString(self.status).status if self.status else None
 
 
 def take_apart(record: Record) -> ObjectParts:
@@ -61,7 +61,7 @@ def take_apart(record: Record) -> ObjectParts:
     value = record.value
     start, end = _field(value, 0, _METADATA)
     _, spec_end = _field(value, end, _SPEC)
-    metadata = api_pb2.Metadata.FromString(value[start:end])
+    metadata = Metadata.FromString(value[start:end])
     set_revisions(metadata, record.create_revision, record.mod_revision)
     return ObjectParts(metadata, value[end:spec_end], value[spec_end:])
 
@@ -75,7 +75,7 @@ def encode(parts: ObjectParts) -> bytes:
     return b"".join((_METADATA, _length(len(encoded)), encoded, parts.spec, parts.status))
 
 
-def set_revisions(metadata: api_pb2.Metadata, create_revision: int, revision: int) -> None:
+def set_revisions(metadata: Metadata, create_revision: int, revision: int) -> None:
     metadata.create_revision = create_revision
     metadata.revision = revision
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rube import api_pb2
+from rube.api import Fence, Metadata, Precondition
 from rube.api.errors import AbortedError, DataLossError, InvalidArgumentError, ResourceExhaustedError
 from rube.api.keys import ObjectKey, validate_key
 from rube.server.parts import ObjectParts
@@ -21,14 +21,14 @@ _GROUP_BYTES_MAX = 253
 PRECONDITIONS_MAX = 1_000
 
 
-def implied_precondition(metadata: api_pb2.Metadata) -> api_pb2.Precondition:
+def implied_precondition(metadata: Metadata) -> Precondition:
     """As in Kubernetes, an object that carries a revision or a uid may only replace exactly that one."""
-    return api_pb2.Precondition(revision=metadata.revision, uid=metadata.uid)
+    return Precondition(revision=metadata.revision, uid=metadata.uid)
 
 
 def resolve_preconditions(
-    preconditions: Sequence[api_pb2.Precondition], named: Sequence[bytes]
-) -> list[tuple[bytes, api_pb2.Precondition]]:
+    preconditions: Sequence[Precondition], named: Sequence[bytes]
+) -> list[tuple[bytes, Precondition]]:
     """Each precondition with its key (`ObjectKey.to_bytes`), which may be left out where the request names exactly
     one object.
 
@@ -59,7 +59,7 @@ def resolve_preconditions(
     return resolved
 
 
-def _validate_demand(field: str, precondition: api_pb2.Precondition) -> None:
+def _validate_demand(field: str, precondition: Precondition) -> None:
     present = bool(precondition.revision or precondition.uid)
     if precondition.absent and present:
         raise InvalidArgumentError(f"{field} demands an absent object and also its revision or uid", field=field)
@@ -68,7 +68,7 @@ def _validate_demand(field: str, precondition: api_pb2.Precondition) -> None:
 
 
 def check_preconditions(
-    preconditions: Iterable[tuple[bytes, api_pb2.Precondition]], current: Mapping[bytes, ObjectParts | None]
+    preconditions: Iterable[tuple[bytes, Precondition]], current: Mapping[bytes, ObjectParts | None]
 ) -> None:
     """Raises AbortedError (metadata `key`, `revision`) for the first precondition that does not hold."""
     for raw_key, precondition in preconditions:
@@ -89,7 +89,7 @@ def check_preconditions(
         raise AbortedError(wrong, key=str(key), revision=metadata.revision)
 
 
-def fence_key(fence: api_pb2.Fence) -> bytes:
+def fence_key(fence: Fence) -> bytes:
     """Where the store keeps the highest term of the fence's group. Raises InvalidArgumentError for a bad fence."""
     if not fence.group or len(fence.group.encode()) > _GROUP_BYTES_MAX:
         raise InvalidArgumentError(f"fence.group must have 1 to {_GROUP_BYTES_MAX} bytes", field="fence.group")
@@ -98,7 +98,7 @@ def fence_key(fence: api_pb2.Fence) -> bytes:
     return _FENCE_PREFIX + fence.group.encode()
 
 
-def check_fence(fence: api_pb2.Fence, record: Record | None) -> Op | None:
+def check_fence(fence: Fence, record: Record | None) -> Op | None:
     """The op that remembers the fence's term, if it is a new one.
 
     Raises AbortedError (metadata `fence`, `term`) if a higher term of the group has written.

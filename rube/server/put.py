@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rube import api_pb2
+from rube.api import Metadata, Object, PutRequest, PutResponse
 from rube.host import Host
 from rube.server.config import ApiServerConfig
 from rube.server.objects import prepare_put
@@ -15,9 +15,7 @@ from rube.store import Store
 __all__ = ["metadata_after", "put"]
 
 
-async def put(
-    host: Host, store: Store, writer: Writer, config: ApiServerConfig, request: api_pb2.PutRequest
-) -> api_pb2.PutResponse:
+async def put(host: Host, store: Store, writer: Writer, config: ApiServerConfig, request: PutRequest) -> PutResponse:
     """Carries out a PutRequest; an object that would not change is not written and answers with what is stored.
 
     A spec that is stored already is not checked again (`ApiServerConfig.spec_checks`): it may still be bound or moved.
@@ -56,7 +54,7 @@ async def put(
 
     fence = request.fence if request.HasField("fence") else None
     outcome = await writer.write(Intent(keys, preconditions, fence, decide, request.validate_only))
-    response = api_pb2.PutResponse(revision=outcome.revision, store_id=store.store_id)
+    response = PutResponse(revision=outcome.revision, store_id=store.store_id)
     response.outcomes.extend([_outcome_of(outcome, key) for key in keys])
     if request.validate_only:
         response.objects.extend([_object_in_prospect(outcome, key) for key in keys])
@@ -66,7 +64,7 @@ async def put(
     return response
 
 
-def metadata_after(outcome: Outcome, key: bytes) -> api_pb2.Metadata:
+def metadata_after(outcome: Outcome, key: bytes) -> Metadata:
     """An object's metadata as it is stored after a write that did not delete it."""
     before = outcome.current[key]
     after = outcome.decided.get(key)
@@ -78,18 +76,18 @@ def metadata_after(outcome: Outcome, key: bytes) -> api_pb2.Metadata:
     return metadata
 
 
-def _outcome_of(outcome: Outcome, key: bytes) -> api_pb2.PutResponse.Outcome.ValueType:
+def _outcome_of(outcome: Outcome, key: bytes) -> PutResponse.Outcome.ValueType:
     if key not in outcome.decided:
-        return api_pb2.PutResponse.UNCHANGED
-    return api_pb2.PutResponse.CREATED if outcome.current[key] is None else api_pb2.PutResponse.CHANGED
+        return PutResponse.UNCHANGED
+    return PutResponse.CREATED if outcome.current[key] is None else PutResponse.CHANGED
 
 
-def _object_in_prospect(outcome: Outcome, key: bytes) -> api_pb2.Object:
+def _object_in_prospect(outcome: Outcome, key: bytes) -> Object:
     """The object that a write would store. What only the write decides is left out, for it would be a guess."""
     before = outcome.current[key]
     after = outcome.decided.get(key) or before
     assert after is not None, "a put stores every object that it names"
-    obj = api_pb2.Object.FromString(after.spec + after.status)
+    obj = Object.FromString(after.spec + after.status)
     obj.metadata.CopyFrom(after.metadata)
     if before is None:
         obj.metadata.ClearField("uid")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from rube import api_pb2
-from rube.api import registry
+from rube.api import GetRequest, GetResponse, ListRequest, ListResponse, registry
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
 from rube.api.page_token import PageToken, decode_token, encode_token
@@ -23,17 +22,17 @@ _PIECE_OBJECTS_MIN = 16
 _PIECE_OBJECTS_MAX = 1_000
 
 
-async def get(store: Store, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+async def get(store: Store, request: GetRequest) -> GetResponse:
     """Raises NotFoundError (metadata `key`)."""
     key = ObjectKey.from_proto(request.key)
     registry.validate_object_key(key)
     (record,), revision, _ = await store.get((key.to_bytes(),), min_revision=request.min_revision)
     if record is None:
         raise NotFoundError(f"{key} does not exist", key=str(key), revision=revision)
-    return api_pb2.GetResponse(object=decode(record), revision=revision, store_id=store.store_id)
+    return GetResponse(object=decode(record), revision=revision, store_id=store.store_id)
 
 
-async def list_objects(store: Store, config: ApiServerConfig, request: api_pb2.ListRequest) -> api_pb2.ListResponse:
+async def list_objects(store: Store, config: ApiServerConfig, request: ListRequest) -> ListResponse:
     """One page of the objects that match, in the order of their keys; every page is of the first one's revision.
 
     A page ends early at a bound of bytes or of objects looked at, so only an empty `next_page_token` means the end.
@@ -71,7 +70,7 @@ class _Collected:
     """A page of a list in the making."""
 
     def __init__(self, wanted: ObjectFilter, config: ApiServerConfig, objects_max: int) -> None:
-        self.response = api_pb2.ListResponse()
+        self.response = ListResponse()
         self.last_key = b""
         self.more = False
         self._wanted = wanted

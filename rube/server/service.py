@@ -8,7 +8,23 @@ from typing import Any
 from google.protobuf.message import Message
 from grpc import aio
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import (
+    ApiServicer,
+    DeleteRequest,
+    DeleteResponse,
+    GetRequest,
+    GetResponse,
+    ListRequest,
+    ListResponse,
+    LogsRequest,
+    LogsResponse,
+    PutRequest,
+    PutResponse,
+    UpdateStatusRequest,
+    UpdateStatusResponse,
+    WatchRequest,
+    WatchResponse,
+)
 from rube.api.errors import NotDoneError
 from rube.api.unknown_fields import check_known
 from rube.host import Host
@@ -28,7 +44,7 @@ __all__ = ["ApiService"]
 Context = aio.ServicerContext[Any, Any]
 
 
-class ApiService(api_pb2_grpc.ApiServicer):
+class ApiService(ApiServicer):
     """Errors leave as exceptions: the server's transport turns them into statuses."""
 
     def __init__(self, host: Host, store: Store, config: ApiServerConfig, attachments: Attachments) -> None:
@@ -40,33 +56,31 @@ class ApiService(api_pb2_grpc.ApiServicer):
         self._logs = LogRelay(host, store, attachments)
         self._draining = False
 
-    async def Put(self, request: api_pb2.PutRequest, context: Context) -> api_pb2.PutResponse:
+    async def Put(self, request: PutRequest, context: Context) -> PutResponse:
         self._check(request)
         return await put(self._host, self._store, self._writer, self._config, request)
 
-    async def Get(self, request: api_pb2.GetRequest, context: Context) -> api_pb2.GetResponse:
+    async def Get(self, request: GetRequest, context: Context) -> GetResponse:
         self._check(request)
         return await get(self._store, request)
 
-    async def List(self, request: api_pb2.ListRequest, context: Context) -> api_pb2.ListResponse:
+    async def List(self, request: ListRequest, context: Context) -> ListResponse:
         self._check(request)
         return await list_objects(self._store, self._config, request)
 
-    async def Delete(self, request: api_pb2.DeleteRequest, context: Context) -> api_pb2.DeleteResponse:
+    async def Delete(self, request: DeleteRequest, context: Context) -> DeleteResponse:
         self._check(request)
         return await delete(self._store, self._writer, request)
 
-    def Watch(self, request: api_pb2.WatchRequest, context: Context) -> AsyncIterator[api_pb2.WatchResponse]:
+    def Watch(self, request: WatchRequest, context: Context) -> AsyncIterator[WatchResponse]:
         self._check(request)
         return self._watches.watch(request)
 
-    def Logs(self, request: api_pb2.LogsRequest, context: Context) -> AsyncIterator[api_pb2.LogsResponse]:
+    def Logs(self, request: LogsRequest, context: Context) -> AsyncIterator[LogsResponse]:
         self._check(request)
         return self._logs.read(request)
 
-    async def UpdateStatus(
-        self, request: api_pb2.UpdateStatusRequest, context: Context
-    ) -> api_pb2.UpdateStatusResponse:
+    async def UpdateStatus(self, request: UpdateStatusRequest, context: Context) -> UpdateStatusResponse:
         self._check(request)
         return await update_status(self._store, self._writer, request)
 

@@ -8,8 +8,7 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from rube import api_pb2
-from rube.api import registry
+from rube.api import Metadata, UpdateStatusRequest, UpdateStatusResponse, registry
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
 from rube.server.objects import prepare_status
@@ -27,9 +26,7 @@ OBSERVED_GENERATION = "observed_generation"
 MASK_PATHS_MAX = 1_000
 
 
-async def update_status(
-    store: Store, writer: Writer, request: api_pb2.UpdateStatusRequest
-) -> api_pb2.UpdateStatusResponse:
+async def update_status(store: Store, writer: Writer, request: UpdateStatusRequest) -> UpdateStatusResponse:
     """Carries out an UpdateStatusRequest; an unchanged status is not written.
 
     Raises NotFoundError, AbortedError where the uid is another or the generation acted on is older than the stored
@@ -63,12 +60,12 @@ async def update_status(
     preconditions = resolve_preconditions(given, [name])
     fence = request.fence if request.HasField("fence") else None
     outcome = await writer.write(Intent(keys=[name], preconditions=preconditions, fence=fence, decide=decide))
-    return api_pb2.UpdateStatusResponse(
+    return UpdateStatusResponse(
         metadata=metadata_after(outcome, name), revision=outcome.revision, store_id=store.store_id
     )
 
 
-def merge_status(key: ObjectKey, obj: ObjectParts, status: Any, request: api_pb2.UpdateStatusRequest) -> Any:
+def merge_status(key: ObjectKey, obj: ObjectParts, status: Any, request: UpdateStatusRequest) -> Any:
     """The status to store: the fields of `update_mask` (none: all) out of `status`, the rest as it is stored.
 
     Pure. Raises AbortedError for an `observed_generation` older than the stored status's or newer than the object's,
@@ -94,7 +91,7 @@ def merge_status(key: ObjectKey, obj: ObjectParts, status: Any, request: api_pb2
     return registry.pack(merged)
 
 
-def _observe(key: ObjectKey, metadata: api_pb2.Metadata, stored: Message, merged: Message, generation: int) -> None:
+def _observe(key: ObjectKey, metadata: Metadata, stored: Message, merged: Message, generation: int) -> None:
     """Sets the merged status's observed generation, unless that would go back or ahead of the object."""
     if OBSERVED_GENERATION not in merged.DESCRIPTOR.fields_by_name:
         raise InvalidArgumentError(

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.any_pb2 import Any
 
-from rube import api_pb2
-from rube.api import registry, selectors
+from rube.api import Metadata, Object, registry, selectors
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
 from rube.server.config import SpecCheck
@@ -33,7 +32,7 @@ OBJECTS_MAX = 5
 """So many violations of so many objects are named in one error, which travels in gRPC's headers (8 KiB)."""
 
 
-def check_object(obj: api_pb2.Object, index: int) -> tuple[bytes, ObjectParts]:
+def check_object(obj: Object, index: int) -> tuple[bytes, ObjectParts]:
     """The object's key (`ObjectKey.to_bytes`), and the object with a canonical spec and without a status; `index` is
     its place in the request.
 
@@ -157,7 +156,7 @@ def check_size(ops: Iterable[Op], stored: Iterable[Record | None], limits: Store
         )
 
 
-def _validate_metadata(metadata: api_pb2.Metadata) -> None:
+def _validate_metadata(metadata: Metadata) -> None:
     if metadata.labels:
         selectors.validate_labels(metadata.labels)
     annotations_bytes = 0

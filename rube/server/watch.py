@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from rube import api_pb2
+from rube.api import WatchRequest, WatchResponse
 from rube.api.errors import DeadlineExceededError, StoreChangedError, UnavailableError
 from rube.api.times import NS_PER_S
 from rube.host import Clock
@@ -19,7 +19,7 @@ from rube.store import ChangeBatch, Store
 
 __all__ = ["Watches"]
 
-Responses = AsyncGenerator[api_pb2.WatchResponse, None]
+Responses = AsyncGenerator[WatchResponse, None]
 
 
 class Watches:
@@ -46,7 +46,7 @@ class Watches:
         for wait in self._waits:
             wait.reschedule(asyncio.get_running_loop().time())
 
-    async def watch(self, request: api_pb2.WatchRequest) -> Responses:
+    async def watch(self, request: WatchRequest) -> Responses:
         """The responses to a WatchRequest. Ends only with an error: StoreChangedError, CompactedError,
         RevisionAheadError, InvalidArgumentError, or UnavailableError when the server stops.
         """

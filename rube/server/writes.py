@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from rube import api_pb2
+from rube.api import Fence, Precondition
 from rube.api.errors import AbortedError, RubeError
 from rube.server.locks import KeyLocks
 from rube.server.parts import ObjectParts, encode, take_apart
@@ -28,8 +28,8 @@ class Intent(NamedTuple):
     """A write: on which keys, on what conditions, and a pure function that decides from what is stored."""
 
     keys: Sequence[bytes]
-    preconditions: Sequence[tuple[bytes, api_pb2.Precondition]]
-    fence: api_pb2.Fence | None
+    preconditions: Sequence[tuple[bytes, Precondition]]
+    fence: Fence | None
     decide: Callable[[Current], Decided]
     # Everything but the commit: the outcome is what would be written, at the revision that was read.
     validate_only: bool = False

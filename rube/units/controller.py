@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rube import api_pb2
-from rube.api import controller_pb2, memory_pb2, systemd_pb2
+from rube.api import Decision, Metadata, State, Unit, UnitAction, UnitMemory, UnitObservation, UnitStatus
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.api.well_known import RESTART_ANNOTATION, UNIT_TYPE, Move, requested_move
 from rube.controllers.contract import Input
@@ -27,8 +26,8 @@ from rube.units.validate import sentence
 
 __all__ = ["UnitController"]
 
-_Unit = systemd_pb2.Unit
-_Ensure = systemd_pb2.UnitAction.Ensure
+_Unit = Unit
+_Ensure = UnitAction.Ensure
 _UP = frozenset({"active", "reloading", "activating"})
 """Active states of a unit that runs or will: restarts that systemd has scheduled are `activating`."""
 _ENABLEMENT = {"enabled": True, "disabled": False}
@@ -55,14 +54,14 @@ class UnitController:
         parsed = parse_unit_name(name)
         return None if parsed is None else ObjectKey(UNIT_TYPE, *parsed)
 
-    def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
+    def decide(self, state: State) -> Decision:
         if state.observe_error:
             return self._unseen(state)
-        observed = systemd_pb2.UnitObservation()
+        observed = UnitObservation()
         state.observed.Unpack(observed)
         unit = unit_name(state.key.namespace, state.key.name)
         if not state.HasField("object"):
-            return _removal(unit) if observed.installed else controller_pb2.Decision()
+            return _removal(unit) if observed.installed else Decision()
         memory = _memory_of(state)
         spec = _Unit()
         state.object.spec.Unpack(spec)
@@ -70,7 +69,7 @@ class UnitController:
         if move is not None and move.node != self._node:
             return self._release(state, observed, memory, move)
         invalid = sentence(check_unit_spec(spec.SerializeToString(deterministic=True)))
-        decision = controller_pb2.Decision()
+        decision = Decision()
         if invalid:
             if observed.installed and observed.uid != state.object.metadata.uid:
                 decision.CopyFrom(_removal(unit))
@@ -84,12 +83,12 @@ class UnitController:
 
     def _ensure(
         self,
-        decision: controller_pb2.Decision,
+        decision: Decision,
         unit: str,
-        state: controller_pb2.State,
-        spec: systemd_pb2.Unit,
-        observed: systemd_pb2.UnitObservation,
-        memory: memory_pb2.UnitMemory,
+        state: State,
+        spec: Unit,
+        observed: UnitObservation,
+        memory: UnitMemory,
     ) -> None:
         """Adds the action that is needed, if any, and remembers what the unit was asked for."""
         metadata = state.object.metadata
@@ -100,7 +99,7 @@ class UnitController:
             return
         if run == _Ensure.KEEP and memory.restart_pending:
             run = _Ensure.RESTART  # this action takes the place of the one that waits
-        action = systemd_pb2.UnitAction(unit=unit, boot_id=self._boot_id)
+        action = UnitAction(unit=unit, boot_id=self._boot_id)
         action.ensure.spec.CopyFrom(spec)
         action.ensure.uid = metadata.uid
         action.ensure.generation = metadata.generation
@@ -112,11 +111,11 @@ class UnitController:
 
     def _run(
         self,
-        state: controller_pb2.State,
-        spec: systemd_pb2.Unit,
-        observed: systemd_pb2.UnitObservation,
-        memory: memory_pb2.UnitMemory,
-    ) -> systemd_pb2.UnitAction.Ensure.Run.ValueType:
+        state: State,
+        spec: Unit,
+        observed: UnitObservation,
+        memory: UnitMemory,
+    ) -> UnitAction.Ensure.Run.ValueType:
         metadata = state.object.metadata
         up = observed.installed and observed.status.active_state in _UP
         if spec.state == _Unit.STOPPED:
@@ -132,18 +131,14 @@ class UnitController:
 
     def _release(
         self,
-        state: controller_pb2.State,
-        observed: systemd_pb2.UnitObservation,
-        memory: memory_pb2.UnitMemory,
+        state: State,
+        observed: UnitObservation,
+        memory: UnitMemory,
         move: Move,
-    ) -> controller_pb2.Decision:
+    ) -> Decision:
         """Stops and removes the unit, and says so once nothing of it is left: then it may start elsewhere."""
         where = move.node or "another node"
-        decision = (
-            _removal(unit_name(state.key.namespace, state.key.name))
-            if observed.installed
-            else controller_pb2.Decision()
-        )
+        decision = _removal(unit_name(state.key.namespace, state.key.name)) if observed.installed else Decision()
         observed.error = observed.error or state.action_error
         status = self._status(state.object.metadata, observed, "")
         if observed.installed:
@@ -156,16 +151,16 @@ class UnitController:
         decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
         return decision
 
-    def _unseen(self, state: controller_pb2.State) -> controller_pb2.Decision:
+    def _unseen(self, state: State) -> Decision:
         """Nothing is known of the unit: says so, in the status that the object has, and remembers what it did.
 
         One that was deleted is removed unseen: a removal needs no record, only that the driver can find what runs.
         """
         if not state.HasField("object"):
             return _removal(unit_name(state.key.namespace, state.key.name))
-        decision = controller_pb2.Decision()
+        decision = Decision()
         memory = _memory_of(state)
-        status = systemd_pb2.UnitStatus()
+        status = UnitStatus()
         state.object.status.Unpack(status)
         status.node, status.message = self._node, f"cannot see the unit: {state.observe_error}"
         self._report(decision, state, status, memory)
@@ -174,10 +169,10 @@ class UnitController:
 
     def _report(
         self,
-        decision: controller_pb2.Decision,
-        state: controller_pb2.State,
-        status: systemd_pb2.UnitStatus,
-        memory: memory_pb2.UnitMemory,
+        decision: Decision,
+        state: State,
+        status: UnitStatus,
+        memory: UnitMemory,
     ) -> None:
         """Adds the status call that is due, if any, and when to look again for one that is not yet due."""
         seen = _reported(state)
@@ -193,10 +188,8 @@ class UnitController:
             case Report(wait_ns=wait_ns) if wait_ns:
                 decision.wake_after.FromNanoseconds(wait_ns)
 
-    def _status(
-        self, metadata: api_pb2.Metadata, observed: systemd_pb2.UnitObservation, invalid: str
-    ) -> systemd_pb2.UnitStatus:
-        status = systemd_pb2.UnitStatus()
+    def _status(self, metadata: Metadata, observed: UnitObservation, invalid: str) -> UnitStatus:
+        status = UnitStatus()
         mine = observed.installed and observed.uid == metadata.uid
         if mine:
             status.CopyFrom(observed.status)
@@ -215,32 +208,32 @@ class UnitController:
         return status
 
 
-def _memory_of(state: controller_pb2.State) -> memory_pb2.UnitMemory:
-    memory = memory_pb2.UnitMemory()
+def _memory_of(state: State) -> UnitMemory:
+    memory = UnitMemory()
     state.memory.Unpack(memory)
     memory.restart_pending = memory.restart_pending and state.actions_pending
     return memory
 
 
-def _reported(state: controller_pb2.State) -> systemd_pb2.UnitStatus:
-    status = systemd_pb2.UnitStatus()
+def _reported(state: State) -> UnitStatus:
+    status = UnitStatus()
     state.object.status.Unpack(status)
     return status
 
 
-def _is_to_be_restarted(state: controller_pb2.State, memory: memory_pb2.UnitMemory) -> bool:
+def _is_to_be_restarted(state: State, memory: UnitMemory) -> bool:
     request = state.object.metadata.annotations.get(RESTART_ANNOTATION, "")
     return request not in ("", memory.restart_request, _reported(state).restart_request)
 
 
-def _removal(unit: str) -> controller_pb2.Decision:
-    action = systemd_pb2.UnitAction(unit=unit, remove=systemd_pb2.UnitAction.Remove())
-    decision = controller_pb2.Decision()
+def _removal(unit: str) -> Decision:
+    action = UnitAction(unit=unit, remove=UnitAction.Remove())
+    decision = Decision()
     decision.actions.add().action.Pack(action, TYPE_URL_PREFIX, deterministic=True)
     return decision
 
 
-def _is_installed_as(observed: systemd_pb2.UnitObservation, metadata: api_pb2.Metadata, spec: systemd_pb2.Unit) -> bool:
+def _is_installed_as(observed: UnitObservation, metadata: Metadata, spec: Unit) -> bool:
     """Whether nothing is to be written: definition, owner, generation and enablement are those of the object."""
     return (
         observed.installed
@@ -251,7 +244,7 @@ def _is_installed_as(observed: systemd_pb2.UnitObservation, metadata: api_pb2.Me
     )
 
 
-def _why_failed(status: systemd_pb2.UnitStatus, reason: str) -> str:
+def _why_failed(status: UnitStatus, reason: str) -> str:
     """How a unit failed, or what it restarts after; empty after a success.
 
     Such as `failed: exec.start: /x: no such file (exit-code, status 203/EXEC)`, `restarts after a failure (signal 9)`.

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from google.protobuf.descriptor import EnumDescriptor
 
-from rube.api import systemd_pb2
+from rube.api import Install, Service, Unit
 from rube.api.errors import InvalidArgumentError
 from rube.units.service.signals import signal_name, signal_number
 from rube.units.unit_file import Directive, UnitFileError, parse_unit_file
@@ -41,7 +41,7 @@ _CONDITION_TYPE = re.compile(r"[A-Z][A-Za-z0-9]*\Z")
 
 __all__ = ["BOOT_TARGET", "Directive", "Marker", "digest_of", "directives", "parse_marker", "render_unit"]
 
-_Service = systemd_pb2.Service
+_Service = Service
 
 
 class Marker(NamedTuple):
@@ -52,9 +52,9 @@ class Marker(NamedTuple):
     digest: str
 
 
-def digest_of(unit: systemd_pb2.Unit) -> str:
+def digest_of(unit: Unit) -> str:
     """sha256, in hex, of the definition: all of it but what changes without a restart."""
-    definition = systemd_pb2.Unit()
+    definition = Unit()
     definition.CopyFrom(unit)
     definition.ClearField("enabled")
     definition.ClearField("state")
@@ -62,7 +62,7 @@ def digest_of(unit: systemd_pb2.Unit) -> str:
     return hashlib.sha256(definition.SerializeToString(deterministic=True)).hexdigest()
 
 
-def render_unit(unit: systemd_pb2.Unit, *, uid: str, generation: int, boot_target: str = BOOT_TARGET) -> str:
+def render_unit(unit: Unit, *, uid: str, generation: int, boot_target: str = BOOT_TARGET) -> str:
     """The unit file. A unit without [Install] is wanted by `boot_target`, so that it can be enabled at any time.
 
     Raises InvalidArgumentError, naming the field, for a value that a unit file cannot hold.
@@ -112,7 +112,7 @@ def parse_marker(text: str) -> Marker | None:
     return Marker("" if uid == "-" else uid, int(generation), digest)
 
 
-def directives(unit: systemd_pb2.Unit, *, boot_target: str = BOOT_TARGET) -> list[Directive]:
+def directives(unit: Unit, *, boot_target: str = BOOT_TARGET) -> list[Directive]:
     """All lines in their order, sections together. Raises InvalidArgumentError as `render_unit` does."""
     sections = (
         ("Unit", _unit_section(unit)),
@@ -125,7 +125,7 @@ def directives(unit: systemd_pb2.Unit, *, boot_target: str = BOOT_TARGET) -> lis
 _Lines = Iterator[tuple[str, str]]
 
 
-def _unit_section(unit: systemd_pb2.Unit) -> _Lines:
+def _unit_section(unit: Unit) -> _Lines:
     yield from _one("Description", "description", unit.description)
     yield from _each("Documentation", "doc_url", unit.doc_url)
     yield from _each("Wants", "wants", unit.wants)
@@ -153,7 +153,7 @@ def _unit_section(unit: systemd_pb2.Unit) -> _Lines:
         yield "StartLimitBurst", str(limit.burst)
 
 
-def _service_section(service: systemd_pb2.Service) -> _Lines:
+def _service_section(service: Service) -> _Lines:
     if service.type:
         yield "Type", _choice("service.type", _Service.Type.DESCRIPTOR, service.type)
     yield from _one("PIDFile", "service.pid_file", service.pid_file)
@@ -176,7 +176,7 @@ def _service_section(service: systemd_pb2.Service) -> _Lines:
     yield from _limit_lines(service.limits)
 
 
-def _exec_lines(commands: systemd_pb2.Service.Exec) -> _Lines:
+def _exec_lines(commands: Service.Exec) -> _Lines:
     yield from _each("ExecCondition", "service.exec.condition", commands.condition, blanks=True)
     yield from _each("ExecStartPre", "service.exec.start_pre", commands.start_pre, blanks=True)
     yield from _each("ExecStart", "service.exec.start", commands.start, blanks=True)
@@ -186,7 +186,7 @@ def _exec_lines(commands: systemd_pb2.Service.Exec) -> _Lines:
     yield from _each("ExecStopPost", "service.exec.stop_post", commands.stop_post, blanks=True)
 
 
-def _time_lines(time: systemd_pb2.Service.Time) -> _Lines:
+def _time_lines(time: Service.Time) -> _Lines:
     if time.HasField("restart"):
         yield "RestartSec", seconds("service.time.restart", time.restart)
     # TimeoutSec= sets both of the next two: it must come first.
@@ -202,7 +202,7 @@ def _time_lines(time: systemd_pb2.Service.Time) -> _Lines:
         yield "WatchdogSec", seconds("service.time.watchdog", time.watchdog)
 
 
-def _status_lines(status: systemd_pb2.Service.ExitStatus) -> _Lines:
+def _status_lines(status: Service.ExitStatus) -> _Lines:
     lists = (
         ("SuccessExitStatus", status.success, "success_signal", status.success_signal),
         ("RestartPreventExitStatus", status.prevent_restart, "prevent_restart_signal", status.prevent_restart_signal),
@@ -215,7 +215,7 @@ def _status_lines(status: systemd_pb2.Service.ExitStatus) -> _Lines:
             yield key, " ".join(words)
 
 
-def _kill_lines(kill: systemd_pb2.Service.Kill) -> _Lines:
+def _kill_lines(kill: Service.Kill) -> _Lines:
     if kill.mode:
         yield "KillMode", _choice("service.kill.mode", _Service.KillMode.DESCRIPTOR, kill.mode)
     if kill.signal:
@@ -226,7 +226,7 @@ def _kill_lines(kill: systemd_pb2.Service.Kill) -> _Lines:
         yield "SendSIGHUP", _yes(kill.send_sighup)
 
 
-def _context_lines(service: systemd_pb2.Service) -> _Lines:
+def _context_lines(service: Service) -> _Lines:
     for name, value in sorted(service.environment.items()):
         yield "Environment", _assignment(name, value)
     yield from _each("EnvironmentFile", "service.environment_file", service.environment_file, blanks=True)
@@ -255,7 +255,7 @@ _UNLIMITED = 2**64 - 1
 """RLIM_INFINITY as a number, which systemd takes as a word only."""
 
 
-def _limit_lines(limits: systemd_pb2.Service.Limits) -> _Lines:
+def _limit_lines(limits: Service.Limits) -> _Lines:
     keys = {
         "open_files": "LimitNOFILE",
         "processes": "LimitNPROC",
@@ -269,7 +269,7 @@ def _limit_lines(limits: systemd_pb2.Service.Limits) -> _Lines:
         yield ("CPUQuota", f"{value}%") if field.name == "cpu_percent" else (keys[field.name], text)
 
 
-def _install_section(install: systemd_pb2.Install, boot_target: str) -> _Lines:
+def _install_section(install: Install, boot_target: str) -> _Lines:
     yield from _each("WantedBy", "install.wanted_by", install.wanted_by)
     yield from _each("RequiredBy", "install.required_by", install.required_by)
     yield from _each("Also", "install.also", install.also)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube.api import memory_pb2, systemd_pb2
+from rube.api import UnitMemory, UnitStatus
 
 __all__ = ["Report", "report"]
 
@@ -24,9 +24,7 @@ class Report(NamedTuple):
     wait_ns: int = 0
 
 
-def report(
-    seen: systemd_pb2.UnitStatus, status: systemd_pb2.UnitStatus, memory: memory_pb2.UnitMemory, now: Timestamp
-) -> Report:
+def report(seen: UnitStatus, status: UnitStatus, memory: UnitMemory, now: Timestamp) -> Report:
     """Compares `status` with what the apiserver was `seen` to hold; `memory` knows when a report was last asked for."""
     if status == seen:
         return Report(now=False)
@@ -40,12 +38,12 @@ def report(
     return Report(now=False, wait_ns=wait_ns)
 
 
-def _is_noise(seen: systemd_pb2.UnitStatus, status: systemd_pb2.UnitStatus) -> bool:
+def _is_noise(seen: UnitStatus, status: UnitStatus) -> bool:
     return _meaning(seen) == _meaning(status)
 
 
-def _meaning(status: systemd_pb2.UnitStatus) -> systemd_pb2.UnitStatus:
-    meaning = systemd_pb2.UnitStatus()
+def _meaning(status: UnitStatus) -> UnitStatus:
+    meaning = UnitStatus()
     meaning.CopyFrom(status)
     for field in _NOISE:
         meaning.ClearField(field)  # type: ignore[arg-type]  # the names are a constant above

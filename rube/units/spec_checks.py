@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from rube.api.systemd_pb2 import Unit
+from rube.api import Unit
 from rube.api.well_known import UNIT_TYPE
 from rube.units.checks import Violation, unit_violations
 

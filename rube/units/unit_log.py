@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from rube.api import UnitObservation, UnitStatus
 from rube.api.keys import ObjectKey
-from rube.api.systemd_pb2 import UnitObservation, UnitStatus
 from rube.api.times import NS_PER_S
 from rube.controllers.config import Decided
 from rube.host import Clock

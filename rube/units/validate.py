@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rube.api import systemd_pb2
+from rube.api import Unit
 from rube.api.errors import InvalidArgumentError
 from rube.units.checks import Violation, unit_violations
 
@@ -14,7 +14,7 @@ NAMED_MAX = 20
 __all__ = ["sentence", "validate_unit"]
 
 
-def validate_unit(unit: systemd_pb2.Unit) -> None:
+def validate_unit(unit: Unit) -> None:
     """Raises InvalidArgumentError, naming all that is wrong, for a unit that cannot be installed.
 
     Its metadata has the first wrong `field`.

@@ -7,8 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from rube import api_pb2
-from rube.api import cluster_pb2, systemd_pb2
+from rube.api import GetRequest, Metadata, NodeStatus, Object, PutRequest, Service, Unit, UnitStatus
 from rube.api.errors import NotFoundError
 from rube.api.keys import ObjectKey
 from rube.cli.local import LocalCluster
@@ -28,36 +27,36 @@ async def client_of(cluster: LocalCluster) -> AsyncIterator[Client]:
         yield client
 
 
-def sleeper(name: str, *, description: str = "", restart_s: float = 0.2) -> api_pb2.Object:
+def sleeper(name: str, *, description: str = "", restart_s: float = 0.2) -> Object:
     """A unit that sleeps for a day and is restarted on failure."""
-    spec = systemd_pb2.Unit(description=description)
-    spec.service.type = systemd_pb2.Service.EXEC
+    spec = Unit(description=description)
+    spec.service.type = Service.EXEC
     spec.service.exec.start.append("sleep 86400")
-    spec.service.restart = systemd_pb2.Service.ON_FAILURE
+    spec.service.restart = Service.ON_FAILURE
     spec.service.time.restart = restart_s
-    obj = api_pb2.Object(metadata=api_pb2.Metadata(namespace="real", name=name))
+    obj = Object(metadata=Metadata(namespace="real", name=name))
     obj.spec.Pack(spec, "rube/")
     return obj
 
 
-async def put(client: Client, *objects: api_pb2.Object) -> int:
-    return (await client.put(api_pb2.PutRequest(objects=objects))).revision
+async def put(client: Client, *objects: Object) -> int:
+    return (await client.put(PutRequest(objects=objects))).revision
 
 
-async def status_of(client: Client, name: str) -> systemd_pb2.UnitStatus:
+async def status_of(client: Client, name: str) -> UnitStatus:
     """Of the unit real/NAME; empty if there is none yet."""
-    status = systemd_pb2.UnitStatus()
+    status = UnitStatus()
     try:
-        answer = await client.get(api_pb2.GetRequest(key=ObjectKey(UNIT_TYPE, "real", name).to_proto()))
+        answer = await client.get(GetRequest(key=ObjectKey(UNIT_TYPE, "real", name).to_proto()))
     except NotFoundError:
         return status
     answer.object.status.Unpack(status)
     return status
 
 
-async def node_status(client: Client, node: str) -> cluster_pb2.NodeStatus:
-    status = cluster_pb2.NodeStatus()
-    (await client.get(api_pb2.GetRequest(key=node_key(node).to_proto()))).object.status.Unpack(status)
+async def node_status(client: Client, node: str) -> NodeStatus:
+    status = NodeStatus()
+    (await client.get(GetRequest(key=node_key(node).to_proto()))).object.status.Unpack(status)
     return status
 
 
@@ -68,7 +67,7 @@ async def until(what: str, holds: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(0.05)
 
 
-async def until_active(client: Client, name: str, *, but_not_pid: int = 0) -> systemd_pb2.UnitStatus:
+async def until_active(client: Client, name: str, *, but_not_pid: int = 0) -> UnitStatus:
     """Waits until the unit's status says that it runs, as another process than `but_not_pid`."""
 
     async def active() -> bool:

@@ -7,7 +7,7 @@ import random
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from rube.api.systemd_pb2 import Unit
+from rube.api import Unit
 
 _NOISE = [
     *"abzAZ019",

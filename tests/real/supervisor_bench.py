@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from rube.api import controller_pb2
-from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
+from rube.api import Action, Service, Unit, UnitAction, UnitObservation
 from rube.host import Host, RealClock, RealRandomness
 from rube.units.drivers.supervisor import SupervisorDriver
 
@@ -38,7 +37,7 @@ class Bench:
 
     async def apply(self, **what: object) -> None:
         self._actions += 1
-        action = controller_pb2.Action(id=f"action-{self._actions}")
+        action = Action(id=f"action-{self._actions}")
         action.action.Pack(UnitAction(unit=NAME, **what))  # type: ignore[arg-type]
         await self.driver.apply(action)
 
@@ -50,7 +49,7 @@ class Bench:
 
     async def remove(self) -> None:
         """Returns when nothing is left of it."""
-        action = controller_pb2.Action(id="remove")
+        action = Action(id="remove")
         action.action.Pack(UnitAction(unit=NAME, remove=UnitAction.Remove()))
         async with asyncio.timeout(WAIT_S_MAX):
             while await self.driver.apply(action):

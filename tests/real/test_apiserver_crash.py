@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rube import api_pb2
-from rube.api import systemd_pb2
+from rube.api import GetRequest, ListRequest, Object, PutRequest, Unit, WatchRequest
 from rube.api.errors import RubeError
 from rube.api.keys import ObjectKey, key_of
 from rube.cli.local import local_cluster
@@ -22,17 +21,17 @@ TYPE = "api.systemd.Unit"
 SERVER_KINDS = ("grpcio", "native")
 
 
-def unit(name: str, description: str) -> api_pb2.Object:
-    obj = api_pb2.Object()
+def unit(name: str, description: str) -> Object:
+    obj = Object()
     obj.metadata.namespace, obj.metadata.name = "crash", name
-    spec = systemd_pb2.Unit(description=description)
+    spec = Unit(description=description)
     spec.service.exec.start.append("/bin/true")
     obj.spec.Pack(spec, "rube/")
     return obj
 
 
-def description_of(obj: api_pb2.Object) -> str:
-    spec = systemd_pb2.Unit()
+def description_of(obj: Object) -> str:
+    spec = Unit()
     obj.spec.Unpack(spec)
     return spec.description
 
@@ -50,13 +49,13 @@ class Writer:
             self.attempts += 1
             objects = [unit(name, str(self.attempts)) for name in self.names]
             try:
-                answer = await client.put(api_pb2.PutRequest(objects=objects))
+                answer = await client.put(PutRequest(objects=objects))
             except RubeError:
                 continue
             for name in self.names:
                 self.acknowledged[name] = (self.attempts, answer.revision)
 
-    def check(self, found: dict[str, api_pb2.Object]) -> None:
+    def check(self, found: dict[str, Object]) -> None:
         a, b = (found[name] for name in self.names)
         assert a.metadata.revision == b.metadata.revision, "half of an atomic put is missing"
         for name in self.names:
@@ -70,7 +69,7 @@ def test_every_acknowledged_write_survives_kill_9_under_load(tmp_path: Path, kin
     async def main() -> None:
         rng = random.Random(7)
         async with local_cluster(tmp_path, apiserver_args=("--grpc", kind)) as cluster, client_of(cluster) as client:
-            await client.list_page(api_pb2.ListRequest(type=TYPE))
+            await client.list_page(ListRequest(type=TYPE))
             store_id = client.store_id
             writers = [Writer(number) for number in range(WRITERS)]
             stop = asyncio.Event()
@@ -83,7 +82,7 @@ def test_every_acknowledged_write_survives_kill_9_under_load(tmp_path: Path, kin
                     await cluster.start_apiserver()
                 await asyncio.sleep(0.3)
                 stop.set()
-            listed = await client.list_objects(api_pb2.ListRequest(type=TYPE))
+            listed = await client.list_objects(ListRequest(type=TYPE))
             found = {obj.metadata.name: obj for obj in listed.items}
             for writer in writers:
                 assert writer.acknowledged, "the load wrote nothing"
@@ -109,7 +108,7 @@ def test_a_watch_misses_and_repeats_nothing_across_kill_9(tmp_path: Path, kind: 
                 await asyncio.sleep(0.4)
                 stop.set()
                 await load
-                last = (await client.get(api_pb2.GetRequest(key=ObjectKey(TYPE, "crash", "w0-a").to_proto()))).object
+                last = (await client.get(GetRequest(key=ObjectKey(TYPE, "crash", "w0-a").to_proto()))).object
                 async with asyncio.timeout(15):
                     while last.metadata.revision not in seen:
                         await asyncio.sleep(0.02)
@@ -123,11 +122,11 @@ def test_a_watch_misses_and_repeats_nothing_across_kill_9(tmp_path: Path, kind: 
 async def follow(client: Client, seen: dict[int, ObjectKey]) -> None:
     """Watches from the first revision on, resuming where it was cut; asserts order and that no event comes twice."""
     after, store_id = 0, ""
-    first = await client.list_page(api_pb2.ListRequest(type=TYPE))
+    first = await client.list_page(ListRequest(type=TYPE))
     after, store_id = first.revision, first.store_id
     while True:
         try:
-            request = api_pb2.WatchRequest(type=TYPE, after_revision=after, store_id=store_id)
+            request = WatchRequest(type=TYPE, after_revision=after, store_id=store_id)
             async for response in client.watch(request):
                 for event in response.events:
                     if event.WhichOneof("event") != "update":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rube import api_pb2
+from rube.api import ListRequest, Object, WatchRequest
 from rube.api.errors import ResourceExhaustedError, StoreChangedError
 from rube.cli.local import APISERVER, RUBELET, local_cluster, run
 from rube.client import Client
@@ -88,8 +88,8 @@ def test_an_apiserver_on_a_full_disk_refuses_writes_and_takes_them_once_there_is
         asyncio.run(main(disk))
 
 
-async def list_units(client: Client) -> list[api_pb2.Object]:
-    return list((await client.list_objects(api_pb2.ListRequest(type=UNIT_TYPE))).items)
+async def list_units(client: Client) -> list[Object]:
+    return list((await client.list_objects(ListRequest(type=UNIT_TYPE))).items)
 
 
 def test_a_rubelet_on_a_full_disk_keeps_its_units_and_goes_on_once_there_is_room(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_clients_and_nodes_follow_a_store_that_was_restored(tmp_path: Path) -> N
                 later.metadata.annotations["after"] = str(client.revision)
             assert client.store_id != was
             with pytest.raises(StoreChangedError):
-                await anext(client.watch(api_pb2.WatchRequest(type=UNIT_TYPE, after_revision=before, store_id=was)))
+                await anext(client.watch(WatchRequest(type=UNIT_TYPE, after_revision=before, store_id=was)))
             await cluster.start_rubelet(NODE)
             await until_active(client, "later")
             assert (await status_of(client, "kept")).main_pid == kept.main_pid, "what the backup holds goes on"

@@ -22,8 +22,7 @@ from typing import Any
 
 import pytest
 
-from rube import api_pb2
-from rube.api import systemd_pb2
+from rube.api import DeleteRequest, GetRequest, ListRequest, Metadata, Object, Service, Unit, WatchRequest
 from rube.api.errors import DataLossError, RevisionAheadError, StoreChangedError
 from rube.api.keys import ObjectKey
 from rube.cli.local import APISERVER, RUBELET, RUCTL, LocalCluster, local_cluster, run
@@ -151,9 +150,9 @@ def test_a_server_that_is_not_there_is_named_with_the_remedy(site: Site) -> None
 def test_a_position_that_the_store_does_not_have_is_an_error_that_tells_it_apart(site: Site) -> None:
     async def body() -> None:
         async with client_of(site.cluster) as client:
-            here = await client.list_page(api_pb2.ListRequest(type=UNIT_TYPE))
-            ahead = api_pb2.WatchRequest(type=UNIT_TYPE, after_revision=here.revision + 1_000_000)
-            restored = api_pb2.WatchRequest(type=UNIT_TYPE, after_revision=1, store_id="another")
+            here = await client.list_page(ListRequest(type=UNIT_TYPE))
+            ahead = WatchRequest(type=UNIT_TYPE, after_revision=here.revision + 1_000_000)
+            restored = WatchRequest(type=UNIT_TYPE, after_revision=1, store_id="another")
             for request, error in ((ahead, RevisionAheadError), (restored, StoreChangedError)):
                 with pytest.raises(error, match=r"ahead of the store, which is at|of store another, but this is store"):
                     await anext(client.watch(request))
@@ -278,9 +277,9 @@ def test_a_damaged_value_is_told_at_the_start_and_to_who_reads_it_and_the_rest_i
             assert re.search(r"reads of them fail: .*real/u25.*rube store salvage", cluster.apiserver.log.read_text())
             key = ObjectKey(UNIT_TYPE, "real", "u25").to_proto()
             with pytest.raises(DataLossError, match=r"real/u25.* does not match its checksum: `rube store salvage`"):
-                await client.get(api_pb2.GetRequest(key=key))
+                await client.get(GetRequest(key=key))
             other = ObjectKey(UNIT_TYPE, "real", "u26").to_proto()
-            assert (await client.get(api_pb2.GetRequest(key=other))).object.metadata.name == "u26"
+            assert (await client.get(GetRequest(key=other))).object.metadata.name == "u26"
             await put(client, sleeper("new"))
 
     asyncio.run(main())
@@ -324,7 +323,7 @@ def test_units_that_misbehave_are_told_apart_and_can_be_removed(site: Site) -> N
                 await until(f"{name} shows {expected}", so)
             stubborn = (await status_of(client, "stubborn")).main_pid
             keys = [ObjectKey(UNIT_TYPE, "real", name).to_proto() for name in ODD_UNITS]
-            await client.delete(api_pb2.DeleteRequest(keys=keys))
+            await client.delete(DeleteRequest(keys=keys))
 
             async def gone() -> bool:
                 return not Path(f"/proc/{stubborn}").exists() and not odd_processes()
@@ -341,7 +340,7 @@ class Odd:
     start: str
     status: tuple[str, str, int]
     says: str = ""
-    type: systemd_pb2.Service.Type = systemd_pb2.Service.EXEC
+    type: Service.Type = Service.EXEC
 
 
 ODD_UNITS = {
@@ -352,13 +351,13 @@ ODD_UNITS = {
 }
 
 
-def odd_unit(name: str) -> api_pb2.Object:
+def odd_unit(name: str) -> Object:
     odd = ODD_UNITS[name]
-    spec = systemd_pb2.Unit()
+    spec = Unit()
     spec.service.type = odd.type
     spec.service.exec.start.append(odd.start)
     spec.service.time.timeout = 1
-    obj = api_pb2.Object(metadata=api_pb2.Metadata(namespace="real", name=name))
+    obj = Object(metadata=Metadata(namespace="real", name=name))
     obj.spec.Pack(spec, "rube/")
     return obj
 

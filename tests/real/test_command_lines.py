@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rube.api.systemd_pb2 import Service, Unit
+from rube.api import Service, Unit
 from rube.units.drivers.machine import machine_specifiers
 from rube.units.drivers.supervisor.plan import plan_of
 from rube.units.service.commandline import CommandLine, CommandLineError, parse_commands

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry
+from rube.api import GetRequest, Metadata, Node, NodeStatus, Object, UpdateStatusRequest, registry
 from rube.api.errors import FailedPreconditionError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.api.well_known import NODE_LABEL
@@ -63,16 +62,16 @@ class Replicas:
 
 
 async def add_node(client: Client, name: str) -> None:
-    obj = api_pb2.Object(metadata=api_pb2.Metadata(name=name), spec=registry.pack(cluster_pb2.Node()))
+    obj = Object(metadata=Metadata(name=name), spec=registry.pack(Node()))
     await put(client, obj)
-    request = api_pb2.UpdateStatusRequest(key=node_key(name).to_proto())
-    request.status.Pack(cluster_pb2.NodeStatus(readiness=cluster_pb2.NodeStatus.READY), TYPE_URL_PREFIX)
+    request = UpdateStatusRequest(key=node_key(name).to_proto())
+    request.status.Pack(NodeStatus(readiness=NodeStatus.READY), TYPE_URL_PREFIX)
     await client.update_status(request)
 
 
 async def is_placed(client: Client, name: str) -> bool:
     key = ObjectKey(UNIT_TYPE, "real", name).to_proto()
-    found = (await client.get(api_pb2.GetRequest(key=key))).object
+    found = (await client.get(GetRequest(key=key))).object
     return found.metadata.labels.get(NODE_LABEL, "") == "worker-1"
 
 

@@ -18,7 +18,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from rube import api_pb2
+from rube.api import ListRequest
 from rube.api.errors import DataLossError
 from rube.cli.local import LocalCluster, local_cluster, run
 from rube.cli.real_host import real_host
@@ -133,7 +133,7 @@ def test_an_apiserver_whose_disk_fails_acknowledges_nothing_says_so_and_ends(tmp
             )
             assert "Traceback" not in cluster.apiserver.log.read_text()
             await cluster.start_apiserver()
-            listed = await client.list_objects(api_pb2.ListRequest(type=UNIT_TYPE))
+            listed = await client.list_objects(ListRequest(type=UNIT_TYPE))
             found = {obj.metadata.name: obj.metadata.revision for obj in listed.items}
             assert [found[f"u{number}"] for number in range(5)] == acknowledged
             assert await put(client, sleeper("later")) > acknowledged[-1]

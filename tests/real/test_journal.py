@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rube import api_pb2
+from rube.api import LogLine, LogsRequest
 from rube.api.errors import FailedPreconditionError, UnavailableError
 from rube.controllers.driver import READ_BYTES_MAX
 from rube.host import RealClock
@@ -32,7 +32,7 @@ def journald() -> Iterator[Journald]:
 
 
 async def texts(journal: Journal, unit: str = UNIT, **fields: Any) -> list[str]:
-    request = api_pb2.LogsRequest(**fields)
+    request = LogsRequest(**fields)
     return [line.text async for response in journal.read(unit, request) for line in response.lines]
 
 
@@ -54,7 +54,7 @@ def test_the_last_lines_of_one_unit_and_what_follows(journald: Journald) -> None
             assert await texts(journal, lines=0) == []
             assert await journal.tail(UNIT, invocation) == ["one", "two", "three"]
             assert await journal.tail(UNIT, "0" * 32) == []
-            came: list[api_pb2.LogLine] = []
+            came: list[LogLine] = []
             async with asyncio.timeout(WAIT_S_MAX), aclosing(_follow(journal)) as lines:
                 async for line in lines:
                     came.append(line)
@@ -95,9 +95,9 @@ def test_many_and_long_entries_come_in_bounded_responses(tmp_path: Path) -> None
 
     async def main() -> None:
         journal = Journal(("sh", "-c", f"cat {tmp_path / 'entries'}"), RealClock())
-        lines: list[api_pb2.LogLine] = []
+        lines: list[LogLine] = []
         gaps = 0
-        async for response in journal.read(UNIT, api_pb2.LogsRequest(lines=100_000)):
+        async for response in journal.read(UNIT, LogsRequest(lines=100_000)):
             assert response.ByteSize() <= READ_BYTES_MAX + 8192
             lines += response.lines
             gaps += response.gaps
@@ -113,7 +113,7 @@ def test_many_and_long_entries_come_in_bounded_responses(tmp_path: Path) -> None
 def test_a_follow_that_is_closed_leaves_no_process(journald: Journald) -> None:
     async def main() -> None:
         journal = Journal(journald.journalctl, RealClock())
-        following = journal.read(UNIT, api_pb2.LogsRequest(lines=1, follow=True))
+        following = journal.read(UNIT, LogsRequest(lines=1, follow=True))
         await anext(following)
         waiting = asyncio.ensure_future(anext(following))
         await until(lambda: _running(UNIT))
@@ -138,7 +138,7 @@ def test_a_missing_or_failing_journalctl_is_told() -> None:
 
 def _follow(journal: Journal) -> Any:
     async def lines() -> Any:
-        async with aclosing(journal.read(UNIT, api_pb2.LogsRequest(lines=1, follow=True))) as responses:  # type: ignore[type-var]
+        async with aclosing(journal.read(UNIT, LogsRequest(lines=1, follow=True))) as responses:  # type: ignore[type-var]
             async for response in responses:
                 for line in response.lines:
                     yield line

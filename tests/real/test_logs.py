@@ -7,15 +7,14 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from rube import api_pb2
-from rube.api.systemd_pb2 import Unit
+from rube.api import Object, Unit
 from rube.cli.local import RUCTL, local_cluster, run
 from tests.real.cluster_calls import client_of, put, sleeper, status_of, until, until_active
 
 NODE = "worker-1"
 
 
-def talker(name: str, script: str) -> api_pb2.Object:
+def talker(name: str, script: str) -> Object:
     """A unit that runs this shell script."""
     obj, unit = sleeper(name), Unit()
     obj.spec.Unpack(unit)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rube import api_pb2
+from rube.api import DeleteRequest, GetRequest
 from rube.api.errors import FailedPreconditionError, NotFoundError
 from rube.api.keys import ObjectKey
 from rube.cli.local import Daemon, LocalCluster, local_cluster
@@ -38,13 +38,13 @@ def test_the_example_puts_its_unit_on_a_node_and_again_after_it_was_deleted(
 
                 async def runs() -> bool:
                     try:
-                        found = (await client.get(api_pb2.GetRequest(key=key))).object
+                        found = (await client.get(GetRequest(key=key))).object
                     except NotFoundError:
                         return False
                     return b"running" in found.status.value
 
                 await until("the agent runs", runs)
-                await client.delete(api_pb2.DeleteRequest(keys=[key]))
+                await client.delete(DeleteRequest(keys=[key]))
                 await until("the agent is there again", runs)
             finally:
                 await daemon.stop()

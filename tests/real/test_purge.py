@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rube.api import controller_pb2
-from rube.api.systemd_pb2 import UnitAction
+from rube.api import Action, UnitAction
 from rube.cli.local import RUBELET, local_cluster, run
 from tests.real.cluster_calls import client_of, put, sleeper, status_of, until_active
 from tests.real.supervisor_bench import Bench, Ensure, is_alive, make_unit
@@ -30,7 +29,7 @@ def bench() -> Iterator[Bench]:
 
     async def start() -> None:
         for name in NAMES:
-            action = controller_pb2.Action(id=os.urandom(8).hex())
+            action = Action(id=os.urandom(8).hex())
             ensure = Ensure(spec=make_unit("/bin/sleep 1000"), uid="u", generation=1, run=Ensure.START)
             action.action.Pack(UnitAction(unit=name, ensure=ensure))
             await bench.driver.apply(action)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rube import api_pb2
+from rube.api import GetRequest, PutRequest
 from rube.api.keys import ObjectKey
 from tests.real.test_raft_cluster import NAMES, TYPE, Load, RaftCluster, running, unit, until
 
@@ -58,7 +58,7 @@ def test_a_clock_that_jumps_costs_no_leader_and_no_write(tmp_path: Path, leads: 
 async def created(cluster: RaftCluster, name: str, unit_name: str) -> float:
     """When that member says that it created a unit."""
     async with cluster.client(name) as client:
-        await client.put(api_pb2.PutRequest(objects=[unit(unit_name, "0")]))
+        await client.put(PutRequest(objects=[unit(unit_name, "0")]))
         key = ObjectKey(TYPE, "test", unit_name).to_proto()
-        answer = await client.get(api_pb2.GetRequest(key=key))
+        answer = await client.get(GetRequest(key=key))
         return answer.object.metadata.create_time.ToNanoseconds() / 1e9

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 import pytest
 from grpc import aio
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2
+from rube.api import ListRequest, Metadata, Object, PutRequest, Unit, registry
 from rube.api.errors import RubeError
 from rube.cli.cluster import rows_of
 from rube.cli.local import Daemon, run
@@ -116,10 +115,10 @@ async def running(cluster: _Cluster) -> AsyncIterator[_Cluster]:
             await daemon.kill()
 
 
-def unit(name: str, text: str = "") -> api_pb2.Object:
-    spec = systemd_pb2.Unit(description=text)
+def unit(name: str, text: str = "") -> Object:
+    spec = Unit(description=text)
     spec.service.exec.start.append("/bin/true")
-    return api_pb2.Object(metadata=api_pb2.Metadata(namespace="test", name=name), spec=registry.pack(spec))
+    return Object(metadata=Metadata(namespace="test", name=name), spec=registry.pack(spec))
 
 
 class Load:
@@ -138,7 +137,7 @@ class Load:
             while not self._stop:
                 count += 1
                 try:
-                    await client.put(api_pb2.PutRequest(objects=[unit(f"c{number}", str(count))]), deadline_s=10)
+                    await client.put(PutRequest(objects=[unit(f"c{number}", str(count))]), deadline_s=10)
                     self.acknowledged[f"c{number}"] = count
                 except RubeError as error:
                     self.errors.append(f"{type(error).__name__}: {error.message}")
@@ -152,7 +151,7 @@ class Load:
         seen = []
         for name in names or NAMES:
             async with self._cluster.client(name) as client:
-                listed = await client.list_objects(api_pb2.ListRequest(type=TYPE))
+                listed = await client.list_objects(ListRequest(type=TYPE))
             found = {one.metadata.name: (_count(one), one.metadata.revision) for one in listed.items}
             for key, count in self.acknowledged.items():
                 assert found[key][0] >= count, f"{name} lost {key}: {found[key]} < {count}"
@@ -160,8 +159,8 @@ class Load:
         assert all(one == seen[0] for one in seen)
 
 
-def _count(obj: api_pb2.Object) -> int:
-    spec = systemd_pb2.Unit()
+def _count(obj: Object) -> int:
+    spec = Unit()
     obj.spec.Unpack(spec)
     return int(spec.description)
 
@@ -280,9 +279,9 @@ def test_a_minority_refuses_and_a_members_disk_is_no_plain_store(tmp_path: Path)
                 await cluster.daemons[name].kill()
             async with cluster.client(leader) as client:
                 with pytest.raises(RubeError):
-                    await client.put(api_pb2.PutRequest(objects=[unit("a")]), deadline_s=3)
+                    await client.put(PutRequest(objects=[unit("a")]), deadline_s=3)
                 with pytest.raises(RubeError):
-                    await client.list_objects(api_pb2.ListRequest(type=TYPE), deadline_s=3)
+                    await client.list_objects(ListRequest(type=TYPE), deadline_s=3)
             code, output = await run([*RUBE, "apiserver", "--store", f"sqlite:///{tmp_path}/{others[0]}.store"])
             assert code == 1
             assert "belongs to a member of a replicated store" in output

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rube import api_pb2
+from rube.api import ListRequest, PutRequest
 from rube.cli.local import run
 from tests.real.full_disk import mounted, take_all
 from tests.real.test_raft_cluster import NAMES, RUBE, TYPE, Load, RaftCluster, running, unit, until
@@ -91,7 +91,7 @@ def test_a_group_is_restored_from_what_was_backed_up_under_load(tmp_path: Path, 
         backup = str(tmp_path / "backup")
         async with running(RaftCluster(tmp_path, scheme)) as cluster:
             async with cluster.client() as client:
-                put = await client.put(api_pb2.PutRequest(objects=[unit("before", "7")]))
+                put = await client.put(PutRequest(objects=[unit("before", "7")]))
             load = Load(cluster)
             await until(lambda: len(load.acknowledged) == 4)
             await asyncio.sleep(0.5)
@@ -107,11 +107,11 @@ def test_a_group_is_restored_from_what_was_backed_up_under_load(tmp_path: Path, 
         async with running(cluster):
             for name in NAMES:
                 async with cluster.client(name) as client:
-                    listed = await client.list_objects(api_pb2.ListRequest(type=TYPE))
+                    listed = await client.list_objects(ListRequest(type=TYPE))
                     assert {one.metadata.name for one in listed.items} == {"before", *load.acknowledged}
                     assert listed.store_id != put.store_id
             async with cluster.client("c") as client:
-                answer = await client.put(api_pb2.PutRequest(objects=[unit("after", "1")]))
+                answer = await client.put(PutRequest(objects=[unit("after", "1")]))
             assert answer.revision > put.revision, "also who knows the old store's revisions sees them grow"
 
     asyncio.run(main())

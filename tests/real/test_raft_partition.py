@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rube import api_pb2
-from rube.api import systemd_pb2
+from rube.api import ListRequest, Object, Precondition, PutRequest, Unit, WatchRequest
 from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
 from rube.cli.real_host import real_host
 from rube.client import Client, ClientConfig
@@ -65,8 +64,8 @@ class Counts:
         async with Client(real_host(), addresses, ClientConfig(attempt_s_max=1)) as client:
             value, revision = 0, 0
             while not self._stopping:
-                condition = api_pb2.Precondition(revision=revision, absent=not revision)
-                request = api_pb2.PutRequest(objects=[unit(name, str(value + 1))], preconditions=[condition])
+                condition = Precondition(revision=revision, absent=not revision)
+                request = PutRequest(objects=[unit(name, str(value + 1))], preconditions=[condition])
                 try:
                     revision = (await client.put(request, deadline_s=5)).revision
                     value += 1
@@ -76,7 +75,7 @@ class Counts:
 
     async def _stored(self, client: Client, name: str, value: int, revision: int) -> tuple[int, int]:
         try:
-            listed = await client.list_objects(api_pb2.ListRequest(type=TYPE, name=name), deadline_s=5)
+            listed = await client.list_objects(ListRequest(type=TYPE, name=name), deadline_s=5)
         except RubeError:
             return value, revision
         (found,) = listed.items or [unit(name, "0")]
@@ -106,7 +105,7 @@ class Counts:
         """All changes up to that revision, which this member tells."""
         told: Told = Counter()
         async with self._cluster.client(member) as client, asyncio.timeout(10):
-            async for response in client.watch(api_pb2.WatchRequest(type=TYPE, after_revision=1)):
+            async for response in client.watch(WatchRequest(type=TYPE, after_revision=1)):
                 for event in response.events:
                     found = event.update
                     if found.metadata.revision and found.metadata.revision <= last:
@@ -116,8 +115,8 @@ class Counts:
         raise AssertionError(f"the watch at {member} has ended")
 
 
-def count_of(obj: api_pb2.Object) -> int:
-    spec = systemd_pb2.Unit()
+def count_of(obj: Object) -> int:
+    spec = Unit()
     obj.spec.Unpack(spec)
     return int(spec.description)
 
@@ -133,7 +132,7 @@ async def counted(directory: Path, wires: Namespaces) -> AsyncIterator[tuple[Apa
     """At the end all are together again, and what was counted is checked."""
     async with running(ApartCluster(directory, wires)) as cluster:
         async with cluster.client() as client:
-            await client.put(api_pb2.PutRequest(objects=[unit("first", "0")]))
+            await client.put(PutRequest(objects=[unit("first", "0")]))
         counts = Counts(cluster)
         await counts.progress()
         yield cluster, counts
@@ -148,8 +147,8 @@ async def refuses(cluster: RaftCluster, name: str) -> None:
     """That member acknowledges no write, and answers no read with what may be out of date."""
     async with cluster.client(name) as client:
         answers = await asyncio.gather(
-            client.put(api_pb2.PutRequest(objects=[unit("refused", "0")]), deadline_s=2),
-            client.list_objects(api_pb2.ListRequest(type=TYPE), deadline_s=2),
+            client.put(PutRequest(objects=[unit("refused", "0")]), deadline_s=2),
+            client.list_objects(ListRequest(type=TYPE), deadline_s=2),
             return_exceptions=True,
         )
     assert all(isinstance(answer, REFUSED) for answer in answers), answers

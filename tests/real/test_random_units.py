@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from google.protobuf import text_format
 
-from rube.api.systemd_pb2 import Unit
+from rube.api import Unit
 from rube.host import RealClock
 from rube.units.checks import unit_violations
 from rube.units.drivers.dbus.bus import SystemdBus

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rube import api_pb2
+from rube.api import DeleteRequest
 from rube.api.keys import ObjectKey
 from rube.cli.local import RUCTL, LocalCluster, local_cluster, run
 from rube.client import Client
@@ -48,7 +48,7 @@ def test_a_unit_runs_is_reported_changed_and_removed(tmp_path: Path) -> None:
         second = await until_active(client, "a", but_not_pid=first.main_pid)
         assert not alive(first.main_pid)
         assert second.observed_generation == 2
-        await client.delete(api_pb2.DeleteRequest(keys=[ObjectKey(UNIT_TYPE, "real", "a").to_proto()]))
+        await client.delete(DeleteRequest(keys=[ObjectKey(UNIT_TYPE, "real", "a").to_proto()]))
 
         async def gone() -> bool:
             return not alive(second.main_pid)
@@ -119,7 +119,7 @@ def test_deleted_units_whose_records_cannot_be_read_are_removed_or_told_by_their
         broken.unlink()
         broken.mkdir()
         keys = [ObjectKey(UNIT_TYPE, "real", name).to_proto() for name in ("broken", "later")]
-        await client.delete(api_pb2.DeleteRequest(keys=keys))
+        await client.delete(DeleteRequest(keys=keys))
 
         async def told() -> bool:
             return any("format 99" in problem for problem in (await node_status(client, NODE)).problems)

@@ -11,9 +11,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from rube import api_pb2
+from rube.api import DeleteRequest, Object, Service, Unit
 from rube.api.keys import ObjectKey
-from rube.api.systemd_pb2 import Service, Unit
 from rube.cli.local import RUBELET, RUCTL, LocalCluster, local_cluster, run
 from rube.client import Client
 from tests.real.cluster_calls import UNIT_TYPE, client_of, node_status, put, sleeper, status_of, until, until_active
@@ -25,7 +24,7 @@ SOON_S = 30.0
 """Far less than what any of the hanging units takes, also on a loaded machine."""
 
 
-def changed(name: str, change: Callable[[Unit], None]) -> api_pb2.Object:
+def changed(name: str, change: Callable[[Unit], None]) -> Object:
     obj, unit = sleeper(name), Unit()
     obj.spec.Unpack(unit)
     change(unit)
@@ -53,7 +52,7 @@ def test_slow_stops_hold_up_no_new_unit(tmp_path: Path) -> None:
         for name in names:
             await until_active(client, name)
         keys = [ObjectKey(UNIT_TYPE, "real", name).to_proto() for name in names]
-        await client.delete(api_pb2.DeleteRequest(keys=keys))
+        await client.delete(DeleteRequest(keys=keys))
         begun_s = time.monotonic()
         await put(client, sleeper("new"))
         await until_active(client, "new")
@@ -88,7 +87,7 @@ def test_starts_that_hang_hold_up_neither_new_units_nor_the_end(tmp_path: Path) 
             return str(fifo) in (await status_of(client, "reads")).message
 
         await until("the file that hangs is named", told)
-        await client.delete(api_pb2.DeleteRequest(keys=[ObjectKey(UNIT_TYPE, "real", "reads").to_proto()]))
+        await client.delete(DeleteRequest(keys=[ObjectKey(UNIT_TYPE, "real", "reads").to_proto()]))
         reads_directory = cluster.node_directory(NODE) / "units" / "rube-real.reads.service"
 
         async def gone() -> bool:

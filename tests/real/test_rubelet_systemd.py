@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rube import api_pb2
-from rube.api import textproto
+from rube.api import DeleteRequest, GetRequest, UnitStatus, textproto
 from rube.api.keys import ObjectKey
-from rube.api.systemd_pb2 import UnitStatus
 from rube.cli.local import RUBELET, local_cluster, run
 from rube.client import Client
 from tests.real.cluster_calls import UNIT_TYPE, client_of, put, sleeper, status_of, until, until_active
@@ -38,7 +36,7 @@ def options(manager: SystemdManager) -> list[str]:
 async def indexer_result(client: Client) -> tuple[str, str]:
     """The seed's example: its sub state and its result."""
     key = ObjectKey(UNIT_TYPE, "system", "indexer")
-    obj = (await client.get(api_pb2.GetRequest(key=key.to_proto()))).object
+    obj = (await client.get(GetRequest(key=key.to_proto()))).object
     status = UnitStatus()
     obj.status.Unpack(status)
     return status.sub_state, status.result
@@ -68,7 +66,7 @@ def test_a_rubelet_runs_units_on_systemd_and_leaves_them_running(tmp_path: Path,
             await until_active(client, "b")
             assert (await status_of(client, "a")).main_pid == second.main_pid, "adopted, not restarted"
 
-            await client.delete(api_pb2.DeleteRequest(keys=[ObjectKey(UNIT_TYPE, "real", "a").to_proto()]))
+            await client.delete(DeleteRequest(keys=[ObjectKey(UNIT_TYPE, "real", "a").to_proto()]))
 
             async def removed() -> bool:
                 return not list(manager.unit_directory.glob("rube-*a.service"))

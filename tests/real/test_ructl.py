@@ -18,8 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from rube import api_pb2
-from rube.api import textproto
+from rube.api import Event, textproto
 from ructl.main import run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "indexer.textproto"
@@ -72,12 +71,12 @@ class Watch:
             stderr=subprocess.PIPE,
         )
 
-    def event(self) -> api_pb2.Event:
+    def event(self) -> Event:
         """The next block, which must parse back."""
         while "\n\n" not in self._text:
             self._text += _read(self.process.stdout)
         block, _, self._text = self._text.partition("\n\n")
-        return textproto.parse(block, api_pb2.Event, filename="watch")
+        return textproto.parse(block, Event, filename="watch")
 
     def complaint(self) -> str:
         """What stderr says next."""

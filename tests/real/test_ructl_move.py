@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from rube import api_pb2
-from rube.api import cluster_pb2, systemd_pb2
+from rube.api import ListRequest, NodeStatus, Unit
 from rube.cli.local import RUCTL, LocalCluster, local_cluster, run
 from rube.client import Client
 from tests.real.cluster_calls import client_of, put, sleeper, status_of, until, until_active
@@ -24,11 +23,11 @@ async def start(cluster: LocalCluster, client: Client) -> None:
         await cluster.start_rubelet(node)
 
     async def ready() -> bool:
-        nodes = await client.list_objects(api_pb2.ListRequest(type="api.Node"))
-        statuses = [cluster_pb2.NodeStatus() for _ in nodes.items]
+        nodes = await client.list_objects(ListRequest(type="api.Node"))
+        statuses = [NodeStatus() for _ in nodes.items]
         for obj, status in zip(nodes.items, statuses, strict=True):
             obj.status.Unpack(status)
-        return [status.readiness for status in statuses] == [cluster_pb2.NodeStatus.READY] * len(NODES)
+        return [status.readiness for status in statuses] == [NodeStatus.READY] * len(NODES)
 
     await until("both nodes are ready", ready)
 
@@ -39,7 +38,7 @@ def test_a_unit_moves_and_its_process_on_the_old_node_is_gone_first(tmp_path: Pa
             await start(cluster, client)
             unit = sleeper("web")
             log = tmp_path / "log"
-            spec = systemd_pb2.Unit()
+            spec = Unit()
             unit.spec.Unpack(spec)
             del spec.service.exec.start[:]
             # The unit says when it begins and, asked to stop, takes a second over it: both runs would be seen.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from grpc import StatusCode, aio
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import ApiStub, ListRequest, WatchRequest
 from rube.cli.local import LocalCluster, local_cluster
 from tests.real.cluster_calls import UNIT_TYPE, client_of, put, sleeper, until
 
@@ -51,9 +51,9 @@ async def flood(target: str) -> None:
         assert set(await asyncio.gather(*watches)) == {StatusCode.INVALID_ARGUMENT}
         unknown = [code_of(channel.unary_unary(f"/api.Api/X{number}")(b"")) for number in range(100)]
         assert set(await asyncio.gather(*unknown)) == {StatusCode.UNIMPLEMENTED}
-        stub = api_pb2_grpc.ApiStub(channel)
+        stub = ApiStub(channel)
         for _ in range(100):
-            call = stub.Watch(api_pb2.WatchRequest(type=UNIT_TYPE, send_initial=True))
+            call = stub.Watch(WatchRequest(type=UNIT_TYPE, send_initial=True))
             await call.read()
             call.cancel()
 
@@ -89,10 +89,10 @@ def test_a_strangers_requests_are_a_few_lines_of_the_log(tmp_path: Path, daemon:
             assert len(lines) <= LINES_MAX, "\n".join(lines)
             assert process.running
             async with aio.insecure_channel(target) as channel:
-                stub = api_pb2_grpc.ApiStub(channel)
+                stub = ApiStub(channel)
 
                 async def answers() -> bool:
-                    return len((await stub.List(api_pb2.ListRequest(type=UNIT_TYPE), timeout=10)).items) == 1
+                    return len((await stub.List(ListRequest(type=UNIT_TYPE), timeout=10)).items) == 1
 
                 await until(f"{daemon} answers", answers)
 

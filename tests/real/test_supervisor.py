@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from rube.api import Service, Unit, UnitAction
 from rube.api.errors import FailedPreconditionError
-from rube.api.systemd_pb2 import Service, Unit, UnitAction
 from rube.units.drivers.supervisor import processes
 from rube.units.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES, LogReader
 from tests.real.supervisor_bench import NAME, Bench, Ensure, is_alive, make_unit, play, shell

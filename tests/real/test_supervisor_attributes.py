@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rube.api.systemd_pb2 import Service
+from rube.api import Service
 from tests.real.supervisor_bench import Bench, is_alive, make_unit, play, shell
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: run the tests as root in a container")

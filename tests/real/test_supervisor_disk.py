@@ -8,15 +8,14 @@ import shutil
 import signal
 from pathlib import Path
 
-from rube.api import controller_pb2
-from rube.api.systemd_pb2 import UnitAction
+from rube.api import Action, UnitAction
 from rube.units.drivers.supervisor.logs import LOG_BYTES_MAX, LOG_FILES
 from tests.real.full_disk import mounted, take_all
 from tests.real.supervisor_bench import NAME, Bench, is_alive, make_unit
 
 
 async def remove(bench: Bench) -> None:
-    action = controller_pb2.Action(id="removal")
+    action = Action(id="removal")
     action.action.Pack(UnitAction(unit=NAME, remove=UnitAction.Remove()))
     async with asyncio.timeout(60):
         while await bench.driver.apply(action):

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rube.api import controller_pb2
-from rube.api.systemd_pb2 import Service, UnitAction, UnitObservation
+from rube.api import Action, Service, UnitAction, UnitObservation
 from tests.real.supervisor_bench import Bench, Ensure, is_alive, make_unit, play, shell
 
 UNITS_KILLED = 60
@@ -43,7 +42,7 @@ def test_all_of_many_units_that_are_killed_at_once_come_back() -> None:
         bench = Bench(directory)
 
         async def apply(name: str, **what: object) -> None:
-            action = controller_pb2.Action(id=os.urandom(8).hex())
+            action = Action(id=os.urandom(8).hex())
             action.action.Pack(UnitAction(unit=name, **what))  # type: ignore[arg-type]
             while await bench.driver.apply(action):
                 await asyncio.sleep(0.05)

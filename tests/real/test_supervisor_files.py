@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from rube.api import Service, Unit, UnitAction, UnitObservation
 from rube.api.errors import FailedPreconditionError, UnavailableError
-from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
 from rube.units.drivers.supervisor import SupervisorDriver, presence
 from tests.real.supervisor_bench import NAME, Bench, Ensure, is_alive, make_unit, play
 

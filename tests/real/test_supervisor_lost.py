@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
+from rube.api import Service, Unit, UnitAction, UnitObservation
 from rube.units.drivers.supervisor import watching
 from tests.real.supervisor_bench import Bench, Ensure, is_alive, make_unit, play, shell
 

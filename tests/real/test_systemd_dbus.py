@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from rube.api import controller_pb2
+from rube.api import Action, Service, Unit, UnitAction, UnitObservation
 from rube.api.errors import FailedPreconditionError, UnavailableError
-from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
 from rube.host import Host, RealClock, RealRandomness
 from rube.units.drivers.dbus import DbusConfig, DbusDriver
 from tests.real.systemd_manager import SystemdManager, missing
@@ -61,7 +60,7 @@ def play(manager: SystemdManager, body: Callable[[DbusDriver], Awaitable[None]])
 
 
 async def apply(driver: DbusDriver, action_id: str, unit_action: UnitAction) -> None:
-    action = controller_pb2.Action(id=action_id)
+    action = Action(id=action_id)
     action.action.Pack(unit_action)
     await driver.apply(action)
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from rube.api import controller_pb2
+from rube.api import Action, UnitAction
 from rube.api.errors import FailedPreconditionError
-from rube.api.systemd_pb2 import UnitAction
 from rube.units.drivers.dbus import DbusDriver
 from tests.real.systemd_manager import SystemdManager, missing
 from tests.real.test_systemd_dbus import NAME, apply, ensure, observe, play, sleeper, until
@@ -127,8 +126,8 @@ def test_arguments_that_dbus_cannot_send_leave_the_rest_to_be_seen(manager: Syst
     play(manager, body)
 
 
-def _removal(action_id: str) -> controller_pb2.Action:
-    action = controller_pb2.Action(id=action_id)
+def _removal(action_id: str) -> Action:
+    action = Action(id=action_id)
     action.action.Pack(REMOVE)
     return action
 

@@ -7,8 +7,18 @@ from dataclasses import replace
 
 from node_world import API, NodeWorld, unit, unit_key
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry
+from rube.api import (
+    Fence,
+    ListRequest,
+    ListResponse,
+    Node,
+    NodeStatus,
+    Object,
+    PutRequest,
+    PutResponse,
+    UpdateStatusRequest,
+    registry,
+)
 from rube.api.keys import TYPE_URL_PREFIX
 from rube.api.well_known import NODE_LABEL, UNIT_TYPE
 from rube.client import Client, InformerConfig
@@ -38,7 +48,7 @@ class ControllersWorld(NodeWorld):
         self.extra = extra
         self.volatile = volatile
         self.parts: dict[str, ReplicatedControllers] = {}
-        self.sent: list[api_pb2.PutRequest] = []
+        self.sent: list[PutRequest] = []
         self.start_apiserver(controllers=False)
         world.run_for(0.1)
         self.view: InformerCache | None = None
@@ -146,30 +156,30 @@ class ControllersWorld(NodeWorld):
 
     def put_fenced(self, name: str, group: str, term: int) -> None:
         """Puts a unit as a leader of that term would."""
-        obj = api_pb2.Object(spec=registry.pack(unit()))
+        obj = Object(spec=registry.pack(unit()))
         obj.metadata.namespace, obj.metadata.name = "default", name
-        fence = api_pb2.Fence(group=group, term=term)
-        self.call(lambda client: client.put(api_pb2.PutRequest(objects=[obj], fence=fence)))
+        fence = Fence(group=group, term=term)
+        self.call(lambda client: client.put(PutRequest(objects=[obj], fence=fence)))
 
     def put_unit(self, name: str) -> None:
         self.put(name, unit(), node="")
 
     def start_putting(self, name: str) -> None:
         """As `put_unit`, while the world stands still."""
-        obj = api_pb2.Object(spec=registry.pack(unit()))
+        obj = Object(spec=registry.pack(unit()))
         obj.metadata.namespace, obj.metadata.name = "default", name
 
         async def main() -> None:
             async with Client(self.machine("user").ports, [API]) as client:
-                await client.put(api_pb2.PutRequest(objects=[obj]))
+                await client.put(PutRequest(objects=[obj]))
 
         self.machine("user").host.spawn(f"put {name}", main)
 
     def units(self) -> tuple[dict[str, str], int]:
         """The node of each unit, empty where it has none, and the store's revision: so many writes there were."""
 
-        async def list_all(client: Client) -> api_pb2.ListResponse:
-            return await client.list_page(api_pb2.ListRequest(type=UNIT_TYPE))
+        async def list_all(client: Client) -> ListResponse:
+            return await client.list_page(ListRequest(type=UNIT_TYPE))
 
         page = self.call(list_all)
         return {obj.metadata.name: obj.metadata.labels.get(NODE_LABEL, "") for obj in page.items}, page.revision
@@ -194,19 +204,19 @@ class ControllersWorld(NodeWorld):
 class NotingClient(Client):
     """Notes what is put, before it is sent."""
 
-    def __init__(self, host: Host, sent: list[api_pb2.PutRequest]) -> None:
+    def __init__(self, host: Host, sent: list[PutRequest]) -> None:
         super().__init__(host, [API])
         self._sent = sent
 
-    async def put(self, request: api_pb2.PutRequest, *, deadline_s: float | None = None) -> api_pb2.PutResponse:
+    async def put(self, request: PutRequest, *, deadline_s: float | None = None) -> PutResponse:
         self._sent.append(request)
         return await super().put(request, deadline_s=deadline_s)
 
 
 async def _add_node(client: Client, name: str) -> None:
-    obj = api_pb2.Object(spec=registry.pack(cluster_pb2.Node()))
+    obj = Object(spec=registry.pack(Node()))
     obj.metadata.name = name
-    await client.put(api_pb2.PutRequest(objects=[obj]))
-    request = api_pb2.UpdateStatusRequest(key=node_key(name).to_proto())
-    request.status.Pack(cluster_pb2.NodeStatus(readiness=cluster_pb2.NodeStatus.READY), TYPE_URL_PREFIX)
+    await client.put(PutRequest(objects=[obj]))
+    request = UpdateStatusRequest(key=node_key(name).to_proto())
+    request.status.Pack(NodeStatus(readiness=NodeStatus.READY), TYPE_URL_PREFIX)
     await client.update_status(request)

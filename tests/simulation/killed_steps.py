@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from google.protobuf.any_pb2 import Any
 from node_world import NODE, NodeWorld
 
-from rube.api import controller_pb2
+from rube.api import Action
 from rube.controllers.driver import Driver
 from rube.host import Engine, Host, Write
 from rube.sim.world.kernel import current_process
@@ -60,7 +60,7 @@ class SteppedDriver:
     async def observe(self, name: str) -> Any:
         return await self._inner.observe(name)
 
-    async def apply(self, action: controller_pb2.Action) -> bool:
+    async def apply(self, action: Action) -> bool:
         await self._steps.step()
         under_way = await self._inner.apply(action)
         await self._steps.step()

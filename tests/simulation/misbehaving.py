@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rube import api_pb2
-from rube.api import controller_pb2, systemd_pb2
+from rube.api import Decision, Metadata, Object, State, Unit
 from rube.api.registry import pack
 from rube.controllers.contract import Input
 
@@ -18,27 +17,27 @@ class _OfNodes:
     selector = ""
     inputs: Sequence[Input] = ()
 
-    def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision()
+    def decide(self, state: State) -> Decision:
+        decision = Decision()
         if state.HasField("object"):
             self.act(state, decision)
         return decision
 
-    def act(self, state: controller_pb2.State, decision: controller_pb2.Decision) -> None:
+    def act(self, state: State, decision: Decision) -> None:
         raise NotImplementedError
 
 
 class Refused(_OfNodes):
     """Puts what no server takes."""
 
-    def act(self, state: controller_pb2.State, decision: controller_pb2.Decision) -> None:
+    def act(self, state: State, decision: Decision) -> None:
         decision.calls.add().put.objects.append(_unit("no name/at all", "refused"))
 
 
 class Restless(_OfNodes):
     """Puts something new each second."""
 
-    def act(self, state: controller_pb2.State, decision: controller_pb2.Decision) -> None:
+    def act(self, state: State, decision: Decision) -> None:
         now_ns = state.now.ToNanoseconds()
         decision.calls.add().put.objects.append(_unit(state.key.name, f"at {now_ns // 10**9}"))
         decision.wake_after.FromNanoseconds(10**9)
@@ -47,7 +46,7 @@ class Restless(_OfNodes):
 class Repeating(_OfNodes):
     """Puts the same again each two seconds, which changes nothing."""
 
-    def act(self, state: controller_pb2.State, decision: controller_pb2.Decision) -> None:
+    def act(self, state: State, decision: Decision) -> None:
         decision.calls.add().put.objects.append(_unit(state.key.name, "the same"))
         decision.wake_after.FromNanoseconds(2 * 10**9)
 
@@ -55,8 +54,8 @@ class Repeating(_OfNodes):
 class Frantic(_OfNodes):
     """Changes the very object that it decides about, whenever that has changed."""
 
-    def act(self, state: controller_pb2.State, decision: controller_pb2.Decision) -> None:
-        node = api_pb2.Object()
+    def act(self, state: State, decision: Decision) -> None:
+        node = Object()
         node.CopyFrom(state.object)
         node.metadata.annotations["seen"] = str(state.object.metadata.revision)
         node.ClearField("status")
@@ -66,11 +65,11 @@ class Frantic(_OfNodes):
 class Awake(_OfNodes):
     """Wants to be asked again after a nanosecond."""
 
-    def act(self, state: controller_pb2.State, decision: controller_pb2.Decision) -> None:
+    def act(self, state: State, decision: Decision) -> None:
         decision.wake_after.FromNanoseconds(1)
 
 
-def _unit(name: str, text: str) -> api_pb2.Object:
-    unit = systemd_pb2.Unit(description=text, state=systemd_pb2.Unit.STOPPED)
+def _unit(name: str, text: str) -> Object:
+    unit = Unit(description=text, state=Unit.STOPPED)
     unit.service.exec.start.append("/usr/bin/sleep infinity")
-    return api_pb2.Object(metadata=api_pb2.Metadata(namespace="restless", name=name), spec=pack(unit))
+    return Object(metadata=Metadata(namespace="restless", name=name), spec=pack(unit))

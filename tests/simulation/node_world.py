@@ -6,8 +6,17 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry, systemd_pb2
+from rube.api import (
+    DeleteRequest,
+    GetRequest,
+    NodeStatus,
+    Object,
+    PutRequest,
+    Unit,
+    UnitObservation,
+    UnitStatus,
+    registry,
+)
 from rube.api.keys import ObjectKey
 from rube.api.well_known import UNIT_TYPE
 from rube.client import Client
@@ -104,31 +113,31 @@ class NodeWorld:
 
         return self.world.run(main, timeout_s=60)
 
-    def put(self, name: str, unit: systemd_pb2.Unit, node: str = NODE) -> None:
-        obj = api_pb2.Object(spec=registry.pack(unit))
+    def put(self, name: str, unit: Unit, node: str = NODE) -> None:
+        obj = Object(spec=registry.pack(unit))
         obj.metadata.namespace, obj.metadata.name = "default", name
         if node:
             obj.metadata.labels["node"] = node
-        self.call(lambda client: client.put(api_pb2.PutRequest(objects=[obj])))
+        self.call(lambda client: client.put(PutRequest(objects=[obj])))
 
     def delete(self, name: str) -> None:
-        self.call(lambda client: client.delete(api_pb2.DeleteRequest(keys=[unit_key(name).to_proto()])))
+        self.call(lambda client: client.delete(DeleteRequest(keys=[unit_key(name).to_proto()])))
 
-    def get(self, key: ObjectKey, target: str = API) -> api_pb2.Object:
-        found: api_pb2.Object = self.call(lambda c: c.get(api_pb2.GetRequest(key=key.to_proto())), target).object
+    def get(self, key: ObjectKey, target: str = API) -> Object:
+        found: Object = self.call(lambda c: c.get(GetRequest(key=key.to_proto())), target).object
         return found
 
-    def status(self, name: str, target: str = API) -> systemd_pb2.UnitStatus:
-        status = systemd_pb2.UnitStatus()
+    def status(self, name: str, target: str = API) -> UnitStatus:
+        status = UnitStatus()
         self.get(unit_key(name), target).status.Unpack(status)
         return status
 
     def readiness(self, node: str = NODE) -> int:
-        status = cluster_pb2.NodeStatus()
+        status = NodeStatus()
         self.get(node_key(node)).status.Unpack(status)
         return status.readiness
 
-    def seen(self, name: str, node: str = NODE) -> systemd_pb2.UnitObservation:
+    def seen(self, name: str, node: str = NODE) -> UnitObservation:
         """The unit as its machine has it."""
         return self.services_of(node).observation(unit_name("default", name))
 
@@ -137,7 +146,7 @@ def unit_key(name: str) -> ObjectKey:
     return ObjectKey(UNIT_TYPE, "default", name)
 
 
-def unit(start: str = "/bin/serve") -> systemd_pb2.Unit:
-    made = systemd_pb2.Unit()
+def unit(start: str = "/bin/serve") -> Unit:
+    made = Unit()
     made.service.exec.start.append(start)
     return made

@@ -7,15 +7,14 @@ from collections.abc import Iterator
 import pytest
 from node_world import NODE, NodeWorld, unit, unit_key
 
-from rube import api_pb2
-from rube.api import cluster_pb2, systemd_pb2
+from rube.api import DeleteRequest, Lease, NodeStatus, Unit, WatchRequest
 from rube.api.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from rube.client import Client
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.sim.cluster.machines import make_machine
 from rube.sim.world.kernel import World
 
-READY, SILENT = cluster_pb2.NodeStatus.READY, cluster_pb2.NodeStatus.SILENT
+READY, SILENT = NodeStatus.READY, NodeStatus.SILENT
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def test_a_new_definition_restarts_and_a_stopped_one_stops(nodes: NodeWorld) -> 
     nodes.world.run_for(3)
     assert nodes.seen("web").status.main_pid not in (0, first)
     stopped = unit("/bin/other")
-    stopped.state = systemd_pb2.Unit.STOPPED
+    stopped.state = Unit.STOPPED
     nodes.put("web", stopped)
     nodes.world.run_for(3)
     assert nodes.status("web").active_state == "inactive"
@@ -78,7 +77,7 @@ def test_the_node_registers_and_is_silent_once_its_rubelet_is_gone(nodes: NodeWo
     rubelet = nodes.start_rubelet()
     nodes.world.run_for(5)
     assert nodes.readiness() == READY
-    status = cluster_pb2.NodeStatus()
+    status = NodeStatus()
     nodes.get(node_key(NODE)).status.Unpack(status)
     assert (status.boot_id, status.driver) == ("boot-1", "simulated")
     rubelet.kill()
@@ -218,7 +217,7 @@ def test_status_is_reported_once_after_the_reconnect(nodes: NodeWorld) -> None:
     writes: list[int] = []
 
     async def watch(client: Client) -> None:
-        request = api_pb2.WatchRequest(type="api.systemd.Unit", send_initial=True)
+        request = WatchRequest(type="api.systemd.Unit", send_initial=True)
         async for response in client.watch(request):
             writes.extend(event.update.metadata.revision for event in response.events if event.HasField("update"))
 
@@ -272,7 +271,7 @@ def test_a_name_whose_rubelet_fell_silent_is_taken_over(nodes: NodeWorld) -> Non
     assert not nodes.services_of("spare").names()
     nodes.world.run_for(30)
     assert nodes.services_of("spare").names() == ["rube-default.web.service"]
-    lease = cluster_pb2.Lease()
+    lease = Lease()
     nodes.get(node_lease_key(NODE)).spec.Unpack(lease)
     assert lease.term == 2
 
@@ -291,7 +290,7 @@ def test_a_data_directory_belongs_to_one_node(nodes: NodeWorld) -> None:
 
 def test_the_nodes_copy_refuses_writes_and_says_where_to_turn(nodes: NodeWorld) -> None:
     settle(nodes)
-    request = api_pb2.DeleteRequest(keys=[unit_key("web").to_proto()])
+    request = DeleteRequest(keys=[unit_key("web").to_proto()])
     with pytest.raises(FailedPreconditionError, match="read-only copy of node worker-1"):
         nodes.call(lambda client: client.delete(request), f"{NODE}:7824")
     with pytest.raises(NotFoundError, match="not in the copy of node worker-1"):
@@ -304,7 +303,7 @@ def test_the_nodes_copy_is_listed_and_watched(nodes: NodeWorld) -> None:
 
     async def watch() -> None:
         async with Client(nodes.machine("desk").ports, [f"{NODE}:7824"]) as client:
-            request = api_pb2.WatchRequest(type="api.systemd.Unit", namespace="default", send_initial=True)
+            request = WatchRequest(type="api.systemd.Unit", namespace="default", send_initial=True)
             async for response in client.watch(request):
                 for event in response.events:
                     kind = str(event.WhichOneof("event"))

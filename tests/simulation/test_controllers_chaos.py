@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from node_world import API, NodeWorld, unit, unit_key
 
-from rube.api import systemd_pb2
+from rube.api import Service, Unit
 from rube.api.errors import RubeError
 from rube.sim.world.kernel import World
 from rube.units.names import unit_name
@@ -26,7 +26,7 @@ class Chaos:
         self.world = world
         self.random = world.random("chaos")
         self.nodes = NodeWorld(world)
-        self.wanted: dict[str, systemd_pb2.Unit] = {}
+        self.wanted: dict[str, Unit] = {}
         # Names whose last write had no clear answer.
         self.unclear: set[str] = set()
         self.nodes.start_apiserver()
@@ -54,10 +54,10 @@ class Chaos:
 
     def put(self, name: str) -> None:
         spec = unit(f"/bin/serve --v{self.random.randrange(3)}")
-        spec.service.restart = self.random.choice([systemd_pb2.Service.ALWAYS, systemd_pb2.Service.NO])
+        spec.service.restart = self.random.choice([Service.ALWAYS, Service.NO])
         spec.enabled = self.random.random() < 0.5
         if self.random.random() < 0.25:
-            spec.state = systemd_pb2.Unit.STOPPED
+            spec.state = Unit.STOPPED
         self._write(name, lambda: self.nodes.put(name, spec, node=""))
         self.wanted[name] = spec
 
@@ -130,10 +130,10 @@ class Chaos:
             seen = self.nodes.seen(name, homes[0])
             assert (seen.uid, seen.generation) == (obj.metadata.uid, obj.metadata.generation)
             assert seen.digest == digest_of(self.wanted[name])
-            stopped = self.wanted[name].state == systemd_pb2.Unit.STOPPED
+            stopped = self.wanted[name].state == Unit.STOPPED
             up = seen.status.active_state == "active"
             assert not (stopped and up)
-            if self.wanted[name].service.restart == systemd_pb2.Service.ALWAYS and not stopped:
+            if self.wanted[name].service.restart == Service.ALWAYS and not stopped:
                 assert up
             status = self.nodes.status(name)
             assert (status.active_state, status.main_pid) == (seen.status.active_state, seen.status.main_pid)

@@ -8,7 +8,7 @@ import pytest
 from killed_steps import SteppedDriver, SteppedStorage, Steps, count_starts
 from node_world import NODE, NodeWorld, unit
 
-from rube.api import controller_pb2
+from rube.api import Action
 from rube.api.errors import ResourceExhaustedError
 from rube.controllers.driver import Driver
 from rube.sim.world.kernel import World
@@ -68,7 +68,7 @@ class Broken:
     def wrap(self, driver: Driver) -> Driver:
         apply = driver.apply
 
-        async def maybe(action: controller_pb2.Action) -> None:
+        async def maybe(action: Action) -> None:
             if self.is_broken:
                 raise ResourceExhaustedError("no space left")
             await apply(action)

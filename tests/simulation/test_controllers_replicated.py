@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from controllers_world import ELECTION_S, NAMES, TICK_S, ControllersWorld
 
-from rube import api_pb2
-from rube.api import cluster_pb2, controller_pb2, memory_pb2, registry
+from rube.api import Decision, Fence, Lease, NodeHealthMemory, Object, State, registry
 from rube.api.errors import AbortedError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.api.well_known import LEASE_TYPE, UNIT_TYPE
@@ -43,15 +42,15 @@ class Tickets:
     def inputs(self) -> Sequence[Input]:
         return (Input(type=LEASE_TYPE, namespace=TICKETS, requeue=_unit_of, select=_ticket_of),)
 
-    def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision()
-        memory = memory_pb2.NodeHealthMemory(change_time=state.now)
+    def decide(self, state: State) -> Decision:
+        decision = Decision()
+        memory = NodeHealthMemory(change_time=state.now)
         if state.HasField("object"):
             state.memory.Unpack(memory)
             decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
         if state.HasField("object") and not state.related:
             put = decision.calls.add().put
-            ticket = put.objects.add(spec=registry.pack(cluster_pb2.Lease(holder=state.key.name)))
+            ticket = put.objects.add(spec=registry.pack(Lease(holder=state.key.name)))
             ticket.metadata.namespace = TICKETS
             ticket.metadata.name = f"{state.key.name}-{memory.change_time.ToNanoseconds()}"
             put.preconditions.add(
@@ -61,11 +60,11 @@ class Tickets:
         return decision
 
 
-def _unit_of(ticket: api_pb2.Object, view: View) -> Iterator[ObjectKey]:
+def _unit_of(ticket: Object, view: View) -> Iterator[ObjectKey]:
     yield ObjectKey(UNIT_TYPE, "default", ticket.metadata.name.rpartition("-")[0])
 
 
-def _ticket_of(key: ObjectKey, unit: api_pb2.Object | None, view: View) -> Iterator[api_pb2.Object]:
+def _ticket_of(key: ObjectKey, unit: Object | None, view: View) -> Iterator[Object]:
     return (one for one in view.list(LEASE_TYPE) if one.metadata.name.rpartition("-")[0] == key.name)
 
 
@@ -249,7 +248,7 @@ def test_a_leader_stopped_at_any_instant_goes_on_as_a_follower() -> None:
 def test_what_an_old_leader_sent_and_comes_late_is_refused_by_the_fence(monkeypatch: pytest.MonkeyPatch) -> None:
     refused: list[str] = []
 
-    def check_fence(fence: api_pb2.Fence, record: Any) -> Any:
+    def check_fence(fence: Fence, record: Any) -> Any:
         try:
             return preconditions.check_fence(fence, record)
         except AbortedError as error:

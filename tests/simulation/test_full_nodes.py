@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rube import api_pb2
-from rube.api import cluster_pb2
-from rube.api.systemd_pb2 import UnitStatus
+from rube.api import GetRequest, NodeStatus, Object, UnitStatus
 from rube.client import Client
 from rube.controllers.cluster.types import node_key
 from rube.host import Host
@@ -25,11 +23,11 @@ def status(cluster: SimCluster, name: str) -> UnitStatus:
 
 
 def problems(cluster: SimCluster) -> list[str]:
-    async def ask(ports: Host) -> api_pb2.Object:
+    async def ask(ports: Host) -> Object:
         async with Client(ports, cluster.targets) as client:
-            return (await client.get(api_pb2.GetRequest(key=node_key(NODE).to_proto()))).object
+            return (await client.get(GetRequest(key=node_key(NODE).to_proto()))).object
 
-    found = cluster_pb2.NodeStatus()
+    found = NodeStatus()
     cluster.world.run(ask, cluster._desk.ports, timeout_s=60).status.Unpack(found)
     return list(found.problems)
 

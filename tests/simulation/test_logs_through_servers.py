@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 from node_world import API, NODE, NodeWorld, unit, unit_key
 
-from rube import api_pb2
+from rube.api import LogsRequest
 from rube.api.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -48,7 +48,7 @@ def start(nodes: NodeWorld, behaviour: Behaviour | None = None) -> None:
 
 def logs(nodes: NodeWorld, name: str = "web", target: str = API, **fields: object) -> list[str]:
     async def read(client: Client) -> list[str]:
-        request = api_pb2.LogsRequest(key=unit_key(name).to_proto(), **fields)  # type: ignore[arg-type]
+        request = LogsRequest(key=unit_key(name).to_proto(), **fields)  # type: ignore[arg-type]
         async with aclosing(client.logs(request)) as responses:
             return [line.text async for response in responses for line in response.lines]
 
@@ -68,7 +68,7 @@ class Follower:
 
     async def _run(self) -> None:
         ports = self._nodes.machine("desk").ports
-        request = api_pb2.LogsRequest(key=unit_key("web").to_proto(), lines=self._lines, follow=True)
+        request = LogsRequest(key=unit_key("web").to_proto(), lines=self._lines, follow=True)
         try:
             async with Client(ports, [API]) as client, aclosing(client.logs(request)) as responses:
                 async for response in responses:
@@ -206,7 +206,7 @@ def test_what_cannot_be_read_is_said(
     prepare(nodes)
 
     async def read(client: Client) -> None:
-        async with aclosing(client.logs(api_pb2.LogsRequest(key=key.to_proto()))) as responses:
+        async with aclosing(client.logs(LogsRequest(key=key.to_proto()))) as responses:
             async for _ in responses:
                 pass
 

@@ -6,8 +6,7 @@ from collections import Counter
 
 import pytest
 
-from rube import api_pb2
-from rube.api.systemd_pb2 import Unit, UnitStatus
+from rube.api import Object, Unit, UnitStatus
 from rube.api.well_known import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION, bound_node
 from rube.sim.cluster.cluster import ClusterConfig, SimCluster
 from rube.sim.judges import never_on_two_nodes
@@ -30,7 +29,7 @@ def put(cluster: SimCluster, *names: str, node: str = "", unit: Unit | None = No
     cluster.run(lambda user: user.put("default", units))
 
 
-def units(cluster: SimCluster) -> dict[str, api_pb2.Object]:
+def units(cluster: SimCluster) -> dict[str, Object]:
     return {obj.metadata.name: obj for obj in cluster.objects()}
 
 

@@ -8,7 +8,7 @@ import pytest
 from killed_steps import SteppedDriver, SteppedStorage, Steps, count_starts
 from node_world import NODE, NodeWorld, unit, unit_key
 
-from rube import api_pb2
+from rube.api import PutRequest
 from rube.api.well_known import RESTART_ANNOTATION
 from rube.client import Client
 from rube.sim.world.kernel import World
@@ -22,7 +22,7 @@ def ask(nodes: NodeWorld, request: str) -> None:
     obj.metadata.annotations[RESTART_ANNOTATION] = request
 
     async def put(client: Client) -> None:
-        await client.put(api_pb2.PutRequest(objects=[obj]))
+        await client.put(PutRequest(objects=[obj]))
 
     nodes.call(put)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rube import api_pb2
+from rube.api import WatchResponse
 from rube.controllers.runtime import Runtime
 from rube.server import events as server_events
 from rube.server import watch as server_watch
@@ -66,7 +66,7 @@ def test_a_store_that_acknowledges_what_it_did_not_write(monkeypatch: pytest.Mon
 
 
 def test_a_watch_that_forgets_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(*args: Any) -> Iterator[api_pb2.WatchResponse]:
+    def forgetful(*args: Any) -> Iterator[WatchResponse]:
         for response in server_events.responses_for(*args):
             if len(response.events) == 1 and response.revision % 7 == 0:
                 del response.events[:]

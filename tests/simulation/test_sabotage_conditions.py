@@ -8,10 +8,22 @@ from typing import Any
 import pytest
 from grpc import aio
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import (
+    ApiAsyncStub,
+    ApiStub,
+    DeleteRequest,
+    Fence,
+    GetRequest,
+    Metadata,
+    Object,
+    Precondition,
+    PutRequest,
+    Unit,
+    UnitStatus,
+    UpdateStatusRequest,
+)
 from rube.api.keys import ObjectKey
 from rube.api.registry import pack
-from rube.api.systemd_pb2 import Unit, UnitStatus
 from rube.server import preconditions as server_preconditions
 from rube.server import status as server_status
 from rube.server import writes as server_writes
@@ -26,32 +38,30 @@ UNIT = Unit.DESCRIPTOR.full_name
 KEY = ObjectKey(UNIT, "default", "web").to_proto()
 
 
-def _unit(text: str, **metadata: Any) -> api_pb2.Object:
+def _unit(text: str, **metadata: Any) -> Object:
     unit = default_unit()
     unit.description = text
-    return api_pb2.Object(metadata=api_pb2.Metadata(namespace="default", name="web", **metadata), spec=pack(unit))
+    return Object(metadata=Metadata(namespace="default", name="web", **metadata), spec=pack(unit))
 
 
 class _Client:
     """Sends one request after the other and takes what it is answered, also a refusal."""
 
-    def __init__(self, stub: api_pb2_grpc.ApiAsyncStub) -> None:
+    def __init__(self, stub: ApiAsyncStub) -> None:
         self._stub = stub
 
     async def put(self, text: str, *, metadata: Any = None, **request: Any) -> int:
-        return await self._send(
-            self._stub.Put(api_pb2.PutRequest(objects=[_unit(text, **(metadata or {}))], **request))
-        )
+        return await self._send(self._stub.Put(PutRequest(objects=[_unit(text, **(metadata or {}))], **request)))
 
     async def delete(self, **request: Any) -> int:
-        return await self._send(self._stub.Delete(api_pb2.DeleteRequest(keys=[KEY], **request)))
+        return await self._send(self._stub.Delete(DeleteRequest(keys=[KEY], **request)))
 
     async def report(self, text: str, **request: Any) -> int:
         status = pack(UnitStatus(active_state=text))
-        return await self._send(self._stub.UpdateStatus(api_pb2.UpdateStatusRequest(key=KEY, status=status, **request)))
+        return await self._send(self._stub.UpdateStatus(UpdateStatusRequest(key=KEY, status=status, **request)))
 
     async def uid(self) -> str:
-        return (await self._stub.Get(api_pb2.GetRequest(key=KEY))).object.metadata.uid
+        return (await self._stub.Get(GetRequest(key=KEY))).object.metadata.uid
 
     async def _send(self, call: Any) -> int:
         try:
@@ -62,27 +72,27 @@ class _Client:
 
 async def _requests(client: _Client) -> None:
     """Each demands what is not so, but for those that make it so."""
-    await client.put("first", preconditions=[api_pb2.Precondition(absent=True)])
+    await client.put("first", preconditions=[Precondition(absent=True)])
     old, uid = await client.put("second"), await client.uid()
-    now = await client.put("third", preconditions=[api_pb2.Precondition(revision=old)])
-    await client.put("stale", preconditions=[api_pb2.Precondition(revision=old)])
+    now = await client.put("third", preconditions=[Precondition(revision=old)])
+    await client.put("stale", preconditions=[Precondition(revision=old)])
     await client.put("stale", metadata={"revision": old})
-    await client.put("another", preconditions=[api_pb2.Precondition(uid="another")])
+    await client.put("another", preconditions=[Precondition(uid="another")])
     await client.put("another", metadata={"uid": "another"})
-    await client.put("absent", preconditions=[api_pb2.Precondition(absent=True)])
-    await client.delete(preconditions=[api_pb2.Precondition(revision=old)])
-    now = await client.report("active", precondition=api_pb2.Precondition(revision=now), observed_generation=3)
-    await client.report("stale", precondition=api_pb2.Precondition(revision=old))
+    await client.put("absent", preconditions=[Precondition(absent=True)])
+    await client.delete(preconditions=[Precondition(revision=old)])
+    now = await client.report("active", precondition=Precondition(revision=now), observed_generation=3)
+    await client.report("stale", precondition=Precondition(revision=old))
     await client.report("of another", uid="another")
     await client.report("of an old generation", observed_generation=1)
-    await client.put("fourth", fence=api_pb2.Fence(group="leaders", term=2))
-    await client.put("of an old leader", fence=api_pb2.Fence(group="leaders", term=1))
-    await client.report("of an old leader", fence=api_pb2.Fence(group="leaders", term=1))
-    await client.delete(fence=api_pb2.Fence(group="leaders", term=1))
-    await client.delete(preconditions=[api_pb2.Precondition(uid=uid)], fence=api_pb2.Fence(group="leaders", term=3))
+    await client.put("fourth", fence=Fence(group="leaders", term=2))
+    await client.put("of an old leader", fence=Fence(group="leaders", term=1))
+    await client.report("of an old leader", fence=Fence(group="leaders", term=1))
+    await client.delete(fence=Fence(group="leaders", term=1))
+    await client.delete(preconditions=[Precondition(uid=uid)], fence=Fence(group="leaders", term=3))
     await client.delete()
     await client.report("of nothing")
-    await client.put("anew", preconditions=[api_pb2.Precondition(absent=True)])
+    await client.put("anew", preconditions=[Precondition(absent=True)])
     await client.report("of the earlier one", uid=uid)
 
 
@@ -90,7 +100,7 @@ def _violated(requests: Callable[[_Client], Coroutine[Any, Any, None]] = _reques
     async def act(user: User) -> None:
         channel = user.host.network.channel(user.targets[0])
         try:
-            await requests(_Client(api_pb2_grpc.ApiStub(channel)))
+            await requests(_Client(ApiStub(channel)))
         finally:
             await channel.close(None)
 
@@ -126,14 +136,14 @@ def test_one_precondition_that_is_not_looked_at(field: str, monkeypatch: pytest.
 def test_preconditions_that_objects_imply_and_nobody_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
     from rube.server import put as server_put
 
-    monkeypatch.setattr(server_put, "implied_precondition", lambda metadata: api_pb2.Precondition())
+    monkeypatch.setattr(server_put, "implied_precondition", lambda metadata: Precondition())
     assert "conditions" in _violated()
 
 
 def test_fences_that_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     check = server_writes.check_fence
 
-    def blind(fence: api_pb2.Fence, record: Record | None) -> Any:
+    def blind(fence: Fence, record: Record | None) -> Any:
         seen = 0 if record is None else int(record.value)
         return check(fence, record) if fence.term >= seen else None
 
@@ -151,7 +161,7 @@ def test_statuses_whose_uid_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) ->
 
     update = server_status.update_status
 
-    async def blind(store: Any, writer: Any, request: api_pb2.UpdateStatusRequest) -> Any:
+    async def blind(store: Any, writer: Any, request: UpdateStatusRequest) -> Any:
         request.uid = ""
         return await update(store, writer, request)
 
@@ -205,7 +215,7 @@ def test_not_found_for_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fence_that_is_refused_for_a_term_that_never_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(fence: api_pb2.Fence, record: Record | None) -> Any:
+    def refuse(fence: Fence, record: Record | None) -> Any:
         raise server_writes.AbortedError("a newer leader", fence=fence.group, term=99)
 
     monkeypatch.setattr(server_writes, "check_fence", refuse)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rube import api_pb2
+from rube.api import Event, GetRequest, GetResponse, Object
 from rube.server import events as server_events
 from rube.server import read as server_read
 from rube.server import service as server_service
@@ -41,9 +41,9 @@ def _violated(seed: int = 1) -> set[str]:
     return {verdict.check for verdict in result.verdicts if not verdict.passed}
 
 
-def _corrupted(obj: api_pb2.Object) -> api_pb2.Object:
+def _corrupted(obj: Object) -> Object:
     """Another spec of the same type, which parses."""
-    changed = api_pb2.Object()
+    changed = Object()
     changed.CopyFrom(obj)
     changed.spec.value += b"\x0a\x01x"  # the description, once more
     return changed
@@ -55,9 +55,9 @@ def test_the_shipped_code_holds() -> None:
 
 def test_reads_with_an_old_version(monkeypatch: pytest.MonkeyPatch) -> None:
     get = server_service.get
-    first: dict[str, api_pb2.Object] = {}
+    first: dict[str, Object] = {}
 
-    async def old(store: Store, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+    async def old(store: Store, request: GetRequest) -> GetResponse:
         answer = await get(store, request)
         answer.object.CopyFrom(first.setdefault(request.key.name, answer.object))
         return answer
@@ -68,9 +68,9 @@ def test_reads_with_an_old_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_reads_with_a_deleted_object(monkeypatch: pytest.MonkeyPatch) -> None:
     get = server_service.get
-    last: dict[str, api_pb2.GetResponse] = {}
+    last: dict[str, GetResponse] = {}
 
-    async def undead(store: Store, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+    async def undead(store: Store, request: GetRequest) -> GetResponse:
         try:
             answer = last[request.key.name] = await get(store, request)
         except server_read.NotFoundError as error:
@@ -87,7 +87,7 @@ def test_reads_with_a_deleted_object(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_corrupted_spec_in_every_read_and_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     decode = server_read.decode
 
-    def corrupt(record: Record) -> api_pb2.Object:
+    def corrupt(record: Record) -> Object:
         obj = decode(record)
         return _corrupted(obj) if record.key.startswith(b"api.systemd.Unit/") else obj
 
@@ -102,10 +102,10 @@ def test_events_with_the_new_revision_and_the_old_spec(monkeypatch: pytest.Monke
 
     def stale(self: EventCache, record: Record) -> server_events.Sized:
         sized = update(self, record)
-        obj = api_pb2.Object()
+        obj = Object()
         obj.CopyFrom(sized.event.update)
         obj.spec.CopyFrom(specs.setdefault(record.key, obj.spec))
-        return server_events.Sized(api_pb2.Event(update=obj), sized.revision, sized.size_bytes)
+        return server_events.Sized(Event(update=obj), sized.revision, sized.size_bytes)
 
     monkeypatch.setattr(EventCache, "update", stale)
     assert "watch_promises" in _violated()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sabotage import SCENARIO, violated
 
-from rube import api_pb2
+from rube.api import GetRequest, GetResponse, ListRequest, ListResponse
 from rube.api.errors import DataLossError
 from rube.server import service
 from rube.sim.cluster.daemons import ApiserverProgram
@@ -19,7 +19,7 @@ def test_an_exception_in_a_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     list_objects = service.list_objects
     calls = 0
 
-    async def wrong(store: Any, config: Any, request: api_pb2.ListRequest) -> api_pb2.ListResponse:
+    async def wrong(store: Any, config: Any, request: ListRequest) -> ListResponse:
         nonlocal calls
         calls += 1
         if calls == 2:
@@ -72,7 +72,7 @@ def test_errors_of_rube_that_are_logged_with_their_traceback(monkeypatch: pytest
 def test_an_answer_that_data_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     read_object = service.get
 
-    async def lost(store: Any, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+    async def lost(store: Any, request: GetRequest) -> GetResponse:
         if request.key.name == "web-3":
             raise DataLossError("the value of web-3 is damaged")
         return await read_object(store, request)

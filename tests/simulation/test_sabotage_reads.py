@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sabotage import violated
 
-from rube import api_pb2
+from rube.api import GetRequest, GetResponse, ListRequest, ListResponse
 from rube.server import filters as server_filters
 from rube.server import read as server_read
 from rube.server import service
@@ -39,12 +39,10 @@ def test_the_shipped_code_holds() -> None:
     assert violated(SCENARIO) == set()
 
 
-def _after_list(
-    monkeypatch: pytest.MonkeyPatch, change: Callable[[api_pb2.ListRequest, api_pb2.ListResponse], None]
-) -> None:
+def _after_list(monkeypatch: pytest.MonkeyPatch, change: Callable[[ListRequest, ListResponse], None]) -> None:
     list_objects = service.list_objects
 
-    async def wrong(store: Any, config: Any, request: api_pb2.ListRequest) -> api_pb2.ListResponse:
+    async def wrong(store: Any, config: Any, request: ListRequest) -> ListResponse:
         response = await list_objects(store, config, request)
         if request.type == "api.systemd.Unit":
             change(request, response)
@@ -53,55 +51,55 @@ def _after_list(
     monkeypatch.setattr(service, "list_objects", wrong)
 
 
-def _loses_the_last(request: api_pb2.ListRequest, response: api_pb2.ListResponse) -> None:
+def _loses_the_last(request: ListRequest, response: ListResponse) -> None:
     if len(response.items) > 1:
         del response.items[-1]
 
 
-def _tells_twice(request: api_pb2.ListRequest, response: api_pb2.ListResponse) -> None:
+def _tells_twice(request: ListRequest, response: ListResponse) -> None:
     response.items.extend(list(response.items[:1]))
 
 
-def _turns_round(request: api_pb2.ListRequest, response: api_pb2.ListResponse) -> None:
+def _turns_round(request: ListRequest, response: ListResponse) -> None:
     items = list(response.items)
     del response.items[:]
     response.items.extend(reversed(items))
 
 
-def _ends_early(request: api_pb2.ListRequest, response: api_pb2.ListResponse) -> None:
+def _ends_early(request: ListRequest, response: ListResponse) -> None:
     response.next_page_token = ""
 
 
-def _another_revision_for_each_page(request: api_pb2.ListRequest, response: api_pb2.ListResponse) -> None:
+def _another_revision_for_each_page(request: ListRequest, response: ListResponse) -> None:
     response.revision += bool(request.page_token)
 
 
-def _drops_the_status(request: api_pb2.ListRequest, response: api_pb2.ListResponse) -> None:
+def _drops_the_status(request: ListRequest, response: ListResponse) -> None:
     for item in response.items:
         item.ClearField("status")
 
 
-def _drops_the_labels(request: api_pb2.ListRequest, response: api_pb2.ListResponse) -> None:
+def _drops_the_labels(request: ListRequest, response: ListResponse) -> None:
     for item in response.items:
         item.metadata.labels.clear()
 
 
-def _another_uid(request: api_pb2.ListRequest, response: api_pb2.ListResponse) -> None:
+def _another_uid(request: ListRequest, response: ListResponse) -> None:
     for item in response.items:
         item.metadata.uid = "another"
 
 
-def _another_revision(request: api_pb2.ListRequest, response: api_pb2.ListResponse) -> None:
+def _another_revision(request: ListRequest, response: ListResponse) -> None:
     for item in response.items:
         item.metadata.revision -= 1
 
 
-def _another_create_revision(request: api_pb2.ListRequest, response: api_pb2.ListResponse) -> None:
+def _another_create_revision(request: ListRequest, response: ListResponse) -> None:
     for item in response.items:
         item.metadata.create_revision += 1
 
 
-def _from_the_future(request: api_pb2.ListRequest, response: api_pb2.ListResponse) -> None:
+def _from_the_future(request: ListRequest, response: ListResponse) -> None:
     response.revision += 10_000
 
 
@@ -122,7 +120,7 @@ def _from_the_future(request: api_pb2.ListRequest, response: api_pb2.ListRespons
     ],
 )
 def test_a_list_that_is_wrong(
-    change: Callable[[api_pb2.ListRequest, api_pb2.ListResponse], None], monkeypatch: pytest.MonkeyPatch
+    change: Callable[[ListRequest, ListResponse], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _after_list(monkeypatch, change)
     assert "reads" in violated(SCENARIO)
@@ -186,7 +184,7 @@ def test_not_found_for_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     get = service.get
     times = 0
 
-    async def blind(store: Any, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+    async def blind(store: Any, request: GetRequest) -> GetResponse:
         nonlocal times
         answer = await get(store, request)
         if request.key.name == "web-1" and (times := times + 1) == 5:
@@ -200,7 +198,7 @@ def test_not_found_for_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_another_object(monkeypatch: pytest.MonkeyPatch) -> None:
     get = service.get
 
-    async def mixed(store: Any, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+    async def mixed(store: Any, request: GetRequest) -> GetResponse:
         if request.key.name == "web-1":
             request.key.name = "web-3"
         return await get(store, request)

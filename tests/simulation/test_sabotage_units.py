@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from sabotage import violated
 
-from rube.api import controller_pb2, systemd_pb2
-from rube.api.systemd_pb2 import UnitAction
+from rube.api import Action, UnitAction, UnitStatus
 from rube.sim.cluster.recording import RecordingStore
 from rube.sim.units.service_manager import SimServiceDriver
 from rube.store import Txn
@@ -42,7 +41,7 @@ def test_the_shipped_code_holds() -> None:
 def _driver_that_ignores(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     apply = SimServiceDriver.apply
 
-    async def lazy(self: SimServiceDriver, action: controller_pb2.Action) -> bool:
+    async def lazy(self: SimServiceDriver, action: Action) -> bool:
         wanted = UnitAction()
         action.action.Unpack(wanted)
         return True if wanted.WhichOneof("action") == kind else await apply(self, action)
@@ -67,7 +66,7 @@ def test_a_node_that_starts_before_the_other_has_stopped(monkeypatch: pytest.Mon
 def test_a_status_that_is_not_so(monkeypatch: pytest.MonkeyPatch) -> None:
     status = UnitController._status
 
-    def rosy(self: UnitController, *args: object) -> systemd_pb2.UnitStatus:
+    def rosy(self: UnitController, *args: object) -> UnitStatus:
         found = status(self, *args)  # type: ignore[arg-type]
         found.active_state = "active"
         return found

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sabotage import SCENARIO, violated
 
-from rube import api_pb2
+from rube.api import Event, Object, WatchResponse
 from rube.client import object_cache
 from rube.client.object_cache import Batch, ObjectCache
 from rube.controllers.cache import InformerCache
@@ -23,12 +23,12 @@ def test_a_copy_that_misses_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest change of web-2 is never taken: its node goes on with the one before."""
     prepare = ObjectCache.prepare
 
-    def deaf(self: ObjectCache, response: api_pb2.WatchResponse) -> Batch | None:
+    def deaf(self: ObjectCache, response: WatchResponse) -> Batch | None:
         kept = [event for event in response.events if not self._is_late(event)]  # type: ignore[attr-defined]
-        heard = api_pb2.WatchResponse(events=kept, revision=response.revision, store_id=response.store_id)
+        heard = WatchResponse(events=kept, revision=response.revision, store_id=response.store_id)
         return prepare(self, heard)
 
-    def is_late(self: ObjectCache, event: api_pb2.Event) -> bool:
+    def is_late(self: ObjectCache, event: Event) -> bool:
         metadata = event.update.metadata
         return metadata.name == "web-2" and metadata.generation > 4
 
@@ -45,11 +45,11 @@ def test_a_copy_that_keeps_what_was_deleted(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_copy_with_another_spec(monkeypatch: pytest.MonkeyPatch) -> None:
     get = InformerCache.get
 
-    def wrong(self: InformerCache, key: Any) -> api_pb2.Object | None:
+    def wrong(self: InformerCache, key: Any) -> Object | None:
         obj = get(self, key)
         if obj is None or key.type != "api.systemd.Unit":
             return obj
-        changed = api_pb2.Object()
+        changed = Object()
         changed.CopyFrom(obj)
         changed.spec.value += b"\x0a\x01x"
         return changed
@@ -61,10 +61,10 @@ def test_a_copy_with_another_spec(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_copy_that_mixes_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest revision with the labels and the spec of the first."""
     prepare = ObjectCache.prepare
-    first: dict[str, api_pb2.Object] = {}
+    first: dict[str, Object] = {}
 
-    def mixed(self: ObjectCache, response: api_pb2.WatchResponse) -> Batch | None:
-        changed = api_pb2.WatchResponse()
+    def mixed(self: ObjectCache, response: WatchResponse) -> Batch | None:
+        changed = WatchResponse()
         changed.CopyFrom(response)
         for event in changed.events:
             if event.HasField("update"):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sabotage import violated
 
-from rube import api_pb2
+from rube.api import Event, WatchRequest, WatchResponse
 from rube.server import events as server_events
 from rube.server import watch as server_watch
 from rube.server.events import EventCache, Sized
@@ -49,17 +49,17 @@ def test_the_shipped_code_holds() -> None:
     assert violated(SCENARIO) == set()
 
 
-Responses = AsyncGenerator[api_pb2.WatchResponse, None]
+Responses = AsyncGenerator[WatchResponse, None]
 
 
-def _after(monkeypatch: pytest.MonkeyPatch, phase: str, change: Callable[[api_pb2.WatchResponse], None]) -> None:
+def _after(monkeypatch: pytest.MonkeyPatch, phase: str, change: Callable[[WatchResponse], None]) -> None:
     """`change` is made to a copy of each response about units, of the initial objects or of what follows."""
     inner = getattr(Watches, phase)
 
     async def wrong(self: Watches, wanted: Any, *args: Any, **kwargs: Any) -> Responses:
         async with aclosing(inner(self, wanted, *args, **kwargs)) as responses:
             async for response in responses:
-                changed = api_pb2.WatchResponse()
+                changed = WatchResponse()
                 changed.CopyFrom(response)
                 if wanted.type == "api.systemd.Unit":
                     change(changed)
@@ -68,88 +68,88 @@ def _after(monkeypatch: pytest.MonkeyPatch, phase: str, change: Callable[[api_pb
     monkeypatch.setattr(Watches, phase, wrong)
 
 
-def _drop_first(response: api_pb2.WatchResponse) -> None:
+def _drop_first(response: WatchResponse) -> None:
     if len(response.events) > 1:
         del response.events[0]
 
 
-def _drop_deletes(response: api_pb2.WatchResponse) -> None:
+def _drop_deletes(response: WatchResponse) -> None:
     kept = [event for event in response.events if not event.HasField("delete")]
     del response.events[:]
     response.events.extend(kept)
 
 
-def _deletes_as_updates(response: api_pb2.WatchResponse) -> None:
+def _deletes_as_updates(response: WatchResponse) -> None:
     for event in response.events:
         if event.HasField("delete"):
             event.update.CopyFrom(event.delete)
 
 
-def _deletes_without_the_object(response: api_pb2.WatchResponse) -> None:
+def _deletes_without_the_object(response: WatchResponse) -> None:
     for event in response.events:
         if event.HasField("delete"):
             event.delete.ClearField("status")
 
 
-def _deletes_with_the_old_revision(response: api_pb2.WatchResponse) -> None:
+def _deletes_with_the_old_revision(response: WatchResponse) -> None:
     for event in response.events:
         if event.HasField("delete"):
             event.delete.metadata.revision = event.delete.metadata.create_revision
 
 
-def _repeat(response: api_pb2.WatchResponse) -> None:
+def _repeat(response: WatchResponse) -> None:
     if response.events and not response.events[0].HasField("bookmark"):
         response.events.add().CopyFrom(response.events[0])
 
 
-def _turn_round(response: api_pb2.WatchResponse) -> None:
+def _turn_round(response: WatchResponse) -> None:
     events = list(response.events)
     if len({_revision(event) for event in events}) > 1:
         del response.events[:]
         response.events.extend(reversed(events))
 
 
-def _revision(event: api_pb2.Event) -> int:
+def _revision(event: Event) -> int:
     return (event.delete if event.HasField("delete") else event.update).metadata.revision
 
 
-def _hurried_bookmark(response: api_pb2.WatchResponse) -> None:
+def _hurried_bookmark(response: WatchResponse) -> None:
     response.revision += 3
     for event in response.events:
         if event.HasField("bookmark"):
             event.bookmark.revision += 3
 
 
-def _bookmark_of_another_revision(response: api_pb2.WatchResponse) -> None:
+def _bookmark_of_another_revision(response: WatchResponse) -> None:
     for event in response.events:
         if event.HasField("bookmark"):
             event.bookmark.revision -= 1
 
 
-def _no_labels(response: api_pb2.WatchResponse) -> None:
+def _no_labels(response: WatchResponse) -> None:
     for event in response.events:
         if event.HasField("update"):
             event.update.metadata.labels.clear()
 
 
-def _no_status(response: api_pb2.WatchResponse) -> None:
+def _no_status(response: WatchResponse) -> None:
     for event in response.events:
         event.update.ClearField("status") if event.HasField("update") else None
 
 
-def _another_generation(response: api_pb2.WatchResponse) -> None:
+def _another_generation(response: WatchResponse) -> None:
     for event in response.events:
         if event.HasField("update"):
             event.update.metadata.generation += 1
 
 
-def _another_uid(response: api_pb2.WatchResponse) -> None:
+def _another_uid(response: WatchResponse) -> None:
     for event in response.events:
         if event.HasField("update"):
             event.update.metadata.uid = "another"
 
 
-def _another_revision(response: api_pb2.WatchResponse) -> None:
+def _another_revision(response: WatchResponse) -> None:
     for event in response.events:
         if event.HasField("update"):
             event.update.metadata.revision -= 1
@@ -175,7 +175,7 @@ def _another_revision(response: api_pb2.WatchResponse) -> None:
     ],
 )
 def test_changes_that_are_told_wrongly(
-    change: Callable[[api_pb2.WatchResponse], None], monkeypatch: pytest.MonkeyPatch
+    change: Callable[[WatchResponse], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _after(monkeypatch, "_changes", change)
     assert "watch_promises" in violated(SCENARIO)
@@ -185,7 +185,7 @@ def test_changes_that_are_told_wrongly(
     "change", [_drop_first, _repeat, _no_status, _another_uid, _another_revision, _hurried_bookmark]
 )
 def test_initial_objects_that_are_told_wrongly(
-    change: Callable[[api_pb2.WatchResponse], None], monkeypatch: pytest.MonkeyPatch
+    change: Callable[[WatchResponse], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _after(monkeypatch, "_initial", change)
     text = SCENARIO.replace("  - {at: 10s", "  - {at: 9s, for: 2s, kill: observer-1}\n  - {at: 12s").replace(
@@ -215,7 +215,7 @@ def test_objects_that_leave_a_filter_as_they_are_afterwards(monkeypatch: pytest.
     def after(change: Change, wanted: Any, cache: EventCache) -> Sized | None:
         found = event_for(change, wanted, cache)
         if found is not None and found.event.HasField("delete") and not change.deleted:
-            event = api_pb2.Event(delete=cache.update(change.record).event.update)
+            event = Event(delete=cache.update(change.record).event.update)
             return Sized(event, found.revision, found.size_bytes)
         return found
 
@@ -256,7 +256,7 @@ def test_labels_that_are_looked_at_before_the_change(monkeypatch: pytest.MonkeyP
 def test_a_watch_that_resumes_too_late(ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watches.watch
 
-    def late(self: Watches, request: api_pb2.WatchRequest) -> Any:
+    def late(self: Watches, request: WatchRequest) -> Any:
         if request.after_revision:
             request.after_revision = min(request.after_revision + ahead, self._store.revision)
         return watch(self, request)
@@ -268,7 +268,7 @@ def test_a_watch_that_resumes_too_late(ahead: int, monkeypatch: pytest.MonkeyPat
 def test_a_watch_that_resumes_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watches.watch
 
-    def early(self: Watches, request: api_pb2.WatchRequest) -> Any:
+    def early(self: Watches, request: WatchRequest) -> Any:
         request.after_revision = max(request.after_revision - 5, 0)
         return watch(self, request)
 
@@ -279,11 +279,11 @@ def test_a_watch_that_resumes_too_early(monkeypatch: pytest.MonkeyPatch) -> None
 def test_revisions_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     responses_for = server_events.responses_for
 
-    def parts(*args: Any) -> Iterator[api_pb2.WatchResponse]:
+    def parts(*args: Any) -> Iterator[WatchResponse]:
         for response in responses_for(*args):
             for event in response.events:
                 revision = max(_revision(event), 1)
-                yield api_pb2.WatchResponse(events=[event], revision=revision, store_id=response.store_id)
+                yield WatchResponse(events=[event], revision=revision, store_id=response.store_id)
 
     monkeypatch.setattr(server_watch, "responses_for", parts)
     assert "watch_promises" in violated(SCENARIO)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sabotage import violated
 
-from rube import api_pb2
+from rube.api import Metadata
 from rube.server import put as server_put
 from rube.server import status as server_status
 from rube.server import writes as server_writes
@@ -139,8 +139,8 @@ def test_a_status_that_is_acknowledged_and_dropped(monkeypatch: pytest.MonkeyPat
 def test_a_put_that_is_answered_with_something_else(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
     after = server_put.metadata_after
 
-    def wrong(outcome: Any, key: bytes) -> api_pb2.Metadata:
-        metadata = api_pb2.Metadata()
+    def wrong(outcome: Any, key: bytes) -> Metadata:
+        metadata = Metadata()
         metadata.CopyFrom(after(outcome, key))
         if key.startswith(UNITS):
             metadata.ClearField(field)  # type: ignore[arg-type]

@@ -130,10 +130,10 @@ def test_a_run_that_ends_with_an_error_is_shrunk_to_what_gives_that_error(tmp_pa
         "class Mine:\n"
         "    name, type, selector, inputs = 'mine', 'api.Node', '', ()\n"
         "    def decide(self, state):\n"
-        "        status = cluster_pb2.NodeStatus()\n"
+        "        status = NodeStatus()\n"
         "        state.object.status.Unpack(status)\n"
-        "        if status.readiness > cluster_pb2.NodeStatus.READY: raise KeyError('silent')\n"
-        "        return controller_pb2.Decision()\n"
+        "        if status.readiness > NodeStatus.READY: raise KeyError('silent')\n"
+        "        return Decision()\n"
     )
     faults = "faults:\n  - {at: 4s, for: 50s, isolate: worker-2}\n  - {at: 6s, for: 1s, pause: worker-1}"
     path = _file(tmp_path, faults)

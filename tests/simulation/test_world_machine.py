@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rube.api.systemd_pb2 import Unit
+from rube.api import Unit
 from rube.sim.cluster.cluster import ClusterConfig, SimCluster
 from rube.sim.cluster.user import User
 from rube.sim.judges import Verdict, acknowledged_writes, never_on_two_nodes, revisions_monotonic, status_reported

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rube import api_pb2
-from rube.api import registry
+from rube.api import List, Object, registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import key_of
 from rube.api.spelling import suggestion
@@ -20,10 +19,10 @@ _HEADER: Final = re.compile(r"\s*#\s*proto-(file|message):\s*(\S*)\s*$")
 TEXT_CHARS_MAX: Final = 256 * 1024 * 1024
 _PROTO_FILE: Final = "rube/api.proto"
 _MESSAGES: Final = {
-    "Object": api_pb2.Object,
-    "api.Object": api_pb2.Object,
-    "List": api_pb2.List,
-    "api.List": api_pb2.List,
+    "Object": Object,
+    "api.Object": Object,
+    "List": List,
+    "api.List": List,
 }
 
 
@@ -31,7 +30,7 @@ _MESSAGES: Final = {
 class Document:
     """Objects that belong together: to be put at one revision or not at all."""
 
-    objects: tuple[api_pb2.Object, ...]
+    objects: tuple[Object, ...]
     filename: str
     line: int
 
@@ -78,12 +77,12 @@ def _parts(lines: Sequence[str]) -> Iterator[_Part]:
 
 
 def _document(part: _Part, filename: str) -> Document:
-    message_class: type[api_pb2.Object] | type[api_pb2.List] = _message_class(part, filename)
-    if message_class is api_pb2.Object:
+    message_class: type[Object] | type[List] = _message_class(part, filename)
+    if message_class is Object:
         single, positions = _read_object(part, filename)
         _check(single, "", positions, Position(filename, part.first, 1))
         return Document(objects=(single,), filename=filename, line=part.first)
-    group, positions = read(part.lines, api_pb2.List, filename=filename, first_line=part.first)
+    group, positions = read(part.lines, List, filename=filename, first_line=part.first)
     for index, item in enumerate(group.items):
         _check(item, f"items[{index}].", positions, positions[f"items[{index}]"])
     if not group.items:
@@ -91,9 +90,9 @@ def _document(part: _Part, filename: str) -> Document:
     return Document(objects=tuple(group.items), filename=filename, line=part.first)
 
 
-def _read_object(part: _Part, filename: str) -> tuple[api_pb2.Object, dict[str, Position]]:
+def _read_object(part: _Part, filename: str) -> tuple[Object, dict[str, Position]]:
     try:
-        return read(part.lines, api_pb2.Object, filename=filename, first_line=part.first)
+        return read(part.lines, Object, filename=filename, first_line=part.first)
     except InvalidArgumentError as error:
         if error.metadata.get("field") != "items":
             raise
@@ -101,8 +100,8 @@ def _read_object(part: _Part, filename: str) -> tuple[api_pb2.Object, dict[str, 
         raise InvalidArgumentError(hint, **error.metadata) from None
 
 
-def _message_class(part: _Part, filename: str) -> type[api_pb2.Object] | type[api_pb2.List]:
-    found: type[api_pb2.Object] | type[api_pb2.List] = api_pb2.Object
+def _message_class(part: _Part, filename: str) -> type[Object] | type[List]:
+    found: type[Object] | type[List] = Object
     for number, line in enumerate(part.lines, start=part.first):
         header = _HEADER.match(line)
         if header is None:
@@ -117,7 +116,7 @@ def _message_class(part: _Part, filename: str) -> type[api_pb2.Object] | type[ap
     return found
 
 
-def _check(obj: api_pb2.Object, path: str, positions: dict[str, Position], start: Position) -> None:
+def _check(obj: Object, path: str, positions: dict[str, Position], start: Position) -> None:
     """Raises with the place of what is wrong: the field itself if it is written, otherwise what it belongs in."""
     if not obj.spec.type_url:
         place = positions.get(f"{path}spec", start)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from rube import api_pb2
+from rube.api import Selector
 from rube.api.textproto.reader import read
 
 
-def parse_selector(text: str, *, filename: str = "selector") -> api_pb2.Selector:
+def parse_selector(text: str, *, filename: str = "selector") -> Selector:
     """Reads an api.Selector in text format, where `=` may stand for `:` after a field's name.
 
     Raises InvalidArgumentError whose text begins `filename:line:column: `.
     """
-    selector, _ = read(text.split("\n"), api_pb2.Selector, filename=filename, assignments=(":", "="))
+    selector, _ = read(text.split("\n"), Selector, filename=filename, assignments=(":", "="))
     return selector

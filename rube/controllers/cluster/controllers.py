@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rube import api_pb2
+from rube.api import Fence
 from rube.client import Client
 from rube.controllers.cache import InformerCache, configs_for
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, check_distinct, make_controllers
@@ -82,7 +82,7 @@ class ClusterControllers:
 class Term(NamedTuple):
     """One leader's: what it fences its calls with, and until when it may act."""
 
-    fence: api_pb2.Fence
+    fence: Fence
     holds: Callable[[], bool]
     # Where memory and outbox are, and where calls go.
     engine: Engine

@@ -14,8 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from rube import api_pb2
-from rube.api import cluster_pb2
+from rube.api import Fence, GetRequest, GetResponse, Lease, PutRequest, PutResponse
 from rube.api.errors import AbortedError, NotFoundError, RubeError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.api.times import NS_PER_S
@@ -32,9 +31,9 @@ _LOG = logging.getLogger("rube.controllers")
 class LeaseCalls(Protocol):
     """What an election needs of a client; each raises the RubeError that it ended with."""
 
-    async def get(self, request: api_pb2.GetRequest) -> api_pb2.GetResponse: ...
+    async def get(self, request: GetRequest) -> GetResponse: ...
 
-    async def put(self, request: api_pb2.PutRequest) -> api_pb2.PutResponse: ...
+    async def put(self, request: PutRequest) -> PutResponse: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +54,7 @@ class Leadership:
 
     def __init__(self, host: Host, group: str, term: int, until_ns: int) -> None:
         self._clock = host.clock
-        self.fence = api_pb2.Fence(group=group, term=term)
+        self.fence = Fence(group=group, term=term)
         self.until_ns = until_ns
         """On the monotonic clock: moved by each renewal, and into the past when the term is over."""
 
@@ -75,7 +74,7 @@ class LeaderElection:
         self._key = ObjectKey(LEASE_TYPE, LEADER_NAMESPACE, config.group)
         self._random = host.random.stream(f"leader/{config.group}")
         self._complaint = Complaint(_LOG, f"election of {config.group}")
-        self._lease = cluster_pb2.Lease()
+        self._lease = Lease()
         self._revision = 0
         self._store_id = ""
         self._seen_ns = 0  # when the lease was last seen to change, on the monotonic clock
@@ -157,7 +156,7 @@ class LeaderElection:
 
     async def _read(self) -> None:
         try:
-            response = await self._client.get(api_pb2.GetRequest(key=self._key.to_proto()))
+            response = await self._client.get(GetRequest(key=self._key.to_proto()))
         except NotFoundError:
             # The term goes on from the last one seen: fences only ever grow.
             self._lease.holder, self._revision = "", 0
@@ -172,11 +171,11 @@ class LeaderElection:
     async def _write(self, holder: str, term: int) -> int:
         """Writes the lease over the one that was read, and gives until when it then holds."""
         start_ns = self._clock.monotonic_ns()
-        lease = cluster_pb2.Lease(holder=holder, term=term, store_id=self._store_id)
+        lease = Lease(holder=holder, term=term, store_id=self._store_id)
         lease.duration.FromNanoseconds(round(self._config.duration_s * NS_PER_S))
         lease.renew_time.FromNanoseconds(self._clock.now_ns())
         lease.acquire_time.CopyFrom(self._lease.acquire_time if term == self._lease.term else lease.renew_time)
-        request = api_pb2.PutRequest(fence=api_pb2.Fence(group=self._config.group, term=term))
+        request = PutRequest(fence=Fence(group=self._config.group, term=term))
         obj = request.objects.add()
         obj.metadata.namespace, obj.metadata.name = self._key.namespace, self._key.name
         obj.spec.Pack(lease, TYPE_URL_PREFIX, deterministic=True)

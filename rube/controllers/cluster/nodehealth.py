@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 
-from rube import api_pb2
-from rube.api import cluster_pb2, controller_pb2, memory_pb2
+from rube.api import Decision, Lease, NodeHealthMemory, NodeStatus, Object, State
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.api.well_known import LEASE_TYPE, NODE_LEASE_NAMESPACE, NODE_TYPE
 from rube.controllers.cluster.types import node_key, node_lease_key
@@ -25,7 +24,7 @@ DURATION_S_DEFAULT = 40
 CHECKS_PER_DURATION = 4
 AWAY_CHECKS = 2
 """Without a check for so many intervals, a controller was away."""
-_Status = cluster_pb2.NodeStatus
+_Status = NodeStatus
 _REPORTED = ("readiness", "readiness_time", "last_heard_time")
 
 
@@ -40,11 +39,11 @@ class NodeHealth:
     def inputs(self) -> Sequence[Input]:
         return (Input(type=LEASE_TYPE, namespace=NODE_LEASE_NAMESPACE, requeue=_node_of, select=_lease_of),)
 
-    def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision()
+    def decide(self, state: State) -> Decision:
+        decision = Decision()
         if not state.HasField("object"):
             return decision
-        memory = memory_pb2.NodeHealthMemory()
+        memory = NodeHealthMemory()
         state.memory.Unpack(memory)
         status = _Status()
         state.object.status.Unpack(status)
@@ -76,16 +75,16 @@ class NodeHealth:
         return decision
 
 
-def _read_lease(related: Sequence[api_pb2.Object]) -> tuple[int, int]:
+def _read_lease(related: Sequence[Object]) -> tuple[int, int]:
     """The lease's revision (0: there is none) and its duration in nanoseconds."""
-    lease = cluster_pb2.Lease()
+    lease = Lease()
     for obj in related:
         obj.spec.Unpack(lease)
     duration = lease.duration if lease.HasField("duration") else Duration(seconds=DURATION_S_DEFAULT)
     return (related[0].metadata.revision if related else 0), duration.ToNanoseconds()
 
 
-def _was_away(memory: memory_pb2.NodeHealthMemory, state: controller_pb2.State, duration_ns: int) -> bool:
+def _was_away(memory: NodeHealthMemory, state: State, duration_ns: int) -> bool:
     """This controller wasn't there to see whether the lease changed: it looks much more often, and what was renewed
     meanwhile may still be on its way to it. Nor was it, if the last look was by another clock.
     """
@@ -93,7 +92,7 @@ def _was_away(memory: memory_pb2.NodeHealthMemory, state: controller_pb2.State, 
     return memory.clock != state.clock or not 0 <= since_ns <= AWAY_CHECKS * duration_ns // CHECKS_PER_DURATION
 
 
-def _report(decision: controller_pb2.Decision, state: controller_pb2.State, told: cluster_pb2.NodeStatus) -> None:
+def _report(decision: Decision, state: State, told: NodeStatus) -> None:
     call = decision.calls.add().update_status
     call.key.CopyFrom(state.key)
     call.uid = state.object.metadata.uid
@@ -103,10 +102,10 @@ def _report(decision: controller_pb2.Decision, state: controller_pb2.State, told
     call.precondition.key.CopyFrom(state.key)
 
 
-def _node_of(lease: api_pb2.Object, view: View) -> Iterable[ObjectKey]:
+def _node_of(lease: Object, view: View) -> Iterable[ObjectKey]:
     return [node_key(lease.metadata.name)]
 
 
-def _lease_of(key: ObjectKey, node: api_pb2.Object | None, view: View) -> Iterable[api_pb2.Object]:
+def _lease_of(key: ObjectKey, node: Object | None, view: View) -> Iterable[Object]:
     lease = view.get(node_lease_key(key.name))
     return [] if lease is None else [lease]

@@ -16,8 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube import api_pb2
-from rube.api import cluster_pb2, controller_pb2, systemd_pb2
+from rube.api import Decision, Node, NodeStatus, Object, State, Unit, UnitStatus
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.api.times import NS_PER_S
 from rube.api.well_known import (
@@ -39,7 +38,7 @@ GRACE_S = 5.0
 """A unit may wait so long for a node before its status says why."""
 RETRY_S = 5.0
 """Between two looks for a node that could take a unit which has to move."""
-_READY, _SILENT = cluster_pb2.NodeStatus.READY, cluster_pb2.NodeStatus.SILENT
+_READY, _SILENT = NodeStatus.READY, NodeStatus.SILENT
 _NO_NODE = "no node takes units: none is ready and schedulable; look at 'ructl list -t Node'"
 _SHOWN = ("active_state", "sub_state", "unknown_since", "message")
 
@@ -55,16 +54,16 @@ class Placement:
     def inputs(self) -> Sequence[Input]:
         return (Input(type=NODE_TYPE, requeue=_units_of, select=_nodes_for),)
 
-    def transform(self, obj: api_pb2.Object) -> api_pb2.Object:
+    def transform(self, obj: Object) -> Object:
         """Of a unit that stays where it is, what `decide` looks at: 50,000 whole ones would be 200 MB."""
         if not bound_node(obj.metadata) or MOVE_ANNOTATION in obj.metadata.annotations:
             return obj
-        spec = systemd_pb2.Unit()
+        spec = Unit()
         obj.spec.Unpack(spec)
         return obj if spec.HasField("node_lost") else _slim(obj)
 
-    def decide(self, state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision()
+    def decide(self, state: State) -> Decision:
+        decision = Decision()
         if not state.HasField("object"):
             return decision
         metadata = state.object.metadata
@@ -80,14 +79,14 @@ class Placement:
             self._look_after(decision, state, node)
         return decision
 
-    def _place(self, decision: controller_pb2.Decision, state: controller_pb2.State) -> None:
+    def _place(self, decision: Decision, state: State) -> None:
         node = choose(state.object.metadata.uid, (obj.metadata.name for obj in state.related if takes_units(obj)))
         if node is None:
             self._explain(decision, state, _NO_NODE)  # a node that becomes ready asks for this key again
         else:
             _bind(decision, state, node)
 
-    def _move(self, decision: controller_pb2.Decision, state: controller_pb2.State, move: Move) -> None:
+    def _move(self, decision: Decision, state: State, move: Move) -> None:
         """Binds it anew once its node has let it go."""
         status = _status(state.object)
         here = bound_node(state.object.metadata)
@@ -99,7 +98,7 @@ class Placement:
         else:
             _bind(decision, state, wanted)
 
-    def _look_after(self, decision: controller_pb2.Decision, state: controller_pb2.State, name: str) -> None:
+    def _look_after(self, decision: Decision, state: State, name: str) -> None:
         """A bound unit whose node is not there."""
         node = next((obj for obj in state.related if obj.metadata.name == name), None)
         if node is None:
@@ -113,11 +112,9 @@ class Placement:
         if not self._leave_lost(decision, state, name, since):
             _mark_unknown(decision, state, f"node {name} is silent since {_time_text(since)}", since)
 
-    def _leave_lost(
-        self, decision: controller_pb2.Decision, state: controller_pb2.State, name: str, since: Timestamp
-    ) -> bool:
+    def _leave_lost(self, decision: Decision, state: State, name: str, since: Timestamp) -> bool:
         """Moves a unit away from a lost node where its policy says so; otherwise False."""
-        unit = systemd_pb2.Unit()
+        unit = Unit()
         state.object.spec.Unpack(unit)
         if not unit.node_lost.HasField("move_after") or MOVED_FROM_ANNOTATION in state.object.metadata.annotations:
             return False
@@ -132,7 +129,7 @@ class Placement:
         _bind(decision, state, other, lost=name)
         return True
 
-    def _explain(self, decision: controller_pb2.Decision, state: controller_pb2.State, why: str) -> None:
+    def _explain(self, decision: Decision, state: State, why: str) -> None:
         """Says why nothing happens, once that has lasted for a while."""
         waited_ns = state.now.ToNanoseconds() - state.object.metadata.create_time.ToNanoseconds()
         left_ns = round(GRACE_S * NS_PER_S) - waited_ns
@@ -147,38 +144,38 @@ def choose(uid: str, nodes: Iterable[str]) -> str | None:
     return max(nodes, key=lambda node: hashlib.sha256(f"{uid}/{node}".encode()).digest(), default=None)
 
 
-def _choose_other(state: controller_pb2.State, here: str) -> str | None:
+def _choose_other(state: State, here: str) -> str | None:
     """A node that takes units and is not `here`."""
     others = (obj.metadata.name for obj in state.related if obj.metadata.name != here and takes_units(obj))
     return choose(state.object.metadata.uid, others)
 
 
-def takes_units(node: api_pb2.Object) -> bool:
-    spec = cluster_pb2.Node()
+def takes_units(node: Object) -> bool:
+    spec = Node()
     node.spec.Unpack(spec)
     return _node_status(node).readiness == _READY and not spec.unschedulable
 
 
-def _node_status(node: api_pb2.Object) -> cluster_pb2.NodeStatus:
-    status = cluster_pb2.NodeStatus()
+def _node_status(node: Object) -> NodeStatus:
+    status = NodeStatus()
     node.status.Unpack(status)
     return status
 
 
-def _status(unit: api_pb2.Object) -> systemd_pb2.UnitStatus:
-    status = systemd_pb2.UnitStatus()
+def _status(unit: Object) -> UnitStatus:
+    status = UnitStatus()
     unit.status.Unpack(status)
     return status
 
 
-def _units_of(node: api_pb2.Object, view: View) -> Iterable[ObjectKey]:
+def _units_of(node: Object, view: View) -> Iterable[ObjectKey]:
     """The units that a change of this node may concern: those bound to it, and those that wait for any."""
     yield from sorted(view.labelled(UNIT_TYPE, NODE_LABEL, node.metadata.name))
     if takes_units(node):
         yield from sorted(view.labelled(UNIT_TYPE, NODE_LABEL, ""))
 
 
-def _nodes_for(key: ObjectKey, unit: api_pb2.Object | None, view: View) -> Iterable[api_pb2.Object]:
+def _nodes_for(key: ObjectKey, unit: Object | None, view: View) -> Iterable[Object]:
     """For a unit without a node the best that there are; for a bound one its own, and where it may have to go."""
     if unit is None:
         return ()
@@ -190,16 +187,16 @@ def _nodes_for(key: ObjectKey, unit: api_pb2.Object | None, view: View) -> Itera
     return own if stays else [*own, *_least_loaded(view, here)]
 
 
-def _least_loaded(view: View, but: str) -> list[api_pb2.Object]:
+def _least_loaded(view: View, but: str) -> list[Object]:
     """Of the nodes that take units, those to which the fewest are bound."""
     nodes = [obj for obj in view.list(NODE_TYPE) if obj.metadata.name != but and takes_units(obj)]
     loads = [len(view.labelled(UNIT_TYPE, NODE_LABEL, obj.metadata.name)) for obj in nodes]
     return [obj for obj, load in zip(nodes, loads, strict=True) if load == min(loads)]
 
 
-def _slim(obj: api_pb2.Object) -> api_pb2.Object:
+def _slim(obj: Object) -> Object:
     """Key, uid, binding, and what the status says of now."""
-    slim = api_pb2.Object()
+    slim = Object()
     metadata = slim.metadata
     metadata.namespace, metadata.name, metadata.uid = obj.metadata.namespace, obj.metadata.name, obj.metadata.uid
     metadata.revision = obj.metadata.revision
@@ -207,7 +204,7 @@ def _slim(obj: api_pb2.Object) -> api_pb2.Object:
     metadata.labels[NODE_LABEL] = obj.metadata.labels[NODE_LABEL]
     slim.spec.type_url = obj.spec.type_url
     status = _status(obj)
-    kept = systemd_pb2.UnitStatus(active_state=status.active_state, sub_state=status.sub_state)
+    kept = UnitStatus(active_state=status.active_state, sub_state=status.sub_state)
     if status.HasField("unknown_since"):
         kept.unknown_since.CopyFrom(status.unknown_since)
         kept.message = status.message
@@ -215,7 +212,7 @@ def _slim(obj: api_pb2.Object) -> api_pb2.Object:
     return slim
 
 
-def _bind(decision: controller_pb2.Decision, state: controller_pb2.State, node: str, *, lost: str = "") -> None:
+def _bind(decision: Decision, state: State, node: str, *, lost: str = "") -> None:
     """Puts the unit with that node; `lost` is where it was moved away from without a word of that node."""
     put = decision.calls.add().put
     bound = put.objects.add()
@@ -230,7 +227,7 @@ def _bind(decision: controller_pb2.Decision, state: controller_pb2.State, node: 
     put.preconditions.add(key=state.key, revision=metadata.revision, uid=metadata.uid)
 
 
-def _mark_unknown(decision: controller_pb2.Decision, state: controller_pb2.State, why: str, since: Timestamp) -> None:
+def _mark_unknown(decision: Decision, state: State, why: str, since: Timestamp) -> None:
     """Says in the status that nobody knows; nothing if it says so already."""
     before = _status(state.object)
     if before.HasField("unknown_since") and before.message.startswith(why):
@@ -240,7 +237,7 @@ def _mark_unknown(decision: controller_pb2.Decision, state: controller_pb2.State
         if before.active_state not in ("", "unknown")
         else ""
     )
-    told = systemd_pb2.UnitStatus(unknown_since=since, message=f"{why}{last}")
+    told = UnitStatus(unknown_since=since, message=f"{why}{last}")
     if before.active_state:
         told.active_state = "unknown"
     call = decision.calls.add().update_status

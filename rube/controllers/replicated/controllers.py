@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from rube import api_pb2
+from rube.api import Fence
 from rube.api.errors import RubeError
 from rube.api.times import NS_PER_S
 from rube.client import Client
@@ -141,7 +141,7 @@ class ReplicatedControllers:
             controller,
             self._config.controllers,
             Term(
-                fence=api_pb2.Fence(group=group, term=term.number),
+                fence=Fence(group=group, term=term.number),
                 holds=term.holds,
                 engine=engine,
                 calls=FencedCalls(self._client, term, group),

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Iterator, Sequence
 from typing import TypeVar
 
-from rube import api_pb2
+from rube.api import DeleteRequest, DeleteResponse, PutRequest, PutResponse, UpdateStatusRequest, UpdateStatusResponse
 from rube.api.errors import AbortedError, RubeError, UnimplementedError
 from rube.client import Client
 from rube.controllers.replicated.rows import Rows, commit_command
@@ -126,13 +126,13 @@ class FencedCalls:
         self._term = term
         self._group = group
 
-    async def put(self, request: api_pb2.PutRequest) -> api_pb2.PutResponse:
+    async def put(self, request: PutRequest) -> PutResponse:
         return await self._fenced(self._client.put(request))
 
-    async def delete(self, request: api_pb2.DeleteRequest) -> api_pb2.DeleteResponse:
+    async def delete(self, request: DeleteRequest) -> DeleteResponse:
         return await self._fenced(self._client.delete(request))
 
-    async def update_status(self, request: api_pb2.UpdateStatusRequest) -> api_pb2.UpdateStatusResponse:
+    async def update_status(self, request: UpdateStatusRequest) -> UpdateStatusResponse:
         return await self._fenced(self._client.update_status(request))
 
     async def _fenced(self, call: Awaitable[_T]) -> _T:

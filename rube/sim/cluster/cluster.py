@@ -22,10 +22,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from rube import api_pb2
+from rube.api import Object, Unit, WatchRequest
 from rube.api.errors import RubeError
 from rube.api.keys import key_of
-from rube.api.systemd_pb2 import Unit
 from rube.api.well_known import UNIT_TYPE
 from rube.controllers.contract import Controller
 from rube.sim.cluster import convergence
@@ -156,13 +155,13 @@ class SimCluster:
         machine.start()
         return machine.host
 
-    def add_observer(self, name: str, filters: Sequence[api_pb2.WatchRequest] = ()) -> SimHost:
+    def add_observer(self, name: str, filters: Sequence[WatchRequest] = ()) -> SimHost:
         """A host with a client that watches all units, and those that each of `filters` asks for, by itself."""
         machine = self._machine(name, observer=True)
         first = len(self._machines)
         observers = [
             Observer(name=name, host=machine.ports, targets=self._targets_from(first + place), wanted=wanted)
-            for place, wanted in enumerate([api_pb2.WatchRequest(type=UNIT_TYPE), *filters])
+            for place, wanted in enumerate([WatchRequest(type=UNIT_TYPE), *filters])
         ]
 
         async def main() -> None:
@@ -246,7 +245,7 @@ class SimCluster:
 
     # Judging
 
-    def objects(self) -> list[api_pb2.Object]:
+    def objects(self) -> list[Object]:
         """Every unit in the store, as the API lists them. Raises a RubeError if no apiserver answers."""
         return self.world.run(convergence.list_units, self._desk.ports, self.targets, timeout_s=60)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rube import api_pb2
+from rube.api import Object
 from rube.api.errors import CompactedError
 from rube.api.keys import ObjectKey
 from rube.sim.judges import Contents, LogEntry, Term
@@ -63,7 +63,7 @@ class Logbook:
         key = str(ObjectKey.from_bytes(record.key))
         if deleted:
             return LogEntry(record.mod_revision, key, None)
-        obj = api_pb2.Object.FromString(record.value)
+        obj = Object.FromString(record.value)
         obj.metadata.create_revision, obj.metadata.revision = record.create_revision, record.mod_revision
         return LogEntry(record.mod_revision, key, self._contents.of(obj))
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from grpc import aio
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import ApiAsyncStub, ApiStub, ListRequest, Object, Unit, UnitStatus
 from rube.api.errors import RubeError
-from rube.api.systemd_pb2 import Unit, UnitStatus
 from rube.api.well_known import NODE_LABEL
 from rube.host import Host
 from rube.sim.judges import StatusPair
@@ -34,7 +33,7 @@ class Seen:
 Machines = Mapping[str, Mapping[str, Seen]]
 
 
-async def list_units(ports: Host, targets: Sequence[str]) -> list[api_pb2.Object]:
+async def list_units(ports: Host, targets: Sequence[str]) -> list[Object]:
     """Every unit in the store, as the first apiserver that answers lists them. Raises a RubeError if none does."""
     for target in targets[:-1]:
         try:
@@ -44,11 +43,11 @@ async def list_units(ports: Host, targets: Sequence[str]) -> list[api_pb2.Object
     return await _list_units(ports, targets[-1])
 
 
-async def _list_units(ports: Host, target: str) -> list[api_pb2.Object]:
+async def _list_units(ports: Host, target: str) -> list[Object]:
     channel = ports.network.channel(target)
-    stub: api_pb2_grpc.ApiAsyncStub = api_pb2_grpc.ApiStub(channel)
-    request = api_pb2.ListRequest(type=Unit.DESCRIPTOR.full_name)
-    found: list[api_pb2.Object] = []
+    stub: ApiAsyncStub = ApiStub(channel)
+    request = ListRequest(type=Unit.DESCRIPTOR.full_name)
+    found: list[Object] = []
     try:
         for _ in range(PAGES_MAX):
             page = await stub.List(request, timeout=DEADLINE_S)
@@ -63,7 +62,7 @@ async def _list_units(ports: Host, target: str) -> list[api_pb2.Object]:
     return found
 
 
-def problems(objects: Sequence[api_pb2.Object], machines: Machines) -> list[str]:
+def problems(objects: Sequence[Object], machines: Machines) -> list[str]:
     """What keeps the cluster from being converged, sorted; nothing: it is."""
     wanted = {f"{obj.metadata.namespace}/{obj.metadata.name}": obj for obj in objects}
     found = [text for unit, obj in wanted.items() for text in _unit_problems(unit, obj, machines)]
@@ -76,7 +75,7 @@ def problems(objects: Sequence[api_pb2.Object], machines: Machines) -> list[str]
     return sorted(found)
 
 
-def _unit_problems(unit: str, obj: api_pb2.Object, machines: Machines) -> list[str]:
+def _unit_problems(unit: str, obj: Object, machines: Machines) -> list[str]:
     spec, status = Unit(), UnitStatus()
     obj.spec.Unpack(spec)
     obj.status.Unpack(status)
@@ -105,7 +104,7 @@ def process_of(status: UnitStatus) -> str:
     return f"{status.sub_state}, {status.result}, pid {status.main_pid}, {status.restarts} restarts"
 
 
-def status_pairs(objects: Sequence[api_pb2.Object], machines: Machines) -> list[StatusPair]:
+def status_pairs(objects: Sequence[Object], machines: Machines) -> list[StatusPair]:
     """Each unit's reported status beside what its machine says."""
     pairs: list[StatusPair] = []
     for obj in objects:

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rube.api import UnitAction
 from rube.api.errors import DataLossError, ResourceExhaustedError, UnavailableError
-from rube.api.systemd_pb2 import UnitAction
 from rube.client import Client
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig

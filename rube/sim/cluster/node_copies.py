@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rube.api import memory_pb2
+from rube.api import Entry, Unit
 from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.api.keys import ObjectKey, key_of
-from rube.api.systemd_pb2 import Unit
 from rube.host import Host
 from rube.rubelet.local_copy import LocalCopy
 from rube.sim.cluster.durability import DurableView
@@ -35,5 +34,5 @@ def is_decided(view: DurableView, unit: str, action_id: str) -> bool:
     if name is None:
         return False
     row = view.pairs().get(_OUTBOX + ObjectKey(Unit.DESCRIPTOR.full_name, *name).to_bytes())
-    entry = memory_pb2.Entry() if row is None else memory_pb2.Entry.FromString(row)
+    entry = Entry() if row is None else Entry.FromString(row)
     return any(action.id == action_id for action in entry.left.actions)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from grpc import aio
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import ApiAsyncStub, ApiStub, WatchRequest, WatchResponse
 from rube.api.errors import CompactedError, RevisionAheadError, RubeError, StoreChangedError
 from rube.host import Host
 from rube.transport import rube_error
@@ -28,7 +28,7 @@ class Observer:
     # The apiservers; after a failure it goes on at the next.
     targets: Sequence[str]
     # What to watch; the rest of the request is this observer's.
-    wanted: api_pb2.WatchRequest
+    wanted: WatchRequest
     _revision: int = 0
     _store_id: str = ""
     _initial: bool = field(default=True)
@@ -36,7 +36,7 @@ class Observer:
     async def run(self) -> None:
         """Watches until cancelled."""
         channels = [self.host.network.channel(target) for target in self.targets]
-        stubs: list[api_pb2_grpc.ApiAsyncStub] = [api_pb2_grpc.ApiStub(channel) for channel in channels]
+        stubs: list[ApiAsyncStub] = [ApiStub(channel) for channel in channels]
         self._start_anew()
         try:
             for turn in itertools.count():
@@ -55,8 +55,8 @@ class Observer:
     def _start_anew(self) -> None:
         self._initial, self._revision, self._store_id = True, 0, ""
 
-    async def _follow(self, stub: api_pb2_grpc.ApiAsyncStub) -> None:
-        request = api_pb2.WatchRequest(send_initial=self._initial)
+    async def _follow(self, stub: ApiAsyncStub) -> None:
+        request = WatchRequest(send_initial=self._initial)
         request.MergeFrom(self.wanted)
         if not self._initial:
             request.after_revision, request.store_id = self._revision, self._store_id
@@ -66,7 +66,7 @@ class Observer:
         except aio.AioRpcError as error:
             raise rube_error(error) from error
 
-    def _note(self, response: api_pb2.WatchResponse) -> None:
+    def _note(self, response: WatchResponse) -> None:
         for event in response.events:
             if event.bookmark.initial_end:
                 self._initial = False

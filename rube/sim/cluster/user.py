@@ -9,11 +9,21 @@ from dataclasses import dataclass, field
 
 from grpc import aio
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import (
+    ApiAsyncStub,
+    ApiStub,
+    DeleteRequest,
+    GetRequest,
+    Key,
+    ListRequest,
+    Metadata,
+    Object,
+    PutRequest,
+    Unit,
+)
 from rube.api.errors import DeadlineExceededError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.registry import pack
-from rube.api.systemd_pb2 import Unit
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, UNIT_TYPE, move_request
 from rube.host import Host
 from rube.transport import rube_error
@@ -51,12 +61,12 @@ class User:
     async def put(self, namespace: str, units: Sequence[tuple[str, Unit, str]]) -> None:
         """Puts (name, spec, node or empty) in requests of bounded size; each is atomic."""
         for start in range(0, len(units), OBJECTS_PER_REQUEST_MAX):
-            objects: list[api_pb2.Object] = []
+            objects: list[Object] = []
             for name, unit, node in units[start : start + OBJECTS_PER_REQUEST_MAX]:
                 self.specs[namespace, name] = unit
                 labels = {NODE_LABEL: node} if node else {}
-                metadata = api_pb2.Metadata(namespace=namespace, name=name, labels=labels)
-                objects.append(api_pb2.Object(metadata=metadata, spec=pack(unit)))
+                metadata = Metadata(namespace=namespace, name=name, labels=labels)
+                objects.append(Object(metadata=metadata, spec=pack(unit)))
             await self._until_acknowledged("put", [str(key_of(obj)) for obj in objects], objects=objects)
 
     async def change(self, namespace: str, names: Sequence[str], change: Callable[[Unit], None]) -> None:
@@ -71,11 +81,11 @@ class User:
 
     async def move(self, namespace: str, names: Sequence[str], node: str) -> None:
         """Asks that units, as they were last put, move to a node (empty: any other), as `ructl move` does."""
-        objects: list[api_pb2.Object] = []
+        objects: list[Object] = []
         for name in names:
             annotations = {MOVE_ANNOTATION: move_request(node, self.name)}
-            metadata = api_pb2.Metadata(namespace=namespace, name=name, annotations=annotations)
-            objects.append(api_pb2.Object(metadata=metadata, spec=pack(self.specs[namespace, name])))
+            metadata = Metadata(namespace=namespace, name=name, annotations=annotations)
+            objects.append(Object(metadata=metadata, spec=pack(self.specs[namespace, name])))
         await self._until_acknowledged("put", [str(key_of(obj)) for obj in objects], objects=objects)
 
     async def delete(self, namespace: str, names: Sequence[str]) -> None:
@@ -91,31 +101,27 @@ class User:
                     reads.create_task(self._get(stubs, turn, key, not_older=repeated.not_older))
                 await self.host.clock.sleep(repeated.every_s)
 
-    async def list_all(self, request: api_pb2.ListRequest, repeated: Repeated) -> None:
+    async def list_all(self, request: ListRequest, repeated: Repeated) -> None:
         """Lists what matches, page by page, at the servers in turn."""
         async with self._stubs() as stubs, asyncio.TaskGroup() as lists:
             for turn in range(repeated.times):
                 lists.create_task(self._list(stubs, turn, request, not_older=repeated.not_older))
                 await self.host.clock.sleep(repeated.every_s)
 
-    async def _get(
-        self, stubs: Sequence[api_pb2_grpc.ApiAsyncStub], first: int, key: api_pb2.Key, *, not_older: bool
-    ) -> None:
-        async def get(stub: api_pb2_grpc.ApiAsyncStub) -> None:
+    async def _get(self, stubs: Sequence[ApiAsyncStub], first: int, key: Key, *, not_older: bool) -> None:
+        async def get(stub: ApiAsyncStub) -> None:
             known = self._known if not_older else 0
-            answer = await stub.Get(api_pb2.GetRequest(key=key, min_revision=known), timeout=DEADLINE_S)
+            answer = await stub.Get(GetRequest(key=key, min_revision=known), timeout=DEADLINE_S)
             self._known = max(self._known, answer.revision)
 
         await self._until_answered(stubs, first, f"read of {key.name}", get)
 
-    async def _list(
-        self, stubs: Sequence[api_pb2_grpc.ApiAsyncStub], first: int, wanted: api_pb2.ListRequest, *, not_older: bool
-    ) -> None:
-        request = api_pb2.ListRequest()
+    async def _list(self, stubs: Sequence[ApiAsyncStub], first: int, wanted: ListRequest, *, not_older: bool) -> None:
+        request = ListRequest()
         request.CopyFrom(wanted)
         request.min_revision = self._known if not_older else 0
 
-        async def page(stub: api_pb2_grpc.ApiAsyncStub) -> None:
+        async def page(stub: ApiAsyncStub) -> None:
             answer = await stub.List(request, timeout=DEADLINE_S)
             self._known = max(self._known, answer.revision)
             request.page_token, request.min_revision = answer.next_page_token, 0
@@ -130,24 +136,24 @@ class User:
         kind: str,
         names: Sequence[str],
         *,
-        objects: Sequence[api_pb2.Object] = (),
-        keys: Sequence[api_pb2.Key] = (),
+        objects: Sequence[Object] = (),
+        keys: Sequence[Key] = (),
     ) -> None:
-        async def request(stub: api_pb2_grpc.ApiAsyncStub) -> None:
+        async def request(stub: ApiAsyncStub) -> None:
             if kind == "delete":
-                await stub.Delete(api_pb2.DeleteRequest(keys=keys), timeout=DEADLINE_S)
+                await stub.Delete(DeleteRequest(keys=keys), timeout=DEADLINE_S)
             else:
-                await stub.Put(api_pb2.PutRequest(objects=objects), timeout=DEADLINE_S)
+                await stub.Put(PutRequest(objects=objects), timeout=DEADLINE_S)
 
         async with self._stubs() as stubs:
             await self._until_answered(stubs, 0, f"{kind} of {names[0]}", request)
 
     async def _until_answered(
         self,
-        stubs: Sequence[api_pb2_grpc.ApiAsyncStub],
+        stubs: Sequence[ApiAsyncStub],
         first: int,
         what: str,
-        request: Callable[[api_pb2_grpc.ApiAsyncStub], Awaitable[None]],
+        request: Callable[[ApiAsyncStub], Awaitable[None]],
     ) -> None:
         """Repeats one request until it is answered, also with NOT_FOUND: what is gone need not be deleted."""
         why = ""
@@ -165,11 +171,11 @@ class User:
         raise DeadlineExceededError(f"{self.name}: {what} not answered in {ATTEMPTS_MAX} attempts: {why}")
 
     @asynccontextmanager
-    async def _stubs(self) -> AsyncIterator[list[api_pb2_grpc.ApiAsyncStub]]:
+    async def _stubs(self) -> AsyncIterator[list[ApiAsyncStub]]:
         """One for each server."""
         channels = [self.host.network.channel(target) for target in self.targets]
         try:
-            yield [api_pb2_grpc.ApiStub(channel) for channel in channels]
+            yield [ApiStub(channel) for channel in channels]
         finally:
             for channel in channels:
                 await channel.close(None)

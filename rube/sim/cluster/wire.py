@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 from grpc import StatusCode
 
-from rube import api_pb2
+from rube.api import GetResponse, ListResponse, PutResponse, UpdateStatusResponse, WatchResponse
 from rube.api.errors import DataLossError, DeadlineExceededError, RubeError, UnavailableError, decode_error
 from rube.sim.judges import Attempt, Contents, Delivery, History, Outcome, Stream, WatchEvent
 from rube.sim.world.network.frames import Pairs
@@ -61,14 +61,14 @@ class _UnaryTap:
         attempt = self.attempt
         attempt.end_ns, attempt.outcome = self.now_ns(), Outcome.OK
         attempt.revision, attempt.store_id = message.revision, message.store_id
-        if isinstance(message, api_pb2.GetResponse):
+        if isinstance(message, GetResponse):
             attempt.objects = (self.contents.of(message.object),)
-        elif isinstance(message, api_pb2.ListResponse):
+        elif isinstance(message, ListResponse):
             attempt.objects = tuple(self.contents.of(obj) for obj in message.items)
             attempt.next_page_token = message.next_page_token
-        elif isinstance(message, api_pb2.PutResponse):
+        elif isinstance(message, PutResponse):
             attempt.metadata = tuple(_copy(metadata) for metadata in message.metadata)
-        elif isinstance(message, api_pb2.UpdateStatusResponse):
+        elif isinstance(message, UpdateStatusResponse):
             attempt.metadata = (_copy(message.metadata),)
 
     def ended(self, code: StatusCode, details: str, trailing: Pairs) -> None:
@@ -88,7 +88,7 @@ class _WatchTap:
     now_ns: Callable[[], int]
 
     def received(self, message: Any) -> None:
-        response: api_pb2.WatchResponse = message
+        response: WatchResponse = message
         events: list[WatchEvent] = []
         bookmarks: list[int] = []
         initial_end = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rube.api import cluster_pb2, systemd_pb2
+from rube.api import Lease, Node, NodeStatus, Unit
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL
 from rube.sim.judges.contents import Content
 from rube.sim.judges.history import Attempt, History, Outcome
@@ -14,8 +14,8 @@ from rube.sim.judges.verdict import Verdict, judge, many, time_text
 
 BINDINGS = "bindings"
 READINESS = "readiness"
-UNIT_PREFIX = f"{systemd_pb2.Unit.DESCRIPTOR.full_name}/"
-NODE_PREFIX = f"{cluster_pb2.Node.DESCRIPTOR.full_name}/"
+UNIT_PREFIX = f"{Unit.DESCRIPTOR.full_name}/"
+NODE_PREFIX = f"{Node.DESCRIPTOR.full_name}/"
 NODE_LEASES = f"{LEASE_PREFIX}node-leases/"
 # A leader that was cut off may decide from what it saw so long ago.
 STALE_NS = 60_000_000_000
@@ -78,17 +78,17 @@ def _dated(history: History, key: str, until: int) -> Iterator[tuple[int, Conten
 def _is_ready(content: Content | None) -> bool:
     if content is None:
         return False
-    spec, status = cluster_pb2.Node(), cluster_pb2.NodeStatus()
+    spec, status = Node(), NodeStatus()
     content.obj.spec.Unpack(spec)
     content.obj.status.Unpack(status)
-    return status.readiness == cluster_pb2.NodeStatus.READY and not spec.unschedulable
+    return status.readiness == NodeStatus.READY and not spec.unschedulable
 
 
 def _may_leave(content: Content | None) -> bool:
     """A user has asked for a move, or has said that the unit is to leave a lost node."""
     if content is None:
         return True
-    unit = systemd_pb2.Unit()
+    unit = Unit()
     content.obj.spec.Unpack(unit)
     return MOVE_ANNOTATION in content.obj.metadata.annotations or unit.node_lost.HasField("move_after")
 
@@ -126,17 +126,17 @@ def _node_life(key: str, history: History) -> Iterator[str]:
         for revision, content in history.timeline.versions(NODE_LEASES + name)
         if content is not None and revision in times
     ]
-    before = cluster_pb2.NodeStatus.UNKNOWN
+    before = NodeStatus.UNKNOWN
     silent_ns = 0
     for revision, content in history.timeline.versions(key):
         now = _readiness(content)
-        if now == cluster_pb2.NodeStatus.READY and before == cluster_pb2.NodeStatus.SILENT and revision in times:
+        if now == NodeStatus.READY and before == NodeStatus.SILENT and revision in times:
             called_ns = times[revision].at_ns
             # What it renewed just before may have been on its way when it was called silent.
             if not any(silent_ns - duration_ns < at_ns <= called_ns for at_ns, duration_ns in renewals):
                 silent = f"since it was called silent at {time_text(silent_ns)}"
                 yield f"{time_text(called_ns)} {name} was called ready, and has renewed nothing {silent}"
-        if now != before and now == cluster_pb2.NodeStatus.SILENT and revision in times:
+        if now != before and now == NodeStatus.SILENT and revision in times:
             called_ns = silent_ns = times[revision].at_ns
             last = [item for item in renewals if item[0] <= called_ns]
             if last and called_ns - last[-1][0] < last[-1][1] * (1 - RATE_MARGIN):
@@ -150,11 +150,11 @@ def _node_life(key: str, history: History) -> Iterator[str]:
 
 
 def _in_the_end(
-    name: str, said: cluster_pb2.NodeStatus.Readiness.ValueType, renewals: list[tuple[int, int]], history: History
+    name: str, said: NodeStatus.Readiness.ValueType, renewals: list[tuple[int, int]], history: History
 ) -> Iterator[str]:
     last_ns, duration_ns = renewals[-1]
     quiet_ns = history.end_ns - max(last_ns, history.quiet_ns)
-    if said == cluster_pb2.NodeStatus.READY and quiet_ns > NOTICED * duration_ns:
+    if said == NodeStatus.READY and quiet_ns > NOTICED * duration_ns:
         yield f"{name} is called ready in the end; it renewed its lease last at {time_text(last_ns)}"
     renewing_since_ns = last_ns
     for at_ns, _ in reversed(renewals):
@@ -162,22 +162,18 @@ def _in_the_end(
             break
         renewing_since_ns = at_ns
     alive_ns = last_ns - max(renewing_since_ns, history.quiet_ns)
-    if (
-        said != cluster_pb2.NodeStatus.READY
-        and alive_ns > NOTICED * duration_ns
-        and history.end_ns - last_ns < duration_ns
-    ):
+    if said != NodeStatus.READY and alive_ns > NOTICED * duration_ns and history.end_ns - last_ns < duration_ns:
         yield f"{name} is not called ready in the end, and renews its lease since {time_text(renewing_since_ns)}"
 
 
-def _readiness(content: Content | None) -> cluster_pb2.NodeStatus.Readiness.ValueType:
-    status = cluster_pb2.NodeStatus()
+def _readiness(content: Content | None) -> NodeStatus.Readiness.ValueType:
+    status = NodeStatus()
     if content is not None:
         content.obj.status.Unpack(status)
     return status.readiness
 
 
 def _duration_ns(content: Content) -> int:
-    lease = cluster_pb2.Lease()
+    lease = Lease()
     content.obj.spec.Unpack(lease)
     return lease.duration.ToNanoseconds()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rube import api_pb2
+from rube.api import UpdateStatusRequest
 from rube.api.errors import AbortedError, NotFoundError
 from rube.sim.judges.contents import Content
 from rube.sim.judges.history import Attempt, History, Outcome
@@ -74,7 +74,7 @@ class _Conditions:
     def _observed(self, attempt: Attempt) -> Iterator[str]:
         """A status is about a generation that the object has had, and not about an older one than the last status."""
         request = attempt.request
-        if not isinstance(request, api_pb2.UpdateStatusRequest) or not request.observed_generation:
+        if not isinstance(request, UpdateStatusRequest) or not request.observed_generation:
             return
         (key,) = attempt.keys
         before = self._timeline.at(key, attempt.revision - 1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rube import api_pb2
+from rube.api import Metadata, Object
 from rube.api.keys import key_of
 
 DIGEST_CHARS = 12
@@ -23,7 +23,7 @@ class Content:
 
     key: str
     type: str
-    obj: api_pb2.Object
+    obj: Object
     body: bytes
 
     @property
@@ -48,12 +48,12 @@ class Contents:
         self._known: dict[bytes, Content] = {}
         self._bodies: dict[bytes, bytes] = {}
 
-    def of(self, obj: api_pb2.Object) -> Content:
+    def of(self, obj: Object) -> Content:
         """The version that `obj` is, which may change afterwards."""
         raw = obj.SerializeToString(deterministic=True)
         found = self._known.get(raw)
         if found is None:
-            kept = api_pb2.Object.FromString(raw)
+            kept = Object.FromString(raw)
             body = without_revisions(kept)
             key = key_of(kept)
             found = Content(str(key), key.type, kept, self._bodies.setdefault(body, body))
@@ -61,9 +61,9 @@ class Contents:
         return found
 
 
-def without_revisions(obj: api_pb2.Object) -> bytes:
+def without_revisions(obj: Object) -> bytes:
     """The object's deterministic bytes without its revision and that of its creation."""
-    bare = api_pb2.Object()
+    bare = Object()
     bare.CopyFrom(obj)
     bare.metadata.revision = bare.metadata.create_revision = 0
     return bare.SerializeToString(deterministic=True)
@@ -79,7 +79,7 @@ def difference(expected: Content, found: Content) -> str:
     return "; ".join(_differences(expected, found))
 
 
-def metadata_difference(expected: Content, found: api_pb2.Metadata) -> str:
+def metadata_difference(expected: Content, found: Metadata) -> str:
     """In what metadata that was answered differs from what is stored."""
     return "; ".join(_metadata(expected.obj.metadata, found))
 
@@ -94,8 +94,8 @@ def _differences(expected: Content, found: Content) -> Iterator[str]:
     yield from _metadata(expected.obj.metadata, found.obj.metadata)
 
 
-def _metadata(expected: api_pb2.Metadata, found: api_pb2.Metadata) -> Iterator[str]:
-    for field in api_pb2.Metadata.DESCRIPTOR.fields:
+def _metadata(expected: Metadata, found: Metadata) -> Iterator[str]:
+    for field in Metadata.DESCRIPTOR.fields:
         was, is_ = getattr(expected, field.name), getattr(found, field.name)
         if was != is_:
             yield f"its {field.name} is {_shown(is_)} and not {_shown(was)}"

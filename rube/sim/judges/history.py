@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from rube import api_pb2
+from rube.api import (
+    DeleteRequest,
+    Fence,
+    GetRequest,
+    ListRequest,
+    Metadata,
+    PutRequest,
+    UpdateStatusRequest,
+    WatchRequest,
+)
 from rube.api.errors import RubeError
 from rube.api.keys import ObjectKey, key_of
 from rube.sim.judges.contents import Content, Contents
@@ -16,9 +25,7 @@ from rube.sim.judges.timeline import Timeline
 from rube.sim.judges.verdict import time_text
 from rube.sim.judges.views import View
 
-Request = (
-    api_pb2.PutRequest | api_pb2.DeleteRequest | api_pb2.UpdateStatusRequest | api_pb2.GetRequest | api_pb2.ListRequest
-)
+Request = PutRequest | DeleteRequest | UpdateStatusRequest | GetRequest | ListRequest
 
 
 class Outcome(Enum):
@@ -52,18 +59,18 @@ class Attempt:
     objects: tuple[Content, ...] = ()
     next_page_token: str = ""
     # Of a put and of a status, in the order of the request.
-    metadata: tuple[api_pb2.Metadata, ...] = ()
+    metadata: tuple[Metadata, ...] = ()
     error: RubeError | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The objects that the request names, as `type/namespace/name`; none for a list."""
         request = self.request
-        if isinstance(request, api_pb2.PutRequest):
+        if isinstance(request, PutRequest):
             return tuple(str(key_of(obj)) for obj in request.objects)
-        if isinstance(request, api_pb2.DeleteRequest):
+        if isinstance(request, DeleteRequest):
             return tuple(str(ObjectKey.from_proto(key)) for key in request.keys)
-        if isinstance(request, api_pb2.ListRequest):
+        if isinstance(request, ListRequest):
             return ()
         return (str(ObjectKey.from_proto(request.key)),)
 
@@ -71,15 +78,15 @@ class Attempt:
     def is_write(self) -> bool:
         """Whether it was to change something: not a read, and not what is only to be validated."""
         request = self.request
-        if isinstance(request, api_pb2.PutRequest | api_pb2.DeleteRequest):
+        if isinstance(request, PutRequest | DeleteRequest):
             return not request.validate_only
-        return isinstance(request, api_pb2.UpdateStatusRequest)
+        return isinstance(request, UpdateStatusRequest)
 
     @property
-    def fence(self) -> api_pb2.Fence | None:
+    def fence(self) -> Fence | None:
         """Of a write that has one."""
         request = self.request
-        if isinstance(request, api_pb2.GetRequest | api_pb2.ListRequest) or not request.HasField("fence"):
+        if isinstance(request, GetRequest | ListRequest) or not request.HasField("fence"):
             return None
         return request.fence
 
@@ -87,15 +94,15 @@ class Attempt:
     def is_consistent(self) -> bool:
         """Whether its answer is as new as all that was known before: not that of a read which asks for less."""
         request = self.request
-        if isinstance(request, api_pb2.GetRequest):
+        if isinstance(request, GetRequest):
             return not request.min_revision
-        return not (isinstance(request, api_pb2.ListRequest) and (request.min_revision or request.page_token))
+        return not (isinstance(request, ListRequest) and (request.min_revision or request.page_token))
 
     @property
     def where(self) -> str:
         """When it began, whose it is and what it asked for: how a finding begins."""
         request = self.request
-        what = str(Selection.of(request)) if isinstance(request, api_pb2.ListRequest) else ", ".join(self.keys)
+        what = str(Selection.of(request)) if isinstance(request, ListRequest) else ", ".join(self.keys)
         return f"{time_text(self.start_ns)} {self.client}'s {self.kind} of {what}"
 
 
@@ -187,7 +194,7 @@ class Stream:
     """One watch of any client: what it asked for, and each response in order."""
 
     client: str
-    request: api_pb2.WatchRequest
+    request: WatchRequest
     start_ns: int
     # An observer's, who is there to be told, or else a daemon's.
     observer: bool = False

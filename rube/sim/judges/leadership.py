@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from rube import api_pb2
-from rube.api import cluster_pb2
+from rube.api import Fence, GetRequest, Lease, ListRequest
 from rube.sim.judges.contents import Content
 from rube.sim.judges.history import Attempt, Commit, History, Outcome
 from rube.sim.judges.verdict import Verdict, judge, many, time_text
 
 LEASES = "leases"
 FENCING = "fencing"
-LEASE_PREFIX = f"{cluster_pb2.Lease.DESCRIPTOR.full_name}/"
+LEASE_PREFIX = f"{Lease.DESCRIPTOR.full_name}/"
 # Of the groups whose members share an outbox: the next leader sends what an earlier one has left, with its fence.
 REPLICATED_PREFIX = "replicated/"
 # The clocks of two machines may run at rates so far apart.
@@ -35,12 +34,12 @@ def leases(history: History) -> Verdict:
 
 
 def _lease(key: str, versions: list[tuple[int, Content | None]], commits: dict[int, Commit]) -> Iterator[str]:
-    before: tuple[int, cluster_pb2.Lease] | None = None
+    before: tuple[int, Lease] | None = None
     for revision, content in versions:
         if content is None:
             before = None
             continue
-        lease = cluster_pb2.Lease()
+        lease = Lease()
         content.obj.spec.Unpack(lease)
         if before is not None:
             yield from _handed(f"{key} at revision {revision}", before, (revision, lease), commits)
@@ -49,8 +48,8 @@ def _lease(key: str, versions: list[tuple[int, Content | None]], commits: dict[i
 
 def _handed(
     where: str,
-    before: tuple[int, cluster_pb2.Lease],
-    after: tuple[int, cluster_pb2.Lease],
+    before: tuple[int, Lease],
+    after: tuple[int, Lease],
     commits: dict[int, Commit],
 ) -> Iterator[str]:
     (old_revision, old), (new_revision, new) = before, after
@@ -113,9 +112,9 @@ def _unfenced(history: History) -> Iterator[str]:
             yield f"{attempt.where} carries no term of a leader"
 
 
-def _fence(attempt: Attempt) -> api_pb2.Fence | None:
+def _fence(attempt: Attempt) -> Fence | None:
     request = attempt.request
-    if isinstance(request, (api_pb2.GetRequest, api_pb2.ListRequest)) or not request.HasField("fence"):
+    if isinstance(request, (GetRequest, ListRequest)) or not request.HasField("fence"):
         return None
     return request.fence if attempt.is_write else None
 

@@ -13,7 +13,7 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from rube import api_pb2
+from rube.api import DeleteRequest, Key, Metadata, Object, Precondition, PutRequest, UpdateStatusRequest
 from rube.sim.judges.contents import Content
 
 _BINDING = "node"
@@ -23,13 +23,13 @@ _OBSERVED = "observed_generation"
 _REMEMBERED_MAX = 4096
 
 
-def after_put(before: Content | None, sent: api_pb2.Object, there: Content) -> api_pb2.Object:
+def after_put(before: Content | None, sent: Object, there: Content) -> Object:
     """The object that a put of `sent` stores. What the server alone decides for a new one is taken from `there`."""
-    expected = api_pb2.Object()
+    expected = Object()
     metadata = expected.metadata
     metadata.CopyFrom(sent.metadata)
     expected.spec.CopyFrom(canonical(sent.spec))
-    stored = api_pb2.Metadata() if before is None else before.obj.metadata
+    stored = Metadata() if before is None else before.obj.metadata
     _keep(metadata.labels, stored.labels, _BINDING)
     for request in _REQUESTS:
         _keep(metadata.annotations, stored.annotations, request)
@@ -53,9 +53,9 @@ def _keep(sent: MutableMapping[str, str], stored: Mapping[str, str], name: str) 
         del sent[name]
 
 
-def after_status(before: Content, request: api_pb2.UpdateStatusRequest) -> api_pb2.Object:
+def after_status(before: Content, request: UpdateStatusRequest) -> Object:
     """The object that a new status leaves: nothing but the status is another."""
-    expected = api_pb2.Object()
+    expected = Object()
     expected.CopyFrom(before.obj)
     wanted = unpack(request.status)
     if request.update_mask.paths:
@@ -69,28 +69,28 @@ def after_status(before: Content, request: api_pb2.UpdateStatusRequest) -> api_p
     return expected
 
 
-def demands_of(request: object) -> Sequence[tuple[str, api_pb2.Precondition]]:
+def demands_of(request: object) -> Sequence[tuple[str, Precondition]]:
     """The preconditions of a write, also those that its objects imply, each with the key that it is about."""
-    given: list[tuple[str, api_pb2.Precondition]] = []
-    if isinstance(request, api_pb2.UpdateStatusRequest):
+    given: list[tuple[str, Precondition]] = []
+    if isinstance(request, UpdateStatusRequest):
         if request.HasField("precondition"):
             given.append((_named(request.precondition, [_key(request.key)]), request.precondition))
         if request.uid:
-            given.append((_key(request.key), api_pb2.Precondition(uid=request.uid)))
-    elif isinstance(request, api_pb2.PutRequest):
+            given.append((_key(request.key), Precondition(uid=request.uid)))
+    elif isinstance(request, PutRequest):
         keys = [_key_of(obj) for obj in request.objects]
         given += [(_named(wanted, keys), wanted) for wanted in request.preconditions]
         for key, obj in zip(keys, request.objects, strict=True):
             metadata = obj.metadata
             if metadata.revision or metadata.uid:
-                given.append((key, api_pb2.Precondition(revision=metadata.revision, uid=metadata.uid)))
-    elif isinstance(request, api_pb2.DeleteRequest):
+                given.append((key, Precondition(revision=metadata.revision, uid=metadata.uid)))
+    elif isinstance(request, DeleteRequest):
         keys = [_key(key) for key in request.keys]
         given += [(_named(wanted, keys), wanted) for wanted in request.preconditions]
     return given
 
 
-def holds(demand: api_pb2.Precondition, there: Content | None) -> bool:
+def holds(demand: Precondition, there: Content | None) -> bool:
     """Whether a precondition holds of an object, or of its absence."""
     if there is None or demand.absent:
         return there is None and demand.absent
@@ -117,15 +117,15 @@ def _message(name: str) -> type[Message]:
     return GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))
 
 
-def _named(demand: api_pb2.Precondition, keys: Sequence[str]) -> str:
+def _named(demand: Precondition, keys: Sequence[str]) -> str:
     return _key(demand.key) if demand.HasField("key") else keys[0]
 
 
-def _key(key: api_pb2.Key) -> str:
+def _key(key: Key) -> str:
     return "/".join(part for part in (key.type, key.namespace, key.name) if part)
 
 
-def _key_of(obj: api_pb2.Object) -> str:
+def _key_of(obj: Object) -> str:
     metadata = obj.metadata
     type_name = obj.spec.type_url.rpartition("/")[2]
     return "/".join(part for part in (type_name, metadata.namespace, metadata.name) if part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from rube import api_pb2
+from rube.api import GetRequest, ListRequest
 from rube.api.errors import NotFoundError
 from rube.sim.judges.contents import Content, difference
 from rube.sim.judges.history import Attempt, History, Outcome
@@ -69,7 +69,7 @@ class _Reads:
     def _age(self, attempt: Attempt, revision: int) -> Iterator[str]:
         """An answer is as new as was asked for: as all that was known before, or as the revision that was named."""
         request = attempt.request
-        assert isinstance(request, api_pb2.GetRequest | api_pb2.ListRequest)
+        assert isinstance(request, GetRequest | ListRequest)
         if revision > self._timeline.revision:
             yield f"{attempt.where} was answered revision {revision}, but the store ends with {self._timeline.revision}"
         if revision < request.min_revision:
@@ -85,7 +85,7 @@ class _Reads:
 
     def _list(self, attempt: Attempt) -> Iterator[str]:
         request = attempt.request
-        assert isinstance(request, api_pb2.ListRequest)
+        assert isinstance(request, ListRequest)
         selection = Selection.of(request)
         before: tuple[Content, ...] = ()
         if not request.page_token:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rube.api.cluster_pb2 import Lease
+from rube.api import Lease
 from rube.sim.judges.history import Attempt, History, Outcome, Refusal
 from rube.sim.judges.verdict import Verdict, judge, many, time_text
 

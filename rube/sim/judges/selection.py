@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rube import api_pb2
+from rube.api import ListRequest, WatchRequest
 from rube.sim.judges.contents import Content
 
 # Commas within brackets don't part requirements.
@@ -42,7 +42,7 @@ class Selection:
     selector: str = ""
 
     @classmethod
-    def of(cls, request: api_pb2.ListRequest | api_pb2.WatchRequest) -> Selection:
+    def of(cls, request: ListRequest | WatchRequest) -> Selection:
         """What a request asks for."""
         return cls(request.type, request.namespace, request.name, request.label_selector)
 

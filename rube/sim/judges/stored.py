@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from rube import api_pb2
+from rube.api import Object, PutRequest, UpdateStatusRequest
 from rube.sim.judges.contents import Content, difference, without_revisions
 from rube.sim.judges.history import Asked, Attempt, History, LogEntry, Outcome
 from rube.sim.judges.model import after_put, after_status
@@ -141,7 +141,7 @@ class _Transactions:
             return b""
         found = self._bodies.get(value)
         if found is None:
-            found = self._bodies[value] = without_revisions(api_pb2.Object.FromString(value))
+            found = self._bodies[value] = without_revisions(Object.FromString(value))
         return found
 
 
@@ -215,20 +215,18 @@ def explains(attempt: Attempt, entries: Sequence[LogEntry], timeline: Timeline) 
     return True
 
 
-def expected_after(
-    attempt: Attempt, key: str, there: Content | None, timeline: Timeline, base: int
-) -> api_pb2.Object | None:
+def expected_after(attempt: Attempt, key: str, there: Content | None, timeline: Timeline, base: int) -> Object | None:
     """The object that a request makes of what was at the revision `base`; None: nothing, as after a delete."""
     request = attempt.request
     before = timeline.at(key, base)
-    if isinstance(request, api_pb2.PutRequest) and there is not None:
+    if isinstance(request, PutRequest) and there is not None:
         return after_put(before, request.objects[attempt.keys.index(key)], there)
-    if isinstance(request, api_pb2.UpdateStatusRequest) and before is not None:
+    if isinstance(request, UpdateStatusRequest) and before is not None:
         return after_status(before, request)
     return None
 
 
-def told_difference(expected: api_pb2.Object | None, entry: LogEntry) -> str:
+def told_difference(expected: Object | None, entry: LogEntry) -> str:
     """In what the log's entry is not what was expected; "" where it is."""
     content = entry.content
     if expected is None or content is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from rube.api.systemd_pb2 import Unit
+from rube.api import Unit
 from rube.sim.judges.contents import Content, metadata_difference, without_revisions
 from rube.sim.judges.history import Attempt, History, LogEntry, Outcome
 from rube.sim.judges.order import Order

@@ -9,10 +9,8 @@ from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
 
-from rube import api_pb2
-from rube.api import textproto
+from rube.api import Object, Service, Unit, textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError
-from rube.api.systemd_pb2 import Service, Unit
 from rube.sim.judges.rest import WITHIN_NS
 from rube.sim.scenario.chaos import fill_chaos
 from rube.sim.scenario.disasters import fill_disaster
@@ -193,7 +191,7 @@ def _units(scenario: Scenario, file: str, source: Source) -> dict[str, Unit]:
 
 
 def _unit_of(path: Path) -> Unit:
-    obj = textproto.parse(_read(path), api_pb2.Object, filename=str(path))
+    obj = textproto.parse(_read(path), Object, filename=str(path))
     unit = Unit()
     if not obj.spec.Unpack(unit):
         raise InvalidArgumentError(f"{path}: the spec is not an api.systemd.Unit")

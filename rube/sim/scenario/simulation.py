@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from types import TracebackType
 
-from rube import api_pb2
+from rube.api import WatchRequest
 from rube.api.well_known import UNIT_TYPE
 from rube.controllers.cluster.catalog import make_controllers
 from rube.sim.cluster.cluster import ClusterConfig, SimCluster
@@ -101,9 +101,7 @@ class Simulation:
         for name in cluster.nodes.names:
             self.cluster.add_node(name)
         filters = [
-            api_pb2.WatchRequest(
-                type=UNIT_TYPE, namespace=wanted.namespace, name=wanted.name, label_selector=wanted.labels
-            )
+            WatchRequest(type=UNIT_TYPE, namespace=wanted.namespace, name=wanted.name, label_selector=wanted.labels)
             for wanted in self._scenario.workload.filters
         ]
         for name in observer_names(self._scenario):

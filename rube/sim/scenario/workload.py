@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from rube import api_pb2
-from rube.api.systemd_pb2 import Unit
+from rube.api import ListRequest, Unit
 from rube.api.well_known import UNIT_TYPE
 from rube.sim.cluster.cluster import SimCluster
 from rube.sim.cluster.user import Repeated, User
@@ -69,7 +68,7 @@ def _repeated(step: Step, *, not_older: bool) -> Repeated:
 
 def _list(step: Step) -> tuple[str, UserAct]:
     listing = step.list
-    request = api_pb2.ListRequest(
+    request = ListRequest(
         type=UNIT_TYPE,
         namespace=listing.namespace,
         name=listing.name,

@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.any_pb2 import Any as AnyProto
 
-from rube import api_pb2
-from rube.api import controller_pb2
-from rube.api.systemd_pb2 import Unit, UnitAction, UnitObservation, UnitStatus
+from rube.api import Action, LogLine, LogsRequest, LogsResponse, Unit, UnitAction, UnitObservation, UnitStatus
 from rube.host import Clock
 from rube.sim.units.unit import Behaviour, SimUnit
 from rube.sim.world.kernel import Death, SimHost, SimProcess, current_process
@@ -69,7 +67,7 @@ class SimServiceManager:
         self._process: SimProcess | None = None
         self._last_pid = 100
         # On the host's disk.
-        self._logs: dict[str, deque[api_pb2.LogLine]] = {}
+        self._logs: dict[str, deque[LogLine]] = {}
         self._printed: dict[str, int] = {}
 
     # For scenarios and tests
@@ -96,7 +94,7 @@ class SimServiceManager:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
-    def log(self, name: str, after: int) -> tuple[list[api_pb2.LogLine], int]:
+    def log(self, name: str, after: int) -> tuple[list[LogLine], int]:
         """What the unit has printed after so many lines, as far as it is kept, and how many lines it has printed."""
         kept, printed = self._logs.get(name, ()), self._printed.get(name, 0)
         return list(kept)[max(0, len(kept) - max(0, printed - after)) :], printed
@@ -210,7 +208,7 @@ class SimServiceManager:
         self._listeners.clear()
 
     def _print(self, name: str, text: str) -> None:
-        line = api_pb2.LogLine(text=text)
+        line = LogLine(text=text)
         line.time.FromNanoseconds(self._host.clock.now_ns())
         self._logs.setdefault(name, deque(maxlen=LOG_LINES_MAX)).append(line)
         self._printed[name] = self._printed.get(name, 0) + 1
@@ -243,7 +241,7 @@ class SimServiceDriver:
         await self._clock.sleep(0)
         return pack_observation(self._manager.observation(name))
 
-    async def apply(self, action: controller_pb2.Action) -> bool:
+    async def apply(self, action: Action) -> bool:
         unit_action = unpack_action(action)
         name = unit_action.unit
         self._note(action.id, unit_action)
@@ -280,8 +278,8 @@ class SimServiceDriver:
         finally:
             forget()
 
-    async def logs(self, name: str, request: api_pb2.LogsRequest) -> AsyncIterator[api_pb2.LogsResponse]:
-        yield api_pb2.LogsResponse()
+    async def logs(self, name: str, request: LogsRequest) -> AsyncIterator[LogsResponse]:
+        yield LogsResponse()
         lines, printed = self._manager.log(name, 0)
         if request.HasField("since"):
             oldest_ns = self._clock.now_ns() - request.since.ToNanoseconds()
@@ -296,7 +294,7 @@ class SimServiceDriver:
             before = printed
             lines, printed = self._manager.log(name, before)
             if printed - before > len(lines):
-                yield api_pb2.LogsResponse(gaps=1)
+                yield LogsResponse(gaps=1)
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from rube.api.systemd_pb2 import UnitStatus
+from rube.api import UnitStatus
 from rube.api.times import NS_PER_S
 from rube.sim.world.kernel import SimProcess
 from rube.sim.world.kernel.handles import SimTimer

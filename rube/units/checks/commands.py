@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from rube.api.systemd_pb2 import Service
+from rube.api import Service
 from rube.units.checks.texts import ITEMS_MAX, unknown_specifier
 from rube.units.checks.violation import Violation
 from rube.units.service.commandline import CommandLine, CommandLineError, parse_commands

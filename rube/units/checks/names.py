@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from rube.api.systemd_pb2 import Service, Unit
+from rube.api import Service, Unit
 from rube.units.checks.paths import path_problem
 from rube.units.checks.texts import ITEMS_MAX
 from rube.units.checks.violation import Violation

@@ -9,8 +9,7 @@ from typing import Final
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 
-from rube.api import systemd_pb2
-from rube.api.systemd_pb2 import Service
+from rube.api import Service, Unit
 from rube.units.checks.violation import Violation
 from rube.units.values import SECONDS_MAX
 
@@ -22,7 +21,7 @@ UMASK_MAX: Final = 0o7777
 __all__ = ["number_violations"]
 
 
-def number_violations(unit: systemd_pb2.Unit) -> Iterator[Violation]:
+def number_violations(unit: Unit) -> Iterator[Violation]:
     service = unit.service
     yield from _enums("", unit)
     for field, value in _times(unit):
@@ -41,7 +40,7 @@ def number_violations(unit: systemd_pb2.Unit) -> Iterator[Violation]:
     yield from _limits(service.limits)
 
 
-def _times(unit: systemd_pb2.Unit) -> Iterator[tuple[str, float]]:
+def _times(unit: Unit) -> Iterator[tuple[str, float]]:
     for field, value in unit.service.time.ListFields():
         yield f"service.time.{field.name}", float(value)
     if unit.start_limit.HasField("interval"):

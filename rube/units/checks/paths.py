@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from rube.api.systemd_pb2 import Service
+from rube.api import Service
 from rube.units.checks.texts import ITEMS_MAX
 from rube.units.checks.violation import Violation
 from rube.units.service.commandline import FILE_NAME_BYTES_MAX, PATH_BYTES_MAX

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Final
 
+from rube.api import Unit
 from rube.api.errors import InvalidArgumentError
-from rube.api.systemd_pb2 import Unit
 from rube.units.checks.commands import STRING_BYTES_MAX, command_violations
 from rube.units.checks.names import name_violations
 from rube.units.checks.numbers import number_violations

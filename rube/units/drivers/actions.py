@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from google.protobuf.any_pb2 import Any
 
-from rube.api import controller_pb2
+from rube.api import Action, UnitAction, UnitObservation
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import TYPE_URL_PREFIX
-from rube.api.systemd_pb2 import UnitAction, UnitObservation
 
 
-def unpack_action(action: controller_pb2.Action) -> UnitAction:
+def unpack_action(action: Action) -> UnitAction:
     """Raises InvalidArgumentError for what is no unit action."""
     unit_action = UnitAction()
     if not action.action.Unpack(unit_action) or unit_action.WhichOneof("action") is None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Iterator, Sequence
 
-from rube import api_pb2
-from rube.api.systemd_pb2 import UnitStatus
+from rube.api import LogLine, LogsRequest, LogsResponse, UnitStatus
 from rube.controllers.driver import READ_BYTES_MAX
 
 __all__ = [
@@ -30,7 +29,7 @@ LINE_OVERHEAD_BYTES = 24
 """What a line costs beside its text: its time and its length."""
 
 
-def lines_of(request: api_pb2.LogsRequest) -> int:
+def lines_of(request: LogsRequest) -> int:
     """How many of the last lines are asked for."""
     return request.lines if request.HasField("lines") else LINES_DEFAULT
 
@@ -41,24 +40,24 @@ class LineReader:
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def feed(self, data: bytes, *, final: bool = False) -> list[api_pb2.LogLine]:
+    def feed(self, data: bytes, *, final: bool = False) -> list[LogLine]:
         """`final`: nothing follows, so that the last line is whole as it is."""
         *whole, rest = self._decoder.decode(data, final).split("\n")
-        lines = [api_pb2.LogLine(text=text) for text in whole]
+        lines = [LogLine(text=text) for text in whole]
         if rest:
-            lines.append(api_pb2.LogLine(text=rest, partial=not final))
+            lines.append(LogLine(text=rest, partial=not final))
         return lines
 
 
-def responses(lines: Iterable[api_pb2.LogLine]) -> Iterator[api_pb2.LogsResponse]:
+def responses(lines: Iterable[LogLine]) -> Iterator[LogsResponse]:
     """The lines in responses of at most READ_BYTES_MAX bytes, long ones in pieces; none for no lines."""
-    response, room = api_pb2.LogsResponse(), READ_BYTES_MAX
+    response, room = LogsResponse(), READ_BYTES_MAX
     for line in lines:
         for piece in _pieces(line):
             size = len(piece.text.encode()) + LINE_OVERHEAD_BYTES
             if size > room:
                 yield response
-                response, room = api_pb2.LogsResponse(), READ_BYTES_MAX
+                response, room = LogsResponse(), READ_BYTES_MAX
             response.lines.append(piece)
             room -= size
     if response.lines:
@@ -85,7 +84,7 @@ def has_failed(status: UnitStatus) -> bool:
     return status.active_state == "failed" or (status.sub_state == "auto-restart" and status.result != "success")
 
 
-def _pieces(line: api_pb2.LogLine) -> Iterator[api_pb2.LogLine]:
+def _pieces(line: LogLine) -> Iterator[LogLine]:
     encoded = line.text.encode()
     if len(encoded) <= PIECE_BYTES_MAX:
         yield line
@@ -93,7 +92,7 @@ def _pieces(line: api_pb2.LogLine) -> Iterator[api_pb2.LogLine]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for at in range(0, len(encoded), PIECE_BYTES_MAX):
         last = at + PIECE_BYTES_MAX >= len(encoded)
-        piece = api_pb2.LogLine(text=decoder.decode(encoded[at : at + PIECE_BYTES_MAX], last))
+        piece = LogLine(text=decoder.decode(encoded[at : at + PIECE_BYTES_MAX], last))
         if line.HasField("time"):
             piece.time.CopyFrom(line.time)
         piece.partial = line.partial or not last

@@ -9,8 +9,25 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rube import api_pb2, api_pb2_grpc
-from rube.api import registry, systemd_pb2
+from rube.api import (
+    ApiStub,
+    DeleteRequest,
+    DeleteResponse,
+    Event,
+    GetRequest,
+    Key,
+    Metadata,
+    Object,
+    PutRequest,
+    PutResponse,
+    Unit,
+    UnitStatus,
+    UpdateStatusRequest,
+    UpdateStatusResponse,
+    WatchRequest,
+    WatchResponse,
+    registry,
+)
 from rube.client import Client
 from rube.host import Engine, Host, Network, RealClock, RealRandomness
 from rube.server import ApiServer, ApiServerConfig
@@ -111,23 +128,23 @@ class Served:
     address: str
     client: Client
 
-    async def put(self, *objects: api_pb2.Object) -> api_pb2.PutResponse:
-        return await self.client.put(api_pb2.PutRequest(objects=objects))
+    async def put(self, *objects: Object) -> PutResponse:
+        return await self.client.put(PutRequest(objects=objects))
 
-    async def get(self, name: str) -> api_pb2.Object:
-        return (await self.client.get(api_pb2.GetRequest(key=key(name)))).object
+    async def get(self, name: str) -> Object:
+        return (await self.client.get(GetRequest(key=key(name)))).object
 
-    async def delete(self, *names: str) -> api_pb2.DeleteResponse:
-        return await self.client.delete(api_pb2.DeleteRequest(keys=[key(name) for name in names]))
+    async def delete(self, *names: str) -> DeleteResponse:
+        return await self.client.delete(DeleteRequest(keys=[key(name) for name in names]))
 
-    async def set_status(self, name: str, active_state: str) -> api_pb2.UpdateStatusResponse:
-        status = registry.pack(systemd_pb2.UnitStatus(active_state=active_state))
-        return await self.client.update_status(api_pb2.UpdateStatusRequest(key=key(name), status=status))
+    async def set_status(self, name: str, active_state: str) -> UpdateStatusResponse:
+        status = registry.pack(UnitStatus(active_state=active_state))
+        return await self.client.update_status(UpdateStatusRequest(key=key(name), status=status))
 
     @asynccontextmanager
     async def watch(self, **request: Any) -> AsyncIterator[Watched]:
         async with self.host.network.channel(self.address) as channel:
-            call = api_pb2_grpc.ApiStub(channel).Watch(api_pb2.WatchRequest(**{"type": TYPE, **request}))
+            call = ApiStub(channel).Watch(WatchRequest(**{"type": TYPE, **request}))
             try:
                 yield Watched(call)
             finally:
@@ -139,15 +156,15 @@ class Watched:
 
     def __init__(self, call: Any) -> None:
         self._call = call
-        self._events: list[api_pb2.Event] = []
-        self.responses: list[api_pb2.WatchResponse] = []
+        self._events: list[Event] = []
+        self.responses: list[WatchResponse] = []
 
-    async def response(self) -> api_pb2.WatchResponse:
-        response: api_pb2.WatchResponse = await self._call.read()
+    async def response(self) -> WatchResponse:
+        response: WatchResponse = await self._call.read()
         self.responses.append(response)
         return response
 
-    async def event(self) -> api_pb2.Event:
+    async def event(self) -> Event:
         while not self._events:
             self._events += (await self.response()).events
         return self._events.pop(0)
@@ -163,7 +180,7 @@ class Watched:
         return found
 
 
-def line(event: api_pb2.Event) -> str:
+def line(event: Event) -> str:
     match event.WhichOneof("event"):
         case "update":
             return f"update {event.update.metadata.name}"
@@ -188,12 +205,12 @@ async def serve(site: Site, *, store: StoreConfig | None = None, **config: Any) 
             await opened.close()
 
 
-def unit(name: str, description: str = "", *, namespace: str = "system", **metadata: Any) -> api_pb2.Object:
-    return api_pb2.Object(
-        metadata=api_pb2.Metadata(namespace=namespace, name=name, **metadata),
-        spec=registry.pack(systemd_pb2.Unit(description=description or name)),
+def unit(name: str, description: str = "", *, namespace: str = "system", **metadata: Any) -> Object:
+    return Object(
+        metadata=Metadata(namespace=namespace, name=name, **metadata),
+        spec=registry.pack(Unit(description=description or name)),
     )
 
 
-def key(name: str, *, type: str = TYPE, namespace: str = "system") -> api_pb2.Key:
-    return api_pb2.Key(type=type, namespace=namespace, name=name)
+def key(name: str, *, type: str = TYPE, namespace: str = "system") -> Key:
+    return Key(type=type, namespace=namespace, name=name)

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 from api_sites import TYPE, Served, Site, serve, unit
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import (
+    ApiServicer,
+    ListRequest,
+    ListResponse,
+    Precondition,
+    PutRequest,
+    PutResponse,
+    WatchRequest,
+    WatchResponse,
+    add_ApiServicer_to_server,
+)
 from rube.api.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
 from rube.api.keys import ObjectKey
 from rube.client import Batch, CacheState, Change, Client, ClientConfig, Informer, InformerConfig
@@ -147,8 +157,8 @@ async def test_an_informer_outlives_its_server_and_skips_nothing(site: Site) -> 
             await api.server.stop(1.0)
             server = ApiServer(site.host, api.store, ApiServerConfig(listen=(api.address,)))
             await server.start()
-            absent = api_pb2.Precondition(absent=True)
-            await client.put(api_pb2.PutRequest(objects=[unit("b")], preconditions=[absent]))
+            absent = Precondition(absent=True)
+            await client.put(PutRequest(objects=[unit("b")], preconditions=[absent]))
             await informer.wait_for(api.store.revision)
             assert told == ["+a", "+b"]
             await server.stop(1.0)
@@ -163,16 +173,16 @@ async def test_a_bad_informer_ends_instead_of_trying_forever(site: Site) -> None
 
 async def test_a_client_moves_on_from_a_dead_endpoint(site: Site) -> None:
     async with serve(site) as api, Client(site.host, ["127.0.0.1:1", api.address]) as client:
-        listed = await client.list_objects(api_pb2.ListRequest(type=TYPE))
+        listed = await client.list_objects(ListRequest(type=TYPE))
         assert listed.store_id == client.store_id == api.store.store_id
         assert client.endpoint == api.address
-        put = await client.put(api_pb2.PutRequest(objects=[unit("a")]))
+        put = await client.put(PutRequest(objects=[unit("a")]))
         assert client.revision == put.revision
 
 
 async def test_an_unconditional_put_moves_on_where_it_was_never_sent(site: Site) -> None:
     async with serve(site) as api, Client(site.host, ["127.0.0.1:1", api.address]) as client:
-        await client.put(api_pb2.PutRequest(objects=[unit("a")]))
+        await client.put(PutRequest(objects=[unit("a")]))
         assert (await api.get("a")).metadata.generation == 1
 
 
@@ -181,7 +191,7 @@ async def test_without_any_server_a_call_ends_with_unavailable(site: Site) -> No
         config = ClientConfig(retries_max=2, backoff_s_initial=0.01, backoff_s_max=0.02)
         async with Client(site.host, ["127.0.0.1:1"], config) as client:
             with pytest.raises(UnavailableError):
-                await client.list_objects(api_pb2.ListRequest(type=TYPE))
+                await client.list_objects(ListRequest(type=TYPE))
 
 
 async def test_a_client_gives_up_at_its_deadline(site: Site) -> None:
@@ -190,7 +200,7 @@ async def test_a_client_gives_up_at_its_deadline(site: Site) -> None:
         async with Client(site.host, [api.address]) as client:
             before_ns = site.host.clock.monotonic_ns()
             with pytest.raises(DeadlineExceededError):
-                await client.list_objects(api_pb2.ListRequest(type=TYPE), deadline_s=0.2)
+                await client.list_objects(ListRequest(type=TYPE), deadline_s=0.2)
             assert site.host.clock.monotonic_ns() - before_ns < 3_000_000_000
 
 
@@ -203,27 +213,27 @@ async def _hang(api: Served) -> None:
     api.store.range = never  # type: ignore[method-assign, assignment]
 
 
-class Silent(api_pb2_grpc.ApiServicer):
+class Silent(ApiServicer):
     """A server that takes every call and never answers."""
 
-    async def List(self, request: api_pb2.ListRequest, context: Any) -> api_pb2.ListResponse:
+    async def List(self, request: ListRequest, context: Any) -> ListResponse:
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
-    async def Put(self, request: api_pb2.PutRequest, context: Any) -> api_pb2.PutResponse:
+    async def Put(self, request: PutRequest, context: Any) -> PutResponse:
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
-    async def Watch(self, request: api_pb2.WatchRequest, context: Any) -> AsyncIterator[api_pb2.WatchResponse]:
+    async def Watch(self, request: WatchRequest, context: Any) -> AsyncIterator[WatchResponse]:
         await asyncio.Event().wait()
-        yield api_pb2.WatchResponse()
+        yield WatchResponse()
 
 
 @asynccontextmanager
 async def silent(host: Host) -> AsyncIterator[str]:
     """The address of a server that hangs."""
     server = host.network.server()
-    api_pb2_grpc.add_ApiServicer_to_server(Silent(), server)
+    add_ApiServicer_to_server(Silent(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -246,10 +256,10 @@ async def test_a_read_moves_on_from_a_server_that_hangs_and_a_plain_write_does_n
         config = ClientConfig(attempt_s_max=0.2)
         async with Client(site.host, [address, api.address], config) as client:
             with pytest.raises(DeadlineExceededError):
-                await client.put(api_pb2.PutRequest(objects=[unit("a")]), deadline_s=0.3)
+                await client.put(PutRequest(objects=[unit("a")]), deadline_s=0.3)
         async with Client(site.host, [address, api.address], config) as client:
-            assert list((await client.list_objects(api_pb2.ListRequest(type=TYPE))).items) == []
-            await client.put(api_pb2.PutRequest(objects=[unit("a")]))
+            assert list((await client.list_objects(ListRequest(type=TYPE))).items) == []
+            await client.put(PutRequest(objects=[unit("a")]))
 
 
 async def test_two_servers_on_one_store_lose_no_write(site: Site) -> None:
@@ -259,7 +269,7 @@ async def test_two_servers_on_one_store_lose_no_write(site: Site) -> None:
         addresses = [(await server.start())[0] for server in (second, third)]
         async with Client(site.host, addresses[:1]) as one, Client(site.host, addresses[1:]) as other:
             puts = [
-                client.put(api_pb2.PutRequest(objects=[unit("a", f"{name} {number}")]))
+                client.put(PutRequest(objects=[unit("a", f"{name} {number}")]))
                 for number in range(15)
                 for name, client in (("one", one), ("other", other))
             ]

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from api_sites import TYPE, Served, Site, serve, unit
 
-from rube import api_pb2
+from rube.api import ListRequest, ListResponse
 from rube.api.errors import CompactedError, InvalidArgumentError
 from rube.client import Client, ClientConfig
 
 COUNT = 10
-LIST = api_pb2.ListRequest(type=TYPE, page_size=3)
-Before = Callable[[api_pb2.ListRequest, int], Coroutine[Any, Any, None]]
+LIST = ListRequest(type=TYPE, page_size=3)
+Before = Callable[[ListRequest, int], Coroutine[Any, Any, None]]
 
 
 class Interrupted(Client):
@@ -22,11 +22,11 @@ class Interrupted(Client):
 
     def __init__(self, api: Served, before: Before, **config: Any) -> None:
         super().__init__(api.host, [api.address], ClientConfig(**config))
-        self.requests: list[api_pb2.ListRequest] = []
+        self.requests: list[ListRequest] = []
         self._before = before
 
-    async def list_page(self, request: api_pb2.ListRequest, *, deadline_s: float | None = None) -> api_pb2.ListResponse:
-        self.requests.append(api_pb2.ListRequest.FromString(request.SerializeToString()))
+    async def list_page(self, request: ListRequest, *, deadline_s: float | None = None) -> ListResponse:
+        self.requests.append(ListRequest.FromString(request.SerializeToString()))
         await self._before(request, len(self.requests))
         return await super().list_page(request, deadline_s=deadline_s)
 
@@ -62,7 +62,7 @@ async def test_a_list_that_is_always_too_slow_ends_with_the_remedy(site: Site) -
     async with serve(site, page_objects_max=3) as api:
         await fill(api)
 
-        async def always(request: api_pb2.ListRequest, _: int) -> None:
+        async def always(request: ListRequest, _: int) -> None:
             if request.page_token:
                 await compact(api)
 
@@ -78,7 +78,7 @@ async def test_a_list_of_a_page_token_of_the_callers_own_cannot_begin_anew(site:
         token = (await api.client.list_page(LIST)).next_page_token
         await compact(api)
         with pytest.raises(CompactedError):
-            await api.client.list_objects(api_pb2.ListRequest(type=TYPE, page_size=3, page_token=token))
+            await api.client.list_objects(ListRequest(type=TYPE, page_size=3, page_token=token))
 
 
 async def test_what_is_wrong_with_a_list_from_the_start_is_told_at_once(site: Site) -> None:
@@ -89,9 +89,9 @@ async def test_what_is_wrong_with_a_list_from_the_start_is_told_at_once(site: Si
 
         async with Interrupted(api, never) as client:
             with pytest.raises(InvalidArgumentError, match="page_token"):
-                await client.list_objects(api_pb2.ListRequest(type=TYPE, page_token="x"))
+                await client.list_objects(ListRequest(type=TYPE, page_token="x"))
             with pytest.raises(InvalidArgumentError, match="page_size"):
-                await client.list_objects(api_pb2.ListRequest(type=TYPE, page_size=-1))
+                await client.list_objects(ListRequest(type=TYPE, page_size=-1))
             assert len(client.requests) == 2
 
 
@@ -100,7 +100,7 @@ async def test_a_list_goes_on_from_the_start_on_another_store(site: Site) -> Non
     async with serve(site) as api:
         await fill(api)
 
-        async def once(request: api_pb2.ListRequest, number: int) -> None:
+        async def once(request: ListRequest, number: int) -> None:
             if number == 2:
                 request.page_token = request.page_token.swapcase()
 

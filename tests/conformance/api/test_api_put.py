@@ -10,8 +10,7 @@ from api_sites import TYPE, Served, Site, key, serve, unit
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry, systemd_pb2
+from rube.api import GetRequest, Metadata, Node, Object, PutRequest, Unit, UnitStatus, registry
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, RubeError
 from rube.server import ApiServerConfig
 from rube.server.put import put
@@ -20,7 +19,7 @@ from rube.store import StoreConfig, StoreLimits
 from rube.units.spec_checks import built_in_spec_checks
 
 
-async def refused(api: Served, *objects: api_pb2.Object, error: type[RubeError] = InvalidArgumentError) -> str:
+async def refused(api: Served, *objects: Object, error: type[RubeError] = InvalidArgumentError) -> str:
     """The message of the error that the put ends with; nothing was written."""
     before = api.store.revision
     with pytest.raises(error) as raised:
@@ -42,7 +41,7 @@ async def test_a_new_object_gets_what_the_server_sets(site: Site) -> None:
         stored = await api.get("a")
         assert stored.metadata == metadata
         assert dict(stored.metadata.labels) == {"tier": "web"}
-        assert registry.unpack(stored.spec) == systemd_pb2.Unit(description="a")
+        assert registry.unpack(stored.spec) == Unit(description="a")
 
 
 async def test_an_unchanged_put_writes_nothing_and_answers_with_what_is_stored(site: Site) -> None:
@@ -58,10 +57,7 @@ async def test_equality_is_judged_on_the_parsed_spec_not_on_its_bytes(site: Site
     async with serve(site) as api:
         first = await api.put(unit("a", "text"))
         # The same message on the wire in another way: the field twice, of which the last counts.
-        twice = (
-            systemd_pb2.Unit(description="x").SerializeToString()
-            + systemd_pb2.Unit(description="text").SerializeToString()
-        )
+        twice = Unit(description="x").SerializeToString() + Unit(description="text").SerializeToString()
         other = unit("a")
         other.spec.CopyFrom(Any(type_url=f"type.googleapis.com/{TYPE}", value=twice))
         assert (await api.put(other)).metadata == first.metadata
@@ -107,7 +103,7 @@ async def test_a_put_ignores_status_and_what_the_server_sets(site: Site) -> None
         await api.set_status("a", "active")
         stored = await api.get("a")
         given = unit("a", "changed", generation=77, create_revision=99, create_time=Timestamp(seconds=1))
-        given.status.CopyFrom(registry.pack(systemd_pb2.UnitStatus(active_state="failed")))
+        given.status.CopyFrom(registry.pack(UnitStatus(active_state="failed")))
         await api.put(given)
         after = await api.get("a")
         assert after.status == stored.status
@@ -143,11 +139,11 @@ async def test_a_put_of_nothing_is_refused(site: Site) -> None:
 
 async def test_bad_objects_are_refused_with_object_and_field(site: Site) -> None:
     async with serve(site) as api:
-        empty = api_pb2.Object(metadata=api_pb2.Metadata(namespace="system", name="a"))
+        empty = Object(metadata=Metadata(namespace="system", name="a"))
         assert "objects[0] (a) has no spec" in await refused(api, empty)
-        unknown = api_pb2.Object(metadata=empty.metadata, spec=Any(type_url="rube/api.systemd.Unitt"))
+        unknown = Object(metadata=empty.metadata, spec=Any(type_url="rube/api.systemd.Unitt"))
         assert "did you mean" in await refused(api, unknown)
-        garbled = api_pb2.Object(metadata=empty.metadata, spec=Any(type_url=f"rube/{TYPE}", value=b"\xff\xff"))
+        garbled = Object(metadata=empty.metadata, spec=Any(type_url=f"rube/{TYPE}", value=b"\xff\xff"))
         assert f"({TYPE}/system/a)" in await refused(api, garbled)
         assert "metadata.namespace" in await refused(api, unit("a", namespace=""))
         assert "label key 'a b'" in await refused(api, unit("a", labels={"a b": "1"}))
@@ -215,10 +211,10 @@ async def test_an_object_that_carries_a_uid_replaces_only_that_incarnation(site:
 
 async def test_objects_outside_namespaces(site: Site) -> None:
     async with serve(site) as api:
-        node = api_pb2.Object(metadata=api_pb2.Metadata(name="worker-1"), spec=registry.pack(cluster_pb2.Node()))
+        node = Object(metadata=Metadata(name="worker-1"), spec=registry.pack(Node()))
         await api.put(node)
         node_key = key("worker-1", type="api.Node", namespace="")
-        assert (await api.client.get(api_pb2.GetRequest(key=node_key))).object.metadata.name == "worker-1"
+        assert (await api.client.get(GetRequest(key=node_key))).object.metadata.name == "worker-1"
         node.metadata.namespace = "system"
         assert "lives outside namespaces" in await refused(api, node)
 
@@ -228,7 +224,7 @@ async def test_a_spec_that_its_check_refuses_is_not_stored_and_all_is_named(site
         with pytest.raises(
             InvalidArgumentError, match=r"system/a\): service\.exec\.start is missing.*system/b"
         ) as caught:
-            await api.client.put(api_pb2.PutRequest(objects=[unit("a"), unit("b")]))
+            await api.client.put(PutRequest(objects=[unit("a"), unit("b")]))
         assert caught.value.metadata["field"] == "objects[0].spec.service.exec.start"
         with pytest.raises(NotFoundError):
             await api.get("a")
@@ -245,8 +241,8 @@ async def test_a_spec_that_is_stored_already_is_not_checked_again(site: Site) ->
         strict = ApiServerConfig(spec_checks={"api.systemd.Unit": check})
         writer = Writer(api.store, retries_max=1, waiters_per_key_max=10)
         stored.metadata.labels["node"] = "worker-1"
-        response = await put(site.host, api.store, writer, strict, api_pb2.PutRequest(objects=[stored]))
+        response = await put(site.host, api.store, writer, strict, PutRequest(objects=[stored]))
         assert response.metadata[0].labels["node"] == "worker-1"
         changed = unit("old", "another")
         with pytest.raises(InvalidArgumentError, match="description is wrong"):
-            await put(site.host, api.store, writer, strict, api_pb2.PutRequest(objects=[changed]))
+            await put(site.host, api.store, writer, strict, PutRequest(objects=[changed]))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 from api_sites import TYPE, Served, Site, key, serve, unit
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry
+from rube.api import GetRequest, Key, ListRequest, ListResponse, Metadata, Node, Object, registry
 from rube.api.errors import CompactedError, InvalidArgumentError, NotFoundError, RevisionAheadError
 
 
 async def names(api: Served, **request: object) -> list[str]:
-    listed = await api.client.list_objects(api_pb2.ListRequest(**{"type": TYPE, **request}))  # type: ignore[arg-type]
+    listed = await api.client.list_objects(ListRequest(**{"type": TYPE, **request}))  # type: ignore[arg-type]
     return [obj.metadata.name for obj in listed.items]
 
 
@@ -25,9 +24,9 @@ async def test_an_absent_object_is_not_found(site: Site) -> None:
 async def test_reads_of_a_bad_key_or_type_are_refused(site: Site) -> None:
     async with serve(site) as api:
         with pytest.raises(InvalidArgumentError, match=r"metadata\.name"):
-            await api.client.get(api_pb2.GetRequest(key=api_pb2.Key(type=TYPE, namespace="system")))
+            await api.client.get(GetRequest(key=Key(type=TYPE, namespace="system")))
         with pytest.raises(InvalidArgumentError, match=r"did you mean 'api\.Node'"):
-            await api.client.get(api_pb2.GetRequest(key=api_pb2.Key(type="api.Nodee", name="a")))
+            await api.client.get(GetRequest(key=Key(type="api.Nodee", name="a")))
         for bad in ({"type": "api.Nodee"}, {"type": ""}, {"namespace": "A"}, {"name": "-"}, {"page_size": -1}):
             with pytest.raises(InvalidArgumentError):
                 await names(api, **bad)
@@ -37,7 +36,7 @@ async def test_reads_of_a_bad_key_or_type_are_refused(site: Site) -> None:
 
 async def test_a_list_is_in_order_and_of_one_type(site: Site) -> None:
     async with serve(site) as api:
-        node = api_pb2.Object(metadata=api_pb2.Metadata(name="n"), spec=registry.pack(cluster_pb2.Node()))
+        node = Object(metadata=Metadata(name="n"), spec=registry.pack(Node()))
         await api.put(unit("b"), unit("a"), unit("c", namespace="other"), node)
         assert await names(api) == ["c", "a", "b"]
         assert await names(api, type="api.Node") == ["n"]
@@ -65,8 +64,8 @@ async def test_a_list_is_filtered_by_namespace_name_and_labels(site: Site) -> No
 async def test_pages_show_the_store_at_one_revision(site: Site) -> None:
     async with serve(site) as api:
         await api.put(*(unit(f"u{number:02}", "old") for number in range(10)))
-        seen: list[api_pb2.ListResponse] = []
-        async for page in api.client.list_pages(api_pb2.ListRequest(type=TYPE, page_size=3)):
+        seen: list[ListResponse] = []
+        async for page in api.client.list_pages(ListRequest(type=TYPE, page_size=3)):
             seen.append(page)
             await api.put(unit("u99"), unit("u09", f"changed {len(seen)}"))
             if len(seen) == 1:
@@ -81,28 +80,28 @@ async def test_pages_show_the_store_at_one_revision(site: Site) -> None:
 async def test_the_last_full_page_has_no_token(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"), unit("b"))
-        page = await api.client.list_page(api_pb2.ListRequest(type=TYPE, page_size=2))
+        page = await api.client.list_page(ListRequest(type=TYPE, page_size=2))
         assert (len(page.items), page.next_page_token) == (2, "")
 
 
 async def test_a_page_ends_at_its_bytes(site: Site) -> None:
     async with serve(site, page_bytes_max=10_000) as api:
         await api.put(*(unit(f"u{number}", "x" * 4000) for number in range(7)))
-        pages = [page async for page in api.client.list_pages(api_pb2.ListRequest(type=TYPE))]
+        pages = [page async for page in api.client.list_pages(ListRequest(type=TYPE))]
         assert [len(page.items) for page in pages] == [2, 2, 2, 1]
 
 
 async def test_a_selector_that_matches_little_gives_short_pages_until_the_end(site: Site) -> None:
     async with serve(site, page_scanned_objects_max=4) as api:
         await api.put(*(unit(f"u{number}", labels={"odd": str(number % 2)}) for number in range(9)), unit("z"))
-        pages = [page async for page in api.client.list_pages(api_pb2.ListRequest(type=TYPE, label_selector="odd=1"))]
+        pages = [page async for page in api.client.list_pages(ListRequest(type=TYPE, label_selector="odd=1"))]
         assert [[obj.metadata.name for obj in page.items] for page in pages] == [["u1", "u3"], ["u5", "u7"], []]
 
 
 async def test_a_page_token_is_of_its_list_alone(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"), unit("b"), unit("c"))
-        token = (await api.client.list_page(api_pb2.ListRequest(type=TYPE, page_size=1))).next_page_token
+        token = (await api.client.list_page(ListRequest(type=TYPE, page_size=1))).next_page_token
         bad = [
             {"page_token": token, "namespace": "system"},
             {"page_token": token, "label_selector": "x"},
@@ -120,7 +119,7 @@ async def test_a_page_token_is_of_its_list_alone(site: Site) -> None:
 async def test_a_page_of_a_compacted_revision_says_so(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"), unit("b"))
-        token = (await api.client.list_page(api_pb2.ListRequest(type=TYPE, page_size=1))).next_page_token
+        token = (await api.client.list_page(ListRequest(type=TYPE, page_size=1))).next_page_token
         last = await api.put(unit("a", "changed"))
         await api.store.compact(last.revision)
         with pytest.raises(CompactedError) as raised:
@@ -131,11 +130,11 @@ async def test_a_page_of_a_compacted_revision_says_so(site: Site) -> None:
 async def test_reads_can_ask_not_to_be_older_than_a_revision(site: Site) -> None:
     async with serve(site) as api:
         put = await api.put(unit("a"))
-        got = await api.client.get(api_pb2.GetRequest(key=key("a"), min_revision=put.revision))
+        got = await api.client.get(GetRequest(key=key("a"), min_revision=put.revision))
         assert got.revision >= put.revision
         assert await names(api, min_revision=put.revision) == ["a"]
         with pytest.raises(RevisionAheadError) as raised:
-            await api.client.get(api_pb2.GetRequest(key=key("a"), min_revision=put.revision + 1000))
+            await api.client.get(GetRequest(key=key("a"), min_revision=put.revision + 1000))
         assert raised.value.metadata["revision"] == str(put.revision)
         with pytest.raises(RevisionAheadError):
             await names(api, min_revision=put.revision + 1000)
@@ -147,7 +146,7 @@ async def test_objects_survive_the_server(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a", labels={"x": "1"}))
         await api.set_status("a", "active")
-        before = await api.client.get(api_pb2.GetRequest(key=key("a")))
+        before = await api.client.get(GetRequest(key=key("a")))
     async with serve(site) as api:
-        after = await api.client.get(api_pb2.GetRequest(key=key("a")))
+        after = await api.client.get(GetRequest(key=key("a")))
         assert (after.object, after.store_id) == (before.object, before.store_id)

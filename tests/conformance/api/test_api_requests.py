@@ -11,7 +11,17 @@ from api_sites import TYPE, Served, Site, key, serve, unit
 from google.protobuf.message import Message
 from grpc import aio
 
-from rube import api_pb2
+from rube.api import (
+    DeleteRequest,
+    Fence,
+    GetRequest,
+    ListRequest,
+    Precondition,
+    PutRequest,
+    UpdateStatusRequest,
+    WatchRequest,
+    WatchResponse,
+)
 from rube.api.errors import (
     CompactedError,
     DeadlineExceededError,
@@ -35,13 +45,13 @@ async def filled(api: Served, count: int) -> None:
         await api.put(unit(f"u{number}"))
 
 
-async def first(api: Served, **request: Any) -> api_pb2.WatchResponse:
+async def first(api: Served, **request: Any) -> WatchResponse:
     async with api.watch(**request) as watched:
         return await watched.response()
 
 
 async def watch_error(api: Served, **request: Any) -> RubeError:
-    watch = api.client.watch(api_pb2.WatchRequest(**{"type": TYPE, **request}))
+    watch = api.client.watch(WatchRequest(**{"type": TYPE, **request}))
     with pytest.raises(RubeError) as raised:
         await anext(watch)
     await watch.aclose()
@@ -54,8 +64,8 @@ async def watch_error(api: Served, **request: Any) -> RubeError:
 async def test_a_page_token_with_a_newer_min_revision_is_refused(site: Site) -> None:
     async with serve(site) as api:
         await filled(api, 3)
-        page = await api.client.list_page(api_pb2.ListRequest(type=TYPE, page_size=1))
-        request = api_pb2.ListRequest(type=TYPE, page_size=1, page_token=page.next_page_token)
+        page = await api.client.list_page(ListRequest(type=TYPE, page_size=1))
+        request = ListRequest(type=TYPE, page_size=1, page_token=page.next_page_token)
         for revision in (page.revision + 1, FAR):
             request.min_revision = revision
             with pytest.raises(InvalidArgumentError, match=f"older than min_revision {revision}: begin a new list"):
@@ -67,7 +77,7 @@ async def test_a_page_token_with_a_newer_min_revision_is_refused(site: Site) -> 
 async def test_all_pages_of_a_list_with_a_min_revision_are_not_older(site: Site) -> None:
     async with serve(site) as api:
         await filled(api, 5)
-        request = api_pb2.ListRequest(type=TYPE, page_size=2, min_revision=api.store.revision)
+        request = ListRequest(type=TYPE, page_size=2, min_revision=api.store.revision)
         listed = await api.client.list_objects(request)
         assert len(listed.items) == 5
         assert listed.revision >= request.min_revision
@@ -78,9 +88,9 @@ async def test_a_revision_ahead_of_the_store_is_refused_everywhere(site: Site, r
     async with serve(site) as api:
         await filled(api, 1)
         with pytest.raises(RevisionAheadError):
-            await api.client.get(api_pb2.GetRequest(key=key("u0"), min_revision=revision), deadline_s=30)
+            await api.client.get(GetRequest(key=key("u0"), min_revision=revision), deadline_s=30)
         with pytest.raises(RevisionAheadError):
-            await api.client.list_page(api_pb2.ListRequest(type=TYPE, min_revision=revision), deadline_s=30)
+            await api.client.list_page(ListRequest(type=TYPE, min_revision=revision), deadline_s=30)
         assert isinstance(await watch_error(api, send_initial=True, after_revision=revision), RevisionAheadError)
         assert isinstance(await watch_error(api, after_revision=revision), RevisionAheadError)
 
@@ -109,17 +119,17 @@ async def test_a_field_that_the_server_does_not_know_is_refused(site: Site, fiel
     async with serve(site) as api:
         await api.put(unit("a", "as it was"))
         calls: list[tuple[Any, Message]] = [
-            (api.client.get, api_pb2.GetRequest(key=key("a"))),
-            (api.client.list_page, api_pb2.ListRequest(type=TYPE)),
-            (api.client.put, api_pb2.PutRequest(objects=[unit("a", "changed")])),
-            (api.client.delete, api_pb2.DeleteRequest(keys=[key("a")])),
-            (api.client.update_status, api_pb2.UpdateStatusRequest(key=key("a"))),
+            (api.client.get, GetRequest(key=key("a"))),
+            (api.client.list_page, ListRequest(type=TYPE)),
+            (api.client.put, PutRequest(objects=[unit("a", "changed")])),
+            (api.client.delete, DeleteRequest(keys=[key("a")])),
+            (api.client.update_status, UpdateStatusRequest(key=key("a"))),
         ]
         for call, request in calls:
             request.MergeFromString(field)
             with pytest.raises(InvalidArgumentError, match=r"does not know \(numbers 500\): nothing was done"):
                 await call(request)
-        watch = api_pb2.WatchRequest(type=TYPE)
+        watch = WatchRequest(type=TYPE)
         watch.MergeFromString(field)
         with pytest.raises(InvalidArgumentError, match=r"api\.WatchRequest has fields"):
             await anext(api.client.watch(watch))
@@ -130,10 +140,10 @@ async def test_a_field_that_the_server_does_not_know_is_refused(site: Site, fiel
 async def test_so_is_one_in_what_qualifies_a_request(site: Site, part: str) -> None:
     async with serve(site) as api:
         await api.put(unit("a"))
-        request = api_pb2.DeleteRequest(
+        request = DeleteRequest(
             keys=[key("a")],
-            preconditions=[api_pb2.Precondition(key=key("a"), revision=api.store.revision)],
-            fence=api_pb2.Fence(group="g", term=1),
+            preconditions=[Precondition(key=key("a"), revision=api.store.revision)],
+            fence=Fence(group="g", term=1),
         )
         parts: dict[str, Message] = {
             "precondition": request.preconditions[0],
@@ -153,7 +163,7 @@ async def test_so_is_one_in_what_qualifies_a_request(site: Site, part: str) -> N
 async def test_a_page_token_that_is_none_is_refused_whatever_its_size(site: Site) -> None:
     async with serve(site) as api:
         await filled(api, 2)
-        good = (await api.client.list_page(api_pb2.ListRequest(type=TYPE, page_size=1))).next_page_token
+        good = (await api.client.list_page(ListRequest(type=TYPE, page_size=1))).next_page_token
         for token in (
             "x",
             "=" * 10,
@@ -166,14 +176,14 @@ async def test_a_page_token_that_is_none_is_refused_whatever_its_size(site: Site
             base64.urlsafe_b64encode(bytes(TOKEN_CHARS_MAX)).decode(),
         ):
             with pytest.raises(InvalidArgumentError, match="page_token is not one that this list has given"):
-                await api.client.list_page(api_pb2.ListRequest(type=TYPE, page_size=1, page_token=token))
+                await api.client.list_page(ListRequest(type=TYPE, page_size=1, page_token=token))
 
 
 async def test_the_longest_key_has_a_page_token(site: Site) -> None:
     async with serve(site) as api:
         for letter in "ab":
             await api.put(unit(letter * 63, namespace="n" * 63))
-        request = api_pb2.ListRequest(type=TYPE, page_size=1)
+        request = ListRequest(type=TYPE, page_size=1)
         token = (await api.client.list_page(request)).next_page_token
         assert len(token) < TOKEN_CHARS_MAX // 4
         assert len((await api.client.list_objects(request)).items) == 2
@@ -195,18 +205,18 @@ async def test_the_longest_key_has_a_page_token(site: Site) -> None:
 async def test_texts_of_any_size_are_refused_in_bounded_time(site: Site, fields: dict[str, Any], match: str) -> None:
     async with serve(site) as api:
         with pytest.raises(InvalidArgumentError, match=match) as raised:
-            await api.client.list_page(api_pb2.ListRequest(**{"type": TYPE, **fields}))
+            await api.client.list_page(ListRequest(**{"type": TYPE, **fields}))
         assert len(raised.value.message) <= 1500
 
 
 async def test_preconditions_and_mask_paths_are_bounded(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"))
-        many = [api_pb2.Precondition(key=key(f"k{number}"), absent=True) for number in range(1001)]
+        many = [Precondition(key=key(f"k{number}"), absent=True) for number in range(1001)]
         with pytest.raises(ResourceExhaustedError, match="1001 preconditions"):
-            await api.client.put(api_pb2.PutRequest(objects=[unit("a", "b")], preconditions=many))
+            await api.client.put(PutRequest(objects=[unit("a", "b")], preconditions=many))
         status = (await api.set_status("a", "active")).metadata
-        request = api_pb2.UpdateStatusRequest(key=key("a"), uid=status.uid, status=(await api.get("a")).status)
+        request = UpdateStatusRequest(key=key("a"), uid=status.uid, status=(await api.get("a")).status)
         request.update_mask.paths.extend(["active_state"] * 1001)
         with pytest.raises(InvalidArgumentError, match="1001 paths"):
             await api.client.update_status(request)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from api_sites import Served, Site, serve, unit
 
-from rube import api_pb2
+from rube.api import PutRequest
 from rube.api.errors import NotDoneError, NotSentError, UnavailableError
 from rube.client import Client, ClientConfig
 from rube.store import Txn
@@ -72,14 +72,14 @@ async def test_a_put_that_was_refused_is_sent_again(site: Site) -> None:
 
 async def test_a_put_that_no_server_can_have_seen_goes_to_the_next_one(site: Site) -> None:
     async with serve(site) as api, Client(site.host, ["127.0.0.1:1", api.address]) as client:
-        assert (await client.put(api_pb2.PutRequest(objects=[unit("a")]))).metadata[0].name == "a"
+        assert (await client.put(PutRequest(objects=[unit("a")]))).metadata[0].name == "a"
 
 
 async def test_a_repeated_conditional_put_is_told_as_unknown_once_one_attempt_was(site: Site) -> None:
     """The last attempt finds nobody, which says nothing of the first one."""
     async with serve(site) as api:
         first = await api.put(unit("a", "one"))
-        request = api_pb2.PutRequest(objects=[unit("a", "two", revision=first.revision)])
+        request = PutRequest(objects=[unit("a", "two", revision=first.revision)])
         with breaking_commits(api, UnavailableError("the answer was lost")) as made:
             async with Client(site.host, [api.address, "127.0.0.1:1"], ClientConfig(retries_max=1)) as client:
                 with pytest.raises(

@@ -10,7 +10,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import ApiStub, GetRequest, ListRequest, PutRequest
 from rube.api.errors import (
     CompactedError,
     FailedPreconditionError,
@@ -120,14 +120,14 @@ async def test_a_server_that_stops_says_that_it_did_nothing(site: Site) -> None:
         stop = asyncio.create_task(api.server.stop(1.0))
         await asyncio.sleep(0)
         with pytest.raises(NotDoneError, match="is stopping"):
-            await api.client.put(api_pb2.PutRequest(objects=[unit("a")]), deadline_s=0.05)
+            await api.client.put(PutRequest(objects=[unit("a")]), deadline_s=0.05)
         await stop
 
 
 async def test_after_a_stop_nobody_answers(site: Site) -> None:
     async with serve(site) as api:
         await api.server.stop(1.0)
-        request = api_pb2.GetRequest(key=key("a"))
+        request = GetRequest(key=key("a"))
         with pytest.raises(UnavailableError):
             await api.client.get(request, deadline_s=0.5)
 
@@ -148,6 +148,6 @@ async def test_a_unix_socket_is_served_too(site: Site, tmp_path_factory: pytest.
         server = ApiServer(site.host, api.store, ApiServerConfig(listen=(path,)))
         assert await server.start() == (path,)
         async with site.host.network.channel(path) as channel:
-            listed = await api_pb2_grpc.ApiStub(channel).List(api_pb2.ListRequest(type=TYPE))
+            listed = await ApiStub(channel).List(ListRequest(type=TYPE))
             assert listed.store_id == api.store.store_id
         await server.stop(1.0)

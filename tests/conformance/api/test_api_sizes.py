@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from api_sites import FOREIGN, TYPE, Served, Site, serve, unit
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import ApiAsyncStub, ApiStub, ListRequest, ListResponse, WatchRequest, WatchResponse
 from rube.api.errors import ResourceExhaustedError
 from rube.host.network import RESPONSE_BYTES_MAX
 from rube.server import ApiServerConfig
@@ -25,9 +25,9 @@ MIDDLE, MIDDLE_BYTES = 45, 100 * KIB
 
 
 @asynccontextmanager
-async def foreign(site: Site, api: Served) -> AsyncIterator[api_pb2_grpc.ApiAsyncStub]:
+async def foreign(site: Site, api: Served) -> AsyncIterator[ApiAsyncStub]:
     async with site.foreign.channel(api.address) as channel:
-        yield api_pb2_grpc.ApiStub(channel)
+        yield ApiStub(channel)
 
 
 async def filled(api: Served, count: int, size_bytes: int) -> list[str]:
@@ -36,7 +36,7 @@ async def filled(api: Served, count: int, size_bytes: int) -> list[str]:
     return [f"u{number:03}" for number in range(count)]
 
 
-async def pages_of(stub: api_pb2_grpc.ApiAsyncStub, request: api_pb2.ListRequest) -> list[api_pb2.ListResponse]:
+async def pages_of(stub: ApiAsyncStub, request: ListRequest) -> list[ListResponse]:
     pages = []
     while True:
         page = await stub.List(request)
@@ -50,7 +50,7 @@ async def pages_of(stub: api_pb2_grpc.ApiAsyncStub, request: api_pb2.ListRequest
 async def test_pages_are_cut_by_bytes(site: Site, count: int, size_bytes: int) -> None:
     async with serve(site) as api, foreign(site, api) as stub:
         names = await filled(api, count, size_bytes)
-        pages = await pages_of(stub, api_pb2.ListRequest(type=TYPE))
+        pages = await pages_of(stub, ListRequest(type=TYPE))
         assert [item.metadata.name for page in pages for item in page.items] == names
         assert len(pages) > 1
         assert all(page.items for page in pages)
@@ -62,11 +62,11 @@ async def test_pages_are_cut_by_bytes(site: Site, count: int, size_bytes: int) -
 async def test_initial_objects_of_a_watch_are_cut_by_bytes(site: Site, count: int, size_bytes: int) -> None:
     async with serve(site) as api, foreign(site, api) as stub:
         names = await filled(api, count, size_bytes)
-        call = stub.Watch(api_pb2.WatchRequest(type=TYPE, send_initial=True))
+        call = stub.Watch(WatchRequest(type=TYPE, send_initial=True))
         found: list[str] = []
         while True:
             response = await call.read()
-            assert isinstance(response, api_pb2.WatchResponse)
+            assert isinstance(response, WatchResponse)
             assert response.ByteSize() <= RESPONSE_BYTES_MAX
             found += [event.update.metadata.name for event in response.events if event.HasField("update")]
             if any(event.bookmark.initial_end for event in response.events):
@@ -76,7 +76,7 @@ async def test_initial_objects_of_a_watch_are_cut_by_bytes(site: Site, count: in
         assert response.revision == api.store.revision
         await api.put(unit("u000", "small"))
         following = await call.read()
-        assert isinstance(following, api_pb2.WatchResponse)
+        assert isinstance(following, WatchResponse)
         assert [event.update.metadata.name for event in following.events] == ["u000"]
         call.cancel()
 
@@ -92,11 +92,11 @@ async def test_the_largest_revision_fits(site: Site) -> None:
         names = [f"u{number:04}" for number in range(count)]
         await api.put(*(unit(name, "x" * each) for name in names))
         await api.delete(*names)
-        call = stub.Watch(api_pb2.WatchRequest(type=TYPE, after_revision=before))
+        call = stub.Watch(WatchRequest(type=TYPE, after_revision=before))
         seen: list[str] = []
         while len(seen) < 2 * count:
             response = await call.read()
-            assert isinstance(response, api_pb2.WatchResponse)
+            assert isinstance(response, WatchResponse)
             assert response.ByteSize() <= RESPONSE_BYTES_MAX
             seen += [event.WhichOneof("event") or "" for event in response.events]
         assert seen == ["update"] * count + ["delete"] * count

@@ -8,19 +8,18 @@ import pytest
 from api_sites import TYPE, Served, Site, key, serve, unit
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry, systemd_pb2
+from rube.api import NodeStatus, Precondition, Unit, UnitStatus, UpdateStatusRequest, UpdateStatusResponse, registry
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
 
 
-async def update(api: Served, status: systemd_pb2.UnitStatus, **fields: Any) -> api_pb2.UpdateStatusResponse:
-    request = api_pb2.UpdateStatusRequest(key=key("a"), status=registry.pack(status), **fields)
+async def update(api: Served, status: UnitStatus, **fields: Any) -> UpdateStatusResponse:
+    request = UpdateStatusRequest(key=key("a"), status=registry.pack(status), **fields)
     return await api.client.update_status(request)
 
 
-async def stored_status(api: Served) -> systemd_pb2.UnitStatus:
+async def stored_status(api: Served) -> UnitStatus:
     status = registry.unpack((await api.get("a")).status)
-    assert isinstance(status, systemd_pb2.UnitStatus)
+    assert isinstance(status, UnitStatus)
     return status
 
 
@@ -28,9 +27,9 @@ async def test_a_status_changes_nothing_but_status_and_revision(site: Site) -> N
     async with serve(site) as api:
         await api.put(unit("a", labels={"x": "1"}))
         before = await api.get("a")
-        response = await update(api, systemd_pb2.UnitStatus(active_state="active"))
+        response = await update(api, UnitStatus(active_state="active"))
         after = await api.get("a")
-        assert await stored_status(api) == systemd_pb2.UnitStatus(active_state="active")
+        assert await stored_status(api) == UnitStatus(active_state="active")
         assert response.metadata == after.metadata
         assert after.metadata.revision == response.revision > before.metadata.revision
         after.metadata.revision = before.metadata.revision
@@ -41,45 +40,45 @@ async def test_a_status_changes_nothing_but_status_and_revision(site: Site) -> N
 async def test_an_unchanged_status_writes_nothing(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"))
-        first = await update(api, systemd_pb2.UnitStatus(active_state="active"))
-        again = await update(api, systemd_pb2.UnitStatus(active_state="active"))
+        first = await update(api, UnitStatus(active_state="active"))
+        again = await update(api, UnitStatus(active_state="active"))
         assert (again.metadata, again.revision) == (first.metadata, first.revision)
 
 
 async def test_a_mask_replaces_only_its_fields(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"))
-        await update(api, systemd_pb2.UnitStatus(active_state="active", sub_state="running"))
-        changed = systemd_pb2.UnitStatus(active_state="failed", sub_state="ignored")
+        await update(api, UnitStatus(active_state="active", sub_state="running"))
+        changed = UnitStatus(active_state="failed", sub_state="ignored")
         await update(api, changed, update_mask=FieldMask(paths=["active_state"]))
-        assert await stored_status(api) == systemd_pb2.UnitStatus(active_state="failed", sub_state="running")
-        await update(api, systemd_pb2.UnitStatus(), update_mask=FieldMask(paths=["sub_state"]))
-        assert await stored_status(api) == systemd_pb2.UnitStatus(active_state="failed")
+        assert await stored_status(api) == UnitStatus(active_state="failed", sub_state="running")
+        await update(api, UnitStatus(), update_mask=FieldMask(paths=["sub_state"]))
+        assert await stored_status(api) == UnitStatus(active_state="failed")
 
 
 async def test_a_mask_on_an_object_without_status_makes_one(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"))
-        given = systemd_pb2.UnitStatus(active_state="active", sub_state="x")
+        given = UnitStatus(active_state="active", sub_state="x")
         await update(api, given, update_mask=FieldMask(paths=["active_state"]))
-        assert await stored_status(api) == systemd_pb2.UnitStatus(active_state="active")
+        assert await stored_status(api) == UnitStatus(active_state="active")
 
 
 async def test_a_mask_with_an_unknown_field_is_refused(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"))
         with pytest.raises(InvalidArgumentError, match="nonsense"):
-            await update(api, systemd_pb2.UnitStatus(), update_mask=FieldMask(paths=["active_state", "nonsense"]))
+            await update(api, UnitStatus(), update_mask=FieldMask(paths=["active_state", "nonsense"]))
 
 
 async def test_the_status_of_another_incarnation_is_aborted(site: Site) -> None:
     async with serve(site) as api:
         uid = (await api.put(unit("a"))).metadata[0].uid
-        await update(api, systemd_pb2.UnitStatus(active_state="active"), uid=uid)
+        await update(api, UnitStatus(active_state="active"), uid=uid)
         await api.delete("a")
         await api.put(unit("a"))
         with pytest.raises(AbortedError, match=uid):
-            await update(api, systemd_pb2.UnitStatus(active_state="failed"), uid=uid)
+            await update(api, UnitStatus(active_state="failed"), uid=uid)
         assert not (await api.get("a")).HasField("status")
 
 
@@ -87,41 +86,41 @@ async def test_an_observed_generation_never_goes_back(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a", "one"))
         await api.put(unit("a", "two"))
-        await update(api, systemd_pb2.UnitStatus(active_state="active"), observed_generation=2)
+        await update(api, UnitStatus(active_state="active"), observed_generation=2)
         assert (await stored_status(api)).observed_generation == 2
         with pytest.raises(AbortedError, match="about generation 1, but the stored one is about 2 already"):
-            await update(api, systemd_pb2.UnitStatus(active_state="late"), observed_generation=1)
+            await update(api, UnitStatus(active_state="late"), observed_generation=1)
         with pytest.raises(AbortedError, match="about generation 3, but the object is at 2"):
-            await update(api, systemd_pb2.UnitStatus(active_state="early"), observed_generation=3)
+            await update(api, UnitStatus(active_state="early"), observed_generation=3)
         masked = FieldMask(paths=["active_state"])
         await api.put(unit("a", "three"))
-        await update(api, systemd_pb2.UnitStatus(active_state="new"), observed_generation=3, update_mask=masked)
-        assert await stored_status(api) == systemd_pb2.UnitStatus(active_state="new", observed_generation=3)
+        await update(api, UnitStatus(active_state="new"), observed_generation=3, update_mask=masked)
+        assert await stored_status(api) == UnitStatus(active_state="new", observed_generation=3)
 
 
 async def test_a_status_with_a_stale_precondition_is_aborted(site: Site) -> None:
     async with serve(site) as api:
         first = await api.put(unit("a", "one"))
         await api.put(unit("a", "two"))
-        stale = api_pb2.Precondition(revision=first.revision)
+        stale = Precondition(revision=first.revision)
         with pytest.raises(AbortedError):
-            await update(api, systemd_pb2.UnitStatus(active_state="active"), precondition=stale)
+            await update(api, UnitStatus(active_state="active"), precondition=stale)
 
 
 async def test_a_status_of_nothing_is_not_found(site: Site) -> None:
     async with serve(site) as api:
         with pytest.raises(NotFoundError, match=f"{TYPE}/system/a does not exist"):
-            await update(api, systemd_pb2.UnitStatus())
+            await update(api, UnitStatus())
 
 
 async def test_a_status_of_the_wrong_type_is_refused(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"))
-        for status in (registry.pack(cluster_pb2.NodeStatus()), registry.pack(systemd_pb2.Unit())):
+        for status in (registry.pack(NodeStatus()), registry.pack(Unit())):
             with pytest.raises(InvalidArgumentError, match=r"not api\.systemd\.UnitStatus"):
-                await api.client.update_status(api_pb2.UpdateStatusRequest(key=key("a"), status=status))
+                await api.client.update_status(UpdateStatusRequest(key=key("a"), status=status))
         with pytest.raises(InvalidArgumentError, match="status is empty"):
-            await api.client.update_status(api_pb2.UpdateStatusRequest(key=key("a")))
+            await api.client.update_status(UpdateStatusRequest(key=key("a")))
         lease = key("a", type="api.Lease")
         with pytest.raises(InvalidArgumentError, match=r"objects of type api\.Lease have no status"):
-            await api.client.update_status(api_pb2.UpdateStatusRequest(key=lease, status=status))
+            await api.client.update_status(UpdateStatusRequest(key=lease, status=status))

@@ -7,20 +7,19 @@ import re
 import pytest
 from api_sites import Served, Site, key, serve, unit
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2
+from rube.api import DeleteRequest, Fence, Object, Precondition, PutRequest, PutResponse, UnitStatus, registry
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, RubeError
 from rube.store import StoreConfig, StoreLimits
 
-Outcome = api_pb2.PutResponse
+Outcome = PutResponse
 
 
-async def try_put(api: Served, *objects: api_pb2.Object, **request: object) -> api_pb2.PutResponse:
+async def try_put(api: Served, *objects: Object, **request: object) -> PutResponse:
     """A put with validate_only, which must leave the store as it is."""
     before = api.store.revision
     try:
         return await api.client.put(
-            api_pb2.PutRequest(objects=objects, validate_only=True, **request)  # type: ignore[arg-type]
+            PutRequest(objects=objects, validate_only=True, **request)  # type: ignore[arg-type]
         )
     finally:
         assert api.store.revision == before
@@ -47,7 +46,7 @@ async def test_validate_only_answers_with_what_the_put_then_stores(site: Site) -
         changed, same, created = prospect.objects
         assert changed.metadata.labels["node"] == "worker-1", "a put that omits the label keeps the binding"
         assert changed.metadata.generation == 2
-        assert registry.unpack(changed.status) == systemd_pb2.UnitStatus(active_state="active")
+        assert registry.unpack(changed.status) == UnitStatus(active_state="active")
         assert dict(created.metadata.labels) == {"x": "1"}
         await api.put(*wanted)
         for seen in (changed, same, created):
@@ -74,44 +73,44 @@ async def test_validate_only_says_the_revision_that_is_there_now(site: Site) -> 
     ("error", "obj", "request_fields"),
     [
         (InvalidArgumentError, unit("no name!"), {}),
-        (AbortedError, unit("there"), {"preconditions": [api_pb2.Precondition(absent=True)]}),
-        (AbortedError, unit("absent"), {"preconditions": [api_pb2.Precondition(revision=1)]}),
-        (AbortedError, unit("there"), {"fence": api_pb2.Fence(group="g", term=1)}),
+        (AbortedError, unit("there"), {"preconditions": [Precondition(absent=True)]}),
+        (AbortedError, unit("absent"), {"preconditions": [Precondition(revision=1)]}),
+        (AbortedError, unit("there"), {"fence": Fence(group="g", term=1)}),
         (ResourceExhaustedError, unit("large", "x" * 5_000), {}),
     ],
     ids=["a bad name", "must be absent", "must exist", "an old term", "too large"],
 )
 async def test_validate_only_refuses_what_a_put_refuses(
-    site: Site, error: type[RubeError], obj: api_pb2.Object, request_fields: dict[str, object]
+    site: Site, error: type[RubeError], obj: Object, request_fields: dict[str, object]
 ) -> None:
     async with serve(
         site, store=StoreConfig(limits=StoreLimits(txn_ops_max=9, value_bytes_max=4_000, txn_bytes_max=40_000))
     ) as api:
         await api.put(unit("there"))
-        await api.client.put(api_pb2.PutRequest(objects=[unit("led")], fence=api_pb2.Fence(group="g", term=2)))
+        await api.client.put(PutRequest(objects=[unit("led")], fence=Fence(group="g", term=2)))
         with pytest.raises(error) as dry:
             await try_put(api, obj, **request_fields)
         with pytest.raises(error) as real:
-            await api.client.put(api_pb2.PutRequest(objects=[obj], **request_fields))  # type: ignore[arg-type]
+            await api.client.put(PutRequest(objects=[obj], **request_fields))  # type: ignore[arg-type]
         # The time of creation is in the object's size, and has more digits at one time than at another.
         assert re.sub(r"has \d+ bytes", "", dry.value.message) == re.sub(r"has \d+ bytes", "", real.value.message)
 
 
 async def test_a_fence_is_not_raised_by_validate_only(site: Site) -> None:
     async with serve(site) as api:
-        await try_put(api, unit("a"), fence=api_pb2.Fence(group="g", term=9))
-        await api.client.put(api_pb2.PutRequest(objects=[unit("a")], fence=api_pb2.Fence(group="g", term=1)))
+        await try_put(api, unit("a"), fence=Fence(group="g", term=9))
+        await api.client.put(PutRequest(objects=[unit("a")], fence=Fence(group="g", term=1)))
 
 
 async def test_a_delete_with_validate_only_deletes_nothing(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"))
         before = api.store.revision
-        await api.client.delete(api_pb2.DeleteRequest(keys=[key("a")], validate_only=True))
+        await api.client.delete(DeleteRequest(keys=[key("a")], validate_only=True))
         assert (await api.get("a")).metadata.name == "a"
         with pytest.raises(NotFoundError):
-            await api.client.delete(api_pb2.DeleteRequest(keys=[key("a"), key("b")], validate_only=True))
-        stale = api_pb2.Precondition(key=key("a"), uid="other")
+            await api.client.delete(DeleteRequest(keys=[key("a"), key("b")], validate_only=True))
+        stale = Precondition(key=key("a"), uid="other")
         with pytest.raises(AbortedError):
-            await api.client.delete(api_pb2.DeleteRequest(keys=[key("a")], preconditions=[stale], validate_only=True))
+            await api.client.delete(DeleteRequest(keys=[key("a")], preconditions=[stale], validate_only=True))
         assert api.store.revision == before

@@ -6,8 +6,7 @@ import pytest
 from api_sites import TYPE, Served, Site, line, serve, unit
 from grpc import aio
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2
+from rube.api import Bookmark, Unit, registry
 from rube.api.errors import (
     CompactedError,
     InvalidArgumentError,
@@ -68,7 +67,7 @@ async def test_a_delete_event_has_the_object_as_it_was_and_the_revision_of_its_e
 async def test_a_watch_of_an_empty_store_says_where_it_is(site: Site) -> None:
     async with serve(site) as api, api.watch(send_initial=True) as watched:
         event = await watched.event()
-        assert event.bookmark == api_pb2.Bookmark(revision=api.store.revision, initial_end=True)
+        assert event.bookmark == Bookmark(revision=api.store.revision, initial_end=True)
 
 
 async def test_a_watch_without_a_revision_begins_now(site: Site) -> None:
@@ -105,7 +104,7 @@ async def test_a_label_selector_sees_objects_come_and_go(site: Site) -> None:
             while not (event := await watched.event()).HasField("delete"):
                 assert event.HasField("bookmark")
             # As it was when it still matched, at the revision at which it stopped to.
-            assert registry.unpack(event.delete.spec) == systemd_pb2.Unit(description="changed")
+            assert registry.unpack(event.delete.spec) == Unit(description="changed")
             assert event.delete.metadata.labels["node"] == "n1"
             assert event.delete.metadata.revision == moved.revision
             await api.delete("a")

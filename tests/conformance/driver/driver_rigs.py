@@ -12,9 +12,7 @@ from typing import Protocol
 
 from driver_units import Case
 
-from rube import api_pb2
-from rube.api import controller_pb2
-from rube.api.systemd_pb2 import UnitAction, UnitObservation
+from rube.api import Action, LogsRequest, UnitAction, UnitObservation
 from rube.controllers.driver import Driver
 from rube.host import Clock, Host, RealClock, RealRandomness
 from rube.sim.units.service_manager import SimServiceDriver, SimServiceManager
@@ -73,7 +71,7 @@ class Rig:
         if not action_id:
             self._actions += 1
             action_id = f"action-{self._actions}"
-        action = controller_pb2.Action(id=action_id)
+        action = Action(id=action_id)
         action.action.Pack(unit_action)
         self.under_way = await self.driver.apply(action)
         return action_id
@@ -96,7 +94,7 @@ class Rig:
 
     async def logs(self, name: str, **fields: int | bool) -> list[str]:
         """The lines of one request that does not follow."""
-        request = api_pb2.LogsRequest(**fields)  # type: ignore[arg-type]  # the names are those of the message
+        request = LogsRequest(**fields)  # type: ignore[arg-type]  # the names are those of the message
         return [line.text async for response in self.driver.logs(name, request) for line in response.lines]
 
     async def until_printed(self, name: str, line: str) -> None:

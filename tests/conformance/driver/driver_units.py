@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rube.api.systemd_pb2 import Service, Unit
+from rube.api import Service, Unit
 from rube.sim.units.service_manager import Behaviour
 from rube.units.service.policy import CLD_EXITED, Exit
 

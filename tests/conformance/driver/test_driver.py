@@ -6,10 +6,8 @@ import driver_units as units
 import pytest
 from driver_rigs import Rig, Run, SimMachine, reading_changes
 
-from rube import api_pb2
-from rube.api import controller_pb2
+from rube.api import Action, LogsRequest, UnitAction
 from rube.api.errors import InvalidArgumentError
-from rube.api.systemd_pb2 import UnitAction
 from rube.units.render import digest_of
 from rube.units.service.exit_codes import explain_exit
 
@@ -339,7 +337,7 @@ def test_what_a_unit_prints_is_read_and_followed(run: Run) -> None:
         await rig.until_printed(NAME, "three")
         assert (await rig.logs(NAME, lines=2)) == ["two", "three"]
         assert await rig.logs(NAME, lines=0) == []
-        following = rig.driver.logs(NAME, api_pb2.LogsRequest(lines=1, follow=True))
+        following = rig.driver.logs(NAME, LogsRequest(lines=1, follow=True))
         assert not (await anext(following)).lines, "the first response comes at once"
         assert [line.text for line in (await anext(following)).lines] == ["three"]
         await rig.ensure(NAME, units.prints("four"), Ensure.RESTART, generation=2)
@@ -368,7 +366,7 @@ def test_a_failed_units_status_has_its_last_lines_until_it_runs(run: Run) -> Non
 
 def test_an_action_that_is_none_of_a_units_is_refused(run: Run) -> None:
     async def body(rig: Rig) -> None:
-        action = controller_pb2.Action(id="a")
+        action = Action(id="a")
         action.action.Pack(UnitAction(unit=NAME))
         with pytest.raises(InvalidArgumentError, match="UnitAction"):
             await rig.driver.apply(action)

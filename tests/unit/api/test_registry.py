@@ -2,14 +2,14 @@ import pytest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube.api import cluster_pb2, registry, systemd_pb2
+from rube.api import NodeStatus, Service, Unit, UnitStatus, registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey
 
 
 def test_message_class_finds_nested_messages_and_statuses() -> None:
-    assert registry.message_class("api.systemd.UnitStatus") is systemd_pb2.UnitStatus
-    assert registry.message_class("api.systemd.Service.Exec") is systemd_pb2.Service.Exec
+    assert registry.message_class("api.systemd.UnitStatus") is UnitStatus
+    assert registry.message_class("api.systemd.Service.Exec") is Service.Exec
 
 
 def test_an_unknown_type_is_answered_with_the_near_one() -> None:
@@ -24,8 +24,8 @@ def test_a_type_far_from_all_is_answered_with_those_that_are_known() -> None:
 
 def test_kinds_know_their_status_and_whether_they_are_namespaced() -> None:
     unit = registry.kind("api.systemd.Unit")
-    assert (unit.spec, unit.status, unit.namespaced) == (systemd_pb2.Unit, systemd_pb2.UnitStatus, True)
-    assert registry.kind("api.Node").status is cluster_pb2.NodeStatus
+    assert (unit.spec, unit.status, unit.namespaced) == (Unit, UnitStatus, True)
+    assert registry.kind("api.Node").status is NodeStatus
     assert not registry.kind("api.Node").namespaced
     assert [kind.name for kind in registry.kinds()] == ["api.Lease", "api.Node", "api.systemd.Unit"]
 
@@ -36,7 +36,7 @@ def test_a_message_that_is_no_resource_is_no_kind() -> None:
 
 
 def test_canonical_bytes_do_not_depend_on_the_order_in_a_map() -> None:
-    forth, back = systemd_pb2.Unit(), systemd_pb2.Unit()
+    forth, back = Unit(), Unit()
     keys = [f"k{number}" for number in range(50)]
     for unit, order in ((forth, keys), (back, keys[::-1])):
         for key in order:
@@ -46,7 +46,7 @@ def test_canonical_bytes_do_not_depend_on_the_order_in_a_map() -> None:
 
 
 def test_canonical_any_has_rubes_type_url_and_keeps_unknown_fields() -> None:
-    newer = systemd_pb2.Unit(description="x").SerializeToString() + b"\xfa\x3f\x03new"
+    newer = Unit(description="x").SerializeToString() + b"\xfa\x3f\x03new"
     canonical = registry.canonical_any(Any(type_url="type.googleapis.com/api.systemd.Unit", value=newer))
     assert canonical.type_url == "rube/api.systemd.Unit"
     assert b"\xfa\x3f\x03new" in canonical.value

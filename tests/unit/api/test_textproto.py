@@ -7,8 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2, textproto
+from rube.api import Key, List, Metadata, Object, Selector, Service, Unit, registry, textproto
 from rube.api.errors import InvalidArgumentError
 from rube.api.textproto.invisible import find_invisible
 
@@ -16,52 +15,52 @@ SEED = (Path(__file__).parents[3] / "examples" / "indexer.textproto").read_text(
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 _UNITS = st.builds(
-    systemd_pb2.Unit,
+    Unit,
     description=_TEXT,
     wants=st.lists(_TEXT, max_size=2),
     enabled=st.booleans(),
     state=st.sampled_from([0, 1, 2, 77]),
     service=st.builds(
-        systemd_pb2.Service,
+        Service,
         environment=st.dictionaries(_TEXT, _TEXT, max_size=4),
         nice=st.integers(-(2**31), 2**31 - 1),
-        type=st.sampled_from(systemd_pb2.Service.Type.values()),
-        time=st.builds(systemd_pb2.Service.Time, restart=st.floats(allow_nan=False), limit=st.just(60)),
-        status=st.builds(systemd_pb2.Service.ExitStatus, success=st.lists(st.integers(-5, 5), max_size=4)),
-        limits=st.builds(systemd_pb2.Service.Limits, tasks=st.integers(0, 2**64 - 1)),
+        type=st.sampled_from(Service.Type.values()),
+        time=st.builds(Service.Time, restart=st.floats(allow_nan=False), limit=st.just(60)),
+        status=st.builds(Service.ExitStatus, success=st.lists(st.integers(-5, 5), max_size=4)),
+        limits=st.builds(Service.Limits, tasks=st.integers(0, 2**64 - 1)),
     ),
 )
 _OBJECTS = st.builds(
-    lambda labels, unit: api_pb2.Object(metadata=api_pb2.Metadata(labels=labels), spec=registry.pack(unit)),
+    lambda labels, unit: Object(metadata=Metadata(labels=labels), spec=registry.pack(unit)),
     st.dictionaries(_TEXT, _TEXT, max_size=4),
     _UNITS,
 )
 
 
 @given(_OBJECTS)
-def test_what_is_printed_parses_back(obj: api_pb2.Object) -> None:
-    assert textproto.parse(textproto.format(obj), api_pb2.Object, filename="x") == obj
+def test_what_is_printed_parses_back(obj: Object) -> None:
+    assert textproto.parse(textproto.format(obj), Object, filename="x") == obj
 
 
 @given(_OBJECTS)
-def test_the_librarys_parser_reads_what_is_printed(obj: api_pb2.Object) -> None:
-    theirs = text_format.Parse(textproto.format(obj), api_pb2.Object())
+def test_the_librarys_parser_reads_what_is_printed(obj: Object) -> None:
+    theirs = text_format.Parse(textproto.format(obj), Object())
     assert registry.unpack(theirs.spec) == registry.unpack(obj.spec)
     assert theirs.metadata == obj.metadata
 
 
 @given(_OBJECTS, st.booleans())
-def test_what_the_library_prints_is_read(obj: api_pb2.Object, one_line: bool) -> None:
+def test_what_the_library_prints_is_read(obj: Object, one_line: bool) -> None:
     text = text_format.MessageToString(obj, as_utf8=one_line, as_one_line=one_line)
     assume(not any(map(find_invisible, text.split("\n"))))  # the library prints them as they are, and we refuse them
-    assert textproto.parse(text, api_pb2.Object, filename="x") == obj
+    assert textproto.parse(text, Object, filename="x") == obj
 
 
 def test_the_seeds_example_means_what_it_says() -> None:
     (document,) = textproto.parse_documents(SEED, "indexer.textproto")
     (obj,) = document.objects
     unit = registry.unpack(obj.spec)
-    assert isinstance(unit, systemd_pb2.Unit)
+    assert isinstance(unit, Unit)
     assert (obj.metadata.namespace, obj.metadata.name) == ("system", "indexer")
     assert unit.service.exec.start == ['echo "Hey You!"']
     assert list(unit.service.status.success) == [0, 1, 2]
@@ -69,7 +68,7 @@ def test_the_seeds_example_means_what_it_says() -> None:
 
 
 def test_printing_reads_as_a_person_would_write_it() -> None:
-    unit = systemd_pb2.Unit(description="Don't – ü")
+    unit = Unit(description="Don't – ü")
     unit.service.time.restart = 60
     unit.service.time.timeout = 0.5
     unit.service.status.success.extend([0, 1])
@@ -98,7 +97,7 @@ def test_an_any_of_an_unknown_type_is_printed_as_its_bytes() -> None:
 
 
 def test_fields_of_a_newer_build_are_shown_as_a_comment() -> None:
-    newer = api_pb2.Key.FromString(api_pb2.Key(name="x").SerializeToString() + b"\xfa\x3f\x03new")
+    newer = Key.FromString(Key(name="x").SerializeToString() + b"\xfa\x3f\x03new")
     assert textproto.format(newer) == 'name: "x"\n# and fields that this build does not know: 1023\n'
 
 
@@ -158,7 +157,7 @@ def test_a_brace_too_many_is_reported() -> None:
 def test_nesting_is_bounded() -> None:
     text = "spec { [rube/api.Object] { " * 200
     with pytest.raises(InvalidArgumentError, match="nested deeper than 100 levels"):
-        textproto.parse(text, api_pb2.Object, filename="f")
+        textproto.parse(text, Object, filename="f")
 
 
 def test_an_object_whose_spec_is_no_resource_is_refused() -> None:
@@ -192,7 +191,7 @@ def test_an_error_in_a_list_names_the_item() -> None:
 
 def test_a_long_line_is_read_in_linear_time() -> None:
     item = 'items { metadata { name: "a" } spec { [rube/api.Node] {} } } '
-    group = textproto.parse(item * 4000, api_pb2.List, filename="f")
+    group = textproto.parse(item * 4000, List, filename="f")
     assert len(group.items) == 4000
 
 
@@ -212,19 +211,19 @@ def test_a_line_in_a_later_document_is_counted_from_the_start_of_the_file() -> N
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ('labels: [ { key: "node" value: "w1" } ]', api_pb2.Metadata(labels={"node": "w1"})),
-        ('labels < key: "a", value: "b" >; name: "x",', api_pb2.Metadata(labels={"a": "b"}, name="x")),
-        ('name: "a" \'b\' # c\n "d"', api_pb2.Metadata(name="abd")),
-        ("finalizers: [] finalizers: 'a' finalizers: ['b', 'c']", api_pb2.Metadata(finalizers=["a", "b", "c"])),
-        (r'name: "\x41\101\u00e9\U0001F600\n\\?"', api_pb2.Metadata(name="AA\u00e9\U0001f600\n\\?")),
-        ("revision: 0x10 generation: 010", api_pb2.Metadata(revision=16, generation=8)),
-        ("create_time: { seconds: -1 }", api_pb2.Metadata(create_time=Timestamp(seconds=-1))),
-        ("name:'x'\r\n", api_pb2.Metadata(name="x")),
+        ('labels: [ { key: "node" value: "w1" } ]', Metadata(labels={"node": "w1"})),
+        ('labels < key: "a", value: "b" >; name: "x",', Metadata(labels={"a": "b"}, name="x")),
+        ('name: "a" \'b\' # c\n "d"', Metadata(name="abd")),
+        ("finalizers: [] finalizers: 'a' finalizers: ['b', 'c']", Metadata(finalizers=["a", "b", "c"])),
+        (r'name: "\x41\101\u00e9\U0001F600\n\\?"', Metadata(name="AA\u00e9\U0001f600\n\\?")),
+        ("revision: 0x10 generation: 010", Metadata(revision=16, generation=8)),
+        ("create_time: { seconds: -1 }", Metadata(create_time=Timestamp(seconds=-1))),
+        ("name:'x'\r\n", Metadata(name="x")),
     ],
 )
-def test_what_the_language_allows(text: str, wanted: api_pb2.Metadata) -> None:
-    assert textproto.parse(text, api_pb2.Metadata, filename="f") == wanted
-    assert text_format.Parse(text, api_pb2.Metadata()) == wanted
+def test_what_the_language_allows(text: str, wanted: Metadata) -> None:
+    assert textproto.parse(text, Metadata, filename="f") == wanted
+    assert text_format.Parse(text, Metadata()) == wanted
 
 
 @pytest.mark.parametrize(
@@ -247,14 +246,14 @@ def test_what_the_language_allows(text: str, wanted: api_pb2.Metadata) -> None:
 )
 def test_what_the_language_does_not_allow(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match=r"^f:1:"):
-        textproto.parse(text, api_pb2.Metadata, filename="f")
+        textproto.parse(text, Metadata, filename="f")
     with pytest.raises(text_format.ParseError):
-        text_format.Parse(text, api_pb2.Metadata())
+        text_format.Parse(text, Metadata())
 
 
 def test_the_two_escapes_that_python_lacks() -> None:
-    wanted = api_pb2.Metadata(name="?A\\?1")
-    assert textproto.parse(r'name: "\?\X41\\?1"', api_pb2.Metadata, filename="f") == wanted
+    wanted = Metadata(name="?A\\?1")
+    assert textproto.parse(r'name: "\?\X41\\?1"', Metadata, filename="f") == wanted
 
 
 def test_the_seeds_selector_is_read() -> None:
@@ -268,8 +267,8 @@ def test_the_seeds_selector_is_read() -> None:
 
 @given(_TEXT, st.sampled_from([":", "=", " = ", " : "]), st.sampled_from(["{", "= {", ": {"]), st.sampled_from(",; "))
 def test_an_equals_sign_is_a_token_and_never_part_of_a_string(text: str, assign: str, opening: str, end: str) -> None:
-    wanted = api_pb2.Selector(type=text, metadata=api_pb2.Metadata(name=text, labels={text: text}))
-    quoted = textproto.format(api_pb2.Key(type=text)).removeprefix("type: ").strip() if text else '""'
+    wanted = Selector(type=text, metadata=Metadata(name=text, labels={text: text}))
+    quoted = textproto.format(Key(type=text)).removeprefix("type: ").strip() if text else '""'
     written = (
         f"type{assign}{quoted}{end} # type = 'no'\n"
         f"metadata {opening} name{assign}{quoted}{end} "
@@ -297,7 +296,7 @@ def test_errors_in_selectors(text: str, complaint: str) -> None:
 @given(st.text(alphabet="{}[]<>:=,;\"'\\#\n /.-+0xaspecmetadatanamerube", max_size=80))
 def test_no_text_ends_in_anything_but_a_message_or_a_placed_error(text: str) -> None:
     try:
-        textproto.parse(text, api_pb2.Object, filename="f")
+        textproto.parse(text, Object, filename="f")
     except InvalidArgumentError as error:
         assert error.message.startswith("f:")  # noqa: PT017 (a message is a fine end too)
 
@@ -305,6 +304,6 @@ def test_no_text_ends_in_anything_but_a_message_or_a_placed_error(text: str) -> 
 @given(st.text(alphabet="\\xXuU?0178aD8fn \"'é😀\t", max_size=20))
 def test_a_string_is_read_as_a_whole_or_refused_with_its_place(text: str) -> None:
     try:
-        textproto.parse(f'name: "{text}"', api_pb2.Metadata, filename="f")
+        textproto.parse(f'name: "{text}"', Metadata, filename="f")
     except InvalidArgumentError as error:
         assert error.message.startswith("f:1:")  # noqa: PT017 (a message is a fine end too)

@@ -11,8 +11,7 @@ from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rube import api_pb2
-from rube.api import textproto
+from rube.api import Key, Object, textproto
 from rube.api.errors import InvalidArgumentError
 from rube.api.textproto import documents
 from rube.api.textproto.escapes import EscapeError, unescape
@@ -44,7 +43,7 @@ WHERE = {
 
 def refused(text: str) -> InvalidArgumentError:
     with pytest.raises(InvalidArgumentError) as raised:
-        textproto.parse(text, api_pb2.Object, filename="f")
+        textproto.parse(text, Object, filename="f")
     return raised.value
 
 
@@ -72,21 +71,21 @@ def test_a_byte_order_mark_at_the_start_is_taken_and_one_in_the_middle_is_not() 
 
 @pytest.mark.parametrize("text", ["می\u200cخواهم", "👩\u200d💻 service", "क्\u200dष", "naïve – “ok” 日本語", "1️⃣"])
 def test_joiners_have_their_place_in_scripts_and_emoji(text: str) -> None:
-    parsed = textproto.parse(f'metadata {{ annotations {{ key: "{text}" value: "x" }} }}', api_pb2.Object, filename="f")
+    parsed = textproto.parse(f'metadata {{ annotations {{ key: "{text}" value: "x" }} }}', Object, filename="f")
     assert dict(parsed.metadata.annotations) == {text: "x"}
 
 
 @given(st.text(st.characters(codec="utf-8")))
 def test_what_is_printed_shows_every_character_and_is_read_back(text: str) -> None:
-    message = api_pb2.Key(type=text)
+    message = Key(type=text)
     printed = textproto.format(message)
     assert find_invisible(printed) is None
-    assert textproto.parse(printed, api_pb2.Key, filename="f") == message
+    assert textproto.parse(printed, Key, filename="f") == message
 
 
 @pytest.mark.parametrize("character", INVISIBLE)
 def test_a_string_that_needs_one_is_written_with_its_escape(character: str) -> None:
-    parsed = textproto.parse(f'type: "a{INVISIBLE_ESCAPES[ord(character)]}b"', api_pb2.Key, filename="f")
+    parsed = textproto.parse(f'type: "a{INVISIBLE_ESCAPES[ord(character)]}b"', Key, filename="f")
     assert parsed.type == f"a{character}b"
 
 
@@ -143,8 +142,8 @@ def test_what_is_no_escape_is_told_with_its_place(text: str, place: int) -> None
 
 @given(st.binary(), st.booleans())
 def test_what_the_library_escapes_is_unescaped(data: bytes, utf8: bool) -> None:
-    printed = text_format.MessageToString(api_pb2.Object(spec={"value": data}), as_utf8=utf8)
-    assert textproto.parse(printed, api_pb2.Object, filename="f").spec.value == data
+    printed = text_format.MessageToString(Object(spec={"value": data}), as_utf8=utf8)
+    assert textproto.parse(printed, Object, filename="f").spec.value == data
 
 
 # What it costs
@@ -181,7 +180,7 @@ def test_no_text_takes_many_times_its_size(kind: str) -> None:
     tracemalloc.start()
     complaint = ""
     try:
-        textproto.parse(text, api_pb2.Object, filename="f")
+        textproto.parse(text, Object, filename="f")
     except InvalidArgumentError as error:
         complaint = error.message
     finally:

@@ -6,8 +6,19 @@ import random
 
 import pytest
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2
+from rube.api import (
+    DeleteRequest,
+    GetRequest,
+    Key,
+    ListRequest,
+    Metadata,
+    Object,
+    Precondition,
+    PutRequest,
+    Unit,
+    UpdateStatusRequest,
+    registry,
+)
 from rube.api.errors import (
     AbortedError,
     DeadlineExceededError,
@@ -21,8 +32,8 @@ from rube.api.errors import (
 from rube.client.backoff import Backoff
 from rube.client.retries import Request, is_unknown, may_repeat, outcome
 
-KEY = api_pb2.Key(type="api.systemd.Unit", namespace="system", name="a")
-OTHER = api_pb2.Key(type="api.systemd.Unit", namespace="system", name="b")
+KEY = Key(type="api.systemd.Unit", namespace="system", name="a")
+OTHER = Key(type="api.systemd.Unit", namespace="system", name="b")
 LOST = UnavailableError("Socket closed")
 REFUSED = NotDoneError("this apiserver is stopping")
 NEVER_SENT = NotSentError("there is no connection to db.example:7823", why="Domain name not found")
@@ -36,32 +47,30 @@ WORDS = (
 )
 
 
-def unit(name: str, revision: int = 0, uid: str = "") -> api_pb2.Object:
-    metadata = api_pb2.Metadata(namespace="system", name=name, revision=revision, uid=uid)
-    return api_pb2.Object(metadata=metadata, spec=registry.pack(systemd_pb2.Unit()))
+def unit(name: str, revision: int = 0, uid: str = "") -> Object:
+    metadata = Metadata(namespace="system", name=name, revision=revision, uid=uid)
+    return Object(metadata=metadata, spec=registry.pack(Unit()))
 
 
 REPEATABLE: list[Request] = [
-    api_pb2.GetRequest(key=KEY),
-    api_pb2.ListRequest(),
-    api_pb2.PutRequest(objects=[unit("a", revision=3)]),
-    api_pb2.PutRequest(objects=[unit("a")], preconditions=[api_pb2.Precondition(absent=True)]),
-    api_pb2.PutRequest(
-        objects=[unit("a", revision=3), unit("b")], preconditions=[api_pb2.Precondition(key=OTHER, revision=1)]
-    ),
-    api_pb2.DeleteRequest(keys=[KEY], preconditions=[api_pb2.Precondition(uid="x")]),
-    api_pb2.UpdateStatusRequest(key=KEY, uid="x"),
+    GetRequest(key=KEY),
+    ListRequest(),
+    PutRequest(objects=[unit("a", revision=3)]),
+    PutRequest(objects=[unit("a")], preconditions=[Precondition(absent=True)]),
+    PutRequest(objects=[unit("a", revision=3), unit("b")], preconditions=[Precondition(key=OTHER, revision=1)]),
+    DeleteRequest(keys=[KEY], preconditions=[Precondition(uid="x")]),
+    UpdateStatusRequest(key=KEY, uid="x"),
 ]
 UNCONDITIONAL: list[Request] = [
-    api_pb2.PutRequest(objects=[unit("a")]),
+    PutRequest(objects=[unit("a")]),
     # The uid stays the same after a success: a repeated put could undo what came between.
-    api_pb2.PutRequest(objects=[unit("a", uid="x")]),
-    api_pb2.PutRequest(objects=[unit("a")], preconditions=[api_pb2.Precondition(uid="x")]),
-    api_pb2.PutRequest(objects=[unit("a", revision=3), unit("b")]),
-    api_pb2.PutRequest(objects=[unit("a")], preconditions=[api_pb2.Precondition(key=OTHER, revision=1)]),
-    api_pb2.DeleteRequest(keys=[KEY]),
-    api_pb2.DeleteRequest(keys=[KEY, OTHER], preconditions=[api_pb2.Precondition(key=KEY, uid="x")]),
-    api_pb2.UpdateStatusRequest(key=KEY),
+    PutRequest(objects=[unit("a", uid="x")]),
+    PutRequest(objects=[unit("a")], preconditions=[Precondition(uid="x")]),
+    PutRequest(objects=[unit("a", revision=3), unit("b")]),
+    PutRequest(objects=[unit("a")], preconditions=[Precondition(key=OTHER, revision=1)]),
+    DeleteRequest(keys=[KEY]),
+    DeleteRequest(keys=[KEY, OTHER], preconditions=[Precondition(key=KEY, uid="x")]),
+    UpdateStatusRequest(key=KEY),
 ]
 
 
@@ -83,7 +92,7 @@ def test_other_writes_are_repeated_only_if_nothing_can_have_been_done(request_: 
 def test_text_never_says_that_a_write_was_not_sent(words: str) -> None:
     for error in (UnavailableError(words), UnavailableError(words, refused="true"), DeadlineExceededError(words)):
         assert is_unknown(error)
-        assert not may_repeat(api_pb2.PutRequest(objects=[unit("a")]), error)
+        assert not may_repeat(PutRequest(objects=[unit("a")]), error)
 
 
 def test_what_a_server_did_not_do_passes_the_wire_and_what_it_did_not_send_does_not() -> None:
@@ -94,18 +103,18 @@ def test_what_a_server_did_not_do_passes_the_wire_and_what_it_did_not_send_does_
 
 @pytest.mark.parametrize("last", [REFUSED, NEVER_SENT])
 def test_an_unknown_attempt_wins_over_later_ones_that_did_nothing(last: RubeError) -> None:
-    put = api_pb2.PutRequest(objects=[unit("a", revision=3)])
+    put = PutRequest(objects=[unit("a", revision=3)])
     told = outcome(put, last, LOST)
     assert is_unknown(told)
     assert "may have been carried out (Socket closed)" in told.message
     assert outcome(put, last, None) is last
-    assert outcome(api_pb2.GetRequest(key=KEY), last, LOST) is last
+    assert outcome(GetRequest(key=KEY), last, LOST) is last
     stale = AbortedError("stale")
     assert outcome(put, stale, LOST) is stale
 
 
 def test_an_answer_is_final() -> None:
-    assert not may_repeat(api_pb2.GetRequest(key=KEY), AbortedError("stale"))
+    assert not may_repeat(GetRequest(key=KEY), AbortedError("stale"))
 
 
 def test_delays_double_to_a_maximum_with_jitter_and_begin_anew() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from rube import api_pb2
+from rube.api import Bookmark, Event, Metadata, Object, WatchRequest, WatchResponse
 from rube.api.errors import ResourceExhaustedError
 from rube.client import Batch, Informer, InformerConfig
 from rube.sim.cluster.machines import make_machine
@@ -23,12 +23,12 @@ def test_on_a_full_disk_it_asks_ever_more_slowly_though_each_watch_begins_well()
     class Client:
         """Each watch begins with a bookmark, which needs no room, and goes on with a change, which does."""
 
-        async def watch(self, request: api_pb2.WatchRequest) -> AsyncGenerator[api_pb2.WatchResponse, None]:
+        async def watch(self, request: WatchRequest) -> AsyncGenerator[WatchResponse, None]:
             watches.append(world.now_ns)
-            yield _response(3, api_pb2.Event(bookmark=api_pb2.Bookmark(revision=3, initial_end=request.send_initial)))
-            changed = api_pb2.Object(metadata=api_pb2.Metadata(namespace="default", name="web", revision=5))
+            yield _response(3, Event(bookmark=Bookmark(revision=3, initial_end=request.send_initial)))
+            changed = Object(metadata=Metadata(namespace="default", name="web", revision=5))
             changed.spec.type_url = "rube/api.systemd.Unit"
-            yield _response(5, api_pb2.Event(update=changed))
+            yield _response(5, Event(update=changed))
             await asyncio.Event().wait()
 
     async def persist(batch: Batch) -> None:
@@ -47,5 +47,5 @@ def test_on_a_full_disk_it_asks_ever_more_slowly_though_each_watch_begins_well()
         assert [key.name for key in informer.objects] == ["web"]
 
 
-def _response(revision: int, event: api_pb2.Event) -> api_pb2.WatchResponse:
-    return api_pb2.WatchResponse(events=[event], revision=revision, store_id="store-1")
+def _response(revision: int, event: Event) -> WatchResponse:
+    return WatchResponse(events=[event], revision=revision, store_id="store-1")

@@ -8,35 +8,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2
+from rube.api import Bookmark, Event, Metadata, Object, Unit, WatchResponse, registry
 from rube.api.keys import ObjectKey
 from rube.client import Batch, CacheState, ObjectCache
 
 TYPE = "api.systemd.Unit"
 
 
-def unit(name: str, revision: int) -> api_pb2.Object:
-    return api_pb2.Object(
-        metadata=api_pb2.Metadata(namespace="system", name=name, revision=revision),
-        spec=registry.pack(systemd_pb2.Unit(description=f"{name} at {revision}")),
+def unit(name: str, revision: int) -> Object:
+    return Object(
+        metadata=Metadata(namespace="system", name=name, revision=revision),
+        spec=registry.pack(Unit(description=f"{name} at {revision}")),
     )
 
 
-def update(name: str, revision: int) -> api_pb2.Event:
-    return api_pb2.Event(update=unit(name, revision))
+def update(name: str, revision: int) -> Event:
+    return Event(update=unit(name, revision))
 
 
-def delete(name: str, revision: int) -> api_pb2.Event:
-    return api_pb2.Event(delete=unit(name, revision))
+def delete(name: str, revision: int) -> Event:
+    return Event(delete=unit(name, revision))
 
 
-def end(revision: int) -> api_pb2.Event:
-    return api_pb2.Event(bookmark=api_pb2.Bookmark(revision=revision, initial_end=True))
+def end(revision: int) -> Event:
+    return Event(bookmark=Bookmark(revision=revision, initial_end=True))
 
 
-def response(revision: int, *events: api_pb2.Event) -> api_pb2.WatchResponse:
-    return api_pb2.WatchResponse(events=events, revision=revision, store_id="s")
+def response(revision: int, *events: Event) -> WatchResponse:
+    return WatchResponse(events=events, revision=revision, store_id="s")
 
 
 def short(batch: Batch | None) -> list[str] | None:
@@ -47,7 +46,7 @@ def short(batch: Batch | None) -> list[str] | None:
     return [f"{sign}{c.key.name}{c.revision}" for sign, c in zip(signs, batch.changes, strict=True)]
 
 
-def take(replica: ObjectCache, given_response: api_pb2.WatchResponse) -> list[str] | None:
+def take(replica: ObjectCache, given_response: WatchResponse) -> list[str] | None:
     batch = replica.prepare(given_response)
     if batch is not None:
         replica.commit(batch)
@@ -99,7 +98,7 @@ def test_a_delete_of_what_is_not_there_is_no_change() -> None:
 
 def test_a_bookmark_moves_the_position_once() -> None:
     replica = replica_of(3, "a")
-    mark = response(9, api_pb2.Event(bookmark=api_pb2.Bookmark(revision=9)))
+    mark = response(9, Event(bookmark=Bookmark(revision=9)))
     assert take(replica, mark) == []
     assert (replica.revision, replica.resumable) == (9, True)
     assert take(replica, mark) is None
@@ -140,7 +139,7 @@ class Model:
     def __init__(self) -> None:
         self.revision = 0
         self.objects: dict[str, int] = {}
-        self.log: list[api_pb2.Event] = []
+        self.log: list[Event] = []
 
     def step(self, name: str, *, deletes: bool) -> None:
         if deletes and name not in self.objects:
@@ -153,10 +152,10 @@ class Model:
             self.objects[name] = self.revision
             self.log.append(update(name, self.revision))
 
-    def changes_after(self, revision: int) -> api_pb2.WatchResponse:
+    def changes_after(self, revision: int) -> WatchResponse:
         return response(self.revision, *self.log[revision:])
 
-    def listed(self) -> api_pb2.WatchResponse:
+    def listed(self) -> WatchResponse:
         return response(self.revision, *(update(n, r) for n, r in sorted(self.objects.items())), end(self.revision))
 
 
@@ -167,10 +166,10 @@ class Model:
     )
 )
 def test_a_copy_equals_the_store_whatever_is_lost_between(
-    transform: Callable[[api_pb2.Object], api_pb2.Object] | None, steps: list[tuple[str, str]]
+    transform: Callable[[Object], Object] | None, steps: list[tuple[str, str]]
 ) -> None:
     model, replica = Model(), ObjectCache(CacheState(), transform)
-    told: dict[ObjectKey, api_pb2.Object] = {}
+    told: dict[ObjectKey, Object] = {}
 
     def deliver() -> None:
         replica.begin()
@@ -206,8 +205,8 @@ def test_a_kept_object_is_not_the_responses() -> None:
 
 
 def test_a_packed_copy_keeps_what_is_made_of_each_object() -> None:
-    def name_alone(obj: api_pb2.Object) -> api_pb2.Object:
-        return api_pb2.Object(metadata=api_pb2.Metadata(namespace="system", name=obj.metadata.name), spec=obj.spec)
+    def name_alone(obj: Object) -> Object:
+        return Object(metadata=Metadata(namespace="system", name=obj.metadata.name), spec=obj.spec)
 
     replica = ObjectCache(CacheState(), name_alone)
     replica.begin()

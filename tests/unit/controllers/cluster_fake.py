@@ -6,8 +6,21 @@ from collections.abc import Sequence, Set
 
 from google.protobuf.any_pb2 import Any
 
-from rube import api_pb2
-from rube.api import controller_pb2, systemd_pb2
+from rube.api import (
+    Decision,
+    DeleteRequest,
+    DeleteResponse,
+    GetRequest,
+    GetResponse,
+    Key,
+    Object,
+    Precondition,
+    PutRequest,
+    PutResponse,
+    Unit,
+    UpdateStatusRequest,
+    UpdateStatusResponse,
+)
 from rube.api.errors import AbortedError, NotFoundError, RubeError, UnavailableError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, key_of
 from rube.controllers.label_index import LabelIndex
@@ -21,7 +34,7 @@ class FakeCluster:
     """`Calls` on a dict. With `live`, each write shows in the cache at once; otherwise when `publish` is called."""
 
     def __init__(self) -> None:
-        self.objects: dict[ObjectKey, api_pb2.Object] = {}
+        self.objects: dict[ObjectKey, Object] = {}
         self.revision = 0
         self.live = True
         self.cache = FakeCache()
@@ -29,31 +42,31 @@ class FakeCluster:
         # Raised by the next calls, one each, instead of doing anything.
         self.errors: list[RubeError] = []
 
-    async def get(self, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+    async def get(self, request: GetRequest) -> GetResponse:
         self._arrived("get", [])
         obj = self.objects.get(ObjectKey.from_proto(request.key))
         if obj is None:
             raise NotFoundError(f"{request.key.name} does not exist")
-        return api_pb2.GetResponse(object=obj, revision=self.revision, store_id=STORE)
+        return GetResponse(object=obj, revision=self.revision, store_id=STORE)
 
-    async def put(self, request: api_pb2.PutRequest) -> api_pb2.PutResponse:
+    async def put(self, request: PutRequest) -> PutResponse:
         self._arrived("put", request.preconditions)
         self.revision += 1
         for obj in request.objects:
             self.store(obj)
         metadata = [self.objects[key_of(obj)].metadata for obj in request.objects]
-        return api_pb2.PutResponse(metadata=metadata, revision=self.revision, store_id=STORE)
+        return PutResponse(metadata=metadata, revision=self.revision, store_id=STORE)
 
-    async def delete(self, request: api_pb2.DeleteRequest) -> api_pb2.DeleteResponse:
+    async def delete(self, request: DeleteRequest) -> DeleteResponse:
         self._arrived("delete", request.preconditions)
         self.revision += 1
         for key in request.keys:
             if self.objects.pop(ObjectKey.from_proto(key), None) is None:
                 raise NotFoundError(f"{key} does not exist")
         self._written()
-        return api_pb2.DeleteResponse(revision=self.revision, store_id=STORE)
+        return DeleteResponse(revision=self.revision, store_id=STORE)
 
-    async def update_status(self, request: api_pb2.UpdateStatusRequest) -> api_pb2.UpdateStatusResponse:
+    async def update_status(self, request: UpdateStatusRequest) -> UpdateStatusResponse:
         self._arrived("update_status", [request.precondition] if request.HasField("precondition") else [])
         obj = self.objects.get(ObjectKey.from_proto(request.key))
         if obj is None:
@@ -64,9 +77,9 @@ class FakeCluster:
         obj.status.CopyFrom(request.status)
         obj.metadata.revision = self.revision
         self._written()
-        return api_pb2.UpdateStatusResponse(metadata=obj.metadata, revision=self.revision, store_id=STORE)
+        return UpdateStatusResponse(metadata=obj.metadata, revision=self.revision, store_id=STORE)
 
-    def add(self, obj: api_pb2.Object) -> api_pb2.Object:
+    def add(self, obj: Object) -> Object:
         """What a user would put."""
         self.revision += 1
         self.store(obj)
@@ -77,9 +90,9 @@ class FakeCluster:
         del self.objects[key]
         self._written()
 
-    def store(self, obj: api_pb2.Object) -> None:
+    def store(self, obj: Object) -> None:
         before = self.objects.get(key_of(obj))
-        stored = api_pb2.Object()
+        stored = Object()
         stored.CopyFrom(obj)
         stored.metadata.revision = self.revision
         stored.metadata.create_revision = before.metadata.create_revision if before else self.revision
@@ -99,7 +112,7 @@ class FakeCluster:
         if self.live:
             self.publish()
 
-    def _arrived(self, verb: str, preconditions: Sequence[api_pb2.Precondition]) -> None:
+    def _arrived(self, verb: str, preconditions: Sequence[Precondition]) -> None:
         self.calls.append(verb)
         if self.errors:
             raise self.errors.pop(0)
@@ -116,16 +129,16 @@ class FakeCache:
     """`Cache` of every type, as of one revision."""
 
     def __init__(self) -> None:
-        self.objects: dict[ObjectKey, api_pb2.Object] = {}
+        self.objects: dict[ObjectKey, Object] = {}
         self.revision = 0
         self.synced = True
         self.connected = True
         self._listeners: list[Listener] = []
 
-    def get(self, key: ObjectKey) -> api_pb2.Object | None:
+    def get(self, key: ObjectKey) -> Object | None:
         return self.objects.get(key)
 
-    def list(self, type_name: str) -> Sequence[api_pb2.Object]:
+    def list(self, type_name: str) -> Sequence[Object]:
         return [self.objects[key] for key in sorted(self.objects) if key.type == type_name]
 
     def keys(self, type_name: str) -> Sequence[ObjectKey]:
@@ -134,7 +147,7 @@ class FakeCache:
     def labelled(self, type_name: str, label: str, value: str) -> Set[ObjectKey]:
         return LabelIndex(label, self.list(type_name)).keys(value)
 
-    def assume(self, decided: ObjectKey, objects: Sequence[api_pb2.Object]) -> None:
+    def assume(self, decided: ObjectKey, objects: Sequence[Object]) -> None:
         """Nothing: a test publishes when it wants to."""
 
     def position(self, type_name: str) -> Position | None:
@@ -146,10 +159,10 @@ class FakeCache:
     def unsubscribe(self, listener: Listener) -> None:
         self._listeners.remove(listener)
 
-    def become(self, objects: dict[ObjectKey, api_pb2.Object], revision: int) -> None:
+    def become(self, objects: dict[ObjectKey, Object], revision: int) -> None:
         before, self.objects, self.revision = self.objects, {}, revision
         for key, obj in objects.items():
-            self.objects[key] = api_pb2.Object.FromString(obj.SerializeToString())
+            self.objects[key] = Object.FromString(obj.SerializeToString())
         for key in sorted(before.keys() | self.objects.keys()):
             if before.get(key) != self.objects.get(key):
                 self._tell(self.objects.get(key) or before[key])
@@ -159,19 +172,19 @@ class FakeCache:
         self.connected = connected
         self._tell(None)
 
-    def _tell(self, changed: api_pb2.Object | None) -> None:
+    def _tell(self, changed: Object | None) -> None:
         for listener in list(self._listeners):
             listener(changed)
 
 
-def unit_object(name: str, start: str = "/bin/serve", node: str = "worker-1") -> api_pb2.Object:
-    spec = systemd_pb2.Unit()
+def unit_object(name: str, start: str = "/bin/serve", node: str = "worker-1") -> Object:
+    spec = Unit()
     spec.service.exec.start.append(start)
     return of_unit(name, spec, node)
 
 
-def of_unit(name: str, spec: systemd_pb2.Unit, node: str = "worker-1") -> api_pb2.Object:
-    obj = api_pb2.Object()
+def of_unit(name: str, spec: Unit, node: str = "worker-1") -> Object:
+    obj = Object()
     obj.metadata.namespace, obj.metadata.name = "default", name
     if node:
         obj.metadata.labels["node"] = node
@@ -182,19 +195,19 @@ def of_unit(name: str, spec: systemd_pb2.Unit, node: str = "worker-1") -> api_pb
 def text_any(text: str) -> Any:
     """Any message will do as memory, action or status: here a Key that carries a word."""
     packed = Any()
-    packed.Pack(api_pb2.Key(name=text), TYPE_URL_PREFIX, deterministic=True)
+    packed.Pack(Key(name=text), TYPE_URL_PREFIX, deterministic=True)
     return packed
 
 
 def word(packed: Any) -> str:
-    key = api_pb2.Key()
+    key = Key()
     packed.Unpack(key)
     return key.name
 
 
-def decision(memory: str = "", actions: Sequence[str] = (), statuses: Sequence[str] = ()) -> controller_pb2.Decision:
+def decision(memory: str = "", actions: Sequence[str] = (), statuses: Sequence[str] = ()) -> Decision:
     """A decision of words."""
-    made = controller_pb2.Decision()
+    made = Decision()
     if memory:
         made.memory.CopyFrom(text_any(memory))
     for action in actions:

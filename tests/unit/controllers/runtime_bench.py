@@ -9,7 +9,7 @@ from typing import Any as Anything
 from cluster_fake import UNIT, FakeCluster, text_any, word
 from google.protobuf.any_pb2 import Any
 
-from rube.api import controller_pb2
+from rube.api import Action, Decision, State
 from rube.api.errors import RubeError
 from rube.api.keys import ObjectKey
 from rube.controllers.backoff import BackoffConfig
@@ -21,7 +21,7 @@ from rube.sim.cluster.machines import make_machine
 from rube.sim.world.kernel import SimProcess, World
 from rube.sim.world.network import SimFabric
 
-Decide = Callable[[controller_pb2.State], controller_pb2.Decision]
+Decide = Callable[[State], Decision]
 
 
 class Words:
@@ -68,7 +68,7 @@ class FakeDriver:
             raise self.blind
         return text_any(self.things.get(name, ""))
 
-    async def apply(self, action: controller_pb2.Action) -> bool:
+    async def apply(self, action: Action) -> bool:
         name, _, value = word(action.action).partition("=")
         self.tries.append(word(action.action))
         if self.errors:

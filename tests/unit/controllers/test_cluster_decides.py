@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from cluster_fake import FakeCache
 
-from rube import api_pb2
-from rube.api import cluster_pb2, controller_pb2, memory_pb2, registry
+from rube.api import Lease, Node, NodeHealthMemory, NodeStatus, Object, State, registry
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.controllers.contract import evaluate
 
-Status = cluster_pb2.NodeStatus
+Status = NodeStatus
 READY, SILENT, UNKNOWN = Status.READY, Status.SILENT, Status.UNKNOWN
 
 
-def node(name: str, readiness: Status.Readiness.ValueType = READY, *, unschedulable: bool = False) -> api_pb2.Object:
-    obj = api_pb2.Object(spec=registry.pack(cluster_pb2.Node(unschedulable=unschedulable)))
+def node(name: str, readiness: Status.Readiness.ValueType = READY, *, unschedulable: bool = False) -> Object:
+    obj = Object(spec=registry.pack(Node(unschedulable=unschedulable)))
     obj.metadata.name, obj.metadata.uid = name, f"uid-{name}"
     obj.status.CopyFrom(registry.pack(Status(readiness=readiness, driver="simulated")))
     return obj
@@ -27,8 +26,8 @@ LEASE_S = 40
 START_S = 1_000_000
 
 
-def lease(revision: int) -> api_pb2.Object:
-    obj = api_pb2.Object(spec=registry.pack(cluster_pb2.Lease(holder="me", duration={"seconds": LEASE_S})))
+def lease(revision: int) -> Object:
+    obj = Object(spec=registry.pack(Lease(holder="me", duration={"seconds": LEASE_S})))
     obj.metadata.namespace, obj.metadata.name, obj.metadata.revision = "node-leases", "a", revision
     return obj
 
@@ -38,13 +37,13 @@ class Health:
 
     def __init__(self, readiness: Status.Readiness.ValueType = UNKNOWN) -> None:
         self.node = node("a", readiness)
-        self.memory = registry.pack(memory_pb2.NodeHealthMemory())
+        self.memory = registry.pack(NodeHealthMemory())
         self.wake_s = 0.0
         self.heard_s = 0
 
     def look(self, at_s: int, revision: int, clock: str = "a") -> Status.Readiness.ValueType:
         """What the status says after a decision at that time, with the lease at that revision (0: none)."""
-        state = controller_pb2.State(key=node_key("a").to_proto(), object=self.node, memory=self.memory, clock=clock)
+        state = State(key=node_key("a").to_proto(), object=self.node, memory=self.memory, clock=clock)
         state.now.FromSeconds(START_S + at_s)
         if revision:
             state.related.append(lease(revision))

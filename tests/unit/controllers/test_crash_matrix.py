@@ -9,8 +9,7 @@ import pytest
 from cluster_fake import UNIT, FakeCluster, text_any, unit_object, word
 from runtime_bench import Bench, FakeDriver
 
-from rube import api_pb2
-from rube.api import controller_pb2
+from rube.api import Action, Decision, Object, PutRequest, PutResponse, State, UpdateStatusRequest, UpdateStatusResponse
 from rube.api.keys import ObjectKey, key_of
 from rube.controllers.contract import Input, View
 from rube.host import Engine, Write
@@ -55,7 +54,7 @@ class SteppedDriver:
     def changes(self) -> AsyncIterator[str]:
         return self._inner.changes()
 
-    async def apply(self, action: controller_pb2.Action) -> bool:
+    async def apply(self, action: Action) -> bool:
         await self._steps.step()
         under_way = await self._inner.apply(action)
         await self._steps.step()
@@ -67,24 +66,24 @@ class SteppedCalls:
         self._inner, self._steps = inner, steps
         self.delete = inner.delete
 
-    async def put(self, request: api_pb2.PutRequest) -> api_pb2.PutResponse:
+    async def put(self, request: PutRequest) -> PutResponse:
         await self._steps.step()
         response = await self._inner.put(request)
         await self._steps.step()
         return response
 
-    async def update_status(self, request: api_pb2.UpdateStatusRequest) -> api_pb2.UpdateStatusResponse:
+    async def update_status(self, request: UpdateStatusRequest) -> UpdateStatusResponse:
         await self._steps.step()
         response = await self._inner.update_status(request)
         await self._steps.step()
         return response
 
 
-def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+def decide(state: State) -> Decision:
     """Starts the thing once (it counts its starts), creates a child once, and reports."""
-    decision = controller_pb2.Decision(memory=text_any("started"))
+    decision = Decision(memory=text_any("started"))
     if not state.HasField("object") or state.key.name != "web":
-        return controller_pb2.Decision()
+        return Decision()
     if word(state.memory) != "started":
         for action in ("web=one", "log=two"):
             decision.actions.add().action.CopyFrom(text_any(action))
@@ -100,7 +99,7 @@ def decide(state: controller_pb2.State) -> controller_pb2.Decision:
     return decision
 
 
-def child_of(key: ObjectKey, obj: api_pb2.Object | None, view: View) -> list[api_pb2.Object]:
+def child_of(key: ObjectKey, obj: Object | None, view: View) -> list[Object]:
     child = view.get(CHILD)
     return [] if child is None else [child]
 
@@ -122,7 +121,7 @@ def run(fatal: int) -> tuple[Bench, Steps]:
         if not process.alive:
             bench.start()
             bench.run_for(5)
-        left = bench.runtime._outbox.get(KEY).left if bench.runtime else controller_pb2.Decision()
+        left = bench.runtime._outbox.get(KEY).left if bench.runtime else Decision()
         assert not left.actions
         assert not left.calls
     return bench, steps

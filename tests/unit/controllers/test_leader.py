@@ -9,8 +9,7 @@ from typing import NamedTuple
 import pytest
 from cluster_fake import STORE, FakeCluster, away
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry
+from rube.api import GetRequest, GetResponse, Lease, Object, PutRequest, PutResponse, registry
 from rube.api.errors import AbortedError
 from rube.api.keys import ObjectKey
 from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leadership
@@ -40,12 +39,12 @@ class Line:
         self.cut = False
         self.lose_answers = False
 
-    async def get(self, request: api_pb2.GetRequest) -> api_pb2.GetResponse:
+    async def get(self, request: GetRequest) -> GetResponse:
         await self._clock.sleep(LATENCY_S)
         self._check(self.cut)
         return await self._election.cluster.get(request)
 
-    async def put(self, request: api_pb2.PutRequest) -> api_pb2.PutResponse:
+    async def put(self, request: PutRequest) -> PutResponse:
         await self._clock.sleep(LATENCY_S)
         self._check(self.cut)
         if request.fence.term < self._election.fence_term:
@@ -96,8 +95,8 @@ class Election:
         assert len(recent) <= 1, f"two leaders: {recent}"
         return next(iter(recent), "")
 
-    def lease(self) -> cluster_pb2.Lease:
-        lease = cluster_pb2.Lease()
+    def lease(self) -> Lease:
+        lease = Lease()
         self.cluster.objects[LEASE].spec.Unpack(lease)
         return lease
 
@@ -227,8 +226,8 @@ def test_losing_the_lease_cancels_the_work_at_once(world: World) -> None:
 
     election.machines["a"].host.spawn("candidate", main)
     world.run_for(1)
-    thief = cluster_pb2.Lease(holder="thief", term=9)
-    obj = api_pb2.Object()
+    thief = Lease(holder="thief", term=9)
+    obj = Object()
     obj.CopyFrom(election.cluster.objects[LEASE])
     obj.spec.Pack(thief)
     election.cluster.add(obj)
@@ -239,10 +238,10 @@ def test_losing_the_lease_cancels_the_work_at_once(world: World) -> None:
 def test_a_lease_that_came_with_a_backup_holds_for_nobody(world: World) -> None:
     """The store was restored: its lease is of a process that has ended, in a store that is gone."""
     election = Election(world, {"a": 0})
-    lease = cluster_pb2.Lease(holder="gone", term=7, store_id="the store before")
+    lease = Lease(holder="gone", term=7, store_id="the store before")
     lease.duration.FromSeconds(15)
     election.fence_term = 7
-    obj = api_pb2.Object(spec=registry.pack(lease))
+    obj = Object(spec=registry.pack(lease))
     obj.metadata.namespace, obj.metadata.name = LEASE.namespace, LEASE.name
     election.cluster.add(obj)
     election.start("a")
@@ -254,9 +253,9 @@ def test_a_lease_that_came_with_a_backup_holds_for_nobody(world: World) -> None:
 def test_a_lease_of_this_store_is_waited_for(world: World) -> None:
     election = Election(world, {"a": 0})
     for store_id in ("", STORE):
-        lease = cluster_pb2.Lease(holder="other", term=7, store_id=store_id)
+        lease = Lease(holder="other", term=7, store_id=store_id)
         lease.duration.FromSeconds(15)
-        obj = api_pb2.Object(spec=registry.pack(lease))
+        obj = Object(spec=registry.pack(lease))
         obj.metadata.namespace, obj.metadata.name = LEASE.namespace, LEASE.name
         election.cluster.add(obj)
     election.start("a")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from cluster_fake import decision, word
 
-from rube.api import memory_pb2
+from rube.api import Written
 from rube.api.errors import ResourceExhaustedError
 from rube.api.keys import ObjectKey
 from rube.controllers.outbox import Outbox
@@ -126,7 +126,7 @@ def test_writes_are_kept_until_they_are_seen() -> None:
         engine = await open_engine()
         outbox = outbox_on(engine)
         await outbox.record(KEY, decision("m", statuses=["up"]))
-        await outbox.call_done(KEY, [memory_pb2.Written(key=KEY.to_proto(), revision=7, store_id="s")])
+        await outbox.call_done(KEY, [Written(key=KEY.to_proto(), revision=7, store_id="s")])
         again = outbox_on(engine)
         assert statuses(again) == []
         assert not await again.forget_written(KEY, lambda written: written.revision < 7)

@@ -5,22 +5,21 @@ from __future__ import annotations
 import pytest
 from cluster_fake import FakeCache, of_unit, unit_object
 
-from rube import api_pb2
-from rube.api import cluster_pb2, controller_pb2, registry, systemd_pb2
+from rube.api import Decision, Node, NodeStatus, Object, State, Unit, UnitStatus, registry
 from rube.api.keys import ObjectKey, key_of
 from rube.api.well_known import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION
 from rube.controllers.cluster.placement import Placement, choose
 from rube.controllers.contract import evaluate
 from rube.controllers.label_index import LabelIndex
 
-Status = cluster_pb2.NodeStatus
+Status = NodeStatus
 READY, SILENT, UNKNOWN = Status.READY, Status.SILENT, Status.UNKNOWN
 NOW_S = 1_000_000
 HEARD_S = NOW_S - 100
 
 
-def node(name: str, readiness: Status.Readiness.ValueType = READY, *, unschedulable: bool = False) -> api_pb2.Object:
-    obj = api_pb2.Object(spec=registry.pack(cluster_pb2.Node(unschedulable=unschedulable)))
+def node(name: str, readiness: Status.Readiness.ValueType = READY, *, unschedulable: bool = False) -> Object:
+    obj = Object(spec=registry.pack(Node(unschedulable=unschedulable)))
     obj.metadata.name, obj.metadata.uid = name, f"uid-{name}"
     status = Status(readiness=readiness, driver="simulated")
     if readiness == SILENT:
@@ -32,13 +31,13 @@ def node(name: str, readiness: Status.Readiness.ValueType = READY, *, unschedula
 def unit(
     bound: str = "",
     *,
-    status: systemd_pb2.UnitStatus | None = None,
+    status: UnitStatus | None = None,
     move: str = "",
     move_after_s: float | None = None,
     age_s: int = 3600,
     name: str = "web",
-) -> api_pb2.Object:
-    spec = systemd_pb2.Unit()
+) -> Object:
+    spec = Unit()
     spec.service.exec.start.append("/bin/serve")
     if move_after_s is not None:
         spec.node_lost.move_after = move_after_s
@@ -52,38 +51,36 @@ def unit(
     return obj
 
 
-def running(on: str = "a", **fields: str) -> systemd_pb2.UnitStatus:
-    return systemd_pb2.UnitStatus(
-        load_state="loaded", active_state="active", sub_state="running", node=on, main_pid=7, **fields
-    )
+def running(on: str = "a", **fields: str) -> UnitStatus:
+    return UnitStatus(load_state="loaded", active_state="active", sub_state="running", node=on, main_pid=7, **fields)
 
 
-def decide(obj: api_pb2.Object | None, *nodes: api_pb2.Object) -> controller_pb2.Decision:
+def decide(obj: Object | None, *nodes: Object) -> Decision:
     """What placement decides with its cache holding just these."""
     cache = FakeCache()
     objects = [one for one in (obj, *nodes) if one is not None]
     controller = Placement()
     cache.become({key_of(one): one for one in objects}, 1)
     key = key_of(unit())
-    state = controller_pb2.State(key=key.to_proto(), object=None if obj is None else controller.transform(obj))
+    state = State(key=key.to_proto(), object=None if obj is None else controller.transform(obj))
     (wanted,) = controller.inputs
     state.related.extend(wanted.select(key, state.object if obj is not None else None, cache))
     state.now.FromSeconds(NOW_S)
     return evaluate(controller, state, check_purity=True)
 
 
-def put_of(decision: controller_pb2.Decision) -> api_pb2.Object:
+def put_of(decision: Decision) -> Object:
     (call,) = decision.calls
     (precondition,) = call.put.preconditions
     assert (precondition.revision, precondition.uid) == (12, "uid-7")
     return call.put.objects[0]
 
 
-def told_of(decision: controller_pb2.Decision) -> systemd_pb2.UnitStatus:
+def told_of(decision: Decision) -> UnitStatus:
     (call,) = decision.calls
     assert set(call.update_status.update_mask.paths) == {"active_state", "sub_state", "unknown_since", "message"}
     assert call.update_status.precondition.revision == 12
-    told = systemd_pb2.UnitStatus()
+    told = UnitStatus()
     call.update_status.status.Unpack(told)
     return told
 
@@ -104,7 +101,7 @@ def test_an_empty_label_is_no_node() -> None:
 
 
 def test_a_deleted_unit_needs_no_node() -> None:
-    assert decide(None, node("a")) == controller_pb2.Decision()
+    assert decide(None, node("a")) == Decision()
 
 
 def test_the_node_with_the_fewest_units_gets_it() -> None:
@@ -137,7 +134,7 @@ def test_a_node_asks_for_its_own_units_and_when_it_is_ready_for_those_that_wait(
 
 
 @pytest.mark.parametrize("nodes", [[], [node("a", SILENT)], [node("a", UNKNOWN)], [node("a", unschedulable=True)]])
-def test_a_unit_that_waits_for_a_node_says_so_after_a_while(nodes: list[api_pb2.Object]) -> None:
+def test_a_unit_that_waits_for_a_node_says_so_after_a_while(nodes: list[Object]) -> None:
     young = decide(unit(age_s=1), *nodes)
     assert not young.calls
     assert young.wake_after.ToSeconds() == 4
@@ -154,7 +151,7 @@ def test_a_unit_bound_to_a_node_that_does_not_exist_says_so() -> None:
 
 
 def test_a_unit_of_a_ready_node_is_left_alone() -> None:
-    assert decide(unit("a", status=running()), node("a"), node("b")) == controller_pb2.Decision()
+    assert decide(unit("a", status=running()), node("a"), node("b")) == Decision()
 
 
 def test_a_unit_of_a_silent_node_is_unknown_with_its_age_and_what_it_was() -> None:

@@ -10,8 +10,7 @@ import pytest
 from cluster_fake import FakeCluster, away, text_any, unit_object, word
 from runtime_bench import Bench
 
-from rube import api_pb2
-from rube.api import cluster_pb2, controller_pb2
+from rube.api import Decision, Metadata, Node, Object, State, UpdateStatusRequest, UpdateStatusResponse
 from rube.api.errors import AbortedError, InvalidArgumentError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.well_known import NODE_TYPE
@@ -27,9 +26,9 @@ def world() -> Iterator[World]:
         yield made
 
 
-def report(state: controller_pb2.State, status: str) -> controller_pb2.Decision:
+def report(state: State, status: str) -> Decision:
     """Asks for that status if the object hasn't it."""
-    decision = controller_pb2.Decision()
+    decision = Decision()
     if state.HasField("object") and word(state.object.status) != status:
         call = decision.calls.add().update_status
         call.key.CopyFrom(state.key)
@@ -43,7 +42,7 @@ def status_of(cluster: FakeCluster) -> str:
 
 
 def test_every_object_is_decided_at_the_start_and_a_changed_one_again(world: World) -> None:
-    bench = Bench(world, lambda state: controller_pb2.Decision())
+    bench = Bench(world, lambda state: Decision())
     bench.cluster.add(unit_object("api"))
     bench.cluster.add(unit_object("web"))
     bench.start()
@@ -55,7 +54,7 @@ def test_every_object_is_decided_at_the_start_and_a_changed_one_again(world: Wor
 
 
 def test_nothing_is_decided_before_the_copy_is_whole(world: World) -> None:
-    bench = Bench(world, lambda state: controller_pb2.Decision(), driven=True)
+    bench = Bench(world, lambda state: Decision(), driven=True)
     bench.cluster.cache.synced = False
     bench.driver.things["web"] = "runs"
     bench.start()
@@ -71,7 +70,7 @@ def test_nothing_is_decided_before_the_copy_is_whole(world: World) -> None:
 def test_a_key_is_not_decided_until_the_cache_shows_its_own_write(world: World) -> None:
     seen: list[tuple[int, str]] = []
 
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+    def decide(state: State) -> Decision:
         seen.append((state.object.metadata.generation, word(state.object.status)))
         return report(state, f"for {state.object.metadata.generation}")
 
@@ -122,7 +121,7 @@ def test_the_gate_on_its_own_write_survives_a_restart(world: World) -> None:
 
 
 def test_with_the_server_away_actions_go_on_and_one_status_is_reported_afterwards(world: World) -> None:
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+    def decide(state: State) -> Decision:
         decision = report(state, word(state.observed))
         if word(state.observed) == "down":
             decision.actions.add().action.CopyFrom(text_any("web=up"))
@@ -148,11 +147,11 @@ def test_with_the_server_away_actions_go_on_and_one_status_is_reported_afterward
 
 def test_a_server_that_hangs_holds_up_no_action(world: World) -> None:
     class Hanging(FakeCluster):
-        async def update_status(self, request: api_pb2.UpdateStatusRequest) -> api_pb2.UpdateStatusResponse:
+        async def update_status(self, request: UpdateStatusRequest) -> UpdateStatusResponse:
             await asyncio.Event().wait()
             raise AssertionError
 
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+    def decide(state: State) -> Decision:
         decision = report(state, "up")
         if word(state.observed) == "down":
             decision.actions.add().action.CopyFrom(text_any(f"{state.key.name}=up"))
@@ -201,8 +200,8 @@ def test_an_unavailable_server_gets_the_same_call_again_without_a_decision(world
 
 
 def test_a_failing_action_is_retried_with_its_id_until_it_is_done(world: World) -> None:
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision(memory=text_any("asked"))
+    def decide(state: State) -> Decision:
+        decision = Decision(memory=text_any("asked"))
         if word(state.memory) != "asked":
             decision.actions.add().action.CopyFrom(text_any("web=up"))
         return decision
@@ -216,8 +215,8 @@ def test_a_failing_action_is_retried_with_its_id_until_it_is_done(world: World) 
 
 
 def test_a_decision_that_acts_forever_does_so_ever_more_slowly(world: World) -> None:
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision()
+    def decide(state: State) -> Decision:
+        decision = Decision()
         decision.actions.add().action.CopyFrom(text_any("web=up"))
         return decision
 
@@ -229,8 +228,8 @@ def test_a_decision_that_acts_forever_does_so_ever_more_slowly(world: World) -> 
 
 
 def test_what_has_no_object_is_decided_too(world: World) -> None:
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision()
+    def decide(state: State) -> Decision:
+        decision = Decision()
         if not state.HasField("object") and word(state.observed):
             decision.actions.add().action.CopyFrom(text_any(f"{state.key.name}="))
         return decision
@@ -243,8 +242,8 @@ def test_what_has_no_object_is_decided_too(world: World) -> None:
 
 
 def test_wake_after_asks_again_though_nothing_changed(world: World) -> None:
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision()
+    def decide(state: State) -> Decision:
+        decision = Decision()
         decision.wake_after.FromSeconds(3)
         return decision
 
@@ -266,7 +265,7 @@ def test_who_may_not_act_decides_nothing(world: World) -> None:
 
 
 def test_a_controller_that_fails_on_one_object_serves_the_others(world: World) -> None:
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+    def decide(state: State) -> Decision:
         if state.key.name == "bad":
             raise ValueError("a mistake")
         return report(state, "up")
@@ -285,7 +284,7 @@ def test_a_mistake_of_a_controllers_ends_a_strict_runtime(world: World, where: s
     def mistake(*_: object) -> Any:
         raise error("a mistake")
 
-    bench = Bench(world, mistake if where == "decide" else lambda state: controller_pb2.Decision())
+    bench = Bench(world, mistake if where == "decide" else lambda state: Decision())
     if where == "select":
         bench.inputs = [Input(type=NODE_TYPE, requeue=lambda node, view: (), select=mistake)]
     bench.cluster.add(unit_object("web"))
@@ -298,7 +297,7 @@ def test_a_mistake_of_a_controllers_ends_a_strict_runtime(world: World, where: s
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_mistake_in_what_is_to_be_decided_again_decides_everything(world: World, strict: bool) -> None:
-    def requeue(node: api_pb2.Object, view: View) -> list[ObjectKey]:
+    def requeue(node: Object, view: View) -> list[ObjectKey]:
         raise KeyError("web")
 
     bench = Bench(world, lambda state: report(state, "up"), strict=strict)
@@ -307,8 +306,8 @@ def test_a_mistake_in_what_is_to_be_decided_again_decides_everything(world: Worl
     bench.start()
     bench.run_for(5)
     decided = len(bench.decided)
-    node = api_pb2.Object(metadata=api_pb2.Metadata(name="n"))
-    node.spec.Pack(cluster_pb2.Node(), "rube/")
+    node = Object(metadata=Metadata(name="n"))
+    node.spec.Pack(Node(), "rube/")
     if strict:
         with pytest.raises(KeyError) as raised:
             bench.cluster.add(node)
@@ -322,8 +321,8 @@ def test_a_mistake_in_what_is_to_be_decided_again_decides_everything(world: Worl
 def test_an_impure_controller_ends_the_runtime(world: World) -> None:
     count = iter(range(100))
 
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
-        return controller_pb2.Decision(memory=text_any(f"{next(count)}"))
+    def decide(state: State) -> Decision:
+        return Decision(memory=text_any(f"{next(count)}"))
 
     bench = Bench(world, decide)
     bench.cluster.add(unit_object("web"))
@@ -350,9 +349,9 @@ def test_the_observer_gets_equal_hashes_for_equal_worlds() -> None:
 def test_why_an_action_failed_is_part_of_the_next_state_until_one_succeeds(world: World) -> None:
     errors: list[str] = []
 
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+    def decide(state: State) -> Decision:
         errors.append(state.action_error)
-        decision = controller_pb2.Decision()
+        decision = Decision()
         if word(state.observed) != "up":
             decision.actions.add().action.CopyFrom(text_any("web=up"))
         return decision
@@ -366,7 +365,7 @@ def test_why_an_action_failed_is_part_of_the_next_state_until_one_succeeds(world
 
 
 def test_a_thing_that_cannot_be_observed_is_decided_with_the_reason_and_looked_at_again(world: World) -> None:
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+    def decide(state: State) -> Decision:
         return report(state, state.observe_error or word(state.observed))
 
     bench = Bench(world, decide, driven=True)

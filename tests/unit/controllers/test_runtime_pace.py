@@ -9,8 +9,7 @@ import pytest
 from cluster_fake import FakeCluster, away, text_any, unit_object, word
 from runtime_bench import Bench
 
-from rube import api_pb2
-from rube.api import controller_pb2
+from rube.api import Decision, State, UpdateStatusRequest, UpdateStatusResponse
 from rube.api.keys import key_of
 from rube.sim.world.kernel import World
 
@@ -23,12 +22,12 @@ def world() -> Iterator[World]:
         yield made
 
 
-def run_and_report(state: controller_pb2.State) -> controller_pb2.Decision:
+def run_and_report(state: State) -> Decision:
     """Wants every thing up, and none without an object; reports why not."""
-    decision = controller_pb2.Decision(memory=text_any("known"))
+    decision = Decision(memory=text_any("known"))
     name = state.key.name
     if not state.HasField("object"):
-        decision = controller_pb2.Decision()
+        decision = Decision()
         if word(state.observed):
             decision.actions.add().action.CopyFrom(text_any(f"{name}="))
         return decision
@@ -84,7 +83,7 @@ def test_a_removal_is_finished_as_soon_as_the_thing_has_changed(world: World) ->
 
 def test_calls_that_hang_hold_up_no_other_keys_calls(world: World) -> None:
     class Hanging(FakeCluster):
-        async def update_status(self, request: api_pb2.UpdateStatusRequest) -> api_pb2.UpdateStatusResponse:
+        async def update_status(self, request: UpdateStatusRequest) -> UpdateStatusResponse:
             if request.key.name != "web":
                 await world.loop.create_future()
             return await bench.cluster.update_status(request)
@@ -112,8 +111,8 @@ def test_a_failing_attempt_that_changes_the_thing_backs_off_all_the_same(world: 
 
 
 def test_an_action_that_takes_no_effect_is_repeated_ever_more_slowly_though_it_changes_the_thing(world: World) -> None:
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision()
+    def decide(state: State) -> Decision:
+        decision = Decision()
         for each in ("web=one", "web=two"):
             decision.actions.add().action.CopyFrom(text_any(each))
         return decision
@@ -127,8 +126,8 @@ def test_an_action_that_takes_no_effect_is_repeated_ever_more_slowly_though_it_c
 
 
 def test_another_action_does_not_wait_for_the_delay_of_the_one_that_failed(world: World) -> None:
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision()
+    def decide(state: State) -> Decision:
+        decision = Decision()
         wanted = f"web={state.object.metadata.generation}"
         if word(state.observed) != wanted.partition("=")[2]:
             decision.actions.add().action.CopyFrom(text_any(wanted))
@@ -150,8 +149,8 @@ def test_another_action_does_not_wait_for_the_delay_of_the_one_that_failed(world
 def test_a_wake_after_that_is_too_short_does_not_spin_and_is_said_once(
     world: World, nanoseconds: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def decide(state: controller_pb2.State) -> controller_pb2.Decision:
-        decision = controller_pb2.Decision()
+    def decide(state: State) -> Decision:
+        decision = Decision()
         decision.wake_after.FromNanoseconds(nanoseconds)
         return decision
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 from cluster_fake import of_unit
 
-from rube.api import controller_pb2, memory_pb2, registry, systemd_pb2
+from rube.api import Decision, State, Unit, UnitAction, UnitMemory, UnitObservation, UnitStatus, registry
 from rube.api.keys import ObjectKey
 from rube.api.well_known import RESTART_ANNOTATION
 from rube.controllers.contract import evaluate
@@ -17,39 +17,39 @@ from rube.units.render import digest_of
 KEY = ObjectKey("api.systemd.Unit", "default", "web")
 CONTROLLER = UnitController(node="worker-1", boot_id="boot-1")
 UID, GENERATION = "uid-1", 3
-Ensure = systemd_pb2.UnitAction.Ensure
+Ensure = UnitAction.Ensure
 NOW_S = 1_000_000
 
 
-def spec_of(start: str = "/bin/serve", *, stopped: bool = False, enabled: bool = False) -> systemd_pb2.Unit:
-    spec = systemd_pb2.Unit(enabled=enabled, state=systemd_pb2.Unit.STOPPED if stopped else systemd_pb2.Unit.RUNNING)
+def spec_of(start: str = "/bin/serve", *, stopped: bool = False, enabled: bool = False) -> Unit:
+    spec = Unit(enabled=enabled, state=Unit.STOPPED if stopped else Unit.RUNNING)
     spec.service.exec.start.append(start)
     return spec
 
 
 def observed(
     active: str, *, uid: str = UID, generation: int = GENERATION, start: str = "/bin/serve", error: str = ""
-) -> systemd_pb2.UnitObservation:
-    seen = systemd_pb2.UnitObservation(
+) -> UnitObservation:
+    seen = UnitObservation(
         installed=True, uid=uid, generation=generation, digest=digest_of(spec_of(start)), error=error
     )
     seen.status.load_state, seen.status.active_state = "loaded", active
     return seen
 
 
-NOTHING = systemd_pb2.UnitObservation()
-ASKED = memory_pb2.UnitMemory(uid=UID, generation=GENERATION, boot_id="boot-1")
-ASKED_BEFORE_BOOT = memory_pb2.UnitMemory(uid=UID, generation=GENERATION, boot_id="boot-0")
-NEVER = memory_pb2.UnitMemory()
+NOTHING = UnitObservation()
+ASKED = UnitMemory(uid=UID, generation=GENERATION, boot_id="boot-1")
+ASKED_BEFORE_BOOT = UnitMemory(uid=UID, generation=GENERATION, boot_id="boot-0")
+NEVER = UnitMemory()
 
 
 def state_of(
-    spec: systemd_pb2.Unit | None,
-    seen: systemd_pb2.UnitObservation,
-    memory: memory_pb2.UnitMemory = NEVER,
-    status: systemd_pb2.UnitStatus | None = None,
-) -> controller_pb2.State:
-    state = controller_pb2.State(key=KEY.to_proto(), observed=registry.pack(seen), memory=registry.pack(memory))
+    spec: Unit | None,
+    seen: UnitObservation,
+    memory: UnitMemory = NEVER,
+    status: UnitStatus | None = None,
+) -> State:
+    state = State(key=KEY.to_proto(), observed=registry.pack(seen), memory=registry.pack(memory))
     if spec is not None:
         state.object.CopyFrom(of_unit("web", spec))
         state.object.metadata.uid, state.object.metadata.generation = UID, GENERATION
@@ -59,31 +59,31 @@ def state_of(
     return state
 
 
-def decide(state: controller_pb2.State) -> controller_pb2.Decision:
+def decide(state: State) -> Decision:
     return evaluate(CONTROLLER, state, check_purity=True)
 
 
-def action_of(decision: controller_pb2.Decision) -> str:
+def action_of(decision: Decision) -> str:
     """`nothing`, `remove`, or what `ensure` runs."""
     if not decision.actions:
         return "nothing"
-    action = systemd_pb2.UnitAction()
+    action = UnitAction()
     assert decision.actions[0].action.Unpack(action)
     assert action.unit == "rube-default.web.service"
     return "remove" if action.HasField("remove") else Ensure.Run.Name(action.ensure.run).lower()
 
 
-def status_of(decision: controller_pb2.Decision) -> systemd_pb2.UnitStatus | None:
+def status_of(decision: Decision) -> UnitStatus | None:
     if not decision.calls:
         return None
     call = decision.calls[0].update_status
     assert call.uid == UID
-    status = systemd_pb2.UnitStatus()
+    status = UnitStatus()
     assert call.status.Unpack(status)
     return status
 
 
-def enablement(state: str) -> systemd_pb2.UnitObservation:
+def enablement(state: str) -> UnitObservation:
     seen = observed("active")
     seen.status.unit_file_state = state
     return seen
@@ -91,9 +91,9 @@ def enablement(state: str) -> systemd_pb2.UnitObservation:
 
 class Case(NamedTuple):
     name: str
-    spec: systemd_pb2.Unit | None
-    seen: systemd_pb2.UnitObservation
-    memory: memory_pb2.UnitMemory
+    spec: Unit | None
+    seen: UnitObservation
+    memory: UnitMemory
     action: str
 
 
@@ -137,11 +137,11 @@ def test_what_is_done(case: Case) -> None:
 
 
 def test_a_deleted_unit_is_forgotten_once_it_is_gone() -> None:
-    assert decide(state_of(None, NOTHING, ASKED)) == controller_pb2.Decision()
+    assert decide(state_of(None, NOTHING, ASKED)) == Decision()
 
 
 def test_what_was_asked_for_is_remembered_with_the_action() -> None:
-    memory = memory_pb2.UnitMemory()
+    memory = UnitMemory()
     assert decide(state_of(RUNNING, NOTHING)).memory.Unpack(memory)
     assert (memory.uid, memory.generation, memory.boot_id) == (UID, GENERATION, "boot-1")
 
@@ -207,8 +207,8 @@ def test_a_unit_that_is_about_to_restart_says_what_after() -> None:
     assert status.message.startswith("restarts after a failure: user: the user does not exist on this machine")
 
 
-def reported(seconds_ago: float) -> memory_pb2.UnitMemory:
-    memory = memory_pb2.UnitMemory()
+def reported(seconds_ago: float) -> UnitMemory:
+    memory = UnitMemory()
     memory.CopyFrom(ASKED)
     memory.report_time.FromNanoseconds(round((NOW_S - seconds_ago) * 1e9))
     return memory
@@ -261,7 +261,7 @@ def test_a_unit_that_cannot_be_seen_is_reported_so_and_left_alone() -> None:
     status = status_of(decision)
     assert status is not None
     assert status.message == "cannot see the unit: no bus"
-    memory = memory_pb2.UnitMemory()
+    memory = UnitMemory()
     assert decision.memory.Unpack(memory)
     assert (memory.generation, memory.boot_id) == (ASKED.generation, ASKED.boot_id)
 
@@ -274,13 +274,13 @@ def test_a_deleted_unit_that_cannot_be_seen_is_removed_all_the_same() -> None:
     assert action_of(decision) == "remove"
 
 
-def moving(seen: systemd_pb2.UnitObservation, request: str = "worker-2#1") -> controller_pb2.Decision:
+def moving(seen: UnitObservation, request: str = "worker-2#1") -> Decision:
     state = state_of(spec_of(), seen, ASKED)
     state.object.metadata.annotations["rube/move-to"] = request
     return evaluate(CONTROLLER, state, check_purity=True)
 
 
-def told_of(decision: controller_pb2.Decision) -> systemd_pb2.UnitStatus:
+def told_of(decision: Decision) -> UnitStatus:
     status = status_of(decision)
     assert status is not None
     return status
@@ -288,7 +288,7 @@ def told_of(decision: controller_pb2.Decision) -> systemd_pb2.UnitStatus:
 
 def test_a_unit_that_is_to_move_is_removed_and_let_go_once_nothing_of_it_is_left() -> None:
     stopping = moving(observed("active"))
-    action = systemd_pb2.UnitAction()
+    action = UnitAction()
     stopping.actions[0].action.Unpack(action)
     assert action.HasField("remove")
     assert not told_of(stopping).released_for
@@ -305,7 +305,7 @@ def test_a_unit_that_is_to_move_is_removed_and_let_go_once_nothing_of_it_is_left
 def test_a_move_that_was_taken_back_starts_the_unit_again() -> None:
     state = state_of(spec_of(), NOTHING)
     state.memory.CopyFrom(moving(NOTHING).memory)
-    action = systemd_pb2.UnitAction()
+    action = UnitAction()
     evaluate(CONTROLLER, state, check_purity=True).actions[0].action.Unpack(action)
     assert action.ensure.run == Ensure.START
 
@@ -316,32 +316,32 @@ def test_a_move_to_this_node_is_none() -> None:
 
 # Restarts that a user asks for
 
-FIRST = memory_pb2.UnitMemory(uid=UID, generation=GENERATION, boot_id="boot-1", restart_request="first")
-DONE = systemd_pb2.UnitStatus(active_state="active", observed_generation=GENERATION, restart_request="first")
+FIRST = UnitMemory(uid=UID, generation=GENERATION, boot_id="boot-1", restart_request="first")
+DONE = UnitStatus(active_state="active", observed_generation=GENERATION, restart_request="first")
 
 
 def asked(
     request: str,
-    memory: memory_pb2.UnitMemory = ASKED,
+    memory: UnitMemory = ASKED,
     *,
     active: str = "active",
-    status: systemd_pb2.UnitStatus | None = None,
+    status: UnitStatus | None = None,
     stopped: bool = False,
-) -> controller_pb2.State:
+) -> State:
     state = state_of(spec_of(stopped=stopped), observed(active), memory, status)
     state.object.metadata.annotations[RESTART_ANNOTATION] = request
     return state
 
 
-def memory_of(request: str) -> memory_pb2.UnitMemory:
-    memory = memory_pb2.UnitMemory(restart_request=request)
+def memory_of(request: str) -> UnitMemory:
+    memory = UnitMemory(restart_request=request)
     memory.MergeFrom(ASKED)
     return memory
 
 
 class Request(NamedTuple):
     name: str
-    state: controller_pb2.State
+    state: State
     action: str
 
 
@@ -369,7 +369,7 @@ def test_a_request_to_restart(case: Request) -> None:
 
 
 def test_a_request_while_a_unit_was_down_does_not_restart_it_later() -> None:
-    memory = memory_pb2.UnitMemory()
+    memory = UnitMemory()
     assert decide(asked("first", stopped=True, active="inactive")).memory.Unpack(memory)
     state = asked("first", memory)
     state.object.metadata.generation = GENERATION
@@ -388,7 +388,7 @@ def test_a_request_is_reported_once_it_was_carried_out() -> None:
 
 
 def test_a_request_whose_action_failed_is_not_reported_and_not_lost() -> None:
-    memory = memory_pb2.UnitMemory()
+    memory = UnitMemory()
     assert decide(asked("first")).memory.Unpack(memory)
     state = asked("first", memory)
     state.action_error, state.actions_pending = "no space left", True
@@ -402,7 +402,7 @@ def test_a_request_whose_action_failed_is_not_reported_and_not_lost() -> None:
 
 
 def test_a_restart_that_is_under_way_is_left_to_end_and_what_is_seen_is_reported() -> None:
-    memory = memory_pb2.UnitMemory()
+    memory = UnitMemory()
     assert decide(asked("first")).memory.Unpack(memory)
     state = asked("first", memory, active="deactivating")
     state.actions_pending = True

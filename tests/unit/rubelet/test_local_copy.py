@@ -6,7 +6,7 @@ import asyncio
 
 from google.protobuf.any_pb2 import Any
 
-from rube import api_pb2
+from rube.api import Object
 from rube.api.keys import ObjectKey
 from rube.client import Batch, CacheState, Change
 from rube.rubelet.local_copy import BOOKMARK_REVISIONS_MIN, LocalCopy
@@ -15,13 +15,13 @@ from rube.store.engines.memory import MemoryEngine, VolatileDisk
 UNIT = "api.systemd.Unit"
 
 
-def unit(namespace: str, name: str, revision: int = 1) -> api_pb2.Object:
-    obj = api_pb2.Object(spec=Any(type_url=f"rube/{UNIT}"))
+def unit(namespace: str, name: str, revision: int = 1) -> Object:
+    obj = Object(spec=Any(type_url=f"rube/{UNIT}"))
     obj.metadata.namespace, obj.metadata.name, obj.metadata.revision = namespace, name, revision
     return obj
 
 
-def change(namespace: str, name: str, new: api_pb2.Object | None) -> Change:
+def change(namespace: str, name: str, new: Object | None) -> Change:
     return Change(ObjectKey(UNIT, namespace, name), None, new, 1)
 
 

@@ -10,7 +10,7 @@ from typing import Any as AnyType
 import pytest
 from google.protobuf.any_pb2 import Any
 
-from rube import api_pb2
+from rube.api import GetRequest, ListRequest, Object, WatchRequest
 from rube.api.errors import (
     CompactedError,
     FailedPreconditionError,
@@ -27,8 +27,8 @@ CONTEXT: AnyType = None  # none of the methods looks at it
 NO_LOGS: AnyType = None  # logs have tests of their own
 
 
-def unit(name: str, namespace: str = "system", **labels: str) -> api_pb2.Object:
-    obj = api_pb2.Object(spec=Any(type_url=f"rube/{UNIT}"))
+def unit(name: str, namespace: str = "system", **labels: str) -> Object:
+    obj = Object(spec=Any(type_url=f"rube/{UNIT}"))
     obj.metadata.namespace, obj.metadata.name = namespace, name
     for label, value in labels.items():
         obj.metadata.labels[label] = value
@@ -40,15 +40,15 @@ class Copy:
 
     synced = connected = True
 
-    def __init__(self, *objects: api_pb2.Object) -> None:
+    def __init__(self, *objects: Object) -> None:
         self.objects = {key_of(obj): obj for obj in objects}
         self.unsent: dict[ObjectKey, Any] = {}
         self.listeners: list[Callable[..., None]] = []
 
-    def get(self, key: ObjectKey) -> api_pb2.Object | None:
+    def get(self, key: ObjectKey) -> Object | None:
         return self.objects.get(key)
 
-    def list(self, type_name: str) -> Sequence[api_pb2.Object]:
+    def list(self, type_name: str) -> Sequence[Object]:
         return [self.objects[key] for key in sorted(self.objects)]
 
     def position(self, type_name: str) -> Position | None:
@@ -73,7 +73,7 @@ def api_of(copy: Copy) -> NodeApi:
 
 
 def listed(copy: Copy, **request: str) -> list[str]:
-    response = asyncio.run(api_of(copy).List(api_pb2.ListRequest(type=UNIT, **request), CONTEXT))
+    response = asyncio.run(api_of(copy).List(ListRequest(type=UNIT, **request), CONTEXT))
     assert (response.revision, response.store_id) == (20, "store-1")
     return [obj.metadata.name for obj in response.items]
 
@@ -90,14 +90,14 @@ def test_a_status_not_yet_reported_is_shown() -> None:
     copy = Copy(unit("web"))
     key = key_of(unit("web"))
     copy.unsent[key] = Any(type_url="rube/api.systemd.UnitStatus", value=b"x")
-    response = asyncio.run(api_of(copy).Get(api_pb2.GetRequest(key=key.to_proto()), CONTEXT))
+    response = asyncio.run(api_of(copy).Get(GetRequest(key=key.to_proto()), CONTEXT))
     assert response.object.status == copy.unsent[key]
     assert not copy.objects[key].HasField("status"), "the copy itself stays"
 
 
 def test_types_that_a_node_does_not_keep_are_not_found() -> None:
     with pytest.raises(NotFoundError, match=r"keeps no objects of type 'api\.Node'"):
-        asyncio.run(api_of(Copy()).List(api_pb2.ListRequest(type="api.Node"), CONTEXT))
+        asyncio.run(api_of(Copy()).List(ListRequest(type="api.Node"), CONTEXT))
 
 
 @pytest.mark.parametrize("verb", ["Put", "Delete", "UpdateStatus"])
@@ -112,7 +112,7 @@ def test_writes_are_refused(verb: str) -> None:
 )
 def test_a_watch_resumes_only_from_where_the_copy_is(after: int, store: str, error: type[Exception]) -> None:
     async def main() -> None:
-        request = api_pb2.WatchRequest(type=UNIT, after_revision=after, store_id=store)
+        request = WatchRequest(type=UNIT, after_revision=after, store_id=store)
         with pytest.raises(error):
             await anext(api_of(Copy()).Watch(request, CONTEXT))
 
@@ -122,7 +122,7 @@ def test_a_watch_resumes_only_from_where_the_copy_is(after: int, store: str, err
 def test_a_watch_shows_changes_deletes_and_statuses_and_lets_go_at_its_end() -> None:
     async def main() -> None:
         copy = Copy(unit("api"), unit("web"))
-        watch = api_of(copy).Watch(api_pb2.WatchRequest(type=UNIT, name="web"), CONTEXT)
+        watch = api_of(copy).Watch(WatchRequest(type=UNIT, name="web"), CONTEXT)
         async with aclosing(watch):  # type: ignore[type-var]
             first = await anext(watch)
             assert [event.WhichOneof("event") for event in first.events] == ["bookmark"]

@@ -9,7 +9,7 @@ from typing import Any as AnyType
 import pytest
 from google.protobuf.any_pb2 import Any
 
-from rube import api_pb2
+from rube.api import GetRequest, ListRequest, ListResponse, Object, WatchRequest
 from rube.api.errors import CompactedError, InvalidArgumentError, RevisionAheadError, RubeError, StoreChangedError
 from rube.api.keys import ObjectKey, key_of
 from rube.client import CacheState, ObjectCache
@@ -24,8 +24,8 @@ NO_LOGS: AnyType = None  # logs have tests of their own
 LARGE = 2 * 1024 * 1024 - 200
 
 
-def unit(name: str, namespace: str = "system", size_bytes: int = 0, revision: int = 1) -> api_pb2.Object:
-    obj = api_pb2.Object(spec=Any(type_url=f"rube/{UNIT}", value=b"x" * size_bytes))
+def unit(name: str, namespace: str = "system", size_bytes: int = 0, revision: int = 1) -> Object:
+    obj = Object(spec=Any(type_url=f"rube/{UNIT}", value=b"x" * size_bytes))
     obj.metadata.namespace, obj.metadata.name, obj.metadata.revision = namespace, name, revision
     return obj
 
@@ -35,15 +35,15 @@ class Copy:
 
     synced = connected = True
 
-    def __init__(self, *objects: api_pb2.Object) -> None:
+    def __init__(self, *objects: Object) -> None:
         self.objects = {key_of(obj): obj for obj in objects}
         self.at = Position(20, "store-1")
         self.listeners: list[AnyType] = []
 
-    def get(self, key: ObjectKey) -> api_pb2.Object | None:
+    def get(self, key: ObjectKey) -> Object | None:
         return self.objects.get(key)
 
-    def list(self, type_name: str) -> list[api_pb2.Object]:
+    def list(self, type_name: str) -> list[Object]:
         return [self.objects[key] for key in sorted(self.objects)]
 
     def position(self, type_name: str) -> Position | None:
@@ -68,8 +68,8 @@ def api_of(copy: AnyType) -> NodeApi:
     return NodeApi(copy, copy, NO_LOGS, "worker-1")
 
 
-def page(copy: Copy, **fields: AnyType) -> api_pb2.ListResponse:
-    return asyncio.run(api_of(copy).List(api_pb2.ListRequest(type=UNIT, **fields), CONTEXT))
+def page(copy: Copy, **fields: AnyType) -> ListResponse:
+    return asyncio.run(api_of(copy).List(ListRequest(type=UNIT, **fields), CONTEXT))
 
 
 def error_of(call: AnyType) -> RubeError:
@@ -110,19 +110,19 @@ def test_a_page_of_a_copy_that_has_moved_is_refused_as_history_that_is_gone() ->
     copy = Copy(unit("a"), unit("b"))
     token = page(copy, page_size=1).next_page_token
     copy.move(21)
-    error = error_of(api_of(copy).List(api_pb2.ListRequest(type=UNIT, page_token=token), CONTEXT))
+    error = error_of(api_of(copy).List(ListRequest(type=UNIT, page_token=token), CONTEXT))
     assert isinstance(error, CompactedError)
     assert "begin the list again" in error.message
 
 
 @pytest.mark.parametrize("token", ["x", "A" * 100_000, "é"])
 def test_a_page_token_that_is_none_is_refused(token: str) -> None:
-    error = error_of(api_of(Copy()).List(api_pb2.ListRequest(type=UNIT, page_token=token), CONTEXT))
+    error = error_of(api_of(Copy()).List(ListRequest(type=UNIT, page_token=token), CONTEXT))
     assert isinstance(error, InvalidArgumentError)
 
 
 def test_a_negative_page_size_is_refused() -> None:
-    error = error_of(api_of(Copy()).List(api_pb2.ListRequest(type=UNIT, page_size=-1), CONTEXT))
+    error = error_of(api_of(Copy()).List(ListRequest(type=UNIT, page_size=-1), CONTEXT))
     assert isinstance(error, InvalidArgumentError)
 
 
@@ -131,21 +131,21 @@ def test_revisions_that_the_copy_has_not_reached_are_refused() -> None:
     key = key_of(unit("a")).to_proto()
 
     async def watch(**fields: AnyType) -> None:
-        await anext(api.Watch(api_pb2.WatchRequest(type=UNIT, **fields), CONTEXT))
+        await anext(api.Watch(WatchRequest(type=UNIT, **fields), CONTEXT))
 
     for call in (
-        api.Get(api_pb2.GetRequest(key=key, min_revision=21), CONTEXT),
-        api.List(api_pb2.ListRequest(type=UNIT, min_revision=21), CONTEXT),
+        api.Get(GetRequest(key=key, min_revision=21), CONTEXT),
+        api.List(ListRequest(type=UNIT, min_revision=21), CONTEXT),
         watch(after_revision=21),
         watch(after_revision=21, send_initial=True),
     ):
         assert isinstance(error_of(call), RevisionAheadError)
     assert isinstance(error_of(watch(send_initial=True, store_id="another")), StoreChangedError)
-    assert asyncio.run(api.Get(api_pb2.GetRequest(key=key, min_revision=20), CONTEXT)).revision == 20
+    assert asyncio.run(api.Get(GetRequest(key=key, min_revision=20), CONTEXT)).revision == 20
 
 
 def test_a_field_that_nobody_knows_is_refused() -> None:
-    request = api_pb2.ListRequest(type=UNIT)
+    request = ListRequest(type=UNIT)
     request.MergeFromString(b"\xa0\x1f\x01")
     assert "does not know" in error_of(api_of(Copy()).List(request, CONTEXT)).message
 
@@ -155,7 +155,7 @@ def test_a_watch_of_a_large_copy_comes_in_pieces_that_a_client_puts_together() -
         copy = Copy(*(unit(f"u{number}", size_bytes=LARGE) for number in range(4)))
         replica = ObjectCache(CacheState())
         replica.begin()
-        watch = api_of(copy).Watch(api_pb2.WatchRequest(type=UNIT, send_initial=True), CONTEXT)
+        watch = api_of(copy).Watch(WatchRequest(type=UNIT, send_initial=True), CONTEXT)
         async with aclosing(watch):  # type: ignore[type-var]
             for count in range(1, 5):
                 response = await anext(watch)

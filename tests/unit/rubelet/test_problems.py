@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rube.api import controller_pb2
+from rube.api import Decision, State, UnitObservation
 from rube.api.keys import ObjectKey
-from rube.api.systemd_pb2 import UnitObservation
 from rube.controllers.config import Decided
 from rube.rubelet.problems import PROBLEM_CHARS_MAX, PROBLEMS_MAX, Problems
 
@@ -12,12 +11,12 @@ from rube.rubelet.problems import PROBLEM_CHARS_MAX, PROBLEMS_MAX, Problems
 def decided(
     name: str, *, deleted: bool = True, installed: bool = True, error: str = "", unseen: str = "", failed: str = ""
 ) -> Decided:
-    state = controller_pb2.State(observe_error=unseen, action_error=failed)
+    state = State(observe_error=unseen, action_error=failed)
     state.observed.Pack(UnitObservation(installed=installed, error=error))
     if not deleted:
         state.object.metadata.name = name
     key = ObjectKey("api.systemd.Unit", "default", name)
-    return Decided(controller="unit", key=key, state=state, decision=controller_pb2.Decision())
+    return Decided(controller="unit", key=key, state=state, decision=Decision())
 
 
 def test_a_deleted_unit_that_stays_is_told_until_it_is_gone() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry, systemd_pb2
+from rube.api import Node, NodeStatus, Object, Service, Unit, UnitStatus, registry
 from rube.api.errors import InvalidArgumentError
 from ructl.conditions import parse_condition
 from ructl.query import parse_query
@@ -14,16 +13,16 @@ from ructl.wait import missing
 UNIT = "api.systemd.Unit"
 
 
-def unit(name: str = "web", **status: object) -> api_pb2.Object:
-    spec = systemd_pb2.Unit(enabled=True)
+def unit(name: str = "web", **status: object) -> Object:
+    spec = Unit(enabled=True)
     spec.service.exec.start.append("/bin/a")
     spec.service.environment["a.b"] = "c"
-    spec.service.restart = systemd_pb2.Service.ALWAYS
-    obj = api_pb2.Object(spec=registry.pack(spec))
+    spec.service.restart = Service.ALWAYS
+    obj = Object(spec=registry.pack(spec))
     obj.metadata.namespace, obj.metadata.name, obj.metadata.generation = "default", name, 2
     obj.metadata.labels["node"] = "worker-1"
     if status:
-        obj.status.CopyFrom(registry.pack(systemd_pb2.UnitStatus(**{"observed_generation": 2, **status})))  # type: ignore[arg-type]
+        obj.status.CopyFrom(registry.pack(UnitStatus(**{"observed_generation": 2, **status})))  # type: ignore[arg-type]
     return obj
 
 
@@ -76,7 +75,7 @@ WHY = [
 
 
 @pytest.mark.parametrize(("text", "obj", "why"), WHY)
-def test_what_is_missing_is_said(text: str, obj: api_pb2.Object, why: str) -> None:
+def test_what_is_missing_is_said(text: str, obj: Object, why: str) -> None:
     assert parse_condition(text, UNIT).lack(obj) == why
 
 
@@ -104,10 +103,10 @@ def test_a_wrong_condition_is_told_with_what_was_meant(text: str, complaint: str
 
 
 def test_a_node_is_ready_once_it_is_heard() -> None:
-    obj = api_pb2.Object(spec=registry.pack(cluster_pb2.Node()))
+    obj = Object(spec=registry.pack(Node()))
     condition = parse_condition("ready", "api.Node")
     assert condition.lack(obj) == "it is unknown"
-    obj.status.CopyFrom(registry.pack(cluster_pb2.NodeStatus(readiness=cluster_pb2.NodeStatus.READY)))
+    obj.status.CopyFrom(registry.pack(NodeStatus(readiness=NodeStatus.READY)))
     assert condition.lack(obj) == ""
 
 

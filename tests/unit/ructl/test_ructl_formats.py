@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2
+from rube.api import Metadata, Object, Service, Unit, UnitStatus, registry
 from rube.api.errors import InvalidArgumentError
 from ructl.formats import format_of, parse_json, parse_yaml
 from ructl.output import json_value, yaml_text
@@ -24,22 +23,22 @@ spec:
 """
 
 
-def unit_of(obj: api_pb2.Object) -> systemd_pb2.Unit:
+def unit_of(obj: Object) -> Unit:
     unit = registry.unpack(obj.spec)
-    assert isinstance(unit, systemd_pb2.Unit)
+    assert isinstance(unit, Unit)
     return unit
 
 
-def stored() -> api_pb2.Object:
+def stored() -> Object:
     """An object as a server gives it, with everything that it sets."""
-    unit = systemd_pb2.Unit(description='ü "q": # - 2026-01-01')
+    unit = Unit(description='ü "q": # - 2026-01-01')
     unit.service.exec.start.append("/bin/serve --a='b'\\n")
-    unit.service.restart = systemd_pb2.Service.NO
+    unit.service.restart = Service.NO
     unit.service.umask = "0022"
     unit.service.environment["YES"] = "no"
     unit.service.limits.open_files = 2**63
     unit.service.time.restart = 0.25
-    obj = api_pb2.Object(spec=registry.pack(unit), status=registry.pack(systemd_pb2.UnitStatus(active_state="active")))
+    obj = Object(spec=registry.pack(unit), status=registry.pack(UnitStatus(active_state="active")))
     metadata = obj.metadata
     metadata.namespace, metadata.name, metadata.uid = "default", "web", "u"
     metadata.revision, metadata.create_revision, metadata.generation = 9, 3, 2
@@ -57,7 +56,7 @@ def test_what_get_prints_is_read_back_without_what_the_server_sets(kind: str) ->
     (document,) = parse(text, "f")
     (obj,) = document.objects
     assert unit_of(obj) == registry.unpack(stored().spec)
-    wanted = api_pb2.Metadata(namespace="default", name="web", labels={"node": "worker-1"}, annotations={"why": "no"})
+    wanted = Metadata(namespace="default", name="web", labels={"node": "worker-1"}, annotations={"why": "no"})
     assert obj.metadata == wanted
     assert not obj.HasField("status")
 
@@ -65,13 +64,13 @@ def test_what_get_prints_is_read_back_without_what_the_server_sets(kind: str) ->
 def test_yaml_is_read_as_version_1_2_says() -> None:
     (document,) = parse_yaml(YAML, "f.yaml")
     service = unit_of(document.objects[0]).service
-    assert (service.restart, service.umask) == (systemd_pb2.Service.NO, "0022")
+    assert (service.restart, service.umask) == (Service.NO, "0022")
 
 
 def test_names_of_fields_may_be_those_of_json() -> None:
     text = '{"metadata": {"name": "a", "createTime": "x"}, "spec": {"@type": "rube/api.Node", "instanceId": "i"}}'
     (document,) = parse_json(text, "f")
-    assert document.objects[0].metadata == api_pb2.Metadata(name="a")
+    assert document.objects[0].metadata == Metadata(name="a")
 
 
 def node(name: str) -> dict[str, object]:

@@ -2,22 +2,21 @@
 
 import pytest
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2
+from rube.api import LogsRequest, Metadata, Object, Service, Unit, UnitStatus, registry
 from ructl.logs import why_silent
 
 
-def _unit(status: systemd_pb2.UnitStatus, output: str = "") -> api_pb2.Object:
-    spec = systemd_pb2.Unit(service=systemd_pb2.Service(standard_output=output))
-    return api_pb2.Object(
-        metadata=api_pb2.Metadata(namespace="a", name="web", generation=1, labels={"node": "w1"}),
+def _unit(status: UnitStatus, output: str = "") -> Object:
+    spec = Unit(service=Service(standard_output=output))
+    return Object(
+        metadata=Metadata(namespace="a", name="web", generation=1, labels={"node": "w1"}),
         spec=registry.pack(spec),
         status=registry.pack(status),
     )
 
 
-RUNS = systemd_pb2.UnitStatus(active_state="active", sub_state="running", node="w1", observed_generation=1)
-FAILED = systemd_pb2.UnitStatus(
+RUNS = UnitStatus(active_state="active", sub_state="running", node="w1", observed_generation=1)
+FAILED = UnitStatus(
     active_state="failed",
     sub_state="failed",
     result="exit-code",
@@ -25,8 +24,8 @@ FAILED = systemd_pb2.UnitStatus(
     observed_generation=1,
     message="failed: exec.start: /no: no such file",
 )
-ANY_AGE = api_pb2.LogsRequest(lines=5)
-OF_TEN_MINUTES = api_pb2.LogsRequest(lines=5)
+ANY_AGE = LogsRequest(lines=5)
+OF_TEN_MINUTES = LogsRequest(lines=5)
 OF_TEN_MINUTES.since.FromSeconds(600)
 
 
@@ -43,5 +42,5 @@ OF_TEN_MINUTES.since.FromSeconds(600)
         ),
     ],
 )
-def test_an_empty_log_is_explained(obj: api_pb2.Object, asked: api_pb2.LogsRequest, says: str) -> None:
+def test_an_empty_log_is_explained(obj: Object, asked: LogsRequest, says: str) -> None:
     assert says in why_silent(obj, asked)

@@ -6,17 +6,16 @@ from typing import NamedTuple
 
 import pytest
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry, systemd_pb2
+from rube.api import Node, NodeStatus, Object, Unit, UnitStatus, registry
 from ructl.unit_outlook import outlook_of_unit
 
-Readiness = cluster_pb2.NodeStatus
+Readiness = NodeStatus
 
 
-def node(readiness: Readiness.Readiness.ValueType = Readiness.READY) -> api_pb2.Object:
-    obj = api_pb2.Object(spec=registry.pack(cluster_pb2.Node()))
+def node(readiness: Readiness.Readiness.ValueType = Readiness.READY) -> Object:
+    obj = Object(spec=registry.pack(Node()))
     obj.metadata.name = "worker-1"
-    obj.status.CopyFrom(registry.pack(cluster_pb2.NodeStatus(readiness=readiness)))
+    obj.status.CopyFrom(registry.pack(NodeStatus(readiness=readiness)))
     return obj
 
 
@@ -29,23 +28,23 @@ def unit(
     seen: int = 2,
     annotations: dict[str, str] | None = None,
     stopped: bool = False,
-) -> api_pb2.Object:
-    spec = systemd_pb2.Unit(state=systemd_pb2.Unit.STOPPED if stopped else systemd_pb2.Unit.RUNNING)
-    obj = api_pb2.Object(spec=registry.pack(spec))
+) -> Object:
+    spec = Unit(state=Unit.STOPPED if stopped else Unit.RUNNING)
+    obj = Object(spec=registry.pack(spec))
     obj.metadata.namespace, obj.metadata.name, obj.metadata.generation = "default", "web", generation
     if on:
         obj.metadata.labels["node"] = on
     obj.metadata.annotations.update(annotations or {})
     if active:
-        status = systemd_pb2.UnitStatus(active_state=active, sub_state=sub, observed_generation=seen)
+        status = UnitStatus(active_state=active, sub_state=sub, observed_generation=seen)
         obj.status.CopyFrom(registry.pack(status))
     return obj
 
 
 class Case(NamedTuple):
     name: str
-    unit: api_pb2.Object
-    node: api_pb2.Object | None
+    unit: Object
+    node: Object | None
     waits_for: str
     next: str
 

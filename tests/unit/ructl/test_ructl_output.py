@@ -6,8 +6,7 @@ import pytest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube import api_pb2
-from rube.api import cluster_pb2, registry, systemd_pb2, textproto
+from rube.api import Lease, List, Metadata, Node, NodeStatus, Object, Unit, UnitStatus, registry, textproto
 from rube.client import Change
 from ructl.output import groups, print_each, print_list
 from ructl.table import table
@@ -16,9 +15,9 @@ from ructl.watch import event_of
 _SECOND_NS = 1_000_000_000
 
 
-def _unit(name: str, status: systemd_pb2.UnitStatus | None = None, **labels: str) -> api_pb2.Object:
-    return api_pb2.Object(
-        metadata=api_pb2.Metadata(
+def _unit(name: str, status: UnitStatus | None = None, **labels: str) -> Object:
+    return Object(
+        metadata=Metadata(
             namespace="system",
             name=name,
             labels=labels,
@@ -26,13 +25,13 @@ def _unit(name: str, status: systemd_pb2.UnitStatus | None = None, **labels: str
             generation=2,
             create_time=Timestamp(seconds=100),
         ),
-        spec=registry.pack(systemd_pb2.Unit(description=f"ü {name}")),
+        spec=registry.pack(Unit(description=f"ü {name}")),
         status=registry.pack(status) if status else None,
     )
 
 
-RUNNING = systemd_pb2.UnitStatus(active_state="active", sub_state="running", result="success", observed_generation=2)
-FAILED = systemd_pb2.UnitStatus(
+RUNNING = UnitStatus(active_state="active", sub_state="running", result="success", observed_generation=2)
+FAILED = UnitStatus(
     active_state="failed", sub_state="failed", result="protocol", observed_generation=1, message="no pid\nfile"
 )
 
@@ -48,39 +47,37 @@ def test_a_table_shows_node_state_age_and_message() -> None:
 
 
 def test_a_state_says_why_a_unit_waits() -> None:
-    status = systemd_pb2.UnitStatus(active_state="activating", sub_state="auto-restart", result="protocol")
+    status = UnitStatus(active_state="activating", sub_state="auto-restart", result="protocol")
     status.observed_generation = 2
     assert "  activating (auto-restart, protocol)  " in table([_unit("a", status)], now_ns=0)[1]
 
 
 def test_a_table_shows_nothing_that_steers_the_terminal() -> None:
-    status = systemd_pb2.UnitStatus(active_state="failed", message="\x1b[2Jgone\u202e", observed_generation=2)
+    status = UnitStatus(active_state="failed", message="\x1b[2Jgone\u202e", observed_generation=2)
     assert table([_unit("a", status)], now_ns=0)[1].endswith("?[2Jgone?")
 
 
 def test_a_readiness_of_a_newer_build_is_shown_as_its_number() -> None:
-    status = cluster_pb2.NodeStatus()
+    status = NodeStatus()
     status.readiness = 9  # type: ignore[assignment]
-    node = api_pb2.Object(
-        metadata=api_pb2.Metadata(name="w1"), spec=registry.pack(cluster_pb2.Node()), status=registry.pack(status)
-    )
+    node = Object(metadata=Metadata(name="w1"), spec=registry.pack(Node()), status=registry.pack(status))
     assert "readiness 9" in table([node], now_ns=0)[1]
 
 
 def test_a_table_leaves_empty_columns_out() -> None:
-    node = api_pb2.Object(
-        metadata=api_pb2.Metadata(name="w1", revision=3),
-        spec=registry.pack(cluster_pb2.Node()),
-        status=registry.pack(cluster_pb2.NodeStatus(readiness=cluster_pb2.NodeStatus.READY)),
+    node = Object(
+        metadata=Metadata(name="w1", revision=3),
+        spec=registry.pack(Node()),
+        status=registry.pack(NodeStatus(readiness=NodeStatus.READY)),
     )
     assert table([node], now_ns=0) == ["NAME  STATE  REVISION", "w1    ready  3"]
 
 
 def test_a_node_that_takes_no_units_is_cordoned() -> None:
-    node = api_pb2.Object(
-        metadata=api_pb2.Metadata(name="w1"),
-        spec=registry.pack(cluster_pb2.Node(unschedulable=True)),
-        status=registry.pack(cluster_pb2.NodeStatus(readiness=cluster_pb2.NodeStatus.READY)),
+    node = Object(
+        metadata=Metadata(name="w1"),
+        spec=registry.pack(Node(unschedulable=True)),
+        status=registry.pack(NodeStatus(readiness=NodeStatus.READY)),
     )
     assert table([node], now_ns=0) == ["NAME  STATE            REVISION", "w1    ready, cordoned  0"]
 
@@ -94,9 +91,7 @@ def test_ages_are_short(seconds: int, age: str) -> None:
 
 
 def test_a_lease_shows_its_holder() -> None:
-    lease = api_pb2.Object(
-        metadata=api_pb2.Metadata(name="leader"), spec=registry.pack(cluster_pb2.Lease(holder="host-1"))
-    )
+    lease = Object(metadata=Metadata(name="leader"), spec=registry.pack(Lease(holder="host-1")))
     assert "held by host-1" in table([lease], now_ns=0)[1]
 
 
@@ -119,7 +114,7 @@ def test_a_long_list_is_printed_in_groups_that_every_store_takes(capsys: pytest.
     print_list(objects, "textproto")
     text = capsys.readouterr().out
     assert [len(document.objects) for document in textproto.parse_documents(text, "x")] == [100, 100, 50]
-    assert list(textproto.parse(text, api_pb2.List, filename="x").items) == objects
+    assert list(textproto.parse(text, List, filename="x").items) == objects
 
 
 def test_groups_are_bounded_in_bytes() -> None:
@@ -140,7 +135,7 @@ def test_json_names_fields_as_the_protos_do(capsys: pytest.CaptureFixture[str]) 
 def test_json_of_a_type_that_is_not_known_is_an_error_of_one_line() -> None:
     from click import ClickException
 
-    newer = api_pb2.Object(spec=Any(type_url="rube/api.Later", value=b""))
+    newer = Object(spec=Any(type_url="rube/api.Later", value=b""))
     with pytest.raises(ClickException, match="JSON cannot show"):
         print_each([newer], "json")
 

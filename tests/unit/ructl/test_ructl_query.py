@@ -3,17 +3,16 @@
 import click
 import pytest
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2
+from rube.api import Metadata, Object, Unit, registry
 from ructl.places import full_type_name, lack_of_type
 from ructl.query import Query, parse_query
 
 UNIT = "api.systemd.Unit"
 
 
-def _unit(namespace: str, name: str, **labels: str) -> api_pb2.Object:
-    metadata = api_pb2.Metadata(namespace=namespace, name=name, uid=f"uid-{name}", labels=labels)
-    return api_pb2.Object(metadata=metadata, spec=registry.pack(systemd_pb2.Unit()))
+def _unit(namespace: str, name: str, **labels: str) -> Object:
+    metadata = Metadata(namespace=namespace, name=name, uid=f"uid-{name}", labels=labels)
+    return Object(metadata=metadata, spec=registry.pack(Unit()))
 
 
 @pytest.mark.parametrize(

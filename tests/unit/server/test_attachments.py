@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from rube import api_pb2
-from rube.api import nodes_pb2
+from rube.api import LogsRequest, LogsResponse, NodeReply
 from rube.api.errors import (
     InvalidArgumentError,
     NotDoneError,
@@ -21,7 +20,7 @@ from rube.api.errors import (
 from rube.host import RealClock
 from rube.server.attachments import PARTS_MAX, Attachments, ending_of
 
-REQUEST = api_pb2.LogsRequest(follow=True)
+REQUEST = LogsRequest(follow=True)
 
 
 def made(**limits: int) -> Attachments:
@@ -36,8 +35,8 @@ def run(body: Coroutine[Any, Any, None]) -> None:
     asyncio.run(bounded())
 
 
-def part(request_id: str) -> nodes_pb2.NodeReply:
-    return nodes_pb2.NodeReply(id=request_id, logs=api_pb2.LogsResponse())
+def part(request_id: str) -> NodeReply:
+    return NodeReply(id=request_id, logs=LogsResponse())
 
 
 def test_a_request_goes_out_and_its_parts_come_back_in_order() -> None:
@@ -51,7 +50,7 @@ def test_a_request_goes_out_and_its_parts_come_back_in_order() -> None:
                 reply = part(sent.id)
                 reply.logs.gaps = number
                 assert await node.take(reply)
-            assert await node.take(nodes_pb2.NodeReply(id="another", end=b"")) is False
+            assert await node.take(NodeReply(id="another", end=b"")) is False
             assert [(await answer.take()).logs.gaps for _ in range(PARTS_MAX)] == list(range(PARTS_MAX))
 
     run(body())
@@ -139,8 +138,8 @@ def test_what_ends_the_call_ends_its_answers_with_a_reason(how: str) -> None:
 
 
 def test_an_answer_ends_with_the_nodes_own_error() -> None:
-    error = ending_of(nodes_pb2.NodeReply(end=encode_error(InvalidArgumentError("no such thing", field="x"))))
+    error = ending_of(NodeReply(end=encode_error(InvalidArgumentError("no such thing", field="x"))))
     assert isinstance(error, InvalidArgumentError)
     assert (error.message, error.metadata) == ("no such thing", {"field": "x"})
-    assert ending_of(nodes_pb2.NodeReply(end=b"")) is None
-    assert type(ending_of(nodes_pb2.NodeReply(end=b"\xff\xff garbage"))) is RubeError
+    assert ending_of(NodeReply(end=b"")) is None
+    assert type(ending_of(NodeReply(end=b"\xff\xff garbage"))) is RubeError

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2
+from rube.api import Event, Metadata, Object, Unit, WatchRequest, registry
 from rube.server.events import EventCache, WatchBounds, bookmark, responses_for
 from rube.server.filters import ObjectFilter
 from rube.store import Change, ChangeBatch, Record
@@ -16,9 +15,9 @@ WIDE = WatchBounds(events_max=1000, bytes_max=1 << 20)
 
 
 def record(name: str, revision: int, tier: str = "web", *, size: int = 1) -> Record:
-    obj = api_pb2.Object(
-        metadata=api_pb2.Metadata(namespace="system", name=name, labels={"tier": tier}),
-        spec=registry.pack(systemd_pb2.Unit(description="x" * size)),
+    obj = Object(
+        metadata=Metadata(namespace="system", name=name, labels={"tier": tier}),
+        spec=registry.pack(Unit(description="x" * size)),
     )
     return Record(f"{TYPE}/system/{name}".encode(), obj.SerializeToString(deterministic=True), 1, revision)
 
@@ -33,13 +32,13 @@ def delete(previous: Record, revision: int) -> Change:
 
 def seen(changes: list[Change], selector: str = "", *, bounds: WatchBounds = WIDE) -> list[list[str]]:
     """The events of each response in short: `+a2` is an update of `a` at revision 2, `-a2` a delete."""
-    request = api_pb2.WatchRequest(type=TYPE, label_selector=selector)
+    request = WatchRequest(type=TYPE, label_selector=selector)
     batch = ChangeBatch(changes, max((change.record.mod_revision for change in changes), default=0))
     responses = responses_for(batch, ObjectFilter.of(request), EventCache(bytes_max=1 << 20), "s", bounds)
     return [[short(event) for event in response.events] for response in responses]
 
 
-def short(event: api_pb2.Event) -> str:
+def short(event: Event) -> str:
     obj = event.update if event.HasField("update") else event.delete
     return f"{'+' if event.HasField('update') else '-'}{obj.metadata.name}{obj.metadata.revision}"
 
@@ -58,17 +57,17 @@ def test_every_way_an_object_can_cross_the_selector() -> None:
 
 def test_a_delete_event_carries_the_previous_object_in_full() -> None:
     previous = record("a", 1)
-    request = api_pb2.WatchRequest(type=TYPE)
+    request = WatchRequest(type=TYPE)
     cache = EventCache(bytes_max=1 << 20)
     (response,) = responses_for(ChangeBatch([delete(previous, 7)], 9), ObjectFilter.of(request), cache, "s", WIDE)
     deleted = response.events[0].delete
-    assert registry.unpack(deleted.spec) == systemd_pb2.Unit(description="x")
+    assert registry.unpack(deleted.spec) == Unit(description="x")
     assert (deleted.metadata.revision, deleted.metadata.create_revision) == (7, 1)
     assert (response.revision, response.store_id) == (9, "s")
 
 
 def test_a_name_in_any_namespace_is_the_whole_last_part_of_the_key() -> None:
-    wanted = ObjectFilter.of(api_pb2.WatchRequest(type=TYPE, name="a"))
+    wanted = ObjectFilter.of(WatchRequest(type=TYPE, name="a"))
     assert wanted.matches_key(f"{TYPE}/system/a".encode())
     assert not wanted.matches_key(f"{TYPE}/system/aa".encode())
     assert not wanted.matches_key(f"{TYPE}/a/b".encode())
@@ -109,7 +108,7 @@ def test_responses_hold_every_event_once_in_order_and_split_no_revision(
     ]
     batch = ChangeBatch(changes, len(commits) + 3)
     cache = EventCache(bytes_max=1 << 20)
-    wanted = ObjectFilter.of(api_pb2.WatchRequest(type=TYPE))
+    wanted = ObjectFilter.of(WatchRequest(type=TYPE))
     responses = list(responses_for(batch, wanted, cache, "s", WatchBounds(events_max, bytes_max)))
     events = [short(event) for response in responses for event in response.events]
     assert events == [

@@ -9,22 +9,19 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2
+from rube.api import Metadata, Object, OwnerReference, Unit, UnitStatus, registry
 from rube.server.objects import decode, prepare_put, prepare_status
 from rube.server.parts import ObjectParts, encode, spec_field, status_field, take_apart
 from rube.store import Record
 
 UID = "0" * 32
 NOW_NS = 1_700_000_000_123_456_789
-STATUS = registry.pack(systemd_pb2.UnitStatus(active_state="active"))
+STATUS = registry.pack(UnitStatus(active_state="active"))
 
 
 def wanted(description: str = "x", **metadata: Any) -> ObjectParts:
-    spec = registry.pack(systemd_pb2.Unit(description=description))
-    return ObjectParts(
-        api_pb2.Metadata(namespace="system", name="a", **metadata), spec_field(spec.type_url, spec.value)
-    )
+    spec = registry.pack(Unit(description=description))
+    return ObjectParts(Metadata(namespace="system", name="a", **metadata), spec_field(spec.type_url, spec.value))
 
 
 def stored(parts: ObjectParts, *, uid: str = UID, revision: int = 5) -> ObjectParts:
@@ -40,7 +37,7 @@ def bytes_of(parts: ObjectParts) -> list[bytes]:
 
 texts = st.text(max_size=300)
 metadatas = st.builds(
-    api_pb2.Metadata, namespace=texts, name=texts, labels=st.dictionaries(texts, texts, max_size=3), uid=texts
+    Metadata, namespace=texts, name=texts, labels=st.dictionaries(texts, texts, max_size=3), uid=texts
 )
 values = st.binary(max_size=300) | st.integers(0, 70_000).map(bytes)
 anys = st.builds(AnyMessage, type_url=st.text(min_size=1, max_size=300), value=values)
@@ -48,14 +45,14 @@ anys = st.builds(AnyMessage, type_url=st.text(min_size=1, max_size=300), value=v
 
 @given(metadatas, anys, st.none() | anys)
 def test_the_bytes_of_parts_are_the_objects_own(
-    metadata: api_pb2.Metadata, spec: AnyMessage, status: AnyMessage | None
+    metadata: Metadata, spec: AnyMessage, status: AnyMessage | None
 ) -> None:
     parts = ObjectParts(
         metadata,
         spec_field(spec.type_url, spec.value),
         status_field(status.type_url, status.value) if status is not None else b"",
     )
-    obj = api_pb2.Object(metadata=metadata, spec=spec, status=status)
+    obj = Object(metadata=metadata, spec=spec, status=status)
     assert encode(parts) == obj.SerializeToString(deterministic=True)
     again = take_apart(Record(b"key", encode(parts), 3, 8))
     assert (again.metadata.create_revision, again.metadata.revision) == (3, 8)
@@ -78,7 +75,7 @@ def test_what_is_created_has_uid_time_and_generation_and_no_status() -> None:
 def test_stored_bytes_hold_no_revision() -> None:
     prepared = prepare_put(None, wanted(revision=3, create_revision=2), now_ns=NOW_NS, uid=UID)
     assert prepared is not None
-    metadata = api_pb2.Object.FromString(encode(prepared)).metadata
+    metadata = Object.FromString(encode(prepared)).metadata
     assert (metadata.revision, metadata.create_revision) == (0, 0)
 
 
@@ -110,7 +107,7 @@ def test_a_put_keeps_the_status() -> None:
 
 
 def test_an_owner_is_a_change_but_no_new_generation() -> None:
-    owner = api_pb2.OwnerReference(type="api.Node", name="n", uid=UID)
+    owner = OwnerReference(type="api.Node", name="n", uid=UID)
     changed = prepare_put(stored(wanted()), wanted(owner_references=[owner]), now_ns=NOW_NS, uid="other")
     assert changed is not None
     assert (changed.metadata.generation, list(changed.metadata.owner_references)) == (1, [owner])
@@ -130,7 +127,7 @@ def test_neither_argument_is_changed() -> None:
 
 def test_the_same_status_is_no_change_and_the_first_empty_one_is() -> None:
     current = stored(wanted())
-    status = registry.pack(systemd_pb2.UnitStatus())
+    status = registry.pack(UnitStatus())
     first = prepare_status(current, status)
     assert first is not None
     assert first.status_any() == status

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from rube import api_pb2
-from rube.api import registry, systemd_pb2
+from rube.api import Metadata, Object, Precondition, Unit, registry
 from rube.api.errors import AbortedError, ResourceExhaustedError
 from rube.api.keys import ObjectKey
 from rube.host import Host, RealClock, RealRandomness
@@ -24,8 +23,8 @@ KEY = OBJECT_KEY.to_bytes()
 
 
 def unit(description: str) -> ObjectParts:
-    spec = registry.pack(systemd_pb2.Unit(description=description))
-    return ObjectParts(api_pb2.Metadata(namespace="system", name="a"), spec_field(spec.type_url, spec.value))
+    spec = registry.pack(Unit(description=description))
+    return ObjectParts(Metadata(namespace="system", name="a"), spec_field(spec.type_url, spec.value))
 
 
 class ContendedStore:
@@ -68,12 +67,12 @@ def run(body: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(main())
 
 
-async def write(store: Any, *, retries_max: int = 3, precondition: api_pb2.Precondition | None = None) -> Outcome:
+async def write(store: Any, *, retries_max: int = 3, precondition: Precondition | None = None) -> Outcome:
     """Writes `ours, after <what was there>`."""
 
     def decide(current: Current) -> Decided:
         obj = current[KEY]
-        spec = api_pb2.Object.FromString(obj.spec).spec if obj is not None else None
+        spec = Object.FromString(obj.spec).spec if obj is not None else None
         before = registry.unpack(spec).description if spec is not None else "nothing"  # type: ignore[attr-defined]
         return {KEY: unit(f"ours, after {before}")}
 
@@ -117,9 +116,9 @@ def test_an_old_revision_refuses_nothing_and_leaves_nothing_unwritten() -> None:
         behind = await store.get([KEY])
         revision = await store.commit(Txn((Op(KEY, encode(unit("theirs"))),)))
         contended = ContendedStore(store, races=0, behind=behind)
-        await write(contended, precondition=api_pb2.Precondition(revision=revision))
+        await write(contended, precondition=Precondition(revision=revision))
         with pytest.raises(AbortedError, match="exists") as raised:
-            await write(contended, precondition=api_pb2.Precondition(absent=True))
+            await write(contended, precondition=Precondition(absent=True))
         assert raised.value.metadata["revision"] == str(store.revision)
         seen: list[bool] = []
 
@@ -149,7 +148,7 @@ def test_a_callers_precondition_that_a_race_makes_stale_is_not_retried() -> None
     async def body(store: Store) -> None:
         contended = ContendedStore(store, races=1)
         with pytest.raises(AbortedError, match="exists") as raised:
-            await write(contended, precondition=api_pb2.Precondition(absent=True))
+            await write(contended, precondition=Precondition(absent=True))
         assert raised.value.metadata["revision"] == str(store.revision)
         assert len(contended.commits) == 1
         assert await description(store) == "theirs 0"

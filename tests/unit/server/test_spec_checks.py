@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rube import api_pb2
-from rube.api import registry
+from rube.api import Metadata, Unit, registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey
-from rube.api.systemd_pb2 import Unit
 from rube.api.textproto import parse_documents
 from rube.server.parts import ObjectParts, spec_field
 from rube.server.validation import check_specs
@@ -21,7 +19,7 @@ TYPE = "api.systemd.Unit"
 
 
 def parts(unit: Unit) -> ObjectParts:
-    return ObjectParts(api_pb2.Metadata(), spec_field(f"rube/{TYPE}", unit.SerializeToString(deterministic=True)))
+    return ObjectParts(Metadata(), spec_field(f"rube/{TYPE}", unit.SerializeToString(deterministic=True)))
 
 
 def runnable() -> Unit:
@@ -61,7 +59,7 @@ def test_what_is_named_is_bounded() -> None:
 
 def test_other_types_are_asked_nothing() -> None:
     key = ObjectKey("api.Node", "", "n").to_bytes()
-    check_specs([(0, key, ObjectParts(api_pb2.Metadata(), b""))], built_in_spec_checks())
+    check_specs([(0, key, ObjectParts(Metadata(), b""))], built_in_spec_checks())
 
 
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*.textproto")), ids=lambda path: path.name)

@@ -11,8 +11,19 @@ from typing import Any, cast
 
 import pytest
 
-from rube import api_pb2
-from rube.api import cluster_pb2, systemd_pb2
+from rube.api import (
+    DeleteRequest,
+    ListRequest,
+    Metadata,
+    Node,
+    Object,
+    PutRequest,
+    Unit,
+    UnitStatus,
+    UpdateStatusRequest,
+    WatchRequest,
+    WatchResponse,
+)
 from rube.api.errors import AbortedError, CompactedError, NotFoundError
 from rube.api.keys import ObjectKey, key_of
 from rube.cli.real_host import real_host
@@ -35,9 +46,9 @@ FILTERS = [
 ]
 
 
-def unit(number: int, labels: dict[str, str], description: str) -> api_pb2.Object:
-    obj = api_pb2.Object(metadata=api_pb2.Metadata(namespace=f"n{number % 3}", name=f"o{number}", labels=labels))
-    obj.spec.Pack(systemd_pb2.Unit(description=description), "rube/")
+def unit(number: int, labels: dict[str, str], description: str) -> Object:
+    obj = Object(metadata=Metadata(namespace=f"n{number % 3}", name=f"o{number}", labels=labels))
+    obj.spec.Pack(Unit(description=description), "rube/")
     return obj
 
 
@@ -68,12 +79,12 @@ class Turmoil:
                     numbers = sorted({rng.randrange(OBJECTS) for _ in range(rng.randint(1, 3))})
                     labels = {"t": rng.choice("ab")} if rng.random() < 0.8 else {}
                     objects = [unit(number, labels, str(count)) for number in numbers]
-                    await self.service.Put(api_pb2.PutRequest(objects=objects), NO_CONTEXT)
+                    await self.service.Put(PutRequest(objects=objects), NO_CONTEXT)
                 elif kind < 0.8:
-                    await self.service.Delete(api_pb2.DeleteRequest(keys=[key]), NO_CONTEXT)
+                    await self.service.Delete(DeleteRequest(keys=[key]), NO_CONTEXT)
                 else:
-                    request = api_pb2.UpdateStatusRequest(key=key)
-                    request.status.Pack(systemd_pb2.UnitStatus(message=str(count)), "rube/")
+                    request = UpdateStatusRequest(key=key)
+                    request.status.Pack(UnitStatus(message=str(count)), "rube/")
                     await self.service.UpdateStatus(request, NO_CONTEXT)
             except (NotFoundError, AbortedError):
                 pass
@@ -88,7 +99,7 @@ class Turmoil:
         replica = ObjectCache(CacheState())
         while True:
             replica.begin()
-            request = api_pb2.WatchRequest(type=UNIT_TYPE, **cast(Any, wanted))
+            request = WatchRequest(type=UNIT_TYPE, **cast(Any, wanted))
             if replica.resumable:
                 request.after_revision, request.store_id = replica.revision, replica.store_id
             else:
@@ -103,7 +114,7 @@ class Turmoil:
 
     async def _take(
         self,
-        responses: AsyncIterator[api_pb2.WatchResponse],
+        responses: AsyncIterator[WatchResponse],
         replica: ObjectCache,
         rng: random.Random,
         wanted: dict[str, str],
@@ -119,10 +130,10 @@ class Turmoil:
             if rng.random() < 0.1:
                 await asyncio.sleep(rng.random() * 0.01)
 
-    async def list(self, wanted: dict[str, str], page_size: int) -> dict[ObjectKey, api_pb2.Object]:
+    async def list(self, wanted: dict[str, str], page_size: int) -> dict[ObjectKey, Object]:
         """All pages, which are of one revision and in order."""
-        request = api_pb2.ListRequest(type=UNIT_TYPE, page_size=page_size, **cast(Any, wanted))
-        found: list[api_pb2.Object] = []
+        request = ListRequest(type=UNIT_TYPE, page_size=page_size, **cast(Any, wanted))
+        found: list[Object] = []
         revisions = set()
         while True:
             page = await self.service.List(request, NO_CONTEXT)
@@ -146,7 +157,7 @@ class Turmoil:
             await asyncio.sleep(0)
 
 
-def check_response(response: api_pb2.WatchResponse, before: int, wanted: dict[str, str]) -> None:
+def check_response(response: WatchResponse, before: int, wanted: dict[str, str]) -> None:
     """Ordered, unique, atomic (everything is newer than what the response before reached), and only what matches."""
     revision = before
     for event in response.events:
@@ -187,9 +198,9 @@ def test_what_is_promised_holds_while_history_is_cut_away(seed: int) -> None:
             await asyncio.gather(*(turmoil.write(random.Random(f"{seed} w{n}")) for n in range(WRITERS)))
             # The units are as they will be. A revision of another type wakes the watches that wait for one.
             turmoil.over = True
-            node = api_pb2.Object(metadata=api_pb2.Metadata(name="wake"))
-            node.spec.Pack(cluster_pb2.Node(), "rube/")
-            await turmoil.service.Put(api_pb2.PutRequest(objects=[node]), NO_CONTEXT)
+            node = Object(metadata=Metadata(name="wake"))
+            node.spec.Pack(Node(), "rube/")
+            await turmoil.service.Put(PutRequest(objects=[node]), NO_CONTEXT)
         assert store.compact_revision > 0
         for one, watch in zip(wanted, watches, strict=True):
             assert dict(watch.result().objects) == await turmoil.list(one, page_size=100)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rube import api_pb2
+from rube.api import GetRequest, ListRequest, Metadata, Object, Unit, WatchRequest
 from rube.api.keys import ObjectKey
 from rube.api.registry import pack
-from rube.api.systemd_pb2 import Unit
 from rube.sim.judges import (
     Attempt,
     Content,
@@ -42,7 +41,7 @@ class Tale:
         self, name: str, revision: int, text: str = "", *, created: int = 1, tier: str = "", generation: int = 1
     ) -> Content:
         """One version of a unit. `text` is in its spec; by default another one for each revision."""
-        metadata = api_pb2.Metadata(
+        metadata = Metadata(
             namespace="default",
             name=name,
             uid=f"{name}-{created}",
@@ -52,9 +51,7 @@ class Tale:
             generation=generation,
         )
         metadata.create_time.seconds = created
-        return self.contents.of(
-            api_pb2.Object(metadata=metadata, spec=pack(Unit(description=text or f"as of {revision}")))
-        )
+        return self.contents.of(Object(metadata=metadata, spec=pack(Unit(description=text or f"as of {revision}"))))
 
     def put(self, revision: int, name: str, text: str = "", **more: object) -> Content:
         """The store's log goes on with that version."""
@@ -70,7 +67,7 @@ class Tale:
         before = next(entry.content for entry in reversed(self.history.log) if entry.key == key)
         assert before is not None
         self.history.log.append(LogEntry(revision, key, None))
-        ended = api_pb2.Object()
+        ended = Object()
         ended.CopyFrom(before.obj)
         ended.metadata.revision = revision
         return self.contents.of(ended)
@@ -79,7 +76,7 @@ class Tale:
         """An observer was told that."""
         stream = Stream(
             client=client,
-            request=api_pb2.WatchRequest(type=UNIT, **request),  # type: ignore[arg-type]
+            request=WatchRequest(type=UNIT, **request),  # type: ignore[arg-type]
             start_ns=at_s * S,
             observer=True,
             deliveries=list(deliveries),
@@ -101,12 +98,12 @@ class Tale:
         return attempt
 
     def get(self, name: str, revision: int, *objects: Content, min_revision: int = 0, **answer: object) -> Attempt:
-        request = api_pb2.GetRequest(key=ObjectKey(UNIT, "default", name).to_proto(), min_revision=min_revision)
+        request = GetRequest(key=ObjectKey(UNIT, "default", name).to_proto(), min_revision=min_revision)
         return self.attempt("get", request, revision=revision, objects=objects, **answer)
 
     def list(self, revision: int, *objects: Content, token: str = "", answer: str = "", **request: object) -> Attempt:
         """`token` is that of the request, `answer` the next one."""
-        asked = api_pb2.ListRequest(type=UNIT, page_token=token, **request)  # type: ignore[arg-type]
+        asked = ListRequest(type=UNIT, page_token=token, **request)  # type: ignore[arg-type]
         return self.attempt("list", asked, revision=revision, objects=objects, next_page_token=answer)
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from rube import api_pb2
+from rube.api import Object, Unit, UnitStatus
 from rube.api.registry import pack
-from rube.api.systemd_pb2 import Unit, UnitStatus
 from rube.sim.cluster.convergence import Seen, problems, status_pairs
 
 SEEN = Seen("active", "u1", 2)
 
 
-def _object(*, node: str = "n1", state: str = "active", observed: int = 2, reporter: str = "n1") -> api_pb2.Object:
-    obj = api_pb2.Object(spec=pack(Unit()))
+def _object(*, node: str = "n1", state: str = "active", observed: int = 2, reporter: str = "n1") -> Object:
+    obj = Object(spec=pack(Unit()))
     obj.metadata.namespace, obj.metadata.name, obj.metadata.uid, obj.metadata.generation = "default", "web", "u1", 2
     obj.metadata.labels["node"] = node
     if state:
@@ -41,7 +40,7 @@ def test_a_unit_that_is_as_it_should_be() -> None:
         (_object(), {"n1": {"default/web": SEEN}, "n2": {"default/web": SEEN}}, "on n2, but not bound to it"),
     ],
 )
-def test_what_is_wrong_is_said(obj: api_pb2.Object, machines: dict[str, dict[str, Seen]], problem: str) -> None:
+def test_what_is_wrong_is_said(obj: Object, machines: dict[str, dict[str, Seen]], problem: str) -> None:
     assert any(problem in line for line in problems([obj], machines))
 
 

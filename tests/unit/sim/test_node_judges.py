@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 import pytest
 from google.protobuf.message import Message
 
-from rube import api_pb2
-from rube.api import cluster_pb2
+from rube.api import Fence, Lease, Metadata, Node, NodeStatus, Object, PutRequest, Unit
 from rube.api.keys import key_of
 from rube.api.registry import pack
-from rube.api.systemd_pb2 import Unit
 from rube.sim import judges
 from rube.sim.judges import Action, Attempt, Commit, Copy, Disturbance, History, LogEntry, Outcome, Transition
 
 S = 1_000_000_000
-READY, SILENT = cluster_pb2.NodeStatus.READY, cluster_pb2.NodeStatus.SILENT
+READY, SILENT = NodeStatus.READY, NodeStatus.SILENT
 
 
 @dataclass
@@ -25,15 +23,13 @@ class Plane:
 
     history: History = field(default_factory=lambda: History(store_id="s", end_ns=1000 * S))
 
-    def write(
-        self, revision: int, obj: api_pb2.Object, *, client: str = "api-1", user: bool = False, **more: object
-    ) -> None:
+    def write(self, revision: int, obj: Object, *, client: str = "api-1", user: bool = False, **more: object) -> None:
         obj.metadata.revision = revision
         obj.metadata.uid = obj.metadata.uid or obj.metadata.name
         content = self.history.contents.of(obj)
         self.history.log.append(LogEntry(revision, content.key, content))
         self.history.commits.append(Commit(revision * S, revision))
-        request = api_pb2.PutRequest(objects=[obj], **more)  # type: ignore[arg-type]
+        request = PutRequest(objects=[obj], **more)  # type: ignore[arg-type]
         self.history.attempts.append(
             Attempt(
                 client=client,
@@ -48,13 +44,13 @@ class Plane:
         )
 
     def lease(self, revision: int, holder: str, term: int, name: str = "g", namespace: str = "leader-leases") -> None:
-        lease = cluster_pb2.Lease(holder=holder, term=term)
+        lease = Lease(holder=holder, term=term)
         lease.duration.FromSeconds(10)
         self.write(revision, thing(name, lease, namespace=namespace))
 
-    def node(self, revision: int, readiness: cluster_pb2.NodeStatus.Readiness.ValueType, name: str = "w") -> None:
-        obj = thing(name, cluster_pb2.Node())
-        obj.status.CopyFrom(pack(cluster_pb2.NodeStatus(readiness=readiness)))
+    def node(self, revision: int, readiness: NodeStatus.Readiness.ValueType, name: str = "w") -> None:
+        obj = thing(name, Node())
+        obj.status.CopyFrom(pack(NodeStatus(readiness=readiness)))
         self.write(revision, obj)
 
     def unit(self, revision: int, node: str, text: str = "", *, user: bool = False, asked: str = "") -> None:
@@ -72,8 +68,8 @@ class Plane:
             )
 
 
-def thing(name: str, spec: Message, namespace: str = "") -> api_pb2.Object:
-    return api_pb2.Object(metadata=api_pb2.Metadata(name=name, namespace=namespace), spec=pack(spec))
+def thing(name: str, spec: Message, namespace: str = "") -> Object:
+    return Object(metadata=Metadata(name=name, namespace=namespace), spec=pack(spec))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +106,7 @@ def test_calls_are_taken_in_the_order_of_their_terms(calls: list[tuple[int, str,
     plane = Plane()
     for revision, client, term in calls:
         obj = thing(f"u-{revision}", Unit(), namespace="default")
-        plane.write(revision, obj, client=client, fence=api_pb2.Fence(group="g", term=term))
+        plane.write(revision, obj, client=client, fence=Fence(group="g", term=term))
     verdict = judges.fencing(plane.history)
     assert verdict.passed is not bool(says)
     assert says in "".join(verdict.offending)
@@ -120,7 +116,7 @@ def test_what_is_led_writes_nothing_but_leases_without_its_term() -> None:
     plane = Plane(History(store_id="s", end_ns=1000 * S, nodes={"worker-1"}))
     plane.lease(1, "a", 1)
     plane.write(2, thing("web", Unit(), namespace="default"), user=True)
-    plane.write(3, thing("worker-1", cluster_pb2.Node()), client="worker-1")
+    plane.write(3, thing("worker-1", Node()), client="worker-1")
     assert judges.fencing(plane.history).passed
     plane.unit(4, "w")
     (line,) = judges.fencing(plane.history).offending

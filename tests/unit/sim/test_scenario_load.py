@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rube.api import Service
 from rube.api.errors import InvalidArgumentError, NotFoundError
-from rube.api.systemd_pb2 import Service
 from rube.sim.scenario import ScenarioError, load, load_text
 from rube.sim.scenario.yamlproto import parse_duration
 

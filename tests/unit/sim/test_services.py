@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rube.api import controller_pb2
-from rube.api.systemd_pb2 import Service, Unit, UnitAction, UnitObservation
+from rube.api import Action, Service, Unit, UnitAction, UnitObservation
 from rube.sim.units.service_manager import Behaviour, SimServiceDriver, SimServiceManager
 from rube.sim.world.kernel import SimHost, World
 from rube.units.service.policy import CLD_EXITED, Exit
@@ -24,7 +23,7 @@ def make_unit() -> Unit:
 
 def start(world: World, host: SimHost, manager: SimServiceManager, unit: Unit | None = None) -> None:
     async def main() -> None:
-        action = controller_pb2.Action(id="a1")
+        action = Action(id="a1")
         action.action.Pack(
             UnitAction(unit=NAME, ensure=Ensure(spec=unit or make_unit(), uid="u", generation=1, run=Ensure.START))
         )

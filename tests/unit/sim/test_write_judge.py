@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from judge_history import UNIT, S, Tale, key_of
 
-from rube import api_pb2
+from rube.api import DeleteRequest, PutRequest
 from rube.api.keys import ObjectKey
 from rube.sim.judges import (
     Attempt,
@@ -21,7 +21,7 @@ from rube.sim.judges import (
 def _put(tale: Tale, content: Content, at_s: int, client: str = "user", revision: int = 0) -> Attempt:
     return tale.attempt(
         "put",
-        api_pb2.PutRequest(objects=[content.obj]),
+        PutRequest(objects=[content.obj]),
         at_s,
         client=client,
         revision=revision or content.revision,
@@ -51,7 +51,7 @@ def test_an_acknowledged_delete_that_is_undone_is_found() -> None:
     tale.put(1, "a")
     tale.delete(2, "a")
     key = ObjectKey(UNIT, "default", "a").to_proto()
-    tale.attempt("delete", api_pb2.DeleteRequest(keys=[key]), revision=2)
+    tale.attempt("delete", DeleteRequest(keys=[key]), revision=2)
     tale.history.final = {key_of("a"): 1}
     _violated(acknowledged_writes(tale.history), "the store shows 1")
 

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 from grpc import aio
 
-from rube import api_pb2, api_pb2_grpc
+from rube.api import ApiServicer, ApiStub, GetRequest, GetResponse, add_ApiServicer_to_server
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 from rube.transport import GrpcNetwork
 from rube.transport.addresses import UNIX_PATH_BYTES_MAX, check_address, short_address
 
 
-class Echo(api_pb2_grpc.ApiServicer):
-    async def Get(self, request: api_pb2.GetRequest, context: Any) -> api_pb2.GetResponse:
-        return api_pb2.GetResponse(revision=request.min_revision)
+class Echo(ApiServicer):
+    async def Get(self, request: GetRequest, context: Any) -> GetResponse:
+        return GetResponse(revision=request.min_revision)
 
 
 async def serve(address: str, kind: Any) -> AsyncIterator[aio.Server]:
     server = GrpcNetwork(server_kind=kind).server()
-    api_pb2_grpc.add_ApiServicer_to_server(Echo(), server)
+    add_ApiServicer_to_server(Echo(), server)
     server.add_insecure_port(address)
     await server.start()
     yield server
@@ -49,7 +49,7 @@ def test_a_socket_below_a_long_path_is_served_and_reached(tmp_path: Path, kind: 
             with pytest.raises(FailedPreconditionError, match="another process answers there"):
                 GrpcNetwork().server().add_insecure_port(address)
             async with GrpcNetwork().channel(address) as channel:
-                answer = await api_pb2_grpc.ApiStub(channel).Get(api_pb2.GetRequest(min_revision=7), timeout=20)
+                answer = await ApiStub(channel).Get(GetRequest(min_revision=7), timeout=20)
             assert answer.revision == 7
 
     asyncio.run(main())

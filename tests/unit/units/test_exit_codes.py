@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rube.api.systemd_pb2 import Service
+from rube.api import Service
 from rube.units.drivers import programs
 from rube.units.drivers.dbus.reasons import reason_of
 from rube.units.service.exit_codes import EXIT_CODES, exit_detail, explain_exit

@@ -7,12 +7,12 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rube import api_pb2
+from rube.api import LogLine
 from rube.controllers.driver import READ_BYTES_MAX
 from rube.units.drivers.log_lines import TAIL_BYTES_MAX, LineReader, responses, tail_of
 
 
-def joined(lines: list[api_pb2.LogLine]) -> str:
+def joined(lines: list[LogLine]) -> str:
     """What a terminal shows."""
     return "".join(line.text + ("" if line.partial else "\n") for line in lines)
 
@@ -42,7 +42,7 @@ def test_bytes_that_are_no_utf8_are_replaced() -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 200_000), max_size=20))
 def test_responses_are_bounded_and_lose_nothing(sizes: list[int]) -> None:
-    lines = [api_pb2.LogLine(text="ä" * (size // 2)) for size in sizes]
+    lines = [LogLine(text="ä" * (size // 2)) for size in sizes]
     sent = list(responses(lines))
     assert all(response.ByteSize() <= READ_BYTES_MAX + 4096 for response in sent)
     assert joined([line for response in sent for line in response.lines]) == joined(lines)

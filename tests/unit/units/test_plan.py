@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from rube.api.systemd_pb2 import Service, Unit
+from rube.api import Service, Unit
 from rube.api.times import NS_PER_S
 from rube.units.drivers.dbus.bus import UNIT_PATH, escape, unescape
 from rube.units.drivers.machine import machine_specifiers

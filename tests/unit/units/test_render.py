@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rube.api import Condition, Service, Unit
 from rube.api.errors import InvalidArgumentError
-from rube.api.systemd_pb2 import Condition, Service, Unit
 from rube.units.checks import unit_violations
 from rube.units.names import parse_unit_name, unit_name
 from rube.units.render import digest_of, directives, parse_marker, render_unit

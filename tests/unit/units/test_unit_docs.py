@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from rube.api import registry
-from rube.api.systemd_pb2 import Unit, UnitStatus
+from rube.api import Unit, UnitStatus, registry
 from rube.api.textproto import parse_documents
 from rube.units.checks import unit_violations
 from rube.units.drivers.supervisor.plan import unsupported

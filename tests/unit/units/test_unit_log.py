@@ -6,9 +6,8 @@ import logging
 
 import pytest
 
-from rube.api import controller_pb2
+from rube.api import Decision, State, UnitObservation, UnitStatus
 from rube.api.keys import ObjectKey
-from rube.api.systemd_pb2 import UnitObservation, UnitStatus
 from rube.controllers.config import Decided
 from rube.host import RealClock
 from rube.units.unit_log import LINES_PER_INTERVAL_MAX, UnitLog
@@ -34,11 +33,11 @@ class Bench:
     def see(self, name: str = "web", *, installed: bool = True, error: str = "", **status: object) -> list[str]:
         """The lines that one more observation gives."""
         observed = UnitObservation(installed=installed, error=error, status=UnitStatus(**status))  # type: ignore[arg-type]
-        state = controller_pb2.State()
+        state = State()
         state.observed.Pack(observed)
         before = len(self.caplog.messages)
         key = ObjectKey("api.systemd.Unit", "default", name)
-        self.log.note(Decided(controller="unit", key=key, state=state, decision=controller_pb2.Decision()))
+        self.log.note(Decided(controller="unit", key=key, state=state, decision=Decision()))
         self.clock.now_s += 0.5
         return self.caplog.messages[before:]
 

@@ -10,8 +10,8 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from rube.api import Condition, Service, Unit
 from rube.api.errors import InvalidArgumentError
-from rube.api.systemd_pb2 import Condition, Service, Unit
 from rube.units.checks import unit_violations
 from rube.units.checks.texts import ITEMS_MAX
 from rube.units.validate import validate_unit

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.any_pb2 import Any as AnyProto
 
-from rube import api_pb2
-from rube.api import controller_pb2
+from rube.api import Action, LogsRequest, LogsResponse, UnitAction, UnitObservation, UnitStatus
 from rube.api.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -19,7 +18,6 @@ from rube.api.errors import (
     ResourceExhaustedError,
     RubeError,
 )
-from rube.api.systemd_pb2 import UnitAction, UnitObservation, UnitStatus
 from rube.host import Host
 from rube.units.drivers.actions import pack_observation, unpack_action
 from rube.units.drivers.dbus.bus import SystemdBus, unescape
@@ -98,7 +96,7 @@ class DbusDriver:
     async def observe(self, name: str) -> AnyProto:
         return pack_observation(await self._observe(name))
 
-    async def apply(self, action: controller_pb2.Action) -> bool:
+    async def apply(self, action: Action) -> bool:
         """Carries the action out once per id. It returns when its job is done or has taken JOB_S_MAX.
 
         A removal is under way, and True, as long as the unit is not down.
@@ -154,7 +152,7 @@ class DbusDriver:
         finally:
             forget()
 
-    def logs(self, name: str, request: api_pb2.LogsRequest) -> AsyncIterator[api_pb2.LogsResponse]:
+    def logs(self, name: str, request: LogsRequest) -> AsyncIterator[LogsResponse]:
         return self._tails.journal.read(name, request)
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from rube import api_pb2
+from rube.api import LogLine, LogsRequest, LogsResponse
 from rube.api.errors import FailedPreconditionError, UnavailableError
 from rube.host import Clock
 from rube.units.drivers.log_lines import TAIL_LINES_MAX, lines_of, responses, tail_of
@@ -39,14 +39,14 @@ class Journal:
         self._command = tuple(command)
         self._clock = clock
 
-    async def read(self, unit: str, request: api_pb2.LogsRequest) -> AsyncIterator[api_pb2.LogsResponse]:
+    async def read(self, unit: str, request: LogsRequest) -> AsyncIterator[LogsResponse]:
         """As rube.controllers.driver.Driver.logs."""
         arguments = [f"--unit={unit}", f"--lines={lines_of(request)}"]
         if request.follow:
             arguments.append("--follow")
         if request.HasField("since"):
             arguments.append(f"--since=@{(self._clock.now_ns() - request.since.ToNanoseconds()) / 1e9:.6f}")
-        yield api_pb2.LogsResponse()
+        yield LogsResponse()
         process = self._start(arguments)
         try:
             async with aclosing(_entries(process)) as batches:
@@ -54,7 +54,7 @@ class Journal:
                     for response in responses(line for entry in entries for line in _lines(entry)):
                         yield response
                     if gaps:
-                        yield api_pb2.LogsResponse(gaps=gaps)
+                        yield LogsResponse(gaps=gaps)
         finally:
             said = _end(process)
         if process.returncode and not request.follow:
@@ -140,12 +140,12 @@ def _end(process: subprocess.Popen[bytes]) -> str:
     return " ".join(said.decode(errors="replace").split())
 
 
-def _lines(entry: dict[str, Any]) -> list[api_pb2.LogLine]:
+def _lines(entry: dict[str, Any]) -> list[LogLine]:
     """An entry's message, which may hold newlines; one that is no UTF-8 comes as an array of bytes."""
     message = entry.get("MESSAGE")
     if isinstance(message, list):
         message = bytes(message).decode(errors="replace") if all(isinstance(each, int) for each in message) else ""
-    lines = [api_pb2.LogLine(text=text) for text in str(message or "").split("\n")]
+    lines = [LogLine(text=text) for text in str(message or "").split("\n")]
     for line in lines:
         line.time.FromNanoseconds(int(entry.get("__REALTIME_TIMESTAMP", 0)) * _NS_PER_US)
     return lines

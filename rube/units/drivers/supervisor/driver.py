@@ -12,8 +12,7 @@ from dataclasses import replace
 
 from google.protobuf.any_pb2 import Any as AnyProto
 
-from rube import api_pb2
-from rube.api import controller_pb2
+from rube.api import Action, LogsRequest, LogsResponse, UnitAction
 from rube.api.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
@@ -21,7 +20,6 @@ from rube.api.errors import (
     RubeError,
     UnavailableError,
 )
-from rube.api.systemd_pb2 import UnitAction
 from rube.host import Host
 from rube.units.boot import boot_identity
 from rube.units.drivers.actions import pack_observation, unpack_action
@@ -104,7 +102,7 @@ class SupervisorDriver:
             observed.status.log_tail.extend(read_tail(directory))
         return pack_observation(observed)
 
-    async def apply(self, action: controller_pb2.Action) -> bool:
+    async def apply(self, action: Action) -> bool:
         """Carries the action out once per id. A removal is under way, and True, as long as the unit is not down."""
         unit_action = unpack_action(action)
         directory = self.directory_of(unit_action.unit)
@@ -136,7 +134,7 @@ class SupervisorDriver:
         finally:
             watch.close()
 
-    def logs(self, name: str, request: api_pb2.LogsRequest) -> AsyncIterator[api_pb2.LogsResponse]:
+    def logs(self, name: str, request: LogsRequest) -> AsyncIterator[LogsResponse]:
         return read_logs(self.directory_of(name), request, self._host.clock)
 
     async def close(self) -> None:

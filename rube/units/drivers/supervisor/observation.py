@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rube.api.systemd_pb2 import UnitObservation, UnitStatus
+from rube.api import UnitObservation, UnitStatus
 from rube.units.drivers.supervisor import processes
 from rube.units.drivers.supervisor.records import Plan, StateRecord
 from rube.units.drivers.supervisor.shims import Look

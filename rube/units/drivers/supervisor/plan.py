@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rube.api import systemd_pb2
+from rube.api import Service, StartLimit, Unit
 from rube.api.times import NS_PER_S
 from rube.units.drivers.supervisor.conditions import JUDGED
 from rube.units.drivers.supervisor.records import Condition, Plan
@@ -17,7 +17,7 @@ from rube.units.service.policy import Policy, StatusSet
 from rube.units.service.signals import signal_number
 from rube.units.service.specifiers import replace_specifiers, specifiers_in, specifiers_of_name
 
-_Service = systemd_pb2.Service
+_Service = Service
 EXEC_LISTS = ("condition", "start_pre", "start", "start_post", "stop", "stop_post")
 DEPENDENCIES = (
     "wants",
@@ -55,7 +55,7 @@ _SPECIFIED = (
 UMASK_DEFAULT = 0o022
 
 
-def plan_of(name: str, unit: systemd_pb2.Unit, *, machine: Mapping[str, str]) -> Plan:
+def plan_of(name: str, unit: Unit, *, machine: Mapping[str, str]) -> Plan:
     """The plan for the unit called `name`; `machine` has the values of specifiers that don't follow from the name.
 
     Raises InvalidArgumentError or CommandLineError for a bad definition.
@@ -89,7 +89,7 @@ def plan_of(name: str, unit: systemd_pb2.Unit, *, machine: Mapping[str, str]) ->
     )
 
 
-def policy_of(unit: systemd_pb2.Unit, ignore_failures: dict[str, list[bool]]) -> Policy:
+def policy_of(unit: Unit, ignore_failures: dict[str, list[bool]]) -> Policy:
     """The state machine's part of a definition, with systemd's defaults filled in (systemd-system.conf(5))."""
     service, time, status = unit.service, unit.service.time, unit.service.status
     type_name = _TYPES.get(service.type, "simple" if service.exec.start else "oneshot")
@@ -120,7 +120,7 @@ def policy_of(unit: systemd_pb2.Unit, ignore_failures: dict[str, list[bool]]) ->
     )
 
 
-def unsupported(unit: systemd_pb2.Unit) -> list[str]:
+def unsupported(unit: Unit) -> list[str]:
     """The fields that are set and have no effect here, sorted."""
     service = unit.service
     fields = [each for each in DEPENDENCIES if len(getattr(unit, each))]
@@ -138,7 +138,7 @@ def unsupported(unit: systemd_pb2.Unit) -> list[str]:
     return sorted(fields)
 
 
-def unknown_specifiers(service: systemd_pb2.Service, known: Mapping[str, str]) -> list[str]:
+def unknown_specifiers(service: Service, known: Mapping[str, str]) -> list[str]:
     """The specifiers that stay as they are, each with the field it stands in: `%i in service.exec.start`, sorted."""
     texts: list[tuple[str, str]] = [
         (f"exec.{each}", line) for each in EXEC_LISTS for line in getattr(service.exec, each)
@@ -150,12 +150,12 @@ def unknown_specifiers(service: systemd_pb2.Service, known: Mapping[str, str]) -
     return [f"%{letter} in service.{field}" for letter, field in sorted(found)]
 
 
-def limits_of(service: systemd_pb2.Service) -> list[tuple[str, int]]:
+def limits_of(service: Service) -> list[tuple[str, int]]:
     """The limits that are set, in the order of their numbers."""
     return [(field.name, int(value)) for field, value in service.limits.ListFields()]
 
 
-def _conditions(unit: systemd_pb2.Unit, specifiers: Mapping[str, str]) -> tuple[Condition, ...]:
+def _conditions(unit: Unit, specifiers: Mapping[str, str]) -> tuple[Condition, ...]:
     return tuple(
         Condition(type=each.type, value=replace_specifiers(each.value, specifiers), is_assert=getattr(each, "assert"))
         for each in unit.condition
@@ -174,7 +174,7 @@ def _commands(lines: Sequence[str], specifiers: Mapping[str, str]) -> list[Comma
     ]
 
 
-def _timeout(time: systemd_pb2.Service.Time, fields: Sequence[str], default: int | None) -> int | None:
+def _timeout(time: Service.Time, fields: Sequence[str], default: int | None) -> int | None:
     """The first field that is set; 0 and infinity turn a timeout off."""
     given = {field.name: float(value) for field, value in time.ListFields()}
     for field in fields:
@@ -184,7 +184,7 @@ def _timeout(time: systemd_pb2.Service.Time, fields: Sequence[str], default: int
     return default
 
 
-def _limit_interval_ns(limit: systemd_pb2.StartLimit, default: int) -> int:
+def _limit_interval_ns(limit: StartLimit, default: int) -> int:
     if not limit.HasField("interval"):
         return default
     return _bounded_ns(limit.interval)
@@ -198,7 +198,7 @@ def _status_set(codes: Sequence[int], signals: Sequence[str]) -> StatusSet:
     return StatusSet(tuple(sorted(codes)), tuple(sorted(signal_number(name) for name in signals)))
 
 
-def _notify_access(service: systemd_pb2.Service) -> str:
+def _notify_access(service: Service) -> str:
     if service.notify_access:
         return _Service.NotifyAccess.Name(service.notify_access).removeprefix("NOTIFY_").lower()
     return "main" if service.type == _Service.NOTIFY or service.time.watchdog else "none"

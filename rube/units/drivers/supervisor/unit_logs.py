@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import AsyncIterator
 
-from rube import api_pb2
+from rube.api import LogsRequest, LogsResponse
 from rube.api.errors import FailedPreconditionError
 from rube.controllers.driver import READ_BYTES_MAX
 from rube.host import Clock
@@ -16,7 +16,7 @@ from rube.units.drivers.supervisor.logs import FOLLOW_POLL_S, READ_FLAGS, LogRea
 __all__ = ["read_logs", "read_tail"]
 
 
-async def read_logs(directory: str, request: api_pb2.LogsRequest, clock: Clock) -> AsyncIterator[api_pb2.LogsResponse]:
+async def read_logs(directory: str, request: LogsRequest, clock: Clock) -> AsyncIterator[LogsResponse]:
     """As rube.controllers.driver.Driver.logs. Looks for more every FOLLOW_POLL_S seconds."""
     if request.HasField("since"):
         raise FailedPreconditionError(
@@ -26,7 +26,7 @@ async def read_logs(directory: str, request: api_pb2.LogsRequest, clock: Clock) 
         )
     with LogReader(directory) as reader:
         lines, gaps = LineReader(), 0
-        yield api_pb2.LogsResponse()
+        yield LogsResponse()
         data = reader.last(lines_of(request))
         while True:
             for at in range(0, len(data), READ_BYTES_MAX):
@@ -36,7 +36,7 @@ async def read_logs(directory: str, request: api_pb2.LogsRequest, clock: Clock) 
             if not request.follow:
                 return
             if reader.gaps > gaps:
-                yield api_pb2.LogsResponse(gaps=reader.gaps - gaps)
+                yield LogsResponse(gaps=reader.gaps - gaps)
                 gaps = reader.gaps
             if not data:
                 await clock.sleep(FOLLOW_POLL_S)
