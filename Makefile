@@ -11,7 +11,7 @@ PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 API_PROTOS := rube/api.proto $(sort $(wildcard rube/api/*.proto))
 GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/group/group.proto rube/sim/etcd/peer.proto rube/store/etcd/rpc.proto
 
-.PHONY: help demo test up check unit campaign-short campaign-crash campaign-sims bench bench-stores proto proto-check clean
+.PHONY: help demo test up check unit campaign-short campaign-crash campaign-sims bench bench-stores wheel deb proto proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -19,7 +19,7 @@ help: ## this list
 $(READY): pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Rube needs Python 3.11: make PYTHON=/path/to/python3.11 …")'
 	"$(PYTHON)" -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,fast,mysql,rocksdb,systemd]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
 	@touch $@
 
 demo: $(READY) ## the main job: real daemons, a lost network, a killed server; then a simulated partition (~1 min)
@@ -60,6 +60,12 @@ bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); do
 
 bench-stores: $(READY) ## all stores, up to a million objects (many minutes); etcd and MariaDB where they are installed
 	$(BIN)/python -m bench.stores --kinds all --sizes 10000,100000,1000000 $(ARGS)
+
+wheel: $(READY) ## dist/: a wheel, and the sources that it is built from
+	rm -rf dist && $(BIN)/python -m build --outdir dist .
+
+deb: wheel ## dist/: a Debian package for this machine's release and architecture; needs Debian and its python3
+	PIP=$(abspath $(BIN))/pip packaging/debian/build dist/*.whl dist
 
 define GENERATE
 PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -I. --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)

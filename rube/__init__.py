@@ -5,4 +5,9 @@ and randomness), `store` and `transport`, `client`, `controllers`, the daemons `
 simulated world `sim`, and the commands `cli` (and `ructl` beside this package).
 """
 
-__version__ = "0.1.0"
+try:
+    from rube._version import __version__  # written when this is installed
+except ModuleNotFoundError:
+    __version__ = "0+not.installed"
+
+__all__ = ["__version__"]

@@ -96,13 +96,14 @@ def load_contexts(path: Path | None = None) -> Contexts:
     """The user's contexts; none where there is no file. Raises InvalidArgumentError that names what is wrong in it."""
     path = path or config_path()
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(BYTES_MAX + 1)
     except FileNotFoundError:
         return Contexts(path, {})
     except OSError as error:
         raise InvalidArgumentError(f"cannot read {path}: {error.strerror}") from error
     if len(raw) > BYTES_MAX:
-        raise InvalidArgumentError(f"{path} has {len(raw)} bytes, more than {BYTES_MAX}")
+        raise InvalidArgumentError(f"{path} has more than {BYTES_MAX} bytes")
     return Contexts(path, _parsed(raw, path))
 
 

@@ -11,12 +11,13 @@ import click
 
 from rube.api import textproto
 from rube.api.errors import InvalidArgumentError
+from rube.api.textproto.documents import TEXT_CHARS_MAX
 from ructl.connection import one_line
 from ructl.formats import FORMATS, format_of, parse_json, parse_yaml
 
 STDIN = "-"
-SOURCE_BYTES_MAX = 64 * 1024 * 1024
-"""The largest file: tens of thousands of units; what has no end, such as a device, is refused too."""
+SOURCE_BYTES_MAX = TEXT_CHARS_MAX
+"""The largest file; what has no end, such as a device, is refused too."""
 _SUFFIXES = (".textproto", ".txtpb", ".json", ".yaml", ".yml")
 _SHOWN_SUFFIXES = "*.textproto, *.yaml or *.json"
 _PARSERS: dict[str, Callable[[str, str], list[textproto.Document]]] = {

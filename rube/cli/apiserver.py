@@ -50,7 +50,7 @@ FAILED_GRACE_S = 0.5
     type=click.Choice(["grpcio", "native"]),
     default="grpcio",
     show_default=True,
-    help="The server implementation; native is several times faster and needs the extra rube[fast].",
+    help="The server implementation; native is several times faster and needs the extra rube-plane[fast].",
 )
 @controllers_option
 @click.option(

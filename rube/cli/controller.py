@@ -151,7 +151,7 @@ def controller(
       rube controller --server 127.0.0.1:7823 --data /var/lib/rube/controller
       rube controller --data /var/lib/agents --controllers agents:Agents
 
-    The last runs a controller of your own, from ./agents.py or an installed package (docs/controllers.md).
+    The last runs a controller of your own, from ./agents.py or an installed package.
 
     With --replicas the processes are a Raft group: what a leader has decided is known to a majority before it acts, and
     when it dies another one goes on within two seconds. Start one for each name; `rube cluster members` shows them.

@@ -17,8 +17,10 @@ import rube.api.systemd_pb2
 from rube.api import Event, Object
 from rube.api.errors import RubeError
 from rube.cli.local import RUCTL, LocalCluster, local_cluster, run
+from rube.shipped import shipped_directory
 from rube.transport.forwarder import Forwarder
 
+EXAMPLES = shipped_directory("examples")
 NODE = "worker-1"
 CUT_S = 5.0
 WAIT_S_MAX = 30.0
@@ -42,9 +44,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rube-") as directory:
         await on_real_processes(Path(directory))
     await in_simulation()
-    click.secho(
-        "\nAll of it held. Next: make up, then ructl --help; docs/architecture.md tells how it works.", fg="green"
-    )
+    click.secho("\nAll of it held. Next: make up, then ructl --help.", fg="green")
 
 
 async def on_real_processes(directory: Path) -> None:
@@ -66,9 +66,9 @@ async def run_units(cluster: LocalCluster, directory: Path) -> str:
     title("Two units: a small web server, and the example whose pid file never appears")
     url = f"http://127.0.0.1:{free_port()}/"
     hello = directory / "hello.textproto"
-    hello.write_text(Path("examples/hello.textproto").read_text().replace("8780", url.rsplit(":")[-1].strip("/")))
+    hello.write_text((EXAMPLES / "hello.textproto").read_text().replace("8780", url.rsplit(":")[-1].strip("/")))
     await ructl(cluster, "put", str(hello), show=f"ructl put {hello.name}   # on the free port {url}")
-    await ructl(cluster, "put", "examples/indexer.textproto")
+    await ructl(cluster, "put", str(EXAMPLES / "indexer.textproto"), show="ructl put indexer.textproto")
     await until("the web server answers", lambda: answers(url))
     say(f"GET {url} → {(await fetch(url)).strip()!r}")
     await until("the indexer's status says why it fails", lambda: status_says(cluster, INDEXER, 'result: "protocol"'))
@@ -118,10 +118,8 @@ async def delete_the_units(cluster: LocalCluster, url: str) -> None:
 
 
 async def in_simulation() -> None:
-    title("The same classes in a simulated world: rube sim scenarios/partition.yaml")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "rube.cli.main", "sim", "scenarios/partition.yaml"
-    )
+    title("The same classes in a simulated world: rube sim partition")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "rube.cli.main", "sim", "partition")
     if await process.wait() != 0:
         raise DemoError("the simulated partition did not end well")
 

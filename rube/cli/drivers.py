@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rube.api.errors import FailedPreconditionError
 from rube.controllers.driver import Driver
+from rube.distribution import install_command
 from rube.host import Host
 
 DRIVERS = ("auto", "systemd", "supervisor")
@@ -29,7 +30,7 @@ def make_driver(name: str, host: Host, data: Path, *, bus: str, unit_dir: str) -
 
         return SupervisorDriver(host, str(data))
     if importlib.util.find_spec("dbus_fast") is None:
-        raise FailedPreconditionError("the systemd driver needs dbus-fast: pip install 'rube[systemd]'")
+        raise FailedPreconditionError(f"the systemd driver needs dbus-fast: {install_command('systemd')}")
     from rube.units.drivers.dbus import DbusConfig, DbusDriver
 
     config = DbusConfig(bus_address=bus or None, unit_directory=unit_dir, state_directory=str(data / "units"))

@@ -13,9 +13,13 @@ _COMMANDS = {
     "apiserver": LazyCommand("rube.cli.apiserver", "apiserver", "Serve the API over a store."),
     "cluster": LazyCommand("rube.cli.cluster", "cluster", "Look at a replicated store's members, and change them."),
     "controller": LazyCommand("rube.cli.controller", "controller", "Run the cluster controllers alone."),
+    "examples": LazyCommand("rube.cli.examples", "examples", "List the examples, or copy them to a directory."),
     "raft": LazyCommand("rube.cli.raft", "raft", "Try Raft by script, message by message."),
     "sim": LazyCommand("rube.cli.sim", "sim", "Run a scenario in the simulated world."),
     "store": LazyCommand("rube.cli.store", "store", "Back up, restore, check, compact and move a store."),
+    "systemd-units": LazyCommand(
+        "rube.cli.systemd_units", "systemd_units", "Print or install the daemons' systemd units."
+    ),
     "up": LazyCommand("rube.cli.up", "up", "Run a development cluster in the foreground."),
 }
 
@@ -28,7 +32,7 @@ def rube() -> None:
     \b
     rube up                                 a development cluster on this machine
     rube apiserver --store sqlite:///rube.db
-    rube sim scenarios/partition.yaml       the same classes in a simulated world
+    rube sim partition                      the same classes in a simulated world
     """
 
 

@@ -1,9 +1,13 @@
-"""How far long work has come: a bar on a terminal, now and then a line elsewhere; on stderr, stdout is the result's."""
+"""How far long work has come, on stderr, since stdout is the result's.
+
+A bar where that is a terminal and the package rich is installed, else a line now and then.
+"""
 
 from __future__ import annotations
 
 import sys
 import time  # noqa: TID251 (when to tell; nothing rests on it)
+from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -21,7 +25,7 @@ class ProgressBar:
         self._title = title
         self._unit = unit
         self._told_at_s = time.monotonic()
-        self._bar = _bar(unit) if sys.stderr is not None and sys.stderr.isatty() else None
+        self._bar = _bar(unit) if sys.stderr is not None and sys.stderr.isatty() and find_spec("rich") else None
         self._task = self._bar.add_task(title, total=None) if self._bar is not None else None
 
     def __enter__(self) -> ProgressBar:

@@ -34,10 +34,11 @@ def raft() -> None:
 
     \b
     rube raft shell
-    rube raft run examples/raft/election.txt
-    rube raft run --check examples/raft/*.txt
+    rube examples .                          # copies them, raft/election.txt among them
+    rube raft run raft/election.txt
+    rube raft run --check raft/*.txt
 
-    The format and the commands are those of etcd-raft's interaction tests; docs/raft.md shows them at work.
+    The format and the commands are those of etcd-raft's interaction tests.
     """
 
 

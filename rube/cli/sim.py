@@ -21,6 +21,7 @@ from rube.api.errors import RubeError
 from rube.api.times import NS_PER_S
 from rube.cli.logfmt import LogfmtFormatter
 from rube.cli.progress import ProgressBar
+from rube.cli.scenario_names import list_scenarios, scenario_file
 from rube.cli.sweep import SweepOptions, compare, sweep, user_modules
 from rube.console import EXIT_INTERRUPTED, visible
 from rube.sim.judges import many
@@ -41,7 +42,15 @@ SEEDS_MAX = 10**9
     "130 stopped by Ctrl-C.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.argument("file", type=click.Path(path_type=str))
+@click.argument("file", metavar="SCENARIO", callback=lambda _context, _parameter, name: scenario_file(name))
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _parameter, wanted: list_scenarios(context) if wanted else None,
+    help="List the scenarios that Rube ships.",
+)
 @click.option("--seed", type=click.IntRange(0, SEED_END - 1), metavar="N", help="Instead of the scenario's own seed.")
 @click.option(
     "--seeds",
@@ -87,16 +96,17 @@ def sim(
     log: Path | None,
     verbose: bool,
 ) -> None:
-    """Run the scenario in FILE: the shipped code in a simulated world, with its faults, judged by its checks.
+    """Run SCENARIO: the shipped code in a simulated world, with its faults, judged by its checks.
 
-    The same scenario and seed give the same trace, on any machine.
+    SCENARIO is a file, or the name of one that Rube ships (see --list). The same scenario and seed give the same trace,
+    on any machine.
 
     \b
-    rube sim scenarios/partition.yaml
-    rube sim scenarios/partition.yaml --seed 7 --json
-    rube sim scenarios/partition.yaml --trace trace.txt --log daemons.log
-    rube sim scenarios/partition.yaml --seeds 1000 --tie-break
-    rube sim scenarios/raft-chaos.yaml --seeds 20 --against cluster.raft.pre_vote=false
+    rube sim partition
+    rube sim partition --seed 7 --json
+    rube sim partition --trace trace.txt --log daemons.log
+    rube sim partition --seeds 1000 --tie-break
+    rube sim raft-chaos --seeds 20 --against cluster.raft.pre_vote=false
     rube sim mine.yaml --seed 7 --shrink -o small.yaml
     """
     many_seeds = seeds is not None or bool(against)

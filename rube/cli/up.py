@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ import click
 
 from rube.cli.daemon import Stop, announce, run_daemon
 from rube.cli.exposure import warn_of_exposure
+from rube.cli.lines import say
 from rube.cli.local import LocalCluster, local_cluster
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, make_data_directory
+from rube.shipped import shipped_directory
 
 NODES_MAX = 20
-_EXAMPLE = "examples/hello.textproto"
 
 
 @click.command()
@@ -51,7 +53,7 @@ def up(nodes: int, listen: str, data: Path | None) -> None:
                 announce(what_to_try(cluster))
                 warn_of_exposure([listen])
                 await until_stopped(stop, cluster)
-                announce("stopping the daemons and their units …")
+                say("stopping the daemons and their units …")
 
     sys.exit(run_daemon("rube up", main, log_level="info"))
 
@@ -82,12 +84,13 @@ async def until_stopped(stop: Stop, cluster: LocalCluster) -> None:
 def what_to_try(cluster: LocalCluster) -> str:
     server = "" if cluster.address == DEFAULT_ADDRESS else f"export RUBE_SERVER={cluster.address}\n    "
     node = next(iter(cluster.rubelets))
+    hello = shlex.quote(str(shipped_directory("examples") / "hello.textproto"))
     return f"""
 A cluster is up: apiserver {cluster.address}, {", ".join(cluster.rubelets)}. Logs and data: {cluster.directory}
 Try, in another shell:
 
     export PATH="{Path(sys.executable).parent}:$PATH"
-    {server}ructl put {Path(_EXAMPLE).resolve() if Path(_EXAMPLE).exists() else _EXAMPLE}
+    {server}ructl put {hello}
     ructl wait -t Unit hello --for active
     curl http://127.0.0.1:8780/
     ructl list -t Unit

@@ -11,6 +11,7 @@ from click.exceptions import NoArgsIsHelpError, NoSuchCommand, NoSuchOption
 
 from rube.api.spelling import suggestion
 from rube.console.streams import forget_stdout, open_closed_streams, use_utf8
+from rube.distribution import missing_module
 
 __all__ = ["EXIT_ERROR", "EXIT_INTERRUPTED", "EXIT_USAGE", "main", "one_line", "run_command", "visible"]
 
@@ -55,6 +56,10 @@ def run_command(command: click.Command, name: str, arguments: Sequence[str]) -> 
         # Click has seen the broken pipe first, has put a wrapper of its own around stdout, and would end with 1.
         forget_stdout()
         return 0
+    except ModuleNotFoundError as error:
+        if (message := missing_module(error)) is None:
+            raise
+        return _fail(name, message, EXIT_ERROR)
     except OSError as error:
         return _fail(name, f"cannot write the output: {error.strerror or error}", EXIT_ERROR)
     return code if isinstance(code, int) else 0

@@ -1,4 +1,4 @@
-"""pygrpc-native's server, whose HTTP/2 runs in Rust outside the GIL; optional (`pip install 'rube[fast]'`).
+"""pygrpc-native's server, whose HTTP/2 runs in Rust outside the GIL; optional (the extra `fast`).
 
 One thing is done otherwise than in the package (0.5): where a stream's buffer is full, its server blocks a thread of
 the loop's default executor until there is room. A handful of slow readers would use up all threads, stop every
@@ -15,6 +15,7 @@ from typing import Any
 from grpc import aio
 
 from rube.api.errors import FailedPreconditionError
+from rube.distribution import install_command
 from rube.transport.options import CoreOptions
 
 FULL_WAIT_MS_MIN = 0.5
@@ -35,7 +36,7 @@ def _server_class() -> Any:
         from pygrpc_native import STREAM_CLOSED, STREAM_FULL
     except ImportError as error:
         raise FailedPreconditionError(
-            "the native gRPC server is not installed: pip install 'rube[fast]', or choose the server grpcio",
+            f"the native gRPC server is not installed: {install_command('fast')}, or choose the server grpcio",
             extra="fast",
         ) from error
 

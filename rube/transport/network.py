@@ -21,7 +21,7 @@ class GrpcNetwork:
     """This machine's network (rube.host.Network).
 
     `server_kind="native"` serves unary and server-streaming methods several times faster, on one address per
-    server, and the others through a grpcio server behind it; it needs the extra `rube[fast]`.
+    server, and the others through a grpcio server behind it; it needs the extra `rube-plane[fast]`.
     """
 
     def __init__(self, *, server_kind: ServerKind = "grpcio", channel_options: ChannelOptions | None = None) -> None:

@@ -296,7 +296,7 @@ def test_tls_is_verified_and_a_password_comes_from_a_file(server: MariaDb, datab
 
 def test_without_asyncmy_the_install_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncmy", None)
-    assert "pip install 'rube[mysql]'" in refusal("mysql://root@127.0.0.1:1/rube", FailedPreconditionError)
+    assert "pip install 'rube-plane[mysql]'" in refusal("mysql://root@127.0.0.1:1/rube", FailedPreconditionError)
 
 
 def test_damage_is_named_by_verify_and_by_reads(server: MariaDb, database: str) -> None:

@@ -100,6 +100,27 @@ def test_a_drop_in_that_spoils_a_unit_is_named(manager: SystemdManager) -> None:
         directory.rmdir()
 
 
+def test_a_drop_in_with_a_line_too_long_is_named(manager: SystemdManager) -> None:
+    """systemd says `No buffer space available`, of whatever it is asked about the unit."""
+    directory = manager.unit_directory / f"{NAME}.d"
+    directory.mkdir()
+    drop_in = directory / "long.conf"
+    drop_in.write_text(f"[Service]\nEnvironment=X={'x' * 1_100_000}\n")
+
+    async def body(driver: DbusDriver) -> None:
+        with pytest.raises(FailedPreconditionError) as refused:
+            await ensure(driver, "a1", sleeper())
+        assert refused.value.message.startswith(f"{NAME}: ")
+        assert f"line 2 of {drop_in} has 1100015 bytes" in refused.value.message
+        await apply(driver, "r1", REMOVE)
+
+    try:
+        play(manager, body)
+    finally:
+        drop_in.unlink()
+        directory.rmdir()
+
+
 def test_a_unit_that_somebody_masks_stays_masked(manager: SystemdManager) -> None:
     mask = manager.unit_directory / NAME
     mask.symlink_to("/dev/null")

@@ -126,7 +126,7 @@ def test_a_run_may_need_no_fault_to_fail(tmp_path: Path) -> None:
 
 def test_a_run_that_ends_with_an_error_is_shrunk_to_what_gives_that_error(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from rube.api import cluster_pb2, controller_pb2\n"
+        "from rube.api import Decision, NodeStatus\n"
         "class Mine:\n"
         "    name, type, selector, inputs = 'mine', 'api.Node', '', ()\n"
         "    def decide(self, state):\n"

@@ -336,9 +336,11 @@ class SimCluster:
 
     def _user(self, name: str, machine: Machine) -> User:
         self._users_made += 1
+        wire = self._wire(name, user=True)
         return User(
             name=name,
-            host=replace(machine.ports, network=SimNetwork(self.fabric, machine.host, tap=self._wire(name, user=True))),
+            host=replace(machine.ports, network=SimNetwork(self.fabric, machine.host, tap=wire)),
+            next_call=wire.next_call,
             targets=self._targets_from(self._users_made),
             specs=self._specs,
         )

@@ -40,6 +40,8 @@ _DISK_ERRORS = (DataLossError, ResourceExhaustedError)
 
 API_PORT = 7823
 RUBELET_URL = "sqlite:////var/lib/rube/rubelet.db"
+# What nodes report as their version, whatever the release, so that traces do not depend on it.
+NODE_VERSION = "0.1.0"
 CONTROLLERS_URL = "sqlite:////var/lib/rube/controllers.db"
 
 
@@ -224,6 +226,7 @@ class RubeletProgram:
             observer=self._recorder.decisions(self._host.name),
             refusals=self._recorder.refusals(self._host.name),
             strict=True,
+            version=NODE_VERSION,
         )
         await self.note_copy()
         driver = SimServiceDriver(self._ports.clock, self.services, self._note_action)

@@ -21,10 +21,11 @@ from rube.api import (
     PutRequest,
     Unit,
 )
-from rube.api.errors import DeadlineExceededError, NotFoundError
+from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.registry import pack
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, UNIT_TYPE, move_request
+from rube.client import Client
 from rube.host import Host
 from rube.transport import rube_error
 
@@ -45,6 +46,10 @@ class Repeated:
     not_older: bool = False
 
 
+def _of_none() -> None:
+    """Whoever counts no calls."""
+
+
 @dataclass(slots=True)
 class User:
     """Knows what it last put of each unit. One process's: made anew where the process is."""
@@ -55,6 +60,8 @@ class User:
     targets: Sequence[str]
     # By (namespace, name): shared by all users of a world, who know of each other's units.
     specs: dict[tuple[str, str], Unit] = field(default_factory=dict)
+    # Called before each call of `edit`.
+    next_call: Callable[[], None] = _of_none
     # The newest revision that its reads were answered.
     _known: int = 0
 
@@ -78,6 +85,38 @@ class User:
             change(unit)
             changed.append((name, unit, ""))
         await self.put(namespace, changed)
+
+    async def edit(
+        self, namespace: str, names: Sequence[str], change: Callable[[Unit], None], *, unconditional: bool
+    ) -> None:
+        """Reads each unit, changes it and puts it back by rube.client, as `ructl edit` does: until it is acknowledged,
+        and, unless `unconditional`, over the revision that was read. One that is gone is left out."""
+        async with Client(self.host, self.targets) as client:
+            for name in names:
+                key = ObjectKey(UNIT_TYPE, namespace, name)
+                for _ in range(ATTEMPTS_MAX):
+                    try:
+                        await self._edit(client, key, change, unconditional=unconditional)
+                    except NotFoundError:
+                        pass
+                    except RubeError:  # changed since, or not answered: what there is now is read
+                        await self.host.clock.sleep(PAUSE_S)
+                        continue
+                    break
+
+    async def _edit(
+        self, client: Client, key: ObjectKey, change: Callable[[Unit], None], *, unconditional: bool
+    ) -> None:
+        self.next_call()
+        read = (await client.get(GetRequest(key=key.to_proto()))).object
+        unit = Unit()
+        read.spec.Unpack(unit)
+        change(unit)
+        metadata = Metadata(namespace=key.namespace, name=key.name)
+        metadata.revision = 0 if unconditional else read.metadata.revision
+        self.next_call()
+        await client.put(PutRequest(objects=[Object(metadata=metadata, spec=pack(unit))]))
+        self.specs[key.namespace, key.name] = unit
 
     async def move(self, namespace: str, names: Sequence[str], node: str) -> None:
         """Asks that units, as they were last put, move to a node (empty: any other), as `ructl move` does."""

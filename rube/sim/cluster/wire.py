@@ -23,7 +23,7 @@ _UNKNOWN = (UnavailableError, DeadlineExceededError, DataLossError)
 _UNKNOWN_CODES = frozenset({StatusCode.CANCELLED, StatusCode.UNKNOWN, StatusCode.INTERNAL})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Wire:
     """`rube.sim.world.network.Tap` of one client: writes down its calls of api.Api in the history."""
 
@@ -33,8 +33,14 @@ class Wire:
     # It is one of the users, or of the observers.
     user: bool = False
     observer: bool = False
+    # Of rube.client, whose attempts are what is written down: counted by a user who makes one after the other.
+    call: int = 0
 
-    def begun(self, method: str, request: Any) -> CallTap | None:
+    def next_call(self) -> None:
+        """What is sent from now on is of another call."""
+        self.call += 1
+
+    def begun(self, method: str, request: Any, target: str) -> CallTap | None:
         if not method.startswith(_SERVICE):
             return None
         name = method.removeprefix(_SERVICE)
@@ -45,7 +51,13 @@ class Wire:
         if name not in _KINDS:
             return None
         attempt = Attempt(
-            client=self.client, kind=_KINDS[name], request=_copy(request), start_ns=self.now_ns(), user=self.user
+            client=self.client,
+            kind=_KINDS[name],
+            request=_copy(request),
+            start_ns=self.now_ns(),
+            user=self.user,
+            server=target,
+            call=self.call,
         )
         self.history.attempts.append(attempt)
         return _UnaryTap(attempt, self.history.contents, self.now_ns)

@@ -5,6 +5,7 @@ the first events that show where it did not.
 """
 
 from rube.sim.judges.bindings import bindings, readiness
+from rube.sim.judges.clients import clients
 from rube.sim.judges.conditions import conditions
 from rube.sim.judges.contents import Content, Contents
 from rube.sim.judges.defects import defects
@@ -79,6 +80,7 @@ __all__ = [
     "acknowledged_writes",
     "actions",
     "bindings",
+    "clients",
     "comes_to_rest",
     "conditions",
     "contents",

@@ -49,6 +49,10 @@ class Attempt:
     start_ns: int
     # A user's, and not a daemon's.
     user: bool = False
+    # Whom it was sent to.
+    server: str = ""
+    # The call of rube.client that it is an attempt of, counted by the client; 0: of none that is told.
+    call: int = 0
     # None: the client never learned of an end.
     end_ns: int | None = None
     outcome: Outcome = Outcome.UNKNOWN

@@ -25,6 +25,7 @@ ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
     "actions": judges.actions,
     "copies": judges.copies,
     "views": judges.views,
+    "clients": judges.clients,
     "defects": judges.defects,
     "comes_to_rest": partial(judges.comes_to_rest, asked=False),
 }

@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from rube.api import Object, Service, Unit, textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError
+from rube.shipped import shipped_scenarios
 from rube.sim.judges.rest import WITHIN_NS
 from rube.sim.scenario.chaos import fill_chaos
 from rube.sim.scenario.disasters import fill_disaster
@@ -47,8 +48,10 @@ class LoadedScenario:
 
     @property
     def arguments(self) -> str:
-        """What `rube sim` is told to run this, quoted for a shell."""
-        return shlex.join([self.file, *(word for setting in self.settings for word in ("--set", setting))])
+        """What `rube sim` is told to run this, quoted for a shell; a scenario that Rube ships by its name."""
+        file = Path(self.file)
+        shown = file.stem if shipped_scenarios().get(file.stem) == file else self.file
+        return shlex.join([shown, *(word for setting in self.settings for word in ("--set", setting))])
 
 
 def load(file: str, settings: Sequence[str] = ()) -> LoadedScenario:

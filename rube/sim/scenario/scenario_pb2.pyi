@@ -571,6 +571,7 @@ class Step(_message.Message):
     DELETE_FIELD_NUMBER: _builtins.int
     READ_FIELD_NUMBER: _builtins.int
     LIST_FIELD_NUMBER: _builtins.int
+    EDIT_FIELD_NUMBER: _builtins.int
     MOVE_FIELD_NUMBER: _builtins.int
     times: _builtins.int
     """… so often in all. Default: 1."""
@@ -609,6 +610,12 @@ class Step(_message.Message):
         """Lists all units that match, page by page, from one server after the other."""
 
     @_builtins.property
+    def edit(self) -> Global___Edit:
+        """Reads each unit, changes it as `change` does and puts it back, by the client that ructl uses: over the revision
+        that was read, and again where somebody else was faster. Several at once contend.
+        """
+
+    @_builtins.property
     def move(self) -> Global___UnitsMove:
         """Asks that units move to another node, which starts them only once their own has stopped them."""
 
@@ -625,13 +632,14 @@ class Step(_message.Message):
         delete: Global___Units | None = ...,
         read: Global___UnitReads | None = ...,
         list: Global___Listing | None = ...,
+        edit: Global___Edit | None = ...,
         move: Global___UnitsMove | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "list", b"list", "move", b"move", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "edit", b"edit", "every", b"every", "list", b"list", "move", b"move", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "every", b"every", "list", b"list", "move", b"move", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "edit", b"edit", "every", b"every", "list", b"list", "move", b"move", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete", "read", "list", "move"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete", "read", "list", "edit", "move"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
@@ -682,6 +690,34 @@ class UnitGroup(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__first) -> _WhichOneofReturnType__first | None: ...
 
 Global___UnitGroup: _TypeAlias = UnitGroup  # noqa: Y015
+
+@_typing.final
+class Edit(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    UNCONDITIONAL_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Default: `default`."""
+    unconditional: _builtins.bool
+    """Puts it back whatever became of it since."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        namespace: _builtins.str = ...,
+        unconditional: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "namespace", b"namespace", "unconditional", b"unconditional"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Edit: _TypeAlias = Edit  # noqa: Y015
 
 @_typing.final
 class UnitsMove(_message.Message):

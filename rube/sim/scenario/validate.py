@@ -159,7 +159,7 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
     action = step.WhichOneof("action")
     _time(step.at, (*path, "at"), scenario, source)
     if action is None:
-        source.error(path, "a step without action: add put, change, stop, start, delete, read, list or move")
+        source.error(path, "a step without action: add put, change, edit, stop, start, delete, read, list or move")
         return
     if step.times > 1 and not step.HasField("every"):
         source.error((*path, "times"), "`times` needs `every`: how long to wait between them")

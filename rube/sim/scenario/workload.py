@@ -50,6 +50,11 @@ def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
     if action == "read":
         repeated = _repeated(step, not_older=step.read.not_older)
         return f"a user reads {_shown(names)}", lambda user: user.read(namespace, names, repeated)
+    if action == "edit":
+        unconditional = step.edit.unconditional
+        return f"a user edits {_shown(names)}", (
+            lambda user: user.edit(namespace, names, _change_environment, unconditional=unconditional)
+        )
     if action == "move":
         node = step.move.node
         where = f"to {node}" if node else "elsewhere"

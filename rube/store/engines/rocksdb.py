@@ -1,4 +1,4 @@
-"""The engine on RocksDB, through rocksdict (the extra `rube[rocksdb]`).
+"""The engine on RocksDB, through rocksdict (the extra `rube-plane[rocksdb]`).
 
 Commits are carried out on the caller's thread: rocksdict holds the interpreter's lock while RocksDB syncs, so that a
 thread would make commits slower and let nobody else run (docs/decisions/rocksdb-engine.md has the figures).
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, RubeError, UnavailableError
+from rube.distribution import install_command
 from rube.host import Write
 from rube.host.disk_errors import full
 from rube.store.engines import rocksdb_files as files
@@ -298,5 +299,5 @@ def _check_installed() -> None:
         import rocksdict  # noqa: F401
     except ImportError as error:
         raise FailedPreconditionError(
-            "RocksDB is not installed here: pip install 'rube[rocksdb]', or use a sqlite:/// store"
+            f"RocksDB is not installed here: {install_command('rocksdb')}, or use a sqlite:/// store"
         ) from error

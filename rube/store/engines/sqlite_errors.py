@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3  # noqa: TID251 (belongs to the engine)
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from rube.api.errors import (
 from rube.host.disk_errors import failed, full, lacks_descriptors, too_many_files
 from rube.store.checksums import SALVAGE
 
+PATH_BYTES_MAX = 504
+"""MAX_PATHNAME of SQLite's os_unix.c, less the suffix of a journal."""
 _PRIMARY_CODE_MASK = 0xFF
 
 
@@ -28,6 +31,11 @@ def translate(error: sqlite3.Error, path: Path) -> RubeError:
         return DataLossError(f"{path} is damaged ({error}): {SALVAGE}")
     if code == sqlite3.SQLITE_CANTOPEN and lacks_descriptors():
         return too_many_files(path)
+    if code == sqlite3.SQLITE_CANTOPEN and (length := len(os.fsencode(path.resolve()))) > PATH_BYTES_MAX:
+        return FailedPreconditionError(
+            f"{path} cannot be opened: its path has {length} bytes, and SQLite takes {PATH_BYTES_MAX} at most: "
+            "choose a directory with a shorter path (links are followed)"
+        )
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
         return FailedPreconditionError(
             f"{path} cannot be opened for writing ({error}): check the owner and mode of the file and its directory"

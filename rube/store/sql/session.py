@@ -13,6 +13,7 @@ from typing import Any
 
 from rube.api.addresses import split_host_port
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
+from rube.distribution import install_command
 from rube.host import Clock
 from rube.store.sql.errors import LOST_CODES, TLS_FAILED, LostError, Place, RefusedError
 from rube.store.urls import StoreUrl
@@ -205,5 +206,5 @@ def _asyncmy() -> Any:
         return asyncmy
     except ImportError as error:
         raise FailedPreconditionError(
-            "a mysql:// store needs the package asyncmy: pip install 'rube[mysql]'"
+            f"a mysql:// store needs the package asyncmy: {install_command('mysql')}"
         ) from error

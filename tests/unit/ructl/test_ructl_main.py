@@ -145,7 +145,7 @@ def test_errors_of_all_files_are_reported_and_nothing_is_put(
 
 def test_a_source_without_end_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["put", "/dev/zero"]) == 1
-    assert capsys.readouterr().err == "ructl: /dev/zero: it has more than 64 MiB; split it into several files\n"
+    assert capsys.readouterr().err == "ructl: /dev/zero: it has more than 256 MiB; split it into several files\n"
 
 
 def test_an_error_shows_what_cannot_be_seen_and_steers_no_terminal(

@@ -101,7 +101,7 @@ def test_everything_is_there_after_a_kill(copy: Path) -> None:
 
 def test_a_missing_package_is_named_with_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rocksdict", None)
-    with pytest.raises(FailedPreconditionError, match=r"pip install 'rube\[rocksdb\]'"):
+    with pytest.raises(FailedPreconditionError, match=r"pip install 'rube-plane\[rocksdb\]'"):
         asyncio.run(opened(tmp_path / "store"))
     assert not (tmp_path / "store").exists()
 

@@ -25,6 +25,7 @@ from rube.host import RealClock, RealRandomness, Write
 from rube.store import Op, RealStorage, Txn
 from rube.store.embedded import MvccStore
 from rube.store.engines import SqliteEngine, sqlite
+from rube.store.engines.sqlite_errors import PATH_BYTES_MAX
 from rube.store.engines.sqlite_files import OS_FILES, Files
 from rube.store.engines.sqlite_reader import SqliteReader
 
@@ -38,6 +39,25 @@ async def write_rows(path: Path, count: int) -> None:
     for start in range(0, count, 50):
         await engine.commit([Write(key(number), os.urandom(1024)) for number in range(start, start + 50)])
     await engine.close()
+
+
+@pytest.mark.parametrize("length", [504, 505])
+def test_a_path_that_is_too_long_for_sqlite_is_told_by_its_length(length: int, tmp_path: Path) -> None:
+    path = tmp_path
+    while (left := length - len(os.fsencode(path)) - 1) > 200:
+        path /= "d" * 100
+    path.mkdir(parents=True)
+    path /= "f" * left
+    assert len(os.fsencode(path)) == length
+
+    async def main() -> None:
+        await (await SqliteEngine.open(path)).close()
+
+    if length == PATH_BYTES_MAX:
+        asyncio.run(main())
+        return
+    with pytest.raises(FailedPreconditionError, match="its path has 505 bytes, and SQLite takes 504 at most"):
+        asyncio.run(main())
 
 
 def test_a_second_opening_is_refused_and_names_file_and_remedy(tmp_path: Path) -> None:

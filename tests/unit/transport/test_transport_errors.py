@@ -43,7 +43,7 @@ def test_a_code_of_no_class_keeps_its_name() -> None:
 def test_a_missing_native_server_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     native._server_class.cache_clear()
     monkeypatch.setitem(sys.modules, "pygrpc_native.aio", None)
-    with pytest.raises(FailedPreconditionError, match=r"pip install 'rube\[fast\]'"):
+    with pytest.raises(FailedPreconditionError, match=r"pip install 'rube-plane\[fast\]'"):
         GrpcNetwork(server_kind="native").server()
 
 

@@ -14,5 +14,5 @@ from rube.units.drivers.dbus.bus import SystemdBus
 
 def test_without_dbus_fast_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dbus_fast", None)
-    with pytest.raises(FailedPreconditionError, match=r"pip install 'rube\[systemd\]'"):
+    with pytest.raises(FailedPreconditionError, match=r"pip install 'rube-plane\[systemd\]'"):
         asyncio.run(SystemdBus(RealClock(), None).connect())

@@ -72,6 +72,11 @@ class CallChannel(Protocol):
     @property
     def tap(self) -> Tap | None: ...
 
+    @property
+    def target(self) -> str:
+        """Whom it leads to."""
+        ...
+
     def start(self, call: SimCall) -> None:
         """Sends the call's request, now or when there is a connection."""
         ...
@@ -137,7 +142,7 @@ class SimCall(aio.Call):
     def start(cls, channel: CallChannel, spec: CallSpec, options: CallOptions, request: Any) -> Self:
         """Make a call and send it; `request` is a message, or an iterator of them (or None) where they stream."""
         data = spec.encode(request)
-        tap = None if channel.tap is None else channel.tap.begun(spec.method, request)
+        tap = None if channel.tap is None else channel.tap.begun(spec.method, request, channel.target)
         return cls(channel, spec, options, data, tap)
 
     # What users call

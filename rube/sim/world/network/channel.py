@@ -110,7 +110,7 @@ class SimChannel(aio.Channel):
         self._interceptors = tuple(interceptors)
         self.options = options
         self._fabric = fabric
-        self._target = target
+        self.target = target
         self._host = host
         self._address = address
         self._random = fabric.world.random(f"network/backoff/{process.host.name}")
@@ -286,7 +286,7 @@ class SimChannel(aio.Channel):
         self._attempt += 1
         self._give_up_greeting()
         self._failed = True
-        self._failure = f"failed to connect to {self._target}: {reason}"
+        self._failure = f"failed to connect to {self.target}: {reason}"
         self._enter(ChannelConnectivity.TRANSIENT_FAILURE)
         for call in [call for call in self._waiting if not call.waits_for_ready]:
             call.finish(grpc.StatusCode.UNAVAILABLE, self._failure)

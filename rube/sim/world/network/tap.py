@@ -24,6 +24,9 @@ class CallTap(Protocol):
 class Tap(Protocol):
     """Observes the calls of one network."""
 
-    def begun(self, method: str, request: Any) -> CallTap | None:
-        """A process makes a call with one request, to `/package.Service/Method`. None: it is not observed."""
+    def begun(self, method: str, request: Any, target: str) -> CallTap | None:
+        """A process makes a call with one request, to `/package.Service/Method` at `host:port`.
+
+        None: it is not observed.
+        """
         ...

@@ -15,6 +15,7 @@ from rube.api.errors import (
     RubeError,
     UnavailableError,
 )
+from rube.distribution import install_command
 from rube.host import Clock
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class SystemdBus:
             from dbus_fast.aio import MessageBus
         except ImportError as error:
             raise FailedPreconditionError(
-                "the systemd driver needs dbus-fast: run `pip install 'rube[systemd]'`, or use the supervisor driver"
+                f"the systemd driver needs dbus-fast: {install_command('systemd')}, or use the supervisor driver"
             ) from error
         where = self._address or "the system bus"
         try:

@@ -22,7 +22,7 @@ from rube.host import Host
 from rube.units.drivers.actions import pack_observation, unpack_action
 from rube.units.drivers.dbus.bus import SystemdBus, unescape
 from rube.units.drivers.dbus.journal import Journal
-from rube.units.drivers.dbus.loading import load_problem
+from rube.units.drivers.dbus.loading import load_problem, refusal
 from rube.units.drivers.dbus.log_tails import LogTails
 from rube.units.drivers.dbus.reasons import reason_of
 from rube.units.drivers.dbus.unit_files import UnitFiles
@@ -185,7 +185,7 @@ class DbusDriver:
         if problem := load_problem(unit):
             raise FailedPreconditionError(f"{name}: {problem}") from refused
         if refused is not None:
-            raise refused
+            raise refusal(name, unit, refused) from refused
 
     async def _enable(self, name: str, *, enabled: bool) -> bool:
         """Makes the enablement so; whether that changed anything on disk."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rube.api.errors import FailedPreconditionError, RubeError
+from rube.units.values import LINE_BYTES_MAX
+
 DROP_INS_MAX = 5
 """So many are named."""
 _WORDS = {
@@ -14,7 +17,28 @@ _WORDS = {
     "not-found": "systemd finds no unit file: is its directory one of systemd's (`systemctl show -p UnitPath`)?",
 }
 
-__all__ = ["load_problem"]
+__all__ = ["load_problem", "refusal"]
+
+
+def refusal(name: str, unit: Mapping[str, Any], error: RubeError) -> FailedPreconditionError:
+    """What systemd refused to do with a unit that is loaded, with the files that it reads for it: its own words name
+    neither."""
+    paths = [path for path in (unit.get("FragmentPath"), *(unit.get("DropInPaths") or ())) if path]
+    long_lines = [words for path in paths if (words := _long_line(path))]
+    why = "; ".join(long_lines) or f"it reads {', '.join(paths[: DROP_INS_MAX + 1])}"
+    return FailedPreconditionError(f"{name}: {error.message}: {why}")
+
+
+def _long_line(path: str) -> str:
+    """What is wrong with a file of which systemd reads nothing; empty for every other one."""
+    try:
+        with open(path, "rb") as file:
+            number, size = max(enumerate(map(len, file), 1), key=lambda each: each[1], default=(0, 0))
+    except OSError:
+        return ""
+    if size <= LINE_BYTES_MAX:
+        return ""
+    return f"line {number} of {path} has {size} bytes, and systemd reads lines of at most {LINE_BYTES_MAX}: shorten it"
 
 
 def load_problem(unit: Mapping[str, Any]) -> str:
