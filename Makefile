@@ -1,6 +1,8 @@
-# `make demo` and `make test` work on a fresh machine with Python 3.11 and make; nothing is installed globally.
+# `make demo` and `make test` work on a fresh machine with Python 3.11 to 3.14 and make; nothing is installed globally.
 VENV ?= .venv
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The first that runs: a version manager's shims can stand for versions that are not switched on.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
+  "$$python" -c '' 2>/dev/null && command -v "$$python" && break; done)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # What generates the protobuf code has an environment of its own, with the oldest protobuf that Rube runs on: code that
@@ -11,13 +13,13 @@ PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 API_PROTOS := rube/api.proto $(sort $(wildcard rube/api/*.proto))
 GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/group/group.proto rube/sim/etcd/peer.proto rube/store/etcd/rpc.proto
 
-.PHONY: help demo test up check unit campaign-short campaign-crash campaign-sims bench bench-stores proto proto-check clean
+.PHONY: help demo test up check unit campaign-short campaign-crash campaign-sims bench bench-stores wheel deb proto proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
 
 $(READY): pyproject.toml
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Rube needs Python 3.11: make PYTHON=/path/to/python3.11 …")'
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15) and "Rube needs Python 3.11 to 3.14: make PYTHON=/path/to/python3.12 …")'
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
 	@touch $@
@@ -60,6 +62,12 @@ bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); do
 
 bench-stores: $(READY) ## all stores, up to a million objects (many minutes); etcd and MariaDB where they are installed
 	$(BIN)/python -m bench.stores --kinds all --sizes 10000,100000,1000000 $(ARGS)
+
+wheel: $(READY) ## dist/: a wheel, and the sources that it is built from
+	rm -rf dist && $(BIN)/python -m build --outdir dist .
+
+deb: wheel ## dist/: a Debian package for this machine's release and architecture; needs Debian and its python3
+	PIP=$(abspath $(BIN))/pip packaging/debian/build dist/*.whl dist
 
 define GENERATE
 PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -I. --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)

@@ -10,15 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-from api_servers import free_port
 from grpc import aio
 
+from bench.api_servers import free_port
 from rube.cli.local import Daemon
 from rube.group.group_pb2 import DescribeRequest, Description
 from rube.group.group_pb2_grpc import MembersStub
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests know how to start an etcd cluster
-
 from tests.real.etcd_cluster import EtcdCluster
 
 NAMES = "abc"

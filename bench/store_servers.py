@@ -9,13 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from api_servers import etcd_is_installed, free_port, running_etcd
-
+from bench.api_servers import etcd_is_installed, free_port, running_etcd
 from rube.cli.local import Daemon
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))  # the tests know how to start a MariaDB
-
 from tests.mariadb import MariaDb, missing  # noqa: E402
 
 KINDS = ("sqlite", "rocksdb", "raft+sqlite", "raft+sqlite x3", "etcd", "mysql", "memory")

@@ -15,10 +15,7 @@ import sys
 from pathlib import Path
 
 from bench.run import Benches, pytest_benches
-
-sys.path.insert(0, str(Path(__file__).parent))  # as pytest does for the benches
-
-from store_servers import KINDS
+from bench.store_servers import KINDS
 
 DIRECT = "etcd directly"
 # Heading, name in the results, how it is shown.

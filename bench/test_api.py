@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
-from api_servers import etcd_is_installed, etcd_put, h2load, running, running_etcd
 from grpc import aio
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.api_servers import etcd_is_installed, etcd_put, h2load, running, running_etcd
 from rube.api import ApiStub, GetRequest, Key, Metadata, Object, PutRequest, Unit, WatchRequest, WatchResponse, registry
 
 SECONDS = 3

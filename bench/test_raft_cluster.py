@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from api_servers import etcd_is_installed, etcd_put, free_port, h2load, running
 from grpc import aio
 from pytest_benchmark.fixture import BenchmarkFixture
-from raft_groups import Apiservers, Etcds, Group, running_group
-from test_api import needs_h2load, unit
 
+from bench.api_servers import etcd_is_installed, etcd_put, free_port, h2load, running
+from bench.raft_groups import Apiservers, Etcds, Group, running_group
+from bench.test_api import needs_h2load, unit
 from rube.api import ApiAsyncStub, ApiStub, PutRequest
 from rube.group import MemberConfig
 from rube.sim.cluster.cluster import ClusterConfig, SimCluster

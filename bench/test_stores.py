@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_servers import running_etcd
-from etcd_direct import DirectEtcd, transaction
 from grpc import aio
 from pytest_benchmark.fixture import BenchmarkFixture
-from store_servers import Apiservers, remove, store_urls, unavailable
-from test_memory import resident_mb, unit
 
+from bench.api_servers import running_etcd
+from bench.etcd_direct import DirectEtcd, transaction
+from bench.store_servers import Apiservers, remove, store_urls, unavailable
+from bench.test_memory import resident_mb, unit
 from rube.api import ApiStub, GetRequest, Key, PutRequest
 from rube.cli.real_host import real_host
 from rube.store import Compare, Op, Store, Txn, open_store

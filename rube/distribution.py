@@ -12,6 +12,7 @@ __all__ = ["EXTRA_OF_MODULE", "NAME", "install_command", "missing_module"]
 NAME: Final = "rube-plane"
 # The extra that brings a module which the base installation lacks.
 EXTRA_OF_MODULE: Final = {
+    "apsw": "sim",
     "asyncmy": "mysql",
     "dbus_fast": "systemd",
     "grpc_health": "server",

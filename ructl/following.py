@@ -23,6 +23,8 @@ from rube.api.errors import (
 from rube.api.keys import ObjectKey
 from rube.client import Batch, CacheState, ObjectCache
 from rube.console.streams import forget_stdout, stdout_is_pipe
+from rube.host.backoff import Backoff
+from rube.host.real import RealRandomness
 from ructl.connection import Connection, one_line
 from ructl.output import place
 from ructl.query import Query
@@ -42,7 +44,10 @@ class Follower:
         self._query = query
         self._cache = ObjectCache(CacheState())
         self._connected = False
-        self._delay_s = RETRY_DELAY_S_INITIAL
+        self._lost = False
+        self._backoff = Backoff(
+            RealRandomness().stream("ructl"), initial_s=RETRY_DELAY_S_INITIAL, max_s=RETRY_DELAY_S_MAX
+        )
 
     def objects(self) -> list[Object]:
         """What matches the query, by key, as of the last batch."""
@@ -64,8 +69,8 @@ class Follower:
                     raise
                 plan = f"resuming after revision {self._cache.revision}" if self._cache.resumable else "listing again"
                 self._say(f"the connection to {self._connection.target} was lost; {plan}")
-            await asyncio.sleep(self._delay_s)
-            self._delay_s = min(2 * self._delay_s, RETRY_DELAY_S_MAX)
+            self._lost = True
+            await asyncio.sleep(self._backoff.next_s())
 
     async def _follow(self) -> AsyncGenerator[Batch, None]:
         """One watch, to its end, which is an error."""
@@ -77,16 +82,17 @@ class Follower:
             request.send_initial = True
         async with aclosing(self._connection.watch(request)) as responses:
             async for response in responses:
-                if self._delay_s > RETRY_DELAY_S_INITIAL:
+                if self._lost:
                     click.echo(f"ructl: connected to {self._connection.target} again", err=True)
-                self._connected, self._delay_s = True, RETRY_DELAY_S_INITIAL
+                self._connected, self._lost = True, False
+                self._backoff.reset()
                 if batch := self._cache.prepare(response):
                     self._cache.commit(batch)
                     yield batch
 
     def _say(self, what: str) -> None:
         """Once for each time that the connection is lost."""
-        if self._delay_s == RETRY_DELAY_S_INITIAL:
+        if not self._lost:
             click.echo(f"ructl: {what}", err=True)
 
 

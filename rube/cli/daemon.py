@@ -17,6 +17,7 @@ from rube.api.errors import RubeError
 from rube.cli.lines import LineHandler, flush_lines, say
 from rube.cli.logfmt import LogfmtFormatter
 from rube.cli.open_files import FILES_MIN, FILES_REMEDY, raise_files_limit, watch_files
+from rube.cli.service_manager import notify_ready, notify_stopping, say_alive
 
 Stop = asyncio.Event
 _E = TypeVar("_E", bound=Exception)
@@ -39,8 +40,9 @@ def configure_logging(level: str) -> None:
 
 
 def announce(line: str) -> None:
-    """The one line on stdout that says what a daemon listens on, once it is ready."""
+    """The one line on stdout that says what a daemon listens on, once it is ready; the service manager gets it, too."""
     say(line)
+    notify_ready(line)
 
 
 def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, log_level: str) -> int:
@@ -165,16 +167,18 @@ async def _with_signals(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> No
         if not stop.is_set():
             first_s = loop.time()
             stop.set()
+            notify_stopping()
         elif task is not None and loop.time() - first_s > IMPATIENCE_S_MIN:
             task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    watching = asyncio.create_task(watch_files())
+    beside = [asyncio.create_task(watch_files()), asyncio.create_task(say_alive())]
     try:
         await main(stop)
     finally:
-        watching.cancel()
+        for watching in beside:
+            watching.cancel()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

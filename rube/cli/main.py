@@ -17,6 +17,9 @@ _COMMANDS = {
     "raft": LazyCommand("rube.cli.raft", "raft", "Try Raft by script, message by message."),
     "sim": LazyCommand("rube.cli.sim", "sim", "Run a scenario in the simulated world."),
     "store": LazyCommand("rube.cli.store", "store", "Back up, restore, check, compact and move a store."),
+    "systemd-units": LazyCommand(
+        "rube.cli.systemd_units", "systemd_units", "Print or install the daemons' systemd units."
+    ),
     "up": LazyCommand("rube.cli.up", "up", "Run a development cluster in the foreground."),
 }
 

@@ -14,6 +14,7 @@ import click
 
 from rube.cli.daemon import Stop, announce, run_daemon
 from rube.cli.exposure import warn_of_exposure
+from rube.cli.lines import say
 from rube.cli.local import LocalCluster, local_cluster
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, make_data_directory
 from rube.shipped import shipped_directory
@@ -52,7 +53,7 @@ def up(nodes: int, listen: str, data: Path | None) -> None:
                 announce(what_to_try(cluster))
                 warn_of_exposure([listen])
                 await until_stopped(stop, cluster)
-                announce("stopping the daemons and their units …")
+                say("stopping the daemons and their units …")
 
     sys.exit(run_daemon("rube up", main, log_level="info"))
 

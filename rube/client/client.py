@@ -36,11 +36,11 @@ from rube.api.errors import (
     UnavailableError,
 )
 from rube.api.times import NS_PER_S
-from rube.client.backoff import Backoff
 from rube.client.config import ClientConfig
 from rube.client.endpoints import Endpoints
 from rube.client.retries import Request, is_unknown, may_repeat, outcome
 from rube.host import Host
+from rube.host.backoff import Backoff
 from rube.transport import rube_error
 
 __all__ = ["Client"]

@@ -19,11 +19,11 @@ from rube.api.errors import (
 )
 from rube.api.keys import ObjectKey
 from rube.api.times import NS_PER_S
-from rube.client.backoff import Backoff
 from rube.client.client import Client
 from rube.client.complaint import Complaint
 from rube.client.object_cache import Batch, CacheState, Change, ObjectCache
 from rube.host import Host
+from rube.host.backoff import Backoff
 
 __all__ = ["Informer", "InformerConfig"]
 

@@ -1,4 +1,4 @@
-"""A queue of keys to work on: deduplicating, with delays and a growing backoff for each key (as client-go's)."""
+"""A queue of keys to work on, deduplicating and with delays (as client-go's)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,9 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkQueueConfig:
-    """Bounds of a queue. A retry of a key waits twice as long as the one before, from the first to the last."""
+    """Bounds of a queue."""
 
     keys_max: int = 100_000
-    backoff_s_initial: float = 0.1
-    backoff_s_max: float = 60.0
 
 
 class WorkQueueCore(Generic[Key]):
@@ -45,7 +43,6 @@ class WorkQueueCore(Generic[Key]):
         self._due_ns: dict[Key, int] = {}
         self._heap: list[tuple[int, int, Key]] = []
         self._added = 0
-        self._failures: dict[Key, int] = {}
 
     def __len__(self) -> int:
         """Keys that are ready, delayed or wanted again."""
@@ -68,21 +65,6 @@ class WorkQueueCore(Generic[Key]):
         self._due_ns[key] = due_ns
         self._added += 1
         heapq.heappush(self._heap, (due_ns, self._added, key))
-
-    def add_failed(self, key: Key, now_ns: int) -> None:
-        """Ready after the key's backoff, which grows with each failure until `forget`."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        # 2**64 of any unit is past every maximum.
-        delay_s = min(self._config.backoff_s_initial * 2 ** min(failures, 64), self._config.backoff_s_max)
-        self.add_at(key, now_ns + round(delay_s * NS_PER_S))
-
-    def forget(self, key: Key) -> None:
-        """The key's work went well: its backoff begins anew."""
-        self._failures.pop(key, None)
-
-    def failures(self, key: Key) -> int:
-        return self._failures.get(key, 0)
 
     def take(self, now_ns: int) -> Key | None:
         """The key that has been ready longest, now being worked on until `done`; None if there is none."""
@@ -119,7 +101,7 @@ class WorkQueueCore(Generic[Key]):
 
 
 class WorkQueue(Generic[Key]):
-    """Keys to work on, for any number of workers: `get`, work, `done`; then `forget`, or `add_failed` to try again."""
+    """Keys to work on, for any number of workers: `get`, work, `done`."""
 
     def __init__(self, clock: Clock, config: WorkQueueConfig | None = None) -> None:
         self._clock = clock
@@ -141,19 +123,6 @@ class WorkQueue(Generic[Key]):
         """Work on this key in `delay_s`, or earlier if it is added for an earlier time."""
         self._core.add_at(key, self._clock.monotonic_ns() + round(delay_s * NS_PER_S))
         self._wake()
-
-    def add_failed(self, key: Key) -> None:
-        """Work on this key again after its backoff."""
-        self._core.add_failed(key, self._clock.monotonic_ns())
-        self._wake()
-
-    def forget(self, key: Key) -> None:
-        """The key's backoff begins anew with its next failure."""
-        self._core.forget(key)
-
-    def failures(self, key: Key) -> int:
-        """How often the key has failed since it was forgotten."""
-        return self._core.failures(key)
 
     async def get(self) -> Key:
         """The next key; nobody else gets it until `done`. Cancelling loses nothing."""

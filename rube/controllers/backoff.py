@@ -6,7 +6,7 @@ import random  # noqa: TID251 (the type of a stream handed in)
 from dataclasses import dataclass
 
 from rube.api.keys import ObjectKey
-from rube.client.backoff import Backoff
+from rube.host.backoff import Backoff
 
 __all__ = ["BackoffConfig", "KeyedBackoff"]
 

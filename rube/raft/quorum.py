@@ -27,11 +27,6 @@ class VoteResult(enum.Enum):
         return self.value
 
 
-def index_text(index: int) -> str:
-    """The index in decimal; the infinity sign for `INDEX_MAX`."""
-    return "∞" if index == INDEX_MAX else str(index)
-
-
 class MajorityConfig(frozenset[int]):
     """Voters that decide by majority. Without voters it agrees to everything, so that half a joint quorum is none."""
 

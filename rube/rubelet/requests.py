@@ -19,8 +19,8 @@ from rube.api.errors import (
     encode_error,
 )
 from rube.client import Complaint
-from rube.client.backoff import Backoff
 from rube.host import Host
+from rube.host.backoff import Backoff
 from rube.rubelet.config import RubeletConfig
 from rube.rubelet.logs import UnitLogs
 from rube.transport import rube_error

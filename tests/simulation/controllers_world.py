@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from node_world import API, NodeWorld, unit, unit_key
-
 from rube.api import (
     Fence,
     ListRequest,
@@ -31,6 +29,7 @@ from rube.group import Member, MemberConfig
 from rube.host import Host
 from rube.sim.cluster.controller_group import Forgetful
 from rube.sim.world.kernel import SimProcess, World
+from tests.simulation.node_world import API, NodeWorld, unit, unit_key
 
 NAMES = "abc"
 PORT = 7825

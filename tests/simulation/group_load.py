@@ -7,11 +7,10 @@ from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from typing import Any
 
-from group_world import GroupMember, GroupWorld
-
 from rube.api.errors import RubeError
 from rube.group import Member
 from rube.group.group_pb2 import ChangeRequest
+from tests.simulation.group_world import GroupMember, GroupWorld
 
 
 async def ignore(call: Coroutine[Any, Any, Any]) -> Any:

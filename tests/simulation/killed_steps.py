@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from google.protobuf.any_pb2 import Any
-from node_world import NODE, NodeWorld
 
 from rube.api import Action
 from rube.controllers.driver import Driver
 from rube.host import Engine, Host, Write
 from rube.sim.world.kernel import current_process
+from tests.simulation.node_world import NODE, NodeWorld
 
 
 class Steps:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from node_world import NODE, NodeWorld, unit, unit_key
 
 from rube.api import DeleteRequest, Lease, NodeStatus, Unit, WatchRequest
 from rube.api.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
@@ -13,6 +12,7 @@ from rube.client import Client
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.sim.cluster.machines import make_machine
 from rube.sim.world.kernel import World
+from tests.simulation.node_world import NODE, NodeWorld, unit, unit_key
 
 READY, SILENT = NodeStatus.READY, NodeStatus.SILENT
 

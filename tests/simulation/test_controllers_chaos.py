@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from node_world import API, NodeWorld, unit, unit_key
 
 from rube.api import Service, Unit
 from rube.api.errors import RubeError
 from rube.sim.world.kernel import World
 from rube.units.names import unit_name
 from rube.units.render import digest_of
+from tests.simulation.node_world import API, NodeWorld, unit, unit_key
 
 NODES = ("worker-1", "worker-2")
 NAMES = tuple(f"u{number}" for number in range(5))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from killed_steps import SteppedDriver, SteppedStorage, Steps, count_starts
-from node_world import NODE, NodeWorld, unit
 
 from rube.api import Action
 from rube.api.errors import ResourceExhaustedError
 from rube.controllers.driver import Driver
 from rube.sim.world.kernel import World
+from tests.simulation.killed_steps import SteppedDriver, SteppedStorage, Steps, count_starts
+from tests.simulation.node_world import NODE, NodeWorld, unit
 
 
 def run_killed_at(fatal: int) -> tuple[int, int]:

@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any
 
 import pytest
-from controllers_world import ELECTION_S, NAMES, TICK_S, ControllersWorld
 
 from rube.api import Decision, Fence, Lease, NodeHealthMemory, Object, State, registry
 from rube.api.errors import AbortedError
@@ -21,6 +20,7 @@ from rube.api.well_known import LEASE_TYPE, UNIT_TYPE
 from rube.controllers.contract import Input, View
 from rube.server import preconditions
 from rube.sim.world.kernel import World
+from tests.simulation.controllers_world import ELECTION_S, NAMES, TICK_S, ControllersWorld
 
 TICKETS = "tickets"
 # An election takes one to two timeouts, and as long again where the votes were split.

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Iterator, Sequence
 
 import pytest
-from group_load import change
-from group_world import URL, GroupMember, GroupWorld
 
 from rube.api.errors import AlreadyExistsError, UnavailableError
 from rube.group import MemberConfig
@@ -15,6 +13,8 @@ from rube.group.group_pb2 import Peer
 from rube.group.incarnations import RETURNS_MAX, DoubledError, Incarnations
 from rube.host import Write
 from rube.sim.world.kernel import World
+from tests.simulation.group_load import change
+from tests.simulation.group_world import URL, GroupMember, GroupWorld
 
 NEW_PORT = 9999
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from group_load import ignore
-from group_world import GroupMember, GroupWorld
 
 from rube.api.errors import DataLossError, NotDoneError, RubeError, UnavailableError
 from rube.group.core import Core
@@ -16,6 +14,8 @@ from rube.group.member import FLUSH_S, LEAVE_S
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD
 from rube.raft.raft_pb2 import MSG_APP_RESP
 from rube.sim.world.kernel import World
+from tests.simulation.group_load import ignore
+from tests.simulation.group_world import GroupMember, GroupWorld
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from group_load import Load, at_once, change
-from group_world import GroupMember, GroupWorld
 
 from rube.api.errors import (
     AlreadyExistsError,
@@ -21,6 +19,8 @@ from rube.group.group_pb2 import ChangeRequest, JoinRequest, Peer
 from rube.group.group_pb2_grpc import MembersStub
 from rube.group.membership import NotLeadingError
 from rube.sim.world.kernel import World
+from tests.simulation.group_load import Load, at_once, change
+from tests.simulation.group_world import GroupMember, GroupWorld
 
 SEEDS = range(6)
 

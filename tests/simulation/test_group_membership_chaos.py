@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from group_load import Load
-from group_world import GroupMember, GroupWorld
 
 from rube.api.errors import FailedPreconditionError, RubeError
 from rube.cli.cluster import call_once
@@ -17,6 +15,8 @@ from rube.group.group_pb2_grpc import MembersStub
 from rube.sim.cluster.group_observer import GroupWatch
 from rube.sim.judges import GroupHistory
 from rube.sim.world.kernel import World
+from tests.simulation.group_load import Load
+from tests.simulation.group_world import GroupMember, GroupWorld
 
 NAMES = "abcde"
 STEPS = 60

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from group_world import GroupMember, GroupWorld
 
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError, UnavailableError
 from rube.group import Member
@@ -25,6 +24,7 @@ from rube.store.embedded.backend import ENGINE
 from rube.store.replicated.backend import member_config
 from rube.store.replicated.store import ReplicatedStore
 from rube.store.urls import parse_store_url
+from tests.simulation.group_world import GroupMember, GroupWorld
 
 KEYS = 300
 _MANY_PIECES = [((1, 5), seed) for seed in range(12)] + [((20, 60), seed) for seed in range(3)]

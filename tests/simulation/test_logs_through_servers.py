@@ -9,7 +9,6 @@ from contextlib import aclosing
 from itertools import count
 
 import pytest
-from node_world import API, NODE, NodeWorld, unit, unit_key
 
 from rube.api import LogsRequest
 from rube.api.errors import (
@@ -25,6 +24,7 @@ from rube.client import Client
 from rube.sim.units.service_manager import Behaviour
 from rube.sim.world.kernel import World
 from rube.units.names import unit_name
+from tests.simulation.node_world import API, NODE, NodeWorld, unit, unit_key
 
 SOCKET = f"{NODE}:7824"
 NUMBERS = count()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from node_world import NODE, NodeWorld, unit
 
 from rube.api.errors import AlreadyExistsError
 from rube.rubelet import Rubelet
 from rube.sim.world.kernel import World
+from tests.simulation.node_world import NODE, NodeWorld, unit
 
 
 @pytest.fixture

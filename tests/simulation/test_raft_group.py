@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from group_load import Load, change, ignore
-from group_world import GroupMember, GroupWorld
 
 from rube.api.errors import FailedPreconditionError, RubeError, UnavailableError
 from rube.group.group_pb2 import Peer
 from rube.sim.cluster.group_observer import GroupWatch
 from rube.sim.judges import GroupHistory
 from rube.sim.world.kernel import TraceRecord, World
+from tests.simulation.group_load import Load, change, ignore
+from tests.simulation.group_world import GroupMember, GroupWorld
 from tests.unit.raft.test_raft_broken import leaders_answer_reads_alone
 
 

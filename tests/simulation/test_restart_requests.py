@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from killed_steps import SteppedDriver, SteppedStorage, Steps, count_starts
-from node_world import NODE, NodeWorld, unit, unit_key
 
 from rube.api import PutRequest
 from rube.api.well_known import RESTART_ANNOTATION
 from rube.client import Client
 from rube.sim.world.kernel import World
+from tests.simulation.killed_steps import SteppedDriver, SteppedStorage, Steps, count_starts
+from tests.simulation.node_world import NODE, NodeWorld, unit, unit_key
 
 # Of a run without a kill; a test below says that all of them are tried.
 FATAL_MAX = 70

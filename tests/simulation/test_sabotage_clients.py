@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sabotage import SCENARIO, violated
 
 from rube.api import PutRequest, PutResponse
 from rube.api.errors import UnavailableError
 from rube.client import client
 from rube.client.retries import is_unknown
 from rube.server.service import ApiService
+from tests.simulation.sabotage import SCENARIO, violated
 
 EDITS = "  steps:\n    - {at: 5s, every: 700ms, times: 30, edit: {names: [web-1, web-3], unconditional: true}}\n"
 TEXT = SCENARIO.replace("  steps:\n", EDITS)

@@ -6,13 +6,13 @@ import logging
 from typing import Any
 
 import pytest
-from sabotage import SCENARIO, violated
 
 from rube.api import GetRequest, GetResponse, ListRequest, ListResponse
 from rube.api.errors import DataLossError
 from rube.server import service
 from rube.sim.cluster.daemons import ApiserverProgram
 from rube.sim.scenario import Simulation, load_text
+from tests.simulation.sabotage import SCENARIO, violated
 
 
 def test_an_exception_in_a_handler(monkeypatch: pytest.MonkeyPatch) -> None:

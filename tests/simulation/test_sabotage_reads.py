@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from sabotage import violated
 
 from rube.api import GetRequest, GetResponse, ListRequest, ListResponse
 from rube.server import filters as server_filters
@@ -14,6 +13,7 @@ from rube.server import read as server_read
 from rube.server import service
 from rube.sim.cluster.recording import RecordingStore
 from rube.store import Lookup, Page
+from tests.simulation.sabotage import violated
 
 SCENARIO = """\
 name: sabotage

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from sabotage import violated
 
 from rube.api import Action, UnitAction, UnitStatus
 from rube.sim.cluster.recording import RecordingStore
 from rube.sim.units.service_manager import SimServiceDriver
 from rube.store import Txn
 from rube.units.controller import UnitController
+from tests.simulation.sabotage import violated
 
 SCENARIO = """\
 name: sabotage

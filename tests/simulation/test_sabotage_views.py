@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sabotage import SCENARIO, violated
 
 from rube.api import Event, Object, WatchResponse
 from rube.client import object_cache
 from rube.client.object_cache import Batch, ObjectCache
 from rube.controllers.cache import InformerCache
+from tests.simulation.sabotage import SCENARIO, violated
 
 QUIET = SCENARIO.replace("duration: 40s", "duration: 60s")
 

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from sabotage import violated
 
 from rube.api import Event, WatchRequest, WatchResponse
 from rube.server import events as server_events
@@ -15,6 +14,7 @@ from rube.server import watch as server_watch
 from rube.server.events import EventCache, Sized
 from rube.server.watch import Watches
 from rube.store import Change, Record
+from tests.simulation.sabotage import violated
 
 # observer-1 watches all units, those of worker-1, those without a node, web-1, and those of the namespace `other`.
 SCENARIO = """\

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sabotage import violated
 
 from rube.api import Metadata
 from rube.server import put as server_put
@@ -16,6 +15,7 @@ from rube.server.parts import ObjectParts
 from rube.sim.cluster.recording import RecordingStore
 from rube.store import Op, Record, Txn
 from rube.store.embedded.store import MvccStore
+from tests.simulation.sabotage import violated
 
 UNITS = b"api.systemd.Unit/"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from sim_calls import sim
 
 from rube.cli.main import rube
 from rube.rubelet import Rubelet
+from tests.simulation.sim_calls import sim
 
 GOOD = """\
 name: small

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from sim_calls import sim
+
+from tests.simulation.sim_calls import sim
 
 RAFT = """\
 name: group

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from sim_calls import sim
 
 from rube.cli.progress import ProgressBar
 from rube.sim.scenario import load_text
@@ -16,6 +15,7 @@ from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario.scenario_pb2 import Fault
 from rube.sim.search.shrink import scenario_text, shrink, written_out
 from rube.sim.search.sweep import run_seed
+from tests.simulation.sim_calls import sim
 
 SCENARIO = """\
 name: small
@@ -126,7 +126,7 @@ def test_a_run_may_need_no_fault_to_fail(tmp_path: Path) -> None:
 
 def test_a_run_that_ends_with_an_error_is_shrunk_to_what_gives_that_error(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from rube.api import cluster_pb2, controller_pb2\n"
+        "from rube.api import Decision, NodeStatus\n"
         "class Mine:\n"
         "    name, type, selector, inputs = 'mine', 'api.Node', '', ()\n"
         "    def decide(self, state):\n"

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sim_calls import sim
 
 from rube.sim.scenario import load
 from rube.sim.search.sweep import run_seed
+from tests.simulation.sim_calls import sim
 
 GOOD = """\
 name: small

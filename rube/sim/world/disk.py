@@ -108,10 +108,6 @@ class SimDisk:
             raise FailedPreconditionError(f"{path} on {self._host.name} is a log: choose another file")
         return SimPageFile(self, path, content, process)
 
-    def open_nameless(self) -> SimPageFile:
-        """A file of pages that is gone when it is closed."""
-        return SimPageFile(self, "", PageContent(0), current_process())
-
     def remove(self, path: str) -> None:
         """Removes a file of pages; who has it open goes on with it. FileNotFoundError where there is none."""
         process = current_process()

@@ -20,6 +20,7 @@ _MAGIC = b"RUBEACK1"
 ID_BYTES = 16
 _BODY = struct.Struct(f">8s{ID_BYTES}sQ")
 _CHECKSUM = struct.Struct(">I")
+MARK_BYTES = _BODY.size + _CHECKSUM.size
 
 
 class Mark(NamedTuple):
@@ -29,16 +30,25 @@ class Mark(NamedTuple):
     sequence: int
 
 
-def read_mark(fd: int) -> Mark | None:
+def encode_mark(mark: Mark) -> bytes:
+    body = _BODY.pack(_MAGIC, *mark)
+    return body + _CHECKSUM.pack(zlib.crc32(body))
+
+
+def decode_mark(data: bytes) -> Mark | None:
     """None if there is none, or none that can be read: then nothing is known."""
-    data = os.pread(fd, _BODY.size + _CHECKSUM.size, 0)
-    if len(data) < _BODY.size + _CHECKSUM.size:
+    if len(data) < MARK_BYTES:
         return None
     magic, identity, sequence = _BODY.unpack_from(data)
     (checksum,) = _CHECKSUM.unpack_from(data, _BODY.size)
     if magic != _MAGIC or checksum != zlib.crc32(data[: _BODY.size]):
         return None
     return Mark(identity, sequence)
+
+
+def read_mark(fd: int) -> Mark | None:
+    """As `decode_mark`."""
+    return decode_mark(os.pread(fd, MARK_BYTES, 0))
 
 
 def is_foreign(fd: int) -> bool:
@@ -48,6 +58,5 @@ def is_foreign(fd: int) -> bool:
 
 def write_mark(fd: int, mark: Mark) -> None:
     """A mark that cannot be written takes nothing from the commit that it is about."""
-    body = _BODY.pack(_MAGIC, *mark)
     with suppress(OSError):
-        os.pwrite(fd, body + _CHECKSUM.pack(zlib.crc32(body)), 0)
+        os.pwrite(fd, encode_mark(mark), 0)

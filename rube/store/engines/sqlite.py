@@ -8,27 +8,23 @@ three times the rows per second of a table keyed by bytes; all other keys live i
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3  # noqa: TID251 (this is the engine)
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
 from rube.host import Write
 from rube.host.disk_errors import full
 from rube.store.checksums import SALVAGE
-from rube.store.engines.acknowledged import Mark, read_mark, write_mark
-from rube.store.engines.private_files import close_to_others, open_file
-from rube.store.engines.room import growth_bytes, is_short, log_bytes
+from rube.store.engines.acknowledged import Mark
+from rube.store.engines.room import growth_bytes
 from rube.store.engines.sqlite_errors import translate
-from rube.store.engines.sqlite_lock import FileLock, lock_file, place_of
+from rube.store.engines.sqlite_files import OS_FILES, Access, Connection, Files, Lock
 from rube.store.engines.sqlite_tables import (
     PAGE_BYTES,
-    as_text,
     check_tables,
     create_tables,
     files_bytes,
@@ -51,8 +47,6 @@ RESERVE_BYTES = 2 * LOG_BYTES_MAX
 # Pages that a batch may need beside those for its rows.
 UNUSED_BYTES_MIN = 16 * PAGE_BYTES
 _READERS_IDLE_MAX = 4
-# Each keeps the parameters of its last use, up to a whole batch.
-_STATEMENTS_CACHED_MAX = 4
 
 
 class SqliteEngine:
@@ -63,37 +57,39 @@ class SqliteEngine:
     `<path>.lock`.
     """
 
-    def __init__(self, path: Path, lock: FileLock, mark: Mark) -> None:
+    def __init__(self, files: Files, path: Path, lock: Lock, mark: Mark) -> None:
+        self._files = files
         self._path = path
         self._lock = lock
         self._mark = mark
-        self._readers: list[sqlite3.Connection] = []
+        self._readers: list[Connection] = []
         self._poison: RubeError | None = None
         self._closed = False
         # What was written to the log since it was copied, about.
         self._log_bytes = 0
-        self._log_bytes_max = log_bytes(path.parent, LOG_BYTES_MAX)
+        self._log_bytes_max = files.log_bytes(path.parent, LOG_BYTES_MAX)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
-        self._writer = _connect(path)
+        self._writer = _connect(files, path)
         try:
-            self._reader = _connect_reader(path)
+            self._reader = _connect_reader(files, path)
         except BaseException:
             self._writer.close()
             raise
 
     @classmethod
-    async def open(cls, path: Path) -> SqliteEngine:
+    async def open(cls, path: Path, files: Files = OS_FILES) -> SqliteEngine:
         """Opens or creates the file. Errors: see `rube.host.Storage.open`."""
-        path = place_of(path)
-        lock = lock_file(path)
+        path = files.place_of(path)
+        lock = files.lock(path)
         try:
-            sync_log(path)
-            _check_sound(path, lock.mark_fd)
-            close_to_others(path)  # it is ours; SQLite gives its mode to what it makes beside it
-            mark = _prepare(path)
+            sync_log(files, path)
+            _undo_creation(files, path)
+            _check_sound(files, path, lock.read_mark())
+            files.close_to_others(path)  # it is ours; SQLite gives its mode to what it makes beside it
+            mark = _prepare(files, path)
             for suffix in ("-wal", "-shm"):
-                close_to_others(Path(f"{path}{suffix}"))
-            return cls(path, lock, mark)
+                files.close_to_others(Path(f"{path}{suffix}"))
+            return cls(files, path, lock, mark)
         except BaseException as error:
             lock.release()
             if isinstance(error, sqlite3.Error):
@@ -122,10 +118,10 @@ class SqliteEngine:
         await self._on_thread(lambda: self._write(batch))
 
     async def checkpoint(self, path: str) -> None:
-        await self._on_thread(lambda: copy_database(self._path, Path(path)))
+        await self._on_thread(lambda: copy_database(self._files, self._path, Path(path)))
 
     def size_bytes(self) -> int:
-        return files_bytes(self._path)
+        return files_bytes(self._files, self._path)
 
     def inspect(self) -> Iterator[str]:
         self._check_open()
@@ -164,7 +160,7 @@ class SqliteEngine:
         except sqlite3.Error as error:
             raise self._noted(error) from error
         self._mark = mark
-        write_mark(self._lock.mark_fd, mark)
+        self._lock.write_mark(mark)
         if self._log_bytes >= self._log_bytes_max:
             self._copy_log()
 
@@ -190,7 +186,7 @@ class SqliteEngine:
 
     def _check_room(self, added_bytes: int) -> None:
         """Raises ResourceExhaustedError for what adds much where little room is left, and none in the file itself."""
-        if not added_bytes or not is_short(self._path, RESERVE_BYTES):
+        if not added_bytes or not self._files.is_short(self._path, RESERVE_BYTES):
             return
         if unused_bytes(self._writer) < 2 * added_bytes + UNUSED_BYTES_MIN:
             raise full(self._path)
@@ -202,13 +198,13 @@ class SqliteEngine:
         if self._closed:
             raise FailedPreconditionError(f"{self._path} is closed")
 
-    def _take_reader(self) -> sqlite3.Connection:
+    def _take_reader(self) -> Connection:
         try:
-            return self._readers.pop() if self._readers else _connect_reader(self._path)
+            return self._readers.pop() if self._readers else _connect_reader(self._files, self._path)
         except sqlite3.Error as error:
             raise translate(error, self._path) from error
 
-    def _return_reader(self, reader: sqlite3.Connection) -> None:
+    def _return_reader(self, reader: Connection) -> None:
         """Ends its transaction. One that cannot do that is not used again."""
         try:
             if reader.in_transaction:
@@ -222,7 +218,7 @@ class SqliteEngine:
             self._readers.append(reader)
 
     def _scan_and_return(
-        self, reader: sqlite3.Connection, start: bytes, end: bytes, limit: int, reverse: bool
+        self, reader: Connection, start: bytes, end: bytes, limit: int, reverse: bool
     ) -> Iterator[tuple[bytes, bytes]]:
         try:
             _begin(reader, self._path)
@@ -236,7 +232,7 @@ class SqliteEngine:
 class SqliteSnapshot:
     """`rube.host.Snapshot`: one read transaction, held until `close`; the log grows meanwhile."""
 
-    def __init__(self, path: Path, reader: sqlite3.Connection, give_back: Callable[[sqlite3.Connection], None]) -> None:
+    def __init__(self, path: Path, reader: Connection, give_back: Callable[[Connection], None]) -> None:
         self._path = path
         self._reader = reader
         self._give_back = give_back
@@ -260,40 +256,33 @@ class SqliteSnapshot:
             self._give_back(self._reader)
 
 
-def _begin(reader: sqlite3.Connection, path: Path) -> None:
+def _begin(reader: Connection, path: Path) -> None:
     try:
         reader.execute("BEGIN")
     except sqlite3.Error as error:
         raise translate(error, path) from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # Each connection is used by one thread at a time; the check would forbid opening it on the other one.
-    connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=1.0, cached_statements=_STATEMENTS_CACHED_MAX
-    )
+def _connect(files: Files, path: Path) -> Connection:
     return _prepared(
-        connection,
+        files.connect(path, Access.WRITE),
         "PRAGMA synchronous = FULL",
         "PRAGMA wal_autocheckpoint = 0",
         # A log that grew while somebody read (a backup) is cut once it has been copied.
-        f"PRAGMA journal_size_limit = {2 * log_bytes(path.parent, LOG_BYTES_MAX)}",
+        f"PRAGMA journal_size_limit = {2 * files.log_bytes(path.parent, LOG_BYTES_MAX)}",
         "PRAGMA mmap_size = 0",
         # Debian's SQLite writes zeros over what is deleted, so that to delete would take as much room as there was.
         "PRAGMA secure_delete = OFF",
     )
 
 
-def _connect_reader(path: Path) -> sqlite3.Connection:
-    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=1.0)
+def _connect_reader(files: Files, path: Path) -> Connection:
     # From its first read on it counts as one that has the file open.
-    return _prepared(connection, "PRAGMA mmap_size = 0", "SELECT 1 FROM sqlite_master LIMIT 1")
+    return _prepared(files.connect(path, Access.READ), "PRAGMA mmap_size = 0", "SELECT 1 FROM sqlite_master LIMIT 1")
 
 
-def _prepared(connection: sqlite3.Connection, *statements: str) -> sqlite3.Connection:
+def _prepared(connection: Connection, *statements: str) -> Connection:
     """Closes it if that fails."""
-    connection.text_factory = as_text
     try:
         for statement in statements:
             connection.execute(statement).fetchone()
@@ -303,19 +292,27 @@ def _prepared(connection: sqlite3.Connection, *statements: str) -> sqlite3.Conne
     return connection
 
 
-def _check_sound(path: Path, lock_fd: int) -> None:
+def _undo_creation(files: Files, path: Path) -> None:
+    """Takes back what a process wrote that ended while it created the file, as its journal says.
+
+    A file of ours has a journal only then: before it has a write-ahead log. Who may only read cannot take it back.
+    """
+    if files.size_bytes(Path(f"{path}-journal")) and (files.size_bytes(path) or 0) <= PAGE_BYTES:
+        with closing(files.connect(path, Access.WRITE)) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+
+
+def _check_sound(files: Files, path: Path, acknowledged: Mark | None) -> None:
     """Raises DataLossError if a page is damaged, or if commits that were acknowledged are not there: SQLite takes a log
     that was cut or damaged as one that ends there. Looks read-only, so that what is left stays for whoever wants it."""
-    had_log = _size_of(Path(f"{path}-wal")) > 0
-    acknowledged = read_mark(lock_fd)
-    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+    had_log = bool(files.size_bytes(Path(f"{path}-wal")))
+    with closing(files.connect(path, Access.READ)) as connection:
         created = check_tables(connection, path)
         found = stored_mark(connection) if created else None
         finding = next(inspect_file(connection), None) if created else None
     if finding is not None:
         raise DataLossError(f"{path} is damaged ({finding}): {SALVAGE}", path=str(path))
-    if had_log and (end := damaged_at(path)):
+    if had_log and (end := damaged_at(files, path)):
         raise DataLossError(
             f"{path}-wal is damaged behind byte {end}, and commits follow: {SALVAGE}; or, to go on without "
             f"them, `truncate -s {end} {path}-wal` and remove {path}.lock",
@@ -333,68 +330,52 @@ def _check_sound(path: Path, lock_fd: int) -> None:
         )
 
 
-def _size_of(path: Path) -> int:
-    """0 if it is not there."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _prepare(path: Path) -> Mark:
+def _prepare(files: Files, path: Path) -> Mark:
     """Creates the tables in a new file; checks that an old one is ours, of a known version, and sound.
 
     Copies the log that a killed process left: nothing then rests on pages whose sync failed there.
     """
-    with closing(_connect(path)) as connection:
+    with closing(_connect(files, path)) as connection:
         if not check_tables(connection, path):
             create_tables(connection)
-            _sync_directory(path.parent)
+            files.sync_directory(path.parent)
         copied = False
         try:
             copied = copy_log(connection)
         except sqlite3.Error as error:
             if isinstance(translate(error, path), DataLossError):
-                with closing(_connect_reader(path)):  # closed last, as in SqliteEngine.close
+                with closing(_connect_reader(files, path)):  # closed last, as in SqliteEngine.close
                     connection.close()
                 raise
         if not copied:
-            write_log_anew(path)
+            write_log_anew(files, path)
         return stored_mark(connection) or renew_mark(connection)
 
 
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def copy_database(source: Path, target: Path) -> None:
+def copy_database(files: Files, source: Path, target: Path) -> None:
     """Writes a consistent copy to a new file, durably; another process may have `source` open.
 
     Raises FailedPreconditionError where the target exists, and what the disk or the file's content says.
     """
-    if not source.is_file():
+    if files.size_bytes(source) is None:
         raise FailedPreconditionError(f"there is no store {source}: name the file of one")
-    if target.exists():
-        raise FailedPreconditionError(f"{target} exists already: name a new file for the copy, or move it away")
     try:
-        os.close(open_file(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-        with closing(_connect(source)) as connection:
-            connection.execute("VACUUM INTO ?", (str(target),))
-        with closing(_connect(target)) as connection:
+        files.open(target, create=True).close()
+    except FileExistsError:
+        raise FailedPreconditionError(
+            f"{target} exists already: name a new file for the copy, or move it away"
+        ) from None
+    try:
+        with closing(_connect(files, source)) as connection:
+            connection.execute("VACUUM INTO ?", (files.name_of(target),))
+        with closing(_connect(files, target)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             renew_mark(connection)
     except sqlite3.Error as error:
-        target.unlink(missing_ok=True)
+        files.remove(target)
         told = translate(error, target)
         # What is damaged is the source; what is full or cannot be written is the target.
         raise (translate(error, source) if isinstance(told, DataLossError) else told) from error
-    fd = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    _sync_directory(target.parent)
+    with closing(files.open(target)) as file:
+        file.sync()
+    files.sync_directory(target.parent)

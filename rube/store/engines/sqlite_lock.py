@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
-from rube.store.engines.acknowledged import is_foreign
+from rube.store.engines.acknowledged import Mark, is_foreign, read_mark, write_mark
 from rube.store.engines.private_files import FILE_MODE, close_to_others, make_directory
 
 # A lock of the open file (F_OFD_SETLK), which SQLite's own locks of the process do not meet: they are about the bytes
@@ -34,6 +34,12 @@ class FileLock(NamedTuple):
     mark_fd: int
     # Of the database file. Closing any descriptor of it drops SQLite's own locks: so it is closed last of all.
     file_fd: int
+
+    def read_mark(self) -> Mark | None:
+        return read_mark(self.mark_fd)
+
+    def write_mark(self, mark: Mark) -> None:
+        write_mark(self.mark_fd, mark)
 
     def release(self) -> None:
         os.close(self.file_fd)

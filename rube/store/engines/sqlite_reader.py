@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3  # noqa: TID251 (belongs to the engine)
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 from rube.api.errors import FailedPreconditionError
 from rube.host import Write
-from rube.store.engines.acknowledged import Mark, read_mark
+from rube.store.engines.acknowledged import MARK_BYTES, Mark, decode_mark
 from rube.store.engines.sqlite import copy_database
 from rube.store.engines.sqlite_errors import translate
-from rube.store.engines.sqlite_lock import place_of
+from rube.store.engines.sqlite_files import OS_FILES, Access, Connection, Files
 from rube.store.engines.sqlite_tables import (
-    as_text,
     check_tables,
     files_bytes,
     get_value,
@@ -28,21 +26,22 @@ from rube.store.engines.sqlite_tables import (
 class SqliteReader:
     """`rube.host.Engine` as of the moment of `open`: one read transaction, in which the log of a writer grows."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, acknowledged: Mark | None) -> None:
+    def __init__(self, files: Files, path: Path, connection: Connection, acknowledged: Mark | None) -> None:
+        self._files = files
         self._path = path
         self._connection = connection
         self._acknowledged = acknowledged
         self._closed = False
 
     @classmethod
-    def open(cls, path: Path) -> SqliteReader:
+    def open(cls, path: Path, files: Files = OS_FILES) -> SqliteReader:
         """Errors: see `rube.host.Storage.open`."""
-        path = place_of(path)
-        if not path.is_file():
+        path = files.place_of(path)
+        if files.size_bytes(path) is None:
             raise FailedPreconditionError(f"there is no store at {path}: check the path")
-        acknowledged = _acknowledged(path)  # first: what is read after it is not older
+        acknowledged = _acknowledged(files, path)  # first: what is read after it is not older
         try:
-            connection = _connect(path)
+            connection = files.connect(path, Access.LOOK)
             try:
                 connection.execute("BEGIN")
                 if not check_tables(connection, path):  # its first read begins the transaction
@@ -52,7 +51,7 @@ class SqliteReader:
                 raise
         except sqlite3.Error as error:
             raise translate(error, path) from error
-        return cls(path, connection, acknowledged)
+        return cls(files, path, connection, acknowledged)
 
     def get(self, key: bytes) -> bytes | None:
         self._check_open()
@@ -70,10 +69,10 @@ class SqliteReader:
         raise FailedPreconditionError(f"{self._path} is open for reading only")
 
     async def checkpoint(self, path: str) -> None:
-        copy_database(self._path, Path(path))
+        copy_database(self._files, self._path, Path(path))
 
     def size_bytes(self) -> int:
-        return files_bytes(self._path)
+        return files_bytes(self._files, self._path)
 
     def inspect(self) -> Iterator[str]:
         self._check_open()
@@ -106,22 +105,9 @@ class _View:
     def close(self) -> None: ...
 
 
-def _acknowledged(path: Path) -> Mark | None:
+def _acknowledged(files: Files, path: Path) -> Mark | None:
     try:
-        fd = os.open(f"{path}.lock", os.O_RDONLY | os.O_CLOEXEC)
+        with closing(files.open(Path(f"{path}.lock"))) as file:
+            return decode_mark(file.read_at(MARK_BYTES, 0))
     except OSError:
         return None
-    try:
-        return read_mark(fd)
-    finally:
-        os.close(fd)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Without a log, and where none can be made, nobody writes: SQLite then need not make its index of the log.
-    still = not Path(f"{path}-wal").exists() and not os.access(path.parent, os.W_OK)
-    mode = "immutable=1" if still else "mode=ro"
-    uri = f"file:{quote(str(path.absolute()))}?{mode}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    connection.text_factory = as_text
-    return connection

@@ -13,6 +13,7 @@ from rube.api.errors import FailedPreconditionError
 from rube.host import Write
 from rube.store.engines.acknowledged import ID_BYTES, Mark
 from rube.store.engines.sqlite_errors import translate
+from rube.store.engines.sqlite_files import Connection, Cursor, Files
 
 FORMAT_VERSION = 1
 # "Rube" in ASCII: tells this file from another program's database (https://www.sqlite.org/fileformat2.html).
@@ -34,12 +35,7 @@ _SCHEMA = (
 )
 
 
-def as_text(data: bytes) -> str:
-    """The text factory of connections: bytes that damage has made text of are no error of Python's."""
-    return data.decode("utf-8", "surrogateescape")
-
-
-def check_tables(connection: sqlite3.Connection, path: Path) -> bool:
+def check_tables(connection: Connection, path: Path) -> bool:
     """Whether there are tables at all. FailedPreconditionError if they are not ours, or of an unknown version."""
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
         return False
@@ -56,7 +52,7 @@ def check_tables(connection: sqlite3.Connection, path: Path) -> bool:
     return True
 
 
-def create_tables(connection: sqlite3.Connection) -> None:
+def create_tables(connection: Connection) -> None:
     """In an empty file."""
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -69,7 +65,7 @@ def create_tables(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def stored_mark(connection: sqlite3.Connection) -> Mark | None:
+def stored_mark(connection: Connection) -> Mark | None:
     """How far the commits in the file have come; None in a file of a version that did not count them."""
     row = connection.execute("SELECT value FROM log WHERE id = ?", (MARK_ID,)).fetchone()
     return mark_of(_bytes(row[0])) if row else None
@@ -80,7 +76,7 @@ def mark_of(value: bytes) -> Mark:
     return Mark(value[:ID_BYTES], int.from_bytes(value[ID_BYTES:], "big"))
 
 
-def renew_mark(connection: sqlite3.Connection) -> Mark:
+def renew_mark(connection: Connection) -> Mark:
     """Makes a new file, or a copy, one that no acknowledged mark is about yet."""
     (identity,) = connection.execute(f"SELECT randomblob({ID_BYTES})").fetchone()
     mark = Mark(identity, 0)
@@ -88,18 +84,18 @@ def renew_mark(connection: sqlite3.Connection) -> Mark:
     return mark
 
 
-def unused_bytes(connection: sqlite3.Connection) -> int:
+def unused_bytes(connection: Connection) -> int:
     """Of pages in the file that hold nothing."""
     pages: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
     return pages * PAGE_BYTES
 
 
-def files_bytes(path: Path) -> int:
+def files_bytes(files: Files, path: Path) -> int:
     """Of the database and its log."""
-    return sum(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists())
+    return sum(files.size_bytes(file) or 0 for file in (path, Path(f"{path}-wal")))
 
 
-def inspect_file(connection: sqlite3.Connection) -> Iterator[str]:
+def inspect_file(connection: Connection) -> Iterator[str]:
     """What SQLite finds wrong with pages and trees (https://www.sqlite.org/pragma.html#pragma_quick_check)."""
     try:
         for (finding,) in connection.execute(f"PRAGMA quick_check({_FINDINGS_MAX})"):
@@ -109,7 +105,7 @@ def inspect_file(connection: sqlite3.Connection) -> Iterator[str]:
         yield str(error)
 
 
-def write_batch(connection: sqlite3.Connection, batch: Sequence[Write], mark: Mark) -> int:
+def write_batch(connection: Connection, batch: Sequence[Write], mark: Mark) -> int:
     """One transaction, which takes the mark with it; the last write to a key wins. Returns how many bytes SQLite's log
     grew by, about, and rather more.
 
@@ -134,7 +130,7 @@ def write_batch(connection: sqlite3.Connection, batch: Sequence[Write], mark: Ma
     return PAGE_BYTES * (2 + scattered) + sum(len(value) for _, value in batch if value is not None)
 
 
-def _execute(connection: sqlite3.Connection, statements: Sequence[tuple[str, list[object]]]) -> None:
+def _execute(connection: Connection, statements: Sequence[tuple[str, list[object]]]) -> None:
     """In one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -162,7 +158,7 @@ def _statements(
         yield f"DELETE FROM {table} WHERE {column} IN (?{',?' * (len(some) - 1)})", some
 
 
-def get_value(connection: sqlite3.Connection, path: Path, key: bytes) -> bytes | None:
+def get_value(connection: Connection, path: Path, key: bytes) -> bytes | None:
     try:
         if _is_log(key):
             row = connection.execute("SELECT value FROM log WHERE id = ?", (_id(key),)).fetchone()
@@ -174,7 +170,7 @@ def get_value(connection: sqlite3.Connection, path: Path, key: bytes) -> bytes |
 
 
 def scan_pairs(
-    connection: sqlite3.Connection, path: Path, start: bytes, end: bytes, limit: int, reverse: bool
+    connection: Connection, path: Path, start: bytes, end: bytes, limit: int, reverse: bool
 ) -> Generator[tuple[bytes, bytes]]:
     """Both tables' pairs, merged. The statements start at the call and read one row after the other."""
     order = "DESC" if reverse else "ASC"
@@ -193,9 +189,7 @@ def scan_pairs(
     return _merge(pairs, log, path, limit, reverse)
 
 
-def _merge(
-    pairs: sqlite3.Cursor, log: sqlite3.Cursor, path: Path, limit: int, reverse: bool
-) -> Generator[tuple[bytes, bytes]]:
+def _merge(pairs: Cursor, log: Cursor, path: Path, limit: int, reverse: bool) -> Generator[tuple[bytes, bytes]]:
     with closing(pairs), closing(log):
         merged = heapq.merge(pairs, ((_key(row_id), value) for row_id, value in log), reverse=reverse)
         try:

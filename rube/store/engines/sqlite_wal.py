@@ -8,13 +8,13 @@ https://www.sqlite.org/fileformat2.html#the_write_ahead_log and https://www.sqli
 from __future__ import annotations
 
 import errno
-import os
-import sqlite3  # noqa: TID251 (belongs to the engine)
 import struct
+from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from rube.api.errors import DataLossError
+from rube.store.engines.sqlite_files import Connection, File, Files
 
 # Magic, version, bytes of a page, checkpoints, two salts that every frame of this log repeats, two checksums.
 _LOG = struct.Struct(">8I")
@@ -29,56 +29,51 @@ _COMMITS_LOST_MIN = 2
 _PIECE_BYTES = 1024 * 1024
 
 
-def sync_log(path: Path) -> None:
+def sync_log(files: Files, path: Path) -> None:
     """What a killed process wrote may not be durable yet, and from here on it is read."""
     try:
-        fd = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        with closing(files.open(Path(f"{path}-wal"))) as log:
+            log.sync()
     except FileNotFoundError:
         return
-    try:
-        os.fsync(fd)
     except OSError as error:
         raise DataLossError(f"{path}-wal: the disk failed to sync ({error.strerror}): check the disk") from error
-    finally:
-        os.close(fd)
 
 
-def copy_log(connection: sqlite3.Connection) -> bool:
+def copy_log(connection: Connection) -> bool:
     """Copies the log into the file, as far as nobody reads from it; whether that was all of it."""
     busy, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     return not busy and frames == copied
 
 
-def write_log_anew(path: Path) -> None:
+def write_log_anew(files: Files, path: Path) -> None:
     """With the bytes that it has: a sync that failed in another process may have left them in memory alone, where the
     next sync finds nothing to write. What is committed from here on stands behind them."""
     try:
-        fd = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
+        with closing(files.open(Path(f"{path}-wal"))) as log:
+            place = 0
+            while piece := log.read_at(_PIECE_BYTES, place):
+                log.write_at(piece, place)
+                place += len(piece)
+            log.sync()
     except FileNotFoundError:
         return
-    try:
-        place = 0
-        while piece := os.pread(fd, _PIECE_BYTES, place):
-            place += os.pwrite(fd, piece, place)
-        os.fsync(fd)
     except OSError as error:
         if error.errno != errno.ENOSPC:  # a file system that writes what is written anew to another place
             raise DataLossError(f"{path}-wal: the disk failed ({error.strerror}): check the disk") from error
-    finally:
-        os.close(fd)
 
 
-def damaged_at(path: Path) -> int:
+def damaged_at(files: Files, path: Path) -> int:
     """Where in the log of the database at `path` valid frames end, though more commits follow; 0 if none do.
 
     To be asked after a connection has looked at the database and was closed, while nobody writes. (To open the index
     while this process has a connection would drop that one's locks.)
     """
-    frames = _valid_frames(Path(f"{path}-shm"))
+    frames = _valid_frames(files, Path(f"{path}-shm"))
     if frames is None:
         return 0
-    with Path(f"{path}-wal").open("rb") as log:
-        header = log.read(_LOG.size)
+    with closing(files.open(Path(f"{path}-wal"))) as log:
+        header = log.read_at(_LOG.size, 0)
         if len(header) < _LOG.size:
             return 0
         _, _, page_bytes, _, *salts, _, _ = _LOG.unpack(header)
@@ -86,8 +81,7 @@ def damaged_at(path: Path) -> int:
         place = end
         commits = 0
         while commits < _COMMITS_LOST_MIN:
-            log.seek(place)
-            header = log.read(_FRAME.size)
+            header = log.read_at(_FRAME.size, place)
             if len(header) < _FRAME.size:
                 return 0
             _, database_pages, *frame_salts, _, _ = _FRAME.unpack(header)
@@ -104,9 +98,9 @@ class Frames(NamedTuple):
     behind: list[tuple[int, int]]
 
 
-def frames_of(log: BinaryIO, page_bytes: int) -> Frames:
+def frames_of(log: File, page_bytes: int) -> Frames:
     """Of a log that may be damaged anywhere. A place is that of the page, behind the frame's header."""
-    header = log.read(_LOG.size)
+    header = log.read_at(_LOG.size, 0)
     valid: dict[int, int] = {}
     pending: list[tuple[int, int]] = []
     if len(header) < _LOG.size:
@@ -118,7 +112,7 @@ def frames_of(log: BinaryIO, page_bytes: int) -> Frames:
     sums = _sums((0, 0), head_words.unpack_from(header))
     sound = header_sound = sums == _LOG.unpack(header)[-2:]
     place, committed = _LOG.size, 0
-    while len(frame := log.read(_FRAME.size + page_bytes)) == _FRAME.size + page_bytes:
+    while len(frame := log.read_at(_FRAME.size + page_bytes, place)) == _FRAME.size + page_bytes:
         page, database_pages, *frame_salts, first, second = _FRAME.unpack_from(frame)
         place += _FRAME.size
         if not header_sound and place == _LOG.size + _FRAME.size:
@@ -147,13 +141,14 @@ def _sums(sums: tuple[int, int], words: tuple[int, ...]) -> tuple[int, int]:
     return first, second
 
 
-def _valid_frames(index: Path) -> int | None:
+def _valid_frames(files: Files, index: Path) -> int | None:
     """None if the index does not say."""
     try:
-        with index.open("rb") as file:
-            first, second = file.read(_INDEX_HEADER_BYTES), file.read(_INDEX_HEADER_BYTES)
+        with closing(files.open(index)) as file:
+            headers = file.read_at(2 * _INDEX_HEADER_BYTES, 0)
     except OSError:
         return None
+    first, second = headers[:_INDEX_HEADER_BYTES], headers[_INDEX_HEADER_BYTES:]
     if len(second) < _INDEX_HEADER_BYTES or first != second:
         return None
     version, frames = _INDEX_START.unpack_from(first)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3  # noqa: TID251 (belongs to the engine)
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import closing
+from errno import ENOENT
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
-from urllib.parse import quote
+from typing import NamedTuple
 
 from rube.api.errors import FailedPreconditionError, RubeError
 from rube.host.engine import Remains
-from rube.store.engines.acknowledged import read_mark
-from rube.store.engines.sqlite_lock import FileLock, lock_file, place_of
+from rube.store.engines.sqlite_files import OS_FILES, Access, Connection, File, Files, Lock
 from rube.store.engines.sqlite_pages import Page, cells_of, free_pages, value_at
 from rube.store.engines.sqlite_tables import (
     MARK_ID,
     PAGE_BYTES,
-    as_text,
     get_value,
     id_of_key,
     inspect_file,
@@ -48,16 +45,16 @@ class SqliteWreck:
     the log has replaced, or on what does not look like a leaf any more.
     """
 
-    def __init__(self, path: Path, lock: FileLock) -> None:
+    def __init__(self, files: Files, path: Path, lock: Lock) -> None:
+        self._files = files
         self._path = path
         self._lock = lock
-        self._file = path.open("rb")
-        log = Path(f"{path}-wal")
-        self._wal: BinaryIO = (log if log.exists() else Path(os.devnull)).open("rb")
+        self._file = files.open(path)
+        self._wal = _open_log(files, path)
         frames = frames_of(self._wal, PAGE_BYTES)
         # Of every page the place in the log where SQLite finds it, and of those behind damage the newest.
         self._valid, self._behind = frames.valid, dict(frames.behind)
-        self._pages = max(self._file.seek(0, os.SEEK_END) // PAGE_BYTES, *frames.valid, *self._behind, 0)
+        self._pages = max(self._file.size_bytes() // PAGE_BYTES, *frames.valid, *self._behind, 0)
         self._images: list[_Image] = []
         # Of every row that was found: its id, its image, the place of its cell in there, and whether it belongs there.
         self._ids, self._of_image, self._cells, self._listed = array("q"), array("I"), array("H"), array("B")
@@ -70,14 +67,14 @@ class SqliteWreck:
         self._look()
 
     @classmethod
-    def open(cls, path: Path) -> SqliteWreck:
+    def open(cls, path: Path, files: Files = OS_FILES) -> SqliteWreck:
         """Raises FailedPreconditionError where there is no file, or a process has it open."""
-        path = place_of(path)
-        if not path.is_file():
+        path = files.place_of(path)
+        if files.size_bytes(path) is None:
             raise FailedPreconditionError(f"there is no store at {path}: check the path")
-        lock = lock_file(path)
+        lock = files.lock(path)
         try:
-            return cls(path, lock)
+            return cls(files, path, lock)
         except BaseException:
             lock.release()
             raise
@@ -150,7 +147,7 @@ class SqliteWreck:
         return self._page(number)
 
     def _read(self, image: _Image) -> Page | None:
-        page = os.pread((self._wal if image.in_log else self._file).fileno(), PAGE_BYTES, image.offset)
+        page = (self._wal if image.in_log else self._file).read_at(PAGE_BYTES, image.offset)
         return page if len(page) == PAGE_BYTES else None
 
     def _look(self) -> None:
@@ -160,7 +157,7 @@ class SqliteWreck:
                 self._findings += islice(inspect_file(connection), _FINDINGS_MAX)
         except sqlite3.Error as error:
             self._findings.append(str(error))
-        acknowledged = read_mark(self._lock.mark_fd)
+        acknowledged = self._lock.read_mark()
         marks = [mark_of(data) for row in self._order if self._ids[row] == MARK_ID and (data := self._data(row))]
         found = max(
             (mark.sequence for mark in marks if acknowledged and mark.identity == acknowledged.identity), default=0
@@ -168,8 +165,29 @@ class SqliteWreck:
         if acknowledged is not None and found < acknowledged.sequence:
             self._findings.append(f"{acknowledged.sequence} commits were acknowledged, and {found} are there")
 
-    def _connect(self) -> sqlite3.Connection:
-        uri = f"file:{quote(str(self._path))}?mode=ro"
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-        connection.text_factory = as_text
-        return connection
+    def _connect(self) -> Connection:
+        return self._files.connect(self._path, Access.READ)
+
+
+class _NoLog:
+    """The `File` of a log that is not there."""
+
+    def read_at(self, size_bytes: int, place: int) -> bytes:
+        return b""
+
+    def write_at(self, data: bytes, place: int) -> None:
+        raise OSError(ENOENT, "there is no log")
+
+    def size_bytes(self) -> int:
+        return 0
+
+    def sync(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _open_log(files: Files, path: Path) -> File:
+    try:
+        return files.open(Path(f"{path}-wal"))
+    except FileNotFoundError:
+        return _NoLog()

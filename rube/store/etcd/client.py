@@ -10,6 +10,7 @@ from grpc import aio
 
 from rube.api.errors import FailedPreconditionError, NotDoneError, NotSentError, RubeError, UnavailableError
 from rube.host import Host
+from rube.host.backoff import Backoff
 from rube.host.network import ChannelTls
 from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.endpoints import Endpoint, Endpoints, WatchStream
@@ -54,6 +55,7 @@ class EtcdClient:
         self.url = url
         self.clock = host.clock
         self._password = password
+        self._random = host.random.stream("store.etcd.retries")
         self._endpoints = Endpoints(host.network, url.servers, tls_of(url))
         self._token = ""
         self._renewing = asyncio.Lock()
@@ -92,7 +94,8 @@ class EtcdClient:
         refuses the request.
         """
         deadline_ns = self.clock.monotonic_ns() + round(timeout_s * 1e9)
-        tokens, pause_s, tried, last, unknown = 0, PAUSE_S_MIN, 0, "", False
+        tokens, tried, last, unknown = 0, 0, "", False
+        backoff = self._backoff()
         while True:
             member, token = await self._member(deadline_ns, last, unknown=unknown)
             left_s = self._left_s(deadline_ns)
@@ -117,8 +120,7 @@ class EtcdClient:
                 unknown = unknown or not refused
             tried += 1
             if waits or tried % len(self._endpoints.all) == 0:
-                await self._pause(pause_s, deadline_ns)
-                pause_s = min(2 * pause_s, PAUSE_S_MAX)
+                await self._pause(backoff.next_s(), deadline_ns)
 
     async def txn(self, request: rpc.TxnRequest, *, repeatable: bool) -> rpc.TxnResponse:
         """A transaction's answer. Raises what etcd's refusal means, and what `call` does.
@@ -168,6 +170,9 @@ class EtcdClient:
         meaning = meaning_of_text(text.rpartition("desc = ")[2], self.url)
         return meaning or UnavailableError(f"etcd ended a watch of store {self.url}: {text}")
 
+    def _backoff(self) -> Backoff:
+        return Backoff(self._random, initial_s=PAUSE_S_MIN, max_s=PAUSE_S_MAX)
+
     def check_open(self) -> None:
         if self._closed:
             raise UnavailableError("the store is closed")
@@ -184,7 +189,7 @@ class EtcdClient:
         Raises NotDoneError if there is none until then; UnavailableError where an attempt before this one may have
         been carried out (`unknown`).
         """
-        pause_s, trouble = PAUSE_S_MIN, "no time was left"
+        backoff, trouble = self._backoff(), "no time was left"
         while True:
             for _ in self._endpoints.all:
                 self.check_open()
@@ -204,8 +209,7 @@ class EtcdClient:
                     f"no member of etcd answers at {', '.join(self.url.servers)} (store {self.url}; last: {last}): "
                     "check that it runs, and that the addresses and the TLS options are right"
                 )
-            await self._pause(pause_s, deadline_ns)
-            pause_s = min(2 * pause_s, PAUSE_S_MAX)
+            await self._pause(backoff.next_s(), deadline_ns)
 
     async def _renew(self, stale: str) -> None:
         """Gets a new token, unless another call has done so meanwhile."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rube.api.errors import UnavailableError
 from rube.host import Clock, Randomness
+from rube.host.backoff import Backoff
 from rube.store.mvcc.evaluate import Group
 from rube.store.mvcc.index import Current
 from rube.store.mvcc.log import Row
@@ -22,7 +23,9 @@ from rube.store.sql.session import Session
 
 # A group that lost against another, or whose connection was lost before COMMIT, is tried again this often.
 TRIES_MAX = 6
-RETRY_DELAY_S = 0.02
+# Between the tries.
+RETRY_S_INITIAL = 0.05
+RETRY_S_MAX = 1.0
 # How often it is tried to find out what became of a COMMIT that was not answered, and how far apart.
 SETTLE_TRIES_MAX = 20
 SETTLE_DELAY_S = 0.5
@@ -57,6 +60,7 @@ class Committer:
 
     async def commit(self, txns: Sequence[Txn]) -> Committed:
         """Raises UnavailableError if that failed or if nobody knows, and what else the server says."""
+        backoff = Backoff(self._chance, initial_s=RETRY_S_INITIAL, max_s=RETRY_S_MAX)
         for tries in range(1, TRIES_MAX + 1):
             try:
                 return await self._attempt(txns, token=bytes.fromhex(self._uid()))
@@ -67,7 +71,7 @@ class Committer:
                 self._pool.drop_free()
                 if tries == TRIES_MAX:
                     raise translate(error, self._place) from error
-            await self._clock.sleep(RETRY_DELAY_S * 2**tries * self._chance.uniform(0.5, 1.5))
+            await self._clock.sleep(backoff.next_s())
         raise AssertionError("the last try returns or raises")
 
     async def _attempt(self, txns: Sequence[Txn], token: bytes) -> Committed:

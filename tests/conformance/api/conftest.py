@@ -6,7 +6,8 @@ import inspect
 from pathlib import Path
 
 import pytest
-from api_sites import GrpcSite, SimSite, Site
+
+from tests.conformance.api.api_sites import GrpcSite, SimSite, Site
 
 
 @pytest.fixture(params=["grpcio", "native", "simulated"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from api_sites import TYPE, Served, Site, key, serve, unit
 
 from rube.api import (
     DeleteRequest,
@@ -21,6 +20,7 @@ from rube.api import (
     registry,
 )
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
+from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 
 def put_request(*objects: Object, **conditions: object) -> PutRequest:

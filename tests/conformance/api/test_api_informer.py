@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from api_sites import TYPE, Served, Site, serve, unit
 
 from rube.api import (
     ApiServicer,
@@ -26,6 +25,7 @@ from rube.api.keys import ObjectKey
 from rube.client import Batch, CacheState, Change, Client, ClientConfig, Informer, InformerConfig
 from rube.host import Host
 from rube.server import ApiServer, ApiServerConfig
+from tests.conformance.api.api_sites import TYPE, Served, Site, serve, unit
 
 
 @asynccontextmanager

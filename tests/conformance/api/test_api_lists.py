@@ -6,11 +6,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from api_sites import TYPE, Served, Site, serve, unit
 
 from rube.api import ListRequest, ListResponse
 from rube.api.errors import CompactedError, InvalidArgumentError
 from rube.client import Client, ClientConfig
+from tests.conformance.api.api_sites import TYPE, Served, Site, serve, unit
 
 COUNT = 10
 LIST = ListRequest(type=TYPE, page_size=3)

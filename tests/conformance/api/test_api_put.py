@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from api_sites import TYPE, Served, Site, key, serve, unit
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -17,6 +16,7 @@ from rube.server.put import put
 from rube.server.writes import Writer
 from rube.store import StoreConfig, StoreLimits
 from rube.units.spec_checks import built_in_spec_checks
+from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 
 async def refused(api: Served, *objects: Object, error: type[RubeError] = InvalidArgumentError) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from api_sites import TYPE, Served, Site, key, serve, unit
 
 from rube.api import GetRequest, Key, ListRequest, ListResponse, Metadata, Node, Object, registry
 from rube.api.errors import CompactedError, InvalidArgumentError, NotFoundError, RevisionAheadError
+from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 
 async def names(api: Served, **request: object) -> list[str]:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from api_sites import TYPE, Served, Site, key, serve, unit
 from google.protobuf.message import Message
 from grpc import aio
 
@@ -34,6 +33,7 @@ from rube.api.errors import (
 from rube.api.page_token import TOKEN_CHARS_MAX
 from rube.store import ChangeBatch
 from rube.transport import rube_error
+from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 FAR = 1 << 60
 # A field of the number 500, of the types that there are on the wire.

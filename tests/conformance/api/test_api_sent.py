@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from api_sites import Served, Site, serve, unit
 
 from rube.api import PutRequest
 from rube.api.errors import NotDoneError, NotSentError, UnavailableError
 from rube.client import Client, ClientConfig
 from rube.store import Txn
+from tests.conformance.api.api_sites import Served, Site, serve, unit
 
 WORDS = (
     "the database server does not answer ([Errno 111] Connection refused): the write may have happened",

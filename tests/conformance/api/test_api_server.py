@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from api_sites import TYPE, GrpcSite, Served, Site, key, serve, unit
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -21,6 +20,7 @@ from rube.api.errors import (
 )
 from rube.server import ApiServer, ApiServerConfig
 from rube.transport import rube_error
+from tests.conformance.api.api_sites import TYPE, GrpcSite, Served, Site, key, serve, unit
 
 
 async def first_error(api: Served, **request: object) -> RubeError | None:

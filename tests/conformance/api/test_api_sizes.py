@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from api_sites import FOREIGN, TYPE, Served, Site, serve, unit
 
 from rube.api import ApiAsyncStub, ApiStub, ListRequest, ListResponse, WatchRequest, WatchResponse
 from rube.api.errors import ResourceExhaustedError
@@ -14,6 +13,7 @@ from rube.host.network import RESPONSE_BYTES_MAX
 from rube.server import ApiServerConfig
 from rube.server.validation import ROOM_BYTES
 from rube.store import StoreConfig
+from tests.conformance.api.api_sites import FOREIGN, TYPE, Served, Site, serve, unit
 
 KIB = 1024
 LIMITS = StoreConfig().limits

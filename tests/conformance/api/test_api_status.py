@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from api_sites import TYPE, Served, Site, key, serve, unit
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from rube.api import NodeStatus, Precondition, Unit, UnitStatus, UpdateStatusRequest, UpdateStatusResponse, registry
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
+from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 
 async def update(api: Served, status: UnitStatus, **fields: Any) -> UpdateStatusResponse:

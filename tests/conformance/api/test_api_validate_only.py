@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from api_sites import Served, Site, key, serve, unit
 
 from rube.api import DeleteRequest, Fence, Object, Precondition, PutRequest, PutResponse, UnitStatus, registry
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, RubeError
 from rube.store import StoreConfig, StoreLimits
+from tests.conformance.api.api_sites import Served, Site, key, serve, unit
 
 Outcome = PutResponse
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from api_sites import TYPE, Served, Site, line, serve, unit
 from grpc import aio
 
 from rube.api import Bookmark, Unit, registry
@@ -16,6 +15,7 @@ from rube.api.errors import (
     UnavailableError,
 )
 from rube.transport import rube_error
+from tests.conformance.api.api_sites import TYPE, Served, Site, line, serve, unit
 
 
 async def failure(api: Served, **request: object) -> RubeError:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from driver_rigs import Run, run_sim, run_supervisor, run_systemd
 
+from tests.conformance.driver.driver_rigs import Run, run_sim, run_supervisor, run_systemd
 from tests.real.systemd_manager import SystemdManager, missing
 
 

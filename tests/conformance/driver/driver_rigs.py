@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from driver_units import Case
-
 from rube.api import Action, LogsRequest, UnitAction, UnitObservation
 from rube.controllers.driver import Driver
 from rube.host import Clock, Host, RealClock, RealRandomness
@@ -19,6 +17,7 @@ from rube.sim.units.service_manager import SimServiceDriver, SimServiceManager
 from rube.sim.world.kernel import World
 from rube.units.drivers.dbus import DbusConfig, DbusDriver
 from rube.units.drivers.supervisor import SupervisorDriver
+from tests.conformance.driver.driver_units import Case
 from tests.real.systemd_manager import SystemdManager
 
 WAIT_S_MAX = 20.0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import driver_units as units
 import pytest
-from driver_rigs import Rig, Run, SimMachine, reading_changes
 
 from rube.api import Action, LogsRequest, UnitAction
 from rube.api.errors import InvalidArgumentError
 from rube.units.render import digest_of
 from rube.units.service.exit_codes import explain_exit
+from tests.conformance.driver import driver_units as units
+from tests.conformance.driver.driver_rigs import Rig, Run, SimMachine, reading_changes
 
 Ensure = UnitAction.Ensure
 NAME, OTHER = "rube-test.one.service", "rube-test.two.service"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from etcd_client import EtcdClient
-from etcd_sites import RealEtcdSite, SimulatedSite, Site, WorldSite, has_etcd
+
+from tests.conformance.etcd.etcd_client import EtcdClient
+from tests.conformance.etcd.etcd_sites import RealEtcdSite, SimulatedSite, Site, WorldSite, has_etcd
 
 SITES: dict[str, Callable[[Path], Site]] = {
     "etcd": RealEtcdSite,

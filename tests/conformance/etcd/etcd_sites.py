@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from etcd_client import EtcdClient
 from grpc import aio
 
 from rube.host import Host, RealClock, RealRandomness
@@ -22,6 +21,7 @@ from rube.sim.world.kernel import World
 from rube.sim.world.network import SimFabric, SimNetwork
 from rube.store.storage import RealStorage
 from rube.transport import GrpcNetwork
+from tests.conformance.etcd.etcd_client import EtcdClient
 
 Body = Callable[[], Coroutine[Any, Any, None]]
 QUOTA_BYTES = 16 * 1024 * 1024

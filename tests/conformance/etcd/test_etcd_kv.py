@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from etcd_client import EtcdClient, delete_op, put_op, range_op, refused, txn_op
 from grpc import StatusCode, aio
 
 from rube.store.etcd import rpc_pb2 as etcd
 from rube.store.etcd.kv_pb2 import KeyValue
+from tests.conformance.etcd.etcd_client import EtcdClient, delete_op, put_op, range_op, refused, txn_op
 
 ALL = (b"\0", b"\0")
 INVALID, OUT_OF_RANGE = StatusCode.INVALID_ARGUMENT, StatusCode.OUT_OF_RANGE

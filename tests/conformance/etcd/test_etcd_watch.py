@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from etcd_client import EtcdClient, create, delete_op, put_op, told
-
 from rube.store.etcd import rpc_pb2 as etcd
 from rube.store.etcd.kv_pb2 import KeyValue
+from tests.conformance.etcd.etcd_client import EtcdClient, create, delete_op, put_op, told
 
 ALL = (b"\0", b"\0")
 

@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from etcd_site import EtcdSite
-from mysql_site import MysqlSite
-from replicated_sites import ReplicatedSimSite, ReplicatedSite
-from simulated_etcd_site import SimulatedEtcdSite
-from store_sites import EngineSite, MemorySite, RocksdbSite, SimSite, Site, SqliteSite
+from tests.conformance.store.etcd_site import EtcdSite
+from tests.conformance.store.mysql_site import MysqlSite
+from tests.conformance.store.replicated_sites import ReplicatedSimSite, ReplicatedSite
+from tests.conformance.store.simulated_etcd_site import SimulatedEtcdSite
+from tests.conformance.store.store_sites import (
+    EngineSite,
+    MemorySite,
+    RocksdbSite,
+    SimSite,
+    SimSqliteSite,
+    Site,
+    SqliteSite,
+)
 
 ENGINE_SITES: dict[str, Callable[[Path], EngineSite]] = {
     "memory": lambda _: MemorySite(),
     "rocksdb": RocksdbSite,
     "sqlite": SqliteSite,
     "simulated": lambda _: SimSite(),
+    "simulated-sqlite": lambda _: SimSqliteSite(),
 }
 SITES: dict[str, Callable[[Path], Site]] = {
     **ENGINE_SITES,

@@ -6,8 +6,9 @@ import inspect
 from pathlib import Path
 
 import pytest
-from all_sites import ENGINE_SITES, SITES
-from store_sites import EngineSite, Site
+
+from tests.conformance.store.all_sites import ENGINE_SITES, SITES
+from tests.conformance.store.store_sites import EngineSite, Site
 
 
 @pytest.fixture(params=sorted(SITES))

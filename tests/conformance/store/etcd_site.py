@@ -9,10 +9,9 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
-from store_sites import RealSite
-
 from rube.store import Store, StoreConfig, parse_store_url
 from rube.store.backends import backend_of
+from tests.conformance.store.store_sites import RealSite
 from tests.real.etcd_cluster import EtcdCluster
 
 _PREFIXES = count(1)

@@ -10,10 +10,10 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from store_sites import RealSite
 
 from rube.store import Store, StoreConfig, parse_store_url
 from rube.store.backends import backend_of
+from tests.conformance.store.store_sites import RealSite
 from tests.mariadb import MariaDb, missing
 
 _numbers = count(1)

@@ -7,14 +7,13 @@ import shutil
 from pathlib import Path
 from socket import create_server
 
-from store_sites import Body, RealSite, WorldRandomness
-
 from rube.host import Clock, Host, Randomness
 from rube.sim.cluster.machines import Machine, make_machine
 from rube.sim.world.kernel import SimProcess, World
 from rube.sim.world.network import SimFabric
 from rube.store import Store, StoreConfig
 from rube.store import open_store as open_url
+from tests.conformance.store.store_sites import Body, RealSite, WorldRandomness
 
 NAMES = "abc"
 MEMBERS = ",".join(f"{name}={name}:7900" for name in NAMES)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from store_sites import Body
-
 from rube.host import Clock, Host, Randomness
 from rube.sim.cluster.cluster import SimCluster
 from rube.sim.cluster.storage import SimStorage
@@ -14,6 +12,7 @@ from rube.store import Store, StoreConfig, parse_store_url
 from rube.store.backends import backend_of
 from rube.store.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest
 from rube.store.etcd.rpc_pb2_grpc import KVStub
+from tests.conformance.store.store_sites import Body
 
 
 class SimulatedEtcdSite:

@@ -8,12 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from simulated_etcd_site import SimulatedEtcdSite
-from store_sites import SimSite, Site
-
 from rube.api.errors import RubeError
 from rube.sim.world.kernel import SimHost, SimProcess, World
 from rube.store import Store, StoreConfig
+from tests.conformance.store.simulated_etcd_site import SimulatedEtcdSite
+from tests.conformance.store.store_sites import SimSite, Site
 
 SMALL = StoreConfig(tail_bytes_max=1500, watch_changes_max=2)
 # Longer than any call of a store takes to end, in virtual time.

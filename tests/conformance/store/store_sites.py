@@ -11,12 +11,14 @@ from typing import Any, Protocol
 
 from rube.host import Clock, Engine, Host, Randomness, RealClock, RealRandomness, Storage, Wreck
 from rube.sim.cluster.storage import SimStorage
+from rube.sim.sqlite import SimFiles
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import World
 from rube.sim.world.network import SimFabric, SimNetwork
 from rube.store import Op, RealStorage, Store, StoreConfig, Txn, parse_store_url
 from rube.store.embedded import MvccStore
 from rube.store.engines import MemoryEngine, MemoryWreck
+from rube.store.engines.sqlite_files import OS_FILES, Files
 from rube.transport import GrpcNetwork
 
 Body = Callable[[], Coroutine[Any, Any, None]]
@@ -105,8 +107,15 @@ class SqliteSite(_OnRealEngine):
         super().__init__()
         self.directory = directory
 
+    @property
+    def files(self) -> Files:
+        return OS_FILES
+
+    def path(self, name: str = "data") -> Path:
+        return self.directory / name
+
     def url(self, name: str = "data") -> str:
-        return f"sqlite:///{self.directory / name}"
+        return f"sqlite:///{self.path(name)}"
 
     async def wipe(self) -> None:
         for path in self.directory.iterdir():
@@ -141,9 +150,12 @@ class SimSite:
             name="a",
             clock=self.clock,
             network=SimNetwork(SimFabric(self.world), self.sim_host),
-            storage=SimStorage(self.disk),
+            storage=self.make_storage(),
             random=self.random,
         )
+
+    def make_storage(self) -> Storage:
+        return SimStorage(self.disk)
 
     def url(self, name: str = "data") -> str:
         return f"sqlite:///{name}"
@@ -160,6 +172,17 @@ class SimSite:
 
     async def wipe(self) -> None:
         self.disk.wipe()
+
+
+class SimSqliteSite(SimSite):
+    """The SQLite engine there."""
+
+    def make_storage(self) -> Storage:
+        self.files: Files = SimFiles(self.disk, self.world)
+        return SimStorage(self.disk, self.files)
+
+    def path(self, name: str = "data") -> Path:
+        return Path(name)
 
 
 class WorldRandomness:

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from store_sites import SimSite, open_store, put
 
 from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, RubeError
 from rube.host import RealClock, RealRandomness, Write
@@ -19,6 +18,7 @@ from rube.sim.world.kernel import Death
 from rube.store import Op, RealStorage, Txn
 from rube.store.embedded import MvccStore
 from rube.store.engines import MemoryEngine
+from tests.conformance.store.store_sites import SimSite, open_store, put
 
 ALL = (b"\x00", b"\xff" * 16)
 

@@ -6,8 +6,6 @@ import io
 from collections.abc import Callable, Sequence
 
 import pytest
-from life_calls import damage_of, records_of, restored, unseen
-from store_sites import EngineSite, open_store
 
 from rube.api.errors import CompactedError, DataLossError
 from rube.host import Write
@@ -15,6 +13,8 @@ from rube.store import Op, Store, Txn
 from rube.store.maintenance import StreamTarget, back_up, migrate
 from rube.store.mvcc.log import log_key, position_of
 from rube.store.mvcc.recovery import LOG_RANGE
+from tests.conformance.store.life_calls import damage_of, records_of, restored, unseen
+from tests.conformance.store.store_sites import EngineSite, open_store
 
 ALL = (b"\x00", b"\xff" * 16)
 

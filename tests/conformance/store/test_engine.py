@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from store_sites import EngineSite
 
 from rube.api.errors import FailedPreconditionError
 from rube.host import Engine, Write
+from tests.conformance.store.store_sites import EngineSite
 
 # Keys of eight bytes are kept apart from the others in SQLite, so both kinds are mixed here.
 KEYS = sorted(

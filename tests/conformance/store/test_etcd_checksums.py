@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from all_sites import SITES
-from life_calls import backup_of, checks_of, damage_of, opened, records_of, restored
-from store_sites import Site, delete, open_store, put
 
 from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.store import Change, Record, Store, StoreConfig, parse_store_url
 from rube.store.backends import backend_of
+from tests.conformance.store.all_sites import SITES
+from tests.conformance.store.life_calls import backup_of, checks_of, damage_of, opened, records_of, restored
+from tests.conformance.store.store_sites import Site, delete, open_store, put
 
 EVERYTHING = (b"\0", b"\xff")
 DAMAGED = r"in store etcd://.*/data of revision \d+ \(key b'b'\) does not match its checksum: restore a backup into"

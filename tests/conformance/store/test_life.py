@@ -9,14 +9,24 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from all_sites import SITES
-from life_calls import backup_of, checks_of, damage_of, fill, opened, records_of, restored, stat_of, unseen
-from store_sites import Site
 
 from rube.api.errors import CompactedError, DataLossError, FailedPreconditionError
 from rube.store import Compare, Op, Record, Store, Txn, parse_store_url
 from rube.store.backends import backend_of
 from rube.store.maintenance import migrate
+from tests.conformance.store.all_sites import SITES
+from tests.conformance.store.life_calls import (
+    backup_of,
+    checks_of,
+    damage_of,
+    fill,
+    opened,
+    records_of,
+    restored,
+    stat_of,
+    unseen,
+)
+from tests.conformance.store.store_sites import Site
 
 # A member of a replicated store is, to all these, the store on its own disk.
 KINDS = sorted(kind for kind in SITES if "replicated" not in kind)

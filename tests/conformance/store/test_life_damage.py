@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from life_calls import checks_of, damage_of, fill
-from store_sites import EngineSite, open_store
 
 from rube.api.errors import FailedPreconditionError
 from rube.host import Engine, Write
 from rube.store.mvcc.log import decode_row, encode_rows, log_key, position_of
 from rube.store.mvcc.recovery import COMPACT_KEY, FORMAT_KEY, LOG_RANGE, STORE_ID_KEY
+from tests.conformance.store.life_calls import checks_of, damage_of, fill
+from tests.conformance.store.store_sites import EngineSite, open_store
 
 Rows = dict[int, bytes]
 

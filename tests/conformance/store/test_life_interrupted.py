@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from life_calls import backup_of, fill, opened, records_of, restored
-from store_sites import SimSite
 
 from rube.api.errors import FailedPreconditionError
 from rube.sim.world.kernel import Death
 from rube.store import Record
+from tests.conformance.store.life_calls import backup_of, fill, opened, records_of, restored
+from tests.conformance.store.store_sites import SimSite
 
 
 @pytest.mark.parametrize("death", [Death.KILL, Death.POWER_LOSS])

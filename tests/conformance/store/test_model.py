@@ -10,15 +10,15 @@ from contextlib import aclosing
 from itertools import groupby
 from typing import Any
 
-from all_sites import SITES
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from store_rigs import CrashingEtcdRig, CrashingRig, RealRig, Rig
-from store_sites import SimSite
 
 from rube.api.errors import AbortedError, CompactedError, RubeError
 from rube.store import Change, ChangeBatch, Compare, Op, Store, Txn
+from tests.conformance.store.all_sites import SITES
+from tests.conformance.store.store_rigs import CrashingEtcdRig, CrashingRig, RealRig, Rig
+from tests.conformance.store.store_sites import SimSite
 
 KEYS = [b"\x00", b"a", b"a\x00", b"ab", b"b" * 8, b"\xff"]
 ALL = (b"", b"\xff" * 9)

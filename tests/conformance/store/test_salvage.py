@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from typing import cast
 
 import pytest
-from life_calls import damage_of, fill, opened, records_of, unseen
-from store_sites import EngineSite, SqliteSite, open_store
 
 from rube.api.errors import FailedPreconditionError
 from rube.host import Wrecks, Write
 from rube.store import Op, Record, Txn
+from rube.store.engines.sqlite_files import Access
 from rube.store.maintenance import Salvaged, salvage
 from rube.store.mvcc.log import log_key, position_of
 from rube.store.mvcc.recovery import COMPACT_KEY, LOG_RANGE, STORE_ID_KEY
 from rube.store.mvcc.salvage import LostValue, LostWrites
+from tests.conformance.store.life_calls import damage_of, fill, opened, records_of, unseen
+from tests.conformance.store.store_sites import EngineSite, SimSqliteSite, SqliteSite, open_store
 
 Rows = dict[int, bytes]
 
@@ -35,8 +35,8 @@ async def damage(site: EngineSite, change: Callable[[Rows], list[Write]]) -> Non
     engine = await site.open_engine()
     await engine.commit(change({int.from_bytes(key, "big"): data for key, data in engine.scan(*LOG_RANGE)}))
     await engine.close()
-    if isinstance(site, SqliteSite):  # or what was there before is found, on a page's unused part
-        with closing(sqlite3.connect(site.directory / "data")) as connection:
+    if isinstance(site, SqliteSite | SimSqliteSite):  # or what was there before is found, on a page's unused part
+        with closing(site.files.connect(site.path(), Access.WRITE)) as connection:
             connection.execute("VACUUM")
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from store_sites import EngineSite, Site, delete, open_store, put
 
 from rube.api.errors import CompactedError, InvalidArgumentError, RevisionAheadError, UnavailableError
 from rube.store import Compare, Lookup, Op, Record, Txn
+from tests.conformance.store.store_sites import EngineSite, Site, delete, open_store, put
 
 ALL = (b"\x00", b"\xff" * 16)
 UNUSUAL_KEYS = [

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from store_sites import Site, delete, open_store, put
 
 from rube.api.errors import AbortedError, InvalidArgumentError, ResourceExhaustedError
 from rube.store import Compare, Op, StoreConfig, StoreLimits, Txn
+from tests.conformance.store.store_sites import Site, delete, open_store, put
 
 ALL = (b"\x00", b"\xff" * 16)
 

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from store_sites import Site, delete, open_store, put
 
 from rube.api.errors import CompactedError
 from rube.store import Change, ChangeBatch, Op, Record, Store, StoreConfig, StoreLimits, Txn
+from tests.conformance.store.store_sites import Site, delete, open_store, put
 
 ALL = (b"\x00", b"\xff" * 16)
 # A tail and a batch so small that a watch soon falls behind them and is served from the log.

@@ -6,7 +6,8 @@ import inspect
 from pathlib import Path
 
 import pytest
-from transport_sites import RealSite, SimSite, Site
+
+from tests.conformance.transport.transport_sites import RealSite, SimSite, Site
 
 
 @pytest.fixture(params=["grpcio", "native", "simulated"])

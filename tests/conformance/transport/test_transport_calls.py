@@ -10,12 +10,12 @@ from typing import Any
 import grpc
 import pytest
 from grpc import StatusCode, aio
-from transport_service import Client, echo, never
-from transport_sites import Site, client, until
 
 from rube.api.errors import AbortedError, CompactedError, UnimplementedError
 from rube.host import ServerOptions
 from rube.transport import rube_error
+from tests.conformance.transport.transport_service import Client, echo, never
+from tests.conformance.transport.transport_sites import Site, client, until
 
 MIB = 1024 * 1024
 

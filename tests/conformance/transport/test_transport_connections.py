@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from grpc import ChannelConnectivity, StatusCode, aio
-from transport_service import echo, never, repeat
-from transport_sites import CHANNEL, Client, Site, client, until
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
+from tests.conformance.transport.transport_service import echo, never, repeat
+from tests.conformance.transport.transport_sites import CHANNEL, Client, Site, client, until
 
 SILENCE_S_MAX = CHANNEL.keepalive_s + CHANNEL.keepalive_timeout_s + 3
 """Within this a stalled connection ends: the promise, and what a busy machine adds."""

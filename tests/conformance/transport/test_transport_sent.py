@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from grpc import StatusCode, aio
-from transport_service import Client, echo
-from transport_sites import Site, client, until
 
 from rube.api.errors import NotDoneError, NotSentError, RubeError, UnavailableError
 from rube.host import RealClock
 from rube.transport import connect, is_connected, rube_error
+from tests.conformance.transport.transport_service import Client, echo
+from tests.conformance.transport.transport_sites import Site, client, until
 
 SITES = ["grpcio", "grpcio, uvloop", "native", "simulated"]
 pytestmark = pytest.mark.parametrize("site", SITES, indirect=True)

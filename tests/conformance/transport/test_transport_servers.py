@@ -12,12 +12,12 @@ import grpc
 import pytest
 from grpc import StatusCode, aio
 from grpc_health.v1 import health_pb2
-from transport_service import SERVICE, echo, never
-from transport_sites import SERVER, Site, client
 
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
 from rube.host import ServerOptions
 from rube.transport import rube_error
+from tests.conformance.transport.transport_service import SERVICE, echo, never
+from tests.conformance.transport.transport_sites import SERVER, Site, client
 
 # No message of any type: a field's number without its value.
 BROKEN = b"\x0a"

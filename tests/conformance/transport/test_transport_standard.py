@@ -9,8 +9,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc import StatusCode, aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
-from transport_service import SERVICE, Client
-from transport_sites import Site
+
+from tests.conformance.transport.transport_service import SERVICE, Client
+from tests.conformance.transport.transport_sites import Site
 
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 HEALTH = "grpc.health.v1.Health"

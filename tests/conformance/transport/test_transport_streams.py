@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from grpc import StatusCode, aio
-from transport_service import repeat
-from transport_sites import Site, client, until
 
 from rube.api.errors import CompactedError
 from rube.transport import rube_error
 from rube.transport.servicer import EndedError
+from tests.conformance.transport.transport_service import repeat
+from tests.conformance.transport.transport_sites import Site, client, until
 
 KIB = 1024
 UNREAD_BYTES_MAX = 16 * 1024 * KIB

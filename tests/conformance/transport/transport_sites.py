@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from grpc import aio
-from transport_service import Client, Handlers, add_service, echo_server
 
 from rube.host import Network, ServerOptions
 from rube.sim.world.kernel import SimProcess, World
 from rube.sim.world.network import SimFabric, SimNetwork
 from rube.transport import ChannelOptions, GrpcNetwork, ServerKind
 from rube.transport.forwarder import Forwarder
+from tests.conformance.transport.transport_service import Client, Handlers, add_service, echo_server
 
 Body = Callable[[], Coroutine[Any, Any, None]]
 # Of RealSite: asyncio's own loop if there is none.

@@ -29,8 +29,8 @@ from rube.api.errors import (
     decode_error,
     encode_error,
 )
-from rube.client.backoff import Backoff
 from rube.client.retries import Request, is_unknown, may_repeat, outcome
+from rube.host.backoff import Backoff
 
 KEY = Key(type="api.systemd.Unit", namespace="system", name="a")
 OTHER = Key(type="api.systemd.Unit", namespace="system", name="b")

@@ -13,7 +13,7 @@ from rube.api.errors import ResourceExhaustedError
 from rube.client import WorkQueue, WorkQueueConfig, WorkQueueCore
 from rube.host import RealClock
 
-CONFIG = WorkQueueConfig(keys_max=3, backoff_s_initial=1.0, backoff_s_max=5.0)
+CONFIG = WorkQueueConfig(keys_max=3)
 S = 1_000_000_000
 
 
@@ -67,21 +67,6 @@ def test_a_delay_that_ends_while_the_key_is_worked_on_waits_for_done() -> None:
     assert core.take(5) is None
     core.done("a")
     assert core.take(5) == "a"
-
-
-def test_the_backoff_of_a_key_doubles_to_its_maximum_until_forgotten() -> None:
-    core = queue()
-    delays = []
-    for _ in range(5):
-        core.add_failed("a", 0)
-        delays.append(core.next_due_ns())
-        assert core.take(100 * S) == "a"
-        core.done("a")
-    assert delays == [1 * S, 2 * S, 4 * S, 5 * S, 5 * S]
-    assert core.failures("a") == 5
-    core.forget("a")
-    core.add_failed("a", 0)
-    assert core.next_due_ns() == 1 * S
 
 
 def test_a_key_past_the_bound_is_refused_and_a_known_one_is_not() -> None:
@@ -148,12 +133,12 @@ TestQueueMachine.settings = settings(max_examples=60, stateful_step_count=40, de
 
 def test_a_worker_waits_for_a_key_and_for_a_delay() -> None:
     async def main() -> None:
-        work: WorkQueue[str] = WorkQueue(RealClock(), WorkQueueConfig(backoff_s_initial=0.01))
+        work: WorkQueue[str] = WorkQueue(RealClock(), WorkQueueConfig())
         waiting = asyncio.create_task(work.get())
         await asyncio.sleep(0)
         work.add("a")
         assert await waiting == "a"
-        work.add_failed("a")
+        work.add_after("a", 0.01)
         work.done("a")
         async with asyncio.timeout(10):
             assert await work.get() == "a"

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any as Anything
 
-from cluster_fake import UNIT, FakeCluster, text_any, word
 from google.protobuf.any_pb2 import Any
 
 from rube.api import Action, Decision, State
@@ -20,6 +19,7 @@ from rube.host import Engine
 from rube.sim.cluster.machines import make_machine
 from rube.sim.world.kernel import SimProcess, World
 from rube.sim.world.network import SimFabric
+from tests.unit.controllers.cluster_fake import UNIT, FakeCluster, text_any, word
 
 Decide = Callable[[State], Decision]
 

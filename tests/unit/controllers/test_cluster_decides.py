@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from cluster_fake import FakeCache
-
 from rube.api import Lease, Node, NodeHealthMemory, NodeStatus, Object, State, registry
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.controllers.contract import evaluate
+from tests.unit.controllers.cluster_fake import FakeCache
 
 Status = NodeStatus
 READY, SILENT, UNKNOWN = Status.READY, Status.SILENT, Status.UNKNOWN

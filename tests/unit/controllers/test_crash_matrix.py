@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from cluster_fake import UNIT, FakeCluster, text_any, unit_object, word
-from runtime_bench import Bench, FakeDriver
 
 from rube.api import Action, Decision, Object, PutRequest, PutResponse, State, UpdateStatusRequest, UpdateStatusResponse
 from rube.api.keys import ObjectKey, key_of
 from rube.controllers.contract import Input, View
 from rube.host import Engine, Write
 from rube.sim.world.kernel import World, current_process
+from tests.unit.controllers.cluster_fake import UNIT, FakeCluster, text_any, unit_object, word
+from tests.unit.controllers.runtime_bench import Bench, FakeDriver
 
 KEY = key_of(unit_object("web"))
 CHILD = key_of(unit_object("child"))

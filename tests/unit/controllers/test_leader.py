@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from cluster_fake import STORE, FakeCluster, away
 
 from rube.api import GetRequest, GetResponse, Lease, Object, PutRequest, PutResponse, registry
 from rube.api.errors import AbortedError
@@ -16,6 +15,7 @@ from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leader
 from rube.sim.cluster.machines import make_machine
 from rube.sim.world.kernel import SimProcess, World
 from rube.sim.world.network import SimFabric
+from tests.unit.controllers.cluster_fake import STORE, FakeCluster, away
 
 LEASE = ObjectKey("api.Lease", "leader-leases", "placement")
 DURATION_S = 15.0

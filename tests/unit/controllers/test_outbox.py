@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from cluster_fake import decision, word
 
 from rube.api import Written
 from rube.api.errors import ResourceExhaustedError
@@ -14,6 +13,7 @@ from rube.api.keys import ObjectKey
 from rube.controllers.outbox import Outbox
 from rube.host import Write
 from rube.store.engines.memory import MemoryEngine, VolatileDisk
+from tests.unit.controllers.cluster_fake import decision, word
 
 KEY = ObjectKey("api.systemd.Unit", "default", "web")
 

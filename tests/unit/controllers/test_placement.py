@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from cluster_fake import FakeCache, of_unit, unit_object
 
 from rube.api import Decision, Node, NodeStatus, Object, State, Unit, UnitStatus, registry
 from rube.api.keys import ObjectKey, key_of
@@ -11,6 +10,7 @@ from rube.api.well_known import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION
 from rube.controllers.cluster.placement import Placement, choose
 from rube.controllers.contract import evaluate
 from rube.controllers.label_index import LabelIndex
+from tests.unit.controllers.cluster_fake import FakeCache, of_unit, unit_object
 
 Status = NodeStatus
 READY, SILENT, UNKNOWN = Status.READY, Status.SILENT, Status.UNKNOWN

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cluster_fake import FakeCluster, away, text_any, unit_object, word
-from runtime_bench import Bench
 
 from rube.api import Decision, Metadata, Node, Object, State, UpdateStatusRequest, UpdateStatusResponse
 from rube.api.errors import AbortedError, InvalidArgumentError
@@ -16,6 +14,8 @@ from rube.api.keys import ObjectKey, key_of
 from rube.api.well_known import NODE_TYPE
 from rube.controllers.contract import ImpureControllerError, Input, View
 from rube.sim.world.kernel import SimulationFailures, World, describe
+from tests.unit.controllers.cluster_fake import FakeCluster, away, text_any, unit_object, word
+from tests.unit.controllers.runtime_bench import Bench
 
 KEY = key_of(unit_object("web"))
 

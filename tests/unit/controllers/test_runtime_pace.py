@@ -6,12 +6,12 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from cluster_fake import FakeCluster, away, text_any, unit_object, word
-from runtime_bench import Bench
 
 from rube.api import Decision, State, UpdateStatusRequest, UpdateStatusResponse
 from rube.api.keys import key_of
 from rube.sim.world.kernel import World
+from tests.unit.controllers.cluster_fake import FakeCluster, away, text_any, unit_object, word
+from tests.unit.controllers.runtime_bench import Bench
 
 KEY = key_of(unit_object("web"))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pytest
-from cluster_fake import of_unit
 
 from rube.api import Decision, State, Unit, UnitAction, UnitMemory, UnitObservation, UnitStatus, registry
 from rube.api.keys import ObjectKey
@@ -13,6 +12,7 @@ from rube.api.well_known import RESTART_ANNOTATION
 from rube.controllers.contract import evaluate
 from rube.units.controller import UnitController
 from rube.units.render import digest_of
+from tests.unit.controllers.cluster_fake import of_unit
 
 KEY = ObjectKey("api.systemd.Unit", "default", "web")
 CONTROLLER = UnitController(node="worker-1", boot_id="boot-1")

@@ -8,12 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rube.raft.quorum import INDEX_MAX, JointConfig, MajorityConfig, VoteResult, index_text
+from rube.raft.quorum import INDEX_MAX, JointConfig, MajorityConfig, VoteResult
 from rube.raft.script import Directive
 from tests.unit.raft.judges import judge, scripts
 
 ids = st.frozensets(st.integers(1, 7), max_size=5).map(MajorityConfig)
 indexes = st.dictionaries(st.integers(1, 7), st.integers(0, 9))
+
+
+def index_text(index: int) -> str:
+    """The index in decimal; the infinity sign for `INDEX_MAX`."""
+    return "∞" if index == INDEX_MAX else str(index)
 
 
 def _alternative_committed(config: MajorityConfig, acked: dict[int, int]) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from judge_history import S, Tale
 
 from rube.api.errors import NotFoundError
 from rube.sim.judges import Commit, Outcome, reads
 from rube.sim.judges.selection import demands
+from tests.unit.sim.judge_history import S, Tale
 
 
 class Story(Tale):

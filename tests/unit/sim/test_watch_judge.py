@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from judge_history import S, Tale, ended, told, update
 
 from rube.sim.judges import Commit, Content, Delivery, History, summarize_latency, watch_latency, watch_promises
+from tests.unit.sim.judge_history import S, Tale, ended, told, update
 
 FIRST = told(0, end=True)
 

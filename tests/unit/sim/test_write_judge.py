@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from judge_history import UNIT, S, Tale, key_of
-
 from rube.api import DeleteRequest, PutRequest
 from rube.api.keys import ObjectKey
 from rube.sim.judges import (
@@ -16,6 +14,7 @@ from rube.sim.judges import (
     acknowledged_writes,
     revisions_monotonic,
 )
+from tests.unit.sim.judge_history import UNIT, S, Tale, key_of
 
 
 def _put(tale: Tale, content: Content, at_s: int, client: str = "user", revision: int = 0) -> Attempt:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
-from etcd_worlds import EtcdWorld
 
 from rube.api.errors import CompactedError, DataLossError
 from rube.sim.etcd.watch import Stream
@@ -14,6 +13,7 @@ from rube.sim.world.kernel import World
 from rube.store import ChangeBatch, Op, StoreConfig, Txn, open_store
 from rube.store.etcd.rpc_pb2 import WatchResponse
 from rube.store.etcd.store import EtcdStore
+from tests.unit.sim_etcd.etcd_worlds import EtcdWorld
 
 ALL = (b"", b"\xff")
 COMMITS = 60

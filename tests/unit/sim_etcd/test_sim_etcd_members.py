@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from etcd_worlds import MEMBERS, EtcdWorld
 from grpc import StatusCode, aio
 
 from rube.sim.world.kernel import World
 from rube.store.etcd import rpc_pb2 as etcd
 from rube.store.etcd.rpc_pb2_grpc import KVStub
+from tests.unit.sim_etcd.etcd_worlds import MEMBERS, EtcdWorld
 
 TIMED_OUT = "etcdserver: request timed out"
 NO_LEADER = "etcdserver: no leader"

@@ -7,13 +7,13 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from etcd_worlds import MEMBERS, EtcdWorld
 
 from rube.api.errors import CompactedError
 from rube.sim.etcd import Quirks
 from rube.sim.world.kernel import World
 from rube.store import Op, Txn, open_store
 from rube.store.etcd import rpc_pb2 as etcd
+from tests.unit.sim_etcd.etcd_worlds import MEMBERS, EtcdWorld
 
 ALL = (b"", b"\xff" * 9)
 QUIRKS = [Quirks(), Quirks(progress_overtakes=False, keeps_compacted_deletes=False)]

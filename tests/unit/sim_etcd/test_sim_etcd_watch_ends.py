@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from etcd_worlds import EtcdWorld
 
 from rube.sim.world.kernel import World
 from rube.store.etcd import rpc_pb2 as etcd
 from rube.store.etcd.rpc_pb2_grpc import KVStub
+from tests.unit.sim_etcd.etcd_worlds import EtcdWorld
 
 # More than half of what may be under way unread.
 LARGE = b"v" * 40_000

@@ -371,3 +371,14 @@ def test_many_timers_in_many_seconds_are_none(monkeypatch: pytest.MonkeyPatch) -
 
     with World(1) as world:
         world.run(main)
+
+
+def test_eager_tasks_are_refused() -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().create_task(never, eager_start=False)  # type: ignore[call-arg]  # of Python 3.14
+        with pytest.raises(SimulationError, match="eager_start=True"):
+            asyncio.get_running_loop().create_task(never, eager_start=True)  # type: ignore[call-arg]
+
+    never = asyncio.sleep(0)
+    with World(1) as world:
+        world.run(main)

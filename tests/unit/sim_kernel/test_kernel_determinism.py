@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from determinism_program import Cycle, run
 
 from rube.sim.world.kernel import World, collector
 from rube.sim.world.kernel.context import CURRENT
 from rube.sim.world.kernel.scheduler import EVENTS_PER_HOUSEKEEPING
+from tests.unit.sim_kernel.determinism_program import Cycle, run
 
 PROGRAM = Path(__file__).with_name("determinism_program.py")
 ROOT = Path(__file__).parents[3]

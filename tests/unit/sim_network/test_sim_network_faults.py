@@ -376,11 +376,11 @@ def test_the_same_run_has_the_same_digest() -> None:
 
 
 def test_the_digest_does_not_depend_on_pythons_hash_seed() -> None:
-    program = "import test_sim_network_faults as faults; print(faults.digest())"
+    program = f"from {__name__} import digest; print(digest())"
     digests = {
         subprocess.run(
             [sys.executable, "-c", program],
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parents[3],
             env={**os.environ, "PYTHONHASHSEED": seed},
             check=True,
             capture_output=True,

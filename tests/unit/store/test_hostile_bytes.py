@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import tracemalloc
 import zlib
 
@@ -17,6 +18,7 @@ from rube.store import Record, parse_store_url
 from rube.store.backends import Damage
 from rube.store.engines.image import MAGIC as IMAGE_MAGIC
 from rube.store.engines.image import decode_batches, decode_remains
+from rube.store.engines.sqlite_files import DescriptorFile
 from rube.store.engines.sqlite_pages import cells_of, free_pages, value_at
 from rube.store.engines.sqlite_tables import PAGE_BYTES
 from rube.store.engines.sqlite_wal import frames_of
@@ -139,9 +141,10 @@ def test_any_pages_are_read_to_their_end(seed: int) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_log_is_read_to_its_end(data: bytes) -> None:
-    import io
-
-    frames_of(io.BytesIO(data), 64)
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        frames_of(DescriptorFile(file.fileno()), 64)
 
 
 @given(st.text(max_size=60))

@@ -26,6 +26,7 @@ from rube.store import Op, RealStorage, Txn
 from rube.store.embedded import MvccStore
 from rube.store.engines import SqliteEngine, sqlite
 from rube.store.engines.sqlite_errors import PATH_BYTES_MAX
+from rube.store.engines.sqlite_files import OS_FILES, Files
 from rube.store.engines.sqlite_reader import SqliteReader
 
 
@@ -179,7 +180,7 @@ def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
 
 def test_commits_are_synced_to_the_disk(tmp_path: Path) -> None:
     asyncio.run(write_rows(tmp_path / "a.db", 50))
-    connection = sqlite._connect(tmp_path / "a.db")
+    connection = sqlite._connect(OS_FILES, tmp_path / "a.db")
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
@@ -293,8 +294,8 @@ def test_a_sync_that_fails_at_the_start_is_told_and_leaves_the_log(
     killed.mkdir()
     connect = sqlite._connect
 
-    def broken(path: Path) -> Broken:
-        return Broken(connect(path), "PRAGMA wal_checkpoint")
+    def broken(files: Files, path: Path) -> Broken:
+        return Broken(connect(files, path), "PRAGMA wal_checkpoint")
 
     async def main() -> None:
         engine = await SqliteEngine.open(tmp_path / "a.db")

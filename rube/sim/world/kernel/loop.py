@@ -9,6 +9,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from heapq import heapify, heappush
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
+from weakref import WeakSet
 
 from simpy import Environment
 
@@ -67,6 +68,8 @@ class SimLoop(Scheduler, NoRealIO):
         self._closed = False
         self._exception_handler: ExceptionHandler | None = None
         self._graveyard: list[SimTask] = []
+        self._started: WeakSet[SimTask] = WeakSet()
+        """Every task that something still refers to: asyncio's own register differs from one Python to the next."""
 
     # Time and timers
 
@@ -151,14 +154,18 @@ class SimLoop(Scheduler, NoRealIO):
         *,
         name: object = None,
         context: Context | None = None,
+        eager_start: bool | None = None,
     ) -> asyncio.Task[T]:
-        """Start a task in the process of `context`, or of the calling code."""
+        """Start a task in the process of `context`, or of the calling code; it first runs after what is ready."""
+        if eager_start:
+            raise SimulationError("create_task(eager_start=True) in a world: its tasks start in turn; leave it out")
         task = SimTask.__new__(SimTask)
         task.process = CURRENT.get(self.root) if context is None else context.get(CURRENT, self.root)
         task.number = self.next_number()
         self._tasks += 1
         label = f"task-{self._tasks}" if name is None else str(name)
         SimTask.__init__(task, coro, loop=self, name=label, context=context)
+        self._started.add(task)
         if task.process.gate == DEAD:
             self.keep_dead([task])
         return task
@@ -176,7 +183,7 @@ class SimLoop(Scheduler, NoRealIO):
 
     def tasks_of(self, processes: Collection["SimProcess"]) -> list[SimTask]:
         """Return the unfinished tasks of these processes in the order of their creation."""
-        found = [t for t in asyncio.all_tasks(self) if isinstance(t, SimTask) and t.process in processes]
+        found = [task for task in self._started if task.process in processes and not task.done()]
         return sorted(found, key=lambda task: task.number)
 
     def run_in_executor(self, executor: object, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
@@ -261,9 +268,8 @@ class SimLoop(Scheduler, NoRealIO):
 
     def _unretrieved(self) -> list[Exception]:
         """Return the exceptions of tasks that ended long ago, are still referred to, and were never asked."""
-        every = [task for task in asyncio.tasks._all_tasks if isinstance(task, SimTask)]  # type: ignore[attr-defined]
-        mine = [t for t in every if t.get_loop() is self and t.process.alive and t.done() and t._log_traceback]
-        errors = [task.exception() for task in sorted(mine, key=lambda task: task.number)]
+        unasked = [task for task in self._started if task.process.alive and task.done() and task._log_traceback]
+        errors = [task.exception() for task in sorted(unasked, key=lambda task: task.number)]
         return [error for error in errors if isinstance(error, Exception)]
 
     # Errors

@@ -1,0 +1,57 @@
+"""What a daemon tells the service manager that started it (sd_notify(3)): that it is ready, alive, or stopping.
+
+Without NOTIFY_SOCKET in the environment nobody wants to know, and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket  # noqa: TID251 (an adapter)
+
+__all__ = ["notify_ready", "notify_stopping", "say_alive", "watchdog_interval_s"]
+
+SEND_S_MAX = 5.0
+_LOG = logging.getLogger("rube.cli")
+
+
+def notify_ready(status: str) -> None:
+    """The daemon serves; `systemctl status` shows the first line of `status`."""
+    _notify("READY=1", f"STATUS={status.strip().splitlines()[0]}")
+
+
+def notify_stopping() -> None:
+    """The daemon has begun to end."""
+    _notify("STOPPING=1")
+
+
+async def say_alive() -> None:
+    """Says that the daemon lives, twice in the time after which the manager kills it (WatchdogSec=), until cancelled.
+
+    It runs in the daemon's event loop: one that hangs falls silent. Ends at once where no manager asks for it.
+    """
+    while (interval_s := watchdog_interval_s()) is not None:
+        _notify("WATCHDOG=1")
+        await asyncio.sleep(interval_s)
+
+
+def watchdog_interval_s() -> float | None:
+    """How often this process has to say that it lives; None: never."""
+    limit_us, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not limit_us.isdecimal() or int(limit_us) == 0 or (pid and pid != str(os.getpid())):
+        return None
+    return int(limit_us) / 2e6
+
+
+def _notify(*lines: str) -> None:
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    path = f"\0{address[1:]}" if address.startswith("@") else address
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.settimeout(SEND_S_MAX)
+            sender.sendto("\n".join(lines).encode(), path)
+    except OSError as error:
+        _LOG.warning("cannot tell the service manager at %s %s: %s", address, lines[0], error)
