@@ -192,9 +192,9 @@ class Core:
         if link is None:
             raise UnavailableError(f"member {subscriber:x} is not known here yet: try again")
         told: Digest | None = None
-        with link.outbox.subscribed() as subscription:
+        with link.pending.subscribed() as subscription:
             while True:
-                messages = await link.outbox.batch(subscription)
+                messages = await link.pending.batch(subscription)
                 newest = self.state.digests.agreed if self.leads else self.state.digests.newest
                 yield Batch(messages=messages, digest=None if newest is told else newest)
                 told = newest
@@ -287,7 +287,7 @@ class Core:
         if self.leads:
             return True
         link = self._links.get(self.leader)
-        return link is not None and link.outbox.open
+        return link is not None and link.pending.open
 
     def _look_at_disk(self) -> None:
         """A leader that cannot write lets another one lead."""
@@ -378,7 +378,7 @@ class Core:
             if message.type == MSG_PROP:
                 message.term = self.node.raft.term
             self._sent(message)
-            if not link.outbox.send(message):
+            if not link.pending.send(message):
                 self._lost.append(message.to)
 
     def _is_told_soon(self, message: Message, link: Link) -> bool:

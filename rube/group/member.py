@@ -32,7 +32,7 @@ from rube.group.machine import StateMachine
 from rube.group.membership import Membership, NotLeadingError
 from rube.group.pending import OvertakenError
 from rube.group.roster import OutdatedChangeError
-from rube.group.service import ReplicaService
+from rube.group.service import MembersService
 from rube.group.snapshots import install
 from rube.group.volatile import watch_for_loss
 from rube.host import Engine, Host
@@ -94,7 +94,7 @@ class Member:
 
         Raises what `Founding.identity` does, DataLossError for damaged data. The engine stays its opener's.
         """
-        service = ReplicaService(config.name)
+        service = MembersService(config.name)
         server = host.network.server()
         add_MembersServicer_to_server(service, server)
         try:

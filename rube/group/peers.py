@@ -52,7 +52,7 @@ class StrangerError(FailedPreconditionError):
     """The call is not for this member, or not from its group."""
 
 
-class Outbox:
+class PendingMessages:
     """What waits for one member. What finds no room, or nobody who subscribes, is dropped: Raft sends it again.
 
     An acknowledgement that tells nothing new, as of an append that moved the commit index alone, waits for the next
@@ -154,7 +154,7 @@ class Link:
         self.name = name
         # The group's for it, and where it is looked for now.
         self.address = self.at = addresses()[0]
-        self.outbox = Outbox(config)
+        self.pending = PendingMessages(config)
         # The term and commit index of the newest append without entries.
         self.commit = (0, 0)
         # When something last came; None: nothing has yet.
@@ -296,7 +296,7 @@ class Links:
         wanted = {**self._met, **{member: peer.address for member, peer in self._known.items()}}
         for member in [one for one, (link, _) in self._links.items() if wanted.get(one) != link.address]:
             link, task = self._links.pop(member)
-            link.outbox.close()
+            link.pending.close()
             task.cancel()
         for member, address in sorted(wanted.items()):
             if member not in self._links:

@@ -68,7 +68,7 @@ class Served(Protocol):
     async def change(self, request: ChangeRequest) -> ChangeResponse: ...
 
 
-class ReplicaService(MembersServicer):
+class MembersService(MembersServicer):
     """Answers from the start on; `member` comes once it belongs to a group."""
 
     def __init__(self, name: str) -> None:

@@ -62,7 +62,7 @@ class InvariantError(AssertionError):
         self.invariant = invariant
 
 
-class Member(Protocol):
+class MemberView(Protocol):
     """A member from outside: its core, None while it is down, and its disk, which stays."""
 
     @property
@@ -101,7 +101,7 @@ class Invariants:
     """
 
     def __init__(
-        self, members: Mapping[int, Member], *, committed: int = 0, history_entries_max: int = 1 << 16
+        self, members: Mapping[int, MemberView], *, committed: int = 0, history_entries_max: int = 1 << 16
     ) -> None:
         """`members` is looked at with each check; `committed` is where all of them start."""
         self._members = members
@@ -206,7 +206,7 @@ class Invariants:
             if member.raft is not None:
                 self._check_member(number, member.raft)
 
-    def _check_disk(self, number: int, member: Member) -> None:
+    def _check_disk(self, number: int, member: MemberView) -> None:
         """A commit index need not be synced: a restart may find an older one."""
         hard_state = member.storage.initial_state()[0]
         term, vote, commit = self._durable.get(number, (0, 0, 0))

@@ -11,8 +11,8 @@ from rube.api import List, Object, registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import key_of
 from rube.api.spelling import suggestion
+from rube.api.textproto.lexer import Position
 from rube.api.textproto.reader import read
-from rube.api.textproto.tokens import Position
 
 _HEADER: Final = re.compile(r"\s*#\s*proto-(file|message):\s*(\S*)\s*$")
 # A file takes up to ten times its size in memory while it is read.

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from rube.api import registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import quoted, suggestion
-from rube.api.textproto.tokens import Position, Tokens
+from rube.api.textproto.lexer import Lexer, Position
 
 M = TypeVar("M", bound=Message)
 
@@ -55,7 +55,7 @@ def read(
     `first_line` is the number of the first of the lines; `assignments` are the tokens that may stand between a field's
     name and its value.
     """
-    reader = _Reader(Tokens(lines, filename, first_line), assignments)
+    reader = _Reader(Lexer(lines, filename, first_line), assignments)
     message = message_class()
     reader.fields(message, end="")
     return message, reader.positions
@@ -64,7 +64,7 @@ def read(
 class _Reader:
     """Reads tokens into messages, by their descriptors."""
 
-    def __init__(self, tokens: Tokens, assignments: Sequence[str]) -> None:
+    def __init__(self, tokens: Lexer, assignments: Sequence[str]) -> None:
         self._tokens = tokens
         self._assignments = assignments
         self._path: list[str] = []

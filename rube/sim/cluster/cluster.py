@@ -28,8 +28,8 @@ from rube.api.keys import key_of
 from rube.api.well_known import UNIT_TYPE
 from rube.controllers.contract import Controller
 from rube.sim.cluster import convergence
-from rube.sim.cluster.commit_log import Logbook
-from rube.sim.cluster.controller_group import ReplicaProgram
+from rube.sim.cluster.commit_log import CommitLog
+from rube.sim.cluster.controller_group import ControllerMemberProgram
 from rube.sim.cluster.daemons import API_PORT, ApiserverProgram, Recorder, RubeletProgram
 from rube.sim.cluster.disasters import Disasters
 from rube.sim.cluster.durability import DurableView
@@ -79,9 +79,9 @@ class SimCluster:
         self.world = world
         self.config = config or ClusterConfig()
         self.history = History()
-        self._logbook = Logbook(self.history.contents)
+        self._commit_log = CommitLog(self.history.contents)
         self.fabric = SimFabric(world, self.config.link)
-        self._recorder = Recorder(self.history, lambda: self.world.now_ns, world.trace, self._logbook)
+        self._recorder = Recorder(self.history, lambda: self.world.now_ns, world.trace, self._commit_log)
         self._machines: dict[str, Machine] = {}
         self._apiservers: dict[str, ApiserverProgram] = {}
         self._rubelets: dict[str, RubeletProgram] = {}
@@ -135,7 +135,9 @@ class SimCluster:
         for name, extra in zip(names, own, strict=True):
             machine = self._machine(name)
             observer = self._controllers.observer(name)
-            program = ReplicaProgram(machine.ports, names, lambda: self.targets, self._recorder, extra, observer)
+            program = ControllerMemberProgram(
+                machine.ports, names, lambda: self.targets, self._recorder, extra, observer
+            )
             machine.daemon = Daemon(name="controller", main=program.main, restart_s=RESTART_S)
             machine.start()
 
@@ -282,8 +284,8 @@ class SimCluster:
         }
         self.world.run(self._note_copies, timeout_s=60)
         self.world.run(self._read_log, timeout_s=60)
-        self.history.store_id, self.history.log = self._logbook.store_id, self._logbook.log
-        self.history.terms = self._logbook.terms
+        self.history.store_id, self.history.log = self._commit_log.store_id, self._commit_log.log
+        self.history.terms = self._commit_log.terms
 
     # Inside
 
@@ -298,11 +300,11 @@ class SimCluster:
         """A store on a disk has one user, who must be asked; one on servers is opened once more."""
         apiserver = self._apiservers[self.leader() or next(iter(self._apiservers))]
         if not parse_store_url(apiserver.store_url).servers:
-            await self._logbook.keep(apiserver.store)
+            await self._commit_log.keep(apiserver.store)
             return
         store = await open_store(self._desk.ports, apiserver.store_url)
         try:
-            await self._logbook.keep(store)
+            await self._commit_log.keep(store)
         finally:
             await store.close()
 

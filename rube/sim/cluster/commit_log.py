@@ -14,7 +14,7 @@ _FENCE_PREFIX = b"!fence/"
 _START, _END = b"\0", b"\xff"
 
 
-class Logbook:
+class CommitLog:
     """One for all apiservers of a store. A store that was restored begins anew, with what the backup held."""
 
     def __init__(self, contents: Contents) -> None:

@@ -28,7 +28,7 @@ class Forgetful:
         return await MemoryEngine.open(VolatileDisk(), url)
 
 
-class ReplicaProgram:
+class ControllerMemberProgram:
     """One of `names`, with the built-in controllers and `controllers`."""
 
     def __init__(

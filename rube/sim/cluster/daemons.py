@@ -17,7 +17,7 @@ from rube.controllers.contract import Controller, TransformingController
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 from rube.server import ApiServer, ApiServerConfig
-from rube.sim.cluster.commit_log import Logbook
+from rube.sim.cluster.commit_log import CommitLog
 from rube.sim.cluster.convergence import Seen
 from rube.sim.cluster.durability import DurableView
 from rube.sim.cluster.error_log import Pace, refusal_recorder
@@ -56,7 +56,7 @@ class Recorder:
     history: History
     now_ns: Callable[[], int]
     trace: Trace
-    logbook: Logbook
+    commit_log: CommitLog
 
     def loss(self, host: str, lost: Exception) -> None:
         """A daemon ends because what it writes is not kept."""
@@ -153,7 +153,7 @@ class ApiserverProgram:
             return
         self._replicated = inner if isinstance(inner, ReplicatedStore) else None
         recorder = self._recorder
-        self._store = RecordingStore(inner, recorder.history, recorder.now_ns, self._ports.name, recorder.logbook)
+        self._store = RecordingStore(inner, recorder.history, recorder.now_ns, self._ports.name, recorder.commit_log)
         revisions, interval_s = self._compaction
         config = ApiServerConfig(
             listen=(f"0.0.0.0:{API_PORT}",),

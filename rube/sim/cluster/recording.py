@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from rube.api.errors import AbortedError, InvalidArgumentError, ResourceExhaustedError, RubeError
-from rube.sim.cluster.commit_log import Logbook
+from rube.sim.cluster.commit_log import CommitLog
 from rube.sim.judges import Asked, Commit, History
 from rube.store import ChangeBatch, Lookup, Page, Store, StoreLimits, Txn
 
@@ -22,15 +22,15 @@ class RecordingStore:
         history: History,
         now_ns: Callable[[], int],
         server: str = "",
-        logbook: Logbook | None = None,
+        commit_log: CommitLog | None = None,
     ) -> None:
-        """`server` is whose store it is; `logbook` keeps what the store is told to forget."""
+        """`server` is whose store it is; `commit_log` keeps what the store is told to forget."""
         self._inner = inner
         self._history = history
         self._now_ns = now_ns
         self._server = server
         history.store_ids.add(inner.store_id)
-        self._logbook = logbook or Logbook(history.contents)
+        self._commit_log = commit_log or CommitLog(history.contents)
 
     @property
     def limits(self) -> StoreLimits:
@@ -70,7 +70,7 @@ class RecordingStore:
         return self._inner.watch(start, end, after_revision=after_revision)
 
     async def compact(self, revision: int) -> None:
-        await self._logbook.keep(self._inner)
+        await self._commit_log.keep(self._inner)
         await self._inner.compact(revision)
 
     async def close(self) -> None:

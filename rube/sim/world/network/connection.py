@@ -20,7 +20,7 @@ def monotonic_ns(process: SimProcess) -> int:
     return process.clock.monotonic_ns(process.loop.now_ns)
 
 
-class Peer(Protocol):
+class FrameReceiver(Protocol):
     """Who speaks HTTP/2 over one end of a connection."""
 
     def received(self, frame: Frame) -> None:
@@ -133,7 +133,7 @@ class End:
         """`closed` is called once, when the end is closed before its process dies."""
         self.process = process
         self._closed = closed
-        self.peer: Peer | None = None
+        self.peer: FrameReceiver | None = None
         self.open = True
         self._incoming = incoming
         self._outgoing = outgoing

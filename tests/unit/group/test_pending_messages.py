@@ -11,7 +11,7 @@ import pytest
 
 from rube.api.errors import UnavailableError
 from rube.group import MemberConfig
-from rube.group.peers import Outbox
+from rube.group.peers import PendingMessages
 from rube.raft.raft_pb2 import MSG_APP_RESP, MSG_HEARTBEAT_RESP, Message
 
 P = ParamSpec("P")
@@ -32,11 +32,11 @@ def acknowledgement(index: int, term: int = 3, *, reject: bool = False) -> Messa
 HEARTBEAT = Message(type=MSG_HEARTBEAT_RESP, to=2, sender=1, term=3)
 
 
-def outbox(**config: int) -> Outbox:
-    return Outbox(MemberConfig(name="a", listen="a:1", **config))  # type: ignore[arg-type]  # numbers only
+def outbox(**config: int) -> PendingMessages:
+    return PendingMessages(MemberConfig(name="a", listen="a:1", **config))  # type: ignore[arg-type]  # numbers only
 
 
-async def sent(box: Outbox, subscription: int) -> list[Message]:
+async def sent(box: PendingMessages, subscription: int) -> list[Message]:
     """What goes by now."""
     try:
         async with asyncio.timeout(0):

@@ -47,7 +47,7 @@ class _Tokenizer(text_format.Tokenizer):
         return self._line + 1, self._column + 1  # type: ignore[attr-defined]  # the stub leaves them out
 
 
-class Tokens:
+class Lexer:
     """A cursor over the tokens of a text. Comments and white space are skipped; "" is the end."""
 
     def __init__(self, lines: Iterable[str], filename: str, first_line: int = 1) -> None:
