@@ -105,7 +105,8 @@ def groups(objects: Sequence[Object]) -> Iterator[list[Object]]:
 
 
 def json_value(message: Message) -> dict[str, Any]:
-    """Protobuf's JSON mapping with the fields named as in the protos (https://protobuf.dev/programming-guides/json/)."""
+    """Protobuf's JSON mapping with the fields named as in the protos
+    (https://protobuf.dev/programming-guides/json/)."""
     from google.protobuf import json_format
 
     try:

@@ -1,8 +1,8 @@
-"""One member of a Raft group, over a Host: its clock drives the core, its network carries the messages, an engine
-keeps log, votes and state.
+"""A member of a Raft group, run over a Host: the host's clock drives the Raft core, its network carries the messages,
+and an engine stores log, votes and state.
 
-What the group agrees on is a `StateMachine`'s, which is handed in: the replicated store has one, replicated
-controllers have another. Here: no objects, no versions, no decisions of Raft's own (`rube.raft`).
+A `StateMachine`, which the owner passes in, applies the group's commands: the replicated store has one, replicated
+controllers have another. This package knows no objects and no versions, and leaves Raft's decisions to `rube.raft`.
 """
 
 from rube.group.config import MemberConfig

@@ -1,4 +1,4 @@
-"""What the log's entries make of a member: the machine's state, who is in the group, and the hash over both."""
+"""The applied state of a member: the machine's state, the group's members, and the hash over both."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rube.raft.raft_pb2 import ConfChangeSingle, ConfChangeV2, ConfState, Entry
 
 
 class Done(NamedTuple):
-    """What an entry has done: the outcome is for who proposed it, the writes keep what it changed; how the members have
-    changed by it."""
+    """The result of an entry: the outcome goes to the proposer, the writes make it durable; `members` has the change of
+    the members, if any."""
 
     proposer: int
     number: int
@@ -32,15 +32,16 @@ class AppliedState:
     """
 
     def __init__(self, applied: Applied, machine: StateMachine, identity: Identity, name: str) -> None:
-        """As it was when the last one ended; a member without one begins with the peers of its identity."""
+        """Restores the state that the last process applied; a member without one begins with the peers of its
+        identity."""
         self._machine = machine
         self.digests = Digests(name, identity.id)
-        # Of what is kept: what entries seldom change.
+        # The part of `kept` that entries seldom change.
         self._members = Applied()
         self._take(applied, Roster(applied.peers or identity.peers, applied.removed))
 
     def restore(self, applied: Applied) -> None:
-        """A snapshot has replaced the state."""
+        """Takes the state of a snapshot."""
         self._take(applied, Roster(applied.peers, applied.removed))
 
     def _take(self, applied: Applied, roster: Roster) -> None:
@@ -53,15 +54,15 @@ class AppliedState:
         self._members = Applied(conf_state=conf_state, peers=self.roster.peers, removed=self.roster.removed)
 
     def kept(self) -> Applied:
-        """What the state rests on, to be kept with it."""
+        """Returns what has to be stored with the state's writes."""
         kept = Applied(index=self.index, term=self.term, hash=self.digests.chain)
         kept.MergeFrom(self._members)
         return kept
 
     def apply(self, entry: Entry, configure: Callable[[ConfChangeV2], ConfState]) -> Done | None:
-        """Applies the next entry; None: it was empty. `configure` is told of each change of the configuration.
+        """Applies the next entry; None for an empty one. `configure` gets each change of Raft's configuration.
 
-        Raises DataLossError where this member turns out to have another state than its group.
+        Raises DataLossError if this member turns out to have another state than its group.
         """
         assert entry.index == self.index + 1, f"entry {entry.index} after {self.index}"
         change = from_entry(entry)
@@ -83,7 +84,7 @@ class AppliedState:
         return Done(command.proposer, command.number, outcome, writes)
 
     def _apply_expectation(self, command: Command) -> bool:
-        """Who is expected to join. False: it could not be changed."""
+        """Adds or removes an expected member. Returns False if the roster did not allow it."""
         if command.HasField("expect"):
             changed = self.roster.expect(command.expect)
         else:
@@ -107,4 +108,4 @@ class AppliedState:
 
 
 def _outdated() -> OutdatedChangeError:
-    return OutdatedChangeError("the members have changed meanwhile: look at them, and decide again")
+    return OutdatedChangeError("the members have changed meanwhile: read them again, and decide again")

@@ -1,9 +1,9 @@
-"""How a member with an empty disk comes into a group: by forming it with others, or by being taken in.
+"""The first start of a member, on an empty disk: it forms a group with others, or joins one.
 
-The member whose name comes first forms the group, alone, once all the others named have said that they belong to
-none; then it takes them in one by one, as it would any later member. So a member that lost its disk never votes twice:
-it is a stranger with a new id, and the group that knows its name refuses it until the lost one is removed. Volatile
-members lose their disks as a matter of course (rube/group/volatile.py).
+The member whose name sorts first forms the group alone, after all the other named members have answered that they
+belong to none. Then it adds them one by one, as it would any later member. So a member that has lost its disk never
+votes twice: it has a new id, and the group refuses its known name until the lost member is removed. Volatile members
+lose their disks as a matter of course (rube/group/volatile.py).
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _LOG = logging.getLogger("rube.group")
 
 CALL_S = 1.0
 RETRY_S = 0.25
-# So often it is told what the start waits for.
+# The log says once in so many attempts what the start waits for.
 TELL_EVERY = 20
-# A group begins as if this entry had been applied.
+# A new group begins as if this entry had been applied.
 FIRST_INDEX = 1
 FIRST_TERM = 1
 _ID_BITS = 62
@@ -61,7 +61,7 @@ _Answer = TypeVar("_Answer")
 
 
 class Founding:
-    """The start of one member on one engine."""
+    """The first start of one member on one engine."""
 
     def __init__(self, host: Host, engine: Engine, config: MemberConfig) -> None:
         self._host = host
@@ -69,9 +69,9 @@ class Founding:
         self._config = config
 
     async def identity(self) -> Identity:
-        """Who this member is; on an empty disk only once the group exists and has taken it in.
+        """Returns the identity of this member; on an empty disk it waits until the group exists and has taken it in.
 
-        Raises FailedPreconditionError where the group refuses it, or the disk belongs to another member.
+        Raises FailedPreconditionError if the group refuses it or the disk belongs to another member.
         """
         known = read(self._engine, IDENTITY_KEY, Identity) if check_format(self._engine) else None
         if known is not None and known.name != self._config.name:
@@ -101,8 +101,11 @@ class Founding:
         return await self._found(known, others)
 
     async def _come_in(self, known: Identity, others: list[tuple[str, str]]) -> Identity:
-        """A volatile member enters the group that another one is in; where there is none, the first-named forms it,
-        once all the others say so. Raises FailedPreconditionError where it is refused."""
+        """Joins a volatile member to a group that another member is in. Where there is no group, the member whose name
+        sorts first forms it, after all others have answered that they have none.
+
+        Raises FailedPreconditionError if the group refuses it.
+        """
         attempt = 0
         while True:
             told = [await self._described(name, address, attempt) for name, address in others]
@@ -116,7 +119,10 @@ class Founding:
             await self._host.clock.sleep(RETRY_S)
 
     async def _described(self, name: str, address: str, attempt: int) -> Description | None:
-        """What the member there says of itself; None: nothing. Raises FailedPreconditionError for another name."""
+        """Returns the description that the member there gives of itself; None if it does not answer.
+
+        Raises FailedPreconditionError if it has another name.
+        """
         try:
             described = await self._call(address, lambda stub: stub.Describe(DescribeRequest(), timeout=CALL_S))
         except RubeError as error:
@@ -170,7 +176,8 @@ class Founding:
         return joined
 
     async def _ask_any(self, addresses: tuple[str, ...], peer: Peer) -> JoinResponse:
-        """Asks one after the other until one takes the member in; what is refused is refused."""
+        """Asks one address after the other until a member takes this one in. Raises FailedPreconditionError at a
+        refusal."""
         attempt = 0
         while True:
             address = addresses[attempt % len(addresses)]
@@ -229,5 +236,5 @@ def _check_name(described: Description, name: str, address: str) -> None:
 
 
 def not_in_a_group(name: str) -> UnavailableError:
-    """To who asks a member that waits to be taken in."""
+    """Returns the error of calls to a member that belongs to no group yet."""
     return NotDoneError(f"member {name!r} belongs to no group yet: try again")

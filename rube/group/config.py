@@ -1,4 +1,4 @@
-"""What a member is configured with."""
+"""The configuration of a member."""
 
 from __future__ import annotations
 
@@ -12,61 +12,62 @@ from rube.raft.config import RaftConfig, ReadMode
 from rube.raft.storage import MemoryStorage, Storage
 
 MIB = 1024 * 1024
-# What is around a proposal in a message, at most.
+# The most bytes that a message adds around a proposal.
 ENVELOPE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberConfig:
-    """One member of a group. Times in seconds.
+    """The configuration of one member of a group. Times in seconds.
 
-    A first start forms the group of `members`; a later one, or one with `join`, ignores them: the group knows its own.
+    A first start forms the group of `members`. A later start ignores both `members` and `join`: the group knows its
+    own.
     """
 
     name: str
-    # HOST:PORT to listen on for the other members, and what they reach it by.
+    # HOST:PORT to listen on for the other members, and the address at which they reach it.
     listen: str
     address: str = ""
-    # Name and address of all that form the group, this one among them. All must be up for the group to be formed.
+    # Names and addresses of all that form the group, this one among them. All must be up to form it.
     members: tuple[tuple[str, str], ...] = ()
-    # Addresses of members of a group that exists, which expects this one.
+    # Addresses of members of an existing group that expects this one.
     join: tuple[str, ...] = ()
-    # The engine forgets all with its process, at every member (rube/group/volatile.py): a newcomer replaces the
-    # silent member of its name, and a group that has lost its majority ends, with GroupLostError.
+    # Each member's engine loses its data with its process (rube/group/volatile.py): a newcomer replaces the silent
+    # member of its name, and a group that has lost its majority ends with GroupLostError.
     volatile: bool = False
 
     tick_s: float = 0.1
-    # A follower that hears of no leader for so many ticks, up to twice as many, stands for election.
+    # A follower that hears from no leader for one to two times so many ticks campaigns.
     election_ticks: int = 8
     heartbeat_ticks: int = 1
-    # What the core may do; rube.raft.config.RaftConfig says more of each.
+    # Limits of the Raft core; see rube.raft.config.RaftConfig.
     pre_vote: bool = True
     check_quorum: bool = True
     read_mode: ReadMode = ReadMode.SAFE
     # How long a proposal, a read or a change of the group may wait for a leader and a quorum.
     patience_s: float = 5.0
 
-    # Of the entries of one append, and of messages to one peer in one call.
+    # Bytes of the entries of one append, and of the messages to one peer in one call.
     message_bytes_max: int = MIB
-    # Appends on their way to one follower, and their bytes.
+    # Appends in flight to one follower, and their bytes.
     inflight_messages_max: int = 256
     inflight_bytes_max: int = 32 * MIB
-    # One proposal; a larger one is an error. It has to fit into a message to another member.
+    # Bytes of one proposal; a larger one is an error. It has to fit into a message to another member.
     proposal_bytes_max: int = 24 * MIB
-    # A leader's proposals that are not committed yet; past it they are refused, and tried again.
+    # Bytes of a leader's uncommitted proposals; beyond them proposals are refused, and tried again.
     uncommitted_bytes_max: int = 32 * MIB
-    # Messages that wait for one peer; past either, further ones are dropped.
+    # Messages that wait for one peer, and their bytes; beyond either, further messages are dropped.
     queue_messages_max: int = 4096
     queue_bytes_max: int = 32 * MIB
-    # Of a snapshot in one call.
+    # Bytes of a snapshot in one call.
     piece_bytes_max: int = MIB
-    # A state that was changed and not written waits so long, and for a tick, for a write of the log to go with.
+    # State changes wait so long, and up to a tick more, for an append to be written with.
     flush_s: float = 0.05
     flush_bytes_max: int = 4 * MIB
-    # The log keeps so much of what is applied for followers that are behind.
+    # The log keeps so many applied entries, and bytes of them, for followers that are behind.
     log_entries_kept: int = 5000
     log_bytes_kept: int = 64 * MIB
-    # A learner so close to the end of the log has caught up.
+    # A learner that is at most so many entries behind has caught up.
     caught_up_entries: int = 100
 
     # For tests and simulations.
@@ -77,14 +78,14 @@ class MemberConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "election_s", self.tick_s * self.election_ticks)
         if not self.name:
-            raise InvalidArgumentError("a member needs a name: write name=a")
+            raise InvalidArgumentError("a member needs a name: write, for example, name=a")
         names = [name for name, _ in self.members]
         if self.members and self.name not in names:
-            raise InvalidArgumentError(f"members names {', '.join(names)}, and not this one, {self.name!r}: add it")
+            raise InvalidArgumentError(f"members names {', '.join(names)}, but not this member, {self.name!r}: add it")
         if len(set(names)) != len(names):
-            raise InvalidArgumentError(f"members names one twice: {', '.join(names)}")
+            raise InvalidArgumentError(f"members has a name or an address twice: {', '.join(names)}")
         if self.volatile and not self.members:
-            raise InvalidArgumentError("a volatile member knows its group by nothing but members: name them all")
+            raise InvalidArgumentError("a volatile member finds its group only by members: name them all")
         if self.members and self.join:
             raise InvalidArgumentError("members forms a group, join enters one: give one of the two")
         if self.proposal_bytes_max + ENVELOPE_BYTES > MESSAGE_BYTES_MAX:
@@ -92,10 +93,10 @@ class MemberConfig:
                 f"proposal_bytes_max, {self.proposal_bytes_max}, does not fit into a message of {MESSAGE_BYTES_MAX} "
                 f"bytes with the {ENVELOPE_BYTES} around it: write less"
             )
-        self.core(1, MemoryStorage(), lambda below: 0)  # raises where parameters contradict each other
+        self.core(1, MemoryStorage(), lambda below: 0)  # raises if parameters contradict each other
 
     def core(self, member: int, storage: Storage, random_below: Callable[[int], int], applied: int = 0) -> RaftConfig:
-        """The configuration of that member's core. Raises InvalidArgumentError."""
+        """Returns the configuration of that member's Raft core. Raises InvalidArgumentError."""
         return RaftConfig(
             id=member,
             storage=storage,
@@ -118,5 +119,5 @@ class MemberConfig:
 
     @property
     def reachable_address(self) -> str:
-        """Where the others find this member."""
+        """The address at which the others reach this member."""
         return self.address or dict(self.members).get(self.name, "") or self.listen

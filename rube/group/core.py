@@ -1,4 +1,4 @@
-"""The drive of one member: time, messages and storage into Raft's core; what comes out, to where it belongs."""
+"""The loop around a member's Raft core: feeds it time, messages and storage results, and carries out its output."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ from rube.raft.raft_pb2 import (
 )
 
 _LOG = logging.getLogger("rube.group")
-# What a message may be refused with: the sender is none of ours any more, or nobody leads.
+# Errors that refuse a single message: its sender is not a member any more, or there is no leader.
 _HARMLESS = (ConfChangeInvalidError, UnknownPeerError, ProposalDroppedError, ProposalTooLargeError, LocalMessageError)
-# How often, in ticks, a leader looks at its disk.
+# A leader checks its disk once in so many ticks.
 _DISK_TICKS = 5
 
 
 class Core:
-    """One member's core and everything around it. All of it runs on one loop; only storage and network wait.
+    """One member's Raft core and everything around it. All of it runs on one loop; only storage and network wait.
 
-    Invariant: a command's outcome is told only after the entry is committed, which Raft says when a quorum has it on
+    Invariant: a caller gets a command's outcome only after its entry is committed, which means that a quorum has it on
     disk.
     """
 
@@ -98,12 +98,12 @@ class Core:
         self._advancing = False
         self._installing = False
         self._ticks = 0
-        # Who could not be sent a message.
+        # Members to which a message could not be sent.
         self._lost: list[int] = []
         # Set and replaced with every change of the leader.
         self._led = asyncio.Event()
 
-    # What the member asks
+    # Queries and calls of the member
 
     @property
     def leads(self) -> bool:
@@ -115,17 +115,20 @@ class Core:
 
     @property
     def removed(self) -> Sequence[int]:
-        """Ids of removed members whose vote nobody can need any more. Only a leader knows."""
+        """Ids of removed members whose vote nobody can need any more. Empty unless this member leads."""
         return self.state.roster.removed if self.leads and self.settled else ()
 
     @property
     def settled(self) -> bool:
-        """Of a leader: a quorum has on disk that the last removal is committed. Who has an entry that was proposed
-        after that was applied has written with it what was committed before."""
+        """True if this leader's quorum has on disk that the last removal is committed.
+
+        An entry that was proposed after the removal was applied carries that commit index: whoever has the entry on
+        disk has the commit index there too.
+        """
         return self.state.term == self.node.raft.term and self.state.index > self._unsettled
 
     def check_room(self) -> None:
-        """Raises UnavailableError while the disk is full: this member applies nothing then, and so answers nothing."""
+        """Raises UnavailableError while the disk is full: this member applies nothing then, so it cannot answer."""
         if self._storage.full_since_ns:
             name = self.config.name
             raise NotDoneError(f"the disk of member {name!r} is full: free some space there, or ask another member")
@@ -144,7 +147,7 @@ class Core:
         return self._links.get(member)
 
     def ask_round(self) -> None:
-        """Starts a round for the reads that wait, unless one is under way that may still be answered."""
+        """Starts a read-index round for the waiting reads, unless a round is under way that may still be answered."""
         late = self._clock.monotonic_ns() - self._round_ns > self.config.election_s * NS_PER_S
         context = self.reads.start_round(again=late)
         if context:
@@ -154,10 +157,10 @@ class Core:
             self.node.read_index(context)
             self.advance()
 
-    # What comes in
+    # Input from other members
 
     def receive(self, sender: int, batch: Batch) -> None:
-        """Messages of another member."""
+        """Handles messages of another member."""
         if self.ending.over:
             return
         if batch.HasField("digest"):
@@ -178,12 +181,15 @@ class Core:
             raise
 
     def _takes(self, proposal: Message) -> bool:
-        """A proposal is for the leader of its term alone: who proposed it may have tried again in a later one."""
+        """Returns whether this member leads the term of the proposal.
+
+        Only that leader may take it: the proposer may have tried again in a later term.
+        """
         term, proposal.term = proposal.term, 0
         return self.leads and term == self.node.raft.term
 
     async def batches(self, subscriber: int, address: str, incarnation: int) -> AsyncGenerator[Batch]:
-        """Messages for another member, a process of which asks from that address. Raises DoubledError."""
+        """Yields messages for another member, whose process subscribes from that address. Raises DoubledError."""
         self.ending.check()
         self._links.subscribes(subscriber, address, incarnation)
         link = self._links.get(subscriber)
@@ -200,7 +206,10 @@ class Core:
                 told = newest
 
     async def stage(self, piece: Piece) -> int:
-        """A piece of a snapshot; the core hears of it with the last one. A leader of an earlier term is refused."""
+        """Stages a piece of a snapshot and returns the number of staged pairs. The last piece starts the installation.
+
+        Raises UnavailableError if the leader of an earlier term sent it.
+        """
         async with self._staging.lock:
             self.ending.check()
             if piece.message.term < self.node.raft.term:
@@ -211,11 +220,11 @@ class Core:
                 self._step(piece.message)
                 self.advance()
                 if not self._installing:
-                    await self._staging.clear()  # of no use: this member has come further meanwhile
+                    await self._staging.clear()  # outdated: this member has applied more meanwhile
             return pairs
 
     def advance(self) -> None:
-        """Carries out everything that the core asks for by now."""
+        """Carries out everything that the Raft core asks for by now."""
         self.ending.check()
         if self._advancing:
             return
@@ -230,17 +239,17 @@ class Core:
         finally:
             self._advancing = False
 
-    # The life
+    # Lifecycle
 
     async def run(self) -> None:
-        """Takes part until cancelled, or until it fails; `ending` says why."""
+        """Takes part in the group until cancelled or until the member fails; `ending` has the reason."""
         try:
             self._links.follow(self.state.roster.peers)
             self.advance()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tick())
                 group.create_task(self._storage.run(self))
-                group.create_task(self.ending.failure())  # wherever it came up: the others end with it
+                group.create_task(self.ending.failure())  # a failure anywhere ends the other tasks
         except* Exception as group_error:
             for error in _leaves(group_error):
                 self.ending.fail(error)
@@ -250,15 +259,15 @@ class Core:
             await self._links.close()
 
     def _end_waiting(self, why: str) -> None:
-        """What is under way may be done by the others: that this member fails says nothing of it."""
+        """Fails the waiting calls. Other members may still carry out a proposal, so its outcome is unknown."""
         self.proposals.fail(UnavailableError(f"{why}; it may have been done: ask another one", unknown="true"))
         self.reads.fail(why)
 
     async def flush(self) -> None:
-        """Writes what was applied. After `run`."""
+        """Writes what was applied. Call it after `run`."""
         await self._storage.flush()
 
-    # Inside
+    # Internals
 
     async def _tick(self) -> None:
         while True:
@@ -273,8 +282,11 @@ class Core:
             self.advance()
 
     def _look_after_proposals(self) -> None:
-        """Those that wait for long may be lost, with a connection or by a leader's limits: what becomes of a later
-        proposal tells (`Proposals.applied`)."""
+        """Proposes an empty command after proposals that have waited long.
+
+        A broken connection or a leader's limits may have lost them; the outcome of a later proposal decides theirs
+        (`Proposals.applied`).
+        """
         now_ns = self._clock.monotonic_ns()
         self.proposals.expire(now_ns)
         number = self.proposals.mark(now_ns, round(self.config.election_s * NS_PER_S))
@@ -283,21 +295,22 @@ class Core:
                 self.node.propose(self.proposals.command(number, Command()))
 
     def reaches_leader(self) -> bool:
-        """A proposal would be on its way to the leader, as far as this member knows."""
+        """Returns whether a proposal would be on its way to the leader, as far as this member knows."""
         if self.leads:
             return True
         link = self._links.get(self.leader)
         return link is not None and link.pending.open
 
     def _look_at_disk(self) -> None:
-        """A leader that cannot write lets another one lead."""
+        """Transfers the leadership away from a leader that cannot write."""
         since_ns = self._storage.full_since_ns
         late = since_ns and self._clock.monotonic_ns() - since_ns > self.config.election_s * NS_PER_S
         if self.leads and late and (successor := self.best_successor()):
             self.node.transfer_leader(successor)
 
     def hears(self, member: int) -> bool:
-        """Whether that member answers: it was heard of within two election timeouts; a leader's heartbeats ask."""
+        """Returns whether that member has sent anything within two election timeouts; a leader's heartbeats ask for
+        it."""
         if member == self.identity.id:
             return True
         link = self._links.get(member)
@@ -306,19 +319,19 @@ class Core:
         return self._clock.monotonic_ns() - link.heard_ns < 2 * self.config.election_s * NS_PER_S
 
     def channel(self, member: int) -> aio.Channel:
-        """A new one to where that member is looked for. Raises UnavailableError."""
+        """Opens a channel to the address at which that member is looked for. Raises UnavailableError."""
         link = self._links.get(member)
         if link is None:
             raise NotDoneError(f"there is no way to member {member:x} now: try again")
         return self._network.channel(link.at)
 
     def heard_at(self, member: int) -> str:
-        """Where that member answers; empty: it does not."""
+        """Returns the address at which that member answers; "" if it does not answer."""
         link = self._links.get(member)
         return link.at if link is not None and self.hears(member) else ""
 
     def best_successor(self) -> int:
-        """The voter beside this one that has come furthest, of those that answer; 0: there is none."""
+        """Returns the id of the other voter with the longest log among those that answer; 0 if there is none."""
         status = self.node.status()
         candidates = [
             (progress.match, member)
@@ -348,7 +361,7 @@ class Core:
                 waiting.set()
                 if not self.leads:
                     self._sender.stop(lambda member, link: True)
-                self._round_ns = 0  # a read that was asked of the last leader is asked anew
+                self._round_ns = 0  # a read that the last leader has not answered is asked again
                 leads = f"{self.state.roster.name_of(self.leader)} leads" if self.leader else "nobody leads"
                 _LOG.info("member %s: %s, term %d", self.config.name, leads, self.node.raft.term)
             for message in ready.messages:
@@ -382,10 +395,13 @@ class Core:
                 self._lost.append(message.to)
 
     def _is_told_soon(self, message: Message, link: Link) -> bool:
-        """The message tells a follower the commit index and nothing else, and there are entries under way: their own
-        commit tells it, or the next entries, or at the latest a heartbeat. Under load that is half of all messages.
+        """Returns whether a message can be left out because a later one will carry its commit index.
 
-        One that does not even tell a new commit index asks what the follower has, whose acknowledgements may be lost.
+        That holds if the message carries a commit index only and entries are under way to the follower: their commit,
+        the next entries or at the latest a heartbeat carry the index. Under load that is half of all messages.
+
+        A message that does not even carry a new commit index asks what the follower has, since acknowledgements may be
+        lost. It is sent.
         """
         if message.type != MSG_APP or message.entries:
             return False
@@ -402,7 +418,7 @@ class Core:
             self.node.report_snapshot(member, delivered=arrived)
             self.advance()
 
-    # What the storage tells (rube.group.storage.Answered)
+    # Callbacks of the storage writer (rube.group.storage.Answered)
 
     def restored(self, applied: Applied) -> None:
         self.state.restore(applied)
@@ -416,7 +432,7 @@ class Core:
         for response in append.responses:
             if response.to == self.identity.id:
                 self._sent(response)
-                self._step(response)  # it may be no member any more
+                self._step(response)  # this member may have been removed
             else:
                 self._route(response)
 
@@ -434,8 +450,8 @@ class Core:
                 self._follow_members()
                 if done.members.remove:
                     self._unsettled = max(self._unsettled, self.node.raft.log.last_index())
-            # One that is removed itself goes on, until another one tells it: the others may need its vote as long as
-            # they may forget that the change is committed.
+            # A member whose own removal is applied goes on until another member refuses it: the others may need its
+            # vote as long as they may forget that the removal is committed.
             self.proposals.applied(done.proposer, done.number, done.outcome)
         self.reads.applied(self.state.index)
 

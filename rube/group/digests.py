@@ -1,8 +1,8 @@
 """Hashes of everything that was written, compared among members: equal commands must have made equal writes.
 
-Each member tells the leader its own, with the next messages that go there. Once a majority of the voters have told one
-and the same, the leader tells all of them that one, and whoever has another stops, also the leader. So who is wrong is
-not the leader's to say, except where every voter has told and no majority agrees.
+Each member sends its hash to the leader, with its next messages. Once a majority of the voters have reported the same
+hash, the leader sends it to all of them, and every member with another hash stops, the leader included. So the leader
+does not decide which member is wrong, except where every voter has reported and no majority agrees.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from rube.api.errors import DataLossError
 from rube.group.group_pb2 import Digest
 from rube.host import Write
 
-# Compared at the indexes that are multiples of it.
+# Hashes are compared at the multiples of this index.
 EVERY_ENTRIES = 16
-# So many of the newest are kept, of this member and of what others have told and this one has not reached.
+# So many of the newest hashes are kept: this member's, and those reported for indexes that it has not reached.
 KEPT = 256
 _HASH_BYTES = 16
 _V = TypeVar("_V")
 
 
 class Digests:
-    """The chain of hashes: each covers the one before it, the entry's index and its writes."""
+    """A chain of hashes: each covers the one before it, the entry's index and its writes."""
 
     def __init__(self, name: str, member: int, chain: bytes = b"") -> None:
         self._name = name
         self._member = member
         self.chain = chain
-        # What to tell the leader, and what to tell as the leader.
+        # The newest hash to send to the leader, and the agreed one that a leader sends to all.
         self.newest: Digest | None = None
         self.agreed: Digest | None = None
-        # Who has a say in that.
+        # The voters.
         self.voters: Sequence[int] = ()
-        # By index: this member's; what others told of theirs; what was agreed on and this member has not reached.
+        # By index: this member's hashes; those that others have reported; agreed ones that this member has not reached.
         self._own: OrderedDict[int, bytes] = OrderedDict()
         self._told: OrderedDict[int, dict[int, bytes]] = OrderedDict()
         self._awaited: OrderedDict[int, bytes] = OrderedDict()
 
     def add(self, index: int, writes: Sequence[Write]) -> None:
-        """The entry at `index` was applied. Raises DataLossError if a majority have another hash there."""
+        """Adds the entry that was applied at `index`. Raises DataLossError if a majority have another hash there."""
         digest = hashlib.blake2b(self.chain + index.to_bytes(8, "big"), digest_size=_HASH_BYTES)
         for key, value in writes:
             digest.update(len(key).to_bytes(4, "big") + key)
@@ -57,7 +57,8 @@ class Digests:
                 self._count(index)
 
     def told(self, member: int, digest: Digest) -> None:
-        """A member tells its own, and this one leads. Raises DataLossError if a majority have another than this one."""
+        """Takes the hash of another member, at the leader. Raises DataLossError if a majority have another hash than
+        this member."""
         if member not in self.voters or (self._own and digest.index < next(iter(self._own))):
             return
         _keep(self._told, digest.index, self._told.get(digest.index, {}) | {member: digest.hash})
@@ -65,14 +66,14 @@ class Digests:
             self._count(digest.index)
 
     def judge(self, agreed: Digest) -> None:
-        """The leader tells what was agreed on. Raises DataLossError if this member has another."""
+        """Takes the agreed hash from the leader. Raises DataLossError if this member has another."""
         if agreed.index in self._own:
             self._compare(agreed.index, agreed.hash)
         elif not self._own or agreed.index > next(reversed(self._own)):
             _keep(self._awaited, agreed.index, agreed.hash)
 
     def restart(self, chain: bytes) -> None:
-        """The state was replaced by one with that hash."""
+        """Begins again at the hash of a state that has replaced this one."""
         self.chain, self.newest, self.agreed = chain, None, None
         self._own.clear()
         self._told.clear()

@@ -67,9 +67,9 @@ class MembersServicer(object):
     """
 
     def Subscribe(self, request, context):
-        """The messages that this member has for another one from now on, in order. Lost ones are Raft's to send again.
-        Errors: FAILED_PRECONDITION to who does not belong to the group; with metadata `removed` if it once did, `doubled`
-        if another process takes part as that member.
+        """The messages that this member has for another one from now on, in order. Raft sends lost ones again.
+        Errors: FAILED_PRECONDITION if the caller does not belong to the group; with metadata `removed` if it once did,
+        `doubled` if another process acts as that member.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,14 +83,14 @@ class MembersServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Describe(self, request, context):
-        """Who is in the group, as this member knows.
+        """Returns the members of the group, as far as this member knows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Join(self, request, context):
-        """A new member, with an empty disk, asks to be taken in; it must be expected. Any member passes it to the leader.
+        """A new member, with an empty disk, asks to join; the group must expect it. Any member passes it to the leader.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

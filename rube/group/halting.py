@@ -1,4 +1,4 @@
-"""Whether a member goes on; and why not, once it does not."""
+"""The end of a member: whether it still runs, and the error that ended it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _LOG = logging.getLogger("rube.group")
 
 
 class RemovedError(FailedPreconditionError):
-    """The group has removed the member that metadata `removed` names. Its disk is of no use any more."""
+    """The group has removed the member that metadata `removed` names. Its disk cannot be used any more."""
 
 
 class Ending:
-    """A member's end: it stops, or it fails, after which nothing that it could say is to be trusted."""
+    """The end of a member. It stops on request, or it fails; nothing that a failed member says can be trusted."""
 
     def __init__(self, name: str, end_waiting: Callable[[str], None]) -> None:
-        """`end_waiting` is told why nobody will be answered any more."""
+        """`end_waiting` is called with the reason when the waiting calls will get no answer any more."""
         self._name = name
         self._end_waiting = end_waiting
-        # Set once it has failed.
+        # The error with which the member has failed.
         self.failed: asyncio.Future[RubeError] = asyncio.get_running_loop().create_future()
         self._stopped = False
 
@@ -35,7 +35,7 @@ class Ending:
         return self.failed.done() and isinstance(self.failed.result(), RemovedError)
 
     def check(self) -> None:
-        """Raises what the member has failed with, or UnavailableError once it has stopped."""
+        """Raises the error with which the member has failed, or UnavailableError if it has stopped."""
         if self.failed.done():
             error = self.failed.result()
             raise type(error)(error.message, **error.metadata)
@@ -43,12 +43,13 @@ class Ending:
             raise UnavailableError(f"member {self._name!r} has stopped: try another one")
 
     def stop(self) -> None:
-        """It was asked to."""
+        """Notes that the owner has asked the member to stop."""
         self._stopped = True
         self._end_waiting(f"member {self._name!r} stops")
 
     def fail(self, error: Exception) -> None:
-        """An error that is none of Rube's is of an invariant that is broken: what happened cannot happen."""
+        """Ends the member with that error. An error that is no RubeError becomes a DataLossError: an invariant is
+        broken."""
         if not isinstance(error, RubeError):
             _LOG.error("member %s: an invariant is broken", self._name, exc_info=error)
             error = DataLossError(
@@ -62,5 +63,5 @@ class Ending:
         self._end_waiting(error.message)
 
     async def failure(self) -> None:
-        """Raises what it fails with, once it does."""
+        """Waits until the member fails, and raises the error."""
         raise await asyncio.shield(self.failed)

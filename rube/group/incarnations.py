@@ -1,4 +1,4 @@
-"""Tells a member that was started anew from two processes that both take part as that member."""
+"""The difference between a member whose process was started again and two processes that act as one member."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 
 from rube.api.errors import FailedPreconditionError
 
-# A process that was displaced by another one and comes again lives beside it, or its call was late: not so often.
+# A displaced process may come again so often, since its call may have been late; more often means that it lives beside
+# the newer one.
 RETURNS_MAX = 4
 _SEEN_MAX = 8
 
 
 class DoubledError(FailedPreconditionError):
-    """Another process takes part as that member: one of the two runs on a copy of the disk. Metadata: `doubled`."""
+    """Another process acts as that member: one of the two runs on a copy of the disk. Metadata: `doubled`."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """The processes of one member: in the order in which they first came, the one that came last, and how often one
-    came again since the newest is here."""
+    """The processes of one member in the order in which they first came, the last one that came, and how often one has
+    come again since the newest is here."""
 
     order: deque[int] = field(default_factory=lambda: deque(maxlen=_SEEN_MAX))
     current: int = 0
@@ -34,7 +35,7 @@ class Incarnations:
         self._seen: dict[int, _Seen] = {}
 
     def check(self, member: int, incarnation: int) -> None:
-        """Notes that this process of the member's subscribes. Raises DoubledError for the newer of two that live."""
+        """Notes that this process of the member subscribes. Raises DoubledError for the newer of two that live."""
         if not incarnation:
             return
         seen = self._seen.setdefault(member, _Seen())
@@ -48,5 +49,5 @@ class Incarnations:
         seen.current = incarnation
         if incarnation == seen.refused:
             raise DoubledError(
-                f"another process takes part as member {member:x}, and did before this one", doubled=f"{member:x}"
+                f"another process acts as member {member:x}, and did before this one", doubled=f"{member:x}"
             )

@@ -1,4 +1,4 @@
-"""The durable log: entries, hard state and where the log begins, mirrored in memory for the core to read."""
+"""The durable log: entries, hard state and the log's start, mirrored in memory for the Raft core to read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from rube.raft.storage import MemoryStorage
 
 
 class DurableLog(MemoryStorage):
-    """`rube.raft.Storage` of a member. `writes_of` says what an append writes; `written` takes it up once durable."""
+    """The `rube.raft.Storage` of a member. `writes_of` returns an append's writes; `written` applies them to the
+    mirror."""
 
     def __init__(
         self, engine: EngineView, conf_state: ConfState, snapshot_point: Callable[[], SnapshotMetadata]
     ) -> None:
-        """Reads the engine. `snapshot_point` says what a snapshot that is taken now would hold."""
+        """Reads the engine. `snapshot_point` returns the metadata of a snapshot that is taken now."""
         super().__init__(conf_state)
         self._snapshot_point = snapshot_point
         start = read(engine, LOG_START_KEY, LogStart) or LogStart()
@@ -39,12 +40,14 @@ class DurableLog(MemoryStorage):
             self.set_hard_state(hard_state)
 
     def snapshot(self) -> Snapshot:
-        """Only its metadata: the pairs are streamed beside Raft's messages."""
+        """Returns only metadata: the pairs are streamed beside Raft's messages."""
         return Snapshot(metadata=self._snapshot_point())
 
     def writes_of(self, appends: Sequence[Message]) -> list[Write]:
-        """What makes MSG_STORAGE_APPENDs durable, without their snapshots. A later one may take back what an earlier
-        one wrote: nothing of it stays."""
+        """Returns the writes that make MSG_STORAGE_APPENDs durable, without their snapshots.
+
+        What a later append takes back from an earlier one is not written.
+        """
         writes: list[Write] = []
         last = self.last_index()
         for append in appends:
@@ -58,13 +61,13 @@ class DurableLog(MemoryStorage):
         return writes
 
     def must_sync(self, append: Message) -> bool:
-        """Whether anything rests on its being durable: on all but a commit index that has moved."""
+        """Returns whether anything depends on the append's durability: True unless only the commit index has moved."""
         kept = self.initial_state()[0]
         moved = bool(append.term) and (append.term, append.vote) != (kept.term, kept.vote)
         return bool(append.entries) or moved
 
     def written(self, append: Message) -> None:
-        """That append is durable."""
+        """Takes an append that is durable into the mirror."""
         if append.entries:
             self.append(append.entries)
             self.bytes += sum(len(entry.data) for entry in append.entries)
@@ -72,12 +75,13 @@ class DurableLog(MemoryStorage):
             self.set_hard_state(_hard_state(append))
 
     def start_after(self, index: int, term: int) -> list[Write]:
-        """What makes a log durable that begins after that entry, and has none yet."""
+        """Returns the writes of a log that begins after that entry and is empty."""
         writes = [Write(entry_key(old), None) for old in range(self.first_index(), self.last_index() + 1)]
         return [*writes, seal(LOG_START_KEY, LogStart(index=index, term=term))]
 
     def compaction(self, index: int) -> list[Write]:
-        """What forgets the entries up to and with `index`. `compact` takes it up once it is durable."""
+        """Returns the writes that remove the entries up to and including `index`. Once they are durable, call
+        `compact`."""
         writes = [Write(entry_key(old), None) for old in range(self.first_index(), index + 1)]
         return [*writes, seal(LOG_START_KEY, LogStart(index=index, term=self.term(index)))]
 

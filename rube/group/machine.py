@@ -1,4 +1,4 @@
-"""The port to what a group agrees on."""
+"""The port to the state that a group agrees on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from rube.host import Write
 
 
 class Effect(NamedTuple):
-    """What a command did: an outcome for who proposed it (an error is raised there), and the writes that keep it."""
+    """The result of a command: an outcome for the proposer (an error is raised there), and the writes that make it
+    durable."""
 
     outcome: Any
     writes: Sequence[Write]
@@ -19,7 +20,7 @@ NOTHING = Effect(None, ())
 
 
 class StateMachine(Protocol):
-    """A state that lives in an engine's key ranges and changes by commands alone.
+    """A state that lives in an engine's key ranges and is changed by commands alone.
 
     `apply` takes no clock and no randomness: members that apply the same commands make the same writes, byte for byte
     (their hashes are compared).
@@ -27,21 +28,21 @@ class StateMachine(Protocol):
 
     @property
     def ranges(self) -> Sequence[tuple[bytes, bytes]]:
-        """The engine's keys, start <= key < end, that hold the state; a snapshot is what stands there."""
+        """The engine's key ranges, start <= key < end, that hold the state; a snapshot holds the pairs in them."""
         ...
 
     def apply(self, command: bytes) -> Effect:
-        """Applies the command. Reads show it at once; its writes are durable later, and in order."""
+        """Applies the command. Reads see it at once; its writes become durable later, in order."""
         ...
 
     def durable(self, writes: int) -> None:
-        """So many of the writes that `apply` gave, from the oldest on, are in the engine now."""
+        """Notes that the oldest `writes` writes that `apply` returned are in the engine now."""
         ...
 
     def suspend(self) -> None:
-        """The state in the engine is about to be replaced: no reads until `reload` has ended."""
+        """Stops reads until `reload` has ended, since the state in the engine is about to be replaced."""
         ...
 
     async def reload(self, group_id: str) -> None:
-        """Takes up what stands in the engine: at the start, and after a snapshot."""
+        """Reads the state from the engine: at the start, and after a snapshot."""
         ...

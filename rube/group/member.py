@@ -49,31 +49,31 @@ _VOTER = ConfChangeType.CONF_CHANGE_ADD_NODE
 _LEARNER = ConfChangeType.CONF_CHANGE_ADD_LEARNER_NODE
 _REMOVE = ConfChangeType.CONF_CHANGE_REMOVE_NODE
 Decide = Callable[[], Command | MembersChange | None]
-# A change that was overtaken by others is decided anew, so often at most.
+# A change that others have overtaken is decided again, at most so many times.
 DECISIONS_MAX = 5
-# A leader looks this often for learners that have caught up.
+# A leader checks once in so many seconds for learners that have caught up.
 PROMOTION_S = 0.5
-# How long a member that leaves waits for another one to lead.
+# How long a closing member waits for another one to lead.
 LEAVE_S = 2.0
-# How long a leader may take to note a member's address.
+# How long a leader may take to record a member's address.
 MOVE_S = 10.0
-# And for its disk, which may be stuck.
+# How long a closing member waits for its disk, which may be stuck.
 FLUSH_S = 5.0
 
 
 class _NothingToDoError(Exception):
-    """What was to be changed is as it should be by now."""
+    """The requested change is done already."""
 
 
 class Member:
     """One member of a group, from `open` to `close`.
 
-    Any member takes proposals and reads: Raft passes them to the leader. After a failure (`failed` has the error)
-    nothing is acknowledged any more, and the process should end.
+    Any member takes proposals and reads: Raft passes them to the leader. After a failure (`failed` has the error) it
+    acknowledges nothing any more, and the process should end.
     """
 
     def __init__(self, core: Core, clock_timeout: Callable[[float], asyncio.Timeout], server: aio.Server) -> None:
-        """For `open`."""
+        """Call `open` instead."""
         self._core = core
         self._timeout = clock_timeout
         self._server = server
@@ -90,9 +90,10 @@ class Member:
 
     @classmethod
     async def open(cls, host: Host, engine: Engine, machine: StateMachine, config: MemberConfig) -> Member:
-        """Listens, comes into its group (which can take as long as the others need to start), and has a state.
+        """Starts to listen, joins its group (which can take until the others start) and waits until it has a state.
 
-        Raises what `Founding.identity` does, DataLossError for damaged data. The engine stays its opener's.
+        Raises the errors of `Founding.identity`, and DataLossError for damaged data. The caller keeps the engine, and
+        closes it.
         """
         service = MembersService(config.name)
         server = host.network.server()
@@ -110,7 +111,7 @@ class Member:
             raise
         service.member = member
         try:
-            while core.state.index == 0:  # taken in, and without a state yet
+            while core.state.index == 0:  # it has joined, and has no state yet
                 await member._a_moment()
                 core.ending.check()
         except BaseException:
@@ -119,11 +120,11 @@ class Member:
         return member
 
     async def close(self) -> None:
-        """Gives the leadership away if it has it, ends, and writes what is applied."""
+        """Transfers the leadership if it has it, ends, and writes what is applied."""
         if self._closed:
             return
         self._closed = True
-        with suppress(TimeoutError, RubeError):  # the others will notice by themselves
+        with suppress(TimeoutError, RubeError):  # the others notice its end without a transfer
             async with self._timeout(LEAVE_S):
                 await self._leave()
         for task in self._tasks:
@@ -135,7 +136,7 @@ class Member:
                 async with self._timeout(FLUSH_S):
                     await self._core.flush()
 
-    # What its users ask
+    # For its users
 
     @property
     def group_id(self) -> str:
@@ -147,17 +148,17 @@ class Member:
 
     @property
     def leads(self) -> bool:
-        """As far as it knows."""
+        """True if this member leads, as far as it knows."""
         return self._core.leads
 
     @property
     def term(self) -> int:
-        """Of the leadership: a leader's fencing token."""
+        """The term of the leadership: a leader's fencing token."""
         return self._core.node.raft.term
 
     @property
     def failed(self) -> asyncio.Future[RubeError]:
-        """Has a result once this member cannot go on."""
+        """A future that has a result once this member has failed."""
         return self._core.ending.failed
 
     @property
@@ -165,17 +166,17 @@ class Member:
         return self._core.removed
 
     async def propose(self, data: bytes) -> Any:
-        """The outcome of the command, once it is applied here; an outcome that is an error is raised.
+        """Returns the outcome of the command once it is applied here; an outcome that is an error is raised.
 
         Waits for a leader, `patience_s` at most. Raises UnavailableError; with metadata `unknown` the command may have
-        been applied, or still be.
+        been applied, or may still be.
         """
         return await self._propose(lambda number: self._core.proposals.command(number, Command(data=data)))
 
     async def read_barrier(self) -> None:
         """Returns when this member has applied everything that any member had acknowledged at the call.
 
-        Raises UnavailableError where no quorum answers within `patience_s`.
+        Raises UnavailableError if no quorum answers within `patience_s`.
         """
         self._core.ending.check()
         self._core.check_room()
@@ -191,7 +192,7 @@ class Member:
         """Returns at the next change of the leader."""
         await self._core.led()
 
-    # What the service asks
+    # For the service
 
     def batches(self, subscriber: int, address: str, incarnation: int) -> AsyncGenerator[Batch]:
         return self._core.batches(subscriber, address, incarnation)
@@ -243,13 +244,13 @@ class Member:
                 heir = self._core.state.roster.find(request.transfer_leader)
                 await self._transfer(self._membership.transferee(heir))
             case _:
-                raise InvalidArgumentError("the change names nothing to do: set one of its fields")
+                raise InvalidArgumentError("the change is empty: set one of its fields")
         return ChangeResponse(description=self.describe())
 
-    # Inside
+    # Internals
 
     async def _remove(self, name: str) -> None:
-        """Removes who has the name now, not another disk that comes under that name later."""
+        """Removes the member that has the name now, never another disk that takes the name later."""
         try:
             await self.read_barrier()
         except UnavailableError as error:
@@ -259,13 +260,13 @@ class Member:
             await self._change(lambda: self._membership.removal(meant))
             await self._settle(meant)
         except RubeError:
-            # The others may have come to its own removal before it has.
+            # The others may have applied this member's own removal before it has.
             if meant.id != self.id or not self._core.ending.was_removed:
                 raise
 
     async def _settle(self, gone: Peer) -> None:
-        """Returns when the others will not forget that the member is removed, whichever of them die: until then they
-        may need its vote. Who has a further entry has written with it what was committed before."""
+        """Returns when the others cannot forget that the member is removed, whichever of them die. Until then they may
+        need its vote. A member that has a later entry on disk has the commit index there too."""
         try:
             if gone.id == self.id:
                 async with self._timeout(self._core.config.patience_s):
@@ -274,8 +275,8 @@ class Member:
                 await self._change(Command)
         except (TimeoutError, UnavailableError) as error:
             raise UnavailableError(
-                f"member {gone.name!r} is removed, and its disk may be needed yet: see `rube cluster members`, and "
-                "wipe it once its process has ended",
+                f"member {gone.name!r} is removed, but the group may still need its disk: see `rube cluster members`, "
+                "and wipe it once its process has ended",
                 unknown="true",
             ) from error
 
@@ -283,9 +284,10 @@ class Member:
         return await self._await_applied(lambda number: self._core.node.propose(command(number)))
 
     async def _change(self, decide: Decide) -> None:
-        """Does what `decide` says of the group as it is when it is proposed: only a leader does, one change at a time.
+        """Proposes the change that `decide` returns for the group as it is then. Only a leader can, one change at a
+        time.
 
-        Raises what `decide` raises, NotLeadingError, UnavailableError.
+        Raises the errors of `decide`, NotLeadingError and UnavailableError.
         """
         for _ in range(DECISIONS_MAX):
             with suppress(OutdatedChangeError):
@@ -310,7 +312,7 @@ class Member:
             raise _NothingToDoError
 
     async def _await_applied(self, propose: Callable[[int], None]) -> Any:
-        """Proposes until it is applied, once: anew only when what was proposed can never be applied any more."""
+        """Proposes until it is applied, once: again only when the last proposal can never be applied any more."""
         core = self._core
         core.ending.check()
         core.check_room()
@@ -337,7 +339,7 @@ class Member:
         raise NotDoneError(self._no_quorum("nothing was proposed").message)
 
     async def _a_moment(self) -> None:
-        """Until the leader changes, or a tick has passed."""
+        """Waits until the leader changes, or a tick has passed."""
         with suppress(TimeoutError):
             async with self._timeout(self._core.config.tick_s):
                 await self._core.led()
@@ -369,10 +371,10 @@ class Member:
             if successor := self._core.best_successor():
                 await self._transfer(successor)
             else:
-                await self._a_moment()  # a new leader has heard of nobody yet
+                await self._a_moment()  # a new leader has heard from no member yet
 
     async def _tell_address(self) -> None:
-        """Lets the group know where this member is, if that is elsewhere than it knows."""
+        """Tells the group this member's address, if the group knows another."""
         core, address, told = self._core, self._core.config.reachable_address, False
         while not core.ending.over:
             known = core.state.roster.by_id(self.id)
@@ -384,7 +386,7 @@ class Member:
                 continue
             if not told:
                 _LOG.warning(
-                    "member %s is at %s, and its group knows it at %s: it tells the others, as `rube cluster update` "
+                    "member %s is at %s, but its group knows it at %s: it tells the others, as `rube cluster update` "
                     "does",
                     core.config.name,
                     address,
@@ -395,12 +397,12 @@ class Member:
             await core.sleep(core.config.election_s)
 
     async def _move(self, peer: Peer) -> None:
-        """Tried again where it fails."""
+        """Tells the leader the new address; tries again after an error."""
         try:
             if self.leader_stub() is None:
                 await self._change(lambda: self._membership.relocation(peer.name, peer.address))
                 return
-            channel = self._core.channel(self._core.leader)  # its own: the link's may end with the change
+            channel = self._core.channel(self._core.leader)  # a channel of its own: the link's may end with the change
             try:
                 await MembersStub(channel).Join(JoinRequest(peer=peer), timeout=MOVE_S)
             finally:

@@ -1,4 +1,4 @@
-"""Changes of the group: what is proposed, what is refused because it would lose the quorum."""
+"""Changes of the group's members: their commands, and the refusal of those that would lose the quorum."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from rube.group.group_pb2 import Command, MembersChange, Peer, PeerProgress
 from rube.group.peers import is_address
 from rube.raft.progress import ProgressState
 
-# It stands in logs and store URLs.
+# Names appear in logs and store URLs.
 NAME_CHARACTERS_MAX = 100
 
 
 class NotLeadingError(NotDoneError):
-    """Another member leads now, and nothing was done here: ask that one."""
+    """Another member leads now, and nothing was done here: ask the leader."""
 
 
 class Membership:
-    """What a leader knows of its group, and the changes that it lets through.
+    """The leader's view of its group, and the changes that it allows.
 
-    Asked at the leader only, and anew with every attempt to propose: what was true of the group at the last one may
-    not be any more. None: there is nothing to do (any more).
+    Only the leader asks it, again with every attempt to propose, since the group may have changed since the last one. A
+    result of None means that there is nothing to do.
     """
 
     def __init__(self, core: Core) -> None:
@@ -36,7 +36,7 @@ class Membership:
         self._node = core.node
 
     def progress(self) -> list[PeerProgress]:
-        """How far each has come; empty unless this member leads."""
+        """Returns how far each member has come; empty unless this member leads."""
         status = self._node.status()
         return [
             PeerProgress(
@@ -49,15 +49,17 @@ class Membership:
         ]
 
     def addition(self, peer: Peer) -> Command:
-        """Expects a newcomer. Raises AlreadyExistsError, InvalidArgumentError."""
+        """Returns the command to expect a newcomer. Raises AlreadyExistsError, InvalidArgumentError."""
         if not 0 < len(peer.name) <= NAME_CHARACTERS_MAX or not is_address(peer.address):
             raise InvalidArgumentError("a new member needs a name and an address: rube cluster add NAME HOST:PORT")
         self._core.state.roster.check_free(peer)
         return Command(expect=Peer(name=peer.name, address=peer.address, promote=peer.promote, learner=True))
 
     def removal(self, meant: Peer) -> Command | MembersChange | None:
-        """Never removes another disk than is meant. Raises FailedPreconditionError if the others could not decide any
-        more."""
+        """Returns the removal of that member, never of another disk with its name.
+
+        Raises FailedPreconditionError if the others could not decide any more.
+        """
         roster = self._core.state.roster
         peer = roster.by_id(meant.id) if meant.id else roster.by_name(meant.name)
         if peer is None:
@@ -69,7 +71,8 @@ class Membership:
         return MembersChange(peer=peer, remove=True)
 
     def admission(self, newcomer: Peer) -> MembersChange | None:
-        """Takes in who is expected, or notes its new address. Raises FailedPreconditionError for anybody else."""
+        """Returns the admission of an expected newcomer, or its change of address. Raises FailedPreconditionError for
+        others."""
         known = self._core.state.roster.by_id(newcomer.id)
         if known is not None:
             return self.relocation(known.name, newcomer.address)
@@ -77,8 +80,11 @@ class Membership:
         return MembersChange(peer=peer)
 
     def relocation(self, name: str, address: str) -> MembersChange | None:
-        """Notes a member's new address. Raises NotDoneError while it answers at another one, AlreadyExistsError
-        where another member answers there, FailedPreconditionError unless it has joined."""
+        """Returns the change of a member's address.
+
+        Raises NotDoneError while it answers at another one, AlreadyExistsError if another member answers there,
+        FailedPreconditionError unless it has joined.
+        """
         roster = self._core.state.roster
         peer = roster.find(name)
         if not is_address(address):
@@ -104,21 +110,22 @@ class Membership:
         return MembersChange(peer=moved)
 
     def replacement(self, newcomer: Peer) -> MembersChange | None:
-        """Removes the member of the newcomer's name, which is gone with its memory, and expects the newcomer.
+        """Returns the removal of the member with the newcomer's name, whose memory is lost, and the newcomer's
+        expectation.
 
-        No quorum is checked: a vote that can never be given again is nothing to lose. Raises UnavailableError while
-        the other one may live.
+        No quorum is checked: the lost member can never vote again anyway. Raises UnavailableError while it may live.
         """
         gone = self._core.state.roster.by_name(newcomer.name)
         if gone is None or gone.id in (0, newcomer.id) or newcomer.id in self._core.state.roster.removed:
             return None
         if self._core.hears(gone.id):
-            raise UnavailableError(f"member {gone.name!r} was heard of a moment ago, from another process: try again")
+            raise UnavailableError(f"member {gone.name!r} has answered recently, from another process: try again")
         expect = Peer(name=newcomer.name, address=newcomer.address, promote=True)
         return MembersChange(peer=gone, remove=True, expect=expect)
 
     def promotion(self, name: str) -> MembersChange:
-        """Raises NotFoundError, FailedPreconditionError unless it is a learner that has caught up."""
+        """Returns the promotion. Raises NotFoundError, and FailedPreconditionError unless it is a learner that has
+        caught up."""
         peer = self._core.state.roster.find(name)
         if not peer.id:
             raise FailedPreconditionError(f"member {peer.name!r} has not joined yet: start it", member=peer.name)
@@ -133,7 +140,7 @@ class Membership:
         return MembersChange(peer=Peer(id=peer.id, name=peer.name, address=peer.address, promote=peer.promote))
 
     def due_promotion(self) -> MembersChange | None:
-        """Of a learner that is to vote and has caught up."""
+        """Returns the promotion of a learner that is to vote and has caught up."""
         for peer in self._core.state.roster.peers:
             if peer.id and peer.learner and peer.promote:
                 with suppress(FailedPreconditionError):
@@ -141,7 +148,7 @@ class Membership:
         return None
 
     def transferee(self, peer: Peer) -> int:
-        """Raises FailedPreconditionError unless the member may lead."""
+        """Returns the id of the member. Raises FailedPreconditionError unless it may lead."""
         if peer.learner or not peer.id:
             raise FailedPreconditionError(f"member {peer.name!r} does not vote: promote it first", member=peer.name)
         if peer.id not in self._active():

@@ -1,4 +1,4 @@
-"""Who is told what members do, for tests and simulations; `rube.raft.invariants.Invariants` is one."""
+"""The observer of members, for tests and simulations; `rube.raft.invariants.Invariants` is one."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from rube.raft.trace import Observer
 
 
 class MemberObserver(Observer, Protocol):
-    """Is told of every step of a member's core, and of what leaves it, as it happens; must change nothing."""
+    """Sees every step of a member's core and every message that leaves it, as it happens. It must change nothing."""
 
     def sent(self, message: Message) -> None:
-        """The message leaves its member, to another or to itself."""
+        """Called when a message leaves its member, to another or to itself."""
         ...
 
     def applied(self, member: int, entry: Entry) -> None:
-        """The member's state machine applies the entry."""
+        """Called before the member's state machine applies the entry."""
         ...
 
     def restored(self, member: int, index: int) -> None:
-        """The member's state machine goes on from there: after a start, or with a snapshot that came."""
+        """Called when the member's state machine goes on from that index: after a start, or with a snapshot."""
         ...
 
     def read_asked(self, context: bytes) -> None:
-        """A member asks how far it must have come; once for each context."""
+        """Called when a member asks how far it must have come for its reads; once for each context."""
         ...
 
     def read_answered(self, member: int, state: ReadState) -> None:
-        """The member may serve that read at that index."""
+        """Called when the member may serve that read at that index."""
         ...

@@ -1,4 +1,5 @@
-"""The way to the other members: each subscribes to what every other one has for it, so that messages come in order."""
+"""Links to the other members: each member subscribes to the messages that every other one has for it, so that they come
+in order."""
 
 from __future__ import annotations
 
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("rube.group")
 
 MESSAGES_PER_BATCH_MAX = 1024
-# A host name has 253 at most.
+# Characters of an address; a host name has 253 at most.
 ADDRESS_CHARACTERS_MAX = 300
-# Of members that this one hears of by their subscriptions alone.
+# So many members are known by their subscriptions alone.
 MET_MAX = 16
-# A member that is not reached for so long is told of, and then again.
+# The log says that a member is not reached once in so many seconds.
 SILENT_S = 5
 TELL_AGAIN_S = 60
 
 
 def is_address(text: str) -> bool:
-    """Whether it may be HOST:PORT."""
+    """Returns whether the text may be HOST:PORT."""
     try:
         check_host_port(text)
     except InvalidArgumentError:
@@ -49,14 +50,14 @@ def is_address(text: str) -> bool:
 
 
 class StrangerError(FailedPreconditionError):
-    """The call is not for this member, or not from its group."""
+    """The call is for another member, or from another group."""
 
 
 class PendingMessages:
-    """What waits for one member. What finds no room, or nobody who subscribes, is dropped: Raft sends it again.
+    """The messages that wait for one member. Without room or a subscriber a message is dropped: Raft sends it again.
 
-    An acknowledgement that tells nothing new, as of an append that moved the commit index alone, waits for the next
-    message to go with (at the latest that is the answer to the leader's next heartbeat), or goes with a newer one.
+    An acknowledgement without news, as of an append that moved the commit index alone, waits for the next message to go
+    with (at the latest the answer to the leader's next heartbeat), or a newer one replaces it.
     """
 
     def __init__(self, config: MemberConfig) -> None:
@@ -64,26 +65,26 @@ class PendingMessages:
         self._queue: deque[tuple[Message, int]] = deque()
         self._queue_bytes = 0
         self._work = Work()
-        # How many there were, and the one that is served: the newest. 0: none.
+        # How many subscriptions there were, and the one that is served: the newest; 0 for no subscription.
         self._subscriptions = 0
         self._subscription = 0
-        # The term and index of the newest acknowledgement in this subscription, and one that repeats it and waits.
+        # The term and index of the newest acknowledgement in this subscription, and a waiting one that repeats it.
         self._acknowledged = (0, 0)
         self._repeated: Message | None = None
         self._closed = False
 
     @property
     def open(self) -> bool:
-        """There is a subscription, and room."""
+        """True if there is a subscription, and room."""
         return bool(self._subscription) and len(self._queue) < self._config.queue_messages_max
 
     def send(self, message: Message) -> bool:
-        """Queues the message; False: it was dropped. One of any size finds room where nothing else waits."""
+        """Queues the message; False if it was dropped. An empty outbox has room for a message of any size."""
         size = message.ByteSize()
         if not self.open or (self._queue and self._queue_bytes + size > self._config.queue_bytes_max):
             return False
         waiting, self._repeated = self._repeated, None
-        # Without an index it acknowledges nothing: it tells a leader of an earlier term that there is a newer one.
+        # Without an index it acknowledges nothing: it shows a leader of an earlier term that there is a newer one.
         if message.type == MSG_APP_RESP and message.index and not message.reject:
             before, self._acknowledged = self._acknowledged, (message.term, message.index)
             if before == self._acknowledged:
@@ -100,7 +101,7 @@ class PendingMessages:
 
     @contextmanager
     def subscribed(self) -> Iterator[int]:
-        """From here on messages are kept for this subscription, until another one comes or this one ends."""
+        """Keeps messages for this subscription, until another one comes or this one ends."""
         self._subscriptions += 1
         own = self._subscription = self._subscriptions
         self._drop()
@@ -112,13 +113,13 @@ class PendingMessages:
                 self._drop()
 
     def close(self) -> None:
-        """Nothing goes to that member any more: who has subscribed shall ask anew, and hears why."""
+        """Ends the subscription: the member has to ask again, and then gets the reason."""
         self._closed, self._subscription = True, 0
         self._drop()
 
     async def batch(self, subscription: int) -> list[Message]:
-        """The next messages, once there are some. Raises UnavailableError when another subscription has come, or none
-        may come any more."""
+        """Returns the next messages, once there are some. Raises UnavailableError when another subscription has come or
+        the outbox is closed."""
         while self._subscription == subscription:
             if self._queue:
                 return self._batch()
@@ -145,19 +146,19 @@ class PendingMessages:
 
 
 class Link:
-    """One other member: what goes to it, and what comes from it. It is looked for at each address where it may be."""
+    """The link to one other member, in both directions. It tries each address at which the member may be."""
 
     def __init__(
         self, host: Host, config: MemberConfig, name: str, addresses: Callable[[], Sequence[str]], who: Subscription
     ) -> None:
-        """`addresses`: the group's for it first; asked anew with every attempt."""
+        """`addresses` returns the member's addresses, the group's first; each attempt calls it again."""
         self.name = name
-        # The group's for it, and where it is looked for now.
+        # The member's address in the group, and the address that is tried now.
         self.address = self.at = addresses()[0]
         self.pending = PendingMessages(config)
         # The term and commit index of the newest append without entries.
         self.commit = (0, 0)
-        # When something last came; None: nothing has yet.
+        # When something last came; None if nothing has yet.
         self.heard_ns: int | None = None
         self._host = host
         self._clock = host.clock
@@ -167,11 +168,12 @@ class Link:
         self._channel = host.network.channel(self.at)
         self.stub: MembersAsyncStub = MembersStub(self._channel)
         self._attempts = 0
-        # Since when it cannot be reached, and when that was last told; 0: it can, or was not told.
+        # Since when it cannot be reached, and when the log last said so; 0 if it can, or has not yet.
         self._failing_ns = self._told_ns = 0
 
     async def run(self, receive: Callable[[Batch], None], refused: Callable[[RubeError], None]) -> None:
-        """Takes what that member has for this one, until cancelled; subscribes again whenever that ends."""
+        """Receives the member's messages for this one until cancelled, and subscribes again whenever the stream
+        ends."""
         try:
             while True:
                 before = self.heard_ns
@@ -227,7 +229,7 @@ class Link:
 
 
 class Links:
-    """One to each other member, wherever it is."""
+    """The links to the other members, one for each."""
 
     def __init__(
         self,
@@ -239,9 +241,9 @@ class Links:
         refused: Callable[[RubeError], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """`incarnation` tells this process from every other. What comes is handed to `receive`, with its sender;
-        `refused` is told if a member has removed this one, or knows of another process of it, and `failed` what
-        `receive` raises: nothing comes from that member any more."""
+        """`incarnation` tells this process from every other. `receive` gets what comes, with its sender; `refused` the
+        error if a member has removed this one or knows another process of it; `failed` an error of `receive`, after
+        which nothing comes from that member any more."""
         self._host = host
         self._config = config
         self._own = own
@@ -250,10 +252,10 @@ class Links:
         self._refused = refused
         self._failed = failed
         self._links: dict[int, tuple[Link, asyncio.Task[None]]] = {}
-        # The members that are known, and those that have come by, with their addresses.
+        # The known members, and those that have subscribed, with their addresses.
         self._known: dict[int, Peer] = {}
         self._met: dict[int, str] = {}
-        # Where members say that they are, if the group knows them at another address.
+        # The addresses that members give themselves, if the group knows others.
         self._told: dict[int, str] = {}
         self._incarnations = Incarnations()
 
@@ -262,15 +264,15 @@ class Links:
         return link
 
     def follow(self, peers: Iterable[Peer]) -> None:
-        """These are the members now."""
+        """Opens and closes links for these members."""
         self._known = {peer.id: peer for peer in peers if peer.id not in (0, self._own.id)}
-        self._met = {}  # who is left out comes by again
+        self._met = {}  # a member that is left out subscribes again
         self._told = {member: address for member, address in self._told.items() if member in self._known}
         self._connect()
 
     def meet(self, member: int, address: str) -> Link | None:
-        """The link to a member of this group that this one does not know of. It may be the leader, all those whom this
-        one knows being gone by now."""
+        """Opens a link to a member of this group that this one does not know. It may be the leader, if all members that
+        this one knows are gone by now."""
         if not is_address(address) or len(self._met) >= MET_MAX:
             return None
         self._met[member] = address
@@ -278,13 +280,13 @@ class Links:
         return self.get(member)
 
     def subscribes(self, member: int, address: str, incarnation: int) -> None:
-        """A member that is known does so, from that address. Raises DoubledError."""
+        """Notes that a known member subscribes from that address. Raises DoubledError."""
         self._incarnations.check(member, incarnation)
         if member in self._known and is_address(address):
             self._told[member] = address
 
     def _addresses(self, member: int) -> Sequence[str]:
-        """Where that member may be: as the group says, as it says itself, as this one's store URL has it."""
+        """Returns the addresses of that member: the group's, its own, the one in this member's store URL."""
         peer = self._known.get(member)
         if peer is None:
             return (self._met[member],)

@@ -1,4 +1,4 @@
-"""Who waits for what the group is to do: proposals by their number, reads by a round of Raft's read index."""
+"""Calls that wait for the group: proposals by their number, reads by a round of Raft's read index."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from rube.group.group_pb2 import Command
 
 
 class Work:
-    """Wakes the one task that waits until there is something to do.
+    """A wake-up signal for the one task that waits for work.
 
-    As asyncio.Event does, which asks anew at each wait which loop runs: a system call, in Python 3.11.
+    Does what asyncio.Event does without its cost: Event looks up the running loop at each wait, a system call in Python
+    3.11.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,7 @@ class Work:
 
 
 class OvertakenError(Exception):
-    """A proposal was not applied, and never will be."""
+    """The proposal was not applied and never will be."""
 
 
 class _Proposal(NamedTuple):
@@ -43,11 +44,11 @@ class _Proposal(NamedTuple):
 
 
 class Proposals:
-    """The proposals of this incarnation that were not applied yet. `proposer` tells it from every other.
+    """The proposals of this incarnation that were not applied yet. `proposer` tells it from every other incarnation.
 
-    A proposal is for one term: only that term's leader takes it (`rube.group.core`). So once an entry of a later term
-    is applied, it is decided: the entries of earlier terms stand before that one, or nowhere. And proposals come to a
-    leader in the order of their numbers, or not at all: once one is applied, those before it are decided, too.
+    A proposal is for one term: only that term's leader takes it (`rube.group.core`). So an applied entry of a later
+    term decides it: entries of earlier terms stand before that one in the log, or nowhere. Proposals reach a leader in
+    the order of their numbers or not at all: an applied one also decides those before it.
     """
 
     def __init__(self, proposer: int) -> None:
@@ -59,14 +60,15 @@ class Proposals:
         self._marked_ns = 0
 
     def begin(self, term: int, begun_ns: int, deadline_ns: int) -> tuple[int, asyncio.Future[Any]]:
-        """A new proposal's number, and the future of its outcome, which may be OvertakenError or TimeoutError."""
+        """Returns a new proposal's number and the future of its outcome, which may be OvertakenError or
+        TimeoutError."""
         self._number += 1
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting[self._number] = _Proposal(self._number, term, begun_ns, deadline_ns, future)
         return self._number, future
 
     def command(self, number: int, command: Command) -> bytes:
-        """The log's form of that proposal."""
+        """Returns the entry data of that proposal."""
         command.proposer, command.number = self.proposer, number
         return command.SerializeToString(deterministic=True)
 
@@ -74,7 +76,7 @@ class Proposals:
         self._waiting.pop(number, None)
 
     def applied(self, proposer: int, number: int, outcome: Any) -> None:
-        """A command was applied; an outcome that is an error is raised."""
+        """Ends the proposal whose command was applied; an outcome that is an error is raised to the caller."""
         if proposer != self.proposer:
             return
         proposal = self._waiting.pop(number, None)
@@ -88,16 +90,18 @@ class Proposals:
             proposal.outcome.set_result(outcome)
 
     def overtaken(self, term: int) -> None:
-        """An entry of that term is the next to be applied."""
+        """Ends the proposals of earlier terms, since an entry of this term is applied next."""
         self._end(OvertakenError(), lambda proposal: proposal.term < term)
 
     def skipped(self, term: int, message: str) -> None:
-        """A snapshot was taken up that ends in that term; what it did is not known here."""
+        """Ends the proposals whose outcome a snapshot hides: those of terms up to the snapshot's last."""
         self._end(UnavailableError(message, unknown="true"), lambda proposal: proposal.term <= term)
 
     def mark(self, now_ns: int, after_ns: int) -> int:
-        """The number of a proposal that nobody waits for, if others have waited for `after_ns`, and so since the last
-        mark; 0 otherwise."""
+        """Returns the number of an empty proposal to make, or 0.
+
+        It is due when others have waited for `after_ns` since they began and since the last mark.
+        """
         oldest = next(iter(self._waiting.values()), None)
         if oldest is None or now_ns - max(oldest.begun_ns, self._marked_ns) < after_ns:
             return 0
@@ -106,11 +110,11 @@ class Proposals:
         return self._number
 
     def expire(self, now_ns: int) -> None:
-        """Time has passed."""
+        """Ends the proposals whose deadline has passed."""
         self._end(TimeoutError(), lambda proposal: proposal.deadline_ns <= now_ns)
 
     def fail(self, error: RubeError) -> None:
-        """Nobody will hear of any outcome any more."""
+        """Ends all proposals with that error."""
         self._end(error, lambda proposal: True)
 
     def _end(self, error: Exception, chosen: Callable[[_Proposal], bool]) -> None:
@@ -119,30 +123,31 @@ class Proposals:
 
 
 class Reads:
-    """Reads that wait until this member has applied what was committed when they came.
+    """Reads that wait until this member has applied what was committed when they began.
 
-    They share rounds: all that come while one is under way wait for the next. Invariant: `_current` is the round under
-    way, if any; `_next` gathers.
+    They share rounds: reads that come during a round wait for the next one. Invariant: `_current` holds the reads of
+    the round under way, if any, and `_next` gathers those of the next.
     """
 
     def __init__(self, reader: int) -> None:
-        """`reader`, of 63 bits, tells this incarnation from every other: an answer to an earlier one's round, which may
-        come late, is none to ours."""
+        """`reader`, of 63 bits, tells this incarnation from every other, so that late answers to an earlier one are
+        ignored."""
         self._reader = reader
         self._round = 0
         self._current: list[asyncio.Future[None]] = []
         self._next: list[asyncio.Future[None]] = []
-        # Confirmed, and waiting for that index to be applied.
+        # Confirmed reads that wait until that index is applied.
         self._confirmed: list[tuple[int, list[asyncio.Future[None]]]] = []
 
     def join(self) -> asyncio.Future[None]:
-        """Takes part in the next round."""
+        """Adds a read to the next round."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._next.append(future)
         return future
 
     def start_round(self, *, again: bool = False) -> bytes:
-        """The next round's context; b"" if nobody waits, or a round is under way and not to be repeated."""
+        """Starts the next round and returns its context; b"" if nobody waits or, without `again`, a round is under
+        way."""
         if self._current and not again:
             return b""
         self._current = [future for future in (*self._current, *self._next) if not future.done()]
@@ -153,21 +158,21 @@ class Reads:
         return self._context()
 
     def confirmed(self, context: bytes, index: int, applied: int) -> None:
-        """The round of that context may read at `index`."""
+        """Lets the reads of that context's round go on once `index` is applied."""
         if context == self._context() and self._current:
             self._confirmed.append((index, self._current))
             self._current = []
             self.applied(applied)
 
     def applied(self, index: int) -> None:
-        """This member has applied everything up to `index`."""
+        """Ends the waiting of confirmed reads up to `index`, which this member has applied."""
         while self._confirmed and self._confirmed[0][0] <= index:
             for future in self._confirmed.pop(0)[1]:
                 if not future.done():
                     future.set_result(None)
 
     def fail(self, message: str) -> None:
-        """Nobody will be answered any more."""
+        """Fails all reads with UnavailableError."""
         waiting = [*self._current, *self._next, *(future for _, futures in self._confirmed for future in futures)]
         self._current, self._next, self._confirmed = [], [], []
         for future in waiting:
@@ -180,4 +185,4 @@ class Reads:
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-        future.exception()  # who waited may be gone: that is no mistake
+        future.exception()  # the caller may be gone, which is no mistake

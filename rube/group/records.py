@@ -1,4 +1,4 @@
-"""What a member keeps in its engine besides the state: keys, and values under a checksum."""
+"""Records that a member keeps in its engine beside the state: their keys, and values under a checksum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rube.host import EngineView, Write
 
 _M = TypeVar("_M", bound=Message)
 
-# The entry of the log with that index: eight bytes of which the first is 0x80.
+# The prefix of log entries, followed by their index: eight bytes of which the first is 0x80.
 _LOG_BIT = 1 << 63
 INDEX_MAX = (1 << 56) - 1
 
@@ -24,7 +24,7 @@ HARD_STATE_KEY = _PREFIX + b"hard_state"
 APPLIED_KEY = _PREFIX + b"applied"
 LOG_START_KEY = _PREFIX + b"log_start"
 INSTALLING_KEY = _PREFIX + b"installing"
-# Pairs of a snapshot that is arriving, by number; and how it is called.
+# Pairs of an arriving snapshot, by number; and the snapshot's name.
 STAGED_PREFIX = b"\xfereplica/staged/"
 STAGED_END = b"\xfereplica/staged0"
 
@@ -44,13 +44,13 @@ def staged_key(number: int) -> bytes:
 
 
 def seal(key: bytes, message: Message) -> Write:
-    """The write of a message, behind a checksum over key and bytes."""
+    """Returns the write of a message, behind a checksum over key and bytes."""
     data = message.SerializeToString(deterministic=True)
     return Write(key, zlib.crc32(key + data).to_bytes(_CHECKSUM_BYTES, "big") + data)
 
 
 def unseal(key: bytes, sealed: bytes, kind: type[_M]) -> _M:
-    """Raises DataLossError if the bytes don't match their checksum."""
+    """Returns the message. Raises DataLossError if the bytes don't match their checksum."""
     data = sealed[_CHECKSUM_BYTES:]
     if zlib.crc32(key + data).to_bytes(_CHECKSUM_BYTES, "big") != sealed[:_CHECKSUM_BYTES]:
         raise DataLossError(
@@ -61,13 +61,14 @@ def unseal(key: bytes, sealed: bytes, kind: type[_M]) -> _M:
 
 
 def read(engine: EngineView, key: bytes, kind: type[_M]) -> _M | None:
-    """What stands under the key; None: nothing. Raises DataLossError."""
+    """Returns the message under the key; None if there is none. Raises DataLossError."""
     sealed = engine.get(key)
     return None if sealed is None else unseal(key, sealed, kind)
 
 
 def check_format(engine: EngineView) -> bool:
-    """Whether a member's data is there. Raises FailedPreconditionError for a format that this version does not know."""
+    """Returns whether a member's data is there. Raises FailedPreconditionError for a format that this version does not
+    know."""
     stored = engine.get(FORMAT_KEY)
     if stored is not None and stored != FORMAT:
         raise FailedPreconditionError(
@@ -78,11 +79,11 @@ def check_format(engine: EngineView) -> bool:
 
 
 def check_whole(engine: EngineView) -> None:
-    """Raises FailedPreconditionError while a snapshot is put into place: there is a part of a state, or none."""
+    """Raises FailedPreconditionError while a snapshot is being installed: the state is incomplete then."""
     if engine.get(INSTALLING_KEY) is not None:
         raise FailedPreconditionError(
-            "this member is taking up a snapshot, or ended while it did, so that only a part of the state is here: let "
-            "the member run until it has finished, or read another member's"
+            "this member is installing a snapshot, or ended while it did, so that only a part of the state is here: "
+            "let the member run until it has finished, or read another member's"
         )
 
 

@@ -1,4 +1,4 @@
-"""Who is in the group: names and addresses, beside Raft's configuration of ids. Changes only by what is applied."""
+"""The members of the group: names and addresses, beside Raft's configuration of ids. Only applied entries change it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from rube.api.errors import AbortedError, AlreadyExistsError, FailedPrecondition
 from rube.group.group_pb2 import MembersChange, Peer
 from rube.raft.raft_pb2 import ConfState
 
-# Ids of removed members that are remembered, to tell them so; the oldest are forgotten.
+# So many removed members are remembered, to refuse their calls; the oldest are forgotten.
 REMOVED_MAX = 256
 
 
 class OutdatedChangeError(AbortedError):
-    """What was applied between a change and the state that it was decided on forbids it. Nothing was changed."""
+    """An entry that was applied after the change was decided forbids it. Nothing was changed."""
 
 
 class Roster:
@@ -28,11 +28,11 @@ class Roster:
 
     @property
     def peers(self) -> list[Peer]:
-        """All of them, by name."""
+        """All members, by name."""
         return [self._peers[name] for name in sorted(self._peers)]
 
     def find(self, name: str) -> Peer:
-        """Raises NotFoundError."""
+        """Returns the member of that name. Raises NotFoundError."""
         if name not in self._peers:
             raise NotFoundError(f"there is no member {name!r}; there are {', '.join(sorted(self._peers))}", member=name)
         return self._peers[name]
@@ -44,18 +44,18 @@ class Roster:
         return self._peers.get(name)
 
     def name_of(self, member: int) -> str:
-        """For people."""
+        """Returns the name to show for an id."""
         peer = self.by_id(member)
         return peer.name if peer is not None else f"{member:x}"
 
     def admit(self, newcomer: Peer) -> Peer:
-        """Who the newcomer is to become. Raises FailedPreconditionError unless the group expects it."""
+        """Returns the member that the newcomer becomes. Raises FailedPreconditionError unless the group expects it."""
         self._check_expected(newcomer)
         promote = self._peers[newcomer.name].promote
         return Peer(id=newcomer.id, name=newcomer.name, address=newcomer.address, learner=True, promote=promote)
 
     def check_free(self, peer: Peer) -> None:
-        """Raises AlreadyExistsError where another member has the name or the address."""
+        """Raises AlreadyExistsError if another member has the name or the address."""
         for known in self.peers:
             if known.name == peer.name:
                 raise AlreadyExistsError(
@@ -86,11 +86,11 @@ class Roster:
                 member=peer.name,
             )
 
-    # What is applied, by all members alike. Who proposed it has looked first, and something may have come between: what
-    # does not fit any more changes nothing, and False says so.
+    # All members apply these alike. The proposer has checked its change, but others may have come between: a change
+    # that does not fit any more changes nothing, and returns False.
 
     def expect(self, peer: Peer) -> bool:
-        """A new member may come under that name."""
+        """Expects a new member under that name."""
         try:
             self.check_free(peer)
         except AlreadyExistsError:
@@ -99,14 +99,14 @@ class Roster:
         return True
 
     def forget(self, name: str) -> bool:
-        """Nobody is expected under that name any more. False: it has joined."""
+        """Stops to expect a member under that name. Returns False if it has joined."""
         if name in self._peers and self._peers[name].id:
             return False
         self._peers.pop(name, None)
         return True
 
     def fits(self, change: MembersChange) -> bool:
-        """Whether `apply` may be called with it."""
+        """Returns whether `apply` may be called with the change."""
         if change.remove:
             return self.by_id(change.peer.id) is not None
         try:
@@ -116,7 +116,7 @@ class Roster:
         return True
 
     def apply(self, change: MembersChange) -> None:
-        """A change that fits, together with Raft's configuration."""
+        """Applies a change that fits, together with Raft's configuration."""
         if not change.remove:
             self._peers[change.peer.name] = change.peer
             return
@@ -128,7 +128,7 @@ class Roster:
             self.expect(change.expect)
 
     def follow(self, conf_state: ConfState) -> None:
-        """Who votes is Raft's to say."""
+        """Takes the voters from Raft's configuration."""
         learners = {*conf_state.learners, *conf_state.learners_next}
         for peer in self._peers.values():
             peer.learner = not peer.id or peer.id in learners

@@ -1,4 +1,4 @@
-"""What a member answers to others: Raft's messages, snapshots, questions, and changes of the group."""
+"""The gRPC service of a member: Raft's messages, snapshots, questions, and changes of the group."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 Context = aio.ServicerContext[Any, Any]
 
-# A change waits for a quorum at the leader; who passes it on waits a little longer.
+# A change waits for a quorum at the leader; the member that passes it on waits so much longer.
 FORWARD_S = 10.0
-# A call is answered by the leader; while leaders change, so many members are tried as one.
+# The leader answers a call; while leaders change, at most so many members are tried.
 LEADERS_MAX = 3
 
 
 class Served(Protocol):
-    """What the service needs of its member."""
+    """The part of a member that the service uses."""
 
     @property
     def group_id(self) -> str: ...
@@ -50,7 +50,7 @@ class Served(Protocol):
 
     @property
     def removed(self) -> Sequence[int]:
-        """Ids of removed members, once they are to be told."""
+        """Ids of removed members, once their calls are to be refused."""
         ...
 
     def batches(self, subscriber: int, address: str, incarnation: int) -> AsyncGenerator[Batch]: ...
@@ -60,7 +60,7 @@ class Served(Protocol):
     def describe(self) -> Description: ...
 
     def leader_stub(self) -> MembersAsyncStub | None:
-        """The way to the leader; None: this member leads. Raises UnavailableError when none is known."""
+        """Returns a stub of the leader; None if this member leads. Raises UnavailableError when no leader is known."""
         ...
 
     async def admit(self, request: JoinRequest) -> JoinResponse: ...
@@ -69,7 +69,7 @@ class Served(Protocol):
 
 
 class MembersService(MembersServicer):
-    """Answers from the start on; `member` comes once it belongs to a group."""
+    """The service. It answers from the start on; `member` is set once the member belongs to a group."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -104,7 +104,8 @@ class MembersService(MembersServicer):
         return self.member
 
     def _check(self, group_id: str, sender: int, to: int) -> Served:
-        """Who does not belong together never speaks together."""
+        """Returns the member. Raises an error if the call is for another member, another group, or from a removed
+        member."""
         member = self._member()
         if group_id != member.group_id or to != member.id:
             raise StrangerError(
@@ -119,7 +120,7 @@ class MembersService(MembersServicer):
 async def _at_leader(
     member: Served, here: Callable[[], Awaitable[_Answer]], there: Callable[[MembersAsyncStub], Awaitable[_Answer]]
 ) -> _Answer:
-    """The leader's answer; if this one loses the leadership before anything is done, the next leader's."""
+    """Returns the leader's answer; the next leader's if this one loses the leadership before anything is done."""
     lost: NotLeadingError | None = None
     for _ in range(LEADERS_MAX):
         stub = member.leader_stub()
@@ -134,7 +135,7 @@ async def _at_leader(
 
 
 def _told_by_leader(error: RubeError) -> RubeError:
-    """What does not say that nothing was done may have been done: an answer may be lost, too."""
+    """Returns the error with metadata `unknown`, unless it says that nothing was done: an answer may be lost too."""
     if error.code != UnavailableError.code:
         return error
     message = f"the leader: {error.message}"

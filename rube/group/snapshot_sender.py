@@ -1,4 +1,4 @@
-"""Snapshots to members that are too far behind for the log."""
+"""The sender of snapshots to members that are too far behind for the log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOG = logging.getLogger("rube.group")
 
 PIECE_S = 10.0
 RETRY_S = 0.5
-# Failures in a row after which the core is told that the snapshot was not delivered, and starts another.
+# After so many failures in a row the Raft core hears that the snapshot was not delivered, and starts another.
 FAILURES_MAX = 10
 STATE_TRIES_MAX = 20
 
@@ -35,17 +35,18 @@ class _Transfer:
     """One snapshot on its way."""
 
     group_id: str
-    # That the core sent: to whom, and in which term.
+    # The Raft core's message: it has the receiver and the term.
     message: Message
     link: Link
     done: Callable[[bool], None]
-    # What comes after this entry is not in the snapshot.
+    # The snapshot's last entry.
     index: int = 1 << 62
     arrived: bool = False
 
 
 class SnapshotSender:
-    """At most one snapshot to each member at a time, each from an engine's snapshot that is held meanwhile."""
+    """The sender. It has at most one transfer to each member, each of an engine's snapshot that it holds until its
+    end."""
 
     def __init__(self, clock: Clock, engine: Engine, config: MemberConfig, ranges: Ranges) -> None:
         self._clock = clock
@@ -55,13 +56,14 @@ class SnapshotSender:
         self._under_way: dict[int, tuple[_Transfer, asyncio.Task[None]]] = {}
 
     def kept_from(self) -> int:
-        """The log must keep what comes after the oldest snapshot under way."""
+        """Returns the entry after which the log must keep everything: the last of the oldest snapshot under way."""
         return min((transfer.index for transfer, _ in self._under_way.values()), default=1 << 62)
 
     def start(self, group_id: str, message: Message, link: Link, done: Callable[[bool], None]) -> None:
-        """Sends in a task of its own; `done` is told whether all of it arrived, however that task ends.
+        """Sends in a task of its own; at its end it calls `done` with whether the whole snapshot arrived.
 
-        Where one is under way already, its end is the answer for this one, too. One of an earlier term ends at once.
+        If a transfer of this term is under way, its end answers this one too. A transfer of an earlier term ends at
+        once.
         """
         if message.to in self._under_way:
             transfer, task = self._under_way[message.to]
@@ -74,7 +76,7 @@ class SnapshotSender:
         task.add_done_callback(partial(self._ended, transfer))
 
     def stop(self, unwanted: Callable[[int, Link], bool]) -> None:
-        """Ends what is on its way to such members over such links."""
+        """Ends the transfers to such members over such links."""
         for member, (transfer, task) in self._under_way.items():
             if unwanted(member, transfer.link):
                 task.cancel()
@@ -87,7 +89,7 @@ class SnapshotSender:
             await asyncio.wait(tasks)
 
     def _ended(self, transfer: _Transfer, _: asyncio.Task[None]) -> None:
-        # First, since the core may ask for another one at once.
+        # First, since the Raft core may ask for another transfer at once.
         del self._under_way[transfer.message.to]
         transfer.done(transfer.arrived)
 
@@ -100,7 +102,7 @@ class SnapshotSender:
             _LOG.info("the way to %s was closed during a snapshot", transfer.link.address)
 
     async def _send(self, transfer: _Transfer) -> bool:
-        """Whether all of it arrived."""
+        """Returns whether the whole snapshot arrived."""
         message, link = transfer.message, transfer.link
         view, applied = await self._state_with(message.to)
         try:
@@ -114,7 +116,7 @@ class SnapshotSender:
                         offset = await self._deliver(link, piece)
                         failures = 0
                         if offset != piece.offset + len(piece.pairs):
-                            break  # it has another part of it: go on from there
+                            break  # the receiver has another part: go on from there
                         if piece.last:
                             return True
                 except aio.AioRpcError as error:
@@ -126,9 +128,9 @@ class SnapshotSender:
             view.close()
 
     async def _state_with(self, member: int) -> tuple[Snapshot, Applied]:
-        """The engine as it is now, with a configuration that the member is in: it takes no other.
+        """Returns an engine snapshot whose configuration has the member: it refuses any other.
 
-        What is durable may be a moment behind what is applied. Raises UnavailableError if it stays so.
+        The durable state may lag behind the applied one. Raises UnavailableError if it still lags after waiting.
         """
         for _ in range(STATE_TRIES_MAX):
             view = self._engine.snapshot()

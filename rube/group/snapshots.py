@@ -1,8 +1,8 @@
-"""Snapshots on their way: pairs of the engine, streamed in pieces beside Raft's messages; and put into place.
+"""Snapshots between members: pairs of the engine, streamed in pieces beside Raft's messages, and their installation.
 
-The receiver stages the pairs, so that its own state and log stay what they are until everything has arrived; then one
-commit says that they are the state, and they are moved: a crash anywhere in between only makes the next start do it
-again. A member never forgets what it acknowledged.
+The receiver stages the pairs, so that its own state and log stay as they are until everything has arrived. Then one
+commit declares them the state, and they are moved: after a crash anywhere in between the next start does it again. A
+member never forgets what it acknowledged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Commit = Callable[[Sequence[Write]], Awaitable[None]]
 
 
 def pieces(view: EngineView, ranges: Ranges, message: Message, offset: int, bytes_max: int) -> Iterator[Piece]:
-    """What is left to send of a snapshot after `offset` pairs. Its metadata is that of the state in `view`."""
+    """Yields the rest of a snapshot after `offset` pairs. Its metadata is that of the state in `view`."""
     applied = read(view, APPLIED_KEY, Applied)
     assert applied is not None, "a member that sends a snapshot has applied something"
     metadata = SnapshotMetadata(index=applied.index, term=applied.term, conf_state=applied.conf_state)
@@ -53,31 +53,32 @@ def _pairs(view: EngineView, ranges: Ranges) -> Iterator[tuple[bytes, bytes]]:
 
 
 class Staging:
-    """The snapshot that is arriving, at most one; another one takes the place of what has arrived.
+    """The snapshot that is arriving, at most one; another one replaces what has arrived.
 
-    Several may be sent at once, by leaders of different terms. So `take` and `clear` are for the holder of `lock`:
-    between their waits the pieces of one may not meet those of another.
+    Leaders of different terms may send several at once. So the caller of `take` and `clear` holds `lock`, which keeps
+    the pieces of two snapshots apart.
     """
 
     def __init__(self, engine: Engine, ranges: Ranges) -> None:
-        """`ranges`: the machine's; a snapshot holds nothing else."""
+        """`ranges` are the machine's; a snapshot holds nothing else."""
         self._engine = engine
         self._ranges = ranges
         self.lock = asyncio.Lock()
         self._of: tuple[int, int, int] | None = None
         self._pairs = 0
         self._checksum = 0
-        # Once complete: what the machine had applied. From then on nothing else is taken until `installed` or `clear`.
+        # What the machine of a complete snapshot had applied. Once set, no other piece is taken until `installed` or
+        # `clear`.
         self._applied: Applied | None = None
 
     async def take(self, piece: Piece) -> int:
-        """Keeps the piece if it is the next one; gives the number of pairs that are here, durably.
+        """Stores the piece if it is the next one; returns the number of pairs that are here, durably.
 
         Raises InvalidArgumentError for a snapshot whose checksum is wrong; it then has to come again from its start.
-        Raises UnavailableError while one is being put into place.
+        Raises UnavailableError while a snapshot is being installed.
         """
         if self._applied is not None:
-            raise UnavailableError("a snapshot is being put into place: try again")
+            raise UnavailableError("a snapshot is being installed: try again")
         metadata = piece.message.snapshot.metadata
         of = (piece.sender, metadata.index, metadata.term)
         if of != self._of:
@@ -104,43 +105,44 @@ class Staging:
         return self._pairs
 
     async def clear(self) -> None:
-        """Forgets what has arrived."""
+        """Removes what has arrived."""
         self._of, self._pairs, self._checksum, self._applied = None, 0, 0, None
         await _delete(self._engine, STAGED_PREFIX, STAGED_END, self._engine.commit)
 
     def complete(self, metadata: SnapshotMetadata) -> Applied | None:
-        """What the machine of that snapshot had applied, if all of it is here."""
+        """Returns what the machine of that snapshot had applied; None unless all of it is here."""
         if self._of is None or self._of[1:] != (metadata.index, metadata.term):
             return None
         return self._applied
 
     async def check(self, clock: Clock) -> None:
-        """All that arrived is on the disk, and can be read. Raises DataLossError.
+        """Raises DataLossError unless all that arrived is on the disk and can be read.
 
-        To be called before anything is given up for it: who is told so still has the state and log that it had.
+        Call it before anything is given up for the snapshot, so that a failed member keeps its state and log.
         """
         number = 0
         async for batch in _staged(self._engine, self._pairs, clock):
             number += len(batch)
         if number != self._pairs:
             raise DataLossError(
-                f"of a snapshot of {self._pairs} pairs that arrived {number} are left: start this member again, it has "
-                "what it had before, and is sent another one"
+                f"of a snapshot of {self._pairs} pairs that arrived, {number} are left: start this member again; it "
+                "has what it had before, and the leader sends another snapshot"
             )
 
     def installation(self) -> Write:
-        """The write after which the snapshot is this member's state; `install` makes it so."""
+        """Returns the write after which the snapshot is this member's state; `install` completes it."""
         return seal(INSTALLING_KEY, Installing(pairs=self._pairs))
 
     def installed(self) -> None:
-        """It is in place."""
+        """Notes that the snapshot is installed."""
         self._of, self._pairs, self._checksum, self._applied = None, 0, 0, None
 
 
 async def install(engine: Engine, ranges: Ranges, clock: Clock, commit: Commit) -> bool:
-    """Puts a staged snapshot into place, if one is to be; begins anew after a crash.
+    """Installs the staged snapshot, if its installation was committed. Returns whether it did; a crash lets it begin
+    again.
 
-    Raises DataLossError, and what `commit` does, which is the engine's or one that waits for room.
+    Raises DataLossError and the errors of `commit`, which is the engine's, or one that waits while the disk is full.
     """
     installing = read(engine, INSTALLING_KEY, Installing)
     if installing is None:

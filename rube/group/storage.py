@@ -1,7 +1,7 @@
-"""The one writer of a member's engine: what the core wants durable and what the state machine has changed, together.
+"""The one writer of a member's engine: commits the Raft core's appends and the state machine's writes together.
 
-Everything that waits is written with one commit, so that log, votes and state share one sync. A state that changed
-alone waits a moment for the log to go with: it can be made again from the log.
+One commit takes everything that waits, so that log, votes and state share one sync. State changes alone wait up to
+`flush_s` for an append to go with: they can be made again from the log.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from rube.raft.raft_pb2 import Message
 
 _LOG = logging.getLogger("rube.group")
 
-# While the disk is full nothing is acknowledged; so often it is tried again.
+# A full disk is tried again once in so many seconds; until then nothing is acknowledged.
 FULL_RETRY_S = 0.5
-# The log is compacted by at least so many entries at once (fewer if it keeps fewer), and at most.
+# A compaction drops at least so many entries (fewer if the log keeps fewer), and at most so many.
 COMPACTION_ENTRIES_MIN = 200
 COMPACTION_ENTRIES_MAX = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageParts:
-    """What the writer works on."""
+    """The parts that the writer works on."""
 
     engine: Engine
     clock: Clock
@@ -45,30 +45,30 @@ class StorageParts:
     group_id: str
     log: DurableLog
     staging: Staging
-    # The log keeps what comes after this entry.
+    # Returns the entry after which the log must keep everything.
     kept_from: Callable[[], int]
-    # What the machine's state rests on, as of all its writes so far.
+    # Returns what the machine's state rests on after all its writes so far.
     newest: Callable[[], Applied]
 
 
 class Answered(Protocol):
-    """Who is told what became durable. `rube.group.core.Core` is."""
+    """The receiver of the writer's results; `rube.group.core.Core` is one."""
 
     def restored(self, applied: Applied) -> None:
-        """A snapshot was put into place."""
+        """Notes that a snapshot has replaced the state."""
         ...
 
     def answer(self, append: Message) -> None:
-        """What waited for that append may go."""
+        """Sends the responses that waited for that append."""
         ...
 
     def advance(self) -> None:
-        """All is told."""
+        """Goes on, since all results are delivered."""
         ...
 
 
 class StorageWriter:
-    """Carries out MSG_STORAGE_APPENDs in order; keeps the machine's writes until they are durable."""
+    """Carries out MSG_STORAGE_APPENDs in order, and holds the machine's writes until they are durable."""
 
     def __init__(self, parts: StorageParts, applied: Applied) -> None:
         self._parts = parts
@@ -78,29 +78,29 @@ class StorageWriter:
         self._machine = parts.machine
         self._log = parts.log
         self._staging = parts.staging
-        # What is durable of the machine's state.
+        # The durable part of the machine's state.
         self.durable = applied
-        # What is not, in order; there may be a change without writes.
+        # Writes that are not durable yet, in order. `_changed` may be set without any.
         self._writes: list[Write] = []
         self._bytes = 0
         self._changed = False
         # The log's hard state has a commit index that is not durable.
         self._commit_moved = False
-        # When the oldest change that is not written was made.
+        # When the oldest unwritten change was made.
         self._changed_ns = 0
         self._appends: list[Message] = []
         self._work = Work()
-        # The changes have waited long enough.
+        # The oldest change has waited for `flush_s`.
         self._due = False
-        # A commit is under way; a snapshot is on its way into its place.
+        # A commit is under way; a snapshot is being installed.
         self._writing = False
         self._installing = False
         self._ending = False
-        # Since when the disk has been full; 0: it is not.
+        # When the disk became full; 0 while it is not.
         self.full_since_ns = 0
 
     def append(self, message: Message) -> bool:
-        """Takes a MSG_STORAGE_APPEND. True: it is carried out, for nothing rests on its being durable."""
+        """Takes a MSG_STORAGE_APPEND. Returns True if it is done already, since nothing depends on its durability."""
         idle = not (self._appends or self._writing or self._installing)
         if idle and not message.HasField("snapshot") and not self._log.must_sync(message):
             self._note_commit(message)
@@ -110,7 +110,7 @@ class StorageWriter:
         return False
 
     def changed(self, writes: Sequence[Write]) -> None:
-        """The machine has applied more."""
+        """Takes the writes of commands that the machine has applied."""
         self._note_change()
         self._writes += writes
         self._bytes += sum(len(key) + len(value or b"") for key, value in writes)
@@ -118,7 +118,7 @@ class StorageWriter:
             self._work.wake()
 
     def tick(self) -> None:
-        """Time has passed: what changed at least `flush_s` ago is written."""
+        """Starts a commit if the oldest change was made at least `flush_s` ago."""
         if self._changed and self._clock.monotonic_ns() - self._changed_ns >= self._config.flush_s * NS_PER_S:
             self._due = True
             self._work.wake()
@@ -129,9 +129,9 @@ class StorageWriter:
             self._changed_ns = self._clock.monotonic_ns()
 
     async def run(self, core: Answered) -> None:
-        """Writes until cancelled, also in the middle of a commit: what `flush` does then begins with it again.
+        """Writes until cancelled, possibly during a commit, which `flush` then repeats.
 
-        Raises what the disk fails with.
+        Raises the engine's errors.
         """
         while True:
             await self._wait()
@@ -144,30 +144,33 @@ class StorageWriter:
             core.advance()
 
     async def flush(self) -> None:
-        """Writes what waits, up to the first snapshot, if there is room: nothing that was promised rests on it.
+        """Writes what waits, up to the first snapshot. No acknowledgement depends on it.
 
-        Once, after `run`. Raises ResourceExhaustedError.
+        Call it once, after `run`. Raises ResourceExhaustedError on a full disk.
         """
         self._ending = True
-        if not self._installing:  # it is begun again at the next start
+        if not self._installing:  # the next start repeats the installation
             waiting = takewhile(lambda append: not append.HasField("snapshot"), self._appends)
             await self._commit(list(waiting), lambda append: None)
 
     async def _wait(self) -> None:
-        """Until there is something for the log, or the machine's changes have waited long enough."""
+        """Waits for an append, for changes as old as `flush_s`, or for `flush_bytes_max` of them."""
         while not (self._appends or self._due) and self._bytes < self._config.flush_bytes_max:
             await self._work.wait()
         self._due = False
 
     def _take(self) -> list[Message]:
-        """The appends up to the next snapshot, or that one alone."""
+        """Takes the appends before the next snapshot, or that snapshot alone."""
         snapshots = (place for place, append in enumerate(self._appends) if append.HasField("snapshot"))
         count = next(snapshots, len(self._appends)) or min(1, len(self._appends))
         taken, self._appends = self._appends[:count], self._appends[count:]
         return taken
 
     async def _commit(self, appends: Sequence[Message], answer: Callable[[Message], None]) -> None:
-        """Each append is answered as if the next one were still to be written: it may take back what this one wrote."""
+        """Commits the appends together with the machine's writes, and answers each append.
+
+        Each is answered as if the next one were still to be written, since that one may take back what this one wrote.
+        """
         if appends and not any(self._log.must_sync(append) for append in appends):
             for append in appends:
                 self._note_commit(append)
@@ -187,7 +190,7 @@ class StorageWriter:
             batch += self._log.compaction(compacted)
         try:
             await self._write(batch)
-        except asyncio.CancelledError:  # nobody knows whether it is durable; twice does no harm
+        except asyncio.CancelledError:  # it may be durable or not; a second write does no harm
             self._appends, self._writes = [*appends, *self._appends], [*writes, *self._writes]
             self._changed = self._commit_moved = True
             raise
@@ -200,13 +203,13 @@ class StorageWriter:
             answer(append)
 
     def _note_commit(self, append: Message) -> None:
-        """Only the commit index has moved: it is written with what comes next."""
+        """Notes that only the commit index has moved; the next commit writes it."""
         self._log.written(append)
         self._commit_moved = True
         self._note_change()
 
     async def _install(self, append: Message) -> Applied:
-        """Makes a staged snapshot the state; the log starts after it."""
+        """Makes a staged snapshot the state, with a log that starts after it."""
         metadata = append.snapshot.metadata
         applied = self._staging.complete(metadata)
         assert applied is not None, "the core hears of a snapshot only when all of it has arrived"
@@ -224,12 +227,12 @@ class StorageWriter:
         self._writes, self._bytes, self._changed, self._commit_moved = [], 0, False, False
         self.durable = applied
         await self._machine.reload(self._parts.group_id)
-        self._staging.installed()  # last: from here on another one may arrive
+        self._staging.installed()  # last: from here on another snapshot may arrive
         self._installing = False
         return applied
 
     async def _write(self, batch: Sequence[Write]) -> None:
-        """Commits, however long the disk is full."""
+        """Commits; while the disk is full it tries again every FULL_RETRY_S, until `flush` has begun."""
         self._writing = True
         while batch:
             try:
@@ -240,7 +243,9 @@ class StorageWriter:
                     raise
                 if not self.full_since_ns:
                     _LOG.error(
-                        "member %s acknowledges nothing until there is room: %s", self._config.name, error.message
+                        "member %s acknowledges nothing while its disk is full; free some space: %s",
+                        self._config.name,
+                        error.message,
                     )
                     self.full_since_ns = self._clock.monotonic_ns()
                 await self._clock.sleep(FULL_RETRY_S)
@@ -248,7 +253,7 @@ class StorageWriter:
         self._writing = False
 
     def _compactable(self) -> int:
-        """Up to where the log can go; 0: nowhere yet."""
+        """Returns the index up to which the log can be compacted; 0 if not yet."""
         log = self._log
         over_entries = self.durable.index - log.first_index() + 1 - self._config.log_entries_kept
         at_once_min = min(COMPACTION_ENTRIES_MIN, self._config.log_entries_kept)

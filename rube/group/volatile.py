@@ -1,11 +1,11 @@
-"""Members whose engine forgets all with their process: a group that has lost its majority ends, and another is formed.
+"""Groups whose members lose their memory with their process: without a majority a group ends, and a new one is formed.
 
-A process that starts again is another member, with an id of its own: while the group can decide, its leader puts the
-newcomer in place of the silent member of that name (`Member.admit`). What a majority knew is gone for good once so
-many processes have started anew: none of the old ids can ever vote again. Who is left over finds out by asking, and
-ends with GroupLostError; its owner opens it again, empty, and the fresh ones form a group (`Founding`).
+A process that starts again is a new member, with a new id: while the group can decide, its leader replaces the silent
+member of that name by the newcomer (`Member.admit`). Once a majority of processes have started again, what they knew is
+lost: none of the old ids can ever vote again. The remaining members find that out by asking, and fail with
+GroupLostError; their owners open them again, empty, and together they form a group (`Founding`).
 
-Nothing here rests on time: a member that is cut off or paused is asked in vain, and counts as one that may come back.
+Nothing here depends on time: a member that is cut off or paused does not answer, and counts as one that may come back.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class GroupLostError(UnavailableError):
 
 
 async def watch_for_loss(core: Core) -> None:
-    """While no leader is heard of: looks, every election timeout, whether there can ever be one; fails the member if
+    """Checks every election timeout, while there is no leader, whether there can ever be one; fails the member if
     not."""
     while not core.ending.over:
         await core.sleep(core.config.election_s)
@@ -47,14 +47,17 @@ async def watch_for_loss(core: Core) -> None:
 
 
 async def _is_gone(core: Core, peer: Peer) -> bool:
-    """Whether another incarnation of that member answers. One that is in this very group was taken in after what this
-    member knows: the group went on without this member, and the newer ones will judge."""
+    """Returns whether another incarnation of that member answers, which is not in this very group.
+
+    One that is in this group was admitted after the entries that this member knows: the group goes on without this
+    member, and its newer members decide.
+    """
     link = core.link(peer.id)
     if peer.id == core.identity.id or link is None:
         return False
     try:
         told: Description = await link.stub.Describe(DescribeRequest(), timeout=CALL_S)
     except aio.AioRpcError as error:
-        _LOG.debug("member %s asks %s in vain: %s", core.config.name, peer.name, error.details())
+        _LOG.debug("member %s gets no answer from %s: %s", core.config.name, peer.name, error.details())
         return False
     return told.name == peer.name and told.id != peer.id and told.group_id != core.identity.group_id

@@ -104,7 +104,7 @@ def test_a_unit_is_placed_soon_after_kill_9_of_the_leader(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--name", "d", "--replicas", "a=h:1,b=h:2"], "members names a, b, and not this one, 'd'"),
+        (["--name", "d", "--replicas", "a=h:1,b=h:2"], "members names a, b, but not this member, 'd'"),
         (["--name", "a"], "--name and --replicas go together"),
         (["--name", "a", "--replicas", "a"], "write a=HOST:PORT"),
     ],

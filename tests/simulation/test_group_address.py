@@ -67,7 +67,7 @@ def test_a_member_that_comes_back_elsewhere_is_found_and_noted(
     world.run_until(lambda: mover.member is not None and group.leader() is not None, timeout_s=30)
     assert group.put(mover, "k", "1") == (1, None)
     world.run_until(group.equal, timeout_s=30)
-    assert f"member {mover.name} is at {new}, and its group knows it at {group.address(mover.name)}" in caplog.text
+    assert f"member {mover.name} is at {new}, but its group knows it at {group.address(mover.name)}" in caplog.text
     # And once more with that address, as if nothing had been.
     mover.kill()
     start_at(mover, mover.name)
@@ -162,7 +162,7 @@ def test_of_two_processes_that_take_turns_the_newer_is_refused() -> None:
         incarnations.check(1, 10)
         incarnations.check(1, 20)
     incarnations.check(1, 10)
-    with pytest.raises(DoubledError, match="another process takes part as member 1"):
+    with pytest.raises(DoubledError, match="another process acts as member 1"):
         incarnations.check(1, 20)
     incarnations.check(1, 10)
     with pytest.raises(DoubledError):
