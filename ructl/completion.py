@@ -11,7 +11,6 @@ from typing import Final
 
 import click
 
-from rube.api import ListRequest
 from rube.api.well_known import NODE_TYPE, UNIT_TYPE
 
 COMPLETION_S_MAX: Final = 1.0
@@ -141,6 +140,7 @@ def _complete(
 
 
 def _metadata(context: click.Context, type_name: str, namespace: str | None) -> list[object]:
+    from rube.api import ListRequest
     from ructl.connection import Connection, run
     from ructl.options import target
     from ructl.places import full_type_name

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
-from grpc import aio
 
-from rube.api import (
-    DeleteRequest,
-    DeleteResponse,
-    GetRequest,
-    ListRequest,
-    ListResponse,
-    LogsRequest,
-    LogsResponse,
-    Object,
-    PutRequest,
-    PutResponse,
-    WatchRequest,
-    WatchResponse,
-)
 from rube.api.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -35,13 +19,27 @@ from rube.api.errors import (
     UnimplementedError,
 )
 from rube.api.keys import ObjectKey
-from rube.client import Client, ClientConfig
-from rube.host import Engine, Host, RealClock, RealRandomness
-from rube.transport import GrpcNetwork
-from rube.transport.errors import DETAILS_KEY, Pairs
 from ructl.options import Target
 from ructl.places import hint_of_type_word, short_name
 from ructl.query import Query
+
+if TYPE_CHECKING:  # gRPC is loaded by a command that calls a server, and by no help page
+    from rube.api import (
+        DeleteRequest,
+        DeleteResponse,
+        ListRequest,
+        ListResponse,
+        LogsRequest,
+        LogsResponse,
+        Object,
+        PutRequest,
+        PutResponse,
+        WatchRequest,
+        WatchResponse,
+    )
+    from rube.client import Client
+    from rube.host import Engine
+    from rube.transport.errors import Pairs
 
 T = TypeVar("T")
 
@@ -60,6 +58,8 @@ class Connection:
         return await self._answer(self._client.delete(request))
 
     async def get(self, key: ObjectKey) -> Object:
+        from rube.api import GetRequest
+
         response = await self._answer(self._client.get(GetRequest(key=key.to_proto())))
         return response.object
 
@@ -130,6 +130,12 @@ class Connection:
 def run(target: Target, main: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
     """Runs `main` with a connection. A RubeError becomes a click.ClickException: one line for the user."""
 
+    import asyncio
+
+    from rube.client import Client, ClientConfig
+    from rube.host import Host, RealClock, RealRandomness
+    from rube.transport import GrpcNetwork
+
     async def connected() -> T:
         host = Host(
             name="ructl", clock=RealClock(), network=GrpcNetwork(), storage=_NoStorage(), random=RealRandomness()
@@ -174,10 +180,14 @@ def explain(error: RubeError, target: Target) -> RubeError:
 
 
 def _is_from_server(error: RubeError) -> bool:
+    from grpc import aio
+
+    from rube.transport.errors import DETAILS_KEY
+
     ended = error.__cause__
     if not isinstance(ended, aio.AioRpcError):
         return False
-    return any(key == DETAILS_KEY for key, _ in cast(Pairs, ended.trailing_metadata() or ()))
+    return any(key == DETAILS_KEY for key, _ in cast("Pairs", ended.trailing_metadata() or ()))
 
 
 def _hangs(target: Target) -> str:

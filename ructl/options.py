@@ -12,7 +12,6 @@ import click
 from rube.api.errors import InvalidArgumentError
 from ructl.completion import complete_contexts, complete_labels, complete_names, complete_namespaces, complete_types
 from ructl.durations import Duration
-from ructl.places import type_of_word
 
 SERVER_DEFAULT: Final = "127.0.0.1:7823"
 TIMEOUT_S_DEFAULT: Final = 10.0
@@ -92,6 +91,8 @@ def fixed_type_option(type_name: str) -> Decorator:
     """Takes -t where there is only one type to name, and refuses any other."""
 
     def check(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        from ructl.places import type_of_word
+
         if value is not None and type_of_word(value) != type_name:
             raise click.UsageError(f"{context.info_name} is for objects of type {type_name} alone: leave -t out")
 

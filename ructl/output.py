@@ -12,7 +12,6 @@ from google.protobuf.message import Message
 from rube.api import List, Metadata, Object, textproto
 from rube.api.keys import ObjectKey, key_of
 from rube.console.streams import forget_stdout
-from rube.host import RealClock
 from ructl.table import table
 
 _HEADER: Final = "# proto-file: rube/api.proto\n# proto-message: {}\n\n"
@@ -68,6 +67,8 @@ def print_list(objects: Sequence[Object], output: str) -> None:
             for obj in objects:
                 click.echo(str(key_of(obj)))
         case _:
+            from rube.host import RealClock
+
             for line in table(objects, now_ns=RealClock().now_ns(), wide=output == "wide"):
                 click.echo(line)
 

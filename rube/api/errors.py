@@ -6,11 +6,10 @@ clients can read it too (https://google.aip.dev/193).
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from google.protobuf import any_pb2
-from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
+if TYPE_CHECKING:  # loaded where an error is encoded or decoded: a program's help knows errors, and needs no protobuf
+    from google.rpc import error_details_pb2
 
 DOMAIN = "rube"
 
@@ -181,6 +180,9 @@ _CODE_NUMBERS = {
 
 def encode_error(error: RubeError) -> bytes:
     """The value of the trailing metadata `grpc-status-details-bin`: a serialized google.rpc.Status."""
+    from google.protobuf import any_pb2
+    from google.rpc import error_details_pb2, status_pb2
+
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     detail = any_pb2.Any(
         type_url="type.googleapis.com/google.rpc.ErrorInfo",
@@ -206,6 +208,9 @@ def decode_error(code: str, message: str, details: bytes | None = None) -> RubeE
 
 def decode_status(encoded: bytes) -> RubeError:
     """The inverse of `encode_error`. What does not parse becomes a plain RubeError that says so."""
+    from google.protobuf.message import DecodeError
+    from google.rpc import status_pb2
+
     try:
         status = status_pb2.Status.FromString(encoded)
     except DecodeError:
@@ -215,6 +220,8 @@ def decode_status(encoded: bytes) -> RubeError:
 
 
 def _error_info(details: bytes) -> error_details_pb2.ErrorInfo | None:
+    from google.rpc import error_details_pb2, status_pb2
+
     status = status_pb2.Status.FromString(details)
     for detail in status.details:
         info = error_details_pb2.ErrorInfo()

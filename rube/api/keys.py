@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from google.protobuf.any_pb2 import Any
-
-from rube.api import Key, Object
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import quoted
+
+if TYPE_CHECKING:  # names are checked without protobuf
+    from google.protobuf.any_pb2 import Any
+
+    from rube.api import Key, Object
 
 __all__ = [
     "ObjectKey",
@@ -49,6 +51,8 @@ class ObjectKey(NamedTuple):
         return cls(type_name, namespace, name)
 
     def to_proto(self) -> Key:
+        from rube.api import Key
+
         return Key(type=self.type, namespace=self.namespace, name=self.name)
 
     @classmethod

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rube.api import Metadata, NodeStatus
-
 if TYPE_CHECKING:  # a command of ructl that needs a name only does not load protobuf
     from google.protobuf.timestamp_pb2 import Timestamp
+
+    from rube.api import Metadata, NodeStatus
 
 
 __all__ = [

@@ -5,9 +5,31 @@ that are set twice; so this reads the library's tokens itself. The language is t
 https://protobuf.dev/reference/protobuf/textformat-spec/, without extensions and without skipping what is unknown.
 """
 
-from rube.api.textproto.documents import Document, parse_documents
-from rube.api.textproto.printer import format
-from rube.api.textproto.reader import parse
-from rube.api.textproto.selector import parse_selector
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rube.api.textproto.documents import Document, parse_documents
+    from rube.api.textproto.printer import format
+    from rube.api.textproto.reader import parse
+    from rube.api.textproto.selector import parse_selector
 
 __all__ = ["Document", "format", "parse", "parse_documents", "parse_selector"]
+
+# Loaded when it is first asked for: who prints does not read.
+_MODULES = {
+    "Document": "documents",
+    "format": "printer",
+    "parse": "reader",
+    "parse_documents": "documents",
+    "parse_selector": "selector",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if (module := _MODULES.get(name)) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    return value
