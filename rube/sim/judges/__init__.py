@@ -10,19 +10,26 @@ from rube.sim.judges.conditions import conditions
 from rube.sim.judges.contents import Content, Contents
 from rube.sim.judges.defects import defects
 from rube.sim.judges.groups import raft_invariants
-from rube.sim.judges.history import (
+from rube.sim.judges.history import History
+from rube.sim.judges.latency import ALL_WATCHERS, LatencySummary, summarize_latency, watch_latency
+from rube.sim.judges.leadership import fencing, leases
+from rube.sim.judges.machines import actions, copies, starts
+from rube.sim.judges.reads import reads
+from rube.sim.judges.records import (
+    Action,
     Asked,
     Attempt,
     Commit,
     Complaint,
+    Copy,
     Cut,
     Delivery,
     Disturbance,
     ErrorsLogged,
     GroupHistory,
-    History,
     Leadership,
     LogEntry,
+    MachineHistory,
     Outcome,
     Refusal,
     Sample,
@@ -31,17 +38,14 @@ from rube.sim.judges.history import (
     Term,
     Transition,
     UnitProbe,
+    View,
     WatchEvent,
 )
-from rube.sim.judges.latency import ALL_WATCHERS, LatencySummary, summarize_latency, watch_latency
-from rube.sim.judges.leadership import fencing, leases
-from rube.sim.judges.machines import Action, Copy, MachineHistory, actions, copies, starts
-from rube.sim.judges.reads import reads
 from rube.sim.judges.rest import RefusalSummary, comes_to_rest, summarize_refusals
 from rube.sim.judges.stored import contents
 from rube.sim.judges.units import converged, local_autonomy, never_on_two_nodes, status_reported, unit_state
 from rube.sim.judges.verdict import Verdict, many, time_text
-from rube.sim.judges.views import View, views
+from rube.sim.judges.views import views
 from rube.sim.judges.watches import watch_promises
 from rube.sim.judges.writes import acknowledged_writes, revisions_monotonic
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from rube.api import Lease, Node, NodeStatus, Unit
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL
 from rube.sim.judges.contents import Content
-from rube.sim.judges.history import Attempt, History, Outcome
+from rube.sim.judges.history import History
 from rube.sim.judges.leadership import LEASE_PREFIX
+from rube.sim.judges.records import Attempt, Outcome
 from rube.sim.judges.verdict import Verdict, judge, many, time_text
 
 BINDINGS = "bindings"

@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from rube.api import PutRequest
 from rube.api.errors import DeadlineExceededError, UnavailableError
-from rube.sim.judges.history import Attempt, History, Outcome
+from rube.sim.judges.history import History
+from rube.sim.judges.records import Attempt, Outcome
 from rube.sim.judges.verdict import Verdict, judge, many
 
 CHECK = "clients"

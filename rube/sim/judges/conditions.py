@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from rube.api import UpdateStatusRequest
 from rube.api.errors import AbortedError, NotFoundError
 from rube.sim.judges.contents import Content
-from rube.sim.judges.history import Attempt, History, Outcome
+from rube.sim.judges.history import History
 from rube.sim.judges.model import demands_of, holds, unpack
 from rube.sim.judges.order import Order
+from rube.sim.judges.records import Attempt, Outcome
 from rube.sim.judges.verdict import Verdict, judge, many
 
 CHECK = "conditions"

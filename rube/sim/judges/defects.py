@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rube.api.errors import DataLossError
-from rube.sim.judges.history import Attempt, History, Stream
+from rube.sim.judges.history import History
+from rube.sim.judges.records import Attempt, Stream
 from rube.sim.judges.verdict import Verdict, judge, time_text
 
 CHECK = "defects"

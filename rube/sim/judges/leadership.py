@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from rube.api import Fence, GetRequest, Lease, ListRequest
 from rube.sim.judges.contents import Content
-from rube.sim.judges.history import Attempt, Commit, History, Outcome
+from rube.sim.judges.history import History
+from rube.sim.judges.records import Attempt, Commit, Outcome
 from rube.sim.judges.verdict import Verdict, judge, many, time_text
 
 LEASES = "leases"

@@ -4,56 +4,18 @@ that the store had."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, RESTART_ANNOTATION, UNIT_TYPE
 from rube.sim.judges.contents import Content, difference
+from rube.sim.judges.history import History
+from rube.sim.judges.records import Action, Copy
 from rube.sim.judges.selection import Selection
 from rube.sim.judges.verdict import Verdict, judge, many, time_text
-
-if TYPE_CHECKING:
-    from rube.sim.judges.history import History
 
 STARTS = "starts"
 ACTIONS = "actions"
 COPIES = "copies"
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """A driver was asked to do something on a machine."""
-
-    at_ns: int
-    node: str
-    # The controller's name for it, and what it is: a digest of the action.
-    id: str
-    thing: str
-    what: str
-    # The decision was on the node's disk by then.
-    decided: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """What a rubelet's disk held of the store: as of that revision, says the rubelet."""
-
-    at_ns: int
-    node: str
-    store_id: str
-    revision: int
-    objects: Mapping[str, Content]
-
-
-@dataclass(slots=True)
-class MachineHistory:
-    """What happened on the machines of nodes."""
-
-    actions: list[Action] = field(default_factory=list)
-    copies: list[Copy] = field(default_factory=list)
-    # (time, host): the host lost its power.
-    outages: list[tuple[int, str]] = field(default_factory=list)
 
 
 def starts(history: History) -> Verdict:

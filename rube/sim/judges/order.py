@@ -6,7 +6,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rube.sim.judges.history import History, Outcome
+from rube.sim.judges.history import History
+from rube.sim.judges.records import Outcome
 
 
 class Sight(NamedTuple):

@@ -8,8 +8,9 @@ from itertools import pairwise
 from rube.api import GetRequest, ListRequest
 from rube.api.errors import NotFoundError
 from rube.sim.judges.contents import Content, difference
-from rube.sim.judges.history import Attempt, History, Outcome
+from rube.sim.judges.history import History
 from rube.sim.judges.order import Order
+from rube.sim.judges.records import Attempt, Outcome
 from rube.sim.judges.selection import Selection
 from rube.sim.judges.verdict import Verdict, judge, many, time_text
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rube.api import Lease
-from rube.sim.judges.history import Attempt, History, Outcome, Refusal
+from rube.sim.judges.history import History
+from rube.sim.judges.records import Attempt, Outcome, Refusal
 from rube.sim.judges.verdict import Verdict, judge, many, time_text
 
 CHECK = "comes_to_rest"

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rube.api import Object, PutRequest, UpdateStatusRequest
 from rube.sim.judges.contents import Content, difference, without_revisions
-from rube.sim.judges.history import Asked, Attempt, History, LogEntry, Outcome
+from rube.sim.judges.history import History
 from rube.sim.judges.model import after_put, after_status
+from rube.sim.judges.records import Asked, Attempt, LogEntry, Outcome
 from rube.sim.judges.timeline import Timeline
 from rube.sim.judges.verdict import Verdict, judge, many
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from rube.sim.judges.contents import Content
+from rube.sim.judges.records import LogEntry
 from rube.sim.judges.selection import Selection, demands
-
-if TYPE_CHECKING:
-    from rube.sim.judges.history import LogEntry
 
 
 class Seen(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from rube.sim.judges.history import Disturbance, History, StatusPair, Transition
+from rube.sim.judges.history import History
+from rube.sim.judges.records import Disturbance, StatusPair, Transition
 from rube.sim.judges.verdict import Verdict, judge, many, time_text
 
 

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rube.api.well_known import NODE_LABEL
-from rube.sim.judges.contents import Content, difference
+from rube.sim.judges.contents import difference
+from rube.sim.judges.history import History
+from rube.sim.judges.records import View
 from rube.sim.judges.verdict import Verdict, judge, many, time_text
-
-if TYPE_CHECKING:
-    from rube.sim.judges.history import History
 
 CHECK = "views"
 # A change that is older than this has reached every cache in a quiet world.
 SETTLED_NS = 20_000_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """What a controller saw as it decided."""
-
-    at_ns: int
-    host: str
-    controller: str
-    # The object that it decided about; `own` None: it saw none.
-    key: str
-    own: Content | None
-    related: tuple[Content, ...]
-    # It keeps whole objects, and not what it needs of them.
-    whole: bool
-    # It sees only those that a label selector lets through.
-    selective: bool = False
 
 
 def views(history: History) -> Verdict:

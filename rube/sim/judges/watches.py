@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from rube.sim.judges.contents import Content, difference
-from rube.sim.judges.history import Delivery, History, Stream, WatchEvent
+from rube.sim.judges.history import History
 from rube.sim.judges.order import Order
 from rube.sim.judges.reads import compared
+from rube.sim.judges.records import Delivery, Stream, WatchEvent
 from rube.sim.judges.selection import Selection
 from rube.sim.judges.timeline import Seen, Timeline
 from rube.sim.judges.verdict import Verdict, judge, many, time_text

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from rube.api import Unit
 from rube.sim.judges.contents import Content, metadata_difference, without_revisions
-from rube.sim.judges.history import Attempt, History, LogEntry, Outcome
+from rube.sim.judges.history import History
 from rube.sim.judges.order import Order
+from rube.sim.judges.records import Attempt, LogEntry, Outcome
 from rube.sim.judges.stored import expected_after, told_difference
 from rube.sim.judges.timeline import Timeline
 from rube.sim.judges.verdict import Verdict, judge, time_text

@@ -1,0 +1,399 @@
+"""The records of a run: what clients did and saw, what was committed, what ran where. Times are true virtual ns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from rube.api import (
+    DeleteRequest,
+    Fence,
+    GetRequest,
+    ListRequest,
+    Metadata,
+    PutRequest,
+    UpdateStatusRequest,
+    WatchRequest,
+)
+from rube.api.errors import RubeError
+from rube.api.keys import ObjectKey, key_of
+from rube.sim.judges.contents import Content
+from rube.sim.judges.selection import Selection
+from rube.sim.judges.verdict import time_text
+
+Request = PutRequest | DeleteRequest | UpdateStatusRequest | GetRequest | ListRequest
+
+
+class Outcome(Enum):
+    """How an attempt ended, as its client knows it."""
+
+    OK = "ok"
+    # Nothing was written.
+    FAILED = "failed"
+    # No answer: it may have been written.
+    UNKNOWN = "unknown"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Attempt:
+    """One request of any client, as it was sent and as it was answered."""
+
+    client: str
+    # `put`, `delete`, `update_status`, `get` or `list`.
+    kind: str
+    request: Request
+    start_ns: int
+    # A user's, and not a daemon's.
+    user: bool = False
+    # Whom it was sent to.
+    server: str = ""
+    # The call of rube.client that it is an attempt of, counted by the client; 0: of none that is told.
+    call: int = 0
+    # None: the client never learned of an end.
+    end_ns: int | None = None
+    outcome: Outcome = Outcome.UNKNOWN
+    # Of the answer; 0 without one, as are the following.
+    revision: int = 0
+    store_id: str = ""
+    # Of a get and of a list.
+    objects: tuple[Content, ...] = ()
+    next_page_token: str = ""
+    # Of a put and of a status, in the order of the request.
+    metadata: tuple[Metadata, ...] = ()
+    error: RubeError | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The objects that the request names, as `type/namespace/name`; none for a list."""
+        request = self.request
+        if isinstance(request, PutRequest):
+            return tuple(str(key_of(obj)) for obj in request.objects)
+        if isinstance(request, DeleteRequest):
+            return tuple(str(ObjectKey.from_proto(key)) for key in request.keys)
+        if isinstance(request, ListRequest):
+            return ()
+        return (str(ObjectKey.from_proto(request.key)),)
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it was to change something: not a read, and not what is only to be validated."""
+        request = self.request
+        if isinstance(request, PutRequest | DeleteRequest):
+            return not request.validate_only
+        return isinstance(request, UpdateStatusRequest)
+
+    @property
+    def fence(self) -> Fence | None:
+        """Of a write that has one."""
+        request = self.request
+        if isinstance(request, GetRequest | ListRequest) or not request.HasField("fence"):
+            return None
+        return request.fence
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether its answer is as new as all that was known before: not that of a read which asks for less."""
+        request = self.request
+        if isinstance(request, GetRequest):
+            return not request.min_revision
+        return not (isinstance(request, ListRequest) and (request.min_revision or request.page_token))
+
+    @property
+    def where(self) -> str:
+        """When it began, whose it is and what it asked for: how a finding begins."""
+        request = self.request
+        what = str(Selection.of(request)) if isinstance(request, ListRequest) else ", ".join(self.keys)
+        return f"{time_text(self.start_ns)} {self.client}'s {self.kind} of {what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit that the store acknowledged to an apiserver."""
+
+    at_ns: int
+    revision: int
+    # When the apiserver asked for it; None: at that very moment.
+    begun_ns: int | None = None
+
+    @property
+    def start_ns(self) -> int:
+        return self.at_ns if self.begun_ns is None else self.begun_ns
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Asked:
+    """A transaction that an apiserver asked its store for. Keys and values as they are stored; None: a delete."""
+
+    server: str
+    begun_ns: int
+    changes: tuple[tuple[bytes, bytes | None], ...]
+    # Once it was acknowledged.
+    revision: int = 0
+    # A compare failed, a limit was passed: nothing of it may be there.
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A new leader's term of a fence's group, as the store's log has it."""
+
+    revision: int
+    group: str
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One change in the store's log, as it is on the disk in the end, in order. `content` None: a delete."""
+
+    revision: int
+    key: str
+    content: Content | None
+
+    @property
+    def deleted(self) -> bool:
+        return self.content is None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """An event as it was told. The content of a delete is the object before it, with the revision of the change."""
+
+    content: Content
+    deleted: bool
+
+    @property
+    def revision(self) -> int:
+        return self.content.revision
+
+    @property
+    def key(self) -> str:
+        return self.content.key
+
+    def __str__(self) -> str:
+        return f"{'delete' if self.deleted else 'update'} of {self.key} at revision {self.revision}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One response of a watch, as its client took it."""
+
+    at_ns: int
+    events: tuple[WatchEvent, ...]
+    # Everything up to here has been delivered; 0 while the initial objects go on.
+    revision: int
+    store_id: str = ""
+    # The revisions that bookmarks in it name.
+    bookmarks: tuple[int, ...] = ()
+    # The initial objects end here.
+    initial_end: bool = False
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Stream:
+    """One watch of any client: what it asked for, and each response in order."""
+
+    client: str
+    request: WatchRequest
+    start_ns: int
+    # An observer's, who is there to be told, or else a daemon's.
+    observer: bool = False
+    deliveries: list[Delivery] = field(default_factory=list)
+    # None: it is open, or its client never learned of an end.
+    end_ns: int | None = None
+    error: RubeError | None = None
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it is about less than all objects of its type."""
+        return bool(self.request.namespace or self.request.name or self.request.label_selector)
+
+    @property
+    def changes(self) -> Sequence[Delivery]:
+        """What came after the initial objects, where those were asked for."""
+        if not self.request.send_initial:
+            return self.deliveries
+        ends = [place for place, delivery in enumerate(self.deliveries) if delivery.initial_end]
+        return self.deliveries[ends[0] + 1 :] if ends else ()
+
+    @property
+    def where(self) -> str:
+        """When it began, whose it is and what it asked for."""
+        return f"{time_text(self.start_ns)} {self.client}'s watch of {Selection.of(self.request)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A unit's process started or ended on a machine."""
+
+    at_ns: int
+    node: str
+    # `namespace/name`
+    unit: str
+    uid: str
+    running: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was not yet as it should be at one moment; nothing: converged."""
+
+    at_ns: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A call that a controller's decision asked for was refused by the apiserver for good."""
+
+    at_ns: int
+    host: str
+    controller: str
+    # Of the object that was decided about.
+    key: str
+    code: str
+    message: str
+
+
+@dataclass(slots=True, kw_only=True)
+class ErrorsLogged:
+    """The errors that one logger on one host wrote."""
+
+    host: str
+    logger: str
+    count: int = 0
+    # The newest, and when it was logged.
+    last: str = ""
+    last_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What a daemon said of itself at one moment."""
+
+    at_ns: int
+    host: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitProbe:
+    """What a machine said of a unit at one moment."""
+
+    at_ns: int
+    node: str
+    unit: str
+    state: str
+    starts: int
+    cut_off: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusPair:
+    """A unit's reported status beside what its machine says, in the end; None where there is none."""
+
+    unit: str
+    node: str
+    generation: int
+    reported_state: str | None
+    reported_generation: int
+    reported_node: str
+    actual_state: str | None
+    # Of its process, in words; empty where nothing is to be compared.
+    reported_process: str = ""
+    actual_process: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A host was cut off from the others for a while."""
+
+    host: str
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbance:
+    """A unit was made to crash, or was removed by hand."""
+
+    at_ns: int
+    node: str
+    unit: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """A member of a replicated group was elected."""
+
+    at_ns: int
+    member: str
+    term: int
+
+
+@dataclass(slots=True)
+class GroupHistory:
+    """What the members of a replicated group did; nothing without one."""
+
+    # Of all members' cores.
+    steps: int = 0
+    # How often a member asked for votes.
+    elections: int = 0
+    leaderships: list[Leadership] = field(default_factory=list)
+    # When an invariant did not hold, and which: the first one.
+    broken: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A driver was asked to do something on a machine."""
+
+    at_ns: int
+    node: str
+    # The controller's name for it, and what it is: a digest of the action.
+    id: str
+    thing: str
+    what: str
+    # The decision was on the node's disk by then.
+    decided: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What a rubelet's disk held of the store: as of that revision, says the rubelet."""
+
+    at_ns: int
+    node: str
+    store_id: str
+    revision: int
+    objects: Mapping[str, Content]
+
+
+@dataclass(slots=True)
+class MachineHistory:
+    """What happened on the machines of nodes."""
+
+    actions: list[Action] = field(default_factory=list)
+    copies: list[Copy] = field(default_factory=list)
+    # (time, host): the host lost its power.
+    outages: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What a controller saw as it decided."""
+
+    at_ns: int
+    host: str
+    controller: str
+    # The object that it decided about; `own` None: it saw none.
+    key: str
+    own: Content | None
+    related: tuple[Content, ...]
+    # It keeps whole objects, and not what it needs of them.
+    whole: bool
+    # It sees only those that a label selector lets through.
+    selective: bool = False
