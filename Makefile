@@ -11,7 +11,7 @@ TOOLS := $(VENV)/tools
 PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 # Those that users write objects of, whose comments `ructl explain` shows.
 API_PROTOS := rube/api.proto $(sort $(wildcard rube/api/*.proto))
-GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/group/group.proto rube/sim/etcd/peer.proto rube/store/etcd/rpc.proto
+GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/group/group.proto rube/store/etcd/rpc.proto
 
 .PHONY: help demo test up check unit campaign-short campaign-crash campaign-sims bench bench-stores wheel deb proto proto-check clean
 

@@ -6,8 +6,8 @@ controllers have another. This package knows no objects and no versions, and lea
 """
 
 from rube.group.config import MemberConfig
-from rube.group.machine import StateMachine
+from rube.group.machine import Effect, StateMachine
 from rube.group.member import Member
 from rube.group.observer import MemberObserver
 
-__all__ = ["Member", "MemberConfig", "MemberObserver", "StateMachine"]
+__all__ = ["Effect", "Member", "MemberConfig", "MemberObserver", "StateMachine"]

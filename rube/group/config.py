@@ -64,6 +64,8 @@ class MemberConfig:
     # State changes wait so long, and up to a tick more, for an append to be written with.
     flush_s: float = 0.05
     flush_bytes_max: int = 4 * MIB
+    # A full disk ends the member. Otherwise it acknowledges nothing until there is room.
+    ends_when_full: bool = False
     # The log keeps so many applied entries, and bytes of them, for followers that are behind.
     log_entries_kept: int = 5000
     log_bytes_kept: int = 64 * MIB

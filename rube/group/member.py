@@ -152,6 +152,11 @@ class Member:
         return self._core.leads
 
     @property
+    def leader(self) -> int:
+        """The leader's id as far as it knows; 0: it knows none."""
+        return self._core.leader
+
+    @property
     def term(self) -> int:
         """The term of the leadership: a leader's fencing token."""
         return self._core.node.raft.term
@@ -165,13 +170,19 @@ class Member:
     def removed(self) -> Sequence[int]:
         return self._core.removed
 
-    async def propose(self, data: bytes) -> Any:
+    async def propose(self, data: bytes, *, again: bool = True) -> Any:
         """Returns the outcome of the command once it is applied here; an outcome that is an error is raised.
 
-        Waits for a leader, `patience_s` at most. Raises UnavailableError; with metadata `unknown` the command may have
+        Waits for a leader, `patience_s` at most. A command that is lost, with its leader or on the way there, is
+        proposed again, unless `again` is False. Raises UnavailableError; with metadata `unknown` the command may have
         been applied, or may still be.
         """
-        return await self._propose(lambda number: self._core.proposals.command(number, Command(data=data)))
+        core = self._core
+
+        def propose(number: int) -> None:
+            core.node.propose(core.proposals.command(number, Command(data=data)))
+
+        return await self._await_applied(propose, again=again)
 
     async def read_barrier(self) -> None:
         """Returns when this member has applied everything that any member had acknowledged at the call.
@@ -280,9 +291,6 @@ class Member:
                 unknown="true",
             ) from error
 
-    async def _propose(self, command: Callable[[int], bytes]) -> Any:
-        return await self._await_applied(lambda number: self._core.node.propose(command(number)))
-
     async def _change(self, decide: Decide) -> None:
         """Proposes the change that `decide` returns for the group as it is then. Only a leader can, one change at a
         time.
@@ -311,8 +319,11 @@ class Member:
         else:
             raise _NothingToDoError
 
-    async def _await_applied(self, propose: Callable[[int], None]) -> Any:
-        """Proposes until it is applied, once: again only when the last proposal can never be applied any more."""
+    async def _await_applied(self, propose: Callable[[int], None], *, again: bool = True) -> Any:
+        """Proposes until it is applied, once: again only when the last proposal can never be applied any more.
+
+        Without `again`, proposes to the first leader that is known, even where there is no way to it now.
+        """
         core = self._core
         core.ending.check()
         core.check_room()
@@ -321,7 +332,7 @@ class Member:
         while now_ns < deadline_ns:
             number, outcome = core.proposals.begin(core.node.raft.term, now_ns, deadline_ns)
             try:
-                if not core.reaches_leader():
+                if not (core.reaches_leader() if again else core.leader):
                     raise ProposalDroppedError("there is no way to a leader")
                 propose(number)
                 core.advance()
@@ -330,7 +341,8 @@ class Member:
                 await self._a_moment()
                 core.ending.check()
             except OvertakenError:
-                continue
+                if not again:
+                    raise NotDoneError("the command was lost on its way to the leader, or with it: try again") from None
             except TimeoutError:
                 raise self._no_quorum("it may still be done", unknown="true") from None
             finally:

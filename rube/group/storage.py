@@ -239,7 +239,7 @@ class StorageWriter:
                 await self._engine.commit(batch)
                 break
             except ResourceExhaustedError as error:
-                if self._ending:
+                if self._ending or self._config.ends_when_full:
                     raise
                 if not self.full_since_ns:
                     _LOG.error(

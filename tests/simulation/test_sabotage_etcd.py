@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from rube.sim.etcd.consensus import Consensus
 from rube.sim.etcd.keyspace import Version
-from rube.sim.etcd.log import Log
 from rube.sim.etcd.member import Member
-from rube.sim.etcd.peer_pb2 import Entry
 from rube.sim.etcd.watch import Watcher
+from rube.sim.judges import Verdict
 from rube.sim.scenario import Simulation, load_text
 from rube.store.etcd.rpc_pb2 import WatchResponse
+from tests.unit.raft.test_raft_broken import answers_do_not_wait, leaders_answer_reads_alone, one_copy_commits
 
 SCENARIO = """\
 name: sabotage
+seed: 4
 duration: 42s
 cluster:
   etcd: {members: 3}
@@ -31,6 +31,7 @@ workload:
   steps:
     - {at: 6s, put: {name: "web-{i}", count: 3, node: worker-1}}
     - {at: 9s, every: 300ms, times: 70, change: {names: [web-1]}}
+    - {at: 9s, every: 100ms, times: 200, read: {names: [web-1], not_older: true}}
 faults:
   # From the other members alone: one of them leads.
   - {at: 10s, for: 3s, partition: {from: [etcd-1], to: [etcd-2, etcd-3]}}
@@ -43,33 +44,44 @@ expect:
   - acknowledged_writes
   - revisions_monotonic
   - watch_promises
+  - raft_invariants
 """
 
 
-def _violated() -> list[str]:
+def _verdicts() -> dict[str, Verdict]:
     with Simulation(load_text(SCENARIO, "s.yaml")) as simulation:
         result = simulation.run()
-    return [verdict.check for verdict in result.verdicts if not verdict.passed]
+    return {verdict.check: verdict for verdict in result.verdicts}
+
+
+def _violated() -> list[str]:
+    return [check for check, verdict in _verdicts().items() if not verdict.passed]
 
 
 def test_the_simulated_etcd_holds() -> None:
     assert _violated() == []
 
 
-def test_members_that_acknowledge_before_they_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    add, merge = Log.add, Log.merge
+@pytest.mark.parametrize(
+    ("sabotage", "broken"),
+    [
+        (one_copy_commits, "COMMIT_ON_QUORUM"),
+        (answers_do_not_wait, "DURABLE_ACKNOWLEDGEMENT"),
+        (leaders_answer_reads_alone, "LINEARIZABLE_READ"),
+    ],
+)
+def test_a_broken_group_is_found_out(
+    sabotage: Callable[[pytest.MonkeyPatch], None], broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sabotage(monkeypatch)
+    verdict = _verdicts()["raft_invariants"]
+    assert not verdict.passed
+    assert broken in verdict.offending[0]
 
-    def add_at_once(self: Log, entry: Entry) -> None:
-        add(self, entry)
-        self.durable_index = self.last_index
 
-    def merge_at_once(self: Log, entries: Sequence[Entry]) -> None:
-        merge(self, entries)
-        self.durable_index = self.last_index
-
-    monkeypatch.setattr(Log, "add", add_at_once)
-    monkeypatch.setattr(Log, "merge", merge_at_once)
-    assert _violated() != []
+def test_a_leader_that_asks_nobody_is_found_out_by_its_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    leaders_answer_reads_alone(monkeypatch)
+    assert {"reads", "revisions_monotonic"} <= set(_violated())
 
 
 def test_a_watch_that_forgets_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,20 +93,3 @@ def test_a_watch_that_forgets_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Watcher, "messages", forgetful)
     assert "watch_promises" in _violated()
-
-
-def test_a_leader_that_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It commits what is on its own disk alone, and reads without making sure that it still leads."""
-    acknowledged = Consensus._acknowledged
-
-    def alone(self: Consensus, member: str, term: int, index: int) -> None:
-        acknowledged(self, member, term, index)
-        if member == self._name and term == self._leading_term:
-            self._commit(index)
-
-    async def own_read_index(self: Consensus) -> int:
-        return self.committed_index
-
-    monkeypatch.setattr(Consensus, "_acknowledged", alone)
-    monkeypatch.setattr(Consensus, "own_read_index", own_read_index)
-    assert _violated() != []

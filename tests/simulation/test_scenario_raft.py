@@ -123,7 +123,7 @@ def test_a_leader_is_known_only_to_a_replicated_group() -> None:
 
 def test_the_invariants_need_a_replicated_group() -> None:
     text = WITHOUT_GROUP.replace("kill: leader", "kill: api-1").replace("acknowledged_writes", "raft_invariants")
-    with pytest.raises(ScenarioError, match="no group replicates its store"):
+    with pytest.raises(ScenarioError, match="there is no Raft group"):
         load_text(text, "s.yaml")
 
 

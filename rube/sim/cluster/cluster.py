@@ -39,7 +39,15 @@ from rube.sim.cluster.machines import Daemon, Machine, make_machine
 from rube.sim.cluster.observer import Observer
 from rube.sim.cluster.user import User
 from rube.sim.cluster.wire import Wire
-from rube.sim.etcd import CLIENT_PORT, PEER_PORT, MemberConfig, Quirks, Referee, run_member
+from rube.sim.etcd import (
+    CLIENT_PORT,
+    DATA_URL,
+    LOG_ENTRIES_KEPT,
+    PEER_PORT,
+    MemberConfig,
+    Quirks,
+    run_member,
+)
 from rube.sim.judges import Disturbance, GroupHistory, History
 from rube.sim.world.kernel import RunTimeoutError, SimHost, World
 from rube.sim.world.network import Link, SimFabric, SimNetwork
@@ -89,6 +97,7 @@ class SimCluster:
         self._users_made = 0
         self._desk = make_machine(self.world, self.fabric, world.observer, self._wire("desk"))
         self._group = self._watch(self.history.group, judged=self.config.raft_invariants)
+        self._etcd = self._watch(self.history.etcd, judged=self.config.raft_invariants)
         # Not judged: replicas that were lost all at once form a new group, whose log begins anew.
         self._controllers = self._watch(self.history.controllers, judged=False)
         self.faults = Faults(world, self.fabric, self._machines, self.history, self.config.link)
@@ -96,17 +105,23 @@ class SimCluster:
 
     # Building
 
-    def add_etcd(self, members: Sequence[str] = ("etcd-1",), quirks: Quirks | None = None) -> str:
-        """Hosts with a member of one etcd each, started. Returns its store URL."""
-        referee = Referee(members, self._meet)
+    def add_etcd(
+        self, members: Sequence[str] = ("etcd-1",), quirks: Quirks | None = None, *, log_entries_kept: int = 0
+    ) -> str:
+        """Hosts with a member of one etcd each, started. Returns its store URL.
+
+        `log_entries_kept`: a member that is further behind gets a snapshot; 0: etcd's default.
+        """
         for name in members:
             machine = self._machine(name)
             config = MemberConfig(
                 name=name,
                 peers={member: f"{member}:{PEER_PORT}" for member in members},
+                log_entries_kept=log_entries_kept or LOG_ENTRIES_KEPT,
                 quirks=quirks or Quirks(),
+                observer=self._etcd.observer(name, DurableView(machine.disk, DATA_URL)),
             )
-            main = partial(run_member, machine.ports, config, referee)
+            main = partial(run_member, machine.ports, config)
             machine.daemon = Daemon(name="etcd", main=main, restart_s=RESTART_S)
         for name in members:
             self._machines[name].start()
@@ -330,11 +345,6 @@ class SimCluster:
 
     def _users_machine(self) -> Machine:
         return self._machines.get(USERS_HOST) or self._machine(USERS_HOST)
-
-    def _meet(self, a: str, b: str) -> bool:
-        """Whether the daemons of two hosts run and reach each other."""
-        running = all(self._machines[name].running and not self._machines[name].host.paused for name in (a, b))
-        return running and self.fabric.reach(a, b)
 
     def _user(self, name: str, machine: Machine) -> User:
         self._users_made += 1

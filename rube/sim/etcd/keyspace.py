@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sortedcontainers import SortedDict
@@ -124,25 +124,34 @@ class Keyspace:
             self.revision += 1
         return written
 
-    def compact(self, revision: int) -> None:
-        """Forgets what only reads before `revision` could see. Raises EtcdError."""
+    def compact(self, revision: int) -> list[Version]:
+        """Forgets what only reads before `revision` could see, and gives it. Raises EtcdError."""
         if revision <= self.compact_revision:
             raise errors.compacted()
         if revision > self.revision:
             raise errors.future_revision()
         self.compact_revision = revision
-        gone: set[tuple[int, int]] = set()
+        places: set[tuple[int, int]] = set()
         for key in list(self._by_key):
             versions: list[Version] = self._by_key[key]
             count = bisect_right(versions, revision, key=_mod_revision)
             if count and not self._goes(versions[count - 1]):
                 count -= 1
-            gone.update((version.kv.mod_revision, version.sub) for version in versions[:count])
+            places.update((version.kv.mod_revision, version.sub) for version in versions[:count])
             del versions[:count]
             if not versions:
                 del self._by_key[key]
-        self._log = [version for version in self._log if (version.kv.mod_revision, version.sub) not in gone]
-        self.size_in_use_bytes = sum(version.size_bytes for version in self._log)
+        gone = [version for version in self._log if (version.kv.mod_revision, version.sub) in places]
+        self._log = [version for version in self._log if (version.kv.mod_revision, version.sub) not in places]
+        self.size_in_use_bytes -= sum(version.size_bytes for version in gone)
+        return gone
+
+    def load(self, versions: Iterable[Version], compact_revision: int) -> None:
+        """Takes up what another keyspace has kept, in the order of its writing. For an empty one."""
+        for version in versions:
+            self._keep(version)
+        last = self._log[-1].kv.mod_revision if self._log else 1
+        self.revision, self.compact_revision = max(last, compact_revision), compact_revision
 
     def defragment(self) -> None:
         self.size_bytes = self.size_in_use_bytes
@@ -157,8 +166,11 @@ class Keyspace:
     def _write(self, kv: KeyValue, *, deleted: bool) -> None:
         version = Version(len(self._written), kv, deleted)
         self._written.append(version)
+        self._keep(version)
+
+    def _keep(self, version: Version) -> None:
         self._log.append(version)
-        self._by_key.setdefault(kv.key, []).append(version)
+        self._by_key.setdefault(version.kv.key, []).append(version)
         self.size_in_use_bytes += version.size_bytes
         self.size_bytes = max(self.size_bytes, self.size_in_use_bytes)
 

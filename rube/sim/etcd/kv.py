@@ -11,7 +11,7 @@ from grpc import aio
 from rube.sim.etcd import apply, errors, requests
 from rube.sim.etcd.errors import EtcdError
 from rube.sim.etcd.member import Member
-from rube.sim.etcd.peer_pb2 import Entry
+from rube.sim.etcd.raft_internal_pb2 import InternalRaftRequest
 from rube.sim.etcd.tokens import Tokens
 from rube.store.etcd.rpc_pb2 import (
     CompactionRequest,
@@ -49,7 +49,7 @@ class Gate:
     def check(self, context: Context) -> None:
         """Raises EtcdError for a bad token, or without a leader for who needs one."""
         self._tokens.check(metadata_of(context, "token"))
-        if metadata_of(context, "hasleader") == "true" and not self._member.consensus.leader:
+        if metadata_of(context, "hasleader") == "true" and not self._member.leader:
             raise errors.no_leader()
 
 
@@ -82,14 +82,14 @@ class KV(KVServicer):
             requests.check_size(request)
             requests.check_put(request)
             await self._member.check_room(request)
-            response: PutResponse = await self._member.write(Entry(put=request))
+            response: PutResponse = await self._member.write(InternalRaftRequest(put=request))
         response.header.CopyFrom(self._member.header(response.header.revision))
         return response
 
     async def DeleteRange(self, request: DeleteRangeRequest, context: Context) -> DeleteRangeResponse:
         async with self._gate.enter(context):
             requests.check_delete_range(request)
-            response: DeleteRangeResponse = await self._member.write(Entry(delete_range=request))
+            response: DeleteRangeResponse = await self._member.write(InternalRaftRequest(delete_range=request))
         response.header.CopyFrom(self._member.header(response.header.revision))
         return response
 
@@ -99,7 +99,7 @@ class KV(KVServicer):
             requests.check_txn(request)
             if requests.is_write(request):
                 await self._member.check_room(request)
-                response: TxnResponse = await self._member.write(Entry(txn=request))
+                response: TxnResponse = await self._member.write(InternalRaftRequest(txn=request))
             else:
                 if not requests.is_serializable(request):
                     await self._member.catch_up()
@@ -109,6 +109,6 @@ class KV(KVServicer):
 
     async def Compact(self, request: CompactionRequest, context: Context) -> CompactionResponse:
         async with self._gate.enter(context):
-            response: CompactionResponse = await self._member.write(Entry(compaction=request))
+            response: CompactionResponse = await self._member.write(InternalRaftRequest(compaction=request))
         response.header.CopyFrom(self._member.header(response.header.revision))
         return response

@@ -1,21 +1,12 @@
-"""etcd's smaller services on a member: maintenance, authentication; and the members' own."""
+"""etcd's smaller services on a member: maintenance and authentication."""
 
 from __future__ import annotations
 
 from rube.sim.etcd import errors
-from rube.sim.etcd.consensus import Consensus
 from rube.sim.etcd.errors import EtcdError
 from rube.sim.etcd.kv import Context, Gate
-from rube.sim.etcd.member import Member, member_id
-from rube.sim.etcd.peer_pb2 import (
-    AppendRequest,
-    AppendResponse,
-    Entry,
-    ProposeResponse,
-    ReadIndexRequest,
-    ReadIndexResponse,
-)
-from rube.sim.etcd.peer_pb2_grpc import PeerServicer
+from rube.sim.etcd.member import Member
+from rube.sim.etcd.raft_internal_pb2 import InternalRaftRequest
 from rube.sim.etcd.tokens import Tokens
 from rube.store.etcd.rpc_pb2 import (
     AlarmMember,
@@ -46,7 +37,7 @@ class Maintenance(MaintenanceServicer):
     async def Alarm(self, request: AlarmRequest, context: Context) -> AlarmResponse:
         async with self._gate.enter(context):
             if request.action != AlarmRequest.GET:
-                response: AlarmResponse = await self._member.write(Entry(alarm=request))
+                response: AlarmResponse = await self._member.write(InternalRaftRequest(alarm=request))
                 return response
         alarms = [
             AlarmMember(memberID=member, alarm=kind)
@@ -58,19 +49,20 @@ class Maintenance(MaintenanceServicer):
     async def Status(self, _request: StatusRequest, context: Context) -> StatusResponse:
         member = self._member
         async with self._gate.enter(context):
-            leader = member.consensus.leader
+            committed, applied = member.indexes
+            header = member.header()
             response = StatusResponse(
-                header=member.header(),
+                header=header,
                 version=VERSION,
                 dbSize=member.keyspace.size_bytes,
                 dbSizeInUse=member.keyspace.size_in_use_bytes,
-                leader=member_id(leader) if leader else 0,
-                raftIndex=member.consensus.committed_index,
-                raftTerm=member.consensus.term,
-                raftAppliedIndex=member.applied_index,
+                leader=member.leader,
+                raftIndex=committed,
+                raftTerm=header.raft_term,
+                raftAppliedIndex=applied,
                 errors=[f"memberID:{number} alarm:{AlarmType.Name(kind)} " for number, kind in member.alarms],
             )
-            if not leader:
+            if not member.leader:
                 response.errors.append(errors.no_leader().text)
         return response
 
@@ -100,23 +92,3 @@ class Auth(AuthServicer):
         except EtcdError as error:
             await context.abort(error.code, error.text)
         return AuthenticateResponse(header=self._member.header(), token=token)
-
-
-class Peer(PeerServicer):
-    """What the other members ask."""
-
-    def __init__(self, consensus: Consensus) -> None:
-        self._consensus = consensus
-
-    async def Append(self, request: AppendRequest, _context: Context) -> AppendResponse:
-        return await self._consensus.append(request)
-
-    async def Propose(self, request: Entry, _context: Context) -> ProposeResponse:
-        self._consensus.take(request)
-        return ProposeResponse()
-
-    async def ReadIndex(self, _request: ReadIndexRequest, context: Context) -> ReadIndexResponse:
-        try:
-            return ReadIndexResponse(index=await self._consensus.own_read_index())
-        except EtcdError as error:
-            await context.abort(error.code, error.text)

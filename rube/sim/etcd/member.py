@@ -1,161 +1,120 @@
-"""One member of a simulated etcd: the log's entries applied in their order, and those who wait for them."""
+"""One member of a simulated etcd: its place in the Raft group, and how long its clients wait for that."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from google.protobuf.message import Message
-
-from rube.api.errors import DataLossError, ResourceExhaustedError
-from rube.host import Host
+from rube.api.errors import RubeError, UnavailableError
+from rube.api.times import NS_PER_S
+from rube.group import Member as GroupMember
+from rube.host import Engine, Host
 from rube.sim.etcd import apply, errors
-from rube.sim.etcd.consensus import Consensus, Timing
+from rube.sim.etcd.config import MemberConfig
 from rube.sim.etcd.errors import EtcdError
 from rube.sim.etcd.keyspace import Keyspace
-from rube.sim.etcd.log import Log
-from rube.sim.etcd.peer_pb2 import Entry
-from rube.sim.etcd.peer_pb2_grpc import PeerStub
-from rube.sim.etcd.referee import Referee
+from rube.sim.etcd.machine import EtcdMachine
+from rube.sim.etcd.raft_internal_pb2 import InternalRaftRequest
 from rube.sim.etcd.requests import REQUEST_BYTES_MAX
-from rube.store.etcd.rpc_pb2 import (
-    NOSPACE,
-    AlarmMember,
-    AlarmRequest,
-    AlarmResponse,
-    AlarmType,
-    CompactionResponse,
-    PutRequest,
-    ResponseHeader,
-    TxnRequest,
-)
-
-if TYPE_CHECKING:
-    from rube.sim.etcd.peer_pb2_grpc import PeerAsyncStub
-
-_LOG = logging.getLogger("rube.sim.etcd")
-
-CLIENT_PORT = 2379
-PEER_PORT = 2380
-DATA_URL = "memory:/var/lib/etcd"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quirks:
-    """What etcd 3.4.23 does against its own promises, seen from a real one. Its users run it, so it is the default."""
-
-    # A progress response that was asked for may overtake events that it claims to cover (etcd #15220).
-    progress_overtakes: bool = True
-    # A watch from the compacted revision may be told a delete at that revision, without its previous value.
-    keeps_compacted_deletes: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberConfig:
-    """One member. The defaults are etcd's own."""
-
-    name: str
-    # Where each member, this one too, listens for the others; by its name.
-    peers: Mapping[str, str] = field(default_factory=dict)
-    data_url: str = DATA_URL
-    quota_bytes: int = 2 * 1024**3
-    timing: Timing = field(default_factory=Timing)
-    quirks: Quirks = field(default_factory=Quirks)
-    # How often watches that are behind are looked after.
-    sync_interval_s: float = 0.1
-    # Passwords by user; not empty: every request needs a token.
-    users: Mapping[str, str] = field(default_factory=dict)
-
-
-Outcome = Message | EtcdError
+from rube.store.etcd.rpc_pb2 import NOSPACE, AlarmRequest, AlarmType, PutRequest, ResponseHeader, TxnRequest
 
 
 class Member:
-    """One incarnation. `run` takes part in the cluster; requests come from `rube.sim.etcd.kv` and its siblings."""
+    """One incarnation, from `open` to `close`. Requests come from `rube.sim.etcd.kv` and its siblings."""
 
-    def __init__(self, host: Host, config: MemberConfig, referee: Referee) -> None:
+    def __init__(self, host: Host, engine: Engine, config: MemberConfig) -> None:
+        """For `open`."""
         self.config = config
         self.clock = host.clock
-        self.keyspace = Keyspace(keeps_compacted_deletes=config.quirks.keeps_compacted_deletes)
-        self.id = member_id(config.name)
-        # Sorted.
-        self.alarms: list[tuple[int, AlarmType.ValueType]] = []
-        self.applied_index = 0
-        self._host = host
-        self._referee = referee
-        self._chance = host.random.stream("etcd")
-        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
         self._applied = asyncio.Event()
-        self.consensus: Consensus
-        self.log: Log
+        self._machine = EtcdMachine(engine, self._wake, keeps_compacted_deletes=config.quirks.keeps_compacted_deletes)
+        self._group: GroupMember
+        self._following: asyncio.Task[None]
+        # Has a result, and is replaced, when another leader is known.
+        self._led: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # When this member learned who leads, and since when it has known nobody; 0: never, and it knows one.
+        self._led_ns = 0
+        self._leaderless_ns = self.clock.monotonic_ns()
 
-    async def run(self, serve: Callable[[], Any]) -> None:
-        """Opens the log, takes part, and serves within the context that `serve()` gives, until cancelled.
+    @classmethod
+    async def open(cls, host: Host, engine: Engine, config: MemberConfig, listen: str) -> Member:
+        """Takes part in the etcd, once all of its first members have met. Raises what `rube.group.Member.open` does."""
+        member = cls(host, engine, config)
+        member._group = await GroupMember.open(host, engine, member._machine, config.in_group(host, listen))
+        member._following = asyncio.create_task(member._follow_leader(), name="leader")
+        return member
 
-        Returns, as etcd ends its process, once the disk fails or is full.
+    async def close(self) -> None:
+        self._following.cancel()
+        await self._group.close()
+
+    async def ready(self) -> None:
+        """Returns once this member has all that a leader has committed: before, an etcd serves nobody.
+
+        Raises what the member fails with.
         """
-        try:
-            engine = await self._host.storage.open(self.config.data_url)
-        except (DataLossError, ResourceExhaustedError) as error:
-            _LOG.critical("%s ends: %s", self.config.name, error)
-            return
-        channels = {
-            name: self._host.network.channel(address)
-            for name, address in self.config.peers.items()
-            if name != self.config.name
-        }
-        stubs: dict[str, PeerAsyncStub] = {name: PeerStub(channel) for name, channel in channels.items()}
-        self.log = Log(engine)
-        self.consensus = Consensus(
-            self.config.name,
-            self.log,
-            self._referee,
-            stubs,
-            clock=self.clock,
-            chance=self._chance,
-            timing=self.config.timing,
-        )
-        try:
-            async with serve(), asyncio.TaskGroup() as group:
-                group.create_task(self.consensus.run())
-                group.create_task(self._apply())
-        except* (DataLossError, ResourceExhaustedError) as failures:
-            _LOG.critical("%s ends: %s", self.config.name, _first_of(failures))
-        finally:
-            for channel in channels.values():
-                await channel.close(None)
-            await engine.close()
+        while True:
+            try:
+                return await self._group.read_barrier()
+            except UnavailableError:  # no quorum yet
+                await self.clock.sleep(self.config.timing.election_timeout_s)
+
+    async def failed(self) -> RubeError:
+        """Returns, once this member cannot go on, why."""
+        return await asyncio.shield(self._group.failed)
+
+    @property
+    def keyspace(self) -> Keyspace:
+        return self._machine.keyspace
+
+    @property
+    def alarms(self) -> list[tuple[int, AlarmType.ValueType]]:
+        return self._machine.alarms
+
+    @property
+    def id(self) -> int:
+        return self._group.id
+
+    @property
+    def leader(self) -> int:
+        """The id of the leader that it knows; 0: none."""
+        return self._group.leader
+
+    @property
+    def leaderless_s(self) -> float:
+        """For how long it has known no leader."""
+        return (self.clock.monotonic_ns() - self._leaderless_ns) / NS_PER_S if self._leaderless_ns else 0.0
+
+    @property
+    def indexes(self) -> tuple[int, int]:
+        """The log's last committed entry, and the last that is applied here."""
+        described = self._group.describe()
+        return described.committed, described.applied
 
     def header(self, revision: int | None = None) -> ResponseHeader:
         return ResponseHeader(
-            cluster_id=zlib.crc32(" ".join(self._referee.members).encode()),
+            cluster_id=zlib.crc32(self._group.group_id.encode()),
             member_id=self.id,
             revision=self.keyspace.revision if revision is None else revision,
-            raft_term=self.consensus.term,
+            raft_term=self._group.term,
         )
 
-    @property
-    def has_space(self) -> bool:
-        return all(alarm != NOSPACE for _, alarm in self.alarms)
-
-    async def write(self, entry: Entry) -> Any:
+    async def write(self, request: InternalRaftRequest) -> Any:
         """The answer to a request that goes through the log. Raises EtcdError."""
-        entry.id = self._chance.getrandbits(63)
-        if entry.ByteSize() > REQUEST_BYTES_MAX:
+        data = request.SerializeToString(deterministic=True)
+        if len(data) > REQUEST_BYTES_MAX:
             raise errors.request_too_large()
-        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting[entry.id] = done
+        begun_ns = self.clock.monotonic_ns()
         try:
-            async with self._patiently():
-                await self.consensus.propose(entry)
-                outcome = await done
-        finally:
-            del self._waiting[entry.id]
+            async with self._in_time():
+                outcome = await self._group.propose(data, again=False)
+        except TimeoutError as error:
+            if begun_ns < self._led_ns < begun_ns + 2 * self.config.timing.election_timeout_s * NS_PER_S:
+                raise errors.timed_out_by_leader_failure() from error
+            raise errors.timed_out() from error
         if isinstance(outcome, EtcdError):
             raise outcome
         return outcome
@@ -165,88 +124,55 @@ class Member:
         cost = apply.cost_bytes(request)
         if cost and self.keyspace.size_bytes + cost >= self.config.quota_bytes:
             alarm = AlarmRequest(action=AlarmRequest.ACTIVATE, memberID=self.id, alarm=NOSPACE)
-            await self.write(Entry(alarm=alarm))
+            await self.write(InternalRaftRequest(alarm=alarm))
             raise errors.no_space()
 
     async def catch_up(self) -> None:
-        """Returns once this member has applied all that was acknowledged before. Raises EtcdError."""
-        async with self._patiently():
-            index = await self.consensus.read_index()
-            while self.applied_index < index:
-                await self._applied.wait()
+        """Returns once this member has applied all that was acknowledged before. Raises EtcdError, also when another
+        leader is elected meanwhile."""
+        reading = asyncio.create_task(self._read_barrier(), name="read")
+        try:
+            await asyncio.wait({reading, self._led}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise errors.leader_changed()
+            await reading
+        except TimeoutError as error:
+            raise errors.timed_out() from error
+        finally:
+            reading.cancel()
 
     async def changed(self) -> None:
         """Returns after the next entry was applied."""
         await self._applied.wait()
 
+    # Inside
+
+    async def _read_barrier(self) -> None:
+        async with self._in_time():
+            await self._group.read_barrier()
+
     @asynccontextmanager
-    async def _patiently(self) -> AsyncIterator[None]:
-        leader = self.consensus.leader
-        try:
-            async with self.clock.timeout(self.config.timing.request_timeout_s):
+    async def _in_time(self) -> AsyncIterator[None]:
+        """Raises TimeoutError after a request's time. What is lost before, with a leader, is lost without a word."""
+        timeout_s = self.config.timing.request_timeout_s
+        async with self.clock.timeout(timeout_s):
+            try:
                 yield
-        except TimeoutError as error:
-            if leader and leader != self.consensus.leader:
-                raise errors.timed_out_by_leader_failure() from error
-            raise errors.timed_out() from error
+            except RubeError:
+                await self.clock.sleep(timeout_s)
 
-    async def _apply(self) -> None:
+    async def _follow_leader(self) -> None:
+        known = 0
         while True:
-            while self.applied_index < self.consensus.committed_index:
-                entry = self.log.entries[self.applied_index]
-                outcome = self._outcome(entry)
-                self.applied_index = entry.index
-                done = self._waiting.get(entry.id)
-                if done is not None and not done.done():
-                    done.set_result(outcome)
-                waiting, self._applied = self._applied, asyncio.Event()
-                waiting.set()
-            await self.consensus.advanced(self.applied_index)
+            leader, now_ns = self.leader, self.clock.monotonic_ns()
+            if leader and leader != known:
+                self._led_ns = now_ns
+                waiting, self._led = self._led, asyncio.get_running_loop().create_future()
+                waiting.set_result(None)
+            self._leaderless_ns = 0 if leader else self._leaderless_ns or now_ns
+            known = leader
+            await self._group.led()
 
-    def _outcome(self, entry: Entry) -> Outcome:
-        """Carries out an entry: the same on every member."""
-        keyspace, kind = self.keyspace, entry.WhichOneof("request")
-        try:
-            if kind == "put":
-                self._check_space(entry.put)
-                return apply.put(keyspace, entry.put)
-            if kind == "txn":
-                self._check_space(entry.txn)
-                return apply.txn(keyspace, entry.txn)
-            if kind == "delete_range":
-                return apply.delete_range(keyspace, entry.delete_range)
-            if kind == "compaction":
-                keyspace.compact(entry.compaction.revision)
-                return CompactionResponse(header=ResponseHeader(revision=keyspace.revision))
-            if kind == "alarm":
-                return self._alarm(entry.alarm)
-        except EtcdError as error:
-            return error
-        finally:
-            keyspace.commit()
-        return ResponseHeader()
-
-    def _check_space(self, request: PutRequest | TxnRequest) -> None:
-        if not self.has_space and apply.cost_bytes(request):
-            raise errors.no_space()
-
-    def _alarm(self, request: AlarmRequest) -> AlarmResponse:
-        alarm = (request.memberID, request.alarm)
-        told = []
-        if request.action == AlarmRequest.ACTIVATE:
-            told = [alarm]
-            self.alarms = sorted({*self.alarms, alarm})
-        elif alarm in self.alarms:
-            told = [alarm]
-            self.alarms.remove(alarm)
-        return AlarmResponse(alarms=[AlarmMember(memberID=member, alarm=kind) for member, kind in told])
-
-
-def _first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = failures.exceptions[0]
-    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-def member_id(name: str) -> int:
-    """A member's number, from its name."""
-    return zlib.crc32(name.encode()) + 1
+    def _wake(self) -> None:
+        waiting, self._applied = self._applied, asyncio.Event()
+        waiting.set()

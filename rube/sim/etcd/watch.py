@@ -73,6 +73,7 @@ class Stream:
     def __init__(self, member: Member) -> None:
         self._member = member
         self._watchers: dict[int, Watcher] = {}
+        self._keyspace = member.keyspace
         self._next_number = 0
         # Answers to control requests: they go before any event.
         self._control: deque[WatchResponse] = deque(maxlen=CONTROL_MAX)
@@ -97,6 +98,8 @@ class Stream:
 
     def due(self) -> Iterator[WatchResponse]:
         """What is to be sent now."""
+        if self._keyspace is not self._member.keyspace:
+            self._begin_anew()
         sync = self.sync_at_ns is not None and self._member.clock.monotonic_ns() >= self.sync_at_ns
         if sync:
             self.sync_at_ns = None
@@ -126,6 +129,12 @@ class Stream:
         watcher = Watcher(number, request, request.start_revision or revision + 1)
         self._watchers[number] = watcher
         if watcher.next_revision <= revision:
+            self._fall_behind(watcher)
+
+    def _begin_anew(self) -> None:
+        """A snapshot has replaced the keyspace: every watch is looked after like a new one."""
+        self._keyspace = self._member.keyspace
+        for watcher in self._watchers.values():
             self._fall_behind(watcher)
 
     def _fall_behind(self, watcher: Watcher) -> None:
@@ -234,7 +243,7 @@ class Watch(WatchServicer):
     async def _end_without_leader(self) -> None:
         member = self._member
         timeout_s = member.config.timing.election_timeout_s
-        while member.consensus.leaderless_s < LEADERLESS_TIMEOUTS_MAX * timeout_s:
+        while member.leaderless_s < LEADERLESS_TIMEOUTS_MAX * timeout_s:
             await member.clock.sleep(timeout_s)
         raise errors.no_leader()
 

@@ -65,8 +65,9 @@ class History:
     statuses: list[StatusPair] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
-    # Of the apiservers that replicate their store, and of the replicated controllers.
+    # Of the apiservers that replicate their store, of an etcd's members, and of the replicated controllers.
     group: GroupHistory = field(default_factory=GroupHistory)
+    etcd: GroupHistory = field(default_factory=GroupHistory)
     controllers: GroupHistory = field(default_factory=GroupHistory)
     machines: MachineHistory = field(default_factory=MachineHistory)
     # When the last step or fault ended, and when the world did.

@@ -230,16 +230,20 @@ class Etcd(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MEMBERS_FIELD_NUMBER: _builtins.int
+    LOG_ENTRIES_KEPT_FIELD_NUMBER: _builtins.int
     members: _builtins.int
     """On so many hosts, called `etcd-1`, `etcd-2`, …: 1, 3 or 5. Default: 3."""
+    log_entries_kept: _builtins.int
+    """Each member's log keeps so many applied entries; a member that is further behind gets a snapshot. Default: 5000."""
     def __init__(
         self,
         *,
         members: _builtins.int = ...,
+        log_entries_kept: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_entries_kept", b"log_entries_kept", "members", b"members"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

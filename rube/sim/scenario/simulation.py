@@ -91,7 +91,7 @@ class Simulation:
         """Puts the cluster together, before anything happens; `run` does it."""
         cluster = self._scenario.cluster
         if members := etcd_members(cluster):
-            self.cluster.add_etcd(members)
+            self.cluster.add_etcd(members, log_entries_kept=cluster.etcd.log_entries_kept)
         replicas = controller_replicas(cluster)
         for apiserver in cluster.apiservers:
             own = None if replicas else make_controllers(cluster.controllers)
@@ -184,13 +184,18 @@ class Simulation:
             errors=[history.errors[place] for place in sorted(history.errors)],
             virtual_ns=history.end_ns,
             trace_sha256=self.world.trace.digest(),
-            elections=history.group.elections,
+            elections=history.group.elections + history.etcd.elections,
             stopped=self._stopped,
         )
 
 
 def _leaders(history: History) -> Iterator[tuple[int, str]]:
-    for what, group in (("leads", history.group), ("leads the controllers", history.controllers)):
+    groups = (
+        ("leads", history.group),
+        ("leads the etcd", history.etcd),
+        ("leads the controllers", history.controllers),
+    )
+    for what, group in groups:
         for leadership in group.leaderships:
             yield leadership.at_ns, f"{leadership.member} {what}, in term {leadership.term}"
 

@@ -374,8 +374,8 @@ def _expectation(expectation: Expectation, path: Path, scenario: Scenario, nodes
             source.error((*path, check, "percentile"), "a percentile is more than 0 and at most 100")
         if not scenario.workload.observers:
             source.error((*path, check), "nobody watches: add `observers: 3` to `workload`")
-    elif check == "raft_invariants" and not scenario.cluster.HasField("raft"):
-        source.error((*path, check), "no group replicates its store: add `raft: {members: 3}` to `cluster`")
+    elif check == "raft_invariants" and not (scenario.cluster.HasField("raft") or scenario.cluster.HasField("etcd")):
+        source.error((*path, check), "there is no Raft group: add `raft: {members: 3}` or `etcd: {}` to `cluster`")
 
 
 def text_of(value: Duration) -> str:

@@ -15,7 +15,7 @@ from grpc import aio
 
 from rube.host import Host, RealClock, RealRandomness
 from rube.sim.cluster.storage import SimStorage
-from rube.sim.etcd import MemberConfig, Referee, run_member
+from rube.sim.etcd import MemberConfig, Timing, run_member
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import World
 from rube.sim.world.network import SimFabric, SimNetwork
@@ -112,8 +112,7 @@ class WorldSite:
                 random=etcd.random,
             )
             config = MemberConfig(name="etcd-1", peers={"etcd-1": "etcd-1:2380"}, quota_bytes=QUOTA_BYTES)
-            referee = Referee(["etcd-1"], lambda _a, _b: True)
-            etcd.spawn("etcd", lambda: run_member(host, config, referee))
+            etcd.spawn("etcd", lambda: run_member(host, config))
 
             async def main() -> None:
                 await body(EtcdClient(SimNetwork(fabric, client).channel("etcd-1:2379"), client.clock))
@@ -125,13 +124,18 @@ class WorldSite:
 async def _serving() -> AsyncIterator[int]:
     """A simulated member on loopback; gives its port."""
     host = Host(name="n", clock=RealClock(), network=GrpcNetwork(), storage=RealStorage(), random=RealRandomness())
-    config = MemberConfig(name="n", peers={"n": "127.0.0.1:2380"}, quota_bytes=QUOTA_BYTES, data_url="memory:")
+    config = MemberConfig(
+        name="n",
+        peers={"n": "127.0.0.1:2380"},
+        quota_bytes=QUOTA_BYTES,
+        data_url="memory:",
+        timing=Timing(election_timeout_s=0.1),
+    )
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(
         run_member(
             host,
             config,
-            Referee(["n"], lambda _a, _b: True),
             client_address="127.0.0.1:0",
             peer_address="127.0.0.1:0",
             listening=port.set_result,

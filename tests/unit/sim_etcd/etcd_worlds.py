@@ -11,7 +11,6 @@ from rube.host import Host
 from rube.sim.cluster.cluster import SimCluster
 from rube.sim.cluster.storage import SimStorage
 from rube.sim.etcd import Quirks
-from rube.sim.etcd.member import member_id
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import World
 from rube.sim.world.network import SimNetwork
@@ -25,11 +24,11 @@ T = TypeVar("T")
 class EtcdWorld:
     """Three members, a leader among them, and a host that asks them."""
 
-    def __init__(self, world: World, quirks: Quirks | None = None) -> None:
+    def __init__(self, world: World, quirks: Quirks | None = None, *, log_entries_kept: int = 0) -> None:
         self.world = world
         self.cluster = SimCluster(world)
         self.faults = self.cluster.faults
-        self.url = self.cluster.add_etcd(MEMBERS, quirks)
+        self.url = self.cluster.add_etcd(MEMBERS, quirks, log_entries_kept=log_entries_kept)
         machine = world.host("client")
         self.host = Host(
             name="client",
@@ -83,24 +82,30 @@ class EtcdWorld:
             return answer
         return answer.kvs[0].value if answer.kvs else None
 
-    def leader(self) -> str:
-        """The member that leads, as the first says that knows."""
-        for member in MEMBERS:
-            if not self.cluster.is_running(member):
-                continue
+    def status(self, member: str) -> etcd.StatusResponse | None:
+        """What the member says of itself; None if it does not answer."""
 
-            async def status(member: str = member) -> Any:
-                channel = self.host.network.channel(f"{member}:2379")
-                return await MaintenanceStub(channel).Status(etcd.StatusRequest(), timeout=1)
-
+        async def main() -> etcd.StatusResponse | None:
+            channel = self.host.network.channel(f"{member}:2379")
             try:
-                answer = self.run(status)
+                answer: etcd.StatusResponse = await MaintenanceStub(channel).Status(etcd.StatusRequest(), timeout=1)
             except aio.AioRpcError:
-                continue
-            numbers = {member_id(name): name for name in MEMBERS}
-            if answer.leader in numbers:
-                return numbers[answer.leader]
-        return ""
+                return None
+            finally:
+                await channel.close(None)
+            return answer
+
+        return self.run(main)
+
+    def leader(self) -> str:
+        """The member that says that it leads, in the newest term; "": none does."""
+        told = {member: self.status(member) for member in MEMBERS if self.cluster.is_running(member)}
+        terms = {
+            member: status.raftTerm
+            for member, status in told.items()
+            if status is not None and status.leader == status.header.member_id
+        }
+        return max(terms, key=lambda member: terms[member], default="")
 
     def watches(self, member: str) -> Any:
         """The member's watch service."""

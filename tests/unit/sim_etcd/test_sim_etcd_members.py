@@ -46,7 +46,7 @@ def test_a_lost_leader_is_followed_by_another_that_has_all(world: EtcdWorld) -> 
     assert world.leader() in others(leader)
     assert world.get(others(leader)[1], b"k4") == b"v"
     world.faults.restart(leader)
-    world.world.run_for(1)
+    world.world.run_for(2)
     assert world.get(leader, b"after", serializable=True) == b""
 
 

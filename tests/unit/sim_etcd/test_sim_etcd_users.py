@@ -8,7 +8,7 @@ from grpc import aio
 from rube.api.errors import RubeError
 from rube.sim.cluster.cluster import SimCluster
 from rube.sim.cluster.machines import Daemon, make_machine
-from rube.sim.etcd import MemberConfig, Referee, run_member
+from rube.sim.etcd import MemberConfig, run_member
 from rube.sim.world.kernel import World
 from rube.store import Op, Txn, open_store
 from rube.store.etcd import rpc_pb2 as etcd
@@ -20,9 +20,9 @@ def test_a_store_needs_the_right_password() -> None:
         fabric = SimCluster(world).fabric
         member, client = (make_machine(world, fabric, world.host(name)) for name in ("etcd-1", "client"))
         config = MemberConfig(name="etcd-1", users={"rube": "secret"})
-        referee = Referee(["etcd-1"], lambda _a, _b: True)
-        member.daemon = Daemon(name="etcd", main=lambda: run_member(member.ports, config, referee))
+        member.daemon = Daemon(name="etcd", main=lambda: run_member(member.ports, config))
         member.start()
+        world.run_for(3)  # until it leads
 
         async def main() -> list[str | None]:
             channel = client.ports.network.channel("etcd-1:2379")

@@ -1,0 +1,75 @@
+"""What a member of a simulated etcd is configured with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rube.group import MemberConfig as GroupConfig
+from rube.group import MemberObserver
+from rube.host import Host
+
+CLIENT_PORT = 2379
+PEER_PORT = 2380
+DATA_URL = "memory:/var/lib/etcd"
+LOG_ENTRIES_KEPT = 5000
+
+# etcd sends so many heartbeats in an election's timeout.
+_ELECTION_TICKS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """etcd's defaults."""
+
+    # A member that hears of no leader for so long, or up to twice as long, stands for election.
+    election_timeout_s: float = 1.0
+    # How long a request waits until it is committed.
+    request_timeout_s: float = 7.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quirks:
+    """What etcd 3.4.23 does against its own promises, seen from a real one. Its users run it, so it is the default."""
+
+    # A progress response that was asked for may overtake events that it claims to cover (etcd #15220).
+    progress_overtakes: bool = True
+    # A watch from the compacted revision may be told a delete at that revision, without its previous value.
+    keeps_compacted_deletes: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberConfig:
+    """One member. The defaults are etcd's own."""
+
+    name: str
+    # Where each member, this one too, listens for the others; by its name. Empty: this one is alone.
+    peers: Mapping[str, str] = field(default_factory=dict)
+    data_url: str = DATA_URL
+    quota_bytes: int = 2 * 1024**3
+    # The log keeps so much of what is applied; a member that is further behind is sent a snapshot.
+    log_entries_kept: int = LOG_ENTRIES_KEPT
+    timing: Timing = field(default_factory=Timing)
+    quirks: Quirks = field(default_factory=Quirks)
+    # How often watches that are behind are looked after.
+    sync_interval_s: float = 0.1
+    # Passwords by user; not empty: every request needs a token.
+    users: Mapping[str, str] = field(default_factory=dict)
+    # Sees every step of this member's Raft.
+    observer: MemberObserver | None = field(default=None, repr=False, compare=False)
+
+    def in_group(self, host: Host, listen: str) -> GroupConfig:
+        """The member of the Raft group that this one stands on, with the switches of etcd 3.4."""
+        peers = self.peers or {self.name: f"{host.name}:{PEER_PORT}"}
+        return GroupConfig(
+            name=self.name,
+            listen=listen,
+            members=tuple(peers.items()),
+            tick_s=self.timing.election_timeout_s / _ELECTION_TICKS,
+            election_ticks=_ELECTION_TICKS,
+            pre_vote=False,
+            patience_s=self.timing.request_timeout_s,
+            log_entries_kept=self.log_entries_kept,
+            ends_when_full=True,
+            observer=self.observer,
+        )
