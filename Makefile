@@ -13,7 +13,7 @@ PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 API_PROTOS := rube/api.proto $(sort $(wildcard rube/api/*.proto))
 GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/group/group.proto rube/store/etcd/rpc.proto
 
-.PHONY: help demo test up check unit campaign-short campaign-crash campaign-sims bench bench-stores wheel deb proto proto-check clean
+.PHONY: help demo test up check docs unit campaign-short campaign-crash campaign-sims bench bench-stores wheel deb proto proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -30,13 +30,16 @@ demo: $(READY) ## the main job: real daemons, a lost network, a killed server; t
 up: $(READY) ## a development cluster in the foreground; Ctrl-C ends it
 	@$(BIN)/rube up
 
-test: $(READY) check campaign-short unit ## everything that CI checks
+test: $(READY) check docs campaign-short unit ## everything that CI checks
 
 check: $(READY) proto-check ## lint, format, types, floors, generated code
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+docs: $(READY) ## the documentation as a site: site/index.html; a broken link or anchor fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 unit: $(READY) ## the tests alone: make unit ARGS='tests/unit -k mvcc'
 	$(BIN)/pytest $(ARGS)
@@ -57,7 +60,7 @@ campaign-sims: $(READY) ## every scenario under many seeds: make campaign-sims S
 	  $(BIN)/rube sim "$$scenario" --seeds $(or $(SEEDS),200) --seed $(or $(FIRST),1000) $$ties || failed=1; \
 	done; done; exit $$failed
 
-bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); docs/benchmarks.md holds a run
+bench: $(READY) ## the benchmarks, with ratios against their peers (minutes); docs/explanation/benchmarks.md holds a run
 	$(BIN)/python -m bench.run
 
 bench-stores: $(READY) ## all stores, up to a million objects (many minutes); etcd and MariaDB where they are installed
@@ -74,6 +77,7 @@ PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -
 PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -I. --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(GRPC_PROTOS)
 mkdir -p $(1)/rube/api
 PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -I. --include_source_info --descriptor_set_out=$(1)/rube/api/descriptors.binpb $(API_PROTOS)
+PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -I. --include_source_info --descriptor_set_out=$(1)/rube/sim/scenario/descriptors.binpb rube/sim/scenario/scenario.proto
 endef
 
 $(TOOLS)/.ready: Makefile | $(READY)
@@ -91,4 +95,4 @@ proto-check: $(TOOLS)/.ready
 	  cmp -s "$$file" "$(CURDIR)/$$file" || { echo "$$file is not what the .proto files generate: run make proto" >&2; exit 1; }; done
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -1,6 +1,6 @@
 """What units that do nothing cost: processor time of the supervisor driver and of the shims over a quiet while.
 
-`python -m bench.idle_units [--units 1000] [--seconds 30]`; docs/benchmarks.md holds a run.
+`python -m bench.idle_units [--units 1000] [--seconds 30]`; docs/explanation/benchmarks.md holds a run.
 """
 
 from __future__ import annotations

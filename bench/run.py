@@ -1,6 +1,7 @@
 """`make bench`: runs every benchmark and prints the figures that matter, with their goals, as a Markdown table.
 
-Ratios are of one run on one machine and hold elsewhere; absolute figures move. docs/benchmarks.md holds one run.
+Ratios are of one run on one machine and hold elsewhere; absolute figures move.
+docs/explanation/benchmarks.md holds one run.
 """
 
 from __future__ import annotations

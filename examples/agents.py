@@ -1,6 +1,6 @@
 """A controller of one's own: puts one unit on each node, and puts it again when somebody deletes it.
 
-docs/controllers.md explains it. Tried in a simulated cluster: `rube sim examples/agents.yaml`. Run for real, from this
+Tried in a simulated cluster: `rube sim examples/agents.yaml`. Run for real, from this
 directory: `rube controller --controllers agents:Agents`.
 """
 

@@ -34,9 +34,10 @@ _SCALARS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnumWords:
-    """An enum: its full name, and its values with what is said of each."""
+    """An enum: its full name, what is said of it, and its values with what is said of each."""
 
     name: str
+    comment: str
     values: tuple[tuple[str, str], ...]
 
 
@@ -151,7 +152,7 @@ class _File:
         values = tuple(
             (value.name, self._comments.get((*path, _ENUM_VALUE, index), "")) for index, value in enumerate(enum.value)
         )
-        self._tables.enums[name] = EnumWords(name=name, values=values)
+        self._tables.enums[name] = EnumWords(name=name, comment=self._comments.get(path, ""), values=values)
 
 
 def _map_entries(scope: str, messages: object) -> Iterator[tuple[str, DescriptorProto]]:

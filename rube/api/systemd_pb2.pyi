@@ -835,7 +835,7 @@ class Service(_message.Message):
 
     @_builtins.property
     def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Variables (Environment=). Whoever may read the object, or the machine's units, reads them: see docs/units.md."""
+        """Variables (Environment=). Whoever may read the object, or the machine's units, reads them: see docs/reference/units.md."""
 
     @_builtins.property
     def environment_file(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -982,7 +982,7 @@ class UnitStatus(_message.Message):
     active_state: _builtins.str
     """`active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`; `unknown`: its node is silent."""
     sub_state: _builtins.str
-    """`running`, `exited`, `dead`, `failed`, `auto-restart`, `start`, `stop-sigterm`, …: docs/units.md has all."""
+    """`running`, `exited`, `dead`, `failed`, `auto-restart`, `start`, `stop-sigterm`, …: docs/reference/units.md has all."""
     result: _builtins.str
     """How it ended last: `success`, `exit-code`, `signal`, `core-dump`, `timeout`, `watchdog`, `protocol`, `resources`,
     `oom-kill`, `start-limit-hit`, `exec-condition`; of the supervisor also `supervisor-lost`.

@@ -113,7 +113,7 @@ def parse_store_url(url: str) -> StoreUrl:
 
 
 def _unknown(url: str, scheme: str) -> str:
-    """What to say of a URL of no known kind; the help of `rube apiserver` and docs/stores.md have their full forms."""
+    """The error for a URL of no known kind; `rube apiserver --help` and docs/reference/stores.md have full forms."""
     shown = _without_password(url)
     if not scheme:
         return f"store URL {shown[:_SHOWN_MAX]!r} has no kind: for a file write sqlite:///{shown[:_SHOWN_MAX]}"

@@ -28,7 +28,7 @@ from tests.doc_blocks import ROOT, Block, blocks
 BIN = Path(sys.executable).parent
 NODES = ("worker-1", "worker-2")
 # Pages whose blocks run on a cluster of two nodes, in their order, as one session.
-SESSIONS = ("README.md", "docs/ructl.md", "docs/nodes.md")
+SESSIONS = ("README.md", "docs/quickstart.md", "docs/reference/ructl.md", "docs/explanation/nodes.md")
 # What ends by Ctrl-C alone.
 ENDLESS = re.compile(r"^(ructl (watch|logs -f)\b)", re.MULTILINE)
 # Blocks about what a test can't have: other machines, an etcd with users, a thousand seeds. They are read, not run.
@@ -131,7 +131,7 @@ def test_a_session_runs_as_pasted(cluster: LocalCluster, tmp_path: Path, page: s
 
 # What a page takes for granted, as its text says.
 PREPARED = {
-    "docs/nodes.md": """
+    "docs/explanation/nodes.md": """
         sed 's/"hello"/"web"/; s/8780/8781/' hello.textproto > web.textproto
         sed -i 's/metadata {/metadata { labels { key: "node" value: "worker-1" }/' web.textproto
         ructl put web.textproto hello.textproto
@@ -189,13 +189,15 @@ def check_usage(command: click.Command, words: list[str]) -> None:
 def test_every_block_is_run_or_read() -> None:
     assert len(RUN) + len(READ) == len(SHELL) > 20
     assert {block.page for block in RUN} >= set(SESSIONS)
-    assert sum(block.page == "docs/ructl.md" for block in READ) == 0, "all of docs/ructl.md runs"
+    assert sum(block.page == "docs/reference/ructl.md" for block in READ) == 0, "all of docs/reference/ructl.md runs"
 
 
 def test_every_command_of_ructl_is_shown() -> None:
-    page = (ROOT / "docs" / "ructl.md").read_text()
+    page = (ROOT / "docs" / "reference" / "ructl.md").read_text()
     for name in ructl.list_commands(click.Context(ructl)):
-        assert re.search(rf"^.*\bructl {name}\b", page, re.MULTILINE), f"docs/ructl.md does not show ructl {name}"
+        assert re.search(rf"^.*\bructl {name}\b", page, re.MULTILINE), (
+            f"docs/reference/ructl.md does not show ructl {name}"
+        )
 
 
 def test_the_daemons_of_the_readme_start_as_pasted(tmp_path: Path) -> None:

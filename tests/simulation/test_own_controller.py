@@ -70,6 +70,6 @@ def test_a_scenario_names_the_line_of_a_controller_that_cannot_be(name: str, say
 
 
 def test_the_program_in_the_documentation_runs() -> None:
-    found = re.search(r"```python\n(.*?)```", Path("docs/controllers.md").read_text(), re.DOTALL)
+    found = re.search(r"```python\n(.*?)```", Path("docs/howto/controllers.md").read_text(), re.DOTALL)
     assert found is not None
-    exec(compile(found[1], "docs/controllers.md", "exec"), {"Agents": Agents})
+    exec(compile(found[1], "docs/howto/controllers.md", "exec"), {"Agents": Agents})

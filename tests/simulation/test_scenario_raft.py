@@ -221,10 +221,12 @@ def test_the_documentation_shows_what_these_scenarios_print(
     path = tmp_path / "scenario.yaml"
     path.write_text((SCENARIOS / f"raft-{name}.yaml").read_text().replace(old, new))
     printed = _whole(CliRunner().invoke(rube, ["sim", str(path)]).output)
-    shown = re.findall(r"```text\n(.*?)```", (SCENARIOS.parent / "docs" / "raft.md").read_text(), re.DOTALL)
+    shown = re.findall(
+        r"```text\n(.*?)```", (SCENARIOS.parent / "docs" / "tutorials" / "raft.md").read_text(), re.DOTALL
+    )
     for line in _whole(shown[place]).splitlines():
         pattern = re.escape(line).replace("…", r"\d+")
-        assert re.search(f"^{pattern}$", printed, re.MULTILINE), f"docs/raft.md: {line!r} is not in:\n{printed}"
+        assert re.search(f"^{pattern}$", printed, re.MULTILINE), f"tutorials/raft.md: {line!r} is not in:\n{printed}"
 
 
 def _whole(text: str) -> str:

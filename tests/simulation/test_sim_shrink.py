@@ -169,7 +169,7 @@ def test_options_of_other_reports_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_documentation_shows_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    documented = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
+    documented = (Path(__file__).parents[2] / "docs" / "reference" / "scenarios.md").read_text()
     (mine,) = re.findall(r"```yaml\n(name: mine\n.*?)```", documented, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(mine)
     monkeypatch.chdir(tmp_path)

@@ -73,8 +73,8 @@ def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
 
 # What a page's block takes for granted, as its text says.
 PREAMBLES = {
-    "docs/controllers.md": "from agents import Agents\n",
-    "docs/scenarios.md": "from rube.sim.cluster.cluster import SimCluster\n"
+    "docs/howto/controllers.md": "from agents import Agents\n",
+    "docs/reference/scenarios.md": "from rube.sim.cluster.cluster import SimCluster\n"
     "from rube.sim.world.kernel import World\nfrom rube.sim.scenario import default_unit\n",
 }
 

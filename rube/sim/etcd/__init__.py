@@ -3,7 +3,7 @@
 Here: a keyspace as etcd's (`keyspace`, `apply`, `requests`: pure) as the state machine of a Raft group (`machine`,
 `member`), the services (`kv`, `watch`, `maintenance`), and a member as a program (`server`). Not here: the group itself
 (`rube.group`, `rube.raft`), and whatever Rube makes of an etcd (`rube.store.etcd`). What is not modelled:
-docs/simulation.md.
+docs/explanation/simulation.md.
 
 The same test bodies run on a real etcd and on this one: tests/conformance/etcd.
 """

@@ -75,7 +75,7 @@ class Scenario(_message.Message):
     def expect(self) -> _containers.RepeatedCompositeFieldContainer[Global___Expectation]: ...
     @_builtins.property
     def unchecked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Checks that are made of every scenario, and that this one leaves out, by name (docs/scenarios.md says which they are)."""
+        """Checks that are made of every scenario, and that this one leaves out, by name (docs/reference/scenarios.md says which they are)."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Cluster(_message.Message):
 
     @_builtins.property
     def controllers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Controllers of your own that run beside the built-in ones: `package.module:Name` (docs/controllers.md)."""
+        """Controllers of your own that run beside the built-in ones: `package.module:Name` (docs/howto/controllers.md)."""
 
     @_builtins.property
     def etcd(self) -> Global___Etcd:

@@ -99,7 +99,7 @@ def check_format(engine: EngineView) -> bytes:
 
 
 def read_log(engine: EngineView, header: Header) -> State:
-    """What is in the log, past rows whose value alone is damaged: who reads those hears of it (docs/stores.md).
+    """The state that the log tells, past rows whose value alone is damaged: a read of those is DATA_LOSS.
 
     Raises DataLossError where it is not known which key's newest value is lost: what the store would answer might be
     older than what was acknowledged.

@@ -162,7 +162,7 @@ def test_examples_print_what_they_say(path: Path) -> None:
 
 
 def test_the_documentation_shows_what_the_examples_print() -> None:
-    shown = re.findall(r"```raft\n(.*?)```", (ROOT / "docs" / "raft.md").read_text(), re.DOTALL)
+    shown = re.findall(r"```raft\n(.*?)```", (ROOT / "docs" / "tutorials" / "raft.md").read_text(), re.DOTALL)
     examples = [path.read_text() for path in EXAMPLES]
     assert len(shown) > 5
     for block in shown:

@@ -1,4 +1,4 @@
-"""docs/api.md names the limits as they are."""
+"""docs/reference/api.md names the limits as they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rube.store import StoreConfig
 from rube.store.etcd import store as etcd_store
 from rube.transport.strangers import INTERVAL_S
 
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "reference" / "api.md").read_text()
 MIB = 1024 * 1024
 LIMITS = StoreConfig().limits
 ROWS = {

@@ -1,4 +1,4 @@
-"""The examples in docs/scenarios.md and docs/simulation.md run, and both leave nothing out."""
+"""The examples in docs/reference/scenarios.md and docs/explanation/simulation.md run, and both leave nothing out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rube.sim.world.kernel import World
 from rube.sim.world.kernel.guards import REFUSED, REFUSED_EVENTS, REFUSED_WITHOUT_ARGUMENT
 
 DOCS = Path(__file__).parents[3] / "docs"
-PAGE = (DOCS / "scenarios.md").read_text()
-SIMULATION = (DOCS / "simulation.md").read_text()
+PAGE = (DOCS / "reference" / "scenarios.md").read_text()
+SIMULATION = (DOCS / "explanation" / "simulation.md").read_text()
 
 
 def _block(language: str, page: str = PAGE) -> str:
@@ -30,18 +30,18 @@ def test_the_example_holds() -> None:
 
 def test_the_program_runs() -> None:
     names = {"World": World, "SimCluster": SimCluster, "default_unit": default_unit}
-    exec(compile(_block("python"), "docs/scenarios.md", "exec"), names)
+    exec(compile(_block("python"), "docs/reference/scenarios.md", "exec"), names)
     assert names["cluster"].problems  # type: ignore[attr-defined]
 
 
 def test_every_step_fault_and_check_is_named() -> None:
     for message, oneof in ((Step, "action"), (Fault, "fault"), (Expectation, "check")):
         for field in message.DESCRIPTOR.oneofs_by_name[oneof].fields:
-            assert re.search(rf"`{field.name}\b", PAGE), f"docs/scenarios.md does not tell of {field.name}"
+            assert re.search(rf"`{field.name}\b", PAGE), f"docs/reference/scenarios.md does not tell of {field.name}"
 
 
 def test_the_world_of_the_simulation_page_runs() -> None:
-    exec(compile(_block("python", SIMULATION), "docs/simulation.md", "exec"), {})
+    exec(compile(_block("python", SIMULATION), "docs/explanation/simulation.md", "exec"), {})
 
 
 def test_every_guarded_module_is_named() -> None:

@@ -1,8 +1,9 @@
-"""docs/units.md and the comments of systemd.proto name every field, every state and what the supervisor can't do."""
+"""units.md and the comments of systemd.proto name every field, every state and what the supervisor can't do."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,26 +13,40 @@ from rube.units.checks import unit_violations
 from rube.units.drivers.supervisor.plan import unsupported
 from rube.units.names import unit_name
 from rube.units.service.states import ACTIVE_STATES, Result, State
-from tests.unit_tables import PAGE, Comments, declarations, with_tables
+from ructl.explain import load_comments
+from tests.doc_blocks import ROOT
 
-DECLARATIONS = list(declarations(Comments()))
+PAGE = ROOT / "docs" / "reference" / "units.md"
 
 
-@pytest.mark.parametrize(("kind", "name", "comment"), DECLARATIONS, ids=[name for _, name, _ in DECLARATIONS])
-def test_every_declaration_has_a_comment(kind: str, name: str, comment: str) -> None:
-    assert comment, f"rube/api/systemd.proto: the {kind} {name} has no comment"
+FOR_USERS = ("Unit", "Condition", "StartLimit", "NodeLost", "Service", "Install", "UnitStatus")
+
+
+def _declarations() -> Iterator[tuple[str, str]]:
+    """Names and comments of what systemd.proto declares for users."""
+    words = load_comments()
+    for message in words.messages.values():
+        if message.name.startswith("api.systemd.") and message.name.split(".")[2] in FOR_USERS:
+            yield message.name, message.comment
+            yield from ((f"{message.name}.{field.name}", field.comment) for field in message.fields)
+    for enum in words.enums.values():
+        if enum.name.startswith("api.systemd.") and enum.name.split(".")[2] in FOR_USERS:
+            yield enum.name, enum.comment
+            yield from ((f"{enum.name}.{value}", comment) for value, comment in enum.values)
+
+
+DECLARED = dict(_declarations())
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_every_declaration_has_a_comment(name: str) -> None:
+    assert DECLARED[name], f"rube/api/systemd.proto: {name} has no comment"
 
 
 def test_all_fields_are_looked_at() -> None:
-    fields = {name for kind, name, _ in DECLARATIONS if kind == "field"}
-    assert {f"Unit.{field.name}" for field in Unit.DESCRIPTOR.fields} <= fields
-    assert {f"UnitStatus.{field.name}" for field in UnitStatus.DESCRIPTOR.fields} <= fields
-    assert "Service.Limits.cpu_percent" in fields
-
-
-def test_the_tables_are_those_of_the_proto() -> None:
-    page = PAGE.read_text()
-    assert page == with_tables(page), "run `python -m tests.unit_tables`"
+    assert {f"api.systemd.Unit.{field.name}" for field in Unit.DESCRIPTOR.fields} <= set(DECLARED)
+    assert {f"api.systemd.UnitStatus.{field.name}" for field in UnitStatus.DESCRIPTOR.fields} <= set(DECLARED)
+    assert {"api.systemd.Service.Limits.cpu_percent", "api.systemd.Service.Restart.ALWAYS"} <= set(DECLARED)
 
 
 @pytest.mark.parametrize("word", [*State, *Result], ids=lambda word: word.value)
@@ -69,7 +84,7 @@ def test_what_the_supervisor_does_not_do_is_all_listed() -> None:
 
 def test_the_example_is_one_that_can_be_put() -> None:
     (block,) = re.findall(r"```prototext\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (document,) = parse_documents(block, filename="docs/units.md")
+    (document,) = parse_documents(block, filename="docs/reference/units.md")
     (obj,) = document.objects
     unit = registry.unpack(obj.spec)
     assert isinstance(unit, Unit)

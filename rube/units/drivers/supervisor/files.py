@@ -18,7 +18,7 @@ FILE_BYTES_MAX = 64 * 1024 * 1024
 """The largest file: an object at the apiserver's limit takes six bytes for one at the worst, and
 specifiers make a definition longer."""
 DIRECTORY_MODE, FILE_MODE = 0o700, 0o600
-"""Definitions hold secrets in their environment, output may hold more. Units need neither: see docs/units.md."""
+"""Definitions hold secrets in their environment, output may hold more. Units need neither (reference/units.md)."""
 
 R = TypeVar("R", UnitRecord, RequestRecord, StateRecord)
 
