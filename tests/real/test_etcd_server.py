@@ -271,7 +271,7 @@ def test_users_are_known_by_password_and_tokens_are_renewed(tmp_path: Path) -> N
         assert (checked[-1].records, [one for one in checked if one.damage]) == (1, [])
         for wrong, what in (
             (f"etcd://rube:wrong@{etcd.addresses}/mine", "refuses user 'rube'"),
-            (f"etcd://{etcd.addresses}/mine", "wants to know who comes"),
+            (f"etcd://{etcd.addresses}/mine", "asks for a user"),
             (f"etcd://rube@{etcd.addresses}/theirs?password_file={password}", "does not let user 'rube'.*grant a role"),
         ):
             with pytest.raises(FailedPreconditionError, match=what) as caught:

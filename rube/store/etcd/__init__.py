@@ -1,5 +1,5 @@
-"""A store on an external etcd: any number of apiservers over one cluster.
+"""A store on an external etcd: any number of apiservers share one cluster.
 
-Here: etcd's own gRPC API (`rpc.proto`), spoken over the host's channels, and `rube.store.Store` in its terms. etcd's
-revisions are Rube's revisions, its watch is our watch. Not here: how etcd is run.
+This package speaks etcd's own gRPC API (`rpc.proto`) over the host's channels and implements `rube.store.Store` with
+it. etcd's revisions are Rube's revisions, and etcd's watch is Rube's watch. Running etcd is not its business.
 """

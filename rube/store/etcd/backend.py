@@ -1,4 +1,4 @@
-"""Stores in etcd, as `rube.store.backends` opens and keeps them."""
+"""The backend that opens, copies and checks stores in etcd for `rube.store.backends`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class EtcdBackend:
             raise
 
     async def stat(self, host: Host, url: StoreUrl) -> StoreStat:
-        """The size is that of the whole etcd's database, on one member."""
+        """Returns the store's figures. The size is that of etcd's whole database, on one member."""
         reads = await _connect(host, url)
         try:
             mark = await _existing(reads)
@@ -75,7 +75,7 @@ class EtcdBackend:
             await reads.client.close()
 
     async def verify(self, host: Host, url: StoreUrl) -> AsyncIterator[Checked]:
-        """Members are compared with each other, too."""
+        """Checks every key, and compares the members with each other."""
         reads = await _connect(host, url)
         try:
             try:
@@ -110,9 +110,10 @@ class EtcdReader:
         return self._keys
 
     async def newest_revision(self) -> int:
-        """Where others use the same etcd, its revision alone says nothing: the log tells whether something was written.
+        """Returns the newest revision that changed the store.
 
-        The log's end shows by a write of ours (it changes no record). If that cannot be had, etcd's own revision.
+        Other users of the same etcd move its revision too, so the log decides whether something was written. A write of
+        this store's own, which changes no record, marks the log's end. If that fails, etcd's own revision is returned.
         """
         newest = await self._reads.newest_revision()
         if newest == self._revision:
@@ -168,7 +169,7 @@ async def _existing(reads: EtcdReads) -> StoreMark:
 
 
 async def _create(reads: EtcdReads, store_id: str) -> StoreMark:
-    """Makes a new store, unless another server does so at the same time: then it is that one's."""
+    """Makes a new store; if another server does so at the same time, its store is used."""
     await reads.check_no_records()
     layout = reads.layout
     await reads.client.txn(

@@ -1,4 +1,4 @@
-"""Checks of a store in etcd: every key under its prefix, and whether the members hold the same."""
+"""Checks of a store in etcd: every key under its prefix, and the equality of the members."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rube.store.etcd.values import decode_value
 from rube.store.mvcc.evaluate import KEY_BYTES_MAX
 
 HASH_TIMEOUT_S = 60.0
-# A member that has not yet applied the revision is asked again.
+# Attempts for a member that has not applied the revision yet.
 HASH_ATTEMPTS_MAX = 10
 HASH_PAUSE_S = 0.2
 
@@ -59,7 +59,7 @@ def _what_does_not_belong(reads: EtcdReads, key: bytes) -> str:
 
 
 async def compare_members(client: EtcdClient, revision: int) -> AsyncIterator[Damage]:
-    """Compares every member's hash of all that etcd keeps, as of one revision; with access control only root may."""
+    """Compares every member's hash of etcd's whole content as of one revision. With access control only root may."""
     hashes: dict[int, dict[int, list[str]]] = {}
     for member in client.members:
         try:
@@ -71,7 +71,7 @@ async def compare_members(client: EtcdClient, revision: int) -> AsyncIterator[Da
         except UnavailableError as error:
             yield Damage(member.target, f"cannot be compared with the other members: {error.message}")
         else:
-            # Members that have compacted differently keep different things.
+            # Members that have compacted at different revisions keep different content.
             hashes.setdefault(answer.compact_revision, {}).setdefault(answer.hash, []).append(member.target)
     for groups in hashes.values():
         if len(groups) > 1:

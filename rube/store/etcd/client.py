@@ -1,4 +1,4 @@
-"""Calls to an etcd cluster: which member, as whom, for how long, and what may be tried again."""
+"""Calls to an etcd cluster: the choice of the member, authentication, deadlines and retries."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ Answer = TypeVar("Answer")
 Method = Callable[[Endpoint], aio.UnaryUnaryMultiCallable[Request, Answer]]
 Metadata = tuple[tuple[str, str], ...]
 
-# A member without a leader refuses at once instead of waiting for one.
+# With this metadata a member without a leader refuses at once instead of waiting for one.
 _LEADER: Metadata = (("hasleader", "true"),)
-# etcd itself gives a write up after 7 s (5 s and two elections), and what it says then is worth waiting for. Who asked
-# us mostly waits for 10 s, and is to hear what is wrong.
+# etcd itself gives up a write after 7 s (5 s and two elections); its error is worth waiting for. Callers mostly wait
+# for 10 s, and shall see that error.
 CALL_TIMEOUT_S = 8.0
 OPEN_TIMEOUT_S = 5.0
-# A read goes to the next member if one takes longer.
+# A read goes to the next member after so long.
 READ_ATTEMPT_S = 3.0
 CONNECT_TIMEOUT_S = 2.0
-# Between two attempts while no member takes a request.
+# The pause between two attempts while no member takes a request.
 PAUSE_S_MIN = 0.05
 PAUSE_S_MAX = 0.5
-# A call gets a new token so often, at most.
+# A call gets a new token at most so many times.
 TOKENS_MAX = 2
 CLOSE_GRACE_S = 5.0
 VERSION_MIN = (3, 4)
 
 
 class EtcdClient:
-    """One user's calls to one cluster. Every call asks for a member that has a leader."""
+    """The calls of one user to one cluster. Every call demands a member that has a leader."""
 
     def __init__(self, host: Host, url: StoreUrl, password: str) -> None:
         self.url = url
@@ -75,7 +75,7 @@ class EtcdClient:
             )
 
     async def status(self) -> rpc.StatusResponse:
-        """Of a member."""
+        """Returns the status of a member."""
         return await self.call(lambda member: member.maintenance.Status, rpc.StatusRequest(), timeout_s=OPEN_TIMEOUT_S)
 
     async def call(
@@ -87,11 +87,12 @@ class EtcdClient:
         timeout_s: float = CALL_TIMEOUT_S,
         with_token: bool = True,
     ) -> Answer:
-        """What a member answers. Reads are tried on the others; a write only if it was certainly not carried out.
+        """Returns a member's answer. A read is tried on the other members too; a write only if it was certainly not
+        carried out.
 
-        Raises UnavailableError or DeadlineExceededError after so long, and NotDoneError where no attempt can have been
-        carried out; of a write they say that nobody knows, where that is so. aio.AioRpcError passes where etcd
-        refuses the request.
+        Raises UnavailableError or DeadlineExceededError after so long, and NotDoneError if no attempt can have been
+        carried out; the error of a write says if its outcome is unknown. aio.AioRpcError passes if etcd refuses the
+        request.
         """
         deadline_ns = self.clock.monotonic_ns() + round(timeout_s * 1e9)
         tokens, tried, last, unknown = 0, 0, "", False
@@ -123,9 +124,9 @@ class EtcdClient:
                 await self._pause(backoff.next_s(), deadline_ns)
 
     async def txn(self, request: rpc.TxnRequest, *, repeatable: bool) -> rpc.TxnResponse:
-        """A transaction's answer. Raises what etcd's refusal means, and what `call` does.
+        """Returns the answer to a transaction. Raises etcd's refusal as a RubeError, and the errors of `call`.
 
-        Repeatable: carried out twice it does no harm, so that a lost answer is asked for again.
+        `repeatable`: carried out twice it does no harm, so it is sent again if the answer is lost.
         """
         try:
             return await self.call(lambda member: member.kv.Txn, request, writes=not repeatable)
@@ -133,14 +134,14 @@ class EtcdClient:
             raise self.meaning_of(error, writes=True) from error
 
     async def stream(self) -> tuple[Endpoint, WatchStream]:
-        """A stream for watches on the member in use, which ends when the client turns to another member."""
+        """Returns a stream for watches on the member in use. It ends when the client turns to another member."""
         deadline_ns = self.clock.monotonic_ns() + round(CALL_TIMEOUT_S * 1e9)
         member, _ = await self._member(deadline_ns, "")
-        # The stubs want the requests at once; gRPC takes them by `write`, too.
+        # The stubs' types demand an iterator of requests; gRPC takes requests by `write`, too.
         return member, member.watch.Watch(metadata=self._metadata())  # type: ignore[call-arg]
 
     def leave(self, member: Endpoint) -> None:
-        """Turns to another member: this one has failed a stream."""
+        """Turns to another member, since a stream on this one has failed."""
         self._endpoints.leave(member)
 
     def leave_current(self) -> None:
@@ -153,7 +154,7 @@ class EtcdClient:
     async def ask(
         self, member: Endpoint, method: Method[Request, Answer], request: Request, timeout_s: float
     ) -> Answer:
-        """What that one member answers. Raises UnavailableError if it does not; aio.AioRpcError passes."""
+        """Returns the answer of that member. Raises UnavailableError if it does not answer; aio.AioRpcError passes."""
         try:
             await member.connect(self.clock, CONNECT_TIMEOUT_S)
         except NotSentError as error:
@@ -166,7 +167,7 @@ class EtcdClient:
         return meaning_of(error, self.url, self._endpoints.current.target, writes=writes)
 
     def refusal(self, text: str) -> RubeError:
-        """The error for a watch that etcd cancelled with that text."""
+        """Returns the error for a watch that etcd cancelled with that text."""
         meaning = meaning_of_text(text.rpartition("desc = ")[2], self.url)
         return meaning or UnavailableError(f"etcd ended a watch of store {self.url}: {text}")
 
@@ -178,15 +179,15 @@ class EtcdClient:
             raise UnavailableError("the store is closed")
 
     async def close(self) -> None:
-        """Lets running calls end, for a while."""
+        """Closes the channels; running calls have a grace period to end."""
         if not self._closed:
             self._closed = True
             await self._endpoints.close(CLOSE_GRACE_S)
 
     async def _member(self, deadline_ns: int, last: str, *, unknown: bool = False) -> tuple[Endpoint, str]:
-        """A member with a connection, and the token to come with. Begin the call before the next await.
+        """Returns a connected member and the token for it. Begin the call before the next await.
 
-        Raises NotDoneError if there is none until then; UnavailableError where an attempt before this one may have
+        Raises NotDoneError if there is no such member by the deadline; UnavailableError if an earlier attempt may have
         been carried out (`unknown`).
         """
         backoff, trouble = self._backoff(), "no time was left"
@@ -225,7 +226,7 @@ class EtcdClient:
                 if error.details() == AUTH_IS_OFF:
                     return
                 raise self.meaning_of(error) from error
-            except NotDoneError as error:  # this call: what it was to be for may have been tried before
+            except NotDoneError as error:  # true of this call only: an earlier attempt may have been carried out
                 raise UnavailableError(error.message, **error.metadata) from error
             self._token = answer.token
 
@@ -240,7 +241,7 @@ class EtcdClient:
 
 
 def tls_of(url: StoreUrl) -> ChannelTls | None:
-    """None unless the URL asks for TLS or names a file of it."""
+    """Returns the TLS options; None unless the URL asks for TLS or names a file of it."""
     ca, cert, key = url.option("ca"), url.option("cert"), url.option("key")
     if not (ca or cert or key or url.option("tls")):
         return None

@@ -1,4 +1,4 @@
-"""The members of an etcd cluster as their client sees them: a channel each, and which one is in use."""
+"""The members of an etcd cluster as their client sees them: a channel for each, and the one in use."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ class Endpoint:
         self.watch = rpc_pb2_grpc.WatchStub(channel)
         self.maintenance = rpc_pb2_grpc.MaintenanceStub(channel)
         self.auth = rpc_pb2_grpc.AuthStub(channel)
-        # Streams that end when the client turns to another member: a member that answers no calls sends no events.
+        # Streams that end when the client turns to another member: a member that answers no calls delivers no events
+        # either.
         self.streams: dict[WatchStream, None] = {}
 
     async def connect(self, clock: Clock, timeout_s: float) -> None:
         """Returns once there is a connection: begin the call before the next await. Raises NotSentError; does not wait
-        where the last attempt has failed and the next is not due."""
+        if the last attempt has failed and the next one is not due."""
         await connect(self.channel, self.target, clock, timeout_s)
 
     def end_streams(self) -> None:

@@ -1,6 +1,6 @@
-"""What etcd's errors mean, in Rube's terms.
+"""The translation of etcd's errors to Rube's.
 
-etcd tells apart by the text what shares a status code (its api/v3rpc/rpctypes/error.go); the texts are old and stable.
+etcd's texts tell apart errors that share a status code (its api/v3rpc/rpctypes/error.go); the texts are old and stable.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _TOO_LARGE = "etcdserver: request is too large"
 _TOO_MANY_OPS = "etcdserver: too many operations in txn request"
 _CREDENTIALS = "etcdserver: authentication failed, invalid user ID or password"
 _NO_USER = "etcdserver: user name is empty"
-# etcd's maintenance says "auth: " before it, other services "etcdserver: ".
+# etcd's maintenance service puts "auth: " before the text, other services "etcdserver: ".
 DENIED = "permission denied"
 AUTH_IS_OFF = "etcdserver: authentication is not enabled"
 
-# Of a leader that is handing its place over.
+# The answer of a leader that transfers its leadership.
 _HANDING_OVER = "raft proposal dropped"
-# Answers of a member that has done nothing with the request: it may go to another member, also if it is a write.
+# Answers of a member that has not carried out the request: another member may get it, even a write.
 _REFUSED = frozenset(
     {
         _HANDING_OVER,
@@ -46,36 +46,37 @@ _STALE_TOKEN = frozenset({"etcdserver: invalid auth token", "etcdserver: revisio
 
 
 def was_refused(error: aio.AioRpcError) -> bool:
-    """Whether etcd has said that it did nothing, and another member or a later time may take the request.
+    """Returns whether etcd has not carried out the request, and another member or a later attempt may.
 
-    A request that was never sent is no such error: the client begins none without a connection.
+    A request that was never sent has no such error: the client begins none without a connection.
     """
     return error.details() in _REFUSED
 
 
 def will_pass_soon(error: aio.AioRpcError) -> bool:
-    """Whether to try again where it was refused: other members would pass it on to that one, which loses it then."""
+    """Returns whether to try again at the same member: other members would pass the request on to it, and it would be
+    lost."""
     return error.details() == _HANDING_OVER
 
 
 def is_unknown(error: aio.AioRpcError) -> bool:
-    """Whether the request may have been carried out or not."""
+    """Returns whether the request may have been carried out or not."""
     return error.code() in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED)
 
 
 def has_stale_token(error: aio.AioRpcError) -> bool:
-    """Whether the request was refused until the user authenticates anew."""
+    """Returns whether etcd refuses the request until the user authenticates again."""
     return error.details() in _STALE_TOKEN
 
 
 def is_too_large_here(error: aio.AioRpcError) -> bool:
-    """Whether the answer is larger than a message that this side takes."""
+    """Returns whether the answer is larger than the messages that this side takes."""
     text = error.details() or ""
     return error.code() is StatusCode.RESOURCE_EXHAUSTED and not text.startswith("etcdserver:")
 
 
 def meaning_of(error: aio.AioRpcError, url: StoreUrl, target: str, *, writes: bool) -> RubeError:
-    """The error for the caller of the store."""
+    """Returns the error for the caller of the store."""
     text = error.details() or error.code().name
     known = meaning_of_text(text, url)
     if known is not None:
@@ -99,7 +100,7 @@ def meaning_of(error: aio.AioRpcError, url: StoreUrl, target: str, *, writes: bo
 
 
 def meaning_of_text(text: str, url: StoreUrl) -> RubeError | None:
-    """What etcd refuses whatever the status code; None for other texts."""
+    """Returns the error for a text that etcd uses with any status code; None for other texts."""
     if text == _NO_SPACE:
         return ResourceExhaustedError(
             f"etcd's database of store {url} has used up its quota and takes no writes: compact it "
@@ -122,9 +123,7 @@ def meaning_of_text(text: str, url: StoreUrl) -> RubeError | None:
             f"etcd refuses user {url.user!r} (store {url}): check the name, and the password in password_file"
         )
     if text == _NO_USER:
-        return FailedPreconditionError(
-            f"etcd wants to know who comes (store {url}): write etcd://USER@…?password_file=PATH"
-        )
+        return FailedPreconditionError(f"etcd asks for a user (store {url}): write etcd://USER@…?password_file=PATH")
     if text.endswith(DENIED):
         who = f"user {url.user!r}" if url.user else "a user without a name"
         return FailedPreconditionError(

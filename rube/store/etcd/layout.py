@@ -1,4 +1,4 @@
-"""Where a store's keys are in etcd: everything under one prefix, records and marks apart."""
+"""The keys of a store in etcd: all under one prefix, records and marks apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rube.api.errors import InvalidArgumentError
 
 DEFAULT_PREFIX = "rube"
 PREFIX_BYTES_MAX = 256
-# Below the prefix: `k/` and the record's key; `m/` and a mark's name.
+# Below the prefix: `k/` and a record's key; `m/` and a mark's name.
 _RECORDS = "k"
 _MARKS = "m"
 
@@ -14,11 +14,11 @@ _MARKS = "m"
 class Layout:
     """The keys of one store. `PREFIX/k/` + key holds a record (`values`); `PREFIX/m/` holds two marks.
 
-    `PREFIX/m/store` says what the store is; `PREFIX/m/tick` holds nothing and is written to move the revision on.
+    `PREFIX/m/store` describes the store; `PREFIX/m/tick` is empty, and is written to move the revision on.
     """
 
     def __init__(self, prefix: str) -> None:
-        """Raises InvalidArgumentError for a prefix that could hide in the records of another store."""
+        """Raises InvalidArgumentError for a prefix that could lie among the records of another store."""
         prefix = prefix or DEFAULT_PREFIX
         encoded = prefix.encode()
         if len(encoded) > PREFIX_BYTES_MAX:
@@ -29,7 +29,7 @@ class Layout:
                 "choose another prefix"
             )
         self.prefix = prefix
-        # Everything of this store is in [start, end); so are stores whose prefix goes on where this one ends.
+        # All keys of this store are in [start, end); so are stores whose prefix begins with this store's and a slash.
         self.start = encoded + b"/"
         self.end = encoded + b"0"  # the byte after the slash
         self.records = self.start + _RECORDS.encode() + b"/"
@@ -38,14 +38,14 @@ class Layout:
         self.tick_mark = self.start + _MARKS.encode() + b"/tick"
 
     def key(self, key: bytes) -> bytes:
-        """etcd's key of a record. Keeps the order of keys."""
+        """Returns etcd's key of a record. It keeps the order of keys."""
         return self.records + key
 
     def may_be_of_another_store(self, key: bytes) -> bool:
-        """Whether the key looks like one of a store whose prefix begins with this one's."""
+        """Returns whether the key looks like one of a store whose prefix begins with this one's."""
         place, _, _ = key[len(self.start) :].partition(b"/")
         return place not in (b"k", b"m") and (b"/k/" in key[len(self.start) :] or b"/m/" in key[len(self.start) :])
 
     def record_key(self, key: bytes) -> bytes | None:
-        """The record's key of etcd's key; None for all that is no record of this store."""
+        """Returns the record's key of etcd's key; None if it is no record of this store."""
         return key[len(self.records) :] if key.startswith(self.records) else None

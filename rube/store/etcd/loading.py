@@ -1,4 +1,4 @@
-"""Filling a new store in etcd with a copy of another one's records."""
+"""The loader that fills a new store in etcd with a copy of another store's records."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rube.store.etcd.reads import EtcdReads
 from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_mark, put_record
 from rube.store.ports import Record
 
-# A transaction of the copy; so many are under way at once.
+# Bytes of a transaction of the copy, and how many are under way at once.
 TXN_BYTES = 1024 * 1024
 TXNS_MAX = 4
-# Records that are removed at once before a copy begins anew.
+# Records removed in one transaction before a copy begins again.
 REMOVED_MAX = 5000
 
 
 class EtcdLoader:
-    """`rube.store.backends.Loader`. etcd gives the records revisions of its own.
+    """The `rube.store.backends.Loader` of etcd, which gives the records revisions of its own.
 
-    The store's mark says "loading" until `finish`, and every transaction compares its revision: of two loaders the
-    older one stops. All that is written here may be written twice, so that a lost answer does no harm.
+    The store's mark says "loading" until `finish`, and every transaction compares the mark's revision, so that the
+    older one of two loaders stops. Every write here may be carried out twice, so a lost answer does no harm.
     """
 
     def __init__(self, reads: EtcdReads, store_id: str, mark_revision: int) -> None:
@@ -118,11 +118,11 @@ class EtcdLoader:
             raise _overtaken(self._reads)
 
     async def _remove_records(self) -> None:
-        """What an interrupted copy has left."""
+        """Removes the records that an interrupted copy has left."""
         while keys := await self._reads.first_keys(REMOVED_MAX):
             remove = rpc.DeleteRangeRequest(key=keys[0], range_end=keys[-1] + b"\0")
             await self._write([rpc.RequestOp(request_delete_range=remove)])
 
 
 def _overtaken(reads: EtcdReads) -> FailedPreconditionError:
-    return FailedPreconditionError(f"somebody else fills or removes store {reads.client.url}: let one of you do it")
+    return FailedPreconditionError(f"another process fills or removes store {reads.client.url}: let one of you do it")

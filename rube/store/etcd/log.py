@@ -1,4 +1,4 @@
-"""etcd's log: what happened under a prefix, revision by revision, as etcd's watch tells it."""
+"""etcd's log: the changes under a prefix, revision by revision, as etcd's watch delivers them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ CREATED_TIMEOUT_S = 5.0
 
 
 class Revision(NamedTuple):
-    """All that one revision changed in a store; no changes: only its marks, or another store below its prefix."""
+    """All changes of one revision in a store. Without changes only the store's marks changed, or another store below
+    its prefix."""
 
     revision: int
     changes: list[Change]
-    # Whether the mark that says what the store is has changed.
+    # Whether the mark that describes the store has changed.
     store_mark: bool
-    # Instead of the changes that a value spoils, of before or after, which does not match its checksum: key and error.
+    # Damage in place of a change: the key, and the error of its value, before or after, that does not match its
+    # checksum.
     damaged: tuple[tuple[bytes, DataLossError], ...] = ()
 
     def within(self, start: bytes, end: bytes) -> list[Change]:
-        """The changes of start <= key < end. Raises DataLossError if one of those is damaged."""
+        """Returns the changes of start <= key < end. Raises DataLossError if one of those is damaged."""
         for key, error in self.damaged:
             if start <= key < end:
                 raise DataLossError(error.message, **error.metadata)
@@ -40,9 +42,10 @@ class Revision(NamedTuple):
 
 
 class LogReader:
-    """Reads the log from a revision on, in order, without gaps, each revision whole; waits at its end.
+    """A reader of the log from a revision on: in order, without gaps, each revision whole; it waits at the log's end.
 
-    One stream to one member: backpressure is the connection's. At most one message of etcd and one revision are held.
+    It has one stream to one member, whose flow control is the backpressure. It holds at most one message of etcd's and
+    one revision.
     """
 
     def __init__(
@@ -56,18 +59,18 @@ class LogReader:
         self._layout = layout
         self._member = member
         self._stream = stream
-        # Events of a revision whose end has not come yet.
+        # Events of a revision that is not complete yet.
         self._begun: list[Event] = []
 
     @classmethod
     async def open(cls, client: EtcdClient, layout: Layout, after_revision: int) -> LogReader:
-        """A reader of everything after that revision.
+        """Returns a reader of everything after that revision.
 
-        Raises UnavailableError if no member takes it, FailedPreconditionError where the user may not read it;
+        Raises UnavailableError if no member takes it, FailedPreconditionError if the user may not read it.
         CompactedError comes with the first `read`.
         """
         if client.url.user:
-            # A stream does not say that its token is too old: a call does, and has it renewed.
+            # A stream does not say that its token is too old: a call does, and renews the token.
             await _check_readable(client, layout)
         member, stream = await client.stream()
         reader = cls(client, layout, member, stream)
@@ -98,9 +101,9 @@ class LogReader:
             raise await self._cancelled(answer)
 
     async def read(self) -> Sequence[Revision]:
-        """The next revisions, at least one.
+        """Returns the next revisions, at least one.
 
-        Raises CompactedError (metadata `oldest_revision`) if they are gone, or came without what was before them;
+        Raises CompactedError (metadata `oldest_revision`) if they are compacted, or lack the values before them;
         UnavailableError if the stream has ended: go on with another reader after the last revision read.
         """
         while True:
@@ -133,7 +136,7 @@ class LogReader:
                 try:
                     found[-1].changes.append(_change(key, event, self._client.url))
                 except DataLossError as error:
-                    # The trouble of those who watch this key: the others go on.
+                    # Only watches of this key fail: the others go on.
                     found[-1] = found[-1]._replace(damaged=(*found[-1].damaged, (key, error)))
             elif event.kv.key == self._layout.store_mark:
                 found[-1] = found[-1]._replace(store_mark=True)
@@ -190,7 +193,8 @@ async def _check_readable(client: EtcdClient, layout: Layout) -> None:
 
 
 def _change(key: bytes, event: Event, url: StoreUrl) -> Change:
-    """Raises CompactedError if the value before is compacted: etcd sends such events from the revision compacted at.
+    """Returns the change. Raises CompactedError if the value before it is compacted: etcd still sends such events of
+    the revision compacted at.
 
     Raises DataLossError if a value does not match its checksum.
     """

@@ -1,4 +1,4 @@
-"""The mark that says what a store is: its format, its id, and whether a copy into it has ended."""
+"""The mark that describes a store: its format, its id, and whether a copy into it has ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.store.etcd.kv_pb2 import KeyValue
 
 FORMAT = "rube etcd 2"
-# Its values have no checksums.
+# The format of stores whose values have no checksums.
 _OLDER_FORMAT = "rube etcd 1"
 READY = "ready"
 LOADING = "loading"
@@ -16,7 +16,7 @@ STORE_ID_DIGITS = 32
 
 
 class StoreMark(NamedTuple):
-    """What stands at `PREFIX/m/store`: three lines of text. Its `mod_revision` is a fence."""
+    """The content of `PREFIX/m/store`: three lines of text. Its `mod_revision` is a fence."""
 
     store_id: str
     state: str
@@ -28,7 +28,7 @@ def encode_mark(store_id: str, state: str) -> bytes:
 
 
 def decode_mark(kv: KeyValue, place: str) -> StoreMark:
-    """Raises FailedPreconditionError for another format, DataLossError for what is none."""
+    """Returns the mark. Raises FailedPreconditionError for another format, DataLossError for a damaged one."""
     lines = kv.value.decode("utf-8", "replace").split("\n")
     if lines[0] == _OLDER_FORMAT:
         raise FailedPreconditionError(

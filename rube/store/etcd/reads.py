@@ -17,30 +17,31 @@ from rube.store.etcd.mark import StoreMark, decode_mark
 from rube.store.etcd.values import to_record
 from rube.store.ports import Lookup, Page, Record
 
-# One answer of etcd aims at so many bytes; the first page of a range has so many records, later ones up to the maximum.
+# One answer of etcd's aims at so many bytes; the first page of a range has so many records, later pages up to the
+# maximum.
 PAGE_BYTES = 4 * 1024 * 1024
 PAGE_RECORDS_FIRST = 100
 PAGE_RECORDS_MAX = 10_000
-# A read of the newest revision that compaction overtakes between two pages starts again this often.
+# A read of the newest revision starts again so often if compaction overtakes it between two pages.
 READ_RETRIES_MAX = 3
 
 
 class EtcdReads:
-    """`rube.store.Store`'s reads. `revision` grows with every answer."""
+    """The reads of `rube.store.Store`. `revision` grows with every answer."""
 
     def __init__(self, client: EtcdClient, layout: Layout) -> None:
         self.client = client
         self.layout = layout
-        # The newest that any answer has told.
+        # The newest revision in any answer.
         self.revision = 0
 
     async def mark(self) -> StoreMark | None:
-        """What the store is; None if there is none. Raises what `decode_mark` does."""
+        """Returns the store's mark; None if there is no store. Raises the errors of `decode_mark`."""
         answer = await self._range(rpc.RangeRequest(key=self.layout.store_mark))
         return decode_mark(answer.kvs[0], str(self.client.url)) if answer.kvs else None
 
     async def newest_revision(self) -> int:
-        """Of the whole etcd, when this was called or later."""
+        """Returns the newest revision of the whole etcd, as of this call or later."""
         request = rpc.RangeRequest(key=self.layout.store_mark, count_only=True)
         return (await self._range(request)).header.revision
 
@@ -49,10 +50,10 @@ class EtcdReads:
         await self._range(rpc.RangeRequest(key=self.layout.store_mark, revision=revision, count_only=True))
 
     async def oldest_revision(self) -> int:
-        """The oldest that can be read and resumed from; 0 if nothing was ever compacted.
+        """Returns the oldest revision that can be read and resumed from; 0 if nothing was ever compacted.
 
-        etcd tells it to a watch that begins too early. One that begins at 1 gets either that, or the creation of the
-        store's mark.
+        etcd answers it to a watch that begins too early. A watch that begins at 1 gets either that, or the creation of
+        the store's mark.
         """
         reader = await LogReader.open(self.client, self.layout, 0)
         try:
@@ -64,7 +65,7 @@ class EtcdReads:
         return 0
 
     async def count(self) -> tuple[int, int]:
-        """How many records there are, and at which revision."""
+        """Returns the number of records, and the revision of the count."""
         request = rpc.RangeRequest(key=self.layout.records, range_end=self.layout.records_end, count_only=True)
         answer = await self._range(request)
         return answer.count, answer.header.revision
@@ -78,7 +79,7 @@ class EtcdReads:
             try:
                 answer = await self._lookup([layout.key(key) for key in part] or [layout.store_mark], revision)
             except _TooLargeError:
-                # In parts, all at one revision.
+                # Counted in parts, all at one revision.
                 revision, step = revision or await self.newest_revision(), max(step // 4, 1)
                 continue
             revision = revision or answer.header.revision
@@ -99,7 +100,7 @@ class EtcdReads:
         return await self._range_at(start, end, revision, min_revision, limit)
 
     async def keys(self, revision: int) -> AsyncIterator[Sequence[KeyValue]]:
-        """Everything under the store's prefix, also what is no record, page by page."""
+        """Yields everything under the store's prefix page by page, including keys that are no records."""
         request = rpc.RangeRequest(key=self.layout.start, range_end=self.layout.end, revision=revision)
         size = PAGE_RECORDS_FIRST
         while True:
@@ -111,7 +112,7 @@ class EtcdReads:
             size = _next_page(answer)
 
     async def first_keys(self, limit: int) -> Sequence[bytes]:
-        """etcd's keys of the store's first records, at least one if there is one; whatever their values are."""
+        """Returns etcd's keys of the store's first records, at least one if there is one, whatever their values are."""
         layout = self.layout
         request = rpc.RangeRequest(key=layout.records, range_end=layout.records_end, keys_only=True)
         return [kv.key for kv in (await self._page(request, limit)).kvs]
@@ -147,7 +148,7 @@ class EtcdReads:
             size = _next_page(answer)
 
     async def _page(self, request: rpc.RangeRequest, size: int) -> rpc.RangeResponse:
-        """So many keys, or fewer if they do not fit into one answer."""
+        """Returns so many keys, or fewer if they do not fit into one answer."""
         request.limit = size
         while True:
             try:
@@ -156,12 +157,12 @@ class EtcdReads:
                 request.limit = max(request.limit // 4, 1)
 
     def check_reached(self, min_revision: int) -> None:
-        """Raises RevisionAheadError if no answer has told that revision: a linearizable read tells the newest."""
+        """Raises RevisionAheadError if no answer has reached that revision; a linearizable read returns the newest."""
         if min_revision > self.revision:
             raise ahead(min_revision, self.revision)
 
     async def error_of(self, error: aio.AioRpcError, revision: int) -> Exception:
-        """What etcd's refusal of a request about that revision means."""
+        """Returns the error for etcd's refusal of a request about that revision."""
         if error.code() is StatusCode.OUT_OF_RANGE and error.details() == COMPACTED:
             return compacted(await self.oldest_revision())
         if error.code() is StatusCode.OUT_OF_RANGE and error.details() == FUTURE_REVISION:
@@ -199,7 +200,7 @@ class _TooLargeError(Exception):
 
 
 def _next_page(answer: rpc.RangeResponse) -> int:
-    """How many records like those of this answer make a page."""
+    """Returns how many records like those of this answer make a page."""
     record_bytes = max(answer.ByteSize() // len(answer.kvs), 1)
     return max(1, min(PAGE_BYTES // record_bytes, PAGE_RECORDS_MAX))
 

@@ -1,4 +1,4 @@
-"""Requests to etcd that more than one part makes, and what etcd takes in one."""
+"""Requests to etcd that several modules make, and etcd's limits of one request."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.layout import Layout
 from rube.store.etcd.values import encode_value
 
-# etcd's --max-txn-ops: of operations, and as many compares.
+# etcd's --max-txn-ops, which bounds operations and compares alike.
 OPS_MAX = 128
-# etcd's --max-request-bytes is 1.5 MiB; room is left for what etcd adds.
+# etcd's --max-request-bytes is 1.5 MiB; some room is left for what etcd adds.
 REQUEST_BYTES_MAX = 1536 * 1024 - 1024
 
 
 def mod_revision_is(key: bytes, mod_revision: int) -> rpc.Compare:
-    """That the key was last written at that revision; 0: it does not exist."""
+    """Returns the condition that the key was last written at that revision; 0: that it does not exist."""
     return rpc.Compare(key=key, target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, mod_revision=mod_revision)
 
 
@@ -26,5 +26,5 @@ def put_mark(layout: Layout, value: bytes) -> rpc.RequestOp:
 
 
 def put_tick(layout: Layout) -> rpc.RequestOp:
-    """A write that changes nothing but the revision."""
+    """Returns a write that changes nothing but the revision."""
     return rpc.RequestOp(request_put=rpc.PutRequest(key=layout.tick_mark))

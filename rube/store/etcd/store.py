@@ -1,4 +1,4 @@
-"""The store: etcd's transactions, ranges and log in the terms of `rube.store.Store`."""
+"""The store: `rube.store.Store` made of etcd's transactions, ranges and log."""
 
 from __future__ import annotations
 
@@ -31,22 +31,23 @@ from rube.store.ports import ChangeBatch, Compare, Lookup, Op, Page, StoreLimits
 
 _LOG = logging.getLogger("rube.store")
 
-# One compare of each transaction is ours.
+# One compare of each transaction is the fence.
 TXN_OPS_MAX = OPS_MAX - 1
-# Of keys and values; room is left for what stands around them, checksums too.
+# Bytes of keys and values; some room is left for what the request adds, checksums too.
 TXN_BYTES_MAX = 1280 * 1024
 VALUE_BYTES_MAX = 1024 * 1024
-# A new server's tail reaches back so far: all its clients come to it at once, and resume from a little while ago.
+# The revisions that a new server's tail reaches back: all its clients connect at once, and resume from a few revisions
+# ago.
 TAIL_REACH_REVISIONS = 5000
-# The tail begins again this long after its stream was lost; longer each time, up to the maximum.
+# A lost stream of the tail is opened again after so long; longer each time, up to the maximum.
 TAIL_PAUSE_S_MIN = 0.05
 TAIL_PAUSE_S_MAX = 2.0
-# Without events a tail that is behind is looked after at most this often.
+# A tail that is behind and gets no events is checked once in so long.
 TICK_INTERVAL_S_MIN = 1.0
 
 
 class EtcdStore:
-    """`rube.store.Store` on an etcd cluster that others may use too. Closes its client."""
+    """A `rube.store.Store` on an etcd cluster that others may use too. It closes its client."""
 
     def __init__(self, reads: EtcdReads, mark: StoreMark, config: StoreConfig) -> None:
         self._reads = reads
@@ -62,10 +63,10 @@ class EtcdStore:
         )
         self.tail = Tail(max(reads.revision - TAIL_REACH_REVISIONS, 0), config.tail_bytes_max)
         self.places = Places(READERS_MAX)
-        # The newest that this store is known to be compacted to.
+        # The newest revision that the store is known to be compacted at.
         self._compacted = 0
         self._ticking = asyncio.Lock()
-        # Why the store can no longer be used, once it cannot; and whether it came to that by itself.
+        # The error that ended the store, if any; and whether the store found it out by itself.
         self._over: RubeError | None = None
         self._failed = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -86,7 +87,7 @@ class EtcdStore:
 
     @property
     def revision(self) -> int:
-        """The newest that is known here: etcd's own, which writes of others under other prefixes move on too."""
+        """The newest known revision: etcd's own, which writes of others under other prefixes move on too."""
         return max(self._reads.revision, self.tail.revision)
 
     async def get(self, keys: Sequence[bytes], *, min_revision: int = 0, serializable: bool = False) -> Lookup:
@@ -94,7 +95,7 @@ class EtcdStore:
         check_not_negative(min_revision)
         if len(keys) > TXN_OPS_MAX:
             raise ResourceExhaustedError(
-                f"{len(keys)} keys are past the store's txn_ops_max of {TXN_OPS_MAX}: ask for fewer at a time",
+                f"{len(keys)} keys are more than the store's txn_ops_max of {TXN_OPS_MAX}: ask for fewer at a time",
                 limit="txn_ops_max",
                 value=TXN_OPS_MAX,
             )
@@ -107,8 +108,8 @@ class EtcdStore:
         return await self._reads.range(start, end, revision, min_revision, limit)
 
     async def commit(self, txn: Txn) -> int:
-        """As of `rube.store.Store`. UnavailableError and DeadlineExceededError leave open whether it was committed,
-        where their message says so; UnavailableError too once the store was replaced."""
+        """See `rube.store.Store`. UnavailableError and DeadlineExceededError leave open whether it was committed if
+        their message says so; UnavailableError also once the store was replaced."""
         self._check_usable()
         check_txn(txn, self._limits)
         request = self._request(txn)
@@ -122,7 +123,7 @@ class EtcdStore:
         return follow(self, self._clock, self._config, start, end, after_revision)
 
     async def compact(self, revision: int) -> None:
-        """Of the whole etcd: its history is one. Raises RevisionAheadError past the newest revision."""
+        """Compacts the history of the whole etcd, which is one. Raises RevisionAheadError past the newest revision."""
         self._check_usable()
         check_not_negative(revision)
         if revision == 0:
@@ -149,7 +150,7 @@ class EtcdStore:
         await asyncio.wait(self._tasks)
         await self._client.close()
 
-    # For watches
+    # Watches
 
     async def check_resumable(self, after_revision: int) -> None:
         self._check_usable()
@@ -163,7 +164,7 @@ class EtcdStore:
             raise compacted(self._compacted)
 
     async def reach_tail(self) -> None:
-        """A reader of the log has reached the tail when it meets the tail's revision: that must be one to meet."""
+        """Makes a revision that each log reader meets, so that it can tell when it has reached the tail."""
         if self.tail.is_met:
             return
         try:
@@ -178,7 +179,7 @@ class EtcdStore:
     async def open_log(self, after_revision: int) -> LogReader:
         return await LogReader.open(self._client, self._layout, after_revision)
 
-    # The tail
+    # Tail
 
     async def _keep_tail(self) -> None:
         pause_s = TAIL_PAUSE_S_MIN
@@ -187,15 +188,15 @@ class EtcdStore:
             try:
                 await self._read_tail()
             except CompactedError as error:
-                # Compaction overtook the tail: whoever is behind it now reads the log, or is told so.
+                # Compaction overtook the tail: a watch behind it reads the log, or gets CompactedError.
                 self.tail.restart(int(error.metadata["oldest_revision"]))
             except RubeError as error:
-                _LOG.info("store %s: the tail of etcd's log is read anew: %s", self._client.url, error)
+                _LOG.info("store %s: the tail of etcd's log is read again: %s", self._client.url, error)
             pause_s = TAIL_PAUSE_S_MIN if self.tail.revision > before else min(2 * pause_s, TAIL_PAUSE_S_MAX)
             await self._clock.sleep(pause_s)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        """Nobody waits for a tail that is no longer kept."""
+        """Fails the store after an error of the task, since nothing else would notice that the tail has stopped."""
         error = None if task.cancelled() else task.exception()
         if error is not None:
             _LOG.error("store %s: %s has failed", self._client.url, task.get_name(), exc_info=error)
@@ -214,7 +215,8 @@ class EtcdStore:
             reader.close()
 
     async def _check_history(self) -> None:
-        """etcd's members have all been restarted when a snapshot of etcd was restored: then the log is opened anew."""
+        """Compares etcd's revision with the known one whenever the log is opened again: after a restore of a snapshot
+        all members of etcd have been restarted."""
         known_revision = self.revision
         revision = await self._reads.newest_revision()
         if revision < known_revision:
@@ -246,7 +248,7 @@ class EtcdStore:
         return self._over
 
     async def _keep_ticking(self) -> None:
-        """Moves the tail on where etcd's revision has grown under other prefixes and somebody may wait for that."""
+        """Moves the tail on if etcd's revision has grown under other prefixes and a watch may wait for that."""
         interval_s = max(self._config.bookmark_interval_s, TICK_INTERVAL_S_MIN)
         wanted = 0
         while True:
@@ -268,7 +270,8 @@ class EtcdStore:
             _LOG.info("store %s: %s", self._client.url, error)
 
     async def _tick(self, wanted: int) -> int:
-        """A revision past `wanted` that every reader of the log meets; written by one caller for all that wait."""
+        """Returns a revision past `wanted` that every reader of the log meets; one caller writes it for all that
+        wait."""
         async with self._ticking:
             if self.tail.revision > wanted:
                 return self.tail.revision
@@ -289,15 +292,15 @@ class EtcdStore:
         )
         if request.ByteSize() > REQUEST_BYTES_MAX:
             raise ResourceExhaustedError(
-                f"a request of {request.ByteSize()} bytes with all keys is past etcd's limit of {REQUEST_BYTES_MAX}: "
-                "split the transaction",
+                f"a request of {request.ByteSize()} bytes with all keys is larger than etcd's limit of "
+                f"{REQUEST_BYTES_MAX}: split the transaction",
                 limit="txn_bytes_max",
                 value=REQUEST_BYTES_MAX,
             )
         return request
 
     def _fence(self) -> rpc.Compare:
-        """Nothing is written to a store that is no longer this one."""
+        """Returns the condition that the store was not replaced; without it nothing is written."""
         return mod_revision_is(self._layout.store_mark, self._mark.mod_revision)
 
     def _compare(self, compare: Compare) -> rpc.Compare:
@@ -323,7 +326,7 @@ class EtcdStore:
                     key=shown,
                     revision=actual,
                 )
-        raise AssertionError("etcd said that a compare failed, and all hold")
+        raise AssertionError("etcd answered that a compare failed, but all hold")
 
     def _check_usable(self) -> None:
         if self._over is not None:

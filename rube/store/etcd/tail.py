@@ -1,4 +1,4 @@
-"""The newest revisions of a store, in memory: what one watch on etcd delivers, for all watches here."""
+"""The newest revisions of a store, in memory: one watch on etcd delivers them for all watches of this server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rube.api.errors import DataLossError
 from rube.store.etcd.log import Revision
 from rube.store.ports import Change
 
-# Of a change, besides its keys and values.
+# Bytes of a change besides its keys and values.
 CHANGE_BYTES = 200
 
 
@@ -19,11 +19,11 @@ class Tail:
 
     def __init__(self, revision: int, bytes_max: int) -> None:
         self.start_revision = revision
-        # All up to here has been delivered.
+        # The revision up to which all was delivered.
         self.revision = revision
-        # Whether `revision` is one that changed something under the prefix: then every reader of the log meets it.
+        # Whether `revision` changed something under the prefix, so that every reader of the log meets it.
         self.is_met = False
-        # Watches that are served from here.
+        # Watches that wait for the tail.
         self.followers = 0
         self._bytes_max = bytes_max
         self._bytes = 0
@@ -44,7 +44,7 @@ class Tail:
         self.wake()
 
     def restart(self, revision: int) -> None:
-        """Forgets all and goes on after that newer revision: those before it are lost to the tail."""
+        """Drops everything and goes on after that newer revision: the tail misses the revisions before it."""
         assert revision > self.revision
         self._revisions.clear()
         self._entries.clear()
@@ -54,9 +54,9 @@ class Tail:
         self.wake()
 
     def changes(self, start: bytes, end: bytes, after_revision: int, changes_max: int) -> tuple[list[Change], int]:
-        """Changes of that range after a revision, whole revisions, and the revision they reach.
+        """Returns changes of that range after a revision, whole revisions, and the revision that they reach.
 
-        Raises DataLossError if the next of them is damaged: first come those before it.
+        Raises DataLossError if the next change is damaged; the changes before it come first.
         """
         found: list[Change] = []
         seen = 0

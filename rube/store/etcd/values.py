@@ -1,7 +1,7 @@
-"""What stands in etcd under a record's key: the value, and after it a checksum of the record's key and value.
+"""The values under records' keys in etcd: the record's value, then a checksum of its key and value.
 
-etcd checks its log, and compares its members when asked to; of what stands in its database it checks nothing when it is
-read, and anybody who may write there can put anything. The checksum tells a value that no Rube has written.
+etcd checks its log, and compares its members when asked to; it does not check what it reads from its database, and
+every user who may write there can put any value. The checksum exposes values that no Rube has written.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from rube.store.urls import StoreUrl
 
 
 def encode_value(key: bytes, value: bytes) -> bytes:
-    """The bytes for etcd."""
+    """Returns the bytes to store in etcd."""
     return value + checksum_of(key, value)
 
 
 def decode_value(key: bytes, stored: bytes) -> bytes | None:
-    """The value of which `encode_value` made these bytes; None if it did not."""
+    """Returns the value that `encode_value` encoded; None if the checksum does not match."""
     value = stored[:-CHECKSUM_BYTES]
     return value if stored[len(value) :] == checksum_of(key, value) else None
 
 
 def to_record(key: bytes, kv: KeyValue, url: StoreUrl) -> Record:
-    """Raises DataLossError that names the store, the revision and the key."""
+    """Returns the record. Raises DataLossError that names the store, the revision and the key."""
     value = decode_value(key, kv.value)
     if value is None:
         what = f"the value in store {url}"

@@ -13,18 +13,18 @@ from rube.store.etcd.log import LogReader, Revision
 from rube.store.etcd.tail import Tail
 from rube.store.ports import Change, ChangeBatch
 
-# Watches of one store that read the log at a time: each costs a stream, and one message of it here.
+# Watches of one store that read the log at a time: each costs a stream, and holds one message.
 READERS_MAX = 16
-# A reader of the log that loses its member is opened again so often without a revision in between.
+# A log reader that loses its member is opened again so often without a revision in between.
 REOPENS_MAX = 10
 REOPEN_PAUSE_S = 0.2
-# The first bookmark waits so long, at most, for a revision that is known and that the tail has not met: mostly it is on
-# its way, but where it is another prefix's it never comes.
+# The first bookmark waits at most so long for a known revision that the tail has not met: mostly it is on its way, but
+# a revision of another prefix never comes.
 FIRST_BOOKMARK_S = 0.2
 
 
 class LogSource(Protocol):
-    """What a watch needs of its store."""
+    """The part of the store that a watch uses."""
 
     @property
     def tail(self) -> Tail: ...
@@ -34,7 +34,7 @@ class LogSource(Protocol):
 
     @property
     def revision(self) -> int:
-        """The newest that is known."""
+        """The newest known revision."""
         ...
 
     async def check_resumable(self, after_revision: int) -> None:
@@ -42,18 +42,19 @@ class LogSource(Protocol):
         ...
 
     def check_kept(self, revision: int) -> None:
-        """Raises CompactedError where that is known, and UnavailableError once the store is closed."""
+        """Raises CompactedError if the revision is known to be compacted, and UnavailableError once the store is
+        closed."""
         ...
 
     async def reach_tail(self) -> None:
-        """Sees to it that a reader of the log can tell when it has reached the tail."""
+        """Makes sure that a log reader can tell when it has reached the tail."""
         ...
 
     async def open_log(self, after_revision: int) -> LogReader: ...
 
 
 class WatchBounds(Protocol):
-    """What a batch may hold, and how often a bookmark may come."""
+    """The limits of a batch, and the interval of bookmarks."""
 
     @property
     def watch_changes_max(self) -> int: ...
@@ -68,11 +69,11 @@ class WatchBounds(Protocol):
 async def follow(
     source: LogSource, clock: Clock, bounds: WatchBounds, start: bytes, end: bytes, after_revision: int
 ) -> AsyncGenerator[ChangeBatch]:
-    """The watch of `rube.store.Store`."""
+    """Runs the watch of `rube.store.Store`."""
     await source.check_resumable(after_revision)
     tail, cursor, newest = source.tail, after_revision, source.revision
     history = _History(source, clock, bounds)
-    # The revision that the reader has been told, -1 before the first bookmark; and when the next bookmark is due.
+    # The revision of the last bookmark or batch, -1 before the first; and when the next bookmark is due.
     told, due_ns = -1, clock.monotonic_ns() + _ns(FIRST_BOOKMARK_S)
     tail.followers += 1
     try:
@@ -115,12 +116,12 @@ def _ns(seconds: float) -> int:
 
 
 class Places:
-    """Of those who read the log. Who only waits for its own reader loses its place when another needs one."""
+    """The places of log readers. A watch whose consumer is slow loses its place when another watch needs one."""
 
     def __init__(self, places_max: int) -> None:
         self._free = asyncio.Semaphore(places_max)
         self._waiting = 0
-        # The one that has rested longest is the first.
+        # The one that has rested longest comes first.
         self._resting: dict[_History, None] = {}
 
     async def take(self, history: _History) -> None:
@@ -138,7 +139,7 @@ class Places:
         history.has_place = True
 
     def rest(self, history: _History) -> None:
-        """It has something to deliver, which may take its reader for ever."""
+        """Offers the place to others while the consumer takes what is ready, which has no time limit."""
         if self._waiting:
             history.close()
         else:
@@ -151,26 +152,26 @@ class Places:
 
 
 class _History:
-    """What a watch reads from the log while it is behind the tail."""
+    """The reads of a watch from the log while it is behind the tail."""
 
     def __init__(self, source: LogSource, clock: Clock, bounds: WatchBounds) -> None:
         self._source = source
         self._clock = clock
         self._bounds = bounds
-        # In `source.places`; without one it holds no stream and nothing that it has read.
+        # Whether it has a place of `source.places`; without one it holds no stream and no data.
         self.has_place = False
         self._reader: LogReader | None = None
-        # Read, and not yet passed on: the rest of one message.
+        # The rest of one message: read, and not yet passed on.
         self._ready: list[Revision] = []
 
     def is_needed(self, cursor: int) -> bool:
-        """Whether the tail does not reach back to the cursor, or there is still something ready."""
+        """Returns whether the tail does not reach back to the cursor, or some data is still ready."""
         return bool(self._ready) or cursor < self._source.tail.start_revision
 
     async def changes(self, start: bytes, end: bytes, cursor: int) -> tuple[list[Change], int]:
-        """The next changes of that range, whole revisions, and the revision they reach.
+        """Returns the next changes of that range, whole revisions, and the revision that they reach.
 
-        Raises DataLossError if the next of them is damaged: first come those before it.
+        Raises DataLossError if the next change is damaged; the changes before it come first.
         """
         await self._source.places.take(self)
         if not self._ready:
