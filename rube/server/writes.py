@@ -1,4 +1,4 @@
-"""How every write happens: read, check, decide, commit on condition that nothing moved; again if it did."""
+"""The way of every write: read, check, decide, commit on condition that nothing has changed; again if it has."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Current", "Decided", "Intent", "Outcome", "Writer"]
 
 T = TypeVar("T", Op, Compare)
 
-# What is stored now under each key (`ObjectKey.to_bytes`) that the intent names; None: nothing.
+# The stored object under each key (`ObjectKey.to_bytes`) that the intent names; None if there is none.
 Current = Mapping[bytes, ObjectParts | None]
-# What to store in the place of what is there; None: delete it. Keys that are left out stay as they are.
+# The objects to store under their keys; None deletes. Keys that are left out stay as they are.
 Decided = Mapping[bytes, ObjectParts | None]
 
 
 class Intent(NamedTuple):
-    """A write: on which keys, on what conditions, and a pure function that decides from what is stored."""
+    """A write: its keys, its conditions, and a pure function that decides from the stored objects."""
 
     keys: Sequence[bytes]
     preconditions: Sequence[tuple[bytes, Precondition]]
@@ -36,7 +36,7 @@ class Intent(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The store's revision at which the write holds, and what it was decided from and changed."""
+    """The store's revision at which the write holds, the objects that it was decided from, and its changes."""
 
     revision: int
     current: Current
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
 
 class Writer:
-    """Carries out intents on a store that other servers may be writing to as well."""
+    """Carries out intents on a store that other servers may write to as well."""
 
     def __init__(self, store: Store, *, retries_max: int, waiters_per_key_max: int) -> None:
         self._store = store
@@ -52,14 +52,15 @@ class Writer:
         self._locks = KeyLocks(waiters_per_key_max=waiters_per_key_max)
 
     async def write(self, intent: Intent) -> Outcome:
-        """Durable when it returns. Raises AbortedError if a precondition or the fence is stale, and what decide raises.
+        """Carries out the intent; durable when it returns. Raises AbortedError if a precondition or the fence is stale,
+        and the errors of `decide`.
 
-        When another server has changed what was read, everything is read, checked and decided anew: so a
-        precondition that still holds never fails for a race, and one that does not is reported as it is now.
+        When another server has changed what was read, everything is read, checked and decided again: so a precondition
+        that still holds never fails for a race, and one that does not is reported as it is now.
         """
         held = await self._locks.acquire(intent.keys)
         try:
-            # Those of preconditions are not locked, since they are not written: a race is lost, and decided anew.
+            # The keys of preconditions are not locked, since they are not written: a lost race is decided again.
             keys = list(dict.fromkeys([*intent.keys, *(key for key, _ in intent.preconditions)]))
             races, serializable = 0, True
             while True:
@@ -68,7 +69,7 @@ class Writer:
                 except _LostRaceError as lost:
                     if races == self._retries_max:
                         raise AbortedError(
-                            f"{lost.error.message} (and so {self._retries_max} times in a row: retries_max)",
+                            f"{lost.error.message} ({self._retries_max} times in a row: retries_max)",
                             **lost.error.metadata,
                         ) from lost.error
                     races += 1
@@ -79,10 +80,10 @@ class Writer:
             self._locks.release(held)
 
     async def _attempt(self, intent: Intent, keys: Sequence[bytes], *, serializable: bool) -> Outcome:
-        """`keys`: of all objects that the decision rests on.
+        """`keys` are those of all objects that the decision depends on.
 
-        A serializable read is enough for a write, since the commit compares all that was read, but for nothing else:
-        that nothing has to be written, or why nothing may be, is told from a consistent one.
+        A serializable read is enough for a write, since the commit compares everything that was read. It is not enough
+        to return that nothing has to be written, or an error: those need a consistent read.
         """
         read = keys if intent.fence is None else [*keys, fence_key(intent.fence)]
         found = await self._store.get(read, serializable=serializable)
@@ -110,11 +111,11 @@ class Writer:
     def _decide(
         self, intent: Intent, records: Sequence[Record | None], current: Current
     ) -> tuple[Decided, Sequence[Op]]:
-        """Also what to write for it. Raises AbortedError, what decide raises, ResourceExhaustedError."""
+        """Returns the decision and its writes. Raises AbortedError, the errors of `decide`, ResourceExhaustedError."""
         ops: list[Op] = []
         if intent.fence is not None and (term := check_fence(intent.fence, records[-1])) is not None:
             ops.append(term)
-        check_preconditions(intent.preconditions, current)  # after the fence: who leads no more is told so
+        check_preconditions(intent.preconditions, current)  # after the fence: a former leader gets the fence's error
         decided = intent.decide(current)
         ops += _tuples(Op, decided, (None if obj is None else encode(obj) for obj in decided.values()))
         if ops:
@@ -123,12 +124,12 @@ class Writer:
 
 
 def _tuples(kind: type[T], *columns: Iterable[object]) -> Iterator[T]:
-    """Named tuples of the columns' items, at a third of what calling their class costs."""
+    """Yields named tuples of the columns' items, at a third of what calling their class costs."""
     return map(partial(tuple.__new__, kind), zip(*columns, strict=True))
 
 
 class _LostRaceError(Exception):
-    """Somebody else wrote between the read and the commit."""
+    """Another server wrote between the read and the commit."""
 
     def __init__(self, error: AbortedError) -> None:
         super().__init__(error.message)
@@ -136,4 +137,4 @@ class _LostRaceError(Exception):
 
 
 class _MaybeStaleError(Exception):
-    """What was decided from a serializable read has to be decided from a consistent one."""
+    """A decision from a serializable read has to be made again from a consistent one."""

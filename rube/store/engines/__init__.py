@@ -1,4 +1,4 @@
-"""Engines: durable ordered bytes (`rube.host.Engine`). No versions, no objects."""
+"""Engines: durable ordered bytes (`rube.host.Engine`), without versions and objects."""
 
 from rube.store.engines.memory import Disk, LogFile, MemoryEngine, MemoryWreck, VolatileDisk
 from rube.store.engines.sqlite import SqliteEngine

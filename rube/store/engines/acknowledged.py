@@ -1,9 +1,9 @@
-"""The acknowledged mark: how far commits had come, in a file of its own beside the data.
+"""The acknowledged mark: the number of the newest acknowledged commit, in a file of its own beside the data.
 
-It tells what a write-ahead log cannot: that its end is missing. A log that was cut or damaged at its end looks like one
-whose last commits never happened, and a database opens it and says nothing.
+It reveals what a write-ahead log cannot: that its end is missing. A log that was cut or damaged at its end looks like
+one whose last commits never happened, and a database opens it without an error.
 
-Written after each commit is durable and before it is acknowledged, so that the mark is never ahead of the data. It is
+The mark is written after each commit is durable and before it is acknowledged, so it is never ahead of the data. It is
 not synced: kill -9 loses nothing of it, power loss sets it back by what the kernel had not written yet (30 s as a
 rule), and a mark that is behind only finds less.
 """
@@ -24,7 +24,8 @@ MARK_BYTES = _BODY.size + _CHECKSUM.size
 
 
 class Mark(NamedTuple):
-    """Which data it is about (16 bytes that a copy does not share), and the number of its newest commit."""
+    """The identity of the data that it is about (16 bytes that a copy does not share), and the number of its newest
+    commit."""
 
     identity: bytes
     sequence: int
@@ -47,16 +48,16 @@ def decode_mark(data: bytes) -> Mark | None:
 
 
 def read_mark(fd: int) -> Mark | None:
-    """As `decode_mark`."""
+    """Returns the mark; None if there is none that can be read, so that nothing is known."""
     return decode_mark(os.pread(fd, MARK_BYTES, 0))
 
 
 def is_foreign(fd: int) -> bool:
-    """Whether the file holds what no mark begins with: it is another program's, and not to be written or changed."""
+    """Returns whether the file begins like no mark: it is another program's, and must not be written."""
     return not os.pread(fd, len(_MAGIC), 0).startswith(_MAGIC) and os.fstat(fd).st_size > 0
 
 
 def write_mark(fd: int, mark: Mark) -> None:
-    """A mark that cannot be written takes nothing from the commit that it is about."""
+    """Writes the mark. A failure does not affect the commit that it is about."""
     with suppress(OSError):
         os.pwrite(fd, encode_mark(mark), 0)

@@ -11,8 +11,8 @@ from rube.host import Write
 from rube.store.checksums import SALVAGE
 
 MAGIC = b"RUBELOG1"
-# Bytes of the batch, the checksum of those four bytes, the checksum of the batch. With a checksum of its own, a
-# flipped length is told from a batch that power loss cut short.
+# The length of the batch, the checksum of those four bytes, the checksum of the batch. With a checksum of its own, a
+# flipped length differs from a batch that power loss cut short.
 _HEADER = struct.Struct(">III")
 _LENGTH = struct.Struct(">I")
 _PAIR = struct.Struct(">IIB")
@@ -27,10 +27,10 @@ def encode_batch(batch: Sequence[Write]) -> bytes:
 
 
 def decode_batches(image: bytes, path: str) -> Iterator[tuple[list[Write], int]]:
-    """The batches of an image and where each ends.
+    """Yields the batches of an image, each with the offset of its end.
 
-    A last batch that is cut short was never acknowledged and ends the iteration. Anything else that does not check
-    is damage: DataLossError with path and offset.
+    A last batch that is cut short was never acknowledged and ends the iteration. Anything else that does not check is
+    damage: DataLossError with path and offset.
     """
     if not image.startswith(MAGIC):
         if MAGIC.startswith(image):
@@ -52,7 +52,7 @@ def decode_batches(image: bytes, path: str) -> Iterator[tuple[list[Write], int]]
 
 
 def decode_remains(image: bytes) -> Iterator[list[Write] | None]:
-    """The batches of an image that is damaged anywhere; None where some are lost."""
+    """Yields the batches of an image that may be damaged anywhere; None where some are lost."""
     offset = image.find(MAGIC[:4]) + len(MAGIC) if image.startswith(MAGIC[:4]) else 0
     lost = False
     while offset + _HEADER.size <= len(image):

@@ -1,6 +1,6 @@
-"""The engine in memory, over an append-only log on a disk that is handed in.
+"""The engine in memory, over an append-only log on a disk that the caller passes in.
 
-With `VolatileDisk` it keeps nothing; on the simulated disk (rube.sim.world.disk) it is the durable engine of a world.
+With `VolatileDisk` nothing survives; on the simulated disk (rube.sim.world.disk) it is the durable engine of a world.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExha
 from rube.host import Remains, Write
 from rube.store.engines.image import MAGIC, decode_batches, decode_remains, encode_batch
 
-# The log is written anew when it is this large and at least half of it is superseded.
+# The log is rewritten when it is this large and at least half of it is superseded.
 REWRITE_BYTES_MIN = 4 * 1024 * 1024
-# Of the keys that `rube.host.Wreck.log` gives.
+# The bytes of the keys that `rube.host.Wreck.log` yields.
 _LOG_KEY_BYTES = 8
 
 
@@ -28,7 +28,8 @@ class LogFile(Protocol):
     def read(self) -> bytes: ...
 
     def append(self, data: bytes) -> None:
-        """Not durable before `sync` has returned. ResourceExhaustedError on a full disk: nothing was appended."""
+        """Appends; durable once `sync` has returned. Raises ResourceExhaustedError on a full disk, with nothing
+        appended."""
         ...
 
     def truncate(self, length_bytes: int) -> None: ...
@@ -36,26 +37,27 @@ class LogFile(Protocol):
     async def sync(self) -> None: ...
 
     async def replace(self, data: bytes) -> None:
-        """Durably puts `data` in place of the whole content, or leaves it as it was."""
+        """Durably replaces the whole content by `data`, or leaves it as it was."""
         ...
 
     def close(self) -> None: ...
 
 
 class Disk(Protocol):
-    """Where log files are."""
+    """The disk that holds log files."""
 
     def open(self, path: str) -> LogFile:
-        """The file, created empty if need be. FailedPreconditionError while another process has it open."""
+        """Opens the file, and creates it if it is missing. Raises FailedPreconditionError while another process has it
+        open."""
         ...
 
     def read(self, path: str) -> bytes | None:
-        """What is in the file, also while a process has it open; None: there is none."""
+        """Returns the file's content, even while a process has it open; None if there is no file."""
         ...
 
 
 class MemoryEngine:
-    """`rube.host.Engine` whose pairs are all in memory; durable as far as its disk is."""
+    """A `rube.host.Engine` whose pairs are all in memory; as durable as its disk."""
 
     def __init__(self, path: str, disk: Disk, log: LogFile) -> None:
         self._path = path
@@ -66,7 +68,7 @@ class MemoryEngine:
         self._live_bytes = 0
         self._poison: RubeError | None = None
         self._closed = False
-        # Commits are carried out one after the other, in the order of their calls.
+        # Commits run one after the other, in the order of their calls.
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -83,7 +85,7 @@ class MemoryEngine:
 
     @classmethod
     def open_read_only(cls, disk: Disk, path: str) -> MemoryEngine:
-        """What the log at `path` holds now. Errors: see `rube.host.Storage.open`."""
+        """Reads what the log at `path` holds now. Errors: see `rube.host.Storage.open`."""
         image = disk.read(path)
         if not image:
             raise FailedPreconditionError(f"there is no store at {path}: check the path")
@@ -115,7 +117,7 @@ class MemoryEngine:
             try:
                 await self._sync()
             except asyncio.CancelledError:
-                self._apply(batch)  # it stands in the log, and the next sync makes it durable
+                self._apply(batch)  # it is in the log, and the next sync makes it durable
                 raise
             self._apply(batch)
             if self._log_bytes > max(REWRITE_BYTES_MIN, 2 * self._live_bytes):
@@ -154,7 +156,7 @@ class MemoryEngine:
             self._log.append(MAGIC)
         elif len(image) > end:
             self._log.truncate(end)
-        # What a killed process wrote may not be durable yet, and from here on it is read.
+        # A killed process may have written what is not durable yet, and from here on it is read.
         await self._sync()
         self._log_bytes = end
 
@@ -172,7 +174,7 @@ class MemoryEngine:
         try:
             await self._log.replace(image)
         except ResourceExhaustedError:
-            return  # there is no room for both: the batch is in the log, and a later commit tries again
+            return  # no room for two logs: the batch is in the old one, and a later commit tries again
         self._log_bytes = len(image)
 
     def _image(self) -> bytes:
@@ -193,10 +195,10 @@ class MemoryEngine:
 
 
 class MemoryWreck:
-    """`rube.host.Wreck` of a log: a batch that is damaged is lost, and those after it are found again."""
+    """The `rube.host.Wreck` of a log: a damaged batch is lost, and the batches after it are found again."""
 
     def __init__(self, path: str, disk: Disk) -> None:
-        """Raises FailedPreconditionError where there is none."""
+        """Raises FailedPreconditionError if there is no log."""
         image = disk.read(path)
         if not image:
             raise FailedPreconditionError(f"there is no store at {path}: check the path")
@@ -224,7 +226,7 @@ class MemoryWreck:
         return [] if value is None else [value]
 
     def holes(self) -> list[tuple[int, int]]:
-        return []  # what is missing nobody knows
+        return []  # nothing tells what is missing
 
     def findings(self) -> list[str]:
         return [f"batches of writes are damaged at {self._lost} places"] if self._lost else []
@@ -233,7 +235,7 @@ class MemoryWreck:
 
 
 class MemorySnapshot:
-    """`rube.host.Snapshot`: a copy of the map (the values are shared)."""
+    """A `rube.host.Snapshot`: a copy of the map (the values are shared)."""
 
     def __init__(self, pairs: SortedDict[bytes, bytes]) -> None:
         self._pairs = pairs
@@ -304,5 +306,5 @@ def _scan(
     pairs: SortedDict[bytes, bytes], start: bytes, end: bytes, limit: int, reverse: bool
 ) -> Iterator[tuple[bytes, bytes]]:
     keys = pairs.irange(start, end, inclusive=(True, False), reverse=reverse) if start < end else iter(())
-    # A list, so that later commits do not show.
+    # A list, so that the scan does not see later commits.
     return iter([(key, pairs[key]) for key in (islice(keys, limit) if limit else keys)])

@@ -1,7 +1,7 @@
-"""Files and directories that only their owner may read, whatever the umask is: what a store holds may be secret.
+"""Files and directories that only their owner may read, whatever the umask: the data of a store may be secret.
 
-What an engine writes is 0600, directories that it makes are 0700. A looser file of an earlier version is closed to
-others; a directory that somebody else has made stays as it is.
+Files that an engine writes have mode 0600, directories that it makes 0700. A file of an earlier version with a looser
+mode is closed to others; a directory that the engine has not made stays as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OTHERS = 0o077
 
 
 def make_directory(path: Path) -> None:
-    """Creates the directory and the parents that are missing. Raises OSError."""
+    """Creates the directory and its missing parents. Raises OSError."""
     missing = []
     while not path.is_dir():
         missing.append(path)
@@ -34,14 +34,15 @@ def make_directory(path: Path) -> None:
 
 
 def open_file(path: Path | str, flags: int) -> int:
-    """A descriptor of the file, which is created as a private one where `flags` say so. Raises OSError."""
+    """Returns a descriptor of the file; if `flags` say so, creates it as a private one. Raises OSError."""
     fd = os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
     close_to_others(Path(path))
     return fd
 
 
 def close_to_others(path: Path) -> None:
-    """Takes group's and others' rights from a file or directory, and says so; nothing where it is not there."""
+    """Removes the rights of group and others from a file or directory, and logs it; does nothing if it does not
+    exist."""
     try:
         mode = path.stat().st_mode & 0o7777
     except OSError:

@@ -1,7 +1,7 @@
 """The engine on RocksDB, through rocksdict (the extra `rube-plane[rocksdb]`).
 
-Commits are carried out on the caller's thread: rocksdict holds the interpreter's lock while RocksDB syncs, so that a
-thread would make commits slower and let nobody else run (docs/decisions/rocksdb-engine.md has the figures).
+Commits run on the caller's thread: rocksdict holds the interpreter's lock while RocksDB syncs, so a thread would make
+commits slower and let nothing else run (docs/decisions/rocksdb-engine.md has the figures).
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("rube.store")
 
-# After a full disk RocksDB is opened anew, which writes what its logs hold into a table: what is free beside that.
+# After a full disk RocksDB is opened again, which writes its logs' content into a table: the free bytes that this needs
+# on top.
 REOPEN_ROOM_BYTES = 2 * 1024 * 1024
-# Kept free for compaction: the first tables from what was in memory, and those that they are merged with.
+# Bytes kept free for compaction: the first tables from memory, and those that they are merged with.
 RESERVE_BYTES = 2 * files.LEVEL_BUFFERS * files.WRITE_BUFFER_BYTES_MAX
-# A scan reads so many pairs at a time, at first and then.
+# Pairs that a scan reads at a time: at first, and then.
 PAGE_ROWS_MIN = 16
 PAGE_ROWS_MAX = 256
 
 
 class RocksdbEngine:
-    """`rube.host.Engine` on one directory. Every commit is one batch in RocksDB's log, synced."""
+    """A `rube.host.Engine` on one directory. Every commit is one batch in RocksDB's log, synced."""
 
     def __init__(self, path: Path, db: Rdict, mark_fd: int | None) -> None:
-        """`mark_fd`: of the acknowledged mark; None for an engine that is only read."""
+        """`mark_fd` is the descriptor of the acknowledged mark; None for an engine that is only read."""
         from rocksdict import WriteOptions
 
         self._path = path
@@ -50,10 +51,10 @@ class RocksdbEngine:
         self._mark_fd = mark_fd
         self._synced = WriteOptions()
         self._synced.sync = True
-        # RocksDB keeps its lock until the last of them is gone.
+        # Open iterators: RocksDB keeps its lock until the last one is gone.
         self._snapshots: WeakSet[RocksdbSnapshot] = WeakSet()
         self._poison: RubeError | None = None
-        # RocksDB takes nothing more after a full disk until it is opened anew.
+        # After a full disk RocksDB refuses writes until it is opened again.
         self._full = False
         self._closed = False
 
@@ -110,7 +111,7 @@ class RocksdbEngine:
             self._reopen(sum(len(key) + len(value or b"") for key, value in batch))
         if batch:
             self._write(batch, self._mark_fd)
-        await asyncio.sleep(0)  # a caller that writes on and on lets others run
+        await asyncio.sleep(0)  # lets others run beside a caller that writes without a pause
 
     async def checkpoint(self, path: str) -> None:
         from rocksdict import Checkpoint
@@ -121,7 +122,7 @@ class RocksdbEngine:
             Checkpoint(self._db).create_checkpoint(path)
         except Exception as error:
             told = translate(error, Path(path), opening=True)
-            # What is damaged is the source; what is full or cannot be written is the target.
+            # Damage is the source's; a full or unwritable disk is the target's.
             raise (translate(error, self._path) if isinstance(told, DataLossError) else told) from error
         files.seal_copy(Path(path))
 
@@ -129,7 +130,8 @@ class RocksdbEngine:
         return sum(files.size_of(file) for file in self._path.iterdir())
 
     def inspect(self) -> Iterator[str]:
-        """Nothing: every block that is read is checked, so that a scan of everything finds all that can be found."""
+        """Yields nothing: RocksDB checks every block that it reads, so a scan of everything finds all that can be
+        found."""
         self._check_open()
         return iter(())
 
@@ -162,7 +164,7 @@ class RocksdbEngine:
             self._make_room()
 
     def _make_room(self) -> None:
-        """Lets RocksDB take deletes to its tables now, where they free space: in the background."""
+        """Lets RocksDB move deletes into its tables now, where they free space, in the background."""
         try:
             self._db.flush(wait=False)
         except Exception as error:
@@ -171,7 +173,7 @@ class RocksdbEngine:
             _LOG.warning("%s", failure.message)
 
     def _noted(self, failure: RubeError, sequence: int) -> RubeError:
-        """The failure of a commit after `sequence`, once what follows from it is done."""
+        """Handles the failure of a commit after `sequence`, and returns it."""
         if isinstance(failure, ResourceExhaustedError):
             self._full = True
             try:
@@ -183,7 +185,7 @@ class RocksdbEngine:
         return failure
 
     def _reopen(self, batch_bytes: int) -> None:
-        """Makes RocksDB write again, if there is room. Scans and snapshots that are under way end."""
+        """Makes RocksDB write again, if there is room. Scans and snapshots under way end."""
         needed = batch_bytes + sum(files.size_of(log) for log in files.logs_of(self._path)) + REOPEN_ROOM_BYTES
         if files.free_bytes(self._path) < needed:
             raise full(self._path)
@@ -192,7 +194,7 @@ class RocksdbEngine:
             self._close_db()
             self._db = files.open_writer(self._path)
         except ResourceExhaustedError:
-            self._db = files.open_reader(self._path)  # so that reads go on
+            self._db = files.open_reader(self._path)  # reads go on
             raise
         except RubeError as error:
             self._poison = error
@@ -208,7 +210,7 @@ class RocksdbEngine:
         try:
             self._db.close()
         except Exception as error:
-            # It flushes first, and cannot where the disk is full or has failed. What was acknowledged is in the log.
+            # `close` flushes first, which fails on a full or failed disk. What was acknowledged is in the log.
             failure = translate(error, self._path)
             if not self._full and self._poison is None and not isinstance(failure, ResourceExhaustedError):
                 raise failure from error
@@ -219,10 +221,10 @@ class RocksdbEngine:
 
 
 class RocksdbSnapshot:
-    """`rube.host.Snapshot`: one iterator of RocksDB's, which sees the database as it was when it was made.
+    """A `rube.host.Snapshot`: one RocksDB iterator, which sees the database as it was when it was made.
 
-    (rocksdict 0.3.29's own snapshots don't hold for iterators: those see what is newest.) Tables that it needs stay on
-    the disk until it is closed or gone.
+    (rocksdict 0.3.29's own snapshots don't hold for iterators: those see the newest data.) The tables that it needs
+    stay on the disk until it is closed or collected.
     """
 
     def __init__(self, path: Path, cursor: RdictIter) -> None:
@@ -257,7 +259,7 @@ class RocksdbSnapshot:
             size = PAGE_ROWS_MAX
 
     def _page(self, start: bytes, end: bytes, count: int, reverse: bool) -> list[tuple[bytes, bytes]]:
-        """The next pairs; several scans may take turns at the one iterator."""
+        """Returns the next pairs; several scans may take turns with the one iterator."""
         cursor = self._open_cursor()
         if reverse:
             cursor.seek_for_prev(end)
@@ -275,7 +277,7 @@ class RocksdbSnapshot:
             page.append((key, cursor.value()))
             move()
         try:
-            cursor.status()  # an iterator that meets damage ends, and only this says why
+            cursor.status()  # an iterator that meets damage ends, and only its status has the error
         except Exception as error:
             raise translate(error, self._path) from error
         return page

@@ -1,7 +1,7 @@
-"""What RocksDB says as Rube's errors.
+"""The translation of RocksDB's errors to Rube's.
 
 rocksdict raises plain exceptions, so the message tells them apart: it begins with the name of RocksDB's status code,
-and what the system said stands in it as strerror writes it.
+and contains the operating system's error as strerror writes it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _NO_SPACE = (os.strerror(ENOSPC), os.strerror(EDQUOT), "Max allowed space was re
 _LOCKED = ("lock hold by current process", "While lock file")
 _NOT_THERE = "No such file or directory"
 _NOT_ALLOWED = ("Permission denied", "Read-only file system", "Not a directory", _NOT_THERE)
-# An SST file's or a log's name, as messages have it.
+# The name of an SST file or a log in messages.
 _FILE = re.compile(r"[^\s:]*?(?:\d+\.(?:sst|log)|MANIFEST-\d+|CURRENT)")
 
 
 def translate(error: Exception, path: Path, *, opening: bool = False) -> RubeError:
-    """The error for `error` of the database in `path`. What is not known to be harmless is DataLossError."""
+    """Returns the error for `error` of the database in `path`: DataLossError unless it is known to be harmless."""
     text = str(error)
     if any(words in text for words in _NO_SPACE):
         return full(path)

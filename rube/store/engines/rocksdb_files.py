@@ -1,4 +1,4 @@
-"""A RocksDB directory of Rube's: whose it is, how it is opened, how far its commits had come."""
+"""The files of a RocksDB directory: its ownership, its opening, and its acknowledged commits."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from rube.store.engines.room import log_bytes
 if TYPE_CHECKING:
     from rocksdict import DBRecoveryMode, Options, Rdict
 
-# Stands in a file of its own, so that it is known before RocksDB touches anything.
+# The format is in a file of its own, so that it is known before RocksDB touches anything.
 FORMAT = b"rube rocksdb 1\n"
 FORMAT_FILE = "RUBE"
 MARK_FILE = "ACKNOWLEDGED"
-# A log is as large as what is in memory, and read again at the next start.
+# A log is as large as the table in memory, and the next start reads it again.
 WRITE_BUFFER_BYTES_MAX = 32 * 1024 * 1024
 # So many tables of that size are merged at once, into a level of about as many.
 LEVEL_BUFFERS = 4
 BLOCK_CACHE_BYTES = 32 * 1024 * 1024
 MANIFEST_BYTES_MAX = 16 * 1024 * 1024
 INFO_LOGS_MAX = 3
-# A table in which so many of so many rows in a row (and this part of all) are deletes is merged soon.
+# A table is merged soon if so many of so many consecutive rows (and this part of all) are deletes.
 DELETES_THAT_COMPACT = (1000, 500, 0.5)
-# The server changes its files while a reader opens them: then it starts again.
+# Attempts of a reader, which starts again if the server changes its files meanwhile.
 READER_RETRIES_MAX = 20
 
 
 def place_of(path: Path) -> Path:
-    """The directory's own path: RocksDB's lock inside of one process is about names. Raises FailedPreconditionError."""
+    """Returns the directory's own path: inside one process RocksDB's lock is about names. Raises
+    FailedPreconditionError."""
     try:
         return path.resolve()
     except (OSError, RuntimeError) as error:  # a circle of links
@@ -46,9 +47,10 @@ def place_of(path: Path) -> Path:
 
 
 def prepare(path: Path) -> None:
-    """Makes a new directory ours; checks that an old one is. Nobody but its owner may look into it.
+    """Makes a new directory a store's; checks that an old one is. Only its owner may look into it.
 
-    Raises FailedPreconditionError, and DataLossError where a file is gone without which the others are not found."""
+    Raises FailedPreconditionError, and DataLossError if a file is gone without which the others are not found.
+    """
     try:
         make_directory(path)
         found = sorted(os.listdir(path))
@@ -62,14 +64,15 @@ def prepare(path: Path) -> None:
         ) from error
     check_ours(path, found)
     if "CURRENT" not in found and any(name.endswith((".sst", ".log")) for name in found):
-        raise damaged(path, f"{path / 'CURRENT'} is not there")  # RocksDB would begin anew, and remove the rows
+        # RocksDB would begin with an empty database, and remove the rows.
+        raise damaged(path, f"{path / 'CURRENT'} is not there")
     close_to_others(path)
     for name in found:
         close_to_others(path / name)
 
 
 def check_ours(path: Path, found: Sequence[str]) -> None:
-    """Raises FailedPreconditionError unless this is a store of a version that is known, or a new and empty one."""
+    """Raises FailedPreconditionError unless the directory holds a store of a known version, or is new and empty."""
     if not found:
         return
     if FORMAT_FILE not in found:
@@ -89,7 +92,7 @@ def check_ours(path: Path, found: Sequence[str]) -> None:
 
 
 def open_writer(path: Path) -> Rdict:
-    """Opens or creates the database. Raises what `rube.host.Storage.open` does."""
+    """Opens or creates the database. Raises the errors of `rube.host.Storage.open`."""
     from rocksdict import DBRecoveryMode, Rdict
 
     try:
@@ -98,7 +101,7 @@ def open_writer(path: Path) -> Rdict:
         failure = translate(error, path, opening=True)
         if not isinstance(failure, DataLossError) or not _is_end_torn(path):
             raise failure from error
-    # What was cut off by power loss was never acknowledged. (A log that merely ends early, RocksDB takes as it is.)
+    # What power loss cut off was never acknowledged. (RocksDB accepts a log that merely ends early as it is.)
     try:
         return Rdict(str(path), options(path, DBRecoveryMode.point_in_time()))
     except Exception as error:
@@ -106,10 +109,10 @@ def open_writer(path: Path) -> Rdict:
 
 
 def open_reader(path: Path) -> Rdict:
-    """The database as it is at some moment of this call, also while a server has it open.
+    """Opens the database as it is at some time of this call, even while a server has it open.
 
-    A server that flushes its log into a table meanwhile could make a reader see neither: so the files are looked at
-    before and after. Raises UnavailableError where they change too often.
+    A server that flushes its log into a table meanwhile could make a reader see neither, so the files are compared
+    before and after. Raises UnavailableError if they change too often.
     """
     if not (path / "CURRENT").exists() or not (path / FORMAT_FILE).exists():
         raise FailedPreconditionError(f"there is no store at {path}: check the path")
@@ -133,7 +136,7 @@ def open_reader(path: Path) -> Rdict:
 def _open_beside(path: Path) -> Rdict:
     from rocksdict import AccessType, DBRecoveryMode, Rdict
 
-    # RocksDB's own log of what it does goes elsewhere: the server's would be renamed under it.
+    # RocksDB's own info log goes elsewhere: the server's would be renamed.
     aside = tempfile.mkdtemp(prefix="rube-rocksdb-")
     try:
         reading = options(path, DBRecoveryMode.tolerate_corrupted_tail_records())
@@ -144,7 +147,8 @@ def _open_beside(path: Path) -> Rdict:
 
 
 def _state_of(path: Path) -> tuple[tuple[str, int], ...]:
-    """What changes whenever the server moves data from its log into a table: manifests with sizes, logs by name."""
+    """Returns what changes whenever the server moves data from its log into a table: manifests with sizes, logs by
+    name."""
     found = []
     for name in sorted(os.listdir(path)):
         if name.endswith(".log"):
@@ -155,7 +159,7 @@ def _state_of(path: Path) -> tuple[tuple[str, int], ...]:
 
 
 def options(path: Path, recovery: DBRecoveryMode) -> Options:
-    """Plain bytes, every checksum on, a small footprint."""
+    """Returns options for plain bytes, every checksum on, a small footprint."""
     from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options
 
     chosen = Options(raw_mode=True)
@@ -179,7 +183,7 @@ def options(path: Path, recovery: DBRecoveryMode) -> Options:
 
 
 def check_mark(path: Path, mark_fd: int, sequence: int) -> None:
-    """Raises DataLossError if commits that were acknowledged are not there."""
+    """Raises DataLossError if acknowledged commits are missing."""
     mark = read_mark(mark_fd)
     if mark is not None and sequence < mark.sequence:
         raise lost(path, sequence, mark.sequence)
@@ -199,7 +203,7 @@ def mark_of(sequence: int) -> Mark:
 
 
 def cut_logs(path: Path, sequence: int) -> None:
-    """Takes off the logs what is newer than `sequence`: a batch that was refused must not come back."""
+    """Cuts everything newer than `sequence` off the logs: a batch that was refused must not come back."""
     for log in logs_of(path):
         data = log.read_bytes()
         length = length_up_to(data, sequence)
@@ -210,18 +214,18 @@ def cut_logs(path: Path, sequence: int) -> None:
 
 
 def logs_of(path: Path) -> list[Path]:
-    """The write-ahead logs, oldest first."""
+    """Returns the write-ahead logs, oldest first."""
     return sorted(path.glob("*.log"))
 
 
 def _is_end_torn(path: Path) -> bool:
-    """Whether nothing is damaged but the end of the newest log that holds anything."""
+    """Returns whether nothing is damaged but the end of the newest log that holds anything."""
     logs = [data for data in (log.read_bytes() for log in logs_of(path)) if data]
     return bool(logs) and is_torn(logs[-1]) and all(is_sound(log) for log in logs[:-1])
 
 
 def size_of(path: Path) -> int:
-    """0 if it has gone meanwhile."""
+    """Returns the file's size; 0 if it has gone meanwhile."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -255,7 +259,7 @@ def check_absent(path: Path) -> None:
 
 
 def seal_copy(path: Path) -> None:
-    """Makes a checkpoint of RocksDB's a store: last, so that a copy that was interrupted is none."""
+    """Makes a RocksDB checkpoint a store: as the last step, so that an interrupted copy is none."""
     close_to_others(path)
     _write_durably(path / FORMAT_FILE, FORMAT)
     sync_directory(path)

@@ -1,4 +1,4 @@
-"""RocksDB's write-ahead log, as far as must be known of it to tell a torn end from damage, and to cut a batch off it.
+"""A reader of RocksDB's write-ahead log: tells a torn end from damage, and cuts a batch off.
 
 The format: https://github.com/facebook/rocksdb/wiki/Write-Ahead-Log-File-Format. Pure functions of a log's bytes.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 BLOCK_BYTES = 32 * 1024
-# Masked CRC-32C of type and data, bytes of the data, type.
+# A fragment's header: masked CRC-32C of type and data, bytes of the data, type.
 _HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 # A batch begins with the sequence number of its first write.
@@ -31,13 +31,13 @@ class Fragment(NamedTuple):
 
 
 def is_sound(log: bytes) -> bool:
-    """Whether every checksum in it matches."""
+    """Returns whether every checksum in the log matches."""
     return all(fragment.intact for fragment in _fragments(log, check=True))
 
 
 def is_torn(log: bytes) -> bool:
-    """Whether what is damaged is the end of the log alone, which power loss explains: commits are synced one by one,
-    so that no batch begins after the one that was being written."""
+    """Returns whether only the log's end is damaged, which power loss explains: commits are synced one by one, so no
+    batch begins after the one that was being written."""
     fragments = _fragments(log, check=True)
     if all(fragment.intact for fragment in fragments):
         return False  # then the log is not what is damaged
@@ -45,7 +45,7 @@ def is_torn(log: bytes) -> bool:
 
 
 def length_up_to(log: bytes, sequence: int) -> int:
-    """The log's bytes without the batches whose writes are newer than `sequence`."""
+    """Returns the log's length in bytes without the batches whose writes are newer than `sequence`."""
     for fragment in _fragments(log, check=False):
         if fragment.begins_batch and len(fragment.data) >= _SEQUENCE.size:
             (first,) = _SEQUENCE.unpack_from(fragment.data)
@@ -55,7 +55,7 @@ def length_up_to(log: bytes, sequence: int) -> int:
 
 
 def _fragments(log: bytes, *, check: bool) -> Iterator[Fragment]:
-    """All of them in order; after one that is damaged goes on at the next block. `check`: against their checksums."""
+    """Yields all fragments in order; after a damaged one it goes on at the next block. `check`: verifies checksums."""
     view = memoryview(log)
     offset = 0
     while offset + _HEADER.size <= len(log):
@@ -90,7 +90,7 @@ _CRC_TABLE = _crc_table()
 
 
 def _crc32c(data: memoryview) -> int:
-    """Slow (some MB a second): only a log that RocksDB has refused is checked so."""
+    """Returns the CRC-32C. It is slow (some MB a second), so only a log that RocksDB has refused is checked."""
     crc, table = 0xFFFFFFFF, _CRC_TABLE
     for byte in data:
         crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]

@@ -1,4 +1,4 @@
-"""What is left of a RocksDB directory. Its files are only read: where it takes more, a copy of them is mended."""
+"""The remains of a damaged RocksDB directory. Its files are only read: a mend works on a copy."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from rube.store.engines.rocksdb_wal import is_sound
 if TYPE_CHECKING:
     from rocksdict import Rdict, RdictIter
 
-# Keys whose first bit is 0, as numbers.
+# The end of the numbers: keys whose first bit is 0.
 _END = 1 << 63
 _KEY_BYTES = 8
 _BEFORE_OTHERS = b"\x80"
 
 
 class RocksdbWreck:
-    """`rube.host.Wreck` of a directory. A block that is damaged is lost with all that is in it (about 4 KiB)."""
+    """The `rube.host.Wreck` of a directory. A damaged block is lost with all that is in it (about 4 KiB)."""
 
     def __init__(self, path: Path, db: Rdict, copy: Path | None, findings: list[str]) -> None:
-        """`copy`: where the database is that is read, if not at `path`; removed at the end."""
+        """`copy` is the directory of the database that is read, if not `path`; it is removed at the end."""
         self._path = path
         self._db = db
         self._copy = copy
@@ -38,7 +38,7 @@ class RocksdbWreck:
 
     @classmethod
     def open(cls, path: Path) -> RocksdbWreck:
-        """Raises FailedPreconditionError where there is none, or a process has it open."""
+        """Raises FailedPreconditionError if there is no store, or a process has it open."""
         path = files.place_of(path)
         if not path.is_dir() or (not any(path.glob("*.sst")) and not any(path.glob("*.log"))):
             raise FailedPreconditionError(f"there is no store at {path}: check the path")
@@ -59,7 +59,7 @@ class RocksdbWreck:
                 raise
         _note_lost_commits(path, db, findings)
         findings += [
-            f"{log.name} is damaged: writes in it are lost, perhaps some that no gap in the revisions tells of"
+            f"{log.name} is damaged: writes in it are lost, perhaps some that leave no gap in the revisions"
             for log in files.logs_of(path)
             if not is_sound(log.read_bytes())
         ]
@@ -77,7 +77,7 @@ class RocksdbWreck:
             if cursor.valid() or (why := _trouble(cursor)) is None:
                 return
             self._note(why)
-            cursor = self._db.iter()  # one that met damage stays where it is
+            cursor = self._db.iter()  # a cursor that met damage does not move again
             end = _readable_from(cursor, start)
             if (start, end) not in self._holes:
                 self._holes.append((start, end))
@@ -86,7 +86,7 @@ class RocksdbWreck:
     def get(self, key: bytes) -> bytes | None:
         try:
             value: bytes | None = self._db.get(key)
-        except Exception:  # whatever RocksDB says: there is nothing to be had
+        except Exception:  # whatever the error is, nothing can be read
             return None
         return value
 
@@ -111,7 +111,7 @@ class RocksdbWreck:
 
 
 def _open(path: Path) -> Rdict:
-    """The database past damage in its log."""
+    """Opens the database past damage in its log."""
     from rocksdict import AccessType, DBRecoveryMode, Rdict
 
     _check_unused(path)
@@ -126,13 +126,13 @@ def _open(path: Path) -> Rdict:
 
 
 def _check_current(path: Path) -> None:
-    """Raises DataLossError where the file that names the newest manifest is gone: RocksDB would find no rows at all."""
+    """Raises DataLossError if the file that names the newest manifest is gone: RocksDB would find no rows at all."""
     if not (path / "CURRENT").exists():
         raise damaged(path, f"{path / 'CURRENT'} is not there")
 
 
 def _check_unused(path: Path) -> None:
-    """Raises FailedPreconditionError while a process writes to it: what it writes meanwhile would be taken for lost."""
+    """Raises FailedPreconditionError while a process writes to it: its new writes would count as lost."""
     import fcntl
 
     try:
@@ -148,7 +148,7 @@ def _check_unused(path: Path) -> None:
 
 
 def _copied(path: Path) -> Path:
-    """The files in a directory beside it; tables, which nobody changes, as links where that can be."""
+    """Copies the files to a directory beside it; tables, which do not change, as links if possible."""
     copy = Path(tempfile.mkdtemp(prefix=f"{path.name}.salvage-", dir=path.parent))
     for name in sorted(os.listdir(path)):
         if name.endswith(".sst"):
@@ -163,7 +163,7 @@ def _copied(path: Path) -> Path:
 
 
 def _mended(copy: Path) -> Rdict:
-    """A copy of which RocksDB has made what it can."""
+    """Opens a copy that RocksDB has repaired as far as it can."""
     from rocksdict import DBRecoveryMode, Rdict
 
     try:
@@ -189,7 +189,7 @@ def _note_lost_commits(path: Path, db: Rdict, findings: list[str]) -> None:
 
 
 def _trouble(cursor: RdictIter) -> str | None:
-    """Why an iterator has ended; None: there is no more."""
+    """Returns the error that ended an iterator; None if it has reached the end."""
     try:
         cursor.status()
     except Exception as error:
@@ -198,7 +198,8 @@ def _trouble(cursor: RdictIter) -> str | None:
 
 
 def _readable_from(cursor: RdictIter, start: int) -> int:
-    """About the first number after `start` from which the database can be read again; the end if there is none."""
+    """Returns about the first number after `start` from which the database can be read again; the end if there is
+    none."""
     bad, step = start, 1
     while (good := min(bad + step, _END)) < _END and not _is_readable(cursor, good):
         bad, step = good, step * 2

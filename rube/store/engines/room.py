@@ -1,8 +1,8 @@
-"""Room that is kept on a disk that fills up, so that what makes room there can still be written.
+"""The reserve on a disk that fills up, so that the writes which free space still fit.
 
-To compact a store is to write: a mark, deletes, tables anew. So an engine refuses what makes it grow while some space
-is left, and takes the rest until there is none. And what its log holds must fit into tables beside the log: on a
-small disk the log is small.
+To compact a store takes writes: a mark, deletes, rewritten tables. So an engine refuses writes that make it grow while
+only the reserve is left, and takes the others until the disk is full. The log's content must fit into tables beside the
+log: on a small disk the log is small.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from pathlib import Path
 
 from rube.host import Write
 
-# Of a small disk no more than a fourth is kept, and a log grows to no more than a 64th.
+# The reserve is at most a fourth of the disk, and a log at most a 64th.
 _RESERVE_PARTS = 4
 _LOG_PARTS = 64
-# Marks and deletes are smaller than this; no object is.
+# Marks and deletes are smaller than this; every object is larger.
 GROWTH_BYTES_MIN = 256
 
 
 def growth_bytes(batch: Sequence[Write]) -> int:
-    """What a batch adds; 0 for one that adds next to nothing."""
+    """Returns the bytes that a batch adds; 0 for a batch that adds next to nothing."""
     added = sum(len(key) + len(value) for key, value in batch if value is not None)
     return added if added > GROWTH_BYTES_MIN else 0
 
 
 def is_short(path: Path, reserve_bytes: int) -> bool:
-    """Whether less than the reserve is free on the disk that holds `path`. Not where the system does not say."""
+    """Returns whether less than the reserve is free on the disk that holds `path`; False if the system does not say."""
     try:
         found = os.statvfs(path)
     except OSError:
@@ -37,7 +37,7 @@ def is_short(path: Path, reserve_bytes: int) -> bool:
 
 
 def log_bytes(path: Path, log_bytes_max: int) -> int:
-    """How large an engine in `path`, a directory, lets its log grow before it moves it into tables."""
+    """Returns how large an engine in the directory `path` lets its log grow before it moves it into tables."""
     try:
         found = os.statvfs(path)
     except OSError:

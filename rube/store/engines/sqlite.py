@@ -1,8 +1,8 @@
 """The engine on SQLite.
 
 One thread writes; reads happen on the caller's thread through connections of their own, which a WAL database allows
-without waiting. Keys of eight bytes (what an append-only log uses) live in a table keyed by integer, which takes
-three times the rows per second of a table keyed by bytes; all other keys live in the second table. A scan merges both.
+without waiting. Keys of eight bytes (which an append-only log uses) live in a table keyed by integer, which takes three
+times the rows per second of a table keyed by bytes; all other keys live in the second table. A scan merges both.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from rube.store.engines.sqlite_wal import copy_log, damaged_at, sync_log, write_
 
 _T = TypeVar("_T")
 
-# A log of about so many bytes is copied into the file.
+# A log of about so many bytes is copied into the database file.
 LOG_BYTES_MAX = 16 * 1024 * 1024
-# Kept free for compaction: what the log may take, and as much that is copied from it.
+# Bytes kept free for compaction: those of the log, and as many that are copied from it.
 RESERVE_BYTES = 2 * LOG_BYTES_MAX
 # Pages that a batch may need beside those for its rows.
 UNUSED_BYTES_MIN = 16 * PAGE_BYTES
@@ -50,11 +50,10 @@ _READERS_IDLE_MAX = 4
 
 
 class SqliteEngine:
-    """`rube.host.Engine` on one file; `synchronous=FULL`, so that a commit survives power loss.
+    """A `rube.host.Engine` on one file; `synchronous=FULL`, so that a commit survives power loss.
 
-    A second process is kept out by locks (rube.store.engines.sqlite_lock) that the kernel drops with the process that
-    holds them: nothing is left to clean up after kill -9. The acknowledged mark (`acknowledged.py`) stands in
-    `<path>.lock`.
+    Locks (rube.store.engines.sqlite_lock) keep a second process out; the kernel drops them with the process that holds
+    them, so nothing is left to clean up after kill -9. The acknowledged mark (`acknowledged.py`) is in `<path>.lock`.
     """
 
     def __init__(self, files: Files, path: Path, lock: Lock, mark: Mark) -> None:
@@ -65,7 +64,7 @@ class SqliteEngine:
         self._readers: list[Connection] = []
         self._poison: RubeError | None = None
         self._closed = False
-        # What was written to the log since it was copied, about.
+        # About how many bytes were written to the log since it was copied.
         self._log_bytes = 0
         self._log_bytes_max = files.log_bytes(path.parent, LOG_BYTES_MAX)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
@@ -85,7 +84,7 @@ class SqliteEngine:
             sync_log(files, path)
             _undo_creation(files, path)
             _check_sound(files, path, lock.read_mark())
-            files.close_to_others(path)  # it is ours; SQLite gives its mode to what it makes beside it
+            files.close_to_others(path)  # SQLite gives the file's mode to the files that it makes beside it
             mark = _prepare(files, path)
             for suffix in ("-wal", "-shm"):
                 files.close_to_others(Path(f"{path}{suffix}"))
@@ -140,14 +139,14 @@ class SqliteEngine:
     def _close_connections(self) -> None:
         """Copies the log, unless a sync has failed: then it stays as it is, for the next start.
 
-        SQLite would copy it, again and whatever has failed before, when the last connection is closed, and remove it.
+        SQLite would copy it when the last connection is closed, even after a failure, and remove it.
         """
         try:
             if self._poison is None:
                 self._copy_log()
         finally:
             readers = [self._reader, *self._readers]
-            # One that may not write leaves the log.
+            # A connection that may not write leaves the log.
             for connection in [*readers, self._writer] if self._poison is None else [self._writer, *readers]:
                 connection.close()
 
@@ -165,9 +164,9 @@ class SqliteEngine:
             self._copy_log()
 
     def _copy_log(self) -> None:
-        """Copies the log into the file, as far as nobody reads from it.
+        """Copies the log into the file, up to what readers still need.
 
-        SQLite would do so by itself, and say nothing of a sync that fails but try again after the next commit.
+        SQLite would do so by itself, but ignore a failed sync and try again after the next commit.
         """
         try:
             if copy_log(self._writer):
@@ -185,7 +184,8 @@ class SqliteEngine:
         return failure
 
     def _check_room(self, added_bytes: int) -> None:
-        """Raises ResourceExhaustedError for what adds much where little room is left, and none in the file itself."""
+        """Raises ResourceExhaustedError for a batch that adds much while little room is left, and none in the file
+        itself."""
         if not added_bytes or not self._files.is_short(self._path, RESERVE_BYTES):
             return
         if unused_bytes(self._writer) < 2 * added_bytes + UNUSED_BYTES_MIN:
@@ -205,7 +205,7 @@ class SqliteEngine:
             raise translate(error, self._path) from error
 
     def _return_reader(self, reader: Connection) -> None:
-        """Ends its transaction. One that cannot do that is not used again."""
+        """Ends the reader's transaction. A reader that fails to is not used again."""
         try:
             if reader.in_transaction:
                 reader.execute("ROLLBACK")
@@ -230,7 +230,7 @@ class SqliteEngine:
 
 
 class SqliteSnapshot:
-    """`rube.host.Snapshot`: one read transaction, held until `close`; the log grows meanwhile."""
+    """A `rube.host.Snapshot`: one read transaction, held until `close`; the log grows meanwhile."""
 
     def __init__(self, path: Path, reader: Connection, give_back: Callable[[Connection], None]) -> None:
         self._path = path
@@ -268,21 +268,21 @@ def _connect(files: Files, path: Path) -> Connection:
         files.connect(path, Access.WRITE),
         "PRAGMA synchronous = FULL",
         "PRAGMA wal_autocheckpoint = 0",
-        # A log that grew while somebody read (a backup) is cut once it has been copied.
+        # A log that grew during a read (a backup) is cut once it has been copied.
         f"PRAGMA journal_size_limit = {2 * files.log_bytes(path.parent, LOG_BYTES_MAX)}",
         "PRAGMA mmap_size = 0",
-        # Debian's SQLite writes zeros over what is deleted, so that to delete would take as much room as there was.
+        # Debian's SQLite overwrites deleted content with zeros, so a delete would take as much room as the content did.
         "PRAGMA secure_delete = OFF",
     )
 
 
 def _connect_reader(files: Files, path: Path) -> Connection:
-    # From its first read on it counts as one that has the file open.
+    # From its first read on SQLite counts the connection among those that have the file open.
     return _prepared(files.connect(path, Access.READ), "PRAGMA mmap_size = 0", "SELECT 1 FROM sqlite_master LIMIT 1")
 
 
 def _prepared(connection: Connection, *statements: str) -> Connection:
-    """Closes it if that fails."""
+    """Runs the statements on the connection, and closes it if one fails."""
     try:
         for statement in statements:
             connection.execute(statement).fetchone()
@@ -303,8 +303,8 @@ def _undo_creation(files: Files, path: Path) -> None:
 
 
 def _check_sound(files: Files, path: Path, acknowledged: Mark | None) -> None:
-    """Raises DataLossError if a page is damaged, or if commits that were acknowledged are not there: SQLite takes a log
-    that was cut or damaged as one that ends there. Looks read-only, so that what is left stays for whoever wants it."""
+    """Raises DataLossError if a page is damaged, or if acknowledged commits are missing: SQLite takes a cut or damaged
+    log for one that ends there. Only reads, so that the remains stay as they are."""
     had_log = bool(files.size_bytes(Path(f"{path}-wal")))
     with closing(files.connect(path, Access.READ)) as connection:
         created = check_tables(connection, path)
@@ -331,9 +331,9 @@ def _check_sound(files: Files, path: Path, acknowledged: Mark | None) -> None:
 
 
 def _prepare(files: Files, path: Path) -> Mark:
-    """Creates the tables in a new file; checks that an old one is ours, of a known version, and sound.
+    """Creates the tables in a new file; checks that an old one is a store of a known version, and sound.
 
-    Copies the log that a killed process left: nothing then rests on pages whose sync failed there.
+    Copies the log that a killed process left: nothing then depends on pages whose sync failed there.
     """
     with closing(_connect(files, path)) as connection:
         if not check_tables(connection, path):
@@ -355,7 +355,7 @@ def _prepare(files: Files, path: Path) -> Mark:
 def copy_database(files: Files, source: Path, target: Path) -> None:
     """Writes a consistent copy to a new file, durably; another process may have `source` open.
 
-    Raises FailedPreconditionError where the target exists, and what the disk or the file's content says.
+    Raises FailedPreconditionError if the target exists, and the errors of the disk and of a damaged source.
     """
     if files.size_bytes(source) is None:
         raise FailedPreconditionError(f"there is no store {source}: name the file of one")

@@ -1,4 +1,4 @@
-"""SQLite's result codes as Rube's errors (https://www.sqlite.org/rescode.html)."""
+"""The translation of SQLite's result codes (https://www.sqlite.org/rescode.html) to Rube's errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _PRIMARY_CODE_MASK = 0xFF
 
 
 def translate(error: sqlite3.Error, path: Path) -> RubeError:
-    """The error for `error` at `path`. What is not known to be harmless is DataLossError: the engine then stops."""
+    """Returns the error for `error` at `path`. An error not known to be harmless is DataLossError: the engine then
+    stops."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE_MASK
     if code == sqlite3.SQLITE_FULL:
         return full(path)
@@ -42,6 +43,6 @@ def translate(error: sqlite3.Error, path: Path) -> RubeError:
         )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return UnavailableError(f"another program holds {path} ({error}): end it and try again")
-    # Also a quota of the file system that is used up: SQLITE_IOERR_WRITE, of which sqlite3 gives no errno.
+    # Also an exhausted quota of the file system: SQLITE_IOERR_WRITE, for which sqlite3 has no errno.
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return failed(path, f"{name}: {error}")

@@ -1,6 +1,6 @@
-"""How the SQLite engine reaches the outside: a port, and the operating system's adapter with module sqlite3.
+"""The port through which the SQLite engine reaches files, and the operating system's adapter with module sqlite3.
 
-A simulated disk has another adapter (rube.sim.sqlite), so that the engine above it is the same in a world.
+A simulated disk has another adapter (rube.sim.sqlite), so that the same engine runs in a world.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from rube.store.engines.acknowledged import Mark
 from rube.store.engines.private_files import close_to_others, open_file
 from rube.store.engines.sqlite_lock import lock_file, place_of
 
-# Each keeps the parameters of its last use, up to a whole batch.
+# Each cached statement keeps the parameters of its last use, up to a whole batch.
 _STATEMENTS_CACHED_MAX = 4
-# So long a connection waits for another's lock.
+# How long a connection waits for another's lock.
 _PATIENCE_S = 1.0
 
 
@@ -37,9 +37,9 @@ class Cursor(Protocol):
 
 
 class Connection(Protocol):
-    """A connection without transactions of its own, as `sqlite3.Connection` with no isolation level is.
+    """A connection without transactions of its own, like a `sqlite3.Connection` with no isolation level.
 
-    All raise `sqlite3.Error` with SQLite's code.
+    All methods raise `sqlite3.Error` with SQLite's code.
     """
 
     @property
@@ -51,10 +51,10 @@ class Connection(Protocol):
 
 
 class File(Protocol):
-    """A file that is read and written at places. All raise OSError."""
+    """A file that is read and written at offsets. All methods raise OSError."""
 
     def read_at(self, size_bytes: int, place: int) -> bytes:
-        """Fewer bytes at the end of the file."""
+        """Returns the bytes there; fewer at the end of the file."""
         ...
 
     def write_at(self, data: bytes, place: int) -> None: ...
@@ -67,7 +67,7 @@ class File(Protocol):
 
 
 class Lock(Protocol):
-    """What the one process holds that may write, with the acknowledged mark that stands in it."""
+    """The lock of the one process that may write, with the acknowledged mark that is stored in it."""
 
     def read_mark(self) -> Mark | None: ...
 
@@ -77,45 +77,46 @@ class Lock(Protocol):
 
 
 class Access(Enum):
-    """What a connection is for."""
+    """The purpose of a connection."""
 
     WRITE = "write"
     READ = "read"
-    # Beside a process that may write, by a user who perhaps may not.
+    # For reads beside a process that may write, by a user who perhaps may not.
     LOOK = "look"
 
 
 class Files(Protocol):
-    """The files of databases, where the engine runs."""
+    """The files of databases on the engine's host."""
 
     def place_of(self, path: Path) -> Path:
-        """The file's own path, whatever it was called. Errors: see `sqlite_lock.place_of`."""
+        """Returns the file's own path for any of its names. Errors: see `sqlite_lock.place_of`."""
         ...
 
     def lock(self, path: Path) -> Lock:
-        """Creates the file if need be. FailedPreconditionError while another process holds it."""
+        """Locks the file, and creates it if it is missing. Raises FailedPreconditionError while another process holds
+        it."""
         ...
 
     def connect(self, path: Path, access: Access) -> Connection: ...
 
     def name_of(self, path: Path) -> str:
-        """By which a statement names the file."""
+        """Returns the name by which a statement names the file."""
         ...
 
     def open(self, path: Path, *, create: bool = False) -> File:
-        """FileNotFoundError where there is none; with `create` FileExistsError where there is one."""
+        """Opens the file. Raises FileNotFoundError if there is none; with `create` FileExistsError if there is one."""
         ...
 
     def remove(self, path: Path) -> None:
-        """Nothing where there is none."""
+        """Removes the file, if there is one."""
         ...
 
     def size_bytes(self, path: Path) -> int | None:
-        """None where there is no file."""
+        """Returns the file's size; None if there is no file."""
         ...
 
     def sync_directory(self, path: Path) -> None:
-        """Makes durable which files there are in it."""
+        """Makes the directory's entries durable."""
         ...
 
     def close_to_others(self, path: Path) -> None:
@@ -165,7 +166,7 @@ class OsFiles:
         return lock_file(path)
 
     def connect(self, path: Path, access: Access) -> sqlite3.Connection:
-        # Each connection is used by one thread at a time; the check would forbid opening it on the other one.
+        # One thread at a time uses a connection; SQLite's check would forbid opening it on the other thread.
         connection = sqlite3.connect(
             path if access is Access.WRITE else f"file:{quote(str(path.absolute()))}?{_mode(path, access)}",
             uri=access is not Access.WRITE,
@@ -187,7 +188,7 @@ class OsFiles:
             return DescriptorFile(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         except FileNotFoundError:
             raise
-        except OSError:  # of a user, or a file system, that may only read
+        except OSError:  # the user or the file system may only read
             return DescriptorFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
     def remove(self, path: Path) -> None:
@@ -217,11 +218,11 @@ OS_FILES = OsFiles()
 
 
 def as_text(data: bytes) -> str:
-    """The text factory of connections: bytes that damage has made text of are no error of Python's."""
+    """Decodes text for connections: bytes that damage has turned into text do not raise an error of Python's."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def _mode(path: Path, access: Access) -> str:
-    # Without a log, and where none can be made, nobody writes: SQLite then need not make its index of the log.
+    # Without a log, and where none can be made, nobody writes: SQLite then needs no index of the log.
     still = access is Access.LOOK and not Path(f"{path}-wal").exists() and not os.access(path.parent, os.W_OK)
     return "immutable=1" if still else "mode=ro"

@@ -1,8 +1,8 @@
-"""One process for one SQLite file, whatever the names are by which it is found.
+"""The lock that lets one process at a time open a SQLite file, under any of the file's names.
 
-Two names of one file (a link, a mount of the file alone) mean two write-ahead logs, and SQLite then loses what stands
-in either (https://www.sqlite.org/howtocorrupt.html section 2.4). So a symbolic link is followed, a file with a
-further name is refused, and the lock is on the file itself, not on its name.
+Two names of one file (a link, a mount of the file alone) mean two write-ahead logs, and SQLite then loses the content
+of either (https://www.sqlite.org/howtocorrupt.html section 2.4). So a symbolic link is followed, a file with a further
+name is refused, and the lock is on the file itself, not on its name.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 from rube.store.engines.acknowledged import Mark, is_foreign, read_mark, write_mark
 from rube.store.engines.private_files import FILE_MODE, close_to_others, make_directory
 
-# A lock of the open file (F_OFD_SETLK), which SQLite's own locks of the process do not meet: they are about the bytes
-# around 1 GiB (https://www.sqlite.org/fileformat2.html section 1.2), this one is about one that no file reaches.
+# A lock of the open file (F_OFD_SETLK) that does not collide with SQLite's own process locks: those cover bytes around
+# 1 GiB (https://www.sqlite.org/fileformat2.html section 1.2), this one a byte that no file reaches.
 _LOCK_PLACE = 1 << 62
 # struct flock: kind, from the start of the file, first byte, bytes, no process.
 _FLOCK = struct.Struct("@hhqqi4x")
@@ -28,11 +28,11 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 class FileLock(NamedTuple):
-    """What a process holds that has the file open. The kernel lets go of it with the process."""
+    """The locks of a process that has the file open. The kernel drops them with the process."""
 
-    # Of `<path>.lock`, which also holds the acknowledged mark.
+    # The descriptor of `<path>.lock`, which also holds the acknowledged mark.
     mark_fd: int
-    # Of the database file. Closing any descriptor of it drops SQLite's own locks: so it is closed last of all.
+    # The descriptor of the database file. Closing any descriptor of it drops SQLite's own locks, so it is closed last.
     file_fd: int
 
     def read_mark(self) -> Mark | None:
@@ -47,9 +47,9 @@ class FileLock(NamedTuple):
 
 
 def place_of(path: Path) -> Path:
-    """The file's own path, with every symbolic link followed.
+    """Returns the file's own path, with every symbolic link followed.
 
-    Raises InvalidArgumentError for a directory, FailedPreconditionError for a file that has another name, too.
+    Raises InvalidArgumentError for a directory, FailedPreconditionError for a file that also has another name.
     """
     try:
         found = path.resolve()
@@ -63,7 +63,7 @@ def place_of(path: Path) -> Path:
 
 
 def lock_file(path: Path) -> FileLock:
-    """Creates the file if need be, and holds it alone. `path` is from `place_of`."""
+    """Locks the file for this process, and creates it if it is missing. `path` is from `place_of`."""
     try:
         make_directory(path.parent)
         mark_fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
@@ -73,11 +73,11 @@ def lock_file(path: Path) -> FileLock:
     try:
         if not is_foreign(mark_fd):
             close_to_others(Path(f"{path}.lock"))
-        elif not path.exists():  # beside a store it is the store's own, and damaged
+        elif not path.exists():  # beside a store it is the store's own, so it is damaged
             raise _not_ours(path)
         _hold(path, mark_fd)
         if not path.exists():
-            os.ftruncate(mark_fd, 0)  # it is about a store that was deleted
+            os.ftruncate(mark_fd, 0)  # it belongs to a store that was deleted
         file_fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         _hold_inode(path, file_fd)
         _check_alone(path)
@@ -93,8 +93,8 @@ def lock_file(path: Path) -> FileLock:
 
 def _not_ours(path: Path) -> FailedPreconditionError:
     return FailedPreconditionError(
-        f"{path}.lock is not of a store of Rube's, and would be overwritten: choose another name for the store; or, if "
-        "it is damaged and nobody else's, remove it"
+        f"{path}.lock does not belong to a store of Rube's, and would be overwritten: choose another name for the "
+        "store; or, if it is damaged and nobody else's, remove it"
     )
 
 
@@ -133,13 +133,13 @@ def _check_alone(path: Path) -> None:
         )
     if _is_mounted(path):
         raise FailedPreconditionError(
-            f"{path} is mounted as a file by itself, so that its log beside it would be another one than that of the "
-            "file where it comes from: mount the directory that holds it"
+            f"{path} is mounted as a file by itself, so that the log beside it is another one than that of the "
+            "original file: mount the directory that holds it"
         )
 
 
 def _is_mounted(path: Path) -> bool:
-    """Where the system does not say, it is not."""
+    """Returns whether the file is a mount point; False if the system does not say."""
     try:
         lines = _MOUNTS.read_bytes().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""SQLite's pages, read one by one, past all that holds them together: what is left of a damaged file.
+"""A reader of single SQLite pages, without the trees above them, for damaged files.
 
-The format: https://www.sqlite.org/fileformat2.html. Only tables keyed by integer with one blob a row are known here,
-as the engine's log is. Nothing is trusted: a number that cannot be ends what depends on it.
+The format: https://www.sqlite.org/fileformat2.html. It knows only tables keyed by integer with one blob a row, such as
+the engine's log. It trusts nothing: an impossible number ends the reading of whatever depends on it.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from typing import NamedTuple
 from rube.store.engines.sqlite_tables import PAGE_BYTES
 
 Page = bytes
-# A page by its number, from 1 on; None: there is none.
+# Returns a page by its number, from 1 on; None if there is none.
 ReadPage = Callable[[int], Page | None]
 
 _LEAF = 0x0D
 _LEAF_HEADER_BYTES = 8
 _POINTER_BYTES = 2
-# A payload of so many bytes stands on its leaf; of a longer one only a part (section 1.6).
+# A leaf holds a payload of up to so many bytes; of a longer one only a part (section 1.6).
 _LOCAL_BYTES_MAX = PAGE_BYTES - 35
 _LOCAL_BYTES_MIN = (PAGE_BYTES - 12) * 32 // 255 - 23
 _CHAINED_BYTES = PAGE_BYTES - 4
 _VARINT_BYTES_MAX = 9
-# No row of an engine is longer.
+# The most bytes of an engine's row.
 PAYLOAD_BYTES_MAX = 256 * 1024 * 1024
-# Where the file's header has the first page of the list of free ones.
+# The offset in the file's header of the first page of the freelist.
 _FREE_PLACE = 32
 _NUMBER = struct.Struct(">I")
 
 
 class Cell(NamedTuple):
-    """A row's place on a leaf."""
+    """The place of a row on a leaf."""
 
     row_id: int
     place: int
-    # The page says that it is there; False: it looks so.
+    # True if the page lists the row; False if bytes only look like one.
     listed: bool
 
 
 def cells_of(page: Page) -> Iterator[Cell]:
-    """The rows on a page that is, or looks like, a leaf."""
+    """Yields the rows on a page that is, or looks like, a leaf."""
     count = int.from_bytes(page[3:5], "big") if page[0] == _LEAF else 0
     lowest = len(page)
     number = 0
@@ -58,7 +58,7 @@ def cells_of(page: Page) -> Iterator[Cell]:
 
 
 def value_at(page: Page, place: int, read_page: ReadPage) -> bytes | None:
-    """The blob of the row whose cell begins there; None if it cannot be."""
+    """Returns the blob of the row whose cell begins there; None if there cannot be one."""
     size, after = _varint(page, place)
     _, after = _varint(page, after)
     if not 0 < size <= PAYLOAD_BYTES_MAX:
@@ -89,7 +89,8 @@ def _payload(page: Page, start: int, size: int, read_page: ReadPage) -> bytes | 
 
 
 def _record_header_bytes(size: int) -> int:
-    """Of a record of so many bytes in all: its own length, a NULL, and the blob's length as 2 n + 12."""
+    """Returns the header's size in a record of so many bytes: its own length, a NULL, and the blob's length as 2 n +
+    12."""
     for type_bytes in range(1, _VARINT_BYTES_MAX):
         header = 2 + type_bytes
         if size >= header and _varint_bytes(2 * (size - header) + 12) == type_bytes:
@@ -102,7 +103,7 @@ def _varint_bytes(number: int) -> int:
 
 
 def _varint(page: Page, place: int) -> tuple[int, int]:
-    """A number, and where it ends; past the page's end it is 0."""
+    """Returns a number and the offset of its end; past the page's end the number is 0."""
     number = 0
     for index in range(_VARINT_BYTES_MAX):
         if place + index >= len(page):
@@ -117,7 +118,7 @@ def _varint(page: Page, place: int) -> tuple[int, int]:
 
 
 def free_pages(read_page: ReadPage, pages: int) -> set[int] | None:
-    """The pages that hold nothing any more, whatever stands on them; None where their list is damaged."""
+    """Returns the pages on the freelist, whose content is obsolete; None if the list is damaged."""
     first = read_page(1)
     if first is None:
         return None

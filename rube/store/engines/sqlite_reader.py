@@ -1,4 +1,4 @@
-"""A SQLite engine that is only read, beside the process that may have it open."""
+"""A SQLite engine that is only read, while another process may have it open."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rube.store.engines.sqlite_tables import (
 
 
 class SqliteReader:
-    """`rube.host.Engine` as of the moment of `open`: one read transaction, in which the log of a writer grows."""
+    """A `rube.host.Engine` as of the time of `open`: one read transaction, during which a writer's log grows."""
 
     def __init__(self, files: Files, path: Path, connection: Connection, acknowledged: Mark | None) -> None:
         self._files = files
@@ -35,11 +35,11 @@ class SqliteReader:
 
     @classmethod
     def open(cls, path: Path, files: Files = OS_FILES) -> SqliteReader:
-        """Errors: see `rube.host.Storage.open`."""
+        """Opens the file. Errors: see `rube.host.Storage.open`."""
         path = files.place_of(path)
         if files.size_bytes(path) is None:
             raise FailedPreconditionError(f"there is no store at {path}: check the path")
-        acknowledged = _acknowledged(files, path)  # first: what is read after it is not older
+        acknowledged = _acknowledged(files, path)  # first: the data that is read after it is not older
         try:
             connection = files.connect(path, Access.LOOK)
             try:
@@ -80,7 +80,7 @@ class SqliteReader:
         try:
             found = stored_mark(self._connection)
         except sqlite3.Error:
-            return  # a damaged page, of which there was talk already
+            return  # a damaged page, which was reported already
         acknowledged = self._acknowledged
         if acknowledged is None or found is None or found.identity != acknowledged.identity:
             return
@@ -97,7 +97,7 @@ class SqliteReader:
 
 
 class _View:
-    """`rube.host.Snapshot`: the reader stands still anyway."""
+    """A `rube.host.Snapshot`: the reader's state does not change anyway."""
 
     def __init__(self, reader: SqliteReader) -> None:
         self.get, self.scan = reader.get, reader.scan

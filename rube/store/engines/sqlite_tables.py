@@ -1,4 +1,4 @@
-"""What is in the SQLite engine's file: its tables, and how keys map to their rows."""
+"""The tables in the SQLite engine's file, and the mapping of keys to their rows."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FORMAT_VERSION = 1
 # "Rube" in ASCII: tells this file from another program's database (https://www.sqlite.org/fileformat2.html).
 APPLICATION_ID = 0x52756265
 PAGE_BYTES = 8192
-# One row of eight bytes' key maps to a signed integer of the same order.
+# A key of eight bytes maps to a signed integer of the same order.
 _ID_BASE = 1 << 63
-# The first row of the log is the engine's own: how many commits there were (`acknowledged.py`). It stands there
-# since one statement then writes it and the rows of a batch. The key that would be there lives in the second table.
+# The first row of the log is the engine's own: it counts the commits (`acknowledged.py`). It is there so that one
+# statement writes it and the rows of a batch. The key that would be there is in the second table.
 MARK_ID = -_ID_BASE
 _MARK_KEY = bytes(8)
 _FINDINGS_MAX = 100
@@ -36,7 +36,8 @@ _SCHEMA = (
 
 
 def check_tables(connection: Connection, path: Path) -> bool:
-    """Whether there are tables at all. FailedPreconditionError if they are not ours, or of an unknown version."""
+    """Returns whether there are tables at all. Raises FailedPreconditionError if they are another program's, or of an
+    unknown version."""
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
         return False
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
@@ -53,7 +54,7 @@ def check_tables(connection: Connection, path: Path) -> bool:
 
 
 def create_tables(connection: Connection) -> None:
-    """In an empty file."""
+    """Creates the tables in an empty file."""
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
@@ -66,18 +67,18 @@ def create_tables(connection: Connection) -> None:
 
 
 def stored_mark(connection: Connection) -> Mark | None:
-    """How far the commits in the file have come; None in a file of a version that did not count them."""
+    """Returns the mark of the commits in the file; None in a file of a version that did not count them."""
     row = connection.execute("SELECT value FROM log WHERE id = ?", (MARK_ID,)).fetchone()
     return mark_of(_bytes(row[0])) if row else None
 
 
 def mark_of(value: bytes) -> Mark:
-    """The mark that is stored so."""
+    """Decodes a stored mark."""
     return Mark(value[:ID_BYTES], int.from_bytes(value[ID_BYTES:], "big"))
 
 
 def renew_mark(connection: Connection) -> Mark:
-    """Makes a new file, or a copy, one that no acknowledged mark is about yet."""
+    """Gives a new file, or a copy, an identity that no acknowledged mark has yet."""
     (identity,) = connection.execute(f"SELECT randomblob({ID_BYTES})").fetchone()
     mark = Mark(identity, 0)
     connection.execute("INSERT OR REPLACE INTO log VALUES (?, ?)", _mark_row(mark))
@@ -85,18 +86,19 @@ def renew_mark(connection: Connection) -> Mark:
 
 
 def unused_bytes(connection: Connection) -> int:
-    """Of pages in the file that hold nothing."""
+    """Returns the bytes of free pages in the file."""
     pages: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
     return pages * PAGE_BYTES
 
 
 def files_bytes(files: Files, path: Path) -> int:
-    """Of the database and its log."""
+    """Returns the bytes of the database and its log."""
     return sum(files.size_bytes(file) or 0 for file in (path, Path(f"{path}-wal")))
 
 
 def inspect_file(connection: Connection) -> Iterator[str]:
-    """What SQLite finds wrong with pages and trees (https://www.sqlite.org/pragma.html#pragma_quick_check)."""
+    """Yields the damage that SQLite finds in pages and trees
+    (https://www.sqlite.org/pragma.html#pragma_quick_check)."""
     try:
         for (finding,) in connection.execute(f"PRAGMA quick_check({_FINDINGS_MAX})"):
             if finding != "ok":
@@ -106,10 +108,10 @@ def inspect_file(connection: Connection) -> Iterator[str]:
 
 
 def write_batch(connection: Connection, batch: Sequence[Write], mark: Mark) -> int:
-    """One transaction, which takes the mark with it; the last write to a key wins. Returns how many bytes SQLite's log
-    grew by, about, and rather more.
+    """Writes a batch and the mark in one transaction; the last write to a key wins. Returns by about how many bytes
+    SQLite's log grew, rather too many than too few.
 
-    In as few statements as possible: sqlite3 lets go of the GIL for each one, and while the event loop computes it
+    It uses as few statements as possible: sqlite3 releases the GIL for each one, and while the event loop computes it
     takes `sys.getswitchinterval()`, 5 ms, to get it back. A statement for each row would cost that for each row.
     """
     log: dict[int, bytes | None] = {}
@@ -125,13 +127,13 @@ def write_batch(connection: Connection, batch: Sequence[Write], mark: Mark) -> i
         connection.execute(*statements[0])
     else:
         _execute(connection, statements)
-    # Rows that are appended fill pages; each other one may touch a page of its own.
+    # Appended rows fill pages; each other row may touch a page of its own.
     scattered = len(pairs) + sum(value is None for value in log.values())
     return PAGE_BYTES * (2 + scattered) + sum(len(value) for _, value in batch if value is not None)
 
 
 def _execute(connection: Connection, statements: Sequence[tuple[str, list[object]]]) -> None:
-    """In one transaction."""
+    """Runs the statements in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         for text, parameters in statements:
@@ -146,7 +148,7 @@ def _execute(connection: Connection, statements: Sequence[tuple[str, list[object
 def _statements(
     table: str, column: str, rows: Sequence[tuple[object, bytes | None]]
 ) -> Iterator[tuple[str, list[object]]]:
-    """What writes the rows, with its parameters."""
+    """Yields the statements that write the rows, with their parameters."""
     puts = [row for row in rows if row[1] is not None]
     deletes = [key for key, value in rows if value is None]
     for start in range(0, len(puts), _ROWS_PER_STATEMENT_MAX):
@@ -172,7 +174,7 @@ def get_value(connection: Connection, path: Path, key: bytes) -> bytes | None:
 def scan_pairs(
     connection: Connection, path: Path, start: bytes, end: bytes, limit: int, reverse: bool
 ) -> Generator[tuple[bytes, bytes]]:
-    """Both tables' pairs, merged. The statements start at the call and read one row after the other."""
+    """Yields both tables' pairs, merged. The statements start at the call and read one row after the other."""
     order = "DESC" if reverse else "ASC"
     count = limit or -1
     try:
@@ -200,7 +202,7 @@ def _merge(pairs: Cursor, log: Cursor, path: Path, limit: int, reverse: bool) ->
 
 
 def _bytes(value: object) -> bytes:
-    """What stands in a column of bytes; nothing of what a damaged record says to be of another kind."""
+    """Returns the bytes of a column; empty if a damaged record claims another type."""
     return value if isinstance(value, bytes) else b""
 
 
@@ -221,7 +223,7 @@ def _key(row_id: int) -> bytes:
 
 
 def key_of_id(row_id: int) -> int:
-    """The key of that row of the log, as a number."""
+    """Returns the key of that row of the log, as a number."""
     return row_id + _ID_BASE
 
 
@@ -230,5 +232,5 @@ def id_of_key(number: int) -> int:
 
 
 def _first_id(bound: bytes) -> int:
-    """The id of the log's first key that is not less than `bound`; one past the last id if there is none."""
+    """Returns the id of the log's first key that is not less than `bound`; one past the last id if there is none."""
     return max(_id(bound[:8].ljust(8, b"\0")) + (1 if len(bound) > 8 else 0), MARK_ID + 1)

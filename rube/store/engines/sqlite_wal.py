@@ -1,7 +1,7 @@
-"""SQLite's write-ahead log: made durable, copied into the file, and told a torn end from damage.
+"""SQLite's write-ahead log: making it durable, copying it into the file, and telling a torn end from damage.
 
-SQLite takes a frame that does not match its checksum for the log's end, and drops all that follows without a word.
-Power loss explains one commit there, the last, since each is synced before the next begins. Formats:
+SQLite takes a frame that does not match its checksum for the log's end, and drops everything after it without an error.
+Power loss explains one such commit, the last, since each is synced before the next begins. Formats:
 https://www.sqlite.org/fileformat2.html#the_write_ahead_log and https://www.sqlite.org/walformat.html.
 """
 
@@ -16,21 +16,22 @@ from typing import NamedTuple
 from rube.api.errors import DataLossError
 from rube.store.engines.sqlite_files import Connection, File, Files
 
-# Magic, version, bytes of a page, checkpoints, two salts that every frame of this log repeats, two checksums.
+# The log's header: magic, version, bytes of a page, checkpoints, two salts that every frame of this log repeats, two
+# checksums.
 _LOG = struct.Struct(">8I")
-# Page, size of the database in pages after a commit (0: no commit), the salts, two checksums.
+# A frame's header: page, size of the database in pages after a commit (0: no commit), the salts, two checksums.
 _FRAME = struct.Struct(">6I")
-# The index's header stands twice at its start, as the machine writes integers. How many frames are valid stands at 16.
+# The index's header is twice at its start, in the machine's byte order. The number of valid frames is at 16.
 _INDEX_HEADER_BYTES = 48
 _INDEX_START = struct.Struct("=I12xI")
 _INDEX_VERSION = 3007000
-# Frames may be left there of a commit that was refused, and of one that power loss tore; these are two commits.
+# The log may end with frames of a refused commit and of one that power loss tore; these count as two commits.
 _COMMITS_LOST_MIN = 2
 _PIECE_BYTES = 1024 * 1024
 
 
 def sync_log(files: Files, path: Path) -> None:
-    """What a killed process wrote may not be durable yet, and from here on it is read."""
+    """Syncs the log: a killed process may have written what is not durable yet, and from here on it is read."""
     try:
         with closing(files.open(Path(f"{path}-wal"))) as log:
             log.sync()
@@ -41,14 +42,14 @@ def sync_log(files: Files, path: Path) -> None:
 
 
 def copy_log(connection: Connection) -> bool:
-    """Copies the log into the file, as far as nobody reads from it; whether that was all of it."""
+    """Copies the log into the file, up to what readers still need; returns whether that was all of it."""
     busy, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     return not busy and frames == copied
 
 
 def write_log_anew(files: Files, path: Path) -> None:
-    """With the bytes that it has: a sync that failed in another process may have left them in memory alone, where the
-    next sync finds nothing to write. What is committed from here on stands behind them."""
+    """Writes the log's bytes again. After a sync that failed in another process they may be in memory alone, where the
+    next sync finds nothing to write; later commits come after them in the log."""
     try:
         with closing(files.open(Path(f"{path}-wal"))) as log:
             place = 0
@@ -59,15 +60,16 @@ def write_log_anew(files: Files, path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        if error.errno != errno.ENOSPC:  # a file system that writes what is written anew to another place
+        if error.errno != errno.ENOSPC:  # a file system that writes overwritten data to another place
             raise DataLossError(f"{path}-wal: the disk failed ({error.strerror}): check the disk") from error
 
 
 def damaged_at(files: Files, path: Path) -> int:
-    """Where in the log of the database at `path` valid frames end, though more commits follow; 0 if none do.
+    """Returns the offset in the log of the database at `path` where valid frames end although more commits follow; 0 if
+    there is no damage.
 
-    To be asked after a connection has looked at the database and was closed, while nobody writes. (To open the index
-    while this process has a connection would drop that one's locks.)
+    Call it after a connection has looked at the database and was closed, while nobody writes. (Opening the index while
+    this process has a connection would drop that connection's locks.)
     """
     frames = _valid_frames(files, Path(f"{path}-shm"))
     if frames is None:
@@ -91,15 +93,16 @@ def damaged_at(files: Files, path: Path) -> int:
 
 
 class Frames(NamedTuple):
-    """The places of a log's frames by the page that each holds: the newest of each page that SQLite would take, and all
-    that stand behind damage, in their order."""
+    """The offsets of a log's frames by the page that each holds: for each page the newest valid frame, and all frames
+    after damage, in order."""
 
     valid: dict[int, int]
     behind: list[tuple[int, int]]
 
 
 def frames_of(log: File, page_bytes: int) -> Frames:
-    """Of a log that may be damaged anywhere. A place is that of the page, behind the frame's header."""
+    """Returns the frames of a log that may be damaged anywhere. An offset is that of the page, after the frame's
+    header."""
     header = log.read_at(_LOG.size, 0)
     valid: dict[int, int] = {}
     pending: list[tuple[int, int]] = []
@@ -129,11 +132,11 @@ def frames_of(log: File, page_bytes: int) -> Frames:
             valid.update(pending)
             pending, committed = [], 0
         place += page_bytes
-    return Frames(valid, pending[:committed])  # what comes after the last commit is a part of one
+    return Frames(valid, pending[:committed])  # frames after the last commit belong to an unfinished one
 
 
 def _sums(sums: tuple[int, int], words: tuple[int, ...]) -> tuple[int, int]:
-    """The checksum of a log, over pairs of words, going on from that of what came before."""
+    """Returns the checksum of a log over pairs of words, continued from `sums`."""
     first, second = sums
     for index in range(0, len(words), 2):
         first = (first + words[index] + second) & 0xFFFFFFFF
@@ -142,7 +145,7 @@ def _sums(sums: tuple[int, int], words: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _valid_frames(files: Files, index: Path) -> int | None:
-    """None if the index does not say."""
+    """Returns the number of valid frames; None if the index does not say."""
     try:
         with closing(files.open(index)) as file:
             headers = file.read_at(2 * _INDEX_HEADER_BYTES, 0)

@@ -1,4 +1,4 @@
-"""What is left of a SQLite engine's files, page by page. They are only read."""
+"""The remains of a damaged SQLite engine's files, page by page. They are only read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FINDINGS_MAX = 20
 
 
 class _Image(NamedTuple):
-    """A page as it stands somewhere. `current`: where SQLite would read it."""
+    """A copy of a page. `current` if SQLite would read this one."""
 
     in_log: bool
     offset: int
@@ -39,10 +39,10 @@ class _Image(NamedTuple):
 
 
 class SqliteWreck:
-    """`rube.host.Wreck` of a file and its log. It takes about 20 bytes of memory a row.
+    """The `rube.host.Wreck` of a file and its log. It takes about 20 bytes of memory a row.
 
-    Rows on a leaf that SQLite would read are where they belong. Others stand in the log behind damage, on pages that
-    the log has replaced, or on what does not look like a leaf any more.
+    Rows on a leaf that SQLite would read are current. Others are in the log after damage, on pages that the log has
+    replaced, or on pages that do not look like a leaf any more.
     """
 
     def __init__(self, files: Files, path: Path, lock: Lock) -> None:
@@ -52,11 +52,11 @@ class SqliteWreck:
         self._file = files.open(path)
         self._wal = _open_log(files, path)
         frames = frames_of(self._wal, PAGE_BYTES)
-        # Of every page the place in the log where SQLite finds it, and of those behind damage the newest.
+        # For every page its offset in the log where SQLite finds it, and the newest one after damage.
         self._valid, self._behind = frames.valid, dict(frames.behind)
         self._pages = max(self._file.size_bytes() // PAGE_BYTES, *frames.valid, *self._behind, 0)
         self._images: list[_Image] = []
-        # Of every row that was found: its id, its image, the place of its cell in there, and whether it belongs there.
+        # For every row that was found: its id, its image, the offset of its cell in there, and whether it is current.
         self._ids, self._of_image, self._cells, self._listed = array("q"), array("I"), array("H"), array("B")
         self._findings: list[str] = []
         free = free_pages(self._page, self._pages)
@@ -68,7 +68,7 @@ class SqliteWreck:
 
     @classmethod
     def open(cls, path: Path, files: Files = OS_FILES) -> SqliteWreck:
-        """Raises FailedPreconditionError where there is no file, or a process has it open."""
+        """Raises FailedPreconditionError if there is no file, or a process has it open."""
         path = files.place_of(path)
         if files.size_bytes(path) is None:
             raise FailedPreconditionError(f"there is no store at {path}: check the path")
@@ -98,7 +98,7 @@ class SqliteWreck:
             return None
 
     def holes(self) -> list[tuple[int, int]]:
-        return []  # what is missing nobody knows
+        return []  # nothing tells what is missing
 
     def findings(self) -> list[str]:
         return self._findings
@@ -135,13 +135,13 @@ class SqliteWreck:
         return None if page is None else value_at(page, self._cells[row], self._page if image.current else self._newest)
 
     def _page(self, number: int) -> Page | None:
-        """As SQLite would read it."""
+        """Returns the page as SQLite would read it."""
         if number in self._valid:
             return self._read(_Image(True, self._valid[number], current=True))
         return self._read(_Image(False, (number - 1) * PAGE_BYTES, current=True))
 
     def _newest(self, number: int) -> Page | None:
-        """With what stands behind damage."""
+        """Returns the newest copy of the page, including those after damage."""
         if number in self._behind:
             return self._read(_Image(True, self._behind[number], current=False))
         return self._page(number)
@@ -151,7 +151,7 @@ class SqliteWreck:
         return page if len(page) == PAGE_BYTES else None
 
     def _look(self) -> None:
-        """What SQLite says, and whether commits are missing."""
+        """Notes SQLite's findings, and whether commits are missing."""
         try:
             with closing(self._connect()) as connection:
                 self._findings += islice(inspect_file(connection), _FINDINGS_MAX)

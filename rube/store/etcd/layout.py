@@ -25,7 +25,7 @@ class Layout:
             raise InvalidArgumentError(f"prefix {prefix[:40]}… of etcd's keys is longer than {PREFIX_BYTES_MAX} bytes")
         if {_RECORDS, _MARKS} & set(prefix.split("/")[1:]):
             raise InvalidArgumentError(
-                f"prefix {prefix!r} of etcd's keys has a part {_RECORDS!r} or {_MARKS!r}, which stores have inside: "
+                f"prefix {prefix!r} of etcd's keys has a part {_RECORDS!r} or {_MARKS!r}, which stores use inside: "
                 "choose another prefix"
             )
         self.prefix = prefix
