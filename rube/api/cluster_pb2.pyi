@@ -82,7 +82,7 @@ class NodeStatus(_message.Message):
     """The rest is written by the rubelet."""
     rubelet_version: _builtins.str
     driver: _builtins.str
-    """Where units run: `systemd`, `supervisor` or `simulated`."""
+    """The drivers of its controllers, separated by commas; that of units is `systemd`, `supervisor` or `simulated`."""
     observed_generation: _builtins.int
     @_builtins.property
     def readiness_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -92,7 +92,7 @@ class NodeStatus(_message.Message):
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What this node cannot do and no unit's own status can say: a deleted unit that cannot be removed, a full disk."""
+        """What this node cannot do and no object's own status can say: a deleted unit that cannot be removed, a full disk."""
 
     def __init__(
         self,

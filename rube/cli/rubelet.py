@@ -13,8 +13,7 @@ from typing import Final
 import click
 
 from rube import __version__
-from rube.api import Action, UnitAction
-from rube.api.errors import FailedPreconditionError, RubeError
+from rube.api.errors import FailedPreconditionError
 from rube.api.keys import validate_name
 from rube.cli.daemon import Stop, announce, end_task, run_daemon
 from rube.cli.drivers import DRIVERS, choose_driver, make_driver
@@ -22,19 +21,18 @@ from rube.cli.first_process import leave_first_process
 from rube.cli.options import checked, log_level_option, make_data_directory, servers_option
 from rube.cli.real_host import real_host
 from rube.console import main as run_program
-from rube.controllers.driver import Driver
+from rube.controllers.config import NodeController
 from rube.host import Host
-from rube.rubelet import Rubelet, RubeletConfig
+from rube.rubelet import Rubelet, RubeletConfig, purge_node
 from rube.rubelet.identity import IdentityPolicy
 from rube.store.engines.sqlite_lock import lock_file, place_of
 from rube.units.boot import boot_identity
+from rube.units.node_controller import unit_node_controller
 
 SYSTEM_UNIT_DIR = "/etc/systemd/system"
 SOCKET_NAME = "rubelet.sock"
 STORE_NAME: Final = "rubelet.db"
 MACHINE_ID = Path("/etc/machine-id")
-PURGE_S_MAX = 200.0
-PURGE_POLL_S = 0.1
 
 
 def default_node() -> str:
@@ -107,16 +105,20 @@ def rubelet(
         make_data_directory(data)
         host = real_host()
         kind = choose_driver(driver)
-        hands = make_driver(kind, host, data, bus=bus, unit_dir=unit_dir)
+        units_driver = make_driver(kind, host, data, bus=bus, unit_dir=unit_dir)
+        boot_id = boot_identity()
+        units = unit_node_controller(
+            node=node, boot_id=boot_id, driver=units_driver, driver_name=kind, clock=host.clock
+        )
         try:
             if purge:
                 with alone(data):
-                    await remove_units(host, hands)
+                    await remove_units(host, units)
             else:
                 policy: IdentityPolicy = "new" if new_identity else "adopt" if adopt else "keep"
-                await run_node(host, hands, stop, config_of(servers, node, data, kind, policy))
+                await run_node(host, units, stop, config_of(servers, node, data, boot_id, policy))
         finally:
-            await hands.close()
+            await units_driver.close()
 
     sys.exit(run_daemon("rubelet", main, log_level=log_level))
 
@@ -129,17 +131,14 @@ def machine_id() -> str:
         return ""
 
 
-def config_of(
-    servers: tuple[str, ...], node: str, data: Path, driver_name: str, policy: IdentityPolicy
-) -> RubeletConfig:
+def config_of(servers: tuple[str, ...], node: str, data: Path, boot_id: str, policy: IdentityPolicy) -> RubeletConfig:
     return RubeletConfig(
         machine_id=machine_id(),
         identity_policy=policy,
         node=node,
         servers=servers,
         data_url=f"sqlite:///{data.absolute() / STORE_NAME}",
-        boot_id=boot_identity(),
-        driver_name=driver_name,
+        boot_id=boot_id,
         listen=f"unix:{data.absolute() / SOCKET_NAME}",
     )
 
@@ -161,42 +160,25 @@ def alone(data: Path) -> Iterator[None]:
         lock.release()
 
 
-async def run_node(host: Host, driver: Driver, stop: Stop, config: RubeletConfig) -> None:
+async def run_node(host: Host, units: NodeController, stop: Stop, config: RubeletConfig) -> None:
     def ready() -> None:
-        announce(f"rubelet: node {config.node} listening on {config.listen}, driver {config.driver_name}")
+        announce(f"rubelet: node {config.node} listening on {config.listen}, driver {units.driver_name}")
 
-    running = asyncio.create_task(Rubelet(host, config, driver).run(ready))
+    running = asyncio.create_task(Rubelet(host, config, [units]).run(ready))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     await end_task(running)
 
 
-async def remove_units(host: Host, driver: Driver) -> None:
-    """Removes all of them at the same time. Raises FailedPreconditionError that names those which stayed, and why."""
-    names = await driver.list()
-    errors = dict(zip(names, await asyncio.gather(*(_remove(host, driver, name) for name in names)), strict=True))
-    left = await driver.list()
-    removed = f"{len(set(names) - set(left))} units removed"
-    if left:
-        said = "; ".join(f"{name} ({why})" if (why := errors.get(name, "")) else name for name in left)
+async def remove_units(host: Host, controller: NodeController) -> None:
+    """Raises FailedPreconditionError that names the units which stayed, and why."""
+    purged = await purge_node(host, [controller])
+    removed = f"{purged.removed} units removed"
+    if purged.left:
+        said = "; ".join(f"{name} ({why})" if why else name for name, why in purged.left.items())
         raise FailedPreconditionError(f"{removed}, and these are still there: {said}")
     announce(f"rubelet: {removed}")
-
-
-async def _remove(host: Host, driver: Driver, name: str) -> str:
-    """Returns when the unit is gone, with "", or why it is not: at the latest after PURGE_S_MAX."""
-    action = Action(id=host.random.uid())
-    action.action.Pack(UnitAction(unit=name, remove=UnitAction.Remove()), "rube/")
-    try:
-        async with host.clock.timeout(PURGE_S_MAX):
-            while await driver.apply(action):
-                await host.clock.sleep(PURGE_POLL_S)
-    except TimeoutError:
-        return f"it has not stopped in {PURGE_S_MAX:.0f} s"
-    except RubeError as error:
-        return error.message
-    return ""
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 from rube.api import Object
@@ -20,16 +20,26 @@ __all__ = ["InformerCache", "configs_for"]
 class InformerCache:
     """A `Cache` over informers of different types. What they hold is shared: copy before you change it."""
 
-    def __init__(self, client: Client, host: Host, configs: Sequence[InformerConfig]) -> None:
-        """At most one config a type."""
+    def __init__(self, informers: Mapping[str, Informer]) -> None:
+        """The informers by type."""
         self._listeners: list[Listener] = []
-        self._informers = {config.type: Informer(client, host, config) for config in configs}
-        assert len(self._informers) == len(configs), "one informer a type"
+        self._informers = informers
         # By type and label: made when it is first asked for.
         self._indexes: dict[tuple[str, str], LabelIndex] = {}
         for informer in self._informers.values():
             informer.add_handler(self._changed)
             informer.add_progress_handler(self._moved)
+
+    @classmethod
+    def of(cls, client: Client, host: Host, configs: Sequence[InformerConfig]) -> InformerCache:
+        """A cache over new informers. At most one config a type."""
+        informers = {config.type: Informer(client, host, config) for config in configs}
+        assert len(informers) == len(configs), "one informer a type"
+        return cls(informers)
+
+    def part(self, type_name: str) -> InformerCache:
+        """A cache of that type alone over the same informer, whatever the state of the others."""
+        return InformerCache({type_name: self._informers[type_name]})
 
     async def run(self) -> None:
         """Keeps the copies up to date until cancelled."""

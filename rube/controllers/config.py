@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from google.protobuf.message import Message
+
 from rube.api import Decision, Fence, State
 from rube.api.errors import ResourceExhaustedError, RubeError
 from rube.api.keys import ObjectKey
@@ -20,7 +22,7 @@ from rube.host import Engine, Host
 __all__ = [
     "QUEUE",
     "Decided",
-    "Hands",
+    "NodeController",
     "Observer",
     "RefusalObserver",
     "Refused",
@@ -85,17 +87,35 @@ def observe_nothing_unkept(key: ObjectKey, error: ResourceExhaustedError) -> Non
     _LOG.debug("a decision about %s was not kept: %s", key, error)
 
 
+def no_problem(decided: Decided) -> str:
+    """For controllers whose statuses say everything."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hands:
-    """A controller that manages things on this machine, and the driver that does it."""
+class NodeController:
+    """A controller that manages things on one machine, its driver, and what a rubelet has to know of the two.
+
+    It sees every object of its type that is bound to the node, and no others: it has neither a selector nor inputs.
+    """
 
     controller: DrivenController
     driver: Driver
+    # What the node's status calls the driver, such as `systemd`.
+    driver_name: str
+    # The action that stops and removes the thing of that name, whatever is known of it.
+    removal: Callable[[str], Message]
+    # A status, from the node's name and a reason, that says that the node did not take the object over. Only the fields
+    # that it sets are written.
+    refusal_status: Callable[[str, str], Message]
+    # The problem that a decision shows and that no object's own status can say, as a sentence; empty if there is none.
+    problem: Callable[[Decided], str] = no_problem
+    observer: Observer = observe_nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeConfig:
-    """What a runtime is built of. `hands` is the same controller with its driver, for those that have one.
+    """What a runtime is built of. `node_controller` is the same controller with its driver, for those that have one.
 
     `may_act` is asked before each decision and each effect (leadership); `fence` is put into each call when it is
     decided.
@@ -106,7 +126,7 @@ class RuntimeConfig:
     cache: Cache
     calls: Calls
     engine: Engine
-    hands: Hands | None = None
+    node_controller: NodeController | None = None
     fence: Fence | None = None
     may_act: Callable[[], bool] = lambda: True
     observer: Observer = observe_nothing

@@ -14,8 +14,9 @@ READ_BYTES_MAX = 48 * 1024
 
 
 class Driver(Protocol):
-    """A controller's hands on its machine. Things are named by strings; what they are is the controller's business.
+    """What a controller acts through on its machine.
 
+    Things are named by strings; what they are is the controller's business.
     Level-triggered: `observe` is the truth, `changes` only says where to look; a lost change costs time, never truth.
     """
 

@@ -22,7 +22,7 @@ from rube.api.keys import ObjectKey, key_of, type_of
 from rube.api.times import NS_PER_S
 from rube.client import WorkQueue
 from rube.controllers.attempts import Attempts
-from rube.controllers.config import QUEUE, Decided, Hands, RuntimeConfig
+from rube.controllers.config import QUEUE, Decided, NodeController, RuntimeConfig
 from rube.controllers.contract import ImpureControllerError, Input, evaluate
 from rube.controllers.outbox import Outbox
 from rube.controllers.sender import Sender
@@ -40,6 +40,7 @@ class Runtime:
     def __init__(self, config: RuntimeConfig) -> None:
         self._config = config
         self._controller = config.controller
+        self._driven = config.node_controller
         self._clock = config.host.clock
         self._cache = config.cache
         name = config.controller.name
@@ -66,15 +67,15 @@ class Runtime:
         self._outbox.load()
         self._cache.subscribe(self._on_change)
         self._on_change(None)
-        if self._config.hands is not None:
+        if self._driven is not None:
             self._decide_all()  # what is on this machine is looked after from the copy, with the server away too
         try:
             async with asyncio.TaskGroup() as group:
                 self._workers.start(group)
                 self._sender.start(group)
                 group.create_task(self._resync())
-                if self._config.hands is not None:
-                    group.create_task(self._follow(self._config.hands))
+                if self._driven is not None:
+                    group.create_task(self._follow(self._driven))
         finally:
             self._cache.unsubscribe(self._on_change)
 
@@ -132,34 +133,34 @@ class Runtime:
     async def _resync(self) -> None:
         """Decides everything again now and then: whatever was missed costs time, never truth."""
         while True:
-            if self._config.hands is not None:
-                await self._find_orphans(self._config.hands)
+            if self._driven is not None:
+                await self._find_orphans(self._driven)
             await self._clock.sleep(self._config.resync_s * (0.75 + self._random.random() / 2))
             self._decide_all()
 
-    async def _find_orphans(self, hands: Hands) -> None:
+    async def _find_orphans(self, driven: NodeController) -> None:
         """Asks for a decision on what is on this machine, whether or not there is an object for it."""
         try:
-            names = await hands.driver.list()
+            names = await driven.driver.list()
         except RubeError as error:
             _LOG.warning("cannot list what is on this machine: %s", error)
             return
         for name in names:
-            self._changed_thing(hands, name)
+            self._changed_thing(driven, name)
 
-    async def _follow(self, hands: Hands) -> None:
+    async def _follow(self, driven: NodeController) -> None:
         """The driver's hints, for ever; when they end, all things are looked at and the hints taken up again."""
         while True:
             try:
-                async for name in hands.driver.changes():
-                    self._changed_thing(hands, name)
+                async for name in driven.driver.changes():
+                    self._changed_thing(driven, name)
             except RubeError as error:
                 _LOG.warning("the driver's changes were lost: %s", error)
             await self._clock.sleep(self._config.driver_retry_s)
-            await self._find_orphans(hands)
+            await self._find_orphans(driven)
 
-    def _changed_thing(self, hands: Hands, name: str) -> None:
-        key = hands.controller.key_of_thing(name)
+    def _changed_thing(self, driven: NodeController, name: str) -> None:
+        key = driven.controller.key_of_thing(name)
         if key is None:
             _LOG.warning("%s is not a name that controller %s gives: left alone", name, self._controller.name)
         else:
@@ -169,12 +170,12 @@ class Runtime:
 
     async def _process(self, key: ObjectKey) -> None:
         if not self._cache.synced:
-            if self._config.hands is not None:
+            if self._driven is not None:
                 self._waiting.add(key)  # a thing without an object is in no list of what is decided on sync
             return
         if not self._config.may_act():
             return  # a leader of a later term starts anew
-        if self._config.hands is None and not self._cache.connected:
+        if self._driven is None and not self._cache.connected:
             return  # only what is on this machine goes on without the server; the rest is decided when it is back
         if self._sender.defers(key):
             return
@@ -271,12 +272,12 @@ class Runtime:
 
     async def _act(self, key: ObjectKey, action: Action) -> bool:
         """Carries out one action; whether it is still under way, and asked for again when the thing has changed."""
-        hands = self._config.hands
-        assert hands is not None, f"controller {self._controller.name} has no driver and asks for actions"
+        driven = self._driven
+        assert driven is not None, f"controller {self._controller.name} has no driver and asks for actions"
         self._attempts.begin(key, action)
         try:
             async with self._clock.timeout(self._config.action_s_max):
-                under_way = await hands.driver.apply(action)
+                under_way = await driven.driver.apply(action)
         except RubeError as error:
             self._action_errors[key] = error.message
             raise
@@ -302,10 +303,9 @@ class Runtime:
         state.actions_pending = bool(left.actions)
         if left.HasField("memory"):
             state.memory.CopyFrom(left.memory)
-        if self._config.hands is not None:
-            hands = self._config.hands
+        if (driven := self._driven) is not None:
             try:
-                state.observed.CopyFrom(await hands.driver.observe(hands.controller.thing_of(key)))
+                state.observed.CopyFrom(await driven.driver.observe(driven.controller.thing_of(key)))
             except RubeError as error:
                 state.observe_error = error.message
         return state

@@ -29,8 +29,6 @@ class RubeletConfig:
     machine_id: str = ""
     # What to do with a data directory that is of another machine or node.
     identity_policy: IdentityPolicy = "keep"
-    # What the driver is called in the node's status: `systemd`, `supervisor` or `simulated`.
-    driver_name: str
     # Where the local copy is served, such as `unix:/run/rube/rubelet.sock`; empty: nowhere.
     listen: str = ""
     version: str = __version__

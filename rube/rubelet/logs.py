@@ -1,44 +1,45 @@
-"""The logs of this node's units, for whoever may ask: the apiserver, and users at the node's own socket."""
+"""The logs of what runs on this node, for whoever may ask: the apiserver, and users at the node's own socket."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
 
 from rube.api import LogsRequest, LogsResponse
 from rube.api.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
 from rube.api.keys import ObjectKey
-from rube.controllers.config import Hands
+from rube.controllers.config import NodeController
 from rube.controllers.ports import Cache
 
-__all__ = ["UnitLogs"]
+__all__ = ["NodeLogs"]
 
 READERS_MAX = 32
 """Requests for logs that this node answers at the same time."""
 
 
-class UnitLogs:
-    """Reads logs through the driver, of units that are bound to this node and of no others."""
+class NodeLogs:
+    """Reads logs through the driver of the key's type, of objects that are bound to this node and of no others."""
 
-    def __init__(self, cache: Cache, hands: Hands, node: str) -> None:
+    def __init__(self, cache: Cache, controllers: Mapping[str, NodeController], node: str) -> None:
+        """The controllers by type."""
         self._cache = cache
-        self._hands = hands
+        self._controllers = controllers
         self._node = node
         self._readers = 0
 
     async def read(self, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
-        """The answer, whose first response comes at once. Ends when the unit is no longer this node's.
+        """The answer, whose first response comes at once. Ends when the object is no longer this node's.
 
         Raises InvalidArgumentError, NotFoundError (not bound to this node), ResourceExhaustedError, and what the
         driver raises.
         """
         key = ObjectKey.from_proto(request.key)
-        if key.type != self._hands.controller.type:
-            raise InvalidArgumentError(
-                f"{key} has no log: only objects of type {self._hands.controller.type} have", field="key.type"
-            )
+        node_controller = self._controllers.get(key.type)
+        if node_controller is None:
+            types = " or ".join(sorted(self._controllers))
+            raise InvalidArgumentError(f"{key} has no log: only objects of type {types} have", field="key.type")
         uid = self._uid(key)
         if not uid:
             raise NotFoundError(f"{key} is not bound to node {self._node}", key=str(key), node=self._node)
@@ -48,7 +49,7 @@ class UnitLogs:
             )
         self._readers += 1
         try:
-            async with aclosing(self._while_bound(key, uid, request)) as responses:
+            async with aclosing(self._while_bound(node_controller, key, uid, request)) as responses:
                 async for response in responses:
                     response.node = self._node
                     yield response
@@ -59,7 +60,9 @@ class UnitLogs:
         obj = self._cache.get(key)
         return "" if obj is None else obj.metadata.uid
 
-    async def _while_bound(self, key: ObjectKey, uid: str, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
+    async def _while_bound(
+        self, node_controller: NodeController, key: ObjectKey, uid: str, request: LogsRequest
+    ) -> AsyncGenerator[LogsResponse, None]:
         gone = asyncio.Event()
 
         def look(_: object) -> None:
@@ -68,7 +71,7 @@ class UnitLogs:
 
         self._cache.subscribe(look)
         leaving = asyncio.ensure_future(gone.wait())
-        logs = self._hands.driver.logs(self._hands.controller.thing_of(key), request)
+        logs = node_controller.driver.logs(node_controller.controller.thing_of(key), request)
         coming: asyncio.Future[LogsResponse | None] | None = None
         try:
             while True:

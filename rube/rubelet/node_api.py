@@ -6,7 +6,7 @@ A status that has not been reported yet is shown in place of the one the apiserv
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from google.protobuf import any_pb2
@@ -41,7 +41,7 @@ from rube.api.errors import (
 from rube.api.keys import ObjectKey, key_of
 from rube.api.unknown_fields import check_known
 from rube.controllers.ports import Cache, Position
-from rube.rubelet.logs import UnitLogs
+from rube.rubelet.logs import NodeLogs
 from rube.rubelet.node_pages import check_revision, check_store, page_of, responses_of
 
 __all__ = ["NodeApi", "UnsentStatus"]
@@ -51,7 +51,7 @@ if TYPE_CHECKING:  # gRPC's classes are generic in the stubs alone
 
 
 class UnsentStatus(Protocol):
-    """What the runtime knows of statuses still to be reported."""
+    """What a runtime knows of statuses still to be reported."""
 
     def unsent_status(self, key: ObjectKey) -> any_pb2.Any | None: ...
 
@@ -67,7 +67,8 @@ class NodeApi(ApiServicer):
     in a row the last.
     """
 
-    def __init__(self, cache: Cache, unsent: UnsentStatus, logs: UnitLogs, node: str) -> None:
+    def __init__(self, cache: Cache, unsent: Mapping[str, UnsentStatus], logs: NodeLogs, node: str) -> None:
+        """`unsent`: by type."""
         self._logs = logs
         self._cache = cache
         self._unsent = unsent
@@ -90,6 +91,7 @@ class NodeApi(ApiServicer):
     async def Watch(self, request: WatchRequest, context: Context) -> AsyncIterator[WatchResponse]:
         check_known(request)
         self._check_resumable(request)
+        unsent = self._unsent[request.type]
         shown = {key_of(obj): obj for obj in self._matching(request)}
         changed = asyncio.Event()
 
@@ -97,7 +99,7 @@ class NodeApi(ApiServicer):
             changed.set()
 
         self._cache.subscribe(on_change)
-        self._unsent.subscribe(on_change)
+        unsent.subscribe(on_change)
         try:
             position = self._position(request.type)
             events = [Event(update=obj) for obj in shown.values()] if request.send_initial else []
@@ -115,7 +117,7 @@ class NodeApi(ApiServicer):
                 shown = now
         finally:
             self._cache.unsubscribe(on_change)
-            self._unsent.unsubscribe(on_change)
+            unsent.unsubscribe(on_change)
 
     def Logs(self, request: LogsRequest, context: Context) -> AsyncIterator[LogsResponse]:
         return self._logs.read(request)
@@ -142,7 +144,7 @@ class NodeApi(ApiServicer):
 
     def _object(self, key: ObjectKey) -> Object | None:
         obj = self._cache.get(key)
-        status = None if obj is None else self._unsent.unsent_status(key)
+        status = None if obj is None else self._unsent[key.type].unsent_status(key)
         if obj is None or status is None:
             return obj
         return Object(metadata=obj.metadata, spec=obj.spec, status=status)

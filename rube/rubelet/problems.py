@@ -1,12 +1,11 @@
-"""What a node cannot do and no unit's own status can say, for the node's status."""
+"""What a node cannot do and no object's own status can say, for the node's status."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rube.api import UnitObservation
 from rube.api.keys import ObjectKey
-from rube.controllers.config import Decided
+from rube.controllers.config import Decided, Observer
 
 __all__ = ["Problems"]
 
@@ -16,36 +15,28 @@ PROBLEM_CHARS_MAX = 500
 
 
 class Problems:
-    """Deleted units that are still here, with the reason, and what else it is asked for (`sources`), which comes first.
+    """What node controllers read from their decisions, and what else it is asked for (`sources`), which comes first.
 
-    A deleted unit has no object, so nobody who asks for it hears why its node cannot remove it.
+    Such as a deleted object's thing that cannot be removed: nobody who asks for the object hears why.
     """
 
     def __init__(self, sources: Sequence[Callable[[], str]]) -> None:
         self._sources = sources
-        self._left: dict[ObjectKey, str] = {}
+        self._known: dict[ObjectKey, str] = {}
 
-    def note(self, decided: Decided) -> None:
-        """An observer of the unit controller's decisions."""
-        why = "" if decided.state.HasField("object") else _why_left(decided)
-        if why:
-            self._left[decided.key] = why
-        else:
-            self._left.pop(decided.key, None)
+    def observer(self, problem: Callable[[Decided], str]) -> Observer:
+        """An observer of a controller's decisions, each of which has one problem or none."""
+
+        def note(decided: Decided) -> None:
+            if said := problem(decided):
+                self._known[decided.key] = said
+            else:
+                self._known.pop(decided.key, None)
+
+        return note
 
     def all(self) -> list[str]:
         told = [problem for source in self._sources if (problem := source())]
-        told += [
-            f"unit {key.namespace}/{key.name} was deleted and cannot be removed: {why}"
-            for key, why in sorted(self._left.items())
-        ]
+        told += [problem for _, problem in sorted(self._known.items())]
         shown = [problem[:PROBLEM_CHARS_MAX] for problem in told[:PROBLEMS_MAX]]
         return [*shown, f"and {len(told) - PROBLEMS_MAX} more"] if len(told) > PROBLEMS_MAX else shown
-
-
-def _why_left(decided: Decided) -> str:
-    """Why something is still here that has no object; empty where nothing keeps it from being removed."""
-    observed = UnitObservation()
-    decided.state.observed.Unpack(observed)
-    here = observed.installed or bool(decided.state.observe_error)
-    return (decided.state.action_error or decided.state.observe_error or observed.error) if here else ""

@@ -1,12 +1,15 @@
-"""Says in units' statuses that this node's disk keeps nothing new: from memory, since a report needs no room."""
+"""Says in objects' statuses that this node's disk keeps nothing new: from memory, since a report needs no room."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from rube.api import Object, UnitStatus, UpdateStatusRequest, registry
+from google.protobuf.message import Message
+
+from rube.api import Object, UpdateStatusRequest, registry
 from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
 from rube.api.keys import ObjectKey, key_of
 from rube.client import Client, Complaint
@@ -16,12 +19,15 @@ __all__ = ["DiskRefusals"]
 
 _LOG = logging.getLogger("rube.rubelet")
 WAITING_MAX = 1_000
-"""Units to be reported; past it the newest are left out, until they are refused again."""
+"""Objects to be reported; past it the newest are left out, until they are refused again."""
 AGAIN_S_MIN = 30.0
-"""Between two reports of one unit in the same words."""
+"""Between two reports of one object in the same words."""
 TOLD_MAX = 10_000
-"""Units whose report is remembered."""
-_PATHS = ("message", "node")
+"""Objects whose report is remembered."""
+
+
+RefusalStatus = Callable[[str, str], Message]
+"""Makes a status of a node's name and a reason."""
 
 
 class _Refusal(NamedTuple):
@@ -30,13 +36,16 @@ class _Refusal(NamedTuple):
 
 
 class DiskRefusals:
-    """Reports what the local store did not take. The unit's next status of its own replaces the message."""
+    """Reports what the local store did not take. The object's next status of its own replaces the message."""
 
-    def __init__(self, client: Client, clock: Clock, node: str, *, retry_s: float) -> None:
-        """`retry_s`: after a report that no apiserver took."""
+    def __init__(
+        self, client: Client, clock: Clock, node: str, statuses: Mapping[str, RefusalStatus], *, retry_s: float
+    ) -> None:
+        """`statuses`: how each type says it; `retry_s`: after a report that no apiserver took."""
         self._client = client
         self._clock = clock
         self._node = node
+        self._statuses = statuses
         self._retry_s = retry_s
         self._waiting: dict[ObjectKey, _Refusal] = {}
         self._told: dict[ObjectKey, tuple[_Refusal, int]] = {}
@@ -44,7 +53,7 @@ class DiskRefusals:
         self._complaint = Complaint(_LOG, "reports about the disk")
 
     def note(self, obj: Object, error: RubeError) -> None:
-        """A unit's object was not kept, or a decision about it, be it only to report what has changed.
+        """An object was not kept, or a decision about it, be it only to report what has changed.
 
         Both in the same words: a report changes the object, which is not kept then either.
         """
@@ -69,18 +78,22 @@ class DiskRefusals:
                     del self._waiting[key]
 
     def _is_known(self, key: ObjectKey, refusal: _Refusal, obj: Object) -> bool:
-        status = UnitStatus()
-        obj.status.Unpack(status)
-        if (status.node, status.message) == (self._node, refusal.why):
+        wanted = self._status(key, refusal)
+        stored = type(wanted)()
+        obj.status.Unpack(stored)
+        if all(getattr(stored, path) == getattr(wanted, path) for path in _paths(wanted)):
             return True
         told, told_ns = self._told.get(key, (None, 0))
         return told == refusal and self._clock.monotonic_ns() - told_ns < AGAIN_S_MIN * 1e9
 
+    def _status(self, key: ObjectKey, refusal: _Refusal) -> Message:
+        return self._statuses[key.type](self._node, refusal.why)
+
     async def _report(self, key: ObjectKey, refusal: _Refusal) -> bool:
-        """False if no apiserver could be asked. One that refuses it (the unit was deleted) is right."""
-        status = UnitStatus(node=self._node, message=refusal.why)
+        """False if no apiserver could be asked. One that refuses it (the object was deleted) is right."""
+        status = self._status(key, refusal)
         request = UpdateStatusRequest(key=key.to_proto(), uid=refusal.uid, status=registry.pack(status))
-        request.update_mask.paths.extend(_PATHS)
+        request.update_mask.paths.extend(_paths(status))
         try:
             await self._client.update_status(request)
         except (UnavailableError, DeadlineExceededError) as error:
@@ -93,3 +106,8 @@ class DiskRefusals:
             del self._told[next(iter(self._told))]
         self._told[key] = refusal, self._clock.monotonic_ns()
         return True
+
+
+def _paths(status: Message) -> list[str]:
+    """The fields that are set, sorted."""
+    return sorted(field.name for field, _ in status.ListFields())

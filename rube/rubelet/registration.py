@@ -31,13 +31,20 @@ class Registration:
     """Owns the node's name in the cluster. The name belongs to one data directory as long as that renews its lease."""
 
     def __init__(
-        self, client: Client, host: Host, config: RubeletConfig, instance_id: str, problems: Callable[[], list[str]]
+        self,
+        client: Client,
+        host: Host,
+        config: RubeletConfig,
+        instance_id: str,
+        drivers: Sequence[str],
+        problems: Callable[[], list[str]],
     ) -> None:
-        """`problems`: what the node's status is to tell at the moment."""
+        """`drivers`, by their names, and the `problems` of the moment are for the node's status."""
         self._client = client
         self._clock = host.clock
         self._config = config
         self._instance_id = instance_id
+        self._drivers = ",".join(drivers)
         self._problems = problems
         self._node = node_key(config.node)
         self._lease = node_lease_key(config.node)
@@ -149,7 +156,7 @@ class Registration:
         status = NodeStatus(
             boot_id=config.boot_id,
             rubelet_version=config.version,
-            driver=config.driver_name,
+            driver=self._drivers,
             observed_generation=node.metadata.generation,
         )
         paths = ("boot_id", "rubelet_version", "driver", "observed_generation")

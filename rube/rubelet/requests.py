@@ -22,7 +22,7 @@ from rube.client import Complaint
 from rube.host import Host
 from rube.host.backoff import Backoff
 from rube.rubelet.config import RubeletConfig
-from rube.rubelet.logs import UnitLogs
+from rube.rubelet.logs import NodeLogs
 from rube.transport import rube_error
 
 __all__ = ["Requests"]
@@ -39,7 +39,7 @@ ANSWERS_MAX = 16
 class Requests:
     """Attached to every server at once: which of them a user asks is not this node's choice."""
 
-    def __init__(self, host: Host, config: RubeletConfig, instance_id: str, logs: UnitLogs) -> None:
+    def __init__(self, host: Host, config: RubeletConfig, instance_id: str, logs: NodeLogs) -> None:
         self._host = host
         self._config = config
         self._instance_id = instance_id
@@ -78,7 +78,7 @@ class Requests:
 class _Attachment:
     """One open call, and the answers to what came through it."""
 
-    def __init__(self, host: Host, channel: aio.Channel, logs: UnitLogs, who: NodeRequestsRequest) -> None:
+    def __init__(self, host: Host, channel: aio.Channel, logs: NodeLogs, who: NodeRequestsRequest) -> None:
         self._clock = host.clock
         self._stub = NodesStub(channel)
         self._logs = logs

@@ -1,43 +1,40 @@
-"""The rubelet's life: open the local store, run the units from it, and keep up with the apiserver when it is there."""
+"""The rubelet's life: open the local store, run the node controllers from it, and keep up with the apiserver."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 from grpc import aio
 
 from rube.api import add_ApiServicer_to_server
-from rube.api.errors import AlreadyExistsError, ResourceExhaustedError, RubeError
+from rube.api.errors import AlreadyExistsError, InvalidArgumentError, ResourceExhaustedError, RubeError
 from rube.api.keys import ObjectKey, validate_name
-from rube.api.well_known import NODE_LABEL, UNIT_TYPE
+from rube.api.well_known import NODE_LABEL
 from rube.client import Batch, Client, InformerConfig
 from rube.controllers.cache import InformerCache
-from rube.controllers.config import Decided, Hands, Observer, RuntimeConfig
-from rube.controllers.driver import Driver
+from rube.controllers.config import Decided, NodeController, Observer, RuntimeConfig
+from rube.controllers.ports import Cache
 from rube.controllers.runtime import Runtime
 from rube.host import Engine, Host
 from rube.rubelet.config import RubeletConfig
 from rube.rubelet.identity import Identity
 from rube.rubelet.local_copy import LocalCopy
-from rube.rubelet.logs import UnitLogs
+from rube.rubelet.logs import NodeLogs
 from rube.rubelet.node_api import NodeApi
 from rube.rubelet.problems import Problems
 from rube.rubelet.refusals import DiskRefusals
 from rube.rubelet.registration import Registration
 from rube.rubelet.requests import Requests
 from rube.store.guard import GuardedEngine
-from rube.units.controller import UnitController
-from rube.units.unit_log import UnitLog
 
 __all__ = ["Rubelet"]
 
 _LOG = logging.getLogger("rube.rubelet")
 STOP_GRACE_S = 1.0
 LEFT_SHOWN_MAX = 20
-"""Units that are named when a rubelet is displaced."""
+"""Things that are named when a rubelet is displaced."""
 
 
 def _say_nothing() -> None:
@@ -45,18 +42,22 @@ def _say_nothing() -> None:
 
 
 class Rubelet:
-    """One node. `run` it once; the driver stays its maker's, who closes it afterwards."""
+    """One node. `run` it once; the drivers stay their maker's, who closes them afterwards."""
 
-    def __init__(self, host: Host, config: RubeletConfig, driver: Driver) -> None:
-        """Raises InvalidArgumentError for a node name that is not a DNS label, or without servers."""
+    def __init__(self, host: Host, config: RubeletConfig, controllers: Sequence[NodeController]) -> None:
+        """The controllers share the local store, and each has a type of its own.
+
+        Raises InvalidArgumentError for a node name that is not a DNS label, without servers, and for controllers that
+        cannot run here together.
+        """
         validate_name("node", config.node)
         self._host = host
         self._config = config
-        self._driver = driver
+        self._controllers = _by_type(controllers)
         self._client = Client(host, config.servers)
 
     async def run(self, on_ready: Callable[[], None] = _say_nothing) -> None:
-        """Runs this node until cancelled, which leaves its units running. `on_ready` is called once it has its copy.
+        """Runs this node until cancelled, which leaves everything running. `on_ready` is called once it has its copy.
 
         With no apiserver in reach it runs what it last knew of. Raises AlreadyExistsError where the node's name is in
         use by another rubelet that is alive, FailedPreconditionError where the local store is of another node or in
@@ -75,17 +76,19 @@ class Rubelet:
             await self._client.close()
 
     async def _displaced(self, error: AlreadyExistsError) -> AlreadyExistsError:
-        """The error, with the units that are left running and what to do about them."""
-        try:
-            names = await self._driver.list()
-        except RubeError:
-            return error
+        """The error, with what is left running and what to do about it."""
+        names: list[str] = []
+        for one in self._controllers.values():
+            try:
+                names += await one.driver.list()
+            except RubeError:
+                continue  # what the others have is told all the same
         if not names:
             return error
         shown = ", ".join(names[:LEFT_SHOWN_MAX]) + (" and more" if len(names) > LEFT_SHOWN_MAX else "")
         return AlreadyExistsError(
-            f"{error.message}. Units of this rubelet that may still run here ({len(names)}): {shown}. If the node's "
-            "name is to stay the other's, stop and remove them: the same command with --purge",
+            f"{error.message}. What this rubelet manages that may still run here ({len(names)}): {shown}. If the "
+            "node's name is to stay the other's, stop and remove it: the same command with --purge",
             **error.metadata,
         )
 
@@ -94,23 +97,22 @@ class Rubelet:
         identity = await Identity.load(
             engine, self._host, config.node, machine_id=config.machine_id, policy=config.identity_policy
         )
-        refusals = DiskRefusals(self._client, self._host.clock, config.node, retry_s=config.retry_s)
-        cache = InformerCache(self._client, self._host, [self._copy_config(engine, refusals)])
-        hands = self._hands()
+        statuses = {name: one.refusal_status for name, one in self._controllers.items()}
+        refusals = DiskRefusals(self._client, self._host.clock, config.node, statuses, retry_s=config.retry_s)
+        copies = [self._copy_config(name, engine, refusals) for name in self._controllers]
+        cache = InformerCache.of(self._client, self._host, copies)
         problems = Problems([engine.why_full])
-
-        def unkept(key: ObjectKey, error: ResourceExhaustedError) -> None:
-            if (obj := cache.get(key)) is not None:
-                refusals.note(obj, error)
-
-        observer = _all(UnitLog(self._host.clock).note, problems.note, config.observer)
-        runtime = Runtime(replace(self._runtime_config(engine, cache, hands), observer=observer, unkept=unkept))
-        logs = UnitLogs(cache, hands, self._config.node)
-        server = await self._serve(NodeApi(cache, runtime, logs, self._config.node))
+        runtimes = {
+            name: Runtime(self._runtime_config(one, engine, cache.part(name), refusals, problems))
+            for name, one in self._controllers.items()
+        }
+        logs = NodeLogs(cache, self._controllers, config.node)
+        server = await self._serve(NodeApi(cache, runtimes, logs, config.node))
         registered = asyncio.Event()
         if identity.registered:
             registered.set()
-        registration = Registration(self._client, self._host, self._config, identity.instance_id, problems.all)
+        drivers = [one.driver_name for one in self._controllers.values()]
+        registration = Registration(self._client, self._host, config, identity.instance_id, drivers, problems.all)
 
         async def follow() -> None:
             # A new rubelet touches nothing before it is known that the name is its own.
@@ -118,7 +120,8 @@ class Rubelet:
             await identity.save_registered()
             async with asyncio.TaskGroup() as group:
                 group.create_task(cache.run())
-                group.create_task(runtime.run())
+                for runtime in runtimes.values():
+                    group.create_task(runtime.run())
                 group.create_task(refusals.run())
                 group.create_task(Requests(self._host, self._config, identity.instance_id, logs).run())
 
@@ -135,10 +138,11 @@ class Rubelet:
             if server is not None:
                 await server.stop(STOP_GRACE_S)
 
-    def _copy_config(self, engine: Engine, refusals: DiskRefusals) -> InformerConfig:
-        store = LocalCopy(engine, UNIT_TYPE)
+    def _copy_config(self, type_name: str, engine: Engine, refusals: DiskRefusals) -> InformerConfig:
+        node = self._config.node
+        store = LocalCopy(engine, type_name)
         state = store.load()
-        _LOG.info("node %s has %d units at revision %d", self._config.node, len(state.objects), state.revision)
+        _LOG.info("node %s has %d objects of %s at revision %d", node, len(state.objects), type_name, state.revision)
 
         async def persist(batch: Batch) -> None:
             try:
@@ -149,24 +153,27 @@ class Rubelet:
                         refusals.note(change.new, error)
                 raise
 
-        return InformerConfig(
-            type=UNIT_TYPE, label_selector=f"{NODE_LABEL}={self._config.node}", state=state, persist=persist
-        )
+        return InformerConfig(type=type_name, label_selector=f"{NODE_LABEL}={node}", state=state, persist=persist)
 
-    def _hands(self) -> Hands:
-        controller = UnitController(node=self._config.node, boot_id=self._config.boot_id)
-        return Hands(controller=controller, driver=self._driver)
-
-    def _runtime_config(self, engine: Engine, cache: InformerCache, hands: Hands) -> RuntimeConfig:
+    def _runtime_config(
+        self, one: NodeController, engine: Engine, cache: Cache, refusals: DiskRefusals, problems: Problems
+    ) -> RuntimeConfig:
         config = self._config
+
+        def unkept(key: ObjectKey, error: ResourceExhaustedError) -> None:
+            if (obj := cache.get(key)) is not None:
+                refusals.note(obj, error)
+
         return RuntimeConfig(
             host=self._host,
-            controller=hands.controller,
+            controller=one.controller,
             cache=cache,
             calls=self._client,
             engine=engine,
-            hands=hands,
+            node_controller=one,
+            observer=_all(one.observer, problems.observer(one.problem), config.observer),
             refusals=config.refusals,
+            unkept=unkept,
             strict=config.strict,
             backoff=config.backoff,
             resync_s=config.resync_s,
@@ -180,6 +187,26 @@ class Rubelet:
         server.add_insecure_port(self._config.listen)
         await server.start()
         return server
+
+
+def _by_type(controllers: Sequence[NodeController]) -> dict[str, NodeController]:
+    """In the order given. Raises InvalidArgumentError for what cannot run on one node."""
+    by_type: dict[str, NodeController] = {}
+    names: set[str] = set()
+    for one in controllers:
+        controller = one.controller
+        if controller.type in by_type:
+            raise InvalidArgumentError(f"two node controllers of {controller.type}: a node has one for each type")
+        if controller.name in names:
+            raise InvalidArgumentError(f"two node controllers are called {controller.name!r}: rename one of them")
+        if controller.selector or controller.inputs:
+            raise InvalidArgumentError(
+                f"node controller {controller.name!r} has a selector or inputs: it sees all objects of its type that "
+                "are bound to the node, and no others"
+            )
+        by_type[controller.type] = one
+        names.add(controller.name)
+    return by_type
 
 
 def _all(*observers: Observer) -> Observer:

@@ -196,7 +196,7 @@ class ControllersWorld(NodeWorld):
 
     async def _look(self) -> None:
         async with Client(self.machine("user").ports, [API]) as client:
-            self.view = InformerCache(client, self.machine("user").ports, [InformerConfig(type=UNIT_TYPE)])
+            self.view = InformerCache.of(client, self.machine("user").ports, [InformerConfig(type=UNIT_TYPE)])
             await self.view.run()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from rube.api import (
@@ -22,7 +22,7 @@ from rube.api.well_known import UNIT_TYPE
 from rube.client import Client
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.cluster.types import node_key
-from rube.controllers.config import Decided
+from rube.controllers.config import Decided, NodeController
 from rube.controllers.driver import Driver
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
@@ -33,6 +33,7 @@ from rube.sim.world.kernel import SimHost, SimProcess, World
 from rube.sim.world.network import SimFabric
 from rube.store import open_store
 from rube.units.names import unit_name
+from rube.units.node_controller import unit_node_controller
 
 API = "api-1:7823"
 NODE = "worker-1"
@@ -82,6 +83,7 @@ class NodeWorld:
         driver: Callable[[Driver], Driver] = lambda driver: driver,
         ports: Callable[[Host], Host] = lambda host: host,
         crash_is_failure: bool = True,
+        others: Sequence[NodeController] = (),
     ) -> SimProcess:
         """The rubelet of node `name`, on the host `on` or the one of that name."""
         host: SimHost = self.machine(on or name).host
@@ -95,12 +97,18 @@ class NodeWorld:
                 servers=[API],
                 data_url="sqlite:///rubelet.db",
                 boot_id=f"boot-{host.boots}",
-                driver_name="simulated",
                 listen="0.0.0.0:7824",
                 strict=True,
                 observer=self.decided.append,
             )
-            await Rubelet(made, config, driver(SimServiceDriver(made.clock, manager))).run()
+            units = unit_node_controller(
+                node=name,
+                boot_id=config.boot_id,
+                driver=driver(SimServiceDriver(made.clock, manager)),
+                driver_name="simulated",
+                clock=made.clock,
+            )
+            await Rubelet(made, config, [units, *others]).run()
 
         return host.spawn("rubelet", main, crash_is_failure=crash_is_failure)
 

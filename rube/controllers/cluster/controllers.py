@@ -73,7 +73,7 @@ class ClusterControllers:
 
         async def lead(leadership: Leadership) -> None:
             term = Term(leadership.fence, leadership.holds, self._engine, self._client)
-            cache = InformerCache(self._client, self._host, configs_for(controller))
+            cache = InformerCache.of(self._client, self._host, configs_for(controller))
             await run_term(self._host, cache, controller, self._config, term)
 
         await LeaderElection(self._client, self._host, config).run(lead)

@@ -120,7 +120,7 @@ class ReplicatedControllers:
     async def _run_term(self, member: Member, rows: Rows, term: LeaderTerm) -> int:
         """Runs the controllers until the term is over; gives what the next one must be greater than."""
         engine = ReplicatedEngine(member, rows, term)
-        caches = [InformerCache(self._client, self._host, configs_for(one)) for one in self._controllers]
+        caches = [InformerCache.of(self._client, self._host, configs_for(one)) for one in self._controllers]
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(term.over())

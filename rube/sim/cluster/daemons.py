@@ -33,6 +33,7 @@ from rube.sim.world.kernel import SimHost, Trace
 from rube.store import Store, StoreConfig, open_store, parse_store_url
 from rube.store.replicated.store import ReplicatedStore
 from rube.units.names import unit_name
+from rube.units.node_controller import unit_node_controller
 from rube.units.spec_checks import built_in_spec_checks
 
 _LOG = logging.getLogger("rube.sim")
@@ -215,12 +216,12 @@ class RubeletProgram:
 
     async def main(self) -> None:
         """Runs until cancelled. Ends, as the program does, if its disk fails, or is full when it is opened."""
+        boot_id = f"{self._host.name}-{self._host.boots}"
         config = RubeletConfig(
             node=self._host.name,
             servers=self._servers,
             data_url=RUBELET_URL,
-            boot_id=f"{self._host.name}-{self._host.boots}",
-            driver_name="simulated",
+            boot_id=boot_id,
             lease_s=self._lease_s,
             renew_s=self._lease_s / 4,
             observer=self._recorder.decisions(self._host.name),
@@ -230,8 +231,11 @@ class RubeletProgram:
         )
         await self.note_copy()
         driver = SimServiceDriver(self._ports.clock, self.services, self._note_action)
+        units = unit_node_controller(
+            node=config.node, boot_id=boot_id, driver=driver, driver_name="simulated", clock=self._ports.clock
+        )
         try:
-            await Rubelet(self._ports, config, driver).run()
+            await Rubelet(self._ports, config, [units]).run()
         except _DISK_ERRORS as lost:
             self._recorder.loss(self._host.name, lost)
         finally:

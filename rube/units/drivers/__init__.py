@@ -1,1 +1,1 @@
-"""The hands of the unit controller: systemd itself over D-Bus, and a supervisor for machines without it."""
+"""The drivers of the unit controller: systemd itself over D-Bus, and a supervisor for machines without it."""

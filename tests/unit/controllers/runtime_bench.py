@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any as Anything
 
 from google.protobuf.any_pb2 import Any
+from google.protobuf.wrappers_pb2 import StringValue
 
 from rube.api import Action, Decision, State
 from rube.api.errors import RubeError
 from rube.api.keys import ObjectKey
 from rube.controllers.backoff import BackoffConfig
-from rube.controllers.config import Decided, Hands, RuntimeConfig
+from rube.controllers.config import Decided, NodeController, RuntimeConfig
 from rube.controllers.contract import Input
 from rube.controllers.runtime import Runtime
 from rube.host import Engine
@@ -128,7 +129,13 @@ class Bench:
         host = self.machine.ports
         engine = self.wrap_engine(await host.storage.open("sqlite:///local.db"))
         controller = Words(self._decide, self.inputs)
-        hands = Hands(controller=controller, driver=self.wrap_driver(self.driver)) if self._driven else None
+        node_controller = NodeController(
+            controller=controller,
+            driver=self.wrap_driver(self.driver),
+            driver_name="fake",
+            removal=lambda name: StringValue(value=f"{name}="),
+            refusal_status=lambda node, reason: StringValue(value=reason),
+        )
         self.runtime = Runtime(
             RuntimeConfig(
                 host=host,
@@ -136,7 +143,7 @@ class Bench:
                 cache=self.cluster.cache,
                 calls=self.wrap_calls(self.cluster),
                 engine=engine,
-                hands=hands,
+                node_controller=node_controller if self._driven else None,
                 may_act=lambda: self.may_act(),
                 observer=self.decided.append,
                 strict=self._strict,

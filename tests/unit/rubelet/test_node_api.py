@@ -69,7 +69,7 @@ class Copy:
 
 
 def api_of(copy: Copy) -> NodeApi:
-    return NodeApi(copy, copy, NO_LOGS, "worker-1")
+    return NodeApi(copy, {UNIT: copy}, NO_LOGS, "worker-1")
 
 
 def listed(copy: Copy, **request: str) -> list[str]:

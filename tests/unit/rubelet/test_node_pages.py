@@ -65,7 +65,7 @@ class Copy:
 
 
 def api_of(copy: AnyType) -> NodeApi:
-    return NodeApi(copy, copy, NO_LOGS, "worker-1")
+    return NodeApi(copy, {UNIT: copy}, NO_LOGS, "worker-1")
 
 
 def page(copy: Copy, **fields: AnyType) -> ListResponse:

@@ -1,4 +1,4 @@
-"""systemd itself as the unit controller's hands, over D-Bus. Needs the extra `rube-plane[systemd]` (dbus-fast)."""
+"""The driver that runs units by systemd itself, over D-Bus. Needs the extra `rube-plane[systemd]` (dbus-fast)."""
 
 from rube.units.drivers.dbus.driver import DbusConfig, DbusDriver
 
