@@ -106,12 +106,15 @@ def test_acknowledged_writes_survive_a_loss_of_power_of_all(world: EtcdWorld) ->
     assert world.put("etcd-1", b"next") == 2 + 15
 
 
-def test_a_member_whose_disk_is_full_ends_and_comes_back_with_all(world: EtcdWorld) -> None:
+def test_a_member_whose_disk_is_full_ends_and_comes_back_with_all(
+    world: EtcdWorld, caplog: pytest.LogCaptureFixture
+) -> None:
     member = others(world.leader())[0]
     world.faults.disk(member).fill()
     for number in range(3):
         world.put(world.leader(), b"k%d" % number, b"v")
     assert world.get(member, b"k2", serializable=True) != b"v"
+    assert any(record.getMessage().startswith(f"{member} ends: the disk") for record in caplog.records)
     world.faults.disk(member).free()
     world.world.run_for(10)
     assert world.get(member, b"k2", serializable=True) == b"v"
