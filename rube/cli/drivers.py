@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rube.api.errors import FailedPreconditionError
-from rube.controllers.driver import Driver
 from rube.distribution import install_command
-from rube.host import Host
+
+if TYPE_CHECKING:
+    from rube.controllers.driver import Driver
+    from rube.host import Host
 
 DRIVERS = ("auto", "systemd", "supervisor")
 

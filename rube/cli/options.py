@@ -10,7 +10,6 @@ import click
 
 from rube.api.addresses import check_host_port
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
-from rube.store.engines.private_files import make_directory
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,6 +49,8 @@ def check_server(address: str) -> None:
 
 def make_data_directory(path: Path) -> None:
     """Creates it where it is not there; nobody else may enter it then. Raises FailedPreconditionError that names it."""
+    from rube.store.engines.private_files import make_directory
+
     try:
         make_directory(path)
     except OSError as error:

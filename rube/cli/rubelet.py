@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 import click
 
 from rube import __version__
-from rube.api.errors import FailedPreconditionError
 from rube.api.keys import validate_name
-from rube.cli.daemon import Stop, announce, end_task, run_daemon
-from rube.cli.drivers import DRIVERS, choose_driver, make_driver
+from rube.cli.drivers import DRIVERS
 from rube.cli.first_process import leave_first_process
-from rube.cli.options import checked, log_level_option, make_data_directory, servers_option
-from rube.cli.real_host import real_host
+from rube.cli.options import checked, log_level_option, servers_option
 from rube.console import main as run_program
-from rube.controllers.config import NodeController
-from rube.host import Host
-from rube.rubelet import Rubelet, RubeletConfig, purge_node
-from rube.rubelet.identity import IdentityPolicy
-from rube.store.engines.sqlite_lock import lock_file, place_of
-from rube.units.boot import boot_identity
-from rube.units.node_controller import unit_node_controller
 
 SYSTEM_UNIT_DIR = "/etc/systemd/system"
-SOCKET_NAME = "rubelet.sock"
-STORE_NAME: Final = "rubelet.db"
-MACHINE_ID = Path("/etc/machine-id")
 
 
 def default_node() -> str:
@@ -101,84 +84,20 @@ def rubelet(
     running; the next one adopts them. --data is no place for a directory that is cleaned up, such as /tmp.
     """
 
-    async def main(stop: Stop) -> None:
-        make_data_directory(data)
-        host = real_host()
-        kind = choose_driver(driver)
-        units_driver = make_driver(kind, host, data, bus=bus, unit_dir=unit_dir)
-        boot_id = boot_identity()
-        units = unit_node_controller(
-            node=node, boot_id=boot_id, driver=units_driver, driver_name=kind, clock=host.clock
-        )
-        try:
-            if purge:
-                with alone(data):
-                    await remove_units(host, units)
-            else:
-                policy: IdentityPolicy = "new" if new_identity else "adopt" if adopt else "keep"
-                await run_node(host, units, stop, config_of(servers, node, data, boot_id, policy))
-        finally:
-            await units_driver.close()
+    from rube.cli.node import RubeletOptions, run_rubelet
 
-    sys.exit(run_daemon("rubelet", main, log_level=log_level))
-
-
-def machine_id() -> str:
-    """This machine's identity (machine-id(5)); empty where it has none, as some containers have not."""
-    try:
-        return MACHINE_ID.read_text().strip()
-    except OSError:
-        return ""
-
-
-def config_of(servers: tuple[str, ...], node: str, data: Path, boot_id: str, policy: IdentityPolicy) -> RubeletConfig:
-    return RubeletConfig(
-        machine_id=machine_id(),
-        identity_policy=policy,
-        node=node,
+    options = RubeletOptions(
         servers=servers,
-        data_url=f"sqlite:///{data.absolute() / STORE_NAME}",
-        boot_id=boot_id,
-        listen=f"unix:{data.absolute() / SOCKET_NAME}",
+        node=node,
+        data=data,
+        driver=driver,
+        bus=bus,
+        unit_dir=unit_dir,
+        identity_policy="new" if new_identity else "adopt" if adopt else "keep",
+        purge=purge,
+        log_level=log_level,
     )
-
-
-@contextmanager
-def alone(data: Path) -> Iterator[None]:
-    """No rubelet runs on this data directory meanwhile: it would bring back what is removed.
-
-    Raises FailedPreconditionError while one does. Needs nothing of the local store, which may be damaged.
-    """
-    store = data / STORE_NAME
-    if not store.exists():
-        yield
-        return
-    lock = lock_file(place_of(store))
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-async def run_node(host: Host, units: NodeController, stop: Stop, config: RubeletConfig) -> None:
-    def ready() -> None:
-        announce(f"rubelet: node {config.node} listening on {config.listen}, driver {units.driver_name}")
-
-    running = asyncio.create_task(Rubelet(host, config, [units]).run(ready))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    await end_task(running)
-
-
-async def remove_units(host: Host, controller: NodeController) -> None:
-    """Raises FailedPreconditionError that names the units which stayed, and why."""
-    purged = await purge_node(host, [controller])
-    removed = f"{purged.removed} units removed"
-    if purged.left:
-        said = "; ".join(f"{name} ({why})" if why else name for name, why in purged.left.items())
-        raise FailedPreconditionError(f"{removed}, and these are still there: {said}")
-    announce(f"rubelet: {removed}")
+    sys.exit(run_rubelet(options))
 
 
 def main() -> None:

@@ -32,10 +32,9 @@ def list_scenarios(context: click.Context) -> None:
     """Prints each scenario's name and description, and ends the command."""
     import yaml
 
-    rows = [
-        (name, " ".join(str(yaml.safe_load(path.read_text(encoding="utf-8")).get("description", "")).split()))
-        for name, path in shipped_scenarios().items()
-    ]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    written = {name: yaml.load(path.read_bytes(), loader) for name, path in shipped_scenarios().items()}
+    rows = [(name, " ".join(str(scenario.get("description", "")).split())) for name, scenario in written.items()]
     formatter = context.make_formatter()
     formatter.write_dl(rows)
     click.echo(formatter.getvalue().rstrip())

@@ -88,7 +88,7 @@ def test_a_wheel_gives_ructl_and_says_how_to_get_the_rest(wheel: Path, tmp_path:
     assert "api.systemd.Unit" in rube("ructl explain Unit")
     assert "no server answers" in rube.refusal("ructl --server 127.0.0.1:1 list -t Unit")
     assert "systemd-units" in rube("rube --help")
-    for command in ("rube apiserver --store memory:", "rube sim partition"):
+    for command in ("rube apiserver --store memory:", "rubelet --node a --data node", "rube sim partition"):
         refusal = rube.refusal(command)
         (extra,) = re.findall(
             r"^\w+: \w+ is not installed, which this needs: pip install '(.*)'$", refusal, re.MULTILINE
@@ -102,8 +102,7 @@ def test_a_wheel_gives_ructl_and_says_how_to_get_the_rest(wheel: Path, tmp_path:
 
     rube.install("rube-plane[sim]")
     assert re.search(r"^partition +One of three nodes", rube("rube sim --list"), re.MULTILINE)
-    report = rube("rube sim partition --set workload.steps=[] --set faults=[] --set expect=[] --set duration=5s")
-    assert "repeat: rube sim partition --set" in report
+    assert "repeat: rube sim partition --seed" in rube("rube sim partition")
 
 
 async def serve_a_hello(rube: Installation) -> None:

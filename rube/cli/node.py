@@ -1,0 +1,128 @@
+"""What the command `rubelet` runs, loaded by a rubelet and by no help page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rube.api.errors import FailedPreconditionError
+from rube.cli.daemon import Stop, announce, end_task, run_daemon
+from rube.cli.drivers import choose_driver, make_driver
+from rube.cli.options import make_data_directory
+from rube.cli.real_host import real_host
+from rube.controllers.config import NodeController
+from rube.host import Host
+from rube.rubelet import Rubelet, RubeletConfig, purge_node
+from rube.rubelet.identity import IdentityPolicy
+from rube.store.engines.sqlite_lock import lock_file, place_of
+from rube.units.boot import boot_identity
+from rube.units.node_controller import unit_node_controller
+
+__all__ = ["RubeletOptions", "run_rubelet"]
+
+SOCKET_NAME = "rubelet.sock"
+STORE_NAME: Final = "rubelet.db"
+MACHINE_ID = Path("/etc/machine-id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RubeletOptions:
+    """The command line, in the words of its options."""
+
+    servers: tuple[str, ...]
+    node: str
+    data: Path
+    driver: str
+    bus: str
+    unit_dir: str
+    identity_policy: IdentityPolicy
+    purge: bool
+    log_level: str
+
+
+def run_rubelet(options: RubeletOptions) -> int:
+    """Runs the node, or removes its units; returns the exit code."""
+
+    async def main(stop: Stop) -> None:
+        data = options.data
+        make_data_directory(data)
+        host = real_host()
+        kind = choose_driver(options.driver)
+        units_driver = make_driver(kind, host, data, bus=options.bus, unit_dir=options.unit_dir)
+        boot_id = boot_identity()
+        units = unit_node_controller(
+            node=options.node, boot_id=boot_id, driver=units_driver, driver_name=kind, clock=host.clock
+        )
+        try:
+            if options.purge:
+                with alone(data):
+                    await remove_units(host, units)
+            else:
+                config = config_of(options.servers, options.node, data, boot_id, options.identity_policy)
+                await run_node(host, units, stop, config)
+        finally:
+            await units_driver.close()
+
+    return run_daemon("rubelet", main, log_level=options.log_level)
+
+
+def machine_id() -> str:
+    """This machine's identity (machine-id(5)); empty where it has none, as some containers have not."""
+    try:
+        return MACHINE_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+def config_of(servers: tuple[str, ...], node: str, data: Path, boot_id: str, policy: IdentityPolicy) -> RubeletConfig:
+    return RubeletConfig(
+        machine_id=machine_id(),
+        identity_policy=policy,
+        node=node,
+        servers=servers,
+        data_url=f"sqlite:///{data.absolute() / STORE_NAME}",
+        boot_id=boot_id,
+        listen=f"unix:{data.absolute() / SOCKET_NAME}",
+    )
+
+
+@contextmanager
+def alone(data: Path) -> Iterator[None]:
+    """No rubelet runs on this data directory meanwhile: it would bring back what is removed.
+
+    Raises FailedPreconditionError while one does. Needs nothing of the local store, which may be damaged.
+    """
+    store = data / STORE_NAME
+    if not store.exists():
+        yield
+        return
+    lock = lock_file(place_of(store))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+async def run_node(host: Host, units: NodeController, stop: Stop, config: RubeletConfig) -> None:
+    def ready() -> None:
+        announce(f"rubelet: node {config.node} listening on {config.listen}, driver {units.driver_name}")
+
+    running = asyncio.create_task(Rubelet(host, config, [units]).run(ready))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await end_task(running)
+
+
+async def remove_units(host: Host, controller: NodeController) -> None:
+    """Raises FailedPreconditionError that names the units which stayed, and why."""
+    purged = await purge_node(host, [controller])
+    removed = f"{purged.removed} units removed"
+    if purged.left:
+        said = "; ".join(f"{name} ({why})" if why else name for name, why in purged.left.items())
+        raise FailedPreconditionError(f"{removed}, and these are still there: {said}")
+    announce(f"rubelet: {removed}")
