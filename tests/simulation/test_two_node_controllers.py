@@ -7,9 +7,6 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
-from killed_steps import SteppedDriver, SteppedStorage, Steps
-from lamps import LAMP_TYPE, LampDriver, Lamps, lamp, lamp_key, lamp_node_controller
-from node_world import NODE, NodeWorld, unit, unit_key
 
 from rube.api import DeleteRequest, Entry, ListRequest, LogsRequest, NodeStatus, PutRequest
 from rube.api.errors import InvalidArgumentError
@@ -22,6 +19,9 @@ from rube.sim.units.service_manager import SimServiceDriver
 from rube.sim.world.kernel import SimProcess, World
 from rube.units.names import unit_name
 from rube.units.node_controller import unit_node_controller
+from tests.simulation.killed_steps import SteppedDriver, SteppedStorage, Steps
+from tests.simulation.lamps import LAMP_TYPE, LampDriver, Lamps, lamp, lamp_key, lamp_node_controller
+from tests.simulation.node_world import NODE, NodeWorld, unit, unit_key
 
 SOCKET = f"{NODE}:7824"
 STEPS_MAX = 200
