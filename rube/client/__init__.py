@@ -5,8 +5,8 @@ cores are `object_cache` (what a response makes of a copy) and `WorkQueueCore`. 
 """
 
 from rube.client.client import Client
-from rube.client.complaint import Complaint
 from rube.client.config import ClientConfig
+from rube.client.failure_log import FailureLog
 from rube.client.informer import Informer, InformerConfig
 from rube.client.object_cache import Batch, CacheState, Change, ObjectCache
 from rube.client.work_queue import WorkQueue, WorkQueueConfig, WorkQueueCore
@@ -17,7 +17,7 @@ __all__ = [
     "Change",
     "Client",
     "ClientConfig",
-    "Complaint",
+    "FailureLog",
     "Informer",
     "InformerConfig",
     "ObjectCache",

@@ -20,7 +20,7 @@ from rube.api.errors import (
 from rube.api.keys import ObjectKey
 from rube.api.times import NS_PER_S
 from rube.client.client import Client
-from rube.client.complaint import Complaint
+from rube.client.failure_log import FailureLog
 from rube.client.object_cache import Batch, CacheState, Change, ObjectCache
 from rube.host import Host
 from rube.host.backoff import Backoff
@@ -74,7 +74,7 @@ class Informer:
         self._progress_handlers: list[Callable[[], None]] = []
         self._connected = False
         self._advanced = asyncio.Event()
-        self._complaint = Complaint(_LOG, f"watch of {config.type}")
+        self._failures = FailureLog(_LOG, f"watch of {config.type}")
         self.synced = asyncio.Event()
         """Set once the copy has been as new as the server's in this run: after the first list, or after resuming."""
 
@@ -124,10 +124,10 @@ class Informer:
             except (InvalidArgumentError, UnimplementedError):
                 raise
             except (CompactedError, StoreChangedError, RevisionAheadError) as error:
-                self._complaint.failed(error.message, then="listing again", level=logging.INFO)
+                self._failures.failed(error.message, then="listing again", level=logging.INFO)
                 self._cache.lose_position()
             except RubeError as error:
-                self._complaint.failed(error.message)
+                self._failures.failed(error.message)
             if self._clock.monotonic_ns() - begun_ns >= self._config.backoff_s_max * NS_PER_S:
                 self._backoff.reset()  # it went well for long; what fails again and again does so ever more slowly
             await self._clock.sleep(self._backoff.next_s())
@@ -146,7 +146,7 @@ class Informer:
                     if not self._cache.listing:
                         self.synced.set()
                         self._connected = True
-                        self._complaint.works()
+                        self._failures.works()
                         self._report_progress()
         finally:
             self._connected = False

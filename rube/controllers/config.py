@@ -22,8 +22,8 @@ from rube.host import Engine, Host
 __all__ = [
     "QUEUE",
     "Decided",
+    "DecisionObserver",
     "NodeController",
-    "Observer",
     "RefusalObserver",
     "Refused",
     "RuntimeConfig",
@@ -56,7 +56,7 @@ class Decided:
         return hashlib.sha256(self.decision.SerializeToString(deterministic=True)).hexdigest()
 
 
-Observer = Callable[[Decided], None]
+DecisionObserver = Callable[[Decided], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +80,11 @@ def observe_nothing(decided: Decided) -> None:
     _LOG.debug("%s decided %s", decided.controller, decided.key)
 
 
-UnkeptObserver = Callable[[ObjectKey, ResourceExhaustedError], None]
+UnrecordedObserver = Callable[[ObjectKey, ResourceExhaustedError], None]
 
 
-def observe_nothing_unkept(key: ObjectKey, error: ResourceExhaustedError) -> None:
-    _LOG.debug("a decision about %s was not kept: %s", key, error)
+def observe_nothing_unrecorded(key: ObjectKey, error: ResourceExhaustedError) -> None:
+    _LOG.debug("a decision about %s was not recorded: %s", key, error)
 
 
 def no_problem(decided: Decided) -> str:
@@ -110,7 +110,7 @@ class NodeController:
     refusal_status: Callable[[str, str], Message]
     # The problem that a decision shows and that no object's own status can say, as a sentence; empty if there is none.
     problem: Callable[[Decided], str] = no_problem
-    observer: Observer = observe_nothing
+    observer: DecisionObserver = observe_nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +129,11 @@ class RuntimeConfig:
     node_controller: NodeController | None = None
     fence: Fence | None = None
     may_act: Callable[[], bool] = lambda: True
-    observer: Observer = observe_nothing
+    observer: DecisionObserver = observe_nothing
     # Told of each call that was refused.
     refusals: RefusalObserver = observe_no_refusal
     # Told of each decision that the local store had no room for, and of which nothing is carried out.
-    unkept: UnkeptObserver = observe_nothing_unkept
+    unrecorded: UnrecordedObserver = observe_nothing_unrecorded
     # For tests and simulations: `decide` is asked twice (ImpureControllerError), and a mistake of the controller's, an
     # exception, ends the runtime, which otherwise goes on with what is not concerned.
     strict: bool = False

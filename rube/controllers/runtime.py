@@ -243,7 +243,7 @@ class Runtime:
         try:
             return await self._outbox.record(key, decision)
         except ResourceExhaustedError as error:
-            self._config.unkept(key, error)
+            self._config.unrecorded(key, error)
             raise
 
     async def _carry_out(

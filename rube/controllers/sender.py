@@ -16,7 +16,7 @@ from rube.api.errors import (
     UnavailableError,
 )
 from rube.api.keys import ObjectKey, key_of
-from rube.client import Complaint, WorkQueue
+from rube.client import FailureLog, WorkQueue
 from rube.controllers.backoff import KeyedBackoff
 from rube.controllers.config import QUEUE, Refused, RuntimeConfig
 from rube.controllers.outbox import Outbox
@@ -52,7 +52,7 @@ class Sender:
             self._queue, self._work, workers_max=config.senders_max, held_max=config.senders_held_max
         )
         self._was_connected = False
-        self._complaint = Complaint(_LOG, f"{config.controller.name}: calls")
+        self._failures = FailureLog(_LOG, f"{config.controller.name}: calls")
 
     def start(self, group: asyncio.TaskGroup) -> None:
         self._workers.start(group)
@@ -120,13 +120,13 @@ class Sender:
                 written = await self._send(calls[0])
             except (UnavailableError, DeadlineExceededError, ResourceExhaustedError, TimeoutError) as error:
                 delay_s = self._backoff.next_s(key)
-                self._complaint.failed(str(error) or "no answer in time", then=f"{key} and others wait")
+                self._failures.failed(str(error) or "no answer in time", then=f"{key} and others wait")
                 self._queue.add_after(key, delay_s)
                 return
             except RubeError as error:
                 await self._refused(key, error)
                 return
-            self._complaint.works()
+            self._failures.works()
             self._backoff.forget(key)
             await self._outbox.call_done(key, written)
 

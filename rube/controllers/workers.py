@@ -45,19 +45,19 @@ class Workers:
         loop = asyncio.get_running_loop()
         while True:
             key = await self._queue.get()
-            mark = _Mark()
-            watch = loop.call_later(HELD_S_MIN, self._replace, group, mark)
+            turn = _Turn()
+            watch = loop.call_later(HELD_S_MIN, self._replace, group, turn)
             try:
                 await self._work(key)
             finally:
                 watch.cancel()
                 self._queue.done(key)
-            if mark.replaced:
+            if turn.replaced:
                 self._held -= 1
                 return
             await asyncio.sleep(0)  # thousands of keys in a row must not hold up whoever shares this loop
 
-    def _replace(self, group: asyncio.TaskGroup, mark: _Mark) -> None:
+    def _replace(self, group: asyncio.TaskGroup, turn: _Turn) -> None:
         if self._held >= self._held_max:
             return
         stand_in = self._run(group)
@@ -67,10 +67,10 @@ class Workers:
             stand_in.close()
         else:
             self._held += 1
-            mark.replaced = True
+            turn.replaced = True
 
 
-class _Mark:
-    """Whether the worker at one key was replaced."""
+class _Turn:
+    """A worker's turn with one key, and whether another worker has taken its place."""
 
     replaced = False

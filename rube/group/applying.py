@@ -36,7 +36,7 @@ class AppliedState:
         identity."""
         self._machine = machine
         self.digests = Digests(name, identity.id)
-        # The part of `kept` that entries seldom change.
+        # The fields of the message that entries seldom change.
         self._members = Applied()
         self._take(applied, Roster(applied.peers or identity.peers, applied.removed))
 
@@ -53,11 +53,11 @@ class AppliedState:
         self.digests.voters = list(conf_state.voters)
         self._members = Applied(conf_state=conf_state, peers=self.roster.peers, removed=self.roster.removed)
 
-    def kept(self) -> Applied:
+    def to_message(self) -> Applied:
         """Returns what has to be stored with the state's writes."""
-        kept = Applied(index=self.index, term=self.term, hash=self.digests.chain)
-        kept.MergeFrom(self._members)
-        return kept
+        applied = Applied(index=self.index, term=self.term, hash=self.digests.chain)
+        applied.MergeFrom(self._members)
+        return applied
 
     def apply(self, entry: Entry, configure: Callable[[ConfChangeV2], ConfState]) -> Done | None:
         """Applies the next entry; None for an empty one. `configure` gets each change of Raft's configuration.

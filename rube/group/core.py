@@ -14,7 +14,6 @@ from rube.api.times import NS_PER_S
 from rube.group.applying import AppliedState
 from rube.group.config import MemberConfig
 from rube.group.group_pb2 import Applied, Batch, Command, Digest, Identity, Piece
-from rube.group.halting import Ending, RemovedError
 from rube.group.incarnations import DoubledError
 from rube.group.log import DurableLog
 from rube.group.machine import StateMachine
@@ -24,6 +23,7 @@ from rube.group.records import APPLIED_KEY, read
 from rube.group.snapshot_sender import SnapshotSender
 from rube.group.snapshots import Staging
 from rube.group.storage import StorageParts, StorageWriter
+from rube.group.termination import RemovedError, Termination
 from rube.host import Engine, Host
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD
 from rube.raft.errors import (
@@ -65,7 +65,7 @@ class Core:
         self.identity = identity
         self._clock = host.clock
         self._network = host.network
-        self.ending = Ending(config.name, self._end_waiting)
+        self.termination = Termination(config.name, self._end_waiting)
         applied = read(engine, APPLIED_KEY, Applied) or Applied()
         self.state = AppliedState(applied, machine, identity, config.name)
         self.proposals = Proposals(host.random.stream("replica/proposer").getrandbits(63) | 1)
@@ -85,8 +85,8 @@ class Core:
                 group_id=identity.group_id,
                 log=log,
                 staging=self._staging,
-                kept_from=self._sender.kept_from,
-                newest=self.state.kept,
+                log_needed_after=self._sender.log_needed_after,
+                newest=self.state.to_message,
             ),
             applied,
         )
@@ -94,7 +94,7 @@ class Core:
         self.node = RawNode(config.core(identity.id, log, random_below, applied.index))
         self._tell_where_it_goes_on()
         incarnation = self.proposals.proposer
-        self._links = Links(host, config, identity, incarnation, self.receive, self._refused, self.ending.fail)
+        self._links = Links(host, config, identity, incarnation, self.receive, self._refused, self.termination.fail)
         self._advancing = False
         self._installing = False
         self._ticks = 0
@@ -161,7 +161,7 @@ class Core:
 
     def receive(self, sender: int, batch: Batch) -> None:
         """Handles messages of another member."""
-        if self.ending.over:
+        if self.termination.over:
             return
         if batch.HasField("digest"):
             self._digest(sender, batch.digest)
@@ -177,7 +177,7 @@ class Core:
             elif sender == self.leader:
                 self.state.digests.judge(digest)
         except Exception as error:
-            self.ending.fail(error)
+            self.termination.fail(error)
             raise
 
     def _takes(self, proposal: Message) -> bool:
@@ -190,7 +190,7 @@ class Core:
 
     async def batches(self, subscriber: int, address: str, incarnation: int) -> AsyncGenerator[Batch]:
         """Yields messages for another member, whose process subscribes from that address. Raises DoubledError."""
-        self.ending.check()
+        self.termination.check()
         self._links.subscribes(subscriber, address, incarnation)
         link = self._links.get(subscriber)
         if link is None and subscriber not in self.state.roster.removed:
@@ -211,7 +211,7 @@ class Core:
         Raises UnavailableError if the leader of an earlier term sent it.
         """
         async with self._staging.lock:
-            self.ending.check()
+            self.termination.check()
             if piece.message.term < self.node.raft.term:
                 raise UnavailableError(f"a snapshot of term {piece.message.term}, and this is {self.node.raft.term}")
             pairs = await self._staging.take(piece)
@@ -225,7 +225,7 @@ class Core:
 
     def advance(self) -> None:
         """Carries out everything that the Raft core asks for by now."""
-        self.ending.check()
+        self.termination.check()
         if self._advancing:
             return
         self._advancing = True
@@ -234,7 +234,7 @@ class Core:
         except _HARMLESS:
             raise
         except Exception as error:
-            self.ending.fail(error)
+            self.termination.fail(error)
             raise
         finally:
             self._advancing = False
@@ -242,19 +242,19 @@ class Core:
     # Lifecycle
 
     async def run(self) -> None:
-        """Takes part in the group until cancelled or until the member fails; `ending` has the reason."""
+        """Takes part in the group until cancelled or until the member fails; `termination` has the reason."""
         try:
             self._links.follow(self.state.roster.peers)
             self.advance()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tick())
                 group.create_task(self._storage.run(self))
-                group.create_task(self.ending.failure())  # a failure anywhere ends the other tasks
+                group.create_task(self.termination.failure())  # a failure anywhere ends the other tasks
         except* Exception as group_error:
             for error in _leaves(group_error):
-                self.ending.fail(error)
+                self.termination.fail(error)
         finally:
-            self.ending.stop()
+            self.termination.stop()
             await self._sender.close()
             await self._links.close()
 
@@ -346,7 +346,7 @@ class Core:
         except _HARMLESS as error:
             _LOG.debug("member %s: %s", self.config.name, error.message)
         except Exception as error:
-            self.ending.fail(error)
+            self.termination.fail(error)
             raise
 
     def _drain(self) -> None:
@@ -414,7 +414,7 @@ class Core:
         return in_step and raft.log.last_index() > raft.log.committed
 
     def _snapshot_sent(self, member: int, arrived: bool) -> None:
-        if not self.ending.over:
+        if not self.termination.over:
             self.node.report_snapshot(member, delivered=arrived)
             self.advance()
 
@@ -474,7 +474,7 @@ class Core:
     def _refused(self, error: RubeError) -> None:
         if "doubled" in error.metadata:
             name = self.config.name
-            self.ending.fail(
+            self.termination.fail(
                 DoubledError(
                     f"{error.message}: this disk looks like a copy of member {name!r}'s, and this process is the newer "
                     "of the two; end the other one if it is the one to go, and start this again; or wipe this disk and "
@@ -483,7 +483,7 @@ class Core:
             )
             return
         who = f"member {self.config.name!r} was removed from group {self.identity.group_id}"
-        self.ending.fail(RemovedError(f"{who}: wipe its disk before it joins again under that name"))
+        self.termination.fail(RemovedError(f"{who}: wipe its disk before it joins again under that name"))
 
 
 def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:

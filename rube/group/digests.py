@@ -18,8 +18,8 @@ from rube.host import Write
 
 # Hashes are compared at the multiples of this index.
 EVERY_ENTRIES = 16
-# So many of the newest hashes are kept: this member's, and those reported for indexes that it has not reached.
-KEPT = 256
+# The newest hashes to remember: this member's, and those reported for indexes that it has not reached.
+HASHES_MAX = 256
 _HASH_BYTES = 16
 _V = TypeVar("_V")
 
@@ -49,7 +49,7 @@ class Digests:
             digest.update(b"-" if value is None else b"+" + len(value).to_bytes(4, "big") + value)
         self.chain = digest.digest()
         if index % EVERY_ENTRIES == 0:
-            _keep(self._own, index, self.chain)
+            _remember(self._own, index, self.chain)
             self.newest = Digest(index=index, hash=self.chain)
             if (awaited := self._awaited.pop(index, None)) is not None:
                 self._compare(index, awaited)
@@ -61,7 +61,7 @@ class Digests:
         this member."""
         if member not in self.voters or (self._own and digest.index < next(iter(self._own))):
             return
-        _keep(self._told, digest.index, self._told.get(digest.index, {}) | {member: digest.hash})
+        _remember(self._told, digest.index, self._told.get(digest.index, {}) | {member: digest.hash})
         if digest.index in self._own:
             self._count(digest.index)
 
@@ -70,7 +70,7 @@ class Digests:
         if agreed.index in self._own:
             self._compare(agreed.index, agreed.hash)
         elif not self._own or agreed.index > next(reversed(self._own)):
-            _keep(self._awaited, agreed.index, agreed.hash)
+            _remember(self._awaited, agreed.index, agreed.hash)
 
     def restart(self, chain: bytes) -> None:
         """Begins again at the hash of a state that has replaced this one."""
@@ -101,7 +101,7 @@ class Digests:
             )
 
 
-def _keep(kept: OrderedDict[int, _V], index: int, value: _V) -> None:
-    kept[index] = value
-    while len(kept) > KEPT:
-        kept.popitem(last=False)
+def _remember(hashes: OrderedDict[int, _V], index: int, value: _V) -> None:
+    hashes[index] = value
+    while len(hashes) > HASHES_MAX:
+        hashes.popitem(last=False)

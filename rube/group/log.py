@@ -62,8 +62,8 @@ class DurableLog(MemoryStorage):
 
     def must_sync(self, append: Message) -> bool:
         """Returns whether anything depends on the append's durability: True unless only the commit index has moved."""
-        kept = self.initial_state()[0]
-        moved = bool(append.term) and (append.term, append.vote) != (kept.term, kept.vote)
+        stored = self.initial_state()[0]
+        moved = bool(append.term) and (append.term, append.vote) != (stored.term, stored.vote)
         return bool(append.entries) or moved
 
     def written(self, append: Message) -> None:

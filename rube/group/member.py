@@ -113,7 +113,7 @@ class Member:
         try:
             while core.state.index == 0:  # it has joined, and has no state yet
                 await member._a_moment()
-                core.ending.check()
+                core.termination.check()
         except BaseException:
             await member.close()
             raise
@@ -164,7 +164,7 @@ class Member:
     @property
     def failed(self) -> asyncio.Future[RubeError]:
         """A future that has a result once this member has failed."""
-        return self._core.ending.failed
+        return self._core.termination.failed
 
     @property
     def removed(self) -> Sequence[int]:
@@ -189,7 +189,7 @@ class Member:
 
         Raises UnavailableError if no quorum answers within `patience_s`.
         """
-        self._core.ending.check()
+        self._core.termination.check()
         self._core.check_room()
         waiting = self._core.reads.join()
         self._core.ask_round()
@@ -226,7 +226,7 @@ class Member:
         )
 
     def leader_stub(self) -> MembersAsyncStub | None:
-        self._core.ending.check()
+        self._core.termination.check()
         if self.leads:
             return None
         link = self._core.link(self._core.leader)
@@ -272,7 +272,7 @@ class Member:
             await self._settle(meant)
         except RubeError:
             # The others may have applied this member's own removal before it has.
-            if meant.id != self.id or not self._core.ending.was_removed:
+            if meant.id != self.id or not self._core.termination.was_removed:
                 raise
 
     async def _settle(self, gone: Peer) -> None:
@@ -325,7 +325,7 @@ class Member:
         Without `again`, proposes to the first leader that is known, even where there is no way to it now.
         """
         core = self._core
-        core.ending.check()
+        core.termination.check()
         core.check_room()
         now_ns = core.now_ns()
         deadline_ns = now_ns + round(core.config.patience_s * NS_PER_S)
@@ -339,7 +339,7 @@ class Member:
                 return await outcome
             except ProposalDroppedError:
                 await self._a_moment()
-                core.ending.check()
+                core.termination.check()
             except OvertakenError:
                 if not again:
                     raise NotDoneError("the command was lost on its way to the leader, or with it: try again") from None
@@ -388,7 +388,7 @@ class Member:
     async def _tell_address(self) -> None:
         """Tells the group this member's address, if the group knows another."""
         core, address, told = self._core, self._core.config.reachable_address, False
-        while not core.ending.over:
+        while not core.termination.over:
             known = core.state.roster.by_id(self.id)
             if known is None or known.address == address:
                 if told:

@@ -22,9 +22,9 @@ from rube.group.group_pb2 import (
     Subscription,
 )
 from rube.group.group_pb2_grpc import MembersServicer
-from rube.group.halting import RemovedError
 from rube.group.membership import NotLeadingError
 from rube.group.peers import StrangerError
+from rube.group.termination import RemovedError
 from rube.transport import rube_error
 
 if TYPE_CHECKING:

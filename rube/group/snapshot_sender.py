@@ -55,7 +55,7 @@ class SnapshotSender:
         self._ranges = ranges
         self._under_way: dict[int, tuple[_Transfer, asyncio.Task[None]]] = {}
 
-    def kept_from(self) -> int:
+    def log_needed_after(self) -> int:
         """Returns the entry after which the log must keep everything: the last of the oldest snapshot under way."""
         return min((transfer.index for transfer, _ in self._under_way.values()), default=1 << 62)
 

@@ -46,7 +46,7 @@ class StorageParts:
     log: DurableLog
     staging: Staging
     # Returns the entry after which the log must keep everything.
-    kept_from: Callable[[], int]
+    log_needed_after: Callable[[], int]
     # Returns what the machine's state rests on after all its writes so far.
     newest: Callable[[], Applied]
 
@@ -259,6 +259,8 @@ class StorageWriter:
         at_once_min = min(COMPACTION_ENTRIES_MIN, self._config.log_entries_kept)
         if over_entries < at_once_min and log.bytes < self._config.log_bytes_kept:
             return 0
-        kept = self._config.log_entries_kept if log.bytes < self._config.log_bytes_kept else COMPACTION_ENTRIES_MIN
-        index = min(self.durable.index - kept, self._parts.kept_from(), log.first_index() + COMPACTION_ENTRIES_MAX)
+        entries = self._config.log_entries_kept if log.bytes < self._config.log_bytes_kept else COMPACTION_ENTRIES_MIN
+        index = min(
+            self.durable.index - entries, self._parts.log_needed_after(), log.first_index() + COMPACTION_ENTRIES_MAX
+        )
         return index if index >= log.first_index() else 0

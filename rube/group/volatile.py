@@ -30,7 +30,7 @@ class GroupLostError(UnavailableError):
 async def watch_for_loss(core: Core) -> None:
     """Checks every election timeout, while there is no leader, whether there can ever be one; fails the member if
     not."""
-    while not core.ending.over:
+    while not core.termination.over:
         await core.sleep(core.config.election_s)
         if core.leader and core.hears(core.leader):
             continue
@@ -38,7 +38,7 @@ async def watch_for_loss(core: Core) -> None:
         gone = [peer.name for peer in voters if await _is_gone(core, peer)]
         if voters and len(voters) - len(gone) < len(voters) // 2 + 1:
             group = core.identity.group_id
-            core.ending.fail(
+            core.termination.fail(
                 GroupLostError(
                     f"group {group} is lost: of its {len(voters)} voters {', '.join(gone)} have started anew, without "
                     "their memory; it is formed again"

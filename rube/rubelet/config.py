@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rube import __version__
 from rube.controllers.backoff import BackoffConfig
-from rube.controllers.config import Observer, RefusalObserver, observe_no_refusal, observe_nothing
+from rube.controllers.config import DecisionObserver, RefusalObserver, observe_no_refusal, observe_nothing
 from rube.rubelet.identity import IdentityPolicy
 
 __all__ = ["RubeletConfig"]
@@ -41,7 +41,7 @@ class RubeletConfig:
     resync_s: float = 60.0
     backoff: BackoffConfig = field(default_factory=BackoffConfig)
     # Told of each decision.
-    observer: Observer = observe_nothing
+    observer: DecisionObserver = observe_nothing
     # Told of each call that an apiserver refused.
     refusals: RefusalObserver = observe_no_refusal
     strict: bool = False  # as in RuntimeConfig

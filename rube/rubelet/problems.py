@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rube.api.keys import ObjectKey
-from rube.controllers.config import Decided, Observer
+from rube.controllers.config import Decided, DecisionObserver
 
 __all__ = ["Problems"]
 
@@ -24,7 +24,7 @@ class Problems:
         self._sources = sources
         self._known: dict[ObjectKey, str] = {}
 
-    def observer(self, problem: Callable[[Decided], str]) -> Observer:
+    def observer(self, problem: Callable[[Decided], str]) -> DecisionObserver:
         """An observer of a controller's decisions, each of which has one problem or none."""
 
         def note(decided: Decided) -> None:

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from rube.api import Object, UpdateStatusRequest, registry
 from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
 from rube.api.keys import ObjectKey, key_of
-from rube.client import Client, Complaint
+from rube.client import Client, FailureLog
 from rube.host import Clock
 
 __all__ = ["DiskRefusals"]
@@ -50,7 +50,7 @@ class DiskRefusals:
         self._waiting: dict[ObjectKey, _Refusal] = {}
         self._told: dict[ObjectKey, tuple[_Refusal, int]] = {}
         self._wake = asyncio.Event()
-        self._complaint = Complaint(_LOG, "reports about the disk")
+        self._failures = FailureLog(_LOG, "reports about the disk")
 
     def note(self, obj: Object, error: RubeError) -> None:
         """An object was not kept, or a decision about it, be it only to report what has changed.
@@ -97,11 +97,11 @@ class DiskRefusals:
         try:
             await self._client.update_status(request)
         except (UnavailableError, DeadlineExceededError) as error:
-            self._complaint.failed(error.message)
+            self._failures.failed(error.message)
             return False
         except RubeError as error:
             _LOG.info("%s: its status is not taken: %s", key, error.message)
-        self._complaint.works()
+        self._failures.works()
         while len(self._told) >= TOLD_MAX:
             del self._told[next(iter(self._told))]
         self._told[key] = refusal, self._clock.monotonic_ns()

@@ -17,7 +17,7 @@ from rube.api.errors import (
 )
 from rube.api.keys import ObjectKey
 from rube.api.times import NS_PER_S
-from rube.client import Client, Complaint
+from rube.client import Client, FailureLog
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.host import Host
 from rube.rubelet.config import RubeletConfig
@@ -48,8 +48,8 @@ class Registration:
         self._problems = problems
         self._node = node_key(config.node)
         self._lease = node_lease_key(config.node)
-        self._complaint = Complaint(_LOG, f"lease of node {config.node}")
-        self._problems_complaint = Complaint(_LOG, f"problems of node {config.node}")
+        self._failures = FailureLog(_LOG, f"lease of node {config.node}")
+        self._problems_failures = FailureLog(_LOG, f"problems of node {config.node}")
         self._session = host.random.uid()
         self._renewed = False  # in this session
         # Of another rubelet's lease: as it was last seen to change, on the monotonic clock.
@@ -65,16 +65,16 @@ class Registration:
         while True:
             try:
                 await self._renew()
-                self._complaint.works()
+                self._failures.works()
                 registered.set()
                 delay_s = self._config.renew_s
             except (AlreadyExistsError, InvalidArgumentError, UnimplementedError):
                 raise
             except _OthersLease as other:
-                self._complaint.failed(f"another rubelet may hold it: {other}", then="waiting", level=logging.INFO)
+                self._failures.failed(f"another rubelet may hold it: {other}", then="waiting", level=logging.INFO)
                 delay_s = self._config.retry_s
             except RubeError as error:
-                self._complaint.failed(error.message)
+                self._failures.failed(error.message)
                 delay_s = self._config.retry_s
             await self._clock.sleep(delay_s)
 
@@ -172,9 +172,9 @@ class Registration:
             return
         try:
             await self._write_status(node, NodeStatus(problems=problems), ("problems",))
-            self._problems_complaint.works()
+            self._problems_failures.works()
         except InvalidArgumentError as error:
-            self._problems_complaint.failed(f"this apiserver does not take them: {error.message}")
+            self._problems_failures.failed(f"this apiserver does not take them: {error.message}")
 
     async def _write_status(self, node: Object, status: NodeStatus, paths: Sequence[str]) -> None:
         request = UpdateStatusRequest(key=self._node.to_proto(), uid=node.metadata.uid, status=registry.pack(status))

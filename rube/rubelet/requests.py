@@ -18,7 +18,7 @@ from rube.api.errors import (
     UnimplementedError,
     encode_error,
 )
-from rube.client import Complaint
+from rube.client import FailureLog
 from rube.host import Host
 from rube.host.backoff import Backoff
 from rube.rubelet.config import RubeletConfig
@@ -52,14 +52,14 @@ class Requests:
                 group.create_task(self._attend(server))
 
     async def _attend(self, server: str) -> None:
-        complaint = Complaint(_LOG, f"requests from {server}")
+        failures = FailureLog(_LOG, f"requests from {server}")
         stream = self._host.random.stream(f"requests/{server}")
         backoff = Backoff(stream, initial_s=BACKOFF_S_INITIAL, max_s=BACKOFF_S_MAX)
         who = NodeRequestsRequest(node=self._config.node, instance_id=self._instance_id)
 
         def attached() -> None:
             backoff.reset()
-            complaint.works()
+            failures.works()
 
         channel = self._host.network.channel(server)
         try:
@@ -67,9 +67,9 @@ class Requests:
                 try:
                     await _Attachment(self._host, channel, self._logs, who).run(attached)
                 except UnimplementedError as error:
-                    complaint.failed(f"it cannot ask for logs: {error.message}", level=logging.INFO)
+                    failures.failed(f"it cannot ask for logs: {error.message}", level=logging.INFO)
                 except RubeError as error:
-                    complaint.failed(error.message, level=logging.INFO)
+                    failures.failed(error.message, level=logging.INFO)
                 await self._host.clock.sleep(backoff.next_s())
         finally:
             await channel.close(None)

@@ -14,7 +14,7 @@ from rube.api.keys import ObjectKey, validate_name
 from rube.api.well_known import NODE_LABEL
 from rube.client import Batch, Client, InformerConfig
 from rube.controllers.cache import InformerCache
-from rube.controllers.config import Decided, NodeController, Observer, RuntimeConfig
+from rube.controllers.config import Decided, DecisionObserver, NodeController, RuntimeConfig
 from rube.controllers.ports import Cache
 from rube.controllers.runtime import Runtime
 from rube.host import Engine, Host
@@ -160,7 +160,7 @@ class Rubelet:
     ) -> RuntimeConfig:
         config = self._config
 
-        def unkept(key: ObjectKey, error: ResourceExhaustedError) -> None:
+        def unrecorded(key: ObjectKey, error: ResourceExhaustedError) -> None:
             if (obj := cache.get(key)) is not None:
                 refusals.note(obj, error)
 
@@ -173,7 +173,7 @@ class Rubelet:
             node_controller=one,
             observer=_all(one.observer, problems.observer(one.problem), config.observer),
             refusals=config.refusals,
-            unkept=unkept,
+            unrecorded=unrecorded,
             strict=config.strict,
             backoff=config.backoff,
             resync_s=config.resync_s,
@@ -209,7 +209,7 @@ def _by_type(controllers: Sequence[NodeController]) -> dict[str, NodeController]
     return by_type
 
 
-def _all(*observers: Observer) -> Observer:
+def _all(*observers: DecisionObserver) -> DecisionObserver:
     def observe(decided: Decided) -> None:
         for each in observers:
             each(decided)

@@ -7,7 +7,7 @@ from google.protobuf.any_pb2 import Any
 from rube.api import Metadata, Object
 from rube.api.times import NS_PER_S
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, RESTART_ANNOTATION
-from rube.server.parts import ObjectParts, set_revisions, status_field
+from rube.server.stored_object import StoredObject, set_revisions, status_field
 from rube.store import Record
 
 __all__ = ["decode", "prepare_put", "prepare_status", "size_in_response"]
@@ -29,7 +29,7 @@ def size_in_response(record: Record) -> int:
     return len(record.value) + _AROUND_BYTES_MAX
 
 
-def prepare_put(current: ObjectParts | None, wanted: ObjectParts, *, now_ns: int, uid: str) -> ObjectParts | None:
+def prepare_put(current: StoredObject | None, wanted: StoredObject, *, now_ns: int, uid: str) -> StoredObject | None:
     """What a put of `wanted` stores in the place of `current`; None if that changes nothing.
 
     The spec of `wanted` must be canonical (`rube.api.registry`), for equality is judged on its bytes, and its
@@ -46,7 +46,7 @@ def prepare_put(current: ObjectParts | None, wanted: ObjectParts, *, now_ns: int
         create_time.seconds, create_time.nanos = divmod(now_ns, NS_PER_S)
         _resolve_binding(metadata, None)
         _resolve_requests(metadata, None)
-        return ObjectParts(metadata, wanted.spec)
+        return StoredObject(metadata, wanted.spec)
     before = current.metadata
     same_spec = current.spec == wanted.spec
     metadata.uid = before.uid
@@ -55,17 +55,17 @@ def prepare_put(current: ObjectParts | None, wanted: ObjectParts, *, now_ns: int
     set_revisions(metadata, before.create_revision, before.revision)
     _resolve_binding(metadata, before)
     _resolve_requests(metadata, before)
-    return None if same_spec and metadata == before else ObjectParts(metadata, wanted.spec, current.status)
+    return None if same_spec and metadata == before else StoredObject(metadata, wanted.spec, current.status)
 
 
-def prepare_status(current: ObjectParts, status: Any) -> ObjectParts | None:
+def prepare_status(current: StoredObject, status: Any) -> StoredObject | None:
     """`current` with another status; None if it is the same. `status` must be canonical."""
     field = status_field(status.type_url, status.value)
     if field == current.status:
         return None
     metadata = Metadata()
     metadata.CopyFrom(current.metadata)
-    return ObjectParts(metadata, current.spec, field)
+    return StoredObject(metadata, current.spec, field)
 
 
 def _resolve_binding(metadata: Metadata, current: Metadata | None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rube.api import Fence, Metadata, Precondition
 from rube.api.errors import AbortedError, DataLossError, InvalidArgumentError, ResourceExhaustedError
 from rube.api.keys import ObjectKey, validate_key
-from rube.server.parts import ObjectParts
+from rube.server.stored_object import StoredObject
 from rube.store import Op, Record
 
 __all__ = ["check_fence", "check_preconditions", "fence_key", "implied_precondition", "resolve_preconditions"]
@@ -68,7 +68,7 @@ def _validate_demand(field: str, precondition: Precondition) -> None:
 
 
 def check_preconditions(
-    preconditions: Iterable[tuple[bytes, Precondition]], current: Mapping[bytes, ObjectParts | None]
+    preconditions: Iterable[tuple[bytes, Precondition]], current: Mapping[bytes, StoredObject | None]
 ) -> None:
     """Raises AbortedError (metadata `key`, `revision`) for the first precondition that does not hold."""
     for raw_key, precondition in preconditions:

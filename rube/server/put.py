@@ -6,8 +6,8 @@ from rube.api import Metadata, Object, PutRequest, PutResponse
 from rube.host import Host
 from rube.server.config import ApiServerConfig
 from rube.server.objects import prepare_put
-from rube.server.parts import ObjectParts, set_revisions
 from rube.server.preconditions import implied_precondition, resolve_preconditions
+from rube.server.stored_object import StoredObject, set_revisions
 from rube.server.validation import check_distinct, check_object, check_object_count, check_room, check_specs
 from rube.server.writes import Current, Decided, Intent, Outcome, Writer
 from rube.store import Store
@@ -43,7 +43,7 @@ async def put(host: Host, store: Store, writer: Writer, config: ApiServerConfig,
         for _, key, wanted in changing:
             check_room(key, wanted, store.limits)
         now_ns = host.clock.now_ns()
-        decided: dict[bytes, ObjectParts | None] = {}
+        decided: dict[bytes, StoredObject | None] = {}
         for key, wanted in pairs:
             stored = current[key]
             uid = host.random.uid() if stored is None else ""

@@ -12,9 +12,9 @@ from rube.api import Metadata, UpdateStatusRequest, UpdateStatusResponse, regist
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
 from rube.server.objects import prepare_status
-from rube.server.parts import ObjectParts
 from rube.server.preconditions import resolve_preconditions
 from rube.server.put import metadata_after
+from rube.server.stored_object import StoredObject
 from rube.server.validation import canonical_status
 from rube.server.writes import Current, Decided, Intent, Writer
 from rube.store import Store
@@ -65,7 +65,7 @@ async def update_status(store: Store, writer: Writer, request: UpdateStatusReque
     )
 
 
-def merge_status(key: ObjectKey, obj: ObjectParts, status: Any, request: UpdateStatusRequest) -> Any:
+def merge_status(key: ObjectKey, obj: StoredObject, status: Any, request: UpdateStatusRequest) -> Any:
     """The status to store: the fields of `update_mask` (none: all) out of `status`, the rest as it is stored.
 
     Pure. Raises AbortedError for an `observed_generation` older than the stored status's or newer than the object's,

@@ -10,7 +10,7 @@ from rube.api import Metadata, Object, registry, selectors
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
 from rube.server.config import SpecCheck
-from rube.server.parts import ObjectParts, spec_field
+from rube.server.stored_object import StoredObject, spec_field
 from rube.store import Op, Record, StoreLimits
 
 __all__ = [
@@ -32,7 +32,7 @@ OBJECTS_MAX = 5
 """So many violations of so many objects are named in one error, which travels in gRPC's headers (8 KiB)."""
 
 
-def check_object(obj: Object, index: int) -> tuple[bytes, ObjectParts]:
+def check_object(obj: Object, index: int) -> tuple[bytes, StoredObject]:
     """The object's key (`ObjectKey.to_bytes`), and the object with a canonical spec and without a status; `index` is
     its place in the request.
 
@@ -52,19 +52,19 @@ def check_object(obj: Object, index: int) -> tuple[bytes, ObjectParts]:
         canonical = registry.canonical_bytes(type_name, spec.value)
     except InvalidArgumentError as error:
         raise _located(error, f"objects[{index}]", ObjectKey(type_name, namespace, name)) from error
-    return key, ObjectParts(metadata, spec_field(TYPE_URL_PREFIX + type_name, canonical))
+    return key, StoredObject(metadata, spec_field(TYPE_URL_PREFIX + type_name, canonical))
 
 
-def check_specs(specs: Iterable[tuple[int, bytes, ObjectParts]], checks: Mapping[str, SpecCheck]) -> None:
+def check_specs(specs: Iterable[tuple[int, bytes, StoredObject]], checks: Mapping[str, SpecCheck]) -> None:
     """Asks the check of each object's type; an object comes with its place in the request and its key.
 
     Raises InvalidArgumentError with all that is wrong, of all objects; its metadata has the first `field`.
     """
     sentences: list[str] = []
     first = ""
-    for index, key, parts in specs:
+    for index, key, stored in specs:
         check = checks.get(ObjectKey.from_bytes(key).type)
-        found = check(parts.spec_value()) if check is not None else ()
+        found = check(stored.spec_value()) if check is not None else ()
         if found:
             first = first or f"objects[{index}].spec.{found[0][0]}"
             said = "; ".join(f"{field} {text}" for field, text in found[:VIOLATIONS_MAX])
@@ -116,7 +116,7 @@ def check_object_count(count: int, limits: StoreLimits) -> None:
         )
 
 
-def check_room(key: bytes, wanted: ObjectParts, limits: StoreLimits) -> None:
+def check_room(key: bytes, wanted: StoredObject, limits: StoreLimits) -> None:
     """Raises ResourceExhaustedError for an object that fits, and could get neither a status nor a node then."""
     size = wanted.metadata.ByteSize() + len(wanted.spec)
     largest = limits.value_bytes_max - min(ROOM_BYTES, limits.value_bytes_max // 8)

@@ -14,7 +14,7 @@ from rube.server.config import ApiServerConfig
 from rube.server.events import EventCache, WatchBounds, bookmark, initial_responses, responses_for
 from rube.server.filters import ObjectFilter
 from rube.server.read import scan
-from rube.server.steps import Steps
+from rube.server.timed_iterator import TimedIterator
 from rube.store import ChangeBatch, Store
 
 __all__ = ["Watches"]
@@ -97,7 +97,9 @@ class Watches:
         """Changes after the revision `after`, and bookmarks. `told`: the client knows already that it is there."""
         sent_revision, sent_ns = after if told else -1, self._clock.monotonic_ns()
         due_revision = sent_revision
-        async with aclosing(Steps(self._store.watch(wanted.start, wanted.end, after_revision=after))) as batches:
+        async with aclosing(
+            TimedIterator(self._store.watch(wanted.start, wanted.end, after_revision=after))
+        ) as batches:
             while True:
                 # A revision that gave this watch no event is told by a bookmark, but not more often than the interval.
                 due_ns = sent_ns + self._bookmark_interval_ns if due_revision > sent_revision else None
@@ -112,7 +114,7 @@ class Watches:
                     yield bookmark(due_revision, store_id)
                     sent_revision, sent_ns = due_revision, self._clock.monotonic_ns()
 
-    async def _next(self, batches: Steps[ChangeBatch], due_ns: int | None) -> ChangeBatch | None:
+    async def _next(self, batches: TimedIterator[ChangeBatch], due_ns: int | None) -> ChangeBatch | None:
         """The store's next batch; None if the clock reaches `due_ns` before."""
         self._check_running()
         wait_s = None if due_ns is None else (due_ns - self._clock.monotonic_ns()) / NS_PER_S

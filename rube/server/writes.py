@@ -9,8 +9,8 @@ from typing import NamedTuple, TypeVar
 from rube.api import Fence, Precondition
 from rube.api.errors import AbortedError, RubeError
 from rube.server.locks import KeyLocks
-from rube.server.parts import ObjectParts, encode, take_apart
 from rube.server.preconditions import check_fence, check_preconditions, fence_key
+from rube.server.stored_object import StoredObject, decode_object, encode_object
 from rube.server.validation import check_size
 from rube.store import Compare, Op, Record, Store, Txn
 
@@ -19,9 +19,9 @@ __all__ = ["Current", "Decided", "Intent", "Outcome", "Writer"]
 T = TypeVar("T", Op, Compare)
 
 # The stored object under each key (`ObjectKey.to_bytes`) that the intent names; None if there is none.
-Current = Mapping[bytes, ObjectParts | None]
+Current = Mapping[bytes, StoredObject | None]
 # The objects to store under their keys; None deletes. Keys that are left out stay as they are.
-Decided = Mapping[bytes, ObjectParts | None]
+Decided = Mapping[bytes, StoredObject | None]
 
 
 class Intent(NamedTuple):
@@ -88,7 +88,7 @@ class Writer:
         read = keys if intent.fence is None else [*keys, fence_key(intent.fence)]
         found = await self._store.get(read, serializable=serializable)
         current = {
-            key: None if record is None else take_apart(record)
+            key: None if record is None else decode_object(record)
             for key, record in zip(keys, found.records, strict=False)
         }
         try:
@@ -117,7 +117,7 @@ class Writer:
             ops.append(term)
         check_preconditions(intent.preconditions, current)  # after the fence: a former leader gets the fence's error
         decided = intent.decide(current)
-        ops += _tuples(Op, decided, (None if obj is None else encode(obj) for obj in decided.values()))
+        ops += _tuples(Op, decided, (None if obj is None else encode_object(obj) for obj in decided.values()))
         if ops:
             check_size(ops, records, self._store.limits)
         return decided, ops

@@ -11,7 +11,7 @@ from rube.api import Metadata
 from rube.server import put as server_put
 from rube.server import status as server_status
 from rube.server import writes as server_writes
-from rube.server.parts import ObjectParts
+from rube.server.stored_object import StoredObject
 from rube.sim.cluster.recording import RecordingStore
 from rube.store import Op, Record, Txn
 from rube.store.embedded.store import MvccStore
@@ -19,14 +19,14 @@ from tests.simulation.sabotage import violated
 
 UNITS = b"api.systemd.Unit/"
 
-Prepared = ObjectParts | None
+Prepared = StoredObject | None
 
 
-def _after_put(monkeypatch: pytest.MonkeyPatch, change: Callable[[ObjectParts | None, ObjectParts], None]) -> None:
+def _after_put(monkeypatch: pytest.MonkeyPatch, change: Callable[[StoredObject | None, StoredObject], None]) -> None:
     """`change` is made to all that puts of units are about to store; it is given what was there, too."""
     prepare = server_put.prepare_put
 
-    def wrong(current: Prepared, wanted: ObjectParts, *, now_ns: int, uid: str) -> Prepared:
+    def wrong(current: Prepared, wanted: StoredObject, *, now_ns: int, uid: str) -> Prepared:
         prepared = prepare(current, wanted, now_ns=now_ns, uid=uid)
         if prepared is not None and b"api.systemd.Unit" in prepared.spec:
             change(current, prepared)
@@ -35,48 +35,48 @@ def _after_put(monkeypatch: pytest.MonkeyPatch, change: Callable[[ObjectParts | 
     monkeypatch.setattr(server_put, "prepare_put", wrong)
 
 
-def _label(_: ObjectParts | None, parts: ObjectParts) -> None:
+def _label(_: StoredObject | None, parts: StoredObject) -> None:
     parts.metadata.labels["tier"] = "nobody asked"
 
 
-def _annotation(_: ObjectParts | None, parts: ObjectParts) -> None:
+def _annotation(_: StoredObject | None, parts: StoredObject) -> None:
     parts.metadata.annotations["why"] = "nobody asked"
 
 
-def _owner(_: ObjectParts | None, parts: ObjectParts) -> None:
+def _owner(_: StoredObject | None, parts: StoredObject) -> None:
     parts.metadata.owner_references.add(name="nobody")
 
 
-def _uid(before: ObjectParts | None, parts: ObjectParts) -> None:
+def _uid(before: StoredObject | None, parts: StoredObject) -> None:
     parts.metadata.uid = "another" if before is not None else parts.metadata.uid
 
 
-def _one_uid_for_all(_: ObjectParts | None, parts: ObjectParts) -> None:
+def _one_uid_for_all(_: StoredObject | None, parts: StoredObject) -> None:
     parts.metadata.uid = "the-only-one"
 
 
-def _create_time(before: ObjectParts | None, parts: ObjectParts) -> None:
+def _create_time(before: StoredObject | None, parts: StoredObject) -> None:
     parts.metadata.create_time.seconds += before is not None
 
 
-def _generation_stands(before: ObjectParts | None, parts: ObjectParts) -> None:
+def _generation_stands(before: StoredObject | None, parts: StoredObject) -> None:
     parts.metadata.generation = 1
 
 
-def _generation_leaps(before: ObjectParts | None, parts: ObjectParts) -> None:
+def _generation_leaps(before: StoredObject | None, parts: StoredObject) -> None:
     parts.metadata.generation += before is not None
 
 
-def _status_is_lost(_: ObjectParts | None, parts: ObjectParts) -> None:
+def _status_is_lost(_: StoredObject | None, parts: StoredObject) -> None:
     parts.status = b""
 
 
-def _old_spec(before: ObjectParts | None, parts: ObjectParts) -> None:
+def _old_spec(before: StoredObject | None, parts: StoredObject) -> None:
     if before is not None:
         parts.spec, parts.metadata.generation = before.spec, before.metadata.generation
 
 
-def _another_node(before: ObjectParts | None, parts: ObjectParts) -> None:
+def _another_node(before: StoredObject | None, parts: StoredObject) -> None:
     if before is not None:
         parts.metadata.labels["node"] = "worker-2"
 
@@ -98,7 +98,7 @@ def _another_node(before: ObjectParts | None, parts: ObjectParts) -> None:
     ],
 )
 def test_a_put_that_stores_something_else(
-    change: Callable[[ObjectParts | None, ObjectParts], None], monkeypatch: pytest.MonkeyPatch
+    change: Callable[[StoredObject | None, StoredObject], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _after_put(monkeypatch, change)
     assert violated() & {"contents", "acknowledged_writes"}
@@ -107,7 +107,7 @@ def test_a_put_that_stores_something_else(
 def test_a_generation_that_counts_statuses(monkeypatch: pytest.MonkeyPatch) -> None:
     prepare = server_status.prepare_status
 
-    def counted(current: ObjectParts, status: Any) -> Prepared:
+    def counted(current: StoredObject, status: Any) -> Prepared:
         prepared = prepare(current, status)
         if prepared is not None:
             prepared.metadata.generation += 1
@@ -120,7 +120,7 @@ def test_a_generation_that_counts_statuses(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_status_that_changes_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
     prepare = server_status.prepare_status
 
-    def both(current: ObjectParts, status: Any) -> Prepared:
+    def both(current: StoredObject, status: Any) -> Prepared:
         prepared = prepare(current, status)
         if prepared is not None and b"api.systemd.Unit" in prepared.spec:
             prepared.metadata.labels["tier"] = "nobody asked"

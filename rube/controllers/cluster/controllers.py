@@ -12,7 +12,13 @@ from rube.client import Client
 from rube.controllers.cache import InformerCache, configs_for
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, check_distinct, make_controllers
 from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leadership
-from rube.controllers.config import Observer, RefusalObserver, RuntimeConfig, observe_no_refusal, observe_nothing
+from rube.controllers.config import (
+    DecisionObserver,
+    RefusalObserver,
+    RuntimeConfig,
+    observe_no_refusal,
+    observe_nothing,
+)
 from rube.controllers.contract import Controller
 from rube.controllers.ports import Calls
 from rube.controllers.runtime import Runtime
@@ -31,7 +37,7 @@ class ClusterControllersConfig:
     renew_s: float = 3.0
     # Every object is decided again after about this long.
     resync_s: float = 600.0
-    observer: Observer = observe_nothing
+    observer: DecisionObserver = observe_nothing
     refusals: RefusalObserver = observe_no_refusal
     strict: bool = False  # as in RuntimeConfig
     # More of them, beside those of `names`.

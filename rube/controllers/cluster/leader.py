@@ -19,7 +19,7 @@ from rube.api.errors import AbortedError, NotFoundError, RubeError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.api.times import NS_PER_S
 from rube.api.well_known import LEASE_TYPE
-from rube.client import Complaint
+from rube.client import FailureLog
 from rube.controllers.cluster.types import LEADER_NAMESPACE
 from rube.host import Host
 
@@ -73,7 +73,7 @@ class LeaderElection:
         self._config = config
         self._key = ObjectKey(LEASE_TYPE, LEADER_NAMESPACE, config.group)
         self._random = host.random.stream(f"leader/{config.group}")
-        self._complaint = Complaint(_LOG, f"election of {config.group}")
+        self._failures = FailureLog(_LOG, f"election of {config.group}")
         self._lease = Lease()
         self._revision = 0
         self._store_id = ""
@@ -145,9 +145,9 @@ class LeaderElection:
         except AbortedError:
             return None
         except RubeError as error:
-            self._complaint.failed(error.message)
+            self._failures.failed(error.message)
             return None
-        self._complaint.works()
+        self._failures.works()
         return Leadership(self._host, self._config.group, term, until_ns)
 
     def _is_of_another_store(self) -> bool:

@@ -21,7 +21,7 @@ from rube.controllers.replicated.rows import Rows, lead_command
 from rube.controllers.replicated.term import FENCE_PREFIX, FencedCalls, LeaderTerm, ReplicatedEngine, TermOverError
 from rube.group import Member, MemberConfig
 from rube.group.group_pb2 import ChangeRequest
-from rube.group.halting import RemovedError
+from rube.group.termination import RemovedError
 from rube.group.volatile import GroupLostError
 from rube.host import Host
 

@@ -36,8 +36,8 @@ from rube.sim.cluster.durability import DurableView
 from rube.sim.cluster.faults import Faults
 from rube.sim.cluster.group_observer import GroupWatch
 from rube.sim.cluster.machines import Daemon, Machine, make_machine
-from rube.sim.cluster.observer import Observer
 from rube.sim.cluster.user import User
+from rube.sim.cluster.watch_observer import WatchObserver
 from rube.sim.cluster.wire import Wire
 from rube.sim.etcd import (
     CLIENT_PORT,
@@ -177,7 +177,7 @@ class SimCluster:
         machine = self._machine(name, observer=True)
         first = len(self._machines)
         observers = [
-            Observer(name=name, host=machine.ports, targets=self._targets_from(first + place), wanted=wanted)
+            WatchObserver(name=name, host=machine.ports, targets=self._targets_from(first + place), wanted=wanted)
             for place, wanted in enumerate([WatchRequest(type=UNIT_TYPE), *filters])
         ]
 

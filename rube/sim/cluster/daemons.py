@@ -25,7 +25,7 @@ from rube.sim.cluster.group_observer import GroupWatch
 from rube.sim.cluster.node_copies import is_decided, note_copy
 from rube.sim.cluster.recording import RecordingStore
 from rube.sim.cluster.running_units import UnitWatcher
-from rube.sim.judges import Action, Complaint, History, View
+from rube.sim.judges import Action, DaemonError, History, View
 from rube.sim.judges.contents import digest_of
 from rube.sim.units.service_manager import SimServiceDriver, SimServiceManager
 from rube.sim.world.disk import SimDisk
@@ -64,7 +64,7 @@ class Recorder:
         while isinstance(lost, ExceptionGroup):
             lost = lost.exceptions[0]
         self.trace.add("daemon-lost", host)
-        self.history.losses.append(Complaint(self.now_ns(), host, str(lost)))
+        self.history.losses.append(DaemonError(self.now_ns(), host, str(lost)))
         _LOG.error("%s: the daemon ends: %s", host, lost)
 
     def decisions(self, host: str, controllers: Sequence[Controller] = ()) -> Callable[[Decided], None]:

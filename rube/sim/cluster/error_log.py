@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rube.api.errors import RubeError
 from rube.api.times import NS_PER_S
 from rube.controllers.config import Refused
-from rube.sim.judges import Complaint, ErrorsLogged, History, Refusal
+from rube.sim.judges import DaemonError, ErrorsLogged, History, Refusal
 from rube.sim.world.kernel import LivelockError, current_process
 
 DECISIONS_PER_S_MAX = 200
@@ -34,7 +34,7 @@ class _ErrorCounter(logging.Handler):
         unknown = _unknown(record.exc_info[1]) if record.exc_info else None
         if unknown is not None and len(self._history.exceptions) < EXCEPTIONS_MAX:
             text = f"{type(unknown).__name__}: {unknown}, {record.name}: {record.getMessage()}"
-            self._history.exceptions.append(Complaint(self._now_ns(), host, text))
+            self._history.exceptions.append(DaemonError(self._now_ns(), host, text))
 
 
 def _unknown(error: BaseException | None) -> BaseException | None:

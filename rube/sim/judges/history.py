@@ -9,8 +9,8 @@ from rube.sim.judges.records import (
     Asked,
     Attempt,
     Commit,
-    Complaint,
     Cut,
+    DaemonError,
     Disturbance,
     ErrorsLogged,
     GroupHistory,
@@ -57,9 +57,9 @@ class History:
     # By host and logger.
     errors: dict[tuple[str, str], ErrorsLogged] = field(default_factory=dict)
     # Exceptions that are none of Rube's errors and were logged with their traceback.
-    exceptions: list[Complaint] = field(default_factory=list)
+    exceptions: list[DaemonError] = field(default_factory=list)
     # Daemons that ended because what they had written was lost or damaged; and the hosts whose disk failed.
-    losses: list[Complaint] = field(default_factory=list)
+    losses: list[DaemonError] = field(default_factory=list)
     failed_disks: set[str] = field(default_factory=set)
     probes: list[UnitProbe] = field(default_factory=list)
     statuses: list[StatusPair] = field(default_factory=list)

@@ -270,8 +270,8 @@ class ErrorsLogged:
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
-    """What a daemon said of itself at one moment."""
+class DaemonError:
+    """An error that a daemon logged, or ended with, at one moment."""
 
     at_ns: int
     host: str

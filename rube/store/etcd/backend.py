@@ -14,12 +14,12 @@ from rube.store.config import StoreConfig
 from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.checking import check_store
 from rube.store.etcd.client import EtcdClient
+from rube.store.etcd.descriptor import FORMAT, READY, StoreDescriptor, check_ready, encode_descriptor
 from rube.store.etcd.layout import Layout
 from rube.store.etcd.loading import EtcdLoader
 from rube.store.etcd.log import LogReader
-from rube.store.etcd.mark import FORMAT, READY, StoreMark, check_ready, encode_mark
 from rube.store.etcd.reads import EtcdReads
-from rube.store.etcd.requests import mod_revision_is, put_mark, put_tick
+from rube.store.etcd.requests import mod_revision_is, put_descriptor, put_tick
 from rube.store.etcd.store import EtcdStore
 from rube.store.ports import Page, Store
 from rube.store.urls import StoreUrl
@@ -31,9 +31,9 @@ class EtcdBackend:
     async def open(self, host: Host, url: StoreUrl, config: StoreConfig) -> Store:
         reads = await _connect(host, url)
         try:
-            mark = await reads.mark() or await _create(reads, host.random.uid())
-            check_ready(mark, str(url))
-            return EtcdStore(reads, mark, config)
+            descriptor = await reads.descriptor() or await _create(reads, host.random.uid())
+            check_ready(descriptor, str(url))
+            return EtcdStore(reads, descriptor, config)
         except BaseException:
             await reads.client.close()
             raise
@@ -41,9 +41,9 @@ class EtcdBackend:
     async def open_reader(self, host: Host, url: StoreUrl) -> Reader:
         reads = await _connect(host, url)
         try:
-            mark = await _existing(reads)
+            descriptor = await _existing(reads)
             keys, revision = await reads.count()
-            return EtcdReader(reads, mark, revision, keys)
+            return EtcdReader(reads, descriptor, revision, keys)
         except BaseException:
             await reads.client.close()
             raise
@@ -60,11 +60,11 @@ class EtcdBackend:
         """Returns the store's figures. The size is that of etcd's whole database, on one member."""
         reads = await _connect(host, url)
         try:
-            mark = await _existing(reads)
+            descriptor = await _existing(reads)
             status = await reads.client.status()
             keys, revision = await reads.count()
             return StoreStat(
-                store_id=mark.store_id,
+                store_id=descriptor.store_id,
                 format=f"{FORMAT} (etcd {status.version})",
                 revision=revision,
                 oldest_revision=await reads.oldest_revision(),
@@ -81,7 +81,7 @@ class EtcdBackend:
             try:
                 await _existing(reads)
             except DataLossError as error:
-                yield Checked(0, 0, Damage(reads.layout.store_mark.decode(), error.message))
+                yield Checked(0, 0, Damage(reads.layout.descriptor_key.decode(), error.message))
             async for checked in check_store(reads):
                 yield checked
         finally:
@@ -91,15 +91,15 @@ class EtcdBackend:
 class EtcdReader:
     """`rube.store.backends.Reader` of one revision."""
 
-    def __init__(self, reads: EtcdReads, mark: StoreMark, revision: int, keys: int) -> None:
+    def __init__(self, reads: EtcdReads, descriptor: StoreDescriptor, revision: int, keys: int) -> None:
         self._reads = reads
-        self._mark = mark
+        self._descriptor = descriptor
         self._revision = revision
         self._keys = keys
 
     @property
     def store_id(self) -> str:
-        return self._mark.store_id
+        return self._descriptor.store_id
 
     @property
     def revision(self) -> int:
@@ -131,14 +131,14 @@ class EtcdReader:
 
     async def _newest_in_log(self) -> int:
         reads, newest = self._reads, self._revision
-        fence = mod_revision_is(reads.layout.store_mark, self._mark.mod_revision)
+        fence = mod_revision_is(reads.layout.descriptor_key, self._descriptor.mod_revision)
         tick = rpc.TxnRequest(compare=[fence], success=[put_tick(reads.layout)])
         last = (await reads.client.txn(tick, repeatable=True)).header.revision
         log = await LogReader.open(reads.client, reads.layout, self._revision)
         try:
             while True:
                 for entry in await log.read():
-                    if entry.changes or entry.damaged or entry.store_mark:
+                    if entry.changes or entry.damaged or entry.descriptor_changed:
                         newest = entry.revision
                     if entry.revision >= last:
                         return newest
@@ -160,21 +160,22 @@ async def _connect(host: Host, url: StoreUrl) -> EtcdReads:
     return EtcdReads(client, layout)
 
 
-async def _existing(reads: EtcdReads) -> StoreMark:
-    mark = await reads.mark()
-    if mark is None:
+async def _existing(reads: EtcdReads) -> StoreDescriptor:
+    descriptor = await reads.descriptor()
+    if descriptor is None:
         raise FailedPreconditionError(f"there is no store at {reads.client.url}: check the prefix")
-    check_ready(mark, str(reads.client.url))
-    return mark
+    check_ready(descriptor, str(reads.client.url))
+    return descriptor
 
 
-async def _create(reads: EtcdReads, store_id: str) -> StoreMark:
+async def _create(reads: EtcdReads, store_id: str) -> StoreDescriptor:
     """Makes a new store; if another server does so at the same time, its store is used."""
     await reads.check_no_records()
     layout = reads.layout
     await reads.client.txn(
         rpc.TxnRequest(
-            compare=[mod_revision_is(layout.store_mark, 0)], success=[put_mark(layout, encode_mark(store_id, READY))]
+            compare=[mod_revision_is(layout.descriptor_key, 0)],
+            success=[put_descriptor(layout, encode_descriptor(store_id, READY))],
         ),
         repeatable=True,
     )

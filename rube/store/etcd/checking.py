@@ -53,7 +53,7 @@ def _what_is_wrong(key: bytes, kv: KeyValue) -> str:
 
 def _what_does_not_belong(reads: EtcdReads, key: bytes) -> str:
     layout = reads.layout
-    if key in (layout.store_mark, layout.tick_mark) or layout.may_be_of_another_store(key):
+    if key in (layout.descriptor_key, layout.tick_key) or layout.may_be_of_another_store(key):
         return ""
     return "this key is not Rube's: remove it"
 

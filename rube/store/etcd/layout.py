@@ -1,4 +1,4 @@
-"""The keys of a store in etcd: all under one prefix, records and marks apart."""
+"""The keys of a store in etcd: all under one prefix, records and metadata apart."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from rube.api.errors import InvalidArgumentError
 
 DEFAULT_PREFIX = "rube"
 PREFIX_BYTES_MAX = 256
-# Below the prefix: `k/` and a record's key; `m/` and a mark's name.
+# Below the prefix: `k/` and a record's key; `m/` and the name of a piece of metadata.
 _RECORDS = "k"
-_MARKS = "m"
+_METADATA = "m"
 
 
 class Layout:
-    """The keys of one store. `PREFIX/k/` + key holds a record (`values`); `PREFIX/m/` holds two marks.
+    """The keys of one store. `PREFIX/k/` + key holds a record (`values`); `PREFIX/m/` holds the store's metadata.
 
     `PREFIX/m/store` describes the store; `PREFIX/m/tick` is empty, and is written to move the revision on.
     """
@@ -23,9 +23,9 @@ class Layout:
         encoded = prefix.encode()
         if len(encoded) > PREFIX_BYTES_MAX:
             raise InvalidArgumentError(f"prefix {prefix[:40]}… of etcd's keys is longer than {PREFIX_BYTES_MAX} bytes")
-        if {_RECORDS, _MARKS} & set(prefix.split("/")[1:]):
+        if {_RECORDS, _METADATA} & set(prefix.split("/")[1:]):
             raise InvalidArgumentError(
-                f"prefix {prefix!r} of etcd's keys has a part {_RECORDS!r} or {_MARKS!r}, which stores use inside: "
+                f"prefix {prefix!r} of etcd's keys has a part {_RECORDS!r} or {_METADATA!r}, which stores use inside: "
                 "choose another prefix"
             )
         self.prefix = prefix
@@ -34,8 +34,8 @@ class Layout:
         self.end = encoded + b"0"  # the byte after the slash
         self.records = self.start + _RECORDS.encode() + b"/"
         self.records_end = self.records[:-1] + b"0"
-        self.store_mark = self.start + _MARKS.encode() + b"/store"
-        self.tick_mark = self.start + _MARKS.encode() + b"/tick"
+        self.descriptor_key = self.start + _METADATA.encode() + b"/store"
+        self.tick_key = self.start + _METADATA.encode() + b"/tick"
 
     def key(self, key: bytes) -> bytes:
         """Returns etcd's key of a record. It keeps the order of keys."""

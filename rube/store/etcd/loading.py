@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError
 from rube.store.etcd import rpc_pb2 as rpc
-from rube.store.etcd.mark import LOADING, READY, encode_mark
+from rube.store.etcd.descriptor import LOADING, READY, encode_descriptor
 from rube.store.etcd.reads import EtcdReads
-from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_mark, put_record
+from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_descriptor, put_record
 from rube.store.ports import Record
 
 # Bytes of a transaction of the copy, and how many are under way at once.
@@ -22,38 +22,38 @@ REMOVED_MAX = 5000
 class EtcdLoader:
     """The `rube.store.backends.Loader` of etcd, which gives the records revisions of its own.
 
-    The store's mark says "loading" until `finish`, and every transaction compares the mark's revision, so that the
+    The store's descriptor says "loading" until `finish`, and every transaction compares its revision, so that the
     older one of two loaders stops. Every write here may be carried out twice, so a lost answer does no harm.
     """
 
-    def __init__(self, reads: EtcdReads, store_id: str, mark_revision: int) -> None:
+    def __init__(self, reads: EtcdReads, store_id: str, descriptor_revision: int) -> None:
         self._reads = reads
         self._store_id = store_id
-        self._mark_revision = mark_revision
+        self._descriptor_revision = descriptor_revision
 
     @classmethod
     async def open(cls, reads: EtcdReads, store_id: str) -> EtcdLoader:
         """Raises FailedPreconditionError if there is a store already."""
-        mark = await reads.mark()
-        if mark is not None and mark.state != LOADING:
+        descriptor = await reads.descriptor()
+        if descriptor is not None and descriptor.state != LOADING:
             raise FailedPreconditionError(
                 f"{reads.client.url} holds a store already: choose another prefix, or remove it "
                 f"(etcdctl del --prefix {reads.layout.start.decode()})"
             )
-        if mark is None:
+        if descriptor is None:
             await reads.check_no_records()
-        before = mark.mod_revision if mark else 0
+        before = descriptor.mod_revision if descriptor else 0
         await reads.client.txn(
             rpc.TxnRequest(
-                compare=[mod_revision_is(reads.layout.store_mark, before)],
-                success=[put_mark(reads.layout, encode_mark(store_id, LOADING))],
+                compare=[mod_revision_is(reads.layout.descriptor_key, before)],
+                success=[put_descriptor(reads.layout, encode_descriptor(store_id, LOADING))],
             ),
             repeatable=True,
         )
-        mark = await reads.mark()
-        if mark is None or mark.store_id != store_id:
+        descriptor = await reads.descriptor()
+        if descriptor is None or descriptor.store_id != store_id:
             raise _overtaken(reads)
-        loader = cls(reads, store_id, mark.mod_revision)
+        loader = cls(reads, store_id, descriptor.mod_revision)
         await loader._remove_records()
         return loader
 
@@ -76,15 +76,15 @@ class EtcdLoader:
         layout = self._reads.layout
         await self._reads.client.txn(
             rpc.TxnRequest(
-                compare=[mod_revision_is(layout.store_mark, self._mark_revision)],
-                success=[put_mark(layout, encode_mark(self._store_id, READY))],
+                compare=[mod_revision_is(layout.descriptor_key, self._descriptor_revision)],
+                success=[put_descriptor(layout, encode_descriptor(self._store_id, READY))],
             ),
             repeatable=True,
         )
-        mark = await self._reads.mark()
-        if mark is None or mark.store_id != self._store_id or mark.state != READY:
+        descriptor = await self._reads.descriptor()
+        if descriptor is None or descriptor.store_id != self._store_id or descriptor.state != READY:
             raise _overtaken(self._reads)
-        return mark.store_id
+        return descriptor.store_id
 
     async def close(self) -> None:
         await self._reads.client.close()
@@ -112,7 +112,7 @@ class EtcdLoader:
             yield puts
 
     async def _write(self, ops: Sequence[rpc.RequestOp]) -> None:
-        fence = mod_revision_is(self._reads.layout.store_mark, self._mark_revision)
+        fence = mod_revision_is(self._reads.layout.descriptor_key, self._descriptor_revision)
         answer = await self._reads.client.txn(rpc.TxnRequest(compare=[fence], success=ops), repeatable=True)
         if not answer.succeeded:
             raise _overtaken(self._reads)

@@ -22,13 +22,13 @@ CREATED_TIMEOUT_S = 5.0
 
 
 class Revision(NamedTuple):
-    """All changes of one revision in a store. Without changes only the store's marks changed, or another store below
+    """All changes of one revision in a store. Without changes only the store's metadata changed, or another store below
     its prefix."""
 
     revision: int
     changes: list[Change]
-    # Whether the mark that describes the store has changed.
-    store_mark: bool
+    # Whether the store's descriptor has changed.
+    descriptor_changed: bool
     # Damage in place of a change: the key, and the error of its value, before or after, that does not match its
     # checksum.
     damaged: tuple[tuple[bytes, DataLossError], ...] = ()
@@ -138,8 +138,8 @@ class LogReader:
                 except DataLossError as error:
                     # Only watches of this key fail: the others go on.
                     found[-1] = found[-1]._replace(damaged=(*found[-1].damaged, (key, error)))
-            elif event.kv.key == self._layout.store_mark:
-                found[-1] = found[-1]._replace(store_mark=True)
+            elif event.kv.key == self._layout.descriptor_key:
+                found[-1] = found[-1]._replace(descriptor_changed=True)
         return found
 
     async def _write(self, request: rpc.WatchRequest) -> None:
@@ -185,7 +185,7 @@ def compacted(oldest_revision: int) -> CompactedError:
 
 
 async def _check_readable(client: EtcdClient, layout: Layout) -> None:
-    request = rpc.RangeRequest(key=layout.store_mark, count_only=True)
+    request = rpc.RangeRequest(key=layout.descriptor_key, count_only=True)
     try:
         await client.call(lambda member: member.kv.Range, request)
     except aio.AioRpcError as error:

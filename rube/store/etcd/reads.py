@@ -1,4 +1,4 @@
-"""Reads of one store in etcd, all linearizable: ranges in bounded pages at one revision, lookups, marks."""
+"""Reads of one store in etcd, all linearizable: ranges in bounded pages at one revision, lookups, its descriptor."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from grpc import StatusCode, aio
 from rube.api.errors import CompactedError, FailedPreconditionError, InvalidArgumentError, RevisionAheadError
 from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.client import EtcdClient
+from rube.store.etcd.descriptor import StoreDescriptor, decode_descriptor
 from rube.store.etcd.errors import COMPACTED, FUTURE_REVISION, is_too_large_here
 from rube.store.etcd.kv_pb2 import KeyValue
 from rube.store.etcd.layout import Layout
 from rube.store.etcd.log import LogReader, compacted
-from rube.store.etcd.mark import StoreMark, decode_mark
 from rube.store.etcd.values import to_record
 from rube.store.ports import Lookup, Page, Record
 
@@ -35,25 +35,25 @@ class EtcdReads:
         # The newest revision in any answer.
         self.revision = 0
 
-    async def mark(self) -> StoreMark | None:
-        """Returns the store's mark; None if there is no store. Raises the errors of `decode_mark`."""
-        answer = await self._range(rpc.RangeRequest(key=self.layout.store_mark))
-        return decode_mark(answer.kvs[0], str(self.client.url)) if answer.kvs else None
+    async def descriptor(self) -> StoreDescriptor | None:
+        """Returns the store's descriptor; None if there is no store. Raises the errors of `decode_descriptor`."""
+        answer = await self._range(rpc.RangeRequest(key=self.layout.descriptor_key))
+        return decode_descriptor(answer.kvs[0], str(self.client.url)) if answer.kvs else None
 
     async def newest_revision(self) -> int:
         """Returns the newest revision of the whole etcd, as of this call or later."""
-        request = rpc.RangeRequest(key=self.layout.store_mark, count_only=True)
+        request = rpc.RangeRequest(key=self.layout.descriptor_key, count_only=True)
         return (await self._range(request)).header.revision
 
     async def check_kept(self, revision: int) -> None:
         """Raises CompactedError or RevisionAheadError unless that revision can be read."""
-        await self._range(rpc.RangeRequest(key=self.layout.store_mark, revision=revision, count_only=True))
+        await self._range(rpc.RangeRequest(key=self.layout.descriptor_key, revision=revision, count_only=True))
 
     async def oldest_revision(self) -> int:
         """Returns the oldest revision that can be read and resumed from; 0 if nothing was ever compacted.
 
         etcd answers it to a watch that begins too early. A watch that begins at 1 gets either that, or the creation of
-        the store's mark.
+        the store's descriptor.
         """
         reader = await LogReader.open(self.client, self.layout, 0)
         try:
@@ -77,7 +77,7 @@ class EtcdReads:
         while not revision or len(found) < len(keys):
             part = keys[len(found) : len(found) + step]
             try:
-                answer = await self._lookup([layout.key(key) for key in part] or [layout.store_mark], revision)
+                answer = await self._lookup([layout.key(key) for key in part] or [layout.descriptor_key], revision)
             except _TooLargeError:
                 # Counted in parts, all at one revision.
                 revision, step = revision or await self.newest_revision(), max(step // 4, 1)

@@ -21,10 +21,10 @@ def put_record(layout: Layout, key: bytes, value: bytes) -> rpc.RequestOp:
     return rpc.RequestOp(request_put=rpc.PutRequest(key=layout.key(key), value=encode_value(key, value)))
 
 
-def put_mark(layout: Layout, value: bytes) -> rpc.RequestOp:
-    return rpc.RequestOp(request_put=rpc.PutRequest(key=layout.store_mark, value=value))
+def put_descriptor(layout: Layout, value: bytes) -> rpc.RequestOp:
+    return rpc.RequestOp(request_put=rpc.PutRequest(key=layout.descriptor_key, value=value))
 
 
 def put_tick(layout: Layout) -> rpc.RequestOp:
     """Returns a write that changes nothing but the revision."""
-    return rpc.RequestOp(request_put=rpc.PutRequest(key=layout.tick_mark))
+    return rpc.RequestOp(request_put=rpc.PutRequest(key=layout.tick_key))

@@ -19,9 +19,9 @@ from rube.api.errors import (
 )
 from rube.store.config import StoreConfig
 from rube.store.etcd import rpc_pb2 as rpc
+from rube.store.etcd.descriptor import StoreDescriptor
 from rube.store.etcd.errors import COMPACTED
 from rube.store.etcd.log import LogReader, compacted
-from rube.store.etcd.mark import StoreMark
 from rube.store.etcd.reads import EtcdReads, check_not_negative
 from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_record, put_tick
 from rube.store.etcd.tail import Tail
@@ -49,12 +49,12 @@ TICK_INTERVAL_S_MIN = 1.0
 class EtcdStore:
     """A `rube.store.Store` on an etcd cluster that others may use too. It closes its client."""
 
-    def __init__(self, reads: EtcdReads, mark: StoreMark, config: StoreConfig) -> None:
+    def __init__(self, reads: EtcdReads, descriptor: StoreDescriptor, config: StoreConfig) -> None:
         self._reads = reads
         self._client = reads.client
         self._clock = reads.client.clock
         self._layout = reads.layout
-        self._mark = mark
+        self._descriptor = descriptor
         self._config = config
         self._limits = StoreLimits(
             txn_ops_max=min(config.limits.txn_ops_max, TXN_OPS_MAX),
@@ -83,7 +83,7 @@ class EtcdStore:
 
     @property
     def store_id(self) -> str:
-        return self._mark.store_id
+        return self._descriptor.store_id
 
     @property
     def revision(self) -> int:
@@ -208,8 +208,8 @@ class EtcdStore:
         try:
             while True:
                 revisions = await reader.read()
-                if any(entry.store_mark for entry in revisions):
-                    await self._check_mark()
+                if any(entry.descriptor_changed for entry in revisions):
+                    await self._check_descriptor()
                 self.tail.extend(revisions)
         finally:
             reader.close()
@@ -224,16 +224,17 @@ class EtcdStore:
                 DataLossError(
                     f"etcd of store {self._client.url} went back from revision {known_revision} to {revision}, as if "
                     "an older snapshot had been restored: put another id into the second line of the key "
-                    f"{self._layout.store_mark.decode()} and restart all apiservers, so that their clients list again"
+                    f"{self._layout.descriptor_key.decode()} and restart all apiservers, so that their clients list "
+                    "again"
                 )
             )
 
-    async def _check_mark(self) -> None:
+    async def _check_descriptor(self) -> None:
         try:
-            mark = await self._reads.mark()
+            descriptor = await self._reads.descriptor()
         except FailedPreconditionError:
-            mark = None
-        if mark != self._mark:
+            descriptor = None
+        if descriptor != self._descriptor:
             self._end(self._replaced())
 
     def _replaced(self) -> RubeError:
@@ -284,7 +285,7 @@ class EtcdStore:
     # Transactions
 
     def _request(self, txn: Txn) -> rpc.TxnRequest:
-        compared = [self._layout.store_mark, *(self._layout.key(key) for key, _ in txn.compares)]
+        compared = [self._layout.descriptor_key, *(self._layout.key(key) for key, _ in txn.compares)]
         request = rpc.TxnRequest(
             compare=[self._fence(), *(self._compare(compare) for compare in txn.compares)],
             success=[self._op(op) for op in txn.ops],
@@ -301,7 +302,7 @@ class EtcdStore:
 
     def _fence(self) -> rpc.Compare:
         """Returns the condition that the store was not replaced; without it nothing is written."""
-        return mod_revision_is(self._layout.store_mark, self._mark.mod_revision)
+        return mod_revision_is(self._layout.descriptor_key, self._descriptor.mod_revision)
 
     def _compare(self, compare: Compare) -> rpc.Compare:
         return mod_revision_is(self._layout.key(compare.key), compare.mod_revision)
@@ -316,7 +317,7 @@ class EtcdStore:
             response.response_range.kvs[0].mod_revision if response.response_range.kvs else 0
             for response in answer.responses
         ]
-        if revisions[0] != self._mark.mod_revision:
+        if revisions[0] != self._descriptor.mod_revision:
             return self._end(self._replaced())
         for (key, expected), actual in zip(txn.compares, revisions[1:], strict=True):
             if actual != expected:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rube.api import Metadata, Object, OwnerReference, Unit, UnitStatus, registry
 from rube.server.objects import decode, prepare_put, prepare_status
-from rube.server.parts import ObjectParts, encode, spec_field, status_field, take_apart
+from rube.server.stored_object import StoredObject, decode_object, encode_object, spec_field, status_field
 from rube.store import Record
 
 UID = "0" * 32
@@ -19,19 +19,19 @@ NOW_NS = 1_700_000_000_123_456_789
 STATUS = registry.pack(UnitStatus(active_state="active"))
 
 
-def wanted(description: str = "x", **metadata: Any) -> ObjectParts:
+def wanted(description: str = "x", **metadata: Any) -> StoredObject:
     spec = registry.pack(Unit(description=description))
-    return ObjectParts(Metadata(namespace="system", name="a", **metadata), spec_field(spec.type_url, spec.value))
+    return StoredObject(Metadata(namespace="system", name="a", **metadata), spec_field(spec.type_url, spec.value))
 
 
-def stored(parts: ObjectParts, *, uid: str = UID, revision: int = 5) -> ObjectParts:
+def stored(parts: StoredObject, *, uid: str = UID, revision: int = 5) -> StoredObject:
     """`parts` as they are read back after their object was created at `revision`."""
     prepared = prepare_put(None, parts, now_ns=NOW_NS, uid=uid)
     assert prepared is not None
-    return take_apart(Record(b"key", encode(prepared), revision, revision))
+    return decode_object(Record(b"key", encode_object(prepared), revision, revision))
 
 
-def bytes_of(parts: ObjectParts) -> list[bytes]:
+def bytes_of(parts: StoredObject) -> list[bytes]:
     return [parts.metadata.SerializeToString(deterministic=True), parts.spec, parts.status]
 
 
@@ -47,18 +47,18 @@ anys = st.builds(AnyMessage, type_url=st.text(min_size=1, max_size=300), value=v
 def test_the_bytes_of_parts_are_the_objects_own(
     metadata: Metadata, spec: AnyMessage, status: AnyMessage | None
 ) -> None:
-    parts = ObjectParts(
+    parts = StoredObject(
         metadata,
         spec_field(spec.type_url, spec.value),
         status_field(status.type_url, status.value) if status is not None else b"",
     )
     obj = Object(metadata=metadata, spec=spec, status=status)
-    assert encode(parts) == obj.SerializeToString(deterministic=True)
-    again = take_apart(Record(b"key", encode(parts), 3, 8))
+    assert encode_object(parts) == obj.SerializeToString(deterministic=True)
+    again = decode_object(Record(b"key", encode_object(parts), 3, 8))
     assert (again.metadata.create_revision, again.metadata.revision) == (3, 8)
     assert (again.spec, again.status) == (parts.spec, parts.status)
     assert again.status_any() == status
-    assert encode(again) == obj.SerializeToString(deterministic=True)
+    assert encode_object(again) == obj.SerializeToString(deterministic=True)
 
 
 def test_what_is_created_has_uid_time_and_generation_and_no_status() -> None:
@@ -75,12 +75,12 @@ def test_what_is_created_has_uid_time_and_generation_and_no_status() -> None:
 def test_stored_bytes_hold_no_revision() -> None:
     prepared = prepare_put(None, wanted(revision=3, create_revision=2), now_ns=NOW_NS, uid=UID)
     assert prepared is not None
-    metadata = Object.FromString(encode(prepared)).metadata
+    metadata = Object.FromString(encode_object(prepared)).metadata
     assert (metadata.revision, metadata.create_revision) == (0, 0)
 
 
 def test_a_decoded_object_has_the_records_revisions() -> None:
-    record = Record(b"key", encode(wanted()), 3, 8)
+    record = Record(b"key", encode_object(wanted()), 3, 8)
     assert (decode(record).metadata.create_revision, decode(record).metadata.revision) == (3, 8)
 
 
@@ -120,8 +120,8 @@ def test_neither_argument_is_changed() -> None:
     with_status = prepare_status(current, STATUS)
     assert changed is not None
     assert with_status is not None
-    encode(changed)
-    encode(with_status)
+    encode_object(changed)
+    encode_object(with_status)
     assert (bytes_of(current), bytes_of(new)) == before
 
 
@@ -141,7 +141,7 @@ labels = st.dictionaries(st.sampled_from(["node", "a", "b"]), st.sampled_from(["
 def test_any_series_of_puts_keeps_identity_counts_specs_and_resolves_the_binding(
     puts: list[tuple[str, dict[str, str]]],
 ) -> None:
-    current: ObjectParts | None = None
+    current: StoredObject | None = None
     generation, spec, binding = 0, "", ""
     for revision, (description, given_labels) in enumerate(puts, start=1):
         changed = prepare_put(current, wanted(description, labels=given_labels), now_ns=NOW_NS + revision, uid=UID)
@@ -151,7 +151,7 @@ def test_any_series_of_puts_keeps_identity_counts_specs_and_resolves_the_binding
         expected = {name: value for name, value in given_labels.items() if name != "node"}
         expected |= {"node": binding} if binding else {}
         if changed is not None:
-            current = take_apart(Record(b"key", encode(changed), 1, revision))
+            current = decode_object(Record(b"key", encode_object(changed), 1, revision))
         assert current is not None
         assert dict(current.metadata.labels) == expected
         assert current.metadata.generation == generation

@@ -1,4 +1,4 @@
-"""Locks, page tokens, steps, compaction: the small parts of the server."""
+"""Locks, page tokens, the timed iterator, compaction: the small parts of the server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
 from rube.api.page_token import PageToken, decode_token, encode_token
 from rube.server.compaction import compaction_target
 from rube.server.locks import KeyLocks
-from rube.server.steps import Steps
+from rube.server.timed_iterator import TimedIterator
 
 
 def test_a_held_key_is_handed_on_in_order_of_arrival() -> None:
@@ -141,14 +141,14 @@ def test_a_wait_that_ends_early_loses_no_item() -> None:
             finally:
                 closed.append(True)
 
-        steps = Steps(source())
-        assert await steps.next(None) == 1
-        assert await steps.next(0.0) is None
-        assert await steps.next(0.0) is None
+        timed = TimedIterator(source())
+        assert await timed.next(None) == 1
+        assert await timed.next(0.0) is None
+        assert await timed.next(0.0) is None
         gate.set()
-        assert await steps.next(None) == 2
-        assert await steps.next(0.0) is None
-        await steps.aclose()
+        assert await timed.next(None) == 2
+        assert await timed.next(0.0) is None
+        await timed.aclose()
         assert closed == [True]
 
     asyncio.run(main())
@@ -166,10 +166,10 @@ def test_a_step_that_fails_while_it_is_given_up_leaves_nothing_to_complain_of() 
             except asyncio.CancelledError:
                 raise ResourceExhaustedError("full") from None
 
-        steps = Steps(source())
-        assert await steps.next(0.0) is None
-        await steps.aclose()
-        del steps
+        timed = TimedIterator(source())
+        assert await timed.next(0.0) is None
+        await timed.aclose()
+        del timed
         gc.collect()
         return complaints
 

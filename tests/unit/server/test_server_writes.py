@@ -13,7 +13,7 @@ from rube.api.errors import AbortedError, ResourceExhaustedError
 from rube.api.keys import ObjectKey
 from rube.host import Host, RealClock, RealRandomness
 from rube.server.objects import decode
-from rube.server.parts import ObjectParts, encode, spec_field
+from rube.server.stored_object import StoredObject, encode_object, spec_field
 from rube.server.writes import Current, Decided, Intent, Outcome, Writer
 from rube.store import Lookup, Op, RealStorage, Store, StoreLimits, Txn, open_store
 from rube.transport import GrpcNetwork
@@ -22,9 +22,9 @@ OBJECT_KEY = ObjectKey("api.systemd.Unit", "system", "a")
 KEY = OBJECT_KEY.to_bytes()
 
 
-def unit(description: str) -> ObjectParts:
+def unit(description: str) -> StoredObject:
     spec = registry.pack(Unit(description=description))
-    return ObjectParts(Metadata(namespace="system", name="a"), spec_field(spec.type_url, spec.value))
+    return StoredObject(Metadata(namespace="system", name="a"), spec_field(spec.type_url, spec.value))
 
 
 class ContendedStore:
@@ -47,7 +47,7 @@ class ContendedStore:
         found = await self._store.get(keys, min_revision=min_revision)
         if self._races:
             self._races -= 1
-            await self._store.commit(Txn((Op(keys[0], encode(unit(f"theirs {self._races}"))),)))
+            await self._store.commit(Txn((Op(keys[0], encode_object(unit(f"theirs {self._races}"))),)))
         return found
 
     async def commit(self, txn: Txn) -> int:
@@ -100,7 +100,7 @@ def test_a_lost_race_is_decided_anew() -> None:
 def test_a_write_decided_from_an_old_revision_is_decided_anew() -> None:
     async def body(store: Store) -> None:
         behind = await store.get([KEY])
-        await store.commit(Txn((Op(KEY, encode(unit("theirs"))),)))
+        await store.commit(Txn((Op(KEY, encode_object(unit("theirs"))),)))
         contended = ContendedStore(store, races=0, behind=behind)
         await write(contended, retries_max=1)
         assert await description(store) == "ours, after theirs"
@@ -114,7 +114,7 @@ def test_an_old_revision_refuses_nothing_and_leaves_nothing_unwritten() -> None:
 
     async def body(store: Store) -> None:
         behind = await store.get([KEY])
-        revision = await store.commit(Txn((Op(KEY, encode(unit("theirs"))),)))
+        revision = await store.commit(Txn((Op(KEY, encode_object(unit("theirs"))),)))
         contended = ContendedStore(store, races=0, behind=behind)
         await write(contended, precondition=Precondition(revision=revision))
         with pytest.raises(AbortedError, match="exists") as raised:

@@ -10,7 +10,7 @@ from rube.api import Metadata, Unit, registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey
 from rube.api.textproto import parse_documents
-from rube.server.parts import ObjectParts, spec_field
+from rube.server.stored_object import StoredObject, spec_field
 from rube.server.validation import check_specs
 from rube.units.spec_checks import built_in_spec_checks
 
@@ -18,8 +18,8 @@ REPOSITORY = Path(__file__).parents[3]
 TYPE = "api.systemd.Unit"
 
 
-def parts(unit: Unit) -> ObjectParts:
-    return ObjectParts(Metadata(), spec_field(f"rube/{TYPE}", unit.SerializeToString(deterministic=True)))
+def stored(unit: Unit) -> StoredObject:
+    return StoredObject(Metadata(), spec_field(f"rube/{TYPE}", unit.SerializeToString(deterministic=True)))
 
 
 def runnable() -> Unit:
@@ -30,7 +30,7 @@ def runnable() -> Unit:
 
 def check(*units: Unit) -> None:
     keys = [ObjectKey(TYPE, "default", f"u{index}").to_bytes() for index in range(len(units))]
-    specs = [(index, key, parts(unit)) for index, (key, unit) in enumerate(zip(keys, units, strict=True))]
+    specs = [(index, key, stored(unit)) for index, (key, unit) in enumerate(zip(keys, units, strict=True))]
     check_specs(specs, built_in_spec_checks())
 
 
@@ -59,7 +59,7 @@ def test_what_is_named_is_bounded() -> None:
 
 def test_other_types_are_asked_nothing() -> None:
     key = ObjectKey("api.Node", "", "n").to_bytes()
-    check_specs([(0, key, ObjectParts(Metadata(), b""))], built_in_spec_checks())
+    check_specs([(0, key, StoredObject(Metadata(), b""))], built_in_spec_checks())
 
 
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*.textproto")), ids=lambda path: path.name)

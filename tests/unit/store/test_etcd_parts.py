@@ -1,4 +1,4 @@
-"""The parts of a store in etcd that need no etcd: its keys, its mark, its tail, its reader of the log."""
+"""The parts of a store in etcd that need no etcd: its keys, its descriptor, its tail, its reader of the log."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from rube.api.errors import CompactedError, DataLossError, FailedPreconditionError, InvalidArgumentError
 from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.checking import compare_members
+from rube.store.etcd.descriptor import LOADING, READY, check_ready, decode_descriptor, encode_descriptor
 from rube.store.etcd.kv_pb2 import Event, KeyValue
 from rube.store.etcd.layout import Layout
 from rube.store.etcd.log import LogReader, Revision
-from rube.store.etcd.mark import LOADING, READY, check_ready, decode_mark, encode_mark
 from rube.store.etcd.tail import Tail
 from rube.store.etcd.values import decode_value, encode_value, to_record
 from rube.store.ports import Change, Record
@@ -33,15 +33,15 @@ def test_keys_keep_their_order_and_stay_apart_from_marks(one: bytes, other: byte
     layout = Layout("some/prefix")
     assert (layout.key(one) < layout.key(other)) == (one < other)
     assert layout.record_key(layout.key(one)) == one
-    assert layout.key(one) not in (layout.store_mark, layout.tick_mark)
-    for key in (layout.key(one), layout.store_mark, layout.tick_mark):
+    assert layout.key(one) not in (layout.descriptor_key, layout.tick_key)
+    for key in (layout.key(one), layout.descriptor_key, layout.tick_key):
         assert layout.start <= key < layout.end
 
 
 @given(st.binary())
 def test_a_store_whose_prefix_goes_on_does_not_hide_in_the_records(key: bytes) -> None:
     outer, inner = Layout("a"), Layout("a/b")
-    for theirs in (inner.key(key), inner.store_mark, inner.tick_mark):
+    for theirs in (inner.key(key), inner.descriptor_key, inner.tick_key):
         assert outer.record_key(theirs) is None
         assert outer.may_be_of_another_store(theirs)
     assert not outer.may_be_of_another_store(outer.key(key))
@@ -58,17 +58,17 @@ def test_the_prefix_is_rube_where_none_is_named() -> None:
     assert Layout("k").key(b"a") == b"k/k/a"
 
 
-# The mark
+# The descriptor
 
 
 @pytest.mark.parametrize("state", [READY, LOADING])
 def test_a_mark_comes_back(state: str) -> None:
-    value = encode_mark("0" * 32, state)
-    mark = decode_mark(KeyValue(key=b"rube/m/store", value=value, mod_revision=7), "etcd://a")
-    assert mark == ("0" * 32, state, 7)
+    value = encode_descriptor("0" * 32, state)
+    descriptor = decode_descriptor(KeyValue(key=b"rube/m/store", value=value, mod_revision=7), "etcd://a")
+    assert descriptor == ("0" * 32, state, 7)
     if state == LOADING:
         with pytest.raises(FailedPreconditionError, match="restore again"):
-            check_ready(mark, "etcd://a")
+            check_ready(descriptor, "etcd://a")
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_a_mark_comes_back(state: str) -> None:
 )
 def test_a_mark_of_another_format_is_refused_with_the_remedy(format_: str, remedy: str) -> None:
     with pytest.raises(FailedPreconditionError, match=f"{format_}.*'rube etcd 2': {remedy} of Rube that wrote it"):
-        decode_mark(KeyValue(value=f"{format_}\n{'0' * 32}\nready\n".encode()), "etcd://a")
+        decode_descriptor(KeyValue(value=f"{format_}\n{'0' * 32}\nready\n".encode()), "etcd://a")
 
 
 @given(st.binary(max_size=80))
 def test_a_mark_is_whole_or_damaged(value: bytes) -> None:
     with pytest.raises(DataLossError, match="rube/m/store of store etcd://a is damaged"):
-        decode_mark(KeyValue(key=b"rube/m/store", value=value), "etcd://a")
+        decode_descriptor(KeyValue(key=b"rube/m/store", value=value), "etcd://a")
 
 
 # Values
@@ -259,7 +259,7 @@ def test_marks_and_other_stores_below_the_prefix_are_revisions_without_changes()
     layout = Layout("rube")
     events = [
         Event(kv=KeyValue(key=key, mod_revision=number, version=1))
-        for number, key in ((1, layout.tick_mark), (2, layout.store_mark), (3, b"rube/other/k/a"))
+        for number, key in ((1, layout.tick_key), (2, layout.descriptor_key), (3, b"rube/other/k/a"))
     ]
     found = asyncio.run(reader(rpc.WatchResponse(events=events)).read())
     assert list(found) == [Revision(1, [], False), Revision(2, [], True), Revision(3, [], False)]

@@ -1,4 +1,4 @@
-"""One step of an async iterator at a time, with waits that may end before the step does."""
+"""An async iterator whose items are awaited for a bounded time, and not lost when they come later."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
-__all__ = ["Steps"]
+__all__ = ["TimedIterator"]
 
 T = TypeVar("T")
 
 
-class Steps(Generic[T]):
-    """The items of `source` one by one. Close it: that ends the source too."""
+class TimedIterator(Generic[T]):
+    """Gives the items of `source` one by one. Close it: that ends the source too."""
 
     def __init__(self, source: AsyncIterator[T]) -> None:
         self._source = source

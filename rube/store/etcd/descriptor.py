@@ -1,4 +1,4 @@
-"""The mark that describes a store: its format, its id, and whether a copy into it has ended."""
+"""The descriptor of a store: its format, its id, and whether a copy into it has ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOADING = "loading"
 STORE_ID_DIGITS = 32
 
 
-class StoreMark(NamedTuple):
+class StoreDescriptor(NamedTuple):
     """The content of `PREFIX/m/store`: three lines of text. Its `mod_revision` is a fence."""
 
     store_id: str
@@ -23,12 +23,12 @@ class StoreMark(NamedTuple):
     mod_revision: int
 
 
-def encode_mark(store_id: str, state: str) -> bytes:
+def encode_descriptor(store_id: str, state: str) -> bytes:
     return f"{FORMAT}\n{store_id}\n{state}\n".encode()
 
 
-def decode_mark(kv: KeyValue, place: str) -> StoreMark:
-    """Returns the mark. Raises FailedPreconditionError for another format, DataLossError for a damaged one."""
+def decode_descriptor(kv: KeyValue, place: str) -> StoreDescriptor:
+    """Returns the descriptor. Raises FailedPreconditionError for another format, DataLossError for a damaged one."""
     lines = kv.value.decode("utf-8", "replace").split("\n")
     if lines[0] == _OLDER_FORMAT:
         raise FailedPreconditionError(
@@ -44,10 +44,10 @@ def decode_mark(kv: KeyValue, place: str) -> StoreMark:
         raise DataLossError(
             f"{kv.key.decode('utf-8', 'replace')} of store {place} is damaged: restore a backup into another prefix"
         )
-    return StoreMark(lines[1], lines[2], kv.mod_revision)
+    return StoreDescriptor(lines[1], lines[2], kv.mod_revision)
 
 
-def check_ready(mark: StoreMark, place: str) -> None:
+def check_ready(descriptor: StoreDescriptor, place: str) -> None:
     """Raises FailedPreconditionError while a copy into the store has not ended."""
-    if mark.state == LOADING:
+    if descriptor.state == LOADING:
         raise FailedPreconditionError(f"a copy into store {place} was interrupted or is under way: restore again")

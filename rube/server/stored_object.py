@@ -1,4 +1,4 @@
-"""An object in the parts that a write needs: metadata as a message, spec and status as the bytes that are stored.
+"""A stored object as a write needs it: metadata as a message, spec and status as the bytes that are stored.
 
 The stored form of an object is its deterministic serialization without the revisions, which the store keeps itself.
 Protobuf writes fields in the order of their numbers, so it is the concatenation of its three fields, each of them
@@ -17,7 +17,7 @@ from google.protobuf.any_pb2 import Any
 from rube.api import Metadata, Object
 from rube.store import Record
 
-__all__ = ["ObjectParts", "encode", "set_revisions", "spec_field", "status_field", "take_apart"]
+__all__ = ["StoredObject", "decode_object", "encode_object", "set_revisions", "spec_field", "status_field"]
 
 _LENGTH_DELIMITED: Final = 2
 # Lengths whose encoding is remembered.
@@ -37,10 +37,10 @@ _VALUE: Final = _tag(Any.VALUE_FIELD_NUMBER)
 
 
 @dataclass(slots=True)
-class ObjectParts:
-    """`spec` and `status` are whole fields of api.Object, tag included; an empty `status`: it has none. What a
-    newer version of Rube may have stored behind the status counts as its part.
+class StoredObject:
+    """An object whose `spec` and `status` are whole fields of api.Object, tag included; `status` is empty without one.
 
+    What a newer version of Rube may have stored behind the status counts as part of it.
     Never changed once made, apart from the metadata's revisions.
     """
 
@@ -56,23 +56,23 @@ class ObjectParts:
         return Object.FromString(self.status).status if self.status else None
 
 
-def take_apart(record: Record) -> ObjectParts:
-    """The parts of a stored object, with its revisions."""
+def decode_object(record: Record) -> StoredObject:
+    """The object of a record, with its revisions."""
     value = record.value
     start, end = _field(value, 0, _METADATA)
     _, spec_end = _field(value, end, _SPEC)
     metadata = Metadata.FromString(value[start:end])
     set_revisions(metadata, record.create_revision, record.mod_revision)
-    return ObjectParts(metadata, value[end:spec_end], value[spec_end:])
+    return StoredObject(metadata, value[end:spec_end], value[spec_end:])
 
 
-def encode(parts: ObjectParts) -> bytes:
-    """The bytes to store. Clears the revisions in the parts' metadata."""
-    metadata = parts.metadata
+def encode_object(obj: StoredObject) -> bytes:
+    """The bytes to store. Clears the revisions in the object's metadata."""
+    metadata = obj.metadata
     metadata.create_revision = 0
     metadata.revision = 0
     encoded = metadata.SerializeToString(deterministic=True)
-    return b"".join((_METADATA, _length(len(encoded)), encoded, parts.spec, parts.status))
+    return b"".join((_METADATA, _length(len(encoded)), encoded, obj.spec, obj.status))
 
 
 def set_revisions(metadata: Metadata, create_revision: int, revision: int) -> None:

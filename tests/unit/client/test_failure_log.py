@@ -6,20 +6,20 @@ import logging
 
 import pytest
 
-from rube.client import Complaint
+from rube.client import FailureLog
 
 
 def test_a_failure_is_told_when_it_is_new_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
     log = logging.getLogger("rube.test")
-    complaint = Complaint(log, "watch of api.Node")
+    failures = FailureLog(log, "watch of api.Node")
     with caplog.at_level(logging.INFO, log.name):
-        complaint.works()
+        failures.works()
         for _ in range(3):
-            complaint.failed("refused")
-        complaint.failed("no answer", then="listing again")
-        complaint.works()
-        complaint.works()
-        complaint.failed("refused")
+            failures.failed("refused")
+        failures.failed("no answer", then="listing again")
+        failures.works()
+        failures.works()
+        failures.failed("refused")
     assert caplog.messages == [
         "watch of api.Node: refused; trying again",
         "watch of api.Node: no answer; listing again",

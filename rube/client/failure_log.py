@@ -1,14 +1,14 @@
-"""What goes wrong again and again, told once."""
+"""A log of something that is tried until it works: each failure once, whatever it repeats."""
 
 from __future__ import annotations
 
 import logging
 
-__all__ = ["Complaint"]
+__all__ = ["FailureLog"]
 
 
-class Complaint:
-    """One thing that is tried until it works: its failure is logged when it is a new one, repetitions at debug."""
+class FailureLog:
+    """Logs a failure when it is a new one, its repetitions at debug level, and the success that ends them."""
 
     def __init__(self, log: logging.Logger, what: str) -> None:
         """`what` begins every line, such as "watch of api.Node"."""

@@ -17,7 +17,7 @@ RETRY_S = 0.5
 
 
 @dataclass(slots=True)
-class Observer:
+class WatchObserver:
     """Watches the objects that match: lists and follows, resumes where it was, lists anew only where it must.
 
     It uses the generated stub and nothing else of the client's code, so that what is on the wire is judged.

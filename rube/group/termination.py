@@ -15,7 +15,7 @@ class RemovedError(FailedPreconditionError):
     """The group has removed the member that metadata `removed` names. Its disk cannot be used any more."""
 
 
-class Ending:
+class Termination:
     """The end of a member. It stops on request, or it fails; nothing that a failed member says can be trusted."""
 
     def __init__(self, name: str, end_waiting: Callable[[str], None]) -> None:
