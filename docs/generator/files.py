@@ -14,7 +14,8 @@ _SHOWN_LINES_MAX = 150
 
 def pages() -> list[Page]:
     examples = [_example(path.parent) for path in sorted((_ROOT / "examples").glob("*/README.md"))]
-    return [*examples, _of_root("CONTRIBUTING.md"), _of_root("CHANGELOG.md")]
+    listed = (_ROOT / "examples" / "README.md").read_text().replace("/README.md)", ".md)")
+    return [Page("examples/index.md", listed), *examples, _of_root("CONTRIBUTING.md"), _of_root("CHANGELOG.md")]
 
 
 def _of_root(name: str) -> Page:

@@ -20,7 +20,8 @@ from rube.cli.local import RUCTL, LocalCluster, local_cluster, run
 from rube.shipped import shipped_directory
 from rube.transport.forwarder import Forwarder
 
-EXAMPLES = shipped_directory("examples")
+HELLO = shipped_directory("examples") / "01-hello-unit" / "hello.textproto"
+INDEXER_FILE = shipped_directory("examples") / "02-many-fields" / "indexer.textproto"
 NODE = "worker-1"
 CUT_S = 5.0
 WAIT_S_MAX = 30.0
@@ -66,9 +67,9 @@ async def run_units(cluster: LocalCluster, directory: Path) -> str:
     title("Two units: a small web server, and the example whose pid file never appears")
     url = f"http://127.0.0.1:{free_port()}/"
     hello = directory / "hello.textproto"
-    hello.write_text((EXAMPLES / "hello.textproto").read_text().replace("8780", url.rsplit(":")[-1].strip("/")))
+    hello.write_text(HELLO.read_text().replace("8780", url.rsplit(":")[-1].strip("/")))
     await ructl(cluster, "put", str(hello), show=f"ructl put {hello.name}   # on the free port {url}")
-    await ructl(cluster, "put", str(EXAMPLES / "indexer.textproto"), show="ructl put indexer.textproto")
+    await ructl(cluster, "put", str(INDEXER_FILE), show="ructl put indexer.textproto")
     await until("the web server answers", lambda: answers(url))
     say(f"GET {url} → {(await fetch(url)).strip()!r}")
     await until("the indexer's status says why it fails", lambda: status_says(cluster, INDEXER, 'result: "protocol"'))

@@ -20,7 +20,7 @@ def examples(directory: Path | None) -> None:
     \b
     Example:
       rube examples .
-      ructl put hello.textproto
+      ructl put 01-hello-unit/hello.textproto
     """
     source = shipped_directory("examples")
     files = sorted(path.relative_to(source) for path in source.rglob("*") if _is_example(path))

@@ -34,9 +34,9 @@ def raft() -> None:
 
     \b
     rube raft shell
-    rube examples .                          # copies them, raft/election.txt among them
-    rube raft run raft/election.txt
-    rube raft run --check raft/*.txt
+    rube examples .                          # copies them, 06-raft-scripts/election.txt among them
+    rube raft run 06-raft-scripts/election.txt
+    rube raft run --check 06-raft-scripts/*.txt
 
     The format and the commands are those of etcd-raft's interaction tests.
     """

@@ -84,7 +84,7 @@ async def until_stopped(stop: Stop, cluster: LocalCluster) -> None:
 def what_to_try(cluster: LocalCluster) -> str:
     server = "" if cluster.address == DEFAULT_ADDRESS else f"export RUBE_SERVER={cluster.address}\n    "
     node = next(iter(cluster.rubelets))
-    hello = shlex.quote(str(shipped_directory("examples") / "hello.textproto"))
+    hello = shlex.quote(str(shipped_directory("examples") / "01-hello-unit" / "hello.textproto"))
     return f"""
 A cluster is up: apiserver {cluster.address}, {", ".join(cluster.rubelets)}. Logs and data: {cluster.directory}
 Try, in another shell:

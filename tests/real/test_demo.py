@@ -64,7 +64,9 @@ def test_rube_up_serves_until_it_is_interrupted_and_leaves_nothing(tmp_path: Pat
                 address = line.split()[5].rstrip(",")
         code, nodes = await run([*RUCTL, "--server", address, "list", "-t", "api.Node", "-o", "name"])
         assert (code, nodes.split()) == (0, ["api.Node/worker-1", "api.Node/worker-2"])
-        code, text = await run([*RUCTL, "--server", address, "put", str(REPOSITORY / "examples/indexer.textproto")])
+        code, text = await run(
+            [*RUCTL, "--server", address, "put", str(REPOSITORY / "examples/02-many-fields/indexer.textproto")]
+        )
         assert code == 0, text
         process.send_signal(signal.SIGINT)
         await process.communicate()

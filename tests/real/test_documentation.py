@@ -1,6 +1,8 @@
-"""The shell blocks of README.md and docs/*.md: those about a cluster run as pasted on one that the test makes, those
-about the simulator and Raft's scripts run beside, and those about machines that a test can't have are read by the same
-parsers as real command lines. No block is left out: a new one that fits nowhere fails a test.
+"""The shell blocks of README.md, docs/ and the examples' READMEs.
+
+Those about a cluster run as pasted on one that the test makes, those about the simulator and Raft's scripts run beside,
+and those about machines that a test can't have are read by the same parsers as real command lines. No block is left
+out: a new one that fits nowhere fails a test.
 """
 
 from __future__ import annotations
@@ -28,12 +30,19 @@ from tests.doc_blocks import ROOT, Block, blocks
 BIN = Path(sys.executable).parent
 NODES = ("worker-1", "worker-2")
 # Pages whose blocks run on a cluster of two nodes, in their order, as one session.
-SESSIONS = ("README.md", "docs/quickstart.md", "docs/reference/ructl.md", "docs/explanation/nodes.md")
+SESSIONS = (
+    "README.md",
+    "docs/quickstart.md",
+    "docs/reference/ructl.md",
+    "docs/explanation/nodes.md",
+    "examples/01-hello-unit/README.md",
+    "examples/02-many-fields/README.md",
+)
 # What ends by Ctrl-C alone.
 ENDLESS = re.compile(r"^(ructl (watch|logs -f)\b)", re.MULTILINE)
 # Blocks about what a test can't have: other machines, an etcd with users, a thousand seeds. They are read, not run.
 READ_ONLY = re.compile(
-    r"\b10\.0\.0\.\d|/var/lib/rube|--seeds 1000|etcdctl|cd examples|make (demo|up|wheel)|raft shell|rube apiserver"
+    r"\b10\.0\.0\.\d|/var/lib/rube|--seeds 1000|etcdctl|cd examples/03|make (demo|up|wheel)|raft shell|rube apiserver"
 )
 PROGRAMS = {"rube": rube, "rubelet": rubelet, "ructl": ructl}
 
@@ -80,8 +89,11 @@ def run_block(block: Block, directory: Path, server: str) -> None:
     assert "Traceback" not in found.stderr
 
 
-def workplace(directory: Path) -> Path:
-    """A directory with what a checkout has, and the README's object in the file that its text means."""
+def workplace(directory: Path, page: str) -> Path:
+    """A copy of an example's folder; for other pages a directory with what a checkout has, and the README's object in
+    the file that its text means."""
+    if page.startswith("examples/"):
+        return Path(shutil.copytree((ROOT / page).parent, directory / "example"))
     for name in ("examples", "scenarios"):
         shutil.copytree(ROOT / name, directory / name)
     (hello,) = [block for block in blocks("prototext") if block.page == "README.md"]
@@ -105,7 +117,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", SESSIONS)
 def test_a_session_runs_as_pasted(cluster: LocalCluster, tmp_path: Path, page: str) -> None:
-    directory = workplace(tmp_path)
+    directory = workplace(tmp_path, page)
     subprocess.run(
         ["bash", "-e", "-c", PREPARED.get(page, ":")],
         cwd=directory,
@@ -118,7 +130,7 @@ def test_a_session_runs_as_pasted(cluster: LocalCluster, tmp_path: Path, page: s
             if block.page == page:
                 run_block(block, directory, cluster.address)
     finally:
-        clean = "ructl delete -t Unit -n default -l '!none' --all || true; ructl wait -t Unit -n default --for deleted"
+        clean = "ructl delete -t Unit -l '!none' --all || true; ructl wait -t Unit -n default --for deleted"
         subprocess.run(
             ["bash", "-c", clean],
             cwd=directory,
@@ -143,7 +155,7 @@ PREPARED = {
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("block", [block for block in RUN if block.page not in SESSIONS], ids=of)
 def test_a_block_runs_as_pasted(block: Block, tmp_path: Path) -> None:
-    run_block(block, workplace(tmp_path), "127.0.0.1:1")
+    run_block(block, workplace(tmp_path, block.page), "127.0.0.1:1")
 
 
 # Blocks that are read
@@ -151,7 +163,7 @@ def test_a_block_runs_as_pasted(block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", READ, ids=of)
 def test_a_command_line_is_one_that_the_program_takes(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "03-own-controller"))
     monkeypatch.chdir(ROOT)
     for words in commands(block.text):
         if words[0] in PROGRAMS:

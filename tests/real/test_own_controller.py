@@ -14,7 +14,7 @@ from rube.api.keys import ObjectKey
 from rube.cli.local import Daemon, LocalCluster, local_cluster
 from tests.real.cluster_calls import UNIT_TYPE, client_of, until
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "03-own-controller"
 
 
 def controller(cluster: LocalCluster, names: str) -> Daemon:

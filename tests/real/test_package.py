@@ -122,7 +122,7 @@ async def serve_a_hello(rube: Installation) -> None:
     address = listen_address(await server.start())
     try:
         rube("rube examples examples")
-        assert "created default/hello" in rube(f"ructl --server {address} put examples/hello.textproto")
+        assert "created default/hello" in rube(f"ructl --server {address} put examples/01-hello-unit/hello.textproto")
         assert "hello" in rube(f"ructl --server {address} list -t Unit")
     finally:
         assert await server.stop() == 0

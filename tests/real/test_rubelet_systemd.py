@@ -20,7 +20,7 @@ from tests.real.systemd_manager import SystemdManager, missing
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 
 NODE = "worker-1"
-INDEXER = Path(__file__).parents[2] / "examples/indexer.textproto"
+INDEXER = Path(__file__).parents[2] / "examples/02-many-fields/indexer.textproto"
 
 
 @pytest.fixture

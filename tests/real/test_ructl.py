@@ -21,7 +21,7 @@ import pytest
 from rube.api import Event, textproto
 from ructl.main import run
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "indexer.textproto"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "02-many-fields" / "indexer.textproto"
 WAIT_S_MAX = 20.0
 
 

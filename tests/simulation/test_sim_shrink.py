@@ -182,7 +182,7 @@ def test_the_documentation_shows_what_is_printed(tmp_path: Path, monkeypatch: py
 
 def test_shrink_writes_a_file_that_runs_where_it_lies(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    (tmp_path / "unit.textproto").write_text(Path("examples/hello.textproto").read_text())
+    (tmp_path / "unit.textproto").write_text(Path("examples/01-hello-unit/hello.textproto").read_text())
     path = _file(tmp_path, LISTED)
     path.write_text(path.read_text().replace('node: "worker-{i}"}', 'node: "worker-{i}", file: unit.textproto}'))
     small = tmp_path / "mine" / "my small.yaml"

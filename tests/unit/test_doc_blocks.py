@@ -64,7 +64,7 @@ def test_yaml_is_what_the_programs_take(block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", blocks("python"), ids=of)
 def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "03-own-controller"))
     names: dict[str, object] = {}
     exec(PREAMBLES.get(block.page, ""), names)
     exec(compile("\n" * (block.line - 1) + block.text, block.page, "exec"), names)

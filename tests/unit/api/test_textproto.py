@@ -11,7 +11,7 @@ from rube.api import Key, List, Metadata, Object, Selector, Service, Unit, regis
 from rube.api.errors import InvalidArgumentError
 from rube.api.textproto.invisible import find_invisible
 
-SEED = (Path(__file__).parents[3] / "examples" / "indexer.textproto").read_text()
+SEED = (Path(__file__).parents[3] / "examples" / "02-many-fields" / "indexer.textproto").read_text()
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 _UNITS = st.builds(

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from rube.cli.main import rube
 from tests.unit.raft.judges import ROOT
 
-EXAMPLES = sorted((ROOT / "examples" / "raft").glob("*.txt"))
+EXAMPLES = sorted((ROOT / "examples" / "06-raft-scripts").glob("*.txt"))
 SMALL = """# One member.
 add-nodes 1 voters=(1) index=2
 ----

@@ -62,7 +62,7 @@ def test_other_types_are_asked_nothing() -> None:
     check_specs([(0, key, StoredObject(Metadata(), b""))], built_in_spec_checks())
 
 
-@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*.textproto")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*/*.textproto")), ids=lambda path: path.name)
 def test_the_examples_pass(path: Path) -> None:
     found = 0
     for document in parse_documents(path.read_text(), filename=str(path)):

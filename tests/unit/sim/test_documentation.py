@@ -40,10 +40,6 @@ def test_every_step_fault_and_check_is_named() -> None:
             assert re.search(rf"`{field.name}\b", PAGE), f"docs/reference/scenarios.md does not tell of {field.name}"
 
 
-def test_the_world_of_the_simulation_page_runs() -> None:
-    exec(compile(_block("python", SIMULATION), "docs/explanation/simulation.md", "exec"), {})
-
-
 def test_every_guarded_module_is_named() -> None:
     table = SIMULATION.partition("## What the guards catch")[2].partition("Let through")[0]
     guarded = {place.__name__.rpartition(".")[2] for place, *_ in (*REFUSED, *REFUSED_WITHOUT_ARGUMENT)}
