@@ -1,7 +1,7 @@
 """Changes of the configuration, checked before they take effect (paper section 6, dissertation section 4).
 
 One voter at a time is a simple change; more than one goes through a joint configuration. Every operation works on a
-copy: what it returns is for the caller to install, and after a ConfChangeError nothing has happened.
+copy, which the caller installs; after a ConfChangeError nothing has changed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Changer:
         return draft.checked()
 
     def leave_joint(self) -> Changed:
-        """Drops the outgoing half (C_new); who waited in `learners_next` becomes a learner."""
+        """Drops the outgoing half (C_new); members in `learners_next` become learners."""
         draft = self._draft()
         if not draft.outgoing:
             raise ConfChangeError("can't leave a non-joint config")
@@ -74,7 +74,7 @@ class Changer:
         return draft.checked()
 
     def restore(self, conf_state: ConfState) -> Changed:
-        """From an empty tracker, the configuration that `conf_state` names, through legal changes only."""
+        """Builds the configuration that `conf_state` names from an empty tracker, through legal changes only."""
         tracker = ProgressTracker(
             inflight_messages_max=self.tracker.inflight_messages_max,
             inflight_bytes_max=self.tracker.inflight_bytes_max,
@@ -124,7 +124,7 @@ class _Draft:
         for change in changes:
             if change.type not in operations:
                 raise ConfChangeError(f"unexpected conf type {change.type}")
-            if change.node_id:  # an application sets 0 into a change that it refuses when it applies it
+            if change.node_id:  # an application sets 0 in a change that it refuses to apply
                 operations[change.type](change.node_id)
         if not self.incoming:
             raise ConfChangeError("removed all voters")
@@ -139,7 +139,8 @@ class _Draft:
         self.incoming.add(member)
 
     def _make_learner(self, member: int) -> None:
-        """Adds the member, or demotes it: at once, or with the leaving of the outgoing half in which it still votes."""
+        """Adds the member, or demotes it: at once, or, if it still votes in the outgoing half, when that half is
+        left."""
         if member not in self.progress:
             self._add(member, is_learner=True)
             self.learners.add(member)
@@ -164,7 +165,8 @@ class _Draft:
             self.progress.pop(member, None)
 
     def _add(self, member: int, *, is_learner: bool) -> None:
-        """A progress that is probed from the end of the log, and counts as active so that it has time to answer."""
+        """Adds a progress that is probed from the end of the log. It counts as active, so that it has time to
+        answer."""
         self.progress[member] = Progress(
             next=max(self._last_index, 1),
             inflights=Inflights(self._tracker.inflight_messages_max, self._tracker.inflight_bytes_max),
@@ -173,7 +175,8 @@ class _Draft:
         )
 
     def checked(self) -> Changed:
-        """The result, once its invariants hold; those are of the code, not of the caller."""
+        """Returns the result after asserting its invariants; a broken one is a mistake of this code, not of the
+        caller."""
         for member in self.incoming | self.outgoing | self.learners | self.learners_next:
             assert member in self.progress, f"no progress for {member}"
         for member in self.learners_next:
@@ -216,7 +219,7 @@ _LETTERS = {
 
 
 def changes_from_text(text: str) -> list[ConfChangeSingle]:
-    """`v1 l2 r3 u4`: make 1 a voter and 2 a learner, remove 3, update 4. Raises: ConfChangeError."""
+    """Parses `v1 l2 r3 u4`: make 1 a voter and 2 a learner, remove 3, update 4. Raises ConfChangeError."""
     changes = []
     for word in text.split():
         if word[0] not in _LETTERS:

@@ -1,4 +1,4 @@
-"""What a core is configured with."""
+"""The configuration of a core."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from rube.raft.storage import Storage
 if TYPE_CHECKING:
     from rube.raft.trace import Observer
 
-# No member: no leader, no vote.
+# The id of no member: no leader, no vote.
 NONE = 0
-# The two local threads of asynchronous storage, as targets and senders of messages.
+# The ids of the two local threads of asynchronous storage, as targets and senders of messages.
 APPEND_THREAD = 2**64 - 1
 APPLY_THREAD = 2**64 - 2
 
 
 class ReadMode(enum.Enum):
-    """How a leader makes sure that it still is one before it answers a read (dissertation section 6.4)."""
+    """The way in which a leader makes sure that it still leads before it answers a read (dissertation section 6.4)."""
 
     SAFE = "safe"  # a round of heartbeats to a quorum
-    # By what followers have confirmed lately, if possible, else as SAFE. Only as good as the bounds on the drift of
-    # clocks: a lease is a tick shorter than the election timeout.
+    # By the followers' last confirmations if they are recent enough, else as SAFE. It is only as good as the bound on
+    # clock drift: a lease is a tick shorter than the election timeout.
     LEASE_BASED = "lease-based"
 
 
@@ -37,50 +37,52 @@ class RaftConfig:
     Raises InvalidArgumentError for values that contradict each other.
     """
 
-    # This member: from 1 on, unique in the cluster for ever. A member that lost its disk needs a new one.
+    # The id of this member, from 1 on. An id is never used again in the cluster: a member that lost its disk needs a
+    # new one.
     id: int
     storage: Storage
-    # A random number in [0, n), uniform, for the election timeouts: `random.Random.randrange` of the driver's stream.
+    # Returns a uniform random number in [0, n) for the election timeouts: `random.Random.randrange` of the driver's
+    # stream.
     random_below: Callable[[int], int]
 
-    # A follower that hears of no leader for this long, up to twice as long, campaigns (paper section 5.2).
+    # A follower that hears from no leader for one to two times so long campaigns (paper section 5.2).
     election_ticks: int = 10
     heartbeat_ticks: int = 1
-    # What the state machine has already; only when restarting.
+    # The last entry that the state machine has applied; only for a restart.
     applied: int = 0
 
-    # Storage is written by messages to two local threads, instead of between `ready` and `advance`.
+    # Messages to two local threads write the storage, instead of the driver between `ready` and `advance`.
     async_storage_writes: bool = False
-    # One proposal.
+    # The bytes of one proposal.
     proposal_bytes_max: int = NO_LIMIT
-    # The entries of one append; 0: one entry an append.
+    # The bytes of one append's entries; 0: one entry an append.
     message_bytes_max: int = 1 << 20
-    # The committed entries that are handed out and not yet applied; 0: message_bytes_max.
+    # The bytes of committed entries that are handed out and not yet applied; 0: message_bytes_max.
     applying_bytes_max: int = 0
-    # A leader's proposals that are not committed yet; past it they are dropped. 0: no limit.
+    # The bytes of a leader's uncommitted proposals; beyond them proposals are dropped. 0: no limit.
     uncommitted_bytes_max: int = 0
-    # Appends on their way to one follower.
+    # The number of appends in flight to one follower.
     inflight_messages_max: int = 256
     # Their bytes. 0: no limit.
     inflight_bytes_max: int = 0
-    # Reads that a leader has not confirmed; past it they are dropped.
+    # The number of reads that a leader has not confirmed; further ones are dropped.
     reads_pending_max: int = 1 << 16
 
-    # A leader that hears of no quorum steps down, and a follower that hears of a leader gives no vote away
+    # A leader that hears from no quorum steps down, and a follower that hears from a leader grants no vote
     # (dissertation sections 6.2, 4.2.3).
     check_quorum: bool = True
-    # Ask for votes at the next term before taking it (dissertation section 9.6).
+    # Ask for votes of the next term before entering it (dissertation section 9.6).
     pre_vote: bool = True
     read_mode: ReadMode = ReadMode.SAFE
     # Followers pass proposals on to the leader.
     proposal_forwarding: bool = True
-    # Refuse changes of the configuration when proposed, where they do not fit the configuration of that moment.
-    # Without, the driver must serialize and check them: one that does not fit when it is applied is fatal.
+    # Refuse a proposed change of the configuration that does not fit the configuration of that moment. Without the
+    # check the driver must serialize and check changes: one that does not fit when it is applied is fatal.
     conf_change_validation: bool = True
     # A leader steps down when it is removed or demoted (dissertation section 4.2.2).
     step_down_on_removal: bool = True
 
-    # Who is told of every step, for traces and explanations.
+    # Called with every step, for traces and explanations.
     observer: Observer | None = None
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Raft's data in one line each, worded as etcd-io/raft prints it, so that transcripts can be compared."""
+"""Raft's data in one line each, in the words that etcd-io/raft prints, so that transcripts can be compared."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ _ENTRY_TYPES: dict[int, str] = {number: _camel(name) for name, number in EntryTy
 
 
 def message_type_text(message_type: int) -> str:
-    """`MsgAppResp` for MSG_APP_RESP; the number if it is unknown."""
+    """Returns `MsgAppResp` for MSG_APP_RESP; the number if it is unknown."""
     return _MESSAGE_TYPES.get(message_type, str(message_type))
 
 
 def message_type_number(text: str) -> int | None:
-    """The inverse of `message_type_text`; None if there is no such type."""
+    """Returns the type of such a name; None if there is no such type."""
     return next((number for number, name in _MESSAGE_TYPES.items() if name == text), None)
 
 
 def quoted(data: bytes) -> str:
-    """The bytes as a Go string literal (%q): printable UTF-8 as it is, the rest escaped."""
+    """Returns the bytes as a Go string literal (%q): printable UTF-8 as it is, the rest escaped."""
     return '"' + "".join(_escaped(character) for character in data.decode(errors="surrogateescape")) + '"'
 
 
 def describe_changes(changes: Iterable[ConfChangeSingle]) -> str:
-    """`v1 l2 r3 u4`: make 1 a voter and 2 a learner, remove 3, update 4."""
+    """Returns `v1 l2 r3 u4` for: make 1 a voter and 2 a learner, remove 3, update 4."""
     return " ".join(f"{_CHANGE_LETTERS.get(change.type, 'unknown')}{change.node_id}" for change in changes)
 
 
 def describe_entry(entry: Entry) -> str:
-    """`term/index type data`, without the blank where there is nothing to show."""
+    """Returns `term/index type data`, without the last blank if there is no data."""
     try:
         if entry.type == EntryType.ENTRY_NORMAL:
             shown = quoted(entry.data)
@@ -75,17 +75,17 @@ def describe_entry(entry: Entry) -> str:
 
 
 def describe_entries(entries: Iterable[Entry]) -> str:
-    """A line for each entry."""
+    """Returns a line for each entry."""
     return "".join(describe_entry(entry) + "\n" for entry in entries)
 
 
 def describe_hard_state(state: HardState) -> str:
-    """`Term:1 Vote:2 Commit:3`, without the vote where there is none."""
+    """Returns `Term:1 Vote:2 Commit:3`, without the vote if there is none."""
     return f"Term:{state.term}" + (f" Vote:{state.vote}" if state.vote else "") + f" Commit:{state.commit}"
 
 
 def describe_conf_state(state: ConfState) -> str:
-    """The four sets of members and the flag."""
+    """Returns the four sets of members and the flag."""
     return (
         f"Voters:{_list(state.voters)} VotersOutgoing:{_list(state.voters_outgoing)} Learners:{_list(state.learners)} "
         f"LearnersNext:{_list(state.learners_next)} AutoLeave:{str(state.auto_leave).lower()}"
@@ -93,18 +93,18 @@ def describe_conf_state(state: ConfState) -> str:
 
 
 def describe_snapshot(snapshot: Snapshot) -> str:
-    """Its place in the log and its configuration; not its data."""
+    """Returns the snapshot's place in the log and its configuration, without its data."""
     metadata = snapshot.metadata
     return f"Index:{metadata.index} Term:{metadata.term} ConfState:{describe_conf_state(metadata.conf_state)}"
 
 
 def describe_target(member: int) -> str:
-    """A member's id in hexadecimal, or the name of a storage thread."""
+    """Returns a member's id in hexadecimal, or the name of a storage thread."""
     return {NONE: "None", APPEND_THREAD: "AppendThread", APPLY_THREAD: "ApplyThread"}.get(member, f"{member:x}")
 
 
 def describe_message(message: Message, indent: str = "") -> str:
-    """One line; more where there are several entries, a snapshot or responses. No line end."""
+    """Returns one line; more for several entries, a snapshot or responses. No line end."""
     parts = [
         f"{indent}{describe_target(message.sender)}->{describe_target(message.to)} {message_type_text(message.type)}",
         f" Term:{message.term} Log:{message.log_term}/{message.index}",
@@ -126,7 +126,7 @@ def describe_message(message: Message, indent: str = "") -> str:
 
 
 def describe_ready(ready: Ready) -> str:
-    """A batch, a line for each thing in it, with line ends."""
+    """Returns a batch, a line for each thing in it, with line ends."""
     parts = []
     if ready.soft_state is not None:
         parts.append(f"Lead:{ready.soft_state.leader} State:{ready.soft_state.role}\n")
@@ -154,7 +154,7 @@ def _escaped(character: str) -> str:
         return _ESCAPES[code]
     if character.isprintable():
         return character
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     if code < 0x80:
         return f"\\x{code:02x}"

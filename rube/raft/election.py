@@ -1,4 +1,4 @@
-"""Elections (paper section 5.2), with the vote before the vote (dissertation section 9.6)."""
+"""Elections (paper section 5.2), with the pre-vote (dissertation section 9.6)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rube.raft.state import Raft, Role
 
 
 class Campaign(enum.Enum):
-    """Why an election is called; the value of TRANSFER is the context of its requests."""
+    """The reason for an election; the value of TRANSFER is the context of its requests."""
 
     PRE_ELECTION = b"CampaignPreElection"
     ELECTION = b"CampaignElection"
@@ -21,7 +21,7 @@ class Campaign(enum.Enum):
     TRANSFER = b"CampaignTransfer"
 
 
-# The answer to each request, and the request's campaign role.
+# The type of the answer to each request, and the role of a member that campaigns with it.
 _RESPONSES = {
     MSG_VOTE: MSG_VOTE_RESP,
     MSG_PRE_VOTE: MSG_PRE_VOTE_RESP,
@@ -29,7 +29,7 @@ _RESPONSES = {
 
 
 def on_hup(raft: Raft, message: Message) -> None:
-    """It is time for an election."""
+    """Handles MSG_HUP: it is time for an election."""
     hup(raft, Campaign.PRE_ELECTION if raft.config.pre_vote else Campaign.ELECTION)
 
 
@@ -38,16 +38,16 @@ def hup(raft: Raft, campaign: Campaign) -> None:
     if raft.role is Role.LEADER:
         return
     if not raft.promotable():
-        raft.note("cannot campaign: it is no voter, or takes a snapshot")
+        raft.note("cannot campaign: it does not vote, or it takes a snapshot")
     elif membership.unapplied_change(raft):
-        # It would count votes by a configuration that is over.
+        # It would count votes by an outdated configuration.
         raft.note("cannot campaign: a committed change of the configuration is not applied")
     else:
         run(raft, campaign)
 
 
 def run(raft: Raft, campaign: Campaign) -> None:
-    """Asks every voter for its vote; its own comes with the others, once it is durable."""
+    """Asks every voter for its vote; its own vote comes with the others, once it is durable."""
     if campaign is Campaign.PRE_ELECTION:
         raft.become_pre_candidate()
         request, term = MSG_PRE_VOTE, raft.term + 1
@@ -65,9 +65,9 @@ def run(raft: Raft, campaign: Campaign) -> None:
 
 
 def in_lease(raft: Raft) -> bool:
-    """A leader was heard of within the shortest election timeout (dissertation section 4.2.3).
+    """Returns whether a leader was heard from within the shortest election timeout (dissertation section 4.2.3).
 
-    Where leases serve reads, it may also have been before a restart.
+    If leases serve reads, that may also have been before a restart.
     """
     if raft.ticks < raft.guarded_ticks:
         return True
@@ -76,7 +76,7 @@ def in_lease(raft: Raft) -> bool:
 
 
 def on_vote_request(raft: Raft, message: Message) -> None:
-    """Gives the vote to a candidate whose log is at least as up-to-date (paper section 5.4.1), once a term.
+    """Grants the vote to a candidate whose log is at least as up-to-date (paper section 5.4.1), once a term.
 
     Learners vote, too: the candidate may know already that this one was promoted.
     """
@@ -85,7 +85,8 @@ def on_vote_request(raft: Raft, message: Message) -> None:
     granted = raft.vote == message.sender or free or future
     granted = granted and EntryId(message.log_term, message.index) >= raft.log.last_id()
     response = Message(type=_RESPONSES[message.type], to=message.sender, reject=not granted)
-    # Who is granted a pre-vote may be in a later term than this member, and ignores answers from earlier ones.
+    # The candidate that gets the pre-vote may be in a later term than this member, and ignores answers from earlier
+    # terms.
     response.term = message.term if granted else raft.term
     raft.send(response)
     if granted and message.type == MSG_VOTE:
@@ -94,7 +95,7 @@ def on_vote_request(raft: Raft, message: Message) -> None:
 
 
 def on_vote(raft: Raft, message: Message) -> None:
-    """A voter's answer to a candidate; pre-votes do not count in the election, nor the other way round."""
+    """Handles a voter's answer to a candidate; pre-votes do not count in the election, nor votes in the pre-vote."""
     wanted = MSG_PRE_VOTE_RESP if raft.role is Role.PRE_CANDIDATE else MSG_VOTE_RESP
     if message.type != wanted:
         return
@@ -107,7 +108,7 @@ def on_vote(raft: Raft, message: Message) -> None:
         run(raft, Campaign.ELECTION)
     elif result is VoteResult.WON:
         raft.become_leader()
-        # Commits what earlier leaders have left, as soon as it is committed itself (paper section 5.4.2, 8).
+        # Once this entry is committed, so are the entries that earlier leaders have left (paper section 5.4.2, 8).
         accepted = replication.append_own(raft, [Entry()])
         assert accepted, "an empty entry is never refused"
         replication.broadcast_append(raft)

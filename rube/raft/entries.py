@@ -1,4 +1,4 @@
-"""Entries by the handful: their identity, their sizes, and as many of them as fit."""
+"""Lists of entries: their identity, their sizes, and as many of them as fit."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from rube.raft.raft_pb2 import Entry
 
-# Above every size, term and index.
+# A number above every size, term and index.
 NO_LIMIT = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class EntryId:
-    """What identifies an entry: only one leader writes in a term, and it writes an index once (paper section 5.3).
+    """The identity of an entry: only one leader writes in a term, and it writes an index once (paper section 5.3).
 
     Ids compare by term, then index: of two logs, the one whose last entry's id is greater is more up-to-date (section
     5.4.1).
@@ -24,7 +24,7 @@ class EntryId:
 
 
 def entry_id(entry: Entry) -> EntryId:
-    """The entry's identity."""
+    """Returns the entry's identity."""
     return EntryId(entry.term, entry.index)
 
 
@@ -33,17 +33,17 @@ _PIECE = 64
 
 
 def size_bytes(entries: Iterable[Entry]) -> int:
-    """The entries' size on the wire, without their framing."""
+    """Returns the entries' size on the wire, without their framing."""
     return sum(map(Entry.ByteSize, entries))
 
 
 def payload_bytes(entries: Iterable[Entry]) -> int:
-    """The size of what the entries carry for the state machine; that of a new leader's empty entry is 0."""
+    """Returns the size of the entries' data for the state machine; that of a new leader's empty entry is 0."""
     return sum(len(entry.data) for entry in entries)
 
 
 def fitting(entries: list[Entry], low: int, high: int, bytes_max: int) -> list[Entry]:
-    """As many of `entries[low:high]`, from the front, as fit into `bytes_max`; at least one of those there are."""
+    """Returns as many of `entries[low:high]`, from the front, as fit into `bytes_max`; at least one if there is one."""
     if bytes_max >= NO_LIMIT:
         return entries[low:high]
     left = bytes_max
@@ -57,7 +57,7 @@ def fitting(entries: list[Entry], low: int, high: int, bytes_max: int) -> list[E
 
 
 def _fit(entries: list[Entry], start: int, left: int) -> int:
-    """The first position from `start` on whose entry does not fit into `left` bytes any more; there is one."""
+    """Returns the first position from `start` on whose entry does not fit into `left` bytes any more; there is one."""
     while (left := left - entries[start].ByteSize()) >= 0:
         start += 1
     return start

@@ -1,4 +1,4 @@
-"""What the core raises. None of these leaves it changed."""
+"""The errors that the core raises. None of them leaves it changed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from rube.api.errors import FailedPreconditionError, InvalidArgumentError, RubeE
 
 
 class ProposalDroppedError(UnavailableError):
-    """Nothing was proposed: there is no leader, leadership moves, or too much is uncommitted. Retry later."""
+    """Nothing was proposed: there is no leader, leadership is being transferred, or too much is uncommitted. Retry
+    later."""
 
     reason = "RAFT_PROPOSAL_DROPPED"
 
@@ -18,13 +19,13 @@ class ProposalTooLargeError(InvalidArgumentError):
 
 
 class LocalMessageError(InvalidArgumentError):
-    """A message that no other member may send: one that only a member itself makes, or of a type that is unknown."""
+    """Another member sent a message that only a member itself makes, or one of an unknown type."""
 
     reason = "RAFT_LOCAL_MESSAGE"
 
 
 class UnknownPeerError(FailedPreconditionError):
-    """A response from who is not a member, such as one that was removed. Safe to ignore."""
+    """The sender of a response is not a member; it may have been removed. Safe to ignore."""
 
     reason = "RAFT_UNKNOWN_PEER"
 
@@ -50,7 +51,7 @@ class SnapshotOutOfDateError(FailedPreconditionError):
 
 
 class SnapshotUnavailableError(UnavailableError):
-    """No snapshot just now, but soon: the core asks again with the next append to the follower that needs it."""
+    """There is no snapshot yet. The core asks again with the next append to the follower that needs it."""
 
     reason = "RAFT_SNAPSHOT_UNAVAILABLE"
 

@@ -1,4 +1,4 @@
-"""What a follower makes of its leader's appends, heartbeats and snapshots (paper sections 5.3, 7)."""
+"""A follower's handling of its leader's appends, heartbeats and snapshots (paper sections 5.3, 7)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rube.raft.tracker import ProgressTracker
 
 
 def _follow(raft: Raft, message: Message) -> None:
-    """The sender leads this term. A candidate has lost to it (paper section 5.2)."""
+    """Follows the sender, which leads this term. A candidate has lost to it (paper section 5.2)."""
     if raft.role is Role.FOLLOWER:
         raft.election_elapsed = 0
         raft.leader = message.sender
@@ -20,11 +20,11 @@ def _follow(raft: Raft, message: Message) -> None:
 
 
 def on_append(raft: Raft, message: Message) -> None:
-    """Appends the leader's entries, or says where the logs may still agree (paper figure 2, AppendEntries)."""
+    """Appends the leader's entries, or answers where the logs may still agree (paper figure 2, AppendEntries)."""
     _follow(raft, message)
     log = raft.log
     if message.index < log.committed:
-        # Old news; say how far the logs certainly agree.
+        # An outdated append; answer how far the logs certainly agree.
         raft.send(Message(type=MSG_APP_RESP, to=message.sender, index=log.committed))
         return
     previous = EntryId(message.log_term, message.index)
@@ -48,14 +48,15 @@ def on_append(raft: Raft, message: Message) -> None:
 
 
 def on_heartbeat(raft: Raft, message: Message) -> None:
-    """The leader is there; what it says is committed, this member has (see `broadcast_heartbeat`)."""
+    """Notes that the leader is alive, and its commit index; this member has all entries up to it (see
+    `broadcast_heartbeat`)."""
     _follow(raft, message)
     raft.log.commit_to(message.commit)
     raft.send(Message(type=MSG_HEARTBEAT_RESP, to=message.sender, context=message.context))
 
 
 def on_snapshot(raft: Raft, message: Message) -> None:
-    """Takes the leader's snapshot, or says how far this member is without (paper section 7, InstallSnapshot)."""
+    """Takes the leader's snapshot, or answers how far this member is without it (paper section 7, InstallSnapshot)."""
     _follow(raft, message)
     snapshot = Snapshot()
     snapshot.CopyFrom(message.snapshot)
@@ -64,19 +65,19 @@ def on_snapshot(raft: Raft, message: Message) -> None:
 
 
 def restore(raft: Raft, snapshot: Snapshot) -> bool:
-    """Replaces log and configuration by the snapshot's; False when it is no news, or not for this member."""
+    """Replaces log and configuration by the snapshot's. Returns False if it is outdated, or not for this member."""
     metadata = snapshot.metadata
     if metadata.index <= raft.log.committed:
         raft.note(f"ignores the snapshot at {metadata.index}: {raft.log.committed} is committed")
         return False
-    assert raft.role is Role.FOLLOWER, "a snapshot comes from a leader, who is followed"
+    assert raft.role is Role.FOLLOWER, "a snapshot comes from the leader that this member follows"
     conf_state = metadata.conf_state
-    # Who is in learners_next votes in the outgoing half.
+    # Members in learners_next vote in the outgoing half.
     if raft.id not in (*conf_state.voters, *conf_state.learners, *conf_state.voters_outgoing):
         raft.note(f"ignores the snapshot at {metadata.index}: this member is not in its configuration")
         return False
     if raft.log.matches(EntryId(metadata.term, metadata.index)):
-        # The log has the entry, so it has all before it, too; what is behind may be worth keeping.
+        # The log has the entry, so it has all before it, too; what comes after it may be worth keeping.
         raft.note(f"commits up to the snapshot at {metadata.index} without it")
         raft.log.commit_to(metadata.index)
         return False

@@ -10,7 +10,7 @@ class Inflights:
     """A window of messages, oldest first: each with the index of its last entry and the bytes of its entries.
 
     Invariants: indexes grow from left to right; `bytes` is the sum over the window; at most `messages_max` messages.
-    The byte limit is soft by one message: the message that crosses it is still let through. 0 bytes is no limit.
+    The byte limit is soft by one message: the message that crosses it is still sent. 0 bytes is no limit.
     """
 
     __slots__ = ("_window", "bytes", "bytes_max", "messages_max")
@@ -22,7 +22,7 @@ class Inflights:
         self._window: deque[tuple[int, int]] = deque()
 
     def add(self, index: int, size_bytes: int) -> None:
-        """Notes a message that was sent. The caller has asked `full` first."""
+        """Notes a message that was sent. The caller has checked `full` before."""
         assert not self.full(), "a full window takes no message"
         self._window.append((index, size_bytes))
         self.bytes += size_bytes
@@ -33,11 +33,11 @@ class Inflights:
             self.bytes -= self._window.popleft()[1]
 
     def full(self) -> bool:
-        """No further message may be sent."""
+        """Returns whether no further message may be sent."""
         return len(self._window) == self.messages_max or (self.bytes_max != 0 and self.bytes >= self.bytes_max)
 
     def count(self) -> int:
-        """The number of messages under way."""
+        """Returns the number of messages under way."""
         return len(self._window)
 
     def reset(self) -> None:
@@ -46,7 +46,7 @@ class Inflights:
         self.bytes = 0
 
     def clone(self) -> Inflights:
-        """A copy that shares nothing."""
+        """Returns a copy that shares nothing."""
         clone = Inflights(self.messages_max, self.bytes_max)
         clone.bytes = self.bytes
         clone._window = copy.copy(self._window)

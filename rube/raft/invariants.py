@@ -1,7 +1,7 @@
-"""What must hold of a whole cluster after every step, for tests and simulations (paper figure 3).
+"""Invariants of a whole cluster, checked after every step, for tests and simulations (paper figure 3).
 
-`Invariants` sees what no member sees: all logs and all disks at once. It is told of every core's steps as an observer,
-and of what leaves a member, is applied and is read; `check` then looks at the members themselves.
+`Invariants` sees what no member sees: all logs and all disks at once. It observes every core's steps, what leaves a
+member, is applied and is read; `check` then looks at the members themselves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PAGE_BYTES = 1 << 20
 
 
 class Invariant(enum.Enum):
-    """Each with its statement and its source."""
+    """The invariants, each with its statement and its source."""
 
     ELECTION_SAFETY = ("there is at most one leader in a term", "paper section 5.2, figure 3")
     ELECTED_BY_QUORUM = ("a leader has the votes of a quorum, in its term", "paper sections 5.2, 6")
@@ -40,7 +40,7 @@ class Invariant(enum.Enum):
     DURABLE_ACKNOWLEDGEMENT = ("what a member has acknowledged is on its disk", "dissertation section 3.8")
     MONOTONIC = ("term, vote, commit and applied index never go back", "paper sections 5.1, 5.3, figure 2")
     KNOWN_CONFIGURATION = (
-        "who stands for election has applied each change of the configuration that it has committed",
+        "a candidate has applied each change of the configuration that it has committed",
         "dissertation section 4.1, where a change takes effect as it is applied",
     )
     LINEARIZABLE_READ = ("a read sees what was committed before it was asked", "dissertation section 6.4")
@@ -63,7 +63,7 @@ class InvariantError(AssertionError):
 
 
 class MemberView(Protocol):
-    """A member from outside: its core, None while it is down, and its disk, which stays."""
+    """A member seen from outside: its core, None while it is down, and its disk, which stays."""
 
     @property
     def raft(self) -> Raft | None: ...
@@ -73,7 +73,7 @@ class MemberView(Protocol):
 
 
 class _Content(NamedTuple):
-    """What an entry is, apart from its index."""
+    """An entry without its index."""
 
     term: int
     type: int
@@ -82,7 +82,7 @@ class _Content(NamedTuple):
 
 @dataclass(slots=True)
 class _Seen:
-    """A member's core as it was when it was last checked."""
+    """The state of a member's core when it was last checked."""
 
     raft: Raft
     term: int
@@ -90,7 +90,7 @@ class _Seen:
     role: Role
     committed: int
     applied: int
-    # Of a leader: the entries that were not committed, by index.
+    # A leader's entries that were not committed, by index.
     tail: dict[int, _Content]
 
 
@@ -103,15 +103,15 @@ class Invariants:
     def __init__(
         self, members: Mapping[int, MemberView], *, committed: int = 0, history_entries_max: int = 1 << 16
     ) -> None:
-        """`members` is looked at with each check; `committed` is where all of them start."""
+        """`members` is read at each check; `committed` is the index at which all of them start."""
         self._members = members
         self._history_entries_max = history_entries_max
-        # The highest index that some leader has counted a quorum for; and by the leader's term.
+        # The highest index that any leader has counted a quorum for; and by the leader's term.
         self._committed = committed
         self._committed_in: dict[int, int] = {}
         self._leaders: dict[int, int] = {}
         self._votes: dict[tuple[int, int], int] = {}
-        # By index: what is committed there; what each term has written there, with the term before it.
+        # By index: the committed entry; the entry of each term, with the term of the entry before it.
         self._chosen: dict[int, _Content] = {}
         self._written: dict[int, dict[int, tuple[int, _Content]]] = {}
         self._applied: dict[int, int] = {}
@@ -119,7 +119,7 @@ class Invariants:
         self._durable: dict[int, tuple[int, int, int]] = {}
         self._reads: dict[bytes, int] = {}
 
-    # Told as it happens
+    # Called as it happens
 
     def __call__(
         self,
@@ -131,7 +131,7 @@ class Invariants:
         change: ConfChangeV2 | None = None,
         text: str = "",
     ) -> None:
-        """An observer: elections and commits are looked at in the moment, with the configuration of the moment."""
+        """Observes a step: elections and commits are checked at once, with the configuration of the moment."""
         if step is Step.BECOME_LEADER:
             self._elected(raft)
         elif step in (Step.BECOME_PRE_CANDIDATE, Step.BECOME_CANDIDATE):
@@ -142,18 +142,18 @@ class Invariants:
             self._counted(raft)
 
     def _voted(self, voter: Raft, vote: Message) -> None:
-        """Looked at as it is decided: the candidate's log is as it was when it asked, or longer."""
+        """Checks a vote as it is decided: the candidate's log is as it was when it asked, or longer."""
         member = self._members.get(vote.to)
         candidate = member.raft if member is not None else None
         if vote.reject or candidate is None or candidate is voter or candidate.term != vote.term:
             return
         if candidate.role in (Role.CANDIDATE, Role.LEADER) and candidate.log.last_id() < voter.log.last_id():
-            ids = f"{voter.log.last_id()}, and votes for {vote.to}, whose ends with {candidate.log.last_id()}"
+            ids = f"{voter.log.last_id()}, and votes for {vote.to}, whose log ends with {candidate.log.last_id()}"
             found = f"the log of {voter.id} ends with {ids}, in term {vote.term}"
             raise InvariantError(Invariant.UP_TO_DATE_VOTE, found)
 
     def sent(self, message: Message) -> None:
-        """The message leaves its member, to another or to itself."""
+        """Called when the message leaves its member, to another or to itself."""
         if message.reject:
             return
         sender, term = message.sender, message.term
@@ -172,7 +172,7 @@ class Invariants:
                 raise InvariantError(Invariant.DURABLE_ACKNOWLEDGEMENT, found)
 
     def applied(self, member: int, entry: Entry) -> None:
-        """The member's state machine applies the entry."""
+        """Called when the member's state machine applies the entry."""
         last = self._applied.get(member)
         if last is not None and entry.index != last + 1:
             raise InvariantError(Invariant.MONOTONIC, f"{member} applies entry {entry.index} after {last}")
@@ -183,31 +183,33 @@ class Invariants:
         self._choose(member, entry)
 
     def restored(self, member: int, index: int) -> None:
-        """The member's state machine continues from a snapshot: one that came, or its own after a restart."""
+        """Called when the member's state machine continues from a snapshot: a received one, or its own after a
+        restart."""
         self._applied[member] = index
 
     def read_asked(self, context: bytes) -> None:
-        """A client asks for a read; the context must be new."""
+        """Called when a client asks for a read; the context must be new."""
         self._reads[context] = self._committed
 
     def read_answered(self, member: int, state: ReadState) -> None:
-        """The member may serve the read at that index. Not for lease-based reads, which rest on clocks."""
+        """Called when the member may serve the read at that index. Not for lease-based reads, which depend on
+        clocks."""
         needed = self._reads.pop(state.context, 0)
         if state.index < needed:
             found = f"{member} serves a read at {state.index}, {needed} was committed when it was asked"
             raise InvariantError(Invariant.LINEARIZABLE_READ, found)
 
-    # Looked at after every step
+    # Checked after every step
 
     def check(self) -> None:
-        """Looks at all members."""
+        """Checks all members."""
         for number, member in sorted(self._members.items()):
             self._check_disk(number, member)
             if member.raft is not None:
                 self._check_member(number, member.raft)
 
     def _check_disk(self, number: int, member: MemberView) -> None:
-        """A commit index need not be synced: a restart may find an older one."""
+        """Checks the hard state. A commit index need not be synced: a restart may find an older one."""
         hard_state = member.storage.initial_state()[0]
         term, vote, commit = self._durable.get(number, (0, 0, 0))
         now = (hard_state.term, hard_state.vote, hard_state.commit)
@@ -262,7 +264,7 @@ class Invariants:
             raise InvariantError(Invariant.MONOTONIC, "; ".join(fell))
 
     def _check_log(self, number: int, raft: Raft, low: int) -> None:
-        """Looks at the log from `low` on: what is below was committed and looked at before."""
+        """Checks the log from `low` on: what is below was committed and checked before."""
         log = raft.log
         before = log.term(low - 1) or 0
         for page in log.pages(low, log.last_index() + 1, _PAGE_BYTES):
@@ -272,10 +274,11 @@ class Invariants:
                     self._choose(number, entry)
                 before = entry.term
 
-    # What is known of the cluster
+    # Knowledge of the cluster
 
     def _write(self, number: int, entry: Entry, before: int) -> None:
-        """With the term of the entry before it, equal entries have equal logs below them, by induction."""
+        """Notes an entry. With the term of the entry before it, equal entries have equal logs below them, by
+        induction."""
         written = (before, _content(entry))
         known = self._written.setdefault(entry.index, {}).setdefault(entry.term, written)
         self._written.pop(entry.index - self._history_entries_max, None)
@@ -304,7 +307,7 @@ class Invariants:
                 self._check_complete(raft, index, term)
 
     def _check_votes(self, leader: Raft) -> None:
-        """Its own vote must be on its disk; it need not be sent."""
+        """Checks a leader's votes. Its own vote must be on its disk; it need not be sent."""
         given = {member for (member, term), to in self._votes.items() if term == leader.term and to == leader.id}
         on_disk = self._members[leader.id].storage.initial_state()[0]
         if (on_disk.term, on_disk.vote) == (leader.term, leader.id):
@@ -319,7 +322,7 @@ class Invariants:
         for page in log.pages(log.applied + 1, log.committed + 1, _PAGE_BYTES):
             for entry in page:
                 if entry.type != EntryType.ENTRY_NORMAL:
-                    found = f"{candidate.id} stands for election in term {candidate.term} without the change at"
+                    found = f"{candidate.id} campaigns in term {candidate.term} without the change at"
                     raise InvariantError(Invariant.KNOWN_CONFIGURATION, f"{found} {entry.index}")
 
     def _check_complete(self, leader: Raft, index: int, term: int) -> None:
@@ -331,7 +334,7 @@ class Invariants:
             raise InvariantError(Invariant.LEADER_COMPLETENESS, found)
 
     def _counted(self, raft: Raft) -> None:
-        """A leader has committed more than any before it."""
+        """Checks a leader that has committed more than any before it."""
         index, term = raft.log.committed, raft.log.term(raft.log.committed)
         voters = raft.tracker.config.voters
         if term != raft.term:
@@ -350,7 +353,7 @@ class Invariants:
                 self._check_complete(other, index, term)
 
     def _has(self, member: int, index: int, term: int) -> bool:
-        """The entry, or a snapshot that covers it, is on the member's disk."""
+        """Returns whether the entry, or a snapshot that covers it, is on the member's disk."""
         if member not in self._members:
             return False
         try:
@@ -362,7 +365,7 @@ class Invariants:
 
 
 def _is_quorum(voters: JointConfig, agrees: Callable[[int], bool]) -> bool:
-    """More than half of each half agrees. Counted here: the core's count is what is judged."""
+    """Returns whether more than half of each half agrees. Counted here, since the core's count is under test."""
     return all(2 * sum(map(agrees, half)) > len(half) for half in voters if half)
 
 

@@ -16,14 +16,14 @@ class RaftLog:
     """The storage's entries, then the unstable ones.
 
     Invariants: `applied <= applying <= committed <= last_index()`; none of the three ever falls (paper figure 3,
-    state-machine safety: what is committed stays).
+    state-machine safety: committed entries stay).
     """
 
     def __init__(self, storage: Storage, applying_bytes_max: int = NO_LIMIT) -> None:
-        """The log as the storage has it: applied up to the last compaction."""
+        """Loads the log as the storage has it: applied up to the last compaction."""
         self.storage = storage
         self.unstable = Unstable(storage.last_index() + 1)
-        # Only `append` and `restore` move it: what becomes stable or compacted does not.
+        # Only `append` and `restore` change it: entries that become stable or compacted do not.
         self._last_index = storage.last_index()
         compacted = storage.first_index() - 1
         # The highest index known to be on a quorum.
@@ -32,11 +32,11 @@ class RaftLog:
         self.applying = compacted
         # The highest index that the state machine has applied.
         self.applied = compacted
-        # What is handed out and not applied together stays below this, or is one entry.
+        # The bytes of entries that are handed out and not applied stay below this, or it is one entry.
         self.applying_bytes_max = applying_bytes_max
         self.applying_bytes = 0
         self.applying_paused = False
-        # The pieces it consists of, oldest first: the last index of each, and its size.
+        # The pieces of those, oldest first: the last index of each, and its size.
         self._handed_out: deque[tuple[int, int]] = deque()
 
     def check(self) -> None:
@@ -44,28 +44,29 @@ class RaftLog:
         self.unstable.check()
         order = (self.applied, self.applying, self.committed, self._last_index)
         assert list(order) == sorted(order), f"applied, applying, committed, last: {order}"
-        assert self.applying_bytes == sum(size for _, size in self._handed_out), "what is handed out is counted"
+        assert self.applying_bytes == sum(size for _, size in self._handed_out), "entries handed out are counted"
 
     # Reading
 
     def first_index(self) -> int:
-        """The oldest entry there is."""
+        """Returns the index of the oldest entry."""
         index = self.unstable.first_index()
         return self.storage.first_index() if index is None else index
 
     def last_index(self) -> int:
-        """The newest entry there is."""
+        """Returns the index of the newest entry."""
         return self._last_index
 
     def last_id(self) -> EntryId:
-        """The newest entry's identity: how up-to-date this log is (paper section 5.4.1)."""
+        """Returns the newest entry's identity: how up-to-date this log is (paper section 5.4.1)."""
         index = self.last_index()
         term = self.term(index)
         assert term is not None, f"the last entry, {index}, has no term"
         return EntryId(term, index)
 
     def term(self, index: int) -> int | None:
-        """The entry's term; also that of the last one compacted. None: compacted before, or not here yet."""
+        """Returns the entry's term, even that of the last compacted one; None if it is compacted before that, or not
+        here yet."""
         term = self.unstable.term(index)
         if term is not None:
             return term
@@ -73,20 +74,21 @@ class RaftLog:
             return None
         try:
             return self.storage.term(index)
-        except LogCompactedError:  # between the two questions
+        except LogCompactedError:  # compacted between the two calls
             return None
 
     def matches(self, entry: EntryId) -> bool:
-        """This log has that entry, and so everything before it is equal, too (log matching, paper section 5.3)."""
+        """Returns whether this log has that entry, so that everything before it is equal, too (log matching, paper
+        section 5.3)."""
         return self.term(entry.index) == entry.term
 
     def entries(self, low: int, bytes_max: int) -> list[Entry]:
-        """The entries from `low` on that fit, at least one of those there are. Raises LogCompactedError."""
+        """Returns the entries from `low` on that fit, at least one if there is one. Raises LogCompactedError."""
         last = self.last_index()
         return [] if low > last else self.slice(low, last + 1, bytes_max)
 
     def slice(self, low: int, high: int, bytes_max: int) -> list[Entry]:
-        """The entries from `low` until before `high` that fit, at least one. Raises LogCompactedError."""
+        """Returns the entries from `low` until before `high` that fit, at least one. Raises LogCompactedError."""
         assert low <= high <= self.last_index() + 1, f"[{low}, {high}) is not in the log"
         if low < self.first_index():
             raise LogCompactedError(f"entry {low} is compacted; the first is {self.first_index()}")
@@ -102,22 +104,23 @@ class RaftLog:
         if bytes_max >= NO_LIMIT:
             return stable + self.unstable.slice(offset, high, bytes_max)
         left = bytes_max - size_bytes(stable)
-        # The one entry that is given in any case may not fit.
+        # The first entry is returned even if it does not fit.
         more = self.unstable.slice(offset, high, left) if left > 0 else []
         return stable + more if size_bytes(more) <= left else stable
 
     def pages(self, low: int, high: int, bytes_max: int) -> Iterator[list[Entry]]:
-        """The entries from `low` until before `high`, a bounded piece at a time. Raises LogCompactedError."""
+        """Yields the entries from `low` until before `high`, a bounded piece at a time. Raises LogCompactedError."""
         while low < high:
             page = self.slice(low, high, bytes_max)
             yield page
             low += len(page)
 
     def conflict_by_term(self, index: int, term: int) -> tuple[int, int]:
-        """Where this log may agree with one that has `term` at `index`: the last index up to there with no larger term.
+        """Returns where this log may agree with one that has `term` at `index`: the last index up to there with no
+        larger term, and its term, 0 if unknown.
 
         Terms never fall along a log, so everything above cannot agree, and a probe passes over a whole term (the
-        optimisation that closes paper section 5.3). Gives (index, its term); the term is 0 when it is not known.
+        optimisation that closes paper section 5.3).
         """
         while index > 0:
             ours = self.term(index)
@@ -131,7 +134,7 @@ class RaftLog:
     # Appending
 
     def append(self, entries: list[Entry]) -> int:
-        """Puts the entries at their indexes, over what was there; gives the new last index."""
+        """Puts the entries at their indexes, over what was there; returns the new last index."""
         if entries:
             assert entries[0].index > self.committed, f"entry {entries[0].index} is committed up to {self.committed}"
             self.unstable.truncate_and_append(entries)
@@ -139,9 +142,10 @@ class RaftLog:
         return self._last_index
 
     def maybe_append(self, previous: EntryId, entries: list[Entry], committed: int) -> int | None:
-        """A follower's append (paper figure 2, AppendEntries, steps 2 to 5): the last new index, or None when refused.
+        """Handles a follower's append (paper figure 2, AppendEntries, steps 2 to 5). Returns the last new index; None
+        if refused.
 
-        What is here already stays; from the first conflict on, the leader's entries replace ours.
+        Equal entries stay; from the first conflict on, the leader's entries replace this log's.
         """
         last_new = previous.index + len(entries)
         assert not entries or (entries[0].index, entries[-1].index) == (previous.index + 1, last_new), (
@@ -173,7 +177,7 @@ class RaftLog:
     # Committing and applying
 
     def commit_to(self, index: int) -> None:
-        """Everything up to `index` is committed; an older index is ignored."""
+        """Commits everything up to `index`; an older index is ignored."""
         if index > self.committed:
             last = self.last_index()
             assert index <= last, f"commit {index} is past the log's end, {last}: was the log lost or truncated?"
@@ -187,13 +191,13 @@ class RaftLog:
         return True
 
     def has_next_committed(self, *, allow_unstable: bool) -> bool:
-        """There are committed entries to hand out. A snapshot that waits goes first."""
+        """Returns whether there are committed entries to hand out. A waiting snapshot goes first."""
         if self.applying_paused or self.unstable.snapshot is not None:
             return False
         return self.applying < self._appliable(allow_unstable)
 
     def next_committed(self, *, allow_unstable: bool) -> list[Entry]:
-        """The committed entries to hand out that fit; with `allow_unstable` also those not durable here yet."""
+        """Returns the committed entries to hand out that fit; with `allow_unstable` also those not durable here yet."""
         if not self.has_next_committed(allow_unstable=allow_unstable):
             return []
         room = self.applying_bytes_max - self.applying_bytes
@@ -201,7 +205,7 @@ class RaftLog:
         return self.slice(self.applying + 1, self._appliable(allow_unstable) + 1, room)
 
     def accept_applying(self, entries: list[Entry], *, allow_unstable: bool) -> None:
-        """The entries, one at least, were handed out; pauses when no more fit."""
+        """Notes that the entries, at least one, were handed out; pauses when no more fit."""
         index = entries[-1].index
         assert index <= self.committed, f"{index} is handed out, but only {self.committed} is committed"
         self.applying = index
@@ -213,7 +217,7 @@ class RaftLog:
         self.applying_paused = full or index < self._appliable(allow_unstable)
 
     def applied_to(self, index: int) -> None:
-        """The state machine has applied everything up to `index`."""
+        """Notes that the state machine has applied everything up to `index`."""
         assert self.applied <= index <= self.committed, f"applied {self.applied}, then {index} of {self.committed}"
         self.applied = index
         self.applying = max(self.applying, index)

@@ -1,4 +1,4 @@
-"""The state machine: which role does what with which message, and what time does (paper figure 4)."""
+"""The state machine: the handler of each message in each role, and the effect of time (paper figure 4)."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ MemberHandler = Callable[[Raft, Message, Progress], None]
 
 
 def _ignore(raft: Raft, message: Message) -> None:
-    """Out of date, or not this role's concern."""
+    """Ignores a message that is out of date, or not for this role."""
 
 
 def _of_member(handler: MemberHandler) -> Handler:
-    """A handler that needs the sender's progress; who is no member is ignored."""
+    """Returns a handler that gets the sender's progress; a message from a non-member is ignored."""
 
     def handle(raft: Raft, message: Message) -> None:
         progress = raft.tracker.progress.get(message.sender)
         if progress is None:
-            raft.note(f"ignores member {message.sender}, who is none")
+            raft.note(f"ignores {message.sender}, which is not a member")
         else:
             handler(raft, message, progress)
 
@@ -132,13 +132,13 @@ _LEADER: dict[int, Handler] = {
     MSG_READ_INDEX_RESP: _ignore,
     MSG_VOTE_RESP: _ignore,
     MSG_PRE_VOTE_RESP: _ignore,
-    # There is one leader a term (election safety), so these come from nobody; a forged one does no harm.
+    # There is one leader a term (election safety), so no member sends these; a forged one does no harm.
     MSG_APP: _ignore,
     MSG_HEARTBEAT: _ignore,
     MSG_SNAP: _ignore,
 }
 
-# Everything a member may be handed; MSG_STORAGE_APPEND and MSG_STORAGE_APPLY are for its storage.
+# All messages that a member handles; MSG_STORAGE_APPEND and MSG_STORAGE_APPLY are for its storage.
 HANDLERS: dict[Role, dict[int, Handler]] = {
     Role.FOLLOWER: _ANY_ROLE | _FOLLOWER,
     Role.PRE_CANDIDATE: _ANY_ROLE | _CANDIDATE,
@@ -148,7 +148,8 @@ HANDLERS: dict[Role, dict[int, Handler]] = {
 
 
 def start(config: RaftConfig) -> Raft:
-    """A member as its storage has left it: a follower of nobody (paper section 5.2, dissertation section 3.8)."""
+    """Returns a member as its storage has left it: a follower without a leader (paper section 5.2, dissertation section
+    3.8)."""
     raft = Raft(config)
     raft.observe(Step.INIT_STATE)
     hard_state, conf_state = config.storage.initial_state()
@@ -170,14 +171,14 @@ def start(config: RaftConfig) -> Raft:
 
 
 def step(raft: Raft, message: Message) -> None:
-    """Handles a message, which is the core's from now on. Raises ProposalDroppedError, ProposalTooLargeError."""
+    """Handles a message, which the caller must not use again. Raises ProposalDroppedError, ProposalTooLargeError."""
     raft.observe(Step.RECEIVE, message=message)
     if terms.admit(raft, message):
         HANDLERS[raft.role][message.type](raft, message)
 
 
 def tick(raft: Raft) -> None:
-    """Time passes: elections and heartbeats fall due."""
+    """Lets a tick pass, after which an election or heartbeats may be due."""
     raft.ticks += 1
     raft.election_elapsed += 1
     if raft.role is not Role.LEADER:

@@ -30,7 +30,7 @@ AnyConfChange = ConfChange | ConfChangeV2
 
 
 def as_v2(change: AnyConfChange) -> ConfChangeV2:
-    """The same change in the general form."""
+    """Returns the same change in the general form."""
     if isinstance(change, ConfChangeV2):
         return change
     single = ConfChangeSingle(type=change.type, node_id=change.node_id)
@@ -38,13 +38,14 @@ def as_v2(change: AnyConfChange) -> ConfChangeV2:
 
 
 def to_entry(change: AnyConfChange) -> Entry:
-    """The change as a proposal."""
+    """Returns the change as a proposal."""
     kind = ENTRY_CONF_CHANGE_V2 if isinstance(change, ConfChangeV2) else ENTRY_CONF_CHANGE
     return Entry(type=kind, data=change.SerializeToString(deterministic=True))
 
 
 def from_entry(entry: Entry) -> ConfChangeV2 | None:
-    """The change that an entry carries, or None for a command. Raises ConfChangeInvalidError for one without sense."""
+    """Returns the change that an entry carries; None for a command. Raises ConfChangeInvalidError for unreadable
+    bytes."""
     if entry.type == ENTRY_NORMAL:
         return None
     change: AnyConfChange = ConfChange() if entry.type == ENTRY_CONF_CHANGE else ConfChangeV2()
@@ -56,17 +57,18 @@ def from_entry(entry: Entry) -> ConfChangeV2 | None:
 
 
 def leaves_joint(change: ConfChangeV2) -> bool:
-    """The empty change ends a joint configuration."""
+    """Returns whether the change is empty, which ends a joint configuration."""
     return not change.changes and change.transition == TRANSITION_AUTO
 
 
 def enters_joint(change: ConfChangeV2) -> bool:
-    """More than one change goes through a joint configuration, and so does who asks for it."""
+    """Returns whether it goes through a joint configuration: with more than one change, or if the proposer asks for
+    it."""
     return len(change.changes) > 1 or change.transition != TRANSITION_AUTO
 
 
 def admit_changes(raft: Raft, entries: list[Entry]) -> list[Entry]:
-    """A leader's proposals; a change that does not fit now becomes an empty entry.
+    """Returns a leader's proposals, in which a change that does not fit now is replaced by an empty entry.
 
     The check sees the configuration that is applied here; with conf_change_validation off it is the driver's.
     """
@@ -96,8 +98,8 @@ def _refusal(raft: Raft, change: ConfChangeV2) -> str:
         return "the joint configuration must be left first"
     if not joint and not change.changes:
         return "there is no joint configuration to leave"
-    # No other change comes before this one, so what fits now fits when it is applied. (etcd does not look; when such a
-    # change is committed, every member panics.)
+    # No other change comes before this one, so a change that fits now fits when it is applied. (etcd does not check;
+    # when such a change is committed, every member panics.)
     try:
         _changed(raft, change)
     except ConfChangeError as error:
@@ -106,12 +108,12 @@ def _refusal(raft: Raft, change: ConfChangeV2) -> str:
 
 
 def apply_conf_change(raft: Raft, change: AnyConfChange) -> ConfState:
-    """Takes a committed change into effect. Raises ConfChangeError when it does not fit the configuration."""
+    """Puts a committed change into effect. Raises ConfChangeError if it does not fit the configuration."""
     return switch(raft, _changed(raft, as_v2(change)))
 
 
 def _changed(raft: Raft, change: ConfChangeV2) -> Changed:
-    """The configuration after the change. Raises ConfChangeError."""
+    """Returns the configuration after the change. Raises ConfChangeError."""
     changer = Changer(raft.tracker, raft.log.last_index())
     if leaves_joint(change):
         return changer.leave_joint()
@@ -121,8 +123,8 @@ def _changed(raft: Raft, change: ConfChangeV2) -> Changed:
 
 
 def switch(raft: Raft, changed: Changed) -> ConfState:
-    """Installs a configuration, and does what follows from it: a leader that is removed steps down, quorums may be
-    smaller, new members want entries."""
+    """Installs a configuration, and does what follows from it: a removed leader steps down, quorums may be smaller, new
+    members need entries."""
     raft.tracker.config, raft.tracker.progress = changed
     raft.observe(Step.APPLY_CONF_CHANGE)
     raft.note(f"has the configuration {raft.tracker.config}")
@@ -153,7 +155,7 @@ def _lead_on(raft: Raft) -> None:
 
 
 def unapplied_change(raft: Raft) -> bool:
-    """A committed change of the configuration is not applied here yet."""
+    """Returns whether a committed change of the configuration is not applied here yet."""
     log = raft.log
     for page in log.pages(log.applied + 1, log.committed + 1, log.applying_bytes_max):
         if any(entry.type != ENTRY_NORMAL for entry in page):

@@ -1,4 +1,4 @@
-"""A member as its driver sees it: everything goes in by a method, everything comes out in batches."""
+"""A member as its driver sees it: input through methods, output in batches."""
 
 from __future__ import annotations
 
@@ -60,40 +60,40 @@ _RESPONSES = frozenset(
         MSG_READ_INDEX_RESP,
     }
 )
-# A member of a newer version may have more.
+# The known types; a member of a newer version may have more.
 _KNOWN = frozenset(MessageType.values())
 _STORAGE_RESPONSES = frozenset({MSG_STORAGE_APPEND_RESP, MSG_STORAGE_APPLY_RESP})
 
 
 class RawNode:
-    """One member of a cluster. Not thread-safe, never blocks, and does nothing by itself.
+    """One member of a cluster. Not thread-safe; it never blocks, and does nothing by itself.
 
-    The driver calls `tick` at a steady pace, hands in messages and proposals, and whenever `has_ready`, takes a batch
-    and handles it as `Ready` says. A core whose assertion has failed must not be used any more.
+    The driver calls `tick` at a steady pace and passes in messages and proposals; whenever `has_ready`, it takes a
+    batch and handles it as `Ready` describes. A core whose assertion has failed must not be used any more.
     """
 
     def __init__(self, config: RaftConfig) -> None:
-        """The member as its storage has left it."""
+        """Loads the member as its storage has left it."""
         self.config = config
         self.raft: Raft = start(config)
-        # What was last handed out.
+        # The states in the last batch.
         self._told = states_of(self.raft)
-        # Synchronous storage: what `advance` steps. None while no batch is out.
+        # With synchronous storage: the messages that `advance` steps. None while no batch is out.
         self._on_advance: list[Message] | None = None
-        # And then says is applied.
+        # The entries that `advance` then reports as applied.
         self._applying: list[Entry] = []
 
     # Time and messages
 
     def tick(self) -> None:
-        """One tick of the driver's clock has passed."""
+        """Notes that one tick of the driver's clock has passed."""
         tick(self.raft)
 
     def step(self, message: Message) -> None:
         """Takes a message from another member, or from the storage; the caller must not change it afterwards.
 
-        Raises LocalMessageError, UnknownPeerError, ProposalDroppedError, ProposalTooLargeError,
-        ConfChangeInvalidError: the message had no effect.
+        Raises LocalMessageError, UnknownPeerError, ProposalDroppedError, ProposalTooLargeError, ConfChangeInvalidError:
+        the message had no effect.
         """
         kind, sender = message.type, message.sender
         if sender in (APPEND_THREAD, APPLY_THREAD):
@@ -111,13 +111,13 @@ class RawNode:
     def propose(self, *commands: bytes) -> None:
         """Proposes the commands, all or none, as entries one after the other.
 
-        No error means only that they were taken: they may still be lost. Raises ProposalDroppedError,
+        Success means only that the core has taken them: they may still be lost. Raises ProposalDroppedError,
         ProposalTooLargeError.
         """
         self._propose([Entry(data=command) for command in commands])
 
     def propose_conf_change(self, change: AnyConfChange) -> None:
-        """Proposes a change of the configuration; ignored, with an empty entry, when one is pending.
+        """Proposes a change of the configuration; replaced by an empty entry when one is pending.
 
         Raises ProposalDroppedError.
         """
@@ -128,45 +128,46 @@ class RawNode:
         step(self.raft, Message(type=MSG_PROP, sender=self.config.id, entries=entries))
 
     def read_index(self, context: bytes) -> None:
-        """Asks for a linearizable read. `Ready.read_states` will name the context, or never: then ask again."""
+        """Asks for a linearizable read. `Ready.read_states` will have the context; if it does not come, ask again."""
         step(self.raft, Message(type=MSG_READ_INDEX, entries=[Entry(data=context)]))
 
     # Operators
 
     def campaign(self) -> None:
-        """Calls an election now; where leases serve reads, not while this member is bound by its leader's."""
+        """Calls an election now, unless leases serve reads and this member is bound by its leader's."""
         if self.config.read_mode is ReadMode.LEASE_BASED and in_lease(self.raft):
             self.raft.note("does not campaign: its leader's lease may serve reads")
             return
         step(self.raft, Message(type=MSG_HUP, sender=self.config.id))
 
     def transfer_leader(self, member: int) -> None:
-        """Gives the leadership to the member; if it does not take it within an election timeout, it stays here."""
+        """Transfers the leadership to the member; if it does not take it within an election timeout, it stays here."""
         step(self.raft, Message(type=MSG_TRANSFER_LEADER, sender=member))
 
     def forget_leader(self) -> None:
-        """A follower goes on without a leader in the same term, as if its election timeout had passed for votes."""
+        """Makes a follower go on without a leader in the same term, as if its election timeout had passed for votes."""
         step(self.raft, Message(type=MSG_FORGET_LEADER))
 
     # The driver
 
     def report_unreachable(self, member: int) -> None:
-        """The last message to the member was not delivered."""
+        """Reports that the last message to the member was not delivered."""
         step(self.raft, Message(type=MSG_UNREACHABLE, sender=member))
 
     def report_snapshot(self, member: int, *, delivered: bool) -> None:
-        """The transfer of a MSG_SNAP to the member has ended. Report every one, or appends to it stay paused."""
+        """Reports that the transfer of a MSG_SNAP to the member has ended. Report every one, or appends to it stay
+        paused."""
         step(self.raft, Message(type=MSG_SNAP_STATUS, sender=member, reject=not delivered))
 
     def apply_conf_change(self, change: AnyConfChange) -> ConfState:
-        """Takes a committed change into effect, when its entry is applied; gives the configuration to keep.
+        """Puts a committed change into effect, when its entry is applied; returns the configuration to store.
 
         Raises ConfChangeError, which the checks of proposals rule out.
         """
         return membership.apply_conf_change(self.raft, change)
 
     def has_ready(self) -> bool:
-        """`ready` would give something."""
+        """Returns whether there is a batch to take."""
         raft = self.raft
         log = raft.log
         return bool(
@@ -180,7 +181,7 @@ class RawNode:
         )
 
     def ready(self) -> Ready:
-        """The next batch. With synchronous storage, `advance` must come before the next one."""
+        """Returns the next batch. With synchronous storage, `advance` must come before the next one."""
         raft = self.raft
         assert self._on_advance is None, "the last batch was not advanced"
         ready = collect(raft, self._told)
@@ -199,7 +200,7 @@ class RawNode:
         return ready
 
     def _steps_for(self, ready: Ready) -> list[Message]:
-        """What the storage would answer if it were asked by messages."""
+        """Returns the answers that the storage would give if it were asked by messages."""
         steps = [message for message in self.raft.messages_after_append if message.to == self.config.id]
         appended = append_response(self.raft, ready)
         if appended is not None:
@@ -207,7 +208,7 @@ class RawNode:
         return steps
 
     def advance(self) -> None:
-        """The last batch is persisted and applied; synchronous storage only."""
+        """Notes that the last batch is persisted and applied; synchronous storage only."""
         assert self._on_advance is not None, "there is no batch to advance, or the storage is asynchronous"
         steps, self._on_advance = self._on_advance, None
         applied, self._applying = self._applying, []
@@ -217,10 +218,10 @@ class RawNode:
             storage_writes.applied(self.raft, applied)
 
     def status(self) -> Status:
-        """A picture of the member now."""
+        """Returns the member's current status."""
         return status_of(self.raft)
 
     @property
     def is_leader(self) -> bool:
-        """Leads, as far as it knows."""
+        """True if this member leads, as far as it knows."""
         return self.raft.role is Role.LEADER

@@ -1,4 +1,4 @@
-"""What a leader knows of one follower, and so what it may send to it (paper section 5.3: nextIndex, matchIndex)."""
+"""A leader's knowledge of one follower, which decides what it may send (paper section 5.3: nextIndex, matchIndex)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rube.raft.inflights import Inflights
 
 
 class ProgressState(enum.Enum):
-    """How the leader sends entries. The values are the names that etcd prints."""
+    """The way in which the leader sends entries. The values are the names that etcd prints."""
 
-    PROBE = "StateProbe"  # the follower's log end is unknown: one append for each heartbeat, to find it
+    PROBE = "StateProbe"  # the end of the follower's log is unknown: one append for each heartbeat, to find it
     REPLICATE = "StateReplicate"  # appends go out one after the other, before the earlier ones are answered
     SNAPSHOT = "StateSnapshot"  # the entries it needs are compacted: nothing goes out while it takes a snapshot
 
@@ -31,7 +31,7 @@ class Progress:
     state: ProgressState = ProgressState.PROBE
     # In SNAPSHOT: the index of the snapshot under way, from which next and sent_commit start.
     pending_snapshot: int = 0
-    # The follower was heard of since the last check of the quorum.
+    # The follower was heard from since the last check of the quorum.
     recent_active: bool = False
     # Appends wait for a heartbeat response: a probe is out, or the window of REPLICATE is full.
     append_flow_paused: bool = False
@@ -54,18 +54,18 @@ class Progress:
             assert self.next > self.pending_snapshot, f"next {self.next} is inside the snapshot {self.pending_snapshot}"
 
     def copy(self) -> Progress:
-        """A copy with the same window of messages: what a change of the configuration may alter is not in it."""
+        """Returns a copy with the same window of messages, which a change of the configuration never alters."""
         return replace(self)
 
     def become_probe(self) -> None:
-        """Probes from behind match, or from behind the snapshot that was under way."""
+        """Probes from after match, or from after the snapshot that was under way."""
         pending = self.pending_snapshot if self.state is ProgressState.SNAPSHOT else 0
         self._reset(ProgressState.PROBE)
         self.next = max(self.match, pending) + 1
         self.sent_commit = min(self.sent_commit, self.next - 1)
 
     def become_replicate(self) -> None:
-        """Sends everything behind match, pipelined."""
+        """Sends everything after match, pipelined."""
         self._reset(ProgressState.REPLICATE)
         self.next = self.match + 1
 
@@ -89,11 +89,11 @@ class Progress:
             self.append_flow_paused = True
 
     def can_bump_commit(self, index: int) -> bool:
-        """An append with this commit index would tell the follower something: it may commit what it will have."""
+        """Returns whether an append with this commit index has news for the follower."""
         return index > self.sent_commit and self.sent_commit < self.next - 1
 
     def maybe_update(self, index: int) -> bool:
-        """The follower has acknowledged `index`; False when that is old news."""
+        """Notes that the follower has acknowledged `index`. Returns False if that was known."""
         if index <= self.match:
             return False
         self.match = index
@@ -102,9 +102,10 @@ class Progress:
         return True
 
     def maybe_decrease_to(self, rejected: int, match_hint: int) -> bool:
-        """The follower has refused an append behind `rejected`, with a guess where the logs agree (section 5.3).
+        """Notes that the follower has refused an append after `rejected`, with a hint where the logs agree (section
+        5.3).
 
-        False when the refusal is stale: it is for an append from before what is known now.
+        Returns False if the refusal is stale: it is for an append from before the present knowledge.
         """
         if self.state is ProgressState.REPLICATE:
             if rejected <= self.match:
@@ -119,7 +120,7 @@ class Progress:
         return True
 
     def is_paused(self) -> bool:
-        """No entries may be sent now."""
+        """Returns whether no entries may be sent now."""
         return self.state is ProgressState.SNAPSHOT or self.append_flow_paused
 
     def _reset(self, state: ProgressState) -> None:

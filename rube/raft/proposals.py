@@ -1,4 +1,4 @@
-"""What clients propose, on its way into a leader's log (paper section 5.3)."""
+"""The way of clients' proposals into a leader's log (paper section 5.3)."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def check_size(raft: Raft, entries: Iterable[Entry]) -> None:
 
 
 def on_propose(raft: Raft, message: Message) -> None:
-    """A leader appends the entries and sends them out. Raises ProposalDroppedError, ProposalTooLargeError."""
+    """Appends the entries at a leader and sends them out. Raises ProposalDroppedError, ProposalTooLargeError."""
     assert message.entries, "a proposal has entries"
     if raft.id not in raft.tracker.progress:
         raise ProposalDroppedError(f"raft member {raft.id} leads, but was removed")
     if raft.transferee != NONE:
-        raise ProposalDroppedError(f"raft member {raft.id} is giving the leadership to {raft.transferee}")
+        raise ProposalDroppedError(f"raft member {raft.id} transfers the leadership to {raft.transferee}")
     check_size(raft, message.entries)
     pending = raft.pending_conf_index
     entries = membership.admit_changes(raft, list(message.entries))
     if not replication.append_own(raft, entries):
-        raft.pending_conf_index = pending  # or no change would be admitted until the log has come so far
+        raft.pending_conf_index = pending  # or no change would be admitted until the log has that index
         raise ProposalDroppedError(
             f"raft member {raft.id}: {raft.uncommitted_bytes} bytes are uncommitted; {payload_bytes(entries)} more"
-            f" would be past uncommitted_bytes_max, {raft.uncommitted_bytes_max}"
+            f" would exceed uncommitted_bytes_max, {raft.uncommitted_bytes_max}"
         )
     replication.broadcast_append(raft)
 
 
 def on_propose_as_candidate(raft: Raft, message: Message) -> None:
-    """Raises ProposalDroppedError: nobody leads."""
+    """Raises ProposalDroppedError, since there is no leader."""
     raise ProposalDroppedError(f"raft member {raft.id} knows no leader in term {raft.term}")
 
 

@@ -1,6 +1,6 @@
-"""What a quorum is: majorities of one configuration, or of both halves of a joint one (paper section 6).
+"""Quorums: majorities of one configuration, or of both halves of a joint one (paper section 6).
 
-Pure questions about sets of member ids: which log index is on a quorum, and how a vote stands.
+Pure functions of sets of member ids: which log index is on a quorum, and how a vote stands.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-# Above every log index: what a configuration without voters commits.
+# A number above every log index: a configuration without voters commits it.
 INDEX_MAX = 2**64 - 1
 
-# The index that a voter has acknowledged; None when it has not reported. A dict's `get` is one.
+# Returns the index that a voter has acknowledged; None if it has not reported. A dict's `get` is one.
 AckedIndex = Callable[[int], int | None]
 
 
 class VoteResult(enum.Enum):
-    """How a vote stands. The values are the names that etcd prints."""
+    """The state of a vote. The values are the names that etcd prints."""
 
     PENDING = "VotePending"  # later votes decide
     LOST = "VoteLost"  # a quorum can no longer say yes
@@ -28,7 +28,7 @@ class VoteResult(enum.Enum):
 
 
 class MajorityConfig(frozenset[int]):
-    """Voters that decide by majority. Without voters it agrees to everything, so that half a joint quorum is none."""
+    """Voters that decide by majority. Without voters it agrees to everything, so an empty half does not count."""
 
     __slots__ = ()
 
@@ -36,18 +36,19 @@ class MajorityConfig(frozenset[int]):
         return "(" + " ".join(f"{voter:x}" for voter in self.ids()) + ")"
 
     def ids(self) -> list[int]:
-        """The voters, sorted."""
+        """Returns the voters, sorted."""
         return sorted(self)
 
     def committed_index(self, acked: AckedIndex) -> int:
-        """The largest index that more than half of the voters have acknowledged; who has not reported counts as 0."""
+        """Returns the largest index that more than half of the voters have acknowledged; a voter that has not reported
+        counts as 0."""
         if not self:
             return INDEX_MAX
         indexes = sorted(acked(voter) or 0 for voter in self)
         return indexes[(len(indexes) - 1) // 2]
 
     def vote_result(self, votes: Mapping[int, bool]) -> VoteResult:
-        """How a vote stands; ids in `votes` that are no voters do not count."""
+        """Returns how a vote stands; ids in `votes` that are not voters do not count."""
         if not self:
             return VoteResult.WON
         cast = [votes[voter] for voter in self if voter in votes]
@@ -58,7 +59,8 @@ class MajorityConfig(frozenset[int]):
         return VoteResult.PENDING if granted + missing >= quorum else VoteResult.LOST
 
     def describe(self, acked: AckedIndex) -> str:
-        """A line for each voter with its index, and a bar as long as the number of voters that are behind it."""
+        """Returns a line for each voter with its index, and a bar as long as the number of voters that are behind
+        it."""
         if not self:
             return "<empty majority quorum>"
         indexes = {voter: acked(voter) for voter in self.ids()}
@@ -81,15 +83,15 @@ class JointConfig(NamedTuple):
         return f"{self.incoming}&&{self.outgoing}" if self.outgoing else str(self.incoming)
 
     def ids(self) -> list[int]:
-        """The voters of both halves, sorted."""
+        """Returns the voters of both halves, sorted."""
         return sorted(self.incoming | self.outgoing)
 
     def committed_index(self, acked: AckedIndex) -> int:
-        """The largest index that is committed in both halves."""
+        """Returns the largest index that is committed in both halves."""
         return min(self.incoming.committed_index(acked), self.outgoing.committed_index(acked))
 
     def vote_result(self, votes: Mapping[int, bool]) -> VoteResult:
-        """Won when both halves are won, lost as soon as one is lost."""
+        """Returns WON when both halves are won, LOST as soon as one is lost."""
         results = (self.incoming.vote_result(votes), self.outgoing.vote_result(votes))
         for result in (VoteResult.LOST, VoteResult.PENDING):
             if result in results:
@@ -97,5 +99,5 @@ class JointConfig(NamedTuple):
         return VoteResult.WON
 
     def describe(self, acked: AckedIndex) -> str:
-        """As `MajorityConfig.describe`, over the voters of both halves."""
+        """Returns `MajorityConfig.describe` of the voters of both halves."""
         return MajorityConfig(self.ids()).describe(acked)

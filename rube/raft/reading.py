@@ -1,4 +1,4 @@
-"""Linearizable reads without a log entry (dissertation section 6.4): how each role takes them."""
+"""Linearizable reads without a log entry (dissertation section 6.4): their handling in each role."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from rube.raft.state import Raft
 
 
 def on_read_index(raft: Raft, message: Message) -> None:
-    """A leader takes a read, of its own driver or forwarded."""
+    """Takes a read at the leader, of its own driver or forwarded."""
     if len(message.entries) != 1:
         raft.note(f"ignores a read without its context from member {message.sender}")
     elif raft.reads.full():
         raft.note("drops a read: reads_pending_max wait already")
     elif not raft.committed_in_term():
-        # Its commit index may be behind what earlier leaders have acknowledged (paper section 8); also a lone
-        # voter's, whose cluster was larger before. (etcd answers there at once.)
+        # The leader's commit index may be behind what earlier leaders have acknowledged (paper section 8); also that of
+        # a lone voter whose cluster was larger before. (etcd answers there at once.)
         raft.reads.postpone(message)
     else:
         _confirm(raft, message)
 
 
 def release_postponed(raft: Raft) -> None:
-    """The commit index has moved, to an entry of this term: what was postponed can go on."""
+    """Takes the postponed reads, since an entry of this term is committed."""
     for message in raft.reads.take_postponed():
         _confirm(raft, message)
 
@@ -38,9 +38,9 @@ def _confirm(raft: Raft, message: Message) -> None:
 
 
 def _leased(raft: Raft) -> bool:
-    """No other leader can be elected yet (dissertation section 6.4.1).
+    """Returns whether no other leader can be elected yet (dissertation section 6.4.1).
 
-    Who was told to campaign may win at any time (section 3.10), so that ends the term's leases.
+    A member that was told to campaign may win at any time (section 3.10), so that ends the term's leases.
     """
     if raft.config.read_mode is not ReadMode.LEASE_BASED or raft.gave_leave:
         return False
@@ -48,7 +48,7 @@ def _leased(raft: Raft) -> bool:
 
 
 def on_confirmation(raft: Raft, message: Message) -> None:
-    """A follower has answered a heartbeat, and so confirmed that the leader led when it was sent."""
+    """Handles a follower's answer to a heartbeat, which confirms that the leader led when it was sent."""
     if message.context:
         raft.reads.acknowledge(message.sender, message.context)
         for read in raft.reads.confirmed_by(raft.tracker.config.voters):
@@ -63,7 +63,7 @@ def _answer(raft: Raft, request: Message, index: int) -> None:
 
 
 def on_read_index_as_follower(raft: Raft, message: Message) -> None:
-    """Passes the read on to the leader; without one it is lost, and its driver asks again."""
+    """Passes the read on to the leader; without a leader it is lost, and its driver asks again."""
     if raft.leader == NONE:
         raft.note("drops a read: no leader is known")
     else:
@@ -71,7 +71,7 @@ def on_read_index_as_follower(raft: Raft, message: Message) -> None:
 
 
 def on_read_index_response(raft: Raft, message: Message) -> None:
-    """The leader's answer to a read that was passed on."""
+    """Handles the leader's answer to a read that was passed on."""
     if len(message.entries) == 1:
         raft.read_states.append(ReadState(message.index, message.entries[0].data))
     else:

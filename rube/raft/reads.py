@@ -11,7 +11,7 @@ from rube.raft.raft_pb2 import Message
 
 @dataclass(frozen=True, slots=True)
 class ReadState:
-    """The read that `context` identifies may be served once `index` is applied."""
+    """A read that may be served once `index` is applied; `context` identifies it."""
 
     index: int
     context: bytes
@@ -19,7 +19,7 @@ class ReadState:
 
 @dataclass(frozen=True, slots=True)
 class PendingRead:
-    """A request; the commit index when it came, which it must see at least; the first round that confirms it."""
+    """A read's request; the commit index when it came, which it must see at least; the first round that confirms it."""
 
     request: Message
     index: int
@@ -29,9 +29,8 @@ class PendingRead:
 class Reads:
     """The reads of one term, and the rounds of heartbeats that confirm them.
 
-    Rounds are numbered from 1, and heartbeats carry their round's number. Who answers it confirms that the leader led
-    when the round began, and so confirms every read that came before; a quorum of answers is counted as a commit index
-    is.
+    Rounds are numbered from 1, and heartbeats carry their round's number. An answer confirms that the leader led when
+    the round began, and so confirms every read that came before; a quorum of answers is counted as for a commit index.
 
     Invariants: `_unconfirmed` is ordered by round; `_begun` has the latest rounds, in order, while there is a lease.
     """
@@ -40,16 +39,16 @@ class Reads:
         """At most `pending_max` reads wait. A lease lasts `lease_ticks` from the beginning of a confirmed round."""
         self.pending_max = pending_max
         self.lease_ticks = lease_ticks
-        # Came before the leader had committed an entry of its term; they have no index yet.
+        # Reads from before the leader had committed an entry of its term; they have no index yet.
         self._early: list[Message] = []
         self._unconfirmed: deque[PendingRead] = deque()
         self._round = 0
         self._acks: dict[int, int] = {}
-        # Of rounds that are younger than a lease: the number, and the tick when it began.
+        # Rounds that are younger than a lease: the number, and the tick when it began.
         self._begun: deque[tuple[int, int]] = deque()
 
     def full(self) -> bool:
-        """No further read is taken."""
+        """Returns whether no further read is taken."""
         return len(self._early) + len(self._unconfirmed) >= self.pending_max
 
     def postpone(self, request: Message) -> None:
@@ -57,16 +56,17 @@ class Reads:
         self._early.append(request)
 
     def take_postponed(self) -> list[Message]:
-        """The reads that were postponed."""
+        """Returns and removes the postponed reads."""
         early, self._early = self._early, []
         return early
 
     def add(self, request: Message, index: int) -> None:
-        """A read that must see `index`; the next round confirms it."""
+        """Adds a read that must see `index`; the next round confirms it."""
         self._unconfirmed.append(PendingRead(request, index, self._round + 1))
 
     def begin_round(self, leader: int, tick: int) -> bytes:
-        """Heartbeats go out now: what they carry. Empty, and no round, when nothing is to be confirmed."""
+        """Begins a round, and returns the context of its heartbeats; empty, and no round, if there is nothing to
+        confirm."""
         if not self._unconfirmed and not self.lease_ticks:
             return b""
         self._round += 1
@@ -78,18 +78,19 @@ class Reads:
         return self._round.to_bytes(8, "little")
 
     def acknowledge(self, member: int, context: bytes) -> None:
-        """The member has answered a heartbeat with that context."""
+        """Notes that the member has answered a heartbeat with that context."""
         if context:
             self._acks[member] = max(self._acks.get(member, 0), int.from_bytes(context, "little"))
 
     def confirmed_by(self, voters: JointConfig) -> list[PendingRead]:
-        """The reads that a quorum has confirmed by now; they are gone from here."""
+        """Returns and removes the reads that a quorum has confirmed by now."""
         confirmed, reads = voters.committed_index(self._acks.get), []
         while self._unconfirmed and self._unconfirmed[0].round <= confirmed:
             reads.append(self._unconfirmed.popleft())
         return reads
 
     def leased(self, voters: JointConfig, tick: int) -> bool:
-        """A round that began less than a lease ago is confirmed by a quorum, each of whom gives no vote meanwhile."""
+        """Returns whether a quorum has confirmed a round that began less than a lease ago; its members grant no vote
+        meanwhile."""
         confirmed = voters.committed_index(self._acks.get)
         return any(number <= confirmed and tick < began + self.lease_ticks for number, began in self._begun)

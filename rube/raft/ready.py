@@ -1,4 +1,4 @@
-"""What a core hands out: a batch to persist, send and apply, and the messages that say so to asynchronous storage."""
+"""The batches that a core hands out to persist, send and apply, and the messages with them to asynchronous storage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ States = tuple[int, Role, int, int, int]
 
 
 def states_of(raft: Raft) -> States:
-    """What a batch tells of if it has changed since the last one."""
+    """Returns the states that a batch contains if they have changed since the last one."""
     return raft.leader, raft.role, raft.term, raft.vote, raft.log.committed
 
 
@@ -32,11 +32,11 @@ class Ready:
     """A batch, to read only.
 
     With synchronous storage, in this order: make `snapshot`, `entries` and `hard_state` durable; send `messages`; apply
-    `snapshot`, then `committed_entries`; call `advance`. With asynchronous storage `messages` say all of it: deliver
-    those for APPEND_THREAD and APPLY_THREAD to the storage, in order, and the others at once.
+    `snapshot`, then `committed_entries`; call `advance`. With asynchronous storage `messages` contain all of it:
+    deliver those for APPEND_THREAD and APPLY_THREAD to the storage, in order, and the others at once.
     """
 
-    # What changed; None if nothing did.
+    # The changed state; None if it has not changed.
     soft_state: SoftState | None = None
     hard_state: HardState | None = None
     snapshot: Snapshot | None = None
@@ -44,12 +44,12 @@ class Ready:
     committed_entries: list[Entry] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     read_states: list[ReadState] = field(default_factory=list)
-    # Durable means synced; without it (only the commit index has moved) the write may wait for the next one.
+    # Whether durable means synced; if not (only the commit index has moved), the write may wait for the next one.
     must_sync: bool = False
 
 
 def collect(raft: Raft, told: States) -> Ready:
-    """The batch, given the states that were handed out last; changes nothing."""
+    """Returns the batch, given the states that were handed out last; changes nothing."""
     log, asynchronous = raft.log, raft.config.async_storage_writes
     leader, role, term, vote, committed = told
     ready = Ready(
@@ -57,7 +57,7 @@ def collect(raft: Raft, told: States) -> Ready:
         hard_state=None if (raft.term, raft.vote, log.committed) == (term, vote, committed) else raft.hard_state(),
         snapshot=log.unstable.next_snapshot(),
         entries=log.unstable.next_entries(),
-        # An entry may be committed by others before it is durable here. Synchronous storage makes it so first.
+        # Others may commit an entry before it is durable here. Synchronous storage makes it durable first.
         committed_entries=log.next_committed(allow_unstable=not asynchronous),
         messages=list(raft.messages),
         read_states=list(raft.read_states),
@@ -87,19 +87,19 @@ def _append_message(raft: Raft, ready: Ready) -> Message:
         message.term, message.vote, message.commit = state.term, state.vote, state.commit
     response = append_response(raft, ready)
     if response is not None:
-        # Behind a leader's own acknowledgement, which is cheaper while the entries are still unstable.
+        # After a leader's own acknowledgement, which is cheaper while the entries are still unstable.
         message.responses.append(response)
     return message
 
 
 def append_response(raft: Raft, ready: Ready) -> Message | None:
-    """What tells the core that all it has handed out up to now is durable; None if it need not know.
+    """Returns the message which tells the core that everything it has handed out is durable; None if it need not know.
 
     Written entries may leave the unstable log only when no write under way can still replace them in the storage.
     Entries written in one term, overwritten in a second and back again in a third look right while the second's write
-    is still to come. So the response carries the term, and counts only in that term. Since answers may so be lost,
-    each one vouches for the end of the whole log, not just for its own entries: every change of term writes a hard
-    state, whose response does.
+    is still to come. So the response carries the term, and counts only in that term. Since answers may so be lost, each
+    one vouches for the end of the whole log, not just for its own entries: every change of term writes a hard state,
+    whose response does.
     """
     unstable = raft.log.unstable
     if not unstable.entries and ready.snapshot is None:
@@ -119,6 +119,6 @@ def append_response(raft: Raft, ready: Ready) -> Message | None:
 
 def _apply_message(raft: Raft, entries: list[Entry]) -> Message:
     message = Message(type=MSG_STORAGE_APPLY, to=APPLY_THREAD, sender=raft.id, entries=entries)
-    # What tells the core that they are applied; of no term.
+    # The message which tells the core that they are applied; it has no term.
     message.responses.add(type=MSG_STORAGE_APPLY_RESP, to=raft.id, sender=APPLY_THREAD, entries=entries)
     return message

@@ -1,4 +1,4 @@
-"""What a leader sends to replicate its log: appends, heartbeats; what counts as committed (paper section 5.3)."""
+"""A leader's replication of its log: appends, heartbeats, and the commit index (paper section 5.3)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rube.raft.trace import Step
 
 
 def append_own(raft: Raft, proposed: list[Entry]) -> bool:
-    """Appends copies with this term at the end of the leader's log; False when too much would be uncommitted.
+    """Appends copies with this term at the end of the leader's log. Returns False if too much would be uncommitted.
 
-    The leader's own acknowledgement is a message like any other, that waits until the entries are durable: so it may
+    The leader's own acknowledgement is a message like any other, which waits until the entries are durable: so it may
     write its log while the followers write theirs (dissertation section 10.2.1).
     """
     if not _reserve(raft, payload_bytes(proposed)):
@@ -31,7 +31,7 @@ def append_own(raft: Raft, proposed: list[Entry]) -> bool:
 
 
 def _reserve(raft: Raft, payload: int) -> bool:
-    """Counts the payload as uncommitted. The first one is let in whatever its size, and so are empty entries."""
+    """Counts the payload as uncommitted. The first one is accepted whatever its size, and so are empty entries."""
     total = raft.uncommitted_bytes + payload
     if raft.uncommitted_bytes > 0 and payload > 0 and total > raft.uncommitted_bytes_max:
         return False
@@ -40,7 +40,7 @@ def _reserve(raft: Raft, payload: int) -> bool:
 
 
 def release(raft: Raft, entries: list[Entry]) -> None:
-    """The entries are applied; they may be from before this leader counted."""
+    """Subtracts applied entries, which may be from before this leader counted."""
     if raft.uncommitted_bytes:
         raft.uncommitted_bytes = max(0, raft.uncommitted_bytes - payload_bytes(entries))
 
@@ -53,9 +53,10 @@ def broadcast_append(raft: Raft) -> None:
 
 
 def send_append(raft: Raft, to: int, *, empty: bool = True) -> bool:
-    """Sends the member the next entries, or the snapshot that it needs first; False when there was nothing to send.
+    """Sends the member the next entries, or the snapshot that it needs first. Returns False if there was nothing to
+    send.
 
-    `empty` sends an append without entries, too: for the commit index, or as a probe.
+    `empty` also sends an append without entries: for the commit index, or as a probe.
     """
     progress = raft.tracker.progress[to]
     if progress.is_paused():
@@ -67,7 +68,7 @@ def send_append(raft: Raft, to: int, *, empty: bool = True) -> bool:
     if term is None:
         return snapshots.send_snapshot(raft, to, progress)
     entries: list[Entry] = []
-    # With a full window only empty appends go out: should all that is under way be lost, their answers say so.
+    # With a full window only empty appends are sent: if everything under way is lost, their answers show it.
     if progress.state is not ProgressState.REPLICATE or not progress.inflights.full():
         try:
             entries = raft.log.entries(progress.next, raft.config.message_bytes_max)
@@ -83,17 +84,17 @@ def send_append(raft: Raft, to: int, *, empty: bool = True) -> bool:
 
 
 def on_beat(raft: Raft, message: Message) -> None:
-    """It is time for heartbeats."""
+    """Sends heartbeats, since they are due."""
     broadcast_heartbeat(raft)
 
 
 def broadcast_heartbeat(raft: Raft) -> None:
-    """Sends every other member a heartbeat, whose answer confirms the reads that wait (dissertation section 6.4)."""
+    """Sends every other member a heartbeat, whose answer confirms the waiting reads (dissertation section 6.4)."""
     context = raft.reads.begin_round(raft.id, raft.ticks)
     for member, progress in raft.tracker:
         if member == raft.id:
             continue
-        # Past its match index the follower's log may be another one: it must not commit that.
+        # Past its match index the follower's log may differ: it must not commit that part.
         commit = min(progress.match, raft.log.committed)
         raft.send(Message(type=MSG_HEARTBEAT, to=member, commit=commit, context=context))
         progress.sent_commit = commit
@@ -107,9 +108,9 @@ def maybe_commit(raft: Raft) -> bool:
 
 
 def on_check_quorum(raft: Raft, message: Message) -> None:
-    """Steps down unless a quorum was heard of within an election timeout (dissertation section 6.2)."""
+    """Steps down unless a quorum was heard from within an election timeout (dissertation section 6.2)."""
     if not raft.tracker.quorum_active():
-        raft.note("steps down: no quorum was heard of")
+        raft.note("steps down: no quorum was heard from")
         raft.become_follower(raft.term, 0)
     for member, progress in raft.tracker:
         if member != raft.id:

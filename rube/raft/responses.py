@@ -1,4 +1,4 @@
-"""What a leader learns from its followers' answers, and what it sends next (paper section 5.3)."""
+"""A leader's handling of its followers' answers (paper section 5.3)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rube.raft.state import Raft
 
 
 def on_append_response(raft: Raft, message: Message, progress: Progress) -> None:
-    """A follower has appended, or refused; or the leader's own log is durable."""
+    """Handles the answer of a follower that has appended, or refused; or of the leader's own log."""
     progress.recent_active = True
     if message.reject:
         _on_rejected(raft, message, progress)
         return
-    # An index that is known already still shows that the logs agree where a probe was out.
+    # A known index still shows that the logs agree where a probe was out.
     probing = progress.state is ProgressState.PROBE
     if not progress.maybe_update(message.index) and not (probing and progress.match == message.index):
         return
@@ -23,7 +23,7 @@ def on_append_response(raft: Raft, message: Message, progress: Progress) -> None
         reading.release_postponed(raft)
         replication.broadcast_append(raft)
     elif message.sender != raft.id and progress.can_bump_commit(raft.log.committed):
-        # Sooner than with the next heartbeat.
+        # Send it now rather than with the next heartbeat.
         replication.send_append(raft, message.sender)
     if message.sender != raft.id:
         # The window may have opened for more than one message.
@@ -33,22 +33,22 @@ def on_append_response(raft: Raft, message: Message, progress: Progress) -> None
 
 
 def _resume(raft: Raft, message: Message, progress: Progress) -> None:
-    """What the acknowledgement means for how the follower is sent entries."""
+    """Changes how the follower is sent entries, after its acknowledgement."""
     if progress.state is ProgressState.PROBE:
         progress.become_replicate()
     elif progress.state is ProgressState.REPLICATE:
         progress.inflights.free_le(message.index)
     elif progress.match + 1 >= raft.log.first_index():
-        # Whatever snapshot it took, or none: from here on the log suffices. Through PROBE, which heeds the snapshot.
+        # With or without a snapshot, from here on the log suffices. Through PROBE, which heeds the snapshot.
         raft.note(f"member {message.sender} needs no snapshot any more")
         progress.become_probe()
         progress.become_replicate()
 
 
 def _on_rejected(raft: Raft, message: Message, progress: Progress) -> None:
-    """Probes further back: where the follower's hint and our own log may agree, a term at a time.
+    """Probes further back: where the follower's hint and this log may agree, a term at a time.
 
-    Above that, our terms are larger than the follower's there, and along a log terms never fall: it would refuse.
+    Above that, this log's terms are larger than the follower's, and along a log terms never fall: it would refuse.
     """
     probe = message.reject_hint
     if message.log_term > 0:
@@ -61,7 +61,7 @@ def _on_rejected(raft: Raft, message: Message, progress: Progress) -> None:
 
 
 def on_heartbeat_response(raft: Raft, message: Message, progress: Progress) -> None:
-    """The follower is there: goes on with it where it was paused, and counts its confirmation of reads."""
+    """Handles the answer of a follower: sends to it again if it was paused, and counts its confirmation of reads."""
     progress.recent_active = True
     progress.append_flow_paused = False
     # With a full window this is an empty append; in PROBE its answer ends the probe.
@@ -71,7 +71,7 @@ def on_heartbeat_response(raft: Raft, message: Message, progress: Progress) -> N
 
 
 def on_unreachable(raft: Raft, message: Message, progress: Progress) -> None:
-    """An append to the member was probably lost, with others behind it: finds out what it has."""
+    """Handles the probable loss of an append to the member, and of others after it: probes for its last entry."""
     if progress.state is ProgressState.REPLICATE:
         progress.become_probe()
     raft.note(f"member {message.sender} is unreachable")

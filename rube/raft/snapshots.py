@@ -9,9 +9,10 @@ from rube.raft.state import Raft
 
 
 def send_snapshot(raft: Raft, to: int, progress: Progress) -> bool:
-    """Sends the storage's snapshot, and nothing else until it is there; False when there is none, or nobody listens."""
+    """Sends the storage's snapshot, and nothing else until it has arrived. Returns False if there is none, or the
+    member is not active."""
     if not progress.recent_active:
-        raft.note(f"sends no snapshot to member {to}: it was not heard of lately")
+        raft.note(f"sends no snapshot to member {to}: it was not heard from recently")
         return False
     pending = raft.log.unstable.snapshot
     try:
@@ -20,7 +21,7 @@ def send_snapshot(raft: Raft, to: int, progress: Progress) -> bool:
         raft.note(f"sends no snapshot to member {to}: there is none yet")
         return False
     index = snapshot.metadata.index
-    assert index > 0, "what is compacted is in a snapshot"
+    assert index > 0, "compacted entries are in a snapshot"
     progress.become_snapshot(index)
     raft.note(f"sends the snapshot at {index} to member {to}; appends to it pause")
     raft.send(Message(type=MSG_SNAP, to=to, snapshot=snapshot))
@@ -28,13 +29,13 @@ def send_snapshot(raft: Raft, to: int, progress: Progress) -> bool:
 
 
 def on_snapshot_status(raft: Raft, message: Message, progress: Progress) -> None:
-    """The driver knows how the transfer to the member has ended. Success still awaits the member's own answer."""
+    """Notes how the driver's transfer to the member has ended. Success still awaits the member's own answer."""
     if progress.state is not ProgressState.SNAPSHOT:
         return
     if message.reject:
-        # Or the next probe would start behind a snapshot that the member does not have.
+        # Or the next probe would start after a snapshot that the member does not have.
         progress.pending_snapshot = 0
     progress.become_probe()
-    # Until the member's answer, or the next heartbeat.
+    # Paused until the member's answer, or the next heartbeat.
     progress.append_flow_paused = True
     raft.note(f"the snapshot for member {message.sender} was {'lost' if message.reject else 'delivered'}")

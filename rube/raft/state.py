@@ -1,4 +1,4 @@
-"""What a member knows, and the primitive moves: to send, and to change role (paper figures 2 and 4)."""
+"""A member's state, and the primitive moves: to send, and to change role (paper figures 2 and 4)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Role(enum.Enum):
         return self.value
 
 
-# Who may become what: a leader only ever steps down, and only a candidate is elected.
+# The changes of role: a leader only ever steps down, and only a candidate is elected.
 TRANSITIONS: dict[Role, frozenset[Role]] = {
     Role.FOLLOWER: frozenset({Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE}),
     Role.PRE_CANDIDATE: frozenset({Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE}),
@@ -54,17 +54,17 @@ _BECOMES = {
     Role.LEADER: Step.BECOME_LEADER,
 }
 
-# These promise something about what is durable (dissertation section 3.8): they wait until all that this member has
-# decided so far is. A rejection promises nothing, but rests on the same state, and waits, too.
+# These make a promise about durable state (dissertation section 3.8): they wait until everything that this member has
+# decided so far is durable. A rejection promises nothing, but depends on the same state, and waits, too.
 _AFTER_APPEND = frozenset({MSG_APP_RESP, MSG_VOTE_RESP, MSG_PRE_VOTE_RESP})
-# These carry the term that their maker chose.
+# These carry the term that their sender chose.
 _OWN_TERM = frozenset({MSG_VOTE, MSG_VOTE_RESP, MSG_PRE_VOTE, MSG_PRE_VOTE_RESP})
 # These may be forwarded to a leader of any term.
 _NO_TERM = frozenset({MSG_PROP, MSG_READ_INDEX})
 
 
 class SoftState(NamedTuple):
-    """What need not be persisted: who leads, as far as this member knows, and its own role."""
+    """The state that need not be persisted: the leader, as far as this member knows, and its own role."""
 
     leader: int
     role: Role
@@ -91,35 +91,36 @@ class Raft:
             inflight_messages_max=config.inflight_messages_max, inflight_bytes_max=config.inflight_bytes_max
         )
 
-        # To be sent at once.
+        # Messages to be sent at once.
         self.messages: list[Message] = []
-        # To be sent when everything decided so far is durable; also to this member itself.
+        # Messages to be sent when everything decided so far is durable; also to this member itself.
         self.messages_after_append: list[Message] = []
         # Reads that may be served, for the driver.
         self.read_states: list[ReadState] = []
 
-        # Leader: who the leadership is being given to (dissertation section 3.10).
+        # Leader: the member that the leadership is being transferred to (dissertation section 3.10).
         self.transferee = NONE
-        # Leader: at or past the last change of the configuration in the log; only one may be unapplied at a time
-        # (dissertation section 4.1).
+        # Leader: an index at or past the last change of the configuration in the log; only one change may be unapplied
+        # at a time (dissertation section 4.1).
         self.pending_conf_index = 0
-        # Leader: the payload of its entries that are not applied yet; never more than there is.
+        # Leader: the payload bytes of its entries that are not applied yet; never more than there are.
         self.uncommitted_bytes = 0
         self.uncommitted_bytes_max = config.uncommitted_bytes_max or NO_LIMIT
         # Leader: the reads of its term that no quorum has confirmed.
         self.reads = self._no_reads()
-        # Leader: it has told a member to campaign in this term.
+        # Leader: whether it has told a member to campaign in this term.
         self.gave_leave = False
 
         # Ticks since the start.
         self.ticks = 0
-        # Until then it may be bound by a lease from before a restart.
+        # Until this tick it may be bound by a lease from before a restart.
         self.guarded_ticks = 0
-        # Ticks since a follower last heard of the leader or gave its vote; since a candidate or leader began its round.
+        # Ticks since a follower last heard from the leader or granted its vote; since a candidate or leader began its
+        # round.
         self.election_elapsed = 0
         # Leader: ticks since its last heartbeats.
         self.heartbeat_elapsed = 0
-        # In [election_ticks, 2 * election_ticks), new with every change of role (paper section 5.2).
+        # In [election_ticks, 2 * election_ticks), drawn again with every change of role (paper section 5.2).
         self.randomized_election_timeout = 0
 
     def check(self) -> None:
@@ -133,34 +134,35 @@ class Raft:
             progress.check()
             assert self.role is not Role.LEADER or progress.match <= self.log.last_index(), f"{member} is ahead"
 
-    # What others see
+    # Views
 
     def hard_state(self) -> HardState:
-        """What must be durable (paper figure 2)."""
+        """Returns the state that must be durable (paper figure 2)."""
         return HardState(term=self.term, vote=self.vote, commit=self.log.committed)
 
     def soft_state(self) -> SoftState:
-        """What need not be."""
+        """Returns the state that need not be durable."""
         return SoftState(self.leader, self.role)
 
     def promotable(self) -> bool:
-        """May be elected: a voter, with its log in order."""
+        """Returns whether it may be elected: it votes, and no snapshot is pending."""
         progress = self.tracker.progress.get(self.id)
         return progress is not None and not progress.is_learner and self.log.unstable.snapshot is None
 
     def committed_in_term(self) -> bool:
-        """An entry of this term is committed; only then does a leader know everything that is (paper section 8)."""
+        """Returns whether an entry of this term is committed; only then does a leader know everything that is (paper
+        section 8)."""
         return self.log.term(self.log.committed) == self.term
 
-    # To send
+    # Sending
 
     def send(self, message: Message) -> None:
-        """Queues the message, from this member at its term if it says nothing else; see `_AFTER_APPEND`."""
+        """Queues the message, from this member at its term if it has no other; see `_AFTER_APPEND`."""
         kind = message.type
         if not message.sender:
             message.sender = self.id
         if kind in _OWN_TERM:
-            assert message.term, "who asks for a vote or answers says for which term"
+            assert message.term, "a vote request or response has its term"
         else:
             assert not message.term, "the term is this member's"
             if kind not in _NO_TERM:
@@ -168,26 +170,26 @@ class Raft:
         if kind in _AFTER_APPEND:
             self.messages_after_append.append(message)
         else:
-            assert message.to != self.id, "only what waits for durability may go to oneself"
+            assert message.to != self.id, "only messages that wait for durability may go to this member itself"
             self.messages.append(message)
         self.observe(Step.SEND, message=message)
 
     def forward(self, message: Message) -> None:
-        """Passes a copy of the message on to the leader, who is known."""
+        """Passes a copy of the message on to the leader, which is known."""
         assert self.leader != NONE, "there is no leader to forward to"
         copy = Message()
         copy.CopyFrom(message)
         copy.to = self.leader
         self.send(copy)
 
-    # To change role
+    # Changes of role
 
     def become_follower(self, term: int, leader: int) -> None:
-        """Follows `leader`, or nobody yet, in that term."""
+        """Follows `leader`, or no leader yet, in that term."""
         self._turn(Role.FOLLOWER, leader, term)
 
     def become_pre_candidate(self) -> None:
-        """Asks around first: neither term nor vote change (dissertation section 9.6)."""
+        """Asks for pre-votes first: neither term nor vote change (dissertation section 9.6)."""
         assert Role.PRE_CANDIDATE in TRANSITIONS[self.role], f"{self.role} never asks for votes"
         self.tracker.reset_votes()
         self.role = Role.PRE_CANDIDATE
@@ -199,7 +201,7 @@ class Raft:
         self._turn(Role.CANDIDATE, NONE, self.term + 1)
 
     def become_leader(self) -> None:
-        """Leads; its first entry is the caller's to append."""
+        """Leads; the caller appends its first entry."""
         self._turn(Role.LEADER, self.id, self.term)
 
     def _turn(self, role: Role, leader: int, term: int) -> None:
@@ -250,14 +252,14 @@ class Raft:
         leased = self.config.read_mode is ReadMode.LEASE_BASED
         return Reads(self.config.reads_pending_max, self.config.election_ticks - 1 if leased else 0)
 
-    # To tell
+    # Observation
 
     def observe(self, step: Step, *, message: Message | None = None, change: ConfChangeV2 | None = None) -> None:
-        """Tells the observer."""
+        """Passes the step to the observer."""
         if self.config.observer is not None:
             self.config.observer(self, step, message=message, change=change)
 
     def note(self, text: str) -> None:
-        """Tells the observer why."""
+        """Passes an explanation to the observer."""
         if self.config.observer is not None:
             self.config.observer(self, Step.NOTE, text=text)

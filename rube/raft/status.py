@@ -1,4 +1,4 @@
-"""A picture of a member, for people and for metrics."""
+"""The status of a member, for people and for metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rube.raft.tracker import Config
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Copies; later steps do not change it."""
+    """A copy of a member's state; later steps do not change it."""
 
     id: int
     hard_state: HardState
@@ -21,15 +21,15 @@ class Status:
     applied: int
     first_index: int
     last_index: int
-    # Leader: who the leadership is being given to, or 0.
+    # Leader: the member that the leadership is being transferred to, or 0.
     transferee: int
     config: Config
-    # Leader only: where each member stands.
+    # Leader only: the progress of each member.
     progress: dict[int, Progress]
 
 
 def status_of(raft: Raft) -> Status:
-    """The member's picture."""
+    """Returns the member's status."""
     progress: dict[int, Progress] = {}
     if raft.role is Role.LEADER:
         for member, current in raft.tracker:

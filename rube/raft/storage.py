@@ -1,4 +1,4 @@
-"""What the core reads back: the durable log and the latest snapshot. It never writes here; its driver does."""
+"""The durable log and the latest snapshot, as the core reads them. The core never writes here; its driver does."""
 
 from __future__ import annotations
 
@@ -18,32 +18,36 @@ class Storage(Protocol):
     """
 
     def initial_state(self) -> tuple[HardState, ConfState]:
-        """What was last persisted; both are empty on a new member. The configuration is that of the applied index."""
+        """Returns the persisted states; both are empty on a new member. The configuration is that of the applied
+        index."""
         ...
 
     def entries(self, low: int, high: int, bytes_max: int) -> list[Entry]:
-        """The entries from `low` until before `high`, as many as fit, at least one; the list is the caller's.
+        """Returns the entries from `low` until before `high`, as many as fit, at least one; the caller may keep the
+        list.
 
         Raises LogCompactedError, LogUnavailableError.
         """
         ...
 
     def term(self, index: int) -> int:
-        """The entry's term; also that of the one before the first. Raises LogCompactedError, LogUnavailableError."""
+        """Returns the entry's term; also that of the one before the first. Raises LogCompactedError,
+        LogUnavailableError."""
         ...
 
     def first_index(self) -> int:
-        """The oldest entry that `entries` gives: one past the compacted ones."""
+        """Returns the index of the oldest entry: one past the compacted ones."""
         ...
 
     def last_index(self) -> int:
-        """The newest entry; the snapshot's index when there is none."""
+        """Returns the index of the newest entry; the snapshot's if there is none."""
         ...
 
     def snapshot(self) -> Snapshot:
-        """A snapshot at or past `first_index() - 1`. Raises SnapshotUnavailableError when it takes time.
+        """Returns a snapshot at or past `first_index() - 1`. Raises SnapshotUnavailableError if that takes time.
 
-        A member that was just added takes only one whose configuration has it: give what is applied now, or as good as.
+        A newly added member takes only a snapshot whose configuration has it: return the state applied now, or a recent
+        one.
         """
         ...
 
@@ -55,10 +59,10 @@ class MemoryStorage:
     """
 
     def __init__(self, conf_state: ConfState | None = None) -> None:
-        """Empty; with `conf_state` a member of that cluster, whose log starts at 1.
+        """An empty storage; with `conf_state` that of a member of that cluster, whose log starts at 1.
 
-        A cluster that may grow is founded with `apply_snapshot` of the same snapshot, past index 0, on every member:
-        to who joins later without the first configuration, the log alone makes no sense.
+        To found a cluster that may grow, call `apply_snapshot` with the same snapshot, past index 0, on every member: a
+        later member cannot use a log that lacks the first configuration.
         """
         self._hard_state = HardState()
         self._snapshot = Snapshot(metadata=SnapshotMetadata(conf_state=conf_state))
@@ -99,11 +103,11 @@ class MemoryStorage:
         return copy
 
     def set_hard_state(self, hard_state: HardState) -> None:
-        """Keeps the hard state."""
+        """Stores the hard state."""
         self._hard_state = hard_state
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Writes the entries at their indexes; what was there and behind is gone. Compacted ones are skipped."""
+        """Writes the entries at their indexes and drops all that was there and after. Compacted ones are skipped."""
         first = self.first_index()
         fresh = entries
         if entries and entries[0].index < first:
@@ -137,7 +141,8 @@ class MemoryStorage:
         return self.snapshot()
 
     def compact(self, index: int) -> None:
-        """Drops the entries up to and with `index`, which are applied. Raises LogCompactedError for the second time."""
+        """Drops the entries up to and including `index`, which are applied. Raises LogCompactedError the second
+        time."""
         if index <= self._compacted.index:
             raise LogCompactedError(f"entries up to {self._compacted.index} are compacted already")
         assert index <= self.last_index(), f"compaction at {index} is past the end of the log, {self.last_index()}"

@@ -1,4 +1,4 @@
-"""What the storage has done: written, applied."""
+"""Handlers of the storage's reports: entries written, snapshot stored, entries applied."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rube.raft.state import Raft, Role
 
 
 def on_appended(raft: Raft, message: Message) -> None:
-    """Entries up to (log_term, index) are durable, and so is the snapshot."""
+    """Notes that entries up to (log_term, index) are durable, and so is the snapshot."""
     if message.index and not raft.log.unstable.stable_to(EntryId(message.log_term, message.index)):
         raft.note(f"entry {message.index} of term {message.log_term} was written, but is not the log's any more")
     on_snapshot_stored(raft, message)
 
 
 def on_snapshot_stored(raft: Raft, message: Message) -> None:
-    """The message's snapshot, if it has one, is durable and applied."""
+    """Notes that the message's snapshot, if it has one, is durable and applied."""
     if message.HasField("snapshot"):
         index = message.snapshot.metadata.index
         raft.log.unstable.stable_snapshot_to(index)
@@ -25,20 +25,21 @@ def on_snapshot_stored(raft: Raft, message: Message) -> None:
 
 
 def on_applied(raft: Raft, message: Message) -> None:
-    """The entries are applied."""
+    """Notes that the entries are applied."""
     entries = list(message.entries)
     if entries:
         applied(raft, entries)
 
 
 def applied(raft: Raft, entries: list[Entry]) -> None:
-    """The entries that were handed out together are applied."""
+    """Notes that the entries, which were handed out together, are applied."""
     applied_to(raft, entries[-1].index)
     replication.release(raft, entries)
 
 
 def applied_to(raft: Raft, index: int) -> None:
-    """Everything up to `index` is applied; leaves a joint configuration once that is (dissertation section 4.3)."""
+    """Notes that everything up to `index` is applied; leaves a joint configuration once that is (dissertation section
+    4.3)."""
     raft.log.applied_to(max(index, raft.log.applied))
     due = raft.tracker.config.auto_leave and raft.log.applied >= raft.pending_conf_index
     if not due or raft.role is not Role.LEADER:

@@ -1,6 +1,6 @@
-"""A run as etcd-raft's TLA+ trace: one JSON object a line, for its trace validation (etcd-io/raft, tla/).
+"""Runs as etcd-raft's TLA+ traces: one JSON object a line, for its trace validation (etcd-io/raft, tla/).
 
-Each event says what one member did and how it stood then: term, vote, commit, role, the last index, both halves of the
+Each event has one member's step and its state then: term, vote, commit, role, the last index, both halves of the
 configuration. Pre-votes, reads and messages of the storage threads are not part of that specification, nor of a trace.
 """
 
@@ -39,9 +39,9 @@ class TlaTrace:
     """
 
     def __init__(self, write: Callable[[str], object]) -> None:
-        """`write` takes one line, with its end."""
+        """`write` gets one line, with its end."""
         self._write = write
-        # Each member's configuration at its last event: a change is told with the one before it.
+        # Each member's configuration at its last event: the event of a change has the one before it.
         self._conf: dict[int, list[list[str]]] = {}
 
     def __call__(
@@ -71,7 +71,7 @@ class TlaTrace:
             self._event(raft, step.value)
 
     def _message(self, raft: Raft, step: Step, message: Message | None) -> None:
-        assert message is not None, "who sends or receives has a message"
+        assert message is not None, "a send or receive step has a message"
         if message.type not in _MESSAGES:
             return
         prop: dict[str, Any] = {}
@@ -112,7 +112,7 @@ class TlaTrace:
 
 
 def _message_fields(message: Message) -> dict[str, Any]:
-    """A snapshot is an append of all its entries to an empty log, as the specification has it."""
+    """Returns the fields. A snapshot is an append of all its entries to an empty log, as the specification has it."""
     snapshot = message.type == MessageType.MSG_SNAP
     return {
         "type": message_type_text(message.type),

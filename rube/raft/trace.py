@@ -1,4 +1,4 @@
-"""What an observer is told: every step of a core, as it happens. Observing changes nothing."""
+"""The observer of a core: it sees every step as it happens. Observing changes nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Step(enum.Enum):
-    """What has happened; named as in etcd-raft's TLA+ traces, but messages of all types are SEND and RECEIVE."""
+    """The kinds of steps; named as in etcd-raft's TLA+ traces, but messages of all types are SEND and RECEIVE."""
 
     INIT_STATE = "InitState"
     BECOME_FOLLOWER = "BecomeFollower"
@@ -30,7 +30,7 @@ class Step(enum.Enum):
 
 
 class Observer(Protocol):
-    """Is called inside a step; must not call the core, nor change what it sees."""
+    """Called inside a step; it must not call the core, nor change what it sees."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""Who is in the cluster, and where each of them stands: the leader's view (paper sections 5.2 to 6)."""
+"""The members of the cluster and their progress: the leader's view (paper sections 5.2 to 6)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Config", "Inflights", "Progress", "ProgressState", "ProgressTracker"
 class Config:
     """The members of a cluster.
 
-    Invariant: no member is a voter, in either half, and a learner. So a voter that is demoted in a joint
-    configuration is held in `learners_next`, and becomes a learner when the outgoing half is left.
+    Invariant: no member is a voter, in either half, and a learner. So a voter that is demoted in a joint configuration
+    is held in `learners_next`, and becomes a learner when the outgoing half is left.
     """
 
     voters: JointConfig = field(default_factory=JointConfig)
-    # The joint configuration is to be left without being asked, as soon as it is applied.
+    # The joint configuration is left automatically, as soon as it is applied.
     auto_leave: bool = False
     learners: MajorityConfig = field(default_factory=MajorityConfig)
     learners_next: MajorityConfig = field(default_factory=MajorityConfig)
@@ -35,12 +35,12 @@ class Config:
         return " ".join(words)
 
     def joint(self) -> bool:
-        """Between two configurations: both must agree."""
+        """Returns whether the cluster is between two configurations, which must both agree."""
         return bool(self.voters.outgoing)
 
 
 def progress_text(progress: dict[int, Progress]) -> str:
-    """A line for each member, by id."""
+    """Returns a line for each member, by id."""
     return "".join(f"{member}: {progress[member]}\n" for member in sorted(progress))
 
 
@@ -48,7 +48,7 @@ def progress_text(progress: dict[int, Progress]) -> str:
 class ProgressTracker:
     """The configuration, each member's progress and the votes of the current election.
 
-    `progress` has exactly the members of `config`; `Changer` gives both together.
+    `progress` has exactly the members of `config`; `Changer` returns both together.
     """
 
     inflight_messages_max: int
@@ -58,11 +58,11 @@ class ProgressTracker:
     votes: dict[int, bool] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[int, Progress]]:
-        """Every member with its progress, by id."""
+        """Yields every member with its progress, by id."""
         return iter(sorted(self.progress.items(), key=lambda item: item[0]))
 
     def conf_state(self) -> ConfState:
-        """The configuration as a snapshot keeps it."""
+        """Returns the configuration in the form of snapshots."""
         config = self.config
         return ConfState(
             voters=config.voters.incoming.ids(),
@@ -73,32 +73,34 @@ class ProgressTracker:
         )
 
     def is_singleton(self) -> bool:
-        """The cluster has one voter, which so decides alone."""
+        """Returns whether the cluster has one voter, which so decides alone."""
         return len(self.config.voters.incoming) == 1 and not self.config.joint()
 
     def committed(self) -> int:
-        """The highest index that a quorum of voters has (section 5.3); the caller compares its term (section 5.4.2)."""
+        """Returns the highest index that a quorum of voters has (section 5.3); the caller compares its term (section
+        5.4.2)."""
         return self.config.voters.committed_index(self._match)
 
     def quorum_active(self) -> bool:
-        """A quorum of voters was heard of since `recent_active` was last cleared (dissertation section 6.2)."""
+        """Returns whether a quorum of voters was heard from since `recent_active` was last cleared (dissertation
+        section 6.2)."""
         active = {member: pr.recent_active for member, pr in self.progress.items() if not pr.is_learner}
         return self.config.voters.vote_result(active) is VoteResult.WON
 
     def voter_ids(self) -> list[int]:
-        """The voters of both halves, sorted."""
+        """Returns the voters of both halves, sorted."""
         return self.config.voters.ids()
 
     def reset_votes(self) -> None:
-        """A new election begins."""
+        """Begins a new election."""
         self.votes = {}
 
     def record_vote(self, member: int, granted: bool) -> None:
-        """A member's answer. Its first one counts."""
+        """Records a member's answer. Only its first one counts."""
         self.votes.setdefault(member, granted)
 
     def tally_votes(self) -> tuple[int, int, VoteResult]:
-        """How many voters have granted, how many have rejected, and how the election stands."""
+        """Returns how many voters have granted, how many have rejected, and how the election stands."""
         cast = [self.votes[m] for m, pr in self.progress.items() if not pr.is_learner and m in self.votes]
         granted = sum(cast)
         return granted, len(cast) - granted, self.config.voters.vote_result(self.votes)

@@ -1,4 +1,4 @@
-"""To give leadership away (dissertation section 3.10), and to forget who has it."""
+"""The transfer of leadership (dissertation section 3.10), and followers that forget their leader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rube.raft.state import Raft
 
 
 def on_transfer(raft: Raft, message: Message, progress: Progress) -> None:
-    """A leader brings the member up to date, then tells it to campaign; until then it takes no proposals."""
+    """Brings the member up to date, then tells it to campaign; until then the leader takes no proposals."""
     target = message.sender
     if progress.is_learner:
         raft.note(f"does not transfer leadership: member {target} is a learner")
@@ -28,7 +28,7 @@ def on_transfer(raft: Raft, message: Message, progress: Progress) -> None:
 
 
 def on_caught_up(raft: Raft, member: int, progress: Progress) -> bool:
-    """Tells the member that leadership goes to, if it is this one and has the whole log, to campaign."""
+    """Tells the transferee to campaign, if the member is it and has the whole log."""
     if member != raft.transferee or progress.match != raft.log.last_index():
         return False
     raft.gave_leave = True
@@ -37,7 +37,7 @@ def on_caught_up(raft: Raft, member: int, progress: Progress) -> bool:
 
 
 def on_transfer_as_follower(raft: Raft, message: Message) -> None:
-    """Passes the request on to the leader; without one it is lost."""
+    """Passes the request on to the leader; without a leader it is lost."""
     if raft.leader == NONE:
         raft.note("drops a transfer of leadership: no leader is known")
     else:
@@ -45,14 +45,14 @@ def on_transfer_as_follower(raft: Raft, message: Message) -> None:
 
 
 def on_timeout_now(raft: Raft, message: Message) -> None:
-    """The leader wants this member to lead: no pre-vote, since nothing is wrong with it."""
+    """Campaigns because the leader asks for it: without a pre-vote, since the leader is healthy."""
     election.hup(raft, election.Campaign.TRANSFER)
 
 
 def on_forget_leader(raft: Raft, message: Message) -> None:
-    """A follower turns to no leader within the term: it may then grant a pre-vote, though not a second vote.
+    """Makes a follower forget the leader within the term: it may then grant a pre-vote, though not a second vote.
 
-    Not with lease-based reads, which rest on followers that keep their leader's lease.
+    Not with lease-based reads, which depend on followers that keep their leader's lease.
     """
     if raft.config.read_mode is ReadMode.LEASE_BASED:
         raft.note("does not forget the leader: its lease may serve reads")

@@ -10,8 +10,8 @@ class Unstable:
     """Entries from `offset` on, and before them the snapshot that replaces the whole log, if one was received.
 
     First they wait to be handed out for writing (`next_entries`); then they are in progress, and stay here, until the
-    storage is known to show them (`stable_to`). `offset` may lie inside the storage's log: what is there from `offset`
-    on is then out of date, and about to be overwritten.
+    storage is known to show them (`stable_to`). `offset` may lie inside the storage's log: its entries from `offset` on
+    are then out of date, and about to be overwritten.
 
     Invariants: `entries[i].index == offset + i`; `offset <= offset_in_progress <= offset + len(entries)`; entries
     before `offset_in_progress` are in progress.
@@ -34,11 +34,11 @@ class Unstable:
             assert entry.index == index, f"entry {entry.index} stands at {index}"
 
     def first_index(self) -> int | None:
-        """The log's first index, if the snapshot decides it."""
+        """Returns the log's first index, if the snapshot decides it."""
         return self.snapshot.metadata.index + 1 if self.snapshot is not None else None
 
     def term(self, index: int) -> int | None:
-        """The term of the entry, if it is here."""
+        """Returns the term of the entry, if it is here."""
         position = index - self.offset
         if 0 <= position < len(self.entries):
             return self.entries[position].term
@@ -47,26 +47,26 @@ class Unstable:
         return None
 
     def has_next_entries(self) -> bool:
-        """There are entries to write that were not handed out."""
+        """Returns whether there are entries to write that were not handed out."""
         return self.offset + len(self.entries) > self.offset_in_progress
 
     def next_entries(self) -> list[Entry]:
-        """The entries to write that were not handed out."""
+        """Returns the entries to write that were not handed out."""
         return self.entries[self.offset_in_progress - self.offset :]
 
     def next_snapshot(self) -> Snapshot | None:
-        """The snapshot to write, if it was not handed out."""
+        """Returns the snapshot to write, if it was not handed out."""
         return None if self.snapshot_in_progress else self.snapshot
 
     def accept_in_progress(self) -> None:
-        """Everything here has been handed out."""
+        """Notes that everything here has been handed out."""
         self.offset_in_progress = self.offset + len(self.entries)
         self.snapshot_in_progress = self.snapshot is not None
 
     def stable_to(self, last: EntryId) -> bool:
-        """The storage has every entry up to `last`; False when that is not of this log any more.
+        """Notes that the storage has every entry up to `last`. Returns False if that is not of this log any more.
 
-        Only for who knows that no write under way can overwrite them again: see `append_response` in ready.py.
+        Call it only when no write under way can overwrite them again: see `append_response` in ready.py.
         """
         count = last.index + 1 - self.offset
         if not 0 < count <= len(self.entries) or self.entries[count - 1].term != last.term:
@@ -77,7 +77,7 @@ class Unstable:
         return True
 
     def stable_snapshot_to(self, index: int) -> None:
-        """The storage has the snapshot of `index`."""
+        """Notes that the storage has the snapshot of `index`."""
         if self.snapshot is not None and self.snapshot.metadata.index == index:
             self.snapshot = None
             self.snapshot_in_progress = False
@@ -90,7 +90,7 @@ class Unstable:
         self.offset = self.offset_in_progress = snapshot.metadata.index + 1
 
     def truncate_and_append(self, entries: list[Entry]) -> None:
-        """Puts the entries at their indexes; whatever was there or behind is gone (paper section 5.3)."""
+        """Puts the entries at their indexes, and drops all that was there or after (paper section 5.3)."""
         first = entries[0].index
         end = self.offset + len(self.entries)
         assert first <= end, f"gap in the log: {end - 1}, then {first}"
@@ -104,6 +104,6 @@ class Unstable:
             self.offset_in_progress = min(self.offset_in_progress, first)
 
     def slice(self, low: int, high: int, bytes_max: int) -> list[Entry]:
-        """The entries from `low` until before `high`, all of which are here, as many as fit; at least one."""
+        """Returns the entries from `low` until before `high`, all of which are here, as many as fit; at least one."""
         assert self.offset <= low <= high <= self.offset + len(self.entries), f"[{low}, {high}) is not unstable"
         return fitting(self.entries, low - self.offset, high - self.offset, bytes_max)

@@ -1,7 +1,7 @@
 """Raft by script: the data-driven format of etcd-io/raft's interaction tests, as a library.
 
-Here: the format (`parse_script`), and a cluster of cores that a script drives by hand, message by message. Not here:
-files, terminals, and anything that needs a host.
+This package has the format (`parse_script`), and a cluster of cores that a script drives by hand, message by message.
+It has no files, no terminals, and nothing that needs a host.
 """
 
 from rube.raft.script.interaction import COMMANDS, Command, Interaction

@@ -1,6 +1,6 @@
-"""A cluster of cores driven by hand: every batch, message and storage write waits until it is asked for.
+"""A cluster of cores driven by hand: every batch, message and storage write waits until a script asks for it.
 
-What is printed on the way is what etcd-io/raft's interaction tests print.
+Its output is that of etcd-io/raft's interaction tests.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from rube.raft.script.output import Output
 from rube.raft.state import Raft
 from rube.raft.trace import Observer, Step
 
-# No limits, and nothing on that a script does not ask for. The election timeouts are as long as can be, so that no
-# member campaigns within the ticks of one election timeout.
+# No limits, and no option that a script does not set. The election timeouts are as long as possible, so that no member
+# campaigns within the ticks of one election timeout.
 _DEFAULTS: Mapping[str, Any] = {
     "random_below": lambda bound: bound - 1,
     "election_ticks": 3,
@@ -34,7 +34,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "step_down_on_removal": False,
 }
 
-# Of `stabilize`. A hundred are many.
+# Rounds of `stabilize`. A hundred are many.
 ROUNDS_MAX = 1000
 
 _ROLES = {
@@ -53,19 +53,19 @@ _ETCD_WORDS: dict[type[RubeError], str] = {
 
 
 def error_text(error: RubeError) -> str:
-    """The error as scripts expect it."""
+    """Returns the error as scripts expect it."""
     return _ETCD_WORDS.get(type(error), error.message)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Whose messages to deliver, or to drop."""
+    """The member whose messages are delivered, or dropped."""
 
     id: int
     drop: bool = False
 
     def takes(self, message: Message, message_type: int | None) -> bool:
-        """The message is for it, and of that type. What a member's own parts send to it cannot be dropped."""
+        """Returns whether the message is for it, and of that type. A member's messages to itself cannot be dropped."""
         local = message.sender in (message.to, APPEND_THREAD, APPLY_THREAD)
         return message.to == self.id and message_type in (None, message.type) and not (self.drop and local)
 
@@ -73,18 +73,18 @@ class Recipient:
 class Cluster:
     """The members, numbered from 1, and the messages between them, oldest first.
 
-    Methods print to `output`, and raise RubeError for what a core or a storage refuses.
+    Methods print to `output`, and raise the RubeError with which a core or a storage refuses.
     """
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
-        """The observers are told of every core's steps."""
+        """The observers see every core's steps."""
         self.nodes: list[Node] = []
         self.messages: list[Message] = []
         self.output = Output()
         self._observers = tuple(observers)
 
     def node(self, member: int) -> Node:
-        """The member. It is the caller's mistake if there is none."""
+        """Returns the member, which must exist."""
         return self.nodes[member - 1]
 
     def add_node(self, snapshot: Snapshot, options: Mapping[str, Any]) -> None:
@@ -94,7 +94,7 @@ class Cluster:
         self.nodes.append(Node(RaftConfig(**fields), storage))
 
     def deliver(self, recipients: Iterable[Recipient], message_type: int | None = None) -> int:
-        """Delivers or drops the messages that are there now; returns how many these were."""
+        """Delivers or drops the messages that are there now; returns their number."""
         count = 0
         for recipient in recipients:
             chosen = [message for message in self.messages if recipient.takes(message, message_type)]
@@ -165,9 +165,9 @@ class Cluster:
         self.messages += responses
 
     def stabilize(self, members: Iterable[int]) -> None:
-        """Batches, messages and storage work of these members in turn, until there is nothing left to do.
+        """Handles batches, messages and storage work of these members in turn, until there is nothing left to do.
 
-        Raises: FailedPreconditionError where that takes too long.
+        Raises FailedPreconditionError after ROUNDS_MAX rounds.
         """
         members = list(members)
         stages = (self._some_ready, self._some_messages, self._some_appends, self._some_applies)

@@ -18,18 +18,19 @@ from rube.raft.script.parser import Directive, ScriptError
 from rube.raft.trace import Observer
 from rube.raft.tracker import progress_text
 
-# In one cluster.
+# Members of one cluster.
 MEMBERS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a command is written, what it does, and who does it. A ScriptError says that it is not understood."""
+    """A command: its usage, its effect, and its handler. The handler raises ScriptError for a directive that it does
+    not understand."""
 
     usage: str
     help: str
     run: Callable[[Interaction, Directive], None]
-    # The names of the arguments with values that it takes; None: it says itself.
+    # The names of the arguments with values that it takes; None: the handler checks them.
     options: frozenset[str] | None = frozenset()
 
 
@@ -37,15 +38,15 @@ class Interaction:
     """A session: `handle` carries out one directive after the other."""
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
-        """The observers are told of every core's steps."""
+        """The observers see every core's steps."""
         self.cluster = Cluster(observers)
         self.output = self.cluster.output
 
     def handle(self, directive: Directive) -> str:
-        """What the directive prints; `ok` if that is nothing. Refusals of a core are printed, too.
+        """Returns what the directive prints, `ok` if nothing. Refusals of a core are printed, too.
 
-        Raises: ScriptError for what is no command; AssertionError where the script leads a core into a state that it
-        cannot go on from, as etcd's panics do.
+        Raises ScriptError for an unknown command; AssertionError if the script leads a core into an impossible state,
+        where etcd panics.
         """
         command = COMMANDS.get(directive.command)
         if command is None:
@@ -202,7 +203,7 @@ class Interaction:
         self.cluster.node(member).storage.compact(index)
         self._print_log(member)
 
-    # To see
+    # Output
 
     def raft_log(self, directive: Directive) -> None:
         self._print_log(self._member(directive))
@@ -221,7 +222,7 @@ class Interaction:
         self._set_level(directive, "".join(directive.words()))
 
     def breakpoint(self, directive: Directive) -> None:
-        """Nothing: a place to stop at."""
+        """Does nothing: a place to stop a debugger at."""
 
     # Arguments
 
@@ -301,7 +302,7 @@ COMMANDS: dict[str, Command] = {
         "COUNT [voters=(ID,…)] [learners=(ID,…)] [index=N] [content=TEXT] [prevote=true] [checkquorum=true] "
         "[async-storage-writes=true] [inflight=N] [max-committed-size-per-ready=BYTES] [read-only=safe|lease-based] "
         "[step-down-on-removal=true] [disable-conf-change-validation=true]",
-        "make members, with a first snapshot where it says who votes",
+        "make members, with a first snapshot if it names voters",
         Interaction.add_nodes,
         options=None,
     ),
@@ -309,11 +310,11 @@ COMMANDS: dict[str, Command] = {
     "compact": Command("ID INDEX", "drop the log up to the index", Interaction.compact),
     "deliver-msgs": Command(
         "ID… [drop=(ID,…)] [type=MsgApp]",
-        "deliver or drop what waits",
+        "deliver or drop waiting messages",
         Interaction.deliver_msgs,
         frozenset({"drop", "type"}),
     ),
-    "forget-leader": Command("ID", "follow nobody until a leader is heard of", Interaction.forget_leader),
+    "forget-leader": Command("ID", "have no leader until one is heard from", Interaction.forget_leader),
     "log-level": Command(" | ".join(LOG_LEVELS), "what to print; NONE: only errors", Interaction.log_level),
     "process-append-thread": Command("ID…", "do the oldest storage write", Interaction.process_append_thread),
     "process-apply-thread": Command("ID…", "apply the oldest batch", Interaction.process_apply_thread),
@@ -328,7 +329,7 @@ COMMANDS: dict[str, Command] = {
     "raft-log": Command("ID", "print the stored log", Interaction.raft_log),
     "raft-state": Command("", "print every member's role, term and leader", Interaction.raft_state),
     "report-unreachable": Command(
-        "ID ID", "tell the first that the second got no message", Interaction.report_unreachable
+        "ID ID", "report to the first that a message to the second was lost", Interaction.report_unreachable
     ),
     "send-snapshot": Command("FROM TO", "queue a snapshot", Interaction.send_snapshot),
     "set-randomized-election-timeout": Command(

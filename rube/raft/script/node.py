@@ -1,4 +1,4 @@
-"""A member of a scripted cluster: a core, its storage, and a state machine that appends what it is given."""
+"""A member of a scripted cluster: a core, its storage, and a state machine that appends each command to its state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class HistoryStorage(MemoryStorage):
         return self.history[-1]
 
     def persist(self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None) -> None:
-        """Writes what one Ready or MSG_STORAGE_APPEND has. Raises: SnapshotOutOfDateError."""
+        """Writes the parts of one Ready or MSG_STORAGE_APPEND. Raises SnapshotOutOfDateError."""
         if hard_state is not None and hard_state != HardState():
             self.set_hard_state(hard_state)
         if snapshot is not None and snapshot.metadata.index:
@@ -37,13 +37,13 @@ class HistoryStorage(MemoryStorage):
 
 
 class Node:
-    """The core, and what its driver keeps for it."""
+    """A core, and the state that its driver holds for it."""
 
     def __init__(self, config: RaftConfig, storage: HistoryStorage) -> None:
         self.config = config
         self.storage = storage
         self.raw = RawNode(config)
-        # Asynchronous storage writes: what the two storage threads have to do, oldest first.
+        # Asynchronous storage writes: the work of the two storage threads, oldest first.
         self.append_work: deque[Message] = deque()
         self.apply_work: deque[Message] = deque()
 
@@ -68,5 +68,5 @@ class Node:
         change = ConfChange.FromString(entry.data) if v1 else ConfChangeV2.FromString(entry.data)
         try:
             return change.context, self.raw.apply_conf_change(change)
-        except ConfChangeError as error:  # only where validation is off
+        except ConfChangeError as error:  # only if validation is off
             raise AssertionError(f"member {self.id} cannot apply entry {entry.index}: {error.message}") from error

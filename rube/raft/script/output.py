@@ -1,4 +1,4 @@
-"""What a script prints: gathered, indented, and silent where its log level says so."""
+"""The output of a script: gathered, indented, and silent below its log level."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Output:
 
     @property
     def quiet(self) -> bool:
-        """Only errors are printed."""
+        """True if only errors are printed."""
         return self.level == "NONE"
 
     def write(self, text: str) -> None:
@@ -37,13 +37,13 @@ class Output:
             self.line(f"INFO {text}")
 
     def take(self) -> str:
-        """What was written since the last call."""
+        """Returns what was written since the last call."""
         text, self._parts = "".join(self._parts), []
         return text
 
     @contextmanager
     def indented(self) -> Iterator[None]:
-        """What is written inside stands two columns to the right, in whole lines."""
+        """Indents what is written inside by two columns, in whole lines."""
         outer, self._parts = self._parts, []
         try:
             yield
@@ -53,6 +53,7 @@ class Output:
 
 
 def without_log_lines(output: str) -> str:
-    """The output without the lines of a core's own log, which are an implementation's wording; `ok` if none is left."""
+    """Returns the output without the lines of a core's own log, whose wording differs between implementations; `ok` if
+    none is left."""
     lines = [line for line in output.split("\n") if not line.lstrip().startswith(_LOG_PREFIXES)]
     return "\n".join(lines) if any(lines) else "ok\n"

@@ -20,7 +20,7 @@ from rube.api.errors import InvalidArgumentError
 
 _SEPARATOR = "----"
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_NUMBER_MAX = 2**64 - 1  # as indexes and ids have in messages
+_NUMBER_MAX = 2**64 - 1  # the range of indexes and ids in messages
 _DIGITS_MAX = 20
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
@@ -41,40 +41,40 @@ class Argument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directive:
-    """A command with its arguments and input, and what it is expected to print (None: the script does not say)."""
+    """A command with its arguments and input, and its expected output (None: the script has none)."""
 
     command: str
     arguments: tuple[Argument, ...]
     input: str = ""
     expected: str | None = None
     source: str
-    line: int  # of the command, from 1
+    line: int  # the command's line, from 1
     text: str  # from the end of the previous directive up to this one's separator
 
     def error(self, message: str) -> ScriptError:
-        """An error that names this directive's place and command."""
+        """Returns an error that names this directive's place and command."""
         return ScriptError(f"{self.source}:{self.line}: {self.command}: {message}")
 
     def words(self) -> list[str]:
-        """The arguments without values."""
+        """Returns the arguments without values."""
         return [argument.key for argument in self.arguments if not argument.values]
 
     def numbers(self) -> list[int]:
-        """The arguments without values, as numbers."""
+        """Returns the arguments without values, as numbers."""
         return [self.number(word) for word in self.words()]
 
     def options(self) -> Iterator[tuple[str, str]]:
-        """Each value of each argument that has some, with the argument's key."""
+        """Yields each value of each argument that has some, with the argument's key."""
         return ((argument.key, value) for argument in self.arguments for value in argument.values)
 
     def number(self, text: str) -> int:
-        """Raises: ScriptError, if the text is no decimal number of 64 bits."""
+        """Parses a decimal number of 64 bits. Raises ScriptError."""
         if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and int(text) <= _NUMBER_MAX):
             raise self.error(f"{text!r} is not a number from 0 to {_NUMBER_MAX}")
         return int(text)
 
     def boolean(self, text: str) -> bool:
-        """Raises: ScriptError, if the text is neither true nor false."""
+        """Parses `true` or `false`. Raises ScriptError."""
         if text not in _TRUE | _FALSE:
             raise self.error(f"{text!r} is neither true nor false")
         return text in _TRUE
@@ -82,13 +82,13 @@ class Directive:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The directives in order, and the text behind the last one."""
+    """The directives in order, and the text after the last one."""
 
     directives: tuple[Directive, ...]
     tail: str
 
     def rewritten(self, outputs: Sequence[str]) -> str:
-        """The script's text with these outputs as the expected ones, one for each directive but for subtests."""
+        """Returns the script's text with these outputs as the expected ones, one for each directive except subtests."""
         parts = []
         left = iter(outputs)
         for directive in self.directives:
@@ -99,12 +99,12 @@ class Script:
 
 
 def parse_script(text: str, source: str) -> Script:
-    """Raises: ScriptError."""
+    """Parses a script. Raises ScriptError."""
     return _Parser(text, source).script()
 
 
 def parse_line(line: str) -> tuple[str, tuple[Argument, ...]]:
-    """The command of a directive line and its arguments. Raises: ScriptError, with the column."""
+    """Returns the command of a directive line and its arguments. Raises ScriptError, with the column."""
     command, _, rest = line.strip().partition(" ")
     arguments = []
     rest = rest.strip()
@@ -125,7 +125,7 @@ def parse_line(line: str) -> tuple[str, tuple[Argument, ...]]:
 
 
 def terminated(output: str) -> str:
-    """The output with a line end behind its last line, as scripts keep it."""
+    """Returns the output with a line end after its last line, as scripts have it."""
     return output if not output or output.endswith("\n") else output + "\n"
 
 
@@ -210,7 +210,8 @@ def _until(text: str, stops: str) -> tuple[str, str]:
 
 
 def _list(text: str, line: str) -> tuple[tuple[str, ...], str]:
-    """The values up to the closing parenthesis, which may themselves hold parentheses in pairs; and what follows."""
+    """Returns the values up to the closing parenthesis, which may themselves have parentheses in pairs; and the rest of
+    the text."""
     values: list[str] = []
     level, start = 1, 0
     for at, character in enumerate(text):

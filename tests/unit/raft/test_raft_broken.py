@@ -225,7 +225,7 @@ def test_a_candidate_knows_its_configuration(monkeypatch: Patch) -> None:
 
     stand()
     monkeypatch.setattr(membership, "unapplied_change", lambda raft: False)
-    with pytest.raises(InvariantError, match="KNOWN_CONFIGURATION: 2 stands for election in term 3 without"):
+    with pytest.raises(InvariantError, match="KNOWN_CONFIGURATION: 2 campaigns in term 3 without"):
         stand()
 
 

@@ -69,7 +69,7 @@ def test_proposals_are_refused_meanwhile_and_taken_again_after_an_election_timeo
     net.isolate(3)
     net[1].node.transfer_leader(3)
     net.run()
-    with pytest.raises(ProposalDroppedError, match="giving the leadership to 3"):
+    with pytest.raises(ProposalDroppedError, match="transfers the leadership to 3"):
         net[1].node.propose(b"a")
     net[1].tick(9)
     assert net[1].raft.transferee == 3
