@@ -1,7 +1,7 @@
 """Stores: versioned objects (`Store`) over durable bytes (`rube.host.Engine`), and the engines.
 
-Here: the two ports' implementations and nothing that knows what an object is; keys and values are bytes. A store is
-chosen by its URL (`urls`); `backends` opens it.
+This package implements both ports and does not know what an object is: keys and values are bytes. A URL names a store
+(`urls`); `backends` opens it.
 """
 
 from rube.store.backends import open_store

@@ -1,4 +1,4 @@
-"""The kinds of stores, and what each can do for whoever opens, copies and checks one."""
+"""The kinds of stores, and the operations of each: open, copy, check."""
 
 from __future__ import annotations
 
@@ -15,76 +15,77 @@ __all__ = ["Backend", "Checked", "Damage", "Loader", "Reader", "StoreStat", "bac
 
 
 class Reader(Protocol):
-    """A store that is only read, beside the server that may have it open."""
+    """A store that is only read, even while a server has it open."""
 
     @property
     def store_id(self) -> str: ...
 
     @property
     def revision(self) -> int:
-        """Of the newest commit when it was opened, or later."""
+        """The revision of the newest commit when it was opened, or later."""
         ...
 
     @property
     def keys(self) -> int:
-        """How many exist at `revision`, about; 0: unknown. For progress bars."""
+        """About how many keys exist at `revision`; 0: unknown. For progress bars."""
         ...
 
     async def newest_revision(self) -> int:
-        """Of the store's newest commit now. Past `revision` if somebody wrote since."""
+        """Returns the revision of the store's newest commit now; more than `revision` if there were writes since."""
         ...
 
     async def range(self, start: bytes, end: bytes | None, *, revision: int = 0, limit: int = 0) -> Page:
-        """As of `rube.store.Store`."""
+        """Returns a page as `rube.store.Store.range` does."""
         ...
 
     async def close(self) -> None: ...
 
 
 class Loader(Protocol):
-    """Fills a new store with a copy of another one's records.
+    """Fills a new store with a copy of another store's records.
 
-    Until `finish` has returned the store refuses to be opened (FailedPreconditionError that says: restore again), and
-    a new Loader for it begins anew: an interruption leaves nothing that could be taken for the whole.
+    Until `finish` has returned the store refuses to be opened (FailedPreconditionError that says: restore again), and a
+    new Loader for it starts over: an interrupted copy cannot be taken for a complete one.
     """
 
     async def load(self, records: Sequence[Record]) -> None:
-        """Adds records in the order of their keys. Keeps their revisions where the store can."""
+        """Adds records in the order of their keys. Keeps their revisions if the store can."""
         ...
 
     async def finish(self, revision: int) -> str:
-        """Ends the copy of a store at that revision; what comes after it is newer. Returns the new store id."""
+        """Ends the copy of a store at that revision; later writes are newer. Returns the new store id."""
         ...
 
     async def close(self) -> None:
-        """Ends without `finish` too."""
+        """Ends the copy, also without `finish`."""
         ...
 
 
 class StoreStat(NamedTuple):
-    """A store in figures."""
+    """The figures of a store."""
 
     store_id: str
-    # As the store itself writes it: format and version of what is on disk, or of the server.
+    # The format and version of the data on disk, or of the server, as the store writes it.
     format: str
     revision: int
     # The oldest revision that can be read and resumed from.
     oldest_revision: int
-    # Keys that exist at the newest revision.
+    # The number of keys that exist at the newest revision.
     keys: int
-    # On disk, as the store's files or its server say; 0: unknown.
+    # Bytes on disk, by the store's files or its server; 0: unknown.
     size_bytes: int
 
 
 class Damage(NamedTuple):
-    """One thing that is wrong with stored bytes: where (a key, a revision, a file), and what."""
+    """One damage of stored bytes: where (a key, a revision, a file), and what."""
 
     where: str
     what: str
 
 
 class Checked(NamedTuple):
-    """How far a check has come: so many records of about so many in all (0: unknown), and what it found on the way."""
+    """The progress of a check: so many records of about so many in all (0: unknown), and its findings since the last
+    one."""
 
     records: int
     records_total: int
@@ -92,7 +93,7 @@ class Checked(NamedTuple):
 
 
 class Backend(Protocol):
-    """One kind of store. Errors as in `open_store`."""
+    """One kind of store. It raises the errors of `open_store`."""
 
     async def open(self, host: Host, url: StoreUrl, config: StoreConfig) -> Store: ...
 
@@ -101,23 +102,22 @@ class Backend(Protocol):
         ...
 
     async def open_loader(self, host: Host, url: StoreUrl) -> Loader:
-        """Raises FailedPreconditionError if there is a store already, and it is no interrupted copy."""
+        """Raises FailedPreconditionError if there is a store already that is not an interrupted copy."""
         ...
 
     async def stat(self, host: Host, url: StoreUrl) -> StoreStat:
-        """Also of a store that a server has open."""
+        """Returns the store's figures, even while a server has it open."""
         ...
 
     def verify(self, host: Host, url: StoreUrl) -> AsyncIterator[Checked]:
-        """Reads every record against its checksum; goes on after damage. Also of a store that a server has open.
+        """Reads every record against its checksum, and goes on after damage; even while a server has the store open.
 
-        Where there is no store it says so, or raises FailedPreconditionError, as it does for one of a version that is
-        not known.
+        Reports a missing store as damage, or raises FailedPreconditionError, as it does for an unknown version.
         """
         ...
 
 
-# Scheme: (module, attribute). Imported when used: each may need packages of its own.
+# Scheme: (module, attribute). Imported when used, since each may need packages of its own.
 _BACKENDS: Mapping[str, tuple[str, str]] = {
     "memory": ("rube.store.embedded.backend", "ENGINE"),
     "sqlite": ("rube.store.embedded.backend", "ENGINE"),
@@ -130,18 +130,18 @@ _BACKENDS: Mapping[str, tuple[str, str]] = {
 
 
 def backend_of(url: StoreUrl) -> Backend:
-    """What opens stores of that URL's scheme."""
+    """Returns the backend of that URL's scheme."""
     module, attribute = _BACKENDS[url.scheme]
     backend: Backend = getattr(importlib.import_module(module), attribute)
     return backend
 
 
 async def open_store(host: Host, url: str, config: StoreConfig | None = None) -> Store:
-    """The store at `url` (`rube.store.urls.FORMS`), created if it is not there.
+    """Opens the store at `url` (`rube.store.urls.FORMS`), and creates it if it is missing.
 
-    Raises InvalidArgumentError for a URL it does not know, FailedPreconditionError where a package is missing, another
-    process has the store open or a newer version wrote it, UnavailableError where its server does not answer,
-    DataLossError where it is damaged; each says the remedy.
+    Raises InvalidArgumentError for an unknown URL, FailedPreconditionError if a package is missing, another process has
+    the store open or a newer version wrote it, UnavailableError if its server does not answer, DataLossError if it is
+    damaged; each names the remedy.
     """
     parsed = parse_store_url(url)
     return await backend_of(parsed).open(host, parsed, config or StoreConfig())

@@ -1,4 +1,4 @@
-"""The checksum over a key and its value, and what is said of stored bytes that do not match theirs."""
+"""The checksum over a key and its value, and the error for stored bytes that do not match theirs."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import NamedTuple
 from rube.api.errors import DataLossError
 
 CHECKSUM_BYTES = 4
-# What to do about a store with files that is damaged.
+# The remedy for a damaged store that is in files.
 SALVAGE = "`rube store salvage` copies what is left into a new store; or restore a backup"
 _KEY_BYTES_SHOWN_MAX = 256
 
 
 def checksum_of(key: bytes, value: bytes) -> bytes:
-    """A CRC-32. It covers the key too: a value in another key's place is damage."""
+    """Returns a CRC-32. It covers the key too: a value under another key is damage."""
     return zlib.crc32(value, zlib.crc32(key)).to_bytes(CHECKSUM_BYTES, "big")
 
 
 def mismatch(what: str, key: bytes, revision: int, remedy: str = "restore a backup") -> DataLossError:
-    """The error for bytes, of that key and revision, that do not match their checksum."""
+    """Returns the error for bytes, of that key and revision, that do not match their checksum."""
     shown = repr(key[:_KEY_BYTES_SHOWN_MAX])
     return DataLossError(
         f"{what} of revision {revision} (key {shown}) does not match its checksum: {remedy}",
@@ -29,22 +29,23 @@ def mismatch(what: str, key: bytes, revision: int, remedy: str = "restore a back
 
 
 class ByteError(NamedTuple):
-    """One byte is another one than it was."""
+    """One damaged byte."""
 
     place: int
-    # The byte that is there, XOR the one that was.
+    # The present byte XOR the original one.
     change: int
 
 
 def single_error(length_bytes: int, syndrome: int) -> ByteError | None:
-    """The one damaged byte of `length_bytes` bytes that explains the difference between their CRC-32 as they are and
-    as they were; None: one byte does not explain it. (A CRC is linear: the difference says nothing of the others.)"""
+    """Returns the one damaged byte of `length_bytes` bytes that explains the difference between their present and
+    original CRC-32; None if no single byte does. (A CRC is linear: the difference does not depend on the other bytes.)
+    """
     rest = syndrome
     for place in range(length_bytes - 1, -1, -1):
         change = _CHANGES.get(rest)
         if change is not None:
             return ByteError(place, change)
-        # One byte of zeros back.
+        # The step back over one zero byte.
         last = _LAST[rest >> 24]
         rest = ((rest ^ _TABLE[last]) << 8 & 0xFFFFFFFF) | last
     return None

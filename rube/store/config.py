@@ -1,4 +1,4 @@
-"""What an opener may say of a store; each kind takes what concerns it."""
+"""The configuration of a store; each kind uses its part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
-    """What a store may use. A server behind a store can have lower limits; `Store.limits` tells what holds."""
+    """The limits of a store. A server behind a store can have lower ones; `Store.limits` has those in force."""
 
     limits: StoreLimits = field(
         default_factory=lambda: StoreLimits(
@@ -23,13 +23,13 @@ class StoreConfig:
             value_bytes_max=2 * 1024 * 1024,
         )
     )
-    # Recent rows that are kept in memory for watches and reads; fewer in a small store.
+    # Bytes of recent rows that are kept in memory for watches and reads; fewer in a small store.
     tail_bytes_max: int = 16 * 1024 * 1024
     # A batch of a watch ends with the revision that reaches either.
     watch_changes_max: int = 1000
     watch_bytes_max: int = 4 * 1024 * 1024
     bookmark_interval_s: float = 5.0
-    # How often a store that cannot be told of others' commits asks for them, while somebody watches.
+    # How often a store without notifications polls for the commits of others while there are watches.
     poll_interval_s: float = 0.05
-    # Of a replicated store: sees every step of its member, for tests and simulations.
+    # The observer of a replicated store's member, for tests and simulations.
     member_observer: MemberObserver | None = None

@@ -1,6 +1,6 @@
-"""Notices that a store or an engine can keep nothing more, so that its process ends instead of going on without it.
+"""The guard that notices when a store or an engine has lost durability, so that its process ends.
 
-After a sync that failed nothing tells what is on the disk, and to try again may seem to succeed
+After a failed sync nothing shows what is on the disk, and another sync may seem to succeed
 (https://wiki.postgresql.org/wiki/Fsync_Errors). A new process reads what is there.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["GuardedEngine", "GuardedStore", "Loss", "never_failed"]
 
 
 class Loss:
-    """The first DataLossError of a write, once there is one."""
+    """The first DataLossError of a write, if there is one."""
 
     def __init__(self) -> None:
         self._error: DataLossError | None = None
@@ -30,16 +30,17 @@ class Loss:
             self._noted.set()
 
     async def wait(self) -> DataLossError:
-        """Returns an error of the same words."""
+        """Waits for it, and returns an error of the same words."""
         await self._noted.wait()
         assert self._error is not None
         return DataLossError(self._error.message, **self._error.metadata)
 
 
 class GuardedStore:
-    """`rube.store.Store` that passes everything through; `when_lost` runs before a caller is told of a loss.
+    """A `rube.store.Store` that passes everything through; it calls `when_lost` before a caller gets the error of a
+    loss.
 
-    What a read finds damaged is that reader's trouble alone: the rest is served.
+    Damage that a read finds fails that read alone: everything else is served.
     """
 
     def __init__(self, inner: Store, when_lost: Callable[[], Awaitable[None]]) -> None:
@@ -88,7 +89,7 @@ class GuardedStore:
         await self._inner.close()
 
     async def failed(self) -> RubeError:
-        """Returns after the first write that was lost, too."""
+        """Returns also after the first lost write."""
         waiting = [asyncio.ensure_future(self.loss.wait()), asyncio.ensure_future(self._inner.failed())]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -106,7 +107,7 @@ class GuardedStore:
 
 
 class GuardedEngine:
-    """`rube.host.Engine` that passes everything through."""
+    """A `rube.host.Engine` that passes everything through."""
 
     def __init__(self, inner: Engine) -> None:
         self._inner = inner
@@ -114,7 +115,7 @@ class GuardedEngine:
         self.loss = Loss()
 
     def why_full(self) -> str:
-        """Why the last write was refused for want of room; empty if it was not."""
+        """Returns the error of the last write if the disk was full; empty if not."""
         return self._full
 
     def get(self, key: bytes) -> bytes | None:
@@ -151,6 +152,6 @@ class GuardedEngine:
 
 
 async def never_failed() -> RubeError:
-    """`Store.failed` of a store that fails only in calls."""
+    """Implements `Store.failed` for a store that fails only in calls."""
     await asyncio.Event().wait()
     raise AssertionError("nobody sets it")

@@ -1,4 +1,4 @@
-"""The port to versioned objects: what every store promises, whatever keeps its bytes."""
+"""The port to versioned objects: the promises of every store, whatever holds its bytes."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Page(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """What is stored under some keys, in their order, as the store was at `revision`; None: nothing."""
+    """The records of some keys, in their order, as the store was at `revision`; None for a missing one."""
 
     records: list[Record | None]
     revision: int
-    # `revision` may not be the newest: a serializable read was asked for, and this is one.
+    # Whether `revision` may be older than the newest, which a serializable read allows.
     serializable: bool = False
 
 
 class Compare(NamedTuple):
-    """The key's last write was at `mod_revision`; 0: it does not exist."""
+    """A condition: the key's last write was at `mod_revision`; 0: it does not exist."""
 
     key: bytes
     mod_revision: int
@@ -50,7 +50,7 @@ class Op(NamedTuple):
 
 
 class Txn(NamedTuple):
-    """All ops at one revision if all compares hold, otherwise nothing."""
+    """A transaction: all ops at one revision if all compares hold, otherwise nothing."""
 
     ops: tuple[Op, ...]
     compares: tuple[Compare, ...] = ()
@@ -74,7 +74,7 @@ class ChangeBatch(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreLimits:
-    """What one transaction may hold; portable to every store are 100 objects and 1 MiB."""
+    """The limits of one transaction; every store takes 100 objects and 1 MiB."""
 
     txn_ops_max: int
     txn_bytes_max: int
@@ -92,55 +92,55 @@ class Store(Protocol):
 
     @property
     def store_id(self) -> str:
-        """New whenever the history is: after a wipe or a restore."""
+        """The id of the history: a new one after a wipe or a restore."""
         ...
 
     @property
     def revision(self) -> int:
-        """Of the newest commit; 0 in an empty store."""
+        """The revision of the newest commit; 0 in an empty store."""
         ...
 
     async def get(self, keys: Sequence[bytes], *, min_revision: int = 0, serializable: bool = False) -> Lookup:
-        """What is stored under the keys, at most `limits.txn_ops_max` of them, all as of one and the newest revision.
+        """Returns the records of the keys, at most `limits.txn_ops_max` of them, all as of one and the newest revision.
 
         Waits until the store has reached `min_revision`. A `serializable` read, in etcd's word, may be of an older
-        revision, for the sake of speed: right for what a commit then compares. Raises RevisionAheadError.
+        revision, which is faster, and enough for a commit that compares what was read. Raises RevisionAheadError.
         """
         ...
 
     async def range(
         self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0
     ) -> Page:
-        """The records with start <= key < end (end None: just the key `start`), as of `revision` (0: newest).
+        """Returns the records with start <= key < end (end None: just the key `start`), as of `revision` (0: newest).
 
         Waits until the store has reached `min_revision`. Raises CompactedError, RevisionAheadError.
         """
         ...
 
     async def commit(self, txn: Txn) -> int:
-        """The revision of the commit, durable when this returns. Without effective ops: the current revision.
+        """Returns the revision of the commit, durable when it returns. Without effective ops: the current revision.
 
-        Raises AbortedError (metadata `key` and its current `revision`) if a compare fails, ResourceExhaustedError
-        past a limit or on a full disk, DataLossError if durability is lost.
+        Raises AbortedError (metadata `key` and its current `revision`) if a compare fails, ResourceExhaustedError past
+        a limit or on a full disk, DataLossError if durability is lost.
         """
         ...
 
     def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[ChangeBatch]:
-        """Every change of start <= key < end after that revision: ordered, unique, reliable, atomic.
+        """Yields every change of start <= key < end after that revision: ordered, unique, reliable, atomic.
 
-        Raises CompactedError (metadata `oldest_revision`) and RevisionAheadError at the first step. A slow reader
-        costs the store a bounded buffer and is then served from the log; CompactedError if the log has moved past it.
-        An empty batch is a bookmark: sent once at the start when caught up, and when the revision has grown without
+        Raises CompactedError (metadata `oldest_revision`) and RevisionAheadError at the first step. A slow reader costs
+        the store a bounded buffer and is then served from the log; CompactedError if compaction has overtaken it. An
+        empty batch is a bookmark: sent once at the start when caught up, and when the revision has grown without
         matching changes (at most every `bookmark_interval_s`). Closing the iterator ends the watch.
         """
         ...
 
     async def compact(self, revision: int) -> None:
-        """Forgets what is only visible before `revision`. A watch can resume from `revision` and later."""
+        """Forgets states that are visible only before `revision`. A watch can resume from `revision` and later."""
         ...
 
     async def close(self) -> None: ...
 
     async def failed(self) -> RubeError:
-        """Returns if the store comes to an end by itself, outside of any call: its process should end then, too."""
+        """Returns if the store fails by itself, outside of any call: its process should end then, too."""
         ...

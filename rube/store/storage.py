@@ -16,14 +16,14 @@ from rube.store.urls import FORMS, StoreUrl, parse_store_url
 
 
 class RealStorage:
-    """`rube.host.Storage` of a real machine. `memory:` is a new and empty engine each time."""
+    """The `rube.host.Storage` of a real machine. `memory:` is a new and empty engine each time."""
 
     async def open(self, url: str, *, read_only: bool = False) -> Engine:
         parsed = parse_store_url(url)
         if parsed.scheme == "memory":
             if read_only:
                 raise FailedPreconditionError(
-                    f"{parsed} is only in the process that opened it: there is nothing to read"
+                    f"{parsed} exists only in the process that opened it: there is nothing to read"
                 )
             return await MemoryEngine.open(VolatileDisk(), url)
         if parsed.scheme == "sqlite":

@@ -1,4 +1,4 @@
-"""Store URLs: which store, where, as whom."""
+"""Store URLs: the kind of store, its place, its user, its options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["FORMS", "MEMBER_FLAGS", "MEMBER_NUMBERS", "MEMBER_PARAMETERS", "Stor
 
 _PATH_FORM = "{0}:///relative/path or {0}:////absolute/path"
 _RAFT_FORM = "raft+{0}:///path?name=a&listen=HOST:PORT&members=a=HOST:PORT,b=…,c=… (or join=HOST:PORT)"
-# Scheme: how its URLs are written.
+# Scheme: the form of its URLs.
 FORMS: Mapping[str, str] = {
     "memory": "memory:",
     "sqlite": _PATH_FORM.format("sqlite"),
@@ -25,12 +25,12 @@ FORMS: Mapping[str, str] = {
     "mysql": "mysql://user@host[:3306]/database[?option=value&…]",
 }
 _PORTS = {"etcd": 2379, "mysql": 3306}
-# What may stand behind the question mark. Passwords come from a file, so that no process list shows them.
+# The options after the question mark. Passwords come from a file, so that no process list shows them.
 _TLS_OPTIONS = ("ca", "cert", "key", "tls")
 _RAFT = "raft+"
-# Of numbers; and how much of what is wrong is repeated in an error.
+# Digits of numbers; and characters of a wrong value that an error repeats.
 _SHOWN_MAX = 200
-# Of a member: what rube.group.MemberConfig explains; times in ms. Numbers from 1 on …
+# The options of a member, see rube.group.MemberConfig; times in ms. Numbers from 1 on …
 MEMBER_NUMBERS = (
     "tick_ms",
     "election_ticks",
@@ -60,13 +60,13 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreUrl:
-    """A store's URL in its parts. `str()` gives it without the password, fit for logs and error messages."""
+    """The parts of a store's URL. `str()` returns it without the password, fit for logs and error messages."""
 
     scheme: str
-    # Of an engine, and of a member of a group: the file or directory. Of etcd: the prefix of all keys, without slashes
-    # at its ends. Of a SQL store: the database.
+    # For an engine, and a member of a group: the file or directory. For etcd: the prefix of all keys, without slashes
+    # at its ends. For a SQL store: the database.
     path: str = ""
-    # Of a server: "host:port" each.
+    # The addresses of a server: "host:port" each.
     servers: tuple[str, ...] = ()
     user: str = ""
     password: str = field(default="", repr=False)
@@ -74,21 +74,21 @@ class StoreUrl:
 
     @property
     def is_engine(self) -> bool:
-        """Whether it names an engine's bytes (`rube.host.Storage` opens those), and no server and no group."""
+        """True if it names an engine (`rube.host.Storage` opens those) instead of a server or a group."""
         return not self.servers and not self.is_member
 
     @property
     def is_member(self) -> bool:
-        """Whether it names a member of a replicated group."""
+        """True if it names a member of a replicated group."""
         return self.scheme.startswith(_RAFT)
 
     @property
     def engine_url(self) -> str:
-        """Of a member: where its bytes are."""
+        """The URL of a member's engine."""
         return f"{self.scheme.removeprefix(_RAFT)}:///{self.path}"
 
     def option(self, name: str) -> str:
-        """Its value; "" if it is not there."""
+        """Returns its value; "" if it is missing."""
         return dict(self.options).get(name, "")
 
     def __str__(self) -> str:
@@ -103,7 +103,8 @@ class StoreUrl:
 
 
 def parse_store_url(url: str) -> StoreUrl:
-    """Raises InvalidArgumentError that says what is wrong and how such a URL is written; it lists the known schemes."""
+    """Parses a URL. Raises InvalidArgumentError that says what is wrong, gives the form, and lists the known
+    schemes."""
     scheme, colon, rest = url.partition(":")
     if not colon or scheme not in FORMS:
         raise InvalidArgumentError(_unknown(url, scheme if colon else ""))
@@ -113,7 +114,8 @@ def parse_store_url(url: str) -> StoreUrl:
 
 
 def _unknown(url: str, scheme: str) -> str:
-    """The error for a URL of no known kind; `rube apiserver --help` and docs/reference/stores.md have full forms."""
+    """Returns the error text for an unknown scheme; the help of `rube apiserver` and docs/stores.md have the full
+    forms."""
     shown = _without_password(url)
     if not scheme:
         return f"store URL {shown[:_SHOWN_MAX]!r} has no kind: for a file write sqlite:///{shown[:_SHOWN_MAX]}"

@@ -255,7 +255,7 @@ def test_where_the_newest_page_is_lost_all_that_is_kept_is_said_to_be_perhaps_ol
         assert code == 3, output
         newest = int(re.findall(r"12 objects at revision (\d+)", output)[0])
         assert 12 <= newest < 24
-        assert f"writes newer than revision {newest} may be lost, and nobody knows of which keys" in output
+        assert f"writes newer than revision {newest} may be lost, and their keys are unknown" in output
         assert "12 keys were last written before a write that is lost, or that may be" in output
 
     asyncio.run(make())

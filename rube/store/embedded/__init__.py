@@ -1,6 +1,6 @@
-"""A store on an engine of its own, as the daemons embed it: SQLite, RocksDB, memory.
+"""A store on an engine of its own, which the daemons embed: SQLite, RocksDB, memory.
 
-`store` puts together what `rube.store.mvcc` knows of versions with one engine; `backend` opens, copies and checks it.
+`store` joins the versions of `rube.store.mvcc` with one engine; `backend` opens, copies and checks it.
 """
 
 from rube.store.embedded.store import MvccStore

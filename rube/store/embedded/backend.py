@@ -1,4 +1,4 @@
-"""Stores on an engine, as `rube.store.backends` opens and keeps them."""
+"""The backend that opens, copies and checks stores on an engine for `rube.store.backends`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rube.store.urls import StoreUrl
 
 
 class EngineBackend:
-    """`rube.store.backends.Backend` of every engine that `host.storage` opens."""
+    """The `rube.store.backends.Backend` of every engine that `host.storage` opens."""
 
     async def open(self, host: Host, url: StoreUrl, config: StoreConfig) -> Store:
         engine = await host.storage.open(str(url))
@@ -72,7 +72,7 @@ class EngineBackend:
 
 
 class EngineReader:
-    """`rube.store.backends.Reader` of one moment. It holds the key index, as the server does."""
+    """A `rube.store.backends.Reader` of one state. It holds the key index, as the server does."""
 
     def __init__(self, host: Host, url: StoreUrl, engine: Engine, state: State) -> None:
         self._host = host
@@ -107,7 +107,7 @@ class EngineReader:
 
 
 async def _open_read_only(host: Host, url: StoreUrl) -> tuple[Engine, Header]:
-    """Raises FailedPreconditionError if there is no store, or only a part of one."""
+    """Opens the engine. Raises FailedPreconditionError if there is no store, or only a part of one."""
     engine = await host.storage.open(str(url), read_only=True)
     try:
         with _named(url):
@@ -128,7 +128,7 @@ async def _open_read_only(host: Host, url: StoreUrl) -> tuple[Engine, Header]:
 
 @contextmanager
 def _named(url: StoreUrl) -> Iterator[None]:
-    """Errors say which store they are about."""
+    """Adds the store's URL to errors."""
     try:
         yield
     except (FailedPreconditionError, DataLossError) as error:
@@ -136,7 +136,7 @@ def _named(url: StoreUrl) -> Iterator[None]:
 
 
 async def _refuse_member(engine: Engine, url: StoreUrl) -> None:
-    """What a group keeps together is not one process's to write. Closes the engine."""
+    """Refuses a disk of a group's member, which a single process must not write. Closes the engine."""
     if is_member(engine):
         await engine.close()
         raise FailedPreconditionError(

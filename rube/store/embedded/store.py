@@ -1,4 +1,4 @@
-"""The store: log, index, writer, tail and watches put together."""
+"""The store on an engine: log, index, writer, tail and watches joined together."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class MvccStore:
     async def range(
         self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0
     ) -> Page:
-        # This store is all there is: what it has not reached, no store has.
+        # This store is the only one: no other has reached a newer revision.
         return await self._versions.range(start, end, revision=revision, min_revision=min_revision, limit=limit)
 
     async def commit(self, txn: Txn) -> int:
@@ -79,7 +79,7 @@ class MvccStore:
         self._versions.check_reached(revision)
         async with self._compacting:
             if revision > self._state.compact_revision:
-                # First, and durable: from here on nobody reads what is about to go.
+                # First, and durable: from here on no read sees the rows that will be deleted.
                 await self._engine.commit([compaction_mark(revision)])
                 self._state.compact_revision = revision
             await delete_superseded(self._engine, self._state.index, self._clock, self._state.compact_revision)

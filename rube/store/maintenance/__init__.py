@@ -1,7 +1,7 @@
-"""The life of a store's data: backup, restore, verify, migrate, salvage.
+"""The maintenance of a store's data: backup, restore, verify, migrate, salvage.
 
-Here: what is the same for every kind of store, over `rube.store.backends`; the backup file's format (pure) and files
-(an adapter). Not here: how a store reads, fills or checks itself.
+This package has the parts that are the same for every kind of store, over `rube.store.backends`; the backup file's
+format (pure) and files (an adapter). Each store reads, fills and checks itself.
 """
 
 from rube.store.maintenance.copy import Copied, back_up, migrate, restore

@@ -14,21 +14,22 @@ from rube.store.mvcc.evaluate import KEY_BYTES_MAX
 from rube.store.ports import Record
 from rube.store.urls import parse_store_url
 
-# Behind every key there can be.
+# A key after every possible one.
 _END = b"\xff" * (KEY_BYTES_MAX + 1)
-# A page is asked for as many records as would make so many bytes if they were like those of the page before.
+# Bytes of a page: each page asks for as many records as would make so many bytes if they were like those of the page
+# before.
 PAGE_BYTES = 1024 * 1024
 PAGE_RECORDS_MAX = 1000
-# The first page knows nothing, and none is more than so many times the one before.
+# Records of the first page; each later one is at most so many times the one before.
 _FIRST_PAGE_RECORDS = 16
 _PAGE_GROWTH_MAX = 4
 
-# How far a copy has come: done, and all there is to do (0: unknown).
+# Called with a copy's progress: done, and the total (0: unknown).
 Progress = Callable[[int, int], None]
 
 
 class Copied(NamedTuple):
-    """What a copy holds, and whose state at which revision that is."""
+    """The content of a copy: the store's id, the revision, and the number of records."""
 
     records: int
     store_id: str
@@ -38,8 +39,8 @@ class Copied(NamedTuple):
 async def back_up(host: Host, url: str, target: BackupTarget, progress: Progress) -> Copied:
     """Writes the store's state at its newest revision to `target`, also while servers use it. Progress in records.
 
-    Raises what `Backend.open_reader` does, and the target; DataLossError if a record is damaged. What is not whole is
-    discarded.
+    Raises the errors of `Backend.open_reader` and of the target; DataLossError if a record is damaged. An incomplete
+    backup is discarded.
     """
     try:
         parsed = parse_store_url(url)
@@ -62,9 +63,9 @@ async def back_up(host: Host, url: str, target: BackupTarget, progress: Progress
 
 
 async def restore(host: Host, source: BackupSource, url: str, progress: Progress) -> tuple[Copied, str]:
-    """Makes a store at `url`, where there must be none, of a backup. Progress in bytes. Returns its new id, too.
+    """Makes a store at `url`, where there must be none, from a backup. Progress in bytes. Returns its new id, too.
 
-    Raises what `Backend.open_loader` does; FailedPreconditionError if the source is no backup of a known version,
+    Raises the errors of `Backend.open_loader`; FailedPreconditionError if the source is no backup of a known version,
     DataLossError if it is damaged or cut short: the store then refuses to open until a restore has succeeded.
     """
     items = _Items(source, progress)
@@ -84,10 +85,10 @@ async def restore(host: Host, source: BackupSource, url: str, progress: Progress
 async def migrate(
     host: Host, source_url: str, target_url: str, progress: Progress, *, online: bool = False
 ) -> tuple[Copied, str]:
-    """Makes a store at `target_url`, where there must be none, of another's state. Progress in records.
+    """Makes a store at `target_url`, where there must be none, of another store's state. Progress in records.
 
-    Returns its new id, too. Raises FailedPreconditionError if the source was written to meanwhile, unless `online`;
-    otherwise what `back_up` and `restore` do. The target then refuses to open.
+    Returns its new id, too. Raises FailedPreconditionError if the source was written to meanwhile, unless `online`, and
+    the errors of `back_up` and `restore`. The target then refuses to open.
     """
     source, target = parse_store_url(source_url), parse_store_url(target_url)
     reader = await backend_of(source).open_reader(host, source)
@@ -118,7 +119,7 @@ async def _copy(reader: Reader, loader: Loader, progress: Progress) -> Copied:
 
 
 async def _pages(reader: Reader, revision: int) -> AsyncIterator[list[Record]]:
-    """All records as of that revision, in the order of their keys, about `PAGE_BYTES` at a time."""
+    """Yields all records as of that revision, in the order of their keys, about `PAGE_BYTES` at a time."""
     start, limit = b"\0", _FIRST_PAGE_RECORDS
     while True:
         try:
@@ -144,20 +145,20 @@ def _next_limit(records: list[Record]) -> int:
 
 
 class _Items:
-    """A backup's header and pages. Any damage ends it: DataLossError."""
+    """A backup's header and pages. Any damage raises DataLossError."""
 
     def __init__(self, source: BackupSource, progress: Progress) -> None:
         self._name = source.name
         self._items = self._decode(source, progress)
 
     async def header(self) -> BackupHeader:
-        """First of all."""
+        """Returns the header. Call it first."""
         header = await anext(self._items)
-        assert isinstance(header, BackupHeader)  # whatever else comes first is damage
+        assert isinstance(header, BackupHeader)  # any other first item is damage
         return header
 
     async def pages(self) -> AsyncIterator[list[Record]]:
-        """Then all records, of which the last page is given only when the footer says that they are all."""
+        """Yields all records. The last page comes only once the footer has confirmed that they are complete."""
         page: list[Record] = []
         page_bytes = 0
         async for item in self._items:

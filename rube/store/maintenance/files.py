@@ -1,4 +1,4 @@
-"""Where backups are written to and read from: files and streams."""
+"""The files and streams that backups are written to and read from."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import BinaryIO, Protocol
 from rube.api.errors import FailedPreconditionError, ResourceExhaustedError, RubeError
 
 PIECE_BYTES = 256 * 1024
-# A backup holds what the store holds, which may be secret: it is its owner's alone.
+# A backup holds the store's data, which may be secret: only its owner may read it.
 _MODE = 0o600
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 class BackupTarget(Protocol):
-    """Takes a backup's bytes; what is not finished is no backup."""
+    """The receiver of a backup's bytes; an unfinished one is no backup."""
 
     def write(self, data: bytes) -> None: ...
 
     def finish(self) -> None:
-        """Durable, and under its name, when this returns."""
+        """Makes the backup durable, under its name, before it returns."""
         ...
 
     def discard(self) -> None:
@@ -33,31 +33,31 @@ class BackupTarget(Protocol):
 
 
 class BackupSource(Protocol):
-    """Gives a backup's bytes."""
+    """The source of a backup's bytes."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def size_bytes(self) -> int:
-        """Of all pieces; 0: unknown."""
+        """The size of all pieces; 0: unknown."""
         ...
 
     def pieces(self) -> AsyncIterator[bytes]: ...
 
 
 class FileTarget:
-    """A new file. It grows as FILE.partial, is synced, then renamed: what has the name is whole."""
+    """A new file. It grows as FILE.partial, is synced, then renamed: a file with the name is complete."""
 
     def __init__(self, path: Path) -> None:
-        """Raises FailedPreconditionError where the file exists, cannot be made, or another backup is making it."""
+        """Raises FailedPreconditionError if the file exists, cannot be made, or another backup is making it."""
         if path.exists():
             raise FailedPreconditionError(f"{path} exists already: name a new file for the backup, or move it away")
         self._path = path
         self._partial = path.with_name(path.name + ".partial")
         try:
             self._file = os.fdopen(os.open(self._partial, _FLAGS, _MODE), "ab")
-            os.fchmod(self._file.fileno(), _MODE)  # that of a backup that was killed, too
+            os.fchmod(self._file.fileno(), _MODE)  # also the file of a killed backup
         except OSError as error:
             raise FailedPreconditionError(
                 f"{path} cannot be written ({error.strerror}): name a file in a directory that this user may write to"
@@ -68,9 +68,9 @@ class FileTarget:
             self._file.close()
             raise FailedPreconditionError(f"another process is writing {self._partial}: wait for it") from error
         if not self._partial.exists() or not os.path.samestat(self._partial.stat(), os.fstat(self._file.fileno())):
-            self._file.close()  # the other has just given it its name
+            self._file.close()  # the other process has just renamed it
             raise FailedPreconditionError(f"{path} exists already: name a new file for the backup, or move it away")
-        self._file.truncate(0)  # of a backup that was killed
+        self._file.truncate(0)  # the rest of a killed backup
         self._finished = False
 
     def write(self, data: bytes) -> None:
@@ -97,7 +97,7 @@ class FileTarget:
             try:
                 self._file.close()
             except OSError:
-                pass  # what could not be written need not be
+                pass  # data that could not be written need not be
 
     def _failed(self, error: OSError) -> RubeError:
         return ResourceExhaustedError(
@@ -127,7 +127,7 @@ class FileSource:
 
 
 class StreamTarget:
-    """A stream such as stdout: whoever reads it sees by the footer that it is whole."""
+    """A stream such as stdout: its reader sees by the footer that it is complete."""
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self._stream = stream
@@ -149,8 +149,8 @@ class StreamTarget:
 
     def _failed(self, error: OSError) -> RubeError:
         return ResourceExhaustedError(
-            f"{self._name} takes no more of the backup ({error.strerror}), and what it took is not whole: look at what "
-            "reads it, or at the disk behind it"
+            f"{self._name} takes no more of the backup ({error.strerror}), which is incomplete: check its reader, or the "
+            "disk behind it"
         )
 
 
@@ -177,7 +177,7 @@ async def _pieces(stream: BinaryIO, name: str) -> AsyncIterator[bytes]:
 
 
 def _pipe_of(stream: BinaryIO) -> int:
-    """The descriptor of a stream whose reader may have to wait for its writer; -1 of others."""
+    """Returns the descriptor of a stream whose reader may have to wait for its writer; -1 for others."""
     try:
         fd = stream.fileno()
     except OSError:  # bytes in memory
@@ -187,7 +187,7 @@ def _pipe_of(stream: BinaryIO) -> int:
 
 
 async def _read_pipe(fd: int) -> bytes:
-    """What is there, once there is something. Until then it can be cancelled, and signals are heard."""
+    """Returns the available bytes, once there are some. Until then it can be cancelled, and signals are handled."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(fd, ready.set)
     try:

@@ -1,7 +1,7 @@
 """The backup file: a preamble, then frames: a header, the records, a footer. Pure: bytes in, bytes out.
 
-Each frame carries a mark, its length and two checksums, so that damage costs the frames that it hits and no more:
-what follows is found again by the mark. docs/decisions/backup-format.md says why.
+Each frame carries a mark, its length and two checksums, so that damage costs the frames that it hits and no more: the
+mark leads to the next frame. docs/decisions/backup-format.md has the reasons.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ FORMAT_VERSION = 1
 # Magic and version.
 _PREAMBLE = struct.Struct(">8sI")
 _MARK = b"\xf5rb\n"
-# Mark, kind, bytes of the body, checksum of the body, checksum of the frame's place in the file and what stands before
-# it here: bytes of a value that look like a frame are none.
+# A frame's header: mark, kind, bytes of the body, checksum of the body, checksum of the frame's place in the file and
+# of the header up to here. So bytes of a value that look like a frame are not taken for one.
 _FRAME = struct.Struct(">4scIII")
 _SUMMED_BYTES = _FRAME.size - 4
 _HEADER, _RECORD, _FOOTER = b"H", b"R", b"F"
 # No store takes values of so many bytes: a longer frame is a damaged one. A reader holds one frame.
 FRAME_BYTES_MAX = 64 * 1024 * 1024
-# No store gives itself a longer id; it is shown to people.
+# No store has a longer id; it is shown to users.
 STORE_ID_CHARACTERS_MAX = 128
 
 
 class BackupHeader(NamedTuple):
-    """What was backed up, and as it was when."""
+    """The store and the revision of a backup."""
 
     store_id: str
     revision: int
 
 
 class BackupEnd(NamedTuple):
-    """The file is whole."""
+    """The item that confirms a complete file."""
 
     records: int
 
 
 class Encoder:
-    """Writes one backup. What it returns is to be appended to the file, in the order of the calls."""
+    """Writes one backup. Append each returned value to the file, in the order of the calls."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
@@ -63,7 +63,7 @@ class Encoder:
         return preamble + self._frame(_HEADER, message)
 
     def records(self, records: Iterable[Record]) -> bytes:
-        """Records in the order of their keys."""
+        """Returns the frames of records, which come in the order of their keys."""
         frames = []
         for key, value, create_revision, mod_revision in records:
             message = backup_pb2.Record(
@@ -98,27 +98,28 @@ Item = BackupHeader | Record | Damage | BackupEnd
 class Decoder:
     """Reads one backup: `feed` it the file's bytes, piece by piece, then call `end`.
 
-    Gives a header, the records and an end; among them the damage, past which it goes on. A file without any damage
-    gives a header first and an end last. Holds one frame at most.
+    Yields a header, the records and an end; among them the damage, past which it goes on. A file without any damage
+    yields a header first and an end last. Holds one frame at most.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._data = bytearray()
-        # Of the first byte of `_data` in the file.
+        # The offset in the file of the first byte of `_data`.
         self._offset = 0
         self._begun = False
         self._header: BackupHeader | None = None
         self._records = 0
         self._last_key = b""
         self._sha256 = hashlib.sha256()
-        # Bytes that are no frame begin here; -1: the last frame was one.
+        # The offset at which bytes without a frame begin; -1 after a sound frame.
         self._lost_from = -1
         self._damaged = False
         self._ended = False
 
     def feed(self, data: bytes) -> Iterator[Item]:
-        """What those bytes complete. Raises FailedPreconditionError if it is no backup, or of another version."""
+        """Yields the items that those bytes complete. Raises FailedPreconditionError if it is no backup, or of another
+        version."""
         self._data += data
         if not self._begun and not self._begin():
             return
@@ -133,7 +134,7 @@ class Decoder:
             self._drop(_FRAME.size + len(body))
 
     def end(self) -> Iterator[Item]:
-        """What the end of the file tells."""
+        """Yields the items that the end of the file completes."""
         if not self._begun:
             raise self._no_backup()
         if self._data and self._lost_from < 0:
@@ -146,7 +147,7 @@ class Decoder:
             yield self._wrong(f"byte {start}", "no more records and no footer from here on: it was cut short")
 
     def _begin(self) -> bool:
-        """Whether the preamble is there; it is dropped."""
+        """Returns whether the preamble is there; it is dropped."""
         if not MAGIC.startswith(self._data[: len(MAGIC)]):
             raise self._no_backup()
         if len(self._data) < _PREAMBLE.size:
@@ -163,7 +164,7 @@ class Decoder:
         return True
 
     def _next_frame(self) -> tuple[bytes, bytes, bool] | None:
-        """Kind and body of the frame that the data begins with, and whether the body is whole; None: feed more."""
+        """Returns kind and body of the next frame, and whether the body is whole; None: feed more."""
         while len(self._data) >= _FRAME.size:
             mark, kind, length, body_sum, start_sum = _FRAME.unpack_from(self._data)
             expected_sum = _start_sum(self._offset, self._data[:_SUMMED_BYTES])
@@ -187,9 +188,9 @@ class Decoder:
             if not whole:
                 yield self._wrong(where + _key_in(kind, body), "does not match its checksum")
             elif self._ended:
-                yield self._wrong(where, "stands after the backup's end")
+                yield self._wrong(where, "comes after the backup's end")
             elif kind != _HEADER and self._header is None and not self._damaged:
-                yield self._wrong(where, "stands where the backup's header should be")
+                yield self._wrong(where, "is in the place of the backup's header")
             elif kind == _RECORD:
                 yield from self._record(where, body)
             elif kind == _FOOTER:
@@ -228,7 +229,7 @@ class Decoder:
             yield BackupEnd(self._records)
 
     def _found(self) -> Iterator[Damage]:
-        """A frame, or the end, after bytes that are none."""
+        """Yields the damage that ends at a frame or at the end of the file."""
         if self._lost_from >= 0:
             start, self._lost_from = self._lost_from, -1
             yield self._wrong(f"bytes {start} to {self._offset}", "cannot be read")
@@ -248,7 +249,7 @@ class Decoder:
 
 
 def _key_in(kind: bytes, body: bytes) -> str:
-    """What the key seems to be of a record whose bytes are damaged."""
+    """Returns the apparent key of a damaged record."""
     if kind != _RECORD:
         return ""
     try:
@@ -258,5 +259,5 @@ def _key_in(kind: bytes, body: bytes) -> str:
 
 
 def loss(name: str, damage: Damage) -> DataLossError:
-    """The error of whoever cannot go on after damage."""
+    """Returns the error of a caller that cannot go on after damage."""
     return DataLossError(f"{name} is damaged: {damage.where}: {damage.what}; use another backup")

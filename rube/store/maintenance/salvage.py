@@ -1,4 +1,4 @@
-"""What is left of a damaged store, into a new one."""
+"""The salvage of a damaged store into a new one."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from rube.store.urls import StoreUrl, parse_store_url
 
 @dataclass(slots=True, kw_only=True)
 class Salvaged:
-    """What is in the new store, and what is not."""
+    """The content of the new store, and the losses."""
 
-    # Of the damaged store; empty: unknown.
+    # The id of the damaged store; empty: unknown.
     source_id: str
     store_id: str
     revision: int
-    # How many objects are in the new store, and how many of those with an older value than their newest.
+    # The number of objects in the new store, and of those with an older value than their newest.
     kept: int = 0
     older: int = 0
-    # Keys whose newest value is lost: the first of them, and how many.
+    # Keys whose newest value is lost: the first of them, and their number.
     values: list[LostValue] = field(default_factory=list)
     values_lost: int = 0
-    # Writes of keys that nobody knows.
+    # Lost writes of unknown keys.
     writes: list[LostWrites] = field(default_factory=list)
-    # Keys that were last written before such a write, and so may have been changed or deleted since.
+    # The number of keys that were last written before such a write, and so may have been changed or deleted since.
     uncertain: int = 0
-    # Damaged values that were superseded.
+    # The number of damaged values that were superseded.
     history: int = 0
     findings: list[str] = field(default_factory=list)
 
     @property
     def lost(self) -> bool:
-        """Whether anything of the present is lost, or may be."""
+        """True if anything of the present state is lost, or may be."""
         return bool(self.values_lost or self.writes or self.findings)
 
 
 async def salvage(
     host: Host, wrecks: Wrecks, url: str, target_url: str, progress: Progress, *, older: bool = False
 ) -> Salvaged:
-    """Makes a store at `target_url`, where there must be none, of what is left of the one at `url`.
+    """Makes a store at `target_url`, where there must be none, of the remains of the one at `url`.
 
-    `older`: where a key's newest value is lost, the newest that is whole takes its place. The damaged store's files are
-    not changed. Raises what `Wrecks.salvage` and `Backend.open_loader` do, FailedPreconditionError for a store that is
-    not in files.
+    `older`: if a key's newest value is lost, its newest whole value takes its place. The damaged store's files are not
+    changed. Raises the errors of `Wrecks.salvage` and `Backend.open_loader`, and FailedPreconditionError for a store
+    that is not in files.
     """
     source, target = parse_store_url(url), parse_store_url(target_url)
     if source.servers:

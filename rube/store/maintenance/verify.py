@@ -1,4 +1,4 @@
-"""Reading a backup to its end, past all damage."""
+"""The check of a backup to its end, past all damage."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from rube.store.ports import Record
 
 
 class CheckedBackup(NamedTuple):
-    """How far the check of a backup has come, and what it found on the way."""
+    """The progress of a check, and its findings since the last one."""
 
     header: BackupHeader | None
-    # Sound ones.
+    # The number of sound records.
     records: int
     done_bytes: int
     damage: Damage | None = None
 
 
 async def verify_backup(source: BackupSource) -> AsyncIterator[CheckedBackup]:
-    """Checks every record and the whole; goes on after damage.
+    """Checks every record and the whole file; goes on after damage.
 
     Raises FailedPreconditionError if it is no backup of a known version.
     """
@@ -42,7 +42,7 @@ async def verify_backup(source: BackupSource) -> AsyncIterator[CheckedBackup]:
 
 
 async def _and_end(source: BackupSource) -> AsyncIterator[bytes]:
-    """Its pieces, and then none."""
+    """Yields the source's pieces, and then an empty one."""
     async for piece in source.pieces():
         yield piece
     yield b""

@@ -1,4 +1,4 @@
-"""Reading a store's every row against its checksum and against the others, past all damage."""
+"""The check of a store's rows against their checksums and against each other, past all damage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS_PER_STEP_MAX = 256
 
 
 class _Unreadable(NamedTuple):
-    """The engine gives nothing of start <= position < end."""
+    """A part of the log, start <= position < end, that the engine cannot read."""
 
     start: int
     end: int
@@ -23,7 +23,8 @@ class _Unreadable(NamedTuple):
 
 
 async def check_engine(engine: Engine, clock: Clock, name: str) -> AsyncIterator[Checked]:
-    """`Backend.verify` of the store in that engine. Raises FailedPreconditionError if there is none, or another's."""
+    """Runs `Backend.verify` on the store in that engine. Raises FailedPreconditionError if there is none, or another
+    kind of data."""
     compact_revision = 0
     for finding in engine.inspect():
         yield Checked(0, 0, Damage(name, finding))
@@ -63,18 +64,18 @@ _CHECKSUM = "the stored row does not match its checksum"
 
 
 class _History:
-    """Whether each row can follow those before it."""
+    """The history of the rows read so far, which decides whether the next row can follow."""
 
     def __init__(self, compact_revision: int) -> None:
         self._compact_revision = compact_revision
-        # When each key was created, 0 for one that is deleted.
+        # The create revision of each key; 0 for a deleted one.
         self._created: dict[bytes, int] = {}
         self._position = 0
-        # Rows are missing, so that others may have nothing to follow.
+        # Rows are missing, so other rows may lack those that they follow.
         self._lost = False
 
     def lose(self, position: int = 0) -> list[Damage]:
-        """A row is damaged, or (position 0) nobody knows how many are."""
+        """Notes that a row is damaged, or (position 0) an unknown number of rows."""
         self._lost = True
         self._position = position
         return []
@@ -87,7 +88,8 @@ class _History:
         return wrong
 
     def _gap(self, row: Row) -> str:
-        """After the compaction no row goes, and revisions and the places in one are given out without gaps."""
+        """Returns the missing rows before this one: after the compaction revision none is deleted, and revisions and
+        the positions in one have no gaps."""
         before, revision = self._position, row.revision
         if revision <= self._compact_revision or (not before and self._lost):
             return ""
@@ -108,14 +110,14 @@ class _History:
         elif not 0 < row.create_revision <= revision:
             return f"says that it was created at revision {row.create_revision}"
         elif created and row.create_revision != created:
-            return f"says that it was created at revision {row.create_revision}, and earlier rows say {created}"
+            return f"says that it was created at revision {row.create_revision}, but earlier rows say {created}"
         elif not created and row.create_revision != revision and row.create_revision > self._compact_revision:
-            return f"says that it was created at revision {row.create_revision}, and no row says so"
+            return f"says that it was created at revision {row.create_revision}, but no row confirms that"
         return ""
 
 
 class _Progress:
-    """Guesses the number of all rows from how far the positions have come."""
+    """An estimate of the number of all rows, from the last position read."""
 
     def __init__(self, engine: EngineView) -> None:
         try:
@@ -133,7 +135,7 @@ class _Progress:
 
 
 def _rows(engine: EngineView) -> Iterator[tuple[int, bytes] | _Unreadable]:
-    """The log's rows, and where it has holes that the engine cannot read."""
+    """Yields the log's rows, and the parts that the engine cannot read."""
     start, end = (int.from_bytes(bound, "big") for bound in LOG_RANGE)
     limit = ROWS_PER_STEP_MAX
     while start < end:
@@ -145,7 +147,7 @@ def _rows(engine: EngineView) -> Iterator[tuple[int, bytes] | _Unreadable]:
                 yield start - 1, data
         except DataLossError as error:
             if limit > 1:
-                limit = 1  # an engine reads ahead: what stands before the damage is there
+                limit = 1  # an engine reads ahead: the rows before the damage are readable
                 continue
             hole = _Unreadable(start, _readable_from(engine, start, end), error.message)
             yield hole
@@ -156,7 +158,8 @@ def _rows(engine: EngineView) -> Iterator[tuple[int, bytes] | _Unreadable]:
 
 
 def _readable_from(engine: EngineView, start: int, end: int) -> int:
-    """About the first position after `start` from which the engine can be read again; `end` if there is none."""
+    """Returns about the first position after `start` from which the engine can be read again; `end` if there is
+    none."""
     bad, step = start, 1
     while (good := min(bad + step, end)) < end and not _is_readable(engine, good, end):
         bad, step = good, step * 2

@@ -1,4 +1,4 @@
-"""Compaction: the rows that nothing can see any more are deleted, some at a time."""
+"""Compaction: deletes the rows that no read can see any more, in bounded steps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ ROWS_PER_BATCH_MAX = 1000
 
 
 async def delete_superseded(engine: Engine, index: KeyIndex, clock: Clock, revision: int) -> None:
-    """Deletes, from engine and index, what no read at or after `revision` can see.
+    """Deletes, from engine and index, the rows that no read at or after `revision` can see.
 
-    Interrupted anywhere it leaves a sound log, and the next call takes up the rest: a key's rows go oldest first, so
-    that a delete never goes before the put that it hides.
+    Interrupted anywhere it leaves a sound log, and the next call does the rest: a key's rows go oldest first, so that a
+    delete never goes before the put that it hides.
     """
     start = b""
     while keys := index.keys_from(start, KEYS_PER_STEP_MAX):
@@ -41,7 +41,7 @@ async def _delete(engine: Engine, index: KeyIndex, pending: list[tuple[bytes, li
     try:
         await engine.commit([Write(log_key(position), None) for _, positions in pending for position in positions])
     except ResourceExhaustedError:
-        # On a disk that is almost full what frees room may fit in parts, each of which makes room for the next.
+        # On an almost full disk the deletes may fit only in parts, each of which makes room for the next.
         if len(pending) == 1:
             raise
         middle = len(pending) // 2

@@ -1,4 +1,4 @@
-"""What transactions do, as a pure function of the index: the part that replicas must agree on to the byte."""
+"""The effect of transactions, as a pure function of the index: replicas must agree on it to the byte."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ KEY_BYTES_MAX = 4096
 
 
 class Newest(Protocol):
-    """What a group of transactions must know of the store: the newest put of each key that they name."""
+    """The state that a group of transactions depends on: the newest put of each key that they name."""
 
     def current(self, key: bytes) -> Current | None:
-        """None: the key does not exist."""
+        """Returns the key's newest put; None if the key does not exist."""
         ...
 
 
 class Group:
     """Transactions that are committed together, each at its own revision and each seeing those before it.
 
-    Nothing of the index changes here: after the rows are durable the caller appends them to it.
+    The index does not change here: after the rows are durable the caller appends them to it.
     """
 
     def __init__(self, index: Newest, revision: int) -> None:
         self._index = index
-        # The rows that this group has written so far, the newest of each key; None: deleted.
+        # The newest row of each key that this group has written so far; None: deleted.
         self._written: dict[bytes, Row | None] = {}
         self.revision = revision
         self.rows: list[Row] = []
 
     def add(self, txn: Txn) -> int | AbortedError:
-        """The transaction's revision (the one before it if it changes nothing), or why it was refused."""
+        """Returns the transaction's revision (the one before it if it changes nothing), or the error that refuses
+        it."""
         written, rows, newest = self._written, self.rows, self._index.current
         for key, mod_revision in txn.compares:
             current = written[key] if key in written else newest(key)
@@ -66,7 +67,7 @@ class Group:
 
 
 def check_txn(txn: Txn, limits: StoreLimits) -> int:
-    """The bytes of its keys and values.
+    """Returns the bytes of its keys and values.
 
     Raises InvalidArgumentError or ResourceExhaustedError for a transaction that no state could make acceptable.
     """
@@ -93,7 +94,7 @@ def check_txn(txn: Txn, limits: StoreLimits) -> int:
 
 def _past(limit: str, value: int, maximum: int, remedy: str) -> RubeError:
     return ResourceExhaustedError(
-        f"{value} is past the store's {limit} of {maximum}: {remedy}", limit=limit.split()[0], value=maximum
+        f"{value} is more than the store's {limit} of {maximum}: {remedy}", limit=limit.split()[0], value=maximum
     )
 
 
@@ -107,5 +108,5 @@ def _first_duplicate(txn: Txn) -> bytes:
 
 
 def _show(key: bytes) -> str:
-    """The key for people and for metadata: as text where it is text."""
+    """Returns the key for messages and metadata: as text if it is text."""
     return key[:256].decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""The key index: which revisions each key has. Synchronous and pure; values are not here."""
+"""The key index: the revisions of each key. Synchronous and pure; it holds no values."""
 
 from __future__ import annotations
 
@@ -37,13 +37,12 @@ class KeyIndex:
     def __init__(self) -> None:
         # The newest entry of every key.
         self._newest: dict[bytes, int] = {}
-        # What came before it, oldest first, where there is anything. Entries strictly grow; two deletes are never
-        # neighbours.
+        # Its older entries, oldest first, if there are any. Entries strictly grow; two deletes are never neighbours.
         self._older: dict[bytes, array[int]] = {}
-        # The create revision of every key whose newest entry is a put, but not the one that created it.
+        # The create revision of every key whose newest entry is a put other than the one that created it.
         self._created: dict[bytes, int] = {}
-        # The keys in order, without the new ones since the last read of a range: most are never asked for in order
-        # before the next ones come, and sorting many at once costs a fraction of finding a place for each.
+        # The keys in order, without those that are new since the last read of a range: most new keys are not read in
+        # order before more come, and sorting many at once costs a fraction of inserting each.
         self._sorted: SortedList[bytes] = SortedList()
         self._unsorted: list[bytes] = []
 
@@ -51,15 +50,15 @@ class KeyIndex:
         return len(self._newest)
 
     def count_current(self) -> int:
-        """How many keys exist."""
+        """Returns the number of existing keys."""
         return sum(1 for entry in self._newest.values() if not entry & 1)
 
     def append(self, row: Row) -> None:
-        """Takes up a row; rows come in the order of their positions."""
+        """Adds a row; rows come in the order of their positions."""
         self.extend((row,))
 
     def extend(self, rows: Iterable[Row]) -> None:
-        """Takes up rows, in the order of their positions."""
+        """Adds rows, in the order of their positions."""
         newest, older, created = self._newest, self._older, self._created
         for position, key, value, create_revision in rows:
             entry = position << 1 | (value is None)
@@ -80,19 +79,19 @@ class KeyIndex:
                 created.pop(key, None)
 
     def current(self, key: bytes) -> Current | None:
-        """The key's newest put, or None if the key does not exist."""
+        """Returns the key's newest put; None if the key does not exist."""
         entry = self._newest.get(key)
         if entry is None or entry & 1:
             return None
         return Current(entry >> 1, self._created.get(key, entry >> _ENTRY_REVISION_SHIFT))
 
     def newest_position(self, key: bytes) -> int:
-        """The position of the key's newest put; 0 if the key does not exist."""
+        """Returns the position of the key's newest put; 0 if the key does not exist."""
         entry = self._newest.get(key)
         return 0 if entry is None or entry & 1 else entry >> 1
 
     def position_at(self, key: bytes, revision: int) -> int:
-        """The position of the key's value as of `revision`; 0 if it did not exist then."""
+        """Returns the position of the key's value as of `revision`; 0 if it did not exist then."""
         entry = self._newest.get(key)
         if entry is None:
             return 0
@@ -105,7 +104,7 @@ class KeyIndex:
         return 0 if entry & 1 else entry >> 1
 
     def positions_at(self, start: bytes, end: bytes, revision: int) -> Iterator[int]:
-        """The positions of all values with start <= key < end as of `revision`, in key order."""
+        """Yields the positions of all values with start <= key < end as of `revision`, in key order."""
         if start >= end:
             return
         for key in self._in_order().irange(start, end, inclusive=(True, False)):
@@ -113,7 +112,7 @@ class KeyIndex:
                 yield position
 
     def position_before(self, key: bytes, position: int) -> int:
-        """The position of the value that the write at `position` replaced; 0 if there was none."""
+        """Returns the position of the value that the write at `position` replaced; 0 if there was none."""
         older = self._older.get(key)
         if older is None:
             return 0
@@ -123,17 +122,17 @@ class KeyIndex:
         return older[place - 1] >> 1
 
     def keys_from(self, start: bytes, count: int) -> list[bytes]:
-        """Up to `count` keys that are not less than `start`, in order."""
+        """Returns up to `count` keys that are not less than `start`, in order."""
         return list(islice(self._in_order().irange(start), count))
 
     def superseded(self, key: bytes, revision: int) -> list[int]:
-        """The positions, oldest first, that no read at or after `revision` can see."""
+        """Returns the positions, oldest first, that no read at or after `revision` can see."""
         newest = self._newest.get(key)
         if newest is None:
             return []
         entries = [*self._older.get(key, ()), newest]
         count = bisect_right(entries, _last_entry_of(revision))
-        # The newest at or before `revision` is what a read there sees, unless it is a delete.
+        # A read at `revision` sees the newest entry at or before it, unless that is a delete.
         kept = 1 if count and not entries[count - 1] & 1 else 0
         return [entry >> 1 for entry in entries[: count - kept]]
 

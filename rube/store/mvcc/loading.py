@@ -1,4 +1,4 @@
-"""Filling a new store with a copy of another one's records."""
+"""The loader that fills a new store with a copy of another store's records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS_PER_BATCH_MAX = 1000
 
 
 class MvccLoader:
-    """`rube.store.backends.Loader` on an engine. Records keep their revisions; what came before them is compacted.
+    """A `rube.store.backends.Loader` on an engine. Records keep their revisions; earlier revisions count as compacted.
 
     The format's mark says "loading" from before the first record until the one commit of `finish`.
     """
@@ -28,12 +28,12 @@ class MvccLoader:
     def __init__(self, engine: Engine, random: Randomness) -> None:
         self._engine = engine
         self._random = random
-        # How many keys of each revision there are. The store's server will need several times as much memory.
+        # The number of keys of each revision. The store's server will need several times as much memory.
         self._subs: dict[int, int] = {}
 
     @classmethod
     async def open(cls, engine: Engine, random: Randomness, name: str) -> MvccLoader:
-        """Closes the engine if there is a store already: FailedPreconditionError."""
+        """Starts a copy. If there is a store already it closes the engine and raises FailedPreconditionError."""
         try:
             stored_format = engine.get(FORMAT_KEY)
             if stored_format is None:
@@ -91,6 +91,6 @@ def _check_revision(revision: int) -> None:
 
 
 async def _remove_rows(engine: Engine) -> None:
-    """What an interrupted copy had loaded."""
+    """Removes the rows that an interrupted copy had loaded."""
     while rows := [Write(key, None) for key, _ in engine.scan(*LOG_RANGE, limit=ROWS_PER_BATCH_MAX)]:
         await engine.commit(rows)

@@ -18,22 +18,22 @@ SUB_BITS = 16
 REVISION_MAX = (1 << 47) - 1
 OPS_PER_REVISION_MAX = 1 << SUB_BITS
 
-# The position (in the checksums only: in the engine it is the row's key), the kind, the create revision, bytes of the
-# key.
+# A row's header: position (in the checksums only: in the engine it is the row's key), kind, create revision, bytes of
+# the key.
 _HEADER = struct.Struct(">QBQI")
 _POSITION_BYTES = 8
-# A stored row: checksum, header without position, key, checksum of header and key, value. So what a row is about is
-# known though its value is damaged. Rows of the first format lack the second checksum; their kinds are 0 and 1.
+# A stored row: checksum, header without position, key, checksum of header and key, value. So the row's key and revision
+# are known even if its value is damaged. Rows of the first format lack the second checksum; their kinds are 0 and 1.
 _KEY_START = CHECKSUM_BYTES + _HEADER.size - _POSITION_BYTES
 _KEY_BYTES_PLACE = _KEY_START - 4
 _OLD_PUT = 1
 _DELETE, _PUT = 2, 3
-# In error messages.
+# Characters of a key in error messages.
 ROW = "the stored row"
 
 
 class Row(NamedTuple):
-    """One write as it stands in the log. `value` None: a delete, whose `create_revision` is 0."""
+    """One write in the log. `value` None: a delete, whose `create_revision` is 0."""
 
     position: int
     key: bytes
@@ -48,7 +48,7 @@ class Row(NamedTuple):
         return Record(self.key, self.value or b"", self.create_revision, self.position >> SUB_BITS)
 
 
-# `Row(…)` and `Write(…)` out of a tuple of their fields, at a third of the cost: two of each for every object written.
+# `Row(…)` and `Write(…)` from a tuple of their fields, at a third of the cost: each object written takes two of each.
 new_row: Callable[[tuple[int, bytes, bytes | None, int]], Row] = partial(tuple.__new__, Row)
 _new_write: Callable[[tuple[bytes, bytes | None]], Write] = partial(tuple.__new__, Write)
 
@@ -60,13 +60,13 @@ def position_of(revision: int, sub: int = 0) -> int:
 
 
 def log_key(position: int) -> bytes:
-    """The engine's key of a row: its position, big-endian, so that the engine's order is the log's."""
+    """Returns the engine's key of a row: its position, big-endian, so that the engine's order is the log's."""
     return position.to_bytes(8, "big")
 
 
 class DamagedRow(NamedTuple):
     """A stored row that does not match its checksum. `head`: its position, key, whether it is a put (then the value is
-    empty) and create revision, where those are sure; None otherwise. `key` is what the key seems to be."""
+    empty) and create revision if those are certain, else None. `key` is the apparent key."""
 
     position: int
     key: bytes
@@ -77,12 +77,12 @@ class DamagedRow(NamedTuple):
         return self.position >> SUB_BITS
 
     def error(self) -> DataLossError:
-        """Names key and revision."""
+        """Returns an error that names key and revision."""
         return mismatch(ROW, self.key, self.revision, SALVAGE)
 
 
 def encode_rows(rows: Iterable[Row], *, heads: bool = True) -> list[Write]:
-    """What the engine keeps of rows; `heads`: of the format that has a second checksum.
+    """Returns the engine's writes for rows; `heads`: in the format that has a second checksum.
 
     The checksums cover the position too: a row in another's place is damage.
     """
@@ -106,7 +106,7 @@ def _encode_old(row: Row) -> Write:
 
 
 def decode_row(position: int, data: bytes) -> Row:
-    """Raises DataLossError that names revision and key if the bytes do not match their checksum."""
+    """Returns the row. Raises DataLossError that names revision and key if the bytes do not match their checksum."""
     row = read_row(position, data)
     if isinstance(row, DamagedRow):
         raise row.error()
@@ -114,8 +114,8 @@ def decode_row(position: int, data: bytes) -> Row:
 
 
 def read_row(position: int, data: bytes) -> Row | DamagedRow:
-    """The row, also where one byte before the value is damaged: the two checksums together say which, and what it was
-    (one in 2**64 is taken for sound wrongly, and so is a damaged row as it stands in one of 2**32)."""
+    """Returns the row, even if one byte before the value is damaged: the two checksums together locate the byte and its
+    old value (one damaged row in 2**64 passes wrongly as sound, and so does, as stored, one in 2**32)."""
     row = _sound_row(position, data)
     if row is None and (mended := _mended(position, data)) is not None:
         row = _sound_row(position, mended)
@@ -128,7 +128,7 @@ def _sound_row(position: int, data: bytes) -> Row | None:
     checksum = zlib.crc32(memoryview(data)[CHECKSUM_BYTES:], zlib.crc32(log_key(position)))
     if checksum != int.from_bytes(data[:CHECKSUM_BYTES], "big"):
         return None
-    # What stands before the header is the checksum; only what follows the position is read here.
+    # The header comes after the checksum; only the part after the position is read here.
     _, kind, create_revision, key_bytes = _HEADER.unpack_from(log_key(position) + data[CHECKSUM_BYTES:_KEY_START])
     key_end = _KEY_START + key_bytes
     key = data[_KEY_START:key_end]
@@ -148,12 +148,13 @@ def _damaged_row(position: int, data: bytes) -> DamagedRow:
 
 
 def _mended(position: int, data: bytes) -> bytes | None:
-    """The bytes with one of the head, or of its checksum, changed so that the head matches it; None: that is no use."""
+    """Returns the bytes with one byte of the head, or of its checksum, changed so that they match; None if no single
+    byte explains the damage."""
     if len(data) < _KEY_START:
         return None
     key_end = _KEY_START + int.from_bytes(data[_KEY_BYTES_PLACE:_KEY_START], "big")
     syndrome = _head_syndrome(position, data, key_end)
-    if syndrome is None:  # the length of the key may be what is damaged
+    if syndrome is None:  # the damaged byte may be in the key's length
         return _with_key_length(position, data)
     error = single_error(key_end - CHECKSUM_BYTES, syndrome)
     if error is not None:
@@ -165,7 +166,7 @@ def _mended(position: int, data: bytes) -> bytes | None:
 
 
 def _with_key_length(position: int, data: bytes) -> bytes | None:
-    """The bytes with one of the key's length changed so that the head matches its checksum."""
+    """Returns the bytes with one byte of the key's length changed so that the head matches its checksum."""
     for place in range(_KEY_BYTES_PLACE, _KEY_START):
         for value in range(256):
             changed = data[:place] + bytes([value]) + data[place + 1 :]
@@ -176,7 +177,7 @@ def _with_key_length(position: int, data: bytes) -> bytes | None:
 
 
 def _head_syndrome(position: int, data: bytes, key_end: int) -> int | None:
-    """The head's CRC-32 XOR the one that is stored; None where there is none."""
+    """Returns the head's CRC-32 XOR the stored one; None if there is no stored one."""
     stored = data[key_end : key_end + CHECKSUM_BYTES]
     if len(stored) < CHECKSUM_BYTES:
         return None

@@ -1,4 +1,4 @@
-"""What a store finds in its engine when it opens."""
+"""The state that a store recovers from its engine when it opens."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from rube.store.mvcc.log import REVISION_MAX, SUB_BITS, DamagedRow, log_key, pos
 
 _LOG = logging.getLogger("rube.store")
 
-# Not sealed: a later format may seal differently.
+# The format's value has no checksum: a later format may use another kind.
 FORMAT = b"rube mvcc 2"
-# Its rows have one checksum instead of two; a store of it keeps to it.
+# The first format, whose rows have one checksum instead of two; a store of it keeps it.
 OLD_FORMAT = b"rube mvcc 1"
-# In its place while the store is being filled with a copy (`loading`).
+# In the format's place while the store is being filled with a copy (`loading`).
 LOADING = b"rube mvcc loading"
-# After every row of the log, whose keys begin with a bit of 0.
+# These sort after every row of the log, whose keys begin with a bit of 0.
 FORMAT_KEY = b"\xffmvcc/format"
 STORE_ID_KEY = b"\xffmvcc/store_id"
 COMPACT_KEY = b"\xffmvcc/compact_revision"
 # Start and end of the log in the engine.
 LOG_RANGE = (log_key(0), log_key(position_of(REVISION_MAX)))
-# What stands beside it.
+# The keys beside the log.
 META_RANGE = (b"\xffmvcc/", b"\xffmvcc0")
-# Of damaged keys in one warning.
+# The number of damaged keys in one warning.
 _SHOWN_MAX = 10
 _KEY_BYTES_SHOWN_MAX = 256
 
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """What is known of the store, all of it durable."""
+    """The durable state of the store."""
 
     store_id: str
-    # Of the newest commit.
+    # The revision of the newest commit.
     revision: int
-    # Reads and watches before it are refused.
+    # Reads and watches before this revision are refused.
     compact_revision: int
     index: KeyIndex
     format: bytes = FORMAT
-    # Rows whose values are the newest of their keys, and damaged.
+    # Positions of rows whose damaged value is the newest of its key.
     lost: Sequence[DamagedRow] = ()
 
     @property
     def heads(self) -> bool:
-        """As `rube.store.mvcc.log.encode_rows` takes it."""
+        """The argument `heads` of `rube.store.mvcc.log.encode_rows`."""
         return self.format != OLD_FORMAT
 
 
 class Header(NamedTuple):
-    """What is stored beside the log."""
+    """The values that are stored beside the log."""
 
     store_id: str
     compact_revision: int
@@ -63,13 +63,14 @@ class Header(NamedTuple):
 
 
 async def recover(engine: Engine, random: Randomness) -> State:
-    """Reads the whole log, or writes the first rows of a new store. Raises what `read_header` and `read_log` do."""
+    """Reads the whole log, or writes the first rows of a new store. Raises the errors of `read_header` and
+    `read_log`."""
     header = read_header(engine)
     return await _create(engine, random) if header is None else read_log(engine, header)
 
 
 def read_header(engine: EngineView) -> Header | None:
-    """None: there is no store.
+    """Returns the header; None if there is no store.
 
     Raises FailedPreconditionError for a format that this version does not know and for a copy that was interrupted,
     DataLossError if it is damaged.
@@ -82,7 +83,8 @@ def read_header(engine: EngineView) -> Header | None:
 
 
 def check_format(engine: EngineView) -> bytes:
-    """The store's format; empty where there is no store. FailedPreconditionError if it is none that can be opened."""
+    """Returns the store's format; empty if there is no store. Raises FailedPreconditionError for one that cannot be
+    opened."""
     stored_format = engine.get(FORMAT_KEY)
     if stored_format is None:
         return b""
@@ -99,10 +101,10 @@ def check_format(engine: EngineView) -> bytes:
 
 
 def read_log(engine: EngineView, header: Header) -> State:
-    """The state that the log tells, past rows whose value alone is damaged: a read of those is DATA_LOSS.
+    """Reads the log, past rows whose value alone is damaged: reads of those keys fail (docs/stores.md).
 
-    Raises DataLossError where it is not known which key's newest value is lost: what the store would answer might be
-    older than what was acknowledged.
+    Raises DataLossError if a lost newest value could belong to any key: the store's answers might be older than what
+    was acknowledged.
     """
     index = KeyIndex()
     position = position_of(header.compact_revision)
@@ -132,16 +134,17 @@ def read_log(engine: EngineView, header: Header) -> State:
 
 
 def _follows(position: int, found: int) -> bool:
-    """After the compaction no row goes, and revisions and the places in one are given out without gaps."""
+    """Returns whether the row can be the next: after the compaction revision no row is deleted, and revisions and the
+    positions in one have no gaps."""
     return found in (position + 1, (position >> SUB_BITS) + 1 << SUB_BITS)
 
 
 def _lost(what: str) -> DataLossError:
-    return DataLossError(f"{what}, and nobody knows of which keys: {SALVAGE}")
+    return DataLossError(f"{what}, and their keys are unknown: {SALVAGE}")
 
 
 def _tell(damaged: list[DamagedRow], newest: list[DamagedRow]) -> None:
-    """One warning, whatever there is."""
+    """Logs one warning for all damaged rows."""
     if not damaged:
         return
     shown = ", ".join(f"{row.key[:_KEY_BYTES_SHOWN_MAX]!r} of revision {row.revision}" for row in newest[:_SHOWN_MAX])
@@ -155,15 +158,15 @@ def _tell(damaged: list[DamagedRow], newest: list[DamagedRow]) -> None:
         )
     else:
         _LOG.warning(
-            "%d rows are damaged, all of them history (such as revision %d): what is newest is whole, and compaction "
-            "removes them; look at the disk, and at `rube store verify`",
+            "%d rows are damaged, all of them history (such as revision %d): the newest values are whole, and "
+            "compaction removes them; look at the disk, and at `rube store verify`",
             len(damaged),
             damaged[0].revision,
         )
 
 
 def newest_revision(engine: EngineView, header: Header) -> int:
-    """What `read_log` would find, from the last row alone."""
+    """Returns the newest revision of `read_log`, from the last row alone."""
     last = next(engine.scan(*LOG_RANGE, limit=1, reverse=True), None)
     return max(int.from_bytes(last[0], "big") >> SUB_BITS if last else 0, header.compact_revision)
 
@@ -182,7 +185,7 @@ def check_empty(engine: EngineView) -> None:
 
 
 def header_rows(header: Header) -> list[Write]:
-    """What makes durable that there is a store."""
+    """Returns the writes that create a store."""
     return [
         Write(FORMAT_KEY, header.format),
         Write(STORE_ID_KEY, _seal(STORE_ID_KEY, header.store_id.encode())),
@@ -191,12 +194,12 @@ def header_rows(header: Header) -> list[Write]:
 
 
 def compaction_mark(revision: int) -> Write:
-    """What makes durable that the store is compacted to `revision`."""
+    """Returns the write which records that the store is compacted to `revision`."""
     return Write(COMPACT_KEY, _seal(COMPACT_KEY, revision.to_bytes(8, "big")))
 
 
 def _seal(key: bytes, value: bytes) -> bytes:
-    """The value after a checksum over key and value."""
+    """Returns the value after a checksum over key and value."""
     return checksum_of(key, value) + value
 
 

@@ -1,7 +1,7 @@
-"""What is left of a store in a damaged engine: the newest value of every key, and what is lost, as far as it is known.
+"""The salvage of a damaged engine: the newest value of every key, and what is lost, as far as it is known.
 
-A value counts as a key's newest if it is the newest that is left. Where writes are lost and nobody knows of which keys,
-a key that was last written before may have been changed or deleted by them: such keys are kept, and counted.
+A value counts as a key's newest if it is the newest that is left. Lost writes of unknown keys may have changed or
+deleted any key that was last written before them: such keys are kept, and counted.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from rube.store.mvcc.recovery import COMPACT_KEY, FORMAT, FORMAT_KEY, LOADING, O
 from rube.store.ports import Record
 
 KEYS_PER_STEP_MAX = 1000
-# Of losses that are told one by one; more are counted.
+# The number of losses that are listed; further ones are only counted.
 LOSSES_MAX = 10_000
 _COMPACT_BYTES = 8
 
 
 class LostValue(NamedTuple):
-    """The newest value of a key is damaged. `older_revision`: of the newest one that is whole; 0: there is none."""
+    """The newest value of a key is damaged. `older_revision` is that of the newest whole value; 0 if there is none."""
 
     key: bytes
     revision: int
@@ -32,8 +32,8 @@ class LostValue(NamedTuple):
 
 
 class LostWrites(NamedTuple):
-    """Writes of these revisions, the last one included, that cannot be read. `key`: what one of them seems to have been
-    about; empty: nobody knows."""
+    """Unreadable writes of these revisions, the last one included. `key` is the apparent key of one of them; empty if
+    unknown."""
 
     first_revision: int
     last_revision: int
@@ -41,10 +41,10 @@ class LostWrites(NamedTuple):
 
 
 class Salvage:
-    """The rows of a wreck. Holds the key index, and of the rows that were found twice their positions."""
+    """The rows of a wreck. It holds the key index, and the positions of rows that were found twice."""
 
     def __init__(self, wreck: Wreck) -> None:
-        """Reads everything once. Raises FailedPreconditionError where there is no store of Rube's, or a part of one."""
+        """Reads everything once. Raises FailedPreconditionError if there is no store of Rube's, or a part of one."""
         self._wreck = wreck
         stored_format = wreck.get(FORMAT_KEY)
         if stored_format == LOADING:
@@ -57,19 +57,19 @@ class Salvage:
         # The oldest revision whose rows may not be deleted; None: unknown.
         self.compact_revision = int.from_bytes(compact, "big") if compact and len(compact) == _COMPACT_BYTES else None
         self._index = KeyIndex()
-        # Values that are damaged, by position; what is known of them stands in the index.
+        # Positions of damaged values; the index has what is known of them.
         self._damaged: set[int] = set()
         self.writes: list[LostWrites] = []
-        # Of damaged values that are not the newest.
+        # The number of damaged values that are not the newest of their keys.
         self.history = 0
         self.revision = self.compact_revision or 0
         self._read()
         if not len(self._index) and not self.writes and not self.format_known:
-            raise FailedPreconditionError("there is nothing of a store in it: check the path")
+            raise FailedPreconditionError("it holds no part of a store: check the path")
 
     @property
     def keys(self) -> int:
-        """How many exist, about."""
+        """About how many keys exist."""
         return self._index.count_current()
 
     @property
@@ -78,20 +78,20 @@ class Salvage:
         if (
             found
         ):  # a gap in revisions tells of lost writes before one that is left, and nothing of those behind the last
-            found.append(f"writes newer than revision {self.revision} may be lost, and nobody knows of which keys")
+            found.append(f"writes newer than revision {self.revision} may be lost, and their keys are unknown")
         if self.compact_revision is None:
             found.append("the store's compaction mark is lost: writes may be missing from its history unseen")
         return found
 
     def uncertain(self) -> int:
-        """How many keys may have been changed or deleted by writes that are lost."""
+        """Returns how many keys lost writes may have changed or deleted."""
         if self._wreck.findings():
             return self.keys
         newest = max((writes.last_revision for writes in self.writes), default=0)
         return sum(1 for key in self._keys() if 0 < self._index.newest_position(key) >> SUB_BITS <= newest)
 
     def pages(self, *, older: bool) -> Iterator[tuple[list[Record], list[LostValue]]]:
-        """What is left of the keys, and what is lost, in the order of keys. `older`: with older values in the place of
+        """Yields the remaining keys and the losses, in the order of keys. `older`: with older values in place of
         damaged ones."""
         records: list[Record] = []
         lost: list[LostValue] = []
@@ -114,7 +114,7 @@ class Salvage:
             yield records, lost
 
     def _older(self, key: bytes, position: int) -> int:
-        """The position of the newest value before that one that is whole; 0: there is none."""
+        """Returns the position of the newest whole value before that one; 0 if there is none."""
         while position and position in self._damaged:
             position = self._index.position_before(key, position)
         return position
@@ -126,7 +126,7 @@ class Salvage:
             start = keys[-1] + b"\0"
 
     def _records(self, wanted: dict[int, int]) -> list[Record]:
-        """Of those positions, in the order of the numbers."""
+        """Returns the records at those positions, in the order of the numbers."""
         found: dict[int, Record] = {}
         for position in wanted:
             for data in self._wreck.read(position):
@@ -161,7 +161,8 @@ class Salvage:
         self.history = len(self._damaged - newest)
 
     def _note_gap(self, before: int, found: int) -> None:
-        """After the compaction no row goes, and revisions and the places in one are given out without gaps."""
+        """Notes missing rows: after the compaction revision no row is deleted, and revisions and the positions in one
+        have no gaps."""
         revision, begun = found >> SUB_BITS, before >> SUB_BITS
         if found not in (before + 1, begun + 1 << SUB_BITS):
             first_of_its = found == position_of(revision)
@@ -175,13 +176,13 @@ class Salvage:
         self.writes.append(LostWrites(first, last, key))
 
     def _rows(self) -> Iterator[tuple[int, Row | DamagedRow]]:
-        """The best of what was found of each position."""
+        """Yields the best copy found of each position."""
         best: tuple[int, Row | DamagedRow] | None = None
         for number, data, proper in self._wreck.log():
             if not 0 < number < position_of(REVISION_MAX):
                 continue
             row = read_row(number, data)
-            # What stands where it does not belong may be a row that compaction has deleted.
+            # A row that is not current may be one that compaction has deleted.
             kept = self.compact_revision is not None and number >> SUB_BITS > self.compact_revision
             if not proper and not (kept and isinstance(row, Row)):
                 continue

@@ -1,4 +1,4 @@
-"""The newest rows, held once for all watchers and readers, so that a watch costs the store a cursor and no buffer."""
+"""The newest rows, held once for all watches and reads, so that a watch costs the store a cursor and no buffer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from rube.store.mvcc.log import Row
 from rube.store.ports import Change
 
-# What a change costs beside its key and value.
+# Bytes of a change besides its key and value.
 _CHANGE_OVERHEAD_BYTES = 200
 
 
@@ -23,11 +23,11 @@ class Tail:
         self._bytes = 0
         self._rows: deque[Row] = deque()
         self._by_position: dict[int, Row] = {}
-        # Made when the first watcher asks, since the previous value may have to be read.
+        # Changes, made when the first watch asks, since the previous value may have to be read.
         self._changes: dict[int, Change] = {}
 
     def extend(self, rows: Sequence[Row], tail_bytes_max: int) -> None:
-        """Takes up rows, and lets go of the oldest past that bound."""
+        """Adds rows, and drops the oldest beyond that bound."""
         self._rows.extend(rows)
         for row in rows:
             self._by_position[row[0]] = row
@@ -36,7 +36,7 @@ class Tail:
             self._drop_oldest_revision()
 
     def row(self, position: int) -> Row | None:
-        """The row at that position if it is here."""
+        """Returns the row at that position if it is here."""
         return self._by_position.get(position)
 
     def changes(
@@ -47,10 +47,10 @@ class Tail:
         changes_max: int,
         make: Callable[[Row], Change],
     ) -> tuple[list[Change], int]:
-        """The matching changes after that position, and the revision they reach: all of each revision.
+        """Returns the matching changes after that position, and the revision that they reach: whole revisions.
 
-        Stops at the end of the revision in which `changes_max` is reached. The caller makes sure that the tail
-        reaches back far enough and holds something newer.
+        Stops at the end of the revision in which `changes_max` is reached. The caller makes sure that the tail reaches
+        back far enough and holds something newer.
         """
         found: list[Change] = []
         revision = 0
@@ -67,7 +67,8 @@ class Tail:
         return found, revision
 
     def _newer(self, position: int) -> list[Row]:
-        """The rows after that position, oldest first: found from the end, where a watch that keeps up reads."""
+        """Returns the rows after that position, oldest first: searched from the end, where a watch that keeps up
+        reads."""
         newest = []
         for row in reversed(self._rows):
             if row.position <= position:

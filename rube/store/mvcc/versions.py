@@ -1,4 +1,4 @@
-"""What a store shows: reads at revisions and watches, over the log in its engine and the index in memory."""
+"""The readable state of a store: reads at revisions and watches, over the log in its engine and the index in memory."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from rube.store.mvcc.tail import Tail
 from rube.store.mvcc.watch import follow
 from rube.store.ports import Change, ChangeBatch, Lookup, Page, Record
 
-# Reads that take longer let others run in between, this many records apart.
+# A longer read lets others run once in so many records.
 RECORDS_PER_STEP_MAX = 256
-# A read of the newest revision that compaction overtakes starts again this often.
+# A read of the newest revision starts again so often if compaction overtakes it.
 READ_RETRIES_MAX = 3
-# The tail of a small store is small, so that it costs little beside what is stored.
+# The tail of a small store is small, so that it costs little compared with the stored data.
 TAIL_BYTES_MIN = 2 * 1024 * 1024
 TAIL_BYTES_PER_KEY_MAX = 300
 
 
 class Versions:
-    """The reading half of a store. Who writes makes rows visible with `show`, and ends it with `close`."""
+    """The reading half of a store. The writer makes rows visible with `show`, and ends it with `close`."""
 
     def __init__(self, engine: EngineView, clock: Clock, state: State, config: StoreConfig) -> None:
         self._engine = engine
@@ -42,7 +42,7 @@ class Versions:
         return self.state.revision
 
     def show(self, rows: Sequence[Row], revision: int) -> None:
-        """Those rows are the store's newest."""
+        """Makes those rows visible as the store's newest."""
         self.state.index.extend(rows)
         tail_bytes_max = max(TAIL_BYTES_MIN, TAIL_BYTES_PER_KEY_MAX * len(self.state.index))
         self._tail.extend(rows, min(tail_bytes_max, self._config.tail_bytes_max))
@@ -86,12 +86,13 @@ class Versions:
         return follow(self, self._clock, start, end, after_revision, self._config.bookmark_interval_s)
 
     async def check_resumable(self, after_revision: int) -> None:
-        """Raises unless a watch can go on after that revision."""
+        """Raises an error unless a watch can go on after that revision."""
         self.check_reached(after_revision)
         self._check_kept(after_revision)
 
     async def changes(self, start: bytes, end: bytes, after_revision: int) -> tuple[list[Change], int]:
-        """The next changes of a watch: from the tail, or from the log where the tail does not reach back so far."""
+        """Returns the next changes of a watch: from the tail, or from the log if the tail does not reach back so
+        far."""
         after = position_of(after_revision + 1) - 1
         if after_revision >= self._tail.start_revision:
             return self._tail.changes(start, end, after, self._config.watch_changes_max, self._change)
@@ -118,7 +119,7 @@ class Versions:
             raise UnavailableError("the store is closed")
 
     def _positions(self, start: bytes, end: bytes | None, revision: int, limit: int) -> list[int]:
-        """One more than `limit`, to know whether there are more."""
+        """Returns one more than `limit` positions, which shows whether there are more."""
         index = self.state.index
         if end is None:
             position = index.position_at(start, revision)
@@ -127,7 +128,7 @@ class Versions:
         return list(islice(found, limit + 1) if limit else found)
 
     async def _read_all(self, positions: list[int]) -> list[Record] | None:
-        """The records, or None if compaction has deleted one meanwhile."""
+        """Returns the records; None if compaction has deleted one meanwhile."""
         records = []
         for count, position in enumerate(positions, start=1):
             row = self._read(position)
@@ -147,7 +148,7 @@ class Versions:
         return row
 
     def _at(self, position: int) -> Record | None:
-        """The record at a position that cannot have been compacted; None for position 0."""
+        """Returns the record at a position that cannot have been compacted; None for position 0."""
         if not position:
             return None
         row = self._read(position)
@@ -172,8 +173,8 @@ class Versions:
         return found, self.state.revision
 
     def _rows_after(self, revision: int, first: bytes, last: bytes) -> Iterator[Row]:
-        """The log's rows after that revision, read some at a time. A damaged one of a key outside of `first` to `last`
-        is nobody's trouble here."""
+        """Yields the log's rows after that revision, read in steps. A damaged row of a key outside `first` to `last` is
+        ignored."""
         start, end = position_of(revision + 1), position_of(self.state.revision + 1)
         while start < end:
             count = 0

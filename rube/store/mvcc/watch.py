@@ -11,7 +11,7 @@ from rube.store.ports import Change, ChangeBatch
 
 
 class ChangeSource(Protocol):
-    """What a watch needs of its store."""
+    """The part of the store that a watch uses."""
 
     @property
     def revision(self) -> int: ...
@@ -21,7 +21,7 @@ class ChangeSource(Protocol):
         ...
 
     async def changes(self, start: bytes, end: bytes, after_revision: int) -> tuple[list[Change], int]:
-        """Some of the changes after that revision, never a part of a revision, and the revision they reach."""
+        """Returns some of the changes after that revision, whole revisions, and the revision that they reach."""
         ...
 
     async def advanced(self, revision: int) -> None:
@@ -32,9 +32,9 @@ class ChangeSource(Protocol):
 async def follow(
     source: ChangeSource, clock: Clock, start: bytes, end: bytes, after_revision: int, bookmark_interval_s: float
 ) -> AsyncGenerator[ChangeBatch]:
-    """The watch of `rube.store.Store`."""
+    """Runs the watch of `rube.store.Store`."""
     cursor = after_revision
-    # The revision that the reader has been told, -1 before the first bookmark; and when.
+    # The revision of the last bookmark or batch, -1 before the first; and its time.
     told = -1
     told_at_ns = 0
     while True:

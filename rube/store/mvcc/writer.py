@@ -1,4 +1,4 @@
-"""The one writer of a store: groups the transactions that wait and commits each group at once."""
+"""The one writer of a store: groups the waiting transactions and commits each group at once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rube.store.ports import Txn
 
 _LOG = logging.getLogger("rube.store")
 
-# Transactions that wait for the writer; a caller past it waits for a place.
+# Transactions that wait for the writer; further callers wait for a place.
 WAITING_TXNS_MAX = 4096
-# A group ends before the transaction that would pass either; one alone may.
+# A group ends before the transaction that would exceed either; one alone may.
 GROUP_TXNS_MAX = 1024
 GROUP_BYTES_MAX = 16 * 1024 * 1024
 
@@ -30,7 +30,7 @@ class _Waiting(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """What a group came to: each transaction's revision or why it was refused, and whether anything was written."""
+    """The result of a group: each transaction's revision or its refusal, and whether anything was written."""
 
     outcomes: Sequence[int | RubeError]
     wrote: bool
@@ -39,9 +39,9 @@ class Committed(NamedTuple):
 class GroupWriter:
     """Commits transactions in the order of their arrival.
 
-    `commit_group` evaluates a group's transactions, each seeing those before it, and returns once what they wrote and
-    what they rest on is durable and the store shows it; no caller hears of it before. If it raises, nothing was
-    written (or, UnavailableError, nobody knows). After a DataLossError nothing is written any more.
+    `commit_group` evaluates a group's transactions, each seeing those before it. It returns once their writes and
+    everything that they depend on are durable and visible; no caller gets a result before. If it raises, nothing was
+    written (or, for UnavailableError, that is unknown). After a DataLossError nothing is written any more.
     """
 
     def __init__(
@@ -51,28 +51,29 @@ class GroupWriter:
         groups_in_flight_max: int = 1,
         further_group_txns_min: int = 1,
     ) -> None:
-        """With more than one group in flight `commit_group` must see to the order of those that it has begun.
+        """With more than one group in flight `commit_group` must keep the order of those that it has begun.
 
-        While one is, another begins once so many transactions wait: small groups cost more than their order saves.
+        While one group is in flight, another begins once so many transactions wait: small groups cost more than their
+        order saves.
         """
         self._commit_group = commit_group
         self._groups_in_flight_max = groups_in_flight_max
         self._further_group_txns_min = further_group_txns_min
         self._in_flight: set[asyncio.Task[None]] = set()
         self._waiting: deque[_Waiting] = deque()
-        # Set while there is something for the writer to do, and while there is a place for one more to wait.
+        # Set while there is work for the writer, and while there is a place for one more to wait.
         self._work = asyncio.Event()
         self._place = asyncio.Event()
         self._place.set()
         self._failure: RubeError | None = None
-        # Why the last group was not written; empty if it was.
+        # The error of the last group; empty if it was written.
         self._trouble = ""
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run(), name="store writer")
 
     async def commit(self, txn: Txn, size_bytes: int) -> int:
-        """The revision. A caller that is cancelled does not learn whether its transaction was committed."""
+        """Returns the revision. A cancelled caller does not learn whether its transaction was committed."""
         self._check()
         while len(self._waiting) >= WAITING_TXNS_MAX:
             self._place.clear()
@@ -84,7 +85,7 @@ class GroupWriter:
         return await done
 
     async def close(self) -> None:
-        """Commits what waits, then ends."""
+        """Commits the waiting transactions, then ends."""
         self._closing = True
         self._work.set()
         self._place.set()
@@ -140,7 +141,8 @@ class GroupWriter:
         return group
 
     async def _commit(self, waiting: list[_Waiting]) -> None:
-        """One group. Its callers are answered only when all it rests on is durable, the refused ones too."""
+        """Commits one group. Its callers, the refused ones too, get their answer only when everything it depends on is
+        durable."""
         try:
             if self._failure is not None:
                 raise self._failure
@@ -148,7 +150,7 @@ class GroupWriter:
         except asyncio.CancelledError:
             self._fail(waiting, UnavailableError("the store was stopped: the write may have happened"))
             raise
-        except Exception as error:  # whatever it is, every caller must hear of it
+        except Exception as error:  # whatever it is, every caller must get it
             self._fail(waiting, self._noted(error))
             return
         if self._trouble and committed.wrote:
@@ -163,7 +165,7 @@ class GroupWriter:
                 one.done.set_exception(outcome)
 
     def _noted(self, error: Exception) -> RubeError:
-        """What every caller is told; logged once, as long as it stays the same. DataLossError is for good."""
+        """Returns the error for the callers; logs it once, as long as it stays the same. DataLossError is permanent."""
         if not isinstance(error, RubeError):
             _LOG.error("unexpected error in the store's writer", exc_info=error)
             error = DataLossError(f"the store's writer failed ({error!r}): restart the process")
@@ -181,5 +183,5 @@ class GroupWriter:
 
 
 def _copy(error: RubeError) -> RubeError:
-    """An exception of its own for each caller: a raised one collects tracebacks."""
+    """Returns an exception of its own for each caller: a raised one collects tracebacks."""
     return type(error)(error.message, **error.metadata)

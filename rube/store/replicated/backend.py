@@ -1,4 +1,4 @@
-"""Replicated stores, as `rube.store.backends` opens and keeps them."""
+"""The backend that opens, copies and checks replicated stores for `rube.store.backends`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _DIGITS_MAX = 10
 
 
 class ReplicatedBackend:
-    """`rube.store.backends.Backend` of one member's disk: what is read, checked and filled offline is that disk alone.
+    """The `rube.store.backends.Backend` of one member's disk: offline it reads, checks and fills that disk alone.
 
-    A group that is formed on a disk that was filled begins with what is there; the other members get it from the first.
+    A group that is formed on a filled disk begins with its content; the other members get it from the first.
     """
 
     async def open(self, host: Host, url: StoreUrl, config: StoreConfig) -> Store:
@@ -46,14 +46,14 @@ class ReplicatedBackend:
 
 
 def member_config(url: StoreUrl) -> MemberConfig:
-    """The member that the URL names. Raises InvalidArgumentError that names the option."""
+    """Returns the member that the URL names. Raises InvalidArgumentError that names the option."""
     name, listen = url.option("name"), url.option("listen")
     members = tuple(_member(url, part) for part in url.option("members").split(",") if part)
     listen = listen or dict(members).get(name, "")
     if not name:
         raise InvalidArgumentError(f"store URL {url} names no member: add name=a")
     if not listen:
-        raise InvalidArgumentError(f"store URL {url} says not where member {name!r} listens: add listen=HOST:PORT")
+        raise InvalidArgumentError(f"store URL {url} does not say where member {name!r} listens: add listen=HOST:PORT")
     return MemberConfig(
         name=name,
         listen=listen,
@@ -65,7 +65,7 @@ def member_config(url: StoreUrl) -> MemberConfig:
 
 
 def _parameters(url: StoreUrl) -> dict[str, Any]:
-    """Those that are given, as MemberConfig names them."""
+    """Returns the given options, by their names in MemberConfig."""
     given: dict[str, Any] = {}
     for option, text in url.options:
         if option in MEMBER_NUMBERS:

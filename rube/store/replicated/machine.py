@@ -1,4 +1,4 @@
-"""The state machine: transactions against the MVCC index, the same rows on every member."""
+"""The state machine: it applies transactions to the MVCC index, with the same rows on every member."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ from rube.store.replicated.overlay import Overlay
 
 
 class StoreMachine:
-    """`rube.group.StateMachine` of a store. Outcomes: a list of revisions or AbortedErrors, one a transaction."""
+    """The `rube.group.StateMachine` of a store. Outcomes: a list of revisions or AbortedErrors, one a transaction."""
 
     def __init__(self, engine: Engine, clock: Clock, config: StoreConfig, compacted: Callable[[], None]) -> None:
-        """`compacted` is told when there are rows that nobody can see any more, and that is durable."""
+        """`compacted` is called when rows are invisible to every read, and that is durable."""
         self._engine = engine
         self._clock = clock
         self._config = config
         self._compacted = compacted
         self._overlay = Overlay(engine)
-        # How many writes were given and are durable; up to which one they were, when the last compaction was applied.
+        # The number of writes returned, and of durable ones; and the number of those returned when the last compaction
+        # was applied.
         self._given = self._durable = self._compacted_at = 0
-        # Header rows that are still to be written, with the first command.
+        # Header rows that the first command will write.
         self._new: Sequence[Write] = ()
         self.versions = self._show(State(store_id="", revision=0, compact_revision=0, index=KeyIndex()))
 
@@ -74,7 +75,7 @@ class StoreMachine:
     def durable(self, writes: int) -> None:
         self._overlay.durable(writes)
         self._durable += writes
-        # Not earlier: a crash would bring back what rests on the rows that are deleted then.
+        # Not earlier: a crash would bring back reads of the rows that are deleted then.
         if self._compacted_at and self._durable >= self._compacted_at:
             self._compacted_at = 0
             self._compacted()
@@ -83,7 +84,7 @@ class StoreMachine:
         self.versions.close()
 
     async def reload(self, group_id: str) -> None:
-        """A store that was there before the group keeps its id; a new one has the group's."""
+        """Reads the engine. A store that is older than the group keeps its id; a new one gets the group's."""
         self._overlay.clear()
         self._given = self._durable = self._compacted_at = 0
         header = read_header(self._engine)
@@ -103,9 +104,10 @@ class StoreMachine:
 
 
 def _damaged(row: DamagedRow) -> DataLossError:
-    """The other members have what this one has lost, and it would hand on what it has to those that come."""
+    """Returns the error for a member that has lost a row: the others have it, and a snapshot would spread the
+    damage."""
     return DataLossError(
-        f"{row.error().message.partition(':')[0]} on this member's disk, and the others have it: remove this member "
+        f"{row.error().message.partition(':')[0]} on this member's disk; the other members have it: remove this member "
         "from its group (rube cluster remove), wipe its disk and let it join again; of a group of which no member is "
         "whole, `rube store salvage` keeps the rest",
         key=row.key[:256].decode("utf-8", "backslashreplace"),
@@ -114,7 +116,7 @@ def _damaged(row: DamagedRow) -> DataLossError:
 
 
 def encode_txns(txns: Sequence[Txn]) -> bytes:
-    """The command that commits them, in order."""
+    """Returns the command that commits them, in order."""
     command = Command()
     for txn in txns:
         encoded = command.txns.add()
@@ -126,7 +128,7 @@ def encode_txns(txns: Sequence[Txn]) -> bytes:
 
 
 def encode_compaction(revision: int) -> bytes:
-    """The command that compacts to that revision."""
+    """Returns the command that compacts to that revision."""
     return Command(compact_revision=revision).SerializeToString(deterministic=True)
 
 

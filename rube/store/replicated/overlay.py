@@ -1,4 +1,4 @@
-"""An engine with what was applied and is not written yet."""
+"""An engine's view with applied writes that are not durable yet."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from rube.host import EngineView, Write
 
 
 class Overlay:
-    """`rube.host.EngineView` over an engine. Writes leave it in the order in which they came, once they are durable."""
+    """A `rube.host.EngineView` over an engine. Writes leave it in the order in which they came, once they are
+    durable."""
 
     def __init__(self, engine: EngineView) -> None:
         self._engine = engine
         self._pending: SortedDict[bytes, bytes | None] = SortedDict()
         self._order: deque[bytes] = deque()
-        # How many writes of a key are in `_order`: the newest of them is what `_pending` shows.
+        # The number of writes of a key in `_order`; `_pending` has the newest of them.
         self._writes: Counter[bytes] = Counter()
 
     def add(self, writes: Sequence[Write]) -> None:
@@ -29,7 +30,7 @@ class Overlay:
             self._order.append(write.key)
 
     def durable(self, count: int) -> None:
-        """The oldest `count` writes are in the engine."""
+        """Notes that the oldest `count` writes are in the engine."""
         for _ in range(count):
             key = self._order.popleft()
             self._writes[key] -= 1

@@ -1,4 +1,4 @@
-"""The replicated store: one member's view of what the group keeps."""
+"""The replicated store: one member's view of the group's state."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from rube.store.replicated.machine import StoreMachine, encode_compaction, encod
 
 _LOG = logging.getLogger("rube.store")
 
-# Proposals of this member that are on their way: the group replicates one while it makes another one durable.
+# Proposals of this member in flight: the group replicates one while it makes another one durable.
 GROUPS_IN_FLIGHT_MAX = 4
 FURTHER_GROUP_TXNS_MIN = 32
 
 
 class ReplicatedStore:
-    """`rube.store.Store` on one member of a group; any member takes reads, watches and commits.
+    """A `rube.store.Store` on one member of a group; any member takes reads, watches and commits.
 
-    Reads are linearizable: the member first learns from the leader how far it must have come. After a failure of the
-    member (`failed`) nothing is acknowledged any more.
+    Reads are linearizable: the member first asks the leader how far it must have come. After a failure of the member
+    (`failed`) nothing is acknowledged any more.
     """
 
     def __init__(self, host: Host, engine: Engine, config: StoreConfig) -> None:
-        """For `open`."""
+        """Call `open` instead."""
         self._clock = host.clock
         self._engine = engine
         self._config = config
@@ -43,7 +43,7 @@ class ReplicatedStore:
 
     @classmethod
     async def open(cls, host: Host, engine: Engine, member: MemberConfig, config: StoreConfig) -> ReplicatedStore:
-        """Comes into the group and takes part; closes the engine if that fails. Errors: see `Member.open`."""
+        """Joins the group and takes part; closes the engine if that fails. Errors: see `Member.open`."""
         store = cls(host, engine, config)
         try:
             store._member = await Member.open(host, engine, store._machine, member)
@@ -65,7 +65,8 @@ class ReplicatedStore:
         return self._member
 
     async def failed(self) -> RubeError:
-        """Returns once this member cannot go on: it was removed, its disk failed, or its state is not the others'."""
+        """Returns once this member cannot go on: it was removed, its disk failed, or its state differs from the
+        group's."""
         return await asyncio.shield(self.member.failed)
 
     @property
@@ -89,7 +90,7 @@ class ReplicatedStore:
     async def range(
         self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0
     ) -> Page:
-        if not 0 < revision <= self.revision:  # what this member has at a revision is what all have
+        if not 0 < revision <= self.revision:  # all members have the same state at a revision
             await self._catch_up(max(revision, min_revision))
         return await self._machine.versions.range(start, end, revision=revision, min_revision=min_revision, limit=limit)
 
@@ -124,7 +125,7 @@ class ReplicatedStore:
         return Committed(outcomes, wrote=self.revision > before)
 
     async def _compact(self) -> None:
-        """Deletes what compactions have made invisible; each member does so by itself."""
+        """Deletes the rows that compactions have made invisible; each member does so by itself."""
         while True:
             await self._superseded.wait()
             self._superseded.clear()
@@ -132,10 +133,11 @@ class ReplicatedStore:
             try:
                 await delete_superseded(self._engine, state.index, self._clock, state.compact_revision)
             except RubeError as error:
-                _LOG.warning("what was compacted is deleted later: %s", error.message)
+                _LOG.warning("compacted rows are deleted later: %s", error.message)
 
     async def _catch_up(self, revision: int) -> None:
-        """Until this member has all that was acknowledged. Raises RevisionAheadError if that is not `revision` yet."""
+        """Waits until this member has all that was acknowledged. Raises RevisionAheadError if that is less than
+        `revision`."""
         self._machine.versions.check_open()
         await self.member.read_barrier()
         self._machine.versions.check_reached(revision)

@@ -1,4 +1,4 @@
-"""What opens, copies and checks SQL stores."""
+"""The backend that opens, copies and checks SQL stores for `rube.store.backends`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONNECTIONS_MAX = 8
 
 
 class SqlBackend:
-    """`rube.store.backends.Backend` of servers that speak MySQL's protocol."""
+    """The `rube.store.backends.Backend` of servers that speak MySQL's protocol."""
 
     async def open(self, host: Host, url: StoreUrl, config: StoreConfig) -> Store:
         async with _kept_pool(host, url) as pool:
@@ -63,7 +63,7 @@ class SqlBackend:
 
 
 class SqlReader:
-    """`rube.store.backends.Reader` on connections of its own."""
+    """A `rube.store.backends.Reader` on connections of its own."""
 
     def __init__(self, pool: Pool, head: schema.Head, keys: int) -> None:
         self._pool = pool
@@ -101,7 +101,7 @@ class _Opened(NamedTuple):
 
 
 async def _existing(pool: Pool) -> _Opened:
-    """Raises FailedPreconditionError if there is no store."""
+    """Opens a store. Raises FailedPreconditionError if there is none."""
     server = await schema.inspect_server(pool)
     head = await schema.read_head(pool)
     if head is None:
@@ -114,7 +114,7 @@ async def _existing(pool: Pool) -> _Opened:
 
 @asynccontextmanager
 async def _kept_pool(host: Host, url: StoreUrl) -> AsyncIterator[Pool]:
-    """A pool that is closed if what it was opened for fails."""
+    """Opens a pool, and closes it if the caller fails."""
     pool = Pool(target_of(url), host.clock, CONNECTIONS_MAX)
     try:
         yield pool

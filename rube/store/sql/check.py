@@ -1,4 +1,4 @@
-"""Reading a store's every row against its checksum and against the others, past all damage."""
+"""The check of a store's rows against their checksums and against each other, past all damage."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rube.store.sql.rows import COLUMNS, decode
 from rube.store.sql.schema import FORMAT, NAMES, Head, Server
 
 ROWS_PER_STEP_MAX = 100
-# Of one kind that are named.
+# Damaged rows of one kind that are listed.
 FINDINGS_MAX = 1000
 
-# What is wrong: a statement that finds head, tail and position of such rows. Each is of one moment, so that a server
-# may go on writing.
+# Each kind of damage with a statement that finds head, tail and position of such rows. Each statement sees one state,
+# so a server may go on writing.
 _MISFITS = (
     (
         "the table of newest writes does not match the log",
@@ -35,13 +35,13 @@ _MISFITS = (
         "(SELECT 1 FROM rube_current c WHERE c.head = l.head AND c.tail = l.tail AND c.position = l.position)",
     ),
     (
-        "what this write replaced is missing in the log",
+        "the write that this one replaced is missing in the log",
         "SELECT l.head, l.tail, l.position FROM rube_log l LEFT JOIN rube_log p ON p.position = l.previous "
         "WHERE l.previous <> 0 AND p.position IS NULL "
         f"AND l.position >> {SUB_BITS} > (SELECT compact_revision FROM rube_head WHERE id = 1)",
     ),
     (
-        "is newer than the revision that the head row tells",
+        "is newer than the revision in the head row",
         "SELECT l.head, l.tail, l.position FROM rube_log l "
         f"WHERE l.position >> {SUB_BITS} > (SELECT revision FROM rube_head WHERE id = 1)",
     ),
@@ -71,7 +71,7 @@ async def stat(pool: Pool, head: Head, server: Server) -> StoreStat:
 
 
 async def check(pool: Pool, head: Head) -> AsyncIterator[Checked]:
-    """`rube.store.backends.Backend.verify`."""
+    """Runs `rube.store.backends.Backend.verify`."""
     identity = Identity(head.store_id, pool.target.place)
     reads = Reads(pool, identity, NoBarrier(pool, identity, 0))
     total = int((await pool.read("SELECT COUNT(*) FROM rube_log"))[0][0])

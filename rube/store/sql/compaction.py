@@ -1,4 +1,4 @@
-"""Compaction: forgets what only old revisions see, in steps that any number of apiservers may take at once."""
+"""Compaction: deletes rows that only old revisions see, in steps that any number of apiservers may take at once."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ RETRY_DELAY_S = 0.05
 
 
 async def mark(pool: Pool, clock: Clock, revision: int) -> None:
-    """From here on nobody reads what is older. Durable when this returns."""
+    """Refuses reads of older revisions from here on. Durable when it returns."""
     await _write(
         pool, clock, "UPDATE rube_head SET compact_revision = GREATEST(compact_revision, %s) WHERE id = 1", (revision,)
     )
 
 
 async def sweep(pool: Pool, clock: Clock, head: Head) -> None:
-    """Deletes what no read at or after `head.compact_revision` can see, from where the last sweep ended.
+    """Deletes the rows that no read at or after `head.compact_revision` can see, from where the last sweep ended.
 
-    Each write up to that revision takes away what it replaced; a delete takes itself away too, in the same statement,
-    so that no put comes back. Taken twice a step changes nothing.
+    Each write up to that revision removes the row that it replaced; a delete removes itself too, in the same statement,
+    so that no put comes back. A step taken twice changes nothing.
     """
     swept, end = position_of(head.swept_revision + 1) - 1, position_of(head.compact_revision + 1)
     while True:
@@ -50,7 +50,7 @@ async def sweep(pool: Pool, clock: Clock, head: Head) -> None:
 
 
 async def _write(pool: Pool, clock: Clock, statement: str, params: list[int] | tuple[int, ...]) -> None:
-    """One statement that may be carried out twice."""
+    """Runs one statement that may be carried out twice."""
     trouble: RubeError | None = None
     for _ in range(TRIES_MAX):
         try:

@@ -1,9 +1,9 @@
-"""Nothing is shown that a crash of the server could take back.
+"""The barrier that hides commits which a crash of the server could still take back.
 
-InnoDB shows a commit to others, and gives its locks away, before the commit is in the log on disk; only the one who
-commits waits for that. If the server died in between, a reader would have seen a revision that is then given out a
-second time, for something else. So a reader that sees a revision newer than what it knows to be durable first commits
-a small write of its own: InnoDB's log is one sequence, and what is before that write is on disk when it is.
+InnoDB shows a commit to others, and releases its locks, before the commit is in the log on disk; only the committing
+client waits for that. If the server died in between, a reader would have seen a revision that is then used a second
+time, for other changes. So a reader that sees a revision newer than the newest known durable one first commits a small
+write of its own: InnoDB's log is one sequence, and everything before that write is on disk when it is.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from rube.store.sql.errors import READ_ONLY_CODES, LostError, RefusedError, tran
 from rube.store.sql.identity import Identity
 from rube.store.sql.pool import Pool
 
-# Processes write to rows of their own, mostly, so that they don't wait for each other.
+# Processes mostly write to rows of their own, so that they don't wait for each other.
 SLOTS = 64
 
 
 class Barrier:
-    """Makes durable what was seen, unless it is known to be."""
+    """Makes a seen revision durable, unless it is known to be."""
 
     def __init__(self, pool: Pool, identity: Identity, slot: int) -> None:
         self._pool = pool
@@ -35,7 +35,7 @@ class Barrier:
             return
         async with self._flushing:
             if revision <= self._identity.revision:
-                return  # the one before this flushed for both
+                return  # the caller before this one flushed for both
             seen = self._seen_revision
             await self._flush()
             self._identity.reached(seen)
@@ -56,7 +56,7 @@ class Barrier:
 
 
 class NoBarrier(Barrier):
-    """For TiDB, which shows a commit when a majority has it, and for tools that read and tell nobody else."""
+    """For TiDB, which shows a commit when a majority has it, and for tools that read and pass nothing on."""
 
     async def reach(self, revision: int) -> None:
         self._identity.reached(revision)

@@ -1,4 +1,4 @@
-"""What a server says when it refuses, and what Rube says then."""
+"""The translation of a server's errors to Rube's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rube.api.errors import FailedPreconditionError, ResourceExhaustedError, Rub
 
 
 class Place(NamedTuple):
-    """Which database on which server, as whom: what an error has to name, without the password."""
+    """The database, its server and the user: an error names these, without the password."""
 
     server: str
     database: str
@@ -17,7 +17,7 @@ class Place(NamedTuple):
 
 
 class RefusedError(Exception):
-    """The server answered a statement with an error; the connection is as good as before."""
+    """The server answered a statement with an error; the connection can go on."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"{text} (error {code})")
@@ -29,8 +29,8 @@ class LostError(Exception):
     """The connection ended, or there was no answer in time. Whether the statement took effect is unknown."""
 
 
-# Something else was in the way; nothing was written, and the same again may succeed. MariaDB and MySQL: lock wait
-# timeout, deadlock, record changed. TiDB: write conflicts, locks that could not be resolved, schema being changed.
+# A conflict: nothing was written, and another attempt may succeed. MariaDB and MySQL: lock wait timeout, deadlock,
+# record changed. TiDB: write conflicts, locks that could not be resolved, schema being changed.
 PASSING_CODES = frozenset({1205, 1213, 1020, 8002, 8005, 8022, 8028, 9004, 9007})
 # The server ends the connection, or is about to.
 LOST_CODES = frozenset({0, 1053, 1152, 1159, 1161, 1184, 1317, 1927, 2003, 2006, 2013, 2014, 2055, 4031})
@@ -41,10 +41,10 @@ READ_ONLY_CODES = frozenset({1290, 1792, 1836, 4047})
 _GRANT = "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP ON `{database}`.* TO '{user}'@'…'"
 _CREDENTIALS = "check the user in the URL and the password (password_file=…)"
 _FULL = "make room there, then writes go on"
-_BUSY = "it is tried again; if it stays, look at the server"
+_BUSY = "it is tried again; if it lasts, look at the server"
 _READ_ONLY = "point the URL at the primary, or SET GLOBAL read_only = 0 there"
 
-# Code of the server: (class, remedy).
+# The server's code: (class, remedy).
 _REMEDIES: Mapping[int, tuple[type[RubeError], str]] = {
     3: (ResourceExhaustedError, _FULL),
     1021: (ResourceExhaustedError, _FULL),
@@ -83,7 +83,7 @@ _REMEDIES: Mapping[int, tuple[type[RubeError], str]] = {
 
 
 def translate(error: RefusedError | LostError, place: Place) -> RubeError:
-    """What a caller of the store is told: which server, what it said, what to do."""
+    """Returns the error for the store's caller: the server, its answer, the remedy."""
     if isinstance(error, LostError):
         return UnavailableError(
             f"the database server at {place.server} does not answer ({error}): is it running, and is the address right?"

@@ -1,4 +1,4 @@
-"""Which history a process serves, and whether the database still holds it."""
+"""The identity of the history that a process serves, and the check that the database still holds it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from rube.store.sql.errors import Place
 
 
 class Identity:
-    """One store. Another one in its place, or an older state of it, is its end: clients have to list again."""
+    """The identity of one store. Another store in its place, or an older state of it, ends it: clients have to list
+    again."""
 
     def __init__(self, store_id: str, place: Place) -> None:
         self.store_id = store_id
-        # The newest that this process knows and that no crash of the server could take back.
+        # The newest revision that this process knows to be durable.
         self.revision = 0
         self._place = place
         self._trouble: RubeError | None = None
@@ -27,9 +28,10 @@ class Identity:
         self.revision = max(self.revision, revision)
 
     def check(self, store_id: str, revision: int, known_revision: int) -> None:
-        """What the database holds; `known_revision`: `self.revision` before it was asked.
+        """Compares the database's state; `known_revision` is `self.revision` before the query.
 
-        Raises FailedPreconditionError for another store, DataLossError for an older state; from then on always.
+        Raises FailedPreconditionError for another store, DataLossError for an older state; every later call raises it,
+        too.
         """
         where = f"the store in database {self._place.database!r} at {self._place.server}"
         if store_id != self.store_id:
@@ -48,7 +50,7 @@ class Identity:
             raise type(self._trouble)(self._trouble.message)
 
     async def over(self) -> RubeError:
-        """Returns once that was found out."""
+        """Waits until a check has found another store or an older state, and returns the error."""
         await self._over.wait()
         assert self._trouble is not None
         return self._trouble

@@ -1,4 +1,4 @@
-"""Filling an empty database with a copy of a store's records."""
+"""The loader that fills an empty database with a copy of a store's records."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ROWS_PER_TRANSACTION_MAX = 500
 
 
 class SqlLoader:
-    """`rube.store.backends.Loader`. Records keep their revisions; what came before them is compacted.
+    """A `rube.store.backends.Loader`. Records keep their revisions; earlier revisions count as compacted.
 
-    The head row says "loading", and which copy it is, from before the first record until `finish`.
+    The head row has the state "loading", and the copy's id, from before the first record until `finish`.
     """
 
     def __init__(self, pool: Pool, server: Server, store_id: str) -> None:
@@ -44,7 +44,7 @@ class SqlLoader:
                     (FORMAT, LOADING, store_id.encode(), LOADING),
                 )
                 await _check_free(session, pool)
-                for table in ("rube_log", "rube_current"):  # what an interrupted copy had loaded
+                for table in ("rube_log", "rube_current"):  # rows that an interrupted copy had loaded
                     await session.query(f"TRUNCATE TABLE {table}")
         except (RefusedError, LostError) as error:
             raise translate(error, place) from error
@@ -143,7 +143,7 @@ async def _check_free(session: Session, pool: Pool) -> None:
 
 
 async def _subs(session: Session, revisions: Sequence[int]) -> dict[int, int]:
-    """The first free place in each revision, whose keys may have come with earlier records."""
+    """Returns the first free position in each revision, whose keys may have come with earlier records."""
     ranges = " OR ".join(["position BETWEEN %s AND %s"] * len(revisions))
     bounds = [bound for revision in revisions for bound in (position_of(revision), position_of(revision + 1) - 1)]
     rows = await session.query(

@@ -1,4 +1,4 @@
-"""What others commit comes to this process's watches by asking for it: one poller for all of them, and one tail."""
+"""The poller that reads the commits of other processes, and the one tail that serves all watches of this process."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from rube.store.sql.schema import Head
 
 _LOG = logging.getLogger("rube.store")
 
-# After an error the server is left alone for so long.
+# The pause after an error.
 ERROR_DELAY_S = 0.5
-# What a change costs in memory beside its keys and values.
+# Bytes of a change besides its keys and values.
 _CHANGE_OVERHEAD_BYTES = 400
 
 
@@ -45,7 +45,7 @@ class ChangeTail:
                 self._bytes -= _cost_bytes(self._changes.popleft())
 
     def after(self, revision: int, start: bytes, end: bytes, changes_max: int) -> tuple[list[Change], int]:
-        """As `Reads.changes`; the tail must reach back to `revision`."""
+        """Returns what `Reads.changes` would; the tail must reach back to `revision`."""
         newer = []
         for change in reversed(self._changes):
             if change.record.mod_revision <= revision:
@@ -66,7 +66,7 @@ def _cost_bytes(change: Change) -> int:
 
 
 class Poller:
-    """Keeps the tail up with the database while somebody watches. A `rube.store.mvcc.watch.ChangeSource`."""
+    """Keeps the tail up with the database while there are watches. A `rube.store.mvcc.watch.ChangeSource`."""
 
     def __init__(self, reads: Reads, identity: Identity, clock: Clock, config: StoreConfig, head: Head) -> None:
         self._reads = reads
@@ -76,7 +76,7 @@ class Poller:
         self._tail = ChangeTail(head.revision, config.tail_bytes_max)
         self._compact_revision = head.compact_revision
         self._watches = 0
-        # A poll is to begin at once; the tail has grown since a watch last looked.
+        # Set when a poll is to begin at once; set when the tail has grown since a watch last looked.
         self._wanted = asyncio.Event()
         self._advanced = asyncio.Event()
         # One poll at a time.
@@ -92,7 +92,7 @@ class Poller:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Polls go on as long as somebody is inside."""
+        """Keeps polling while any caller is inside."""
         self._check_alive()
         self._watches += 1
         self._wanted.set()
@@ -104,7 +104,7 @@ class Poller:
             self._watches -= 1
 
     def wake(self) -> None:
-        """There is, or will be, something new."""
+        """Starts a poll, since there is, or will be, something new."""
         self._wanted.set()
 
     def compacted(self, revision: int) -> None:
@@ -135,7 +135,7 @@ class Poller:
             where_range(start, end), after_revision, changes_max, self._config.watch_bytes_max
         )
         self.compacted(head.compact_revision)
-        if reached > upto:  # the tail has, or will have, what comes after; a watch is never ahead of it
+        if reached > upto:  # the tail has, or will have, the later changes; a watch is never ahead of it
             return [change for change in changes if change.record.mod_revision <= upto], upto
         return changes, reached
 
@@ -149,7 +149,7 @@ class Poller:
         await asyncio.wait([self._task])
 
     async def _begin_anew(self) -> None:
-        """Nobody watched for a while: what was committed meanwhile is in the log, should someone ask."""
+        """Empties the tail after a time without watches: later watches read older changes from the log."""
         async with self._polling:
             head = await self._reads.head()
             if head.revision > self._tail.revision:
@@ -158,7 +158,7 @@ class Poller:
             self.compacted(head.compact_revision)
 
     async def _run(self) -> None:
-        # A cancellation can be lost: asyncio.wait_for of 3.11, with which asyncmy connects, drops one that comes with
+        # asyncio.wait_for of 3.11, with which asyncmy connects, can lose a cancellation: it drops one that comes with
         # the answer (https://github.com/python/cpython/issues/86296).
         while self._failure is None:
             try:
@@ -179,7 +179,7 @@ class Poller:
                 await self._clock.sleep(ERROR_DELAY_S)
 
     async def _poll(self) -> None:
-        """Takes up all that was committed before this call."""
+        """Reads everything that was committed before this call."""
         async with self._polling:
             while True:
                 before = self._tail.revision
@@ -187,7 +187,7 @@ class Poller:
                     head, changes, reached = await self._reads.changes(
                         EVERYTHING, before, self._config.watch_changes_max, self._config.watch_bytes_max
                     )
-                except CompactedError as error:  # asleep for long: who is behind learns it from the log
+                except CompactedError as error:  # a long gap: watches behind it get the error from the log
                     head, changes, reached = await self._reads.head(), [], 0
                     self._tail = ChangeTail(head.revision, self._config.tail_bytes_max)
                     _LOG.info("the history between two polls was compacted: %s", error.message)
@@ -201,7 +201,7 @@ class Poller:
                     return
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """No watch waits for a poller that is no more."""
+        """Fails the watches, which would wait for a poller that has ended."""
         error = None if task.cancelled() else task.exception()
         if error is not None:
             _LOG.error("the poller has failed", exc_info=error)
@@ -222,7 +222,7 @@ class Poller:
         self._wake_watches()
 
     def _note(self, error: RubeError | None) -> None:
-        """Logs a change for the worse or the better, once."""
+        """Logs a change between failure and success, once."""
         trouble = error.message if error else ""
         if trouble and trouble != self._trouble:
             _LOG.error("watches stand still: %s", trouble)

@@ -1,4 +1,4 @@
-"""A bounded set of connections that are used again."""
+"""A bounded pool of connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rube.host import Clock
 from rube.store.sql.errors import LostError, RefusedError, translate
 from rube.store.sql.session import SILENCE_S_MAX, Params, Rows, Session, Target
 
-# A connection that was not used for so long is not used again: the server may be about to end it.
+# A connection that was idle for so long is not used again: the server may be about to end it.
 IDLE_S_MAX = SILENCE_S_MAX / 2
 # How long a caller waits for a connection when all are in use.
 WAIT_S_MAX = 30.0
@@ -23,8 +23,8 @@ RETRY_DELAY_S = 0.05
 class Pool:
     """At most `size_max` connections at a time.
 
-    A connection goes back only if its last statement was answered: one whose statement was cancelled or lost, and
-    one that was given back in the middle of a transaction, is closed.
+    A connection returns to the pool only if its last statement was answered: one whose statement was cancelled or lost,
+    or that was in the middle of a transaction, is closed.
     """
 
     def __init__(self, target: Target, clock: Clock, size_max: int) -> None:
@@ -36,7 +36,8 @@ class Pool:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
-        """Raises RefusedError and LostError from a new connection; UnavailableError if all stay in use."""
+        """Lends a connection. Raises RefusedError and LostError from a new connection; UnavailableError if all stay in
+        use."""
         try:
             async with self._clock.timeout(WAIT_S_MAX):
                 await self._places.acquire()
@@ -57,9 +58,9 @@ class Pool:
             self._places.release()
 
     async def read(self, statement: str, params: Params = ()) -> Rows:
-        """The rows of one statement that changes nothing, on a connection of its own moment.
+        """Returns the rows of one statement that changes nothing, on any connection.
 
-        A lost connection is tried again at once, since one in the pool may have ended unseen. Raises RubeErrors.
+        A lost connection is tried again at once, since a pooled one may have ended unseen. Raises RubeErrors.
         """
         for tries in range(1, READ_TRIES_MAX + 1):
             try:
@@ -75,12 +76,12 @@ class Pool:
         raise AssertionError("the last try returns or raises")
 
     def drop_free(self) -> None:
-        """Closes what nobody uses: after one was lost the others are likely gone too."""
+        """Closes the idle connections: after one was lost the others are likely gone too."""
         while self._free:
             self._free.pop().close()
 
     def close(self) -> None:
-        """What is in use is closed when it comes back."""
+        """Closes the idle connections; those in use are closed when they return."""
         self._is_closed = True
         self.drop_free()
 

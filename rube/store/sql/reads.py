@@ -1,4 +1,4 @@
-"""Reads: each a single statement, so that head and rows are of one moment."""
+"""Reads, each a single statement, so that head and rows are of one state."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from rube.store.sql.rows import (
 )
 from rube.store.sql.schema import NO_HEAD, Head
 
-# A longer range is read by several statements, all at the first one's revision.
+# A longer range takes several statements, all at the first one's revision.
 ROWS_PER_STATEMENT_MAX = 4096
 KEYS_PER_STATEMENT_MAX = 256
 
-# The columns of the head, beside the kind of row that stands before all others: its numbers stand under numbers.
+# The number of the head row's columns after the first, which is the kind of row; they are numbers.
 _HEAD_COUNT = 5
-# Where head and tail of a key stand in rows.COLUMNS.
+# The places of a key's head and tail in rows.COLUMNS.
 _HEAD, _TAIL = 4, 5
 
 
 class Chunk(NamedTuple):
-    """Records in key order, as of `revision`, and the head when they were read."""
+    """Records in key order, as of `revision`, and the head row when they were read."""
 
     head: Head
     revision: int
@@ -44,7 +44,7 @@ class Chunk(NamedTuple):
 
 
 class Reads:
-    """What can be asked of one store. Raises what `Identity.check` does."""
+    """The reads of one store. They raise the errors of `Identity.check`."""
 
     def __init__(self, pool: Pool, identity: Identity, barrier: Barrier) -> None:
         self._pool = pool
@@ -55,7 +55,8 @@ class Reads:
         return (await self._ask())[0]
 
     async def range(self, start: bytes, end: bytes | None, at: int, limit: int) -> Chunk:
-        """Up to `limit` (0: all) records of start <= key < end as of `at` (0: newest). Raises CompactedError."""
+        """Returns up to `limit` (0: all) records of start <= key < end as of `at` (0: newest). Raises
+        CompactedError."""
         first = chunk = await self._range(start, end, at, _next_limit(limit, 0))
         records = chunk.records
         while chunk.more and (not limit or len(records) < limit):
@@ -65,7 +66,7 @@ class Reads:
         return first._replace(records=records, more=chunk.more)
 
     async def _range(self, start: bytes, end: bytes | None, at: int, limit: int) -> Chunk:
-        """By one statement; `limit` is not 0."""
+        """Returns the range by one statement; `limit` is not 0."""
         head, rows = await self._rows(where_range(start, end), at, f"ORDER BY {{0}}.head LIMIT {limit + 1}")
         at = at or head.revision
         rows.sort(key=_key)
@@ -74,7 +75,8 @@ class Reads:
         return Chunk(head, at, [decode_record(row) for row in rows[:limit]], len(rows) > limit)
 
     async def _with_whole_group(self, rows: list[Any], within: Where, at: int, limit: int) -> list[Any]:
-        """The statement cut among keys that share a whole head, and so not in their order: these again, by tail."""
+        """Reads again, by tail, the keys that share a whole head, if the statement has cut among them: they are not in
+        key order."""
         head = rows[limit][_HEAD]
         before = [row for row in rows if row[_HEAD] != head]
         where = Where(f"{within.sql} AND {{0}}.head = %s", (*within.params, head))
@@ -82,16 +84,16 @@ class Reads:
         return before + sorted(group, key=_key)
 
     async def lookup(self, keys: Sequence[bytes], at: int) -> Chunk:
-        """The records of the keys that exist as of `at` (0: newest)."""
+        """Returns the records of the keys that exist as of `at` (0: newest)."""
         head, rows = await self._rows(where_keys(keys), at, "")
         return Chunk(head, at or head.revision, [decode_record(row) for row in rows], False)
 
     async def changes(
         self, where: Where, after_revision: int, changes_max: int, bytes_max: int
     ) -> tuple[Head, list[Change], int]:
-        """Changes of those keys after that revision, and the revision they reach.
+        """Returns changes of those keys after that revision, and the revision that they reach.
 
-        All of each revision; they end with the revision that reaches either maximum. Raises CompactedError.
+        Whole revisions; they end with the revision that reaches either maximum. Raises CompactedError.
         """
         after = position_of(after_revision + 1) - 1
         head, sizes = await self._ask(
@@ -116,7 +118,7 @@ class Reads:
         return head, [decode_change(row) for row in sorted(rows, key=itemgetter(0))], reached
 
     async def _rows(self, where: Where, at: int, order: str) -> tuple[Head, list[Any]]:
-        if at and at == self._identity.revision:  # the further pages of a list, as long as nobody writes
+        if at and at == self._identity.revision:  # further pages of a list, while there are no writes
             head, rows = await self._newest_rows(where, order)
             if head.revision == at:
                 return head, rows
@@ -143,7 +145,7 @@ class Reads:
     async def _ask(
         self, select: str = "", params: Sequence[int | bytes] = (), columns: int = COLUMNS_COUNT
     ) -> tuple[Head, list[Any]]:
-        """The head and the rows of `select` (a 1, then so many columns) at one moment, once they are durable."""
+        """Returns the head and the rows of `select` (a 1, then so many columns) of one state, once they are durable."""
         statement = (
             f"SELECT 0, revision, compact_revision, swept_revision, 0, store_id{', NULL' * (columns - _HEAD_COUNT)}"
         )
@@ -180,7 +182,7 @@ def _check_kept(head: Head, revision: int) -> None:
 
 
 def _end_of(sizes: Sequence[tuple[int, int]], changes_max: int, bytes_max: int) -> int | None:
-    """The revision with which positions and sizes reach a maximum; None if they never do."""
+    """Returns the revision at which positions and sizes reach a maximum; None if they never do."""
     total_bytes = 0
     for number, (position, size_bytes) in enumerate(sizes, 1):
         total_bytes += size_bytes

@@ -1,8 +1,8 @@
-"""How a write is kept: keys in two columns, positions, checksums.
+"""The stored form of a write: keys in two columns, positions, checksums.
 
-InnoDB indexes at most 3072 bytes of a key, and 768 where its pages have 4 KiB, but Rube's keys may have 4096. So a key
-is its first `HEAD_BYTES` (the column `head`, indexed) and the rest (`tail`). All real keys fit into the head. Order by
-head is order by key except among keys that share a whole head; who needs that order sorts those few by tail.
+InnoDB indexes at most 3072 bytes of a key, and 768 if its pages have 4 KiB, but Rube's keys may have 4096. So a key is
+its first `HEAD_BYTES` (the column `head`, indexed) and the rest (`tail`). All real keys fit into the head. Order by
+head is order by key except among keys that share a whole head; a read that needs that order sorts those few by tail.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from rube.store.ports import Change, Record
 HEAD_BYTES = 700
 _TAIL_HASH_BYTES = 24
 
-# Position, 1 for a put and 0 for a delete, create revision, previous position, bytes of the key.
+# The checksum's header: position, 1 for a put and 0 for a delete, create revision, previous position, bytes of the key.
 _CHECKED = struct.Struct(">QBQQI")
 
 
 class LogRow(NamedTuple):
-    """One write. `previous`: the position of the put that it replaced, 0 if the key did not exist."""
+    """One write. `previous` is the position of the put that it replaced, 0 if the key did not exist."""
 
     row: Row
     previous: int
 
 
 class Where(NamedTuple):
-    """A condition on keys as SQL, of a table whose alias stands for {0}, and its params."""
+    """A condition on keys as SQL with its params; {0} stands for the table's alias."""
 
     sql: str
     params: tuple[bytes, ...]
@@ -47,12 +47,12 @@ def split_key(key: bytes) -> tuple[bytes, bytes]:
 
 
 def tail_hash(tail: bytes) -> bytes:
-    """Tells apart, in a unique index, keys that share a head."""
+    """Returns a hash that tells apart, in a unique index, keys that share a head."""
     return hashlib.sha256(tail).digest()[:_TAIL_HASH_BYTES] if tail else b""
 
 
 def where_range(start: bytes, end: bytes | None) -> Where:
-    """start <= key < end; end None: just the key `start`."""
+    """Returns start <= key < end; end None: just the key `start`."""
     if end is None:
         return where_keys([start])
     (start_head, start_tail), (end_head, end_tail) = split_key(start), split_key(end)
@@ -70,7 +70,7 @@ def where_range(start: bytes, end: bytes | None) -> Where:
 
 
 def where_keys(keys: Sequence[bytes]) -> Where:
-    """Any of the keys."""
+    """Returns the condition for any of the keys."""
     short = [key for key in keys if len(key) <= HEAD_BYTES]
     conditions, params = [], list(short)
     if short:
@@ -82,13 +82,13 @@ def where_keys(keys: Sequence[bytes]) -> Where:
     return Where(f"({' OR '.join(conditions) or 'FALSE'})", tuple(params))
 
 
-# What `decode` takes, of a table whose alias stands for {0}.
+# The columns for `decode`; {0} stands for the table's alias.
 COLUMNS = "{0}.position, {0}.create_revision, {0}.previous, {0}.checksum, {0}.head, {0}.tail, {0}.value"
 COLUMNS_COUNT = 7
 
 
 def decode(columns: Sequence[Any]) -> LogRow:
-    """Raises DataLossError that names revision and key if a row does not match its checksum."""
+    """Returns the row. Raises DataLossError that names revision and key if it does not match its checksum."""
     position, create_revision, previous, expected, head, tail, value = columns
     row = Row(position, head + tail, value, create_revision)
     if checksum(row, previous) != expected:
@@ -97,7 +97,7 @@ def decode(columns: Sequence[Any]) -> LogRow:
 
 
 def decode_change(columns: Sequence[Any]) -> Change:
-    """From the columns of a row and those of the row that it replaced (NULL if there was none)."""
+    """Returns the change from the columns of a row and those of the row that it replaced (NULL if there was none)."""
     row, previous = decode(columns[:COLUMNS_COUNT])
     if not previous:
         return Change(row.to_record(), row.value is None, None)
@@ -113,7 +113,7 @@ def decode_record(columns: Sequence[Any]) -> Record:
 
 
 def checksum(row: Row, previous: int) -> int:
-    """Covers all of a row that is kept, its place too: a row in another's place is damage."""
+    """Returns a checksum that covers all of a stored row, its position too: a row in another's place is damage."""
     position, key, value, create_revision = row
     start = _CHECKED.pack(position, value is not None, create_revision, previous, len(key)) + key
     return zlib.crc32(value or b"", zlib.crc32(start))

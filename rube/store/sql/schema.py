@@ -1,4 +1,4 @@
-"""The tables, and what a server must be like to hold them."""
+"""The tables, and the settings that a server needs to hold them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rube.store.sql.pool import Pool
 from rube.store.sql.rows import HEAD_BYTES
 from rube.store.sql.session import Session
 
-# Of what is stored. A store with a newer one is refused, an older one would be converted here.
+# The format of the tables. A store with a newer one is refused, an older one would be converted here.
 FORMAT = 1
 READY, LOADING = b"ready", b"loading"
 
@@ -77,16 +77,16 @@ class Head(NamedTuple):
     revision: int
     # The oldest revision that can be read.
     compact_revision: int
-    # Compaction has deleted everything that only revisions before this one saw.
+    # Compaction has deleted all rows that only revisions before this one see.
     swept_revision: int
 
 
-# Where there is no store.
+# The head of a database without a store.
 NO_HEAD = Head("", 0, 0, 0)
 
 
 class Server(NamedTuple):
-    """What was found out about a server."""
+    """The properties of a server."""
 
     version: str
     packet_bytes_max: int
@@ -96,13 +96,13 @@ class Server(NamedTuple):
         return "TiDB" in self.version
 
 
-# What of a packet is left for everything but a value, and what quoting may make of a byte.
+# Bytes of a packet for everything but a value, and the factor by which quoting may grow a value.
 _PACKET_RESERVE_BYTES = 32 * 1024
 _QUOTED_BYTES_MAX = 2
 
 
 def value_bytes_max(server: Server) -> int:
-    """A value, quoted and with its key, must fit into a packet of the server."""
+    """Returns the most bytes of a value, which must fit, quoted and with its key, into a packet of the server."""
     return (server.packet_bytes_max - _PACKET_RESERVE_BYTES) // _QUOTED_BYTES_MAX
 
 
@@ -115,7 +115,7 @@ def decode_head(columns: Sequence[Any]) -> Head:
 
 
 async def inspect_server(pool: Pool) -> Server:
-    """Raises FailedPreconditionError that says which setting of the server would lose acknowledged writes."""
+    """Raises FailedPreconditionError that names the setting of the server that would lose acknowledged writes."""
     place = pool.target.place
     names = ", ".join(f"'{name}'" for name in _VARIABLES)
     rows = await pool.read(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
@@ -123,7 +123,7 @@ async def inspect_server(pool: Pool) -> Server:
     server = Server(
         str((await pool.read("SELECT VERSION()"))[0][0]), int(found.get("max_allowed_packet", "0")) or 1024 * 1024
     )
-    if not server.is_tidb:  # there these are names without a meaning: a commit is in a majority's Raft logs
+    if not server.is_tidb:  # on TiDB these names have no meaning: a commit is in a majority's Raft logs
         check_durable(found, place)
     if found.get("wsrep_on") == "ON":
         raise FailedPreconditionError(
@@ -158,7 +158,7 @@ def _lossy(place: Place, setting: str, remedy: str) -> FailedPreconditionError:
 
 
 async def create(pool: Pool, store_id: str) -> None:
-    """Makes what is missing of an empty store; of several who try at once one wins."""
+    """Creates the missing parts of an empty store; of several concurrent callers one wins."""
     try:
         async with pool.session() as session:
             await create_tables(session)
@@ -177,7 +177,8 @@ async def create_tables(session: Session) -> None:
 
 
 async def read_head(pool: Pool) -> Head | None:
-    """None if there is no store. Raises FailedPreconditionError for one that this version cannot use."""
+    """Returns the head row; None if there is no store. Raises FailedPreconditionError for one that this version cannot
+    use."""
     place = pool.target.place
     try:
         async with pool.session() as session:

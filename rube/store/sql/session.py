@@ -20,18 +20,18 @@ from rube.store.urls import StoreUrl
 
 CONNECT_S_MAX = 5.0
 STATEMENT_S_MAX = 30.0
-# How long the server may make a statement wait for a lock.
+# How long the server may let a statement wait for a lock.
 LOCK_WAIT_S_MAX = 5
-# The server ends a connection that says nothing for so long, and with it the locks of an apiserver that hangs or is cut
+# The server ends a connection that is silent for so long, and with it the locks of an apiserver that hangs or is cut
 # off in the middle of a transaction.
 SILENCE_S_MAX = 20
 
 Params = Sequence[int | bytes | str | None]
 Rows = Sequence[Sequence[Any]]
 
-# Said of each new connection, since a server's defaults are anybody's. READ COMMITTED: each statement sees all that was
-# committed when it began, on InnoDB and on TiDB alike. Everything that has to be of one moment is one statement, or
-# is under the lock on the head row.
+# Settings of each new connection, since a server may have any defaults. READ COMMITTED: each statement sees everything
+# that was committed when it began, on InnoDB and on TiDB alike. Reads that need one state are one statement, or are
+# under the lock on the head row.
 _SETUP = (
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
@@ -39,18 +39,18 @@ _SETUP = (
     f"SET SESSION wait_timeout = {SILENCE_S_MAX}",
     # No answer is cut.
     "SET SESSION sql_select_limit = 18446744073709551615",
-    # ORDER BY looks at no more bytes than this: a whole key.
+    # ORDER BY compares no more bytes than this: a whole key.
     "SET SESSION max_sort_length = 8192",
 )
-# A COMMIT begins no other transaction, in which later writes would hang; no limit of what a join may look at.
+# COMMIT begins no other transaction, in which later writes would hang; joins may examine any number of rows.
 _SETUP_INNODB = ("SET SESSION completion_type = 0, sql_big_selects = 1",)
-# Locks when a row is written, as InnoDB does, not a check at the end.
+# Lock when a row is written, as InnoDB does, instead of a check at the end.
 _SETUP_TIDB = ("SET SESSION tidb_txn_mode = 'pessimistic'",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where and how to connect, from a URL, with all files read."""
+    """The server and the way to connect, from a URL, with all files read."""
 
     host: str
     port: int
@@ -65,7 +65,7 @@ class Target:
 
 
 def target_of(url: StoreUrl) -> Target:
-    """Raises InvalidArgumentError that names the option whose file cannot be used."""
+    """Returns the target. Raises InvalidArgumentError that names the option whose file cannot be used."""
     host, port = split_host_port(url.servers[0])
     if not url.user:
         raise InvalidArgumentError(f"store URL {url} names no user: write mysql://user@{url.servers[0]}/{url.path}")
@@ -101,7 +101,7 @@ def _tls_context(url: StoreUrl) -> ssl.SSLContext | None:
 
 
 class Session:
-    """One connection. Not for two tasks at once. After a LostError or a cancellation it is good for nothing."""
+    """One connection, for one task at a time. After a LostError or a cancellation it cannot be used any more."""
 
     def __init__(self, connection: Any, clock: Clock) -> None:
         self._connection = connection
@@ -111,7 +111,7 @@ class Session:
 
     @classmethod
     async def connect(cls, target: Target, clock: Clock) -> Session:
-        """Raises RefusedError, LostError, and FailedPreconditionError if asyncmy is not installed."""
+        """Connects. Raises RefusedError, LostError, and FailedPreconditionError if asyncmy is not installed."""
         asyncmy = _asyncmy()
         try:
             async with clock.timeout(CONNECT_S_MAX):
@@ -130,9 +130,9 @@ class Session:
             raise LostError(f"no answer to a connection within {CONNECT_S_MAX} s") from error
         except (OSError, EOFError) as error:
             raise LostError(str(error)) from error
-        except RuntimeError as error:  # asyncmy's, where a way to prove who one is needs a package
+        except RuntimeError as error:  # asyncmy's, if an authentication method needs a package
             raise FailedPreconditionError(
-                f"the database server at {target.place.server} cannot be told the password without TLS: {error}; "
+                f"the database server at {target.place.server} cannot get the password without TLS: {error}; "
                 "add tls=true, or ca=FILE, to the URL, or pip install cryptography"
             ) from error
         except asyncmy.MySQLError as error:
@@ -149,7 +149,7 @@ class Session:
         return session
 
     async def query(self, statement: str, params: Params = ()) -> Rows:
-        """The rows of a SELECT; () of anything else. `%s` in the statement stand for the params.
+        """Returns the rows of a SELECT; () of other statements. `%s` in the statement stand for the params.
 
         Raises RefusedError, after which the session can go on, and LostError.
         """
@@ -163,7 +163,7 @@ class Session:
             done = True
         except TimeoutError as error:
             raise LostError(f"no answer to a statement within {STATEMENT_S_MAX} s") from error
-        except (OSError, EOFError, RuntimeError) as error:  # uvloop's, of a connection that is closed
+        except (OSError, EOFError, RuntimeError) as error:  # uvloop's, for a closed connection
             raise LostError(str(error)) from error
         except asyncmy.MySQLError as error:
             _check_cancelled(error)
@@ -181,7 +181,8 @@ class Session:
 
 
 def _check_cancelled(error: Exception) -> None:
-    """asyncmy tells a cancelled statement as an error of its own, which would let a task live on that has to end."""
+    """Raises CancelledError for asyncmy's own error of a cancelled statement, which would let a task live on that has
+    to end."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError from error
@@ -201,7 +202,8 @@ def _own_error(error: Exception) -> RefusedError | LostError:
 def _asyncmy() -> Any:
     try:
         asyncmy = importlib.import_module("asyncmy")
-        # It logs each of the server's warnings, such as that a table exists already, with what was stored in them.
+        # asyncmy logs each of the server's warnings, such as that a table exists already, with the stored values in
+        # them.
         logging.getLogger("asyncmy").setLevel(logging.ERROR)
         return asyncmy
     except ImportError as error:

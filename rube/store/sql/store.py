@@ -1,4 +1,4 @@
-"""The store: pool, committer, reads and poller put together."""
+"""The SQL store: pool, committer, reads and poller joined together."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from rube.store.sql.reads import KEYS_PER_STATEMENT_MAX, Reads
 from rube.store.sql.schema import Head, Server, value_bytes_max
 from rube.store.sql.transaction import Committer
 
-# A read of the newest revision that compaction overtakes starts again this often.
+# A read of the newest revision starts again so often if compaction overtakes it.
 READ_TRIES_MAX = 3
 
 
 class SqlStore:
-    """`rube.store.Store` in one database, which other processes may use too. `close` closes its connections."""
+    """A `rube.store.Store` in one database, which other processes may use too. `close` closes its connections."""
 
     def __init__(self, host: Host, pool: Pool, head: Head, server: Server, config: StoreConfig) -> None:
         self._clock = host.clock
@@ -54,7 +54,7 @@ class SqlStore:
 
     @property
     def revision(self) -> int:
-        """The newest that this process knows of."""
+        """The newest revision that this process knows."""
         return max(self._revision, self._poller.revision)
 
     async def get(self, keys: Sequence[bytes], *, min_revision: int = 0, serializable: bool = False) -> Lookup:
@@ -107,7 +107,8 @@ class SqlStore:
                     yield batch
 
     async def compact(self, revision: int) -> None:
-        """Raises RevisionAheadError past the newest revision. Compacting again to an older one changes nothing."""
+        """Compacts. Raises RevisionAheadError past the newest revision. Compacting again to an older one changes
+        nothing."""
         self._check(revision)
         async with self._compacting:
             self._seen(await self._reads.head(), revision)
@@ -144,7 +145,8 @@ class SqlStore:
             raise InvalidArgumentError(f"revision {revision} is negative")
 
     def _seen(self, head: Head, min_revision: int) -> None:
-        """Takes note of the database's state. What it has not reached, no store has."""
+        """Notes the database's state. Raises RevisionAheadError for a revision that it has not reached: no other store
+        has."""
         self._revision = max(self._revision, head.revision)
         if min_revision > head.revision:
             raise RevisionAheadError(

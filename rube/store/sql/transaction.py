@@ -21,24 +21,24 @@ from rube.store.sql.rows import LogRow, checksum, split_key, tail_hash, where_ke
 from rube.store.sql.schema import HEAD_COLUMNS, NO_HEAD, Head, check_format, decode_head
 from rube.store.sql.session import Session
 
-# A group that lost against another, or whose connection was lost before COMMIT, is tried again this often.
+# Attempts for a group that lost a conflict, or whose connection was lost before COMMIT.
 TRIES_MAX = 6
-# Between the tries.
+# The pause between the attempts.
 RETRY_S_INITIAL = 0.05
 RETRY_S_MAX = 1.0
-# How often it is tried to find out what became of a COMMIT that was not answered, and how far apart.
+# Attempts to find out the outcome of an unanswered COMMIT, and the pause between them.
 SETTLE_TRIES_MAX = 20
 SETTLE_DELAY_S = 0.5
 
 KEYS_PER_STATEMENT_MAX = 256
 ROWS_PER_STATEMENT_MAX = 1000
 STATEMENT_BYTES_MAX = 4 * 1024 * 1024
-# What a row takes in a statement beside its key and value, which quoting may double.
+# Bytes of a row in a statement besides its key and value, which quoting may double.
 ROW_OVERHEAD_BYTES = 256
 
 
 class Known(NamedTuple):
-    """`rube.store.mvcc.evaluate.Newest`: what the keys of a group are before it."""
+    """A `rube.store.mvcc.evaluate.Newest`: the state of a group's keys before it."""
 
     found: dict[bytes, Current]
 
@@ -59,7 +59,8 @@ class Committer:
         self._place: Place = pool.target.place
 
     async def commit(self, txns: Sequence[Txn]) -> Committed:
-        """Raises UnavailableError if that failed or if nobody knows, and what else the server says."""
+        """Commits a group. Raises UnavailableError if that failed or its outcome is unknown, and the server's other
+        errors."""
         backoff = Backoff(self._chance, initial_s=RETRY_S_INITIAL, max_s=RETRY_S_MAX)
         for tries in range(1, TRIES_MAX + 1):
             try:
@@ -75,7 +76,8 @@ class Committer:
         raise AssertionError("the last try returns or raises")
 
     async def _attempt(self, txns: Sequence[Txn], token: bytes) -> Committed:
-        """Raises RefusedError or LostError if nothing was written, UnavailableError if nobody knows."""
+        """Commits once. Raises RefusedError or LostError if nothing was written, UnavailableError if that is
+        unknown."""
         async with self._pool.session() as session:
             await session.query("START TRANSACTION")
             head = await lock_head(session, self._identity, self._place)
@@ -101,10 +103,10 @@ class Committer:
         raise LostError(f"a commit failed: {unanswered}") from unanswered
 
     async def _took_effect(self, token: bytes, first: Row) -> bool:
-        """Whether a transaction whose COMMIT was not answered was committed: its rows carry its token.
+        """Returns whether a transaction whose COMMIT was not answered was committed: its rows carry its token.
 
-        It held the lock on the head row, so who holds that lock knows that it has ended. Raises UnavailableError if
-        the server cannot be asked in time, or if compaction has already swept over the rows.
+        It held the lock on the head row, so the next holder of that lock knows that it has ended. Raises
+        UnavailableError if the server cannot be asked in time, or if compaction has already swept over the rows.
         """
         for tries in range(1, SETTLE_TRIES_MAX + 1):
             self._pool.drop_free()
@@ -114,14 +116,15 @@ class Committer:
                     head = await lock_head(session, self._identity, self._place)
                     found = await session.query("SELECT token FROM rube_log WHERE position = %s", (first.position,))
                     if not found:
-                        # TiDB can lose a lock when a TiKV does; a write, never: the other could now only fail.
+                        # TiDB can lose a lock when a TiKV fails, but never a write: the other transaction could now
+                        # only fail.
                         await session.query("UPDATE rube_head SET settled = settled + 1 WHERE id = 1")
                     await session.query("ROLLBACK" if found else "COMMIT")
                 if not found and head.compact_revision >= first.revision:
                     break
                 if not found or found[0][0] != token:
                     return False
-                await self._barrier.reach(head.revision)  # what is seen under the lock need not be on disk
+                await self._barrier.reach(head.revision)  # data that is visible under the lock need not be on disk
                 return True
             except (RefusedError, LostError, UnavailableError) as error:
                 if tries == SETTLE_TRIES_MAX:
@@ -136,7 +139,7 @@ class Committer:
 async def lock_head(session: Session, identity: Identity, place: Place) -> Head:
     """Waits for every transaction before this one, and keeps those after it waiting.
 
-    Raises what `Identity.check` does, and FailedPreconditionError for a store that this version cannot use.
+    Raises the errors of `Identity.check`, and FailedPreconditionError for a store that this version cannot use.
     """
     known_revision = identity.revision
     rows = await session.query(f"SELECT format, state, {HEAD_COLUMNS} FROM rube_head WHERE id = 1 FOR UPDATE")
@@ -160,7 +163,7 @@ async def _read_known(session: Session, txns: Sequence[Txn]) -> Known:
 
 
 def with_previous(rows: Sequence[Row], known: Known) -> list[LogRow]:
-    """The rows with the position of what each replaces, in the store or earlier in the group."""
+    """Returns the rows with the position of the row that each replaces, in the store or earlier in the group."""
     newest = {key: current.position for key, current in known.found.items()}
     result = []
     for row in rows:
@@ -208,7 +211,7 @@ async def _update_current(session: Session, rows: Sequence[Row]) -> None:
 
 
 def _parts(rows: Sequence[LogRow]) -> Iterator[Sequence[LogRow]]:
-    """The rows in parts that fit into a statement each."""
+    """Yields the rows in parts that fit into a statement each."""
     start, size_bytes = 0, 0
     for number, (row, _) in enumerate(rows):
         cost_bytes = 2 * (len(row.key) + len(row.value or b"")) + ROW_OVERHEAD_BYTES

@@ -133,7 +133,7 @@ def test_proposals_past_the_uncommitted_limit_are_dropped_until_applied() -> Non
     member = leader(uncommitted_bytes_max=1000)
     member.node.propose(b"x" * 600)
     appends = to_2(member)
-    with pytest.raises(ProposalDroppedError, match=r"600 bytes are uncommitted; 600 more would be past .* 1000"):
+    with pytest.raises(ProposalDroppedError, match=r"600 bytes are uncommitted; 600 more would exceed .* 1000"):
         member.node.propose(b"x" * 600)
     member.node.propose(b"")
     for message in appends:
