@@ -43,7 +43,7 @@ def salvage_text(to: str, salvaged: Salvaged) -> str:
         lines.append(f"and {salvaged.values_lost - _SHOWN_MAX} more keys: --json names them")
     for first, last, key in salvaged.writes[:_SHOWN_MAX]:
         revisions = f"revision {first}" if first == last else f"revisions {first} to {last}"
-        what = f"seems to be of key {_key(key)!r}" if key else "of unknown keys"
+        what = f"seems to be of key {_key(key)!r}" if key else "their keys are unknown"
         lines.append(f"{revisions}: writes are lost; {what}")
     if len(salvaged.writes) > _SHOWN_MAX:
         lines.append(f"and {len(salvaged.writes) - _SHOWN_MAX} more places: --json names them")
