@@ -1,7 +1,8 @@
-"""The API: its messages, and what everyone needs to speak them: keys, selectors, the textproto codec, the error tree.
+"""The API: its messages, and the parts that every package needs to speak them: keys, selectors, the textproto codec,
+the error tree.
 
-Messages and stubs are imported from here: `from rube.api import Object, PutRequest, Unit`. What a program does not name
-is not loaded. This package imports nothing else of rube, does no I/O and knows no clock.
+Messages and stubs are imported from here: `from rube.api import Object, PutRequest, Unit`. A module is loaded when one
+of its names is used. This package imports nothing else of rube, does no I/O and knows no clock.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 def __getattr__(name: str) -> Any:
     if (module := _MODULE_OF.get(name)) is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # An AsyncStub is what type checkers see of a Stub on a channel of grpc.aio.
+    # An AsyncStub is the type of a Stub on a channel of grpc.aio.
     value = globals()[name] = getattr(importlib.import_module(module), name.replace("AsyncStub", "Stub"))
     return value
 

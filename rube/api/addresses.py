@@ -1,4 +1,4 @@
-"""Network addresses as they are written: HOST:PORT, an IPv6 host in brackets. Pure."""
+"""Network addresses in text: HOST:PORT, an IPv6 host in brackets. Pure."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _SCHEMES = frozenset({"http", "https", "grpc", "grpcs", "tcp"})
 
 
 def split_host_port(address: str) -> tuple[str, str]:
-    """The host, with the brackets that it has, and the port as written; "" where there is none."""
+    """Returns the host, with the brackets that it has, and the port as written; "" for a missing part."""
     host, colon, port = address.rpartition(":")
     return (host, port) if colon and not address.endswith("]") else (address, "")
 
 
 def port_number(text: str) -> int | None:
-    """The port, from 0 to 65535; None: the text is none."""
+    """Returns the port, from 0 to 65535; None if the text is not one."""
     if not (text.isascii() and text.isdigit() and len(text) <= _PORT_DIGITS_MAX):
         return None
     return int(text) if int(text) <= PORT_MAX else None
 
 
 def check_host_port(address: str) -> tuple[str, int]:
-    """The host and port of `HOST:PORT`; InvalidArgumentError for anything else."""
+    """Returns the host and port of `HOST:PORT`. Raises InvalidArgumentError for anything else."""
     scheme, separator, rest = address.partition("://")
     if separator and scheme.lower() in _SCHEMES:
         meant = rest.partition("/")[0]
@@ -41,7 +41,7 @@ def check_host_port(address: str) -> tuple[str, int]:
     host, text = split_host_port(address)
     if bad := next((char for char in host if char.isspace() or not char.isprintable()), ""):
         raise InvalidArgumentError(
-            f"cannot use address {address!r}: no host's name holds U+{ord(bad):04X}: remove it", address=address
+            f"cannot use address {address!r}: a host name cannot have U+{ord(bad):04X}: remove it", address=address
         )
     port = port_number(text)
     if not host or port is None:
@@ -52,7 +52,7 @@ def check_host_port(address: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether that host is this machine and no other. A name other than localhost may be any."""
+    """Returns whether that host is this machine and no other. A name other than localhost may be any machine."""
     name = host.strip("[]").partition("%")[0]
     if name == "localhost":
         return True

@@ -1,7 +1,7 @@
-"""The one error tree: each class is one gRPC status code, and `reason` tells apart what shares a code.
+"""The one error tree: each class is one gRPC status code, and `reason` tells apart classes that share a code.
 
-On the wire an error is a `google.rpc.Status` with a `google.rpc.ErrorInfo` (domain `rube`), so that foreign
-clients can read it too (https://google.aip.dev/193).
+On the wire an error is a `google.rpc.Status` with a `google.rpc.ErrorInfo` (domain `rube`), so that foreign clients can
+read it too (https://google.aip.dev/193).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 
 
 class RubeError(Exception):
-    """What went wrong, where, and what to do, in one sentence; `metadata` says the same for programs."""
+    """An error: what is wrong, where, and what to do, in one sentence; `metadata` says the same for programs."""
 
     code: ClassVar[str] = "UNKNOWN"
     reason: ClassVar[str] = "UNKNOWN"
@@ -49,7 +49,7 @@ class RubeError(Exception):
 
 
 class InvalidArgumentError(RubeError):
-    """The caller's mistake: retrying the same request cannot help."""
+    """The request is wrong: retrying it cannot help."""
 
     code = "INVALID_ARGUMENT"
     reason = "INVALID_ARGUMENT"
@@ -76,7 +76,7 @@ class AbortedError(RubeError):
 
 
 class CompactedError(RubeError):
-    """The revision is older than what the store keeps. Metadata: `oldest_revision`, the oldest that can be resumed."""
+    """The revision is older than the store keeps. Metadata: `oldest_revision`, the oldest that can be resumed."""
 
     code = "OUT_OF_RANGE"
     reason = "REVISION_COMPACTED"
@@ -88,7 +88,7 @@ class FailedPreconditionError(RubeError):
 
 
 class RevisionAheadError(FailedPreconditionError):
-    """The revision is newer than anything the whole store has. Metadata: `revision`, the store's newest."""
+    """The revision is newer than the whole store. Metadata: `revision`, the store's newest."""
 
     reason = "REVISION_AHEAD"
 
@@ -100,7 +100,7 @@ class StoreChangedError(FailedPreconditionError):
 
 
 class ResourceExhaustedError(RubeError):
-    """A limit is passed; the message names the limit. Metadata: `limit` and `value` where they are numbers."""
+    """A limit is exceeded; the message names the limit. Metadata: `limit` and `value` if they are numbers."""
 
     code = "RESOURCE_EXHAUSTED"
     reason = "LIMIT"
@@ -118,8 +118,8 @@ class UnavailableError(RubeError):
 class NotDoneError(UnavailableError):
     """The server refused the call before it did anything: nothing was written, and nothing will be.
 
-    Only code that knows it raises this; text never decides it. Of several attempts of one call the caller may be told
-    this only if it is true of each.
+    Only code that knows it raises this; error texts never decide it. After several attempts of one call the caller gets
+    it only if it is true of each.
     """
 
     reason = "NOT_DONE"
@@ -127,10 +127,10 @@ class NotDoneError(UnavailableError):
 
 class NotSentError(NotDoneError):
     """The call was not begun, because there was no connection to send it on. Metadata: `why`; `silent` if nothing was
-    heard at all.
+    received at all.
 
-    Raised only where that is known: by `rube.transport.connect`. On the wire it is a plain UnavailableError, since it
-    says nothing of the call that a server is answering.
+    Only `rube.transport.connect` raises it, which knows that. On the wire it is a plain UnavailableError, since it says
+    nothing about the call that a server is answering.
     """
 
     reason = UnavailableError.reason
@@ -159,7 +159,7 @@ def _classes(root: type[RubeError]) -> list[type[RubeError]]:
     return [root, *(found for child in root.__subclasses__() for found in _classes(child))]
 
 
-# A class that shares its parent's reason is not told from it on the wire: the parent, which comes last, is meant.
+# A class that shares its parent's reason decodes as the parent, which comes last.
 _BY_REASON = {(cls.code, cls.reason): cls for cls in reversed(_classes(RubeError))}
 _BY_CODE = {cls.code: cls for cls in reversed(_classes(RubeError))}
 _CODE_NUMBERS = {
@@ -179,7 +179,7 @@ _CODE_NUMBERS = {
 
 
 def encode_error(error: RubeError) -> bytes:
-    """The value of the trailing metadata `grpc-status-details-bin`: a serialized google.rpc.Status."""
+    """Returns the value of the trailing metadata `grpc-status-details-bin`: a serialized google.rpc.Status."""
     from google.protobuf import any_pb2
     from google.rpc import error_details_pb2, status_pb2
 
@@ -194,9 +194,9 @@ def encode_error(error: RubeError) -> bytes:
 
 
 def decode_error(code: str, message: str, details: bytes | None = None) -> RubeError:
-    """The error that a call ended with, from its status code's name, its message and `grpc-status-details-bin`.
+    """Returns the error that a call ended with, from its status code's name, its message and `grpc-status-details-bin`.
 
-    A code that no class stands for becomes a plain RubeError whose message begins with that code.
+    A code that has no class becomes a plain RubeError whose message begins with that code.
     """
     info = _error_info(details) if details else None
     reason = info.reason if info else ""
@@ -207,14 +207,14 @@ def decode_error(code: str, message: str, details: bytes | None = None) -> RubeE
 
 
 def decode_status(encoded: bytes) -> RubeError:
-    """The inverse of `encode_error`. What does not parse becomes a plain RubeError that says so."""
+    """Reverses `encode_error`. Bytes that do not parse become a plain RubeError that says so."""
     from google.protobuf.message import DecodeError
     from google.rpc import status_pb2
 
     try:
         status = status_pb2.Status.FromString(encoded)
     except DecodeError:
-        return RubeError("an error came that does not parse")
+        return RubeError("received an error that does not parse")
     code = next((name for name, number in _CODE_NUMBERS.items() if number == status.code), "UNKNOWN")
     return decode_error(code, status.message, encoded)
 

@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 TYPE_URL_PREFIX = "rube/"
-# Whether a text is RFC 1123's label, as Kubernetes uses it.
+# Matches RFC 1123's labels, as Kubernetes uses them.
 is_name: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z").match
 _TYPE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
 
 
 class ObjectKey(NamedTuple):
-    """An object's identity. `str()` is for people: `type/namespace/name`, without a namespace `type/name`."""
+    """An object's identity. `str()` is for users: `type/namespace/name`, without a namespace `type/name`."""
 
     type: str
     namespace: str
@@ -42,7 +42,7 @@ class ObjectKey(NamedTuple):
         return "/".join(part for part in self if part)
 
     def to_bytes(self) -> bytes:
-        """The key in a store: sorted as its parts are."""
+        """Returns the key in a store: sorted as its parts are."""
         return f"{self.type}/{self.namespace}/{self.name}".encode()
 
     @classmethod
@@ -61,7 +61,7 @@ class ObjectKey(NamedTuple):
 
 
 def type_of(spec: Any) -> str:
-    """The full name of the message that an Any holds: `rube/api.systemd.Unit` gives `api.systemd.Unit`."""
+    """Returns the full name of the message in an Any: `rube/api.systemd.Unit` gives `api.systemd.Unit`."""
     return spec.type_url.rpartition("/")[2]
 
 
@@ -71,12 +71,12 @@ def key_of(obj: Object) -> ObjectKey:
 
 
 def prefix_bytes(type_name: str, namespace: str = "") -> bytes:
-    """The first bytes of the keys of a type, or of a type in one namespace."""
+    """Returns the first bytes of the keys of a type, or of a type in one namespace."""
     return f"{type_name}/{namespace}/".encode() if namespace else f"{type_name}/".encode()
 
 
 def prefix_end(prefix: bytes) -> bytes:
-    """The first key past all that begin with `prefix`."""
+    """Returns the first key past all that begin with `prefix`."""
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 

@@ -1,4 +1,4 @@
-"""The token that carries a list from one page to the next: opaque to clients, bound to its revision and its filter."""
+"""The token that leads from one page of a list to the next: opaque to clients, bound to its revision and its filter."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from rube.api.errors import InvalidArgumentError
 __all__ = ["PageToken", "decode_token", "encode_token"]
 
 _VERSION = 1
-# Far more than a key of the longest names needs.
+# Characters of a token: far more than a key of the longest names needs.
 TOKEN_CHARS_MAX = 4096
-# Version, checksum of the filter, the store's id and all that follows; revision; then the key.
+# Version; checksum of the filter, the store's id and the rest of the token; revision; then the key.
 _HEADER = struct.Struct(">BIQ")
 
 
 class PageToken(NamedTuple):
-    """The list goes on with the first key after `last_key`, as the store was at `revision`."""
+    """The place of the next page: the list goes on after `last_key`, as the store was at `revision`."""
 
     revision: int
     last_key: bytes
 
 
 def encode_token(token: PageToken, scope: str) -> str:
-    """`scope` is everything that must be the same for the next page: the filter and the store's id."""
+    """Encodes the token. `scope` is everything that must be the same for the next page: the filter and the store's
+    id."""
     raw = _HEADER.pack(_VERSION, _checksum(token, scope), token.revision) + token.last_key
     return base64.urlsafe_b64encode(raw).decode()
 
 
 def decode_token(text: str, scope: str) -> PageToken:
-    """Raises InvalidArgumentError for a token that is damaged or of another list."""
+    """Decodes a token. Raises InvalidArgumentError for one that is damaged or of another list."""
     if len(text) > TOKEN_CHARS_MAX:
         raise _refused()
     try:

@@ -1,4 +1,4 @@
-"""Which types there are: the messages that may stand in an Any, and which of them are resources."""
+"""The known types: the messages that can be in an Any, and the resource types among them."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ __all__ = [
     "validate_object_key",
 ]
 
-# Types and namespaces that are remembered as good, with what their keys begin with.
+# Known good pairs of type and namespace, with the beginning of their keys.
 _PREFIXES_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A type of resource: what may stand in an object's `spec`, and in its `status` (None: it has no status)."""
+    """A type of resource: the message in an object's `spec`, and the one in its `status` (None: it has no status)."""
 
     spec: type[Message]
     status: type[Message] | None
@@ -60,12 +60,13 @@ _FILES: Final = tuple(module.DESCRIPTOR for module in (api_pb2, cluster_pb2, con
 
 
 def kinds() -> tuple[Kind, ...]:
-    """Every type of resource, by name."""
+    """Returns every type of resource, by name."""
     return tuple(_KINDS[name] for name in sorted(_KINDS))
 
 
 def kind(type_name: str) -> Kind:
-    """The type of resource of that full name. Raises InvalidArgumentError, with a suggestion, where there is none."""
+    """Returns the type of resource of that full name. Raises InvalidArgumentError, with a suggestion, if there is
+    none."""
     found = _KINDS.get(type_name)
     if found is None:
         raise InvalidArgumentError(
@@ -76,9 +77,9 @@ def kind(type_name: str) -> Kind:
 
 @cache
 def message_class(type_name: str) -> type[Message]:
-    """The class of a message of that full name, as may stand in an Any.
+    """Returns the class of a message of that full name, as used in an Any.
 
-    Raises InvalidArgumentError, with the name that was probably meant, where Rube does not know it.
+    Raises InvalidArgumentError, with the name that was probably meant, if Rube does not know it.
     """
     descriptor = _messages().get(type_name)
     if descriptor is None:
@@ -89,7 +90,7 @@ def message_class(type_name: str) -> type[Message]:
 
 
 def pack(message: Message) -> Any:
-    """An Any with Rube's type URL and deterministic bytes."""
+    """Returns an Any with Rube's type URL and deterministic bytes."""
     return Any(
         type_url=TYPE_URL_PREFIX + message.DESCRIPTOR.full_name,
         value=message.SerializeToString(deterministic=True),
@@ -97,7 +98,8 @@ def pack(message: Message) -> Any:
 
 
 def unpack(packed: Any) -> Message:
-    """The message in an Any. Raises InvalidArgumentError for an unknown type, and for bytes that are not of it."""
+    """Returns the message in an Any. Raises InvalidArgumentError for an unknown type, and for bytes that do not parse
+    as it."""
     type_name, value = type_of(packed), packed.value
     try:
         return message_class(type_name).FromString(value)
@@ -112,17 +114,18 @@ def _undecodable(type_name: str, value: bytes, error: DecodeError) -> InvalidArg
 
 
 def canonical_any(packed: Any) -> Any:
-    """The same message with Rube's type URL and deterministic bytes: two of them are equal if their bytes are.
+    """Returns the same message with Rube's type URL and deterministic bytes: two such messages are equal if their bytes
+    are.
 
     Fields that this build does not know are kept, so that an older server does not drop what a newer client wrote.
-    Raises as `unpack` does.
+    Raises the errors of `unpack`.
     """
     type_name = type_of(packed)
     return Any(type_url=TYPE_URL_PREFIX + type_name, value=canonical_bytes(type_name, packed.value))
 
 
 def canonical_bytes(type_name: str, value: bytes) -> bytes:
-    """The same message of that type in deterministic bytes, as `canonical_any` makes them."""
+    """Returns the same message of that type in deterministic bytes, as `canonical_any` does."""
     try:
         return message_class(type_name).FromString(value).SerializeToString(deterministic=True)
     except DecodeError as error:
@@ -142,15 +145,15 @@ def validate_object_key(key: ObjectKey) -> None:
         )
     if not namespaced and key.namespace:
         raise InvalidArgumentError(
-            f"{key.type} {key.name!r} lives outside namespaces: leave metadata.namespace out",
+            f"{key.type} {key.name!r} has no namespace: leave metadata.namespace out",
             field="metadata.namespace",
         )
 
 
 def object_key_bytes(type_name: str, namespace: str, name: str) -> bytes:
-    """`ObjectKey.to_bytes` of a key that `validate_object_key` lets pass; raises what that does.
+    """Returns `ObjectKey.to_bytes` of a key that `validate_object_key` accepts; raises its errors.
 
-    Writes ask this for each object: where all is well it costs one look-up and one regular expression.
+    Writes call this for each object: a valid key costs one look-up and one regular expression.
     """
     prefix = _object_prefix(type_name, namespace)
     if prefix is None or not is_name(name):
@@ -162,7 +165,8 @@ def object_key_bytes(type_name: str, namespace: str, name: str) -> bytes:
 
 @lru_cache(maxsize=_PREFIXES_MAX)
 def _object_prefix(type_name: str, namespace: str) -> bytes | None:
-    """What the keys of a type's objects in a namespace (empty: outside of all) begin with; None if there are none."""
+    """Returns the beginning of the keys of a type's objects in a namespace (empty: of a type without namespaces); None
+    if there are none."""
     try:
         validate_object_key(ObjectKey(type_name, namespace, "any"))
     except InvalidArgumentError:

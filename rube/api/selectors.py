@@ -1,7 +1,7 @@
-"""Label selectors in Kubernetes' syntax, and what a label may be.
+"""Label selectors in Kubernetes' syntax, and the rules for labels.
 
 `node=worker-1,tier!=test,zone in (a,b),rack notin (r1,r2),owner,!paused`: every requirement must hold. As in
-Kubernetes, `!=` and `notin` also hold where the label is absent.
+Kubernetes, `!=` and `notin` also hold if the label is absent.
 https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
 """
 
@@ -66,7 +66,7 @@ class Requirement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LabelSelector:
-    """Requirements that all must hold; none: everything matches. `str()` is canonical and parses back."""
+    """Requirements that all must hold; without any, everything matches. `str()` is canonical and parses back."""
 
     requirements: tuple[Requirement, ...] = ()
 
@@ -78,7 +78,7 @@ class LabelSelector:
 
     @classmethod
     def of_labels(cls, labels: Mapping[str, str]) -> LabelSelector:
-        """Matches what carries all of these labels."""
+        """Returns a selector for objects that have all of these labels."""
         return cls(tuple(Requirement(key, Operator.IN, (labels[key],)) for key in sorted(labels)))
 
 
@@ -86,7 +86,7 @@ EVERYTHING: Final = LabelSelector()
 
 
 def parse(text: str) -> LabelSelector:
-    """Reads a selector; empty text matches everything. Raises InvalidArgumentError that names the place."""
+    """Parses a selector; empty text matches everything. Raises InvalidArgumentError that names the place."""
     if len(text) > TEXT_CHARS_MAX:
         raise InvalidArgumentError(
             f"the label selector has {len(text)} characters, more than {TEXT_CHARS_MAX}: ask for less at a time",
@@ -96,7 +96,7 @@ def parse(text: str) -> LabelSelector:
 
 
 def validate_labels(labels: Mapping[str, str]) -> None:
-    """Raises InvalidArgumentError for a label that no selector could name."""
+    """Raises InvalidArgumentError for a label that a selector could not name."""
     if all(_is_label(key, value) for key, value in labels.items()):
         return
     for key in sorted(labels):
@@ -110,12 +110,12 @@ def validate_labels(labels: Mapping[str, str]) -> None:
 
 @lru_cache(maxsize=LABELS_REMEMBERED_MAX)
 def _is_label(key: str, value: str) -> bool:
-    """Objects share most of their labels: what was said of one is remembered for the others."""
+    """Returns whether the label is valid. Objects share most of their labels: the answer is cached for the others."""
     return bool(_KEY.match(key) and _VALUE.match(value))
 
 
 _VALUE_RULE: Final = "use up to 63 of letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"
-_KEY_RULE: Final = f"{_VALUE_RULE}; a DNS name and '/' may stand before it"
+_KEY_RULE: Final = f"{_VALUE_RULE}; a DNS name and '/' may precede it"
 
 
 class _Parser:
@@ -177,7 +177,7 @@ class _Parser:
         return self._take()
 
     def _value(self) -> str:
-        """An empty value is written as nothing: `a=`, `a in (x,)`."""
+        """Parses a value. An empty value is written as nothing: `a=`, `a in (x,)`."""
         if self._peek() in ("", ",", ")"):
             return ""
         if not _VALUE.match(self._peek()):

@@ -1,22 +1,23 @@
-"""What was probably meant by a word that is not known."""
+"""Suggestions for unknown words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 _LISTED_MAX = 40
-# To look for what is near takes longer than the square of the length.
+# The search for similar words takes more than the square of the length.
 _WORD_CHARS_MAX = 200
 _SHOWN_CHARS_MAX = 100
 
 
 def quoted(word: str) -> str:
-    """The word in quotes, cut where it is too long to be one: for an error that says more than the word."""
+    """Returns the word in quotes, cut if it is very long, for an error that says more than the word."""
     return repr(word) if len(word) <= _SHOWN_CHARS_MAX else f"{word[:_SHOWN_CHARS_MAX]!r}… ({len(word)} characters)"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """The remedy for an error about `word`: `did you mean 'x'?` where one is near, otherwise every known word."""
+    """Returns the remedy for an error about `word`: `did you mean 'x'?` if a known word is similar, otherwise every
+    known word."""
     import difflib  # only needed once something is wrong
 
     words = sorted(known)

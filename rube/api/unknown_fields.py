@@ -1,7 +1,7 @@
-"""Fields of a request that this build does not know: refused, since a request means all that it says.
+"""Fields of a request that this build does not know: they are refused, since a request must be carried out as a whole.
 
-A server that ignored what a newer client asks for (`validate_only`, a condition, a filter) would do something else than
-was asked. What an object holds is another matter: unknown fields of a spec are kept.
+A server that ignored what a newer client asks for (`validate_only`, a condition, a filter) would do something else. The
+content of an object is another matter: unknown fields of a spec are kept.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from rube.api.errors import InvalidArgumentError
 
 __all__ = ["check_known"]
 
-# The messages in a request that are part of what is asked.
+# The messages in a request that change its meaning.
 _ASKING: Final = frozenset(message.DESCRIPTOR.full_name for message in (Precondition, Fence, Key))
 _NAMED_MAX: Final = 5
 
 
 def check_known(request: Message) -> None:
-    """Raises InvalidArgumentError that names the numbers of unknown fields, in the request or in what qualifies it."""
+    """Raises InvalidArgumentError that names the numbers of unknown fields, in the request or in the messages that
+    change its meaning."""
     _check(request, "")
     for field, value in request.ListFields():
         if field.message_type is None or field.message_type.full_name not in _ASKING:

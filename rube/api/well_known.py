@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-if TYPE_CHECKING:  # a command of ructl that needs a name only does not load protobuf
+if TYPE_CHECKING:  # a command of ructl that needs only a name does not load protobuf
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from rube.api import Metadata, NodeStatus
@@ -45,24 +45,24 @@ _ID_SEPARATOR: Final = "#"
 
 
 class Move(NamedTuple):
-    """A request to move an object. `node` is empty where any other node will do."""
+    """A request to move an object. `node` is empty if any other node will do."""
 
     request: str
     node: str
 
 
 def bound_node(metadata: Metadata) -> str:
-    """The node that an object is bound to, whether or not it exists; empty: none."""
+    """Returns the node that an object is bound to, whether or not it exists; empty if it is not bound."""
     return metadata.labels.get(NODE_LABEL, "")
 
 
 def silent_since(node: NodeStatus) -> Timestamp:
-    """When a node that is silent was last heard; where that is not known, when its silence was noticed."""
+    """Returns when a silent node was last heard from; if that is unknown, when its silence was noticed."""
     return node.last_heard_time if node.HasField("last_heard_time") else node.readiness_time
 
 
 def requested_move(metadata: Metadata) -> Move | None:
-    """The move that was asked for and is not done yet; None: none. A move to where the object is means nothing."""
+    """Returns the pending move; None if there is none. A move to the object's present node is none."""
     if MOVE_ANNOTATION not in metadata.annotations:
         return None
     request = metadata.annotations[MOVE_ANNOTATION]
@@ -71,5 +71,5 @@ def requested_move(metadata: Metadata) -> Move | None:
 
 
 def move_request(node: str, request_id: str) -> str:
-    """The annotation's value for a new request; an empty `node` lets placement choose."""
+    """Returns the annotation's value for a new request; an empty `node` lets placement choose."""
     return f"{node}{_ID_SEPARATOR}{request_id}"

@@ -1,7 +1,8 @@
 """The typed client with several endpoints, the informer cache and the work queue.
 
-`Client` calls; `Informer` keeps a copy of the objects that match; `WorkQueue` says what to work on next. The pure
-cores are `object_cache` (what a response makes of a copy) and `WorkQueueCore`. Not here: what is done with the objects.
+`Client` calls; `Informer` keeps a copy of the objects that match; `WorkQueue` yields the next key to work on. The pure
+cores are `object_cache` (the effect of a response on a copy) and `WorkQueueCore`. The use of the objects is the
+caller's business.
 """
 
 from rube.client.client import Client

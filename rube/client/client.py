@@ -45,7 +45,7 @@ from rube.transport import rube_error
 
 __all__ = ["Client"]
 
-# Of a list that begins anew: as much as the server gives.
+# The page size of a list that begins again: the server's maximum.
 _PAGE_SIZE_MAX = 2**31 - 1
 Answer = TypeVar(
     "Answer",
@@ -60,10 +60,10 @@ Call = Callable[["ApiAsyncStub", float], Awaitable[Answer]]
 
 
 class Client:
-    """Calls any of several apiservers of one cluster; each method takes the request and gives the response.
+    """Calls any of several apiservers of one cluster; each method takes the request and returns the response.
 
-    Every error is a RubeError. After UNAVAILABLE, or an attempt without an answer, the next endpoint is asked;
-    `rube.client.retries` says which calls are repeated by themselves. Close it, or use `async with`.
+    Every error is a RubeError. After UNAVAILABLE, or an attempt without an answer, the next endpoint gets the call;
+    `rube.client.retries` decides which calls are repeated. Close it, or use `async with`.
     """
 
     def __init__(self, host: Host, endpoints: Sequence[str], config: ClientConfig | None = None) -> None:
@@ -77,12 +77,12 @@ class Client:
 
     @property
     def store_id(self) -> str:
-        """The store that answered last; empty before the first answer."""
+        """The store of the last answer; empty before the first."""
         return self._store_id
 
     @property
     def revision(self) -> int:
-        """The highest revision of that store that an answer has shown."""
+        """The highest revision of that store in any answer."""
         return self._revision
 
     @property
@@ -110,7 +110,7 @@ class Client:
     async def list_pages(
         self, request: ListRequest, *, deadline_s: float | None = None
     ) -> AsyncGenerator[ListResponse, None]:
-        """Page after page, all at one revision; `deadline_s` is for each of them."""
+        """Yields page after page, all at one revision; `deadline_s` is for each of them."""
         following = ListRequest()
         following.CopyFrom(request)
         for _ in range(self._config.pages_max):
@@ -125,10 +125,10 @@ class Client:
         )
 
     async def list_objects(self, request: ListRequest, *, deadline_s: float | None = None) -> ListResponse:
-        """All pages in one response, all at one revision.
+        """Returns all pages in one response, all at one revision.
 
-        Where the server has forgotten that revision between two pages, or another store has taken its place, it begins
-        anew, a bounded number of times, with the largest pages that the server gives. Raises CompactedError after that.
+        If the server has compacted that revision between two pages, or another store has taken its place, the list
+        begins again, a bounded number of times, with the largest pages of the server. Raises CompactedError after that.
         """
         following = ListRequest()
         following.CopyFrom(request)
@@ -151,9 +151,10 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
     async def watch(self, request: WatchRequest) -> AsyncGenerator[WatchResponse, None]:
-        """One watch on one server, until it fails or the iterator is closed: close it with `contextlib.aclosing`.
+        """Yields the responses of one watch on one server, until it fails or the iterator is closed: close it with
+        `contextlib.aclosing`.
 
-        It ends with a RubeError and is not repeated: `rube.client.Informer` resumes. A server that gives no first
+        It ends with a RubeError and is not repeated: `rube.client.Informer` resumes. A server that sends no first
         response in time, a bookmark at least, counts as hanging: DeadlineExceededError.
         """
         target = self._endpoints.current
@@ -180,9 +181,9 @@ class Client:
             call.cancel()
 
     async def logs(self, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
-        """What a unit has printed, until it has ended or the iterator is closed: close it with `contextlib.aclosing`.
+        """Yields a unit's output, until it has ended or the iterator is closed: close it with `contextlib.aclosing`.
 
-        Where a server cannot ask the node, because it is not attached there, the next server is asked.
+        If a server cannot ask the node, because it is not attached there, the next server is asked.
         """
         for attempts_left in reversed(range(self._endpoints.count)):
             answered = False
@@ -271,7 +272,8 @@ class Client:
             await self._clock.sleep(delay_s)
 
     async def _attempt(self, request: Request, call: Call[Answer], end_ns: int) -> Answer:
-        """One attempt; it leaves time for another one if one may follow. Raises NotSentError if it was not begun."""
+        """Makes one attempt; it leaves time for another one if one may follow. Raises NotSentError if it was not
+        begun."""
         left_s = (end_ns - self._clock.monotonic_ns()) / NS_PER_S
         stub = await self._endpoints.connected_stub(self._clock, min(left_s, self._config.attempt_s_max))
         left_s = (end_ns - self._clock.monotonic_ns()) / NS_PER_S
@@ -293,5 +295,5 @@ class Client:
 
 
 def _is_of_page(error: RubeError) -> bool:
-    """Whether a list could go on from its beginning: its revision is forgotten, or the token is another store's."""
+    """Returns whether a list could begin again: its revision is compacted, or the token is another store's."""
     return isinstance(error, CompactedError) or error.metadata.get("field") == "page_token"

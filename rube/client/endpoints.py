@@ -1,4 +1,4 @@
-"""The servers that a client may ask, and the one that it asks now."""
+"""The servers of a client, and the current one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Endpoints"]
 
 
 class Endpoints:
-    """Channels are made when they are first needed, and kept."""
+    """The servers' channels, each made when it is first used, and kept."""
 
     def __init__(self, network: Network, targets: Sequence[str]) -> None:
         if not targets:
@@ -44,7 +44,7 @@ class Endpoints:
         return stub
 
     async def connected_stub(self, clock: Clock, timeout_s: float) -> ApiAsyncStub:
-        """The current target's stub once there is a connection: begin the call before the next await.
+        """Returns the current target's stub once there is a connection: begin the call before the next await.
 
         Raises NotSentError.
         """
@@ -53,7 +53,7 @@ class Endpoints:
         return stub
 
     def rotate(self, failed: str) -> None:
-        """The next call goes elsewhere, unless another call has moved on from `failed` already."""
+        """Moves on to the next target, unless another call has moved on from `failed` already."""
         if self.current == failed:
             self._current = (self._current + 1) % len(self._targets)
 

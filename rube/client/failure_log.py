@@ -1,4 +1,4 @@
-"""A log of something that is tried until it works: each failure once, whatever it repeats."""
+"""The log of a repeated failure: one line for each new error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["FailureLog"]
 
 
 class FailureLog:
-    """Logs a failure when it is a new one, its repetitions at debug level, and the success that ends them."""
+    """Logs a new failure, its repetitions at debug level, and the success that ends them."""
 
     def __init__(self, log: logging.Logger, what: str) -> None:
         """`what` begins every line, such as "watch of api.Node"."""
@@ -21,7 +21,7 @@ class FailureLog:
         self._reason = reason
 
     def works(self) -> None:
-        """It has worked: told if it had failed."""
+        """Notes a success: logged after a failure."""
         if self._reason:
             self._log.info("%s: works again", self._what)
             self._reason = ""

@@ -31,35 +31,36 @@ _LOG = logging.getLogger("rube.client")
 
 
 async def _persist_nothing(batch: Batch) -> None:
-    """For a copy that lives in memory alone."""
+    """Persists nothing, for a copy that lives in memory alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InformerConfig:
-    """What an informer keeps a copy of, and how."""
+    """The objects that an informer copies, and its options."""
 
     type: str
     namespace: str = ""
     name: str = ""
     label_selector: str = ""
-    # What was persisted, to resume from.
+    # The persisted copy to resume from.
     state: CacheState = field(default_factory=CacheState)
-    # Awaited with each batch before anybody sees it: must store the changes and the revision together.
+    # Awaited with each batch before it is visible: must store the changes and the revision together.
     persist: Callable[[Batch], Awaitable[None]] = _persist_nothing
-    # For copies of very many objects, which are then kept as bytes: what to keep of each, itself or a new object of the
-    # same key. Pure. (client-go has SetTransform.)
+    # For copies of very many objects, which are then kept as bytes: returns what to keep of each, itself or a new
+    # object of the same key. Pure. (client-go has SetTransform.)
     transform: Callable[[Object], Object] | None = None
-    # Between two attempts to connect.
+    # The pause between two attempts to connect.
     backoff_s_initial: float = 0.2
     backoff_s_max: float = 5.0
 
 
 class Informer:
-    """Keeps `objects` equal to what matches on the server, as of `revision`; tells handlers of each change, in order.
+    """Keeps `objects` equal to the matching objects on the server, as of `revision`; calls handlers with each change,
+    in order.
 
-    Nothing is skipped: what changed while it was disconnected comes as changes when it resumes, or, where the
-    history is gone or the store is another one, as the difference to a new list. Intermediate states may be left out
-    then: level-triggered. The objects are shared: copy before you change one.
+    Nothing is skipped: what changed while it was disconnected comes as changes when it resumes, or, if the history is
+    compacted or the store is another one, as the difference to a new list. Intermediate states may be left out then:
+    level-triggered. The objects are shared: copy before you change one.
     """
 
     def __init__(self, client: Client, host: Host, config: InformerConfig) -> None:
@@ -80,12 +81,12 @@ class Informer:
 
     @property
     def objects(self) -> Mapping[ObjectKey, Object]:
-        """The copy, also before `synced`, where it was persisted."""
+        """The copy, also before `synced` if it was persisted."""
         return self._cache.objects
 
     @property
     def revision(self) -> int:
-        """The copy is as the store was at this revision; 0 before the first list."""
+        """The store's revision that the copy is as of; 0 before the first list."""
         return self._cache.revision
 
     @property
@@ -93,30 +94,29 @@ class Informer:
         return self._cache.store_id
 
     def add_handler(self, handler: Callable[[Change], None]) -> None:
-        """`handler` is called for each change from now on, once the copy shows it. It must not block or raise."""
+        """Calls `handler` with each change from now on, once the copy shows it. It must not block or raise."""
         self._handlers.append(handler)
 
     @property
     def connected(self) -> bool:
-        """Whether the copy is being kept up by a watch that has answered and not ended since."""
+        """True while a watch that has answered keeps the copy up."""
         return self._connected
 
     def add_progress_handler(self, handler: Callable[[], None]) -> None:
-        """`handler` is called when `revision`, `synced` or `connected` may have moved. It must not block or raise."""
+        """Calls `handler` when `revision`, `synced` or `connected` may have changed. It must not block or raise."""
         self._progress_handlers.append(handler)
 
     async def wait_for(self, revision: int) -> None:
         """Returns once the copy shows everything up to that revision, by an event or by a bookmark.
 
-        Bound it with a timeout: a store that was restored may not reach that revision for long.
+        Bound it with a timeout: a restored store may take long to reach that revision.
         """
         while self._cache.revision < revision:
             await self._advanced.wait()
 
     async def run(self) -> None:
-        """Runs until cancelled. Raises InvalidArgumentError or UnimplementedError where trying again cannot help,
-        and what `persist` raises.
-        """
+        """Runs until cancelled. Raises InvalidArgumentError or UnimplementedError if trying again cannot help, and the
+        errors of `persist`."""
         while True:
             begun_ns = self._clock.monotonic_ns()
             try:
@@ -129,11 +129,11 @@ class Informer:
             except RubeError as error:
                 self._failures.failed(error.message)
             if self._clock.monotonic_ns() - begun_ns >= self._config.backoff_s_max * NS_PER_S:
-                self._backoff.reset()  # it went well for long; what fails again and again does so ever more slowly
+                self._backoff.reset()  # after a long success; repeated failures wait longer and longer
             await self._clock.sleep(self._backoff.next_s())
 
     async def _follow(self) -> None:
-        """One watch, to its end, which is an error."""
+        """Runs one watch to its end, which is an error."""
         self._cache.begin()
         try:
             async with aclosing(self._client.watch(self._request())) as responses:

@@ -13,7 +13,7 @@ __all__ = ["Batch", "CacheState", "Change", "ObjectCache"]
 
 
 class Change(NamedTuple):
-    """What became of one object. `old` None: it is new here; `new` None: it was deleted, or stopped to match.
+    """A change of one object. `old` None: it is new here; `new` None: it was deleted, or stopped matching.
 
     `revision` is that of the change; for an object found missing when listing again, that of the list.
     """
@@ -26,18 +26,18 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Changes, in order, after which the copy is as the store's objects were at `revision`. Never changed by anyone."""
+    """Changes, in order, after which the copy is as the store's objects were at `revision`. It is immutable."""
 
     changes: tuple[Change, ...]
     revision: int
     store_id: str
-    # Made by listing again: what it does not name is as it was.
+    # Whether a new list made it: objects that it does not name are unchanged.
     relisted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheState:
-    """A copy as it was persisted: what an informer can resume from."""
+    """A persisted copy, from which an informer can resume."""
 
     objects: tuple[Object, ...] = ()
     revision: int = 0
@@ -45,7 +45,8 @@ class CacheState:
 
 
 class PackedObjects(MutableMapping[ObjectKey, Object]):
-    """Objects by key, kept as bytes: a quarter of the memory, for 5 us at each look. What it gives is the caller's."""
+    """Objects by key, kept as bytes: a quarter of the memory, for 5 us at each look-up. The caller owns the returned
+    object."""
 
     def __init__(self) -> None:
         self._packed: dict[ObjectKey, bytes] = {}
@@ -60,7 +61,7 @@ class PackedObjects(MutableMapping[ObjectKey, Object]):
         del self._packed[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._packed  # without a parse
+        return key in self._packed  # without parsing
 
     def __iter__(self) -> Iterator[ObjectKey]:
         return iter(self._packed)
@@ -70,13 +71,13 @@ class PackedObjects(MutableMapping[ObjectKey, Object]):
 
 
 class ObjectCache:
-    """`prepare` makes a batch of a response and changes nothing that is visible; `commit` makes it visible.
+    """A copy in which `prepare` makes a batch of a response and changes nothing visible, and `commit` makes it visible.
 
-    Invariant: `objects` is the matching set of the store as of `revision`, or (revision 0) of no store.
+    Invariant: `objects` is the matching set of the store as of `revision`, or empty at revision 0.
     """
 
     def __init__(self, state: CacheState, transform: Callable[[Object], Object] | None = None) -> None:
-        """With `transform` it keeps what that makes of each object, and packed."""
+        """With `transform` it keeps the transformed objects, packed."""
         self._transform = transform
         self._objects = self._none()
         self._objects.update((key_of(obj), obj) for obj in state.objects)
@@ -92,24 +93,26 @@ class ObjectCache:
 
     @property
     def resumable(self) -> bool:
-        """Whether a watch can go on from here. Not from 0, which asks for changes from now on."""
+        """True if a watch can go on from here. Not from 0, which asks for changes from now on."""
         return self.revision > 0 and not self._lost
 
     @property
     def listing(self) -> bool:
-        """Whether a list has begun that is not yet complete."""
+        """True while a list has begun that is not yet complete."""
         return self._listed is not None
 
     def lose_position(self) -> None:
-        """The revision cannot be resumed from: the next watch lists. Until that is complete, the copy stays."""
+        """Notes that the revision cannot be resumed from: the next watch lists. Until that is complete, the copy
+        stays."""
         self._lost = True
 
     def begin(self) -> None:
-        """A watch begins: with a list unless the position is resumable. What an interrupted list had is dropped."""
+        """Begins a watch: with a list unless the position is resumable. Drops what an interrupted list had."""
         self._listed = None if self.resumable else self._none()
 
     def prepare(self, response: WatchResponse) -> Batch | None:
-        """The batch that this response completes; None while a list goes on, and if the response tells nothing new."""
+        """Returns the batch that this response completes; None while a list goes on, and if the response has nothing
+        new."""
         changes: list[Change] = []
         relisted = False
         known = _Overlay(self._objects)
@@ -146,7 +149,7 @@ class ObjectCache:
         return {} if self._transform is None else PackedObjects()
 
     def _copied(self, obj: Object) -> Object:
-        """The object on its own: one that is kept out of a large response would keep all of it in memory."""
+        """Returns a copy of the object: the original would keep all of a large response in memory."""
         if self._transform is not None:
             return self._transform(obj)
         kept = Object()
@@ -154,7 +157,7 @@ class ObjectCache:
         return kept
 
     def _difference(self, listed: Mapping[ObjectKey, Object], revision: int) -> Iterable[Change]:
-        """What makes the copy equal to the list: in the order of keys, the vanished first."""
+        """Returns the changes that make the copy equal to the list: in the order of keys, the vanished first."""
         for key in sorted(self._objects.keys() - listed.keys()):
             yield Change(key, self._objects[key], None, revision)
         for key in sorted(listed):
@@ -164,7 +167,7 @@ class ObjectCache:
 
 
 class _Overlay:
-    """The objects as the changes of one response leave them, one after the other."""
+    """The objects after the changes of one response so far."""
 
     def __init__(self, base: Mapping[ObjectKey, Object]) -> None:
         self._base = base
@@ -176,7 +179,7 @@ class _Overlay:
         return Change(key, old, obj, obj.metadata.revision)
 
     def remove(self, obj: Object) -> list[Change]:
-        """Nothing, if the object is not here: it came and went while nobody watched."""
+        """Returns the change; none if the object is not here: it came and went between two watches."""
         key = key_of(obj)
         old = self._get(key)
         self._changed[key] = None

@@ -27,18 +27,18 @@ Request = PutRequest | GetRequest | ListRequest | DeleteRequest | UpdateStatusRe
 
 
 def may_repeat(request: Request, error: RubeError) -> bool:
-    """Whether another attempt of this request can be made after one that ended with this error."""
+    """Returns whether this request can be attempted again after this error."""
     return isinstance(error, NotDoneError) or (is_unknown(error) and is_conditional(request))
 
 
 def is_unknown(error: RubeError) -> bool:
-    """Whether the call that ended with this error may have been carried out."""
+    """Returns whether the call that ended with this error may have been carried out."""
     return isinstance(error, (UnavailableError, DeadlineExceededError)) and not isinstance(error, NotDoneError)
 
 
 def outcome(request: Request, last: RubeError, unknown: RubeError | None) -> RubeError:
-    """What the caller is told: the last attempt's error, unless it says that nothing was done and an earlier attempt,
-    which ended with `unknown`, may have been carried out."""
+    """Returns the error for the caller: the last attempt's, unless it says that nothing was done and an earlier
+    attempt, which ended with `unknown`, may have been carried out."""
     reads = isinstance(request, (GetRequest, ListRequest))
     if unknown is None or reads or not isinstance(last, NotDoneError):
         return last
@@ -48,7 +48,7 @@ def outcome(request: Request, last: RubeError, unknown: RubeError | None) -> Rub
 
 
 def is_conditional(request: Request) -> bool:
-    """Whether the request has at most one effect, however often it is sent."""
+    """Returns whether the request has at most one effect, however often it is sent."""
     match request:
         case GetRequest() | ListRequest():
             return True
@@ -57,7 +57,7 @@ def is_conditional(request: Request) -> bool:
         case PutRequest(validate_only=True) | DeleteRequest(validate_only=True):
             return True
         case PutRequest():
-            # Not on a uid alone: that still holds after the put.
+            # Not on a uid alone: that condition still holds after the put.
             moving = [found for found in request.preconditions if found.revision or found.absent]
             own = [key_of(obj) for obj in request.objects if obj.metadata.revision]
             keys = [key_of(obj) for obj in request.objects]

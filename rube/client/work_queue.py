@@ -26,10 +26,10 @@ class WorkQueueConfig:
 
 
 class WorkQueueCore(Generic[Key]):
-    """The queue without waiting: a synchronous state machine that is told the time.
+    """The queue without waiting: a synchronous state machine that takes the time as an argument.
 
-    A key is ready, delayed, or being worked on, or being worked on and wanted again; it is handed to one worker at a
-    time, and however often it was added, once.
+    A key is ready, delayed, or being worked on, or being worked on and wanted again; one worker at a time gets it, and
+    however often it was added, once.
     """
 
     def __init__(self, config: WorkQueueConfig) -> None:
@@ -37,19 +37,19 @@ class WorkQueueCore(Generic[Key]):
         # Dicts for their order.
         self._ready: dict[Key, None] = {}
         self._working: dict[Key, None] = {}
-        # Wanted again while being worked on.
+        # Keys that were added again while being worked on.
         self._again: dict[Key, None] = {}
-        # When a delayed key becomes ready; the heap may hold entries that this overrules.
+        # The time at which each delayed key becomes ready; the heap may hold outdated entries.
         self._due_ns: dict[Key, int] = {}
         self._heap: list[tuple[int, int, Key]] = []
         self._added = 0
 
     def __len__(self) -> int:
-        """Keys that are ready, delayed or wanted again."""
+        """Returns the number of keys that are ready, delayed or wanted again."""
         return len(self._ready) + len(self._again) + len(self._due_ns)
 
     def add(self, key: Key) -> None:
-        """Ready now; no effect if it is already. Raises ResourceExhaustedError past `keys_max`."""
+        """Makes the key ready; no effect if it is already. Raises ResourceExhaustedError past `keys_max`."""
         self._check_room(key)
         self._due_ns.pop(key, None)
         if key in self._working:
@@ -58,7 +58,7 @@ class WorkQueueCore(Generic[Key]):
             self._ready[key] = None
 
     def add_at(self, key: Key, due_ns: int) -> None:
-        """Ready at that time; no effect if it is ready or due earlier. Raises ResourceExhaustedError."""
+        """Makes the key ready at that time; no effect if it is ready or due earlier. Raises ResourceExhaustedError."""
         self._check_room(key)
         if key in self._ready or key in self._again or self._due_ns.get(key, due_ns + 1) <= due_ns:
             return
@@ -67,7 +67,7 @@ class WorkQueueCore(Generic[Key]):
         heapq.heappush(self._heap, (due_ns, self._added, key))
 
     def take(self, now_ns: int) -> Key | None:
-        """The key that has been ready longest, now being worked on until `done`; None if there is none."""
+        """Returns the key that has been ready longest, now being worked on until `done`; None if there is none."""
         while self._heap and self._heap[0][0] <= now_ns:
             due_ns, _, key = heapq.heappop(self._heap)
             if self._due_ns.get(key) == due_ns:
@@ -80,14 +80,14 @@ class WorkQueueCore(Generic[Key]):
         return key
 
     def done(self, key: Key) -> None:
-        """The worker has finished, well or not; a key added meanwhile is ready now."""
+        """Ends the work on the key, well or not; a key added meanwhile is ready now."""
         del self._working[key]
         if key in self._again:
             del self._again[key]
             self._ready[key] = None
 
     def next_due_ns(self) -> int | None:
-        """When the first delayed key becomes ready."""
+        """Returns when the first delayed key becomes ready."""
         while self._heap and self._due_ns.get(self._heap[0][2]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
@@ -106,26 +106,26 @@ class WorkQueue(Generic[Key]):
     def __init__(self, clock: Clock, config: WorkQueueConfig | None = None) -> None:
         self._clock = clock
         self._core: WorkQueueCore[Key] = WorkQueueCore(config or WorkQueueConfig())
-        # Of the workers that wait, one keeps the time; the others, in their order, wait to be woken.
+        # One of the waiting workers, the keeper, waits for the next due time; the others wait, in order, to be woken.
         self._keeper: asyncio.Future[None] | None = None
         self._others: dict[asyncio.Future[None], None] = {}
 
     def __len__(self) -> int:
-        """Keys that wait for a worker, now or later."""
+        """Returns the number of keys that wait for a worker, now or later."""
         return len(self._core)
 
     def add(self, key: Key) -> None:
-        """Work on this key, once, as soon as a worker is free. Raises ResourceExhaustedError past `keys_max`."""
+        """Queues the key, once, for the next free worker. Raises ResourceExhaustedError past `keys_max`."""
         self._core.add(key)
         self._wake()
 
     def add_after(self, key: Key, delay_s: float) -> None:
-        """Work on this key in `delay_s`, or earlier if it is added for an earlier time."""
+        """Queues the key for `delay_s` from now, or earlier if it is added for an earlier time."""
         self._core.add_at(key, self._clock.monotonic_ns() + round(delay_s * NS_PER_S))
         self._wake()
 
     async def get(self) -> Key:
-        """The next key; nobody else gets it until `done`. Cancelling loses nothing."""
+        """Returns the next key; no other worker gets it until `done`. Cancelling loses nothing."""
         while True:
             now_ns = self._clock.monotonic_ns()
             key = self._core.take(now_ns)
@@ -135,7 +135,7 @@ class WorkQueue(Generic[Key]):
             await self._wait(now_ns)
 
     def done(self, key: Key) -> None:
-        """The worker has finished with the key, well or not."""
+        """Ends the work on the key, well or not."""
         self._core.done(key)
         self._wake()
 
@@ -157,23 +157,23 @@ class WorkQueue(Generic[Key]):
         except asyncio.CancelledError:
             if turn in self._others:
                 del self._others[turn]
-            else:  # the keeper, or woken already: another has to look instead
+            else:  # the keeper, or woken already: another worker has to look instead
                 self._keeper = None if self._keeper is turn else self._keeper
                 self._pass_on()
             raise
 
     def _wake(self) -> None:
-        """Something changed: the keeper looks. Where none keeps the time, somebody is about to look anyway."""
+        """Lets the keeper look after a change. Without a keeper some worker is about to look anyway."""
         if self._keeper is not None:
             keeper, self._keeper = self._keeper, None
             if not keeper.done():
                 keeper.set_result(None)
 
     def _pass_on(self) -> None:
-        """Lets the next worker look: it takes what else is ready, or keeps the time."""
+        """Lets the next worker look: it takes another ready key, or becomes the keeper."""
         while self._keeper is None and self._others:
             turn = next(iter(self._others))
             del self._others[turn]
-            if not turn.done():  # else it is being cancelled itself
+            if not turn.done():  # otherwise it is being cancelled itself
                 turn.set_result(None)
                 return

@@ -1,9 +1,9 @@
-"""The ports: everything a component may know of the machine it runs on, as Protocols with written contracts.
+"""The ports: everything a component may know of its machine, as Protocols with written contracts.
 
-A component is constructed with a `Host` and reaches the outside through nothing else, so that the same component
-runs on a real machine and in the simulated world. Here too: the real clock and the real randomness, which need no
-library. The other adapters live with what they adapt: `rube.transport` (network), `rube.store` (engines),
-`rube.sim` (all of them, simulated).
+A component is constructed with a `Host` and reaches the outside through nothing else, so that the same component runs
+on a real machine and in the simulated world. This package also has the real clock and the real randomness, which need
+no library. The other adapters are beside the libraries that they adapt: `rube.transport` (network), `rube.store`
+(engines), `rube.sim` (all of them, simulated).
 """
 
 from rube.host.clock import Clock

@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt."""
+"""Delays before the next attempt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Backoff:
         self._bound_s = initial_s
 
     def reset(self) -> None:
-        """Begin with the first delay again: something went well."""
+        """Begins with the first delay again, after a success."""
         self._bound_s = self._initial_s
 
     def next_s(self) -> float:

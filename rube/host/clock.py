@@ -7,22 +7,23 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """One machine's clock. It may drift against other machines' and be set; `monotonic_ns` never goes back.
+    """The clock of one machine. It may drift against other machines' and be set; `monotonic_ns` never goes back.
 
     `sleep` and `timeout` follow the monotonic clock and never end before it has reached their deadline. Both pass
     cancellation through.
     """
 
     def now_ns(self) -> int:
-        """Wall time: nanoseconds since the Unix epoch, UTC."""
+        """Returns wall time: nanoseconds since the Unix epoch, UTC."""
         ...
 
     def monotonic_ns(self) -> int:
-        """Nanoseconds since an arbitrary point; comparable only on this machine, since its start."""
+        """Returns nanoseconds since an arbitrary point; comparable only on this machine, since its start."""
         ...
 
     async def sleep(self, delay_s: float) -> None: ...
 
     def timeout(self, delay_s: float | None) -> asyncio.Timeout:
-        """`async with clock.timeout(1.5):` raises TimeoutError at the end of the block that takes longer."""
+        """Returns a context: `async with clock.timeout(1.5):` raises TimeoutError at the end of a block that takes
+        longer."""
         ...

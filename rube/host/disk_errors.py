@@ -1,4 +1,4 @@
-"""What engines say of a disk that fails or is full."""
+"""The errors of engines for a disk that fails or is full."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rube.api.errors import DataLossError, ResourceExhaustedError
 
 
 def failed(where: object, what: str) -> DataLossError:
-    """The error for a write or a sync that failed, and for all that come after it."""
+    """Returns the error for a failed write or sync, and for all later ones."""
     return DataLossError(
         f"{where}: the disk failed ({what}); nothing more is written. Check the disk, then restart: what was "
         "acknowledged is on it; the write that failed may be there too, or not: read before you repeat it"
@@ -31,7 +31,7 @@ def too_many_files(where: object) -> ResourceExhaustedError:
 
 
 def lacks_descriptors() -> bool:
-    """Whether this process can open no further file. SQLite does not say why it could not."""
+    """Returns whether this process can open no further file. SQLite does not say why it could not."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:

@@ -14,12 +14,12 @@ class Write(NamedTuple):
 
 
 class EngineView(Protocol):
-    """What can be read of an engine. Keys are ordered as bytes are. Reads are synchronous and must be short."""
+    """The readable part of an engine. Keys are ordered as bytes are. Reads are synchronous and must be short."""
 
     def get(self, key: bytes) -> bytes | None: ...
 
     def scan(self, start: bytes, end: bytes, *, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """The pairs with start <= key < end, in order (or from the end), at most `limit` (0: all).
+        """Yields the pairs with start <= key < end, in order (or from the end), at most `limit` (0: all).
 
         The iterator sees the engine as it was when `scan` was called, whatever is committed meanwhile.
         """
@@ -27,14 +27,14 @@ class EngineView(Protocol):
 
 
 class Snapshot(EngineView, Protocol):
-    """The engine as it was at one moment."""
+    """The state of an engine at one moment."""
 
     def close(self) -> None: ...
 
 
 class Remains(NamedTuple):
-    """A pair that was found in a damaged engine, its key as a number. `proper`: where it belongs; otherwise it may have
-    been deleted long ago."""
+    """A pair that was found in a damaged engine, its key as a number. `proper` if it is current; otherwise it may be
+    obsolete or deleted."""
 
     number: int
     data: bytes
@@ -42,30 +42,29 @@ class Remains(NamedTuple):
 
 
 class Wreck(Protocol):
-    """A damaged engine that no process has open, as far as it can be read. Its files are not changed."""
+    """The readable part of a damaged engine that no process has open. Its files are not changed."""
 
     def log(self) -> Iterator[Remains]:
-        """The pairs whose keys are eight bytes that begin with a bit of 0, in the order of their keys.
+        """Yields the pairs whose keys are eight bytes that begin with a bit of 0, in the order of their keys.
 
-        A key that is found at several places comes once for each. What cannot be read does not come, and does not end
-        it.
+        A key that is found at several places comes once for each. Unreadable pairs are left out, and do not end it.
         """
         ...
 
     def get(self, key: bytes) -> bytes | None:
-        """None also where it cannot be read."""
+        """Returns the value; None also if it cannot be read."""
         ...
 
     def read(self, number: int) -> list[bytes]:
-        """What `log` gives of that key, at each place."""
+        """Returns the values that `log` found under that key, one for each place."""
         ...
 
     def holes(self) -> list[tuple[int, int]]:
-        """Keys from the first up to the second of which nothing can be read, as far as `log` has found."""
+        """Returns the ranges of keys, first and last, that cannot be read, as far as `log` has found."""
         ...
 
     def findings(self) -> list[str]:
-        """What is known to be wrong, or lost, a sentence each."""
+        """Returns the known damage and losses, a sentence each."""
         ...
 
     async def close(self) -> None: ...
@@ -77,9 +76,9 @@ class Engine(EngineView, Protocol):
     A commit is atomic and durable when `commit` returns: it survives kill -9 and power loss. Reads see every commit
     that has returned.
 
-    On an error of the disk a commit raises DataLossError, and so does every later one: a failed fsync is never
-    retried (https://wiki.postgresql.org/wiki/Fsync_Errors). On a full disk it raises ResourceExhaustedError: nothing
-    of that batch was written and later commits may succeed.
+    After an error of the disk a commit raises DataLossError, and so does every later one: a failed fsync is never
+    retried (https://wiki.postgresql.org/wiki/Fsync_Errors). On a full disk it raises ResourceExhaustedError: nothing of
+    that batch was written and later commits may succeed.
     """
 
     async def commit(self, batch: Sequence[Write]) -> None: ...
@@ -91,11 +90,12 @@ class Engine(EngineView, Protocol):
         ...
 
     def size_bytes(self) -> int:
-        """What it takes on its disk, about; 0: unknown."""
+        """Returns about how many bytes it takes on its disk; 0: unknown."""
         ...
 
     def inspect(self) -> Iterator[str]:
-        """What is wrong with the engine's own structures, a sentence each: nothing, where its reads would raise."""
+        """Yields damage of the engine's own structures, a sentence each; damage for which its reads raise is left
+        out."""
         ...
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What a component is constructed with."""
+"""The host that a component is constructed with."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from rube.host.randomness import Randomness
 
 
 class Storage(Protocol):
-    """Opens engines by URL: `memory:`, and `sqlite:///path` (relative path) or `sqlite:////path` (absolute), or so
-    with `rocksdb`."""
+    """Opens engines by URL: `memory:`, `sqlite:///path` (relative path) or `sqlite:////path` (absolute), likewise
+    `rocksdb`."""
 
     async def open(self, url: str, *, read_only: bool = False) -> Engine:
-        """The engine at `url`, created if it is not there.
+        """Opens the engine at `url`, and creates it if it is missing.
 
-        Read-only: as it is at some moment of this call, also while another process has it open; a commit raises
-        FailedPreconditionError, and so does `open` where there is none.
+        Read-only: as it is at some time of this call, even while another process has it open; a commit raises
+        FailedPreconditionError, and so does `open` if there is no engine.
 
-        Otherwise raises InvalidArgumentError for a URL it does not know, FailedPreconditionError where another process
-        has it open or a package is missing, DataLossError where it is damaged; each says the remedy.
+        Otherwise raises InvalidArgumentError for an unknown URL, FailedPreconditionError if another process has it open
+        or a package is missing, DataLossError if it is damaged; each names the remedy.
         """
         ...
 
@@ -31,8 +31,8 @@ class Wrecks(Protocol):
     """Opens damaged engines by URL, as `Storage` opens sound ones."""
 
     async def salvage(self, url: str) -> Wreck:
-        """What is left of the engine at `url`. Raises FailedPreconditionError where there is none, or a process has it
-        open; InvalidArgumentError for a URL that it does not know."""
+        """Returns the readable part of the engine at `url`. Raises FailedPreconditionError if there is no engine, or a
+        process has it open; InvalidArgumentError for an unknown URL."""
         ...
 
 

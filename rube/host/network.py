@@ -9,14 +9,14 @@ from typing import Any, Protocol
 from grpc import aio
 
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024
-# What responses that can be split stay below: gRPC's clients take 4 MiB unless they are told otherwise.
+# Bytes below which responses that can be split stay: gRPC's clients take 4 MiB unless configured otherwise.
 RESPONSE_BYTES_MAX = 3584 * 1024
 CALLS_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """What a server promises its clients. Times in seconds."""
+    """The promises of a server to its clients. Times in seconds."""
 
     message_bytes_max: int = MESSAGE_BYTES_MAX
     # Calls and watches that run at a time, on all connections; one more gets RESOURCE_EXHAUSTED at once.
@@ -30,9 +30,9 @@ class ServerOptions:
 class ChannelTls:
     """TLS to a server. Paths of PEM files; "" for none."""
 
-    # Who is trusted to say who the server is; none: the authorities that gRPC brings.
+    # The authorities that may certify the server; without any, those of gRPC.
     ca: str = ""
-    # Who we are, for a server that asks; both or neither.
+    # The client's certificate and key, for a server that asks; both or neither.
     cert: str = ""
     key: str = ""
 
@@ -40,16 +40,16 @@ class ChannelTls:
 class Network(Protocol):
     """Makes servers and channels that protoc's generated stubs and servicers use unchanged.
 
-    What is promised on every adapter (tests/conformance/transport): messages of a call arrive in order. A call ends
-    once, with a status. A lost connection ends its calls with UNAVAILABLE within keepalive and keepalive timeout; a
-    deadline ends a call with DEADLINE_EXCEEDED. Cancelling the client's call cancels the handler's task. A slow reader
-    stops the writer (bounded buffers). A write after the end of its call fails alike everywhere. Messages go up to
-    `message_bytes_max`. A request that cannot be parsed is INVALID_ARGUMENT. `stop` of a server returns when its
-    handlers have ended.
+    Every adapter promises (tests/conformance/transport): messages of a call arrive in order. A call ends once, with a
+    status. A lost connection ends its calls with UNAVAILABLE within keepalive and keepalive timeout; a deadline ends a
+    call with DEADLINE_EXCEEDED. Cancelling the client's call cancels the handler's task. A slow reader stops the writer
+    (bounded buffers). A write after the end of its call fails alike everywhere. Messages go up to `message_bytes_max`.
+    A request that cannot be parsed is INVALID_ARGUMENT. `stop` of a server returns when its handlers have ended.
     """
 
     def server(self, options: ServerOptions | None = None) -> aio.Server:
-        """A server to which generic handlers and ports are added: `add_insecure_port("127.0.0.1:0")` gives the port.
+        """Returns a server to which generic handlers and ports are added: `add_insecure_port("127.0.0.1:0")` returns
+        the port.
 
         Addresses: `host:port`, `unix:/path`.
         """
@@ -58,8 +58,8 @@ class Network(Protocol):
     def channel(
         self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = (), tls: ChannelTls | None = None
     ) -> aio.Channel:
-        """A channel that connects when needed and reconnects with bounded exponential backoff (at most 2 s).
+        """Returns a channel that connects when needed and reconnects with bounded exponential backoff (at most 2 s).
 
-        Raises InvalidArgumentError for TLS files that cannot be used, or where there is no TLS.
+        Raises InvalidArgumentError for unusable TLS files, or if the adapter has no TLS.
         """
         ...

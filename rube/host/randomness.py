@@ -10,9 +10,9 @@ class Randomness(Protocol):
     """Named streams: in a simulation each is derived from the seed and its name, in production from the OS."""
 
     def stream(self, name: str) -> random.Random:
-        """The stream of that name. Asked for twice, it goes on where it was."""
+        """Returns the stream of that name; a second call continues the same stream."""
         ...
 
     def uid(self) -> str:
-        """A new identifier of 32 hexadecimal digits; unique, not ordered."""
+        """Returns a new identifier of 32 hexadecimal digits; unique, not ordered."""
         ...

@@ -1,10 +1,10 @@
-"""The real network: gRPC servers and channels behind the port `rube.host.Network`, and what levels their differences.
+"""The real network: gRPC servers and channels behind the port `rube.host.Network`, and the layer that levels their
+differences.
 
-Here: the adapters for grpcio and pygrpc-native, the translation of errors to and from the wire, whether a call can have
-been sent, health and reflection,
-and a loopback forwarder that breaks connections on purpose. Not here: any service of Rube (`rube.server`,
-`rube.rubelet`), retries and endpoints (`rube.client`), the simulated network (`rube.sim.world.network`), which shares
-`LevelServer` and so behaves alike.
+This package has the adapters for grpcio and pygrpc-native, the translation of errors to and from the wire, the check
+whether a call can have been sent, health and reflection, and a loopback forwarder that breaks connections on purpose.
+Rube's services are in `rube.server` and `rube.rubelet`, retries and endpoints in `rube.client`. The simulated network
+(`rube.sim.world.network`) shares `LevelServer` and so behaves alike.
 """
 
 from rube.transport.connecting import connect, is_connected

@@ -1,4 +1,4 @@
-"""Addresses a server listens on, and what to say when it cannot."""
+"""Addresses that a server listens on, and the errors if it cannot."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _DIRECTORIES: dict[str, int] = {}
 
 
 def check_address(address: str) -> None:
-    """Raise for an address that cannot be listened on: malformed, or a Unix socket that somebody answers on.
+    """Raises an error for an address that cannot be listened on: malformed, or a Unix socket of a living server.
 
-    A Unix socket that nobody answers on was left behind by a process that died: the server replaces it. Both
-    servers would replace a living one too, and leave its owner deaf.
+    A Unix socket that does not answer was left behind by a process that died: the server replaces it. Both servers
+    would replace a living one too, and cut off its owner.
     """
     if address.startswith("unix:"):
         _check_unix(address, address.removeprefix("unix:"))
@@ -30,10 +30,10 @@ def check_address(address: str) -> None:
 
 
 def short_address(address: str) -> str:
-    """The same address, for a Unix socket whose path is too long for the kernel in a form that it takes.
+    """Returns the same address, for a Unix socket whose path is too long for the kernel in a form that it takes.
 
     The socket's directory is opened and stays open, and `/proc/self/fd` leads to it. A path that is short enough, and
-    one whose directory is not there, stays as it is.
+    one whose directory does not exist, stays as it is.
     """
     path = address.removeprefix("unix:")
     if path == address or len(os.fsencode(path)) <= UNIX_PATH_BYTES_MAX:
@@ -50,7 +50,7 @@ def short_address(address: str) -> str:
 
 
 def cannot_listen(address: str, why: str) -> FailedPreconditionError:
-    """The error for an address that is taken or not this machine's."""
+    """Returns the error for an address that is taken or not this machine's."""
     return FailedPreconditionError(
         f"cannot listen on {address}: {why}; stop the process that listens there or choose another address",
         address=address,

@@ -1,9 +1,9 @@
-"""Whether a call can be begun: the one place that knows that a call was never sent.
+"""The check whether a call can be begun: the one place that knows that a call was never sent.
 
-gRPC reports a call that found no connection and one that lost its connection with the same status, and tells them
-apart only by text, part of which servers may word. So nothing is read from text here: a call is begun only on a
-channel that is READY. A channel that does not get there is NotSentError, and no call was made; whatever a call that
-was begun fails with leaves open whether it was carried out, unless the server says so by a NotDoneError.
+gRPC reports a call that found no connection and one that lost its connection with the same status, and tells them apart
+only by text, part of which servers may word. So no text decides here: a call is begun only on a channel that is READY.
+A channel that does not get there is NotSentError, and no call was made. A call that was begun and fails may have been
+carried out, unless the server says otherwise by a NotDoneError.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from rube.host import Clock
 
 __all__ = ["connect", "is_connected"]
 
-# A harmless call of a channel without a connection, which gRPC answers by itself with the reason.
+# A harmless call on a channel without a connection, which gRPC itself answers with the reason.
 _PROBE = "/grpc.health.v1.Health/Check"
 _PROBE_TIMEOUT_S = 0.5
 _WHY_CHARS_MAX = 300
 
 
 def is_connected(channel: aio.Channel) -> bool:
-    """Whether a call that is begun now, before anything else runs, has a connection. An idle channel connects."""
+    """Returns whether a call that is begun now, before anything else runs, has a connection. An idle channel
+    connects."""
     return channel.get_state(try_to_connect=True) is ChannelConnectivity.READY
 
 
 async def connect(channel: aio.Channel, target: str, clock: Clock, timeout_s: float) -> None:
     """Returns once the channel has a connection: begin the call before the next await.
 
-    Does not wait where the last attempt to connect has failed and the next one is not due. Raises NotSentError.
+    Does not wait if the last attempt to connect has failed and the next one is not due. Raises NotSentError.
     """
     if is_connected(channel):
         return
@@ -56,7 +57,7 @@ async def _settled(channel: aio.Channel) -> ChannelConnectivity:
 
 
 async def _why_not(channel: aio.Channel) -> str:
-    """The reason in gRPC's words, for people to read."""
+    """Returns the reason in gRPC's words, for users to read."""
     try:
         await channel.unary_unary(_PROBE, None, None)(b"", timeout=_PROBE_TIMEOUT_S)
     except aio.AioRpcError as error:

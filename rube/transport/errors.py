@@ -1,4 +1,4 @@
-"""Errors on their way over the wire: a RubeError becomes a status with details, and comes back as the same class.
+"""Errors on the wire: a RubeError becomes a status with details, and comes back as the same class.
 
 The details travel as `grpc-status-details-bin`, a google.rpc.Status, so that foreign clients can read them too
 (https://grpc.io/docs/guides/error/#richer-error-model).
@@ -28,7 +28,7 @@ DETAILS_BYTES_MAX = 4096
 
 
 async def abort_with(context: aio.ServicerContext[Any, Any], error: RubeError) -> NoReturn:
-    """End the call with the error's code, its message and its details in the trailing metadata."""
+    """Ends the call with the error's code, its message and its details in the trailing metadata."""
     message = _cut(error.message)
     details = encode_error(error) if message == error.message else encode_error(type(error)(message, **error.metadata))
     if len(details) > DETAILS_BYTES_MAX:
@@ -37,7 +37,7 @@ async def abort_with(context: aio.ServicerContext[Any, Any], error: RubeError) -
 
 
 def rube_error(error: aio.AioRpcError) -> RubeError:
-    """The error a call ended with. Details that don't parse are ignored: code and message speak for themselves.
+    """Returns the error of a call. Details that don't parse are ignored, since code and message are enough.
 
     CANCELLED is the server's here (asyncio.CancelledError is the caller's own): it stops, so it is UnavailableError.
     """
@@ -58,7 +58,7 @@ def _details(error: aio.AioRpcError) -> bytes | None:
 
 
 def _kept_trailers(context: aio.ServicerContext[Any, Any]) -> list[tuple[str, str | bytes]]:
-    """What the handler had set itself: abort's metadata would replace it."""
+    """Returns the trailers that the handler had set itself: abort's metadata would replace them."""
     trailers = cast(Pairs, context.trailing_metadata() or ())
     return [(key, value) for key, value in trailers if key != DETAILS_KEY]
 

@@ -20,10 +20,10 @@ COMMANDS = ("stall", "heal", "reset", "quit")
 
 
 class Forwarder:
-    """Forwards connections from `listen` to `target` (`host:port` both), as long as it is not told otherwise.
+    """Forwards connections from `listen` to `target` (`host:port` both), until told otherwise.
 
-    Stalled, it moves no byte and closes nothing: both ends see silence, as behind a cut cable. Healed, what was
-    held back arrives, in order. Use it as an async context manager.
+    Stalled, it moves no byte and closes nothing: both ends see silence, as with a cut cable. Healed, held-back bytes
+    arrive, in order. Use it as an async context manager.
     """
 
     def __init__(self, listen: str, target: str) -> None:
@@ -46,33 +46,33 @@ class Forwarder:
 
     @property
     def address(self) -> str:
-        """Where it listens, as `host:port`."""
+        """The address it listens on, as `host:port`."""
         assert self._server is not None, "the forwarder was not started"
         host, port = self._server.sockets[0].getsockname()[:2]
         return f"{host}:{port}"
 
     @property
     def connections(self) -> int:
-        """How many connections stand now."""
+        """The number of open connections."""
         return len(self._connections)
 
     def stall(self) -> None:
-        """Move nothing from now on, on old connections and new ones."""
+        """Moves nothing from now on, on old connections and new ones."""
         self._flowing.clear()
 
     def heal(self) -> None:
-        """Go on; what was held back arrives."""
+        """Moves bytes again; held-back ones arrive."""
         self._flowing.set()
 
     def reset(self) -> None:
-        """Break every connection: both ends get a reset, and what was under way is lost."""
+        """Breaks every connection: both ends get a reset, and bytes under way are lost."""
         for task, writers in list(self._connections.items()):
             for writer in writers:
                 writer.transport.abort()
             task.cancel()
 
     async def close(self) -> None:
-        """Listen no longer, and break what stands."""
+        """Stops listening, and breaks the open connections."""
         if self._server is not None:
             self._server.close()
         tasks = list(self._connections)
@@ -91,7 +91,7 @@ class Forwarder:
                 group.create_task(self._move(reader, upstream_writer))
                 group.create_task(self._move(upstream_reader, writer))
         except (OSError, ExceptionGroup, asyncio.CancelledError):
-            pass  # one end is gone, or `reset`: the other end is told below
+            pass  # one end is gone, or `reset`: the other end is closed below
         finally:
             for open_writer in writers:
                 open_writer.transport.abort()

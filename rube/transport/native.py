@@ -1,8 +1,8 @@
 """pygrpc-native's server, whose HTTP/2 runs in Rust outside the GIL; optional (the extra `fast`).
 
-One thing is done otherwise than in the package (0.5): where a stream's buffer is full, its server blocks a thread of
-the loop's default executor until there is room. A handful of slow readers would use up all threads, stop every
-other `to_thread` of the process, and keep it from ending. Here the writer waits on the loop instead.
+One thing differs from the package (0.5): when a stream's buffer is full, its server blocks a thread of the loop's
+default executor until there is room. A handful of slow readers would use up all threads, stop every other `to_thread`
+of the process, and keep it from ending. Here the writer waits on the loop instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FULL_WAIT_MS_MAX = 50.0
 
 
 def native_server(options: CoreOptions, interceptors: Sequence[aio.ServerInterceptor[Any, Any]]) -> aio.Server:
-    """A server of pygrpc-native; FailedPreconditionError if it is not installed."""
+    """Returns a server of pygrpc-native. Raises FailedPreconditionError if it is not installed."""
     server: aio.Server = _server_class()(interceptors=list(interceptors), options=options)
     return server
 

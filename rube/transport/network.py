@@ -29,7 +29,7 @@ class GrpcNetwork:
         self._channel_options = channel_core_options(channel_options or ChannelOptions())
 
     def server(self, options: ServerOptions | None = None) -> aio.Server:
-        """A server (FailedPreconditionError if the native one is asked for and not installed)."""
+        """Returns a server. Raises FailedPreconditionError if the native one is asked for and not installed."""
         options = options or ServerOptions()
         check_interceptors(options.interceptors)
         inner: Any = self._inner(options)
@@ -48,7 +48,7 @@ class GrpcNetwork:
     def channel(
         self, target: str, *, interceptors: Sequence[aio.ClientInterceptor] = (), tls: ChannelTls | None = None
     ) -> aio.Channel:
-        """A channel to `host:port` or `unix:/path`. Close it: `async with` or `close()`."""
+        """Returns a channel to `host:port` or `unix:/path`. Close it: `async with` or `close()`."""
         target = short_address(target)
         if tls is None:
             return aio.insecure_channel(target, options=self._channel_options, interceptors=list(interceptors))

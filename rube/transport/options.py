@@ -1,4 +1,4 @@
-"""What a channel promises its user, and how both ends say it to gRPC's core."""
+"""The promises of a channel to its user, and the options of gRPC's core on both ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STREAMS_MAX = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelOptions:
-    """How a channel keeps its connection. Times in seconds."""
+    """The options of a channel's connection. Times in seconds."""
 
     message_bytes_max: int = MESSAGE_BYTES_MAX
     keepalive_s: float = 10.0
@@ -32,12 +32,12 @@ class ChannelOptions:
 
 
 def server_core_options(options: ServerOptions) -> CoreOptions:
-    """A server's options for gRPC's core. A port in use is an error: SO_REUSEPORT is off."""
+    """Returns a server's options for gRPC's core. A port in use is an error: SO_REUSEPORT is off."""
     return [
         ("grpc.so_reuseport", 0),
         # A connection's streams past a limit would wait at the client, in silence: `calls_max` refuses instead.
         ("grpc.max_concurrent_streams", STREAMS_MAX),
-        # grpcio resets calls that come in a burst, as all clients of a server that is back do.
+        # By default grpcio resets calls that come in a burst, as from all clients of a server that is back.
         ("grpc.server.max_pending_requests", options.calls_max),
         ("grpc.server.max_pending_requests_hard_limit", options.calls_max),
         ("grpc.max_send_message_length", options.message_bytes_max),
@@ -49,10 +49,10 @@ def server_core_options(options: ServerOptions) -> CoreOptions:
 
 
 def channel_core_options(options: ChannelOptions) -> CoreOptions:
-    """A channel's options for gRPC's core.
+    """Returns a channel's options for gRPC's core.
 
-    Each channel has a connection of its own, as in the simulation; calls are not retried behind the caller's back
-    (`rube.client` knows which may be); no proxy stands between.
+    Each channel has a connection of its own, as in the simulation; gRPC does not retry calls itself (`rube.client`
+    knows which may be retried); there is no proxy.
     """
     return [
         ("grpc.use_local_subchannel_pool", 1),

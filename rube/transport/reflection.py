@@ -1,4 +1,4 @@
-"""Server reflection, v1 and v1alpha: what `grpcurl` and `buf curl` ask a server for its services and messages.
+"""Server reflection, v1 and v1alpha: `grpcurl` and `buf curl` use it to ask a server for its services and messages.
 
 grpcio-reflection has v1alpha alone. v1 differs from it in the package's name, so that the same servicer answers both
 (https://github.com/grpc/grpc-proto/blob/master/grpc/reflection/v1/reflection.proto).
@@ -38,8 +38,8 @@ def add_reflection(server: aio.Server, service_names: Sequence[str]) -> None:
 
 
 class _Pool:
-    """The default pool of descriptors, and v1 of reflection beside it: a package that brings that file may be imported
-    later, and would not find it taken."""
+    """The default pool of descriptors, and v1 of reflection beside it: a package with that file may be imported later,
+    and must be able to add it."""
 
     def __init__(self, alpha: FileDescriptor) -> None:
         self._default: Any = descriptor_pool.Default()

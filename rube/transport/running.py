@@ -1,4 +1,4 @@
-"""The calls whose handlers a server runs: how many there may be, and when the last one has ended."""
+"""The running handlers of a server: their limit, and the wait for the last one to end."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Running:
         return len(self._tasks)
 
     def begin(self, method: str) -> None:
-        """The current task runs a handler from now on, until `end`.
+        """Notes that the current task runs a handler from now on, until `end`.
 
-        Raises NotDoneError after `close`, ResourceExhaustedError past `calls_max`; then it must not.
+        Raises NotDoneError after `close`, ResourceExhaustedError past `calls_max`; the handler must not run then.
         """
         if self._closed:
-            raise NotDoneError("this server has stopped: ask another one, or again in a moment")
+            raise NotDoneError("this server has stopped: ask another one, or try again")
         if len(self._tasks) >= self._calls_max:
             raise ResourceExhaustedError(
                 f"this server runs {len(self._tasks)} calls and watches already, and takes no more at a time "
@@ -44,16 +44,16 @@ class Running:
         self._tasks[task] = method
 
     def end(self) -> None:
-        """The current task runs no handler any more."""
+        """Notes that the current task runs no handler any more."""
         task = asyncio.current_task()
         if task is not None and self._tasks.pop(task, None) is not None and not self._tasks:
             self._idle.set()
 
     async def close(self) -> None:
-        """Returns once no handler runs, and none will: what begins from now on is refused.
+        """Returns once no handler runs, and refuses new ones from now on.
 
-        Handlers were cancelled before. One that does not end is waited for, since what it uses is closed next; the log
-        names it.
+        The handlers were cancelled before. A handler that does not end is waited for, since its resources are closed
+        next; the log names it.
         """
         self._closed = True
         self._tasks.pop(asyncio.current_task(), None)  # type: ignore[arg-type]  # a handler that stops its own server

@@ -1,4 +1,4 @@
-"""What makes grpcio's, pygrpc-native's and the simulated server behave alike towards a handler and its client.
+"""The layer with which grpcio's, pygrpc-native's and the simulated server behave alike towards a handler and its client.
 
 Every handler added to a `LevelServer` is wrapped:
 
@@ -52,11 +52,11 @@ class EndedError(aio.UsageError):
 
 
 class UnparsableError(InvalidArgumentError):
-    """The bytes of a request are no message of its type."""
+    """The bytes of a request do not parse as its type."""
 
 
 class Level:
-    """What the handlers of one server share."""
+    """The state that the handlers of one server share."""
 
     def __init__(self, calls_max: int) -> None:
         self.running = Running(calls_max)
@@ -80,15 +80,15 @@ class LevelContext:
         return getattr(self._context, name)
 
     async def write(self, message: Any) -> None:
-        """Send one message; waits while the client is behind. UsageError once the call has ended."""
+        """Sends one message; waits while the client is behind. Raises UsageError once the call has ended."""
         self._check_open()
         try:
             await self._context.write(message)
-        except aio.InternalError as error:  # grpcio, where the end overtook the write
+        except aio.InternalError as error:  # grpcio's, if the end overtook the write
             raise EndedError from error
 
     async def read(self) -> Any:
-        """The client's next message, or `grpc.aio.EOF`. UsageError once the call has ended."""
+        """Returns the client's next message, or `grpc.aio.EOF`. Raises UsageError once the call has ended."""
         self._check_open()
         try:
             message = await self._context.read()
@@ -97,7 +97,7 @@ class LevelContext:
         return message if message is EOF else self._decode(message)
 
     def end(self) -> None:
-        """The call has ended, for this handler at least."""
+        """Notes that the call has ended, for this handler at least."""
         self._ended = True
 
     def _check_open(self) -> None:
@@ -106,7 +106,7 @@ class LevelContext:
 
 
 class Method:
-    """One method of one server: its name, for messages (`/package.Service/Name`), and how its requests are parsed."""
+    """One method of one server: its name, for messages (`/package.Service/Name`), and the parser of its requests."""
 
     def __init__(self, name: str, handler: Handler, level: Level) -> None:
         self.name = name
@@ -115,7 +115,7 @@ class Method:
         self._deserializer: Callable[[bytes], Any] | None = handler.request_deserializer
 
     def decode(self, data: bytes) -> Any:
-        """One request. Raises UnparsableError."""
+        """Returns one request. Raises UnparsableError."""
         try:
             return data if self._deserializer is None else self._deserializer(data)
         except Exception as error:
@@ -123,7 +123,7 @@ class Method:
             raise UnparsableError(f"the request of {self.name} cannot be parsed: {reason}") from error
 
     def requests(self, data: Any) -> Any:
-        """What the handler is given: a request, or an iterator of them."""
+        """Returns the handler's argument: a request, or an iterator of them."""
         return self._decoded(data) if self.streams_requests else self.decode(data)
 
     async def _decoded(self, messages: AsyncIterable[bytes]) -> AsyncIterator[Any]:
@@ -132,12 +132,12 @@ class Method:
 
 
 def level_handler(handler: Handler, name: str, level: Level) -> Handler:
-    """The same handler, wrapped as this module promises."""
+    """Returns the handler, wrapped as this module promises."""
     kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
     behavior: Behavior = getattr(handler, "_".join(kind))
     wrap = _streaming if handler.response_streaming else _unary
     factory = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
-    # The servers hand the bytes on: each has a status and a traceback of its own for those that cannot be parsed.
+    # The servers pass the bytes on: each has a status and a traceback of its own for requests that do not parse.
     leveled: Handler = factory(wrap(behavior, Method(name, handler, level)), None, handler.response_serializer)
     return leveled
 
@@ -184,7 +184,7 @@ def _streaming(behavior: Behavior, method: Method) -> Behavior:
 
 
 async def _respond(responses: Any, context: LevelContext) -> None:
-    """Write what the handler yields, or wait for it to end if it writes itself."""
+    """Writes the messages that the handler yields, or waits for it to end if it writes itself."""
     if inspect.isasyncgen(responses):
         try:
             async for response in responses:
@@ -199,8 +199,8 @@ async def _respond(responses: Any, context: LevelContext) -> None:
 
 
 async def _end_cancelled(context: aio.ServicerContext[Any, Any]) -> NoReturn:
-    """Pass a cancellation on. One that nobody asked for came out of the handler (it awaited something cancelled):
-    grpcio would send no status then, and leave the client waiting."""
+    """Passes a cancellation on. If there was none, the handler has awaited something cancelled: grpcio would then send
+    no status, and leave the client waiting."""
     task = asyncio.current_task()
     if task is None or task.cancelling():
         raise asyncio.CancelledError
@@ -215,8 +215,8 @@ async def _end(context: aio.ServicerContext[Any, Any], error: Exception, method:
         strangers.tell(f"unparsable request of {method.name}", f"from {context.peer()}: {error.__cause__}")
     if isinstance(error, RubeError):
         await abort_with(context, error)
-    if isinstance(error, EndedError):  # grpcio says so by a failed write before its context does
-        raise asyncio.CancelledError from error  # nobody is left to tell
+    if isinstance(error, EndedError):  # in grpcio a failed write shows it before the context does
+        raise asyncio.CancelledError from error  # the client is gone
     if isinstance(error, NotImplementedError):
         await abort_with(context, UnimplementedError(f"{method.name} is not implemented by this server"))
     strangers.tell(f"unexpected error in {method.name}", repr(error), level=logging.ERROR, error=error)
@@ -248,10 +248,10 @@ class _LevelGenericHandler(ServiceHandler):
 
 
 class LevelServer(aio.Server):
-    """A server in the shape of grpc.aio's, over another one: its handlers are wrapped as this module says."""
+    """A server in the shape of grpc.aio's, over another one: its handlers are wrapped as this module promises."""
 
     def __init__(self, inner: aio.Server, bind: Callable[[str], int], *, calls_max: int = CALLS_MAX) -> None:
-        """`bind(address)` makes `inner` listen and gives the port; it raises a RubeError that says the remedy."""
+        """`bind(address)` makes `inner` listen and returns the port; it raises a RubeError that names the remedy."""
         self._inner = inner
         self._bind = bind
         self._level = Level(calls_max)
@@ -262,26 +262,27 @@ class LevelServer(aio.Server):
         )
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Handler]) -> None:
-        """What generated code calls beside `add_generic_rpc_handlers`."""
+        """Accepts the second call of generated code beside `add_generic_rpc_handlers`."""
         leveled = {
             name: level_handler(h, f"/{service_name}/{name}", self._level) for name, h in method_handlers.items()
         }
         self._inner.add_registered_method_handlers(service_name, leveled)  # type: ignore[attr-defined]  # stubs lack it
 
     def add_insecure_port(self, address: str) -> int:
-        """Listen on `host:port` (0: a free one, returned) or `unix:/path`; a RubeError if that is not possible."""
+        """Listens on `host:port` (0: a free one, returned) or `unix:/path`. Raises a RubeError if that is not
+        possible."""
         return self._bind(address)
 
     def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
-        """TLS is not served yet: UnimplementedError."""
+        """Raises UnimplementedError: TLS is not served yet."""
         raise UnimplementedError(f"cannot serve TLS on {address}: use add_insecure_port")
 
     async def start(self) -> None:
         await self._inner.start()
 
     async def stop(self, grace: float | None = None) -> None:
-        """Refuse new calls, let running ones end for `grace` seconds, then cancel them. Returns when all handlers have
-        ended, what they do in `finally` included, and none can begin: what they use may be closed then."""
+        """Refuses new calls, lets running ones end for `grace` seconds, then cancels them. Returns when all handlers
+        have ended, their `finally` blocks included, and none can begin: their resources may be closed then."""
         await self._inner.stop(grace)
         await self._level.running.close()
         self._level.strangers.tell_rest()
@@ -291,7 +292,7 @@ class LevelServer(aio.Server):
 
 
 def check_interceptors(interceptors: Sequence[object]) -> None:
-    """Raise TypeError for what is no interceptor of an asyncio server."""
+    """Raises TypeError for an object that is no interceptor of an asyncio server."""
     for interceptor in interceptors:
         if not isinstance(interceptor, aio.ServerInterceptor):
             raise TypeError(f"{interceptor!r} is no grpc.aio.ServerInterceptor")

@@ -1,4 +1,4 @@
-"""The services every server of Rube offers beside its own: grpc.health.v1 and reflection, v1 and v1alpha.
+"""The services that every server of Rube offers beside its own: grpc.health.v1 and reflection, v1 and v1alpha.
 
 Their packages are imported when they are first served: a client, which needs none of this, starts faster.
 """
@@ -19,7 +19,7 @@ class StandardServices:
         self._names = ("", *service_names)
 
     async def set_serving(self, serving: bool) -> None:
-        """Report SERVING or NOT_SERVING from now on; those who watch the health are told."""
+        """Reports SERVING or NOT_SERVING from now on, also to watches of the health."""
         from grpc_health.v1 import health_pb2
 
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
@@ -27,12 +27,12 @@ class StandardServices:
             await self._servicer.set(name, status)
 
     async def shut_down(self) -> None:
-        """Report NOT_SERVING for good: call it before `server.stop`."""
+        """Reports NOT_SERVING permanently: call it before `server.stop`."""
         await self._servicer.enter_graceful_shutdown()
 
 
 async def add_standard_services(server: aio.Server, service_names: Sequence[str]) -> StandardServices:
-    """Serve health and reflection for `service_names` (`api.Api`). They begin as NOT_SERVING.
+    """Serves health and reflection for `service_names` (`api.Api`). They begin as NOT_SERVING.
 
     Call it before `server.start()`.
     """

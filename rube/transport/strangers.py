@@ -1,4 +1,4 @@
-"""What a server logs of what anybody may send it: counted, and one line an interval, however much is sent."""
+"""The log lines that any caller may cause: counted, and one line an interval."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ TEXT_CHARS_MAX = 300
 
 
 class Strangers:
-    """Lines of one server, by kind; `kind` comes from a bounded set, such as the server's methods.
+    """The lines of one server, by kind; `kind` comes from a bounded set, such as the server's methods.
 
-    The first of a kind is logged at once. What follows within the interval is counted, and the next line says how many
-    they were; `tell_rest` says it at the end.
+    The first of a kind is logged at once. Further ones within the interval are counted, and the next line says how many
+    they were; `tell_rest` logs the last count.
     """
 
     def __init__(self, log: logging.Logger, interval_s: float = INTERVAL_S) -> None:
@@ -25,7 +25,8 @@ class Strangers:
         """How often each kind has come."""
 
     def tell(self, kind: str, text: str, *, level: int = logging.WARNING, error: Exception | None = None) -> None:
-        """Logs the text, with the error's traceback if one is given, unless this kind was logged just before."""
+        """Logs the text, with the error's traceback if there is one, unless this kind was logged within the
+        interval."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         now_s = asyncio.get_running_loop().time()
         if now_s < self._next_s.get(kind, now_s):
@@ -37,7 +38,7 @@ class Strangers:
         self._log.log(level, "%s: %s%s", kind, _cut(text), more, exc_info=error)
 
     def tell_rest(self) -> None:
-        """Logs how many were not logged, each kind in one line."""
+        """Logs how many lines were left out, each kind in one line."""
         for kind, untold in self._untold.items():
             self._log.warning("%s: %d more like it were not logged", kind, untold)
         self._untold.clear()

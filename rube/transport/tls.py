@@ -11,7 +11,8 @@ from rube.host import ChannelTls
 
 
 def channel_credentials(tls: ChannelTls) -> grpc.ChannelCredentials:
-    """Raises InvalidArgumentError that names the file. What is wrong inside a file shows at the first connection."""
+    """Returns the credentials. Raises InvalidArgumentError that names the file. Errors inside a file show at the first
+    connection."""
     if bool(tls.cert) != bool(tls.key):
         raise InvalidArgumentError("TLS needs cert and key together, or neither")
     return grpc.ssl_channel_credentials(

@@ -1,8 +1,8 @@
-"""Protobuf's text format, as people write it: every error says file:line:column and the remedy.
+"""Protobuf's text format, as users write it: every error says file:line:column and the remedy.
 
 The library's own parser gives no place for an unknown type, packs an Any in no fixed order and overlooks some fields
-that are set twice; so this reads the library's tokens itself. The language is that of
-https://protobuf.dev/reference/protobuf/textformat-spec/, without extensions and without skipping what is unknown.
+that are set twice; so this package reads the library's tokens itself. The language is that of
+https://protobuf.dev/reference/protobuf/textformat-spec/, without extensions and without skipping unknown fields.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Document", "format", "parse", "parse_documents", "parse_selector"]
 
-# Loaded when it is first asked for: who prints does not read.
+# Loaded on first use: a program that only prints needs no reader.
 _MODULES = {
     "Document": "documents",
     "format": "printer",

@@ -28,7 +28,7 @@ _MESSAGES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """Objects that belong together: to be put at one revision or not at all."""
+    """Objects that belong together: a put writes all of them at one revision, or none."""
 
     objects: tuple[Object, ...]
     filename: str
@@ -36,15 +36,15 @@ class Document:
 
 
 def parse_documents(text: str, filename: str) -> list[Document]:
-    """Reads the documents of a file.
+    """Parses the documents of a file.
 
     A document is one `Object`, or after `# proto-message: List` a list of them. Several may follow each other, each
-    under its own header. Every object has a spec of a known type and a valid key; otherwise, and for a file without
-    any object, raises InvalidArgumentError whose text begins `filename:line:column: `.
+    under its own header. Every object must have a spec of a known type and a valid key. Raises InvalidArgumentError,
+    whose text begins `filename:line:column: `, also for a file without any object.
     """
     if len(text) > TEXT_CHARS_MAX:
         raise Position(filename, 1, 1).error(
-            f"the text has {len(text)} characters, and {TEXT_CHARS_MAX} are read at most: split it into several files"
+            f"the text has {len(text)} characters, more than {TEXT_CHARS_MAX}: split it into several files"
         )
     lines = text.removeprefix("\ufeff").split("\n")
     documents = [_document(part, filename) for part in _parts(lines) if not part.empty]
@@ -117,7 +117,7 @@ def _message_class(part: _Part, filename: str) -> type[Object] | type[List]:
 
 
 def _check(obj: Object, path: str, positions: dict[str, Position], start: Position) -> None:
-    """Raises with the place of what is wrong: the field itself if it is written, otherwise what it belongs in."""
+    """Raises an error with its place: the wrong field itself if it is written, otherwise the message that lacks it."""
     if not obj.spec.type_url:
         place = positions.get(f"{path}spec", start)
         raise place.error("the object has no spec; add spec { [rube/api.systemd.Unit] { … } }", field="spec")

@@ -1,6 +1,6 @@
 """Escapes in strings: https://protobuf.dev/reference/protobuf/textformat-spec/#string.
 
-Their text is gone through piece by piece: the library's way takes over a hundred bytes of memory for each byte.
+Their text is processed piece by piece: the library's way takes over a hundred bytes of memory for each byte.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LOW: Final = range(0xDC00, 0xE000)
 
 
 class EscapeError(ValueError):
-    """What is no escape, and where it stands in the text."""
+    """An invalid escape, and its place in the text."""
 
     def __init__(self, what: str, place: int) -> None:
         super().__init__(what)
@@ -40,7 +40,7 @@ class EscapeError(ValueError):
 
 
 def unescape(text: str) -> bytes:
-    """The bytes that the text between two quotes stands for. Raises EscapeError."""
+    """Returns the bytes of the text between two quotes. Raises EscapeError."""
     if "\\" not in text:
         return text.encode()
     out = bytearray()

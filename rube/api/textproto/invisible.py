@@ -1,7 +1,8 @@
-"""Characters that nobody sees: a byte-order mark in the middle, zero-width ones, those that turn the direction of text.
+"""Invisible characters: a byte-order mark in the middle, zero-width ones, those that change the direction of text.
 
-They come by copying, and make two names that look alike differ; the last ones can make a text read otherwise than it is
-(https://trojansource.codes/). So they are refused as they are, and written as escapes where a string needs them.
+Copying brings them in. They make two names differ that look alike; those of direction can make a text look otherwise
+than it is (https://trojansource.codes/). So they are refused as they are, and written as escapes if a string needs
+them.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import re
 import unicodedata
 from typing import Final
 
-# Unicode's format characters but for those that are seen (Arabic signs that stand before numbers), its separators of
-# lines and paragraphs, and the Hangul fillers. First and last of each range.
+# Unicode's format characters except the visible ones (Arabic signs before numbers), its separators of lines and
+# paragraphs, and the Hangul fillers. First and last of each range.
 _RANGES: Final = (
     (0xAD, 0xAD),
     (0x61C, 0x61C),
@@ -29,7 +30,7 @@ _RANGES: Final = (
     (0x1D173, 0x1D17A),
     (0xE0000, 0xE007F),
 )
-# The zero-width non-joiner and joiner have their place behind a character of Persian, of Indic scripts or an emoji.
+# The zero-width non-joiner and joiner are legitimate after a character of Persian, of Indic scripts or an emoji.
 _JOINERS: Final = "\u200c\u200d"
 _CLASS: Final = "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in _RANGES)
 _PATTERN: Final = re.compile(rf"(?![{_JOINERS}])[{_CLASS}]|(?:^|(?<=[\x00-\x7f{_CLASS}]))[{_JOINERS}]")
@@ -43,7 +44,7 @@ INVISIBLE_ESCAPES: Final = {
 
 
 def find_invisible(line: str) -> tuple[int, str] | None:
-    """The place of the first such character in the line, and the character; None if there is none."""
+    """Returns the place of the first such character in the line, and the character; None if there is none."""
     if line.isascii():
         return None
     found = _PATTERN.search(line)
@@ -51,14 +52,15 @@ def find_invisible(line: str) -> tuple[int, str] | None:
 
 
 def describe(character: str) -> str:
-    """Its code point and name, such as `U+200B ZERO WIDTH SPACE`."""
+    """Returns its code point and name, such as `U+200B ZERO WIDTH SPACE`."""
     return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
 
 
 def invisible_hint(text: str) -> str:
-    """` (line 2, column 5 has U+200B ZERO WIDTH SPACE, which cannot be seen)` for the first of them; empty without one.
+    """Returns ` (line 2, column 5 has U+200B ZERO WIDTH SPACE, which cannot be seen)` for the first of them; empty if
+    there is none.
 
-    For the end of an error about the text, since that character may be the reason.
+    It ends an error about the text, since that character may be the reason.
     """
     if text.isascii():
         return ""

@@ -17,14 +17,14 @@ _QUOTES: Final = ("'", '"')
 
 
 class Position(NamedTuple):
-    """Where something stands; lines and columns count from 1."""
+    """A place in a text; lines and columns count from 1."""
 
     filename: str
     line: int
     column: int
 
     def error(self, what: str, **metadata: str) -> InvalidArgumentError:
-        """An error whose message begins `file:line:column: `."""
+        """Returns an error whose message begins `file:line:column: `."""
         return InvalidArgumentError(
             f"{self}: {what}", file=self.filename, line=self.line, column=self.column, **metadata
         )
@@ -34,7 +34,7 @@ class Position(NamedTuple):
 
 
 class _Tokenizer(text_format.Tokenizer):
-    # The library's patterns, but possessive: what they went through is not kept, which takes a hundred bytes for each
+    # The library's patterns, made possessive: they do not keep backtracking state, which takes a hundred bytes for each
     # byte of a string of escapes, or of white space.
     _TOKEN = re.compile(
         r"[a-zA-Z_][0-9a-zA-Z_+-]*+|(?:[0-9+-]|\.[0-9])[0-9a-zA-Z_.+-]*+"
@@ -43,7 +43,8 @@ class _Tokenizer(text_format.Tokenizer):
     _WHITESPACE_OR_COMMENT = re.compile(r"(?:\s|#.*$)++", re.MULTILINE)
 
     def place(self) -> tuple[int, int]:
-        """Line and column of the current token. The public way, an error, copies the whole line each time."""
+        """Returns line and column of the current token. The library's public way, an error, copies the whole line each
+        time."""
         return self._line + 1, self._column + 1  # type: ignore[attr-defined]  # the stub leaves them out
 
 
@@ -71,7 +72,7 @@ class Lexer:
         return token
 
     def accept(self, *tokens: str) -> str:
-        """Takes the current token if it is one of these; otherwise gives ""."""
+        """Takes the current token if it is one of these; otherwise returns ""."""
         return self.take() if self.current and self.current in tokens else ""
 
     def expect(self, token: str, why: str) -> None:
@@ -79,7 +80,7 @@ class Lexer:
             raise self.position.error(f"expected '{token}' {why}, found {self.found()}")
 
     def found(self) -> str:
-        """The current token, for an error text."""
+        """Returns the current token, for an error text."""
         if not self.current:
             return "the end"
         token = self.current
@@ -91,7 +92,7 @@ class Lexer:
         return self.current[:1] in _QUOTES
 
     def string(self) -> bytes:
-        """Takes a string; adjacent ones are one."""
+        """Takes a string; adjacent ones are joined."""
         value = bytearray()
         while self.at_string():
             value += self._literal()

@@ -1,4 +1,4 @@
-"""From a message to text, always the same text for the same message."""
+"""The printer of messages: always the same text for the same message."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _INDENT = "  "
 
 
 def format(message: Message) -> str:
-    """The message as text that `parse` reads back; ends with a line break unless it is empty.
+    """Returns the message as text that `parse` reads back; it ends with a line break unless it is empty.
 
-    Fields in the order of their numbers, maps by key, an Any expanded where its type is known, short lists of numbers
-    on one line, whole numbers without `.0`, text as UTF-8. What this build does not know is shown as a comment.
+    Fields in the order of their numbers, maps by key, an Any expanded if its type is known, short lists of numbers on
+    one line, whole numbers without `.0`, text as UTF-8. Fields that this build does not know are shown as a comment.
     """
     return "".join(f"{line}\n" for line in _lines(message, ""))
 
@@ -101,7 +101,7 @@ def _float(value: float) -> str:
 
 
 def _expanded(packed: AnyMessage) -> Message | None:
-    """The message in an Any that is to be shown instead of its bytes, where nothing is lost by it."""
+    """Returns the message in an Any to show instead of its bytes; None if that would lose anything."""
     if "/" not in packed.type_url:
         return None
     try:

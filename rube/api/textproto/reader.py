@@ -1,4 +1,4 @@
-"""From text to a message."""
+"""The reader of messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rube.api.textproto.lexer import Lexer, Position
 M = TypeVar("M", bound=Message)
 
 NESTING_LEVELS_MAX: Final = 100
-# Of fields whose places are remembered: `items[1].metadata.name`.
+# The depth of fields whose places are remembered: `items[1].metadata.name`.
 POSITION_LEVELS_MAX: Final = 3
 _CLOSING: Final = {"{": "}", "<": ">"}
 # Bits, signed.
@@ -37,7 +37,7 @@ _INTEGERS: Final = {
 
 
 def parse(text: str, message_class: type[M], *, filename: str) -> M:
-    """Reads one message. Raises InvalidArgumentError whose text begins `filename:line:column: `."""
+    """Parses one message. Raises InvalidArgumentError whose text begins `filename:line:column: `."""
     message, _ = read(text.split("\n"), message_class, filename=filename)
     return message
 
@@ -50,10 +50,10 @@ def read(
     first_line: int = 1,
     assignments: Sequence[str] = (":",),
 ) -> tuple[M, dict[str, Position]]:
-    """Reads one message, and where its fields stand, by path: `items[1].metadata.name`, and what is not deeper.
+    """Reads one message, and the places of its fields, by path: down to the depth of `items[1].metadata.name`.
 
-    `first_line` is the number of the first of the lines; `assignments` are the tokens that may stand between a field's
-    name and its value.
+    `first_line` is the number of the first of the lines; `assignments` are the tokens allowed between a field's name
+    and its value.
     """
     reader = _Reader(Lexer(lines, filename, first_line), assignments)
     message = message_class()
@@ -220,7 +220,7 @@ def _store(message: Message, field: FieldDescriptor, value: Any) -> None:
 
 
 def _number_or_name(field: FieldDescriptor, token: str) -> int | float | bool:
-    """The value of a token. Raises ValueError."""
+    """Returns the value of a token. Raises ValueError."""
     if field.type in _INTEGERS:
         bits, signed = _INTEGERS[field.type]
         return text_format.ParseInteger(token, is_signed=signed, is_long=bits == 64)

@@ -1,4 +1,4 @@
-"""The selector that `ructl delete` takes: `type = "api.systemd.Unit", metadata { name: "indexer" }`."""
+"""The selector of `ructl delete`: `type = "api.systemd.Unit", metadata { name: "indexer" }`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rube.api.textproto.reader import read
 
 
 def parse_selector(text: str, *, filename: str = "selector") -> Selector:
-    """Reads an api.Selector in text format, where `=` may stand for `:` after a field's name.
+    """Parses an api.Selector in text format, where `=` may replace `:` after a field's name.
 
     Raises InvalidArgumentError whose text begins `filename:line:column: `.
     """

@@ -149,8 +149,8 @@ class StreamTarget:
 
     def _failed(self, error: OSError) -> RubeError:
         return ResourceExhaustedError(
-            f"{self._name} takes no more of the backup ({error.strerror}), which is incomplete: check its reader, or the "
-            "disk behind it"
+            f"{self._name} takes no more of the backup ({error.strerror}), which is incomplete: check its reader, or "
+            "the disk behind it"
         )
 
 

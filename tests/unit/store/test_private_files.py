@@ -83,7 +83,9 @@ def test_a_lock_file_of_another_program_is_neither_written_nor_changed(tmp_path:
     other = tmp_path / "poetry.lock"
     other.write_bytes(content)
     other.chmod(0o644)
-    with pytest.raises(FailedPreconditionError, match=r"poetry\.lock does not belong to a store of Rube's.*another name"):
+    with pytest.raises(
+        FailedPreconditionError, match=r"poetry\.lock does not belong to a store of Rube's.*another name"
+    ):
         asyncio.run(RealStorage().open(f"sqlite:///{tmp_path}/poetry"))
     assert other.read_bytes() == content
     assert other.stat().st_mode & 0o777 == 0o644
