@@ -145,7 +145,7 @@ def validate_object_key(key: ObjectKey) -> None:
         )
     if not namespaced and key.namespace:
         raise InvalidArgumentError(
-            f"{key.type} {key.name!r} has no namespace: leave metadata.namespace out",
+            f"{key.type} {key.name!r} belongs to no namespace: leave metadata.namespace out",
             field="metadata.namespace",
         )
 

@@ -1,4 +1,4 @@
-"""The layer with which grpcio's, pygrpc-native's and the simulated server behave alike towards a handler and its client.
+"""The layer that makes grpcio's, pygrpc-native's and the simulated server behave alike towards handlers and clients.
 
 Every handler added to a `LevelServer` is wrapped:
 

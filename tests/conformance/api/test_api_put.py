@@ -216,7 +216,7 @@ async def test_objects_outside_namespaces(site: Site) -> None:
         node_key = key("worker-1", type="api.Node", namespace="")
         assert (await api.client.get(GetRequest(key=node_key))).object.metadata.name == "worker-1"
         node.metadata.namespace = "system"
-        assert "lives outside namespaces" in await refused(api, node)
+        assert "belongs to no namespace" in await refused(api, node)
 
 
 async def test_a_spec_that_its_check_refuses_is_not_stored_and_all_is_named(site: Site) -> None:

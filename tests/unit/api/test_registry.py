@@ -68,7 +68,7 @@ def test_a_message_of_another_package_is_unknown() -> None:
     ("key", "complaint"),
     [
         (ObjectKey("api.systemd.Unit", "", "x"), "has no metadata.namespace"),
-        (ObjectKey("api.Node", "system", "x"), "lives outside namespaces"),
+        (ObjectKey("api.Node", "system", "x"), "belongs to no namespace"),
         (ObjectKey("api.systemd.Unit", "system", "-x"), "not a DNS label"),
         (ObjectKey("api.Nodes", "", "x"), r"did you mean 'api.Node'\?"),
     ],

@@ -217,7 +217,7 @@ def test_a_place_in_a_later_document_is_the_files() -> None:
 
 def test_a_text_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "TEXT_CHARS_MAX", 100)
-    with pytest.raises(InvalidArgumentError, match="f:1:1: the text has 101 characters, and 100 are read at most"):
+    with pytest.raises(InvalidArgumentError, match="f:1:1: the text has 101 characters, more than 100"):
         textproto.parse_documents("#" * 101, "f")
 
 

@@ -74,7 +74,7 @@ def test_the_last_part_of_a_type_is_enough(name: str) -> None:
         ("api.systemd.Units", None, None, [], r"did you mean 'api.systemd.Unit'\?"),
         ("Unit", "System", None, [], "metadata.namespace 'System' is not a DNS label"),
         ("Unit", "system", None, ["Index"], "metadata.name 'Index' is not a DNS label"),
-        ("Node", "system", None, [], "lives outside namespaces"),
+        ("Node", "system", None, [], "belongs to no namespace"),
         ("Unit", None, "a b", [], "label selector 'a b', column 3"),
         ("Unit", None, None, ['type = "Unit"'], "give a selector alone"),
         ("Unit", "a", None, ["b/x"], "'b/x' is of namespace 'b', and not of 'a': one namespace at a time"),
