@@ -30,9 +30,8 @@ from rube.controllers.contract import Controller
 from rube.sim.cluster import convergence
 from rube.sim.cluster.commit_log import CommitLog
 from rube.sim.cluster.controller_group import ControllerMemberProgram
-from rube.sim.cluster.daemons import API_PORT, ApiserverProgram, Recorder, RubeletProgram
+from rube.sim.cluster.daemons import API_PORT, RUBELET_URL, ApiserverProgram, Recorder, RubeletProgram
 from rube.sim.cluster.disasters import Disasters
-from rube.sim.cluster.durability import DurableView
 from rube.sim.cluster.faults import Faults
 from rube.sim.cluster.group_observer import GroupWatch
 from rube.sim.cluster.machines import Daemon, Machine, make_machine
@@ -76,6 +75,8 @@ class ClusterConfig:
     raft_invariants: bool = True
     # How long a sync of a disk takes: a draw between these. None: as `rube.sim.world.disk` has it.
     disk_sync_ms: tuple[float, float] | None = None
+    # `sqlite:` URLs open SQLite on the disks; otherwise the memory engine stands for it.
+    sqlite: bool = False
     # The store keeps so many revisions, and forgets the others this often, in seconds. None: all are kept.
     compaction: tuple[int, float] | None = None
 
@@ -137,7 +138,7 @@ class SimCluster:
         machine = self._machine(name)
         compaction = self.config.compaction
         url = parse_store_url(store)
-        view = DurableView(machine.disk, url.path) if url.is_member else None
+        view = machine.durable_view(url.path) if url.is_member else None
         program = ApiserverProgram(machine.ports, store, self._recorder, controllers, self._group, compaction, view)
         self._apiservers[name] = program
         machine.daemon = Daemon(name="apiserver", main=program.main, restart_s=RESTART_S)
@@ -165,7 +166,7 @@ class SimCluster:
             self.targets,
             lease_s=self.config.node_lease_s,
             recorder=self._recorder,
-            disk=machine.disk,
+            view=machine.durable_view(parse_store_url(RUBELET_URL).path),
         )
         self._rubelets[name] = program
         machine.daemon = Daemon(name="rubelet", main=program.main, restart_s=RESTART_S)
@@ -338,7 +339,7 @@ class SimCluster:
             name, drift_ppm=draw.randint(-drift, drift), clock_offset_ns=draw.randint(-offset, offset)
         )
         wire = self._wire(name, observer=observer)
-        machine = self._machines[name] = make_machine(self.world, self.fabric, host, wire)
+        machine = self._machines[name] = make_machine(self.world, self.fabric, host, wire, sqlite=self.config.sqlite)
         if self.config.disk_sync_ms is not None:
             machine.disk.latency_ms(*self.config.disk_sync_ms)
         return machine

@@ -28,9 +28,8 @@ from rube.sim.cluster.running_units import UnitWatcher
 from rube.sim.judges import Action, DaemonError, History, View
 from rube.sim.judges.contents import digest_of
 from rube.sim.units.service_manager import SimServiceDriver, SimServiceManager
-from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import SimHost, Trace
-from rube.store import Store, StoreConfig, open_store, parse_store_url
+from rube.store import Store, StoreConfig, open_store
 from rube.store.replicated.store import ReplicatedStore
 from rube.units.names import unit_name
 from rube.units.node_controller import unit_node_controller
@@ -202,10 +201,10 @@ class RubeletProgram:
         *,
         lease_s: float,
         recorder: Recorder,
-        disk: SimDisk,
+        view: DurableView,
     ) -> None:
         self._host = host
-        self._view = DurableView(disk, parse_store_url(RUBELET_URL).path)
+        self._view = view
         self._recorder = recorder
         self._ports = ports
         self._servers = servers

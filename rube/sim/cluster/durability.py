@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from rube.group.group_pb2 import LogStart
 from rube.group.records import HARD_STATE_KEY, LOG_START_KEY, entry_key, unseal
 from rube.raft.invariants import Invariant, InvariantError
@@ -10,7 +12,13 @@ from rube.sim.world.disk import SimDisk
 from rube.store.engines.image import MAGIC, decode_batches
 
 
-class DurableView:
+class DurableView(Protocol):
+    """What is durable of an engine's pairs."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+
+class DurableLog:
     """The pairs of an engine's log file, as far as it is durable. Takes up what has become so with each look."""
 
     def __init__(self, disk: SimDisk, path: str) -> None:
@@ -19,6 +27,9 @@ class DurableView:
         self._version: tuple[int, int] | None = None
         self._offset = 0
         self._pairs: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.pairs().get(key)
 
     def pairs(self) -> dict[bytes, bytes]:
         """What the engine would hold."""
@@ -43,8 +54,7 @@ def check_acknowledgement(message: Message, view: DurableView, name: str) -> Non
     3.8). Raises InvariantError."""
     if message.reject or message.type not in (MessageType.MSG_VOTE_RESP, MessageType.MSG_APP_RESP):
         return
-    pairs = view.pairs()
-    sealed = pairs.get(HARD_STATE_KEY)
+    sealed = view.get(HARD_STATE_KEY)
     state = HardState() if sealed is None else unseal(HARD_STATE_KEY, sealed, HardState)
     if state.term < message.term:
         raise _not_durable(f"{name} answers in term {message.term}, its disk has term {state.term}")
@@ -54,8 +64,8 @@ def check_acknowledgement(message: Message, view: DurableView, name: str) -> Non
         if state.vote != message.to:
             vote = f"{state.vote:x}" if state.vote else "none"
             raise _not_durable(f"{name} votes for {message.to:x} in term {message.term}, its disk has the vote {vote}")
-    elif message.index and entry_key(message.index) not in pairs:
-        sealed = pairs.get(LOG_START_KEY)
+    elif message.index and view.get(entry_key(message.index)) is None:
+        sealed = view.get(LOG_START_KEY)
         start = LogStart() if sealed is None else unseal(LOG_START_KEY, sealed, LogStart)
         if start.index < message.index:
             raise _not_durable(f"{name} acknowledges entry {message.index}, which is not on its disk")

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rube.host import Host
+from rube.sim.cluster.durability import DurableLog, DurableView
 from rube.sim.cluster.storage import SimStorage
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import Death, SimHost, SimProcess, World
 from rube.sim.world.network import SimFabric, SimNetwork, Tap
+from rube.store.engines.sqlite_files import Files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +32,21 @@ class Machine:
     host: SimHost
     ports: Host
     disk: SimDisk
+    # `sqlite:` URLs open SQLite there; otherwise the memory engine.
+    sqlite: bool = False
     daemon: Daemon | None = None
     # The incarnation that was asked to stop and not yet to start again.
     stopping: SimProcess | None = None
     # Somebody works on the machine: its daemon is not to start.
     held: bool = False
+
+    def durable_view(self, path: str) -> DurableView:
+        """What its disk durably has of the `sqlite:` store at that path."""
+        if not self.sqlite:
+            return DurableLog(self.disk, path)
+        from rube.sim.sqlite import DurableDatabase
+
+        return DurableDatabase(self.disk, path)
 
     @property
     def running(self) -> bool:
@@ -76,14 +88,22 @@ class Machine:
             process.stop()
 
 
-def make_machine(world: World, fabric: SimFabric, host: SimHost, tap: Tap | None = None) -> Machine:
-    """A machine around a host of this world. `tap` observes its calls."""
+def make_machine(
+    world: World, fabric: SimFabric, host: SimHost, tap: Tap | None = None, *, sqlite: bool = False
+) -> Machine:
+    """A machine around a host of this world. `tap` observes its calls; `sqlite`: see Machine."""
     disk = SimDisk(host)
     ports = Host(
         name=host.name,
         clock=host.clock,
         network=SimNetwork(fabric, host, tap=tap),
-        storage=SimStorage(disk),
+        storage=SimStorage(disk, _sqlite_files(disk, world) if sqlite else None),
         random=host.random,
     )
-    return Machine(host, ports, disk)
+    return Machine(host, ports, disk, sqlite)
+
+
+def _sqlite_files(disk: SimDisk, world: World) -> Files:
+    from rube.sim.sqlite import SimFiles  # needs a package that nothing else does
+
+    return SimFiles(disk, world)

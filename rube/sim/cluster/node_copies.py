@@ -33,6 +33,6 @@ def is_decided(view: DurableView, unit: str, action_id: str) -> bool:
     name = parse_unit_name(unit)
     if name is None:
         return False
-    row = view.pairs().get(_OUTBOX + ObjectKey(Unit.DESCRIPTOR.full_name, *name).to_bytes())
+    row = view.get(_OUTBOX + ObjectKey(Unit.DESCRIPTOR.full_name, *name).to_bytes())
     entry = Entry() if row is None else Entry.FromString(row)
     return any(action.id == action_id for action in entry.left.actions)

@@ -23,6 +23,27 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Engine:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EngineEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Engine.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ENGINE_UNSPECIFIED: _Engine.ValueType  # 0
+    MEMORY: _Engine.ValueType  # 1
+    """A log whose pairs are all in memory: fast."""
+    SQLITE: _Engine.ValueType  # 2
+    """SQLite itself, whose every write can be cut (docs/simulation.md). It needs the package apsw."""
+
+class Engine(_Engine, metaclass=_EngineEnumTypeWrapper): ...
+
+ENGINE_UNSPECIFIED: Engine.ValueType  # 0
+MEMORY: Engine.ValueType  # 1
+"""A log whose pairs are all in memory: fast."""
+SQLITE: Engine.ValueType  # 2
+"""SQLite itself, whose every write can be cut (docs/simulation.md). It needs the package apsw."""
+Global___Engine: _TypeAlias = Engine  # noqa: Y015
+
 class _ReadMode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -117,6 +138,9 @@ class Cluster(_message.Message):
     CONTROLLER_REPLICAS_FIELD_NUMBER: _builtins.int
     DISKS_FIELD_NUMBER: _builtins.int
     COMPACTION_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    engine: Global___Engine.ValueType
+    """What `sqlite:` URLs open on the machines' disks. Default: memory."""
     @_builtins.property
     def apiservers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Apiserver]:
         """Default: one, called `api-1`."""
@@ -167,10 +191,11 @@ class Cluster(_message.Message):
         controller_replicas: Global___ControllerReplicas | None = ...,
         disks: Global___Disks | None = ...,
         compaction: Global___Compaction | None = ...,
+        engine: Global___Engine.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "compaction", b"compaction", "controller_replicas", b"controller_replicas", "disks", b"disks", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "compaction", b"compaction", "controller_replicas", b"controller_replicas", "controllers", b"controllers", "disks", b"disks", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "compaction", b"compaction", "controller_replicas", b"controller_replicas", "controllers", b"controllers", "disks", b"disks", "engine", b"engine", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1048,7 +1073,7 @@ class Interrupt(_message.Message):
     power_off: _builtins.bool
     """Takes the host's power, so that what is not durable is lost. Default: its daemon is killed (-9)."""
     write: _builtins.int
-    """At the so-manieth write to the disk from now on. Default: 1."""
+    """At the so-manieth write to the disk from now on; SQLite makes several for each commit. Default: 1."""
     @_builtins.property
     def after(self) -> _duration_pb2.Duration:
         """So long after that began. Default: 0s, before anything of it can be durable."""

@@ -16,7 +16,7 @@ from rube.sim.scenario.faults import Event, fault_events
 from rube.sim.scenario.judging import judge_all
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario.replicas import controller_replicas
-from rube.sim.scenario.scenario_pb2 import Cluster, Scenario, UnitState
+from rube.sim.scenario.scenario_pb2 import SQLITE, Cluster, Scenario, UnitState
 from rube.sim.scenario.scenario_pb2 import Link as LinkSpec
 from rube.sim.scenario.stores import etcd_members
 from rube.sim.scenario.validate import observer_names
@@ -209,6 +209,7 @@ def _cluster_config(scenario: Scenario) -> ClusterConfig:
         node_lease_s=scenario.cluster.node_lease.ToNanoseconds() / 1e9,
         raft_invariants=any(expectation.HasField("raft_invariants") for expectation in scenario.expect),
         disk_sync_ms=_sync_ms(scenario.cluster),
+        sqlite=scenario.cluster.engine == SQLITE,
         compaction=_compaction(scenario.cluster),
     )
 

@@ -4,6 +4,7 @@ Here is what the engine reaches its files by (`rube.store.engines.sqlite_files.F
 The disk with its faults is `rube.sim.world.disk`; which URLs open this engine is `rube.sim.cluster.storage`.
 """
 
+from rube.sim.sqlite.durable import DurableDatabase
 from rube.sim.sqlite.files import SimFiles
 
-__all__ = ["SimFiles"]
+__all__ = ["DurableDatabase", "SimFiles"]

@@ -11,7 +11,7 @@ import apsw
 from rube.api.errors import FailedPreconditionError
 from rube.sim.sqlite.connection import SimConnection, translated
 from rube.sim.sqlite.shared_index import IndexUser, SharedIndex, share_index
-from rube.sim.sqlite.vfs import VFS_NAME, FileLocks, Volume
+from rube.sim.sqlite.vfs import VFS_NAME, FileLocks, ProcessVolume
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.disk_page_file import SimPageFile
 from rube.sim.world.kernel import SimProcess, World, current_process
@@ -31,7 +31,7 @@ class SimFiles:
         self._world = world
         self._locks: dict[str, FileLocks] = {}
         self._indexes: dict[str, SharedIndex] = {}
-        self._volumes: WeakKeyDictionary[SimProcess, Volume] = WeakKeyDictionary()
+        self._volumes: WeakKeyDictionary[SimProcess, ProcessVolume] = WeakKeyDictionary()
 
     def place_of(self, path: Path) -> Path:
         return path
@@ -96,11 +96,11 @@ class SimFiles:
     def log_bytes(self, path: Path, log_bytes_max: int) -> int:
         return log_bytes_max
 
-    def _volume(self) -> Volume:
+    def _volume(self) -> ProcessVolume:
         process = current_process()
         if (volume := self._volumes.get(process)) is None:
             draw = self._world.random(f"sqlite/{process}")
-            volume = self._volumes[process] = Volume(self._disk, process, self._locks, draw)
+            volume = self._volumes[process] = ProcessVolume(self._disk, process, self._locks, draw)
         return volume
 
     def _index(self, path: str) -> SharedIndex:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import random  # noqa: TID251 (a type; the generator is the world's)
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
+from typing import Protocol
 
 import apsw
 
 from rube.sim.world.disk import SimDisk
-from rube.sim.world.disk_page_file import SimPageFile
 from rube.sim.world.disk_pages import PageContent
 from rube.sim.world.kernel import ProcessFenced, SimProcess
 
@@ -53,18 +54,81 @@ class FileLocks:
         return any(held >= apsw.SQLITE_LOCK_RESERVED for file, held in self._levels.items() if file.volume.alive)
 
 
-class Volume:
-    """A disk as one process sees it. Once that is dead nothing is written any more, and nothing fails."""
+class PageFile(Protocol):
+    """What SQLite reads and writes. All raise OSError, and ProcessFenced where the process ends in the middle."""
 
-    def __init__(self, disk: SimDisk, process: SimProcess, locks: dict[str, FileLocks], draw: random.Random) -> None:
-        self.disk = disk
-        self._process = process
+    def read_at(self, size_bytes: int, place: int) -> bytes: ...
+
+    def write_at(self, data: bytes, place: int) -> None: ...
+
+    def truncate(self, length_bytes: int) -> None: ...
+
+    def sync(self) -> None: ...
+
+    def size_bytes(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class Volume(ABC):
+    """A disk as SQLite sees it. Once it is not alive nothing is written any more, and nothing fails."""
+
+    def __init__(self, locks: dict[str, FileLocks]) -> None:
         self._locks = locks
-        self._draw = draw
-        self._connections: list[weakref.ref[apsw.Connection]] = []
         self._number = next(_numbers)
         _volumes[self._number] = self
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool: ...
+
+    @abstractmethod
+    def size_bytes(self, path: str) -> int | None:
+        """None where there is no file."""
+
+    @abstractmethod
+    def open(self, path: str, *, create: bool) -> PageFile: ...
+
+    @abstractmethod
+    def remove(self, path: str) -> None: ...
+
+    @abstractmethod
+    def sync_directory(self, path: str) -> None: ...
+
+    def name_of(self, path: str) -> str:
+        """By which SQLite knows the file at `path`."""
+        return f"{self._number}:{path}"
+
+    def locks(self, path: str) -> FileLocks:
+        return self._locks.setdefault(path, FileLocks())
+
+
+class ProcessVolume(Volume):
+    """A simulated disk as one process sees it; alive as long as that is."""
+
+    def __init__(self, disk: SimDisk, process: SimProcess, locks: dict[str, FileLocks], draw: random.Random) -> None:
+        super().__init__(locks)
+        self._disk = disk
+        self._process = process
+        self._draw = draw
+        self._connections: list[weakref.ref[apsw.Connection]] = []
         process.on_death(lambda _process, _death: self._lose_connections())
+
+    @property
+    def alive(self) -> bool:
+        return self._process.alive and not self._process.loop.is_closed()
+
+    def size_bytes(self, path: str) -> int | None:
+        return self._disk.size_bytes(path)
+
+    def open(self, path: str, *, create: bool) -> PageFile:
+        return self._disk.open_pages(path, create=create)
+
+    def remove(self, path: str) -> None:
+        self._disk.remove(path)
+
+    def sync_directory(self, path: str) -> None:
+        self._disk.sync_directory(path)
 
     def enter(self) -> None:
         """To be called before SQLite is: what that draws at random then comes from the world. Raises ProcessFenced."""
@@ -83,21 +147,6 @@ class Volume:
             with suppress(apsw.ConnectionClosedError):
                 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._process.loop.after_ns(0, _close_all, lost)
-
-    @property
-    def alive(self) -> bool:
-        return self._process.alive and not self._process.loop.is_closed()
-
-    def name_of(self, path: str) -> str:
-        """By which SQLite knows the file at `path`."""
-        return f"{self._number}:{path}"
-
-    def open_nameless(self) -> SimPageFile:
-        """A file that is gone when it is closed."""
-        return SimPageFile(self.disk, "", PageContent(0), self._process)
-
-    def locks(self, path: str) -> FileLocks:
-        return self._locks.setdefault(path, FileLocks())
 
 
 _numbers = count(1)
@@ -137,11 +186,11 @@ class SimVfs(apsw.VFS):
             volume, path = _place(name if isinstance(name, str) else name.filename())
         if volume is None:
             raise apsw.CantOpenError
-        opened = VfsFile(volume, "", volume.open_nameless(), 0)
+        opened = VfsFile(volume, "", _NamelessFile(), 0)
         if path and volume.alive:
             with _results(apsw.SQLITE_CANTOPEN):
-                made = volume.disk.size_bytes(path) is None
-                file = volume.disk.open_pages(path, create=bool(flags[0] & apsw.SQLITE_OPEN_CREATE))
+                made = volume.size_bytes(path) is None
+                file = volume.open(path, create=bool(flags[0] & apsw.SQLITE_OPEN_CREATE))
                 opened = VfsFile(volume, path, file, flags[0] if made else 0)
         return opened
 
@@ -151,15 +200,15 @@ class SimVfs(apsw.VFS):
             return
         with _results(apsw.SQLITE_IOERR_DELETE):
             try:
-                volume.disk.remove(path)
+                volume.remove(path)
             except FileNotFoundError:
                 raise _error(apsw.IOError, apsw.SQLITE_IOERR_DELETE_NOENT) from None
             if sync_directory:
-                volume.disk.sync_directory(path.rpartition("/")[0])
+                volume.sync_directory(path.rpartition("/")[0])
 
     def xAccess(self, name: str, flags: int) -> bool:
         volume, path = _place(name)
-        size_bytes = None if volume is None else volume.disk.size_bytes(path)
+        size_bytes = None if volume is None else volume.size_bytes(path)
         # As the Unix VFS: an empty file counts as none.
         return size_bytes is not None and (flags != _EXISTS or size_bytes > 0)
 
@@ -182,7 +231,7 @@ class SimVfs(apsw.VFS):
 class VfsFile:
     """An open file, as apsw calls it."""
 
-    def __init__(self, volume: Volume, path: str, file: SimPageFile, flags: int) -> None:
+    def __init__(self, volume: Volume, path: str, file: PageFile, flags: int) -> None:
         self.volume = volume
         self._path = path
         self._file = file
@@ -212,7 +261,7 @@ class VfsFile:
             with _results(apsw.SQLITE_IOERR_FSYNC):
                 self._file.sync()
                 if self._unnamed:
-                    self.volume.disk.sync_directory(self._path.rpartition("/")[0])
+                    self.volume.sync_directory(self._path.rpartition("/")[0])
                     self._unnamed = False
 
     def xFileSize(self) -> int:
@@ -245,6 +294,30 @@ class VfsFile:
 
 
 vfs = SimVfs()
+
+
+class _NamelessFile:
+    """A file of memory, which is gone when it is closed."""
+
+    def __init__(self) -> None:
+        self._content = PageContent(0)
+
+    def read_at(self, size_bytes: int, place: int) -> bytes:
+        return bytes(self._content.data[place : place + size_bytes])
+
+    def write_at(self, data: bytes, place: int) -> None:
+        self._content.write(place, data)
+
+    def truncate(self, length_bytes: int) -> None:
+        self._content.truncate(length_bytes)
+
+    def sync(self) -> None:
+        self._content.sync()
+
+    def size_bytes(self) -> int:
+        return len(self._content.data)
+
+    def close(self) -> None: ...
 
 
 def _place(name: str) -> tuple[Volume | None, str]:
