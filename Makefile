@@ -13,7 +13,7 @@ PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 API_PROTOS := rube/api.proto $(sort $(wildcard rube/api/*.proto))
 GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/group/group.proto rube/store/etcd/rpc.proto
 
-.PHONY: help demo test up check docs unit campaign-short campaign-crash campaign-sims bench bench-stores wheel deb proto proto-check clean
+.PHONY: help demo test up check docs unit campaign-short campaign-crash campaign-power campaign-sims bench bench-stores wheel deb proto proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -46,7 +46,7 @@ unit: $(READY) ## the tests alone: make unit ARGS='tests/unit -k mvcc'
 
 # The scenario, and how many seeds of it: under 90 s of processor time in all.
 SHORT := nodes-chaos:2 store-chaos:2 leases-chaos:2 replicas-chaos:1 servers-hang:1 restore:1 reboot-offline:1 move:1 \
-  raft-writes:1 raft-snapshots:1 raft-members:1 raft-elections:1 raft-reads:1
+  raft-writes:1 raft-snapshots:1 raft-members:1 raft-elections:1 raft-reads:1 sqlite-chaos:1
 campaign-short: $(READY) ## the scenarios that find most, under a few seeds each: make campaign-short FIRST=1000
 	@failed=0; for pair in $(SHORT); do \
 	  $(BIN)/rube sim "scenarios/$${pair%%:*}.yaml" --seeds "$${pair##*:}" --seed $(or $(FIRST),1) --tie-break || failed=1; \
@@ -54,6 +54,9 @@ campaign-short: $(READY) ## the scenarios that find most, under a few seeds each
 
 campaign-crash: $(READY) ## kill -9 during commits, a thousand times on each engine (minutes)
 	RUBE_CRASH_LIVES=1000 $(BIN)/pytest tests/real/test_disk_faults_crash.py
+
+campaign-power: $(READY) ## SQLite's life cut at each of its writes, by power loss and kill -9: make campaign-power SEEDS=20 (minutes)
+	RUBE_POWER_SEEDS=$(or $(SEEDS),20) $(BIN)/pytest tests/unit/store/test_sqlite_simulated.py -k cut
 
 campaign-sims: $(READY) ## every scenario under many seeds: make campaign-sims SEEDS=200 FIRST=1000 (an hour)
 	@failed=0; for scenario in scenarios/*.yaml; do for ties in "" --tie-break; do \

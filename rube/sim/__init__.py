@@ -6,6 +6,7 @@ Rooms, each standing only on those below it:
 - `scenario`: a scenario file is read, checked, played and judged. Begin here, with `Simulation`.
 - `cluster`: apiservers, rubelets and users of a world, and what breaks them.
 - `report`: the result of a run, as text and JSON. `units`: a simulated service manager. `etcd`: a simulated etcd.
+  `sqlite`: SQLite itself on simulated disks.
 - `judges`: pure functions from the history of a run to verdicts.
 - `world`: the kernel, the network and the disks; it knows nothing of the above.
 """

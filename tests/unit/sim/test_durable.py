@@ -9,9 +9,12 @@ from rube.host import Write
 from rube.raft.invariants import InvariantError
 from rube.raft.raft_pb2 import Entry, HardState, Message, MessageType
 from rube.sim.cluster.durability import DurableLog, check_acknowledgement
+from rube.sim.cluster.interrupts import Interrupt
+from rube.sim.cluster.machines import make_machine
 from rube.sim.cluster.storage import SimStorage
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import World
+from rube.sim.world.network import SimFabric
 
 URL, PATH = "sqlite:///d.db", "d.db"
 VOTE = Message(type=MessageType.MSG_VOTE_RESP, to=7, term=3)
@@ -68,3 +71,32 @@ def test_what_a_member_says_must_be_durable(
         return
     with pytest.raises(InvariantError, match=says):
         check_acknowledgement(message, view, "a")
+
+
+@pytest.mark.parametrize(("writes", "found"), [(1, b"1"), (5, b"1"), (6, b"2")])
+def test_a_commit_of_sqlite_is_durable_with_its_sync_and_not_where_it_was_cut_before(writes: int, found: bytes) -> None:
+    """Its steps: two writes for each of two frames, the sync, and the acknowledged mark."""
+    with World(seed=1) as world:
+        machine = make_machine(world, SimFabric(world), world.host("a"), sqlite=True)
+        machine.disk.tear(False)
+        view = machine.durable_view(PATH)
+        seen: list[bytes | None] = []
+
+        async def main() -> None:
+            engine = await machine.ports.storage.open(URL)
+            await engine.commit([Write(b"a", b"1")])
+            seen.append(view.get(b"a"))
+            Interrupt(machine, machine.host.power_off, writes=writes, after_ns=0)
+            await engine.commit([Write(b"a", b"2")])
+
+        machine.host.spawn("main", main)
+        world.run_for(1)
+        assert seen == [b"1"]
+        assert not machine.host.powered
+        assert view.get(b"a") == found
+        assert view.get(b"b") is None
+
+
+def test_before_there_is_a_database_nothing_is_durable() -> None:
+    with World(seed=1) as world:
+        assert make_machine(world, SimFabric(world), world.host("a"), sqlite=True).durable_view(PATH).get(b"a") is None
