@@ -302,7 +302,7 @@ class Member:
                 with suppress(_NothingToDoError):
                     await self._await_applied(lambda number: self._propose_change(number, decide))
                 return
-        raise NotDoneError("the group's members change too fast: try again in a moment")
+        raise NotDoneError("the group's members change too fast: try again")
 
     def _propose_change(self, number: int, decide: Decide) -> None:
         core = self._core

@@ -1,7 +1,7 @@
-"""The node's daemon: a local copy of what is bound to this node, the node controllers, and the node's own status.
+"""The node's daemon: a local copy of the objects bound to this node, the node controllers, and the node's own status.
 
-It knows no apiserver but through `rube.client`, and runs on without one. Not here: what there is to control
-(node controllers with their drivers are handed in; `rube.units` has the one for units), the command line (`rube.cli`).
+It reaches apiservers only through `rube.client`, and runs on without one. Controllers decide (`rube.controllers`),
+drivers, which the caller passes in, run units, and `rube.cli` has the command line.
 """
 
 from rube.rubelet.config import RubeletConfig

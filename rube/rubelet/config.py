@@ -1,4 +1,4 @@
-"""What a rubelet can be told."""
+"""The configuration of a rubelet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RubeletConfig"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RubeletConfig:
-    """Who this rubelet is, whom it asks, and where it keeps its copy. Times in seconds."""
+    """The identity of a rubelet, its servers, and the place of its copy. Times in seconds."""
 
     # The node's name, a DNS label.
     node: str
@@ -23,25 +23,26 @@ class RubeletConfig:
     servers: Sequence[str]
     # The engine of the local store, such as `sqlite:////var/lib/rube/rubelet.db`.
     data_url: str
-    # New with each boot of the machine (Linux: /proc/sys/kernel/random/boot_id): what ran before it is gone.
+    # New with each boot of the machine (Linux: /proc/sys/kernel/random/boot_id), after which nothing of the last boot
+    # runs.
     boot_id: str
-    # The machine's own identity (machine-id(5)); empty: not known, and not looked at.
+    # The machine's own identity (machine-id(5)); empty: unknown, and not checked.
     machine_id: str = ""
-    # What to do with a data directory that is of another machine or node.
+    # What to do with a data directory of another machine or node.
     identity_policy: IdentityPolicy = "keep"
-    # Where the local copy is served, such as `unix:/run/rube/rubelet.sock`; empty: nowhere.
+    # The address of the local copy's server, such as `unix:/run/rube/rubelet.sock`; empty: no server.
     listen: str = ""
     version: str = __version__
-    # The node's lease: silent once it was not renewed for so long.
+    # The duration of the node's lease: the node is silent once the lease was not renewed for so long.
     lease_s: float = 40.0
     renew_s: float = 10.0
-    # Between two attempts to reach an apiserver, for the lease.
+    # The pause between two attempts to reach an apiserver, for the lease.
     retry_s: float = 2.0
-    # Between two looks at everything on this machine.
+    # The interval of looks at everything on this machine.
     resync_s: float = 60.0
     backoff: BackoffConfig = field(default_factory=BackoffConfig)
-    # Told of each decision.
+    # Called with each decision.
     observer: DecisionObserver = observe_nothing
-    # Told of each call that an apiserver refused.
+    # Called with each call that an apiserver refused.
     refusals: RefusalObserver = observe_no_refusal
     strict: bool = False  # as in RuntimeConfig

@@ -1,4 +1,4 @@
-"""Who this data directory is: an instance made once, of one node, on one machine."""
+"""The identity of a data directory: an instance made once, of one node, on one machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ gone), `new` forgets who it was and what it had, so that this is a node of its o
 
 
 class Identity:
-    """`load` makes it on first use."""
+    """The identity. `load` makes it on first use."""
 
     def __init__(self, engine: Engine, identity: NodeIdentity) -> None:
         self._engine = engine
@@ -30,7 +30,8 @@ class Identity:
     async def load(
         cls, engine: Engine, host: Host, node: str, *, machine_id: str = "", policy: IdentityPolicy = "keep"
     ) -> Identity:
-        """Raises FailedPreconditionError where the local store is of a node of another name, or of another machine."""
+        """Loads it. Raises FailedPreconditionError if the local store is of a node of another name, or of another
+        machine."""
         raw = engine.get(_KEY)
         if policy == "new" and raw is not None:
             await _forget_everything(engine)
@@ -57,7 +58,7 @@ class Identity:
 
     @property
     def registered(self) -> bool:
-        """Whether the node's name was ever this instance's."""
+        """True if the node's name was ever this instance's."""
         return self._identity.registered
 
     async def save_registered(self) -> None:
@@ -66,7 +67,7 @@ class Identity:
             await self._save()
 
     async def _bind(self, machine_id: str, policy: IdentityPolicy) -> None:
-        """Makes the identity this machine's, or refuses that."""
+        """Binds the identity to this machine, or refuses to."""
         known = self._identity
         if not machine_id or known.machine_id == machine_id:
             return
@@ -86,7 +87,7 @@ class Identity:
 
 
 async def _forget_everything(engine: Engine) -> None:
-    """The local copy, the controllers' memory and the identity, which goes last."""
+    """Deletes the local copy, the controllers' memory and the identity, which goes last."""
     keys = [key for key, _ in engine.scan(b"", b"\xff" * 8)]
     keys.sort(key=lambda key: (key == _KEY, key))
     for start in range(0, len(keys), FORGET_ROWS_MAX):

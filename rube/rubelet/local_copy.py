@@ -1,6 +1,6 @@
-"""The local copy on disk: exactly the objects bound to this node, and the position that they are as of.
+"""The local copy on disk: exactly the objects bound to this node, and the revision that they are as of.
 
-Each batch of changes is one commit, so that objects and position can't part.
+Each batch of changes is one commit, so that objects and revision stay together.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class LocalCopy:
         self._type = type_name
         self._position = f"replica/position/{type_name}".encode()
         self._objects = f"replica/object/{type_name}/".encode()
-        # As of the last commit.
+        # The position as of the last commit.
         self._durable_revision = 0
 
     def load(self) -> CacheState:
-        """What was last persisted; an empty state if nothing was."""
+        """Returns the persisted state; an empty state if there is none."""
         raw = self._engine.get(self._position)
         if raw is None:
             return CacheState()
@@ -42,7 +42,7 @@ class LocalCopy:
         return CacheState(objects=objects, revision=position.revision, store_id=position.store_id)
 
     async def persist(self, batch: Batch) -> None:
-        """Makes one batch durable, with its position; a bookmark only where it is far enough from the last one."""
+        """Makes one batch durable, with its position; a bookmark only if it is far enough from the last one."""
         bookmark = not batch.changes and not batch.relisted
         if bookmark and 0 <= batch.revision - self._durable_revision < BOOKMARK_REVISIONS_MIN:
             return

@@ -1,4 +1,4 @@
-"""The logs of what runs on this node, for whoever may ask: the apiserver, and users at the node's own socket."""
+"""The logs of this node's units, for the apiserver, and for users at the node's own socket."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class NodeLogs:
     """Reads logs through the driver of the key's type, of objects that are bound to this node and of no others."""
 
     def __init__(self, cache: Cache, controllers: Mapping[str, NodeController], node: str) -> None:
-        """The controllers by type."""
+        """`controllers` are the controllers by type."""
         self._cache = cache
         self._controllers = controllers
         self._node = node
         self._readers = 0
 
     async def read(self, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
-        """The answer, whose first response comes at once. Ends when the object is no longer this node's.
+        """Yields the answer, whose first response comes at once. Ends when the object is no longer this node's.
 
-        Raises InvalidArgumentError, NotFoundError (not bound to this node), ResourceExhaustedError, and what the
-        driver raises.
+        Raises InvalidArgumentError, NotFoundError (not bound to this node), ResourceExhaustedError, and the driver's
+        errors.
         """
         key = ObjectKey.from_proto(request.key)
         node_controller = self._controllers.get(key.type)

@@ -1,4 +1,4 @@
-"""The node's own copy, served as a read-only api.Api: what this node knows, also while no apiserver can be reached.
+"""The node's own copy, served as a read-only api.Api: the node's state, even while no apiserver can be reached.
 
 A status that has not been reported yet is shown in place of the one the apiserver last had.
 """
@@ -51,7 +51,7 @@ if TYPE_CHECKING:  # gRPC's classes are generic in the stubs alone
 
 
 class UnsentStatus(Protocol):
-    """What a runtime knows of statuses still to be reported."""
+    """The runtime's statuses that are still to be reported."""
 
     def unsent_status(self, key: ObjectKey) -> any_pb2.Any | None: ...
 
@@ -61,10 +61,10 @@ class UnsentStatus(Protocol):
 
 
 class NodeApi(ApiServicer):
-    """Get, List and Watch from the local copy, and Logs from the driver; a write is refused and says where to turn.
+    """Get, List and Watch from the local copy, and Logs from the driver; a write is refused with the remedy.
 
-    The local copy has no history: a watch resumes only from the revision that it is at, and shows of several changes
-    in a row the last.
+    The local copy has no history: a watch resumes only from the revision that it is at, and shows only the last of
+    several changes in a row.
     """
 
     def __init__(self, cache: Cache, unsent: Mapping[str, UnsentStatus], logs: NodeLogs, node: str) -> None:

@@ -1,4 +1,4 @@
-"""What the node's own API answers, in pieces that fit a message: pages of lists, responses of watches."""
+"""The answers of the node's own API in pieces that fit a message: pages of lists, responses of watches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["check_revision", "check_store", "page_of", "responses_of"]
 
 PAGE_OBJECTS_DEFAULT = 500
 PAGE_OBJECTS_MAX = 5_000
-# What stands around an object in a response.
+# Bytes around an object in a response.
 _AROUND_BYTES_MAX = 64
 
 
@@ -28,13 +28,13 @@ def check_revision(position: Position, wanted: int) -> None:
 
 
 def check_store(position: Position, wanted: str) -> None:
-    """Raises StoreChangedError if a store is named that the copy is not of."""
+    """Raises StoreChangedError if the request names another store than the copy's."""
     if wanted and wanted != position.store_id:
-        raise StoreChangedError("the copy is of another store by now: list again", store_id=position.store_id)
+        raise StoreChangedError("the copy is of another store: list again", store_id=position.store_id)
 
 
 def page_of(objects: Sequence[Object], request: ListRequest, position: Position) -> ListResponse:
-    """One page of the objects, by key as an apiserver orders them.
+    """Returns one page of the objects, by key as an apiserver orders them.
 
     Raises CompactedError for a page of an earlier state of the copy, which keeps no history: begin again.
     """
@@ -68,8 +68,8 @@ def page_of(objects: Sequence[Object], request: ListRequest, position: Position)
 
 
 def responses_of(events: Sequence[Event], *, before: int, position: Position) -> Iterator[WatchResponse]:
-    """The events in responses of bounded size. Only the last one is at the position; the others, at `before`, complete
-    nothing."""
+    """Yields the events in responses of bounded size. Only the last one has the position's revision; the others have
+    `before`, since they are incomplete."""
     response = WatchResponse(revision=before, store_id=position.store_id)
     size_bytes = 0
     for event in events:

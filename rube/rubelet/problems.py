@@ -1,4 +1,4 @@
-"""What a node cannot do and no object's own status can say, for the node's status."""
+"""The problems of a node that no unit's own status can show, for the node's status."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PROBLEM_CHARS_MAX = 500
 
 
 class Problems:
-    """What node controllers read from their decisions, and what else it is asked for (`sources`), which comes first.
+    """Deleted units that are still here, with the reason, after the problems of `sources`.
 
-    Such as a deleted object's thing that cannot be removed: nobody who asks for the object hears why.
+    A deleted unit has no object in which its node could say why it cannot remove it.
     """
 
     def __init__(self, sources: Sequence[Callable[[], str]]) -> None:
@@ -25,7 +25,7 @@ class Problems:
         self._known: dict[ObjectKey, str] = {}
 
     def observer(self, problem: Callable[[Decided], str]) -> DecisionObserver:
-        """An observer of a controller's decisions, each of which has one problem or none."""
+        """Returns an observer of a controller's decisions, each of which has one problem or none."""
 
         def note(decided: Decided) -> None:
             if said := problem(decided):

@@ -1,4 +1,4 @@
-"""Says in objects' statuses that this node's disk keeps nothing new: from memory, since a report needs no room."""
+"""Reports in units' statuses that this node's disk is full: from memory, since a report needs no room."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ class _Refusal(NamedTuple):
 
 
 class DiskRefusals:
-    """Reports what the local store did not take. The object's next status of its own replaces the message."""
+    """Reports the objects that the local store could not store. The unit's next status of its own replaces the
+    message."""
 
     def __init__(
         self, client: Client, clock: Clock, node: str, statuses: Mapping[str, RefusalStatus], *, retry_s: float
     ) -> None:
-        """`statuses`: how each type says it; `retry_s`: after a report that no apiserver took."""
+        """`retry_s` is the pause after a report that no apiserver took."""
         self._client = client
         self._clock = clock
         self._node = node
@@ -53,11 +54,11 @@ class DiskRefusals:
         self._failures = FailureLog(_LOG, "reports about the disk")
 
     def note(self, obj: Object, error: RubeError) -> None:
-        """An object was not kept, or a decision about it, be it only to report what has changed.
+        """Notes that a unit's object was not stored, or a decision about it, even if only to report a change.
 
-        Both in the same words: a report changes the object, which is not kept then either.
+        Both in the same words: a report changes the object, which cannot be stored then either.
         """
-        why = f"node {self._node} takes nothing over, and this status may be old: {error.message}"
+        why = f"node {self._node} stores nothing new, and this status may be old: {error.message}"
         refusal, key = _Refusal(obj.metadata.uid, why), key_of(obj)
         if self._is_known(key, refusal, obj) or (key not in self._waiting and len(self._waiting) >= WAITING_MAX):
             return
@@ -65,7 +66,7 @@ class DiskRefusals:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Sends reports until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -90,7 +91,7 @@ class DiskRefusals:
         return self._statuses[key.type](self._node, refusal.why)
 
     async def _report(self, key: ObjectKey, refusal: _Refusal) -> bool:
-        """False if no apiserver could be asked. One that refuses it (the object was deleted) is right."""
+        """Returns False if no apiserver could be asked. A refusal (the unit was deleted) counts as done."""
         status = self._status(key, refusal)
         request = UpdateStatusRequest(key=key.to_proto(), uid=refusal.uid, status=registry.pack(status))
         request.update_mask.paths.extend(_paths(status))
@@ -100,7 +101,7 @@ class DiskRefusals:
             self._failures.failed(error.message)
             return False
         except RubeError as error:
-            _LOG.info("%s: its status is not taken: %s", key, error.message)
+            _LOG.info("%s: the apiserver refuses its status: %s", key, error.message)
         self._failures.works()
         while len(self._told) >= TOLD_MAX:
             del self._told[next(iter(self._told))]

@@ -1,4 +1,4 @@
-"""The node's own objects: api.Node with its status, and the lease whose renewal says that the rubelet is there."""
+"""The node's own objects: api.Node with its status, and the lease that the rubelet renews while it lives."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _LOG = logging.getLogger("rube.rubelet")
 
 
 class Registration:
-    """Owns the node's name in the cluster. The name belongs to one data directory as long as that renews its lease."""
+    """The owner of the node's name in the cluster. The name belongs to one data directory as long as that renews its
+    lease."""
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Registration:
         drivers: Sequence[str],
         problems: Callable[[], list[str]],
     ) -> None:
-        """`drivers`, by their names, and the `problems` of the moment are for the node's status."""
+        """`problems` returns the present problems for the node's status."""
         self._client = client
         self._clock = host.clock
         self._config = config
@@ -52,15 +53,16 @@ class Registration:
         self._problems_failures = FailureLog(_LOG, f"problems of node {config.node}")
         self._session = host.random.uid()
         self._renewed = False  # in this session
-        # Of another rubelet's lease: as it was last seen to change, on the monotonic clock.
+        # Another rubelet's lease as it was last seen to change, on the monotonic clock.
         self._seen_revision = 0
         self._seen_ns = 0
 
     async def run(self, registered: asyncio.Event) -> None:
-        """Renews the lease for ever, and keeps Node and NodeStatus as they should be; sets `registered` once they are.
+        """Renews the lease until cancelled, and keeps Node and NodeStatus as they should be; sets `registered` once
+        they are.
 
-        Raises AlreadyExistsError if another rubelet that is alive has the name, InvalidArgumentError if the apiserver
-        refuses what is sent for good.
+        Raises AlreadyExistsError if another living rubelet has the name, InvalidArgumentError if the apiserver refuses
+        the objects permanently.
         """
         while True:
             try:
@@ -93,7 +95,7 @@ class Registration:
                     "another --node",
                     node=self._config.node,
                 )
-        # The lease first: it is what two rubelets of one name contend for.
+        # The lease first: two rubelets of one name contend for it.
         await self._write_lease(lease, lease_obj)
         self._renewed = True
         node = await self._register()
@@ -101,7 +103,7 @@ class Registration:
         await self._tell_problems(node)
 
     def _check_lapsed(self, lease: Lease, revision: int) -> None:
-        """Returns if the other's lease has stood still for its duration, by this machine's clock."""
+        """Returns if the other's lease has not changed for its duration, by this machine's clock."""
         now_ns = self._clock.monotonic_ns()
         if revision != self._seen_revision:
             first_look = self._seen_revision == 0
@@ -116,7 +118,7 @@ class Registration:
             raise _OthersLease(f"its lease lapses after {lease.duration.ToNanoseconds() / NS_PER_S:g} s of silence")
 
     async def _register(self) -> Object:
-        """The Node object, created or taken over where needed. What the user set in it stays."""
+        """Returns the Node object, created or taken over if needed. Fields that the user has set stay."""
         obj = await self._get(self._node)
         node = Node()
         if obj is not None:
@@ -149,7 +151,8 @@ class Registration:
         await self._put(self._lease, obj, current)
 
     async def _update_status(self, node: Object) -> None:
-        """Writes the rubelet's part of the status where it is not yet so; readiness is the node-health controller's."""
+        """Writes the rubelet's part of the status if it has changed; the node-health controller writes the
+        readiness."""
         stored = NodeStatus()
         node.status.Unpack(stored)
         config = self._config
@@ -164,7 +167,7 @@ class Registration:
             await self._write_status(node, status, paths)
 
     async def _tell_problems(self, node: Object) -> None:
-        """By themselves: an apiserver of an older release refuses a field that it does not know."""
+        """Reports problems in a call of their own: an older apiserver refuses a field that it does not know."""
         stored = NodeStatus()
         node.status.Unpack(stored)
         problems = self._problems()
@@ -174,7 +177,7 @@ class Registration:
             await self._write_status(node, NodeStatus(problems=problems), ("problems",))
             self._problems_failures.works()
         except InvalidArgumentError as error:
-            self._problems_failures.failed(f"this apiserver does not take them: {error.message}")
+            self._problems_failures.failed(f"this apiserver refuses them: {error.message}")
 
     async def _write_status(self, node: Object, status: NodeStatus, paths: Sequence[str]) -> None:
         request = UpdateStatusRequest(key=self._node.to_proto(), uid=node.metadata.uid, status=registry.pack(status))

@@ -1,4 +1,4 @@
-"""Answers what apiservers ask this node, through calls that the node holds open to each of them."""
+"""Answers the requests of apiservers to this node, through calls that the node holds open to each of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ANSWERS_MAX = 16
 
 
 class Requests:
-    """Attached to every server at once: which of them a user asks is not this node's choice."""
+    """The node's calls to all servers at once, since users may ask any of them."""
 
     def __init__(self, host: Host, config: RubeletConfig, instance_id: str, logs: NodeLogs) -> None:
         self._host = host
@@ -46,7 +46,7 @@ class Requests:
         self._logs = logs
 
     async def run(self) -> None:
-        """Until cancelled. No server that is away, or too old to ask anything, ends this."""
+        """Runs until cancelled. A server that is away, or too old for requests, does not end it."""
         async with asyncio.TaskGroup() as group:
             for server in self._config.servers:
                 group.create_task(self._attend(server))
@@ -76,7 +76,7 @@ class Requests:
 
 
 class _Attachment:
-    """One open call, and the answers to what came through it."""
+    """One open call, and the answers to the requests that came through it."""
 
     def __init__(self, host: Host, channel: aio.Channel, logs: NodeLogs, who: NodeRequestsRequest) -> None:
         self._clock = host.clock
@@ -86,7 +86,7 @@ class _Attachment:
         self._answers: dict[str, asyncio.Task[None]] = {}
 
     async def run(self, attached: Callable[[], None]) -> None:
-        """Until the call ends, which is a RubeError. Its answers end with it."""
+        """Runs until the call ends, which is a RubeError. Its answers end with it."""
         call = self._stub.Requests(self._who)
         try:
             await self._first(call)
@@ -120,7 +120,7 @@ class _Attachment:
                 if (answer := self._answers.get(asked.id)) is not None:
                     answer.cancel()
             case None:
-                pass  # what a newer server asks, and this node does not know, is left unanswered
+                pass  # an unknown request of a newer server stays unanswered
 
     async def _answer(self, asked: NodeRequest) -> None:
         """Sends the parts one after the other: the next is read once the server has taken the one before."""
@@ -140,10 +140,10 @@ class _Attachment:
             else:
                 await self._reply(asked.id, end=b"")
         except aio.AioRpcError as error:
-            _LOG.debug("an answer was not taken: %s", error.details())  # nobody waits for it: the server has gone
+            _LOG.debug("an answer was not taken: %s", error.details())  # the server has gone
 
     async def _reply(self, request_id: str, *, logs: LogsResponse | None = None, end: bytes = b"") -> bool:
-        """Sends one part; whether nobody waits for more."""
+        """Sends one part; returns whether the receiver is gone."""
         reply = NodeReply(node=self._who.node, instance_id=self._who.instance_id, id=request_id)
         if logs is None:
             reply.end = end

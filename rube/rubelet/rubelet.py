@@ -1,4 +1,5 @@
-"""The rubelet's life: open the local store, run the node controllers from it, and keep up with the apiserver."""
+"""The rubelet's lifecycle: open the local store, run the units from it, and keep up with the apiserver when it is
+there."""
 
 from __future__ import annotations
 
@@ -38,11 +39,11 @@ LEFT_SHOWN_MAX = 20
 
 
 def _say_nothing() -> None:
-    """For callers that do not wait for readiness."""
+    """Does nothing, for callers that do not wait for readiness."""
 
 
 class Rubelet:
-    """One node. `run` it once; the drivers stay their maker's, who closes them afterwards."""
+    """One node. `run` it once; the caller closes the driver afterwards."""
 
     def __init__(self, host: Host, config: RubeletConfig, controllers: Sequence[NodeController]) -> None:
         """The controllers share the local store, and each has a type of its own.
@@ -57,11 +58,11 @@ class Rubelet:
         self._client = Client(host, config.servers)
 
     async def run(self, on_ready: Callable[[], None] = _say_nothing) -> None:
-        """Runs this node until cancelled, which leaves everything running. `on_ready` is called once it has its copy.
+        """Runs this node until cancelled, which leaves its units running. `on_ready` is called once it has its copy.
 
-        With no apiserver in reach it runs what it last knew of. Raises AlreadyExistsError where the node's name is in
-        use by another rubelet that is alive, FailedPreconditionError where the local store is of another node or in
-        use, DataLossError where it is damaged or a write did not become durable.
+        With no apiserver in reach it runs the units that it last knew. Raises AlreadyExistsError if another living
+        rubelet uses the node's name, FailedPreconditionError if the local store is of another node or in use,
+        DataLossError if it is damaged or a write did not become durable.
         """
         try:
             engine = GuardedEngine(await self._host.storage.open(self._config.data_url))
@@ -76,7 +77,7 @@ class Rubelet:
             await self._client.close()
 
     async def _displaced(self, error: AlreadyExistsError) -> AlreadyExistsError:
-        """The error, with what is left running and what to do about it."""
+        """Returns the error, with the units that are left running and what to do about them."""
         names: list[str] = []
         for one in self._controllers.values():
             try:
@@ -87,8 +88,8 @@ class Rubelet:
             return error
         shown = ", ".join(names[:LEFT_SHOWN_MAX]) + (" and more" if len(names) > LEFT_SHOWN_MAX else "")
         return AlreadyExistsError(
-            f"{error.message}. What this rubelet manages that may still run here ({len(names)}): {shown}. If the "
-            "node's name is to stay the other's, stop and remove it: the same command with --purge",
+            f"{error.message}. Units and other things of this rubelet that may still run here ({len(names)}): "
+            f"{shown}. If the other rubelet shall keep the node's name, stop and remove them: add --purge",
             **error.metadata,
         )
 
@@ -115,7 +116,7 @@ class Rubelet:
         registration = Registration(self._client, self._host, config, identity.instance_id, drivers, problems.all)
 
         async def follow() -> None:
-            # A new rubelet touches nothing before it is known that the name is its own.
+            # A new rubelet touches nothing before it has the name for certain.
             await registered.wait()
             await identity.save_registered()
             async with asyncio.TaskGroup() as group:
@@ -218,9 +219,9 @@ def _all(*observers: DecisionObserver) -> DecisionObserver:
 
 
 def _most_telling(group: ExceptionGroup[Exception]) -> Exception:
-    """The RubeError that ended everything, or the group where there is none or more than one."""
+    """Returns the RubeError that ended everything, or the group if there is none or more than one."""
     errors = _leaves(group)
-    first = errors[0]  # a lost disk may have met several tasks at once, in the same words
+    first = errors[0]  # several tasks may have found the lost disk, with the same error
     return first if isinstance(first, RubeError) and len({str(error) for error in errors}) == 1 else group
 
 

@@ -1,6 +1,6 @@
-"""The apiserver: the service api.Api over a Store. Knows objects; the store below knows only bytes.
+"""The apiserver: the service api.Api over a Store. It knows objects; the store below knows only bytes.
 
-`ApiServer` serves; one module a verb (`put`, `delete`, `status`, `read`, `watch`) says what the verb means, on pure
+`ApiServer` serves; one module a verb (`put`, `delete`, `status`, `read`, `watch`) implements the verb, on pure
 functions (`objects`, `validation`, `preconditions`, `events`); `writes` is the one way to the store for every write.
 """
 

@@ -1,4 +1,4 @@
-"""The apiserver's life: bind, serve, compact, stop."""
+"""The apiserver's lifecycle: bind, serve, compact, stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rube.transport import StandardServices, add_standard_services
 __all__ = ["ApiServer"]
 
 _LOG = logging.getLogger("rube.server")
-# A server that stops answers for so long that it does: gRPC cancels, without a word, calls that meet its own end.
+# A stopping server tells callers so for so long: gRPC cancels, without an error text, calls that meet its own end.
 DRAIN_S = 0.1
 _SERVICES = (
     api_pb2.DESCRIPTOR.services_by_name["Api"].full_name,
@@ -34,7 +34,7 @@ _SERVICES = (
 class ApiServer:
     """Serves api.Api over a store, with health and reflection.
 
-    The store stays its opener's: close it after `stop`. Several apiservers may serve one store that allows it (etcd).
+    The caller keeps the store: close it after `stop`. Several apiservers may serve one store that allows it (etcd).
     """
 
     def __init__(self, host: Host, store: Store, config: ApiServerConfig | None = None) -> None:
@@ -51,7 +51,7 @@ class ApiServer:
         self._compaction: asyncio.Task[None] | None = None
 
     async def start(self) -> tuple[str, ...]:
-        """The addresses that it answers on, with the port that was chosen where the configuration said 0.
+        """Returns the addresses that it answers on, with the chosen port where the configuration has 0.
 
         Raises FailedPreconditionError or InvalidArgumentError for an address that cannot be listened on.
         """
@@ -82,7 +82,7 @@ class ApiServer:
         return addresses
 
     async def failed(self) -> RubeError:
-        """Waits until the store can keep nothing more. Its health says so then; what is left to do is to stop."""
+        """Waits until the store has failed. The server's health is NOT_SERVING then; the owner should stop it."""
         return await self._store.failed()
 
     async def stop(self, grace_s: float = 5.0) -> None:

@@ -1,4 +1,4 @@
-"""The nodes that hold a call open to this server, and what they are asked through it."""
+"""The nodes that hold a call open to this server, and the requests to them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEPARTED_MAX = 10_000
 
 
 class Answer:
-    """What a node says to one request: parts that come one after the other, to one reader."""
+    """A node's answer to one request: parts that come one after the other, to one reader."""
 
     def __init__(self, request_id: str) -> None:
         self.id = request_id
@@ -30,7 +30,7 @@ class Answer:
         self._closed = False
 
     async def give(self, part: NodeReply) -> bool:
-        """Hands one part over, once there is room; False if nobody waits for it any more."""
+        """Passes one part to the reader, once there is room; False if the reader is gone."""
         while len(self._parts) >= PARTS_MAX and not self._closed and self._failure is None:
             await self._wait()
         if self._closed or self._failure is not None:
@@ -40,7 +40,7 @@ class Answer:
         return True
 
     async def take(self) -> NodeReply:
-        """The next part. Raises what `fail` was given, once the parts before it are taken."""
+        """Returns the next part. Raises the error given to `fail`, after the parts before it."""
         while not self._parts:
             if self._failure is not None:
                 raise self._failure
@@ -49,12 +49,12 @@ class Answer:
         return self._parts.popleft()
 
     def fail(self, error: RubeError) -> None:
-        """No more parts will come."""
+        """Ends the answer with an error."""
         self._failure = self._failure or error
         self._wake()
 
     def close(self) -> None:
-        """The reader has gone."""
+        """Notes that the reader has gone."""
         self._closed = True
         self._wake()
 
@@ -67,7 +67,7 @@ class Answer:
 
 
 class Attachment:
-    """One node's open call. Requests go out in order; those that nobody has fetched are bounded by `answers_max`."""
+    """One node's open call. Requests go out in order; `answers_max` bounds those that the node has not fetched."""
 
     def __init__(self, node: str, instance_id: str, answers_max: int) -> None:
         self.node = node
@@ -79,7 +79,7 @@ class Attachment:
         self._ended: RubeError | None = None
 
     def ask(self, request: NodeRequest) -> Answer:
-        """Sends a request. Raises ResourceExhaustedError where the node answers as many as it may already."""
+        """Sends a request. Raises ResourceExhaustedError if the node answers as many as it may already."""
         if len(self._answers) >= self._answers_max:
             raise ResourceExhaustedError(
                 f"node {self.node} answers {self._answers_max} requests for logs already (node_answers_max): end one",
@@ -91,13 +91,13 @@ class Attachment:
         return answer
 
     def forget(self, answer: Answer) -> None:
-        """Nobody waits for the answer any more: the node is told, unless it has ended."""
+        """Ends an answer without a reader: tells the node, unless it has ended."""
         answer.close()
         if self._answers.pop(answer.id, None) is not None and self._ended is None:
             self._send(NodeRequest(id=answer.id, cancel=NodeRequest.Cancel()))
 
     async def take(self, reply: NodeReply) -> bool:
-        """Takes a part of an answer, when its reader has room; False if nobody waits for it any more."""
+        """Takes a part of an answer, when its reader has room; False if the reader is gone."""
         answer = self._answers.get(reply.id)
         if answer is None:
             return False
@@ -106,7 +106,7 @@ class Attachment:
         return await answer.give(reply)
 
     async def next(self) -> NodeRequest:
-        """The next request to send. Raises what `end` was given."""
+        """Returns the next request to send. Raises the error given to `end`."""
         while not self._outgoing and self._ended is None:
             self._wake.clear()
             await self._wake.wait()
@@ -143,11 +143,11 @@ class Attachments:
         return self._attached.get(node)
 
     def departed_ns(self, node: str) -> int:
-        """When the node's last call ended, on the wall clock; 0: not since this server started."""
+        """Returns when the node's last call ended, on the wall clock; 0 if not since this server started."""
         return self._departed_ns.get(node, 0)
 
     def attach(self, node: str, instance_id: str) -> Attachment:
-        """The newest call of a node counts: an older one ends."""
+        """Attaches a node. Its newest call counts: an older one ends."""
         attachment = Attachment(node, instance_id, self._node_answers_max)
         older, self._attached[node] = self._attached.get(node), attachment
         if older is not None:
@@ -165,14 +165,14 @@ class Attachments:
                 self._departed_ns.popitem(last=False)
 
     def stop(self) -> None:
-        """Ends everything: the server stops."""
-        stopping = NotDoneError("this apiserver is stopping: ask another one, or again in a moment")
+        """Ends everything, since the server stops."""
+        stopping = NotDoneError("this apiserver is stopping: ask another one, or try again")
         for attachment in tuple(self._attached.values()):
             attachment.end(stopping, answers=stopping)
 
     @asynccontextmanager
     async def ask_logs(self, attachment: Attachment, request: LogsRequest) -> AsyncIterator[Answer]:
-        """The node's answer, for as long as the block runs. Raises ResourceExhaustedError past a limit."""
+        """Yields the node's answer, for as long as the block runs. Raises ResourceExhaustedError past a limit."""
         if self._answers >= self._answers_max:
             raise ResourceExhaustedError(
                 f"this apiserver passes on {self._answers_max} requests for logs already (answers_max): end one, or "
@@ -190,7 +190,7 @@ class Attachments:
 
 
 def ending_of(reply: NodeReply) -> RubeError | None:
-    """The error that an answer's last part ends it with; None: it ends well."""
+    """Returns the error with which an answer's last part ends it; None for a normal end."""
     return decode_status(reply.end) if reply.end else None
 
 

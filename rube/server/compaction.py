@@ -1,4 +1,4 @@
-"""Forgets history that is older than clients need to resume."""
+"""Compaction of history that is older than clients need to resume."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ _LOG = logging.getLogger("rube.server")
 
 
 def compaction_target(*, revision: int, compacted: int, history_revisions_max: int) -> int | None:
-    """The revision to compact to, so that `history_revisions_max` revisions stay; None if there is nothing to do."""
+    """Returns the revision to compact to, so that `history_revisions_max` revisions stay; None if there is nothing to
+    do."""
     target = revision - history_revisions_max
     return target if target > compacted else None
 
 
 async def compact_periodically(clock: Clock, store: Store, *, history_revisions_max: int, interval_s: float) -> None:
-    """Runs until cancelled. A list or watch that needs what was forgotten gets CompactedError, never a gap.
+    """Runs until cancelled. A list or watch of compacted revisions gets CompactedError, never a gap.
 
-    A store that refuses (another server compacted further, the disk is full) is asked again at the next interval.
+    If the store refuses (another server compacted further, the disk is full), the next interval tries again.
     """
     compacted = 0
     while True:

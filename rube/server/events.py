@@ -1,4 +1,4 @@
-"""From a store's changes to the events that one watch sees: pure, apart from a cache that watches share."""
+"""The events that one watch sees of a store's changes: pure, apart from a cache that watches share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["EventCache", "Sized", "WatchBounds", "bookmark", "event_for", "initi
 
 
 class Sized(NamedTuple):
-    """An event that watches share (never change it), the revision of its change, and its size at most."""
+    """An event that watches share (never change it), the revision of its change, and an upper bound of its size."""
 
     event: Event
     revision: int
@@ -22,27 +22,27 @@ class Sized(NamedTuple):
 
 
 class WatchBounds(NamedTuple):
-    """What one response may hold, unless a single revision has more."""
+    """The limits of one response, unless a single revision has more."""
 
     events_max: int
     bytes_max: int
 
 
 class EventCache:
-    """Parses each change once for all watches; forgets the oldest past a bound of bytes."""
+    """Parses each change once for all watches; drops the oldest past a bound of bytes."""
 
     def __init__(self, *, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
-        # By key, revision of the change, and whether it is the object's end; in order of insertion.
+        # By key, revision of the change, and whether it ends the object; in order of insertion.
         self._events: dict[tuple[bytes, int, bool], Sized] = {}
 
     def update(self, record: Record) -> Sized:
-        """The event that the record's value came to be."""
+        """Returns the event of a put: the record's value is the object's new state."""
         return self._find(record, record.mod_revision, deleted=False)
 
     def delete(self, previous: Record, revision: int) -> Sized:
-        """The event that the object `previous` was deleted, or stopped to match, at `revision`."""
+        """Returns the event that the object `previous` was deleted, or stopped matching, at `revision`."""
         return self._find(previous, revision, deleted=True)
 
     def _find(self, record: Record, revision: int, *, deleted: bool) -> Sized:
@@ -60,7 +60,7 @@ class EventCache:
 
 
 def event_for(change: Change, wanted: ObjectFilter, cache: EventCache) -> Sized | None:
-    """The event that this watch sees of a change; None if the object matched neither before nor after."""
+    """Returns the event that this watch sees of a change; None if the object matched neither before nor after."""
     record, previous = change.record, change.previous
     if not wanted.matches_key(record.key):
         return None
@@ -70,7 +70,7 @@ def event_for(change: Change, wanted: ObjectFilter, cache: EventCache) -> Sized 
             return update
     if previous is None:
         return None
-    # Whether it matched before, asked of the event that ends it: the labels are the same.
+    # Whether it matched before: the event that ends it has the same labels.
     end = cache.delete(previous, record.mod_revision)
     return end if wanted.matches(end.event.delete) else None
 
@@ -78,7 +78,7 @@ def event_for(change: Change, wanted: ObjectFilter, cache: EventCache) -> Sized 
 def responses_for(
     batch: ChangeBatch, wanted: ObjectFilter, cache: EventCache, store_id: str, bounds: WatchBounds
 ) -> Iterator[WatchResponse]:
-    """The batch's events, if any match, in responses of bounded size, none of which ends within a revision."""
+    """Yields the batch's events, if any match, in responses of bounded size, none of which ends within a revision."""
     response = WatchResponse(store_id=store_id)
     size = 0
     for change in batch.changes:
@@ -101,9 +101,9 @@ def responses_for(
 def initial_responses(
     records: Iterable[Record], wanted: ObjectFilter, store_id: str, bounds: WatchBounds
 ) -> Iterator[WatchResponse]:
-    """The objects that match, in responses of bounded size; at least one, perhaps empty.
+    """Yields the objects that match, in responses of bounded size; at least one, perhaps empty.
 
-    They don't come out of the cache, which is for what many watches see at about the same time.
+    They don't come from the cache, which is for events that many watches see at about the same time.
     """
     response = WatchResponse(store_id=store_id)
     size = 0

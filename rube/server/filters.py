@@ -1,4 +1,4 @@
-"""Which objects a list or a watch is about: a range of keys, and conditions on what is found there."""
+"""The filter of a list or a watch: a range of keys, and conditions on the objects in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class ObjectFilter:
 
     @classmethod
     def of(cls, request: ListRequest | WatchRequest) -> ObjectFilter:
-        """Raises InvalidArgumentError for an unknown type, a bad name or a bad selector."""
+        """Returns the filter of a request. Raises InvalidArgumentError for an unknown type, a bad name or a bad
+        selector."""
         registry.kind(request.type)
         if request.namespace:
             validate_name("namespace", request.namespace)
@@ -43,7 +44,7 @@ class ObjectFilter:
         return not self.name or key.endswith(b"/" + self.name.encode())
 
     def matches(self, obj: Object) -> bool:
-        """Whether the labels match; ask `matches_key` first."""
+        """Returns whether the labels match; call `matches_key` first."""
         return not self.selector.requirements or self.selector.matches(obj.metadata.labels)
 
     def __str__(self) -> str:

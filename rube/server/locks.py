@@ -1,4 +1,4 @@
-"""A lock for each key, as long as somebody wants it."""
+"""A lock for each key while writers want it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class KeyLocks:
     """Writers of one server queue up for a key in order of arrival instead of failing each other's compares."""
 
     def __init__(self, *, waiters_per_key_max: int) -> None:
-        # The keys that are held, and who waits for them.
+        # The keys that are held, and their waiters.
         self._waiters: dict[bytes, deque[asyncio.Future[None]] | None] = {}
         self._waiters_per_key_max = waiters_per_key_max
 
     def __len__(self) -> int:
-        """How many keys are held."""
+        """Returns the number of held keys."""
         return len(self._waiters)
 
     async def acquire(self, keys: Iterable[bytes]) -> list[bytes]:
@@ -44,7 +44,8 @@ class KeyLocks:
         return wanted
 
     def release(self, keys: Iterable[bytes]) -> None:
-        """The next waiters' turns. Invariant: a key is held until nobody wants it, so no newcomer overtakes."""
+        """Gives the keys to their next waiters. Invariant: a key is held while there are waiters, so no newcomer
+        overtakes."""
         for key in keys:
             if self._waiters[key] is None:
                 del self._waiters[key]
@@ -52,7 +53,7 @@ class KeyLocks:
                 self._pass_on(key)
 
     async def _turn(self, key: bytes) -> None:
-        """Holds a key that is held already, when its turn has come."""
+        """Waits for a held key."""
         waiters = self._waiters[key]
         if waiters is None:
             waiters = self._waiters[key] = deque()

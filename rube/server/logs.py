@@ -38,10 +38,11 @@ class LogRelay:
         self._attachments = attachments
 
     async def read(self, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
-        """What the node answers, until it has ended or the caller closes this.
+        """Yields the node's answer, until it has ended or the caller closes the iterator.
 
         Raises NotFoundError (no such unit), FailedPreconditionError (bound to no node), UnavailableError (the node is
-        not attached, or goes away), ResourceExhaustedError, DeadlineExceededError, and what the node ends with.
+        not attached, or goes away), ResourceExhaustedError, DeadlineExceededError, and the error with which the node
+        ends.
         """
         node = await self._node_of(ObjectKey.from_proto(request.key))
         attachment = self._attachments.find(node)
@@ -82,7 +83,7 @@ class LogRelay:
         return node
 
     async def _why_absent(self, node: str) -> str:
-        """Why a node cannot be asked, and what to do."""
+        """Returns why a node cannot be asked, and what to do."""
         obj = await self._get(node_key(node))
         if obj is None:
             return (
@@ -100,7 +101,7 @@ class LogRelay:
             return f"node {node} is silent since {silent}: look at its machine, or ask its rubelet with --node-socket"
         return (
             f"node {node} {since}: start its rubelet; if it runs, ask an apiserver that it was given (--server), or "
-            "again in a moment"
+            "try again"
         )
 
     async def _get(self, key: ObjectKey) -> Object | None:

@@ -1,4 +1,4 @@
-"""The gRPC service api.Nodes: nodes attach, and answer what they are asked."""
+"""The gRPC service api.Nodes: nodes attach, and answer requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a write makes of an object: pure functions from what is stored and what is wanted to what is stored next."""
+"""The effect of a write on an object: pure functions from the stored and the wanted object to the next one."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from rube.store import Record
 __all__ = ["decode", "prepare_put", "prepare_status", "size_in_response"]
 
 _REQUESTS = (RESTART_ANNOTATION, MOVE_ANNOTATION)
-# What stands around a stored object in a response: two revisions, the tags and lengths of object and event.
+# Bytes around a stored object in a response: two revisions, the tags and lengths of object and event.
 _AROUND_BYTES_MAX = 64
 
 
 def decode(record: Record) -> Object:
-    """The object that a record holds, with its revisions."""
+    """Returns the object that a record holds, with its revisions."""
     obj = Object.FromString(record.value)
     set_revisions(obj.metadata, record.create_revision, record.mod_revision)
     return obj
 
 
 def size_in_response(record: Record) -> int:
-    """At most so many bytes the record's object, or an event of it, adds to a response."""
+    """Returns an upper bound of the bytes that the record's object, or an event of it, adds to a response."""
     return len(record.value) + _AROUND_BYTES_MAX
 
 
 def prepare_put(current: StoredObject | None, wanted: StoredObject, *, now_ns: int, uid: str) -> StoredObject | None:
-    """What a put of `wanted` stores in the place of `current`; None if that changes nothing.
+    """Returns the object that a put of `wanted` stores in place of `current`; None if that changes nothing.
 
-    The spec of `wanted` must be canonical (`rube.api.registry`), for equality is judged on its bytes, and its
+    The spec of `wanted` must be canonical (`rube.api.registry`), since equality is judged on its bytes, and its
     metadata without finalizers and delete time. Its labels, annotations, owner references and spec are taken.
-    Everything else is the server's: `uid` and the time are those of the creation, the generation counts changes of
-    the spec, the status is UpdateStatus's.
+    Everything else is the server's: `uid` and the time are those of the creation, the generation counts changes of the
+    spec, the status is UpdateStatus's.
     """
     metadata = Metadata()
     metadata.CopyFrom(wanted.metadata)
@@ -59,7 +59,7 @@ def prepare_put(current: StoredObject | None, wanted: StoredObject, *, now_ns: i
 
 
 def prepare_status(current: StoredObject, status: Any) -> StoredObject | None:
-    """`current` with another status; None if it is the same. `status` must be canonical."""
+    """Returns `current` with another status; None if it is the same. `status` must be canonical."""
     field = status_field(status.type_url, status.value)
     if field == current.status:
         return None
@@ -78,7 +78,7 @@ def _resolve_binding(metadata: Metadata, current: Metadata | None) -> None:
 
 
 def _resolve_requests(metadata: Metadata, current: Metadata | None) -> None:
-    """Keeps what was asked of the object where a put leaves it out: a file that is put again must not take it back."""
+    """Keeps the requests on the object that a put leaves out: a file that is put again must not withdraw them."""
     annotations = metadata.annotations
     for request in _REQUESTS:
         if request not in annotations:

@@ -1,4 +1,4 @@
-"""Preconditions and fences: pure checks against what was read.
+"""Preconditions and fences: pure checks of the objects that were read.
 
 A write commits with a compare on each revision that these checks were made on, so that they still hold when it does.
 """
@@ -15,24 +15,25 @@ from rube.store import Op, Record
 
 __all__ = ["check_fence", "check_preconditions", "fence_key", "implied_precondition", "resolve_preconditions"]
 
-# No type name begins with '!', so that no object's key can.
+# No type name begins with '!', so no object's key does.
 _FENCE_PREFIX = b"!fence/"
 _GROUP_BYTES_MAX = 253
 PRECONDITIONS_MAX = 1_000
 
 
 def implied_precondition(metadata: Metadata) -> Precondition:
-    """As in Kubernetes, an object that carries a revision or a uid may only replace exactly that one."""
+    """Returns the precondition in an object's metadata: as in Kubernetes, an object that has a revision or a uid may
+    only replace exactly that one."""
     return Precondition(revision=metadata.revision, uid=metadata.uid)
 
 
 def resolve_preconditions(
     preconditions: Sequence[Precondition], named: Sequence[bytes]
 ) -> list[tuple[bytes, Precondition]]:
-    """Each precondition with its key (`ObjectKey.to_bytes`), which may be left out where the request names exactly
+    """Returns each precondition with its key (`ObjectKey.to_bytes`), which may be left out if the request names exactly
     one object.
 
-    Raises InvalidArgumentError for one that names nothing, demands nothing or contradicts itself.
+    Raises InvalidArgumentError for one that has no key, demands nothing or contradicts itself.
     """
     if len(preconditions) > PRECONDITIONS_MAX:
         raise ResourceExhaustedError(
@@ -81,7 +82,7 @@ def check_preconditions(
         if precondition.absent:
             wrong = f"{key} exists (revision {metadata.revision}), but must not"
         elif precondition.uid and precondition.uid != metadata.uid:
-            wrong = f"{key} is another object by now: its uid is {metadata.uid}, not {precondition.uid}"
+            wrong = f"{key} is a newer object: its uid is {metadata.uid}, not {precondition.uid}"
         elif precondition.revision and precondition.revision != metadata.revision:
             wrong = f"{key} has changed: it is at revision {metadata.revision}, not {precondition.revision}"
         else:
@@ -90,7 +91,8 @@ def check_preconditions(
 
 
 def fence_key(fence: Fence) -> bytes:
-    """Where the store keeps the highest term of the fence's group. Raises InvalidArgumentError for a bad fence."""
+    """Returns the key under which the store keeps the highest term of the fence's group. Raises InvalidArgumentError
+    for a bad fence."""
     if not fence.group or len(fence.group.encode()) > _GROUP_BYTES_MAX:
         raise InvalidArgumentError(f"fence.group must have 1 to {_GROUP_BYTES_MAX} bytes", field="fence.group")
     if not fence.term:
@@ -99,7 +101,7 @@ def fence_key(fence: Fence) -> bytes:
 
 
 def check_fence(fence: Fence, record: Record | None) -> Op | None:
-    """The op that remembers the fence's term, if it is a new one.
+    """Returns the op that stores the fence's term, if it is a new one.
 
     Raises AbortedError (metadata `fence`, `term`) if a higher term of the group has written.
     """

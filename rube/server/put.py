@@ -16,7 +16,7 @@ __all__ = ["metadata_after", "put"]
 
 
 async def put(host: Host, store: Store, writer: Writer, config: ApiServerConfig, request: PutRequest) -> PutResponse:
-    """Carries out a PutRequest; an object that would not change is not written and answers with what is stored.
+    """Carries out a PutRequest; an unchanged object is not written, and the answer has the stored one.
 
     A spec that is stored already is not checked again (`ApiServerConfig.spec_checks`): it may still be bound or moved.
     `metadata.revision` or `metadata.uid` in an object is a precondition on that object, as in Kubernetes.
@@ -65,7 +65,7 @@ async def put(host: Host, store: Store, writer: Writer, config: ApiServerConfig,
 
 
 def metadata_after(outcome: Outcome, key: bytes) -> Metadata:
-    """An object's metadata as it is stored after a write that did not delete it."""
+    """Returns an object's stored metadata after a write that did not delete it."""
     before = outcome.current[key]
     after = outcome.decided.get(key)
     if after is None:
@@ -83,7 +83,7 @@ def _outcome_of(outcome: Outcome, key: bytes) -> PutResponse.Outcome.ValueType:
 
 
 def _object_in_prospect(outcome: Outcome, key: bytes) -> Object:
-    """The object that a write would store. What only the write decides is left out, for it would be a guess."""
+    """Returns the object that a write would store, without the fields that only the write decides."""
     before = outcome.current[key]
     after = outcome.decided.get(key) or before
     assert after is not None, "a put stores every object that it names"

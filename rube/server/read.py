@@ -1,4 +1,4 @@
-"""Get and List: reads, consistent or not older than a revision the client names."""
+"""Get and List: reads, consistent or not older than a revision that the client names."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rube.store import Page, Store
 
 __all__ = ["get", "list_objects", "scan"]
 
-# A range is read from the store in pieces of about this size, whose number of objects follows from those met so far.
+# A range is read from the store in pieces of about this size; the objects so far decide their number.
 _PIECE_BYTES = 1024 * 1024
 _PIECE_OBJECTS_MIN = 16
 _PIECE_OBJECTS_MAX = 1_000
 
 
 async def get(store: Store, request: GetRequest) -> GetResponse:
-    """Raises NotFoundError (metadata `key`)."""
+    """Carries out a GetRequest. Raises NotFoundError (metadata `key`)."""
     key = ObjectKey.from_proto(request.key)
     registry.validate_object_key(key)
     (record,), revision, _ = await store.get((key.to_bytes(),), min_revision=request.min_revision)
@@ -33,11 +33,12 @@ async def get(store: Store, request: GetRequest) -> GetResponse:
 
 
 async def list_objects(store: Store, config: ApiServerConfig, request: ListRequest) -> ListResponse:
-    """One page of the objects that match, in the order of their keys; every page is of the first one's revision.
+    """Returns one page of the objects that match, in the order of their keys; every page is of the first one's
+    revision.
 
-    A page ends early at a bound of bytes or of objects looked at, so only an empty `next_page_token` means the end.
-    Raises CompactedError for a page whose revision the store has forgotten (begin again), InvalidArgumentError also for
-    a page token that is older than the `min_revision` beside it.
+    A page ends early at a bound of bytes or of objects read, so only an empty `next_page_token` means the end. Raises
+    CompactedError for a page whose revision is compacted (begin again), InvalidArgumentError also for a page token that
+    is older than the `min_revision` beside it.
     """
     wanted = ObjectFilter.of(request)
     if request.page_size < 0:
@@ -67,7 +68,7 @@ async def list_objects(store: Store, config: ApiServerConfig, request: ListReque
 
 
 class _Collected:
-    """A page of a list in the making."""
+    """The page of a list that is being filled."""
 
     def __init__(self, wanted: ObjectFilter, config: ApiServerConfig, objects_max: int) -> None:
         self.response = ListResponse()
@@ -79,7 +80,7 @@ class _Collected:
         self._scanned_left = config.page_scanned_objects_max
 
     def take(self, page: Page) -> bool:
-        """Adds what matches; True once the response is full."""
+        """Adds the objects that match; returns True once the response is full."""
         self.response.revision = page.revision
         for index, record in enumerate(page.records):
             if self._wanted.matches_key(record.key) and self._wanted.matches(obj := decode(record)):
@@ -101,7 +102,7 @@ class _Collected:
 async def scan(
     store: Store, start: bytes, end: bytes, *, revision: int = 0, min_revision: int = 0
 ) -> AsyncGenerator[Page, None]:
-    """The records of a range at one revision, in pieces of bounded size; at least one, perhaps empty, page."""
+    """Yields the records of a range at one revision, in pieces of bounded size; at least one, perhaps empty, page."""
     limit = _PIECE_OBJECTS_MIN
     while True:
         page = await store.range(start, end, revision=revision, min_revision=min_revision, limit=limit)

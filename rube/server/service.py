@@ -92,4 +92,4 @@ class ApiService(ApiServicer):
     def _check(self, request: Message) -> None:
         check_known(request)
         if self._draining:
-            raise NotDoneError("this apiserver is stopping: ask another one, or again in a moment")
+            raise NotDoneError("this apiserver is stopping: ask another one, or try again")

@@ -21,7 +21,7 @@ from rube.store import Store
 
 __all__ = ["merge_status", "update_status"]
 
-# A status message that has this field (uint64) tells which generation of the spec it is about.
+# The field (uint64) of a status message for the generation of the spec that it is about.
 OBSERVED_GENERATION = "observed_generation"
 MASK_PATHS_MAX = 1_000
 
@@ -29,8 +29,8 @@ MASK_PATHS_MAX = 1_000
 async def update_status(store: Store, writer: Writer, request: UpdateStatusRequest) -> UpdateStatusResponse:
     """Carries out an UpdateStatusRequest; an unchanged status is not written.
 
-    Raises NotFoundError, AbortedError where the uid is another or the generation acted on is older than the stored
-    status has seen already, InvalidArgumentError.
+    Raises NotFoundError, AbortedError if the uid is another or the generation acted on is older than that of the stored
+    status, InvalidArgumentError.
     """
     key = ObjectKey.from_proto(request.key)
     registry.validate_object_key(key)
@@ -49,7 +49,7 @@ async def update_status(store: Store, writer: Writer, request: UpdateStatusReque
             raise NotFoundError(f"{key} does not exist, so it has no status to update", key=str(key))
         if request.uid and request.uid != obj.metadata.uid:
             raise AbortedError(
-                f"{key} is another object by now: its uid is {obj.metadata.uid}, not {request.uid}",
+                f"{key} is a newer object: its uid is {obj.metadata.uid}, not {request.uid}",
                 key=str(key),
                 revision=obj.metadata.revision,
             )
@@ -66,7 +66,7 @@ async def update_status(store: Store, writer: Writer, request: UpdateStatusReque
 
 
 def merge_status(key: ObjectKey, obj: StoredObject, status: Any, request: UpdateStatusRequest) -> Any:
-    """The status to store: the fields of `update_mask` (none: all) out of `status`, the rest as it is stored.
+    """Returns the status to store: the fields of `update_mask` (none: all) from `status`, the rest as it is stored.
 
     Pure. Raises AbortedError for an `observed_generation` older than the stored status's or newer than the object's,
     InvalidArgumentError for a mask with a path that the message does not have.

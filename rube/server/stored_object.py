@@ -1,9 +1,9 @@
-"""A stored object as a write needs it: metadata as a message, spec and status as the bytes that are stored.
+"""An object in the parts that a write needs: metadata as a message, spec and status as stored bytes.
 
 The stored form of an object is its deterministic serialization without the revisions, which the store keeps itself.
-Protobuf writes fields in the order of their numbers, so it is the concatenation of its three fields, each of them
-tag, length and bytes (https://protobuf.dev/programming-guides/encoding/). A write changes fields of the metadata and
-at most one of the others, which it need not parse, copy and serialize: they are compared and passed on as they are.
+Protobuf writes fields in the order of their numbers, so it is the concatenation of its three fields, each of them tag,
+length and bytes (https://protobuf.dev/programming-guides/encoding/). A write changes fields of the metadata and at most
+one of the others, which it need not parse, copy and serialize: they are compared and passed on as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rube.store import Record
 __all__ = ["StoredObject", "decode_object", "encode_object", "set_revisions", "spec_field", "status_field"]
 
 _LENGTH_DELIMITED: Final = 2
-# Lengths whose encoding is remembered.
+# The number of lengths whose encoding is cached.
 _LENGTHS_MAX: Final = 4096
 
 
@@ -40,8 +40,8 @@ _VALUE: Final = _tag(Any.VALUE_FIELD_NUMBER)
 class StoredObject:
     """An object whose `spec` and `status` are whole fields of api.Object, tag included; `status` is empty without one.
 
-    What a newer version of Rube may have stored behind the status counts as part of it.
-    Never changed once made, apart from the metadata's revisions.
+    Fields that a newer version of Rube may have stored after the status count as part of it. Never changed once made,
+    apart from the metadata's revisions.
     """
 
     metadata: Metadata
@@ -81,12 +81,12 @@ def set_revisions(metadata: Metadata, create_revision: int, revision: int) -> No
 
 
 def spec_field(type_url: str, value: bytes) -> bytes:
-    """The field `spec` of an object, with an Any of a type and of its message's bytes."""
+    """Returns the field `spec` of an object, with an Any of a type and of its message's bytes."""
     return _any_field(_SPEC, type_url, value)
 
 
 def status_field(type_url: str, value: bytes) -> bytes:
-    """The field `status`, likewise."""
+    """Returns the field `status`, likewise."""
     return _any_field(_STATUS, type_url, value)
 
 
@@ -103,7 +103,7 @@ def _any_head(type_url: str) -> bytes:
 
 @lru_cache(maxsize=_LENGTHS_MAX)
 def _length(length: int) -> bytes:
-    """A varint: seven bits a byte, the lowest first, all bytes but the last with their highest bit set."""
+    """Encodes a varint: seven bits a byte, the lowest first, all bytes but the last with their highest bit set."""
     encoded = bytearray()
     while length > 0x7F:
         encoded.append(length & 0x7F | 0x80)
@@ -113,7 +113,8 @@ def _length(length: int) -> bytes:
 
 
 def _field(data: bytes, at: int, tag: bytes) -> tuple[int, int]:
-    """Where the content of the field that begins at `at` begins and ends. The store's checksum vouches for it."""
+    """Returns where the content of the field that begins at `at` begins and ends. The store's checksum vouches for
+    it."""
     assert data[at] == tag[0], f"byte {at} of a stored object begins no field {tag[0] >> 3}"
     at += 1
     length = data[at]

@@ -1,4 +1,4 @@
-"""An async iterator whose items are awaited for a bounded time, and not lost when they come later."""
+"""The steps of an async iterator one at a time, with waits that may end before the step does."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ T = TypeVar("T")
 
 
 class TimedIterator(Generic[T]):
-    """Gives the items of `source` one by one. Close it: that ends the source too."""
+    """Yields the items of `source` one by one. Closing it ends the source too."""
 
     def __init__(self, source: AsyncIterator[T]) -> None:
         self._source = source
         self._step: asyncio.Future[T] | None = None
 
     async def next(self, wait_s: float | None) -> T | None:
-        """The next item; None if it has not come within `wait_s`: then it is still awaited, and not lost.
+        """Returns the next item; None if it has not come within `wait_s`: the next call then awaits the same item.
 
-        Raises what the source raises, StopAsyncIteration at its end.
+        Raises the source's errors, StopAsyncIteration at its end.
         """
         if self._step is None:
             if wait_s is None:
@@ -37,7 +37,7 @@ class TimedIterator(Generic[T]):
     async def aclose(self) -> None:
         if self._step is not None:
             self._step.cancel()
-            await asyncio.gather(self._step, return_exceptions=True)  # whatever it is, nobody waits for it any more
+            await asyncio.gather(self._step, return_exceptions=True)  # the result is not needed any more
         close = getattr(self._source, "aclose", None)
         if close is not None:
             await close()

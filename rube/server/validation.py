@@ -1,4 +1,4 @@
-"""What a written object must look like; every error names the object and the field."""
+"""The validation of written objects; every error names the object and the field."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 ANNOTATIONS_BYTES_MAX = 256 * 1024
 OWNERS_MAX = 64
-# What an object may grow by after it was put: a status, the label of its node. Less in a store of small objects.
+# Bytes that an object may grow by after it was put: a status, the label of its node. Less in a store of small objects.
 ROOM_BYTES = 64 * 1024
 VIOLATIONS_MAX = 10
 OBJECTS_MAX = 5
@@ -33,12 +33,12 @@ OBJECTS_MAX = 5
 
 
 def check_object(obj: Object, index: int) -> tuple[bytes, StoredObject]:
-    """The object's key (`ObjectKey.to_bytes`), and the object with a canonical spec and without a status; `index` is
-    its place in the request.
+    """Returns the object's key (`ObjectKey.to_bytes`), and the object with a canonical spec and without a status;
+    `index` is its place in the request.
 
     Raises InvalidArgumentError.
     """
-    # Held, because each access to a field of a message that nobody holds makes a new object.
+    # Held, because each access to a field of a message makes a new object unless one is held.
     metadata, spec = obj.metadata, obj.spec
     type_name, namespace, name = type_of(spec), metadata.namespace, metadata.name
     if not type_name:
@@ -56,9 +56,9 @@ def check_object(obj: Object, index: int) -> tuple[bytes, StoredObject]:
 
 
 def check_specs(specs: Iterable[tuple[int, bytes, StoredObject]], checks: Mapping[str, SpecCheck]) -> None:
-    """Asks the check of each object's type; an object comes with its place in the request and its key.
+    """Runs the check of each object's type; an object comes with its place in the request and its key.
 
-    Raises InvalidArgumentError with all that is wrong, of all objects; its metadata has the first `field`.
+    Raises InvalidArgumentError with all errors of all objects; its metadata has the first `field`.
     """
     sentences: list[str] = []
     first = ""
@@ -76,7 +76,8 @@ def check_specs(specs: Iterable[tuple[int, bytes, StoredObject]], checks: Mappin
 
 
 def canonical_status(key: ObjectKey, status: Any) -> Any:
-    """The status in canonical form. Raises InvalidArgumentError unless it is of the type for this kind of object."""
+    """Returns the status in canonical form. Raises InvalidArgumentError unless it is of the type for this kind of
+    object."""
     expected = registry.kind(key.type).status
     if expected is None:
         raise InvalidArgumentError(f"{key}: objects of type {key.type} have no status", field="status")
@@ -91,7 +92,7 @@ def canonical_status(key: ObjectKey, status: Any) -> Any:
 
 
 def check_distinct(what: str, keys: Sequence[bytes]) -> None:
-    """Raises InvalidArgumentError if a key is named twice, or none at all."""
+    """Raises InvalidArgumentError if a key is named twice, or no key at all."""
     if not keys:
         raise InvalidArgumentError(f"the request names no objects: set {what}", field=what)
     if len(set(keys)) == len(keys):
@@ -117,7 +118,7 @@ def check_object_count(count: int, limits: StoreLimits) -> None:
 
 
 def check_room(key: bytes, wanted: StoredObject, limits: StoreLimits) -> None:
-    """Raises ResourceExhaustedError for an object that fits, and could get neither a status nor a node then."""
+    """Raises ResourceExhaustedError for an object that fits, but would have no room for a status or a node."""
     size = wanted.metadata.ByteSize() + len(wanted.spec)
     largest = limits.value_bytes_max - min(ROOM_BYTES, limits.value_bytes_max // 8)
     if largest < size <= limits.value_bytes_max:
@@ -132,7 +133,7 @@ def check_room(key: bytes, wanted: StoredObject, limits: StoreLimits) -> None:
 def check_size(ops: Iterable[Op], stored: Iterable[Record | None], limits: StoreLimits) -> None:
     """Raises ResourceExhaustedError, naming the object, if an op or all together are too large for the store.
 
-    What is `stored` and replaced or deleted counts too: a watch may deliver it, all of one revision at once.
+    Objects in `stored` that are replaced or deleted count too: a watch may deliver them, all of one revision at once.
     """
     stored_bytes = {record.key: len(record.value) for record in stored if record is not None}
     value_bytes_max = limits.value_bytes_max

@@ -1,4 +1,5 @@
-"""Watch: first what exists, if asked for, then every change, and bookmarks where nothing else tells the revision."""
+"""Watch: first the existing objects, if asked for, then every change, and bookmarks if nothing else shows the
+revision."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ Responses = AsyncGenerator[WatchResponse, None]
 class Watches:
     """The running watches of one server.
 
-    A watch whose client is slow holds one batch and leaves the rest to the store, which buffers a bounded part and
-    serves what is past it from its log: a slow client never grows the server.
+    A watch with a slow client holds one batch and leaves the rest to the store, which buffers a bounded part and serves
+    the rest from its log: a slow client never grows the server.
     """
 
     def __init__(self, clock: Clock, store: Store, config: ApiServerConfig) -> None:
@@ -37,7 +38,7 @@ class Watches:
         self._scanned_objects_max = config.page_scanned_objects_max
         self._bookmark_interval_ns = round(config.bookmark_interval_s * NS_PER_S)
         self._stopping = False
-        # A dict for its order: `stop` reaches the waits as they began.
+        # A dict for its order: `stop` ends the waits in the order of their beginning.
         self._waits: dict[asyncio.Timeout, None] = {}
 
     def stop(self) -> None:
@@ -47,9 +48,8 @@ class Watches:
             wait.reschedule(asyncio.get_running_loop().time())
 
     async def watch(self, request: WatchRequest) -> Responses:
-        """The responses to a WatchRequest. Ends only with an error: StoreChangedError, CompactedError,
-        RevisionAheadError, InvalidArgumentError, or UnavailableError when the server stops.
-        """
+        """Yields the responses to a WatchRequest. Ends only with an error: StoreChangedError, CompactedError,
+        RevisionAheadError, InvalidArgumentError, or UnavailableError when the server stops."""
         wanted = ObjectFilter.of(request)
         store_id = self._store.store_id
         if request.store_id and request.store_id != store_id:
@@ -71,10 +71,9 @@ class Watches:
                 yield response
 
     async def _initial(self, wanted: ObjectFilter, store_id: str, min_revision: int) -> Responses:
-        """The objects as of one revision, not older than `min_revision`. The last response ends with the bookmark and
-        has the revision; the others have revision 0, for nothing is complete yet, and may be empty where little
-        matches: a sign of life.
-        """
+        """Yields the objects as of one revision, not older than `min_revision`. The last response ends with the
+        bookmark and has the revision; the others have revision 0, since they are incomplete, and may be empty if little
+        matches: a sign of life."""
         silent_objects = 0
         async with aclosing(scan(self._store, wanted.start, wanted.end, min_revision=min_revision)) as pages:
             async for page in pages:
@@ -94,14 +93,15 @@ class Watches:
                     silent_objects = 0
 
     async def _changes(self, wanted: ObjectFilter, store_id: str, after: int, *, told: bool) -> Responses:
-        """Changes after the revision `after`, and bookmarks. `told`: the client knows already that it is there."""
+        """Yields changes after the revision `after`, and bookmarks. `told`: the client has the revision `after`
+        already."""
         sent_revision, sent_ns = after if told else -1, self._clock.monotonic_ns()
         due_revision = sent_revision
         async with aclosing(
             TimedIterator(self._store.watch(wanted.start, wanted.end, after_revision=after))
         ) as batches:
             while True:
-                # A revision that gave this watch no event is told by a bookmark, but not more often than the interval.
+                # A bookmark shows a revision without an event for this watch, but not more often than the interval.
                 due_ns = sent_ns + self._bookmark_interval_ns if due_revision > sent_revision else None
                 batch = await self._next(batches, due_ns)
                 if batch is not None:
@@ -115,7 +115,7 @@ class Watches:
                     sent_revision, sent_ns = due_revision, self._clock.monotonic_ns()
 
     async def _next(self, batches: TimedIterator[ChangeBatch], due_ns: int | None) -> ChangeBatch | None:
-        """The store's next batch; None if the clock reaches `due_ns` before."""
+        """Returns the store's next batch; None if the clock reaches `due_ns` before."""
         self._check_running()
         wait_s = None if due_ns is None else (due_ns - self._clock.monotonic_ns()) / NS_PER_S
         wait = self._clock.timeout(None)

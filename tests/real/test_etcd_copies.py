@@ -68,9 +68,9 @@ def test_of_two_copies_into_one_place_the_older_stops(etcd: EtcdCluster) -> None
         kind, parsed = backend(etcd.url("two-copies"))
         older = await kind.open_loader(real_host(), parsed)
         newer = await kind.open_loader(real_host(), parsed)
-        with pytest.raises(FailedPreconditionError, match="somebody else"):
+        with pytest.raises(FailedPreconditionError, match="another process fills or removes"):
             await older.load(RECORDS[:10])
-        with pytest.raises(FailedPreconditionError, match="somebody else"):
+        with pytest.raises(FailedPreconditionError, match="another process fills or removes"):
             await older.finish(1)
         await newer.load(RECORDS[:10])
         await newer.finish(1)

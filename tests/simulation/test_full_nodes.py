@@ -13,7 +13,7 @@ from rube.sim.scenario.load import default_unit
 from rube.sim.world.kernel import World
 
 NODE = "worker-1"
-SAID = f"node {NODE} takes nothing over, and this status may be old: the disk that holds /var/lib/rube/"
+SAID = f"node {NODE} stores nothing new, and this status may be old: the disk that holds /var/lib/rube/"
 
 
 def status(cluster: SimCluster, name: str) -> UnitStatus:

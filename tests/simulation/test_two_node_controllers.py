@@ -238,10 +238,10 @@ def test_a_full_disk_is_said_in_the_status_of_either(nodes: NodeWorld, lamps: La
     nodes.machine(NODE).disk.fill()
     put_both(nodes, "attic")
     nodes.world.run_for(10)
-    assert "takes nothing over" in nodes.status("attic").message
+    assert "stores nothing new" in nodes.status("attic").message
     status = NodeStatus()
     nodes.get(lamp_key("attic")).status.Unpack(status)
-    assert "takes nothing over" in status.driver
+    assert "stores nothing new" in status.driver
 
 
 @pytest.mark.parametrize(

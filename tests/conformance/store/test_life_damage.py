@@ -65,7 +65,7 @@ async def test_a_row_that_contradicts_an_earlier_one_is_damage(engine_site: Engi
 
     await damaged(engine_site, change)
     assert await damage_of(engine_site) == [
-        "revision 3, key b'changed': says that it was created at revision 2, and earlier rows say 1"
+        "revision 3, key b'changed': says that it was created at revision 2, but earlier rows say 1"
     ]
 
 
