@@ -54,7 +54,7 @@ async def serve_api(stop: asyncio.Event, kind: Any, store_url: str) -> None:
     host = Host(name="bench", clock=RealClock(), network=network, storage=RealStorage(), random=RealRandomness())
     store = await open_store(host, store_url)
     server = network.server()
-    service = NumberedApi(host, store, ApiServerConfig(spec_checks=built_in_spec_checks()))
+    service = NumberedApi(host, store, ApiServerConfig(spec_checks=built_in_spec_checks()))  # type: ignore[call-arg]
     add_ApiServicer_to_server(service, server)  # type: ignore[no-untyped-call, unused-ignore]
     await _serve(server, server.add_insecure_port("127.0.0.1:0"), stop)
     await store.close()
@@ -156,7 +156,7 @@ def free_port() -> int:
 def _wait_until_it_puts(address: str, directory: Path) -> None:
     async def put() -> None:
         async with aio.insecure_channel(address) as channel:
-            call = channel.unary_unary("/etcdserverpb.KV/Put")
+            call = channel.unary_unary("/etcdserverpb.KV/Put")  # type: ignore[call-arg]  # grpc-stubs lag behind
             await call(etcd_put(b"k", b"v"), timeout=START_S_MAX, wait_for_ready=True)
 
     asyncio.run(put())

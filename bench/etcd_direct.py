@@ -39,7 +39,7 @@ class DirectEtcd:
         return Page(records, revision or response.header.revision, response.more)
 
     async def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[ChangeBatch]:
-        call = self._watch.Watch()
+        call = self._watch.Watch()  # type: ignore[call-arg]  # grpc-stubs lag behind
         create = rpc_pb2.WatchCreateRequest(key=start, range_end=end, start_revision=after_revision + 1)
         await call.write(rpc_pb2.WatchRequest(create_request=create))
         async for response in call:
@@ -50,7 +50,7 @@ class DirectEtcd:
             yield ChangeBatch([Change(record, False, None) for record in records], response.header.revision)
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self._channel.close()  # type: ignore[call-arg]  # grpc-stubs lag behind
 
 
 def transaction(txn: Txn) -> rpc_pb2.TxnRequest:

@@ -70,8 +70,8 @@ def tables(benches: Benches, kinds: list[str], sizes: list[int]) -> list[str]:
     lines += header("store", "objects", *(heading for heading, _, _ in PORT), "open, s")
     for size, kind in ((size, kind) for size in sizes for kind in (DIRECT, *kinds)):
         found, peer = port_figures(benches, kind, size), port_figures(benches, DIRECT, size)
-        cells = [shown(found, name, how) + of_peer(found, peer, name) for _, name, how in PORT]
-        lines.append(row(kind, f"{size:,}", *cells, shown(found, "open_s", "{:.2f}")))
+        figures = [shown(found, name, how) + of_peer(found, peer, name) for _, name, how in PORT]
+        lines.append(row(kind, f"{size:,}", *figures, shown(found, "open_s", "{:.2f}")))
     lines += ["", "Watch: from the call of a commit to the delivery of its change, in ms:", ""]
     lines += header("store", "objects", *(heading for heading, _, _ in WATCH))
     for size, kind in ((size, kind) for size in sizes for kind in (DIRECT, *kinds)):

@@ -183,7 +183,7 @@ async def _first_writes(group: Apiservers | Etcds, method: str, message: bytes) 
 async def _kill_once(group: Group, method: str, message: bytes) -> tuple[float, float]:
     leader = await group.leader()
     channels = [aio.insecure_channel(address) for address in group.addresses(without=leader)]
-    calls = [channel.unary_unary(method) for channel in channels]
+    calls = [channel.unary_unary(method) for channel in channels]  # type: ignore[call-arg]  # grpc-stubs lag behind
     await asyncio.gather(*(call(message, timeout=PROBE_DEADLINE_S) for call in calls))
     begin = time.perf_counter()
     await group.kill(leader)
@@ -194,7 +194,7 @@ async def _kill_once(group: Group, method: str, message: bytes) -> tuple[float, 
         probes.append(asyncio.create_task(_acknowledged(calls[len(probes) % len(calls)], message)))
     ends = await asyncio.gather(*probes)
     for channel in channels:
-        await channel.close()
+        await channel.close()  # type: ignore[call-arg]  # grpc-stubs lag behind
     await group.restart(leader)
     await asyncio.sleep(SETTLE_S)
     return min(ends) - begin, max(ends[: len(first)]) - begin

@@ -101,7 +101,7 @@ def test_apiserver_memory_and_start(benchmark: BenchmarkFixture, kind: str, size
 async def _puts(addresses: list[str], number: int, puts: int = PUTS_A_ROUND) -> float:
     """Objects a second; the requests are serialized before the clock runs."""
     channels = [aio.insecure_channel(address) for address in addresses]
-    calls = [channel.unary_unary("/api.Api/Put") for channel in channels]
+    calls = [channel.unary_unary("/api.Api/Put") for channel in channels]  # type: ignore[call-arg]
     per_part = 200
     seconds = 0.0
     for first in range(0, puts, per_part):
@@ -113,13 +113,13 @@ async def _puts(addresses: list[str], number: int, puts: int = PUTS_A_ROUND) -> 
         ]
         seconds += await _in_flight([partial(calls[i % len(calls)], request) for i, request in enumerate(requests)])
     for channel in channels:
-        await channel.close()
+        await channel.close()  # type: ignore[call-arg]  # grpc-stubs lag behind
     return puts * OBJECTS_A_PUT / seconds
 
 
 async def _etcd_txns(address: str, number: int) -> float:
     async with aio.insecure_channel(address) as channel:
-        call = channel.unary_unary(f"/{rpc_pb2.DESCRIPTOR.package}.KV/Txn")
+        call = channel.unary_unary(f"/{rpc_pb2.DESCRIPTOR.package}.KV/Txn")  # type: ignore[call-arg]
         requests = [
             _etcd_txn([b"api.systemd.Unit/bench/%d-%d-%d" % (number, put, place) for place in range(OBJECTS_A_PUT)])
             for put in range(PUTS_A_ROUND)
@@ -270,7 +270,7 @@ async def _watch(store: Store | DirectEtcd, prefix: bytes) -> dict[str, float]:
     delivered: dict[int, float] = {}
 
     async def follow() -> None:
-        async with aclosing(store.watch(prefix + b"/", prefix + b"0", after_revision=store.revision)) as batches:
+        async with aclosing(store.watch(prefix + b"/", prefix + b"0", after_revision=store.revision)) as batches:  # type: ignore[type-var]
             async for batch in batches:
                 now = time.perf_counter()
                 delivered.update((change.record.mod_revision, now) for change in batch.changes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -27,7 +29,7 @@ _NOISE = [
     "\377",
 ]
 _RARE = ["\n", "\r", "\0", "\x1b", "\ufffe", "\x7f"]
-_PLAUSIBLE = {
+_PLAUSIBLE: dict[str, Sequence[Any]] = {
     "start": ["/bin/true", "/bin/sleep 1000", "-/bin/echo $A ${B}"],
     "type": [1, 2, 3, 4, 5, 6],
     "user": ["root", "nobody", "65534", "no body"],
@@ -71,7 +73,8 @@ def random_unit(dice: random.Random, *, noise: float = 0.3, rare: float = 0.0) -
 
 
 def _fill(message: Message, dice: random.Random, noise: float, rare: float) -> None:
-    for field in message.DESCRIPTOR.fields:
+    fields: Sequence[Any] = message.DESCRIPTOR.fields
+    for field in fields:
         if field.full_name.startswith("api.systemd.Unit.") and field.number > 31:
             continue  # placement's
         if dice.random() > 0.3:

@@ -116,7 +116,7 @@ def play(body: Callable[[Bench], Awaitable[None]]) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def make_unit(*start: str, kind: Service.Type = Service.SIMPLE) -> Unit:
+def make_unit(*start: str, kind: Service.Type.ValueType = Service.SIMPLE) -> Unit:
     unit = Unit()
     unit.service.type = kind
     unit.service.exec.start.extend(start)
@@ -124,7 +124,7 @@ def make_unit(*start: str, kind: Service.Type = Service.SIMPLE) -> Unit:
     return unit
 
 
-def shell(script: str, *, kind: Service.Type = Service.SIMPLE) -> Unit:
+def shell(script: str, *, kind: Service.Type.ValueType = Service.SIMPLE) -> Unit:
     quoted = script.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$").replace("\n", "\\n")
     return make_unit(f'/bin/sh -c "{quoted}"', kind=kind)
 

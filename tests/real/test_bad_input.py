@@ -340,7 +340,7 @@ class Odd:
     start: str
     status: tuple[str, str, int]
     says: str = ""
-    type: Service.Type = Service.EXEC
+    type: Service.Type.ValueType = Service.EXEC
 
 
 ODD_UNITS = {

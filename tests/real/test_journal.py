@@ -88,7 +88,9 @@ def test_since_leaves_out_what_is_older(journald: Journald) -> None:
 
 def test_many_and_long_entries_come_in_bounded_responses(tmp_path: Path) -> None:
     """Also those that are no text, and those that are too long to be read, which are counted."""
-    entries = [{"MESSAGE": f"line {number}", "__REALTIME_TIMESTAMP": f"{number}"} for number in range(3000)]
+    entries: list[dict[str, Any]] = [
+        {"MESSAGE": f"line {number}", "__REALTIME_TIMESTAMP": f"{number}"} for number in range(3000)
+    ]
     entries += [{"MESSAGE": "x" * 100_000}, {"MESSAGE": list(b"a\xff\nb")}, {"MESSAGE": None}, {}]
     entries += [{"MESSAGE": "y" * 2_000_000}, {"MESSAGE": "end"}]
     (tmp_path / "entries").write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))

@@ -103,7 +103,7 @@ def test_two_stores_lose_no_increment_and_their_watches_see_one_order(url: str) 
         assert seen[0] == seen[1]
         for key in (b"a", b"b"):
             check_counts(seen[0], key)
-            assert (await other.get([key])).records[0].value == b"90"  # type: ignore[union-attr]
+            assert (await other.get([key])).records[0].value == b"90"
         await one.close()
         await other.close()
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,6 +132,10 @@ class Load:
         self._stop = False
         self._tasks = [asyncio.create_task(self._put(number)) for number in range(clients)]
 
+    def went_on(self, before: dict[str, int], by: int) -> bool:
+        """Returns whether each client has had more than `by` further puts acknowledged."""
+        return all(self.acknowledged[key] > before[key] + by for key in before)
+
     async def _put(self, number: int) -> None:
         async with self._cluster.client() as client:
             count = 0
@@ -175,7 +180,7 @@ def test_kill_9_of_the_leader_under_load_loses_nothing(tmp_path: Path, scheme: s
                 killed = await cluster.leader()
                 await cluster.daemons[killed].kill()
                 before = dict(load.acknowledged)
-                await until(lambda before=before: all(load.acknowledged[key] > before[key] + 1 for key in before))
+                await until(partial(load.went_on, before, 1))
                 await cluster.start(killed)
                 await cluster.until(killed, state="up to date")
             await load.stop()

@@ -348,6 +348,7 @@ def _wait_until_told(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts until the watch, which began without the objects that existed, shows a change."""
     for attempt in range(100):
         _put(monkeypatch, _unit("kill", f"told-{attempt}"))
+        assert watch.process.stdout is not None
         if select.select([watch.process.stdout], [], [], 0.2)[0]:
             assert watch.event().update.metadata.name.startswith("told")
             return

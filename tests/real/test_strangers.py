@@ -42,6 +42,7 @@ async def code_of(call: Any) -> StatusCode:
 
 async def flood(target: str) -> None:
     """Requests of every method that cannot be parsed, methods that are not there, calls that are given up at once."""
+    channel: Any
     async with aio.insecure_channel(target) as channel:
         for start in range(0, REQUESTS, 100):
             methods = [METHODS[number % len(METHODS)] for number in range(start, start + 100)]

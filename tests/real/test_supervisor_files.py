@@ -20,7 +20,7 @@ from tests.real.supervisor_bench import NAME, Bench, Ensure, is_alive, make_unit
 MARK = "RUBE_TEST_MARKER"
 
 
-def sleeper(bench: Bench, restart: Service.Restart = Service.NO) -> Unit:
+def sleeper(bench: Bench, restart: Service.Restart.ValueType = Service.NO) -> Unit:
     unit = make_unit("/bin/sleep 1000")
     unit.service.environment[MARK] = str(bench.root)
     unit.service.restart = restart

@@ -18,7 +18,7 @@ from rube.units.drivers.supervisor import watching
 from tests.real.supervisor_bench import Bench, Ensure, is_alive, make_unit, play, shell
 
 
-def restarting(unit: Unit, restart: Service.Restart = Service.ON_FAILURE, restart_s: float = 0.1) -> Unit:
+def restarting(unit: Unit, restart: Service.Restart.ValueType = Service.ON_FAILURE, restart_s: float = 0.1) -> Unit:
     unit.service.restart = restart
     unit.service.time.restart = restart_s
     return unit

@@ -84,7 +84,8 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_daemon_is_closed_off_as_far_as_its_work_allows(unit: str, tmp_path: Path) -> None:
     (path,) = install_units(tmp_path, [unit], BIN)
-    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_MAX[unit]}", "--no-pager", path]
+    threshold = f"--threshold={EXPOSURE_MAX[unit]}"
+    command = ["systemd-analyze", "security", "--offline=true", threshold, "--no-pager", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

@@ -53,7 +53,7 @@ class ControllersWorld(NodeWorld):
         self.view: InformerCache | None = None
         self.machine("user").host.spawn("view", self._look)
         for name in NODES:
-            self.call(lambda client, name=name: _add_node(client, name))
+            self.call(lambda client, name=name: _add_node(client, name))  # type: ignore[misc]
 
     def start(self, name: str) -> SimProcess:
         machine = self.machine(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from rube.api.errors import RubeError
@@ -36,9 +37,9 @@ def at_once(group: GroupWorld, replica: GroupMember, *calls: Any, in_flight: boo
     log = replica.member._core.node.raft.log
     for number in range(len(calls)):
         last = log.last_index()
-        replica.process.create_task(settled(number, replica.member))
+        replica.process.create_task(settled(number, replica.member))  # type: ignore[arg-type]
         if in_flight and number + 1 < len(calls):
-            group.world.run_until(lambda last=last: log.last_index() > last)
+            group.world.run_until(lambda last=last: log.last_index() > last)  # type: ignore[misc]
             assert number not in outcomes
     group.world.run_until(lambda: len(outcomes) == len(calls), timeout_s=60)
     return [outcomes[number] for number in range(len(calls))]
@@ -52,7 +53,7 @@ class Load:
         self._stopped = False
         self._acknowledged: dict[str, int] = {}
         for number in range(clients):
-            group.desk.host.spawn(f"client-{number}", lambda number=number: self._client(number))
+            group.desk.host.spawn(f"client-{number}", partial(self._client, number))
 
     def stop(self) -> None:
         self._stopped = True
@@ -70,7 +71,7 @@ class Load:
         """The call runs in the member's process, and may die with it."""
         task = replica.process.create_task(ignore(replica.member.propose(f"{key}={value}".encode())))
         died = asyncio.get_running_loop().create_future()
-        replica.process.on_death(lambda *_: died.done() or died.set_result(None))
+        replica.process.on_death(lambda *_: None if died.done() else died.set_result(None))
         await asyncio.wait([task, died], return_when=asyncio.FIRST_COMPLETED)
         if task.done() and task.result():
             self._acknowledged[key] = value

@@ -70,7 +70,10 @@ class GroupMember:
             except RubeError as error:
                 self.failure = error
                 return
-            ends = [asyncio.shield(self.member.failed), asyncio.ensure_future(self._stop.wait())]
+            ends: list[asyncio.Future[Any]] = [
+                asyncio.shield(self.member.failed),
+                asyncio.ensure_future(self._stop.wait()),
+            ]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if self.member.failed.done():
                 self.failure = self.member.failed.result()
@@ -121,17 +124,22 @@ class GroupWorld:
     def start_all(self) -> None:
         for name in self.founders:
             self.start(name)
-        self.world.run_until(lambda: self.leader() is not None and len(self.voters()) == len(self.founders))
+        self.world.run_until(lambda: self.leading() is not None and len(self.voters()) == len(self.founders))
         self.world.run_for(0.5)  # the last one hears that it votes
 
-    def leader(self) -> GroupMember | None:
-        """Who leads, in the highest term."""
+    def leader(self) -> GroupMember:
+        """The member that leads, in the highest term."""
+        leader = self.leading()
+        assert leader is not None, "no member leads"
+        return leader
+
+    def leading(self) -> GroupMember | None:
+        """The member that leads, if one does, in the highest term."""
         leading = [(one.member.term, one) for one in self.replicas.values() if one.member is not None and one.leads]
         return max(leading, key=lambda pair: pair[0])[1] if leading else None
 
     def voters(self) -> list[str]:
         leader = self.leader()
-        assert leader is not None
         assert leader.member is not None
         return [peer.name for peer in leader.member.describe().peers if not peer.learner]
 

@@ -47,7 +47,7 @@ class SteppedStorage:
         self._storage, self._steps = host.storage, steps
 
     async def open(self, url: str, *, read_only: bool = False) -> Engine:
-        return SteppedEngine(await self._storage.open(url), self._steps)
+        return SteppedEngine(await self._storage.open(url), self._steps)  # type: ignore[return-value]
 
 
 class SteppedDriver:

@@ -24,13 +24,13 @@ def run_killed_at(fatal: int) -> tuple[int, int]:
 
         def start() -> None:
             nodes.start_rubelet(
-                driver=lambda driver: SteppedDriver(driver, steps),
+                driver=lambda driver: SteppedDriver(driver, steps),  # type: ignore[arg-type, return-value]
                 ports=lambda host: replace(host, storage=SteppedStorage(host, steps)),
             )
 
         start()
         for act in (lambda: nodes.put("web", unit()), lambda: nodes.put("gone", unit()), lambda: nodes.delete("gone")):
-            act()
+            act()  # type: ignore[no-untyped-call]  # whatever the test is given
             world.run_for(3)
             if nodes.machine(NODE).host.process("rubelet") is None:
                 start()
@@ -73,7 +73,7 @@ class Broken:
                 raise ResourceExhaustedError("no space left")
             await apply(action)
 
-        driver.apply = maybe  # type: ignore[method-assign]
+        driver.apply = maybe  # type: ignore[method-assign, assignment]
         return driver
 
 

@@ -48,7 +48,7 @@ def start_at(replica: GroupMember, host: str, members: Sequence[tuple[str, str]]
 
 
 def follower(group: GroupWorld) -> GroupMember:
-    return next(one for one in group.replicas.values() if one is not group.leader())
+    return next(one for one in group.replicas.values() if one is not group.leading())
 
 
 @pytest.mark.parametrize("leads", [False, True])
@@ -64,7 +64,7 @@ def test_a_member_that_comes_back_elsewhere_is_found_and_noted(
     new = start_at(mover, mover.name)
     others = [one for one in group.replicas.values() if one is not mover]
     world.run_until(lambda: all(addresses(one)[mover.name] == new for one in others), timeout_s=30)
-    world.run_until(lambda: mover.member is not None and group.leader() is not None, timeout_s=30)
+    world.run_until(lambda: mover.member is not None and group.leading() is not None, timeout_s=30)
     assert group.put(mover, "k", "1") == (1, None)
     world.run_until(group.equal, timeout_s=30)
     assert f"member {mover.name} is at {new}, but its group knows it at {group.address(mover.name)}" in caplog.text

@@ -76,11 +76,11 @@ def after_a_write(core: Core) -> None:
 
 
 def in_the_engine(core: Core) -> None:
-    core._storage._engine.commit = broken  # type: ignore[method-assign]
+    core._storage._engine.commit = broken  # type: ignore[method-assign, assignment]
 
 
 def in_the_digests(core: Core) -> None:
-    core.state.digests.judge = broken  # type: ignore[method-assign]
+    core.state.digests.judge = broken  # type: ignore[method-assign, assignment]
 
 
 def broken(*_: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -59,12 +60,12 @@ class Turmoil:
     def start(self) -> None:
         for name in "abc":
             self.group.start(name, observer=self.watch.observer(name))
-        self.world.run_until(lambda: self.group.leader() is not None and len(self.group.voters()) == 3)
+        self.world.run_until(lambda: self.group.leading() is not None and len(self.group.voters()) == 3)
         for name in "de":
             self.run(name)
         self.load = Load(self.group)
         for number in range(3):
-            self.group.desk.host.spawn(f"operator-{number}", lambda number=number: self.operate(number))
+            self.group.desk.host.spawn(f"operator-{number}", partial(self.operate, number))
 
     # The operators
 
@@ -100,7 +101,7 @@ class Turmoil:
         """As `rube cluster` does."""
 
         async def change(stub: MembersStub) -> Any:
-            return await stub.Change(request, timeout=12)
+            return await stub.Change(request, timeout=12)  # type: ignore[misc]  # grpc-stubs lag behind
 
         return await call_once(self.group.desk.ports, [self.group.address(name) for name in names], change)
 
@@ -122,7 +123,7 @@ class Turmoil:
 
     def look(self) -> None:
         assert self.history.broken == []
-        leader = self.group.leader()
+        leader = self.group.leading()
         if leader is not None:
             voters = {*leader.member._core.node.raft.tracker.config.voters.ids()}
             assert len(voters - self.lost) > len(voters) // 2, f"of {len(voters)} voters too many have no disk"
@@ -137,7 +138,7 @@ class Turmoil:
         self.quiet = True
         self.world.run_until(lambda: self.under_way == 0, timeout_s=60)
         self.all_up()
-        leader = self.group.leader()
+        leader = self.group.leading()
         if leader is not None:
             voters = {*leader.member._core.node.raft.tracker.config.voters.ids()}
             up = {one.member.id: one for one in self.group.replicas.values() if one.member is not None}
@@ -187,7 +188,7 @@ class Turmoil:
 
     def check(self) -> None:
         self.look()
-        leader = self.group.leader()
+        leader = self.group.leading()
         assert leader is not None
         assert not isinstance(self.group.put(leader, "last", "1"), RubeError)
         self.world.run_for(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_a_single_store_becomes_a_group_and_keeps_its_id_and_history() -> None:
 
         world.run(write, host=machines["a"].host)
         for name in NAMES:
-            machines[name].host.spawn("member", lambda name=name: join(name))
+            machines[name].host.spawn("member", partial(join, name))
         world.run_until(lambda: len(checked) == len(NAMES))
         world.run_for(2)
 
@@ -70,7 +71,7 @@ def test_what_a_compaction_rests_on_survives_a_crash_that_follows_it(killed_afte
         async def write(store: Store) -> None:
             outcomes.append(await store.commit(Txn((Op(b"x", b"y"),))))
 
-        processes = {name: machines[name].host.spawn("member", lambda name=name: serve(name)) for name in NAMES}
+        processes = {name: machines[name].host.spawn("member", partial(serve, name)) for name in NAMES}
         world.run_until(lambda: len(stores) == len(NAMES))
         world.run_for(2)
         processes["a"].create_task(delete_and_compact(stores["a"]))
@@ -79,7 +80,7 @@ def test_what_a_compaction_rests_on_survives_a_crash_that_follows_it(killed_afte
         for process in processes.values():
             process.kill()
         stores.clear()
-        processes = {name: machines[name].host.spawn("member", lambda name=name: serve(name)) for name in NAMES}
+        processes = {name: machines[name].host.spawn("member", partial(serve, name)) for name in NAMES}
         world.run_until(lambda: len(stores) == len(NAMES))
         processes["b"].create_task(write(stores["b"]))
         world.run_until(lambda: len(outcomes) == 3)

@@ -29,7 +29,7 @@ def ask(nodes: NodeWorld, request: str) -> None:
 
 def start_stepped(nodes: NodeWorld, steps: Steps) -> None:
     nodes.start_rubelet(
-        driver=lambda driver: SteppedDriver(driver, steps),
+        driver=lambda driver: SteppedDriver(driver, steps),  # type: ignore[arg-type, return-value]
         ports=lambda host: replace(host, storage=SteppedStorage(host, steps)),
     )
 
@@ -43,7 +43,7 @@ def run_killed_at(fatal: int) -> tuple[int, int]:
         nodes.start_apiserver(controllers=False)
         start_stepped(nodes, steps)
         for act in (lambda: nodes.put("web", unit()), lambda: ask(nodes, "first"), lambda: ask(nodes, "second")):
-            act()
+            act()  # type: ignore[no-untyped-call]  # whatever the test is given
             world.run_for(3)
             if nodes.machine(NODE).host.process("rubelet") is None:
                 start_stepped(nodes, steps)
@@ -116,7 +116,7 @@ def test_a_rubelet_that_lost_its_data_restarts_nothing_again() -> None:
         ask(nodes, "first")
         world.run_for(5)
         rubelet.kill()
-        nodes.start_rubelet(ports=lambda host: replace(host, storage=_Elsewhere(host)))
+        nodes.start_rubelet(ports=lambda host: replace(host, storage=_Elsewhere(host)))  # type: ignore[arg-type]
         world.run_for(120)
         assert len(starts) == 2
         ask(nodes, "second")

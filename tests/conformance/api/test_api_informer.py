@@ -233,7 +233,7 @@ class Silent(ApiServicer):
 async def silent(host: Host) -> AsyncIterator[str]:
     """The address of a server that hangs."""
     server = host.network.server()
-    add_ApiServicer_to_server(Silent(), server)
+    add_ApiServicer_to_server(Silent(), server)  # type: ignore[abstract]  # the rest is never called
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

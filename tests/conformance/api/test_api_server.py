@@ -56,7 +56,7 @@ async def test_a_malformed_address_is_an_error(site: Site) -> None:
 
 async def test_it_serves_health(site: Site) -> None:
     async with serve(site) as api, site.host.network.channel(api.address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+        stub = health_pb2_grpc.HealthStub(channel)
         for name in ("", "api.Api"):
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -64,7 +64,7 @@ async def test_it_serves_health(site: Site) -> None:
 
 async def test_it_serves_reflection(site: Site) -> None:
     async with serve(site) as api, site.host.network.channel(api.address) as channel:
-        stub = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[no-untyped-call]
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         call = stub.ServerReflectionInfo()
         await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
         answer = await call.read()

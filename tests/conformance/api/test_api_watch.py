@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from grpc import aio
 
@@ -228,7 +230,7 @@ async def test_a_slow_watcher_gets_everything_in_the_end(site: Site) -> None:
             assert await watched.lines(1) == ["bookmark end"]
             for number in range(60):
                 await api.put(unit("a", f"{number} " + "x" * 50_000))
-            seen = []
+            seen: list[Any] = []
             while len(seen) < 60:
                 event = await watched.event()
                 if event.HasField("update"):

@@ -48,7 +48,7 @@ class Rig:
         self.under_way = False
         """What the last `apply` said."""
 
-    async def ensure(self, name: str, case: Case, run: UnitAction.Ensure.Run, *, generation: int = 1) -> str:
+    async def ensure(self, name: str, case: Case, run: UnitAction.Ensure.Run.ValueType, *, generation: int = 1) -> str:
         """Applies an Ensure and returns the action's id."""
         self.machine.prepare(name, case)
         self._names.add(name)
@@ -207,13 +207,13 @@ def make_host(clock: Clock) -> Host:
 
 
 def run_systemd(manager: SystemdManager, body: Body) -> None:
-    asyncio.run(_play(SystemdMachine(manager), body))
+    asyncio.run(_play(SystemdMachine(manager), body))  # type: ignore[arg-type]  # a stand-in
 
 
 def run_supervisor(body: Body) -> None:
     directory = tempfile.mkdtemp(prefix="rube-driver-")
     try:
-        asyncio.run(_play(RealMachine(directory), body))
+        asyncio.run(_play(RealMachine(directory), body))  # type: ignore[arg-type]  # a stand-in
     finally:
         shutil.rmtree(directory)
 

@@ -17,7 +17,7 @@ class Case:
     behaviour: Behaviour = field(default_factory=Behaviour)
 
 
-def _unit(start: str, service_type: Service.Type = Service.SIMPLE) -> Unit:
+def _unit(start: str, service_type: Service.Type.ValueType = Service.SIMPLE) -> Unit:
     unit = Unit(description="a unit of the drivers' conformance suite")
     unit.service.type = service_type
     unit.service.exec.start.append(start)

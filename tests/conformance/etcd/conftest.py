@@ -42,5 +42,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         await client.ready()
         await pyfuncitem.obj(**{**arguments, "client": client})
 
-    pyfuncitem.funcargs["client"].run(body)
+    client: Any = pyfuncitem.funcargs["client"]
+    client.run(body)
     return True

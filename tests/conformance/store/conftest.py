@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    where = pyfuncitem.funcargs.get("site") or pyfuncitem.funcargs["engine_site"]
+    where: Any = pyfuncitem.funcargs.get("site") or pyfuncitem.funcargs["engine_site"]
     where.run(lambda: pyfuncitem.obj(**arguments))
     return True

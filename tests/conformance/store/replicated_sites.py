@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from functools import partial
 from pathlib import Path
 from socket import create_server
 
@@ -43,7 +44,7 @@ class ReplicatedSimSite:
     async def open_store(self, config: StoreConfig | None = None) -> Store:
         for name in NAMES[1:]:
             if name not in self._others:
-                self._others[name] = self.machines[name].host.spawn("member", lambda name=name: self._serve(name))
+                self._others[name] = self.machines[name].host.spawn("member", partial(self._serve, name))
         return await open_url(self.host, self.url(), config)
 
     async def _serve(self, name: str) -> None:

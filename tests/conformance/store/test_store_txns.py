@@ -100,7 +100,7 @@ async def test_64_writers_get_revisions_of_their_own_and_lose_no_increment(site:
     await put(store, counter=b"0")
 
     async def increment() -> list[int]:
-        revisions = []
+        revisions: list[int] = []
         while not revisions:
             record = (await store.range(b"counter", None)).records[0]
             txn = Txn((Op(b"counter", b"%d" % (int(record.value) + 1)),), (Compare(b"counter", record.mod_revision),))

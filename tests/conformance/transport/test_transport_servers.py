@@ -32,7 +32,7 @@ async def failure(call: Any) -> aio.AioRpcError:
 
 
 async def read_on(call: Any) -> None:
-    while await call.read() is not aio.EOF:
+    while await call.read() is not aio.EOF:  # type: ignore[attr-defined]  # grpc-stubs lag behind
         pass
 
 
@@ -63,7 +63,7 @@ class Parsed:
         return b"ok"
 
     async def read(self, _: Any, context: Any) -> AsyncIterator[bytes]:
-        while (request := await context.read()) is not aio.EOF:
+        while (request := await context.read()) is not aio.EOF:  # type: ignore[attr-defined]  # grpc-stubs lag behind
             self.seen.append(request.service)
             yield b"ok"
 

@@ -28,7 +28,7 @@ class Client:
         self.channel = channel
         for kind in KINDS:
             setattr(self, kind, getattr(channel, kind)(f"/{SERVICE}/{kind}", _registered_method=True))
-        self.missing = channel.unary_unary(f"/{SERVICE}/missing")
+        self.missing = channel.unary_unary(f"/{SERVICE}/missing")  # type: ignore[call-arg]  # grpc-stubs lag behind
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
@@ -43,7 +43,7 @@ def add_service(server: aio.Server, handlers: Handlers) -> None:
         for kind, handler in handlers.items()
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
-    server.add_registered_method_handlers(SERVICE, methods)
+    server.add_registered_method_handlers(SERVICE, methods)  # type: ignore[attr-defined]  # grpc-stubs lag behind
 
 
 async def echo(request: bytes, context: Any) -> bytes:

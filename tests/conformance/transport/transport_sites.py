@@ -160,7 +160,7 @@ class RealSite:
     @asynccontextmanager
     async def link(self, server: Served) -> AsyncIterator[Link]:
         async with Forwarder("127.0.0.1:0", server.address) as forwarder:
-            yield forwarder
+            yield forwarder  # type: ignore[misc]  # a stand-in
 
     def unix_address(self) -> str:
         return f"unix:{self._path}/s"

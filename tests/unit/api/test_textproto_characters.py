@@ -142,7 +142,7 @@ def test_what_is_no_escape_is_told_with_its_place(text: str, place: int) -> None
 
 @given(st.binary(), st.booleans())
 def test_what_the_library_escapes_is_unescaped(data: bytes, utf8: bool) -> None:
-    printed = text_format.MessageToString(Object(spec={"value": data}), as_utf8=utf8)
+    printed = text_format.MessageToString(Object(spec={"value": data}), as_utf8=utf8)  # type: ignore[arg-type]
     assert textproto.parse(printed, Object, filename="f").spec.value == data
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from google.protobuf.duration_pb2 import Duration
+
 from rube.api import Lease, Node, NodeHealthMemory, NodeStatus, Object, State, registry
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.types import node_key, node_lease_key
@@ -26,7 +28,7 @@ START_S = 1_000_000
 
 
 def lease(revision: int) -> Object:
-    obj = Object(spec=registry.pack(Lease(holder="me", duration={"seconds": LEASE_S})))
+    obj = Object(spec=registry.pack(Lease(holder="me", duration=Duration(seconds=LEASE_S))))
     obj.metadata.namespace, obj.metadata.name, obj.metadata.revision = "node-leases", "a", revision
     return obj
 

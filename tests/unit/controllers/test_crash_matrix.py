@@ -113,7 +113,7 @@ def run(fatal: int) -> tuple[Bench, Steps]:
         bench = Bench(world, decide, driven=True)
         bench.inputs = (CHILDREN,)
         bench.cluster.add(unit_object("web"))
-        bench.wrap_engine = lambda engine: SteppedEngine(engine, steps)
+        bench.wrap_engine = lambda engine: SteppedEngine(engine, steps)  # type: ignore[assignment, return-value]
         bench.wrap_driver = lambda driver: SteppedDriver(driver, steps)
         bench.wrap_calls = lambda cluster: SteppedCalls(cluster, steps)
         process = bench.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rube.api import Decision, Node, NodeStatus, Object, State, Unit, UnitStatus, registry
@@ -51,7 +53,7 @@ def unit(
     return obj
 
 
-def running(on: str = "a", **fields: str) -> UnitStatus:
+def running(on: str = "a", **fields: Any) -> UnitStatus:
     return UnitStatus(load_state="loaded", active_state="active", sub_state="running", node=on, main_pid=7, **fields)
 
 

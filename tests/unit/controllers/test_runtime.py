@@ -82,7 +82,7 @@ def test_a_key_is_not_decided_until_the_cache_shows_its_own_write(world: World) 
     assert status_of(bench.cluster) == "for 1"
     # The cache is told of an older change: still behind the write.
     bench.cluster.cache.become({KEY: bench.cluster.cache.objects[KEY]}, 1)
-    bench.runtime._queue.add(KEY)  # type: ignore[union-attr]
+    bench.runtime._queue.add(KEY)
     bench.run_for(1)
     assert seen == [(1, "")]
     bench.cluster.publish()

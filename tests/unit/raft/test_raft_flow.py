@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rube.raft import ProposalDroppedError, ProposalTooLargeError
@@ -21,7 +23,7 @@ from rube.raft.raft_pb2 import (
 from tests.unit.raft.members import Member, accept, log
 
 
-def leader(**config: int) -> Member:
+def leader(**config: Any) -> Member:
     member = Member(**config)
     member.lead()
     return member

@@ -37,7 +37,7 @@ def remove(member: int) -> ConfChange:
 
 
 def several(
-    *changes: ConfChange, transition: ConfChangeTransition = ConfChangeTransition.TRANSITION_AUTO
+    *changes: ConfChange, transition: ConfChangeTransition.ValueType = ConfChangeTransition.TRANSITION_AUTO
 ) -> ConfChangeV2:
     singles = [ConfChangeSingle(type=change.type, node_id=change.node_id) for change in changes]
     return ConfChangeV2(changes=singles, transition=transition)
@@ -159,7 +159,12 @@ def test_several_changes_go_through_a_joint_configuration_and_out_of_it() -> Non
     net.members |= {4: Member(4, voters=()), 5: Member(5, voters=())}
     net[1].node.propose_conf_change(several(remove(2), remove(3), add(4), add(5)))
     seen = set()
-    net.loses = lambda message: bool(seen.add(configuration(net[1])))
+
+    def see(_: object) -> bool:
+        seen.add(configuration(net[1]))
+        return False
+
+    net.loses = see
     net.run()
     assert "voters=(1 4 5)&&(1 2 3) autoleave" in seen
     assert {configuration(net[id]) for id in (1, 4, 5)} == {"voters=(1 4 5)"}

@@ -70,7 +70,7 @@ def test_a_term_never_falls() -> None:
 @pytest.mark.parametrize(
     "kind", [MSG_HUP, MSG_BEAT, MSG_CHECK_QUORUM, MSG_UNREACHABLE, MSG_SNAP_STATUS, MSG_STORAGE_APPEND_RESP]
 )
-def test_local_messages_are_refused_from_the_network(kind: MessageType) -> None:
+def test_local_messages_are_refused_from_the_network(kind: MessageType.ValueType) -> None:
     with pytest.raises(LocalMessageError, match="from member 2 is not for the network"):
         Member().node.step(Message(type=kind, sender=2))
 

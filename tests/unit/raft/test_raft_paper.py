@@ -299,7 +299,13 @@ def test_5_3_a_probe_passes_over_a_whole_term() -> None:
     leader.node.campaign()
     leader.drain()
     leader.step(MSG_VOTE_RESP, 3)
-    net.loses = lambda message: bool(message.type == MSG_APP_RESP and message.reject and probes.append(message))
+
+    def seen(message: Message) -> bool:
+        if message.type == MSG_APP_RESP and message.reject:
+            probes.append(message)
+        return False
+
+    net.loses = seen
     net.run()
     assert len(probes) == 1
     assert leader.log_terms() == follower.log_terms()

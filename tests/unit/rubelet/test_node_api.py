@@ -72,7 +72,7 @@ def api_of(copy: Copy) -> NodeApi:
     return NodeApi(copy, {UNIT: copy}, NO_LOGS, "worker-1")
 
 
-def listed(copy: Copy, **request: str) -> list[str]:
+def listed(copy: Copy, **request: AnyType) -> list[str]:
     response = asyncio.run(api_of(copy).List(ListRequest(type=UNIT, **request), CONTEXT))
     assert (response.revision, response.store_id) == (20, "store-1")
     return [obj.metadata.name for obj in response.items]

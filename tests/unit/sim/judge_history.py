@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from rube.api import GetRequest, ListRequest, Metadata, Object, Unit, WatchRequest
 from rube.api.keys import ObjectKey
@@ -53,11 +54,11 @@ class Tale:
         metadata.create_time.seconds = created
         return self.contents.of(Object(metadata=metadata, spec=pack(Unit(description=text or f"as of {revision}"))))
 
-    def put(self, revision: int, name: str, text: str = "", **more: object) -> Content:
+    def put(self, revision: int, name: str, text: str = "", **more: Any) -> Content:
         """The store's log goes on with that version."""
         before = next((entry.content for entry in reversed(self.history.log) if entry.key == key_of(name)), None)
         generation = before.obj.metadata.generation + 1 if before else 1
-        content = self.version(name, revision, text, generation=generation, **more)  # type: ignore[arg-type]
+        content = self.version(name, revision, text, generation=generation, **more)
         self.history.log.append(LogEntry(revision, content.key, content))
         return content
 
@@ -84,7 +85,7 @@ class Tale:
         self.history.streams.append(stream)
         return stream
 
-    def attempt(self, kind: str, request: object, at_s: int = 9, **answer: object) -> Attempt:
+    def attempt(self, kind: str, request: object, at_s: int = 9, **answer: Any) -> Attempt:
         """A client was answered that, half a second after it had asked."""
         made: dict[str, object] = {"client": "user", "user": True, "outcome": Outcome.OK, **answer}
         attempt = Attempt(
@@ -97,7 +98,7 @@ class Tale:
         self.history.attempts.append(attempt)
         return attempt
 
-    def get(self, name: str, revision: int, *objects: Content, min_revision: int = 0, **answer: object) -> Attempt:
+    def get(self, name: str, revision: int, *objects: Content, min_revision: int = 0, **answer: Any) -> Attempt:
         request = GetRequest(key=ObjectKey(UNIT, "default", name).to_proto(), min_revision=min_revision)
         return self.attempt("get", request, revision=revision, objects=objects, **answer)
 

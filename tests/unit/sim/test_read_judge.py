@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ class Story(Tale):
         self.delete(4, "a")
         self.history.commits = [Commit(revision * S, revision) for revision in range(1, 5)]
 
-    def missing(self, name: str, revision: int, **more: object) -> None:
+    def missing(self, name: str, revision: int, **more: Any) -> None:
         error = NotFoundError("gone", revision=revision)
         self.get(name, 0, outcome=Outcome.FAILED, error=error, **more)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from rube.api import Object
 from rube.sim.judges import Commit, Content, Delivery, History, summarize_latency, watch_latency, watch_promises
 from tests.unit.sim.judge_history import S, Tale, ended, told, update
 
@@ -141,8 +142,8 @@ def test_a_watcher_that_hears_before_the_other_apiserver_does_has_waited_for_not
     assert summarize_latency(story.history)[0].max_ns == 0
 
 
-def _at(content: Content, revision: int) -> object:
-    obj = type(content.obj)()
+def _at(content: Content, revision: int) -> Object:
+    obj = Object()
     obj.CopyFrom(content.obj)
     obj.metadata.revision = revision
     return obj

@@ -71,7 +71,7 @@ class EtcdWorld:
         for _ in range(10):
             answer = self.ask(member, lambda kv: kv.Put(request, timeout=1))
             if not isinstance(answer, str):
-                return answer.header.revision
+                return int(answer.header.revision)
         raise AssertionError(answer)
 
     def get(self, member: str, key: bytes, *, serializable: bool = False) -> bytes | str | None:

@@ -29,7 +29,7 @@ def run(seed: int, *, tie_break: bool = False, trace_steps: bool = False) -> str
         for host in hosts:
             host.spawn("worker", lambda host=host: worker(world, host, freed))  # type: ignore[misc]
         world.run_for(20)
-        hosts[1].process("worker").kill()  # type: ignore[union-attr]
+        hosts[1].process("worker").kill()
         hosts[2].power_off()
         hosts[3].pause()
         world.run_for(20)

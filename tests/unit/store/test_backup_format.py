@@ -102,7 +102,7 @@ def test_a_damaged_frame_is_passed_over_to_the_next_mark() -> None:
     assert header == HEADER
     assert damage == Damage("bytes 36 to 112", "cannot be read")
     assert rest[:2] == SOME[1:]
-    assert rest[2].what == "the backup has 3 records, and 2 are here"  # type: ignore[union-attr]
+    assert rest[2].what == "the backup has 3 records, and 2 are here"
 
 
 def test_bytes_after_the_end_are_damage() -> None:

@@ -60,8 +60,10 @@ class Member(KVServicer, MaintenanceServicer):
     async def Status(self, request: rpc.StatusRequest, context: aio.ServicerContext[Any, Any]) -> rpc.StatusResponse:
         return rpc.StatusResponse(version=self._version)
 
-    async def _none(self, *_: object) -> Any:
+    async def _refuse(self, *_: object) -> Any:
         raise NotImplementedError
+
+    _none: Any = _refuse
 
     Range = Put = DeleteRange = Compact = Alarm = Defragment = HashKV = _none
 

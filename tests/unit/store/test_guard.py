@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -21,7 +22,7 @@ class FailingEngine(MemoryEngine):
 
     failure: RubeError | None = None
 
-    async def commit(self, batch: list[Write]) -> None:  # type: ignore[override]  # a list is what it gets
+    async def commit(self, batch: Sequence[Write]) -> None:
         if self.failure is not None:
             raise self.failure
         await super().commit(batch)

@@ -252,7 +252,7 @@ class Broken:
 def test_a_failed_sync_of_the_file_that_the_log_is_copied_to_poisons_the_engine(tmp_path: Path) -> None:
     async def main() -> None:
         engine = await SqliteEngine.open(tmp_path / "a.db")
-        broken = engine._writer = Broken(engine._writer, "PRAGMA wal_checkpoint")  # type: ignore[assignment]
+        broken = engine._writer = Broken(engine._writer, "PRAGMA wal_checkpoint")  # type: ignore[arg-type, assignment]
         for number in range(16):
             await engine.commit([Write(b"%d" % number, bytes(1_000_000))])
         with pytest.raises(DataLossError, match="SQLITE_IOERR_FSYNC"):  # the log has come to 16 MiB
@@ -276,7 +276,7 @@ def test_a_sync_that_fails_at_the_end_is_told_and_leaves_the_log(tmp_path: Path)
     async def main() -> None:
         engine = await SqliteEngine.open(tmp_path / "a.db")
         await engine.commit([Write(b"a", b"1")])
-        engine._writer = Broken(engine._writer, "PRAGMA wal_checkpoint")  # type: ignore[assignment]
+        engine._writer = Broken(engine._writer, "PRAGMA wal_checkpoint")  # type: ignore[arg-type, assignment]
         with pytest.raises(DataLossError, match="SQLITE_IOERR_FSYNC"):
             await engine.close()
         assert (tmp_path / "a.db-wal").stat().st_size > 0
@@ -295,7 +295,7 @@ def test_a_sync_that_fails_at_the_start_is_told_and_leaves_the_log(
     connect = sqlite._connect
 
     def broken(files: Files, path: Path) -> Broken:
-        return Broken(connect(files, path), "PRAGMA wal_checkpoint")
+        return Broken(connect(files, path), "PRAGMA wal_checkpoint")  # type: ignore[arg-type]  # a stand-in
 
     async def main() -> None:
         engine = await SqliteEngine.open(tmp_path / "a.db")
@@ -325,7 +325,7 @@ def test_a_log_that_a_reader_keeps_is_written_anew_at_the_start(tmp_path: Path) 
         await engine.commit([Write(b"a", b"1")])
         reader = SqliteReader.open(path)
         await engine.commit([Write(b"a", b"2")])
-        engine._writer = Broken(engine._writer, "")  # type: ignore[assignment]
+        engine._writer = Broken(engine._writer, "")  # type: ignore[arg-type, assignment]  # a stand-in
         with pytest.raises(DataLossError):
             await engine.commit([Write(b"a", b"3")])
         await engine.close()
@@ -371,7 +371,7 @@ def test_a_failed_sync_poisons_the_engine(tmp_path: Path) -> None:
         engine = await SqliteEngine.open(tmp_path / "a.db")
         await engine.commit([Write(b"a", b"1")])
         writer = engine._writer
-        engine._writer = Broken(writer, "")  # type: ignore[assignment]
+        engine._writer = Broken(writer, "")  # type: ignore[arg-type, assignment]  # a stand-in
         with pytest.raises(DataLossError, match="SQLITE_IOERR_FSYNC"):
             await engine.commit([Write(b"a", b"2")])
         engine._writer = writer

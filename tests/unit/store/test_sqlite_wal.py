@@ -56,7 +56,7 @@ def test_a_flipped_bit_is_told_if_commits_stand_behind_it(tmp_path: Path, place:
     store = killed(tmp_path / "a")
     log = Path(f"{store}-wal")
     data = bytearray(log.read_bytes())
-    *_, before, damaged, _, _ = commits_in(data)
+    *_, before, damaged, _, _ = commits_in(bytes(data))
     end = before + FRAME_BYTES
     data[damaged + place] ^= 1
     log.write_bytes(data)
@@ -75,7 +75,7 @@ def test_a_commit_that_power_loss_tore_is_dropped(tmp_path: Path, frames: int) -
     store = killed(tmp_path / "a")
     log = Path(f"{store}-wal")
     data = bytearray(log.read_bytes())
-    before, last = commits_in(data)[-2:]
+    before, last = commits_in(bytes(data))[-2:]
     assert last - before >= 3 * FRAME_BYTES
     start = before + FRAME_BYTES
     data[start : start + frames * FRAME_BYTES] = bytes(frames * FRAME_BYTES)

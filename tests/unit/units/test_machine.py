@@ -184,7 +184,7 @@ _LISTS = ("condition", "start_pre", "start_post", "stop", "stop_post")
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
     """Any definition, with small times."""
-    commands = {"start": (draw(st.booleans()),)}
+    commands: dict[str, tuple[bool, ...]] = {"start": (draw(st.booleans()),)}
     for name in _LISTS:
         if draw(st.booleans()):
             commands[name] = tuple(draw(st.lists(st.booleans(), min_size=1, max_size=2)))

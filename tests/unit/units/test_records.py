@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ STATE = StateRecord(
 
 
 @pytest.mark.parametrize("record", [UNIT, STATE, RequestRecord(id="x", verb="start"), StateRecord(boot_id="b")])
-def test_a_record_is_read_as_it_was_written(tmp_path: Path, record: files.Record) -> None:
+def test_a_record_is_read_as_it_was_written(tmp_path: Path, record: Any) -> None:
     files.write(str(tmp_path), record, durable=True)
     assert files.read(str(tmp_path), type(record)) == record
 
@@ -123,7 +124,8 @@ def test_what_is_no_file_is_told_and_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "state.json").mkdir()
     os.mkfifo(tmp_path / "unit.json")
     (tmp_path / "request.json").symlink_to("/etc/passwd")
-    for kind in (StateRecord, UnitRecord, RequestRecord):
+    kinds: tuple[Any, ...] = (StateRecord, UnitRecord, RequestRecord)
+    for kind in kinds:
         with pytest.raises(FileError, match=kind.NAME):
             files.read(str(tmp_path), kind)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ class Bench:
         return self.caplog.messages[before:]
 
 
-RUNS = {"active_state": "active", "sub_state": "running", "main_pid": 7}
+RUNS: dict[str, Any] = {"active_state": "active", "sub_state": "running", "main_pid": 7}
 
 
 def test_a_life_in_lines(caplog: pytest.LogCaptureFixture) -> None:

@@ -215,7 +215,7 @@ def _lists(message: Message, path: str = "") -> Iterator[tuple[str, Message, Fie
     for field in message.DESCRIPTOR.fields:
         name = f"{path}.{field.name}" if path else field.name
         if field.is_repeated:
-            yield name, message, field
+            yield name, message, field  # type: ignore[misc]  # two types of one descriptor
         elif field.message_type is not None and field.message_type.full_name.startswith("api."):
             yield from _lists(getattr(message, field.name), name)
 
