@@ -13,7 +13,7 @@ PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 API_PROTOS := rube/api.proto $(sort $(wildcard rube/api/*.proto))
 GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/group/group.proto rube/store/etcd/rpc.proto
 
-.PHONY: help demo test up check docs unit campaign-short campaign-crash campaign-power campaign-sims bench bench-stores wheel deb proto proto-check clean
+.PHONY: help demo test up check docs unit compare-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims bench bench-stores wheel deb proto proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -30,7 +30,7 @@ demo: $(READY) ## the main job: real daemons, a lost network, a killed server; t
 up: $(READY) ## a development cluster in the foreground; Ctrl-C ends it
 	@$(BIN)/rube up
 
-test: $(READY) check docs campaign-short unit ## everything that CI checks
+test: $(READY) check docs campaign-short compare-pythons unit ## everything that CI checks
 
 check: $(READY) proto-check ## lint, format, types, floors, generated code
 	$(BIN)/ruff check --quiet .
@@ -43,6 +43,16 @@ docs: $(READY) ## the documentation as a site: site/index.html; a broken link or
 
 unit: $(READY) ## the tests alone: make unit ARGS='tests/unit -k mvcc'
 	$(BIN)/pytest $(ARGS)
+
+compare-pythons: $(READY) ## the traces of all scenarios on each Python that is here: make compare-pythons SECONDS=0 (to their ends)
+	$(BIN)/python tests/pythons.py compare $(VENV)/pythons $(or $(SECONDS),8)
+
+test-pythons: $(READY) ## the tests on each Python that is here: make test-pythons ARGS='tests/unit tests/simulation'
+	$(BIN)/python tests/pythons.py test $(VENV)/pythons $(ARGS)
+
+coverage: $(READY) ## the lines and branches that tests reach, a package a row: make coverage ARGS='tests/unit'
+	$(BIN)/pytest --cov=rube --cov=ructl --cov-branch --cov-report=json:$(VENV)/coverage.json $(ARGS); code=$$?; \
+	  $(BIN)/python tests/coverage_table.py $(VENV)/coverage.json; exit $$code
 
 # The scenario, and how many seeds of it: under 90 s of processor time in all.
 SHORT := nodes-chaos:2 store-chaos:2 leases-chaos:2 replicas-chaos:1 servers-hang:1 restore:1 reboot-offline:1 move:1 \

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 # A shell without job control lets its background commands ignore Ctrl-C, and so would every process of a test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No deadline for an example: on a machine that is busy, time is no sign of a fault. In CI every run has the same
+# examples, and a failure prints the blob that reproduces it.
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 _LOGGERS = (logging.root, logging.getLogger("rube"))
 

@@ -197,7 +197,6 @@ class ClusterMachine(RuleBasedStateMachine):
 ClusterMachine.TestCase.settings = settings(
     max_examples=30,
     stateful_step_count=20,
-    deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

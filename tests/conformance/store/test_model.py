@@ -264,7 +264,7 @@ def _real(kind: str, *, owned: bool) -> Any:
 
 def _settings(examples_max: int, steps_max: int) -> settings:
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=examples_max, stateful_step_count=steps_max, deadline=None, suppress_health_check=slow)
+    return settings(max_examples=examples_max, stateful_step_count=steps_max, suppress_health_check=slow)
 
 
 TestSimulated = SimulatedMachine.TestCase

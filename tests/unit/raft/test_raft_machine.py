@@ -124,7 +124,6 @@ TestClusterMachine = ClusterMachine.TestCase
 TestClusterMachine.settings = settings(
     max_examples=30,
     stateful_step_count=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 

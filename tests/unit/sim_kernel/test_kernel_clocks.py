@@ -47,7 +47,7 @@ def test_whole_milliseconds_stay_whole() -> None:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PPM, st.floats(1e-9, 3), st.integers(0, 2**32))
 def test_sleeping_to_a_deadline_never_stands_still(ppm: int, delay_s: float, seed: int) -> None:
     async def main() -> int:
@@ -63,7 +63,7 @@ def test_sleeping_to_a_deadline_never_stands_still(ppm: int, delay_s: float, see
         world.run(main, host=world.host("a", drift_ppm=ppm))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(PPM, st.floats(0, 100))
 def test_a_timer_never_fires_before_its_own_clock_has_reached_it(ppm: int, delay_s: float) -> None:
     async def main() -> None:

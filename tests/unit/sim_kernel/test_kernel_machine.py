@@ -135,4 +135,4 @@ class WorldMachine(RuleBasedStateMachine):
 
 
 TestWorldMachine = WorldMachine.TestCase
-TestWorldMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestWorldMachine.settings = settings(max_examples=25, stateful_step_count=25)

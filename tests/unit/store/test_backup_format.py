@@ -45,13 +45,13 @@ def decode(data: bytes, piece_bytes: int = 1 << 20) -> list[Item]:
     return items + list(decoder.end())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records_strategy(), st.integers(1, 100))
 def test_what_was_written_is_read_in_pieces_of_any_size(records: list[Record], piece_bytes: int) -> None:
     assert decode(encode(records), piece_bytes) == [HEADER, *records, BackupEnd(len(records))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records_strategy(), st.data())
 def test_no_part_of_a_backup_is_taken_for_the_whole(records: list[Record], data: st.DataObject) -> None:
     whole = encode(records)
@@ -66,7 +66,7 @@ def test_no_part_of_a_backup_is_taken_for_the_whole(records: list[Record], data:
     assert items[:-1] == [HEADER, *records][: len(items) - 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records_strategy(), st.data())
 def test_no_flipped_byte_goes_unnoticed_and_it_costs_one_record_at_most(
     records: list[Record], data: st.DataObject

@@ -17,7 +17,6 @@ def joined(lines: list[LogLine]) -> str:
     return "".join(line.text + ("" if line.partial else "\n") for line in lines)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300), st.lists(st.integers(0, 1200), max_size=6), st.booleans())
 def test_however_bytes_come_in_pieces_the_text_is_the_same(text: str, cuts: list[int], newline: bool) -> None:
     text = text.replace("\r", "") + ("\n" if newline else "")
@@ -39,7 +38,7 @@ def test_bytes_that_are_no_utf8_are_replaced() -> None:
     assert line.text == "a\ufffd\ufffdb"
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 200_000), max_size=20))
 def test_responses_are_bounded_and_lose_nothing(sizes: list[int]) -> None:
     lines = [LogLine(text="ä" * (size // 2)) for size in sizes]

@@ -330,7 +330,7 @@ class AnyService(RuleBasedStateMachine):
 
 
 AnyService.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None, phases=[Phase.explicit, Phase.generate]
+    max_examples=100, stateful_step_count=30, phases=[Phase.explicit, Phase.generate]
 )
 TestAnyService = AnyService.TestCase
 

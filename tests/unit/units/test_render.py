@@ -208,7 +208,7 @@ def test_a_backslash_before_a_separator_of_unicode_joins_nothing(end: str) -> No
     assert not _joined_lines(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.randoms(use_true_random=False))
 def test_a_random_unit_is_refused_or_rendered_so_that_it_reads_back(dice: random.Random) -> None:
     unit = random_unit(dice, noise=0.6, rare=0.05)
@@ -219,7 +219,7 @@ def test_a_random_unit_is_refused_or_rendered_so_that_it_reads_back(dice: random
     assert not _joined_lines(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.randoms(use_true_random=False))
 def test_what_renders_is_never_read_as_something_else(dice: random.Random) -> None:
     """Also where the checks would refuse it: rendering stands on its own."""
