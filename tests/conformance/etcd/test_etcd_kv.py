@@ -45,7 +45,7 @@ async def test_ranges_are_cut_filtered_sorted_and_read_as_of_a_revision(client: 
     assert (list(counted.kvs), counted.more, counted.count) == ([], False, 3)
     named = await client.range(b"a", b"\0", keys_only=True, sort_order="DESCEND", limit=2)
     assert ([(kv.key, kv.value) for kv in named.kvs], named.more) == ([(b"d", b""), (b"b", b"")], True)
-    by_mod = await client.range(b"a", b"\0", sort_target=etcd.Compare.MOD)
+    by_mod = await client.range(b"a", b"\0", sort_target="MOD")
     assert [kv.key for kv in by_mod.kvs] == [b"b", b"d", b"a"]
     newer = await client.range(b"a", b"\0", min_mod_revision=4, limit=5)
     assert ([kv.key for kv in newer.kvs], newer.count) == ([b"a", b"d"], 3)
@@ -91,16 +91,16 @@ async def test_the_other_branch_is_carried_out_if_a_compare_fails(client: EtcdCl
         compare = etcd.Compare(key=fields.pop("key", b"a"), **fields)  # type: ignore[arg-type]  # a test's fields
         return (await client.txn(compare=[compare], failure=[range_op(b"a")])).succeeded
 
-    assert await holds(target=etcd.Compare.MOD, mod_revision=2)
-    assert not await holds(target=etcd.Compare.MOD, mod_revision=3)
+    assert await holds(target="MOD", mod_revision=2)
+    assert not await holds(target="MOD", mod_revision=3)
     assert await holds(target="CREATE", result="LESS", create_revision=3)
-    assert await holds(target=etcd.Compare.VERSION, result="GREATER", version=0)
+    assert await holds(target="VERSION", result="GREATER", version=0)
     assert await holds(target="VALUE", result="NOT_EQUAL", value=b"2")
     assert await holds(target="LEASE", lease=0)
-    assert await holds(key=b"none", target=etcd.Compare.VERSION, version=0)
+    assert await holds(key=b"none", target="VERSION", version=0)
     assert not await holds(key=b"none", target="VALUE", value=b"")
     assert not await holds(key=b"none", target="VALUE", result="NOT_EQUAL", value=b"x")
-    assert await holds(key=b"a", range_end=b"z", target=etcd.Compare.MOD, result="LESS", mod_revision=9)
+    assert await holds(key=b"a", range_end=b"z", target="MOD", result="LESS", mod_revision=9)
     failed = await client.txn(
         put_op(b"yes"),
         compare=[etcd.Compare(key=b"a", target=etcd.Compare.MOD)],
