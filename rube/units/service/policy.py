@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rube.api.times import NS_PER_S
@@ -52,7 +51,7 @@ class Policy:
     """A service's definition without its commands' text. Times in nanoseconds; None is never."""
 
     type: str = "simple"
-    commands: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
+    commands: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     """For each Exec list (`start`, `start_pre`, …) a flag for each command: whether its failure is ignored."""
     remain_after_exit: bool = False
     has_pid_file: bool = False

@@ -16,7 +16,7 @@ from rube.units.service.states import RESTING, Result, State
 
 CLEAN, FAILED = Exit(CLD_EXITED, 0), Exit(CLD_EXITED, 1)
 SEC = 1_000_000_000
-START = {"start": (False,)}
+START: dict[str, tuple[bool, ...]] = {"start": (False,)}
 
 
 def started(policy: Policy) -> tuple[ServiceMachine, list[Effect]]:
@@ -32,7 +32,9 @@ def test_a_simple_service_runs_as_soon_as_it_is_spawned() -> None:
 
 
 def test_the_commands_before_and_after_run_in_order() -> None:
-    commands = dict.fromkeys(("condition", "start_pre", "start", "start_post", "stop", "stop_post"), (False,))
+    commands: dict[str, tuple[bool, ...]] = dict.fromkeys(
+        ("condition", "start_pre", "start", "start_post", "stop", "stop_post"), (False,)
+    )
     machine, effects = started(Policy(commands=commands))
     order = [effects]
     for expected in (State.CONDITION, State.START_PRE, State.START_POST):
