@@ -47,9 +47,9 @@ def start_rubelet(nodes: NodeWorld, lamps: Lamps, steps: Steps | None = None) ->
     if steps is None:
         return nodes.start_rubelet(others=[lamp_node_controller(driver)])
     return nodes.start_rubelet(
-        driver=lambda inner: SteppedDriver(inner, steps),
+        driver=lambda inner: SteppedDriver(inner, steps),  # type: ignore[arg-type, return-value]
         ports=lambda host: replace(host, storage=SteppedStorage(host, steps)),
-        others=[lamp_node_controller(SteppedDriver(driver, steps))],
+        others=[lamp_node_controller(SteppedDriver(driver, steps))],  # type: ignore[arg-type]
     )
 
 

@@ -69,7 +69,7 @@ class Copy:
 
 
 def api_of(copy: Copy) -> NodeApi:
-    return NodeApi(copy, {UNIT: copy}, NO_LOGS, "worker-1")
+    return NodeApi(copy, {UNIT: copy}, NO_LOGS, "worker-1")  # type: ignore[arg-type]  # a stand-in
 
 
 def listed(copy: Copy, **request: AnyType) -> list[str]:

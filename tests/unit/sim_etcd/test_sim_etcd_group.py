@@ -60,7 +60,7 @@ def test_what_a_follower_has_handed_to_a_leader_that_dies_is_lost(world: EtcdWor
         await world.host.clock.sleep(0.001)
         world.faults.kill(leader)
         with pytest.raises(aio.AioRpcError) as error:
-            await call
+            await call  # type: ignore[misc]  # grpc-stubs lag behind
         assert error.value.code() is StatusCode.UNAVAILABLE
         return error.value.details(), (world.world.now_ns - begun_ns) / 1e9
 
@@ -117,9 +117,9 @@ def test_a_watch_goes_on_after_a_snapshot_or_is_told_what_was_compacted(
                 world.faults.partition([behind], [other])
         stub = kv(world, leader)
         for number in range(20):
-            await stub.Put(etcd.PutRequest(key=b"k%d" % number))
+            await stub.Put(etcd.PutRequest(key=b"k%d" % number))  # type: ignore[misc]  # grpc-stubs lag behind
         if compacted:
-            await stub.Compact(etcd.CompactionRequest(revision=15))
+            await stub.Compact(etcd.CompactionRequest(revision=15))  # type: ignore[misc]  # grpc-stubs lag behind
         await asyncio.sleep(20)  # the connections have ended: what was on its way is lost
         world.faults.heal_all()
         answer = await call.read()
