@@ -22,7 +22,7 @@ Main = Callable[[], Coroutine[Any, Any, object]]
 
 @dataclass(slots=True)
 class Disasters:
-    """The hands of a scenario beside `Faults`."""
+    """The faults that take more than one call: losing, replacing and restoring machines and stores."""
 
     faults: Faults
     machines: Mapping[str, Machine]

@@ -14,7 +14,7 @@ Pairs = Iterable[tuple[str, str]]
 
 
 class Faults:
-    """The hands of a scenario. Keeps account of who is cut off, for the judges."""
+    """The faults that a scenario injects. It records for the judges which hosts are cut off."""
 
     def __init__(
         self, world: World, fabric: SimFabric, machines: Mapping[str, Machine], history: History, link: Link
