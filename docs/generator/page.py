@@ -13,7 +13,7 @@ class Page(NamedTuple):
 
 
 def cell(text: str) -> str:
-    """The text as a cell of a table: on one line, no character of it Markdown's own but code spans."""
+    """The text as a cell of a table: on one line, with what would end the cell or begin a tag escaped."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
