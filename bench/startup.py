@@ -17,7 +17,7 @@ from pathlib import Path
 from rube.cli.local import local_cluster
 
 BIN = Path(sys.executable).parent
-HELLO = Path(__file__).parents[1] / "examples" / "hello.textproto"
+HELLO = Path(__file__).parents[1] / "examples" / "01-hello-unit" / "hello.textproto"
 COMMANDS = (
     "python -c pass",
     "ructl --version",

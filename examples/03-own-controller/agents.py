@@ -1,7 +1,7 @@
 """A controller of one's own: puts one unit on each node, and puts it again when somebody deletes it.
 
-Tried in a simulated cluster: `rube sim examples/agents.yaml`. Run for real, from this
-directory: `rube controller --controllers agents:Agents`.
+Tried in a simulated cluster, from this directory: `rube sim agents.yaml`. Run for real:
+`rube controller --controllers agents:Agents`.
 """
 
 from __future__ import annotations

@@ -114,8 +114,7 @@ def parse_store_url(url: str) -> StoreUrl:
 
 
 def _unknown(url: str, scheme: str) -> str:
-    """Returns the error text for an unknown scheme; the help of `rube apiserver` and docs/stores.md have the full
-    forms."""
+    """Returns the error text for an unknown scheme; docs/reference/stores.md has the full forms."""
     shown = _without_password(url)
     if not scheme:
         return f"store URL {shown[:_SHOWN_MAX]!r} has no kind: for a file write sqlite:///{shown[:_SHOWN_MAX]}"

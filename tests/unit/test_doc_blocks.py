@@ -6,6 +6,7 @@ tests/unit/raft/test_raft_command.py, and `text` blocks with what the simulator 
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -85,3 +86,22 @@ def test_commands_of_the_raft_shell_run(block: Block) -> None:
     script = parse_script("\n".join(f"{line}\n----\n" for line in block.text.splitlines()), block.place)
     for directive in script.directives:
         session.handle(directive)
+
+
+NAMED = re.compile(r"\bdocs/[\w/.-]+\.md\b|\bexamples/[\w/.-]+\.(?:py|yaml|textproto|txt)\b")
+TREES = ("rube", "ructl", "tests", "bench", "docs", "examples", "scenarios", "packaging")
+
+
+def test_every_page_that_the_tree_names_is_there() -> None:
+    files = [
+        path for tree in TREES for path in (ROOT / tree).rglob("*") if path.suffix in {".py", ".md", ".proto", ".yaml"}
+    ]
+    files += [*ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml"]
+    missing = [
+        f"{path.relative_to(ROOT)} names {page}"
+        for path in files
+        if "decisions" not in path.parts  # what was true when it was decided
+        for page in sorted(set(NAMED.findall(path.read_text())))
+        if not (ROOT / page).exists()
+    ]
+    assert missing == []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rube.api import Lease
 from rube.sim.judges.history import History
 from rube.sim.judges.records import Attempt, Outcome, Refusal
-from rube.sim.judges.verdict import Verdict, judge, many, time_text
+from rube.sim.judges.verdict import Verdict, judge, many, not_judged, time_text
 
 CHECK = "comes_to_rest"
 WITHIN_NS = 30_000_000_000
@@ -29,8 +29,8 @@ def comes_to_rest(history: History, within_ns: int = WITHIN_NS, *, asked: bool =
     """
     begin_ns = history.quiet_ns + within_ns
     if begin_ns >= history.end_ns:
-        text = f"not judged: the world ends before {time_text(begin_ns)}, {time_text(within_ns)} after the last fault"
-        return Verdict(check=CHECK, passed=not asked, text=text)
+        why = f"the world ends before {time_text(begin_ns)}, {time_text(within_ns)} after the last fault"
+        return Verdict(check=CHECK, passed=False, text=f"not judged: {why}") if asked else not_judged(CHECK, why)
     late = [
         attempt
         for attempt in history.attempts

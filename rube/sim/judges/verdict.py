@@ -11,11 +11,15 @@ OFFENDING_MAX = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One check's result. `text` says in plain words what held or did not; `offending` shows the first events."""
+    """One check's result. `text` says in plain words what held or did not; `offending` shows the first events.
+
+    A check that is not `judged` found nothing to judge, and `text` says why. It counts as passed.
+    """
 
     check: str
     passed: bool
     text: str
+    judged: bool = True
     offending: Sequence[str] = field(default=())
 
 
@@ -28,6 +32,11 @@ def judge(check: str, held: str, offending: Iterable[str], violated: str = "") -
     if len(first) > OFFENDING_MAX:
         first[-1] = "…"
     return Verdict(check=check, passed=False, text=text, offending=tuple(first))
+
+
+def not_judged(check: str, why: str) -> Verdict:
+    """The verdict of a check that this run gives nothing to judge."""
+    return Verdict(check=check, passed=True, judged=False, text=f"not judged: {why}")
 
 
 def many(count: int, noun: str) -> str:

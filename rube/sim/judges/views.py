@@ -8,7 +8,7 @@ from rube.api.well_known import NODE_LABEL
 from rube.sim.judges.contents import difference
 from rube.sim.judges.history import History
 from rube.sim.judges.records import View
-from rube.sim.judges.verdict import Verdict, judge, many, time_text
+from rube.sim.judges.verdict import Verdict, judge, many, not_judged, time_text
 
 CHECK = "views"
 # A change that is older than this has reached every cache in a quiet world.
@@ -19,7 +19,7 @@ def views(history: History) -> Verdict:
     """Each object that a controller saw was in the store, just so; and the last decision about an object saw it as it
     is in the end, where the world was quiet for long enough before."""
     if len(history.store_ids) > 1:
-        return Verdict(check=CHECK, passed=True, text="not judged: the store was restored, and its history is lost")
+        return not_judged(CHECK, "the store was restored, and its history is lost")
     return judge(
         CHECK,
         f"{many(len(history.views), 'decision')} saw what the store held",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from rube.api.times import NS_PER_S
-from rube.sim.judges import LatencySummary, many, time_text
+from rube.sim.judges import LatencySummary, Verdict, many, time_text
 from rube.sim.report.result import Counts, Result, repeat_command
 
 
@@ -35,7 +35,7 @@ def _lines(result: Result, arguments: str, wall_s: float) -> Iterator[str]:
     yield ""
     yield "checks:"
     for verdict in result.verdicts:
-        yield f"  {'✓' if verdict.passed else '✗'} {verdict.check}: {verdict.text}"
+        yield f"  {_mark(verdict)} {verdict.check}: {verdict.text}"
         yield from (f"      {line}" for line in verdict.offending)
     yield ""
     if result.refusals or result.errors:
@@ -44,15 +44,26 @@ def _lines(result: Result, arguments: str, wall_s: float) -> Iterator[str]:
     if result.latencies:
         yield from _latency_table(result.latencies)
         yield ""
-    passed = sum(verdict.passed for verdict in result.verdicts)
+    judged = [verdict for verdict in result.verdicts if verdict.judged]
+    passed = sum(verdict.passed for verdict in judged)
+    others = len(result.verdicts) - len(judged)
     so_far = f"stopped at {time_text(result.virtual_ns)}, judged as of then; " if result.stopped else ""
-    yield f"{so_far}{'passed' if result.passed else 'VIOLATED'}: {passed} of {len(result.verdicts)} checks hold"
+    yield (
+        f"{so_far}{'passed' if result.passed else 'VIOLATED'}: {passed} of {len(judged)} checks hold"
+        + (f", {others} not judged" if others else "")
+    )
     yield (
         f"virtual {result.virtual_ns / NS_PER_S:.1f}s in {wall_s:.2f}s of wall time: "
         f"{result.virtual_ns / NS_PER_S / wall_s:.0f} virtual seconds a second"
     )
     yield f"trace sha256: {result.trace_sha256}"
     yield f"repeat: {repeat_command(arguments, result.seed, tie_break=result.tie_break)}"
+
+
+def _mark(verdict: Verdict) -> str:
+    if not verdict.judged:
+        return "–"
+    return "✓" if verdict.passed else "✗"
 
 
 def _complaints(result: Result) -> Iterator[str]:
@@ -98,6 +109,7 @@ def render_json(result: Result, *, arguments: str, wall_s: float) -> str:
                 {
                     "check": verdict.check,
                     "passed": verdict.passed,
+                    "judged": verdict.judged,
                     "text": verdict.text,
                     "offending": list(verdict.offending),
                 }

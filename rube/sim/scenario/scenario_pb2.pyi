@@ -33,7 +33,7 @@ class _EngineEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Engine.ValueTy
     MEMORY: _Engine.ValueType  # 1
     """A log whose pairs are all in memory: fast."""
     SQLITE: _Engine.ValueType  # 2
-    """SQLite itself, whose every write can be cut (docs/simulation.md). It needs the package apsw."""
+    """SQLite itself, whose every write can be cut (docs/explanation/simulation.md). It needs the package apsw."""
 
 class Engine(_Engine, metaclass=_EngineEnumTypeWrapper): ...
 
@@ -41,7 +41,7 @@ ENGINE_UNSPECIFIED: Engine.ValueType  # 0
 MEMORY: Engine.ValueType  # 1
 """A log whose pairs are all in memory: fast."""
 SQLITE: Engine.ValueType  # 2
-"""SQLite itself, whose every write can be cut (docs/simulation.md). It needs the package apsw."""
+"""SQLite itself, whose every write can be cut (docs/explanation/simulation.md). It needs the package apsw."""
 Global___Engine: _TypeAlias = Engine  # noqa: Y015
 
 class _ReadMode:
@@ -1397,7 +1397,7 @@ class Expectation(_message.Message):
     def watch_latency(self) -> Global___WatchLatency: ...
     @_builtins.property
     def raft_invariants(self) -> Global___RaftInvariants:
-        """Of `cluster.raft`: the invariants of Raft's paper held at every step of every member."""
+        """Of `cluster.raft` and `cluster.etcd`: the invariants of Raft's paper held at every step of every member."""
 
     @_builtins.property
     def reads(self) -> Global___Reads:

@@ -101,7 +101,7 @@ def check_format(engine: EngineView) -> bytes:
 
 
 def read_log(engine: EngineView, header: Header) -> State:
-    """Reads the log, past rows whose value alone is damaged: reads of those keys fail (docs/stores.md).
+    """Reads the log, past rows whose value alone is damaged: reads of those keys fail (docs/reference/stores.md).
 
     Raises DataLossError if a lost newest value could belong to any key: the store's answers might be older than what
     was acknowledged.
