@@ -1,6 +1,6 @@
-"""`ructl completion`, and what it completes: types, names, namespaces, labels and nodes, as the server has them.
+"""`ructl completion`, and its completions: types, names, namespaces, labels and nodes, as the server has them.
 
-Completion must never stand in the way: it takes COMPLETION_S_MAX at most, and whatever goes wrong completes nothing.
+Completion must never disturb: it takes COMPLETION_S_MAX at most, and after any error it completes nothing.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def complete_contexts(context: click.Context, parameter: click.Parameter, incomp
 
 
 def complete_explained(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Types, and after a dot the fields of what stands before it."""
+    """Completes types, and after a dot the fields of the part before it."""
     before, dot, _ = incomplete.rpartition(".")
     types = complete_types(context, parameter, incomplete)
     if types or not dot:
@@ -69,7 +69,7 @@ def complete_explained(context: click.Context, parameter: click.Parameter, incom
 
 
 def complete_conditions(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Of `ructl wait --for`: words, paths, and values behind a path."""
+    """Completes `ructl wait --for`: words, paths, and values after a path."""
     try:
         from ructl.conditions import condition_words
         from ructl.places import full_type_name
@@ -129,7 +129,7 @@ def _complete(
     incomplete: str,
     words: Callable[..., Iterable[str]],
 ) -> list[str]:
-    """The distinct words of the objects of a type that begin as what was typed."""
+    """Returns the distinct words of the objects of a type that begin as typed."""
     if not type_name:
         return []
     try:

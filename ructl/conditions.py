@@ -1,4 +1,4 @@
-"""What `ructl wait` waits for: a word, or a field of an object by its path. Pure."""
+"""The conditions of `ructl wait`: a word, or a field of an object by its path. Pure."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def parse_condition(text: str, type_name: str) -> Condition:
 
 
 def condition_words(type_name: str, begun: str) -> list[str]:
-    """What a condition that begins as `begun` may be; words that end in `.` or `=` go on."""
+    """Returns the completions of a condition that begins as `begun`; words that end in `.` or `=` go on."""
     kind = registry.kind(type_name)
     found = _COMPARISON.match(begun)
     if found is not None:
@@ -123,7 +123,8 @@ def _roots(kind: registry.Kind) -> dict[str, Any]:
 
 
 def _resolve(steps: list[str], kind: registry.Kind) -> FieldDescriptor | None:
-    """The field that the path ends in; None for a key of a map. Raises InvalidArgumentError where there is none."""
+    """Returns the field that the path ends in; None for a key of a map. Raises InvalidArgumentError if there is
+    none."""
     roots = _roots(kind)
     if steps[0] not in roots:
         raise InvalidArgumentError(f"{'.'.join(steps)}: {steps[0]!r} begins no path; {suggestion(steps[0], roots)}")
@@ -228,7 +229,7 @@ def _text(field: FieldDescriptor, value: Any) -> str:
 
 
 def _default(field: FieldDescriptor | None) -> str:
-    """What an unset field reads as; a key of a map that is not there is as an empty text."""
+    """Returns the value of an unset field; a missing key of a map reads as an empty text."""
     if field is None or field.message_type is not None or field.is_repeated:
         return ""
     return _text(field, field.default_value)

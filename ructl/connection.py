@@ -73,7 +73,7 @@ class Connection:
         return [obj for obj in response.items if query.matches(obj)]
 
     async def find(self, query: Query) -> list[Object]:
-        """As `list_objects`; but a name that the query asks for and that is not there is NotFoundError."""
+        """Does what `list_objects` does, but raises NotFoundError for a missing name of the query."""
         if keys := query.exact_keys():
             return [await self._get_named(key, query) for key in keys]
         found = await self.list_objects(query)
@@ -112,7 +112,7 @@ class Connection:
             raise explain(error, self.target) from error
 
     async def logs(self, request: LogsRequest) -> AsyncGenerator[LogsResponse, None]:
-        """What a unit has printed; ends with its end, or with an error."""
+        """Yields a unit's output; ends with its end, or with an error."""
         try:
             async with aclosing(self._client.logs(request)) as responses:
                 async for response in responses:
@@ -158,7 +158,7 @@ def one_line(error: RubeError) -> str:
 
 
 def explain(error: RubeError, target: Target) -> RubeError:
-    """The same error; where no server of Rube worded it, what it means and the remedy."""
+    """Returns the same error; if no server of Rube worded it, with its meaning and the remedy."""
     if _is_from_server(error):
         return error
     match error:
@@ -204,8 +204,8 @@ def _remedy(target: Target) -> str:
 
 
 def shorten(why: str) -> str:
-    """Why it was not possible to connect: the last of gRPC's nested reasons, which is the operating system's or the
-    name service's."""
+    """Returns why it was not possible to connect: the last of gRPC's nested reasons, which is the operating system's or
+    the name service's."""
     last = why.rpartition(": ")[2].rstrip("]) ") or why
     return last[:1].lower() + last[1:]
 

@@ -32,7 +32,7 @@ def config_path() -> Path:
 
 
 class Contexts:
-    """What the file holds. Every method but `save` works in memory; errors name the file."""
+    """The content of the file. Every method but `save` works in memory; errors name the file."""
 
     def __init__(self, path: Path, content: dict[str, Any]) -> None:
         self.path = path
@@ -93,7 +93,7 @@ class Contexts:
 
 
 def load_contexts(path: Path | None = None) -> Contexts:
-    """The user's contexts; none where there is no file. Raises InvalidArgumentError that names what is wrong in it."""
+    """Returns the user's contexts; none without a file. Raises InvalidArgumentError that names the error in it."""
     path = path or config_path()
     try:
         with path.open("rb") as file:

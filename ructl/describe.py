@@ -1,4 +1,4 @@
-"""`ructl describe`: an object for people: how it is, on which node, what it waits for and what comes next."""
+"""`ructl describe`: an object in words: its state, its node, what it waits for and what comes next."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def _describe_all(connection: Connection, query: Query) -> None:
 
 
 async def _get(connection: Connection, key: ObjectKey) -> Object | None:
-    """The object, or None where there is none, or the name is empty, or a rubelet is asked, who has only its units."""
+    """Returns the object; None if there is none, the name is empty, or a rubelet is asked, which has only its units."""
     if not key.name or connection.target.is_node:
         return None
     try:

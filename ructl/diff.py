@@ -1,4 +1,4 @@
-"""`ructl diff`: what a put of the same files would change."""
+"""`ructl diff`: the changes that a put of the same files would make."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|min|s|m|h|d|)")
 
 
 class Duration(click.ParamType[float]):
-    """Such as 90, 90s, 10m, 1h30m or 2d, in seconds."""
+    """A duration in seconds, such as 90, 90s, 10m, 1h30m or 2d."""
 
     name = "duration"
 

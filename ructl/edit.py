@@ -1,4 +1,4 @@
-"""A change of an object that is stored, made on what is there now."""
+"""Read-modify-write changes of a stored object."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ATTEMPTS_MAX = 8
 
 
 async def edit(connection: Connection, obj: Object, change: Callable[[Object], bool]) -> Metadata | None:
-    """Changes the object in place and puts it; None if `change` says that nothing has to be done.
+    """Changes the object in place and puts it; returns None if `change` says that nothing has to be done.
 
-    Where somebody else has written meanwhile, the object is read and changed anew. Raises AbortedError after
-    ATTEMPTS_MAX, and if another object has taken the name.
+    If another writer came between, the object is read and changed again. Raises AbortedError after ATTEMPTS_MAX, and if
+    another object has taken the name.
     """
     uid = obj.metadata.uid
     for attempt in range(ATTEMPTS_MAX):

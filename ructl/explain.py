@@ -1,4 +1,4 @@
-"""`ructl explain`: what a type's fields mean, in the words of its proto."""
+"""`ructl explain`: the meaning of a type's fields, in the words of its proto."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def command(path: str, recursive: bool) -> None:
 
 
 def load_comments() -> ProtoComments:
-    """What Rube's own protos say."""
+    """Returns the comments of Rube's own protos."""
     raw = resources.files("rube.api").joinpath("descriptors.binpb").read_bytes()
     return ProtoComments(FileDescriptorSet.FromString(raw))
 
 
 def fields_of(path: str) -> list[str]:
-    """The names of the fields of what a path names. Raises InvalidArgumentError as `explain` does."""
+    """Returns the names of the fields of the type or field at a path. Raises InvalidArgumentError as `explain` does."""
     comments = load_comments()
     message, steps = _type_of(comments, path)
     for step in steps:
@@ -59,7 +59,8 @@ def fields_of(path: str) -> list[str]:
 
 
 def explain(comments: ProtoComments, path: str, *, recursive: bool = False) -> Iterator[str]:
-    """The lines about what a path names. Raises InvalidArgumentError, with a suggestion, where it names nothing."""
+    """Yields the lines about the type or field at a path. Raises InvalidArgumentError, with a suggestion, if there is
+    none."""
     message, steps = _type_of(comments, path)
     field: FieldWords | None = None
     for index, step in enumerate(steps):

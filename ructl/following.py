@@ -50,7 +50,7 @@ class Follower:
         )
 
     def objects(self) -> list[Object]:
-        """What matches the query, by key, as of the last batch."""
+        """Returns the matching objects, by key, as of the last batch."""
         copy = self._cache.objects
         return [copy[key] for key in sorted(copy) if self._query.matches(copy[key])]
 
@@ -99,9 +99,9 @@ class Follower:
 async def until_nothing_lacks(
     follower: Follower, lack: Callable[[list[Object]], str], within_s: float, unknown: str
 ) -> str:
-    """Follows until `lack` finds that nothing is missing, and gives the empty text.
+    """Follows until `lack` finds nothing missing, and returns "".
 
-    After `within_s`: what it found last, or `unknown` where no objects have come yet.
+    After `within_s` it returns the last lack, or `unknown` if no objects have come yet.
     """
     found = unknown
     try:
@@ -129,7 +129,7 @@ async def until_done(connection: Connection, key: ObjectKey, lack: Callable[[Obj
 
 
 async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Awaits `work` until a signal, or until nobody reads the output any more."""
+    """Awaits `work` until a signal, or until the output's reader is gone."""
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,8 +1,8 @@
-"""Objects in JSON and YAML, by protobuf's JSON mapping, read from bytes that anybody may hand over.
+"""Objects in JSON and YAML, by protobuf's JSON mapping, read from untrusted bytes.
 
-What the server sets is ignored, so that what `ructl get -o json` or `-o yaml` printed can be put again. YAML is read
-as YAML 1.2 says: only `true` and `false` are booleans, and what has a leading zero or looks like a date is text. The
-number of nodes, the depth and duplicate keys are checked before anything is built.
+Fields that the server sets are ignored, so that the output of `ructl get -o json` or `-o yaml` can be put again. YAML
+is read as YAML 1.2: only `true` and `false` are booleans, and a scalar that has a leading zero or looks like a date is
+text. The number of nodes, the depth and duplicate keys are checked before anything is built.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ NODES_MAX: Final = 1_000_000
 _SERVER_FIELDS: Final = frozenset(
     ("uid", "revision", "create_revision", "createRevision", "generation", "create_time", "createTime")
 )
-# What the library puts before its message for each message that the field is in.
+# The library's prefix for each message that the field is in.
 _WRAPPING: Final = re.compile(r"Failed to parse (\S+) field: ")
-# What Python says where a value has another type than its field, and what that means.
+# Python's errors for a value of another type than its field, and their meaning.
 _WRONG_TYPES: Final = (
     (re.compile(r"expected string or bytes-like object, got '(int|float|bool)'"), "takes text: write it in quotes"),
     (re.compile(r"expected string or bytes-like object.*"), "takes text"),
@@ -151,7 +151,7 @@ def _worded(error: Exception) -> str:
 
 
 def _meant(message: str) -> str:
-    """What was probably meant by a field or a value that the library does not know."""
+    """Returns what was probably meant by a field or a value that the library does not know."""
     from google.protobuf import descriptor_pool
 
     pool = descriptor_pool.Default()

@@ -1,4 +1,4 @@
-"""`ructl logs`: what a unit has printed."""
+"""`ructl logs`: the output of a unit."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Lines(click.IntRange):
     help="The unit's namespace; or write NAMESPACE/UNIT.",
     shell_complete=complete_namespaces,
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is printed, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with new output, until Ctrl-C.")
 @click.option(
     "-n",
     "--lines",
@@ -64,7 +64,7 @@ class Lines(click.IntRange):
     help="The last so many lines.",
 )
 @click.option(
-    "--since", type=Duration(), metavar="DURATION", help="Only what is not older than this, such as 10m or 2h."
+    "--since", type=Duration(), metavar="DURATION", help="Only output that is not older than this, such as 10m or 2h."
 )
 @click.option("--times", is_flag=True, help="Begin each line with its time, where the node's log keeps times.")
 @fixed_type_option(UNIT_TYPE)
@@ -80,7 +80,7 @@ def command(
     node_socket: str | None,
     timeout_s: float | None,
 ) -> None:
-    """Prints what a unit has printed, from the node that runs it.
+    """Prints the output of a unit, from the node that runs it.
 
     \b
     ructl logs system/indexer
@@ -121,7 +121,7 @@ async def _print(connection: Connection, query: Query, request: LogsRequest, *, 
 
 
 async def _copy(connection: Connection, request: LogsRequest, explanation: str, *, times: bool) -> None:
-    """Prints the lines. Where there are none, stderr says why, unless none were asked for."""
+    """Prints the lines. Without any, stderr says why, unless none were asked for."""
     begins, silent = True, bool(request.lines)
     # A follow's first answer is empty, and its first lines come right behind it.
     later = asyncio.get_running_loop().call_later(SILENCE_S, _tell, explanation) if request.follow and silent else None
@@ -151,7 +151,7 @@ def _tell(words: str) -> None:
 
 
 def why_silent(obj: Object, request: LogsRequest) -> str:
-    """What to say of a unit whose log is empty."""
+    """Returns the explanation for an empty log."""
     spec, status = Unit(), UnitStatus()
     obj.spec.Unpack(spec)
     obj.status.Unpack(status)
@@ -161,7 +161,7 @@ def why_silent(obj: Object, request: LogsRequest) -> str:
     if elsewhere:
         return f"{name} has nothing in the log: its output goes to {' and '.join(elsewhere)}"
     if request.HasField("since"):
-        return f"{name} has printed nothing in that time: leave --since out for what is older"
+        return f"{name} has printed nothing in that time: leave --since out for older output"
     so_far = " so far" if request.follow else ""
     detail = f": {status.message.removeprefix(f'{status.active_state}: ')}" if status.message else ""
     node = status.node or bound_node(obj.metadata)

@@ -55,7 +55,7 @@ def command(
     ructl move web worker-2 --force
 
     The unit's node stops it first, and only then the other one starts it, so that it never runs twice. While its node
-    is silent nobody knows whether it is stopped, and the move waits. --force does not wait: use it when you know that
+    is silent it may still run there, and the move waits. --force does not wait: use it when you know that
     the node is down, or that the unit may run twice.
 
     Exit codes: 0 once it has moved, 3 if it has not within --within seconds, 1 for an error, 2 for wrong usage.
@@ -69,7 +69,7 @@ def command(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Move:
-    """What the command line asks for; `within_s` 0: not to wait."""
+    """The request of the command line; `within_s` 0: not to wait."""
 
     query: Query
     node: str
@@ -122,7 +122,7 @@ async def _check_others(connection: Connection, here: str) -> None:
 
 
 def _why_unfit(node: Object) -> str:
-    """Why a node would not run new units, and the remedy; empty: it would."""
+    """Returns why a node would not run new units, and the remedy; empty if it would."""
     spec, status = Node(), NodeStatus()
     node.spec.Unpack(spec)
     node.status.Unpack(status)
@@ -150,7 +150,7 @@ def _ask(put: Object, wanted: _Move) -> bool:
 
 
 async def _wait(connection: Connection, key: ObjectKey, here: str, within_s: float) -> None:
-    """Says each step, until the new node runs the unit. Raises LateError that says what it waits for."""
+    """Prints each step, until the new node runs the unit. Raises LateError that says what it waits for."""
     told = ""
 
     def lack(obj: Object) -> str:
@@ -173,13 +173,13 @@ def _late(key: ObjectKey, told: str, within_s: float) -> LateError:
 
 
 def _progress(obj: Object, here: str) -> tuple[str, bool]:
-    """Where the move is, in words, and whether it is done."""
+    """Returns the state of the move, in words, and whether it is done."""
     status = UnitStatus()
     obj.status.Unpack(status)
     now = bound_node(obj.metadata)
     if now == here:
         if MOVE_ANNOTATION not in obj.metadata.annotations:
-            return f"stays on {here}: somebody has taken the move back", True
+            return f"stays on {here}: the move was withdrawn", True
         return (status.message or f"stops on {here}"), False
     if status.node != now or status.HasField("unknown_since") or status.observed_generation < obj.metadata.generation:
         return f"starts on {now}", False

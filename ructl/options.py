@@ -23,7 +23,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Whom to ask, and how long one answer may take."""
+    """The server to ask, and how long one answer may take."""
 
     endpoints: tuple[str, ...]
     timeout_s: float
@@ -34,7 +34,7 @@ class Target:
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --server, --context and --timeout: of what a rubelet cannot be asked for."""
+    """Adds --server, --context and --timeout, for commands that a rubelet cannot answer."""
     refusal = click.option("--node-socket", hidden=True, expose_value=False, callback=_refuse_node_socket)
     return refusal(_server_options(command))
 
@@ -108,12 +108,13 @@ def _refuse_node_socket(context: click.Context, parameter: click.Parameter, valu
 
 
 def server_target(server: str | None, timeout_s: float | None) -> Target:
-    """As `target`, of a command that has `server_options`."""
+    """Does what `target` does, for a command that has `server_options`."""
     return target(server, None, timeout_s)
 
 
 def target(server: str | None, node_socket: str | None, timeout_s: float | None) -> Target:
-    """Whom the options name: those after the command, then those before it, then the environment and the context."""
+    """Returns the target of the options: those after the command, then those before it, then the environment and the
+    context."""
     context = click.get_current_context()
     before = context.parent.params if context.parent else {}
     if server is None and node_socket is None:
@@ -158,7 +159,7 @@ def _remember_context(context: click.Context, parameter: click.Parameter, value:
 
 
 def check_server(endpoint: str) -> None:
-    """Raises click.UsageError for what is neither HOST:PORT nor unix:/path."""
+    """Raises click.UsageError for anything but HOST:PORT and unix:/path."""
     from rube.api.addresses import check_host_port
 
     if endpoint.startswith("unix:/"):

@@ -16,13 +16,13 @@ from ructl.table import table
 
 _HEADER: Final = "# proto-file: rube/api.proto\n# proto-message: {}\n\n"
 _REQUEST_PREFIX: Final = "rube/"
-# What is portable to every store at one revision.
+# The number of objects that every store takes at one revision.
 GROUP_OBJECTS_MAX: Final = 100
 GROUP_BYTES_MAX: Final = 1024 * 1024
 
 
 def tell(line: str) -> None:
-    """Prints what a write has done. Where nobody reads it any more, the writes go on without a word."""
+    """Prints the result of a write. If the reader is gone, the writes go on silently."""
     try:
         click.echo(line)
     except BrokenPipeError:
@@ -53,7 +53,7 @@ def print_each(objects: Sequence[Object], output: str) -> None:
 def print_list(objects: Sequence[Object], output: str) -> None:
     """Prints objects together: in text format and JSON the whole is one api.List.
 
-    In text format a header stands before each group that every store takes at one revision, so that it can be put.
+    In text format a header precedes each group that every store takes at one revision, so that it can be put.
     """
     match output:
         case "textproto" | "spec":
@@ -86,7 +86,8 @@ def written(obj: Object) -> Object:
 
 
 def is_request_to_rube(annotation: str) -> bool:
-    """Whether an annotation asks Rube for something once: putting an old one again must not ask for it again."""
+    """Returns whether an annotation asks Rube for something once: putting an old one again must not ask for it
+    again."""
     return annotation.startswith(_REQUEST_PREFIX)
 
 

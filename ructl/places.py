@@ -13,7 +13,7 @@ _EXAMPLE_TYPE: Final = "Unit"
 
 
 class Places(NamedTuple):
-    """What names say together; None: they don't say it."""
+    """The type, namespace and names in a command's names; None if they have none."""
 
     type_name: str | None
     namespace: str | None
@@ -72,7 +72,7 @@ def short_name(type_name: str) -> str:
 
 
 def lack_of_type(command: str, names: Sequence[str]) -> str:
-    """What to say where no type is given: `command` with what was probably meant; `names` are without it."""
+    """Returns the error for a missing type: `command` with what was probably meant; `names` are without it."""
     if not names:
         return f"no type: give one with -t ({', '.join(sorted(short_names()))}), such as '{command} -t {_EXAMPLE_TYPE}'"
     first, slash, rest = names[0].partition("/")

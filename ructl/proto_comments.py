@@ -1,4 +1,4 @@
-"""What protos say of their messages and fields: comments, types and enum values, from a FileDescriptorSet. Pure.
+"""The comments of protos on messages, fields, types and enum values, from a FileDescriptorSet. Pure.
 
 Generated Python code drops comments. A FileDescriptorSet with source info keeps them, for Rube's own types (made by
 `make proto`) as for any others.
@@ -34,7 +34,7 @@ _SCALARS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnumWords:
-    """An enum: its full name, what is said of it, and its values with what is said of each."""
+    """An enum: its full name, its comment, and its values with theirs."""
 
     name: str
     comment: str
@@ -55,7 +55,7 @@ class FieldWords:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageWords:
-    """A message: its full name, its file, what is said of it, and its fields in the order of the proto."""
+    """A message: its full name, its file, its comment, and its fields in the order of the proto."""
 
     name: str
     file: str

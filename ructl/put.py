@@ -21,7 +21,7 @@ from ructl.options import server_options, server_target
 from ructl.output import place, print_each, tell
 from ructl.sources import read_all, source_options
 
-# Of a list of objects in an error.
+# Characters of a list of objects in an error.
 _NAMED_MAX = 5
 _WORDS = {
     PutResponse.CREATED: "created",
@@ -76,7 +76,7 @@ def command(
     else by its content, else by --format.
     """
     if output and not dry_run:
-        raise click.UsageError("-o is for --dry-run: 'ructl get' prints what is stored")
+        raise click.UsageError("-o is for --dry-run: 'ructl get' prints stored objects")
     where = server_target(server, timeout_s)
     documents = read_all(sources, recursive, file_format, undone="nothing was put")
     run(where, lambda connection: _put_all(connection, documents, dry_run, output))
@@ -120,7 +120,7 @@ def check_size(request: PutRequest) -> None:
 
 
 def _failed(error: RubeError, documents: Sequence[textproto.Document], index: int, dry_run: bool) -> RubeError:
-    """Says in which document, what is stored, and what is not or perhaps not."""
+    """Returns an error that names the document, and what is stored, and what is not or perhaps not."""
     document = documents[index]
     unknown = isinstance(error, (UnavailableError, DeadlineExceededError)) and not isinstance(error, NotDoneError)
     parts = [f"{document.filename}:{document.line}: {one_line(error)}"]

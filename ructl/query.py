@@ -1,4 +1,4 @@
-"""Which objects a command is about."""
+"""The objects that a command is about."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SELECTOR_FIELDS = ("namespace", "name", "uid", "labels")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Objects of one type; what is empty does not restrict."""
+    """Objects of one type; an empty field does not restrict."""
 
     type: str
     namespace: str = ""
@@ -57,7 +57,7 @@ class Query:
         return self.names[0] if len(self.names) == 1 else ""
 
     def __str__(self) -> str:
-        """For people: `api.systemd.Unit system/indexer with node=worker-1`."""
+        """Returns text for users: `api.systemd.Unit system/indexer with node=worker-1`."""
         place = "/".join(filter(None, (self.namespace, ",".join(self.names) or ("*" if self.namespace else ""))))
         labels = f" with {self.labels}" if self.labels.requirements else ""
         return f"{self.type}{' ' if place else ''}{place}{f' with uid {self.uid}' if self.uid else ''}{labels}"

@@ -101,7 +101,7 @@ def _ask(obj: Object, request: str) -> bool:
 
 
 async def _wait(connection: Connection, obj: Object, request: str, within_s: float) -> str:
-    """Returns once the unit runs again; gives what is missing where it is late. Raises if it has failed."""
+    """Returns once the unit runs again; returns what is missing if it is late. Raises if it has failed."""
     late = await until_done(connection, key_of(obj), lambda found: _progress(found, request), within_s)
     if late:
         return f"{place(obj.metadata)} has not restarted within {within_s:g} s, and still may: {late}"
@@ -110,7 +110,8 @@ async def _wait(connection: Connection, obj: Object, request: str, within_s: flo
 
 
 def _progress(obj: Object, request: str) -> str:
-    """What the restart waits for, in words; empty: it is done. Raises FailedPreconditionError if it has failed."""
+    """Returns what the restart waits for, in words; empty once it is done. Raises FailedPreconditionError if it has
+    failed."""
     status = UnitStatus()
     obj.status.Unpack(status)
     node = bound_node(obj.metadata)

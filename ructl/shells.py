@@ -1,6 +1,6 @@
-"""How shells are told what completes: click's scripts, mended where they don't fit words with `=`, `:`, `.` and `/`.
+"""The completion scripts of shells: click's, corrected for words with `=`, `:`, `.` and `/`.
 
-bash takes `=` and `:` for ends of words, so that what completes is only what follows the last of them; and after a word
+bash takes `=` and `:` for ends of words, so that a completion is only what follows the last of them; and after a word
 that goes on (`spec.`, `node=`) no shell should add a space.
 """
 
@@ -75,7 +75,7 @@ fi
 
 
 class _WholeWords(ShellComplete):
-    """Completes `--option=value` as one word, as the shell has it; click gives the value alone."""
+    """Completes `--option=value` as one word, as the shell has it; click returns the value alone."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[Any]]:
         found = super().get_completions(args, incomplete)
@@ -100,7 +100,7 @@ class _Bash(_WholeWords, BashComplete):
         return words[1:], incomplete
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
-        """What takes the place of the word as bash sees it: in quotes, or behind the last sign that ends a word."""
+        """Returns the replacement of the word as bash sees it: in quotes, or after the last sign that ends a word."""
         line = os.environ.get("COMP_LINE", "")
         raw = "" if line[-1:].isspace() else (line.split() or [""])[-1]
         breaks = [sign for sign in _BREAKS if sign in os.environ.get("COMP_BREAKS", _BREAKS)]
@@ -124,7 +124,7 @@ def register() -> None:
 
 
 def script(command: Any, program: str, shell: str) -> str:
-    """What a shell reads so that it completes the program's command lines."""
+    """Returns the script which a shell reads to complete the program's command lines."""
     register()
     kind = get_completion_class(shell)
     assert kind is not None, "click completes for these shells"

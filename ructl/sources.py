@@ -43,7 +43,8 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def read_all(
     sources: Sequence[str], recursive: bool, file_format: str | None, *, undone: str
 ) -> list[textproto.Document]:
-    """Every document of every source. Raises one error for all files, which ends by saying what was left `undone`."""
+    """Returns every document of every source. Raises one error for all files, which ends with what was left
+    `undone`."""
     documents: list[textproto.Document] = []
     errors: list[str] = []
     for source in sources or (STDIN,):

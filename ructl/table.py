@@ -51,7 +51,8 @@ def table(objects: Sequence[Object], *, now_ns: int, wide: bool = False) -> list
 
 
 def state_of(obj: Object) -> str:
-    """What is, in a word; `pending` where nothing was reported yet, `old:` before what is of an earlier spec."""
+    """Returns the state in a word; `pending` if nothing was reported yet, `old:` before the state of an earlier
+    spec."""
     status = _unpacked(obj.status)
     match status:
         case UnitStatus(active_state="", load_state=""):
@@ -103,7 +104,7 @@ def _short_message(obj: Object) -> str:
 
 
 def printable(text: str) -> str:
-    """Nothing that a node or a user wrote may steer the terminal."""
+    """Returns the text without characters by which a node or a user could steer the terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
@@ -121,7 +122,7 @@ def age_of(obj: Object, now_ns: int) -> str:
 
 
 def time_since(then_ns: int, now_ns: int) -> str:
-    """How long ago that was, such as `5m`."""
+    """Returns how long ago that was, such as `5m`."""
     seconds = max(0, now_ns - then_ns) // NS_PER_S
     for unit_s, unit in _AGE_UNITS:
         if seconds >= 2 * unit_s:

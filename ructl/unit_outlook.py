@@ -1,4 +1,4 @@
-"""What a unit waits for, and what happens next to it. Pure."""
+"""The outlook of a unit: what it waits for, and what happens next to it. Pure."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ _Service = Service
 
 
 class Outlook(NamedTuple):
-    """In words; an empty `waits_for`: nothing."""
+    """The outlook in words; `waits_for` is empty if it waits for nothing."""
 
     waits_for: str
     next: str
 
 
 def outlook_of_unit(obj: Object, node: Object | None, *, asks_node: bool = False) -> Outlook:
-    """`node`: the one that the unit is bound to, if it exists; `asks_node`: nobody has been asked about it."""
+    """Returns the outlook. `node`: the one that the unit is bound to, if it exists; `asks_node`: its node has not been
+    asked."""
     spec, status = Unit(), UnitStatus()
     obj.spec.Unpack(spec)
     obj.status.Unpack(status)
     name = bound_node(obj.metadata)
     if not name:
-        return Outlook("a ready node that takes units", "the placement controller gives it a node, which starts it")
+        return Outlook("a ready node that takes units", "the placement controller binds it to a node, which starts it")
     if node is None and not asks_node:
         return Outlook(
             f"a node called {name!r}, which does not exist", "nothing, until that node joins or the label changes"

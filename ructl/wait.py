@@ -17,7 +17,7 @@ from ructl.output import place
 from ructl.query import Query, parse_query
 
 EXIT_LATE = 3
-# Of a list of objects in a message.
+# Characters of a list of objects in a message.
 _NAMED_MAX = 3
 
 
@@ -57,7 +57,7 @@ def command(
 
     The objects need not exist yet. A selector has to match at least one object, except for `deleted`, which holds once
     none is left. A path begins with metadata, spec or status and names fields as in the protos (`ructl explain TYPE`).
-    It watches, over lost connections and restarted servers.
+    It keeps watching over lost connections and restarted servers.
 
     Exit codes: 0 once all conditions hold, 3 if they do not within --within seconds (stderr says what is missing), 1
     for an error, 2 for wrong usage.
@@ -84,7 +84,7 @@ class LateError(click.ClickException):
 
 
 async def wait(connection: Connection, query: Query, conditions: Sequence[Condition], within_s: float) -> str:
-    """Returns once all conditions hold; gives the empty text, or after `within_s` what is missing, in words."""
+    """Returns "" once all conditions hold, or after `within_s` what is missing, in words."""
     follower = Follower(connection, query)
     words = " and ".join(condition.text for condition in conditions)
     if within_s == 0:
@@ -104,7 +104,7 @@ async def wait(connection: Connection, query: Query, conditions: Sequence[Condit
 
 
 def missing(query: Query, found: Sequence[Object], conditions: Sequence[Condition]) -> str:
-    """What is missing for the conditions to hold, in words; empty: nothing."""
+    """Returns what is missing for the conditions to hold, in words; empty if nothing is."""
     of_absence = conditions[0].of_absence
     lacks = [
         f"{place(obj.metadata)}: {lack}" for obj in found for condition in conditions if (lack := condition.lack(obj))

@@ -13,7 +13,7 @@ _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_BASE):  # type: ignore[misc]  # the fast one where libyaml is there
-    """Builds plain values. A key that stands twice in one mapping is an error."""
+    """Builds plain values. A duplicate key in a mapping is an error."""
 
     yaml_implicit_resolvers: ClassVar[Any] = {}  # not those of YAML 1.1, in which `NO` is false and 0022 is 18
 
@@ -29,7 +29,7 @@ class _Loader(_BASE):  # type: ignore[misc]  # the fast one where libyaml is the
         return super().construct_mapping(node, deep)
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
-        """The value of a node. What the library's converters raise of a bad scalar gets the place of that scalar."""
+        """Returns the value of a node. The converters' errors for a bad scalar get the place of that scalar."""
         try:
             return super().construct_object(node, deep)
         except (ValueError, AttributeError, LookupError, TypeError, OverflowError) as error:
@@ -55,7 +55,8 @@ def loader_of(text: str) -> Any:
 
 
 def check_bounds(text: str, filename: str, *, nodes_max: int, depth_max: int) -> None:
-    """Raises InvalidArgumentError for what is too deep, or has too many nodes once its aliases are written out."""
+    """Raises InvalidArgumentError for a document that is too deep, or has too many nodes once its aliases are
+    expanded."""
     sizes: dict[str, int] = {}
     opened: list[tuple[str | None, int]] = []  # the anchor, and how many nodes there were before
     nodes = 0
@@ -75,7 +76,7 @@ def check_bounds(text: str, filename: str, *, nodes_max: int, depth_max: int) ->
                 nodes += 1
                 opened.append((event.anchor, nodes))
                 if event.anchor:
-                    sizes[event.anchor] = nodes_max  # an alias to what it stands in has no end
+                    sizes[event.anchor] = nodes_max  # an alias inside its own anchor has no end
             case yaml.CollectionEndEvent():
                 anchor, before = opened.pop()
                 if anchor:
@@ -100,7 +101,7 @@ def load_bounded(text: str, filename: str, *, nodes_max: int = 10_000, depth_max
 
 
 def yaml_error(error: yaml.YAMLError, filename: str) -> InvalidArgumentError:
-    """The library's error as one of ours, with its place."""
+    """Returns the library's error as an InvalidArgumentError, with its place."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     where = f"{mark.line + 1}:{mark.column + 1}" if mark else "1"
     what = getattr(error, "problem", None) or getattr(error, "context", None) or " ".join(str(error).split())

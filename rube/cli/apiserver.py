@@ -20,7 +20,7 @@ from rube.store.urls import StoreUrl, parse_store_url
 from rube.transport import ServerKind
 from rube.units.spec_checks import built_in_spec_checks
 
-# For what is under way after the store has failed: no write of it can succeed.
+# The grace period of calls after the store has failed: no write can succeed.
 FAILED_GRACE_S = 0.5
 
 
@@ -117,11 +117,11 @@ def apiserver(
 
 
 def member_addresses(url: StoreUrl) -> list[str]:
-    """Where a replicated store listens for its other members; none for another store."""
+    """Returns the addresses at which a replicated store listens for its other members; none for another store."""
     return [member_config(url).listen] if url.is_member else []
 
 
 def reachable(address: str) -> str:
-    """Where a client on this machine finds a server that listens on `address`."""
+    """Returns the address at which a client on this machine finds a server that listens on `address`."""
     host, port = split_host_port(address)
     return f"127.0.0.1:{port}" if host in ANY_HOSTS else address

@@ -55,7 +55,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def _check_name(name: str) -> None:
-    """It will stand in store URLs."""
+    """Checks the name, which will be part of store URLs."""
     if not _NAME.fullmatch(name):
         raise InvalidArgumentError(f"cannot use name {name!r}: write letters, digits and . _ -, such as d")
 
@@ -72,7 +72,7 @@ def cluster() -> None:
 @_member_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def members(members: tuple[str, ...], as_json: bool) -> None:
-    """List the members, who leads, and how far each has come.
+    """Lists the members, the leader, and how far each has come.
 
     \b
     Example:
@@ -169,12 +169,12 @@ async def _changed(stub: MembersStub, request: ChangeRequest) -> ChangeResponse:
 
 
 def _leader(described: Description) -> str:
-    """Its name; empty where none is known."""
+    """Returns the leader's name; empty if none is known."""
     return next((peer.name for peer in described.peers if peer.id and peer.id == described.leader), "")
 
 
 class _SilentError(UnavailableError):
-    """Nobody answers there."""
+    """No member answers there."""
 
 
 async def _call(host: Host, addresses: Sequence[str], ask: Callable[[Any], Any]) -> Any:
@@ -189,7 +189,7 @@ async def _call(host: Host, addresses: Sequence[str], ask: Callable[[Any], Any])
 
 
 async def call_once(host: Host, addresses: Sequence[str], ask: Callable[[Any], Any]) -> Any:
-    """As `_call`, for a change: it is asked for again only where it is certain that it was not made."""
+    """Does what `_call` does, for a change: repeats it only if it was certainly not made."""
     failed: list[tuple[str, UnavailableError]] = []
     for address in addresses:
         try:
@@ -207,7 +207,7 @@ async def call_once(host: Host, addresses: Sequence[str], ask: Callable[[Any], A
 
 
 async def _ask(host: Host, address: str, ask: Callable[[Any], Any]) -> Any:
-    """One member's answer. Raises what it answers with, _SilentError."""
+    """Returns one member's answer. Raises the error that it answers with, or _SilentError."""
     channel = host.network.channel(address)
     try:
         return await ask(MembersStub(channel))

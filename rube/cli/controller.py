@@ -26,7 +26,7 @@ from rube.host import Host
 
 _LOG = logging.getLogger("rube.controller")
 RESTART_S = 5.0
-# Of replicas: an election takes 8 to 16.
+# Ticks of replicas: an election takes 8 to 16.
 TICK_S = 0.1
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +43,7 @@ def controllers_option(command: F) -> F:
 
 
 def check_controllers(names: Sequence[str]) -> None:
-    """Raises click.UsageError for what is no controller. Modules in the working directory are found, too."""
+    """Raises click.UsageError for an object that is no controller. Modules in the working directory are found, too."""
     sys.path.append("")
     try:
         make_controllers(names)
@@ -106,7 +106,7 @@ def _replicas(
 def replicated_config(
     name: str, replicas: tuple[tuple[str, str], ...], data: str | None, controllers: Sequence[str]
 ) -> ReplicatedConfig:
-    """Raises InvalidArgumentError for a name that is none of the replicas'."""
+    """Returns the configuration. Raises InvalidArgumentError for a name that no replica has."""
     member = MemberConfig(
         name=name, listen=dict(replicas).get(name, ""), members=replicas, tick_s=TICK_S, volatile=data is None
     )
@@ -153,7 +153,7 @@ def controller(
 
     The last runs a controller of your own, from ./agents.py or an installed package.
 
-    With --replicas the processes are a Raft group: what a leader has decided is known to a majority before it acts, and
+    With --replicas the processes are a Raft group: a majority knows a leader's decision before the leader acts, and
     when it dies another one goes on within two seconds. Start one for each name; `rube cluster members` shows them.
 
     \b

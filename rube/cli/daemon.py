@@ -1,4 +1,5 @@
-"""What every daemon does around its component: logging, signals, the ready line, one-line errors, exit codes."""
+"""The parts that all daemons share around their component: logging, signals, the ready line, one-line errors, exit
+codes."""
 
 from __future__ import annotations
 
@@ -23,12 +24,12 @@ Stop = asyncio.Event
 _E = TypeVar("_E", bound=Exception)
 # A second signal within this time is an echo of the first (a terminal signals the whole process group).
 IMPATIENCE_S_MIN = 1.0
-# What a daemon makes (stores, backups, sockets) is its user's alone; a unit has a umask of its own.
+# Files that a daemon makes (stores, backups, sockets) are for its user alone; a unit has a umask of its own.
 OTHERS_MASK = 0o077
-# The garbage collector looks for cycles when there are this many new objects. Python's default of 700 is less than
-# what the calls that a busy server has in flight hold, so that it would look at all of them again and again.
+# The garbage collector looks for cycles at this many new objects. Python's default of 700 is less than the calls in
+# flight of a busy server hold, so that it would check all of them again and again.
 NEW_OBJECTS_MAX = 20_000
-# From the end of a daemon's work to the end of its process.
+# The time from the end of a daemon's work to the end of its process.
 EXIT_S_MAX = 15.0
 
 
@@ -40,7 +41,8 @@ def configure_logging(level: str) -> None:
 
 
 def announce(line: str) -> None:
-    """The one line on stdout that says what a daemon listens on, once it is ready; the service manager gets it, too."""
+    """Prints the one line on stdout with the addresses of a daemon, once it is ready; the service manager gets it,
+    too."""
     say(line)
     notify_ready(line)
 
@@ -54,7 +56,7 @@ def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, 
         say(f"{name}: this process may open only {files} files: {FILES_REMEDY}", error=True)
         flush_lines()
         return 1
-    gc.freeze()  # what was imported stays
+    gc.freeze()  # imported modules stay
     gc.set_threshold(NEW_OBJECTS_MAX, *gc.get_threshold()[1:])
     watch = make_end_watch(name)
     try:
@@ -101,7 +103,7 @@ def _forget_inherited_signals() -> None:
 
 
 async def first_of(stopped: Coroutine[Any, Any, object], failed: Coroutine[Any, Any, _E]) -> _E | None:
-    """Waits for either; returns why it failed, or None when it was told to stop."""
+    """Waits for either; returns the failure, or None when it was asked to stop."""
     stopping, failing = asyncio.create_task(stopped), asyncio.create_task(failed)
     try:
         await asyncio.wait([stopping, failing], return_when=asyncio.FIRST_COMPLETED)
@@ -112,7 +114,7 @@ async def first_of(stopped: Coroutine[Any, Any, object], failed: Coroutine[Any, 
 
 
 async def end_task(task: asyncio.Task[None]) -> None:
-    """Cancels a task and waits until it has ended; raises what it had failed with."""
+    """Cancels a task and waits until it has ended; raises the error that it had failed with."""
     task.cancel()
     await asyncio.wait([task])
     if not task.cancelled() and (error := task.exception()) is not None:
@@ -152,7 +154,8 @@ def _describe_leaf(error: BaseException) -> str:
 
 
 def is_expected(error: BaseException) -> bool:
-    """Whether its message says all there is to say; anything else is a mistake in the code, and needs its traceback."""
+    """Returns whether the error's message says enough; any other error is a mistake in the code, and needs its
+    traceback."""
     return all(isinstance(leaf, (RubeError, OSError)) for leaf in _leaves(error))
 
 

@@ -115,7 +115,7 @@ async def delete_the_units(cluster: LocalCluster, url: str) -> None:
     await ructl(cluster, "delete", 'type = "api.systemd.Unit", metadata { namespace: "system", name: "indexer" }')
     await until("the web server is gone", lambda: is_silent(url))
     say(f"GET {url} → no answer: the process is gone")
-    await asyncio.sleep(0.5)  # so that the watch has printed what it was sent
+    await asyncio.sleep(0.5)  # so that the watch has printed its events
 
 
 async def in_simulation() -> None:
@@ -220,7 +220,7 @@ async def is_silent(url: str) -> bool:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
+    """Returns a port that was free just now."""
     import socket  # noqa: TID251 (asks the machine for a port)
 
     with socket.socket() as listener:

@@ -27,7 +27,8 @@ def choose_driver(name: str) -> str:
 
 
 def make_driver(name: str, host: Host, data: Path, *, bus: str, unit_dir: str) -> Driver:
-    """The driver of that name; each imports only what it needs. FailedPreconditionError for a missing extra."""
+    """Returns the driver of that name; each imports only what it needs. Raises FailedPreconditionError for a missing
+    extra."""
     if name == "supervisor":
         from rube.units.drivers.supervisor import SupervisorDriver
 

@@ -1,4 +1,4 @@
-"""What is said at each start of a listener that other machines reach: nothing checks yet who asks."""
+"""The warning at each start of a listener that other machines reach: Rube does not authenticate callers yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOG = logging.getLogger("rube.security")
 
 
 def exposed(addresses: Iterable[str]) -> list[str]:
-    """Those of the addresses that other machines may reach: all but Unix sockets and loopback."""
+    """Returns those of the addresses that other machines may reach: all but Unix sockets and loopback."""
     return [address for address in addresses if not _is_local(address)]
 
 
@@ -21,8 +21,8 @@ def warn_of_exposure(addresses: Iterable[str]) -> None:
     """One warning that names them, or nothing."""
     if found := exposed(addresses):
         _LOG.warning(
-            "whoever reaches %s is root on every node: nothing checks who asks, so let only trusted machines reach it "
-            "(README.md, Security)",
+            "every caller that reaches %s is root on every node: Rube does not authenticate, so let only trusted "
+            "machines reach it (README.md, Security)",
             ", ".join(found),
         )
 

@@ -1,8 +1,8 @@
-"""What the first process of a machine owes it, where the machine is a container and a daemon its first process.
+"""The duties of a machine's first process, if the machine is a container and a daemon its first process.
 
-Orphans become children of process 1, which has to ask how they ended, or they stay as zombies; here those are the
-supervisor's shims and what they leave. And signals without a handler do not reach it. So the daemon goes on in a child,
-as under `docker run --init`, and this process is what is left of it: an init.
+Orphans become children of process 1, which has to reap them, or they stay as zombies; here those are the supervisor's
+shims and their descendants. And signals without a handler do not reach it. So the daemon goes on in a child, as under
+`docker run --init`, and this process becomes an init.
 """
 
 from __future__ import annotations

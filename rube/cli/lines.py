@@ -1,7 +1,7 @@
-"""Lines on standard output and standard error that hold nobody up: who reads them may be slow, asleep or gone.
+"""Lines on standard output and standard error that never block: their reader may be slow, asleep or gone.
 
-A daemon goes on, whatever becomes of its streams. Lines wait in a bounded queue for a thread that writes them; past the
-bound they are dropped and counted, and the next line says how many.
+A daemon goes on in any case. Lines wait in a bounded queue for a thread that writes them; past the bound they are
+dropped and counted, and the next line says how many.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LineWriter:
                 self._dropped += 1
                 return
             if self._dropped:
-                data = f"[{self._dropped} lines were dropped here: nobody read them]\n".encode() + data
+                data = f"[{self._dropped} lines were dropped here: the reader was too slow]\n".encode() + data
                 self._dropped = 0
             self._lines.append(data)
             self._waiting_bytes += len(data)
@@ -58,7 +58,7 @@ class LineWriter:
             while rest:
                 try:
                     rest = rest[os.write(self._handle, rest) :]
-                except OSError:  # closed at the other end, or a full disk: what is said goes nowhere
+                except OSError:  # closed at the other end, or a full disk: the line is lost
                     break
             with self._changed:
                 self._waiting_bytes -= len(data)

@@ -92,7 +92,7 @@ class Daemon:
         return await process.wait()
 
     def failed(self, what: str) -> FailedPreconditionError:
-        """What to raise where the daemon went wrong: that, and the end of its log, which may soon be removed."""
+        """Returns the error for a daemon that went wrong, with the end of its log, which may soon be removed."""
         with self.log.open(errors="replace") as log:
             tail = "".join(deque(log, maxlen=LOG_TAIL_LINES)).strip()
         return FailedPreconditionError(f"{self.name} {what}; its log ends: {tail}")
@@ -157,7 +157,7 @@ async def purge(data: Path) -> None:
 
 
 async def run(argv: Sequence[str], *, stdin: bytes = b"") -> tuple[int, str]:
-    """Runs a command to its end: exit code, and what it printed on stdout and stderr."""
+    """Runs a command to its end; returns its exit code, and its output on stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=asyncio.subprocess.PIPE,

@@ -6,7 +6,7 @@ import json
 import logging
 from datetime import UTC, datetime
 
-# What every LogRecord has; anything else was handed over as `extra` and becomes a pair.
+# The attributes of every LogRecord; others were passed as `extra` and become pairs.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 

@@ -1,4 +1,4 @@
-"""What the command `rubelet` runs, loaded by a rubelet and by no help page."""
+"""The code of the command `rubelet`, loaded by a rubelet and by no help page."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ def config_of(servers: tuple[str, ...], node: str, data: Path, boot_id: str, pol
 
 @contextmanager
 def alone(data: Path) -> Iterator[None]:
-    """No rubelet runs on this data directory meanwhile: it would bring back what is removed.
+    """Keeps rubelets off this data directory meanwhile: one would bring back what is removed.
 
-    Raises FailedPreconditionError while one does. Needs nothing of the local store, which may be damaged.
+    Raises FailedPreconditionError while one runs. Needs nothing of the local store, which may be damaged.
     """
     store = data / STORE_NAME
     if not store.exists():

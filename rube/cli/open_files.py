@@ -1,4 +1,4 @@
-"""How many files a daemon may have open, and what it says of too few."""
+"""The limit of a daemon's open files, and the warning before it is reached."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOG = logging.getLogger("rube.cli")
 
 
 def raise_files_limit() -> int:
-    """Takes as many open files as this process may have (as etcd does), and gives how many that are."""
+    """Raises the limit of open files as far as this process may (as etcd does), and returns it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):  # the kernel's own limit is lower

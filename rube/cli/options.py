@@ -42,13 +42,13 @@ def checked(check: Callable[[str], object]) -> Callable[[click.Context, click.Pa
 
 
 def check_server(address: str) -> None:
-    """Raises InvalidArgumentError for what is neither HOST:PORT nor unix:/path."""
+    """Raises InvalidArgumentError for anything but HOST:PORT and unix:/path."""
     if not address.startswith("unix:/"):
         check_host_port(address)
 
 
 def make_data_directory(path: Path) -> None:
-    """Creates it where it is not there; nobody else may enter it then. Raises FailedPreconditionError that names it."""
+    """Creates it if it is missing, for its owner alone. Raises FailedPreconditionError that names it."""
     from rube.store.engines.private_files import make_directory
 
     try:

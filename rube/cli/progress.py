@@ -1,6 +1,6 @@
-"""How far long work has come, on stderr, since stdout is the result's.
+"""The progress of long work, on stderr, since stdout is for the result.
 
-A bar where that is a terminal and the package rich is installed, else a line now and then.
+A bar if that is a terminal and the package rich is installed, otherwise a line every few seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# Where stderr is no terminal.
+# The interval of lines if stderr is no terminal.
 LINE_INTERVAL_S = 5.0
 
 
@@ -56,7 +56,7 @@ class ProgressBar:
 
 
 def _bar(unit: str) -> Progress:
-    # Imported here: a tenth of a second that whoever has no terminal need not wait.
+    # Imported here: it takes a tenth of a second, and only a terminal needs it.
     from rich import progress
     from rich.console import Console
 

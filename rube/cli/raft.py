@@ -153,7 +153,7 @@ class Shell:
 
     def __init__(self, session: Interaction) -> None:
         self._session = session
-        # What was entered, and what it printed.
+        # The entered lines, each with its output.
         self._done: list[tuple[str, str]] = []
         self._own: dict[str, tuple[str, Callable[[list[str]], str]]] = {
             "help": ("[COMMAND]  what there is, or how a command is written", self._help),
@@ -179,7 +179,7 @@ class Shell:
                 return
 
     def enter(self, line: str) -> str:
-        """What the line prints. Raises: ScriptError; EOFError for `quit`."""
+        """Returns the output of the line. Raises ScriptError; EOFError for `quit`."""
         words = line.split()
         if not words or words[0].startswith("#"):
             return ""

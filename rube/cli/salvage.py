@@ -1,4 +1,4 @@
-"""What `rube store salvage` prints."""
+"""The output of `rube store salvage`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _KEY_BYTES_SHOWN_MAX = 256
 
 
 def salvage_json(url: str, to: str, salvaged: Salvaged) -> dict[str, Any]:
-    """For programs: `lost` and `lost_writes` name what is not in the new store, `lost_count` counts the former."""
+    """Returns JSON for programs: `lost` and `lost_writes` name what is not in the new store, `lost_count` counts the
+    former."""
     return {
         "url": str(parse_store_url(url)),
         "to": str(parse_store_url(to)),
@@ -37,7 +38,7 @@ def salvage_json(url: str, to: str, salvaged: Salvaged) -> dict[str, Any]:
 
 
 def salvage_text(to: str, salvaged: Salvaged) -> str:
-    """For people: a line for each loss, then what there is."""
+    """Returns text for users: a line for each loss, then the content of the new store."""
     lines = [_value_line(value.key, value.revision, value.older_revision) for value in salvaged.values[:_SHOWN_MAX]]
     if salvaged.values_lost > _SHOWN_MAX:
         lines.append(f"and {salvaged.values_lost - _SHOWN_MAX} more keys: --json names them")

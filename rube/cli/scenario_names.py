@@ -14,9 +14,9 @@ __all__ = ["list_scenarios", "scenario_file"]
 
 
 def scenario_file(name: str) -> str:
-    """The path of a file, as it was given, or of the shipped scenario of that name.
+    """Returns the path of a file, as given, or of the shipped scenario of that name.
 
-    Raises click.UsageError, with a suggestion, for what is neither.
+    Raises click.UsageError, with a suggestion, for anything else.
     """
     shipped = shipped_scenarios()
     if os.path.exists(name):

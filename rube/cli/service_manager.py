@@ -1,6 +1,6 @@
-"""What a daemon tells the service manager that started it (sd_notify(3)): that it is ready, alive, or stopping.
+"""A daemon's notifications to the service manager that started it (sd_notify(3)): ready, alive, or stopping.
 
-Without NOTIFY_SOCKET in the environment nobody wants to know, and nothing is sent.
+Without NOTIFY_SOCKET in the environment nothing is sent.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ async def say_alive() -> None:
 
 
 def watchdog_interval_s() -> float | None:
-    """How often this process has to say that it lives; None: never."""
+    """Returns how often this process has to report that it lives; None: never."""
     limit_us, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     if not limit_us.isdecimal() or int(limit_us) == 0 or (pid and pid != str(os.getpid())):
         return None

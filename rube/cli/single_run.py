@@ -44,7 +44,7 @@ class OneRun:
     trace: Path | None
     log: Path | None
     verbose: bool
-    # Where a shrunk scenario goes; None: to stdout.
+    # The file of a shrunk scenario; None: stdout.
     output: Path | None
 
 
@@ -135,7 +135,8 @@ def _interruptible() -> Iterator[list[int]]:
 
 
 def _report_failure(error: Exception, repeat: str) -> None:
-    """The run itself failed: a daemon crashed, or nobody answered in the end. With what it takes to see it again."""
+    """Reports that the run itself failed, since a daemon crashed or no process answered in the end, and how to repeat
+    it."""
     causes = error.causes if isinstance(error, SimulationFailures) else [error]
     if isinstance(error, SimulationFailures):
         for cause in causes:

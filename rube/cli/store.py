@@ -38,7 +38,7 @@ from rube.store.maintenance import (
 from rube.store.urls import FORMS
 
 _T = TypeVar("_T")
-# For stores in files: salvage reads them.
+# For stores in files, which salvage reads.
 _SALVAGE = "`rube store salvage` what is left, or restore a backup"
 # The exit code of a salvage after which something is lost.
 LOSS = 3
@@ -84,10 +84,10 @@ def store() -> None:
 @_url_argument("url")
 @_file_argument
 def backup(url: str, file: str) -> None:
-    """Write the objects of the store at URL to a new FILE (-: stdout), also while apiservers serve it.
+    """Writes the objects of the store at URL to a new FILE (-: stdout), also while apiservers serve it.
 
     FILE holds the newest state at one revision, not the history, and can be restored into a store of any kind. It
-    grows as FILE.partial: what is called FILE is whole.
+    grows as FILE.partial: a file named FILE is complete.
 
     \b
     Examples:
@@ -101,7 +101,7 @@ def backup(url: str, file: str) -> None:
         size = "" if file == "-" else f", {_size(Path(file).stat().st_size)}"
         _tell(f"{file}: {copied.records} objects of store {copied.store_id} at revision {copied.revision}{size}", file)
 
-    _run("backup", work, left=f"there is no {file}" if file != "-" else "what was written is no whole backup")
+    _run("backup", work, left=f"there is no {file}" if file != "-" else "the written part is no complete backup")
 
 
 @store.command("restore")
@@ -133,7 +133,7 @@ def restore_command(file: str, url: str) -> None:
 @_url_argument("to")
 @click.option("--online", is_flag=True, help="Take the state as it is at the start, though FROM is being written to.")
 def migrate_command(to: str, online: bool, **arguments: str) -> None:
-    """Make a new store at TO of the newest state of the store at FROM, of whatever kinds they are.
+    """Makes a new store at TO of the newest state of the store at FROM, whatever their kinds.
 
     Stop the apiservers of FROM first, and start them on TO afterwards. What is written to FROM after the copy began is
     not in TO; if that is seen when the copy ends, TO is not accepted (unless --online). FROM stays as it is.
@@ -217,7 +217,7 @@ def _damaged(count: int, remedy: str) -> str:
 @click.option("--older", is_flag=True, help="Where a key's newest value is lost, take the newest that is whole.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def salvage_command(url: str, to: str, older: bool, as_json: bool) -> None:
-    """Make a new store at TO of what is left of the damaged store at URL, and say what is lost.
+    """Makes a new store at TO from the remains of the damaged store at URL, and lists the losses.
 
     For SQLite and RocksDB stores, also a member's (raft+sqlite:///…), whose process has ended. URL's files are not
     changed. Each key whose newest value is damaged is named with its revision, and is not in TO (unless --older).
@@ -286,7 +286,7 @@ def _print_stat(url: str, found: StoreStat) -> None:
 )
 @click.option("--history", type=click.IntRange(min=0), metavar="N", help="Keep so many revisions before the newest.")
 def compact(url: str, revision: int | None, history: int | None) -> None:
-    """Forget what is only visible before a revision. Watches and paged lists from before it begin anew.
+    """Forgets states that are visible only before a revision. Watches and paged lists from before it begin again.
 
     Apiservers do so by themselves (--history), and one that has a SQLite or RocksDB store open must do it itself. The
     file of a SQLite store does not shrink: later writes take the room.
@@ -303,7 +303,7 @@ def compact(url: str, revision: int | None, history: int | None) -> None:
         parsed = parse_store_url(url)
         if parsed.is_member:  # opening it would be to join the group
             raise FailedPreconditionError(f"{parsed} belongs to a group, which compacts itself: `apiserver --history`")
-        # Opening would make a store where there is none.
+        # Opening would make a missing store.
         await (await backend_of(parsed).open_reader(host, parsed)).close()
         try:
             opened = await open_store(host, url)
@@ -319,7 +319,7 @@ def compact(url: str, revision: int | None, history: int | None) -> None:
         found = await backend_of(parsed).stat(host, parsed)
         _tell(f"{parsed}: oldest revision {found.oldest_revision}, newest {found.revision}, {found.keys} keys")
 
-    _run("compact", work, left="what was not yet removed goes with the next compaction")
+    _run("compact", work, left="the next compaction removes the rest")
 
 
 def _run(name: str, work: Callable[[Host], Coroutine[Any, Any, _T]], *, left: str) -> None:
@@ -334,7 +334,7 @@ def _run(name: str, work: Callable[[Host], Coroutine[Any, Any, _T]], *, left: st
 
 
 async def _until_stopped(stop: Stop, work: Coroutine[Any, Any, _T], left: str) -> _T:
-    """What the work returns. A signal ends it in good order: RubeError that says what is left."""
+    """Returns the result of the work. A signal ends it in good order: RubeError that says what is left."""
     task = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)

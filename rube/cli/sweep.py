@@ -32,17 +32,17 @@ SEEDS_AHEAD = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOptions:
-    """How seeds are run, and told."""
+    """The options of runs and their report."""
 
     seeds: range
-    # So many at once; 0: one a processor.
+    # Runs at a time; 0: one a processor.
     jobs: int
     tie_break: bool
     as_json: bool
 
 
 def sweep(loaded: LoadedScenario, options: SweepOptions) -> int:
-    """Runs all seeds and reports; gives the exit code."""
+    """Runs all seeds and reports; returns the exit code."""
     start_s = time.perf_counter()
     found, code = _sweep(loaded, options)
     wall_s = max(time.perf_counter() - start_s, 1e-6)
@@ -51,7 +51,7 @@ def sweep(loaded: LoadedScenario, options: SweepOptions) -> int:
 
 
 def compare(loaded: LoadedScenario, other: LoadedScenario, names: tuple[str, str], options: SweepOptions) -> int:
-    """Runs all seeds under both and reports the two side by side; gives the exit code."""
+    """Runs all seeds under both and reports the two side by side; returns the exit code."""
     start_s = time.perf_counter()
     first, code = _sweep(loaded, options)
     second, code = (first, code) if code else _sweep(other, options)
@@ -126,7 +126,8 @@ def _runs_here(loaded: LoadedScenario, seeds: range, tie_break: bool) -> Iterato
 
 
 def _runs(loaded: LoadedScenario, seeds: range, jobs: int, tie_break: bool) -> Iterator[SeedRun]:
-    """In the order of the seeds. Processes that are spawned, not forked, share nothing with this one."""
+    """Yields the runs in the order of the seeds. Processes that are spawned, not forked, share nothing with this
+    one."""
     context = multiprocessing.get_context("spawn")
     try:
         pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(loaded, tie_break))
@@ -181,7 +182,7 @@ def _begin(scenario: LoadedScenario, tie_break: bool) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """Ends a worker whose parent was killed, which would otherwise wait for work forever."""
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
     os._exit(1)

@@ -55,7 +55,7 @@ def _bin_directory() -> Path:
     help="Where the commands rube and rubelet are.",
 )
 def systemd_units(units: tuple[str, ...], shown: bool, directory: Path | None, bin_directory: Path) -> None:
-    """Print or install the systemd units rubeapiserver and rubelet.
+    """Prints or installs the systemd units rubeapiserver and rubelet.
 
     \b
     Examples:
@@ -63,7 +63,7 @@ def systemd_units(units: tuple[str, ...], shown: bool, directory: Path | None, b
       rube systemd-units --install /etc/systemd/system
       systemctl daemon-reload && systemctl enable --now rubeapiserver rubelet
 
-    What the daemons are told is in /etc/default/rubeapiserver (RUBE_STORE, RUBE_LISTEN, RUBE_APISERVER_OPTIONS) and
+    The daemons' options are in /etc/default/rubeapiserver (RUBE_STORE, RUBE_LISTEN, RUBE_APISERVER_OPTIONS) and
     /etc/default/rubelet (RUBE_SERVER, RUBELET_OPTIONS).
     """
     wanted = tuple(dict.fromkeys(units)) or UNITS

@@ -1,6 +1,6 @@
-"""What the commands `rube`, `rubelet` and `ructl` share: lazy groups of commands, and one voice for errors.
+"""The parts that the commands `rube`, `rubelet` and `ructl` share: lazy groups of commands, and one form of errors.
 
-Not here: what a command does. It imports little, since every command pays for it.
+It imports little, since every command pays for it.
 """
 
 from rube.console.groups import LazyCommand, LazyGroup, WholeGroup

@@ -17,7 +17,7 @@ _SENTENCE_CHARS_MAX = 1000
 
 
 class LazyCommand(NamedTuple):
-    """Where a command is, and its line in the list of commands."""
+    """The module of a command, and its line in the list of commands."""
 
     module: str
     attribute: str

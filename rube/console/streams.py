@@ -1,4 +1,4 @@
-"""The standard streams, and what becomes of them when nobody reads."""
+"""The standard streams, and their handling when the reader is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command ends: with one line on stderr that begins with its name, and with an exit code."""
+"""The end of a command: one line on stderr that begins with its name, and an exit code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["EXIT_ERROR", "EXIT_INTERRUPTED", "EXIT_USAGE", "main", "one_line", "
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
-# What a shell reports for a command that SIGINT ended.
+# The exit code that a shell reports for a command that SIGINT ended.
 EXIT_INTERRUPTED = 130
 
 
@@ -30,7 +30,7 @@ def main(command: click.Command, name: str) -> NoReturn:
 def run_command(command: click.Command, name: str, arguments: Sequence[str]) -> int:
     """Runs the command with these arguments; returns the exit code. Errors are one line on stderr.
 
-    Output that nobody reads any more (`… | head`) ends it without an error.
+    A closed output (`… | head`) ends it without an error.
     """
     use_utf8()
     stdout = sys.stdout
@@ -70,7 +70,7 @@ def one_line(message: str) -> str:
 
 
 def _sentence(error: click.UsageError) -> str:
-    """Click's message on one line; a wrong command or option comes with what was probably meant."""
+    """Returns Click's message on one line; for a wrong command or option with what was probably meant."""
     message = one_line(error.message if isinstance(error, (NoSuchCommand, NoSuchOption)) else error.format_message())
     message = message.rstrip(".")
     context = error.ctx

@@ -1,4 +1,4 @@
-"""When a key's action may be tried again: not before its delay is over, whatever else asks for a decision."""
+"""The delays between attempts of a key's action, which hold whatever else asks for a decision."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ ACTIONS_MAX = 16
 class Attempts:
     """The actions that were tried for each key since it was at rest, and until when equal ones wait.
 
-    An attempt often changes the thing itself (it writes a file, and fails), which is a reason to look at the thing and
-    to report it, but none to try the same again at once. Another action, such as that of a newer definition, waits for
-    nothing; neither does one that is under way and is asked for again because the thing has changed.
+    An attempt often changes the thing itself (it writes a file, and fails). That is a reason to look at the thing and
+    to report it, but not to try the same again at once. Another action, such as that of a newer definition, does not
+    wait; neither does an action under way that is asked for again because the thing has changed.
     """
 
     def __init__(self, clock: Clock, config: BackoffConfig, stream: random.Random) -> None:
@@ -33,17 +33,17 @@ class Attempts:
         self._not_before_ns: dict[ObjectKey, int] = {}
 
     def early_s(self, key: ObjectKey, action: Action) -> float:
-        """How long this action has to wait yet; 0: it is due."""
+        """Returns how long this action has to wait yet; 0: it is due."""
         if _digest(action) not in self._tried.get(key, ()):
             return 0.0
         return self.left_s(key)
 
     def left_s(self, key: ObjectKey) -> float:
-        """How much of the key's delay is left; 0: none."""
+        """Returns how much of the key's delay is left; 0: none."""
         return max(0, self._not_before_ns.get(key, 0) - self._clock.monotonic_ns()) / NS_PER_S
 
     def begin(self, key: ObjectKey, action: Action) -> None:
-        """The action is tried now. A new one begins with the shortest delay."""
+        """Notes that the action is tried now. A new one begins with the shortest delay."""
         tried, digest = self._tried.setdefault(key, {}), _digest(action)
         if digest not in tried:
             self._backoff.forget(key)
@@ -53,16 +53,17 @@ class Attempts:
             tried[digest] = None
 
     def put_off(self, key: ObjectKey, *, under_way: bool = False) -> float:
-        """The attempt failed, or has to be made again: the delay in seconds, longer each time until `forget`.
+        """Returns the delay in seconds after a failed attempt, or one that has to be repeated: longer each time until
+        `forget`.
 
-        One that is `under_way` may be made earlier, as soon as the thing has changed.
+        An action that is `under_way` may be repeated earlier, as soon as the thing has changed.
         """
         delay_s = self._backoff.next_s(key)
         self._not_before_ns[key] = 0 if under_way else self._clock.monotonic_ns() + round(delay_s * NS_PER_S)
         return delay_s
 
     def forget(self, key: ObjectKey) -> None:
-        """Nothing is to be done for this key."""
+        """Forgets the key, which is at rest."""
         self._backoff.forget(key)
         self._tried.pop(key, None)
         self._not_before_ns.pop(key, None)

@@ -20,7 +20,7 @@ class BackoffConfig:
 
 
 class KeyedBackoff:
-    """How long each key waits before its next attempt. Keys that succeed are forgotten."""
+    """The delay of each key before its next attempt. Keys that succeed are forgotten."""
 
     def __init__(self, config: BackoffConfig, stream: random.Random) -> None:
         self._config = config

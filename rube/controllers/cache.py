@@ -1,4 +1,4 @@
-"""The cache that the runtime sees with: informers, one a type, behind one port."""
+"""The cache of the runtime: informers, one a type, behind one port."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["InformerCache", "configs_for"]
 
 
 class InformerCache:
-    """A `Cache` over informers of different types. What they hold is shared: copy before you change it."""
+    """A `Cache` over informers of different types. Its objects are shared: copy before you change one."""
 
     def __init__(self, informers: Mapping[str, Informer]) -> None:
         """The informers by type."""
         self._listeners: list[Listener] = []
         self._informers = informers
-        # By type and label: made when it is first asked for.
+        # By type and label, made on first use.
         self._indexes: dict[tuple[str, str], LabelIndex] = {}
         for informer in self._informers.values():
             informer.add_handler(self._changed)
@@ -32,13 +32,13 @@ class InformerCache:
 
     @classmethod
     def of(cls, client: Client, host: Host, configs: Sequence[InformerConfig]) -> InformerCache:
-        """A cache over new informers. At most one config a type."""
+        """Returns a cache over new informers. At most one config a type."""
         informers = {config.type: Informer(client, host, config) for config in configs}
         assert len(informers) == len(configs), "one informer a type"
         return cls(informers)
 
     def part(self, type_name: str) -> InformerCache:
-        """A cache of that type alone over the same informer, whatever the state of the others."""
+        """Returns a cache of that type alone over the same informer, whatever the state of the others."""
         return InformerCache({type_name: self._informers[type_name]})
 
     async def run(self) -> None:
@@ -104,7 +104,8 @@ class InformerCache:
 
 
 def configs_for(controller: Controller) -> list[InformerConfig]:
-    """What informers a controller needs: one for its own type and one for each other type that it sees."""
+    """Returns the configs of a controller's informers: one for its own type and one for each other type that it
+    sees."""
     inputs = [InformerConfig(type=wanted.type, namespace=wanted.namespace) for wanted in controller.inputs]
     own = InformerConfig(type=controller.type, label_selector=controller.selector)
     if isinstance(controller, TransformingController):

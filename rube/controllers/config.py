@@ -1,4 +1,4 @@
-"""What a runtime is built of."""
+"""The configuration of a runtime."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ DecisionObserver = Callable[[Decided], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A call that a decision asked for and that the apiserver refuses for good: the key is decided again."""
+    """A call of a decision that the apiserver refuses permanently: the key is decided again."""
 
     controller: str
-    # Of the object that was decided about.
+    # The key of the object that was decided about.
     key: ObjectKey
     error: RubeError
 
@@ -88,36 +88,36 @@ def observe_nothing_unrecorded(key: ObjectKey, error: ResourceExhaustedError) ->
 
 
 def no_problem(decided: Decided) -> str:
-    """For controllers whose statuses say everything."""
+    """Reports no problem, for controllers whose statuses say everything."""
     return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeController:
-    """A controller that manages things on one machine, its driver, and what a rubelet has to know of the two.
+    """A controller that manages things on one machine, its driver, and a rubelet's knowledge of the two.
 
     It sees every object of its type that is bound to the node, and no others: it has neither a selector nor inputs.
     """
 
     controller: DrivenController
     driver: Driver
-    # What the node's status calls the driver, such as `systemd`.
+    # The driver's name in the node's status, such as `systemd`.
     driver_name: str
-    # The action that stops and removes the thing of that name, whatever is known of it.
+    # Returns the action that stops and removes the thing of that name, whatever is known of it.
     removal: Callable[[str], Message]
-    # A status, from the node's name and a reason, that says that the node did not take the object over. Only the fields
-    # that it sets are written.
+    # Returns a status, from the node's name and a reason, which says that the node has not stored the object. Only the
+    # fields that it sets are written.
     refusal_status: Callable[[str, str], Message]
-    # The problem that a decision shows and that no object's own status can say, as a sentence; empty if there is none.
+    # Returns the problem in a decision that no object's own status can show, as a sentence; empty if there is none.
     problem: Callable[[Decided], str] = no_problem
     observer: DecisionObserver = observe_nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeConfig:
-    """What a runtime is built of. `node_controller` is the same controller with its driver, for those that have one.
+    """The configuration of a runtime. `node_controller` is the same controller with its driver, if it has one.
 
-    `may_act` is asked before each decision and each effect (leadership); `fence` is put into each call when it is
+    `may_act` is called before each decision and each effect (leadership); `fence` is put into each call when it is
     decided.
     """
 
@@ -130,12 +130,12 @@ class RuntimeConfig:
     fence: Fence | None = None
     may_act: Callable[[], bool] = lambda: True
     observer: DecisionObserver = observe_nothing
-    # Told of each call that was refused.
+    # Called with each call that was refused.
     refusals: RefusalObserver = observe_no_refusal
-    # Told of each decision that the local store had no room for, and of which nothing is carried out.
+    # Called with each decision that the local store had no room for; nothing of it is carried out.
     unrecorded: UnrecordedObserver = observe_nothing_unrecorded
-    # For tests and simulations: `decide` is asked twice (ImpureControllerError), and a mistake of the controller's, an
-    # exception, ends the runtime, which otherwise goes on with what is not concerned.
+    # For tests and simulations: `decide` is called twice (ImpureControllerError), and an exception of the controller's
+    # ends the runtime, which otherwise goes on with the other keys.
     strict: bool = False
     backoff: BackoffConfig = field(default_factory=BackoffConfig)
     # Workers and senders that are not held up, and senders that are (workers: as many as there are keys).
@@ -145,7 +145,7 @@ class RuntimeConfig:
     call_s_max: float = 10.0
     action_s_max: float = 60.0
     driver_retry_s: float = 1.0
-    # A decision's `wake_after` counts as at least so much, lest a key be decided without pause.
+    # A decision's `wake_after` counts as at least so much, so that no key is decided without pause.
     wake_s_min: float = 0.1
     # Every key is decided again after about this long, and the driver's list compared with the objects.
     resync_s: float = 60.0

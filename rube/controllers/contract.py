@@ -1,7 +1,7 @@
-"""What a controller is: `decide`, a pure function from State to Decision, and what it declares that it sees.
+"""The controller contract: `decide`, a pure function from State to Decision, and declarations of what it sees.
 
 The messages are those of rube/api/controller.proto. `decide` is synchronous, does no I/O, keeps nothing between calls
-and depends on its argument alone: everything else is the runtime's. It is asked again and again (level-triggered), so
+and depends on its argument alone: the runtime does everything else. It is called again and again (level-triggered), so
 it compares what it sees and asks for what is lacking: the calls of a newer decision replace the unsent calls of the
 older one, and calls that were refused are dropped. Actions stay until they are done, or a newer decision has others or
 neither actions nor memory.
@@ -33,14 +33,15 @@ class View(Protocol):
     def get(self, key: ObjectKey) -> Object | None: ...
 
     def list(self, type_name: str) -> Sequence[Object]:
-        """All objects of that type, sorted by key."""
+        """Returns all objects of that type, sorted by key."""
         ...
 
     def labelled(self, type_name: str, label: str, value: str) -> Set[ObjectKey]:
-        """The keys of the objects of that type with that label, or without it if `value` is empty; in no order: sort.
+        """Returns the keys of the objects of that type with that label, or without it if `value` is empty; in no order:
+        sort.
 
-        What this controller has put counts at once, before the view shows it, so that a hundred decisions in a row
-        don't all choose the same (kube-scheduler's "assume").
+        This controller's own puts count at once, before the view shows them, so that a hundred decisions in a row don't
+        all choose the same node (kube-scheduler's "assume").
         """
         ...
 
@@ -49,8 +50,8 @@ class View(Protocol):
 class Input:
     """Another type that a controller sees. Both functions are pure.
 
-    `requeue` gives the keys to decide again when `related` has changed or is gone. `select` gives what State.related
-    shows of this type for one key, whose object is None once it is deleted.
+    `requeue` returns the keys to decide again when `related` has changed or is gone. `select` returns the objects of
+    this type in State.related for one key, whose object is None once it is deleted.
     """
 
     type: str
@@ -74,7 +75,7 @@ class Controller(Protocol):
 
     @property
     def selector(self) -> str:
-        """The label selector of the objects it wants to see; an object that stops to match is absent. Empty: all."""
+        """The label selector of the objects that it sees; an object that stops matching is absent. Empty: all."""
         ...
 
     @property
@@ -83,7 +84,7 @@ class Controller(Protocol):
         ...
 
     def decide(self, state: State) -> Decision:
-        """What to do now. Must not change `state`."""
+        """Returns what to do now. Must not change `state`."""
         ...
 
 
@@ -92,17 +93,18 @@ class TransformingController(Protocol):
     """A controller that keeps less than whole objects of its own type."""
 
     def transform(self, obj: Object) -> Object:
-        """The object itself, or a new one of the same key with what `decide` and `select` need of it. Pure."""
+        """Returns the object itself, or a new one of the same key with the parts that `decide` and `select` need.
+        Pure."""
         ...
 
 
 class DrivenController(Controller, Protocol):
-    """A controller with a driver: it knows what each key's thing is called on the machine."""
+    """A controller with a driver: it knows the name of each key's thing on the machine."""
 
     def thing_of(self, key: ObjectKey) -> str: ...
 
     def key_of_thing(self, name: str) -> ObjectKey | None:
-        """The inverse of `thing_of`; None for names it never gives."""
+        """Reverses `thing_of`; None for other names."""
         ...
 
 
@@ -111,9 +113,9 @@ class ImpureControllerError(AssertionError):
 
 
 def evaluate(controller: Controller, state: State, *, check_purity: bool = False) -> Decision:
-    """`controller.decide(state)`; with `check_purity` twice, on copies.
+    """Returns `controller.decide(state)`; with `check_purity` it calls twice, on copies.
 
-    Raises ImpureControllerError where the two decisions' bytes differ or the state was changed.
+    Raises ImpureControllerError if the two decisions' bytes differ or the state was changed.
     """
     if not check_purity:
         return controller.decide(state)

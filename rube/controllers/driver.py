@@ -1,4 +1,4 @@
-"""The port to what a controller manages."""
+"""The port to the things that a controller manages."""
 
 from __future__ import annotations
 
@@ -14,44 +14,45 @@ READ_BYTES_MAX = 48 * 1024
 
 
 class Driver(Protocol):
-    """What a controller acts through on its machine.
+    """A controller's access to its machine.
 
-    Things are named by strings; what they are is the controller's business.
-    Level-triggered: `observe` is the truth, `changes` only says where to look; a lost change costs time, never truth.
+    Things are named by strings; their nature is the controller's business. Level-triggered: `observe` has the truth,
+    `changes` only says where to look; a lost change costs time, never truth.
     """
 
     async def list(self) -> Sequence[str]:
-        """The names of everything on this machine that was made through this driver, sorted, whoever made it."""
+        """Returns the names of everything on this machine that was made through this driver, by any process, sorted."""
         ...
 
     async def observe(self, name: str) -> Any:
-        """What is there now, as the controller's observation message. Absent things have an observation too."""
+        """Returns the thing's present state, as the controller's observation message. Absent things have an observation
+        too."""
         ...
 
     async def apply(self, action: Action) -> bool:
-        """Carries out one action, idempotent per `action.id`; whether it is still under way.
+        """Carries out one action, idempotent per `action.id`; returns whether it is still under way.
 
         True: the rest needs time, such as a stop that waits for processes; the same action is applied again, with its
-        id, when the thing changes or after a while. It never waits for that itself: how it goes shows in `observe`.
+        id, when the thing changes or after a while. It never waits for that itself: `observe` shows the progress.
 
         Raises a RubeError if it cannot be carried out at all; the runtime retries with backoff.
         """
         ...
 
     def changes(self) -> AsyncIterator[str]:
-        """The names of things that may have changed, from now on. After anything may have been missed: all of them."""
+        """Yields the names of things that may have changed, from now on. After a possible gap: all names."""
         ...
 
     def logs(self, name: str, request: LogsRequest) -> AsyncIterator[LogsResponse]:
-        """What the thing has printed: the last `request.lines` lines and, with `follow`, what comes, until closed.
+        """Yields the thing's output: the last `request.lines` lines and, with `follow`, later ones, until closed.
 
         The first response comes at once, also if there is nothing yet. A response holds at most READ_BYTES_MAX bytes of
-        text, and nothing is read ahead of the caller. An absent thing has printed nothing.
+        text, and nothing is read ahead of the caller. An absent thing has no output.
 
-        Raises a RubeError; FailedPreconditionError where `since` is asked for and no times are kept.
+        Raises a RubeError; FailedPreconditionError if `since` is set and the driver has no times.
         """
         ...
 
     async def close(self) -> None:
-        """Lets go of the driver's own resources. What it manages keeps running."""
+        """Releases the driver's own resources. The managed things keep running."""
         ...

@@ -1,4 +1,4 @@
-"""Which objects have a label, kept up with each change: so that a count costs no pass over all of them."""
+"""An index of one label, updated with each change, so that a count needs no pass over all objects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LabelIndex:
         self._keys: dict[str, set[ObjectKey]] = defaultdict(set)
         # Invariant: a key is in `_keys[value]` if and only if `_values[key]` is that value.
         self._values: dict[ObjectKey, str] = {}
-        # The value as seen, of keys that are assumed to have another.
+        # The seen value of keys that are assumed to have another.
         self._seen: dict[ObjectKey, str | None] = {}
         self._assumed_by: dict[ObjectKey, Sequence[ObjectKey]] = {}
         for obj in objects:
@@ -32,12 +32,12 @@ class LabelIndex:
         return self._keys.get(value, _NOBODY)
 
     def see(self, key: ObjectKey, obj: Object | None) -> None:
-        """The object as it is now; None: it is gone. Ends what was assumed of it."""
+        """Takes the object as it is now; None: it is gone. Ends what was assumed of it."""
         self._seen.pop(key, None)
         self._set(key, None if obj is None else self._value(obj))
 
     def assume(self, decided: ObjectKey, objects: Sequence[Object]) -> None:
-        """As rube.controllers.ports.Cache.assume."""
+        """Implements rube.controllers.ports.Cache.assume."""
         for key in self._assumed_by.pop(decided, ()):
             if key in self._seen:
                 self._set(key, self._seen.pop(key))

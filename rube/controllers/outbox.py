@@ -1,6 +1,6 @@
-"""The outbox: a decision is committed before any of it is carried out, and what is left survives a crash.
+"""The outbox: a decision is committed before any of it is carried out, and the rest of it survives a crash.
 
-One row a key, so that memory, actions and calls are atomic. A row goes when it holds nothing.
+One row a key, so that memory, actions and calls are atomic. A row is deleted when it is empty.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ class Outbox:
         self._locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
 
     def load(self) -> None:
-        """Reads what an earlier incarnation left."""
+        """Reads the rows that an earlier incarnation left."""
         self._entries.clear()
         for _, value in self._engine.scan(self._prefix, prefix_end(self._prefix)):
             entry = Entry.FromString(value)
             self._entries[ObjectKey.from_proto(entry.key)] = entry
 
     def known(self) -> list[ObjectKey]:
-        """Every key that has a row, sorted."""
+        """Returns every key that has a row, sorted."""
         return sorted(self._entries)
 
     def get(self, key: ObjectKey) -> Entry:
-        """A copy of the key's row; an empty one if it has none."""
+        """Returns a copy of the key's row; an empty one if it has none."""
         entry = Entry(key=key.to_proto())
         if (known := self._entries.get(key)) is not None:
             entry.CopyFrom(known)
@@ -57,10 +57,11 @@ class Outbox:
         return entry is not None and len(entry.left.calls) > 0
 
     async def record(self, key: ObjectKey, decision: Decision) -> Decision:
-        """Commits a decision over what is left of the older one, and gives what is now left.
+        """Commits a decision over the rest of the older one, and returns the new rest.
 
         Its calls replace the older calls. Its actions, if any, replace the older actions; one that equals an older one
-        keeps its id. Without actions the older ones stay, which the memory may tell of; without memory they go, too.
+        keeps its id. Without actions the older ones stay, since the memory may refer to them; without memory they go,
+        too.
         """
         async with self._lock(key):
             entry = self.get(key)
@@ -83,7 +84,7 @@ class Outbox:
             await self._commit(key, entry)
 
     async def call_done(self, key: ObjectKey, written: Iterable[Written]) -> None:
-        """The first call was acknowledged, which wrote `written`."""
+        """Notes that the first call was acknowledged, which wrote `written`."""
         async with self._lock(key):
             entry = self.get(key)
             del entry.left.calls[0]

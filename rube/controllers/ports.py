@@ -1,4 +1,4 @@
-"""What the runtime needs of the cluster: a cache to see with, and calls to write with."""
+"""The ports of the runtime to the cluster: a cache to see with, and calls to write with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Listener = Callable[[Object | None], None]
 
 
 class Position(NamedTuple):
-    """Everything of `store_id` up to `revision` has been seen."""
+    """A revision of `store_id` up to which everything has been seen."""
 
     revision: int
     store_id: str
@@ -32,26 +32,27 @@ class Cache(View, Protocol):
     """A local copy of the objects of some types, kept up to date from the apiserver."""
 
     def keys(self, type_name: str) -> Sequence[ObjectKey]:
-        """The keys of all objects of that type, sorted."""
+        """Returns the keys of all objects of that type, sorted."""
         ...
 
     def position(self, type_name: str) -> Position | None:
-        """How far the copy of that type is; None for a type that is not kept."""
+        """Returns the position of the copy of that type; None for a type that is not kept."""
         ...
 
     @property
     def synced(self) -> bool:
-        """The copy was complete at its position: what is absent was deleted. Stays true when the server is away."""
+        """True once the copy was complete at its position: an absent object is deleted. Stays true while the server is
+        away."""
         ...
 
     @property
     def connected(self) -> bool:
-        """The server was there a moment ago."""
+        """True while the server answers."""
         ...
 
     def assume(self, decided: ObjectKey, objects: Sequence[Object]) -> None:
-        """`labelled` shows these, which the newest decision about `decided` puts, as if they were written; each until
-        the copy sees a change of it, or the next call of this for `decided`."""
+        """Lets `labelled` show these objects, which the newest decision about `decided` puts, as if they were written;
+        each until the copy sees a change of it, or the next call of this for `decided`."""
         ...
 
     def subscribe(self, listener: Listener) -> None:

@@ -1,8 +1,9 @@
 """The runtime: everything about a controller that is not its decision.
 
-Each key is decided by one worker at a time. What a decision asks for is committed to the local store (outbox.py), then
-carried out: actions by the driver at once, calls by a sender of their own (sender.py), so that an apiserver that is
-away or hangs holds up no action. On start every key is decided again, and what a crash left over is carried out.
+Each key is decided by one worker at a time. A decision is committed to the local store (outbox.py), then carried out:
+actions by the driver at once, calls by a sender of their own (sender.py), so that an apiserver that is away or hangs
+holds up no action. On start every key is decided again, and the rest of a crashed incarnation's decisions is carried
+out.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _LOG = logging.getLogger("rube.controllers")
 
 
 class Runtime:
-    """Runs one controller until cancelled. What it manages is left as it is."""
+    """Runs one controller until cancelled. The things that it manages stay as they are."""
 
     def __init__(self, config: RuntimeConfig) -> None:
         self._config = config
@@ -54,7 +55,7 @@ class Runtime:
         self._waiting: set[ObjectKey] = set()  # for the cache to be synced, or to show their own writes
         self._sender = Sender(config, self._outbox, self._queue, self._deciding)
         self._was_whole = False
-        # Why the last action of a key failed, until one succeeds.
+        # The error of the last action of a key, until one succeeds.
         self._action_errors: dict[ObjectKey, str] = {}
         self._listeners: list[Callable[[ObjectKey], None]] = []
         self._start_wall_ns = self._clock.now_ns()
@@ -63,12 +64,13 @@ class Runtime:
         self._start_monotonic_ns = self._clock.monotonic_ns()
 
     async def run(self) -> None:
-        """Decides and acts until cancelled. Raises what no retry can help, such as DataLossError of the local store."""
+        """Decides and acts until cancelled. Raises errors that no retry can help, such as DataLossError of the local
+        store."""
         self._outbox.load()
         self._cache.subscribe(self._on_change)
         self._on_change(None)
         if self._driven is not None:
-            self._decide_all()  # what is on this machine is looked after from the copy, with the server away too
+            self._decide_all()  # with the server away the things on this machine are managed from the copy
         try:
             async with asyncio.TaskGroup() as group:
                 self._workers.start(group)
@@ -82,7 +84,8 @@ class Runtime:
     # What others may ask
 
     def unsent_status(self, key: ObjectKey) -> Any | None:
-        """The status of that key's own object that is still to be reported; None if the server has the newest."""
+        """Returns the status of that key's own object that is still to be reported; None if the server has the
+        newest."""
         for call in self._outbox.get(key).left.calls:
             if call.update_status.key == key.to_proto() and not call.update_status.update_mask.paths:
                 return call.update_status.status
@@ -131,7 +134,7 @@ class Runtime:
             self._queue.add(key)
 
     async def _resync(self) -> None:
-        """Decides everything again now and then: whatever was missed costs time, never truth."""
+        """Decides everything again once in `resync_s`: a missed change costs time, never truth."""
         while True:
             if self._driven is not None:
                 await self._find_orphans(self._driven)
@@ -139,7 +142,7 @@ class Runtime:
             self._decide_all()
 
     async def _find_orphans(self, driven: NodeController) -> None:
-        """Asks for a decision on what is on this machine, whether or not there is an object for it."""
+        """Queues the things on this machine for a decision, whether or not they have an object."""
         try:
             names = await driven.driver.list()
         except RubeError as error:
@@ -149,7 +152,7 @@ class Runtime:
             self._changed_thing(driven, name)
 
     async def _follow(self, driven: NodeController) -> None:
-        """The driver's hints, for ever; when they end, all things are looked at and the hints taken up again."""
+        """Queues the driver's hints until cancelled; when they end, queues all things and takes up the hints again."""
         while True:
             try:
                 async for name in driven.driver.changes():
@@ -171,19 +174,19 @@ class Runtime:
     async def _process(self, key: ObjectKey) -> None:
         if not self._cache.synced:
             if self._driven is not None:
-                self._waiting.add(key)  # a thing without an object is in no list of what is decided on sync
+                self._waiting.add(key)  # a thing without an object is not among the keys that are decided on sync
             return
         if not self._config.may_act():
-            return  # a leader of a later term starts anew
+            return  # a leader of a later term starts over
         if self._driven is None and not self._cache.connected:
-            return  # only what is on this machine goes on without the server; the rest is decided when it is back
+            return  # without the server only things on this machine go on; the rest is decided when it is back
         if self._sender.defers(key):
             return
         try:
             if (decided := await self._decide(key)) is not None:
                 await self._carry_out(key, *decided)
         except (DataLossError, ImpureControllerError):
-            raise  # nothing that is decided from here on could be kept, or trusted
+            raise  # later decisions could not be stored, or trusted
         except (RubeError, TimeoutError) as error:
             self._retry(key, str(error) or type(error).__name__)
         except _MistakeError as mistake:
@@ -192,7 +195,7 @@ class Runtime:
             self._mistaken(key, error)
 
     def _mistaken(self, key: ObjectKey, error: Exception) -> None:
-        """A mistake of the controller's, or of ours: must not stop the other keys."""
+        """Notes a mistake of the controller's, or of Rube's: it must not stop the other keys."""
         if self._config.strict:
             error.add_note(f"controller {self._controller.name}, deciding {key}")
             raise error from error.__cause__
@@ -208,9 +211,11 @@ class Runtime:
         self._queue.add_after(key, delay_s)
 
     async def _is_current(self, key: ObjectKey) -> bool:
-        """Read your writes: False, and decided later, while the cache is behind what was written for this key.
+        """Implements read-your-writes: returns False, to decide later, while the cache is behind the writes for this
+        key.
 
-        With the server away it cannot catch up, and what is on this machine must go on: then the copy is good enough.
+        With the server away it cannot catch up, and the things on this machine must go on: then the copy is good
+        enough.
         """
         seen = await self._outbox.forget_written(key, self._sender.is_seen)
         if seen or not self._cache.connected:
@@ -220,7 +225,8 @@ class Runtime:
         return False
 
     async def _decide(self, key: ObjectKey) -> _Decided | None:
-        """Decides and records it; None: not now. Its calls are sent from here on, also while its actions take time."""
+        """Decides and records the decision; None: not now. Its calls are sent from here on, even while its actions take
+        time."""
         self._deciding.add(key)
         try:
             if not await self._is_current(key):
@@ -267,11 +273,12 @@ class Runtime:
             if under_way := await self._act(key, action):
                 break
         if left.actions:
-            # Whatever goes on acting without end does so ever more slowly.
+            # Actions without end come more and more slowly.
             self._queue.add_after(key, self._attempts.put_off(key, under_way=under_way))
 
     async def _act(self, key: ObjectKey, action: Action) -> bool:
-        """Carries out one action; whether it is still under way, and asked for again when the thing has changed."""
+        """Carries out one action; returns whether it is still under way, to be asked for again when the thing has
+        changed."""
         driven = self._driven
         assert driven is not None, f"controller {self._controller.name} has no driver and asks for actions"
         self._attempts.begin(key, action)
@@ -311,7 +318,7 @@ class Runtime:
         return state
 
     def _now(self) -> Timestamp:
-        """Wall time as of the start plus what has passed since: it doesn't jump when the wall clock is set."""
+        """Returns the wall time as of the start plus the time since: it doesn't jump when the wall clock is set."""
         now = Timestamp()
         now.FromNanoseconds(self._start_wall_ns + self._clock.monotonic_ns() - self._start_monotonic_ns)
         return now
@@ -324,7 +331,7 @@ class _Decided(NamedTuple):
 
 
 class _MistakeError(Exception):
-    """What a controller's own code has raised, whatever it is: nothing that trying again could help."""
+    """An exception of a controller's own code, whatever it is: trying again could not help."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)

@@ -31,7 +31,7 @@ class Sender:
     """The calls of one controller's outbox.
 
     A call that cannot be delivered stays and is sent again; on ABORTED the key's calls are dropped and it is decided
-    again from what is true by then; so it is, with a log line, where the server refuses the call for good.
+    again from the new state, and so it is, with a log line, if the server refuses the call permanently.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Sender:
                 request.fence.CopyFrom(self._config.fence)
 
     def defers(self, key: ObjectKey) -> bool:
-        """True while a call of that key is under way; the key is then decided once it has ended."""
+        """Returns True while a call of that key is under way; the key is then decided once it has ended."""
         if key in self._sending:
             self._deferred.add(key)
             return True
@@ -78,7 +78,7 @@ class Sender:
             self._queue.add(key)
 
     def cache_moved(self) -> None:
-        """Once the server is back, everything that waited is sent."""
+        """Sends everything that waited, once the server is back."""
         connected = self._config.cache.connected
         if connected and not self._was_connected:
             for key in self._outbox.known():
@@ -87,7 +87,7 @@ class Sender:
         self._was_connected = connected
 
     def is_seen(self, written: Written) -> bool:
-        """Whether the cache shows that write, or can't ever: its type is not kept, or its store is gone."""
+        """Returns whether the cache shows that write, or never can: its type is not kept, or its store is gone."""
         position = self._config.cache.position(written.key.type)
         if position is None or position.store_id != written.store_id or position.revision >= written.revision:
             return True
@@ -103,7 +103,7 @@ class Sender:
             await self._send_all(key)
         except DataLossError:
             raise
-        except RubeError as error:  # of the local store: a full disk
+        except RubeError as error:  # the local store's, such as a full disk
             _LOG.error("%s: cannot note what was sent of %s: %s", self._config.controller.name, key, error)
             self._queue.add_after(key, self._backoff.next_s(key))
         finally:

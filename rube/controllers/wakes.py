@@ -14,7 +14,7 @@ SHORT_WAKES_TOLD = 50
 
 
 class Wakes:
-    """How long a `wake_after` is: at least `wake_s_min`, so that no controller spins."""
+    """The lengths of `wake_after`: at least `wake_s_min`, so that no controller spins."""
 
     def __init__(self, controller: str, wake_s_min: float) -> None:
         self._controller = controller
@@ -23,7 +23,7 @@ class Wakes:
         self._told = False
 
     def delay_s(self, key: ObjectKey, asked_s: float) -> float:
-        """The delay in seconds for what a decision has asked for."""
+        """Returns the delay in seconds for the one that a decision has asked for."""
         if asked_s >= self._wake_s_min:
             self._short.pop(key, None)
             return asked_s

@@ -1,4 +1,4 @@
-"""Workers on a queue's keys, of which one that is held up is replaced, so that nobody waits behind it."""
+"""Workers on a queue's keys; a worker that is held up is replaced, so that nothing waits behind it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ HELD_S_MIN = 0.5
 
 
 class Workers:
-    """Work on a queue's keys, `workers_max` of them at a time, without those that are held up.
+    """The workers on a queue's keys, `workers_max` of them at a time, without those that are held up.
 
-    What holds a worker up is something slow outside: a service that stops, a disk or a server that hangs. Those that
-    are held up are `held_max` at most, and never more than there are keys; past it the others wait.
+    Something slow outside holds a worker up: a service that stops, a disk or a server that hangs. At most `held_max`
+    are held up, and never more than there are keys; beyond that the others wait.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Workers:
         workers_max: int,
         held_max: int,
     ) -> None:
-        """`work` is awaited for each key; what it raises ends the workers' group."""
+        """`work` is awaited for each key; its error ends the workers' group."""
         self._queue = queue
         self._work = work
         self._workers_max = workers_max
@@ -41,7 +41,7 @@ class Workers:
             group.create_task(self._run(group))
 
     async def _run(self, group: asyncio.TaskGroup) -> None:
-        """One worker, until it was held up and another has taken its place."""
+        """Runs one worker, until it was held up and another has taken its place."""
         loop = asyncio.get_running_loop()
         while True:
             key = await self._queue.get()
@@ -55,7 +55,7 @@ class Workers:
             if turn.replaced:
                 self._held -= 1
                 return
-            await asyncio.sleep(0)  # thousands of keys in a row must not hold up whoever shares this loop
+            await asyncio.sleep(0)  # thousands of keys in a row must not hold up other tasks of this loop
 
     def _replace(self, group: asyncio.TaskGroup, turn: _Turn) -> None:
         if self._held >= self._held_max:

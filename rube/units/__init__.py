@@ -1,4 +1,4 @@
-"""The controller of `api.systemd.Unit`: what a unit is on a machine, what to do about it, and the drivers that do it.
+"""The controller of `api.systemd.Unit`: a unit's state on a machine, the decision about it, and the drivers that act.
 
 `render`, `validate`, `names` and `service` are pure; `drivers` reach the machine.
 """

@@ -1,7 +1,7 @@
-"""Which boot of this machine it is. A machine is what has its own process 1: a container counts as one.
+"""The identity of this machine's boot. A machine is what has its own process 1: a container counts as one.
 
-The kernel's boot_id alone is the host's: it stays when a container is started again, though nothing of it runs any
-more. The machine's own identity adds the PID namespace and the time at which its process 1 started. It changes
+The kernel's boot_id alone is the host's: it stays when a container is started again, though none of its processes run
+any more. The machine's own identity adds the PID namespace and the time at which its process 1 started. It changes
 exactly when every process of the machine has gone.
 """
 
@@ -15,12 +15,14 @@ __all__ = ["boot_identity", "is_same_boot"]
 
 
 def boot_identity() -> str:
-    """Such as `d1f2…-…/4026531836/2`: boot_id, the PID namespace, process 1's start in clock ticks since the boot."""
+    """Returns such as `d1f2…-…/4026531836/2`: boot_id, the PID namespace, process 1's start in clock ticks since the
+    boot."""
     return f"{_read('/proc/sys/kernel/random/boot_id').strip()}/{_pid_namespace()}/{_first_start()}"
 
 
 def is_same_boot(recorded: str, identity: str) -> bool:
-    """Whether `recorded` is the boot `identity`. Rube 0.1 recorded the kernel's boot_id alone, which says less."""
+    """Returns whether `recorded` is the boot `identity`. Rube 0.1 recorded the kernel's boot_id alone, which says
+    less."""
     return recorded == identity or ("/" not in recorded and recorded != "" and identity.startswith(f"{recorded}/"))
 
 
@@ -32,7 +34,7 @@ def _pid_namespace() -> int:
 
 
 def _first_start() -> str:
-    """Empty where process 1 is hidden from this user (hidepid)."""
+    """Returns the start of process 1; empty if it is hidden from this user (hidepid)."""
     fields = _read("/proc/1/stat").rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 else ""
 

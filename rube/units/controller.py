@@ -1,10 +1,10 @@
-"""The unit controller: makes one machine's services what their objects say. Pure; the drivers do it.
+"""The unit controller: decides how one machine's services become what their objects say. Pure; the drivers act.
 
-A unit is started once for each generation and each boot of the machine; from then on it is the service's own restart
-policy that brings it back, and what fails by that policy stays failed. A unit that runs as it should is adopted.
+A unit is started once for each generation and each boot of the machine; from then on the service's own restart policy
+brings it back, and a unit that fails by that policy stays failed. A unit that runs as it should is adopted.
 
 A request to restart is the annotation `rube/restart`, each new value another one. A unit is restarted once for the
-newest; the memory says which one that was, and where the memory is lost, the status that was reported.
+newest; the memory has the last one, and if the memory is lost, the reported status has it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class UnitController:
         else:
             self._ensure(decision, unit, state, spec, observed, memory)
         observed.error = observed.error or state.action_error
-        if observed.error or invalid or not decision.actions:  # else it is about to change, and is decided right after
+        if observed.error or invalid or not decision.actions:  # else it changes, and is decided again
             self._report(decision, state, self._status(state.object.metadata, observed, invalid), memory)
         decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
         return decision
@@ -90,7 +90,7 @@ class UnitController:
         observed: UnitObservation,
         memory: UnitMemory,
     ) -> None:
-        """Adds the action that is needed, if any, and remembers what the unit was asked for."""
+        """Adds the action that is needed, if any, and remembers it as the last one asked for."""
         metadata = state.object.metadata
         run = self._run(state, spec, observed, memory)
         memory.uid, memory.generation, memory.boot_id = metadata.uid, metadata.generation, self._boot_id
@@ -146,15 +146,16 @@ class UnitController:
         else:
             status.message, status.released_for = f"stopped here, to move to {where}", move.request
             status.observed_generation = state.object.metadata.generation
-        memory.ClearField("uid")  # whatever becomes of the move, it was last asked for nothing
+        memory.ClearField("uid")  # even if the move fails, no action was asked for last
         self._report(decision, state, status, memory)
         decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
         return decision
 
     def _unseen(self, state: State) -> Decision:
-        """Nothing is known of the unit: says so, in the status that the object has, and remembers what it did.
+        """Handles an unobservable unit: says so in the object's status, and keeps the memory.
 
-        One that was deleted is removed unseen: a removal needs no record, only that the driver can find what runs.
+        A deleted one is removed without an observation: a removal needs no record, only that the driver can find its
+        processes.
         """
         if not state.HasField("object"):
             return _removal(unit_name(state.key.namespace, state.key.name))
@@ -234,7 +235,8 @@ def _removal(unit: str) -> Decision:
 
 
 def _is_installed_as(observed: UnitObservation, metadata: Metadata, spec: Unit) -> bool:
-    """Whether nothing is to be written: definition, owner, generation and enablement are those of the object."""
+    """Returns whether nothing is to be written: definition, owner, generation and enablement are those of the
+    object."""
     return (
         observed.installed
         and observed.uid == metadata.uid
@@ -245,7 +247,7 @@ def _is_installed_as(observed: UnitObservation, metadata: Metadata, spec: Unit) 
 
 
 def _why_failed(status: UnitStatus, reason: str) -> str:
-    """How a unit failed, or what it restarts after; empty after a success.
+    """Returns how a unit failed, or which failure it restarts after; empty after a success.
 
     Such as `failed: exec.start: /x: no such file (exit-code, status 203/EXEC)`, `restarts after a failure (signal 9)`.
     """

@@ -12,12 +12,12 @@ __all__ = ["parse_unit_name", "unit_name"]
 
 
 def unit_name(namespace: str, name: str) -> str:
-    """`("system", "indexer")` gives `rube-system.indexer.service`.
+    """Returns `rube-system.indexer.service` for `("system", "indexer")`.
 
-    Namespace and name are DNS labels, which may hold `-` but never `.`, so that no two objects share a unit. The
-    prefix lets an administrator's drop-in `rube-.service.d` reach all of Rube's units (systemd.unit(5)).
+    Namespace and name are DNS labels, which may hold `-` but never `.`, so that no two objects share a unit. The prefix
+    lets an administrator's drop-in `rube-.service.d` reach all of Rube's units (systemd.unit(5)).
 
-    Raises InvalidArgumentError for what is not a DNS label; an empty namespace is legal.
+    Raises InvalidArgumentError for anything but a DNS label; an empty namespace is legal.
     """
     if namespace:
         validate_name("metadata.namespace", namespace)
@@ -26,7 +26,7 @@ def unit_name(namespace: str, name: str) -> str:
 
 
 def parse_unit_name(unit: str) -> tuple[str, str] | None:
-    """The namespace and name that `unit_name` made `unit` of; None if it did not."""
+    """Returns the namespace and name that `unit_name` made `unit` from; None if it did not."""
     if not (unit.startswith(PREFIX) and unit.endswith(SUFFIX)):
         return None
     namespace, dot, name = unit[len(PREFIX) : -len(SUFFIX)].partition(".")

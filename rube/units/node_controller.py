@@ -1,4 +1,5 @@
-"""Units as a rubelet runs them: the controller, a driver, and what their decisions say to the node and its log."""
+"""The node controller of units: the controller, a driver, and the reports of their decisions to the node and its
+log."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ __all__ = ["problem_of", "unit_node_controller"]
 
 
 def unit_node_controller(*, node: str, boot_id: str, driver: Driver, driver_name: str, clock: Clock) -> NodeController:
-    """The node controller of `api.systemd.Unit`. `boot_id` is new with each boot of the machine."""
+    """Returns the node controller of `api.systemd.Unit`. `boot_id` is new with each boot of the machine."""
     return NodeController(
         controller=UnitController(node=node, boot_id=boot_id),
         driver=driver,
@@ -26,7 +27,7 @@ def unit_node_controller(*, node: str, boot_id: str, driver: Driver, driver_name
 
 
 def problem_of(decided: Decided) -> str:
-    """Why a deleted unit is still on this machine; empty where nothing keeps it from being removed."""
+    """Returns why a deleted unit is still on this machine; empty if nothing keeps it from being removed."""
     state = decided.state
     if state.HasField("object"):
         return ""

@@ -1,9 +1,9 @@
-"""From a Unit to a unit file: pure, and such that no value can become a directive.
+"""The renderer of unit files from Units: pure, and such that no value can become a directive.
 
-Values are written in systemd's own syntax: `%` begins a specifier and, in commands, `$` a variable, as in a unit
-file written by hand (`%%` and `$$` stand for themselves). What systemd's parser would read as something else than
-one value is refused: control characters, a last backslash (it joins lines), an empty item (it resets a list), and
-blanks within an item of a list. Environment values are quoted and escaped, so that they may hold anything but NUL.
+Values are written in systemd's own syntax: `%` begins a specifier and, in commands, `$` a variable, as in a unit file
+written by hand (`%%` and `$$` are the characters themselves). A value is refused if systemd's parser would read it as
+something else than one value: control characters, a last backslash (it joins lines), an empty item (it resets a list),
+and blanks within an item of a list. Environment values are quoted and escaped, so that they may hold anything but NUL.
 
 The first lines hold the marker by which a driver knows its own files again.
 """
@@ -45,7 +45,7 @@ _Service = Service
 
 
 class Marker(NamedTuple):
-    """Whose definition a unit file holds."""
+    """The owner of the definition in a unit file."""
 
     uid: str
     generation: int
@@ -53,7 +53,7 @@ class Marker(NamedTuple):
 
 
 def digest_of(unit: Unit) -> str:
-    """sha256, in hex, of the definition: all of it but what changes without a restart."""
+    """Returns the sha256, in hex, of the definition without the parts that change without a restart."""
     definition = Unit()
     definition.CopyFrom(unit)
     definition.ClearField("enabled")
@@ -63,13 +63,14 @@ def digest_of(unit: Unit) -> str:
 
 
 def render_unit(unit: Unit, *, uid: str, generation: int, boot_target: str = BOOT_TARGET) -> str:
-    """The unit file. A unit without [Install] is wanted by `boot_target`, so that it can be enabled at any time.
+    """Returns the unit file. A unit without [Install] is wanted by `boot_target`, so that it can be enabled at any
+    time.
 
     Raises InvalidArgumentError, naming the field, for a value that a unit file cannot hold.
     """
     _text("metadata.uid", uid)
     lines = [
-        "# Made by Rube from an object of its apiserver: what is changed here is overwritten.",
+        "# Made by Rube from an object of its apiserver: changes here are overwritten.",
         f"{MARKER} uid={uid or '-'} generation={generation} digest={digest_of(unit)}",
         *_comment(unit.service.title),
     ]
@@ -104,7 +105,8 @@ def _check_rendered(text: str, expected: Sequence[Directive]) -> None:
 
 
 def parse_marker(text: str) -> Marker | None:
-    """The marker of a unit file, of which the first MARKER_BYTES_MAX suffice; None if it is not one of ours."""
+    """Returns the marker of a unit file, of which the first MARKER_BYTES_MAX suffice; None if it is not one of
+    Rube's."""
     found = _MARKER.search(text)
     if found is None:
         return None
@@ -113,7 +115,7 @@ def parse_marker(text: str) -> Marker | None:
 
 
 def directives(unit: Unit, *, boot_target: str = BOOT_TARGET) -> list[Directive]:
-    """All lines in their order, sections together. Raises InvalidArgumentError as `render_unit` does."""
+    """Returns all lines in their order, sections together. Raises InvalidArgumentError as `render_unit` does."""
     sections = (
         ("Unit", _unit_section(unit)),
         ("Service", _service_section(unit.service)),
@@ -304,21 +306,21 @@ def _single_word(field: str, value: str) -> str:
 
 
 def _text(field: str, value: str) -> str:
-    """Refuses what would end the line or join it with the next."""
+    """Refuses a value that would end the line or join it with the next."""
     if problem := line_problem(value):
         raise InvalidArgumentError(f"{field} {problem}", field=field)
     return value
 
 
 def _comment(text: str) -> Iterable[str]:
-    """Comment lines; systemd never continues a comment at a backslash."""
+    """Returns comment lines; systemd never continues a comment at a backslash."""
     if problem := title_problem(text):
         raise InvalidArgumentError(f"service.title {problem}: use text", field="service.title")
     return [f"# {line}".rstrip(BLANKS) for line in text.split("\n")] if text else []
 
 
 def _assignment(name: str, value: str) -> str:
-    """`"NAME=value"`, quoted and escaped as systemd.syntax(7) says. Specifiers stay specifiers."""
+    """Returns `"NAME=value"`, quoted and escaped as systemd.syntax(7) says. Specifiers stay specifiers."""
     field = f"service.environment[{name!r}]"
     if not _ENVIRONMENT_NAME.match(name):
         raise InvalidArgumentError(f"{field} is not a variable's name: use letters, digits and '_'", field=field)
@@ -330,7 +332,7 @@ def _assignment(name: str, value: str) -> str:
 
 
 def seconds(field: str, value: float) -> str:
-    """A time span to the microsecond, which is systemd's resolution: `1.5s`, `infinity`."""
+    """Returns a time span to the microsecond, which is systemd's resolution: `1.5s`, `infinity`."""
     if value == float("inf"):
         return "infinity"
     if not 0 <= value <= SECONDS_MAX:
@@ -340,7 +342,7 @@ def seconds(field: str, value: float) -> str:
 
 
 def _choice(field: str, enum: EnumDescriptor, number: int) -> str:
-    """systemd's word for an enum's value."""
+    """Returns systemd's word for an enum's value."""
     if number not in enum.values_by_number:
         known = ", ".join(value.name for value in enum.values if value.number)
         raise InvalidArgumentError(f"{field} {number} is no known value: use one of {known}", field=field)
@@ -348,7 +350,7 @@ def _choice(field: str, enum: EnumDescriptor, number: int) -> str:
 
 
 def _signal(field: str, name: str) -> str:
-    """By name: a number would be an exit status in a list of both."""
+    """Returns the signal's name: a number would be an exit status in a list of both."""
     try:
         return signal_name(signal_number(name.strip(BLANKS)))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""When a unit's status is worth a write: at once when it means something, seldom when it only counts on."""
+"""The decision when to report a unit's status: at once for a change of meaning, seldom for counters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOISE = ("sub_state", "main_pid", "exit_code", "exit_status", "restarts", "acti
 
 
 class Report(NamedTuple):
-    """Report now; or look again after `wait_ns`; or neither: nothing is new."""
+    """The decision: report now; or look again after `wait_ns`; or neither: nothing is new."""
 
     now: bool
     wait_ns: int = 0
@@ -47,6 +47,6 @@ def _meaning(status: UnitStatus) -> UnitStatus:
     meaning.CopyFrom(status)
     for field in _NOISE:
         meaning.ClearField(field)  # type: ignore[arg-type]  # the names are a constant above
-    if meaning.active_state == "activating":  # what it restarts after comes and goes with `sub_state`
+    if meaning.active_state == "activating":  # the failure before a restart comes and goes with `sub_state`
         meaning.ClearField("message")
     return meaning

@@ -17,7 +17,7 @@ __all__ = ["built_in_spec_checks", "check_unit_spec"]
 
 
 def check_unit_spec(spec: bytes) -> tuple[Violation, ...]:
-    """All that is wrong with a serialized Unit."""
+    """Returns all errors of a serialized Unit."""
     return _remembered(spec) if len(spec) <= SPEC_BYTES_MAX else _check(spec)
 
 
@@ -29,5 +29,5 @@ _remembered = lru_cache(maxsize=SPECS_MAX)(_check)
 
 
 def built_in_spec_checks() -> Mapping[str, Callable[[bytes], Sequence[tuple[str, str]]]]:
-    """For each type a pure function from a canonical spec to all that is wrong with it: fields, and what is wrong."""
+    """Returns, for each type, a pure function from a canonical spec to its errors: field and text."""
     return {UNIT_TYPE: check_unit_spec}

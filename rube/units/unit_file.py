@@ -34,7 +34,7 @@ class Directive(NamedTuple):
 
 
 def parse_unit_file(data: bytes) -> list[Directive]:
-    """The settings in their order. Raises UnitFileError."""
+    """Returns the settings in their order. Raises UnitFileError."""
     section = ""
     found: list[Directive] = []
     for number, line in _logical_lines(data):
@@ -55,7 +55,7 @@ def parse_unit_file(data: bytes) -> list[Directive]:
 
 
 def _logical_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Lines without comments and empty ones, joined where one ends in a backslash that no backslash precedes."""
+    """Yields lines without comments and empty ones, joined where one ends in a backslash that no backslash precedes."""
     continued: bytes | None = None
     number = 0
     marked = False
@@ -63,7 +63,7 @@ def _logical_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
     for number, raw in enumerate(lines, start=1):
         if len(raw) > LINE_BYTES_MAX:
             raise UnitFileError(f"line {number}: {len(raw)} bytes, more than {LINE_BYTES_MAX}")
-        if continued is None and raw[:1].isalpha() and not raw.endswith(b"\\"):  # what most are
+        if continued is None and raw[:1].isalpha() and not raw.endswith(b"\\"):  # most lines
             yield number, raw.rstrip(_BLANKS)
             continue
         if raw.lstrip(_BLANKS)[:1] in (b"#", b";"):

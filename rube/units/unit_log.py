@@ -21,7 +21,7 @@ INTERVAL_S = 10.0
 
 
 class UnitLog:
-    """Remembers what it said of each unit that is installed."""
+    """Remembers its last lines about each installed unit."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -33,7 +33,7 @@ class UnitLog:
         self._left_out = 0
 
     def note(self, decided: Decided) -> None:
-        """An observer of the unit controller's decisions."""
+        """Observes the unit controller's decisions."""
         if decided.state.observe_error:
             return
         observed = UnitObservation()
@@ -79,7 +79,7 @@ class UnitLog:
 
 
 def _kind(status: UnitStatus) -> str:
-    """`started`, `stopped`, `failed`; empty while it is on its way."""
+    """Returns `started`, `stopped`, `failed`; empty while it is on its way."""
     if status.active_state == "failed" or (status.sub_state == "auto-restart" and status.result != "success"):
         return "failed"
     return {"active": "started", "inactive": "stopped"}.get(status.active_state, "")

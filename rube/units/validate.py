@@ -1,4 +1,4 @@
-"""What a Unit must be before anything is done with it. Pure."""
+"""The validation of a Unit before anything is done with it. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["sentence", "validate_unit"]
 
 
 def validate_unit(unit: Unit) -> None:
-    """Raises InvalidArgumentError, naming all that is wrong, for a unit that cannot be installed.
+    """Raises InvalidArgumentError, naming all errors, for a unit that cannot be installed.
 
     Its metadata has the first wrong `field`.
     """
@@ -25,7 +25,7 @@ def validate_unit(unit: Unit) -> None:
 
 
 def sentence(violations: Sequence[Violation]) -> str:
-    """The first NAMED_MAX of them in words; empty if there are none."""
+    """Returns the first NAMED_MAX of them in words; empty if there are none."""
     named = "; ".join(map(str, violations[:NAMED_MAX]))
     more = len(violations) - NAMED_MAX
     return f"{named}; and {more} more" if more > 0 else named

@@ -1,4 +1,4 @@
-"""What a value of a unit file may hold, so that it stays one value of one line. Pure."""
+"""The rules for a value of a unit file, so that it stays one value of one line. Pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ _NUL: Final = re.compile("\0")
 
 
 def line_problem(value: str) -> str:
-    """Why systemd's parser would not read this as one value of one line, as the end of a sentence; empty if it would.
+    """Returns why systemd's parser would not read this as one value of one line, as the end of a sentence; empty if it
+    would.
 
-    Line ends and NUL end a line, a last backslash joins it with the next, and what is no text spoils the whole file.
+    Line ends and NUL end a line, a last backslash joins it with the next, and a character that is no text spoils the
+    whole file.
     """
     if value.isascii() and value.isprintable() and not value.endswith(("\\", " ")):
-        return ""  # what nearly all are
+        return ""  # nearly all values
     if problem := _problem(value, CONTROL):
         return f"{problem}: a value of a unit file is one line of text"
     stripped = value.rstrip(BLANKS)
@@ -35,12 +37,13 @@ def line_problem(value: str) -> str:
 
 
 def title_problem(value: str) -> str:
-    """For comments, which may have several lines."""
+    """Returns the error of a comment, which may have several lines."""
     return _problem(value, CONTROL_IN_TITLE)
 
 
 def environment_problem(value: str) -> str:
-    """For a variable's value, whose control characters are escaped: NUL, which ends any string, and noncharacters."""
+    """Returns the error of a variable's value, whose control characters are escaped: NUL, which ends any string, and
+    noncharacters."""
     return _problem(value, _NUL)
 
 

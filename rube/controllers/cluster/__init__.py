@@ -1,4 +1,4 @@
-"""The cluster controllers: those that need no machine of their own, and the election of who runs them.
+"""The cluster controllers, which need no machine of their own, and the election of the process that runs them.
 
-Clients like any other: every write has a precondition and carries the term of its leader as a fence.
+They are clients like any other: every write has a precondition and carries the term of its leader as a fence.
 """

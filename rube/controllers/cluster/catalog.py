@@ -19,16 +19,16 @@ CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {"node-health": No
 
 
 def make_controllers(names: Sequence[str]) -> list[Controller]:
-    """A controller for each name, in order. Raises InvalidArgumentError, also where two are called the same."""
+    """Returns a controller for each name, in order. Raises InvalidArgumentError, also if two have the same name."""
     made = [make_controller(name) for name in names]
     check_distinct(made)
     return made
 
 
 def make_controller(name: str) -> Controller:
-    """A built-in controller, or what `package.module:Name` is or gives when it is called without arguments.
+    """Returns a built-in controller, or `package.module:Name` itself or the result of calling it without arguments.
 
-    Raises InvalidArgumentError that says what is missing: the module, the name in it, or what makes it a controller.
+    Raises InvalidArgumentError that says what is missing: the module, the name in it, or a part of a controller.
     """
     if ":" in name:
         made = _import(name)
@@ -80,7 +80,7 @@ def _import(name: str) -> Controller:
 
 
 def _check(name: str, made: Controller) -> None:
-    """Raises InvalidArgumentError for what is no controller (rube.controllers.contract.Controller)."""
+    """Raises InvalidArgumentError for an object that is no controller (rube.controllers.contract.Controller)."""
     for attribute in ("name", "type", "selector", "inputs", "decide"):
         if not hasattr(made, attribute):
             raise InvalidArgumentError(f"{name!r} is no controller: it has no {attribute!r}", field="controllers")

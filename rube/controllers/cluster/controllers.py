@@ -29,9 +29,9 @@ __all__ = ["ClusterControllers", "ClusterControllersConfig", "Term", "run_term"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterControllersConfig:
-    """Which controllers run, and how. Times in seconds."""
+    """The controllers that run, and their options. Times in seconds."""
 
-    # As `catalog` knows them.
+    # Names in `catalog`.
     names: Sequence[str] = tuple(CLUSTER_CONTROLLERS)
     lease_s: float = 15.0
     renew_s: float = 3.0
@@ -45,9 +45,9 @@ class ClusterControllersConfig:
 
 
 class ClusterControllers:
-    """Runs cluster controllers wherever it is started; of all that run one, only the elected leader acts.
+    """Runs cluster controllers in any number of processes; for each controller only the elected leader acts.
 
-    `client` and `engine` stay the caller's: the engine keeps memory and outbox, in rows of its own, and must not be
+    The caller keeps `client` and `engine`: the engine holds memory and outbox, in rows of its own, and must not be
     shared with another process.
     """
 
@@ -64,7 +64,7 @@ class ClusterControllers:
         self._holder = f"{host.name}-{host.random.uid()}"
 
     async def run(self) -> None:
-        """Until cancelled. Raises what no retry can help."""
+        """Runs until cancelled. Raises errors that no retry can help."""
         async with asyncio.TaskGroup() as group:
             for controller in self._controllers:
                 group.create_task(self._stand(controller))
@@ -86,11 +86,11 @@ class ClusterControllers:
 
 
 class Term(NamedTuple):
-    """One leader's: what it fences its calls with, and until when it may act."""
+    """One leader's term: the fence of its calls, and the time until which it may act."""
 
     fence: Fence
     holds: Callable[[], bool]
-    # Where memory and outbox are, and where calls go.
+    # The engine of memory and outbox, and the receiver of calls.
     engine: Engine
     calls: Calls
 
@@ -98,7 +98,7 @@ class Term(NamedTuple):
 async def run_term(
     host: Host, cache: InformerCache, controller: Controller, config: ClusterControllersConfig, term: Term
 ) -> None:
-    """Runs one controller until cancelled, with a cache that is new, so that it sees everything anew."""
+    """Runs one controller until cancelled, with a new cache, so that it sees everything again."""
     runtime = Runtime(
         RuntimeConfig(
             host=host,

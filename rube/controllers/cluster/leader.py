@@ -1,8 +1,8 @@
 """Leader election by an api.Lease: one of several processes acts, and its writes are fenced by the lease's term.
 
-Nobody compares wall clocks of different machines. A candidate takes over once it has seen the lease unchanged for its
+It never compares wall clocks of different machines. A candidate takes over once it has seen the lease unchanged for its
 whole duration, by its own monotonic clock; a leader stops earlier, a margin of the duration after the start of its last
-acknowledged renewal, by its own. Clocks whose rates differ by less than the margin thus never show two leaders; if they
+acknowledged renewal, by its own. So clocks whose rates differ by less than the margin never show two leaders; if they
 do, or a process was paused, the fence refuses the older one (Kleppmann, How to do distributed locking, 2016).
 """
 
@@ -29,7 +29,7 @@ _LOG = logging.getLogger("rube.controllers")
 
 
 class LeaseCalls(Protocol):
-    """What an election needs of a client; each raises the RubeError that it ended with."""
+    """The calls of an election; each raises the RubeError that it ended with."""
 
     async def get(self, request: GetRequest) -> GetResponse: ...
 
@@ -43,7 +43,7 @@ class LeaderConfig:
     group: str
     holder: str
     duration_s: float = 15.0
-    # Between two renewals, and between two looks of a candidate.
+    # The pause between two renewals, and between two looks of a candidate.
     retry_s: float = 3.0
     # The part of the duration that a leader gives up for clocks that run at different rates.
     margin: float = 0.2
@@ -59,7 +59,7 @@ class Leadership:
         """On the monotonic clock: moved by each renewal, and into the past when the term is over."""
 
     def holds(self) -> bool:
-        """Whether this process may still act; never true again once it was false."""
+        """Returns whether this process may still act; once False, always False."""
         return self._clock.monotonic_ns() < self.until_ns
 
 
@@ -80,9 +80,9 @@ class LeaderElection:
         self._seen_ns = 0  # when the lease was last seen to change, on the monotonic clock
 
     async def run(self, work: Callable[[Leadership], Awaitable[None]]) -> None:
-        """Until cancelled: waits to be elected, runs `work`, cancels it when the lease is lost, and waits again.
+        """Waits to be elected, runs `work`, cancels it when the lease is lost, and waits again, until cancelled.
 
-        What `work` raises ends this. When cancelled as leader it gives the lease away, so that another leads at once.
+        An error of `work` ends this. When cancelled as leader it releases the lease, so that another leads at once.
         """
         while True:
             leadership = await self._try_acquire()
@@ -126,7 +126,8 @@ class LeaderElection:
                 _LOG.warning("%s cannot renew %s: %s", self._config.holder, self._config.group, why)
 
     async def _still_mine(self, leadership: Leadership) -> bool:
-        """After ABORTED: an earlier renewal may have been written without an answer."""
+        """Returns whether the lease is still this process's after ABORTED: an earlier renewal may have been written
+        without an answer."""
         try:
             await self._read()
         except RubeError:
@@ -151,14 +152,15 @@ class LeaderElection:
         return Leadership(self._host, self._config.group, term, until_ns)
 
     def _is_of_another_store(self) -> bool:
-        """Whether the lease came with a backup: nobody holds it here. Its term still counts, and so do the fences."""
+        """Returns whether the lease came with a backup, so that it has no holder here. Its term still counts, and so do
+        the fences."""
         return self._lease.store_id not in ("", self._store_id)
 
     async def _read(self) -> None:
         try:
             response = await self._client.get(GetRequest(key=self._key.to_proto()))
         except NotFoundError:
-            # The term goes on from the last one seen: fences only ever grow.
+            # The term goes on from the last one seen: fences only grow.
             self._lease.holder, self._revision = "", 0
             return
         obj, moved = response.object, response.store_id != self._store_id
@@ -169,7 +171,7 @@ class LeaderElection:
             obj.spec.Unpack(self._lease)
 
     async def _write(self, holder: str, term: int) -> int:
-        """Writes the lease over the one that was read, and gives until when it then holds."""
+        """Writes the lease over the one that was read, and returns until when it then holds."""
         start_ns = self._clock.monotonic_ns()
         lease = Lease(holder=holder, term=term, store_id=self._store_id)
         lease.duration.FromNanoseconds(round(self._config.duration_s * NS_PER_S))
@@ -186,9 +188,9 @@ class LeaderElection:
         return start_ns + round(self._config.duration_s * (1 - self._config.margin) * NS_PER_S)
 
     async def _give_away(self) -> None:
-        """A courtesy of one attempt: others needn't wait for the lease to lapse."""
+        """Releases the lease in one attempt, so that others needn't wait for it to lapse."""
         try:
             async with self._clock.timeout(self._config.retry_s):
                 await self._write("", self._lease.term)
         except (RubeError, TimeoutError) as error:
-            _LOG.info("%s could not give %s away: %s", self._config.holder, self._config.group, error)
+            _LOG.info("%s could not release %s: %s", self._config.holder, self._config.group, error)

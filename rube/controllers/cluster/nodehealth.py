@@ -1,8 +1,8 @@
 """Node health: a node is ready while its rubelet renews its lease, and silent once it has not for the lease's duration.
 
-What counts is when this controller saw the lease change, by its own clock, as in Kubernetes: two machines' wall
+Only the time when this controller saw the lease change counts, by its own clock, as in Kubernetes: two machines' wall
 clocks are never compared. A controller that was away itself, or whose apiserver was, has seen nothing and starts to
-count anew; until it has counted to the end or seen a change, it leaves the readiness as it is.
+count again; until it has counted to the end or seen a change, it leaves the readiness as it is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REPORTED = ("readiness", "readiness_time", "last_heard_time")
 
 
 class NodeHealth:
-    """Keyed by api.Node; sees each node's lease. Writes readiness, its time and when the node was last heard."""
+    """Keyed by api.Node; sees each node's lease. Writes readiness, its time and when the node was last heard from."""
 
     name = "node-health"
     type = NODE_TYPE
@@ -76,7 +76,7 @@ class NodeHealth:
 
 
 def _read_lease(related: Sequence[Object]) -> tuple[int, int]:
-    """The lease's revision (0: there is none) and its duration in nanoseconds."""
+    """Returns the lease's revision (0: there is none) and its duration in nanoseconds."""
     lease = Lease()
     for obj in related:
         obj.spec.Unpack(lease)
@@ -85,9 +85,8 @@ def _read_lease(related: Sequence[Object]) -> tuple[int, int]:
 
 
 def _was_away(memory: NodeHealthMemory, state: State, duration_ns: int) -> bool:
-    """This controller wasn't there to see whether the lease changed: it looks much more often, and what was renewed
-    meanwhile may still be on its way to it. Nor was it, if the last look was by another clock.
-    """
+    """Returns whether this controller may have missed a change of the lease: it looks much more often than this, and a
+    renewal meanwhile may still be on its way to it. The same holds if the last look was by another clock."""
     since_ns = state.now.ToNanoseconds() - memory.check_time.ToNanoseconds()
     return memory.clock != state.clock or not 0 <= since_ns <= AWAY_CHECKS * duration_ns // CHECKS_PER_DURATION
 

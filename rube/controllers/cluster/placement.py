@@ -1,12 +1,12 @@
-"""Placement: where a unit is bound, and what is said of it while its node cannot.
+"""Placement: the binding of units to nodes, and their status while the node cannot report it.
 
 - A unit without a `node` label goes to the ready node with the fewest units; rendezvous hashing of the unit's uid and
   the nodes' names (Thaler and Ravishankar, 1998) decides between equal ones.
-- A bound unit stays, but for two cases. Somebody asks for a move (annotation `rube/move-to`): the unit's node stops and
+- A bound unit stays, but for two cases. A user asks for a move (annotation `rube/move-to`): the unit's node stops and
   removes it and says so in `released_for`, and only then placement binds it to another one. Or its node is lost, and
   `node_lost.move_after` allows to move it, once; then it may run twice.
-- The status of a unit whose node is silent or does not exist becomes `unknown`, with what it last was. The rubelet's
-  next report replaces all of it.
+- The status of a unit whose node is silent or does not exist becomes `unknown`, with the last known state. The
+  rubelet's next report replaces all of it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SHOWN = ("active_state", "sub_state", "unknown_since", "message")
 
 
 class Placement:
-    """Keyed by api.systemd.Unit; sees the nodes. Keeps no memory: labels, annotations and status are."""
+    """Keyed by api.systemd.Unit; sees the nodes. It needs no memory: labels, annotations and status hold its state."""
 
     name = "placement"
     type = UNIT_TYPE
@@ -55,7 +55,8 @@ class Placement:
         return (Input(type=NODE_TYPE, requeue=_units_of, select=_nodes_for),)
 
     def transform(self, obj: Object) -> Object:
-        """Of a unit that stays where it is, what `decide` looks at: 50,000 whole ones would be 200 MB."""
+        """Returns the parts of a unit that `decide` reads if it stays where it is: 50,000 whole units would be 200
+        MB."""
         if not bound_node(obj.metadata) or MOVE_ANNOTATION in obj.metadata.annotations:
             return obj
         spec = Unit()
@@ -87,7 +88,7 @@ class Placement:
             _bind(decision, state, node)
 
     def _move(self, decision: Decision, state: State, move: Move) -> None:
-        """Binds it anew once its node has let it go."""
+        """Binds the unit to another node once its node has released it."""
         status = _status(state.object)
         here = bound_node(state.object.metadata)
         if status.released_for != move.request or status.node != here:
@@ -99,7 +100,7 @@ class Placement:
             _bind(decision, state, wanted)
 
     def _look_after(self, decision: Decision, state: State, name: str) -> None:
-        """A bound unit whose node is not there."""
+        """Handles a bound unit whose node is not there."""
         node = next((obj for obj in state.related if obj.metadata.name == name), None)
         if node is None:
             why = f"node {name!r} does not exist: start a rubelet with --node {name}, or give the unit another node"
@@ -113,7 +114,7 @@ class Placement:
             _mark_unknown(decision, state, f"node {name} is silent since {_time_text(since)}", since)
 
     def _leave_lost(self, decision: Decision, state: State, name: str, since: Timestamp) -> bool:
-        """Moves a unit away from a lost node where its policy says so; otherwise False."""
+        """Moves a unit away from a lost node if its policy says so; otherwise returns False."""
         unit = Unit()
         state.object.spec.Unpack(unit)
         if not unit.node_lost.HasField("move_after") or MOVED_FROM_ANNOTATION in state.object.metadata.annotations:
@@ -130,7 +131,7 @@ class Placement:
         return True
 
     def _explain(self, decision: Decision, state: State, why: str) -> None:
-        """Says why nothing happens, once that has lasted for a while."""
+        """Writes into the status why nothing happens, once that has lasted."""
         waited_ns = state.now.ToNanoseconds() - state.object.metadata.create_time.ToNanoseconds()
         left_ns = round(GRACE_S * NS_PER_S) - waited_ns
         if 0 < left_ns <= round(GRACE_S * NS_PER_S):
@@ -140,12 +141,12 @@ class Placement:
 
 
 def choose(uid: str, nodes: Iterable[str]) -> str | None:
-    """The node with the greatest hash for this uid; None of none."""
+    """Returns the node with the greatest hash for this uid; None if there are no nodes."""
     return max(nodes, key=lambda node: hashlib.sha256(f"{uid}/{node}".encode()).digest(), default=None)
 
 
 def _choose_other(state: State, here: str) -> str | None:
-    """A node that takes units and is not `here`."""
+    """Returns a node that takes units and is not `here`."""
     others = (obj.metadata.name for obj in state.related if obj.metadata.name != here and takes_units(obj))
     return choose(state.object.metadata.uid, others)
 
@@ -169,14 +170,15 @@ def _status(unit: Object) -> UnitStatus:
 
 
 def _units_of(node: Object, view: View) -> Iterable[ObjectKey]:
-    """The units that a change of this node may concern: those bound to it, and those that wait for any."""
+    """Returns the units that a change of this node may concern: those bound to it, and those that wait for any node."""
     yield from sorted(view.labelled(UNIT_TYPE, NODE_LABEL, node.metadata.name))
     if takes_units(node):
         yield from sorted(view.labelled(UNIT_TYPE, NODE_LABEL, ""))
 
 
 def _nodes_for(key: ObjectKey, unit: Object | None, view: View) -> Iterable[Object]:
-    """For a unit without a node the best that there are; for a bound one its own, and where it may have to go."""
+    """Returns the best nodes for a unit without a node; for a bound one its own, and the one that it may have to go
+    to."""
     if unit is None:
         return ()
     here = bound_node(unit.metadata)
@@ -188,14 +190,14 @@ def _nodes_for(key: ObjectKey, unit: Object | None, view: View) -> Iterable[Obje
 
 
 def _least_loaded(view: View, but: str) -> list[Object]:
-    """Of the nodes that take units, those to which the fewest are bound."""
+    """Returns those nodes that take units and have the fewest bound to them."""
     nodes = [obj for obj in view.list(NODE_TYPE) if obj.metadata.name != but and takes_units(obj)]
     loads = [len(view.labelled(UNIT_TYPE, NODE_LABEL, obj.metadata.name)) for obj in nodes]
     return [obj for obj, load in zip(nodes, loads, strict=True) if load == min(loads)]
 
 
 def _slim(obj: Object) -> Object:
-    """Key, uid, binding, and what the status says of now."""
+    """Returns a unit with key, uid, binding, and the parts of its status that are about now."""
     slim = Object()
     metadata = slim.metadata
     metadata.namespace, metadata.name, metadata.uid = obj.metadata.namespace, obj.metadata.name, obj.metadata.uid
@@ -213,7 +215,7 @@ def _slim(obj: Object) -> Object:
 
 
 def _bind(decision: Decision, state: State, node: str, *, lost: str = "") -> None:
-    """Puts the unit with that node; `lost` is where it was moved away from without a word of that node."""
+    """Puts the unit with that node; `lost` is the lost node that it was moved away from."""
     put = decision.calls.add().put
     bound = put.objects.add()
     bound.CopyFrom(state.object)
@@ -228,7 +230,7 @@ def _bind(decision: Decision, state: State, node: str, *, lost: str = "") -> Non
 
 
 def _mark_unknown(decision: Decision, state: State, why: str, since: Timestamp) -> None:
-    """Says in the status that nobody knows; nothing if it says so already."""
+    """Writes `unknown` into the status, unless it is there already."""
     before = _status(state.object)
     if before.HasField("unknown_since") and before.message.startswith(why):
         return
@@ -251,5 +253,5 @@ def _mark_unknown(decision: Decision, state: State, why: str, since: Timestamp) 
 
 
 def _time_text(time: Timestamp) -> str:
-    """RFC 3339 in whole seconds."""
+    """Returns RFC 3339 in whole seconds."""
     return Timestamp(seconds=time.seconds).ToJsonString()

@@ -1,4 +1,4 @@
-"""The names that the cluster's own objects go by."""
+"""The namespaces and names of the cluster's own objects."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Cluster controllers in a Raft group of their own: the leader decides, and what it decided is replicated first.
+"""Cluster controllers in a Raft group of their own: the leader decides, and its decisions are replicated first.
 
-The group agrees on the rows that a controller's runtime keeps (`Rows`) and on whose term it is; `ReplicatedControllers`
-is one process of it. Why it is so: docs/decisions/replicated-controllers.md.
+The group agrees on the rows of its controllers' runtimes (`Rows`) and on the present term; `ReplicatedControllers` is
+one process of it. The reasons: docs/decisions/replicated-controllers.md.
 """
 
 from rube.controllers.replicated.controllers import ReplicatedConfig, ReplicatedControllers

@@ -32,12 +32,12 @@ _LOG = logging.getLogger("rube.controllers")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicatedConfig:
-    """`engine_url` is for this member alone; `memory:` goes with `member.volatile`. The election by leases that
-    `controllers` configures is not used."""
+    """The configuration. `engine_url` is for this member alone; `memory:` goes with `member.volatile`. The election by
+    leases that `controllers` configures is not used."""
 
     member: MemberConfig
     engine_url: str = "memory:"
-    # A leader that has not seen the apiserver for so many seconds lets another member lead.
+    # A leader that has not seen the apiserver for so many seconds transfers the leadership.
     cut_off_s: float = 5.0
     controllers: ClusterControllersConfig = field(default_factory=ClusterControllersConfig)
 
@@ -57,8 +57,8 @@ class ReplicatedControllers:
         """While this process belongs to a group."""
 
     async def run(self) -> None:
-        """Until cancelled. Raises what no retry can help, such as FailedPreconditionError where the group refuses this
-        member, or DataLossError of its engine. A volatile member whose group was lost begins anew."""
+        """Runs until cancelled. Raises errors that no retry can help, such as FailedPreconditionError if the group
+        refuses this member, or DataLossError of its engine. A volatile member whose group was lost starts over."""
         while True:
             try:
                 await self._take_part()
@@ -69,7 +69,7 @@ class ReplicatedControllers:
             await self._host.clock.sleep(self._config.member.tick_s)
 
     async def _take_part(self) -> None:
-        """Until the member fails; raises why."""
+        """Takes part until the member fails; raises its error."""
         engine = await self._host.storage.open(self._config.engine_url)
         try:
             rows = Rows(engine)
@@ -104,7 +104,8 @@ class ReplicatedControllers:
             while not member.leads:
                 await member.led()
             try:
-                # Once this is applied here, so is all that earlier terms have committed, and they commit no more.
+                # Once this is applied here, so is everything that earlier terms have committed, and they commit no
+                # more.
                 async with self._host.clock.timeout(self._config.member.election_s):
                     number = await member.propose(lead_command(above))
             except (RubeError, TimeoutError) as error:
@@ -118,7 +119,7 @@ class ReplicatedControllers:
             above = await self._run_term(member, rows, term)
 
     async def _run_term(self, member: Member, rows: Rows, term: LeaderTerm) -> int:
-        """Runs the controllers until the term is over; gives what the next one must be greater than."""
+        """Runs the controllers until the term is over; returns the number that the next one must exceed."""
         engine = ReplicatedEngine(member, rows, term)
         caches = [InformerCache.of(self._client, self._host, configs_for(one)) for one in self._controllers]
         try:
@@ -149,7 +150,8 @@ class ReplicatedControllers:
         )
 
     async def _leave_when_cut_off(self, member: Member, caches: Sequence[InformerCache]) -> None:
-        """Lets another member lead, by chance any that answers, when this one has not seen the apiserver for long."""
+        """Transfers the leadership to a random member that answers, when this one has not seen the apiserver for
+        long."""
         clock, name = self._host.clock, self._config.member.name
         seen_ns = clock.monotonic_ns()
         while True:
@@ -166,7 +168,7 @@ class ReplicatedControllers:
 
 
 def _others(leader: Member) -> list[str]:
-    """The names of the voters beside the leader that answer it."""
+    """Returns the names of the voters beside the leader that answer it."""
     described = leader.describe()
     active = {progress.id for progress in described.progress if progress.active}
     return [peer.name for peer in described.peers if peer.id in active and not peer.learner and peer.id != leader.id]

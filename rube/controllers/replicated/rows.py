@@ -1,4 +1,4 @@
-"""What the group agrees on: the rows of its controllers, and the number of the newest term."""
+"""The state that the group agrees on: the rows of its controllers, and the number of the newest term."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from rube.host import Engine, Write
 
 __all__ = ["Rows", "commit_command", "lead_command"]
 
-# In the member's engine, all between these two.
+# The range of all rows in the member's engine.
 _START, _END = b"controllers/", b"controllers0"
 _ROWS = b"controllers/rows/"
 _TERM_KEY = b"controllers/term"
 
 
 def lead_command(above: int) -> bytes:
-    """Begins a term; its outcome is the term's number, greater than `above` and than every earlier one."""
+    """Returns the command that begins a term; its outcome is the term's number, greater than `above` and than every
+    earlier one."""
     return _bytes(Command(lead=Lead(above=above)))
 
 
 def commit_command(term: int, batch: Sequence[Write]) -> bytes:
-    """Writes rows; its outcome is AbortedError, and nothing is written, unless the term is the newest."""
+    """Returns the command that writes rows; its outcome is AbortedError, and nothing is written, unless the term is the
+    newest."""
     return _bytes(Command(commit=Commit(term=term, changes=[Change(key=key, value=value) for key, value in batch])))
 
 
@@ -35,7 +37,8 @@ def _bytes(command: Command) -> bytes:
 
 
 class Rows:
-    """`rube.group.StateMachine`: this member's copy, in memory, of what its engine holds or is about to hold."""
+    """A `rube.group.StateMachine`: this member's copy, in memory, of its engine's rows and of those about to be
+    written."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -52,7 +55,7 @@ class Rows:
         return value
 
     def scan(self, start: bytes, end: bytes, *, limit: int = 0, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """As `rube.host.EngineView.scan`."""
+        """Implements `rube.host.EngineView.scan`."""
         keys = self._rows.irange(start, end, inclusive=(True, False), reverse=reverse) if start < end else iter(())
         return iter([(key, self._rows[key]) for key in (islice(keys, limit) if limit else keys)])
 

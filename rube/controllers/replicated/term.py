@@ -1,7 +1,7 @@
-"""One term of one leader: the engine and the calls that its controllers work with, and until when they may.
+"""One term of one leader: the engine and the calls of its controllers, and the end of their right to act.
 
-A term ends when this member stops to lead, when another term has begun, when a commit failed (whether it was carried
-out is then unknown, and only a new term's reading of the rows says), or when the apiserver knows a later term.
+A term ends when this member stops leading, when another term has begun, when a commit failed (its outcome is then
+unknown, and only a new term's reading of the rows shows it), or when the apiserver knows a later term.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _T = TypeVar("_T")
 
 
 class TermOverError(Exception):
-    """Why it is over."""
+    """The reason why the term is over."""
 
 
 class LeaderTerm:
-    """Holds from its making until it is over, and never again."""
+    """A term that holds from the start until it is over, and never again."""
 
     def __init__(self, member: Member, rows: Rows, number: int) -> None:
         self.number = number
@@ -48,11 +48,11 @@ class LeaderTerm:
 
     @property
     def leads(self) -> bool:
-        """Whether the member leads, and has all the time."""
+        """True if the member leads, and has all the time."""
         return self._member.leads and self._member.term == self._raft_term and not self._member.failed.done()
 
     def holds(self) -> bool:
-        """Whether its controllers may still act."""
+        """Returns whether its controllers may still act."""
         return not self._over.is_set() and self.leads and self._rows.term == self.number
 
     def end(self, why: str) -> None:
@@ -60,7 +60,7 @@ class LeaderTerm:
         self._over.set()
 
     async def over(self) -> None:
-        """Raises TermOverError, some time."""
+        """Waits for the end of the term, and raises TermOverError."""
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch_leadership())
             await self._over.wait()
@@ -78,7 +78,7 @@ class LeaderTerm:
 
 
 class ReplicatedEngine:
-    """`rube.host.Engine` of one term: a commit returns when a quorum has it; reads are of this member's copy, which
+    """A `rube.host.Engine` of one term: a commit returns when a quorum has it; reads are of this member's copy, which
     has everything that earlier terms have committed.
 
     Once a commit has failed the term is over.
@@ -115,11 +115,11 @@ class ReplicatedEngine:
         return iter(())
 
     async def close(self) -> None:
-        """Nothing: the member is its opener's."""
+        """Does nothing: the caller keeps the member."""
 
 
 class FencedCalls:
-    """`rube.controllers.ports.Calls`: where the apiserver knows a later term than this, this one is over."""
+    """The `rube.controllers.ports.Calls` of a term; it ends the term if the apiserver knows a later one."""
 
     def __init__(self, client: Client, term: LeaderTerm, group: str) -> None:
         self._client = client
@@ -144,7 +144,7 @@ class FencedCalls:
             raise
 
     def _overtaken(self, seen: int) -> None:
-        # A call that an earlier term left in the outbox carries that one's fence: it may be older than this term.
+        # A call that an earlier term left in the outbox carries that term's fence: it may be older than this term.
         if seen > self._term.number:
             _LOG.warning("%s: the apiserver has seen term %d, this is %d", self._group, seen, self._term.number)
             self._term.above = max(self._term.above, seen)

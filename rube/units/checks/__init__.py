@@ -1,7 +1,7 @@
-"""What is wrong with a Unit: all of it at once, each by its field. Pure.
+"""The checks of a Unit: all errors at once, each by its field. Pure.
 
-`unit_violations` says what no systemd would take or what it would silently drop, and what no Linux could run. It does
-not ask whether a user, a file or a node exists: that is a machine's to say.
+`unit_violations` finds values that no systemd would accept or that it would silently drop, and that Linux could not
+run. Whether a user, a file or a node exists is for a machine to check.
 """
 
 from rube.units.checks.unit import unit_violations

@@ -1,4 +1,5 @@
-"""What makes a service runnable: its commands, its type, and what goes with it (service_verify() of systemd)."""
+"""The checks of what makes a service runnable: its commands, its type, and what goes with it (systemd's
+service_verify())."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def command_violations(service: Service) -> Iterator[Violation]:
         for index, line in enumerate(getattr(service.exec, name)[:ITEMS_MAX]):
             place = f"service.exec.{name}[{index}]"
             if not line.strip(" \t"):
-                continue  # said by `texts`
+                continue  # `texts` reports it
             try:
                 commands = parse_commands(line)
             except CommandLineError as error:
@@ -45,7 +46,7 @@ def _of_words(place: str, command: CommandLine) -> Iterator[Violation]:
         if problem := unknown_specifier(word):
             yield Violation(place, problem)
         if _NOT_TEXT.search(word):
-            yield Violation(place, "has an escape for a byte that is not UTF-8: systemd could not say what it runs")
+            yield Violation(place, "has an escape for a byte that is not UTF-8: systemd could not show what it runs")
 
 
 def _of_type(service: Service, starts: int) -> Iterator[Violation]:

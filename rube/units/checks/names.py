@@ -116,7 +116,7 @@ def _conditions(unit: Unit) -> Iterator[Violation]:
             continue
         value = condition.value.strip(" \t").removeprefix("|").removeprefix("!").strip(" \t")
         if not value:
-            yield Violation(f"{field}.value", "is empty, which would reset the list: write what is to be looked at")
+            yield Violation(f"{field}.value", "is empty, which would reset the list: write a value")
         elif condition.type in _PATH_CONDITIONS and (problem := path_problem(value)):
             yield Violation(f"{field}.value", problem)
 
@@ -139,7 +139,7 @@ def _of_service(service: Service) -> Iterator[Violation]:
 
 
 def _user_problem(name: str) -> str:
-    """valid_user_group_name() of systemd, relaxed: numbers, or anything that could stand in /etc/passwd."""
+    """Implements systemd's valid_user_group_name(), relaxed: numbers, or anything that could be in /etc/passwd."""
     if _NUMBER.match(name):
         fits = len(name) <= 10 and name == str(int(name)) and int(name) <= _UID_MAX and int(name) not in _UIDS_RESERVED
         return "" if fits else f"{name!r} is no user's or group's number"

@@ -56,7 +56,7 @@ def _limits(limits: Service.Limits) -> Iterator[Violation]:
 
 
 def _enums(path: str, message: Message) -> Iterator[Violation]:
-    """Numbers that are no value of their enum: a newer client's, or a mistake."""
+    """Yields numbers that are no value of their enum: a newer client's, or a mistake."""
     for field, value in message.ListFields():
         name = f"{path}.{field.name}" if path else field.name
         enum: EnumDescriptor | None = field.enum_type

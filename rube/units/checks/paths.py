@@ -45,14 +45,14 @@ def path_violations(service: Service) -> Iterator[Violation]:
 
 
 def path_problem(path: str) -> str:
-    """Why systemd takes this for no absolute path; empty if it does, or where a specifier begins it."""
+    """Returns why systemd takes this for no absolute path; empty if it does, or if a specifier begins it."""
     if not path.startswith(("/", "%")):
         return f"{path[:80]!r} is not an absolute path"
     return _length_problem(path)
 
 
 def _relative_problem(path: str, *, dots: bool) -> str:
-    """For what is below a directory of systemd's own."""
+    """Returns why this is no path below a directory of systemd's own."""
     parts = path.split("/")
     if not dots and (path.startswith("/") or ".." in parts):
         return f"{path[:80]!r} is not a relative path without '..'"

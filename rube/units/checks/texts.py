@@ -29,12 +29,12 @@ __all__ = ["ITEMS_MAX", "text_violations", "unknown_specifier"]
 
 
 def text_violations(unit: Message) -> Iterator[Violation]:
-    """What is wrong with the characters and the size of any field of the message, and of those in it."""
+    """Yields errors in the characters and the size of any field of the message, and of those in it."""
     return _of_message("", unit)
 
 
 def unknown_specifier(text: str) -> str:
-    """What systemd would not take a `%` for, as the end of a sentence; empty if there is no such."""
+    """Returns the unknown specifier in the text, as the end of a sentence; empty if there is none."""
     for letter in specifiers_in(text):
         if letter not in LETTERS:
             return f"holds %{letter}, which is no specifier of systemd.unit(5): write %%{letter} for the text itself"

@@ -26,7 +26,7 @@ __all__ = ["unit_violations"]
 
 
 def unit_violations(unit: Unit) -> list[Violation]:
-    """Everything that is wrong, at most VIOLATIONS_MAX; empty: every systemd can load it, and the supervisor too."""
+    """Returns all errors, at most VIOLATIONS_MAX; empty: every systemd can load it, and the supervisor too."""
     found = chain(
         text_violations(unit),
         command_violations(unit.service),

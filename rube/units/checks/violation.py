@@ -1,4 +1,4 @@
-"""One thing that is wrong with an object."""
+"""One error of an object."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from rube.api.keys import TYPE_URL_PREFIX
 
 
 def unpack_action(action: Action) -> UnitAction:
-    """Raises InvalidArgumentError for what is no unit action."""
+    """Returns the action. Raises InvalidArgumentError for anything but a unit action."""
     unit_action = UnitAction()
     if not action.action.Unpack(unit_action) or unit_action.WhichOneof("action") is None:
         raise InvalidArgumentError(
@@ -22,7 +22,7 @@ def unpack_action(action: Action) -> UnitAction:
 
 
 def pack_observation(observation: UnitObservation) -> Any:
-    """Deterministic bytes: observations are compared."""
+    """Packs the observation into deterministic bytes: observations are compared."""
     return Any(
         type_url=f"{TYPE_URL_PREFIX}{UnitObservation.DESCRIPTOR.full_name}",
         value=observation.SerializeToString(deterministic=True),

@@ -14,7 +14,7 @@ _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 @contextmanager
 def disk_errors(what: str) -> Iterator[None]:
-    """Within it an OSError becomes ResourceExhaustedError (the disk is full, too many open files) or
+    """Turns an OSError in it into ResourceExhaustedError (the disk is full, too many open files) or
     FailedPreconditionError."""
     try:
         yield

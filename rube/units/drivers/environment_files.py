@@ -24,12 +24,12 @@ __all__ = ["read_environment_files"]
 
 
 def read_environment_files(paths: Sequence[str]) -> EnvironmentFile:
-    """The variables of all files, a later one's over an earlier one's, and what was ignored in them as `PATH: NAME`.
+    """Returns the variables of all files, a later one's over an earlier one's, and the ignored ones as `PATH: NAME`.
 
     It does not wait for a FIFO or a socket, but may for a file system that hangs.
 
-    Raises OSError, whose `filename` is the path, for a file or pattern without `-` that is missing, cannot be read,
-    is no plain file or device, or is not text.
+    Raises OSError, whose `filename` is the path, for a file or pattern without `-` that is missing, cannot be read, is
+    no plain file or device, or is not text.
     """
     variables: dict[str, str] = {}
     ignored: list[str] = []
@@ -66,7 +66,7 @@ def _read(path: str) -> EnvironmentFile:
 
 
 def _matches(pattern: str) -> Sequence[str]:
-    """The paths that match, in the C library's order. Raises FileNotFoundError if there are none."""
+    """Returns the paths that match, in the C library's order. Raises FileNotFoundError if there are none."""
     if not pattern.startswith("/"):
         raise OSError(22, "is not an absolute path", pattern)
     if not _MAGIC & set(pattern):
@@ -90,7 +90,7 @@ class _Glob(ctypes.Structure):
 
 
 def _glob(pattern: str) -> list[str]:
-    """glob(3) itself, since systemd calls it: Python's knows neither classes such as `[[:digit:]]` nor `[^a]`."""
+    """Calls glob(3) itself, as systemd does: Python's knows neither classes such as `[[:digit:]]` nor `[^a]`."""
     library = ctypes.CDLL(None)
     found = _Glob()
     if library.glob(os.fsencode(pattern), 0, None, ctypes.byref(found)):

@@ -30,18 +30,18 @@ LINE_OVERHEAD_BYTES = 24
 
 
 def lines_of(request: LogsRequest) -> int:
-    """How many of the last lines are asked for."""
+    """Returns how many of the last lines the request asks for."""
     return request.lines if request.HasField("lines") else LINES_DEFAULT
 
 
 class LineReader:
-    """Takes bytes as they come and gives lines; what has no newline yet comes as a line that is `partial`."""
+    """Turns bytes as they come into lines; bytes without a newline yet come as a line that is `partial`."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, data: bytes, *, final: bool = False) -> list[LogLine]:
-        """`final`: nothing follows, so that the last line is whole as it is."""
+        """Returns the lines. `final`: nothing follows, so that the last line is complete."""
         *whole, rest = self._decoder.decode(data, final).split("\n")
         lines = [LogLine(text=text) for text in whole]
         if rest:
@@ -50,7 +50,7 @@ class LineReader:
 
 
 def responses(lines: Iterable[LogLine]) -> Iterator[LogsResponse]:
-    """The lines in responses of at most READ_BYTES_MAX bytes, long ones in pieces; none for no lines."""
+    """Yields the lines in responses of at most READ_BYTES_MAX bytes, long ones in pieces; none for no lines."""
     response, room = LogsResponse(), READ_BYTES_MAX
     for line in lines:
         for piece in _pieces(line):
@@ -65,7 +65,7 @@ def responses(lines: Iterable[LogLine]) -> Iterator[LogsResponse]:
 
 
 def tail_of(lines: Sequence[str]) -> list[str]:
-    """The last of the lines, within the bounds of a status. A line that is too long loses its beginning."""
+    """Returns the last of the lines, within the bounds of a status. A line that is too long loses its beginning."""
     tail: list[str] = []
     room = TAIL_BYTES_MAX
     for line in reversed(lines[-TAIL_LINES_MAX:]):
@@ -80,7 +80,8 @@ def tail_of(lines: Sequence[str]) -> list[str]:
 
 
 def has_failed(status: UnitStatus) -> bool:
-    """Whether the unit is failed, or waits to be started again after it failed: its status then has a log_tail."""
+    """Returns whether the unit is failed, or waits to be started again after it failed: its status then has a
+    log_tail."""
     return status.active_state == "failed" or (status.sub_state == "auto-restart" and status.result != "success")
 
 

@@ -1,4 +1,4 @@
-"""What specifiers say of this machine, for units that no systemd runs."""
+"""The values of specifiers about this machine, for units that no systemd runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["machine_specifiers"]
 
 
 def machine_specifiers() -> dict[str, str]:
-    """Letters and values. What this machine does not say is left out."""
+    """Returns letters and values. A specifier that this machine has no value for is left out."""
     system = os.uname()
     short = system.nodename.partition(".")[0]
     values = {

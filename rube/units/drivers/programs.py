@@ -1,4 +1,4 @@
-"""Why a program could not be executed, or a user not be taken, on this machine: a look at the machine, in words."""
+"""The reasons in words why a program could not be executed, or a user not be set, on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["error_words", "missing_group", "missing_user", "no_directory", "no_f
 
 
 def why_not_executable(path: str) -> str:
-    """Such as `/nonexistent/bin: no such file`; empty where nothing is wrong with the file itself.
+    """Returns such as `/nonexistent/bin: no such file`; empty if nothing is wrong with the file itself.
 
     It opens regular files only, so that it waits for no FIFO.
     """
@@ -32,7 +32,7 @@ def why_not_executable(path: str) -> str:
 
 
 def no_file(path: str) -> str:
-    """Why a file cannot be read, as `/etc/x.env: no such file`; empty if it is there."""
+    """Returns why a file cannot be read, as `/etc/x.env: no such file`; empty if it is there."""
     try:
         os.stat(path)
     except OSError as error:
@@ -41,7 +41,7 @@ def no_file(path: str) -> str:
 
 
 def no_directory(path: str) -> str:
-    """Why a directory cannot be entered; empty if it is there."""
+    """Returns why a directory cannot be entered; empty if it is there."""
     try:
         if not stat.S_ISDIR(os.stat(path).st_mode):
             return f"{path}: is not a directory"
@@ -51,7 +51,7 @@ def no_directory(path: str) -> str:
 
 
 def missing_user(user: str) -> str:
-    """`user 'web' does not exist on this machine`; empty if it does."""
+    """Returns `user 'web' does not exist on this machine`; empty if it does."""
     try:
         pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
     except KeyError:
@@ -60,7 +60,7 @@ def missing_user(user: str) -> str:
 
 
 def missing_group(group: str) -> str:
-    """`group 'web' does not exist on this machine`; empty if it does."""
+    """Returns `group 'web' does not exist on this machine`; empty if it does."""
     try:
         grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)
     except KeyError:
@@ -83,7 +83,7 @@ def _without_interpreter(path: str) -> str:
 
 
 def error_words(error: OSError) -> str:
-    """What the system says of it, in lower case: `no such file`, `permission denied`."""
+    """Returns the system's words for the error, in lower case: `no such file`, `permission denied`."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     return (error.strerror or str(error)).lower()

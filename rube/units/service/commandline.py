@@ -51,11 +51,11 @@ class CommandLine:
 
     @property
     def keeps_privileges(self) -> bool:
-        """Whether `user` and `group` don't apply."""
+        """True if `user` and `group` don't apply."""
         return "+" in self.prefixes or self.prefixes.count("!") == 1
 
     def argv(self, environment: Mapping[str, str]) -> list[str]:
-        """What the program is executed with, argv[0] first. The program's path itself is never replaced."""
+        """Returns the program's arguments, argv[0] first. The program's path itself is never replaced."""
         words = list(self.arguments) if "@" in self.prefixes else [self.program, *self.arguments]
         if ":" in self.prefixes:
             return words
@@ -63,7 +63,7 @@ class CommandLine:
 
 
 def parse_commands(line: str) -> list[CommandLine]:
-    """The commands of one Exec line: several are separated by ` ; ` (systemd allows it for Type=oneshot).
+    """Returns the commands of one Exec line: several are separated by ` ; ` (systemd allows it for Type=oneshot).
 
     Raises CommandLineError, for a line without any command too.
     """
@@ -94,7 +94,7 @@ def expand(argument: str, environment: Mapping[str, str]) -> list[str]:
 
 
 def _command(raw: bytes, at: int) -> tuple[CommandLine | None, int]:
-    """The command that begins at `at`, up to a `;` of its own or the end; None where there is only the `;`."""
+    """Returns the command that begins at `at`, up to a `;` of its own or the end; None if there is only the `;`."""
     first, at = _word(raw, at)
     if first == ";":
         return None, at
@@ -119,7 +119,7 @@ def _command(raw: bytes, at: int) -> tuple[CommandLine | None, int]:
 
 
 def _take_prefixes(word: str) -> tuple[str, str]:
-    """The program and its prefixes: each at most once, of `+`, `!` and `!!` one."""
+    """Returns the program and its prefixes: each at most once, of `+`, `!` and `!!` one."""
     at = 0
     while at < len(word):
         letter, seen = word[at], word[:at]
@@ -133,7 +133,7 @@ def _take_prefixes(word: str) -> tuple[str, str]:
 
 
 def _check_program(first: str, program: str) -> None:
-    """Raises CommandLineError for what systemd takes for no program."""
+    """Raises CommandLineError for a program name that systemd refuses."""
     if not program:
         raise CommandLineError(f"no program after {first!r}")
     if unsafe := [letter for letter in program if letter in _UNSAFE]:
@@ -173,7 +173,8 @@ def _text(word: bytes) -> str:
 
 
 def _lookup(name: str, environment: Mapping[str, str]) -> str | None:
-    """A variable's value. systemd looks for `name=` at the beginning of `NAME=value`, so that a name may hold a `=`."""
+    """Returns a variable's value. systemd looks for `name=` at the beginning of `NAME=value`, so that a name may hold a
+    `=`."""
     if "=" not in name:
         return environment.get(name) if name else None
     name, _, rest = name.partition("=")
@@ -182,7 +183,8 @@ def _lookup(name: str, environment: Mapping[str, str]) -> str | None:
 
 
 def _expand_inside(argument: str, environment: Mapping[str, str]) -> str:
-    """systemd's replace_env(): `${` without `}`, or with a `:` before it, stays, and what follows is looked at."""
+    """Implements systemd's replace_env(): `${` without `}`, or with a `:` before it, stays, and the text after it is
+    read on."""
     out: list[str] = []
     rest = argument
     while True:
@@ -196,13 +198,13 @@ def _expand_inside(argument: str, environment: Mapping[str, str]) -> str:
         elif rest.startswith("{"):
             taken, rest = _braces(rest, environment)
             out.append(taken)
-        else:  # the letter after the `$` is passed over
+        else:  # the letter after the `$` is skipped
             out.append("$" + rest[:1])
             rest = rest[1:]
 
 
 def _braces(rest: str, environment: Mapping[str, str]) -> tuple[str, str]:
-    """For what follows a `$` and begins with `{`: what it becomes, and what is left."""
+    """Returns the replacement of a text that follows a `$` and begins with `{`, and the rest of the text."""
     colon, brace = rest.find(":"), rest.find("}")
     if colon >= 0 and (brace < 0 or colon < brace):
         return f"${rest[: colon + 1]}", rest[colon + 1 :]

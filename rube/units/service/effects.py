@@ -1,4 +1,4 @@
-"""What the state machine asks its owner to do, in order."""
+"""The effects that the state machine asks its owner for, in order."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class _Parser:
         self.ignored: list[str] = []
 
     def push(self, *, strip: bool) -> None:
-        """Takes what was read as an assignment."""
+        """Adds the parsed text as an assignment."""
         key = bytes(self.key if self.key_end < 0 else self.key[: self.key_end])
         value = bytes(self.value[: self.value_end] if strip and self.value_end >= 0 else self.value)
         self.key.clear()
@@ -101,7 +101,7 @@ class _Parser:
             self.ignored.append(name)
 
     def take(self, run: bytes) -> None:
-        """Many bytes at once that leave the state as it is: the same as a step for each."""
+        """Takes many bytes at once that leave the state as it is: the same as a step for each."""
         if self.state is _State.KEY:
             self.key_end = -1
             self.key += run

@@ -1,4 +1,4 @@
-"""What the exit statuses 200 to 245 mean: a step before the program itself ran failed, and which. Pure.
+"""The meaning of the exit statuses 200 to 245: the step that failed before the program itself ran. Pure.
 
 systemd.exec(5), "PROCESS EXIT CODES"; the supervisor uses the same numbers. Fields are named as in `api.systemd.Unit`,
 without `service.`: a status is short.
@@ -92,7 +92,8 @@ EXIT_CODES: Final[Mapping[int, ExitCode]] = {
 
 
 def explain_exit(exit_status: int) -> str:
-    """What failed before the program ran, such as `user: the user does not exist …`; empty for other statuses."""
+    """Returns the step that failed before the program ran, such as `user: the user does not exist …`; empty for other
+    statuses."""
     found = EXIT_CODES.get(exit_status)
     if found is None:
         return ""
@@ -100,7 +101,7 @@ def explain_exit(exit_status: int) -> str:
 
 
 def exit_detail(exit_code: int, exit_status: int) -> str:
-    """How a process ended, as systemctl writes it: `status 203/EXEC`, `status 3`, `signal 9`; empty for 0, 0.
+    """Returns how a process ended, as systemctl writes it: `status 203/EXEC`, `status 3`, `signal 9`; empty for 0, 0.
 
     `exit_code` is waitid's si_code: CLD_EXITED, or a signal.
     """

@@ -1,7 +1,7 @@
-"""How the states of a service follow each other, after systemd's src/core/service.c (version 252). Pure.
+"""The states of a service and their order, after systemd's src/core/service.c (version 252). Pure.
 
-Each `enter_…` goes to a state, or past it where there is nothing to do in it. What makes a service leave a state is in
-`transitions`; who calls that is `machine`.
+Each `enter_…` goes to a state, or past it if there is nothing to do in it. `transitions` has the events that end a
+state; `machine` calls it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Lifecycle:
     # Entering states
 
     def begin_by_hand(self) -> None:
-        """Whoever asks begins the count of its starts anew, as after `systemctl reset-failed`."""
+        """Resets the count of starts for a start on request, as `systemctl reset-failed` does."""
         self.forbid_restart = False
         self.restarts = 0
         self.starts_ns.clear()
@@ -140,7 +140,8 @@ class Lifecycle:
             self.move_to(State.AUTO_RESTART, self.policy.restart_ns)
 
     def give_up(self) -> None:
-        """What was killed has not ended in time. It is left behind, except where no signal has reached it."""
+        """Gives up on killed processes that have not ended in time: they are left behind, except those that no signal
+        has reached."""
         if self.withstands:
             self.enter_signal(self.state, Result.SUCCESS)
         else:
@@ -150,10 +151,10 @@ class Lifecycle:
         self.restarts += 1
         self.begin()
 
-    # Small things
+    # Helpers
 
     def note(self, result: Result) -> None:
-        """The first thing that goes wrong is the result."""
+        """Notes a result: the first failure counts."""
         if self.result is Result.SUCCESS:
             self.result = result
 

@@ -23,18 +23,18 @@ from rube.units.service.transitions import (
 
 
 class ServiceMachine(Lifecycle):
-    """One service: what it is asked for and what happens to it. Every method returns the effects, in order."""
+    """The state machine of one service. Every method returns the effects, in order."""
 
     @property
     def deadline_ns(self) -> int | None:
-        """When to call `tick`; None: nothing is due."""
+        """The time to call `tick`; None: nothing is due."""
         due = [when for when in (self.timer_ns, self.watchdog_ns) if when is not None]
         return min(due, default=None)
 
     # Requests
 
     def start(self, now_ns: int) -> list[Effect]:
-        """Start it once it is down; nothing if it runs, is starting or waits for its automatic restart."""
+        """Starts it once it is down; no effects if it runs, is starting or waits for its automatic restart."""
         self.now_ns = now_ns
         if self.state in RESTING:
             self.begin_by_hand()
@@ -43,7 +43,7 @@ class ServiceMachine(Lifecycle):
         return self.take_effects()
 
     def stop(self, now_ns: int) -> list[Effect]:
-        """Stop it and don't restart it."""
+        """Stops it and does not restart it."""
         self.now_ns = now_ns
         self.start_pending = False
         self.forbid_restart = True
@@ -56,12 +56,12 @@ class ServiceMachine(Lifecycle):
         return self.take_effects()
 
     def restart(self, now_ns: int) -> list[Effect]:
-        """Stop it, if it runs, and start it."""
+        """Stops it, if it runs, and starts it."""
         effects = self.stop(now_ns)
         return effects + self.start(now_ns)
 
     def loaded(self, policy: Policy, now_ns: int) -> list[Effect]:
-        """The answer to Load: goes on with the start."""
+        """Takes the answer to Load: goes on with the start."""
         self.now_ns = now_ns
         self.policy = policy
         if not within_start_limit(self.policy, self.starts_ns, self.now_ns):
@@ -74,7 +74,8 @@ class ServiceMachine(Lifecycle):
         return self.take_effects()
 
     def refused(self, result: Result, now_ns: int) -> list[Effect]:
-        """The answer to Load of an owner that does not start it: a condition does not hold (SUCCESS), or it cannot."""
+        """Takes the answer to Load of an owner that does not start it: a condition does not hold (SUCCESS), or it
+        cannot."""
         self.now_ns = now_ns
         self.main_known = self.main_alive = self.awaits_pid_file = False
         self.enter_dead(result, allow_restart=False)
@@ -99,7 +100,7 @@ class ServiceMachine(Lifecycle):
             self.enter_stop_post(Result.SUCCESS if wanted else Result.SUPERVISOR_LOST)
         return self.take_effects()
 
-    # What happens to its processes
+    # Events of its processes
 
     def main_ended(self, exit: Exit, now_ns: int) -> list[Effect]:
         self.now_ns = now_ns
@@ -121,7 +122,7 @@ class ServiceMachine(Lifecycle):
         self.now_ns = now_ns
         self.control_alive = False
         if self.command is None:
-            return []  # left running (KillMode=none) by a start that is over
+            return []  # left running (KillMode=none) by an earlier start
         name, index = self.command
         flags = self.policy.commands[name]
         result = Result.SUCCESS if flags[index] else result_of(exit, self.policy)
@@ -136,21 +137,21 @@ class ServiceMachine(Lifecycle):
         return self.take_effects()
 
     def emptied(self, now_ns: int) -> list[Effect]:
-        """No process of the service is left."""
+        """Notes that no process of the service is left."""
         self.now_ns = now_ns
         if not (self.main_alive or self.control_alive):
             EMPTIED.get(self.state, wait)(self, Result.SUCCESS)
         return self.take_effects()
 
     def executed(self, now_ns: int) -> list[Effect]:
-        """The main process runs its program: what Type=exec waits for."""
+        """Notes that the main process runs its program, which Type=exec waits for."""
         self.now_ns = now_ns
         if self.policy.type == "exec" and self.state is State.START and self.main_alive:
             self.enter_start_post()
         return self.take_effects()
 
     def main_found(self, now_ns: int) -> list[Effect]:
-        """The main process of a forking service is known and lives."""
+        """Notes that the main process of a forking service is known and lives."""
         self.now_ns = now_ns
         self.awaits_pid_file = False
         self.main_known = self.main_alive = True
@@ -161,7 +162,7 @@ class ServiceMachine(Lifecycle):
         return self.take_effects()
 
     def main_missing(self, now_ns: int) -> list[Effect]:
-        """The answer to FindMain: not found now. Without a PID file a service may go on with no main process."""
+        """Takes the answer to FindMain: not found now. Without a PID file a service may go on with no main process."""
         self.now_ns = now_ns
         if not self.policy.has_pid_file:
             if self.state is State.START:
@@ -173,21 +174,21 @@ class ServiceMachine(Lifecycle):
         return self.take_effects()
 
     def ready(self, now_ns: int) -> list[Effect]:
-        """READY=1: what Type=notify waits for."""
+        """Handles READY=1, which Type=notify waits for."""
         self.now_ns = now_ns
         if self.policy.type == "notify" and self.state is State.START:
             self.enter_start_post()
         return self.take_effects()
 
     def alive(self, now_ns: int) -> list[Effect]:
-        """WATCHDOG=1: puts the watchdog off."""
+        """Handles WATCHDOG=1, which puts the watchdog off."""
         self.now_ns = now_ns
         if self.watchdog_ns is not None:
             self.arm_watchdog()
         return self.take_effects()
 
     def tick(self, now_ns: int) -> list[Effect]:
-        """Time has passed: carries out what is due, if anything is."""
+        """Carries out what is due by now, if anything is."""
         self.now_ns = now_ns
         if self.watchdog_ns is not None and now_ns >= self.watchdog_ns:
             self.enter_signal(State.STOP_WATCHDOG, Result.WATCHDOG)

@@ -1,4 +1,4 @@
-"""What a definition asks for, as the state machine needs it, and the decisions that are tables. Pure."""
+"""The state machine's part of a definition, and the decisions that are tables. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ A lost supervisor counts as a main process that was killed."""
 
 @dataclass(frozen=True, order=True)
 class Exit:
-    """How a process ended: waitid's si_code (CLD_EXITED, CLD_KILLED, CLD_DUMPED) and exit status or signal."""
+    """The end of a process: waitid's si_code (CLD_EXITED, CLD_KILLED, CLD_DUMPED) and exit status or signal."""
 
     code: int
     status: int
@@ -74,7 +74,8 @@ class Policy:
 
 
 def result_of(exit: Exit, policy: Policy) -> Result:
-    """What a process's end means. A oneshot is a command, for which no signal is a clean end; a daemon has four."""
+    """Returns the meaning of a process's end. A oneshot is a command, for which no signal is a clean end; a daemon has
+    four."""
     if exit in policy.success or (exit.code == CLD_EXITED and exit.status == 0):
         return Result.SUCCESS
     if exit.code == CLD_EXITED:
@@ -87,7 +88,7 @@ def result_of(exit: Exit, policy: Policy) -> Result:
 
 
 def shall_restart(policy: Policy, result: Result, main_exit: Exit | None) -> bool:
-    """Whether a service that ended by itself is started again (systemd.service(5), Restart=)."""
+    """Returns whether a service that ended by itself is started again (systemd.service(5), Restart=)."""
     if main_exit is not None and main_exit in policy.prevent_restart:
         return False
     if main_exit is not None and main_exit in policy.force_restart:
@@ -96,7 +97,7 @@ def shall_restart(policy: Policy, result: Result, main_exit: Exit | None) -> boo
 
 
 def within_start_limit(policy: Policy, starts_ns: list[int], now_ns: int) -> bool:
-    """Whether one more start is allowed; `starts_ns` are the earlier ones, and are pruned here."""
+    """Returns whether one more start is allowed; `starts_ns` are the earlier ones, and are pruned here."""
     if policy.start_limit_ns <= 0 or policy.start_limit_burst <= 0:
         starts_ns.clear()
         return True

@@ -19,7 +19,7 @@ _MIN, _MAX = int(signal.SIGRTMIN), int(signal.SIGRTMAX)
 
 
 def signal_number(name: str) -> int:
-    """The number of `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3` or `RTMAX-2`. Raises ValueError."""
+    """Returns the number of `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3` or `RTMAX-2`. Raises ValueError."""
     if name.isascii() and name.isdigit() and 0 < int(name) <= _MAX:
         number = int(name)
         if number in _NAMES or number >= _MIN:
@@ -35,5 +35,5 @@ def signal_number(name: str) -> int:
 
 
 def signal_name(number: int) -> str:
-    """Such as `SIGTERM`, or `SIGRTMIN+3`."""
+    """Returns such as `SIGTERM`, or `SIGRTMIN+3`."""
     return _NAMES.get(number) or f"SIGRTMIN+{number - _MIN}"

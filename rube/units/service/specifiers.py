@@ -15,7 +15,7 @@ _ESCAPED: Final = re.compile(r"\\x([0-9a-fA-F]{2})")
 
 
 def specifiers_in(text: str) -> list[str]:
-    """The letters and digits that follow a `%` which is none of `%%`, in their order."""
+    """Returns the letters and digits that follow a `%` outside of `%%`, in their order."""
     return [letter for letter in _SPECIFIER.findall(text) if letter != "%"]
 
 
@@ -25,7 +25,7 @@ def replace_specifiers(text: str, values: Mapping[str, str]) -> str:
 
 
 def specifiers_of_name(unit: str) -> dict[str, str]:
-    """Those that follow from the unit's name, such as `rube-system.indexer.service`."""
+    """Returns the specifiers that follow from the unit's name, such as `rube-system.indexer.service`."""
     stem = unit.rpartition(".")[0]
     prefix, _, instance = stem.partition("@")
     last = prefix.rpartition("-")[2]
@@ -43,5 +43,5 @@ def specifiers_of_name(unit: str) -> dict[str, str]:
 
 
 def _unescape(name: str) -> str:
-    """A name's part as a path: `-` stands for `/`, `\\x2d` for `-` (systemd-escape(1))."""
+    r"""Returns a name's part as a path: `-` becomes `/`, `\x2d` becomes `-` (systemd-escape(1))."""
     return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), name.replace("-", "/"))

@@ -1,4 +1,4 @@
-"""The states of a service and what they are called, as systemd names them (src/core/service.c, unit.c)."""
+"""The states of a service and their names in systemd (src/core/service.c, unit.c)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class State(Enum):
 
 
 class Result(Enum):
-    """Why a service ended as it did; the value is systemd's Result property."""
+    """The reason of a service's end; the value is systemd's Result property."""
 
     SUCCESS = "success"
     RESOURCES = "resources"

@@ -1,4 +1,4 @@
-"""What systemd takes for text: UTF-8 without surrogates and noncharacters (src/basic/utf8.c). Pure."""
+"""Text as systemd accepts it: UTF-8 without surrogates and noncharacters (src/basic/utf8.c). Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _INVALID: Final = re.compile(f"[\ud800-\udfff\ufdd0-\ufdef{_PLANE_ENDS}]")
 
 
 def invalid_character(text: str) -> re.Match[str] | None:
-    """The first character that systemd refuses anywhere in a file, with its position; None if there is none."""
+    """Returns the first character that systemd refuses anywhere in a file, with its position; None if there is none."""
     return _INVALID.search(text)
 
 
 def decode_text(data: bytes) -> str:
-    """The text that the bytes are. Raises ValueError, which says where they are none."""
+    """Returns the text of the bytes. Raises ValueError, which says where they are not text."""
     text = data.decode()  # UnicodeDecodeError is a ValueError
     if found := invalid_character(text):
         raise ValueError(f"U+{ord(found.group()):04X} at position {found.start()} is no character")

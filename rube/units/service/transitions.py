@@ -1,4 +1,5 @@
-"""What ends each state of a service: tables from state to what follows. Pure. What is not in a table waits."""
+"""The events that end each state of a service: tables from state to what follows. Pure. An event that is not in a table
+waits."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ Row = Callable[[Lifecycle, Result], None]
 
 
 def wait(service: Lifecycle, result: Result) -> None:
-    """What is under way goes on first; or the process was left running (KillMode=none) and no longer matters."""
+    """Does nothing: the present step ends first; or the process was left running (KillMode=none) and no longer
+    matters."""
 
 
 def _fail(service: Lifecycle, result: Result) -> None:

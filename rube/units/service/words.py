@@ -36,9 +36,9 @@ def skip_blanks(line: bytes, at: int) -> int:
 
 
 def next_word(line: bytes, at: int) -> tuple[bytes, int]:
-    """The word that begins at `at` (no blank), unquoted and unescaped, and where the next one begins.
+    """Returns the word that begins at `at` (no blank), unquoted and unescaped, and where the next one begins.
 
-    An escape that is none stays as it is, as systemd leaves it (with a warning). Raises UnbalancedQuoteError.
+    An invalid escape stays as it is, as systemd leaves it (with a warning). Raises UnbalancedQuoteError.
     """
     out = bytearray()
     quote, start = 0, at
@@ -66,7 +66,8 @@ def next_word(line: bytes, at: int) -> tuple[bytes, int]:
 
 
 def split_value(value: bytes) -> list[bytes]:
-    """The words of a variable's value, for `$NAME` as a word of its own: a backslash keeps the next byte as it is.
+    """Returns the words of a variable's value, for `$NAME` as a word of its own: a backslash keeps the next byte as it
+    is.
 
     An open quote ends with the value.
     """
@@ -93,7 +94,7 @@ def split_value(value: bytes) -> list[bytes]:
 
 
 def _escape(line: bytes, at: int) -> tuple[bytes, int]:
-    """What the escape at `at` stands for, and the position after it."""
+    """Returns the bytes of the escape at `at`, and the position after it."""
     if at + 1 == len(line):
         raise UnbalancedQuoteError("it ends in a backslash: write \\\\ for a backslash")
     kind = line[at + 1]
@@ -125,7 +126,7 @@ def _number(line: bytes, at: int, count: int, base: int) -> int | None:
 
 
 def _code_point(number: int | None, *, strict: bool) -> bytes | None:
-    """UTF-8. `\\u` takes what `\\U` refuses: surrogates and noncharacters."""
+    r"""Returns UTF-8. `\u` takes what `\U` refuses: surrogates and noncharacters."""
     if number is None or number > 0x10FFFF:
         return None
     unfit = 0xD800 <= number < 0xE000 or 0xFDD0 <= number <= 0xFDEF or number & 0xFFFE == 0xFFFE

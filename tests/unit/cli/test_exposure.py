@@ -34,7 +34,7 @@ def test_one_line_names_all_that_are_reached(caplog: pytest.LogCaptureFixture) -
     warn_of_exposure(["127.0.0.1:1"])
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert record.getMessage().startswith("whoever reaches 0.0.0.0:2, box:3 is root on every node")
+    assert record.getMessage().startswith("every caller that reaches 0.0.0.0:2, box:3 is root on every node")
 
 
 def test_a_members_port_counts() -> None:

@@ -34,7 +34,7 @@ OF_TEN_MINUTES.since.FromSeconds(600)
     [
         (_unit(RUNS), ANY_AGE, "a/web has printed nothing; it is active (running) on w1 (see"),
         (_unit(FAILED), ANY_AGE, "(exit-code) on w1: exec.start: /no: no such file (see 'ructl"),
-        (_unit(RUNS), OF_TEN_MINUTES, "a/web has printed nothing in that time: leave --since out for what is older"),
+        (_unit(RUNS), OF_TEN_MINUTES, "a/web has printed nothing in that time: leave --since out for older output"),
         (
             _unit(RUNS, "file:/var/log/web"),
             ANY_AGE,

@@ -50,7 +50,7 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case("unbound", unit(on=""), None, "a ready node that takes units", "gives it a node"),
+    Case("unbound", unit(on=""), None, "a ready node that takes units", "binds it to a node"),
     Case("no such node", unit(), None, "a node called 'worker-1', which does not exist", "until that node joins"),
     Case("silent node", unit("active"), node(Readiness.SILENT), "node worker-1, which is silent", "stays bound"),
     Case("not reported", unit(), node(), "the first report of node worker-1", "starts it"),

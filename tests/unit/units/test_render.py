@@ -17,7 +17,7 @@ from rube.units.unit_file import Directive, parse_unit_file
 from tests.real.random_units import random_unit
 
 SEED = """\
-# Made by Rube from an object of its apiserver: what is changed here is overwritten.
+# Made by Rube from an object of its apiserver: changes here are overwritten.
 # rube: uid=0123 generation=7 digest={digest}
 # Don't run this without consulting me firtst
 

@@ -47,10 +47,10 @@ _ERRORS: dict[str, type[RubeError]] = {
 
 
 class SystemdBus:
-    """Connects when it is first needed and again when the connection is lost.
+    """A connection that is made when it is first needed and again when it is lost.
 
     Errors of every method: UnavailableError (no bus, connection lost), DeadlineExceededError (no answer within
-    CALL_S_MAX), and what systemd answers, by its name.
+    CALL_S_MAX), and systemd's error, by its name.
     """
 
     def __init__(self, clock: Clock, address: str | None) -> None:
@@ -63,12 +63,13 @@ class SystemdBus:
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Calls `listener` with each signal until what is returned is called."""
+        """Calls `listener` with each signal until the returned function is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     async def connect(self) -> None:
-        """Makes sure of the connection. All listeners are told of a new one: what came before it was missed."""
+        """Makes sure of the connection. All listeners are notified of a new one, since signals before it were
+        missed."""
         async with self._connecting:
             if self._bus is not None and self._bus.connected:
                 return
@@ -83,19 +84,19 @@ class SystemdBus:
             self._tell(None)
 
     async def manager(self, member: str, signature: str = "", *body: Any) -> list[Any]:
-        """Calls a method of systemd's manager (org.freedesktop.systemd1(5)) and gives the answer's values."""
+        """Calls a method of systemd's manager (org.freedesktop.systemd1(5)) and returns the answer's values."""
         await self.connect()
         return await self._exchange(MANAGER_PATH, MANAGER, member, signature, list(body))
 
     async def properties(self, unit: str, interface: str) -> dict[str, Any]:
-        """All properties of a unit; systemd loads it for that if need be."""
+        """Returns all properties of a unit; systemd loads it for that if need be."""
         await self.connect()
         path = UNIT_PATH + escape(unit)
         answer = await self._exchange(path, PROPERTIES, "GetAll", "s", [f"{DESTINATION}.{interface}"])
         return {name: variant.value for name, variant in answer[0].items()}
 
     async def property(self, unit: str, interface: str, name: str) -> Any:
-        """One property of a unit, which systemd can send where another one keeps it from sending all."""
+        """Returns one property of a unit, which systemd can send even if another one keeps it from sending all."""
         await self.connect()
         path = UNIT_PATH + escape(unit)
         answer = await self._exchange(path, PROPERTIES, "Get", "ss", [f"{DESTINATION}.{interface}", name])
@@ -167,7 +168,7 @@ class SystemdBus:
 
 
 def escape(unit: str) -> str:
-    """A unit's name as the last part of its object path (sd_bus_path_encode(3))."""
+    """Returns a unit's name as the last part of its object path (sd_bus_path_encode(3))."""
     head = all(letter.isascii() and letter.isalnum() for letter in unit[:1]) and not unit[:1].isdigit()
     return "".join(
         letter
@@ -178,7 +179,7 @@ def escape(unit: str) -> str:
 
 
 def unescape(path: str) -> str:
-    """The inverse of `escape`, for a unit's whole object path; empty for another path."""
+    """Reverses `escape`, for a unit's whole object path; empty for another path."""
     if not path.startswith(UNIT_PATH):
         return ""
     first, *parts = path[len(UNIT_PATH) :].split("_")

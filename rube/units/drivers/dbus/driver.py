@@ -63,7 +63,7 @@ _JOB_ERRORS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DbusConfig:
-    """Where systemd is. By default the machine's own system manager."""
+    """The place of systemd. By default the machine's own system manager."""
 
     unit_directory: str = "/etc/systemd/system"
     state_directory: str = "/var/lib/rube/units"
@@ -76,7 +76,7 @@ class DbusConfig:
 
 
 class DbusDriver:
-    """rube.controllers.driver.Driver on systemd. What it made it knows by the marker in the unit files."""
+    """The rube.controllers.driver.Driver on systemd. It knows its own units by the marker in the unit files."""
 
     def __init__(self, host: Host, config: DbusConfig | None = None) -> None:
         self._host = host
@@ -99,7 +99,7 @@ class DbusDriver:
     async def apply(self, action: Action) -> bool:
         """Carries the action out once per id. It returns when its job is done or has taken JOB_S_MAX.
 
-        A removal is under way, and True, as long as the unit is not down.
+        A removal is under way, and returns True, as long as the unit is not down.
         """
         unit_action = unpack_action(action)
         name = unit_action.unit
@@ -116,7 +116,8 @@ class DbusDriver:
         return False
 
     async def changes(self) -> AsyncIterator[str]:
-        """What systemd's signals name, and all units at first, every RESYNC_S, after reloads and reconnects."""
+        """Yields the units that systemd's signals name, and all units at first, every RESYNC_S, after reloads and
+        reconnects."""
         heard: set[str] = set()
         wake = asyncio.Event()
 
@@ -188,7 +189,7 @@ class DbusDriver:
             raise refusal(name, unit, refused) from refused
 
     async def _enable(self, name: str, *, enabled: bool) -> bool:
-        """Makes the enablement so; whether that changed anything on disk."""
+        """Sets the enablement; returns whether that changed anything on disk."""
         try:
             (state,) = await self._bus.manager("GetUnitFileState", "s", name)
         except NotFoundError:
@@ -242,7 +243,7 @@ class DbusDriver:
     async def _wait_for(
         self, job: str, removed: Mapping[str, str], done: asyncio.Event, name: str, wait_s: float
     ) -> None:
-        """Until the job is gone: as a signal says, or as the unit does, since signals get lost."""
+        """Waits until the job is gone: by its signal, or by the unit's state, since signals get lost."""
         try:
             async with self._host.clock.timeout(wait_s):
                 while job not in removed:
@@ -254,10 +255,11 @@ class DbusDriver:
                         if (await self._bus.properties(name, "Unit"))["Job"][0] == 0:
                             return
         except TimeoutError:
-            return  # under way: observe() says how it goes
+            return  # under way: observe() shows the progress
 
     async def _remove(self, name: str) -> bool:
-        """Stops the unit and removes it once it is down; whether that is done. Waits for no more than a quick stop."""
+        """Stops the unit and removes it once it is down; returns whether that is done. Waits for no more than a quick
+        stop."""
         if self._files.marker(name) is None and not self._files.last_action(name):
             return True
         if await self._active_state(name) not in _DOWN:
@@ -322,7 +324,7 @@ class DbusDriver:
         )
 
     async def _service(self, name: str) -> Mapping[str, Any]:
-        """The service's properties: those that a status needs where systemd cannot send all of them.
+        """Returns the service's properties: only those that a status needs if systemd cannot send all of them.
 
         D-Bus knows text only, and one argument that is none makes systemd refuse to send any of them together.
         """
@@ -343,7 +345,7 @@ def _fill(status: UnitStatus, unit: Mapping[str, Any], service: Mapping[str, Any
 
 
 def _named_by(message: Message | None) -> str:
-    """The unit that a signal is about; empty: it may be any."""
+    """Returns the unit that a signal is about; empty: it may be any."""
     if message is None or message.member == "UnitFilesChanged":
         return ""
     if message.member == "Reloading":

@@ -40,7 +40,7 @@ class Journal:
         self._clock = clock
 
     async def read(self, unit: str, request: LogsRequest) -> AsyncIterator[LogsResponse]:
-        """As rube.controllers.driver.Driver.logs."""
+        """Implements rube.controllers.driver.Driver.logs."""
         arguments = [f"--unit={unit}", f"--lines={lines_of(request)}"]
         if request.follow:
             arguments.append("--follow")
@@ -58,11 +58,11 @@ class Journal:
         finally:
             said = _end(process)
         if process.returncode and not request.follow:
-            raise FailedPreconditionError(f"journalctl ended with status {process.returncode}: {said or 'no word why'}")
+            raise FailedPreconditionError(f"journalctl ended with status {process.returncode}: {said or 'no message'}")
 
     async def tail(self, unit: str, invocation: str) -> list[str]:
-        """The last lines that the unit itself printed in one start of it, bounded for a status; none if they can't be
-        read."""
+        """Returns the last lines that the unit itself printed in one start of it, bounded for a status; none if
+        unreadable."""
         arguments = [f"--unit={unit}", f"--lines={TAIL_LINES_MAX}", f"_SYSTEMD_INVOCATION_ID={invocation}"]
         try:
             process = self._start(arguments)
@@ -80,7 +80,7 @@ class Journal:
         return tail_of(lines)
 
     def _start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-        """At once and not by the event loop: rube.units.drivers.supervisor.shims says why."""
+        """Starts it at once and not by the event loop: rube.units.drivers.supervisor.shims has the reason."""
         command = [*self._command, "--output=json", "--all", "--quiet", "--no-pager", *arguments]
         try:
             return subprocess.Popen(
@@ -96,7 +96,7 @@ class Journal:
 
 
 async def _entries(process: subprocess.Popen[bytes]) -> AsyncGenerator[tuple[list[dict[str, Any]], int], None]:
-    """The entries as they come, and how many were left out because they are too long."""
+    """Yields the entries as they come, and how many were left out because they are too long."""
     assert process.stdout is not None, "it has a pipe"
     rest, skipping = b"", False
     while data := await _read(process.stdout.fileno()):
@@ -110,7 +110,7 @@ async def _entries(process: subprocess.Popen[bytes]) -> AsyncGenerator[tuple[lis
 
 
 async def _read(handle: int) -> bytes:
-    """What a pipe has, once it has something; b"" at its end. It takes no thread while it waits."""
+    """Returns a pipe's bytes, once it has some; b"" at its end. It takes no thread while it waits."""
     loop = asyncio.get_running_loop()
     os.set_blocking(handle, False)
     readable = asyncio.Event()
@@ -123,7 +123,7 @@ async def _read(handle: int) -> bytes:
 
 
 def _end(process: subprocess.Popen[bytes]) -> str:
-    """Ends the process, if need be, and gives its last words."""
+    """Ends the process, if need be, and returns its last error output."""
     assert process.stdout is not None, "it has pipes"
     assert process.stderr is not None, "it has pipes"
     if process.poll() is None:
@@ -141,7 +141,7 @@ def _end(process: subprocess.Popen[bytes]) -> str:
 
 
 def _lines(entry: dict[str, Any]) -> list[LogLine]:
-    """An entry's message, which may hold newlines; one that is no UTF-8 comes as an array of bytes."""
+    """Returns an entry's message, which may hold newlines; one that is not UTF-8 comes as an array of bytes."""
     message = entry.get("MESSAGE")
     if isinstance(message, list):
         message = bytes(message).decode(errors="replace") if all(isinstance(each, int) for each in message) else ""

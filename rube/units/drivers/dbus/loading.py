@@ -1,4 +1,4 @@
-"""Whether systemd could load a unit's definition, and why not, in words."""
+"""The reasons in words why systemd could not load a unit's definition."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["load_problem", "refusal"]
 
 
 def refusal(name: str, unit: Mapping[str, Any], error: RubeError) -> FailedPreconditionError:
-    """What systemd refused to do with a unit that is loaded, with the files that it reads for it: its own words name
+    """Returns the error for a refusal by systemd about a loaded unit, with the unit's files: systemd's own words name
     neither."""
     paths = [path for path in (unit.get("FragmentPath"), *(unit.get("DropInPaths") or ())) if path]
     long_lines = [words for path in paths if (words := _long_line(path))]
@@ -30,7 +30,7 @@ def refusal(name: str, unit: Mapping[str, Any], error: RubeError) -> FailedPreco
 
 
 def _long_line(path: str) -> str:
-    """What is wrong with a file of which systemd reads nothing; empty for every other one."""
+    """Returns the error of a file with a line so long that systemd reads nothing of it; empty for every other file."""
     try:
         with open(path, "rb") as file:
             number, size = max(enumerate(map(len, file), 1), key=lambda each: each[1], default=(0, 0))
@@ -42,9 +42,9 @@ def _long_line(path: str) -> str:
 
 
 def load_problem(unit: Mapping[str, Any]) -> str:
-    """From the properties of org.freedesktop.systemd1.Unit; empty for a unit that is loaded.
+    """Returns the load error in the properties of org.freedesktop.systemd1.Unit; empty for a unit that is loaded.
 
-    systemd tells others no more than `bad unit file setting`; the line stands in its journal.
+    systemd tells clients no more than `bad unit file setting`; its journal has the line.
     """
     state = unit["LoadState"]
     if state == "loaded":
@@ -57,5 +57,5 @@ def load_problem(unit: Mapping[str, Any]) -> str:
         more = f" and {len(drop_ins) - DROP_INS_MAX} more" if len(drop_ins) > DROP_INS_MAX else ""
         parts.append(f"also look at {', '.join(drop_ins[:DROP_INS_MAX])}{more}")
     if state in ("bad-setting", "error"):
-        parts.append(f"the line stands in `systemctl status {unit.get('Id', '')}` and the journal of systemd itself")
+        parts.append(f"the line is in `systemctl status {unit.get('Id', '')}` and the journal of systemd itself")
     return "; ".join(parts)

@@ -16,7 +16,8 @@ SETTLE_S = 0.2
 
 
 class LogTails:
-    """`of` gives what is known by now, and has what is not known read; the listener is told when it is there."""
+    """`of` returns the tail that is known by now, and starts to read it otherwise; the listener is called when it is
+    there."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
@@ -30,7 +31,7 @@ class LogTails:
         self._listener = listener
 
     def of(self, unit: str, invocation: str, failure: str) -> list[str]:
-        """The unit's last lines before this `failure`, whose text tells it from the one before."""
+        """Returns the unit's last lines before this `failure`, whose text tells it from the one before."""
         known = self._known.get(unit)
         stamp = f"{invocation} {failure}"
         if (known is None or known[0] != stamp) and unit not in self._reading:
@@ -38,7 +39,7 @@ class LogTails:
         return known[1] if known is not None else []
 
     def forget(self, unit: str) -> None:
-        """The unit is not failed."""
+        """Drops the tail of a unit that is not failed."""
         self._known.pop(unit, None)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Why a unit of systemd's failed, where systemd itself says a number only."""
+"""The reasons of units' failures for which systemd itself gives only a number."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class _Ended(NamedTuple):
 
 
 def reason_of(service: Mapping[str, Any]) -> str:
-    """From the properties of org.freedesktop.systemd1.Service: such as `exec.start: /x: no such file`, or empty."""
+    """Returns the reason in the properties of org.freedesktop.systemd1.Service: such as `exec.start: /x: no such file`,
+    or empty."""
     if service.get("Result") == "resources":
         return _missing_environment(service.get("EnvironmentFiles", ()))
     ended = [each for name, field in _LISTS.items() for each in _ended(field, service.get(name, ()))]
@@ -47,7 +48,8 @@ def reason_of(service: Mapping[str, Any]) -> str:
 
 
 def _ended(field: str, commands: Sequence[Sequence[Any]]) -> list[_Ended]:
-    """`commands` as a(sasbttttuii): path, arguments, ignore, four times, pid, code and status of the last process."""
+    """Parses `commands`, an a(sasbttttuii): path, arguments, ignore, four times, pid, code and status of the last
+    process."""
     return [
         _Ended(exit_us, field, path, status)
         for path, _, _, _, _, exit_us, _, _, code, status in commands
@@ -79,7 +81,7 @@ def _within_root(program: str, service: Mapping[str, Any]) -> str:
 
 
 def _missing_environment(files: Sequence[Sequence[Any]]) -> str:
-    """systemd reads these itself, before it starts a process, and fails with `resources`."""
+    """Returns the missing file: systemd reads these itself, before it starts a process, and fails with `resources`."""
     for path, optional in files:
         if not optional and "*" not in path and (missing := programs.no_file(path)):
             return f"environment_file: {missing}"

@@ -20,7 +20,7 @@ class UnitFiles:
         self._state = os.path.abspath(state_directory)
 
     def names(self) -> list[str]:
-        """The units whose file bears our marker, sorted."""
+        """Returns the units whose file has Rube's marker, sorted."""
         try:
             names = os.listdir(self._directory)
         except FileNotFoundError:
@@ -28,7 +28,7 @@ class UnitFiles:
         return sorted(name for name in names if name.endswith(".service") and self.marker(name) is not None)
 
     def marker(self, name: str) -> Marker | None:
-        """The marker of a unit's file; None if there is no file or it is somebody else's."""
+        """Returns the marker of a unit's file; None if there is no file or it is not Rube's."""
         try:
             with open(self._path(name), encoding="utf-8", errors="replace") as file:
                 return parse_marker(file.read(MARKER_BYTES_MAX))
@@ -36,9 +36,9 @@ class UnitFiles:
             return None
 
     def write(self, name: str, text: str) -> bool:
-        """Replaces the file durably; whether it changed.
+        """Replaces the file durably; returns whether it changed.
 
-        Raises FailedPreconditionError where a file of that name is not ours, or cannot be written.
+        Raises FailedPreconditionError if a file of that name is not Rube's, or cannot be written.
         """
         path = self._path(name)
         try:
@@ -49,13 +49,13 @@ class UnitFiles:
         if present == text:
             return False
         is_ours = present is None or parse_marker(present) is not None
-        if not is_ours or os.path.islink(path):  # a link: somebody masks it, or keeps it elsewhere
-            raise FailedPreconditionError(f"{path} was not made by Rube: move it away, or name the object otherwise")
+        if not is_ours or os.path.islink(path):  # a link: it is masked, or kept elsewhere
+            raise FailedPreconditionError(f"{path} was not made by Rube: move it away, or rename the object")
         self._replace(path, text)
         return True
 
     def remove(self, name: str) -> bool:
-        """Deletes the file, if it is ours, and the links that enable it; whether there was one."""
+        """Deletes the file, if it is Rube's, and the links that enable it; returns whether there was one."""
         if self.marker(name) is None:
             return False
         with disk_errors(f"cannot remove {name}"):
@@ -82,7 +82,8 @@ class UnitFiles:
                 pass
 
     def _links(self, name: str) -> list[str]:
-        """The links to a unit's file that enabling it made: aliases, and those of what wants or requires it."""
+        """Returns the links to a unit's file that enabling it made: aliases, and those of units that want or require
+        it."""
         with os.scandir(self._directory) as entries:
             found = list(entries)
         for entry in tuple(found):
@@ -103,7 +104,7 @@ class UnitFiles:
     def _replace(self, path: str, text: str) -> None:
         directory = os.path.dirname(path)
         temporary = f"{path}.rube-new"
-        data = text.encode()  # first, so that what cannot be encoded leaves no file behind
+        data = text.encode()  # first, so that text that cannot be encoded leaves no file behind
         with disk_errors(f"cannot write {path}"):
             os.makedirs(directory, exist_ok=True)
             with open(temporary, "wb") as file:

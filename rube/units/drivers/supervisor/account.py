@@ -1,6 +1,6 @@
-"""A shim's account of its unit: the state that it writes down, the definition that it has read, the request that waits.
+"""A shim's account of its unit: the recorded state, the definition that it has read, the waiting request.
 
-The files are for others. The shim itself knows all that is in them, and writes them again should they vanish.
+The files are for others. The shim itself holds everything in them, and writes them again should they vanish.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ NOTED_BYTES_MAX = 64 * 1024
 
 
 class Account:
-    """Of the unit that has this directory. What the disk refuses is noted in the shim's own log, and tried again."""
+    """The account of the unit that has this directory. The shim's own log notes errors of the disk, and the write is
+    tried again."""
 
     def __init__(self, directory: str, presence: Presence) -> None:
         self.directory = directory
@@ -36,7 +37,7 @@ class Account:
         self._noted_bytes = 0
 
     def read_unit(self) -> None:
-        """The definition takes effect. Raises FileError for one that cannot be read and was not seen before."""
+        """Puts the definition into effect. Raises FileError for one that cannot be read and was not seen before."""
         try:
             self._see_unit()
         except FileError:
@@ -52,21 +53,21 @@ class Account:
             return None
 
     def write(self, state: StateRecord) -> None:
-        """Writes the state down, if it is another one."""
+        """Writes the state, if it has changed."""
         self.is_written = state == self.written
         if self.is_written:
             return
         try:
             files.write(self.directory, state)
         except OSError as error:
-            # A full disk, say. The unit goes on, and the next turn tries again.
+            # A full disk, for example. The unit goes on, and the next turn tries again.
             self.note(f"cannot write the state: {error}")
         else:
             self.written, self.is_written = state, True
             self._stamp = files.stamp(self.directory, StateRecord.NAME)
 
     def restore(self) -> None:
-        """Looks whether the files are as they were left, and writes those again that are not."""
+        """Checks whether the files are as they were left, and writes changed ones again."""
         try:
             if not self._presence.is_written_down:
                 files.make_directory(self.directory)
@@ -79,7 +80,7 @@ class Account:
             self.written = None
 
     def note(self, line: str) -> None:
-        """Into the shim's own log, which may be on the same full disk. The same line again says nothing new."""
+        """Writes a line into the shim's own log, which may be on the same full disk, unless it repeats the last one."""
         if line == self._noted or self._noted_bytes > NOTED_BYTES_MAX:
             return
         self._noted = line
@@ -90,7 +91,7 @@ class Account:
             pass
 
     def _has_unit(self) -> bool:
-        """Whether there is a definition that can be read, if only by a later release."""
+        """Returns whether there is a definition that can be read, if only by a later release."""
         try:
             self._see_unit()
         except FileError as error:

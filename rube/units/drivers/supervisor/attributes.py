@@ -1,4 +1,4 @@
-"""What a process inherits unasked from whoever started the rubelet, and what becomes of it.
+"""The attributes that a process inherits from the rubelet's parent, and their values in shims and units.
 
 - Signals: none is blocked, all have their default effect; a unit ignores SIGPIPE (IgnoreSIGPIPE=), a shim SIGHUP too.
 - umask: 0077 for a shim, `umask` or 0022 for a unit.
@@ -8,8 +8,8 @@
 - Out-of-memory score: a shim keeps the rubelet's; a unit has 0 where this user may lower it.
 - Limits: a shim may open as many files as the hard limit says. A unit has `limits`; else 1024:524288 open files, as
   systemd's default is, and for the rest what process 1 has; all as far as this user may raise them.
-- Scheduler, processors, control group, namespaces, capabilities, seccomp, no_new_privs: both keep the rubelet's, for
-  whoever confines a node confines its units.
+- Scheduler, processors, control group, namespaces, capabilities, seccomp, no_new_privs: both keep the rubelet's, so
+  that confining a node confines its units.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _UNTOUCHABLE = frozenset({signal.SIGKILL, signal.SIGSTOP})
 
 
 def reset_signals(ignored: frozenset[signal.Signals]) -> None:
-    """Every signal has its default effect, but those are ignored; none is blocked."""
+    """Gives every signal its default effect, except the ignored ones, and blocks none."""
     for number in signal.valid_signals() - _UNTOUCHABLE:
         try:
             signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
@@ -54,7 +54,7 @@ def set_units(umask: int) -> None:
     for which in _LIMITS:
         try:
             resource.setrlimit(which, resource.prlimit(1, which))
-        except (OSError, ValueError):  # not to be seen, or not to be raised
+        except (OSError, ValueError):  # not visible, or not to be raised
             continue
     _set_open_files()
 

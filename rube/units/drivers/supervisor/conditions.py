@@ -26,7 +26,7 @@ _ARCHITECTURES = {"x86_64": "x86-64", "aarch64": "arm64", "i686": "x86", "armv7l
 
 
 def what_is_unmet(conditions: Sequence[Condition]) -> str:
-    """The first condition or assertion that keeps the unit from starting, in words; empty if none does.
+    """Returns the first condition or assertion that keeps the unit from starting, in words; empty if none does.
 
     All must hold; of those whose value begins with `|` one is enough. Types that are not in JUDGED hold.
     """
@@ -53,7 +53,7 @@ def _holds(condition: Condition) -> bool:
 
 
 def _is_mount_point(path: str) -> bool:
-    """As statx(2)'s STATX_ATTR_MOUNT_ROOT: also of a file and of a bind mount on the same file system."""
+    """Tests statx(2)'s STATX_ATTR_MOUNT_ROOT: true also of a file and of a bind mount on the same file system."""
     real = os.path.realpath(path, strict=True)
     with open("/proc/self/mountinfo") as file:
         points = [line.split()[4].encode().decode("unicode_escape") for line in file]
@@ -90,7 +90,7 @@ def _has_group(value: str) -> bool:
 
 
 def _is_host(value: str) -> bool:
-    """A machine id, or a pattern for the host name."""
+    """Tests a machine id, or a pattern for the host name."""
     try:
         with open("/etc/machine-id") as file:
             if file.read().strip() == value.replace("-", "").lower():
@@ -101,20 +101,20 @@ def _is_host(value: str) -> bool:
 
 
 def _on_command_line(value: str) -> bool:
-    """`word`, which may have a value on the kernel's command line, or `word=value`."""
+    """Tests `word`, which may have a value on the kernel's command line, or `word=value`."""
     with open("/proc/cmdline") as file:
         words = file.read().split()
     return value in words if "=" in value else any(word.partition("=")[0] == value for word in words)
 
 
 def _in_environment(value: str) -> bool:
-    """Of the manager's environment, which for a shim is LANG alone."""
+    """Tests the manager's environment, which for a shim is LANG alone."""
     name, equals, wanted = value.partition("=")
     return name in os.environ and (not equals or os.environ[name] == wanted)
 
 
 def _kernel_version(value: str) -> bool:
-    """A comparison such as `>=5.4`, or a pattern; several must all hold."""
+    """Tests a comparison such as `>=5.4`, or a pattern; several must all hold."""
     release = os.uname().release
     return all(_version_fits(release, word) for word in value.replace('"', " ").split())
 

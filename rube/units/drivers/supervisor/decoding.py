@@ -1,4 +1,4 @@
-"""From JSON to the records: each field is checked against its type, and an absent one has its default."""
+"""The decoder from JSON to the records: it checks each field against its type; an absent one has its default."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class DecodeError(ValueError):
 
 
 def decode(kind: type[T], data: object, where: str = "") -> T:
-    """`data`, as json.loads gives it, as a `kind`: a dataclass, an Enum, bool, int, str, or tuple, dict and None of
-    those. Fields that `kind` does not have are left out. Raises DecodeError."""
+    """Returns `data`, as json.loads returns it, as a `kind`: a dataclass, an Enum, bool, int, str, or tuple, dict and
+    None of those. Fields that `kind` does not have are left out. Raises DecodeError."""
     found: T = _decode(kind, data, where)
     return found
 
@@ -63,7 +63,7 @@ def _decode_tuple(kinds: tuple[Any, ...], data: object, where: str) -> tuple[Any
 
 
 def _check(kind: type, data: object, where: str) -> None:
-    """Exactly that type: for Python, True is a whole number."""
+    """Checks for exactly that type: for Python, True is a whole number."""
     if type(data) is not kind:
         raise DecodeError(f"{where[1:] or 'it'}: {_WORDS[kind]} is needed, not {data!r:.40}")
 

@@ -1,4 +1,4 @@
-"""How a shim comes to stand on its own: detached, alone on its unit, a subreaper, with its signals set up."""
+"""The start of a shim: detached, alone on its unit, a subreaper, with its signals set up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IGNORED = frozenset({signal.SIGHUP, signal.SIGPIPE})
 
 
 def supervise(directory: str) -> None:
-    """Detaches from whoever starts it, which gets exit status 0 once the request that waited is taken."""
+    """Detaches from its parent, which gets exit status 0 once the waiting request is taken."""
     attributes.reset_signals(_IGNORED)
     attributes.set_shims()
     said_by_child, tell = os.pipe()
@@ -49,7 +49,8 @@ def supervise(directory: str) -> None:
 
 
 def _wait_for_word(said: int, tell: int) -> None:
-    """The first process: ends as the shim says, and with status 1 if that ends without a word."""
+    """Runs the first process: ends with the status that the shim sends, and with status 1 if the shim ends without
+    one."""
     code = 1
     try:
         os.close(tell)

@@ -1,4 +1,4 @@
-"""SupervisorDriver: writes definitions and requests for the shims, starts shims, reads what they say."""
+"""SupervisorDriver: writes definitions and requests for the shims, starts shims, reads their records."""
 
 from __future__ import annotations
 
@@ -60,10 +60,11 @@ _RECORDS = (UnitRecord.NAME, RequestRecord.NAME, StateRecord.NAME, files.LOCK)
 
 
 class SupervisorDriver:
-    """rube.controllers.driver.Driver for machines without systemd.
+    """The rube.controllers.driver.Driver for machines without systemd.
 
-    All of it is on disk under `directory`: a new driver on the same directory, in a new process, goes on with the
-    units that run. What the files don't say, since somebody removed them, the processes do. One driver at a time.
+    All of its state is on disk under `directory`: a new driver on the same directory, in a new process, goes on with
+    the running units. If the files are gone, since somebody removed them, the processes show them. One driver at a
+    time.
     """
 
     def __init__(self, host: Host, directory: str) -> None:
@@ -71,13 +72,13 @@ class SupervisorDriver:
         self._directory = os.path.join(os.path.realpath(directory), "units")
         self._boot_id = boot_identity()
         self._launches = Slots(LAUNCHES_MAX)
-        self._busy: set[str] = set()  # under an action, which looks after the shim itself
-        self._errors: dict[str, str] = {}  # why a lost shim could not be replaced
-        self._strays: set[str] = set()  # units of which something runs, though no file says so
-        self._removed: set[str] = set()  # by this driver, which knows that nothing of them is left
+        self._busy: set[str] = set()  # under an action, which manages the shim itself
+        self._errors: dict[str, str] = {}  # the reason why a lost shim could not be replaced
+        self._strays: set[str] = set()  # units with processes that no file knows
+        self._removed: set[str] = set()  # removed by this driver, with all their processes
 
     async def list(self) -> Sequence[str]:
-        """Units by their files, and by their processes where those have vanished."""
+        """Returns units by their files, and by their processes if the files have vanished."""
         with disk_errors("cannot list the units"):
             return sorted(self._known() | await self._find_by_processes())
 
@@ -119,7 +120,7 @@ class SupervisorDriver:
             self._busy.discard(unit_action.unit)
 
     async def changes(self) -> AsyncIterator[str]:
-        """At first all units, then those whose files changed or whose shim died, which gets a successor."""
+        """Yields at first all units, then those whose files changed or whose shim died, which gets a successor."""
         watch = UnitsWatch(self._directory, self._host.clock)
         with disk_errors("cannot watch the units"):
             watch.open()
@@ -138,18 +139,19 @@ class SupervisorDriver:
         return read_logs(self.directory_of(name), request, self._host.clock)
 
     async def close(self) -> None:
-        """Nothing to let go of: the shims are nobody's children."""
+        """Does nothing: the shims are not this process's children."""
 
     def directory_of(self, name: str) -> str:
-        """Where a unit's files are, its log among them (`logs`). Raises InvalidArgumentError for what is no name."""
+        """Returns the directory of a unit's files, its log among them (`logs`). Raises InvalidArgumentError for an
+        invalid name."""
         if "/" in name or "\0" in name or name in ("", ".", ".."):
             raise InvalidArgumentError(f"{name!r} is no unit's name", field="unit")
         return os.path.join(self._directory, name)
 
-    # Shims that are lost, and files that are
+    # Lost shims and lost files
 
     async def _next(self, watch: UnitsWatch) -> set[str]:
-        """The units that changed; none, if lost shims wait to be replaced and it is time to try again."""
+        """Returns the units that changed; none, if lost shims wait to be replaced and it is time to try again."""
         if not self._errors:
             return await watch.changes()
         try:
@@ -161,7 +163,7 @@ class SupervisorDriver:
     async def _look_after(self, names: set[str]) -> set[str]:
         """Starts a shim for each of these units that has lost its own, and returns those once all are at work.
 
-        A shim whose files have vanished is told, and writes them again.
+        A shim whose files have vanished gets a signal, and writes them again.
         """
         seen = {name: self._look(self.directory_of(name)) for name in names - self._busy - self._removed}
         for name, look in seen.items():
@@ -194,15 +196,16 @@ class SupervisorDriver:
         self._strays.discard(name)
 
     async def _find_by_processes(self) -> set[str]:
-        """The units that have a shim or processes. `_strays` are those whose processes no shim, and no state that is
-        written down, knows of."""
+        """Returns the units that have a shim or processes. `_strays` are those with processes that no shim and no
+        recorded state knows."""
         names = await asyncio.to_thread(presence.names_below, self._directory)
         seen = {name: self._look(self.directory_of(name)) for name in names - self._busy}
         self._strays = {name for name, look in seen.items() if look.state is None and look.rests and not look.alive}
         return names
 
     async def _restored(self, name: str, directory: str, seen: shims.Look) -> shims.Look:
-        """The unit's look once its shim has written again what is missing. Raises UnavailableError if it does not."""
+        """Returns the unit's look once its shim has written the missing files again. Raises UnavailableError if it does
+        not."""
         shims.poke(directory, seen.state)
         try:
             async with self._host.clock.timeout(RESTORE_S_MAX):
@@ -241,7 +244,7 @@ class SupervisorDriver:
         files.write(directory, replace(unit, action_id=action_id), durable=True)
         seen = self._look(directory)
         if seen.alive:
-            shims.poke(directory, seen.state)  # it keeps what the file says, should the file vanish
+            shims.poke(directory, seen.state)  # it keeps the file's content, should the file vanish
 
     def _last_action(self, directory: str) -> str:
         try:
@@ -251,9 +254,10 @@ class SupervisorDriver:
         return unit.action_id if unit is not None else ""
 
     async def _remove(self, name: str, directory: str, action_id: str) -> bool:
-        """Stops the unit and removes it once it is down; whether that is done. Waits for no more than a quick stop.
+        """Stops the unit and removes it once it is down; returns whether that is done. Waits for no more than a quick
+        stop.
 
-        It stops by a request; by a signal where the disk takes none; by force where no shim can be had.
+        It stops by a request; by a signal if the disk takes none; by force if no shim can be started.
         """
         seen = self._look(directory)
         if not (seen.alive or name in self._strays or _is_there(directory)):
@@ -264,7 +268,7 @@ class SupervisorDriver:
             try:
                 await self._request(name, directory, RequestRecord(id=action_id, verb="stop"))
             except (OSError, RubeError) as error:
-                _LOG.warning("%s is stopped without a word to its supervisor process: %s", name, error)
+                _LOG.warning("%s is stopped without its supervisor process: %s", name, error)
                 shims.poke(directory, seen.state, signal.SIGTERM)
         if not await self._is_down(directory):
             return False
@@ -279,8 +283,8 @@ class SupervisorDriver:
         return True
 
     async def _is_down(self, directory: str) -> bool:
-        """Whether the unit has no shim, now or within STOP_WAIT_S. One whose unit is down by then, and which stays for
-        what the unit left running still prints (KillMode=none), is told to go."""
+        """Returns whether the unit has no shim, now or within STOP_WAIT_S. A shim whose unit is down by then, and which
+        stays for the output of processes that the unit left running (KillMode=none), is ended."""
         try:
             async with self._host.clock.timeout(STOP_WAIT_S):
                 while self._look(directory).alive:
@@ -295,10 +299,10 @@ class SupervisorDriver:
     # Requests
 
     async def _request(self, name: str, directory: str, request: RequestRecord) -> None:
-        """Asks the shim and returns when it has taken the request. A shim is started where one is needed.
+        """Asks the shim and returns when it has taken the request. A shim is started if one is needed.
 
-        One that is alive and answers nothing for HUNG_S, because a file of its unit hangs, is killed, and the next one
-        takes its place. Raises DeadlineExceededError if that does not help either.
+        A shim that is alive and answers nothing for HUNG_S, because a file of its unit hangs, is killed, and the next
+        one takes its place. Raises DeadlineExceededError if that does not help either.
         """
         files.write(directory, request)
         if await self._is_taken(name, directory, request):
@@ -311,7 +315,7 @@ class SupervisorDriver:
             )
 
     async def _is_taken(self, name: str, directory: str, request: RequestRecord) -> bool:
-        """Whether a shim takes the request in time; starts one where one is needed."""
+        """Returns whether a shim takes the request in time; starts one if one is needed."""
         for _ in range(LAUNCHES_PER_REQUEST_MAX):
             taken = await self._answer(directory, request, lost=name in self._strays)
             if taken is not None:
@@ -324,7 +328,7 @@ class SupervisorDriver:
         return False
 
     async def _answer(self, directory: str, request: RequestRecord, *, lost: bool) -> bool | None:
-        """Whether the shim takes the request within HUNG_S; None: there is no shim to ask."""
+        """Returns whether the shim takes the request within HUNG_S; None: there is no shim to ask."""
         try:
             async with self._host.clock.timeout(HUNG_S):
                 while True:
@@ -344,7 +348,7 @@ class SupervisorDriver:
     # Files
 
     def _known(self) -> set[str]:
-        """The units of which there are files."""
+        """Returns the units that have files."""
         try:
             names = os.listdir(self._directory)
         except FileNotFoundError:
@@ -364,7 +368,7 @@ def _has_records(directory: str) -> bool:
 
 
 def _kill_what_is_left(directory: str, state: StateRecord | None) -> None:
-    """Raises UnavailableError if something cannot be killed."""
+    """Kills remaining processes. Raises UnavailableError if one cannot be killed."""
     try:
         if state is not None:
             kill_leftovers(state.invocation, state.processes)

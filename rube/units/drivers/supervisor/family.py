@@ -1,4 +1,4 @@
-"""The processes of a unit, as its shim keeps track of them: the main and the control process, and those that begin."""
+"""The processes of a unit, as its shim tracks them: the main and the control process, and those that begin."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Family:
         """Start times of those that could not be signalled."""
 
     def forget(self) -> None:
-        """A new start begins; what is left of the one before is none of its main and control processes."""
+        """Begins a new start: processes left from the one before are not its main and control processes."""
         self.main = self.control = 0
         self._lists.clear()
 
@@ -42,7 +42,7 @@ class Family:
             self.control = spawned.pid
 
     def adopt_main(self, pid: int) -> None:
-        """A process that the service itself has made, or names, is its main process from now on."""
+        """Makes a process that the service itself has started, or names, its main process."""
         self._set_main(pid)
         found = processes.stat(pid)
         if found is not None and found.parent != os.getpid():
@@ -58,14 +58,14 @@ class Family:
         return self._lists.get(pid, "start")
 
     def handles(self) -> list[int]:
-        """To be polled for input."""
+        """Returns the descriptors to poll for input."""
         watched = [spawned.handle for spawned in self._beginning.values()]
         if self.main and self._main_handle is not None:
             watched.append(self._main_handle)
         return watched
 
     def reports(self) -> list[tuple[int, Report]]:
-        """What processes have said since the last call, by pid."""
+        """Returns the reports of processes since the last call, by pid."""
         found = []
         for pid, spawned in tuple(self._beginning.items()):
             if (report := spawned.report()) is not None:
@@ -74,12 +74,13 @@ class Family:
         return found
 
     def last_report(self, pid: int) -> Report | None:
-        """The report of a process that has ended, unless it was given before."""
+        """Returns the report of a process that has ended, unless it was returned before."""
         spawned = self._beginning.pop(pid, None)
         return None if spawned is None else spawned.report(ended=True)
 
     def reap(self) -> list[tuple[int, Exit]]:
-        """All children that have ended, and how. A main process that is nobody's child here is taken for a success."""
+        """Returns all children that have ended, and how. A main process that is no child of this one counts as a
+        success."""
         ended: list[tuple[int, Exit]] = []
         while True:
             try:
@@ -94,7 +95,7 @@ class Family:
         return ended
 
     def kill(self, effect: Kill) -> None:
-        """Carries the effect out as far as this user may: what it may not signal is `withstanding`."""
+        """Carries the effect out as far as this user may: processes that it may not signal are `withstanding`."""
         pids = {pid for pid in self.known() if pid}
         if effect.rest:
             pids |= processes.descendants(os.getpid())
@@ -108,19 +109,20 @@ class Family:
                 _signal(pid, signal.SIGCONT)
 
     def withstanding(self) -> str:
-        """The living processes that the last `kill` was not allowed to signal, in words; empty if there is none."""
+        """Returns the living processes that the last `kill` was not allowed to signal, in words; empty if there are
+        none."""
         if not self._refused:
             return ""
         return refused_words(pid for pid, started in self._refused.items() if processes.start_time(pid) == started)
 
     def identities(self) -> tuple[tuple[int, int], ...]:
-        """Pid and start time of the main and the control process, as far as they live."""
+        """Returns pid and start time of the main and the control process, as far as they live."""
         pids = (self.main, self.control)
         return tuple((pid, started) for pid in pids if pid and (started := processes.start_time(pid)) is not None)
 
     def _main_ended_elsewhere(self) -> bool:
-        """Whether the main process runs no more, and will never be reaped here. A zombie runs no more; one of this
-        process's own is reaped at the next look."""
+        """Returns whether the main process does not run any more, and will never be reaped here. A zombie does not run;
+        a child of this process is reaped at the next look."""
         found = processes.stat(self.main)
         if found is None or (self._main_start is not None and found.started != self._main_start):
             return True
@@ -134,7 +136,7 @@ class Family:
 
 
 def _signal(pid: int, number: int) -> bool:
-    """False: this user may not."""
+    """Sends a signal; False if this user may not."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:

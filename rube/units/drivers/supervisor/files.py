@@ -1,4 +1,5 @@
-"""The files that driver and shim speak through: a record each, as JSON, replaced atomically, for the owner alone."""
+"""The files through which driver and shim communicate: a record each, as JSON, replaced atomically, for the owner
+alone."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ R = TypeVar("R", UnitRecord, RequestRecord, StateRecord)
 
 
 class FileError(Exception):
-    """A record is there and cannot be read; the text names the file, what is wrong, and what to do."""
+    """A record cannot be read; the text names the file, what is wrong, and what to do."""
 
     def __init__(self, path: str, why: str, *, newer: bool = False) -> None:
         super().__init__(f"{path}: {why}")
@@ -33,8 +34,8 @@ class FileError(Exception):
 
 
 def read(directory: str, kind: type[R]) -> R | None:
-    """The record in this directory; None if there is no file. Raises FileError for everything else: a power loss can
-    leave a damaged file behind, and so can people."""
+    """Returns the record in this directory; None if there is no file. Raises FileError for everything else: a power
+    loss, or a user, can leave a damaged file behind."""
     path = os.path.join(directory, kind.NAME)
     try:
         text = _read(path)
@@ -105,7 +106,7 @@ def make_directory(directory: str) -> None:
 
 
 def stamp(directory: str, name: str) -> tuple[int, int, int] | None:
-    """Another one after every change of the file; None without it."""
+    """Returns a value that differs after every change of the file; None without it."""
     try:
         found = os.stat(os.path.join(directory, name))
     except OSError:
@@ -114,7 +115,7 @@ def stamp(directory: str, name: str) -> tuple[int, int, int] | None:
 
 
 def _read(path: str) -> bytes:
-    """A regular file's content: a FIFO would never end. Raises OSError."""
+    """Returns a regular file's content: a FIFO would never end. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         found = os.fstat(handle)

@@ -1,4 +1,5 @@
-"""What a shim that was killed left running. No other process learns how those end, and none may run twice: they go."""
+"""The end of processes that a killed shim left running. No other process learns how they end, and none may run
+twice."""
 
 from __future__ import annotations
 
@@ -16,16 +17,17 @@ KILL_POLL_S = 0.01
 
 
 def kill_leftovers(invocation: str, recorded: Iterable[tuple[int, int]]) -> bool:
-    """Kills what is left of one start of a unit and returns once it is gone; whether there was anything.
+    """Kills the rest of one start of a unit and returns once it is gone; returns whether there was anything.
 
-    Those are the `recorded` processes (pid and start time) and their sessions, those with this INVOCATION_ID in their
-    environment, and all that descend from any of them. Raises TimeoutError, which names them, if some cannot be killed.
+    The rest are the `recorded` processes (pid and start time) and their sessions, those with this INVOCATION_ID in
+    their environment, and all descendants of any of them. Raises TimeoutError, which names them, if some cannot be
+    killed.
     """
     return _kill(f"INVOCATION_ID={invocation}", list(recorded))
 
 
 def kill_all(directory: str) -> bool:
-    """As `kill_leftovers`, for all starts of the unit that has this directory: of those no record is left."""
+    """Does what `kill_leftovers` does, for all starts of the unit that has this directory and no record any more."""
     return _kill(f"{UNIT_VARIABLE}={directory}", [])
 
 

@@ -32,7 +32,7 @@ READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def log_names() -> list[str]:
-    """The names of a unit's log files, the newest first."""
+    """Returns the names of a unit's log files, the newest first."""
     return [LOG, *(f"{LOG}.{number}" for number in range(1, LOG_FILES))]
 
 
@@ -58,7 +58,7 @@ class LogReader:
             self._handle = None
 
     def last(self, lines: int) -> bytes:
-        """The last `lines` lines, as far as they are kept; `more` goes on from there."""
+        """Returns the last `lines` lines, as far as they are kept; `more` goes on from there."""
         self.close()
         handles = self._open_all()
         try:
@@ -74,7 +74,7 @@ class LogReader:
         return _last_lines(data[-READ_BYTES_MAX:], lines)
 
     def more(self) -> bytes:
-        """What was printed since the last call; b"" if nothing."""
+        """Returns the output since the last call; b"" if there is none."""
         handles = self._open_all()
         try:
             return self._read_on(handles)

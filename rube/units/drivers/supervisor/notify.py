@@ -22,7 +22,7 @@ class NotifySocket:
         return self._socket.fileno()
 
     def receive(self) -> list[tuple[int, dict[str, str]]]:
-        """What has come in: each sender's pid and its assignments."""
+        """Returns the messages that have come in: each sender's pid and its assignments."""
         received: list[tuple[int, dict[str, str]]] = []
         while len(received) < BATCH_MESSAGES_MAX:
             try:

@@ -1,4 +1,4 @@
-"""What the files of a unit's directory say of it, as the controller's observation."""
+"""The controller's observation of a unit, from the files in its directory."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from rube.units.service.states import ACTIVE_STATES, Result, State
 
 
 def absent(node: str) -> UnitObservation:
-    """Nothing of the unit is here."""
+    """Returns the observation of an absent unit."""
     return UnitObservation(
         status=UnitStatus(load_state="not-found", active_state="inactive", sub_state="dead", node=node)
     )
 
 
 def observe(seen: Look, node: str, error: str = "") -> UnitObservation:
-    """Of a unit that is here. `error`: why it could not be looked after. A definition that is lost has an empty uid,
-    which is nobody's, so that it is written again."""
+    """Returns the observation of a unit that is here. `error`: why it could not be managed. A lost definition has an
+    empty uid, which no object has, so that it is written again."""
     unit = seen.unit
     status = UnitStatus(
         load_state="loaded" if unit is not None else "error",
@@ -54,7 +54,7 @@ def _without_effect(plan: Plan) -> tuple[str, ...]:
 
 
 def _fill(status: UnitStatus, seen: Look, state: StateRecord) -> str:
-    """Takes over what the shim wrote, and gives its message."""
+    """Copies the shim's record, and returns its message."""
     machine = State.START if state.loading else state.state
     status.active_state, status.sub_state = ACTIVE_STATES[machine], machine.value
     status.result = state.result.value

@@ -1,7 +1,8 @@
-"""Writes what a unit's processes print: from a pipe into files whose size is bounded as they are written.
+"""The writer of a unit's output: from a pipe into files whose size is bounded as they are written.
 
 The processes get the pipe's end, never a file, so that none of them can fill the disk: a unit that prints faster than
-the disk takes it waits. What the disk refuses is dropped and counted, and a line in the log says so once there is room.
+the disk takes it waits. Output that the disk refuses is dropped and counted, and a line in the log says so once there
+is room.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class RotatingLog:
         self._put(data)
 
     def check(self) -> None:
-        """Writes to the file of that name from now on, should somebody have removed or moved the one that is open."""
+        """Writes to the file of that name from now on, should somebody have removed or moved the open one."""
         if self._handle is None:
             return
         try:
@@ -72,7 +73,7 @@ class RotatingLog:
         self._size = os.fstat(self._handle).st_size
 
     def _turn(self) -> None:
-        """The newest file becomes `log.1`, and so on. Where not even that can be done, the newest begins anew."""
+        """Renames the newest file to `log.1`, and so on. If not even that is possible, the newest is truncated."""
         assert self._handle is not None
         try:
             for older, newer in zip(self._paths[:0:-1], self._paths[-2::-1], strict=True):
@@ -94,7 +95,7 @@ class RotatingLog:
 
 
 class Output:
-    """The pipes that a unit's processes print into, and the log that it ends up in."""
+    """The pipes that a unit's processes print into, and the log that receives it."""
 
     def __init__(self, directory: str) -> None:
         self.log = RotatingLog(directory)
@@ -103,7 +104,7 @@ class Output:
         """To be polled for input. One as a rule; more while processes of an earlier start still hold theirs."""
 
     def writer(self) -> int:
-        """The end that a process of the unit prints into; it stays this object's to close. Raises OSError."""
+        """Returns the end that a process of the unit prints into; this object closes it. Raises OSError."""
         if self._writer is None:
             reader, self._writer = os.pipe2(os.O_CLOEXEC)
             os.set_blocking(reader, False)
@@ -112,13 +113,13 @@ class Output:
         return self._writer
 
     def release(self) -> None:
-        """Lets go of the pipe's writing end: its reader ends when the last process that prints into it has ended."""
+        """Closes the pipe's writing end: its reader ends when the last process that prints into it has ended."""
         if self._writer is not None:
             os.close(self._writer)
             self._writer = None
 
     def copy(self) -> None:
-        """Writes what has been printed, as much as one turn takes; closes the pipes that nobody holds any more."""
+        """Writes the available output, as much as one turn takes; closes the pipes that have no writer any more."""
         for reader in tuple(self.readers):
             for _ in range(COPIES_MAX):
                 try:
@@ -132,7 +133,7 @@ class Output:
                 self.log.write(data)
 
     def close(self) -> None:
-        """Ends all of it; what is still printed goes nowhere."""
+        """Ends all of it; later output is lost."""
         self.release()
         for reader in self.readers:
             os.close(reader)

@@ -1,6 +1,7 @@
-"""From a Unit to the shim's launch plan, computed once where protobuf is at hand. Pure.
+"""The shim's launch plan of a Unit, computed once by a process that has protobuf. Pure.
 
-What the supervisor cannot do is left out of the plan and named in `unsupported`, which ends up in the status.
+Fields that the supervisor has no effect for are left out of the plan and named in `unsupported`, which the status
+shows.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ UMASK_DEFAULT = 0o022
 
 
 def plan_of(name: str, unit: Unit, *, machine: Mapping[str, str]) -> Plan:
-    """The plan for the unit called `name`; `machine` has the values of specifiers that don't follow from the name.
+    """Returns the plan for the unit called `name`; `machine` has the values of specifiers that don't follow from the
+    name.
 
     Raises InvalidArgumentError or CommandLineError for a bad definition.
     """
@@ -90,7 +92,7 @@ def plan_of(name: str, unit: Unit, *, machine: Mapping[str, str]) -> Plan:
 
 
 def policy_of(unit: Unit, ignore_failures: dict[str, list[bool]]) -> Policy:
-    """The state machine's part of a definition, with systemd's defaults filled in (systemd-system.conf(5))."""
+    """Returns the state machine's part of a definition, with systemd's defaults filled in (systemd-system.conf(5))."""
     service, time, status = unit.service, unit.service.time, unit.service.status
     type_name = _TYPES.get(service.type, "simple" if service.exec.start else "oneshot")
     default = Policy()
@@ -121,7 +123,7 @@ def policy_of(unit: Unit, ignore_failures: dict[str, list[bool]]) -> Policy:
 
 
 def unsupported(unit: Unit) -> list[str]:
-    """The fields that are set and have no effect here, sorted."""
+    """Returns the fields that are set and have no effect here, sorted."""
     service = unit.service
     fields = [each for each in DEPENDENCIES if len(getattr(unit, each))]
     fields += [f"condition[{at}] ({each.type})" for at, each in enumerate(unit.condition) if each.type not in JUDGED]
@@ -139,7 +141,7 @@ def unsupported(unit: Unit) -> list[str]:
 
 
 def unknown_specifiers(service: Service, known: Mapping[str, str]) -> list[str]:
-    """The specifiers that stay as they are, each with the field it stands in: `%i in service.exec.start`, sorted."""
+    """Returns the specifiers that stay as they are, each with its field: `%i in service.exec.start`, sorted."""
     texts: list[tuple[str, str]] = [
         (f"exec.{each}", line) for each in EXEC_LISTS for line in getattr(service.exec, each)
     ]
@@ -151,7 +153,7 @@ def unknown_specifiers(service: Service, known: Mapping[str, str]) -> list[str]:
 
 
 def limits_of(service: Service) -> list[tuple[str, int]]:
-    """The limits that are set, in the order of their numbers."""
+    """Returns the limits that are set, in the order of their numbers."""
     return [(field.name, int(value)) for field, value in service.limits.ListFields()]
 
 
@@ -175,7 +177,7 @@ def _commands(lines: Sequence[str], specifiers: Mapping[str, str]) -> list[Comma
 
 
 def _timeout(time: Service.Time, fields: Sequence[str], default: int | None) -> int | None:
-    """The first field that is set; 0 and infinity turn a timeout off."""
+    """Returns the first field that is set; 0 and infinity turn a timeout off."""
     given = {field.name: float(value) for field, value in time.ListFields()}
     for field in fields:
         if field in given:

@@ -39,14 +39,14 @@ class Presence:
 
     @property
     def is_written_down(self) -> bool:
-        """Whether the file that is locked is still the one in the directory."""
+        """True if the locked file is still the one in the directory."""
         try:
             return os.path.samestat(os.fstat(self._lock), os.stat(os.path.join(self._directory, files.LOCK)))
         except OSError:
             return False
 
     def write_down(self) -> None:
-        """Locks the directory's present file as well, which it makes if need be. Raises OSError."""
+        """Locks the directory's present file as well, and makes it if need be. Raises OSError."""
         lock = _open_lock(self._directory)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.close(self._lock)
@@ -54,7 +54,8 @@ class Presence:
 
 
 def take(directory: str) -> Presence | None:
-    """Makes this process the unit's shim; None if another one is, also after a while: it may be on its way out."""
+    """Makes this process the unit's shim. Returns None if another one is, even after a while: it may be about to
+    end."""
     call_myself(SHIM_COMM)
     lock = _open_lock(directory)
     until = time.monotonic() + LOCK_WAIT_S_MAX
@@ -75,23 +76,23 @@ def take(directory: str) -> Presence | None:
 
 
 def call_myself(comm: str) -> None:
-    """Sets what the table of processes calls this one."""
+    """Sets this process's name in the table of processes."""
     with open(COMM_FILE, "w") as file:
         file.write(comm)
 
 
 def is_alive(directory: str) -> bool:
-    """Whether the unit has a shim, whatever became of its files."""
+    """Returns whether the unit has a shim, even if its files are gone."""
     return _is_locked(directory) or (_is_named(directory) and find(directory) is not None)
 
 
 def find(directory: str) -> tuple[int, int] | None:
-    """Pid and start time of the unit's shim, from the table of processes."""
+    """Returns pid and start time of the unit's shim, from the table of processes."""
     return _shims(os.path.dirname(directory)).get(os.path.basename(directory))
 
 
 def names_below(units: str) -> set[str]:
-    """The units in the directory `units`, there or removed, that have a shim or processes."""
+    """Returns the units in the directory `units`, present or removed, that have a shim or processes."""
     prefix = f"{UNIT_VARIABLE}={units}/".encode()
     return set(_shims(units)) | {
         os.fsdecode(value[len(prefix) :]) for values in processes.environments(prefix).values() for value in values
@@ -99,7 +100,7 @@ def names_below(units: str) -> set[str]:
 
 
 def _shims(units: str) -> dict[str, tuple[int, int]]:
-    """The other shims of all units in a directory. One that runs as another user is none of ours."""
+    """Returns the other shims of all units in a directory. One that runs as another user is not Rube's."""
     found: dict[str, tuple[int, int]] = {}
     for pid in processes.pids():
         process = processes.stat(pid)
@@ -123,7 +124,7 @@ def _open_lock(directory: str) -> int:
 
 
 def _is_locked(directory: str) -> bool:
-    """A shared lock is tried, on a handle that only reads: closing it wakes nobody who watches the directory."""
+    """Tries a shared lock, on a handle that only reads: closing it wakes no watcher of the directory."""
     try:
         handle = os.open(os.path.join(directory, files.LOCK), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -140,7 +141,7 @@ def _is_locked(directory: str) -> bool:
 
 
 def _take_name(directory: str) -> _socket.socket | None:
-    """Binds the unit's name; None if a shim has it. If anybody else has, flock alone has to do."""
+    """Binds the unit's name; None if a shim has it. If another process has it, flock alone has to do."""
     name = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
     try:
         name.bind(_name_of(directory))
@@ -163,7 +164,8 @@ def _is_named(directory: str) -> bool:
 
 
 def _name_of(directory: str) -> bytes:
-    """Machines in containers may share the space of names: the PID namespace and the root make the name their own."""
+    """Returns the unit's name. Machines in containers may share the space of names: the PID namespace and the root make
+    the name unique."""
     root, path = os.stat("/"), os.fsencode(directory)
     try:
         namespace = os.stat("/proc/self/ns/pid").st_ino

@@ -1,4 +1,4 @@
-"""What /proc says of processes. A process is known by boot, pid and start time: pids are used again."""
+"""The processes in /proc. A process is identified by boot, pid and start time: pids are used again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Process(NamedTuple):
 
     @property
     def living(self) -> bool:
-        """Zombies are not: they run nothing, and only have their status to give."""
+        """True unless it is a zombie: those run nothing, and only have their status to report."""
         return self.state not in "ZX"
 
 
@@ -30,23 +30,23 @@ def pids() -> list[int]:
 
 
 def table() -> dict[int, Process]:
-    """All processes of the machine by pid, zombies included."""
+    """Returns all processes of the machine by pid, zombies included."""
     return {pid: found for pid in pids() if (found := stat(pid)) is not None}
 
 
 def start_time(pid: int) -> int | None:
-    """When the process started; None if it is gone or a zombie."""
+    """Returns when the process started; None if it is gone or a zombie."""
     found = stat(pid)
     return found.started if found is not None and found.living else None
 
 
 def myself() -> tuple[int, int]:
-    """Pid and start time of this process."""
+    """Returns pid and start time of this process."""
     return os.getpid(), start_time(os.getpid()) or 0
 
 
 def read_pid_file(path: str) -> int:
-    """The pid in a service's PID file; 0 if there is none, and for what is no plain file: a FIFO would not end."""
+    """Returns the pid in a service's PID file; 0 if there is none, or it is no plain file: a FIFO would not end."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -60,12 +60,12 @@ def read_pid_file(path: str) -> int:
 
 
 def descendants(root: int) -> set[int]:
-    """The living processes below `root`, without it."""
+    """Returns the living processes below `root`, without it."""
     return below(table(), {root}) - {root}
 
 
 def below(processes: dict[int, Process], roots: set[int]) -> set[int]:
-    """The living ones of `roots` and of all that descend from them."""
+    """Returns the living ones of `roots` and of all their descendants."""
     children: dict[int, list[int]] = {}
     for pid, process in processes.items():
         children.setdefault(process.parent, []).append(pid)
@@ -78,13 +78,14 @@ def below(processes: dict[int, Process], roots: set[int]) -> set[int]:
 
 
 def marked(variable: str) -> set[int]:
-    """The processes whose initial environment holds `NAME=value`."""
+    """Returns the processes whose initial environment holds `NAME=value`."""
     wanted = variable.encode()
     return {pid for pid, values in environments(wanted).items() if wanted in values}
 
 
 def environments(prefix: bytes) -> dict[int, list[bytes]]:
-    """For each process that this user may look into, the lines of its initial environment that begin so, if any."""
+    """Returns, for each process that this user may inspect, the lines of its initial environment with that prefix, if
+    any."""
     found: dict[int, list[bytes]] = {}
     for pid in pids():
         try:
@@ -100,7 +101,7 @@ def environments(prefix: bytes) -> dict[int, list[bytes]]:
 def send_signal(pid: int, started: int, number: int) -> bool:
     """Signals that process if it is still there; through a pidfd, so that no other one is ever hit.
 
-    False: this user may not, as of a set-uid program.
+    Returns False if this user may not, as for a set-uid program.
     """
     try:
         handle = os.pidfd_open(pid)
@@ -119,8 +120,8 @@ def send_signal(pid: int, started: int, number: int) -> bool:
 
 
 def stat(pid: int) -> Process | None:
-    """One process; None if there is none of this pid. The name before the fields may hold anything: they count from its
-    end."""
+    """Returns one process; None if there is none of this pid. The name before the fields may hold anything: they count
+    from its end."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             before, _, after = file.read().rpartition(b")")

@@ -1,8 +1,9 @@
-"""What driver and shim tell each other, one class for each file. Shims outlive rubelets: either may be of any release.
+"""The records in the files of driver and shim, one class for each file. Shims outlive rubelets: either may be of any
+release.
 
-A field has a default, which is what a file without it means, and is never used again for something else: then either
-side reads what an older or a newer one wrote. Only the field KEY must be there. FORMAT grows when that cannot be had; a
-file with a higher one than this release knows is refused (`files`).
+A field has a default, which a file without it means, and never gets another meaning: so either side can read the files
+of an older or a newer one. Only the field KEY is required. FORMAT grows when that is impossible; a file with a higher
+one than this release knows is refused (`files`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the shim needs of a definition: specifiers are replaced, command lines parsed."""
+    """The part of a definition that the shim needs: specifiers are replaced, command lines parsed."""
 
     policy: Policy = field(default_factory=Policy)
     commands: dict[str, tuple[tuple[str, tuple[str, ...], str], ...]] = field(default_factory=dict)
@@ -73,7 +74,7 @@ class UnitRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestRecord:
-    """request.json: what the shim is asked for. Written by the driver."""
+    """request.json: the driver's request to the shim. Written by the driver."""
 
     NAME: ClassVar[str] = "request.json"
     KEY: ClassVar[str] = "id"
@@ -85,7 +86,7 @@ class RequestRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class StateRecord:
-    """state.json: what the service does. Written by the shim."""
+    """state.json: the state of the service. Written by the shim."""
 
     NAME: ClassVar[str] = "state.json"
     KEY: ClassVar[str] = "boot_id"
@@ -119,7 +120,7 @@ class StateRecord:
 
     @property
     def rests(self) -> bool:
-        """Whether the shim has nothing left to do, and may be gone."""
+        """True if the shim has nothing left to do, and may be gone."""
         return self.state in RESTING
 
 

@@ -1,4 +1,4 @@
-"""How a shim goes on from the account of the one before, which was killed, or whose account is lost."""
+"""The recovery of a shim from the account of the one before, which was killed, or whose account is lost."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from rube.units.service.states import IDLE, State
 
 
 def recover(shim: Shim) -> None:
-    """Goes on, before any request is taken.
+    """Recovers, before any request is taken.
 
-    Raises TimeoutError if what runs of the unit cannot be killed, FileError for the account of a later release.
+    Raises TimeoutError if remaining processes of the unit cannot be killed, FileError for the account of a later
+    release.
     """
     try:
         state = files.read(shim.account.directory, StateRecord)
@@ -52,8 +53,8 @@ def _go_on_from(shim: Shim, state: StateRecord) -> None:
 
 
 def _go_on_without(shim: Shim, why: str) -> None:
-    """Nobody knows what the service did. It is taken for one that ran, and whatever is left of it goes: so that the
-    restart policy decides. A request that was carried out is not carried out again."""
+    """Recovers without an account. The service counts as one that ran, and its remaining processes are killed, so that
+    the restart policy decides. A request that was carried out is not carried out again."""
     machine = shim.machine
     killed = kill_all(shim.account.directory)
     _read_definition(shim)

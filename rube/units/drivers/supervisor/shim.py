@@ -1,10 +1,11 @@
 """The shim: parent and supervisor of one unit's processes, for as long as the unit is up.
 
-It has a session of its own and is a subreaper, so that every descendant of the unit, however it forks away, stays
-its descendant and in the end its child. It lives until the unit rests, whatever becomes of the rubelet. All decisions
-are the ServiceMachine's; this carries them out. SIGUSR1 says that files have changed, SIGTERM stops the unit.
+It has a session of its own and is a subreaper, so that every descendant of the unit, however it forks away, stays its
+descendant and in the end its child. It lives until the unit rests, even if the rubelet ends. The ServiceMachine makes
+all decisions; the shim carries them out. SIGUSR1 says that files have changed, SIGTERM stops the unit.
 
-Whatever wakes it, it looks at everything: what woke it is a hint, what it finds is the truth. It has no period.
+After each wake-up it checks everything: the reason for the wake-up is a hint, the check finds the truth. It has no
+period.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Shim:
         self._identity = processes.myself()
         self._notify: NotifySocket | None = None
         self._notes: list[str] = []
-        self._without_resources = 0  # a process that ends for want of what systemd would not have started it without
+        self._without_resources = 0  # an ended process that systemd would not even have started
         self._asked_to_stop = False
         self._asked_to_leave = False
         self._unsettled = True
@@ -68,14 +69,14 @@ class Shim:
         return self.account.unit.plan if self.account.unit is not None else Plan()
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Until the unit rests. `ready` is called when the request that waits is taken, which the state tells.
+        """Runs until the unit rests. `ready` is called when the waiting request is taken, which the state shows.
 
         Exits with status 1 instead if the request led to nothing and not even that can be written.
         """
         self._take_request()
         self._settle()
         if self.machine.state in RESTING and not self.account.is_written:
-            raise SystemExit(1)  # nothing runs, and who asked asks again
+            raise SystemExit(1)  # nothing runs, and the driver asks again
         ready()
         while not self._is_done():
             self._wait()
@@ -84,7 +85,7 @@ class Shim:
         self._output.close()
 
     def ask_to_stop(self) -> None:
-        """For a signal's handler: stops the unit at the next turn; one that rests is left."""
+        """Stops the unit at the next turn; called by a signal's handler. A resting unit stays as it is."""
         self._asked_to_stop = True
 
     def carry_out(self, effects: list[Effect]) -> None:
@@ -124,7 +125,7 @@ class Shim:
             return
         self._family.forget()
         if self.plan.conditions:
-            # Here, because it imports what most shims never need; so does the socket.
+            # Imported here, because most shims never need it; the socket likewise.
             from rube.units.drivers.supervisor.conditions import what_is_unmet
 
             self.message = what_is_unmet(self.plan.conditions)
@@ -141,7 +142,7 @@ class Shim:
     # Waking up
 
     def _wait(self) -> None:
-        """Until something may have happened: a signal, output, a notification, the next deadline."""
+        """Waits until something may have happened: a signal, output, a notification, the next deadline."""
         poll = select.poll()
         for handle in (self._wakeup, *self._output.readers, *self._family.handles()):
             poll.register(handle, select.POLLIN)
@@ -151,7 +152,7 @@ class Shim:
         poll.poll(None if timeout_s is None else timeout_s * 1000 + 1)
 
     def _timeout_s(self) -> float | None:
-        """Until the next deadline; None: none is due, and this process sleeps until it is woken."""
+        """Returns the time until the next deadline; None: none is due, and this process sleeps until it is woken."""
         due = [] if self.account.is_written else [WRITE_RETRY_S]
         if self.machine.awaits_pid_file:
             due.append(PID_FILE_POLL_S)
@@ -160,7 +161,7 @@ class Shim:
         return min(due, default=None)
 
     def _look(self) -> None:
-        """First the signals' bytes go, then comes the look: what happens in between is seen, or wakes again."""
+        """Drains the signals' bytes first, then checks: an event in between is seen, or wakes again."""
         signalled = self._drain()
         self._output.copy()
         for pid, report in self._family.reports():
@@ -185,7 +186,8 @@ class Shim:
             return False
 
     def _is_done(self) -> bool:
-        """The unit rests, all that it printed is written, and what it left running (KillMode=none) prints no more."""
+        """Returns whether the unit rests, all its output is written, and processes that it left running (KillMode=none)
+        print no more."""
         if self.machine.state not in RESTING:
             return False
         return self._asked_to_leave or (self.account.is_written and not self._output.readers)
@@ -214,7 +216,7 @@ class Shim:
             self._find_main(again=True)
 
     def _take_report(self, pid: int, report: Report) -> None:
-        """What a new process says of the time before its program."""
+        """Takes a new process's report of the steps before its program."""
         self._notes_of(report.notes)
         if report.error:
             self.message = f"exec.{self._family.list_of(pid)}: {report.error}" if report.is_program else report.error
@@ -247,7 +249,7 @@ class Shim:
         self._write()
 
     def _hear(self) -> None:
-        """Takes what the service says with sd_notify(3)."""
+        """Takes the service's messages by sd_notify(3)."""
         if self._notify is None:
             return
         for pid, words in self._notify.receive():
@@ -268,7 +270,8 @@ class Shim:
     def _spawn(self, effect: Spawn) -> None:
         program, arguments, prefixes = self.plan.commands[effect.list][effect.index]
         if self.account.written is None or self.account.written.invocation != self.invocation:
-            # What runs must be found by the next shim, should this one be killed: which then starts from the beginning.
+            # The next shim must find the running processes, should this one be killed: it then starts from the
+            # beginning.
             self._write(loading=True)
             if not self.account.is_written:
                 self.message = f"exec.{effect.list}: not started, for the state cannot be written: is the disk full?"
@@ -284,7 +287,7 @@ class Shim:
         self._family.add(spawned, effect.list, is_main=effect.main)
 
     def _failed_to_spawn(self, effect: Spawn) -> None:
-        """No process could be made: as if it had ended at once, with systemd's status for it."""
+        """Handles a failed fork as if the process had ended at once, with systemd's status for it."""
         self.machine.result = Result.RESOURCES
         ended = self.machine.main_ended if effect.main else self.machine.control_ended
         self.carry_out(ended(Exit(CLD_EXITED, EXIT_RESOURCES), now_ns()))
@@ -309,7 +312,8 @@ class Shim:
         return environment
 
     def _find_main(self, *, again: bool) -> None:
-        """The process that the PID file names, if it is the unit's own; without a file, the only one there is."""
+        """Looks for the process that the PID file names, if it is the unit's own; without a file, the only one there
+        is."""
         below = self._count()
         pid = 0
         if self.plan.pid_file:

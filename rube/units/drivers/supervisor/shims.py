@@ -1,4 +1,4 @@
-"""A unit's shim as the driver sees it: what it wrote down, whether it is there, how it is woken, how it is started."""
+"""A unit's shim as the driver sees it: its record, its presence, and how to wake and start it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LAST_WORDS_BYTES_MAX = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What the files of a unit's directory say at one moment, and whether its shim is alive."""
+    """The content of the files in a unit's directory at one moment, and whether its shim is alive."""
 
     unit: UnitRecord | None
     state: StateRecord | None
@@ -45,27 +45,27 @@ class Look:
 
     @property
     def newer(self) -> bool:
-        """Whether a later release wrote here, which knows better."""
+        """True if a later release wrote here, which knows better."""
         return any(error.newer for error in self.errors)
 
     @property
     def rests(self) -> bool:
-        """Whether nothing of the unit is meant to run, for all that is written."""
+        """True if by the records no part of the unit is meant to run."""
         return not self.state_is_damaged and (self.state is None or self.state.rests)
 
     @property
     def is_lost(self) -> bool:
-        """Whether the shim is gone though it still had, or may have had, a unit to look after."""
+        """True if the shim is gone though it still had, or may have had, a unit to manage."""
         return not self.rests and not self.alive and not self.newer
 
     @property
     def lacks(self) -> bool:
-        """Whether there is a shim, and something is missing that it knows."""
+        """True if there is a shim, and files are missing that it could write."""
         return self.alive and not self.newer and (self.unit is None or self.state is None)
 
 
 def look(directory: str, boot_id: str, *, with_unit: bool = True) -> Look:
-    """Raises no error of the disk: a unit whose files can't be read is that unit's trouble, and its `errors` say so."""
+    """Returns the look. It raises no error of the disk: a unit whose files can't be read has them in its `errors`."""
     unit, state, errors, damaged = None, None, [], False
     try:
         unit = files.read(directory, UnitRecord) if with_unit else None
@@ -91,18 +91,18 @@ def poke(directory: str, state: StateRecord | None, number: int = signal.SIGUSR1
 
 
 def kill(directory: str, state: StateRecord | None) -> None:
-    """Ends a shim that hangs. What it looked after is found by the next one, which stops it."""
+    """Ends a shim that hangs. The next one finds its unit, and stops it."""
     poke(directory, state, signal.SIGKILL)
 
 
 async def launch(directory: str, clock: Clock, *, lost: bool = False) -> None:
-    """Starts a shim, which takes the request that is waiting, and returns once it has detached.
+    """Starts a shim, which takes the waiting request, and returns once it has detached.
 
-    `lost`: processes of the unit run of which nothing is written down; they are killed before anything is started.
+    `lost`: unrecorded processes of the unit run; they are killed before anything is started.
 
-    Raises UnavailableError if no process is to be had, ResourceExhaustedError without room or files for one,
-    DeadlineExceededError if it has not detached in LAUNCH_S_MAX
-    (it goes on), FailedPreconditionError with its last words if it gives up.
+    Raises UnavailableError if no process can be started, ResourceExhaustedError without room or files for one,
+    DeadlineExceededError if it has not detached in LAUNCH_S_MAX (it goes on), FailedPreconditionError with its last
+    error output if it gives up.
     """
     try:
         with disk_errors("cannot start a supervisor process"):
@@ -132,8 +132,9 @@ def _start_launcher(directory: str, lost: bool) -> subprocess.Popen[bytes]:
     """Returns once it has been executed, which takes a millisecond.
 
     Not by the event loop: uvloop forks with fork(2), whose handlers make gRPC restart its threads in the child, which
-    now and then crashes there before it has executed anything. subprocess takes vfork(2), which runs no handlers. Not
-    in a thread: vfork(2) holds the interpreter anyway, and who is cancelled meanwhile would leave the process behind.
+    occasionally crashes there before it has executed anything. subprocess takes vfork(2), which runs no handlers. Not
+    in a thread: vfork(2) holds the interpreter anyway, and a caller that is cancelled meanwhile would leave the process
+    behind.
     """
     launcher = subprocess.Popen(
         [sys.executable, "-I", "-S", LAUNCHER, directory],
@@ -144,7 +145,7 @@ def _start_launcher(directory: str, lost: bool) -> subprocess.Popen[bytes]:
         env={"LANG": "C.UTF-8", **({LOST_VARIABLE: "1"} if lost else {})},
         start_new_session=True,
     )
-    # A daemon's own limit is high, which units inherit unasked: select(2) fails past 1,024.
+    # A daemon's own limit is high, and units would inherit it: select(2) fails past 1,024.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ProcessLookupError):
         resource.prlimit(launcher.pid, resource.RLIMIT_NOFILE, (min(UNIT_FILES_MAX, hard), hard))
@@ -152,7 +153,7 @@ def _start_launcher(directory: str, lost: bool) -> subprocess.Popen[bytes]:
 
 
 async def _ended(pid: int) -> None:
-    """Returns once the child has ended, whose status is left to take. It takes no thread, however long that is."""
+    """Returns once the child has ended, and leaves its status to take. It takes no thread, however long that is."""
     loop = asyncio.get_running_loop()
     handle = os.pidfd_open(pid)
     ended = asyncio.Event()

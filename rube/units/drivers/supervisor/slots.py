@@ -1,4 +1,4 @@
-"""A bound on what is done at the same time, without what hangs."""
+"""A bound on concurrent work that does not count work that hangs."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ LIMITS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a process said before it ran its program: `error`, if it did not get that far, and notes."""
+    """A process's report before it ran its program: `error`, if it did not get that far, and notes."""
 
     error: str = ""
     is_program: bool = False
@@ -70,7 +70,7 @@ class Spawned:
         self._said = b""
 
     def report(self, *, ended: bool = False) -> Report | None:
-        """The report, if the process has run its program, failed to, or `ended`; else None."""
+        """Returns the report, if the process has run its program, failed to, or `ended`; else None."""
         while True:
             try:
                 data = os.read(self.handle, REPORT_BYTES_MAX)
@@ -105,11 +105,11 @@ class _SetupError(Exception):
 def spawn(plan: Plan, command: CommandLine, environment: dict[str, str], output: int) -> Spawned:
     """Starts the command in a session of its own.
 
-    `environment` goes over what the definition gives; `output` is the handle of the unit's log. Raises OSError if there
-    is no process to be had.
+    `environment` overrides the definition's; `output` is the handle of the unit's log. Raises OSError if no process can
+    be started.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    # No handler of this process's shall run in the new one.
+    # No signal handler of this process shall run in the new one.
     before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
     try:
         pid = os.fork()
@@ -125,7 +125,7 @@ def spawn(plan: Plan, command: CommandLine, environment: dict[str, str], output:
 
 
 def _child(plan: Plan, command: CommandLine, environment: dict[str, str], output: int, report: int) -> NoReturn:
-    """In the new process: never returns, never runs its parent's code, whatever happens."""
+    """Runs in the new process: never returns, never runs its parent's code, even after an error."""
     exit_code = EXIT_FDS
     try:
         try:
@@ -179,7 +179,7 @@ def _find(program: str) -> str:
 
 
 def _close_all_but(*kept: int) -> None:
-    """The shim's locks and pipes are not the unit's: a process that hangs before its program must not hold them."""
+    """Closes the shim's locks and pipes: a process that hangs before its program must not hold them."""
     first = 3
     for handle in sorted(kept):
         os.closerange(first, handle)
@@ -200,7 +200,7 @@ def _open_streams(plan: Plan, output: int) -> None:
 
 
 def _environment_of(plan: Plan, report: int) -> dict[str, str]:
-    """The environment that the definition gives: defaults, then its variables, then its files."""
+    """Returns the definition's environment: defaults, then its variables, then its files."""
     environment = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", **plan.environment}
     try:
         found = read_environment_files(plan.environment_files)
@@ -255,7 +255,7 @@ def _redirect(descriptor: int, where: str, output: int, exit_code: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Identity:
-    """Whom a process becomes; None: whom its parent is."""
+    """The user and groups that a process gets; None: its parent's."""
 
     user: pwd.struct_passwd | None
     gid: int | None
@@ -263,7 +263,7 @@ class _Identity:
 
 
 def _identity_of(plan: Plan, environment: dict[str, str]) -> _Identity:
-    """Looked up while files may still be opened; adds what is the user's to the environment."""
+    """Looks up the identity while files may still be opened; adds the user's variables to the environment."""
     user, group = None, None
     if plan.user:
         try:
@@ -298,7 +298,7 @@ def _become(identity: _Identity) -> None:
 
 
 def _give_output(uid: int, gid: int) -> None:
-    """The pipe to the log is the user's, so that opening /dev/stdout works."""
+    """Gives the pipe to the user, so that opening /dev/stdout works."""
     for descriptor in (1, 2):
         try:
             if os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")).startswith("pipe:"):

@@ -1,4 +1,4 @@
-"""A supervised unit's output, as the driver gives it: lines without times, and the tail for its status."""
+"""A supervised unit's output in the form of the driver's port: lines without times, and the tail for its status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["read_logs", "read_tail"]
 
 
 async def read_logs(directory: str, request: LogsRequest, clock: Clock) -> AsyncIterator[LogsResponse]:
-    """As rube.controllers.driver.Driver.logs. Looks for more every FOLLOW_POLL_S seconds."""
+    """Implements rube.controllers.driver.Driver.logs. Looks for more every FOLLOW_POLL_S seconds."""
     if request.HasField("since"):
         raise FailedPreconditionError(
             f"the log of {os.path.basename(directory)} keeps no times, for its unit runs without systemd: leave out "
@@ -44,7 +44,7 @@ async def read_logs(directory: str, request: LogsRequest, clock: Clock) -> Async
 
 
 def read_tail(directory: str) -> list[str]:
-    """The last lines, bounded for a status. Reads no more than a few KiB, and waits for nothing."""
+    """Returns the last lines, bounded for a status. Reads no more than a few KiB, and waits for nothing."""
     data = b""
     for name in log_names():
         if len(data) > TAIL_BYTES_MAX:

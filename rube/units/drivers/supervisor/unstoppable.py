@@ -1,4 +1,4 @@
-"""Processes that cannot be ended, in words: which, why, and what to do."""
+"""Errors for processes that cannot be ended: which, why, and what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAMED_MAX = 3
 
 
 def refused_words(pids: Iterable[int]) -> str:
-    """For processes that run as a user whom this one may not signal, as set-uid programs do. Empty without any."""
+    """Describes processes of a user whom this one may not signal, such as set-uid programs. Empty without any."""
     named, rest = _named(pids)
     if not named:
         return ""
@@ -24,12 +24,12 @@ def refused_words(pids: Iterable[int]) -> str:
 
 
 def lasting_words(pids: Iterable[int]) -> str:
-    """For processes that outlast SIGKILL, as those do that wait for a device or a file system that hangs."""
+    """Describes processes that outlast SIGKILL, because a device or a file system hangs. Empty without any."""
     named, rest = _named(pids)
     if not named:
         return ""
     return (
-        f"{', '.join(words for _, words in named)}{rest} has not ended after SIGKILL: look at what it waits for "
+        f"{', '.join(words for _, words in named)}{rest} has not ended after SIGKILL: see what it waits for "
         f"(cat /proc/{named[0][0]}/wchan), or restart the machine"
     )
 

@@ -1,4 +1,4 @@
-"""Tells which units' files have changed, were removed or let go of their lock: from the kernel, without a period."""
+"""Notices changes of units' files, their removal and the release of their lock: from the kernel, without a period."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Stamps = dict[str, tuple[object, ...]]
 class UnitsWatch:
     """Watches the directory of units `directory`, which it makes, and each unit's own.
 
-    A shim that dies lets go of `lock`, which it had open for writing: that is an event like a write.
+    A shim that dies releases `lock`, which it had open for writing: that is an event like a write.
     """
 
     def __init__(self, directory: str, clock: Clock) -> None:
@@ -41,7 +41,7 @@ class UnitsWatch:
         self._root = -1
 
     def open(self) -> None:
-        """Changes from now on are told. Raises OSError if the directory cannot be made."""
+        """Notices changes from now on. Raises OSError if the directory cannot be made."""
         files.make_directory(self._directory)
         try:
             self._inotify = INotify(nonblocking=True)
@@ -116,7 +116,7 @@ class UnitsWatch:
 
     def _fall_back(self, error: OSError) -> None:
         _LOG.warning(
-            "the kernel lends no watch on %s (%s), so it is looked at every %.0f s: raise fs.inotify.max_user_watches "
+            "the kernel gives no watch on %s (%s), so it is polled every %.0f s: raise fs.inotify.max_user_watches "
             "or fs.inotify.max_user_instances (sysctl)",
             self._directory,
             error.strerror,
