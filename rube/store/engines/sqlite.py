@@ -306,7 +306,7 @@ def _check_sound(files: Files, path: Path, acknowledged: Mark | None) -> None:
     """Raises DataLossError if a page is damaged, or if acknowledged commits are missing: SQLite takes a cut or damaged
     log for one that ends there. Only reads, so that the remains stay as they are."""
     had_log = bool(files.size_bytes(Path(f"{path}-wal")))
-    with closing(files.connect(path, Access.READ)) as connection:
+    with closing(files.connect(path, Access.INSPECT)) as connection:
         created = check_tables(connection, path)
         found = stored_mark(connection) if created else None
         finding = next(inspect_file(connection), None) if created else None

@@ -18,10 +18,12 @@ from rube.store.engines.acknowledged import Mark
 from rube.store.engines.private_files import close_to_others, open_file
 from rube.store.engines.sqlite_lock import lock_file, place_of
 
-# Each cached statement keeps the parameters of its last use, up to a whole batch.
-_STATEMENTS_CACHED_MAX = 4
-# How long a connection waits for another's lock.
-_PATIENCE_S = 1.0
+# The writer's: each cached statement keeps the parameters of its last use, up to a whole batch.
+_BATCHES_CACHED_MAX = 4
+_STATEMENTS_CACHED_MAX = 128
+# How long a connection waits for another's lock: of an engine that others wait for, and of those who only look.
+_ENGINE_PATIENCE_S = 1.0
+_PATIENCE_S = 5.0
 
 
 class Cursor(Protocol):
@@ -80,7 +82,10 @@ class Access(Enum):
     """The purpose of a connection."""
 
     WRITE = "write"
+    # The engine's reads beside its own writer.
     READ = "read"
+    # For reads before there is an engine, or of a file that is damaged.
+    INSPECT = "inspect"
     # For reads beside a process that may write, by a user who perhaps may not.
     LOOK = "look"
 
@@ -172,8 +177,8 @@ class OsFiles:
             uri=access is not Access.WRITE,
             isolation_level=None,
             check_same_thread=False,
-            timeout=_PATIENCE_S,
-            cached_statements=_STATEMENTS_CACHED_MAX,
+            timeout=_ENGINE_PATIENCE_S if access in (Access.WRITE, Access.READ) else _PATIENCE_S,
+            cached_statements=_BATCHES_CACHED_MAX if access is Access.WRITE else _STATEMENTS_CACHED_MAX,
         )
         connection.text_factory = as_text
         return connection

@@ -166,7 +166,7 @@ class SqliteWreck:
             self._findings.append(f"{acknowledged.sequence} commits were acknowledged, and {found} are there")
 
     def _connect(self) -> Connection:
-        return self._files.connect(self._path, Access.READ)
+        return self._files.connect(self._path, Access.INSPECT)
 
 
 class _NoLog:

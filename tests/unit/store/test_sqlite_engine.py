@@ -26,7 +26,7 @@ from rube.store import Op, RealStorage, Txn
 from rube.store.embedded import MvccStore
 from rube.store.engines import SqliteEngine, sqlite
 from rube.store.engines.sqlite_errors import PATH_BYTES_MAX
-from rube.store.engines.sqlite_files import OS_FILES, Files
+from rube.store.engines.sqlite_files import OS_FILES, Access, Files
 from rube.store.engines.sqlite_reader import SqliteReader
 
 
@@ -184,6 +184,36 @@ def test_commits_are_synced_to_the_disk(tmp_path: Path) -> None:
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("access", "keeps", "patience_ms"),
+    [
+        (Access.WRITE, False, 1000),
+        (Access.READ, True, 1000),
+        (Access.INSPECT, True, 5000),
+        (Access.LOOK, True, 5000),
+    ],
+)
+def test_readers_keep_their_statements_and_lookers_wait_longer(
+    access: Access, keeps: bool, patience_ms: int, tmp_path: Path
+) -> None:
+    with contextlib.closing(OS_FILES.connect(tmp_path / "a.db", Access.WRITE)) as connection:
+        connection.execute("CREATE TABLE pairs (key)")
+    prepared: list[int] = []
+
+    def note(action: int, *_: object) -> int:
+        prepared.append(action)
+        return sqlite3.SQLITE_OK
+
+    with contextlib.closing(OS_FILES.connect(tmp_path / "a.db", access)) as connection:
+        assert connection.execute("PRAGMA busy_timeout").fetchone() == (patience_ms,)
+        connection.set_authorizer(note)  # called as a statement is prepared
+        for _ in range(2):
+            prepared.clear()
+            for number in range(8):
+                connection.execute(f"SELECT key, {number} FROM pairs").close()
+    assert (not prepared) == keeps
 
 
 def test_what_a_killed_process_left_is_synced_before_it_is_read(
