@@ -259,12 +259,12 @@ class SimDisk:
 
     def version(self, path: str) -> tuple[int, int]:
         """Equal as long as what is durable of a file only grows."""
-        content = self._files.get(path)
+        content = self._durable_content(path)
         return (content.number, content.edits) if content is not None else (0, 0)
 
     def durable(self, path: str, start: int = 0) -> bytes:
-        """What is durable of a file, from that byte on; nothing where there is none."""
-        content = self._files.get(path)
+        """What is durable of a file, from that byte on; nothing where the directory durably has none."""
+        content = self._durable_content(path)
         return content.durable(start) if content is not None else b""
 
     @property
@@ -321,6 +321,9 @@ class SimDisk:
         if self._stalled is not None and self._gate is None:
             self._gate = self._loop.create_future()
         self._loop.spend(self._random.randint(*self._latency_ns), self._gate)
+
+    def _durable_content(self, path: str) -> _Content | PageContent | None:
+        return self._names[path] if path in self._names else self._files.get(path)
 
     def _renamed(self, path: str, before: PageContent | None, now: PageContent | None) -> None:
         """Notes that the name means another file than the directory durably has."""

@@ -226,6 +226,32 @@ def test_names_are_durable_with_their_directory() -> None:
     assert removed == {None, OLD}
 
 
+def test_what_is_durable_of_a_file_is_what_its_directory_durably_names() -> None:
+    machine = Machine()
+    disk = machine.disk
+    seen: list[bytes] = []
+    versions = set()
+
+    def body(file: SimPageFile) -> None:
+        def look() -> None:
+            seen.append(disk.durable("/d/f"))
+            versions.add(disk.version("/d/f"))
+
+        write_and_sync(file)
+        look()
+        disk.sync_directory("/d")
+        look()
+        disk.remove("/d/f")
+        look()
+        disk.sync_directory("/d")
+        look()
+
+    with machine.world:
+        machine.work(body)
+    assert seen == [b"", NEW, NEW, b""]
+    assert len(versions) == 2
+
+
 def test_what_kills_a_process_before_a_step_keeps_it_from_that_step() -> None:
     machine = Machine()
     with machine.world:
