@@ -5,9 +5,12 @@ from __future__ import annotations
 import sqlite3  # noqa: TID251 (its exceptions)
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import apsw
+
+from rube.sim.sqlite.shared_index import raise_failure
 
 T = TypeVar("T")
 
@@ -56,24 +59,28 @@ class SimCursor:
 
 def _call(enter: Callable[[], None], function: Callable[..., T], *args: object) -> T:
     enter()
-    before, sys.unraisablehook = sys.unraisablehook, _settle
+    before = sys.unraisablehook
+    sys.unraisablehook = partial(_settle, before)
     try:
         result = function(*args)
     except apsw.Error as error:
+        raise_failure()
         enter()  # refused to a process that died in the middle of it
         raise translated(error) from error
     except UnicodeDecodeError as error:  # what damage has made text of
         raise _sqlite_error(apsw.SQLITE_CORRUPT, str(error)) from error
     finally:
         sys.unraisablehook = before
+    raise_failure()
     enter()
     return result
 
 
-def _settle(unraisable: sys.UnraisableHookArgs) -> None:
-    """Lets go of what a disk has said and SQLite has taken note of, without a failure of the statement."""
+def _settle(other: Callable[[sys.UnraisableHookArgs], object], unraisable: sys.UnraisableHookArgs) -> None:
+    """Lets go of what a disk has said and SQLite has taken note of, without a failure of the statement; all else goes
+    to the `other` hook."""
     if not isinstance(unraisable.exc_value, apsw.Error):
-        sys.__unraisablehook__(unraisable)
+        other(unraisable)
 
 
 def translated(error: apsw.Error) -> sqlite3.Error:

@@ -138,15 +138,38 @@ def share_index(connection: apsw.Connection, user: IndexUser) -> None:
 # Python function may return so, or do much. SQLite has the result code, and apsw raises what that says.
 _drop_error = ctypes.pythonapi.PyErr_Clear
 
+# What went wrong in the functions themselves, which can raise nothing through SQLite.
+_failures: list[Exception] = []
+
+
+def raise_failure() -> None:
+    """Raises what went wrong in a call of SQLite's, if anything: a defect of this module."""
+    if _failures:
+        failure = _failures[0]
+        _failures.clear()
+        raise failure
+
+
+def _told(function: Callable[..., int]) -> Callable[..., int]:
+    """Tells SQLite of an exception, which ctypes would answer with 0: that all is well."""
+
+    def called(*arguments: Any) -> int:
+        _drop_error()
+        try:
+            return function(*arguments)
+        except Exception as failure:
+            _failures.append(failure)
+            return apsw.SQLITE_IOERR
+
+    return called
+
 
 def _map(file: int, number: int, size_bytes: int, extend: int, found: Any) -> int:
-    _drop_error()
     found[0] = _users[file].region(number, size_bytes, bool(extend)) or None
     return _OK
 
 
 def _lock(file: int, first: int, count: int, flags: int) -> int:
-    _drop_error()
     return _users[file].lock(first, count, flags)
 
 
@@ -156,15 +179,14 @@ def _barrier(file: int) -> None:
 
 
 def _unmap(file: int, delete: int) -> int:
-    _drop_error()
     _users.pop(file).leave(bool(delete))
     return _OK
 
 
 _int, _address = ctypes.c_int, ctypes.c_void_p
 _FUNCTIONS = (
-    ctypes.CFUNCTYPE(_int, _address, _int, _int, _int, ctypes.POINTER(_address))(_map),
-    ctypes.CFUNCTYPE(_int, _address, _int, _int, _int)(_lock),
+    ctypes.CFUNCTYPE(_int, _address, _int, _int, _int, ctypes.POINTER(_address))(_told(_map)),
+    ctypes.CFUNCTYPE(_int, _address, _int, _int, _int)(_told(_lock)),
     ctypes.CFUNCTYPE(None, _address)(_barrier),
-    ctypes.CFUNCTYPE(_int, _address, _int)(_unmap),
+    ctypes.CFUNCTYPE(_int, _address, _int)(_told(_unmap)),
 )

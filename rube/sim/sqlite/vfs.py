@@ -13,6 +13,7 @@ from typing import Protocol
 
 import apsw
 
+from rube.sim.sqlite.shared_index import raise_failure
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.disk_pages import PageContent
 from rube.sim.world.kernel import ProcessFenced, SimProcess
@@ -329,6 +330,7 @@ def _place(name: str) -> tuple[Volume | None, str]:
 def _close_all(connections: list[apsw.Connection]) -> None:
     for connection in connections:
         connection.close(True)
+    raise_failure()
 
 
 def _error(kind: type[apsw.Error], code: int) -> apsw.Error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExhaustedError, RubeError
 from rube.host import Write
 from rube.sim.sqlite import SimFiles
+from rube.sim.sqlite.shared_index import IndexUser
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.kernel import SimHost, World
 from rube.store.engines import SqliteEngine
@@ -356,3 +358,40 @@ def test_a_commit_takes_as_long_as_the_syncs_of_its_disk() -> None:
 
     run(machine, body)
     assert 0.04 < took[0] < 0.07  # the log is new: its header and its name are synced, too
+
+
+def test_a_defect_of_the_shared_index_is_raised_and_grants_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+
+    def broken(*_: object) -> int:
+        raise KeyError("no user")
+
+    async def body(engine: SqliteEngine) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(IndexUser, "lock", broken)
+            with pytest.raises(KeyError, match="no user"):
+                await engine.commit([Write(b"a", b"1")])
+        assert engine.get(b"a") is None
+
+    run(machine, body)
+
+
+def test_an_exception_that_is_none_of_sqlites_goes_to_the_hook_that_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    told: list[sys.UnraisableHookArgs] = []
+
+    class Broken:
+        def __del__(self) -> None:
+            raise KeyError("within")
+
+    def drop() -> None:
+        Broken()
+
+    async def body(engine: SqliteEngine) -> None:
+        monkeypatch.setattr(sys, "unraisablehook", told.append)
+        machine.disk.on_step(drop)
+        await engine.commit([Write(b"a", b"1")])
+
+    run(machine, body)
+    assert told
+    assert all(isinstance(found.exc_value, KeyError) for found in told)
