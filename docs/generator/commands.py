@@ -12,7 +12,7 @@ from rube.cli.rubelet import rubelet
 from ructl.main import ructl
 
 PROGRAMS = {"rube": rube, "rubelet": rubelet, "ructl": ructl}
-_WIDTH = 110
+_WIDTH = 84  # what a page shows without scrolling
 
 
 def pages() -> list[Page]:
@@ -28,8 +28,8 @@ def _page(name: str, program: click.Command) -> str:
 
 
 def _helps(path: str, command: click.Command, parent: click.Context | None) -> Iterator[tuple[str, str]]:
-    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, max_content_width=_WIDTH)
-    context.terminal_width = _WIDTH
+    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, terminal_width=_WIDTH)
+    context.max_content_width = _WIDTH
     yield path, command.get_help(context)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from docs.generator.links import page_of, relinked
 from docs.generator.page import Page, fenced
 
 _ROOT = Path(__file__).parents[2]
@@ -13,27 +13,23 @@ _SHOWN_LINES_MAX = 150
 
 
 def pages() -> list[Page]:
-    examples = [_example(path.parent) for path in sorted((_ROOT / "examples").glob("*/README.md"))]
-    listed = (_ROOT / "examples" / "README.md").read_text().replace("/README.md)", ".md)")
-    return [Page("examples/index.md", listed), *examples, _of_root("CONTRIBUTING.md"), _of_root("CHANGELOG.md")]
+    """The list of the examples, each example, CONTRIBUTING and CHANGELOG."""
+    examples = [_example(path) for path in sorted((_ROOT / "examples").glob("*/README.md"))]
+    return [_page("examples/README.md"), *examples, _page("CONTRIBUTING.md"), _page("CHANGELOG.md")]
 
 
-def _of_root(name: str) -> Page:
-    """The file, with its links as they are seen from docs/."""
-    text = re.sub(r"\]\(docs/", "](", (_ROOT / name).read_text())
-    text = re.sub(r"\]\((CONTRIBUTING|CHANGELOG)\.md", lambda found: f"]({found[1].lower()}.md", text)
-    return Page(name.lower(), text)
+def _page(path: str) -> Page:
+    return Page(page_of(path), relinked((_ROOT / path).read_text(), path))
 
 
-def _example(directory: Path) -> Page:
+def _example(readme: Path) -> Page:
     """Its README, then its files."""
-    text = re.sub(r"\]\(\.\./\.\./docs/", "](../", (directory / "README.md").read_text())
-    text = re.sub(r"\]\(\.\./([\w-]+)/README\.md\)", r"](\1.md)", text)
-    parts = [text.rstrip()]
-    for path in sorted(directory.iterdir()):
-        if path.is_file() and path.name != "README.md":
+    page = _page(str(readme.relative_to(_ROOT)))
+    parts = [page.text.rstrip()]
+    for path in sorted(readme.parent.iterdir()):
+        if path.is_file() and path != readme:
             lines = path.read_text().splitlines()
             more = ["…"] if len(lines) > _SHOWN_LINES_MAX else []
             shown = "\n".join([*lines[:_SHOWN_LINES_MAX], *more])
             parts.append(f"## {path.name}\n\n{fenced(shown, _LANGUAGES.get(path.suffix, 'text'))}")
-    return Page(f"examples/{directory.name}.md", "\n\n".join(parts) + "\n")
+    return Page(page.path, "\n\n".join(parts) + "\n")

@@ -8,8 +8,10 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page as SitePage
 
 from docs.generator import commands, files, messages, python
+from docs.generator.links import relinked
 from docs.generator.page import Page
 
 
@@ -29,6 +31,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page in made():
         files.append(File.generated(config, page.path, content=page.text))
     return files
+
+
+def on_page_markdown(markdown: str, page: SitePage, config: MkDocsConfig, files: Files) -> str:
+    """A link to a file outside docs/, as readers of the checkout follow it, leads to the page that shows that file."""
+    return markdown if page.file.generated_by else relinked(markdown, f"docs/{page.file.src_uri}")
 
 
 def _written_out(config: MkDocsConfig, entry: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the documentation says of the code is so: where a term lives, and which messages there are."""
+"""What the documentation says of the code is so: where things are, which messages and URLs there are."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import ast
 import importlib
 import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 
+from rube.store.urls import FORMS, parse_store_url
 from tests.doc_blocks import ROOT
 
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text()
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
+STORES = (ROOT / "docs" / "reference" / "stores.md").read_text()
 _GAP = "…"
 
 
@@ -65,3 +68,36 @@ def spoken() -> tuple[str, ...]:
 def test_a_message_is_one_that_the_code_says(message: str) -> None:
     pattern = re.compile(".*".join(re.escape(part.strip()) for part in message.split(_GAP)), re.DOTALL)
     assert any(pattern.search(text) for text in spoken()), f"docs/troubleshooting.md: nothing says {message!r}"
+
+
+_PATHS = re.compile(r"`((?:rube|ructl|tests|docs|scenarios|examples|bench|packaging|\.ci)(?:/[\w.-]+)*)`")
+
+
+@pytest.mark.parametrize(
+    "page", ["CONTRIBUTING.md", "docs/explanation/architecture.md", "docs/explanation/simulation.md"]
+)
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    named = _PATHS.findall((ROOT / page).read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert named
+
+
+_LINKS = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+_MADE = re.compile(r"reference/(commands|messages|python)/|scenario-schema.md|^(messages|python|commands)/")
+_LINKING = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("README.md")]
+
+
+@pytest.mark.parametrize("page", _LINKING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere_in_a_checkout_too(page: Path) -> None:
+    """But for those to pages that are made with the site."""
+    links = [link for link in _LINKS.findall(page.read_text()) if "://" not in link and not _MADE.search(link)]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+URLS = dict(re.findall(r"^\| `(\S+)` \|.*\| `(\S+)` \|$", STORES, re.MULTILINE))
+
+
+def test_every_kind_of_store_is_in_the_table_with_a_url_that_is_one() -> None:
+    assert set(URLS) == set(FORMS)
+    for scheme, url in URLS.items():
+        assert parse_store_url(url).scheme == scheme
