@@ -46,5 +46,5 @@ async def fill(host: Host, url: str, shelf: Shelf) -> None:
 
 
 async def put_back(host: Host, url: str, shelf: Shelf) -> None:
-    """Makes a store at `url`, where there is none, of what was backed up."""
+    """Makes a store at `url`, where there is none, from the backup."""
     await restore(host, shelf, url, lambda done, total: None)

@@ -10,8 +10,8 @@
         cluster.faults.heal("worker-1")
         cluster.run_until_converged(timeout_s=20)
 
-Everything is synchronous: the world stands still between two calls. What users did, what was committed, what observers
-were told and what ran where is in `history`, for rube.sim.judges.
+Everything is synchronous: the world stands still between two calls. `history` has the users' calls, the commits, the
+observers' events and the units that ran, for rube.sim.judges.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from rube.store import open_store, parse_store_url
 
 STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
 POLL_S = 0.25
-# A daemon that gives up, because its store does not answer or its disk is full or fails, is started again.
+# A daemon that ends, because its store does not answer or its disk is full or fails, is started again.
 RESTART_S = 2.0
 USERS_HOST = "users"
 
@@ -64,7 +64,7 @@ UserAct = Callable[[User], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
-    """What the machines and the network between them are like."""
+    """The properties of the machines and of the network between them."""
 
     link: Link = field(default_factory=Link)
     # Each host's clock is wrong by a draw from minus this to plus this.
@@ -74,7 +74,7 @@ class ClusterConfig:
     node_lease_s: float = 40.0
     # Look at Raft's invariants at every step of a replicated group; they cost a fifth of the time.
     raft_invariants: bool = True
-    # How long a sync of a disk takes: a draw between these. None: as `rube.sim.world.disk` has it.
+    # The time that a sync of a disk takes: a draw between these. None: the default of `rube.sim.world.disk`.
     disk_sync_ms: tuple[float, float] | None = None
     # `sqlite:` URLs open SQLite on the disks; otherwise the memory engine stands for it.
     sqlite: bool = False
@@ -100,7 +100,7 @@ class SimCluster:
         self._desk = make_machine(self.world, self.fabric, world.observer, self._wire("desk"))
         self._group = self._watch(self.history.group, judged=self.config.raft_invariants)
         self._etcd = self._watch(self.history.etcd, judged=self.config.raft_invariants)
-        # Not judged: replicas that were lost all at once form a new group, whose log begins anew.
+        # Not judged: replicas that were lost all at once form a new group, whose log starts over.
         self._controllers = self._watch(self.history.controllers, judged=False)
         self.faults = Faults(world, self.fabric, self._machines, self.history, self.config.link)
         self.disasters = Disasters(self.faults, self._machines, self._apiservers, self._users_machine)
@@ -194,7 +194,7 @@ class SimCluster:
 
     @property
     def targets(self) -> Sequence[str]:
-        """Where the apiservers listen."""
+        """The addresses of the apiservers."""
         return [f"{name}:{API_PORT}" for name in self._apiservers]
 
     @property
@@ -213,7 +213,7 @@ class SimCluster:
         return daemon.name if daemon else "nothing"
 
     def is_running(self, host: str) -> bool:
-        """Whether the host's daemon runs."""
+        """Returns whether the host's daemon runs."""
         return self._machines[host].running
 
     def leader(self) -> str:
@@ -258,7 +258,7 @@ class SimCluster:
         self._rubelets[node].crash(namespace, name)
 
     def remove_unit(self, node: str, namespace: str, name: str) -> None:
-        """Somebody stops the unit and removes it from the machine, by hand."""
+        """Lets an operator stop the unit and remove it from the machine, by hand."""
         self._disturb(node, namespace, name, "was removed")
         self._rubelets[node].remove(namespace, name)
 
@@ -269,7 +269,7 @@ class SimCluster:
         return self.world.run(convergence.list_units, self._desk.ports, self.targets, timeout_s=60)
 
     def problems(self) -> list[str]:
-        """What keeps the cluster from being converged, as somebody sees it who asks the API and every machine."""
+        """Returns the reasons why the cluster is not converged, by the API and every machine."""
         try:
             objects = self.objects()
         except RubeError as error:
@@ -277,7 +277,7 @@ class SimCluster:
         return convergence.problems(objects, self._seen())
 
     def run_until_converged(self, timeout_s: float = 60.0) -> None:
-        """Lets time pass until nothing is left to do. Raises RunTimeoutError that says what is."""
+        """Lets time pass until the cluster is converged. Raises RunTimeoutError with the problems."""
         deadline_ns = self.world.now_ns + round(timeout_s * 1e9)
         while problems := self.problems():
             if self.world.now_ns >= deadline_ns:
@@ -314,7 +314,8 @@ class SimCluster:
             await program.note_copy()
 
     async def _read_log(self) -> None:
-        """A store on a disk has one user, who must be asked; one on servers is opened once more."""
+        """Reads the stores' logs. A store on a disk has one user, which is asked; one on servers is opened once
+        more."""
         apiserver = self._apiservers[self.leader() or next(iter(self._apiservers))]
         if not parse_store_url(apiserver.store_url).servers:
             await self._commit_log.keep(apiserver.store)

@@ -15,7 +15,8 @@ _START, _END = b"\0", b"\xff"
 
 
 class CommitLog:
-    """One for all apiservers of a store. A store that was restored begins anew, with what the backup held."""
+    """The log of commits, one for all apiservers of a store. A restored store starts over, with the backup's
+    content."""
 
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
@@ -26,7 +27,7 @@ class CommitLog:
         self.terms: list[Term] = []
 
     async def keep(self, store: Store) -> None:
-        """Takes up what the store has by now. Raises what its watch does."""
+        """Reads the store's commits up to now. Raises the errors of its watch."""
         if store.store_id != self.store_id:
             self.store_id, self.revision, self.log, self.terms = store.store_id, 0, [], []
         try:
@@ -48,7 +49,7 @@ class CommitLog:
                 break
 
     async def _begin(self, store: Store, revision: int) -> None:
-        """As of the oldest revision there is: what exists, without what was before."""
+        """Begins at the oldest revision: the existing objects, without their history."""
         page = await store.range(_START, _END, revision=revision)
         for record in sorted(page.records, key=lambda item: item.mod_revision):
             self._add(record, deleted=False)

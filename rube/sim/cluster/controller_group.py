@@ -63,7 +63,7 @@ class ControllerMemberProgram:
         )
 
     async def main(self) -> None:
-        """Until cancelled. Ends, as the program does, where the group refuses it."""
+        """Runs until cancelled. Ends, as the program does, if the group refuses it."""
         async with Client(self._ports, self._servers()) as client:
             try:
                 await ReplicatedControllers(self._ports, client, self._config).run()

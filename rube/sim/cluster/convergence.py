@@ -1,4 +1,4 @@
-"""What is not as it should be in a cluster: the API's objects beside what the machines say."""
+"""The problems that keep a cluster from being converged: the API's objects compared with the machines."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PAGES_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One unit on one machine: as systemd says, and what is installed of it."""
+    """One unit on one machine: its state by systemd, and its installed definition."""
 
     state: str
     uid: str
     generation: int
-    # Of its process: what a status says beside the state.
+    # Its process, as a status shows it beside the state.
     process: str = ""
 
 
@@ -63,7 +63,7 @@ async def _list_units(ports: Host, target: str) -> list[Object]:
 
 
 def problems(objects: Sequence[Object], machines: Machines) -> list[str]:
-    """What keeps the cluster from being converged, sorted; nothing: it is."""
+    """Returns the problems that keep the cluster from being converged, sorted; empty: it is converged."""
     wanted = {f"{obj.metadata.namespace}/{obj.metadata.name}": obj for obj in objects}
     found = [text for unit, obj in wanted.items() for text in _unit_problems(unit, obj, machines)]
     for node in machines:
@@ -100,7 +100,7 @@ def _unit_problems(unit: str, obj: Object, machines: Machines) -> list[str]:
 
 
 def process_of(status: UnitStatus) -> str:
-    """What a status says of the unit's process."""
+    """Returns the unit's process in a status."""
     return f"{status.sub_state}, {status.result}, pid {status.main_pid}, {status.restarts} restarts"
 
 

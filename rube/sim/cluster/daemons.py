@@ -40,7 +40,7 @@ _DISK_ERRORS = (DataLossError, ResourceExhaustedError)
 
 API_PORT = 7823
 RUBELET_URL = "sqlite:////var/lib/rube/rubelet.db"
-# What nodes report as their version, whatever the release, so that traces do not depend on it.
+# The version that nodes report, whatever the release, so that traces do not depend on it.
 NODE_VERSION = "0.1.0"
 CONTROLLERS_URL = "sqlite:////var/lib/rube/controllers.db"
 
@@ -51,7 +51,7 @@ async def _end_with_loss(server: ApiServer) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Where the commits of apiservers, and the decisions and refused calls of controllers, are written down."""
+    """The record of apiservers' commits, and of controllers' decisions and refused calls."""
 
     history: History
     now_ns: Callable[[], int]
@@ -59,7 +59,7 @@ class Recorder:
     commit_log: CommitLog
 
     def loss(self, host: str, lost: Exception) -> None:
-        """A daemon ends because what it writes is not kept."""
+        """Notes that a daemon ends because its writes are not durable."""
         while isinstance(lost, ExceptionGroup):
             lost = lost.exceptions[0]
         self.trace.add("daemon-lost", host)
@@ -67,7 +67,7 @@ class Recorder:
         _LOG.error("%s: the daemon ends: %s", host, lost)
 
     def decisions(self, host: str, controllers: Sequence[Controller] = ()) -> Callable[[Decided], None]:
-        """An observer of a controller runtime that notes each decision and what it saw, and ends a livelock.
+        """Returns an observer of a controller runtime that notes each decision and its state, and ends a livelock.
 
         `controllers` are a user's own on that host.
         """
@@ -130,7 +130,7 @@ class ApiserverProgram:
 
     @property
     def store(self) -> Store:
-        """Of the last incarnation."""
+        """The store of the last incarnation."""
         assert self._store is not None, "the apiserver was never started"
         return self._store
 
@@ -261,5 +261,5 @@ class RubeletProgram:
         self.services.crash(unit_name(namespace, name))
 
     def remove(self, namespace: str, name: str) -> None:
-        """Somebody removes the unit behind Rube's back."""
+        """Lets an operator remove the unit behind Rube's back."""
         self.services.remove_by_hand(unit_name(namespace, name))

@@ -1,6 +1,6 @@
 """Faults that take more than a switch: a strike in the middle of a write, a lost disk, a change of a group, a restore.
 
-Each method acts now and returns at once; what an operator has to do for it goes on by itself.
+Each method acts now and returns at once; the operator's work after it goes on by itself.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Main = Callable[[], Coroutine[Any, Any, object]]
 
 @dataclass(slots=True)
 class Disasters:
-    """The faults that take more than one call: losing, replacing and restoring machines and stores."""
+    """The faults of a scenario beside `Faults`."""
 
     faults: Faults
     machines: Mapping[str, Machine]
     apiservers: Mapping[str, ApiserverProgram]
-    # Where operators sit; made when the first one is needed.
+    # The host of operators; made when the first one is needed.
     desk: Callable[[], Machine]
     _shelf: Shelf = field(default_factory=Shelf)
     _armed: dict[str, Interrupt] = field(default_factory=dict)

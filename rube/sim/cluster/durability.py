@@ -1,4 +1,4 @@
-"""What is durable on a simulated disk, read from its bytes: what a host would find after losing its power now."""
+"""The durable content of a simulated disk, read from its bytes: a host would find it after losing its power now."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rube.store.engines.image import MAGIC, decode_batches
 
 
 class DurableView(Protocol):
-    """What is durable of an engine's pairs."""
+    """The durable pairs of an engine."""
 
     def get(self, key: bytes) -> bytes | None: ...
 
@@ -32,7 +32,7 @@ class DurableLog:
         return self.pairs().get(key)
 
     def pairs(self) -> dict[bytes, bytes]:
-        """What the engine would hold."""
+        """Returns the pairs that the engine would hold."""
         version = self._disk.version(self._path)
         if version != self._version:
             self._version, self._offset, self._pairs = version, len(MAGIC), {}
@@ -50,8 +50,8 @@ class DurableLog:
 
 
 def check_acknowledgement(message: Message, view: DurableView, name: str) -> None:
-    """What the member on that host says with a message must be on its disk as the message leaves (dissertation section
-    3.8). Raises InvariantError."""
+    """Checks that what a message of the member on that host promises is on its disk as the message leaves (dissertation
+    section 3.8). Raises InvariantError."""
     if message.reject or message.type not in (MessageType.MSG_VOTE_RESP, MessageType.MSG_APP_RESP):
         return
     sealed = view.get(HARD_STATE_KEY)

@@ -1,4 +1,4 @@
-"""What daemons of a world complain of: errors that they log, and calls of their controllers that are refused."""
+"""The error log of a world: errors that daemons log, and calls of their controllers that are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _ErrorCounter(logging.Handler):
 
 
 def _unknown(error: BaseException | None) -> BaseException | None:
-    """The first exception in it that is none of Rube's errors."""
+    """Returns the first exception in it that is not one of Rube's errors."""
     if isinstance(error, BaseExceptionGroup):
         return next((found for inner in error.exceptions if (found := _unknown(inner)) is not None), None)
     return None if isinstance(error, RubeError) else error
@@ -57,7 +57,7 @@ def errors_counted(history: History, now_ns: Callable[[], int]) -> Iterator[None
 
 
 def refusal_recorder(history: History, now_ns: Callable[[], int], host: str) -> Callable[[Refused], None]:
-    """What a controller runtime on that host tells of calls that the server refused."""
+    """Returns a recorder of the calls that the server refused to a controller runtime on that host."""
 
     def record(refused: Refused) -> None:
         error = refused.error
@@ -81,7 +81,7 @@ class Pace:
     def __init__(self, now_ns: Callable[[], int], host: str) -> None:
         self._now_ns = now_ns
         self._host = host
-        # By controller and key: the second that it last decided in, and how often it did so in it.
+        # By controller and key: the second of its last decision, and the number of its decisions in that second.
         self._decided: dict[tuple[str, str], tuple[int, int]] = {}
 
     def decided(self, controller: str, key: str) -> None:

@@ -1,4 +1,4 @@
-"""What can be broken in a simulated cluster, by the names of its hosts. Each method acts now and returns at once."""
+"""The faults of a simulated cluster, by the names of its hosts. Each method acts now and returns at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Pairs = Iterable[tuple[str, str]]
 
 
 class Faults:
-    """The faults that a scenario injects. It records for the judges which hosts are cut off."""
+    """The faults of a scenario. Records which hosts are cut off, for the judges."""
 
     def __init__(
         self, world: World, fabric: SimFabric, machines: Mapping[str, Machine], history: History, link: Link
@@ -62,7 +62,8 @@ class Faults:
         self._account()
 
     def is_cut_off(self, host: str) -> bool:
-        """Whether a host reaches no apiserver but itself; the only apiserver: whether it reaches nobody."""
+        """Returns whether a host reaches no apiserver but itself; for the only apiserver: whether it reaches no
+        host."""
         servers = [name for name, machine in self._machines.items() if name != host and _is_apiserver(machine)]
         others = servers or [name for name in self._machines if name != host]
         return bool(others) and not any(self._fabric.reach(host, other) for other in others)
@@ -80,7 +81,7 @@ class Faults:
                 self._fabric.set_link(a, b, latency_ms=self._link.latency_ms, jitter_ms=self._link.jitter_ms)
 
     def reset_connections(self, pairs: Pairs) -> None:
-        """Breaks what is connected; what is in flight is lost."""
+        """Breaks the connections; bytes in flight are lost."""
         for a, b in pairs:
             self._fabric.reset_connections(a, b)
 
@@ -104,7 +105,7 @@ class Faults:
         self._machines[host].start()
 
     def power_off(self, host: str) -> None:
-        """The host loses power: its units end, and what it had not synced is lost."""
+        """Cuts the host's power: its units end, and data that it had not synced is lost."""
         if self._machines[host].host.powered:
             self._history.machines.outages.append((self._world.now_ns, host))
         self._machines[host].host.power_off()

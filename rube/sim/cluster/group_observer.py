@@ -1,4 +1,4 @@
-"""What a replicated group does, seen from outside: who leads when, and whether Raft's invariants hold at each step."""
+"""The observer of a replicated group from outside: its leaders, and whether Raft's invariants hold at each step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Seen:
 
 
 class GroupWatch:
-    """Sees all members of one group. `observer` makes what a member is to be opened with."""
+    """Sees all members of one group. `observer` makes the observer that a member is opened with."""
 
     def __init__(self, history: GroupHistory, now_ns: Callable[[], int], trace: Trace, *, judged: bool) -> None:
         """`judged`: the invariants are looked at, which is a fifth of the simulation's time."""
@@ -40,7 +40,8 @@ class GroupWatch:
         self.invariants = Invariants(self._members, committed=FIRST_INDEX)
 
     def observer(self, name: str, view: DurableView | None = None) -> MemberObserver:
-        """Of the member on that host, in all its incarnations. `view`: of its disk, which all it says must be on."""
+        """Returns the observer of the member on that host, in all its incarnations. `view` is of its disk, which must
+        have everything that it promises."""
         return _MemberWatch(self, name, view)
 
     def stepped(self, name: str, raft: Raft, step: Step) -> None:

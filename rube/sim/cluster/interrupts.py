@@ -1,4 +1,4 @@
-"""Faults that strike a host while it writes: between what it has asked its disk for and what is durable."""
+"""Faults that strike a host while it writes: between the request to its disk and the durable result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Interrupt:
         self._off = False
 
     def call_off(self) -> None:
-        """Nothing is struck from here on."""
+        """Strikes nothing from here on."""
         self._off = True
         self._stop_waiting()
 

@@ -27,7 +27,7 @@ class Daemon:
 
 @dataclass(slots=True)
 class Machine:
-    """A simulated host and what it was given."""
+    """A simulated host and its parts."""
 
     host: SimHost
     ports: Host
@@ -37,11 +37,11 @@ class Machine:
     daemon: Daemon | None = None
     # The incarnation that was asked to stop and not yet to start again.
     stopping: SimProcess | None = None
-    # Somebody works on the machine: its daemon is not to start.
+    # An operator works on the machine: its daemon must not start.
     held: bool = False
 
     def durable_view(self, path: str) -> DurableView:
-        """What its disk durably has of the `sqlite:` store at that path."""
+        """Returns the durable part of the `sqlite:` store at that path on its disk."""
         if not self.sqlite:
             return DurableLog(self.disk, path)
         from rube.sim.sqlite import DurableDatabase
@@ -50,7 +50,7 @@ class Machine:
 
     @property
     def running(self) -> bool:
-        """Whether its daemon runs."""
+        """True while its daemon runs."""
         return self.daemon is not None and self.host.process(self.daemon.name) is not None
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What a rubelet's disk holds: its copy of the store, and what it has decided."""
+"""The content of a rubelet's disk: its copy of the store, and its decisions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def note_copy(history: History, ports: Host, url: str, now_ns: int) -> Non
 
 
 def is_decided(view: DurableView, unit: str, action_id: str) -> bool:
-    """Whether the action stands in the outbox that is durable on the disk."""
+    """Returns whether the action is in the outbox that is durable on the disk."""
     name = parse_unit_name(unit)
     if name is None:
         return False

@@ -1,4 +1,4 @@
-"""A store that writes down what it was asked for and acknowledged: handed to an apiserver in place of its own."""
+"""A store that records its calls and acknowledgements: an apiserver gets it in place of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RecordingStore:
         server: str = "",
         commit_log: CommitLog | None = None,
     ) -> None:
-        """`server` is whose store it is; `commit_log` keeps what the store is told to forget."""
+        """`server` is the store's owner; `commit_log` keeps what the store compacts."""
         self._inner = inner
         self._history = history
         self._now_ns = now_ns

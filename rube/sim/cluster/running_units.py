@@ -1,4 +1,4 @@
-"""What runs on a simulated machine, as a judge sees it: the states of its units, and every start and end."""
+"""The running units of a simulated machine, as a judge sees them: their states, and every start and end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class UnitWatcher:
         self._host = host
         self._manager = manager
         self._note = note
-        # By unit: what runs, as (main pid, uid).
+        # By unit: its running process, as (main pid, uid).
         self._running: dict[str, tuple[int, str]] = {}
         manager.on_change(self._changed)
         host.on_power_off(self._lost)

@@ -38,27 +38,27 @@ PAGES_MAX = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeated:
-    """How often a user reads."""
+    """The repeated reads of a user."""
 
     every_s: float
     times: int
-    # It asks for what is not older than all that it knows of, in place of the newest.
+    # It asks for a state that is not older than any that it knows, instead of the newest.
     not_older: bool = False
 
 
 def _of_none() -> None:
-    """Whoever counts no calls."""
+    """Marks calls of a client that counts none."""
 
 
 @dataclass(slots=True)
 class User:
-    """Knows what it last put of each unit. One process's: made anew where the process is."""
+    """A user who knows its last put of each unit. It belongs to one process, and is made again with it."""
 
     name: str
     host: Host
     # The apiservers; a request that is not answered is repeated at the next.
     targets: Sequence[str]
-    # By (namespace, name): shared by all users of a world, who know of each other's units.
+    # By (namespace, name): shared by all users of a world, who know each other's units.
     specs: dict[tuple[str, str], Unit] = field(default_factory=dict)
     # Called before each call of `edit`.
     next_call: Callable[[], None] = _of_none
@@ -77,7 +77,7 @@ class User:
             await self._until_acknowledged("put", [str(key_of(obj)) for obj in objects], objects=objects)
 
     async def change(self, namespace: str, names: Sequence[str], change: Callable[[Unit], None]) -> None:
-        """Puts each unit anew after `change` was made to a copy of what was last put."""
+        """Puts each unit again after `change` was made to a copy of its last put."""
         changed: list[tuple[str, Unit, str]] = []
         for name in names:
             unit = Unit()
@@ -194,7 +194,7 @@ class User:
         what: str,
         request: Callable[[ApiAsyncStub], Awaitable[None]],
     ) -> None:
-        """Repeats one request until it is answered, also with NOT_FOUND: what is gone need not be deleted."""
+        """Repeats one request until it is answered, also with NOT_FOUND: an absent object need not be deleted."""
         why = ""
         for turn in range(first, first + ATTEMPTS_MAX):
             try:

@@ -1,4 +1,4 @@
-"""A client that watches, so that the judges see what it is told."""
+"""A client that watches, so that the judges see the events that it receives."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ RETRY_S = 0.5
 
 @dataclass(slots=True)
 class WatchObserver:
-    """Watches the objects that match: lists and follows, resumes where it was, lists anew only where it must.
+    """Watches the objects that match: lists and follows, resumes where it was, lists again only if it must.
 
-    It uses the generated stub and nothing else of the client's code, so that what is on the wire is judged.
+    It uses the generated stub and nothing else of the client's code, so that the judges see the wire.
     """
 
     name: str
     host: Host
     # The apiservers; after a failure it goes on at the next.
     targets: Sequence[str]
-    # What to watch; the rest of the request is this observer's.
+    # The filter of the watch; the rest of the request is this observer's.
     wanted: WatchRequest
     _revision: int = 0
     _store_id: str = ""

@@ -1,4 +1,4 @@
-"""What every client of the API sends and is answered, written down where its calls end: below all code of its own."""
+"""The requests and answers of every client of the API, recorded where its calls end: below all code of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rube.transport.errors import DETAILS_KEY
 
 _SERVICE = "/api.Api/"
 _KINDS = {"Put": "put", "Delete": "delete", "UpdateStatus": "update_status", "Get": "get", "List": "list"}
-# After these nobody knows whether it was done.
+# After these codes it is unknown whether the call was carried out.
 _UNKNOWN = (UnavailableError, DeadlineExceededError, DataLossError)
 _UNKNOWN_CODES = frozenset({StatusCode.CANCELLED, StatusCode.UNKNOWN, StatusCode.INTERNAL})
 
@@ -30,14 +30,14 @@ class Wire:
     client: str
     history: History
     now_ns: Callable[[], int]
-    # It is one of the users, or of the observers.
+    # Whether it is one of the users, or of the observers.
     user: bool = False
     observer: bool = False
-    # Of rube.client, whose attempts are what is written down: counted by a user who makes one after the other.
+    # The call of rube.client, whose attempts are recorded: counted by a user that makes one after the other.
     call: int = 0
 
     def next_call(self) -> None:
-        """What is sent from now on is of another call."""
+        """Counts attempts from now on to another call."""
         self.call += 1
 
     def begun(self, method: str, request: Any, target: str) -> CallTap | None:

@@ -1,9 +1,9 @@
 """A simulated etcd, so that worlds run on etcd too: etcd 3.4's gRPC API, on hosts that break.
 
-Here: a keyspace as etcd's (`keyspace`, `apply`, `requests`: pure) as the state machine of a Raft group (`machine`,
-`member`), the services (`kv`, `watch`, `maintenance`), and a member as a program (`server`). Not here: the group itself
-(`rube.group`, `rube.raft`), and whatever Rube makes of an etcd (`rube.store.etcd`). What is not modelled:
-docs/explanation/simulation.md.
+This package has etcd's keyspace (`keyspace`, `apply`, `requests`: pure) as the state machine of a Raft group
+(`machine`, `member`), the services (`kv`, `watch`, `maintenance`), and a member as a program (`server`). The group
+itself is `rube.group` and `rube.raft`; Rube's store on etcd is `rube.store.etcd`. docs/explanation/simulation.md lists
+what is not modelled.
 
 The same test bodies run on a real etcd and on this one: tests/conformance/etcd.
 """

@@ -1,4 +1,5 @@
-"""What a request does to a keyspace and answers, as a pure function: every member does the same (etcd's apply.go).
+"""The effect of a request on a keyspace, and its answer, as a pure function: every member does the same (etcd's
+apply.go).
 
 The headers of answers have their revision only; the member that answers fills in the rest.
 """
@@ -64,7 +65,8 @@ def range_(keyspace: Keyspace, request: RangeRequest) -> RangeResponse:
 
 
 def cost_bytes(request: PutRequest | TxnRequest) -> int:
-    """What a request may add to the database; 0 for one that puts nothing, which a full one still takes."""
+    """Returns how many bytes a request may add to the database; 0 for one that puts nothing, which a full one still
+    takes."""
     if isinstance(request, PutRequest):
         return 512 + len(request.key) + len(request.value)
     branches = (
@@ -124,7 +126,8 @@ def _delete_range(keyspace: Keyspace, request: DeleteRangeRequest) -> DeleteRang
 
 
 def _choose(keyspace: Keyspace, request: TxnRequest) -> tuple[list[RequestOp], TxnResponse]:
-    """The operations that are to be carried out, with those within; and the answer, with what is within chosen."""
+    """Returns the operations that are to be carried out, with nested ones; and the answer, with the nested branches
+    chosen."""
     succeeded = all(_holds(keyspace, compare) for compare in request.compare)
     answer = TxnResponse(succeeded=succeeded)
     answer.header.SetInParent()
@@ -164,7 +167,7 @@ def _check_ops(keyspace: Keyspace, ops: list[RequestOp]) -> None:
             if op.request_put.ignore_value and keyspace.get(op.request_put.key) is None:
                 raise errors.key_not_found()
             if op.request_put.lease:
-                raise errors.lease_not_found()  # there are none
+                raise errors.lease_not_found()  # there are no leases
         elif op.HasField("request_txn"):
             inner, _ = _choose(keyspace, op.request_txn)
             _check_ops(keyspace, inner)

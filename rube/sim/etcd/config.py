@@ -1,4 +1,4 @@
-"""What a member of a simulated etcd is configured with."""
+"""The configuration of a member of a simulated etcd."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ELECTION_TICKS = 10
 class Timing:
     """etcd's defaults."""
 
-    # A member that hears of no leader for so long, or up to twice as long, stands for election.
+    # A member that hears from no leader for one to two times so long campaigns.
     election_timeout_s: float = 1.0
     # How long a request waits until it is committed.
     request_timeout_s: float = 7.0
@@ -30,11 +30,11 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quirks:
-    """What etcd 3.4.23 does against its own promises, seen from a real one. Its users run it, so it is the default."""
+    """The bugs of etcd 3.4.23, seen in a real one. Its users run that version, so it is the default."""
 
     # A progress response that was asked for may overtake events that it claims to cover (etcd #15220).
     progress_overtakes: bool = True
-    # A watch from the compacted revision may be told a delete at that revision, without its previous value.
+    # A watch from the compacted revision may get a delete at that revision, without its previous value.
     keeps_compacted_deletes: bool = True
 
 
@@ -43,15 +43,15 @@ class MemberConfig:
     """One member. The defaults are etcd's own."""
 
     name: str
-    # Where each member, this one too, listens for the others; by its name. Empty: this one is alone.
+    # The address at which each member, this one too, listens for the others; by its name. Empty: this one is alone.
     peers: Mapping[str, str] = field(default_factory=dict)
     data_url: str = DATA_URL
     quota_bytes: int = 2 * 1024**3
-    # The log keeps so much of what is applied; a member that is further behind is sent a snapshot.
+    # The log keeps so many applied entries; a member that is further behind gets a snapshot.
     log_entries_kept: int = LOG_ENTRIES_KEPT
     timing: Timing = field(default_factory=Timing)
     quirks: Quirks = field(default_factory=Quirks)
-    # How often watches that are behind are looked after.
+    # The interval in which watches that are behind are served.
     sync_interval_s: float = 0.1
     # Passwords by user; not empty: every request needs a token.
     users: Mapping[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class MemberConfig:
     observer: MemberObserver | None = field(default=None, repr=False, compare=False)
 
     def in_group(self, host: Host, listen: str) -> GroupConfig:
-        """The member of the Raft group that this one stands on, with the switches of etcd 3.4."""
+        """Returns the configuration of the Raft group's member below this one, with the switches of etcd 3.4."""
         peers = self.peers or {self.name: f"{host.name}:{PEER_PORT}"}
         return GroupConfig(
             name=self.name,

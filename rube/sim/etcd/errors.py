@@ -1,4 +1,4 @@
-"""What etcd answers when it refuses: codes and texts to the letter, which clients match on.
+"""The errors of etcd: codes and texts to the letter, which clients match on.
 
 Source: etcd 3.4, etcdserver/api/v3rpc/rpctypes/error.go; each seen from a real one (tests/conformance/etcd).
 """
@@ -22,7 +22,7 @@ def empty_key() -> EtcdError:
 
 
 def key_not_found() -> EtcdError:
-    """Of a put that is to keep the value of a key that is not there; also of an operation without a request."""
+    """Returns the error of a put that is to keep the value of a missing key; also of an operation without a request."""
     return EtcdError(StatusCode.INVALID_ARGUMENT, "etcdserver: key not found")
 
 
@@ -51,7 +51,7 @@ def request_too_large() -> EtcdError:
 
 
 def message_too_large(size: int, maximum: int) -> EtcdError:
-    """Of gRPC, before etcd sees the request."""
+    """Returns gRPC's error, before etcd sees the request."""
     return EtcdError(StatusCode.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({size} vs. {maximum})")
 
 
@@ -68,7 +68,7 @@ def no_space() -> EtcdError:
 
 
 def no_leader() -> EtcdError:
-    """To clients that said that they need one (metadata `hasleader: true`); others wait."""
+    """Returns the error for clients that need a leader (metadata `hasleader: true`); others wait."""
     return EtcdError(StatusCode.UNAVAILABLE, "etcdserver: no leader")
 
 
@@ -81,7 +81,7 @@ def timed_out_by_leader_failure() -> EtcdError:
 
 
 def leader_changed() -> EtcdError:
-    """Of a read that waited for a leader that is no more."""
+    """Returns the error of a read that waited for a former leader."""
     return EtcdError(StatusCode.UNAVAILABLE, "etcdserver: leader changed")
 
 

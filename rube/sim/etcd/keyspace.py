@@ -1,6 +1,6 @@
-"""What an etcd holds: every key's versions since the last compaction. Synchronous and pure.
+"""The keyspace of an etcd: every key's versions since the last compaction. Synchronous and pure.
 
-Messages that are handed out are shared: whoever changes one copies it first.
+Returned messages are shared: copy one before you change it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rube.store.etcd.kv_pb2 import KeyValue
 
 FROM_KEY = b"\0"
 """As a range's end: all keys from its beginning on."""
-# What etcd's database takes for a version beside its key and value, about.
+# About how many bytes etcd's database takes for a version besides its key and value.
 VERSION_BYTES = 64
 
 
@@ -45,7 +45,7 @@ class Keyspace:
         self._written: list[Version] = []
         self.revision = 1
         self.compact_revision = -1
-        # Of what is kept, and of the database file, which only `defragment` makes smaller.
+        # Bytes of the kept versions, and of the database file, which only `defragment` makes smaller.
         self.size_in_use_bytes = 0
         self.size_bytes = 0
 
@@ -59,7 +59,7 @@ class Keyspace:
             raise errors.compacted()
 
     def get(self, key: bytes) -> KeyValue | None:
-        """The newest value, with what the write under way has written."""
+        """Returns the newest value, including that of the write under way."""
         versions = self._by_key.get(key)
         return None if not versions or versions[-1].deleted else versions[-1].kv
 
@@ -74,7 +74,7 @@ class Keyspace:
         return self._log[bisect_left(self._log, revision, key=_mod_revision) :]
 
     def previous(self, version: Version) -> KeyValue | None:
-        """What a write replaced; None too if that is compacted."""
+        """Returns the value that a write replaced; None also if that is compacted."""
         before = version.kv.mod_revision - 1
         if before < max(self.compact_revision, 1):
             return None
@@ -93,7 +93,7 @@ class Keyspace:
 
     @property
     def writing(self) -> bool:
-        """Whether a write is under way that has changed something."""
+        """True if a write is under way that has changed something."""
         return bool(self._written)
 
     def put(self, key: bytes, value: bytes, lease: int) -> None:
@@ -111,21 +111,21 @@ class Keyspace:
         )
 
     def delete(self, key: bytes, end: bytes) -> list[KeyValue]:
-        """What it deleted, in the order of the keys."""
+        """Deletes the keys, and returns the deleted pairs, in the order of the keys."""
         gone = self.range(key, end)
         for kv in gone:
             self._write(KeyValue(key=kv.key, mod_revision=self.revision + 1), deleted=True)
         return gone
 
     def commit(self) -> Sequence[Version]:
-        """Ends a write: all of it is one revision, or none if it changed nothing. Returns what was written."""
+        """Ends a write: all of it is one revision, or none if it changed nothing. Returns the written versions."""
         written, self._written = self._written, []
         if written:
             self.revision += 1
         return written
 
     def compact(self, revision: int) -> list[Version]:
-        """Forgets what only reads before `revision` could see, and gives it. Raises EtcdError."""
+        """Forgets the versions that only reads before `revision` could see, and returns them. Raises EtcdError."""
         if revision <= self.compact_revision:
             raise errors.compacted()
         if revision > self.revision:
@@ -159,7 +159,7 @@ class Keyspace:
     # Inside
 
     def _goes(self, newest: Version) -> bool:
-        """Whether a key's newest write up to the compacted revision can be forgotten too."""
+        """Returns whether a key's newest write up to the compacted revision can be forgotten too."""
         kept = self._keeps_compacted_deletes and newest.kv.mod_revision == self.compact_revision
         return newest.deleted and not kept
 

@@ -1,4 +1,4 @@
-"""What is wrong with a request, whatever the keyspace holds (etcd's v3rpc/key.go)."""
+"""The errors of requests that hold for any keyspace (etcd's v3rpc/key.go)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rube.store.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
 
 TXN_OPS_MAX = 128
 REQUEST_BYTES_MAX = 1536 * 1024
-# What gRPC lets in, and the size from which a watch's messages are cut into fragments.
+# gRPC's limit of messages, and the size from which a watch's messages are cut into fragments.
 MESSAGE_BYTES_MAX = REQUEST_BYTES_MAX + 512 * 1024
 
 
@@ -49,7 +49,7 @@ def check_txn(request: TxnRequest) -> None:
 
 
 def is_write(request: TxnRequest) -> bool:
-    """Whether either branch may write."""
+    """Returns whether either branch may write."""
     return any(
         is_write(op.request_txn) if op.HasField("request_txn") else not op.HasField("request_range")
         for branch in (request.success, request.failure)
@@ -58,7 +58,7 @@ def is_write(request: TxnRequest) -> bool:
 
 
 def is_serializable(request: TxnRequest) -> bool:
-    """Whether what a member has, however old, is good enough for everything that a transaction reads."""
+    """Returns whether a member's own state, however old, is good enough for everything that a transaction reads."""
     return all(
         is_serializable(op.request_txn) if op.HasField("request_txn") else op.request_range.serializable
         for branch in (request.success, request.failure)

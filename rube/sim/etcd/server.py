@@ -34,7 +34,7 @@ async def run_member(
     peer_address: str = f"0.0.0.0:{PEER_PORT}",
     listening: Callable[[int], object] = lambda port: None,
 ) -> None:
-    """One incarnation of a member, until cancelled. `listening` is told the clients' port.
+    """Runs one incarnation of a member, until cancelled. `listening` gets the clients' port.
 
     Returns, as etcd ends its process, once the disk fails or is full.
     """

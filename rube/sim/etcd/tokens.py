@@ -8,7 +8,7 @@ from rube.sim.etcd import errors
 
 
 class Tokens:
-    """Of one member. Without users authentication is off, as in a new etcd. Every user may do everything."""
+    """The tokens of one member. Without users authentication is off, as in a new etcd. Every user may do everything."""
 
     def __init__(self, users: Mapping[str, str]) -> None:
         self._users = users

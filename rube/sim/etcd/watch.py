@@ -1,8 +1,8 @@
 """etcd's watch service on a member.
 
-A watch is *behind* from its creation with an old start revision until the member has looked after it, which it does
-every 100 ms; then, and if it began with what is to come, it is told each revision as it is applied. What a member
-answers to control requests does not wait for events, as in etcd 3.4.
+A watch is *behind* from its creation with an old start revision until the member has served it, which it does every 100
+ms; then, or if it began with future revisions, it gets each revision as it is applied. A member's answers to control
+requests do not wait for events, as in etcd 3.4.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rube.store.etcd.kv_pb2 import Event
 from rube.store.etcd.rpc_pb2 import WatchCreateRequest, WatchRequest, WatchResponse
 from rube.store.etcd.rpc_pb2_grpc import WatchServicer
 
-# A watch that is behind is told so many revisions in one message.
+# A watch that is behind gets so many revisions in one message.
 BATCH_REVISIONS_MAX = 1000
 # A stream whose client needs a leader ends after so many election timeouts without one.
 LEADERLESS_TIMEOUTS_MAX = 3
@@ -45,11 +45,11 @@ class Watcher:
         self._request = request
 
     def matching(self, versions: Sequence[Version]) -> list[Version]:
-        """Those that this watch is to be told, if they are not too old."""
+        """Returns the versions for this watch, if they are not too old."""
         return [version for version in versions if self._covers(version.kv.key) and not self._filtered(version)]
 
     def messages(self, member: Member, versions: Sequence[Version], revision: int) -> Iterator[WatchResponse]:
-        """What tells of them."""
+        """Yields the messages about the versions."""
         response = WatchResponse(header=member.header(revision), watch_id=self.number)
         for version in versions:
             event = Event(type=Event.DELETE if version.deleted else Event.PUT, kv=version.kv)
@@ -77,9 +77,9 @@ class Stream:
         self._next_number = 0
         # Answers to control requests: they go before any event.
         self._control: deque[WatchResponse] = deque(maxlen=CONTROL_MAX)
-        # Progress was asked for, and what it will claim is not yet sent.
+        # Progress was asked for, and the revision that it will report is not yet sent.
         self._progress_due = False
-        # When watches that are behind are looked after; None: none is.
+        # When watches that are behind are served next; None: no watch is.
         self.sync_at_ns: int | None = None
         self.wake = asyncio.Event()
 
@@ -97,7 +97,7 @@ class Stream:
         self.wake.set()
 
     def due(self) -> Iterator[WatchResponse]:
-        """What is to be sent now."""
+        """Yields the messages to send now."""
         if self._keyspace is not self._member.keyspace:
             self._begin_anew()
         sync = self.sync_at_ns is not None and self._member.clock.monotonic_ns() >= self.sync_at_ns
@@ -157,7 +157,7 @@ class Stream:
             self._control.append(WatchResponse(header=self._member.header(), watch_id=number, canceled=True))
 
     def _progress(self) -> WatchResponse:
-        """Of no watch: it is meant for all of the stream."""
+        """Returns a progress message for no single watch: it is for all of the stream."""
         return WatchResponse(header=self._member.header(), watch_id=-1)
 
     def _catch_up(self, watcher: Watcher) -> Iterator[WatchResponse]:
@@ -283,5 +283,5 @@ def _fragments(response: WatchResponse) -> Iterator[WatchResponse]:
 
 
 def _size_in_message(event: Event) -> int:
-    """With its tag and length, about."""
+    """Returns about the event's size with its tag and length."""
     return event.ByteSize() + 5

@@ -1,7 +1,7 @@
-"""Who judges: pure functions from the history of a run to a verdict; they know no world and no component.
+"""The judges: pure functions from the history of a run to a verdict; they know no world and no component.
 
-A judge takes a History and the parameters of its check, and returns a Verdict: whether it held, in plain words, and
-the first events that show where it did not.
+A judge takes a History and the parameters of its check, and returns a Verdict: whether it held, in plain words, and the
+first events that show a violation.
 """
 
 from rube.sim.judges.bindings import bindings, readiness

@@ -1,4 +1,4 @@
-"""What placement and node health promise: a bound unit stays, a node that lives is not called silent, a silent one gets
+"""The promises of placement and node health: a bound unit stays, a living node is not called silent, a silent one gets
 no units."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ READINESS = "readiness"
 UNIT_PREFIX = f"{Unit.DESCRIPTOR.full_name}/"
 NODE_PREFIX = f"{Node.DESCRIPTOR.full_name}/"
 NODE_LEASES = f"{LEASE_PREFIX}node-leases/"
-# A leader that was cut off may decide from what it saw so long ago.
+# A leader that was cut off may decide from a state that is so old.
 STALE_NS = 60_000_000_000
 # A node counts as silent by its lease's duration, as a clock of another machine measures it.
 RATE_MARGIN = 0.01
@@ -47,8 +47,8 @@ def _unit(key: str, history: History) -> Iterator[str]:
             writer = _writer(history, key, revision)
             by_user = writer is None or writer.user
             if old and not by_user and not _may_leave(before):
-                yield f"{key} went from {old} to {new or 'no node'} at revision {revision}, and nobody asked for it"
-            # Who creates an object with its node, a controller of the user's own, say, has chosen it.
+                yield f"{key} went from {old} to {new or 'no node'} at revision {revision}, without a request"
+            # The creator of an object with a node, such as a user's own controller, has chosen the node.
             if new and before is not None and writer is not None and not by_user:
                 if content.obj.spec != before.obj.spec:
                     yield f"{key} was bound to {new} at revision {revision}, and its spec of before was undone"
@@ -57,7 +57,7 @@ def _unit(key: str, history: History) -> Iterator[str]:
 
 
 def _takes_units(key: str, node: str, revision: int, writer: Attempt, history: History) -> Iterator[str]:
-    """At no time that the writer can have seen, did the node take units."""
+    """Checks that the node took units at some time that the writer can have seen."""
     seen = [
         content
         for at_ns, content in _dated(history, NODE_PREFIX + node, revision)
@@ -99,7 +99,7 @@ def _node(content: Content | None) -> str:
 
 
 def _writer(history: History, key: str, revision: int) -> Attempt | None:
-    """The put that was acknowledged with that revision of the object; None: nobody learned of it."""
+    """Returns the put that was acknowledged with that revision of the object; None: no client learned of it."""
     for attempt in history.attempts:
         done = attempt.kind == "put" and attempt.outcome is Outcome.OK and attempt.revision == revision
         if done and key in attempt.keys:
@@ -115,7 +115,7 @@ def readiness(history: History) -> Verdict:
         READINESS,
         f"{many(len(keys), 'node')} were called ready and silent as they were",
         (line for key in keys for line in _node_life(key, history)),
-        "a node was called what it is not",
+        "a node was called silent or ready wrongly",
     )
 
 
@@ -133,7 +133,7 @@ def _node_life(key: str, history: History) -> Iterator[str]:
         now = _readiness(content)
         if now == NodeStatus.READY and before == NodeStatus.SILENT and revision in times:
             called_ns = times[revision].at_ns
-            # What it renewed just before may have been on its way when it was called silent.
+            # Its last renewal may have been on its way when it was called silent.
             if not any(silent_ns - duration_ns < at_ns <= called_ns for at_ns, duration_ns in renewals):
                 silent = f"since it was called silent at {time_text(silent_ns)}"
                 yield f"{time_text(called_ns)} {name} was called ready, and has renewed nothing {silent}"

@@ -1,5 +1,5 @@
-"""What rube.client promises: what may have been done is sent again only where that does no harm, and whoever gets no
-answer turns to another server."""
+"""The promises of rube.client: a call that may have been carried out is sent again only if that does no harm, and a
+call without an answer goes to another server."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ CHECK = "clients"
 
 
 def clients(history: History) -> Verdict:
-    """Of users whose calls are counted: within a call no write without a condition is sent again after an attempt that
-    may have been carried out; and after a failed attempt the next goes to another server, where one answers."""
+    """Checks users whose calls are counted: within a call no write without a condition is sent again after an attempt
+    that may have been carried out; and after a failed attempt the next goes to another server, if one answers."""
     by_client: dict[str, list[Attempt]] = defaultdict(list)
     for attempt in history.attempts:
         if attempt.call:

@@ -1,4 +1,5 @@
-"""What a write may demand: preconditions and fences held when it was done, and a refusal names what was so."""
+"""The promises of conditions: preconditions and fences held when a write was done, and a refusal names the true
+state."""
 
 from __future__ import annotations
 
@@ -14,13 +15,13 @@ from rube.sim.judges.records import Attempt, Outcome
 from rube.sim.judges.verdict import Verdict, judge, many
 
 CHECK = "conditions"
-# In the words of a server that gave up because others wrote all the time.
+# The words of a server that gave up because others wrote all the time.
 RACES = "retries_max"
 
 
 def conditions(history: History) -> Verdict:
-    """Every precondition and fence of an acknowledged write held at its revision; who was refused for a state of an
-    object was told one that was so while the request was under way."""
+    """Checks that every precondition and fence of an acknowledged write held at its revision, and that a refusal for a
+    state of an object names a state that was true while the request was under way."""
     writes = [attempt for attempt in history.attempts if attempt.is_write]
     made = sum(bool(demands_of(attempt.request)) or attempt.fence is not None for attempt in writes)
     return judge(

@@ -1,4 +1,4 @@
-"""What objects were at their revisions: each version once, compared by its bytes, told by its digest."""
+"""The contents of objects at their revisions: each version once, compared by its bytes, named by its digest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Content:
 
     @property
     def revision(self) -> int:
-        """That its metadata names."""
+        """The revision that its metadata names."""
         return self.obj.metadata.revision
 
     @property
@@ -37,12 +37,12 @@ class Content:
         return digest_of(self.body)
 
     def ends_as(self, other: Content) -> bool:
-        """Whether they are equal but for the revision of the last change."""
+        """Returns whether they are equal except for the revision of the last change."""
         return self.body == other.body and (self.obj.metadata.create_revision == other.obj.metadata.create_revision)
 
 
 class Contents:
-    """All versions of a run. A version that is told a thousand times is taken apart and hashed once."""
+    """All versions of a run. A version that comes a thousand times is decoded and hashed once."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, Content] = {}
@@ -75,12 +75,12 @@ def digest_of(data: bytes) -> str:
 
 
 def difference(expected: Content, found: Content) -> str:
-    """In what two versions of an object differ: `its spec is 3f… and not a0…`; "" where they are equal."""
+    """Returns how two versions of an object differ: `its spec is 3f… and not a0…`; "" if they are equal."""
     return "; ".join(_differences(expected, found))
 
 
 def metadata_difference(expected: Content, found: Metadata) -> str:
-    """In what metadata that was answered differs from what is stored."""
+    """Returns how the metadata of an answer differs from the stored one."""
     return "; ".join(_metadata(expected.obj.metadata, found))
 
 

@@ -1,4 +1,4 @@
-"""What every daemon promises: it knows each error that it meets, and ends by itself only where its disk fails."""
+"""The promises of every daemon: it knows each error that it meets, and ends by itself only if its disk fails."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ CHECK = "defects"
 
 
 def defects(history: History) -> Verdict:
-    """No daemon logged an exception that is none of Rube's errors; none ended, or answered, that data is lost while
-    the disks had kept all that was synced.
+    """Checks that no daemon logged an exception that is not one of Rube's errors, and that none ended, or answered,
+    that data is lost while the disks had kept everything that was synced.
 
     Such a call is answered INTERNAL, such a daemon is started again, and often nothing else shows it.
     """
@@ -38,7 +38,7 @@ def _losses(history: History) -> Iterator[str]:
 
 
 def _answers(history: History) -> Iterator[str]:
-    """Who reads from a store whose bytes are whole is never told that they are damaged."""
+    """Yields answers of damaged data from stores whose bytes are whole."""
     if history.failed_disks:
         return
     calls: list[Attempt | Stream] = [*history.attempts, *history.streams]

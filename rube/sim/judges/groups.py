@@ -1,4 +1,4 @@
-"""What Raft promises of a replicated group."""
+"""The promises of Raft for a replicated group."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def raft_invariants(history: History) -> Verdict:
     """Every invariant of rube.raft.invariants held at every step of every member, as an observer of all saw it."""
     groups = [group for group in (history.group, history.etcd) if group.steps]
     if not all(group.leaderships for group in groups) or not groups:
-        return Verdict(check="raft_invariants", passed=False, text="nobody ever led a replicated group")
+        return Verdict(check="raft_invariants", passed=False, text="a replicated group never had a leader")
     leaders = many(sum(len(group.leaderships) for group in groups), "leader")
     elected = f"{many(sum(group.elections for group in groups), 'election')}, {leaders}"
     return judge(

@@ -32,23 +32,23 @@ from rube.sim.judges.timeline import Timeline
 class History:
     """Everything the judges judge. Each list is in the order of its times; attempts and streams of their starts."""
 
-    # Every version that anybody wrote, stored or was told.
+    # Every version that was written, stored or received.
     contents: Contents = field(default_factory=Contents)
     attempts: list[Attempt] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     log: list[LogEntry] = field(default_factory=list)
     terms: list[Term] = field(default_factory=list)
-    # Of the store, as each apiserver that was asked in the end says.
+    # The store's content, as each apiserver that was asked in the end has it.
     store_id: str = ""
-    # Of all stores that apiservers opened.
+    # The calls of all stores that apiservers opened.
     store_ids: set[str] = field(default_factory=set)
     streams: list[Stream] = field(default_factory=list)
     # Key to revision of every unit there is in the end, as the API lists them.
     final: dict[str, int] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
-    # Of all decisions.
+    # The hash of all decisions.
     views: list[View] = field(default_factory=list)
     # The hosts with a rubelet, and those whose daemon does not run in the end.
     nodes: set[str] = field(default_factory=set)
@@ -56,16 +56,16 @@ class History:
     refusals: list[Refusal] = field(default_factory=list)
     # By host and logger.
     errors: dict[tuple[str, str], ErrorsLogged] = field(default_factory=dict)
-    # Exceptions that are none of Rube's errors and were logged with their traceback.
+    # Exceptions that are not Rube's errors and were logged with their traceback.
     exceptions: list[DaemonError] = field(default_factory=list)
-    # Daemons that ended because what they had written was lost or damaged; and the hosts whose disk failed.
+    # Daemons that ended because their writes were lost or damaged; and the hosts whose disk failed.
     losses: list[DaemonError] = field(default_factory=list)
     failed_disks: set[str] = field(default_factory=set)
     probes: list[UnitProbe] = field(default_factory=list)
     statuses: list[StatusPair] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
-    # Of the apiservers that replicate their store, of an etcd's members, and of the replicated controllers.
+    # The groups of the apiservers that replicate their store, of an etcd's members, and of the replicated controllers.
     group: GroupHistory = field(default_factory=GroupHistory)
     etcd: GroupHistory = field(default_factory=GroupHistory)
     controllers: GroupHistory = field(default_factory=GroupHistory)
@@ -77,7 +77,7 @@ class History:
 
     @property
     def timeline(self) -> Timeline:
-        """What was when, by the log. Ask for it once the log is complete."""
+        """The history of contents, by the log. Use it once the log is complete."""
         if self._timeline is None:
             self._timeline = Timeline(self.log)
         return self._timeline

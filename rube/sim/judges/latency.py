@@ -1,4 +1,4 @@
-"""How long a change takes from its commit to its watchers, in virtual time."""
+"""The time of a change from its commit to its watchers, in virtual time."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _samples(history: History) -> list[tuple[str, int, int, int]]:
 
 
 def watch_latency(history: History, *, percent: float, below_ns: int) -> Verdict:
-    """That percentile, over all changes and observers, is below the limit."""
+    """Checks that that percentile, over all changes and observers, is below the limit."""
     samples = _samples(history)
     if not samples:
         return Verdict(check=CHECK, passed=False, text="no change was both committed and told to an observer")
@@ -81,7 +81,7 @@ def watch_latency(history: History, *, percent: float, below_ns: int) -> Verdict
     slow = {item for item in samples if item[3] >= below_ns}
     slowest = sorted(slow, key=lambda item: (-item[3], item[0], item[1]))
     offending = [
-        f"{time_text(at_ns)} {observer} was told revision {revision} after {latency_ns / 1e6:.3f} ms"
+        f"{time_text(at_ns)} {observer} got revision {revision} after {latency_ns / 1e6:.3f} ms"
         for observer, revision, at_ns, latency_ns in slowest
         if found_ns >= below_ns
     ]

@@ -1,4 +1,4 @@
-"""What an election promises: a lease is not taken before it lapses, terms grow, earlier terms' calls are refused."""
+"""The promises of an election: a lease is not taken before it lapses, terms grow, earlier terms' calls are refused."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from rube.sim.judges.verdict import Verdict, judge, many, time_text
 LEASES = "leases"
 FENCING = "fencing"
 LEASE_PREFIX = f"{Lease.DESCRIPTOR.full_name}/"
-# Of the groups whose members share an outbox: the next leader sends what an earlier one has left, with its fence.
+# The groups whose members share an outbox: the next leader sends the calls that an earlier one has left, with its
+# fence.
 REPLICATED_PREFIX = "replicated/"
 # The clocks of two machines may run at rates so far apart.
 RATE_MARGIN = 0.005
 
 
 def leases(history: History) -> Verdict:
-    """Nobody takes a lease that another one holds before it has stood still for its duration, and whoever takes one
-    begins a new term."""
+    """Checks that no process takes a lease that another one holds before it has been unchanged for its duration, and
+    that each new holder begins a new term."""
     timeline = history.timeline
     commits = {commit.revision: commit for commit in history.commits}
     keys = [key for key in timeline.keys if key.startswith(LEASE_PREFIX)]
     return judge(
         LEASES,
-        f"{many(len(keys), 'lease')} changed hands only after they had lapsed or were given away",
+        f"{many(len(keys), 'lease')} changed hands only after they had lapsed or were released",
         (line for key in keys for line in _lease(key, list(timeline.versions(key)), commits)),
         "a lease was taken from who held it",
     )
@@ -106,7 +107,7 @@ def _fenced(group: str, attempts: list[Attempt]) -> Iterator[str]:
 
 
 def _unfenced(history: History) -> Iterator[str]:
-    """Whoever leads writes leases, which elect it, without a fence; users and nodes are not led."""
+    """Yields writes of a leader without a fence. Leases, which elect it, need none; users and nodes have no leader."""
     for attempt in history.attempts:
         led = attempt.is_write and not attempt.user and attempt.client not in history.nodes
         if led and _fence(attempt) is None and not all(key.startswith(LEASE_PREFIX) for key in attempt.keys):

@@ -1,5 +1,5 @@
-"""What nodes promise: a unit is not started without need, an action's id stands for one action, a node's copy is one
-that the store had."""
+"""The promises of nodes: a unit is not started without need, an action's id means one action, a node's copy is one that
+the store had."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ COPIES = "copies"
 
 
 def starts(history: History) -> Verdict:
-    """On each node a unit is started no more often than somebody had a reason: at first, with each change of what it
-    is to be, after each crash, removal by hand and loss of power."""
+    """Checks that on each node a unit is started no more often than there was a reason: at first, with each change of
+    its definition, after each crash, removal by hand and loss of power."""
     counted = Counter(
         (transition.node, transition.unit, transition.uid) for transition in history.transitions if transition.running
     )
@@ -41,7 +41,7 @@ class _Reasons:
     def __init__(self, history: History) -> None:
         self._outages = Counter(host for _, host in history.machines.outages)
         self._disturbed = Counter((item.node, item.unit) for item in history.disturbances)
-        # By unit and uid: in how many versions it was bound to each node and came there, or its spec had changed.
+        # By unit and uid: the number of versions in which it was newly bound to each node, or its spec had changed.
         self._versions: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for key in history.timeline.keys:
             if key.startswith(f"{UNIT_TYPE}/"):
@@ -63,7 +63,7 @@ class _Reasons:
 
 
 def _asks(content: Content) -> tuple[bytes, str, str]:
-    """What a unit is to be, and the newest requests to restart it and to move it, which may be taken back."""
+    """Returns a unit's definition, and the newest requests to restart it and to move it, which may be withdrawn."""
     annotations = content.obj.metadata.annotations
     return content.obj.spec.value, annotations.get(RESTART_ANNOTATION, ""), annotations.get(MOVE_ANNOTATION, "")
 
@@ -99,8 +99,8 @@ def _undecided(asked: list[Action]) -> Iterator[str]:
 
 
 def copies(history: History) -> Verdict:
-    """What a rubelet's disk has, whenever its daemon ends and in the end, is what the store had for its node at the
-    revision that stands beside it."""
+    """Checks that a rubelet's disk, whenever its daemon ends and in the end, has what the store had for its node at the
+    disk's revision."""
     judged = [copy for copy in history.machines.copies if copy.store_id == history.store_id and copy.revision]
     return judge(
         COPIES,

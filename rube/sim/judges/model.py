@@ -1,4 +1,4 @@
-"""What a write makes of an object, as the API's documentation says it.
+"""The effect of a write on an object, by the API's documentation.
 
 Written for the judges alone: it shares no code with the servers that it judges.
 """
@@ -24,7 +24,8 @@ _REMEMBERED_MAX = 4096
 
 
 def after_put(before: Content | None, sent: Object, there: Content) -> Object:
-    """The object that a put of `sent` stores. What the server alone decides for a new one is taken from `there`."""
+    """Returns the object that a put of `sent` stores. Fields that the server alone decides for a new one come from
+    `there`."""
     expected = Object()
     metadata = expected.metadata
     metadata.CopyFrom(sent.metadata)
@@ -45,7 +46,7 @@ def after_put(before: Content | None, sent: Object, there: Content) -> Object:
 
 
 def _keep(sent: MutableMapping[str, str], stored: Mapping[str, str], name: str) -> None:
-    """What a put omits stays as it is stored; what it sends empty is removed."""
+    """Keeps a stored value that a put omits, and removes one that it sends empty."""
     if name not in sent:
         if value := stored.get(name, ""):
             sent[name] = value
@@ -91,7 +92,7 @@ def demands_of(request: object) -> Sequence[tuple[str, Precondition]]:
 
 
 def holds(demand: Precondition, there: Content | None) -> bool:
-    """Whether a precondition holds of an object, or of its absence."""
+    """Returns whether a precondition holds for an object, or for its absence."""
     if there is None or demand.absent:
         return there is None and demand.absent
     metadata = there.obj.metadata

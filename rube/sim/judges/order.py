@@ -1,4 +1,4 @@
-"""Real-time order: what somebody has seen bounds what is seen, and what is written, later."""
+"""Real-time order: a revision that was seen bounds the revisions that are seen, and written, later."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rube.sim.judges.records import Outcome
 
 
 class Sight(NamedTuple):
-    """Somebody knew at that time that the store had reached that revision."""
+    """The knowledge of a process, at that time, that the store had reached that revision."""
 
     at_ns: int
     revision: int
@@ -19,7 +19,7 @@ class Sight(NamedTuple):
 
 
 class Order:
-    """What was known when: of all clients, their watches, and all apiservers."""
+    """The known revisions over time: of all clients, their watches, and all apiservers."""
 
     def __init__(self, history: History) -> None:
         self._newest: list[Sight] = []
@@ -32,7 +32,7 @@ class Order:
             highest = max(commit.revision, self._begun[-1][1] if self._begun else 0)
             self._begun.append((commit.start_ns, highest))
         acknowledged = {commit.revision for commit in history.commits}
-        # When commits that were never acknowledged were done is not known: any time may be it.
+        # The time of commits that were never acknowledged is unknown: it may be any.
         self._unplaced = max((entry.revision for entry in history.log if entry.revision not in acknowledged), default=0)
 
     def known_before(self, at_ns: int) -> Sight:

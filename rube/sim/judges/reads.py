@@ -1,4 +1,4 @@
-"""What a read promises: the objects as they were at the revision that its answer names, and that is new enough."""
+"""The promises of reads: the objects as they were at the answer's revision, which is new enough."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def reads(history: History) -> Verdict:
     judged = [attempt for attempt in history.attempts if attempt.kind in ("get", "list") and _is_answer(attempt)]
     return judge(
         CHECK,
-        f"{many(len(judged), 'answer')} showed what the store held at their revisions, new enough",
+        f"{many(len(judged), 'answer')} showed the store's content at their revisions, new enough",
         _Reads(history).judge(judged),
-        "a read was answered with what was not so",
+        "a read got a wrong answer",
     )
 
 
@@ -36,7 +36,7 @@ class _Reads:
     def __init__(self, history: History) -> None:
         self._timeline = history.timeline
         self._order = Order(history)
-        # By client, filter and page token: the list that the token goes on with, and its objects so far.
+        # By client, filter and page token: the list that the token continues, and its objects so far.
         self._lists: dict[tuple[str, Selection, str], tuple[int, tuple[Content, ...]]] = {}
 
     def judge(self, attempts: list[Attempt]) -> Iterator[str]:
@@ -123,15 +123,15 @@ class _Reads:
 
 
 def _place(content: Content) -> tuple[str, str]:
-    """What a list is sorted by, within its type."""
+    """Returns the key by which a list is sorted, within its type."""
     return content.obj.metadata.namespace, content.obj.metadata.name
 
 
 def compared(where: str, expected: Content | None, found: Content) -> Iterator[str]:
-    """What is wrong with an object that was told, beside the one that the history holds."""
+    """Yields how a received object differs from the one in the history."""
     if found is expected:
         return
     if expected is None:
-        yield f"{where} told of {found.key}, which was not there (or did not match)"
+        yield f"{where} had {found.key}, which was not there (or did not match)"
     else:
-        yield f"{where} told of {found.key} what was not so: {difference(expected, found)}"
+        yield f"{where} had a wrong {found.key}: {difference(expected, found)}"

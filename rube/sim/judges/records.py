@@ -1,4 +1,4 @@
-"""The records of a run: what clients did and saw, what was committed, what ran where. Times are true virtual ns."""
+"""The records of a run: clients' calls, commits, units that ran. Times are true virtual ns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Request = PutRequest | DeleteRequest | UpdateStatusRequest | GetRequest | ListRe
 
 
 class Outcome(Enum):
-    """How an attempt ended, as its client knows it."""
+    """The end of an attempt, as its client knows it."""
 
     OK = "ok"
     # Nothing was written.
@@ -46,20 +46,20 @@ class Attempt:
     start_ns: int
     # A user's, and not a daemon's.
     user: bool = False
-    # Whom it was sent to.
+    # The server that it was sent to.
     server: str = ""
-    # The call of rube.client that it is an attempt of, counted by the client; 0: of none that is told.
+    # The call of rube.client that it is an attempt of, counted by the client; 0 if it is not known.
     call: int = 0
     # None: the client never learned of an end.
     end_ns: int | None = None
     outcome: Outcome = Outcome.UNKNOWN
-    # Of the answer; 0 without one, as are the following.
+    # The answer's revision; 0 without one, as are the following.
     revision: int = 0
     store_id: str = ""
-    # Of a get and of a list.
+    # The objects of a get and of a list.
     objects: tuple[Content, ...] = ()
     next_page_token: str = ""
-    # Of a put and of a status, in the order of the request.
+    # The metadata of a put and of a status, in the order of the request.
     metadata: tuple[Metadata, ...] = ()
     error: RubeError | None = None
 
@@ -77,7 +77,7 @@ class Attempt:
 
     @property
     def is_write(self) -> bool:
-        """Whether it was to change something: not a read, and not what is only to be validated."""
+        """True if it was to change something: neither a read nor a validation."""
         request = self.request
         if isinstance(request, PutRequest | DeleteRequest):
             return not request.validate_only
@@ -85,7 +85,7 @@ class Attempt:
 
     @property
     def fence(self) -> Fence | None:
-        """Of a write that has one."""
+        """The fence of a write that has one."""
         request = self.request
         if isinstance(request, GetRequest | ListRequest) or not request.HasField("fence"):
             return None
@@ -93,7 +93,7 @@ class Attempt:
 
     @property
     def is_consistent(self) -> bool:
-        """Whether its answer is as new as all that was known before: not that of a read which asks for less."""
+        """True if its answer must be as new as everything known before: not that of a read which asks for less."""
         request = self.request
         if isinstance(request, GetRequest):
             return not request.min_revision
@@ -101,7 +101,7 @@ class Attempt:
 
     @property
     def where(self) -> str:
-        """When it began, whose it is and what it asked for: how a finding begins."""
+        """Its time, client and request: the beginning of a finding."""
         request = self.request
         what = str(Selection.of(request)) if isinstance(request, ListRequest) else ", ".join(self.keys)
         return f"{time_text(self.start_ns)} {self.client}'s {self.kind} of {what}"
@@ -113,7 +113,7 @@ class Commit:
 
     at_ns: int
     revision: int
-    # When the apiserver asked for it; None: at that very moment.
+    # When the apiserver asked for it; None: at that very time.
     begun_ns: int | None = None
 
     @property
@@ -158,7 +158,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """An event as it was told. The content of a delete is the object before it, with the revision of the change."""
+    """A received event. The content of a delete is the object before it, with the revision of the change."""
 
     content: Content
     deleted: bool
@@ -192,12 +192,12 @@ class Delivery:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Stream:
-    """One watch of any client: what it asked for, and each response in order."""
+    """One watch of any client: its request, and each response in order."""
 
     client: str
     request: WatchRequest
     start_ns: int
-    # An observer's, who is there to be told, or else a daemon's.
+    # Whether it is an observer's; otherwise it is a daemon's.
     observer: bool = False
     deliveries: list[Delivery] = field(default_factory=list)
     # None: it is open, or its client never learned of an end.
@@ -206,12 +206,12 @@ class Stream:
 
     @property
     def is_filtered(self) -> bool:
-        """Whether it is about less than all objects of its type."""
+        """True if it is about less than all objects of its type."""
         return bool(self.request.namespace or self.request.name or self.request.label_selector)
 
     @property
     def changes(self) -> Sequence[Delivery]:
-        """What came after the initial objects, where those were asked for."""
+        """The events after the initial objects, if those were asked for."""
         if not self.request.send_initial:
             return self.deliveries
         ends = [place for place, delivery in enumerate(self.deliveries) if delivery.initial_end]
@@ -219,7 +219,7 @@ class Stream:
 
     @property
     def where(self) -> str:
-        """When it began, whose it is and what it asked for."""
+        """Its time, client and request: the beginning of a finding."""
         return f"{time_text(self.start_ns)} {self.client}'s watch of {Selection.of(self.request)}"
 
 
@@ -238,7 +238,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was not yet as it should be at one moment; nothing: converged."""
+    """The problems at one time; none: converged."""
 
     at_ns: int
     problems: tuple[str, ...]
@@ -251,7 +251,7 @@ class Refusal:
     at_ns: int
     host: str
     controller: str
-    # Of the object that was decided about.
+    # The key of the object that was decided about.
     key: str
     code: str
     message: str
@@ -280,7 +280,7 @@ class DaemonError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitProbe:
-    """What a machine said of a unit at one moment."""
+    """The state of a unit on a machine at one time."""
 
     at_ns: int
     node: str
@@ -292,7 +292,7 @@ class UnitProbe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusPair:
-    """A unit's reported status beside what its machine says, in the end; None where there is none."""
+    """A unit's reported status beside its machine's, in the end; None if it is missing."""
 
     unit: str
     node: str
@@ -301,7 +301,7 @@ class StatusPair:
     reported_generation: int
     reported_node: str
     actual_state: str | None
-    # Of its process, in words; empty where nothing is to be compared.
+    # Its process, in words; empty if there is nothing to compare.
     reported_process: str = ""
     actual_process: str = ""
 
@@ -336,14 +336,14 @@ class Leadership:
 
 @dataclass(slots=True)
 class GroupHistory:
-    """What the members of a replicated group did; nothing without one."""
+    """The history of the members of a replicated group; empty without a group."""
 
-    # Of all members' cores.
+    # The hash of all members' core steps.
     steps: int = 0
-    # How often a member asked for votes.
+    # The number of times that a member asked for votes.
     elections: int = 0
     leaderships: list[Leadership] = field(default_factory=list)
-    # When an invariant did not hold, and which: the first one.
+    # The first violated invariant, and its time.
     broken: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -353,7 +353,7 @@ class Action:
 
     at_ns: int
     node: str
-    # The controller's name for it, and what it is: a digest of the action.
+    # The action's id from the controller, and a digest of the action.
     id: str
     thing: str
     what: str
@@ -363,7 +363,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What a rubelet's disk held of the store: as of that revision, says the rubelet."""
+    """The store's copy on a rubelet's disk, as of the rubelet's revision."""
 
     at_ns: int
     node: str
@@ -374,7 +374,7 @@ class Copy:
 
 @dataclass(slots=True)
 class MachineHistory:
-    """What happened on the machines of nodes."""
+    """The history of the machines of nodes."""
 
     actions: list[Action] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
@@ -384,7 +384,7 @@ class MachineHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What a controller saw as it decided."""
+    """The objects that a controller saw as it decided."""
 
     at_ns: int
     host: str
@@ -393,7 +393,7 @@ class View:
     key: str
     own: Content | None
     related: tuple[Content, ...]
-    # It keeps whole objects, and not what it needs of them.
+    # Whether it keeps whole objects, instead of parts of them.
     whole: bool
-    # It sees only those that a label selector lets through.
+    # Whether it sees only the objects that match a label selector.
     selective: bool = False

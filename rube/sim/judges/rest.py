@@ -1,4 +1,4 @@
-"""What a control plane promises of its controllers: where nothing changes any more, they come to rest."""
+"""The promise of controllers: when nothing changes any more, they come to rest."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rube.sim.judges.verdict import Verdict, judge, many, not_judged, time_text
 
 CHECK = "comes_to_rest"
 WITHIN_NS = 30_000_000_000
-# Who writes an object so often once all should be at rest goes on for ever.
+# A daemon that writes an object so often once all should be at rest never stops.
 WRITES_MIN = 2
-# Who is refused so often since the last step and fault, and at rest too, does not learn from it.
+# A controller that is refused so often since the last step and fault, and at rest too, never stops.
 REFUSALS_MIN = 3
 # Renewed for as long as their holders live.
 _HEARTBEATS = f"{Lease.DESCRIPTOR.full_name}/"
 
 
 def comes_to_rest(history: History, within_ns: int = WITHIN_NS, *, asked: bool = True) -> Verdict:
-    """From `within_ns` after the last step and fault on, no daemon writes the same object again and again, and no call
-    of a controller is refused again and again. Leases are renewed, which is not judged.
+    """Checks that, from `within_ns` after the last step and fault on, no daemon writes the same object again and again,
+    and no call of a controller is refused again and again. Leases are renewed, which is not judged.
 
-    Where the check was `asked` for, the world must last so long.
+    If the check was `asked` for, the world must last so long.
     """
     begin_ns = history.quiet_ns + within_ns
     if begin_ns >= history.end_ns:
@@ -40,7 +40,7 @@ def comes_to_rest(history: History, within_ns: int = WITHIN_NS, *, asked: bool =
     often = Counter(_call(refusal) for refusal in history.refusals if refusal.at_ns >= history.quiet_ns)
     return judge(
         CHECK,
-        f"from {time_text(begin_ns)} on nobody wrote or was refused again and again",
+        f"from {time_text(begin_ns)} on no daemon wrote or was refused again and again",
         [*_writers(late), *_refused(refused, often)],
         f"{many(len(late) + len(refused), 'call')} after {time_text(begin_ns)}, when all should be at rest: a livelock",
     )
@@ -65,7 +65,8 @@ def _call(refusal: Refusal) -> tuple[str, str, str, str]:
 
 
 def _refused(late: list[Refusal], often: Counter[tuple[str, str, str, str]]) -> Iterator[str]:
-    """Those that go on. `often` counts since the last step and fault, for they come at growing intervals."""
+    """Yields the refusals that go on. `often` counts since the last step and fault, for they come at growing
+    intervals."""
     by_call: dict[tuple[str, str, str, str], list[Refusal]] = defaultdict(list)
     for refusal in late:
         by_call[_call(refusal)].append(refusal)
@@ -94,7 +95,7 @@ class RefusalSummary:
 
 
 def summarize_refusals(history: History) -> list[RefusalSummary]:
-    """By controller and code."""
+    """Returns the refusals by controller and code."""
     found: dict[tuple[str, str], list[Refusal]] = defaultdict(list)
     for refusal in history.refusals:
         found[refusal.controller, refusal.code].append(refusal)

@@ -1,4 +1,4 @@
-"""Which objects a list or a watch is about, as the API's documentation says it.
+"""The objects that a list or a watch is about, by the API's documentation.
 
 Written for the judges alone: it shares no code with the servers that it judges.
 """
@@ -27,7 +27,7 @@ class Demand:
     negated: bool
 
     def holds(self, labels: Mapping[str, str]) -> bool:
-        """Whether labels meet it."""
+        """Returns whether labels meet it."""
         there = self.label in labels and (self.values is None or labels[self.label] in self.values)
         return there is not self.negated
 
@@ -43,11 +43,11 @@ class Selection:
 
     @classmethod
     def of(cls, request: ListRequest | WatchRequest) -> Selection:
-        """What a request asks for."""
+        """Returns the selection of a request."""
         return cls(request.type, request.namespace, request.name, request.label_selector)
 
     def matches(self, content: Content | None) -> bool:
-        """Whether this version is one of those that are asked for; None, an absent object, is not."""
+        """Returns whether this version is one of those that are asked for; None, an absent object, is not."""
         if content is None or content.type != self.type:
             return False
         metadata = content.obj.metadata

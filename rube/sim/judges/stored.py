@@ -1,7 +1,7 @@
-"""What the store holds: what apiservers asked it for, and what clients sent, and nothing else.
+"""The content of the store: exactly what apiservers committed and clients sent.
 
-Three witnesses that share no code: clients' requests, the transactions that apiservers hand to their store, and the
-log that is read from the store in the end.
+Three witnesses that share no code: clients' requests, the transactions of apiservers at their store, and the log that
+is read from the store in the end.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ _FENCE_PREFIX = b"!"
 
 
 def contents(history: History) -> Verdict:
-    """Every revision of the log is one transaction that an apiserver asked for, each change in it is what a client
-    sent, and what the server decides of an object (uid, times, generation) is as it should be."""
+    """Checks that every revision of the log is one transaction that an apiserver asked for, that each change in it is
+    one that a client sent, and that the fields that the server decides (uid, times, generation) are as they should be.
+    """
     log = _by_revision(history.log)
     return judge(
         CHECK,
         f"all {many(len(history.log), 'version')} in the store are what clients wrote",
         [*_objects(history.log), *_Transactions(history, log).judge(), *_Sent(history, log).judge()],
-        "the store holds what nobody wrote",
+        "the store holds what no client wrote",
     )
 
 
@@ -41,7 +42,7 @@ def _by_revision(log: Sequence[LogEntry]) -> dict[int, list[LogEntry]]:
 
 
 def _objects(log: Sequence[LogEntry]) -> Iterator[str]:
-    """What the server decides of objects, over all their versions."""
+    """Checks the fields that the server decides of objects, over all their versions."""
     last: dict[str, Content | None] = {}
     uids: dict[str, str] = {}
     for entry in log:
@@ -195,7 +196,8 @@ class _Sent:
 
 
 def explains(attempt: Attempt, entries: Sequence[LogEntry], timeline: Timeline) -> bool:
-    """Whether a request, carried out on what was before, changes exactly what these entries of one revision say."""
+    """Returns whether a request, carried out on the state before, makes exactly the changes of these entries of one
+    revision."""
     keys = set(attempt.keys)
     if any(entry.key not in keys for entry in entries):
         return False
@@ -217,7 +219,8 @@ def explains(attempt: Attempt, entries: Sequence[LogEntry], timeline: Timeline) 
 
 
 def expected_after(attempt: Attempt, key: str, there: Content | None, timeline: Timeline, base: int) -> Object | None:
-    """The object that a request makes of what was at the revision `base`; None: nothing, as after a delete."""
+    """Returns the object that a request makes of the state at the revision `base`; None: no object, as after a
+    delete."""
     request = attempt.request
     before = timeline.at(key, base)
     if isinstance(request, PutRequest) and there is not None:
@@ -228,7 +231,7 @@ def expected_after(attempt: Attempt, key: str, there: Content | None, timeline: 
 
 
 def told_difference(expected: Object | None, entry: LogEntry) -> str:
-    """In what the log's entry is not what was expected; "" where it is."""
+    """Returns how the log's entry differs from the expected object; "" if it does not."""
     content = entry.content
     if expected is None or content is None:
         return "" if expected is None and content is None else f"{entry.key} is there, or gone, and should not be"

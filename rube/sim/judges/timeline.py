@@ -1,4 +1,4 @@
-"""The history of contents: what each object was at each revision, and what a filter saw of it."""
+"""The history of contents: each object's version at each revision, and the part that a filter sees."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Timeline:
         return self._contents[key][place - 1] if place else None
 
     def changed_at(self, key: str, revision: int) -> bool:
-        """Whether the object was written or deleted at exactly that revision."""
+        """Returns whether the object was written or deleted at exactly that revision."""
         revisions = self._revisions.get(key, ())
         place = bisect_right(revisions, revision)
         return bool(place) and revisions[place - 1] == revision
@@ -65,7 +65,7 @@ class Timeline:
         return found
 
     def after(self, selection: Selection, revision: int) -> Sequence[Seen]:
-        """Those of later revisions than that."""
+        """Returns the changes of later revisions than that."""
         seen = self.seen(selection)
         return seen[bisect_right(seen, revision, key=lambda item: item.revision) :]
 

@@ -1,4 +1,4 @@
-"""What the cluster promises of its units: they converge, never run twice, and go on where the apiserver is away."""
+"""The promises of the cluster for its units: they converge, never run twice, and go on while the apiserver is away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rube.sim.judges.verdict import Verdict, judge, many, time_text
 
 
 def converged(history: History, within_ns: int) -> Verdict:
-    """From `within_ns` after the last step and fault until the end, every sample is without problems."""
+    """Checks that, from `within_ns` after the last step and fault until the end, every sample is without problems."""
     name = "converged"
     if not history.samples:
         return Verdict(check=name, passed=False, text="nothing was sampled after the last fault: lengthen `duration`")
@@ -31,7 +31,7 @@ def converged(history: History, within_ns: int) -> Verdict:
 
 
 def never_on_two_nodes(history: History) -> Verdict:
-    """At no time do two machines run the same unit (of the same uid)."""
+    """Checks that at no time two machines run the same unit (of the same uid)."""
     starts = sum(transition.running for transition in history.transitions)
     if not starts:
         return Verdict(check="never_on_two_nodes", passed=False, text="no unit ever ran")
@@ -84,7 +84,7 @@ def local_autonomy(history: History, within_ns: int) -> Verdict:
 
 
 def _back(disturbance: Disturbance, transitions: list[Transition]) -> int | None:
-    """When the unit started again after it had ended; None if it did not (or never ended)."""
+    """Returns when the unit started again after it had ended; None if it did not (or never ended)."""
     ended = False
     for transition in transitions:
         if transition.at_ns < disturbance.at_ns or transition.node != disturbance.node:
@@ -97,14 +97,14 @@ def _back(disturbance: Disturbance, transitions: list[Transition]) -> int | None
 
 
 def status_reported(history: History) -> Verdict:
-    """In the end each unit's status in the store is what its machine says, of the newest generation."""
+    """Checks that in the end each unit's status in the store is its machine's, of the newest generation."""
     if not history.statuses:
         return Verdict(check="status_reported", passed=False, text="there are no units in the end")
     return judge(
         "status_reported",
         f"the status of all {len(history.statuses)} units is what their machines say",
         (line for pair in history.statuses for line in _mismatch(pair)),
-        "a status in the store is not what the machine says",
+        "a status in the store is not its machine's",
     )
 
 
@@ -133,7 +133,8 @@ def unit_state(
     starts_min: int = 0,
     starts_max: int = 0,
 ) -> Verdict:
-    """What was found at that time: the unit's state on the node, whether the node was cut off, how often it started."""
+    """Checks a finding of that time: the unit's state on the node, whether the node was cut off, how often it
+    started."""
     name = "unit"
     found = next(
         (probe for probe in history.probes if (probe.at_ns, probe.node, probe.unit) == (at_ns, node, unit)), None

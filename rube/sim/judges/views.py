@@ -1,4 +1,4 @@
-"""What controllers see: their caches show what the store held, and in the end what it holds."""
+"""The promises of controllers' caches: they show what the store held, and in the end what it holds."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def views(history: History) -> Verdict:
         return not_judged(CHECK, "the store was restored, and its history is lost")
     return judge(
         CHECK,
-        f"{many(len(history.views), 'decision')} saw what the store held",
+        f"{many(len(history.views), 'decision')} saw the store's content",
         [*_seen(history), *_last(history)],
-        "a controller saw what was not so",
+        "a controller saw a state that never was",
     )
 
 
@@ -36,7 +36,7 @@ def _seen(history: History) -> Iterator[str]:
                 continue
             there = history.timeline.at(content.key, content.revision)
             if there is None or there.revision != content.revision:
-                yield f"{where} {content.key} at revision {content.revision}, where nobody wrote it"
+                yield f"{where} {content.key} at revision {content.revision}, where it was not written"
             elif there is not content and (view.whole or content is not view.own):
                 yield f"{where} {content.key} as it was not: {difference(there, content)}"
             elif there.obj.metadata.uid != content.obj.metadata.uid:
@@ -44,8 +44,9 @@ def _seen(history: History) -> Iterator[str]:
 
 
 def _last(history: History) -> Iterator[str]:
-    """A controller decides again whenever its object changes, and once about each that it finds as it starts: so its
-    last decision saw the newest version. What was deleted, or left its view, while it was down it need not know."""
+    """Yields controllers whose last decision did not see the newest version. A controller decides again whenever its
+    object changes, and once about each object that it finds at its start. An object that was deleted, or left its view,
+    while it was down need not be known."""
     settled_ns = history.end_ns - SETTLED_NS
     if history.quiet_ns > settled_ns:
         return
@@ -53,7 +54,7 @@ def _last(history: History) -> Iterator[str]:
     written_ns = {commit.revision: commit.at_ns for commit in history.commits}
     last: dict[tuple[str, str, str], View] = {}
     for view in history.views:
-        # Of a cluster controller whoever leads has decided last; a node's own is there once for each node.
+        # The last decision of a cluster controller is its leader's; a node's own has one for each node.
         place = view.host if view.host in history.nodes else ""
         last[view.controller, place, view.key] = view
     for _, view in sorted(last.items()):

@@ -1,4 +1,4 @@
-"""What a watch promises: ordered, unique, reliable, atomic, resumable, bookmarkable, filtered, with contents.
+"""The promises of watches: ordered, unique, reliable, atomic, resumable, bookmarkable, filtered, with contents.
 
 Source: https://etcd.io/docs/v3.5/learning/api_guarantees/#watch-apis
 """
@@ -21,19 +21,20 @@ CHECK = "watch_promises"
 
 
 def watch_promises(history: History, *, asked: bool = True) -> Verdict:
-    """Every watch of every client told each change that its filter sees, as it was, in order, once, no revision in
-    parts; first what existed, where that was asked for; and each observer knows in the end what is there.
+    """Checks that every watch of every client got each change that its filter sees, as it was, in order, once, no
+    revision in parts; first the existing objects, if asked for; and that each observer knows the final state in the
+    end.
 
-    Where the check was `asked` for there must be observers.
+    If the check was `asked` for there must be observers.
     """
     observers = {stream.client for stream in history.streams if stream.observer}
     if asked and not observers:
-        return Verdict(check=CHECK, passed=False, text="nobody watched: add `observers: 3` to `workload`")
+        return Verdict(check=CHECK, passed=False, text="there was no watch: add `observers: 3` to `workload`")
     events = sum(len(delivery.events) for stream in history.streams for delivery in stream.deliveries)
     told = f"{many(events, 'event')} to {many(len({stream.client for stream in history.streams}), 'watcher')}"
     return judge(
         CHECK,
-        f"every change was told as it was, in order, once, no revision in parts ({told})",
+        f"every change came as it was, in order, once, no revision in parts ({told})",
         _offending(history),
         "a watch broke its promises",
     )
@@ -62,7 +63,7 @@ class _Told:
         self._known = order.known_before(stream.start_ns)
         self._where = stream.where
         self._initial: dict[str, Content] | None = {} if request.send_initial else None
-        # Everything up to here was told; None: not yet known where it begins.
+        # Everything up to here was delivered; None: its start is not yet known.
         self._covered: int | None = request.after_revision or None
 
     def judge(self) -> Iterator[str]:
@@ -77,14 +78,14 @@ class _Told:
     def _listing(self, delivery: Delivery, initial: dict[str, Content]) -> Iterator[str]:
         for event in delivery.events:
             if event.deleted:
-                yield f"{self._where} was told a {event} among the initial objects"
+                yield f"{self._where} got a {event} among the initial objects"
             elif event.key in initial:
-                yield f"{self._where} was told {event.key} twice among the initial objects"
+                yield f"{self._where} got {event.key} twice among the initial objects"
             else:
                 initial[event.key] = event.content
         if not delivery.initial_end:
             if delivery.revision:
-                yield f"{self._where} was told that revision {delivery.revision} is complete before the initial objects"
+                yield f"{self._where} heard that revision {delivery.revision} is complete before the initial objects"
             return
         self._initial, self._covered = None, delivery.revision
         where = f"{self._where}: its initial objects at revision {delivery.revision}"
@@ -102,7 +103,7 @@ class _Told:
                 f"at {time_text(self._known.at_ns)}"
             )
         if revision > self._timeline.revision:
-            yield f"{self._where} was told revision {revision}, but the store ends with {self._timeline.revision}"
+            yield f"{self._where} got revision {revision}, but the store ends with {self._timeline.revision}"
 
     def _changes(self, delivery: Delivery) -> Iterator[str]:
         if self._covered is None:  # from now on: the first response says where that is
@@ -114,12 +115,12 @@ class _Told:
         last = self._covered
         for event in delivery.events:
             if event.revision <= self._covered:
-                yield f"{self._where} was told again or too late: {event}, after everything up to {self._covered}"
+                yield f"{self._where} got again or too late: {event}, after everything up to {self._covered}"
             elif event.revision > delivery.revision:
-                yield f"{self._where} was told {event}, past the revision {delivery.revision} of its response"
+                yield f"{self._where} got {event}, past the revision {delivery.revision} of its response"
             else:
                 if event.revision < last:
-                    yield f"{self._where} was told {event} after revision {last}"
+                    yield f"{self._where} got {event} after revision {last}"
                 last = max(last, event.revision)
                 yield from self._event(event, due)
         for missing in due:
@@ -130,25 +131,25 @@ class _Told:
         self._covered = max(self._covered, delivery.revision)
 
     def _event(self, event: WatchEvent, due: list[Seen]) -> Iterator[str]:
-        """Takes what the event tells of out of what is due, and what it was told without."""
+        """Removes the event from those that are due, and yields what it came without."""
         found = next((place for place, change in enumerate(due) if _is_about(event, change)), None)
         if found is None:
-            yield f"{self._where} was told what is not in the log at this place: {event}"
+            yield f"{self._where} got an event that is not in the log at this place: {event}"
             return
         yield from self._content(event, due.pop(found))
         skipped = [change for change in due[:found] if change.revision < event.revision]
         if skipped:
-            yield f"{self._where} was told {event} without {_text(skipped[0])}"
+            yield f"{self._where} got {event} without {_text(skipped[0])}"
             due[:] = [change for change in due if change not in skipped]
 
     def _content(self, event: WatchEvent, due: Seen) -> Iterator[str]:
         if event.content is due.content:
             return
         if not event.deleted:
-            yield f"{self._where} was told an {event} that was not so: {difference(due.content, event.content)}"
+            yield f"{self._where} got a wrong {event}: {difference(due.content, event.content)}"
         elif not event.content.ends_as(due.content):
             differs = difference(due.content, event.content)
-            yield f"{self._where} was told a {event} with an object that it was not before: {differs}"
+            yield f"{self._where} got a {event} with a wrong previous object: {differs}"
 
     def _bookmarks(self, delivery: Delivery) -> Iterator[str]:
         for revision in delivery.bookmarks:
@@ -174,7 +175,7 @@ def _text(seen: Seen) -> str:
 
 
 def _ended(watch: str, streams: list[Stream], timeline: Timeline) -> Iterator[str]:
-    """What an observer holds after all that it was told is what is there in the end."""
+    """Yields the differences between an observer's objects after all events and the final state."""
     state: dict[str, Content] = {}
     for stream in streams:
         deliveries = stream.deliveries

@@ -1,4 +1,4 @@
-"""What the store promises its writers: nothing acknowledged is lost, and revisions only grow."""
+"""The promises of the store to its writers: nothing acknowledged is lost, and revisions only grow."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ UNIT_PREFIX = f"{Unit.DESCRIPTOR.full_name}/"
 
 
 def acknowledged_writes(history: History, *, asked: bool = True) -> Verdict:
-    """Every acknowledged write is in the store's log at the revision that was promised, as it was sent, and its answer
-    told what is stored; what the API shows in the end is what the log ends with. Where the check was `asked` for,
-    something must have been written."""
+    """Checks that every acknowledged write is in the store's log at the promised revision, as it was sent, with an
+    answer that has the stored object; and that the API shows the log's last state in the end. If the check was `asked`
+    for, something must have been written."""
     writes = [attempt for attempt in history.attempts if attempt.outcome is Outcome.OK and attempt.is_write]
     if asked and not writes:
         return Verdict(check="acknowledged_writes", passed=False, text="nothing was written")
@@ -41,7 +41,7 @@ def _stores(history: History) -> Iterator[str]:
     for stream in history.streams:
         for delivery in stream.deliveries:
             if delivery.store_id not in history.store_ids:
-                yield f"{stream.where} was told of store {delivery.store_id!r}, which there is not"
+                yield f"{stream.where} got store {delivery.store_id!r}, which does not exist"
 
 
 def _lost(attempt: Attempt, history: History) -> Iterator[str]:
@@ -64,7 +64,8 @@ def _lost(attempt: Attempt, history: History) -> Iterator[str]:
 
 
 def _is_as_sent(attempt: Attempt, key: str, there: Content, timeline: Timeline) -> bool:
-    """Whether an object is what the request makes of what was before it, or of itself, where it was so already."""
+    """Returns whether the request makes the object of the state before it, or of the object itself, if it was so
+    already."""
     bases = [attempt.revision] if there.revision < attempt.revision else [there.revision - 1, there.revision]
     for base in bases:
         expected = expected_after(attempt, key, there, timeline, base)

@@ -1,4 +1,4 @@
-"""What a run came to (`result`), and how it is written for people and for programs (`text`)."""
+"""The results of runs (`result`), and their text for users and for programs (`text`)."""
 
 from rube.sim.report.result import Counts, Result, repeat_command
 from rube.sim.report.text import render_json, render_text

@@ -1,4 +1,4 @@
-"""What a run of a scenario came to: counts, verdicts, latencies, the hash of its trace."""
+"""The result of a run of a scenario: counts, verdicts, latencies, the hash of its trace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rube.sim.judges import ErrorsLogged, LatencySummary, RefusalSummary, Verdic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How much was simulated."""
+    """The amounts of what was simulated."""
 
     # 0: the store is on an apiserver's disk.
     etcd_members: int
@@ -37,7 +37,7 @@ class Result:
     name: str
     description: str
     seed: int
-    # The seed has also ordered what was ready at one instant.
+    # The seed has also ordered the tasks that were ready at one instant.
     tie_break: bool
     counts: Counts
     # (virtual ns, what) of every step and fault, in order.
@@ -52,7 +52,7 @@ class Result:
     stopped: bool = False
     # Calls of controllers that apiservers refused.
     refusals: Sequence[RefusalSummary] = ()
-    # By host and logger: as far as logging is on, so no part of what must be equal.
+    # By host and logger: depends on logging, so it is not compared between runs.
     errors: Sequence[ErrorsLogged] = field(default=(), compare=False)
 
     @property

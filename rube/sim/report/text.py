@@ -67,7 +67,7 @@ def _mark(verdict: Verdict) -> str:
 
 
 def _complaints(result: Result) -> Iterator[str]:
-    """What was refused, and what was logged as an error: no check may mind it, and a reader should know of it."""
+    """Yields refusals and logged errors: no check may cover them, and a reader should know of them."""
     if result.refusals:
         yield "calls of controllers that were refused:"
     for refused in result.refusals:

@@ -1,4 +1,4 @@
-"""Scenarios: files that say what a simulated world is made of, what happens in it and what must hold.
+"""Scenarios: files that describe a simulated world, its events and the expectations.
 
 `load` reads and checks a file against scenario.proto; a `Simulation` builds the world, plays the scenario and has its
 history judged.

@@ -10,7 +10,7 @@ from rube.api.times import NS_PER_MS, NS_PER_S
 from rube.sim.scenario.scenario_pb2 import Chaos, Cluster, DiskFault, Fault, Partition, SlowLink, UnitOnNode
 from rube.sim.scenario.yamlproto import Path, Source
 
-# What strikes where nothing is said.
+# The default kinds.
 KINDS = tuple(kind for kind in Chaos.Kind.values() if Chaos.KIND_UNSPECIFIED < kind <= Chaos.DISK_FAIL_SYNC)
 
 _OF_ONE_HOST = {
@@ -29,13 +29,13 @@ _OF_DISKS = {
     Chaos.DISK_STALL: DiskFault.STALL,
     Chaos.DISK_FAIL_SYNC: DiskFault.FAIL_SYNC,
 }
-# These strike what is on a disk.
+# These strike a disk.
 _OF_WRITES = frozenset({*_OF_DISKS, Chaos.INTERRUPT})
 # These strike members of a replicated group alone.
 _OF_MEMBERS = frozenset({Chaos.REPLACE, Chaos.TRANSFER})
 # These strike a unit on a node.
 _OF_UNITS = {Chaos.CRASH_UNIT: "crash_unit", Chaos.REMOVE_UNIT: "remove_unit"}
-# These happen at one moment: what they break comes back by itself.
+# These happen at one instant: their damage heals by itself.
 _INSTANT = frozenset({Chaos.RESET, Chaos.CLOCK_JUMP, *_OF_MEMBERS, *_OF_UNITS})
 EVERY_NS = 1_000_000_000
 EACH_NS = 5_000_000_000
@@ -54,15 +54,15 @@ class Hosts:
     names: Sequence[str]
     # They keep nothing on a disk.
     diskless: Collection[str] = ()
-    # With a rubelet.
+    # Hosts with a rubelet.
     nodes: Sequence[str] = ()
-    # Of a replicated group.
+    # Hosts of a replicated group.
     members: Sequence[str] = ()
     # (namespace, name) of the units that there may be on nodes.
     units: Sequence[tuple[str, str]] = ()
 
     def strikable(self, kind: Chaos.Kind.ValueType, host: str) -> bool:
-        """Whether that kind can strike that host."""
+        """Returns whether that kind can strike that host."""
         if kind in _OF_WRITES:
             return host not in self.diskless
         if kind in _OF_MEMBERS:
@@ -84,7 +84,7 @@ def fill_chaos(chaos: Chaos, hosts: Sequence[str]) -> None:
 
 
 def check_chaos(fault: Fault, path: Path, hosts: Sequence[str], cluster: Cluster, source: Source) -> None:
-    """Notes in `source` what is wrong with it; that its hosts are some is checked elsewhere."""
+    """Notes its errors in `source`; another check makes sure that its hosts exist."""
     chaos = fault.chaos
     if not fault.HasField("lasts"):
         source.error(path, "a chaos needs `for`: when it is over")

@@ -1,4 +1,4 @@
-"""The faults of `rube.sim.cluster.disasters`: their defaults, what is wrong with one, and what it does."""
+"""The faults of `rube.sim.cluster.disasters`: their defaults, their errors, and their effects."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rube.store import parse_store_url
 
 Deed = tuple[str, Callable[[], object]]
 
-# Of the faults that name one host: which hosts they may name.
+# The hosts that the faults of one host may name.
 OF_NODES = frozenset({"wipe"})
 OF_MEMBERS = frozenset({"replace", "transfer"})
 OF_STORES = frozenset({"backup", "restore"})
 OF_ONE_HOST = OF_NODES | OF_MEMBERS | OF_STORES
-# They are over at once, or when an operator has done what is to be done.
+# They are over at once, or when an operator has finished.
 INSTANT = frozenset({"replace", "transfer", "backup", "restore"})
 WRITE_MAX = 10_000
 AFTER_NS_MAX = 60_000_000_000
@@ -31,7 +31,7 @@ def fill_disaster(fault: Fault, daemon_hosts: Sequence[str]) -> None:
 
 
 def check_disaster(fault: Fault, path: Path, cluster: Cluster, hosts: Sequence[str], source: Source) -> None:
-    """Notes in `source` what is wrong with a fault that is one of these."""
+    """Notes in `source` the errors of a fault that is one of these."""
     kind = fault.WhichOneof("fault") or ""
     if kind == "blackout":
         for index, name in enumerate(fault.blackout.hosts):
@@ -71,7 +71,7 @@ def _apiservers(cluster: Cluster) -> list[str]:
 
 
 def disaster_deeds(fault: Fault, cluster: SimCluster) -> tuple[Deed, Deed | None] | None:
-    """What begins the fault and what ends it; None: it is none of these."""
+    """Returns the begin and the end of the fault; None: it is not one of these."""
     kind = fault.WhichOneof("fault") or ""
     value = getattr(fault, kind)
     if isinstance(value, Blackout):

@@ -1,4 +1,4 @@
-"""From the faults of a scenario to what is done to the cluster, and when."""
+"""The faults of a scenario as acts on the cluster, with their times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Event:
     """Something that the scenario makes happen at one moment, in words and in deed."""
 
     at_ns: int
-    # Empty for what a report need not tell.
+    # Empty for acts that a report need not show.
     text: str
     act: Callable[[], object]
     # Does nothing to the cluster: looking does not disturb.
@@ -40,7 +40,7 @@ def fault_events(scenario: Scenario, cluster: SimCluster) -> Iterator[Event]:
 
 
 def all_faults(scenario: Scenario, cluster: SimCluster) -> Iterator[Fault]:
-    """Those that the scenario names, and those that the seed draws for it."""
+    """Yields the faults that the scenario names, and those that the seed draws for it."""
     for index, fault in enumerate(scenario.faults):
         if fault.WhichOneof("fault") == "chaos":
             hosts = Hosts(
@@ -59,7 +59,7 @@ Deed = tuple[str, Callable[[], object]]
 
 
 def _deeds(kind: str, value: object, fault: Fault, scenario: Scenario, cluster: SimCluster) -> tuple[Deed, Deed | None]:
-    """What begins a fault and what ends it, if its end is an act of its own."""
+    """Returns the begin and the end of a fault, if its end is an act of its own."""
     if (deeds := disaster_deeds(fault, cluster)) is not None:
         return deeds
     if isinstance(value, str):
@@ -114,7 +114,7 @@ def _host_deeds(kind: str, host: str, cluster: SimCluster) -> tuple[Deed, Deed |
 
 
 def _leader_deeds(kind: str, cluster: SimCluster) -> tuple[Deed, Deed | None]:
-    """As `_host_deeds`, of the host that leads when the fault begins; nothing if none does."""
+    """Returns `_host_deeds` of the host that leads when the fault begins; nothing if none does."""
     struck: list[Deed] = []
 
     def begin() -> None:

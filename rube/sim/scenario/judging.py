@@ -1,4 +1,4 @@
-"""From the expectations of a scenario to the judges' verdicts."""
+"""The expectations of a scenario as calls of judges."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
 
 
 def judge_all(scenario: Scenario, history: History) -> list[Verdict]:
-    """The verdicts of what the scenario expects, in its order, and then of what is expected of every scenario."""
+    """Returns the verdicts of the scenario's expectations, in its order, and then of those of every scenario."""
     verdicts = [judge(expectation, history) for expectation in scenario.expect]
     left_out = {*scenario.unchecked, *(verdict.check for verdict in verdicts)}
     return verdicts + [check(history) for name, check in ALWAYS.items() if name not in left_out]

@@ -1,4 +1,4 @@
-"""From a file to a scenario that can be run."""
+"""The loader of scenario files."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ COMPACTION_NS = 5_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedScenario:
-    """A checked scenario with its defaults filled in. `file` is what the user called it: for messages alone."""
+    """A checked scenario with its defaults filled in. `file` is the user's name for it: for messages alone."""
 
     scenario: Scenario
     file: str
-    # The specs that steps take from files, by what the step calls the file; "" is the default unit.
+    # The specs that steps take from files, by the step's name of the file; "" is the default unit.
     units: dict[str, Unit]
-    # As it was written, without defaults, but with its settings.
+    # The scenario as written, without defaults, but with its settings.
     written: Scenario
     # `PATH=VALUE`, as they were given on the command line.
     settings: Sequence[str] = ()
 
     @property
     def arguments(self) -> str:
-        """What `rube sim` is told to run this, quoted for a shell; a scenario that Rube ships by its name."""
+        """The arguments of `rube sim` to run this, quoted for a shell; a scenario that Rube ships by its name."""
         file = Path(self.file)
         shown = file.stem if shipped_scenarios().get(file.stem) == file else self.file
         return shlex.join([shown, *(word for setting in self.settings for word in ("--set", setting))])

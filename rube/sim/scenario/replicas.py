@@ -15,7 +15,7 @@ def controller_replicas(cluster: Cluster) -> list[str]:
 
 
 def check_replicas(cluster: Cluster, source: Source) -> None:
-    """Notes in `source` what is wrong with them."""
+    """Notes their errors in `source`."""
     if cluster.HasField("controller_replicas") and not 1 <= cluster.controller_replicas.count <= REPLICAS_MAX:
         path = ("cluster", "controller_replicas", "count")
         source.error(path, f"{cluster.controller_replicas.count} replicas: write 1 to {REPLICAS_MAX}")

@@ -20,7 +20,7 @@ _INDEX = re.compile(r"\[(\d+)\]")
 def apply_settings(scenario: Message, settings: Sequence[str], source: Source) -> None:
     """Sets `PATH=VALUE` in a message: the path's parts are the file's keys (`faults[0].at`), the value is YAML.
 
-    The value replaces what was there. Raises InvalidArgumentError that names the setting.
+    The value replaces the present one. Raises InvalidArgumentError that names the setting.
     """
     for setting in settings:
         path_text, separator, value = setting.partition("=")

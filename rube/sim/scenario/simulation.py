@@ -48,7 +48,7 @@ class Simulation:
         tie_break: bool = False,
         records_max: int | None = RECORDS_MAX,
     ) -> None:
-        """`tie_break`: the seed orders what is ready at one instant. `records_max`: see `Trace`."""
+        """`tie_break`: the seed orders tasks that are ready at one instant. `records_max`: see `Trace`."""
         self._loaded = loaded
         self._scenario = loaded.scenario
         self.seed = loaded.scenario.seed if seed is None else seed
@@ -67,7 +67,8 @@ class Simulation:
         self.world.__exit__(kind, error, traceback)
 
     def run(self, goes_on: Callable[[int], bool] = lambda now_ns: True) -> Result:
-        """Plays the scenario to its end, or until `goes_on`, which is told the virtual time now and then, says no.
+        """Plays the scenario to its end, or until `goes_on`, which is called with the virtual time again and again,
+        returns False.
 
         Raises SimulationFailures for an exception that no simulated code handled.
         """
@@ -109,7 +110,7 @@ class Simulation:
             filters = []
 
     def _run_to(self, at_ns: int) -> None:
-        """Lets time pass; after the last step and fault with looks at what is not converged."""
+        """Lets time pass; after the last step and fault it samples the problems."""
         history = self.cluster.history
         while self.world.now_ns < at_ns and not self._stopped:
             next_ns = at_ns

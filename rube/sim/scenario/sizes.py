@@ -1,4 +1,4 @@
-"""How large a scenario may be, checked before anything is made of it: a count of billions must not fill the memory."""
+"""The size limits of a scenario, checked before anything is built: a count of billions must not fill the memory."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def raft_url(cluster: Cluster, name: str) -> str:
 
 
 def _parameters(raft: Raft) -> Iterator[tuple[str, str]]:
-    """Those that are given, as the URL has them."""
+    """Yields the given ones, as the URL has them."""
     for option in MEMBER_NUMBERS:
         name = option.removesuffix("_ms")
         number = getattr(raft, name).ToMilliseconds() if name != option else getattr(raft, option)
@@ -64,7 +64,7 @@ def _parameters(raft: Raft) -> Iterator[tuple[str, str]]:
 
 
 def check_raft(cluster: Cluster, source: Source) -> None:
-    """Notes in `source` what is wrong with the replicated group."""
+    """Notes in `source` the errors of the replicated group."""
     raft, path = cluster.raft, ("cluster", "raft")
     if not 1 <= raft.members <= RAFT_MEMBERS_MAX:
         source.error((*path, "members"), f"{raft.members} members: write 1 to {RAFT_MEMBERS_MAX}")
@@ -83,7 +83,7 @@ def check_raft(cluster: Cluster, source: Source) -> None:
 
 
 def check_stores(cluster: Cluster, source: Source) -> None:
-    """Notes in `source` what is wrong with the etcd and with the apiservers' stores."""
+    """Notes in `source` the errors of the etcd and of the apiservers' stores."""
     if cluster.HasField("etcd") and cluster.etcd.members not in MEMBERS_ALLOWED:
         source.error(("cluster", "etcd", "members"), f"{cluster.etcd.members} members: write 1, 3 or 5")
         return

@@ -1,4 +1,4 @@
-"""What a scenario must obey beyond its schema: names that exist, times that can be, one action a step."""
+"""The rules of a scenario beyond its schema: names that exist, possible times, one action a step."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _INSTANT = frozenset({"reset", "crash_unit", "remove_unit", "clock_jump", *INSTA
 
 
 def validate(scenario: Scenario, source: Source) -> None:
-    """Notes in `source` what is wrong with a scenario whose defaults are filled in."""
+    """Notes in `source` the errors of a scenario whose defaults are filled in."""
     _header(scenario, source)
     hosts = _hosts(scenario, source)
     nodes = list(scenario.cluster.nodes.names)
@@ -125,7 +125,7 @@ def _controllers(cluster: Cluster, source: Source) -> None:
 
 def _name(name: str, path: Path, seen: list[str], source: Source) -> None:
     if name in seen:
-        source.error(path, f'host name "{name}" stands twice')
+        source.error(path, f'host name "{name}" appears twice')
     _dns_label("host name", name, path, source)
     seen.append(name)
 
@@ -197,7 +197,7 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
 
 
 def _selection(wanted: Filter | Listing, path: Path, source: Source) -> None:
-    """Which units a watch or a list is about."""
+    """Checks the units that a watch or a list is about."""
     if isinstance(wanted, Filter) and not (wanted.namespace or wanted.name or wanted.labels):
         source.error(path, "it filters nothing: add `labels: node=worker-1`, `name` or `namespace`")
     for what in ("namespace", "name"):
@@ -294,7 +294,7 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
 
 
 def _leader_allowed(kind: str, scenario: Scenario) -> bool:
-    """Whether `leader` can stand for a host: not where a fault of that host is to be undone."""
+    """Returns whether `leader` can replace a host: not if a fault of that host is to be undone."""
     return scenario.cluster.HasField("raft") and kind not in UNDOES
 
 
@@ -328,7 +328,7 @@ def _undoing(scenario: Scenario, source: Source) -> None:
 
 
 def has_nothing_to_undo(fault: Fault, faults: Iterable[Fault]) -> bool:
-    """Of a fault that undoes others: none of `faults` is one that it could undo."""
+    """Returns whether `faults` lacks a fault that this one could undo."""
     kind = fault.WhichOneof("fault") or ""
     if kind not in UNDOES:
         return False
@@ -373,7 +373,7 @@ def _expectation(expectation: Expectation, path: Path, scenario: Scenario, nodes
         if not 0 < expectation.watch_latency.percentile <= 100:
             source.error((*path, check, "percentile"), "a percentile is more than 0 and at most 100")
         if not scenario.workload.observers:
-            source.error((*path, check), "nobody watches: add `observers: 3` to `workload`")
+            source.error((*path, check), "there is no watch: add `observers: 3` to `workload`")
     elif check == "raft_invariants" and not (scenario.cluster.HasField("raft") or scenario.cluster.HasField("etcd")):
         source.error((*path, check), "there is no Raft group: add `raft: {members: 3}` or `etcd: {}` to `cluster`")
 

@@ -1,4 +1,4 @@
-"""From the steps of a scenario to what its users do, and when."""
+"""The steps of a scenario as acts of its users, with their times."""
 
 from __future__ import annotations
 

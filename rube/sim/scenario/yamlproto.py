@@ -44,7 +44,7 @@ _BITS_32 = frozenset({FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_UINT32})
 
 
 class ScenarioError(InvalidArgumentError):
-    """What is wrong with a scenario file: one line `file:line: what, where, what to do` for each mistake."""
+    """The mistakes of a scenario file: one line `file:line: what, where, what to do` for each."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
@@ -53,7 +53,7 @@ class ScenarioError(InvalidArgumentError):
 
 @dataclass(slots=True)
 class Source:
-    """Where each part of a message stood in its file, and what was found wrong with it."""
+    """The place of each part of a message in its file, and the mistakes found."""
 
     file: str
     positions: dict[Path, int] = field(default_factory=dict)
@@ -120,7 +120,8 @@ def parse(text: str, file: str, cls: type[M]) -> tuple[M, Source]:
 
 
 def compose(text: str, file: str) -> yaml.Node | None:
-    """The tree of a YAML text. Raises ScenarioError for what is no YAML, is nested too deeply, or has aliases."""
+    """Returns the tree of a YAML text. Raises ScenarioError for text that is no YAML, is nested too deeply, or has
+    aliases."""
     try:
         _check_events(yaml.parse(text, Loader=_LOADER), file)
         return yaml.compose(text, Loader=_LOADER)
@@ -156,7 +157,7 @@ def field_of(message: Message, key: str, what: str, path: Path) -> FieldDescript
 
 
 def set_field(message: Message, item: FieldDescriptor, node: yaml.Node | None, path: Path, source: Source) -> None:
-    """Sets a field to what a node says; `source` notes what is wrong with it."""
+    """Sets a field to a node's value; `source` notes the mistakes."""
     if node is None:
         source.error(path, f"no value: expected {_expected(item) if item.message_type is None else 'keys'}")
     else:
@@ -180,7 +181,7 @@ def _fill(message: Message, node: yaml.Node, path: Path, source: Source) -> None
         if key not in known:
             source.error(path, f"unknown key {_shown(key)}", line, suggest(key[:SHOWN_CHARS_MAX], sorted(known)))
         elif key in seen:
-            source.error(path, f'key "{key}" stands twice', line)
+            source.error(path, f'key "{key}" appears twice', line)
         else:
             seen.add(key)
             source.positions[(*path, key)] = line

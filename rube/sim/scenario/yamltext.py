@@ -15,12 +15,13 @@ _UNITS = (("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1))
 
 
 def flow_text(message: Message) -> str:
-    """`{at: 12s, kill: api-1}`; reading it gives an equal message."""
+    """Returns `{at: 12s, kill: api-1}`; reading it gives an equal message."""
     return _flow(_plain(message))
 
 
 def block_text(message: Message) -> str:
-    """A whole file: keys on lines of their own, lists with an item a line; reading it gives an equal message."""
+    """Returns a whole file: keys on lines of their own, lists with an item a line; reading it gives an equal
+    message."""
     lines: list[str] = []
     for field, value in message.ListFields():
         _block(lines, field, value, "")

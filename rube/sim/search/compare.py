@@ -1,4 +1,4 @@
-"""Two sweeps of one scenario beside each other: what a setting changes, over the same seeds."""
+"""Two sweeps of one scenario side by side: the effect of a setting, over the same seeds."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Shrinking: of a run that fails, the few faults that make it fail.
+"""Shrinking: the search for the few faults that make a failing run fail.
 
-A chaos is written out first, which changes nothing: what it draws comes from a random stream of its own. Then groups of
+A chaos is written out first, which changes nothing: its draws come from a random stream of its own. Then groups of
 faults are left out, large ones first, as long as the run still fails in the same way (Zeller's ddmin, without its
 subsets: https://doi.org/10.1109/32.988498).
 """
@@ -23,25 +23,26 @@ from rube.sim.search.sweep import SeedRun, run_seed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shrunk:
-    """What is left."""
+    """The result of a search."""
 
     faults: Sequence[Fault]
-    # So many there were.
+    # The number of faults before.
     faults_before: int
-    # How it fails with those that are left.
+    # The failure with the remaining faults.
     run: SeedRun
     runs: int
-    # By a KeyboardInterrupt: there may be fewer that suffice.
+    # Ended by a KeyboardInterrupt: fewer faults may suffice.
     stopped: bool = False
 
 
 def shrink(
     loaded: LoadedScenario, seed: int, *, tie_break: bool = False, told: Callable[[int], None] = lambda runs: None
 ) -> Shrunk | None:
-    """None: every check holds, there is nothing to shrink. `told` hears how many runs there were.
+    """Returns the result; None: every check holds, there is nothing to shrink. `told` is called with the number of
+    runs.
 
-    The same way is: the first expectation that was violated still is, and none is that was not; or the run still fails
-    with an error of that kind. A KeyboardInterrupt ends the search with what it has found.
+    The same way means: the first violated expectation still is, and none is that was not; or the run still fails with
+    an error of that kind. A KeyboardInterrupt ends the search with its present result.
     """
     faults = written_out(loaded, seed)
     found = Shrunk(faults=faults, faults_before=len(faults), run=_run(loaded, faults, seed, tie_break), runs=1)
@@ -101,8 +102,8 @@ def _run(loaded: LoadedScenario, faults: Sequence[Fault], seed: int, tie_break: 
 
 
 def _without(faults: Sequence[Fault], start: int, end: int) -> list[Fault]:
-    """What undoes another fault stays as long as that one does: else a run fails for another reason, a host that is
-    left dead, say."""
+    """Returns the faults without that group. A fault that undoes another stays as long as that one: otherwise a run
+    fails for another reason, such as a host that stays dead."""
     undoing = [fault for fault in faults[start:end] if fault.WhichOneof("fault") in UNDOES]
     left = [*faults[:start], *undoing, *faults[end:]]
     return [fault for fault in left if not has_nothing_to_undo(fault, left)]

@@ -1,4 +1,4 @@
-"""A sweep: one scenario under many seeds. What is told of a seed is small; `rube sim --seed` shows all of it again."""
+"""A sweep: one scenario under many seeds. Its report of a seed is short; `rube sim --seed` shows all of it again."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from rube.sim.scenario import Simulation
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.world.kernel import SimulationFailures, describe
 
-# What a seed that could not be run to its end is counted under.
+# The name under which a seed counts that could not be run to its end.
 RUN_FAILED = "the run failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedRun:
-    """What became of one seed: the checks that it violates, or why the run failed."""
+    """The outcome of one seed: the violated checks, or the error of the run."""
 
     seed: int
     violated: Sequence[Verdict] = ()
-    # Where they stand among the scenario's expectations.
+    # Their places among the scenario's expectations.
     places: Sequence[int] = ()
     failure: str = ""
     virtual_ns: int = 0
     trace_sha256: str = ""
-    # What a run that came to its end had.
+    # The figures of a run that came to its end.
     counts: Counts | None = None
     elections: int = 0
-    # Of all watchers together; None: no change was told.
+    # Of all watchers together; None: there was no change.
     latency: LatencySummary | None = None
 
     @property
@@ -73,9 +73,9 @@ class Sweep:
     file: str
     tie_break: bool
     runs: Sequence[SeedRun]
-    # So many seeds were asked for.
+    # The number of seeds that were asked for.
     seeds: int
-    # What `rube sim` is told to run this scenario.
+    # The arguments of `rube sim` for this scenario.
     arguments: str
 
     @property
@@ -93,14 +93,14 @@ class Sweep:
 
     @property
     def by_check(self) -> dict[str, int]:
-        """How many seeds violate each check, by its name."""
+        """The number of seeds that violate each check, by its name."""
         found = Counter(RUN_FAILED for run in self.failed if run.failure)
         found.update(check for run in self.failed for check in {verdict.check for verdict in run.violated})
         return dict(sorted(found.items()))
 
 
 def run_lines(run: SeedRun) -> Iterator[str]:
-    """In what ways it does not hold."""
+    """Yields the ways in which it does not hold."""
     for verdict in run.violated:
         yield f"{verdict.check}: {verdict.text}"
         yield from (f"    {line}" for line in verdict.offending[:1])
@@ -109,14 +109,14 @@ def run_lines(run: SeedRun) -> Iterator[str]:
 
 
 def failed_lines(run: SeedRun, arguments: str, *, tie_break: bool) -> Iterator[str]:
-    """What a report says of a seed that does not hold."""
+    """Yields the report's lines about a seed that does not hold."""
     yield f"  ✗ seed {run.seed}"
     yield from (f"      {line}" for line in run_lines(run))
     yield f"      repeat: {repeat_command(arguments, run.seed, tie_break=tie_break)}"
 
 
 def summary_lines(sweep: Sweep, wall_s: float) -> Iterator[str]:
-    """What a report ends with."""
+    """Yields the last lines of a report."""
     if len(sweep.runs) < sweep.seeds:
         yield f"stopped after {len(sweep.runs)} of {sweep.seeds} seeds"
     held = len(sweep.runs) - len(sweep.failed)

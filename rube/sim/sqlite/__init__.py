@@ -1,7 +1,8 @@
-"""The shipped SQLite engine in a world: SQLite itself, whose files are on a simulated disk.
+"""The shipped SQLite engine in a world: SQLite itself, with its files on a simulated disk.
 
-Here is what the engine reaches its files by (`rube.store.engines.sqlite_files.Files`), on apsw and a VFS in Python.
-The disk with its faults is `rube.sim.world.disk`; which URLs open this engine is `rube.sim.cluster.storage`.
+This package implements the engine's port to files (`rube.store.engines.sqlite_files.Files`), on apsw and a VFS in
+Python. The disk with its faults is `rube.sim.world.disk`; `rube.sim.cluster.storage` decides which URLs open this
+engine.
 """
 
 from rube.sim.sqlite.durable import DurableDatabase

@@ -77,8 +77,8 @@ def _call(enter: Callable[[], None], function: Callable[..., T], *args: object) 
 
 
 def _settle(other: Callable[[sys.UnraisableHookArgs], object], unraisable: sys.UnraisableHookArgs) -> None:
-    """Lets go of what a disk has said and SQLite has taken note of, without a failure of the statement; all else goes
-    to the `other` hook."""
+    """Drops a disk's error that SQLite has handled, without a failure of the statement; passes others to the `other`
+    hook."""
     if not isinstance(unraisable.exc_value, apsw.Error):
         other(unraisable)
 

@@ -15,7 +15,7 @@ from rube.store.engines.sqlite_tables import check_tables, get_value
 
 
 class DurableDatabase:
-    """The pairs of an engine's file and log, as far as they are durable. Each look is at what is so then."""
+    """The durable pairs of an engine's file and log, as of each look."""
 
     def __init__(self, disk: SimDisk, path: str) -> None:
         self._disk = disk
@@ -25,7 +25,7 @@ class DurableDatabase:
         self._connection: SimConnection | None = None
 
     def get(self, key: bytes) -> bytes | None:
-        """None also where there is no database yet."""
+        """Returns the value; None also if there is no database yet."""
         versions = self._disk.version(self._path), self._disk.version(f"{self._path}-wal")
         if versions != self._versions:
             self._versions = versions
@@ -53,7 +53,7 @@ class DurableDatabase:
 
 
 class _DurableVolume(Volume):
-    """What is durable on a disk, to be read."""
+    """The durable content of a disk, for reads."""
 
     def __init__(self, disk: SimDisk) -> None:
         super().__init__({})
@@ -75,7 +75,7 @@ class _DurableVolume(Volume):
 
 
 class _DurableFile:
-    """`rube.sim.sqlite.vfs.PageFile` of bytes that stand still."""
+    """A `rube.sim.sqlite.vfs.PageFile` of bytes that do not change."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

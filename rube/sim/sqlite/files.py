@@ -87,7 +87,7 @@ class SimFiles:
         self._disk.sync_directory("" if path == Path() else str(path))
 
     def close_to_others(self, path: Path) -> None:
-        """Nothing: a world has one user."""
+        """Does nothing: a world has one user."""
 
     def is_short(self, path: Path, reserve_bytes: int) -> bool:
         free_bytes = self._disk.free_bytes
@@ -104,7 +104,7 @@ class SimFiles:
         return volume
 
     def _index(self, path: str) -> SharedIndex:
-        """The first that opens a database begins it anew."""
+        """Returns the index; the first connection to a database begins a new one."""
         index = self._indexes.get(path)
         if index is None or not index.in_use:
             index = self._indexes[path] = SharedIndex()

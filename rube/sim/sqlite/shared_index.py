@@ -38,7 +38,7 @@ class _File(ctypes.Structure):
 
 
 class SharedIndex:
-    """What connections to one file share: memory, and locks on eight slots of it."""
+    """The state that connections to one file share: memory, and locks on eight slots of it."""
 
     def __init__(self) -> None:
         self._regions: list[ctypes.Array[ctypes.c_char]] = []
@@ -86,7 +86,7 @@ class IndexUser:
         return self._index.region(number, size_bytes, extend)
 
     def lock(self, first: int, count: int, flags: int) -> int:
-        """SQLITE_BUSY where another connection stands in the way."""
+        """Returns SQLITE_BUSY if another connection holds a conflicting lock."""
         mask = (1 << first + count) - (1 << first)
         if flags & apsw.SQLITE_SHM_UNLOCK:
             self.shared &= ~mask
@@ -174,7 +174,7 @@ def _lock(file: int, first: int, count: int, flags: int) -> int:
 
 
 def _barrier(file: int) -> None:
-    """Nothing is to be done: a world has one thread."""
+    """Does nothing: a world has one thread."""
     _drop_error()
 
 

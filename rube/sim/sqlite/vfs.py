@@ -33,7 +33,7 @@ class FileLocks:
         self._levels: dict[VfsFile, int] = {}
 
     def take(self, file: VfsFile, level: int) -> bool:
-        """Whether `file` has it now."""
+        """Returns whether `file` has it now."""
         others = [held for other, held in self._levels.items() if other is not file and other.volume.alive]
         if level == apsw.SQLITE_LOCK_SHARED:
             granted = all(held < apsw.SQLITE_LOCK_PENDING for held in others)
@@ -56,7 +56,8 @@ class FileLocks:
 
 
 class PageFile(Protocol):
-    """What SQLite reads and writes. All raise OSError, and ProcessFenced where the process ends in the middle."""
+    """A file that SQLite reads and writes. All methods raise OSError, and ProcessFenced if the process ends in the
+    middle."""
 
     def read_at(self, size_bytes: int, place: int) -> bytes: ...
 
@@ -85,7 +86,7 @@ class Volume(ABC):
 
     @abstractmethod
     def size_bytes(self, path: str) -> int | None:
-        """None where there is no file."""
+        """Returns the size; None if there is no file."""
 
     @abstractmethod
     def open(self, path: str, *, create: bool) -> PageFile: ...
@@ -97,7 +98,7 @@ class Volume(ABC):
     def sync_directory(self, path: str) -> None: ...
 
     def name_of(self, path: str) -> str:
-        """By which SQLite knows the file at `path`."""
+        """Returns SQLite's name of the file at `path`."""
         return f"{self._number}:{path}"
 
     def locks(self, path: str) -> FileLocks:
@@ -132,7 +133,7 @@ class ProcessVolume(Volume):
         self._disk.sync_directory(path)
 
     def enter(self) -> None:
-        """To be called before SQLite is: what that draws at random then comes from the world. Raises ProcessFenced."""
+        """Call it before SQLite: SQLite's random draws then come from the world. Raises ProcessFenced."""
         self._process.check_alive()
         vfs.enter(self, self._draw)
 
@@ -341,9 +342,9 @@ def _error(kind: type[apsw.Error], code: int) -> apsw.Error:
 
 @contextmanager
 def _results(code: int) -> Iterator[None]:
-    """Turns what a disk raises into what SQLite knows: no room, or that failure.
+    """Turns a disk's errors into SQLite's: no room, or that failure.
 
-    A process that ends here goes on as the dead do (`Volume`), until `SimConnection` sees to it.
+    A process that ends here goes on as the dead do (`Volume`), until `SimConnection` handles it.
     """
     try:
         yield

@@ -44,7 +44,7 @@ __all__ = ["Behaviour", "SimServiceDriver", "SimServiceManager"]
 
 @dataclass(slots=True)
 class _Definition:
-    """What is on the host's disk of one unit."""
+    """A unit's definition on the host's disk."""
 
     uid: str
     generation: int
@@ -56,7 +56,7 @@ class SimServiceManager:
     """All units of one host. Made once for a host; drivers, of one rubelet after the other, are made on it."""
 
     def __init__(self, host: SimHost, behaviour: Callable[[str, Unit], Behaviour] | None = None) -> None:
-        """`behaviour` says what a unit's processes do, by its name and definition; by default they run forever."""
+        """`behaviour` returns what a unit's processes do, by its name and definition; by default they run forever."""
         self._host = host
         self._behaviour = behaviour or (lambda name, unit: Behaviour())
         self._overrides: dict[str, Behaviour] = {}
@@ -73,7 +73,7 @@ class SimServiceManager:
     # For scenarios and tests
 
     def behave(self, name: str, behaviour: Behaviour) -> None:
-        """From its next start on the unit behaves so."""
+        """Sets the unit's behaviour from its next start on."""
         self._overrides[name] = behaviour
 
     def crash(self, name: str, signal: int = SIGSEGV) -> None:
@@ -84,18 +84,18 @@ class SimServiceManager:
             unit.end_main(Exit(CLD_DUMPED if signal == SIGSEGV else CLD_KILLED, signal))
 
     def remove_by_hand(self, name: str) -> None:
-        """The fault: somebody kills the unit and removes its definition behind Rube's back."""
+        """Injects the fault that an operator kills the unit and removes its definition behind Rube's back."""
         if name in self._definitions:
             self._host.world.trace.add("fault", "unit-removed", self._host.name, name)
             self._forget(name)
 
     def on_change(self, listener: Listener) -> Callable[[], None]:
-        """Calls `listener(name)` whenever a unit may have changed, until what is returned is called."""
+        """Calls `listener(name)` whenever a unit may have changed, until the returned function is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     def log(self, name: str, after: int) -> tuple[list[LogLine], int]:
-        """What the unit has printed after so many lines, as far as it is kept, and how many lines it has printed."""
+        """Returns the unit's output after so many lines, as far as it is kept, and the number of all its lines."""
         kept, printed = self._logs.get(name, ()), self._printed.get(name, 0)
         return list(kept)[max(0, len(kept) - max(0, printed - after)) :], printed
 
@@ -104,7 +104,7 @@ class SimServiceManager:
         return sorted(self._definitions)
 
     def observation(self, name: str) -> UnitObservation:
-        """What is there of the unit now."""
+        """Returns the present state of the unit."""
         definition = self._definitions.get(name)
         status = UnitStatus(load_state="not-found", active_state="inactive", sub_state="dead", node=self._host.name)
         if definition is None:
@@ -159,7 +159,7 @@ class SimServiceManager:
         return unit.machine.state in RESTING
 
     def remove(self, name: str, action_id: str) -> None:
-        """Removes what is left of a unit that is down."""
+        """Removes the rest of a unit that is down."""
         if name in self._definitions:
             self._forget(name)
             self._action_ids.pop(name, None)
@@ -219,7 +219,7 @@ class SimServiceManager:
 
 
 def _note_nothing(action_id: str, action: UnitAction) -> None:
-    """For those who do not ask."""
+    """Does nothing, for callers that need no notes."""
 
 
 class SimServiceDriver:
@@ -228,7 +228,7 @@ class SimServiceDriver:
     def __init__(
         self, clock: Clock, manager: SimServiceManager, note: Callable[[str, UnitAction], None] = _note_nothing
     ) -> None:
-        """`note` is told of each action that is asked for: its id, and what it is."""
+        """`note` is called with each action that is asked for: its id, and the action."""
         self._clock = clock
         self._manager = manager
         self._note = note
@@ -258,7 +258,7 @@ class SimServiceDriver:
         return False
 
     async def changes(self) -> AsyncIterator[str]:
-        """At first all units, then those that the manager says have changed; each once, however often."""
+        """Yields at first all units, then those that the manager reports as changed; each once, however often."""
         changed: dict[str, None] = dict.fromkeys(self._manager.names())
         wake = asyncio.Event()
 
@@ -297,7 +297,7 @@ class SimServiceDriver:
                 yield LogsResponse(gaps=1)
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Does nothing: there are no resources."""
 
 
 async def _forever() -> None:

@@ -32,7 +32,7 @@ CLEAN_EXIT = Exit(CLD_EXITED, 0)
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
-    """What a unit's processes do. Times in seconds of the host's clock."""
+    """The behaviour of a unit's processes. Times in seconds of the host's clock."""
 
     start_s: float = 0.05
     """Until a oneshot ends, a forking service has forked, a notifying one is ready."""
@@ -73,7 +73,7 @@ class SimUnit:
         changed: Callable[[str], None],
         printed: Callable[[str, str], None],
     ) -> None:
-        """`printed(name, line)` takes what the unit's processes print."""
+        """`printed(name, line)` gets the output of the unit's processes."""
         self.machine = ServiceMachine(Policy())
         self._name = name
         self._process = process
@@ -90,7 +90,7 @@ class SimUnit:
 
     @property
     def main_pid(self) -> int:
-        """Of the main process; 0 if none runs."""
+        """The pid of the main process; 0 if none runs."""
         return self._pid_of(_Role.MAIN)
 
     def start(self) -> None:
@@ -116,7 +116,7 @@ class SimUnit:
             self._timer.cancel()
 
     def fill(self, status: UnitStatus) -> None:
-        """Says what the unit does, as systemd would."""
+        """Fills in the unit's state, as systemd would."""
         machine = self.machine
         status.active_state, status.sub_state = ACTIVE_STATES[machine.state], machine.state.value
         status.result = machine.result.value

@@ -1,7 +1,7 @@
-"""Simulated disks: files that survive kill -9, and lose what was not synced when their host loses power.
+"""Simulated disks: files that survive kill -9, and lose unsynced data when their host loses power.
 
-Two kinds. A log grows at its end; its syncs are awaited. A file of pages is written at any place by code that does not
-await, such as a database's: it is synced at once, and the call that did so takes the longer (`SimLoop.spend`).
+Two kinds. A log grows at its end; its syncs are awaited. A file of pages is written at any offset by code that does not
+await, such as a database's: it is synced at once, and the call that did so takes longer (`SimLoop.spend`).
 """
 
 from __future__ import annotations
@@ -83,15 +83,15 @@ class SimDisk:
         return SimLogFile(self, path, content, process)
 
     def read(self, path: str) -> bytes | None:
-        """What is in the file, whoever has it open; None: there is none."""
+        """Returns the file's content, whether or not it is open; None: there is none."""
         current_process().check_alive()
         content = self._files.get(path)
         return bytes(content.data) if content is not None else None
 
     def open_pages(self, path: str, *, create: bool = False) -> SimPageFile:
-        """Opens a file of pages for the running process, beside others that may have it open.
+        """Opens a file of pages for the running process, even if others have it open.
 
-        Raises FileNotFoundError where there is none and `create` is not set.
+        Raises FileNotFoundError if there is none and `create` is not set.
         """
         process = current_process()
         process.check_alive()
@@ -109,7 +109,8 @@ class SimDisk:
         return SimPageFile(self, path, content, process)
 
     def remove(self, path: str) -> None:
-        """Removes a file of pages; who has it open goes on with it. FileNotFoundError where there is none."""
+        """Removes a file of pages; processes that have it open go on with it. Raises FileNotFoundError if there is
+        none."""
         process = current_process()
         process.check_alive()
         content = self._files.get(path)
@@ -131,13 +132,13 @@ class SimDisk:
         self._host.world.trace.add("disk-sync", self._host.name, path, 0)
 
     def size_bytes(self, path: str) -> int | None:
-        """None: there is no such file."""
+        """Returns the size; None: there is no such file."""
         content = self._files.get(path)
         return len(content.data) if content is not None else None
 
     @property
     def free_bytes(self) -> int | None:
-        """None: without end."""
+        """The free bytes; None: unlimited."""
         return None if self._capacity_bytes is None else max(0, self._capacity_bytes - self.used_bytes)
 
     # Faults
@@ -168,7 +169,7 @@ class SimDisk:
         self._fault("fail-writes", count)
 
     def lie(self, enabled: bool = True) -> None:
-        """Whether syncs say that they succeed and make nothing durable."""
+        """Sets whether syncs report success and make nothing durable."""
         self._lies = enabled
         self.has_failed = True
         self._fault("lie", int(enabled))
@@ -210,18 +211,18 @@ class SimDisk:
         self._fault("latency", *self._latency_ns)
 
     def tear(self, enabled: bool = True) -> None:
-        """Whether power loss leaves a random part of the un-synced bytes (the default), or nothing of them."""
+        """Sets whether power loss leaves a random part of the unsynced bytes (the default), or nothing of them."""
         self._tear = enabled
         self._fault("tear", int(enabled))
 
     def on_sync(self, act: Callable[[], None]) -> Callable[[], None]:
-        """Calls `act` as each sync begins, until what is returned is called: for faults that strike a write."""
+        """Calls `act` as each sync begins, until the returned function is called: for faults that strike a write."""
         self._interrupts.append(act)
         return lambda: self._interrupts.remove(act) if act in self._interrupts else None
 
     def on_step(self, act: Callable[[], None]) -> Callable[[], None]:
-        """Calls `act` before each write, truncation, sync, creation and removal of files of pages, until what is
-        returned is called: if it ends the process that asks for the step, that is not carried out."""
+        """Calls `act` before each write, truncation, sync, creation and removal of files of pages, until the returned
+        function is called: if it ends the process that asks for the step, that is not carried out."""
         self._step_interrupts.append(act)
         return lambda: self._step_interrupts.remove(act) if act in self._step_interrupts else None
 
@@ -258,12 +259,12 @@ class SimDisk:
         return tuple(sorted(self._files))
 
     def version(self, path: str) -> tuple[int, int]:
-        """Equal as long as what is durable of a file only grows."""
+        """Returns a value that stays equal as long as the durable part of a file only grows."""
         content = self._durable_content(path)
         return (content.number, content.edits) if content is not None else (0, 0)
 
     def durable(self, path: str, start: int = 0) -> bytes:
-        """What is durable of a file, from that byte on; nothing where the directory durably has none."""
+        """Returns the durable part of a file, from that byte on; empty if the directory durably has none."""
         content = self._durable_content(path)
         return content.durable(start) if content is not None else b""
 
@@ -291,7 +292,7 @@ class SimDisk:
         self._host.world.trace.add("disk-truncate", self._host.name, path, length_bytes)
 
     def sync_pages(self, path: str, content: PageContent, process: SimProcess) -> None:
-        """What the file holds is durable when this returns, and the time that it takes passes afterwards.
+        """Makes the file's content durable before it returns; the time that it takes passes afterwards.
 
         Raises OSError: EIO.
         """
@@ -347,7 +348,7 @@ class SimDisk:
         await sync.done
 
     def record(self, kind: str, path: str, data: bytes | bytearray, *place: int) -> None:
-        """Puts what was written into the trace, as a hash."""
+        """Adds the written data to the trace, as a hash."""
         self._host.world.trace.add(kind, self._host.name, path, *place, len(data), fingerprint(data))
 
     def _finish(self, sync: _Sync) -> None:
@@ -490,7 +491,7 @@ class _Content:
         del self.data[length_bytes:]
 
     def durable(self, start: int) -> bytes:
-        """What is left after a loss of power, without what may be torn, from that byte on."""
+        """Returns the part after a loss of power, without what may be torn, from that byte on."""
         return bytes(self.data[start : self._durable_bytes]) if self._before is None else self._before[start:]
 
     def synced(self, length_bytes: int) -> None:
@@ -520,7 +521,7 @@ class _Content:
 
 
 class _Sync:
-    """One sync under way; it covers what the file held when it began."""
+    """One sync under way; it covers the file's content when it began."""
 
     __slots__ = ("content", "done", "length_bytes", "path")
 

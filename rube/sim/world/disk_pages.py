@@ -1,8 +1,8 @@
-"""A simulated file that is written at places, and what a loss of power leaves of it.
+"""A simulated file that is written at offsets, and its state after a loss of power.
 
-The page cache holds what was written; a sync carries it to the disk. Without one, each sector is by itself as old or as
-new as chance has it, may be torn, and the file's length is that of any moment since the last sync: what ALICE
-(OSDI 2014) and CrashMonkey (OSDI 2018) vary. Pure: chance is handed in.
+The page cache holds the written data; a sync carries it to the disk. Without one, each sector is by itself as old or as
+new as chance has it, may be torn, and the file's length is that of any moment since the last sync: what ALICE (OSDI
+2014) and CrashMonkey (OSDI 2018) vary. Pure: the caller passes the randomness.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import random  # noqa: TID251 (a type; the generator is the world's)
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-# What a disk writes as one, if it does not tear it.
+# The unit that a disk writes as a whole, if it does not tear it.
 SECTOR_BYTES = 512
-# What the kernel writes as one: a byte that is written takes its page with it.
+# The unit that the kernel writes as a whole: a written byte takes its page with it.
 CACHE_PAGE_BYTES = 4096
 # One sector in so many is torn.
 _TORN_ONE_IN = 8
@@ -48,7 +48,7 @@ class PageContent:
         return sum(len(change.data or b"") for change in self._changes)
 
     def durable(self, start: int = 0) -> bytes:
-        """What is durable, from that byte on."""
+        """Returns the durable content, from that byte on."""
         return bytes(self._durable[start:])
 
     def write(self, place: int, data: bytes) -> None:
@@ -72,19 +72,19 @@ class PageContent:
         self.edits += 1
 
     def fail_sync(self) -> None:
-        """What a sync that failed leaves: everything is there for who reads it, and nothing of it will be written."""
+        """Fails a sync: readers see everything, and nothing of it will be written."""
         for change in self._changes:
             change.clean = True
 
     def flip(self, place: int, bit: int) -> None:
-        """Alters a bit of what is stored."""
+        """Flips a bit of the stored data."""
         self.data[place] ^= 1 << bit
         if place < len(self._durable):
             self._durable[place] ^= 1 << bit
         self.edits += 1
 
     def lose_power(self, chance: random.Random, *, tear: bool) -> None:
-        """Leaves what is durable, and where `tear` says so a part of the rest."""
+        """Drops the unsynced data, or with `tear` leaves a random part of it."""
         if tear and self._changes:
             self._durable = self._torn(chance)
         self._changes.clear()

@@ -41,11 +41,11 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             ["list", "-t", "Unit", "--server", "\u200ba:1"],
-            "ructl: --server: cannot use address '\\u200ba:1': no host's name holds U+200B: remove it",
+            "ructl: --server: cannot use address '\\u200ba:1': a host name cannot have U+200B: remove it",
         ),
         (
             ["list", "-t", "Unit", "--server", "a\xa0:1"],
-            "ructl: --server: cannot use address 'a\\xa0:1': no host's name",
+            "ructl: --server: cannot use address 'a\\xa0:1': a host name",
         ),
         (["list", "-t", "Unit", "--server", "a:1", "--node-socket", "b"], "ructl: --server and --node-socket exclude"),
         (["list", "-t", "Unit", "--timeout", "0"], "ructl: Invalid value for '--timeout'"),

@@ -145,7 +145,7 @@ def test_a_bound_unit_moves_when_somebody_asks_and_not_otherwise() -> None:
     plane.history._timeline = None
     plane.unit(9, "w")
     (line,) = judges.bindings(plane.history).offending
-    assert line == "api.systemd.Unit/default/web went from y to w at revision 9, and nobody asked for it"
+    assert line == "api.systemd.Unit/default/web went from y to w at revision 9, without a request"
 
 
 def test_a_controller_may_create_a_unit_on_a_node_of_its_choice() -> None:

@@ -70,7 +70,7 @@ def test_an_etcd_has_three_members_unless_told() -> None:
             "and sqlite:////var/lib/rube/apiserver.db is on one host in cluster.apiservers[0].store: "
             "write `store: etcd://etcd-1:2379`, and add `etcd: {members: 3}` to `cluster`",
         ),
-        ("count: 1", "names: [etcd-1]", 'host name "etcd-1" stands twice'),
+        ("count: 1", "names: [etcd-1]", 'host name "etcd-1" appears twice'),
         ("kill: etcd-3", "kill: etcd-4", 'unknown host "etcd-4"'),
     ],
 )

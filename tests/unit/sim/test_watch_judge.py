@@ -60,7 +60,7 @@ def _other(story: Story, name: str, revision: int, **more: object) -> Content:
         (lambda s: [FIRST, told(1, update(s.a1)), told(3, ended(s.a3))], "without update of"),
         (
             lambda s: [FIRST, told(1, update(s.a1)), told(1, update(s.a1)), told(3, *s.events[1:])],
-            "told again or too late",
+            "got again or too late",
         ),
         (lambda s: [FIRST, told(2, update(s.a2), update(s.b2), update(s.a1))], "without update of"),
         (
@@ -72,11 +72,11 @@ def _other(story: Story, name: str, revision: int, **more: object) -> Content:
         (lambda s: [FIRST, told(3, *s.events, update(s.version("c", 3)))], "not in the log at this place"),
         (lambda s: [FIRST, told(2), told(3, *s.events)], "everything up to 2 was said to be delivered"),
         (lambda s: [FIRST, told(1, update(s.a1), update(s.a2)), told(3, *s.events[2:])], "past the revision 1"),
-        (lambda s: [FIRST, told(1, update(_other(s, "a", 1))), told(3, *s.events[1:])], "that was not so: its spec is"),
+        (lambda s: [FIRST, told(1, update(_other(s, "a", 1))), told(3, *s.events[1:])], "got a wrong "),
         (lambda s: [FIRST, told(3, *s.events[:3], update(s.a3))], "not in the log at this place"),
-        (lambda s: [FIRST, told(3, *s.events[:3], ended(_other(s, "a", 3)))], "that it was not before: its spec"),
+        (lambda s: [FIRST, told(3, *s.events[:3], ended(_other(s, "a", 3)))], "a wrong previous object: its spec"),
         (lambda s: [FIRST, told(3, *s.events[:3], ended(s.a2))], "not in the log at this place"),
-        (lambda s: [told(1, update(_other(s, "a", 1)), end=True), told(3, *s.events[1:])], "told of"),
+        (lambda s: [told(1, update(_other(s, "a", 1)), end=True), told(3, *s.events[1:])], "had a wrong"),
         (lambda s: [told(1, end=True), told(3, *s.events[1:])], "do not have"),
         (lambda s: [told(3, update(s.a2), update(s.b2), end=True)], "was not there"),
         (lambda s: [told(1, update(s.a1), update(s.a1), end=True), told(3, *s.events[1:])], "twice"),
@@ -129,9 +129,7 @@ def test_watch_latency() -> None:
     assert (overall.watcher, overall.events, overall.p50_ns, overall.max_ns) == ("all", 3, S, S)
     assert own.watcher == "o-1"
     assert watch_latency(history, percent=30, below_ns=2_000_000).passed
-    _violated(
-        watch_latency(history, percent=99, below_ns=S // 2).offending, "o-1 was told revision 2 after 1000.000 ms"
-    )
+    _violated(watch_latency(history, percent=99, below_ns=S // 2).offending, "o-1 got revision 2 after 1000.000 ms")
     assert not watch_latency(History(), percent=99, below_ns=S).passed
 
 

@@ -15,9 +15,9 @@ _was_enabled = False
 
 
 def hold() -> None:
-    """Switch automatic collection off until as many `release` as `hold` were called.
+    """Switches automatic collection off until as many `release` as `hold` were called.
 
-    What earlier worlds left is collected first: a series of short worlds gives the collector no other chance.
+    The garbage of earlier worlds is collected first: a series of short worlds gives the collector no other chance.
     """
     global _open_worlds, _begun_worlds, _was_enabled
     if _open_worlds == 0:

@@ -1,4 +1,4 @@
-"""Which process the running code belongs to: one context variable, inherited by every task and callback."""
+"""The process of the running code: one context variable, inherited by every task and callback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,10 +30,10 @@ def current_host() -> "SimHost":
 
 @contextmanager
 def in_process(process: "SimProcess") -> Iterator[None]:
-    """Run the block as code of `process`: what it schedules belongs to it and uses its host's clock.
+    """Runs the block as code of `process`: its callbacks and tasks belong to it and use its host's clock.
 
-    Only for code that does not await: a kernel event that hands a request to a server, say. Other context
-    variables stay the caller's; `SimProcess.create_task` and `call_soon` start from the process's own.
+    Only for code that does not await, such as a kernel event that passes a request to a server. Other context variables
+    stay the caller's; `SimProcess.create_task` and `call_soon` start from the process's own.
     """
     token = CURRENT.set(process)
     try:

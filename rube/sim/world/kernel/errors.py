@@ -1,4 +1,4 @@
-"""What the kernel raises. These are errors of a simulation, not of the API: they carry no gRPC code."""
+"""The errors of the kernel. These are errors of a simulation, not of the API: they carry no gRPC code."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ class EntropyError(SimulationError):
 
 
 class DeadlockError(SimulationError):
-    """Nothing is scheduled any more, and what `World.run` waits for has not happened."""
+    """Nothing is scheduled any more, and the end that `World.run` waits for has not come."""
 
 
 class LivelockError(SimulationError):
@@ -69,7 +69,7 @@ class SimulationFailures(ExceptionGroup[Exception]):
 
 
 def describe(error: BaseException) -> str:
-    """One line: the kind of error, what it says, and where it was noticed."""
+    """Returns one line: the kind of error, its message, and where it was noticed."""
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     said = " ".join(str(error).split())
     return f"{type(error).__name__}: {said[:DESCRIBED_CHARS_MAX]}{notes}"

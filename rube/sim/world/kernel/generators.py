@@ -16,7 +16,7 @@ SWEEP_GENERATORS_MIN = 1024
 
 
 class _Loop(Protocol):
-    """What the register needs of the loop that it serves."""
+    """The part of the loop that the register uses."""
 
     root: "SimProcess"
     """The owner of what no process began."""

@@ -122,7 +122,7 @@ def lifted() -> Iterator[None]:
 
 
 class _VirtualTime:
-    """What module logging sees as its `time`."""
+    """The `time` that module logging sees."""
 
     def __init__(self, wall_ns: Callable[[], int]) -> None:
         self._wall_ns = wall_ns

@@ -1,4 +1,4 @@
-"""What waits to run: callbacks ready now, and timers, which are SimPy events."""
+"""The waiting callbacks: those ready now, and timers, which are SimPy events."""
 
 import asyncio
 from collections.abc import Callable

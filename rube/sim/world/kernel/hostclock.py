@@ -39,11 +39,11 @@ class HostClock:
         self.wall_offset = wall_ns - mono_ns
 
     def monotonic_ns(self, true_ns: int) -> int:
-        """Return what the monotonic clock reads at the true instant `true_ns`."""
+        """Returns the monotonic clock's reading at the true instant `true_ns`."""
         return self.mono_base + (true_ns - self.true_base) * self.rate // PPM
 
     def wall_ns(self, true_ns: int) -> int:
-        """Return what the wall clock reads, in nanoseconds since 1970, at `true_ns`."""
+        """Returns the wall clock's reading, in nanoseconds since 1970, at `true_ns`."""
         return self.monotonic_ns(true_ns) + self.wall_offset
 
     def true_ns(self, mono_ns: int) -> int:
@@ -51,7 +51,7 @@ class HostClock:
         return self.true_base - (self.mono_base - mono_ns) * PPM // self.rate
 
     def set_drift(self, true_ns: int, drift_ppm: int) -> None:
-        """From `true_ns` on run at another rate; the reading itself does not move."""
+        """Runs at another rate from `true_ns` on; the reading itself does not jump."""
         rate = _rate(drift_ppm)
         self.mono_base = self.monotonic_ns(true_ns)
         self.true_base = true_ns

@@ -112,7 +112,8 @@ class SimLoop(Scheduler, NoRealIO):
         return timer
 
     def after_ns(self, delay_ns: int, callback: Callable[..., object], *args: Any) -> SimTimer:
-        """Run `callback` as the kernel, in no process, after `delay_ns` of true time: what a network is made of."""
+        """Runs `callback` as the kernel, in no process, after `delay_ns` of true time: a network consists of such
+        calls."""
         due: Any = self.env._now + delay_ns
         timer = SimTimer(self.root, due, callback, args, None)
         heappush(self._queue, (due, NORMAL, next(self._sequence), timer))
@@ -137,7 +138,7 @@ class SimLoop(Scheduler, NoRealIO):
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        """Run `callback` at this instant, after what is ready already."""
+        """Runs `callback` at this instant, after the callbacks that are ready already."""
         handle = SimHandle(callback, args, copy_context() if context is None else context)
         self._ready.append(handle)
         return handle  # type: ignore[return-value]  # has the public methods of one
@@ -145,7 +146,7 @@ class SimLoop(Scheduler, NoRealIO):
     def call_soon_threadsafe(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        """As `call_soon`: a world has one thread."""
+        """Does what `call_soon` does: a world has one thread."""
         return self.call_soon(callback, *args, context=context)
 
     def create_task(
@@ -156,7 +157,8 @@ class SimLoop(Scheduler, NoRealIO):
         context: Context | None = None,
         eager_start: bool | None = None,
     ) -> asyncio.Task[T]:
-        """Start a task in the process of `context`, or of the calling code; it first runs after what is ready."""
+        """Starts a task in the process of `context`, or of the calling code; it first runs after the ready
+        callbacks."""
         if eager_start:
             raise SimulationError("create_task(eager_start=True) in a world: its tasks start in turn; leave it out")
         task = SimTask.__new__(SimTask)
@@ -217,7 +219,7 @@ class SimLoop(Scheduler, NoRealIO):
         """Do nothing: functions run inline."""
 
     async def shutdown_default_executor(self) -> None:
-        """Do nothing: there is none."""
+        """Does nothing: there is none."""
 
     async def shutdown_asyncgens(self) -> None:
         """Do nothing: generators end with their process."""
@@ -320,7 +322,7 @@ class SimLoop(Scheduler, NoRealIO):
 
 @contextmanager
 def _nothing_logged() -> Iterator[None]:
-    """What dead code logs while it is closed never happened."""
+    """Drops the log lines of dead code while it is closed."""
     before = logging.root.manager.disable
     logging.disable()
     try:

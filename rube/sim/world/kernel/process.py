@@ -24,7 +24,7 @@ SIGTERM_RETURNCODE = -15
 
 
 class Death(Enum):
-    """How an incarnation ended. Hooks decide by it what peers and disks notice."""
+    """The end of an incarnation. Hooks decide by it what peers and disks notice."""
 
     EXIT = "exit"
     """Its main ended: connections close in order, what was written is written."""
@@ -74,7 +74,7 @@ class SimProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the process has not ended; a paused one is alive."""
+        """True if the process has not ended; a paused one is alive."""
         return self.gate != DEAD
 
     def check_alive(self) -> None:
@@ -88,12 +88,12 @@ class SimProcess:
         self._hooks.append(hook)
 
     def create_task(self, coro: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
-        """Start a task in this process, whoever calls: how a server's handler comes to run in the server."""
+        """Starts a task in this process from any caller: so a server's handler runs in the server."""
         self.check_alive()
         return self.loop.create_task(coro, name=name, context=self.context.copy())
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
-        """Run `callback` at this instant in this process, after what is ready; dropped if it is dead."""
+        """Runs `callback` at this instant in this process, after the ready callbacks; dropped if it is dead."""
         self.loop.call_soon(callback, *args, context=self.context.copy())
 
     def stop(self) -> None:
@@ -130,7 +130,7 @@ class SimProcess:
             self.gate = PAUSED
 
     def resume(self) -> None:
-        """Make ready what was held; for SimHost."""
+        """Makes the held callbacks ready; for SimHost."""
         if self.gate == PAUSED:
             self.gate = RUNNING
             held, self._held = self._held, []
@@ -153,7 +153,8 @@ class SimProcess:
             self.exit.set_result(self.returncode)
 
     def _main_done(self, main: asyncio.Task[object]) -> None:
-        """Take main's outcome; then, as asyncio.run does, cancel what it left behind, and end after that."""
+        """Takes main's outcome; then, as asyncio.run does, cancels the tasks that it left behind, and ends after
+        that."""
         if not self.alive:
             return
         if main.cancelled():
@@ -193,7 +194,7 @@ class SimProcess:
 
 
 def _exit_status(code: object) -> int:
-    """Return the exit status that `sys.exit(code)` gives a process."""
+    """Returns the exit status that `sys.exit(code)` gives a process."""
     if code is None:
         return 0
     return code if isinstance(code, int) else 1

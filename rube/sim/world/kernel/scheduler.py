@@ -39,10 +39,10 @@ Runnable = SimHandle | SimTimer
 
 
 class Scheduler:
-    """Runs what is ready at an instant, then the next event of the SimPy environment, and so on.
+    """Runs the ready callbacks of an instant, then the next event of the SimPy environment, and so on.
 
-    Ready callbacks run first in, first out, or in an order that a seeded generator draws; events by time, priority
-    and sequence. Callbacks of a dead process are dropped, those of a paused one held.
+    Ready callbacks run first in, first out, or in an order that a seeded generator draws; events by time, priority and
+    sequence. Callbacks of a dead process are dropped, those of a paused one held.
     """
 
     root: "SimProcess"
@@ -137,14 +137,14 @@ class Scheduler:
             self._ready.append(timer)
 
     def resume_held(self, held: list[Runnable]) -> None:
-        """Make ready again what a pause has held back, in its order."""
+        """Makes the callbacks that a pause has held back ready again, in their order."""
         self._ready.extend(held)
 
     def _draw(self) -> Runnable:
-        """Take what the seed chooses among what is ready, once every event of this instant has happened.
+        """Takes the seed's choice among the ready callbacks, once every event of this instant has happened.
 
-        Only steps of tasks change places. Plain callbacks of one process keep their order among themselves,
-        which asyncio promises and its own queues and locks rely on; so do events, a network's deliveries say.
+        Only steps of tasks change places. Plain callbacks of one process keep their order among themselves, which
+        asyncio promises and its own queues and locks rely on; so do events, such as a network's deliveries.
         """
         while self._queue and self._queue[0][0] <= self.env._now:
             now, _, sequence, event = heappop(self._queue)
@@ -157,7 +157,7 @@ class Scheduler:
         return handle
 
     def _choose(self, place: int) -> int:
-        """Return `place` if a task's step stands there, else the place of its process's first plain callback."""
+        """Returns `place` if a task's step is there, else the place of its process's first plain callback."""
         chosen = self._ready[place]
         if _is_step(chosen):
             return place
@@ -185,7 +185,7 @@ class Scheduler:
                 raise event._value
 
     def _housekeep(self) -> None:
-        """Fold the trace, sweep the queue if it has doubled, and look whether time stands still."""
+        """Folds the trace, sweeps the queue if it has doubled, and checks whether time stands still."""
         self.trace.fold()
         self._housekeepings += 1
         if self._housekeepings % collector.HOUSEKEEPINGS_PER_COLLECTION == 0:
@@ -221,7 +221,7 @@ class Scheduler:
         )
 
     def _unhandled(self, process: "SimProcess", error: BaseException) -> None:
-        """Take what a callback of `process` raised: its end, its owner's failure, or the user's interrupt."""
+        """Takes an exception of a callback of `process`: its end, its owner's failure, or the user's interrupt."""
         if isinstance(error, ProcessFenced):
             return
         if error.__traceback__ is not None:  # it begins with the kernel's own frame

@@ -25,7 +25,7 @@ _FIELD_TYPES = frozenset({str, int, bytes})
 
 
 def fingerprint(data: bytes | bytearray) -> bytes:
-    """A short hash of what is too long for a field; Python's own differs between processes."""
+    """Returns a short hash of data that is too long for a field; Python's own differs between processes."""
     return hashlib.blake2b(data, digest_size=FINGERPRINT_BYTES).digest()
 
 

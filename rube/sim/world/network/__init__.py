@@ -1,7 +1,7 @@
 """The simulated network: the twin of `rube.transport`, on the simulation kernel.
 
-Here: connections between simulated hosts as TCP and HTTP/2 have them, channels and servers in grpc.aio's shape on
-top, and the faults a scenario may cause. Not here: what a scenario file looks like, and any service.
+This package has connections between simulated hosts as TCP and HTTP/2 have them, channels and servers in grpc.aio's
+shape on top, and the faults that a scenario may cause. It knows no scenario files and no services.
 """
 
 from rube.sim.world.network.fabric import SimFabric

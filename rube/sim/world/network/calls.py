@@ -29,7 +29,7 @@ NO_DEADLINE_NS = -1
 
 
 class CallSpec(NamedTuple):
-    """What a stub says of a method."""
+    """A stub's description of a method."""
 
     method: str
     serializer: Callable[[Any], bytes] | None
@@ -46,7 +46,7 @@ class CallSpec(NamedTuple):
 
 
 class CallOptions(NamedTuple):
-    """What a caller says of one call."""
+    """A caller's options for one call."""
 
     timeout: float | None
     metadata: MetadataLike
@@ -59,7 +59,7 @@ def as_pairs(metadata: MetadataLike) -> Pairs:
 
 
 class CallChannel(Protocol):
-    """What calls need of the channel that carries them."""
+    """The part of a channel that its calls use."""
 
     @property
     def process(self) -> SimProcess:
@@ -74,7 +74,7 @@ class CallChannel(Protocol):
 
     @property
     def target(self) -> str:
-        """Whom it leads to."""
+        """The address that it leads to."""
         ...
 
     def start(self, call: SimCall) -> None:
@@ -87,12 +87,12 @@ class CallChannel(Protocol):
 
 
 class CallConnection(Protocol):
-    """What calls need of the connection that they were sent on."""
+    """The part of a connection that calls on it use."""
 
     def send(self, frame: Frame) -> None: ...
 
     def done(self, number: int, tell_server: bool) -> None:
-        """The stream is over for the client; the server is told where it does not know it yet."""
+        """Ends the stream for the client; `tell_server` if the server does not know it yet."""
         ...
 
 
@@ -241,7 +241,7 @@ class SimCall(aio.Call):
         return True
 
     def raise_for_status(self) -> None:
-        """Raise what a call that ended with an error raises: CancelledError if cancelled here, else AioRpcError."""
+        """Raises the error that ended the call: CancelledError if cancelled here, else AioRpcError."""
         if self._code in (None, StatusCode.OK):
             return
         if self._code is StatusCode.CANCELLED and self._details == LOCALLY_CANCELLED:
@@ -255,13 +255,13 @@ class SimCall(aio.Call):
         )
 
     def _remaining_ns(self) -> int:
-        """Until the deadline, on the client's clock."""
+        """Returns the time until the deadline, on the client's clock."""
         if self._deadline_ns is None:
             return NO_DEADLINE_NS
         return max(0, self._deadline_ns - monotonic_ns(self._channel.process))
 
     def _keeps_unread(self) -> bool:
-        """Whether the end waits until the messages before it are read, as it does for streams."""
+        """Returns whether the end waits until the messages before it are read, as it does for streams."""
         return True
 
     def _deliver(self, data: bytes | None) -> None:
@@ -428,7 +428,7 @@ class _StreamRequest(SimCall):
                     await self.write(request)
             await self.done_writing()
         except (asyncio.InvalidStateError, aio.AioRpcError):
-            pass  # the call ended first: whoever reads it learns how
+            pass  # the call ended first: its readers get the status
         except Exception as error:
             self._loop.call_exception_handler(
                 {"message": f"request iterator of {self._spec.method}", "exception": error}

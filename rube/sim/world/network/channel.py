@@ -58,7 +58,7 @@ class ClientConnection:
         self._end.send(frame)
 
     def done(self, number: int, tell_server: bool) -> None:
-        """The stream is over for the client; the server is told where it does not know it yet."""
+        """Ends the stream for the client; `tell_server` if the server does not know it yet."""
         if self._calls.pop(number, None) is not None and tell_server:
             self._end.send(Frame(Kind.RST, number))
         if self._draining and not self._calls:

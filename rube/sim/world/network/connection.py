@@ -16,12 +16,12 @@ from rube.sim.world.network.links import Route
 
 
 def monotonic_ns(process: SimProcess) -> int:
-    """What the clock of a process's host reads now, whoever asks."""
+    """Returns the reading of a process's host's clock now, for any caller."""
     return process.clock.monotonic_ns(process.loop.now_ns)
 
 
 class FrameReceiver(Protocol):
-    """Who speaks HTTP/2 over one end of a connection."""
+    """The HTTP/2 side of one end of a connection."""
 
     def received(self, frame: Frame) -> None:
         """A frame has arrived, in order."""
@@ -65,7 +65,7 @@ class Pipe:
 
     @property
     def moving(self) -> bool:
-        """Whether bytes are under way that will arrive: a large message takes its time."""
+        """True while bytes are under way that will arrive: a large message takes its time."""
         return not self._route.blocked and self._last_arrival_ns > self._loop.now_ns
 
     def drop(self) -> None:
@@ -81,7 +81,7 @@ class Pipe:
         self._route.detach(self)
 
     def resume(self) -> None:
-        """The route is open again: TCP sends what was not acknowledged, in order."""
+        """Sends the unacknowledged bytes again, in order, since the route is open again."""
         if self._stalled:
             self._stalled = False
             self._epoch += 1
@@ -149,26 +149,26 @@ class End:
             self._outgoing.send(frame)
 
     def close(self) -> None:
-        """Close in order: what was sent before still arrives."""
+        """Closes in order: bytes sent before still arrive."""
         if self.open:
             self._outgoing.send(Frame(Kind.CLOSE))
             self._shut()
 
     def reset(self) -> None:
-        """Break the connection at once: what is under way in both directions is lost."""
+        """Breaks the connection at once: bytes under way in both directions are lost."""
         if self.open:
             self._outgoing.drop()
             self._outgoing.send(Frame(Kind.RESET))
             self._shut()
 
     def process_died(self, death: Death) -> None:
-        """What the operating system does with a dead process's socket."""
+        """Closes a dead process's socket as the operating system does."""
         if death is Death.EXIT:
             self.close()
         elif death is Death.KILL:
             self.reset()
         else:
-            self.open = False  # nobody is there to say anything
+            self.open = False  # the process is gone
 
     def arrived(self, frame: Frame) -> None:
         """A frame has reached the host; for Pipe."""

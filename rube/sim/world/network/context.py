@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class HandlerConnection(Protocol):
-    """What a handler's context needs of the connection that its call came on."""
+    """The part of a connection that the context of a call's handler uses."""
 
     @property
     def process(self) -> SimProcess:
@@ -197,7 +197,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
             self.task.cancel()
 
     def finish(self, code: StatusCode, details: str, data: bytes | None = None) -> None:
-        """End the call: send the trailers unless nobody is left to read them."""
+        """Ends the call: sends the trailers unless the client is gone."""
         if self._done:
             return
         if not self._cancelled:
@@ -235,7 +235,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         return data
 
     async def requests(self) -> AsyncIterator[Any]:
-        """The client's messages: what a handler with streamed requests is given."""
+        """Yields the client's messages: the argument of a handler with streamed requests."""
         while (data := await self.next_bytes()) is not None:
             yield self.decode(data)
 

@@ -1,4 +1,4 @@
-"""Which hosts cannot reach which, and for what reasons: a route is open again once every reason is gone."""
+"""The cut routes between hosts, with their reasons: a route is open again once every reason is gone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Cuts:
         self._pairs: dict[tuple[str, str], None] = {}
 
     def block(self, source: str, target: str) -> bool:
-        """Whether nothing passes from `source` to `target`. A host always reaches itself."""
+        """Returns whether nothing passes from `source` to `target`. A host always reaches itself."""
         if source == target:
             return False
         return source in self._isolated or target in self._isolated or (source, target) in self._pairs

@@ -1,4 +1,4 @@
-"""SimFabric: all hosts' network: who is connected with whom, who listens where, and what a scenario breaks."""
+"""SimFabric: all hosts' network: connections, listeners, and the faults of a scenario."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Listener:
 
 
 class Sockets:
-    """What the operating system closes when a process dies."""
+    """The sockets that the operating system closes when a process dies."""
 
     def __init__(self, fabric: SimFabric, process: SimProcess) -> None:
         self._fabric = fabric
@@ -110,7 +110,7 @@ class SimFabric:
         self._cut_routes()
 
     def reach(self, a: str, b: str) -> bool:
-        """Whether no isolation or partition stands between two hosts, either way."""
+        """Returns whether no isolation or partition is between two hosts, either way."""
         return not (self._cuts.block(a, b) or self._cuts.block(b, a))
 
     def set_link(
@@ -124,7 +124,7 @@ class SimFabric:
         loss: float | None = None,
         one_way: bool = False,
     ) -> None:
-        """Change what is given of the link between two hosts, in both directions unless `one_way`."""
+        """Changes the given properties of the link between two hosts, in both directions unless `one_way`."""
         changes = {"latency_ms": latency_ms, "jitter_ms": jitter_ms, "bandwidth_mbps": bandwidth_mbps, "loss": loss}
         given = {name: value for name, value in changes.items() if value is not None}
         name_a, name_b = self.host(a).name, self.host(b).name

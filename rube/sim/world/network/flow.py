@@ -9,7 +9,7 @@ WINDOW_BYTES = 64 * 1024
 
 
 class Signal:
-    """Wakes those who wait; they look for themselves whether what they wait for is there. Costs nothing unused."""
+    """Wakes its waiters, which check themselves for what they wait for. Costs nothing unused."""
 
     __slots__ = ("_loop", "_waiters")
 
@@ -40,7 +40,7 @@ class SendWindow:
         self._grown = Signal(loop)
 
     def take_now(self, size_bytes: int) -> bool:
-        """As `take`, if nobody has to wait."""
+        """Does what `take` does, if no caller has to wait."""
         if self._left <= 0:
             return False
         self._left -= size_bytes or 1
@@ -70,7 +70,7 @@ class ReceiveWindow:
         self._read_bytes = 0
 
     def read(self, size_bytes: int) -> int:
-        """So much was read; returns what to grant the writer now, mostly 0."""
+        """Notes that so much was read; returns what to grant the writer now, mostly 0."""
         self._read_bytes += max(1, size_bytes)
         if self._read_bytes < WINDOW_BYTES // 2:
             return 0

@@ -1,4 +1,4 @@
-"""What travels on a connection: HTTP/2's frames as far as gRPC needs them, one for each thing said.
+"""The frames on a connection: HTTP/2's as far as gRPC needs them.
 
 A unary call is two frames: the request with its message and half-close, and the trailers with the response.
 """
@@ -13,7 +13,7 @@ Pairs = tuple[tuple[str, str | bytes], ...]
 
 
 class Kind(Enum):
-    """What a frame says. The value stands in the trace."""
+    """The kind of a frame. Its value is in the trace."""
 
     SETTINGS = "settings"
     """The server's greeting: the connection can be used."""
@@ -48,7 +48,7 @@ class Frame(NamedTuple):
     end: bool = False
 
     def encode(self) -> bytes:
-        """The frame's bytes: they have its size, and are what the trace hashes."""
+        """Returns the frame's bytes: they have its size, and the trace hashes them."""
         kind, stream, head, data, end = self
         text = f"{kind._value_} {stream} {end:d} {head!r} " if head else f"{kind._value_} {stream} {end:d} "
         return text.encode() + (b"-" if data is None else b"+" + data)

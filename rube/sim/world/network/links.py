@@ -14,7 +14,7 @@ RETRANSMIT_MS_MAX = 200.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """How one direction between two hosts behaves."""
+    """The properties of one direction between two hosts."""
 
     latency_ms: float = 0.5
     jitter_ms: float = 0.1
@@ -36,7 +36,7 @@ LOOPBACK = Link(latency_ms=0.02, jitter_ms=0.0, bandwidth_mbps=0.0)
 
 
 class Stallable(Protocol):
-    """What a route holds back while nothing passes."""
+    """A pipe that a route holds back while nothing passes."""
 
     def resume(self) -> None: ...
 
@@ -55,11 +55,11 @@ class Route:
 
     @property
     def blocked(self) -> bool:
-        """Whether nothing passes."""
+        """True if nothing passes."""
         return self.partitioned or self.clogs > 0
 
     def delay_ns(self, now_ns: int, size_bytes: int) -> int:
-        """How long `size_bytes` sent now take to arrive; they occupy the link meanwhile."""
+        """Returns the time that `size_bytes` sent now take to arrive; they occupy the link meanwhile."""
         link = self.link
         delay = round(link.latency_ms * NS_PER_MS)
         if link.jitter_ms:
@@ -73,7 +73,7 @@ class Route:
         return delay
 
     def retransmit_ns(self) -> int:
-        """When TCP's timer may send again: a draw."""
+        """Draws when TCP's timer may send again."""
         return round(self._rng.random() * RETRANSMIT_MS_MAX * NS_PER_MS)
 
     def attach(self, pipe: Stallable) -> None:
@@ -84,11 +84,11 @@ class Route:
         self._pipes.pop(pipe, None)
 
     def pipes(self) -> list[Stallable]:
-        """What stands on this route, in the order of connecting."""
+        """Returns the pipes on this route, in the order of connecting."""
         return list(self._pipes)
 
     def unblocked(self) -> None:
-        """Let what was held back go on, unless another fault still blocks; in the order of connecting."""
+        """Lets held-back bytes go on, unless another fault still blocks; in the order of connecting."""
         if not self.blocked:
             for pipe in list(self._pipes):
                 pipe.resume()

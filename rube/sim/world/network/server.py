@@ -263,7 +263,7 @@ class SimServer(aio.Server):
 
 
 class _CallDetails(grpc.HandlerCallDetails):
-    """What interceptors and generic handlers see of a call."""
+    """The details of a call for interceptors and generic handlers."""
 
     def __init__(self, method: str, invocation_metadata: Any) -> None:
         self.method = method

@@ -1,4 +1,4 @@
-"""What a simulated channel gives generated stubs: one callable per method, with the channel's interceptors before it.
+"""The callables of generated stubs on a simulated channel: one per method, with the channel's interceptors before it.
 
 The interceptors are run by grpc.aio's own classes, whose last step alone is replaced: it starts a simulated call.
 """
