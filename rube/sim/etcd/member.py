@@ -48,7 +48,7 @@ class Member:
         return member
 
     async def close(self) -> None:
-        self._following.cancel()
+        await _end(self._following)
         await self._group.close()
 
     async def ready(self) -> None:
@@ -63,8 +63,11 @@ class Member:
                 await self.clock.sleep(self.config.timing.election_timeout_s)
 
     async def failed(self) -> RubeError:
-        """Returns, once this member cannot go on, why."""
-        return await asyncio.shield(self._group.failed)
+        """Returns, once this member cannot go on, why. Raises what following the leader has failed with."""
+        await asyncio.wait({self._group.failed, self._following}, return_when=asyncio.FIRST_COMPLETED)
+        if self._following.done():
+            self._following.result()
+        return self._group.failed.result()
 
     @property
     def keyspace(self) -> Keyspace:
@@ -139,7 +142,7 @@ class Member:
         except TimeoutError as error:
             raise errors.timed_out() from error
         finally:
-            reading.cancel()
+            await _end(reading)
 
     async def changed(self) -> None:
         """Returns after the next entry was applied."""
@@ -158,8 +161,9 @@ class Member:
         async with self.clock.timeout(timeout_s):
             try:
                 yield
-            except RubeError:
+            except RubeError as error:
                 await self.clock.sleep(timeout_s)
+                raise TimeoutError from error
 
     async def _follow_leader(self) -> None:
         known = 0
@@ -176,3 +180,9 @@ class Member:
     def _wake(self) -> None:
         waiting, self._applied = self._applied, asyncio.Event()
         waiting.set()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancels a task, and returns once it has ended."""
+    task.cancel()
+    await asyncio.wait([task])

@@ -62,7 +62,7 @@ async def _opened(host: Host, config: MemberConfig, peer_address: str) -> AsyncI
 
 @asynccontextmanager
 async def _serving(host: Host, member: Member, address: str, listening: Callable[[int], object]) -> AsyncIterator[None]:
-    tokens = Tokens(member.config.users)
+    tokens = Tokens(member.config.users, host.random.stream("etcd/tokens"))
     gate = Gate(member, tokens)
     server = host.network.server(ServerOptions())
     add_KVServicer_to_server(KV(member, gate), server)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import Random  # noqa: TID251 (the type of the streams that a host hands out)
 
 from rube.sim.etcd import errors
 
+TOKEN_BITS = 64
+
 
 class Tokens:
-    """The tokens of one member. Without users authentication is off, as in a new etcd. Every user may do everything."""
+    """The tokens of one incarnation of a member: a later one knows none of them, and gives none of them again.
 
-    def __init__(self, users: Mapping[str, str]) -> None:
+    Without users authentication is off, as in a new etcd. Every user may do everything.
+    """
+
+    def __init__(self, users: Mapping[str, str], random: Random) -> None:
         self._users = users
+        self._random = random
         self._given: dict[str, str] = {}
 
     def give(self, user: str, password: str) -> str:
@@ -20,7 +27,7 @@ class Tokens:
             raise errors.auth_not_enabled()
         if self._users.get(user) != password:
             raise errors.auth_failed()
-        token = f"{user}.{len(self._given) + 1}"
+        token = f"{self._random.getrandbits(TOKEN_BITS):x}.{len(self._given) + 1}"
         self._given[token] = user
         return token
 

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 import pytest
 from grpc import StatusCode, aio
 
+from rube.api.errors import UnavailableError
+from rube.group import Member as GroupMember
+from rube.sim.etcd.config import Timing
+from rube.sim.etcd.errors import EtcdError
+from rube.sim.etcd.member import Member
 from rube.sim.world.kernel import World
+from rube.sim.world.kernel.host import SimClock
 from rube.store.etcd import rpc_pb2 as etcd
 from rube.store.etcd.rpc_pb2_grpc import KVStub
 from tests.unit.sim_etcd.etcd_worlds import MEMBERS, EtcdWorld
@@ -157,3 +163,57 @@ def test_a_watch_on_any_member_is_told_what_another_took(world: EtcdWorld) -> No
 async def _put_three(world: EtcdWorld) -> None:
     for member in MEMBERS:
         await KVStub(world.host.network.channel(f"{member}:2379")).Put(etcd.PutRequest(key=b"k"))
+
+
+@pytest.mark.parametrize("call", ["propose", "read_barrier"])
+def test_what_the_group_refuses_is_never_answered_even_where_no_time_passes(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: GroupMember, *arguments: object, **options: object) -> None:
+        raise UnavailableError("lost")
+
+    sleep_before = SimClock.sleep
+
+    async def sleep(self: SimClock, seconds: float) -> None:
+        """That of a request's time ends before the time is over."""
+        if seconds != Timing().request_timeout_s:
+            await sleep_before(self, seconds)
+
+    with World(seed=3) as world:
+        site = EtcdWorld(world)
+        site.put("etcd-1", b"k", b"v")
+        monkeypatch.setattr(GroupMember, call, refuse)
+        monkeypatch.setattr(SimClock, "sleep", sleep)
+        answer = site.put("etcd-1", b"k", b"new") if call == "propose" else site.get("etcd-1", b"k")
+        assert answer == TIMED_OUT
+
+
+def test_a_member_that_cannot_follow_the_leader_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(self: GroupMember) -> None:
+        raise ZeroDivisionError("a mistake in the group")
+
+    monkeypatch.setattr(GroupMember, "led", fail)
+    with World(seed=3) as world, pytest.raises(ExceptionGroup) as failures:
+        EtcdWorld(world)
+    assert failures.group_contains(ZeroDivisionError)
+
+
+def test_no_task_outlives_a_read_that_another_leader_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+
+    async def read(self: Member) -> None:
+        self._led.set_result(None)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async def main() -> None:
+        member = Member.__new__(Member)
+        member._led = asyncio.get_running_loop().create_future()
+        with pytest.raises(EtcdError, match="leader changed"):
+            await member.catch_up()
+        assert ended == [True]
+
+    monkeypatch.setattr(Member, "_read_barrier", read)
+    asyncio.run(main())

@@ -50,3 +50,30 @@ def test_a_store_needs_the_right_password() -> None:
             "etcdserver: invalid auth token",
             "etcdserver: authentication failed, invalid user ID or password",
         ]
+
+
+def test_a_token_of_an_earlier_incarnation_is_refused() -> None:
+    with World(seed=1) as world:
+        fabric = SimCluster(world).fabric
+        member, client = (make_machine(world, fabric, world.host(name)) for name in ("etcd-1", "client"))
+        config = MemberConfig(name="etcd-1", users={"root": "secret"})
+        member.daemon = Daemon(name="etcd", main=lambda: run_member(member.ports, config))
+        member.start()
+        world.run_for(3)  # until it leads
+
+        async def token() -> str:
+            auth = AuthStub(client.ports.network.channel("etcd-1:2379"))
+            request = etcd.AuthenticateRequest(name="root", password="secret")
+            return str((await auth.Authenticate(request, wait_for_ready=True, timeout=30)).token)
+
+        async def main() -> None:
+            stale = await token()
+            member.kill()
+            member.start()
+            fresh = await token()
+            kv = KVStub(client.ports.network.channel("etcd-1:2379"))
+            await kv.Put(etcd.PutRequest(key=b"k"), metadata=(("token", fresh),))
+            with pytest.raises(aio.AioRpcError, match="etcdserver: invalid auth token"):
+                await kv.Put(etcd.PutRequest(key=b"k"), metadata=(("token", stale),))
+
+        world.run(main, host=client.host)
