@@ -29,6 +29,7 @@ from rube.store.etcd.rpc_pb2_grpc import WatchServicer
 BATCH_REVISIONS_MAX = 1000
 # A stream whose client needs a leader ends after so many election timeouts without one.
 LEADERLESS_TIMEOUTS_MAX = 3
+# So many answers to control requests wait to be sent; a stream takes no request while there are more.
 CONTROL_MAX = 1024
 
 
@@ -76,12 +77,19 @@ class Stream:
         self._keyspace = member.keyspace
         self._next_number = 0
         # Answers to control requests: they go before any event.
-        self._control: deque[WatchResponse] = deque(maxlen=CONTROL_MAX)
+        self._control: deque[WatchResponse] = deque()
+        self._room = asyncio.Event()
         # Progress was asked for, and the revision that it will report is not yet sent.
         self._progress_due = False
         # When watches that are behind are served next; None: no watch is.
         self.sync_at_ns: int | None = None
         self.wake = asyncio.Event()
+
+    async def room(self) -> None:
+        """Returns once there is room for the answer to another request."""
+        while len(self._control) >= CONTROL_MAX:
+            self._room.clear()
+            await self._room.wait()
 
     def take(self, request: WatchRequest) -> None:
         kind = request.WhichOneof("request_union")
@@ -104,6 +112,7 @@ class Stream:
         if sync:
             self.sync_at_ns = None
         while self._control:
+            self._room.set()
             yield self._control.popleft()
         for watcher in list(self._watchers.values()):
             if watcher.behind and sync:
@@ -208,6 +217,7 @@ class Watch(WatchServicer):
                     if metadata_of(context, "hasleader") == "true":
                         group.create_task(self._end_without_leader())
                     async for request in request_iterator:
+                        await stream.room()
                         stream.take(request)
                     sending.cancel()
                     raise _Done
