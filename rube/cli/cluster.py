@@ -311,4 +311,4 @@ def _run(command: str, work: Callable[[Host], Any]) -> None:
     async def main(stop: Stop) -> None:
         await work(real_host())
 
-    sys.exit(run_daemon(f"rube cluster {command}", main, log_level="warning"))
+    sys.exit(run_daemon(f"rube cluster {command}", main, log_level="warning", managed=False))

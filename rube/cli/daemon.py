@@ -47,8 +47,13 @@ def announce(line: str) -> None:
     notify_ready(line)
 
 
-def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, log_level: str) -> int:
-    """Runs `main(stop)` until it ends; SIGTERM and SIGINT set `stop`, a later one cancels. Returns the exit code."""
+def run_daemon(
+    name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, log_level: str, managed: bool = True
+) -> int:
+    """Runs `main(stop)` until it ends; SIGTERM and SIGINT set `stop`, a later one cancels. Returns the exit code.
+
+    A command that ends by itself is not `managed`: no service manager hears from it.
+    """
     configure_logging(log_level)
     _forget_inherited_signals()
     os.umask(OTHERS_MASK)
@@ -62,7 +67,7 @@ def run_daemon(name: str, main: Callable[[Stop], Coroutine[Any, Any, None]], *, 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             try:
-                runner.run(_with_signals(main))
+                runner.run(_with_signals(main, managed))
             finally:
                 watch.start()
     except (RubeError, OSError) as error:
@@ -159,7 +164,7 @@ def is_expected(error: BaseException) -> bool:
     return all(isinstance(leaf, (RubeError, OSError)) for leaf in _leaves(error))
 
 
-async def _with_signals(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
+async def _with_signals(main: Callable[[Stop], Coroutine[Any, Any, None]], managed: bool) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     stop = asyncio.Event()
@@ -170,13 +175,16 @@ async def _with_signals(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> No
         if not stop.is_set():
             first_s = loop.time()
             stop.set()
-            notify_stopping()
+            if managed:
+                notify_stopping()
         elif task is not None and loop.time() - first_s > IMPATIENCE_S_MIN:
             task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    beside = [asyncio.create_task(watch_files()), asyncio.create_task(say_alive())]
+    beside = [asyncio.create_task(watch_files())]
+    if managed:
+        beside.append(asyncio.create_task(say_alive()))
     try:
         await main(stop)
     finally:

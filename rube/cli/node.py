@@ -12,6 +12,7 @@ from typing import Final
 from rube.api.errors import FailedPreconditionError
 from rube.cli.daemon import Stop, announce, end_task, run_daemon
 from rube.cli.drivers import choose_driver, make_driver
+from rube.cli.lines import say
 from rube.cli.options import make_data_directory
 from rube.cli.real_host import real_host
 from rube.controllers.config import NodeController
@@ -67,7 +68,7 @@ def run_rubelet(options: RubeletOptions) -> int:
         finally:
             await units_driver.close()
 
-    return run_daemon("rubelet", main, log_level=options.log_level)
+    return run_daemon("rubelet", main, log_level=options.log_level, managed=not options.purge)
 
 
 def machine_id() -> str:
@@ -125,4 +126,4 @@ async def remove_units(host: Host, controller: NodeController) -> None:
     if purged.left:
         said = "; ".join(f"{name} ({why})" if why else name for name, why in purged.left.items())
         raise FailedPreconditionError(f"{removed}, and these are still there: {said}")
-    announce(f"rubelet: {removed}")
+    say(f"rubelet: {removed}")

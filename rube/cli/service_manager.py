@@ -9,16 +9,20 @@ import asyncio
 import logging
 import os
 import socket  # noqa: TID251 (an adapter)
+from functools import partial
 
 __all__ = ["notify_ready", "notify_stopping", "say_alive", "watchdog_interval_s"]
 
-SEND_S_MAX = 5.0
+# A manager whose queue is full gets READY=1 again once in so many seconds, at most so many times: it waits for it.
+SEND_AGAIN_S = 1.0
+READY_SENDS_MAX = 600
 _LOG = logging.getLogger("rube.cli")
 
 
 def notify_ready(status: str) -> None:
     """The daemon serves; `systemctl status` shows the first line of `status`."""
-    _notify("READY=1", f"STATUS={status.strip().splitlines()[0]}")
+    first_line = status.strip().partition("\n")[0]
+    _notify("READY=1", f"STATUS={first_line}", sends_max=READY_SENDS_MAX)
 
 
 def notify_stopping() -> None:
@@ -44,14 +48,19 @@ def watchdog_interval_s() -> float | None:
     return int(limit_us) / 2e6
 
 
-def _notify(*lines: str) -> None:
+def _notify(*lines: str, sends_max: int = 1) -> None:
+    """Sends without waiting, since the event loop calls it."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
     path = f"\0{address[1:]}" if address.startswith("@") else address
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.settimeout(SEND_S_MAX)
+            sender.setblocking(False)
             sender.sendto("\n".join(lines).encode(), path)
     except OSError as error:
+        if isinstance(error, BlockingIOError) and sends_max > 1:
+            again = partial(_notify, *lines, sends_max=sends_max - 1)
+            asyncio.get_running_loop().call_later(SEND_AGAIN_S, again)
+            return
         _LOG.warning("cannot tell the service manager at %s %s: %s", address, lines[0], error)

@@ -328,7 +328,7 @@ def _run(name: str, work: Callable[[Host], Coroutine[Any, Any, _T]], *, left: st
     async def main(stop: Stop) -> None:
         await _until_stopped(stop, work(real_host()), left)
 
-    code = run_daemon(f"rube store {name}", main, log_level="warning")
+    code = run_daemon(f"rube store {name}", main, log_level="warning", managed=False)
     if code:
         sys.exit(code)
 

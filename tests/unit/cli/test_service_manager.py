@@ -7,12 +7,14 @@ import os
 import re
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from rube.cli.daemon import Stop, announce, run_daemon
 from rube.cli.main import rube
+from rube.cli.rubelet import rubelet
 from rube.cli.service_manager import watchdog_interval_s
 from rube.cli.systemd_units import UNITS, unit_text
 from rube.console import EXIT_ERROR, run_command
@@ -78,6 +80,50 @@ def test_a_manager_that_is_gone_is_named_in_the_log(
     monkeypatch.setenv("NOTIFY_SOCKET", "/nonexistent/notify")
     announce("test: ready")
     assert "cannot tell the service manager at /nonexistent/notify READY=1" in caplog.text
+
+
+def test_a_manager_whose_queue_is_full_is_told_again_and_holds_nobody_up(
+    notified: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rube.cli.service_manager.SEND_AGAIN_S", 0.01)
+
+    async def serve(stop: Stop) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    other.sendto(b"full", notified.getsockname())
+        announce("test: ready")
+        assert set(received(notified)) == {"full"}
+        notified.settimeout(RECEIVE_S_MAX)
+        assert await asyncio.to_thread(notified.recv, 4096) == b"READY=1\nSTATUS=test: ready"
+
+    with notified:
+        assert run_daemon("test", serve, log_level="info") == 0
+
+
+def test_a_daemon_that_says_nothing_is_ready_all_the_same(notified: socket.socket) -> None:
+    with notified:
+        announce("")
+        assert received(notified) == ["READY=1\nSTATUS="]
+
+
+def test_a_command_that_ends_by_itself_tells_the_manager_nothing(
+    notified: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "1")
+
+    async def stop_itself(stop: Stop) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+
+    with notified:
+        assert run_daemon("test", stop_itself, log_level="info", managed=False) == 0
+        options = ["--purge", "--driver", "supervisor", "--data", str(tmp_path / "node"), "--node", "worker-1"]
+        with pytest.raises(SystemExit) as ended:
+            run_command(rubelet, "rubelet", options)
+        assert ended.value.code == 0
+        assert received(notified) == []
 
 
 @pytest.mark.parametrize(
