@@ -35,13 +35,19 @@ def check_host_port(address: str) -> tuple[str, int]:
         meant = rest.partition("/")[0]
         raise InvalidArgumentError(
             f"cannot use address {address!r}: leave {scheme}:// out, since Rube speaks gRPC and no HTTP/1: write "
-            f"{meant if ':' in meant else f'{meant}:7823'}",
+            f"{meant if split_host_port(meant)[1] else f'{meant}:7823'}",
             address=address,
         )
     host, text = split_host_port(address)
     if bad := next((char for char in host if char.isspace() or not char.isprintable()), ""):
         raise InvalidArgumentError(
             f"cannot use address {address!r}: a host name cannot have U+{ord(bad):04X}: remove it", address=address
+        )
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise InvalidArgumentError(
+            f"cannot use address {address!r}: a host has no ':' unless it is an IPv6 address in brackets: write "
+            "HOST:PORT (such as [::1]:7823)",
+            address=address,
         )
     port = port_number(text)
     if not host or port is None:

@@ -40,12 +40,25 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
             "Rube speaks gRPC and no HTTP/1: write a:1",
         ),
         (
+            ["list", "-t", "Unit", "--server", "http://[::1]"],
+            "ructl: --server: cannot use address 'http://[::1]': leave http:// out, since "
+            "Rube speaks gRPC and no HTTP/1: write [::1]:7823",
+        ),
+        *(
+            (
+                ["list", "-t", "Unit", "--server", address],
+                f"ructl: --server: cannot use address '{address}': a host has no ':' unless it is an IPv6 address in "
+                "brackets: write HOST:PORT (such as [::1]:7823)",
+            )
+            for address in ("::1:7823", "a:b:7823", "[::1:7823")
+        ),
+        (
             ["list", "-t", "Unit", "--server", "\u200ba:1"],
             "ructl: --server: cannot use address '\\u200ba:1': a host name cannot have U+200B: remove it",
         ),
         (
             ["list", "-t", "Unit", "--server", "a\xa0:1"],
-            "ructl: --server: cannot use address 'a\\xa0:1': a host name",
+            "ructl: --server: cannot use address 'a\\xa0:1': a host name cannot have U+00A0",
         ),
         (["list", "-t", "Unit", "--server", "a:1", "--node-socket", "b"], "ructl: --server and --node-socket exclude"),
         (["list", "-t", "Unit", "--timeout", "0"], "ructl: Invalid value for '--timeout'"),
