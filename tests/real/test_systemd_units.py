@@ -37,7 +37,7 @@ ProtectHostname=no
 ProtectKernelLogs=no
 ProtectKernelModules=no
 ProtectKernelTunables=no
-WatchdogSec=1
+WatchdogSec=5
 ExecStart=
 ExecStart={command}
 """
@@ -111,7 +111,7 @@ def test_a_daemon_is_up_when_it_is_ready_and_replaced_when_it_hangs(
     hanging = systemctl.show(unit, "MainPID")
     systemctl("kill", "--signal=STOP", unit)
     until = time.monotonic() + RESTART_S_MAX
-    while (systemctl.show(unit, "NRestarts"), systemctl.show(unit, "ActiveState")) != ("1", "active"):
+    while int(systemctl.show(unit, "NRestarts")) < 1 or systemctl.show(unit, "ActiveState") != "active":
         assert time.monotonic() < until, systemctl("status", unit)
         time.sleep(0.1)
     assert systemctl.show(unit, "MainPID") != hanging

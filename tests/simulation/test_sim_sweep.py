@@ -32,6 +32,8 @@ workload:
 expect:
   - converged: {within: 10s}
 """
+# Of a busy machine, to start or end processes.
+PROCESSES_S_MAX = 60.0
 NEVER = "  - unit: {at: 10s, node: worker-1, name: web-1, state: failed}\n"
 
 
@@ -157,7 +159,7 @@ def test_the_processes_of_a_sweep_that_is_killed_end(long_sweep: subprocess.Pope
     children = _children(long_sweep.pid)
     long_sweep.kill()
     long_sweep.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PROCESSES_S_MAX
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < deadline, "they wait for ever"
         time.sleep(0.05)
@@ -165,7 +167,7 @@ def test_the_processes_of_a_sweep_that_is_killed_end(long_sweep: subprocess.Pope
 
 def _children(pid: int) -> list[int]:
     """The workers: their command line names multiprocessing's spawn."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PROCESSES_S_MAX
     while time.monotonic() < deadline:
         children = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         workers = [one for one in children if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
