@@ -64,7 +64,8 @@ class Member:
 
     async def failed(self) -> RubeError:
         """Returns, once this member cannot go on, why. Raises what following the leader has failed with."""
-        await asyncio.wait({self._group.failed, self._following}, return_when=asyncio.FIRST_COMPLETED)
+        ends: tuple[asyncio.Future[Any], ...] = (self._group.failed, self._following)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if self._following.done():
             self._following.result()
         return self._group.failed.result()
