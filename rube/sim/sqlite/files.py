@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import apsw
 
@@ -14,7 +13,7 @@ from rube.sim.sqlite.shared_index import IndexUser, SharedIndex, share_index
 from rube.sim.sqlite.vfs import VFS_NAME, FileLocks, ProcessVolume
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.disk_page_file import SimPageFile
-from rube.sim.world.kernel import SimProcess, World, current_process
+from rube.sim.world.kernel import Death, SimProcess, World, current_process
 from rube.store.engines.acknowledged import MARK_BYTES, Mark, decode_mark, encode_mark
 from rube.store.engines.sqlite_files import Access, File
 
@@ -31,7 +30,7 @@ class SimFiles:
         self._world = world
         self._locks: dict[str, FileLocks] = {}
         self._indexes: dict[str, SharedIndex] = {}
-        self._volumes: WeakKeyDictionary[SimProcess, ProcessVolume] = WeakKeyDictionary()
+        self._volumes: dict[SimProcess, ProcessVolume] = {}
 
     def place_of(self, path: Path) -> Path:
         return path
@@ -42,9 +41,13 @@ class SimFiles:
             mark.hold()
         except BlockingIOError as error:
             raise FailedPreconditionError(f"{error}: stop it or choose another file") from None
-        if self._disk.size_bytes(str(path)) is None:
-            mark.truncate(0)  # it is about a store that was deleted
-            self._disk.open_pages(str(path), create=True)
+        try:
+            if self._disk.size_bytes(str(path)) is None:
+                mark.truncate(0)  # it is about a store that was deleted
+                self._disk.open_pages(str(path), create=True)
+        except BaseException:
+            mark.close()
+            raise
         return SimLock(mark)
 
     def connect(self, path: Path, access: Access) -> SimConnection:
@@ -101,7 +104,11 @@ class SimFiles:
         if (volume := self._volumes.get(process)) is None:
             draw = self._world.random(f"sqlite/{process}")
             volume = self._volumes[process] = ProcessVolume(self._disk, process, self._locks, draw)
+            process.on_death(self._forget_volume)
         return volume
+
+    def _forget_volume(self, process: SimProcess, _death: Death) -> None:
+        del self._volumes[process]
 
     def _index(self, path: str) -> SharedIndex:
         """Returns the index; the first connection to a database begins a new one."""

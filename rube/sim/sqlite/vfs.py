@@ -6,7 +6,7 @@ import errno
 import random  # noqa: TID251 (a type; the generator is the world's)
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Protocol
@@ -160,14 +160,15 @@ class SimVfs(apsw.VFS):
 
     def __init__(self) -> None:
         super().__init__(VFS_NAME, None, makedefault=False, maxpathname=4096)
-        self._current: Volume | None = None
+        # Weak: this lives longer than any world.
+        self._current: Callable[[], Volume | None] = lambda: None
         self._seed = b""
 
     def enter(self, volume: Volume, draw: random.Random) -> None:
         """Seeds SQLite's one generator of random numbers, where another volume used it last."""
-        if self._current is volume:
+        if self._current() is volume:
             return
-        self._current = volume
+        self._current = weakref.ref(volume)
         self._seed = draw.randbytes(_SEED_BYTES)
         default = apsw.vfs_names()[0]
         apsw.set_default_vfs(VFS_NAME)
@@ -183,7 +184,7 @@ class SimVfs(apsw.VFS):
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> VfsFile:  # type: ignore[override]  # any object with these methods
         flags[1] = flags[0]
         if name is None:
-            volume, path = self._current, ""
+            volume, path = self._current(), ""
         else:
             volume, path = _place(name if isinstance(name, str) else name.filename())
         if volume is None:
