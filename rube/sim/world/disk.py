@@ -43,10 +43,10 @@ class SimDisk:
         self._capacity_bytes: int | None = None
         self._tear = True
         self._sync_failures = 0
+        self._lies = False
         # Of files of pages.
         self._read_failures = 0
         self._write_failures = 0
-        self._lies = False
         # It was full, a sync failed or bytes were damaged: a daemon may end over that.
         self.has_failed = False
         # How many files there ever were.
@@ -158,20 +158,20 @@ class SimDisk:
 
     def fail_reads(self, count: int = 1) -> None:
         """The next `count` reads of pages fail (EIO)."""
-        self._read_failures = count
+        self._read_failures += count
         self.has_failed = True
         self._fault("fail-reads", count)
 
     def fail_writes(self, count: int = 1) -> None:
         """The next `count` writes of pages fail (EIO), and nothing of them is written."""
-        self._write_failures = count
+        self._write_failures += count
         self.has_failed = True
         self._fault("fail-writes", count)
 
     def lie(self, enabled: bool = True) -> None:
-        """Sets whether syncs report success and make nothing durable."""
+        """Sets whether syncs, of logs and of files of pages, report success and make nothing durable."""
         self._lies = enabled
-        self.has_failed = True
+        self.has_failed |= enabled
         self._fault("lie", int(enabled))
 
     def fill(self, free_bytes: int = 0) -> None:

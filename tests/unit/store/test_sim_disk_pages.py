@@ -165,7 +165,10 @@ def test_a_sync_that_lies_makes_nothing_durable() -> None:
     with machine.world:
         machine.disk.tear(False)
         write_old(machine)
+        machine.disk.lie(False)
+        assert not machine.disk.has_failed
         machine.disk.lie()
+        assert machine.disk.has_failed
         machine.work(write_and_sync)
         machine.power_cycle()
         assert machine.content() == OLD
@@ -176,9 +179,10 @@ def test_reads_and_writes_fail_as_often_as_they_are_told() -> None:
 
     def body(file: SimPageFile) -> None:
         file.write_at(OLD, 0)
-        machine.disk.fail_reads()
-        machine.disk.fail_writes()
-        for work in (lambda: file.read_at(4, 0), lambda: file.write_at(b"n", 0)):
+        for _ in range(2):
+            machine.disk.fail_reads()
+            machine.disk.fail_writes()
+        for work in 2 * (lambda: file.read_at(4, 0), lambda: file.write_at(b"n", 0)):
             with pytest.raises(OSError) as failure:
                 work()
             assert failure.value.errno == errno.EIO
