@@ -152,6 +152,51 @@ def test_a_unit_runs_the_commands_of_this_installation(unit: str, tmp_path: Path
     assert "@" not in re.sub(r"@system-service", "", text)
 
 
+@pytest.mark.parametrize(
+    ("directory", "word"),
+    [
+        ("/opt/my rube", '"/opt/my rube/rubelet"'),
+        ('/opt/a"b\\c%', r'"/opt/a\"b\\c%%/rubelet"'),
+        ("/opt/a\nb", r'"/opt/a\x0ab/rubelet"'),
+        ("/opt/$x", '"/opt/$x/rubelet"'),
+    ],
+)
+def test_a_path_that_systemd_would_split_or_expand_is_quoted(directory: str, word: str) -> None:
+    assert f"\nExecStart={word} --data " in unit_text("rubelet", Path(directory))
+
+
+@pytest.mark.parametrize(
+    "bin_directory", ["/home/a/rube/bin", "/root/bin", "/run/user/0/bin", "/tmp/bin", "/var/tmp/a"]
+)
+def test_commands_that_the_sandbox_hides_are_refused(
+    bin_directory: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install = ["systemd-units", "--install", str(tmp_path), "--bin", bin_directory]
+    assert run_command(rube, "rube", install) == EXIT_ERROR
+    error = capsys.readouterr().err
+    assert f"rubeapiserver.service cannot run {bin_directory}/rube: P" in error
+    assert "--bin /opt/rube/bin" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interpreter_that_the_sandbox_hides_is_refused_where_links_lead_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, linked, command = tmp_path / "home/python3", tmp_path / "opt/python3", tmp_path / "opt/rube"
+    for directory in (real.parent, linked.parent):
+        directory.mkdir()
+    real.touch()
+    linked.symlink_to(real)
+    command.write_text(f"#!{linked}\n")
+    monkeypatch.setattr("rube.cli.systemd_units._HIDDEN", {"ProtectHome=yes": (real.parent,)})
+    install = ["systemd-units", "--install", str(tmp_path / "units"), "--bin", str(linked.parent)]
+    assert run_command(rube, "rube", install) == EXIT_ERROR
+    assert f"rubeapiserver.service cannot run {real}: ProtectHome=yes hides {real.parent}" in capsys.readouterr().err
+    assert run_command(rube, "rube", [*install, "rubelet"]) == 0  # it sees all of the file system
+    assert run_command(rube, "rube", ["systemd-units", "--bin", str(linked.parent)]) == 0
+    assert f"warning: rubeapiserver.service cannot run {real}" in capsys.readouterr().err
+
+
 def test_units_are_installed_over_older_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "rubelet.service").write_text("old")
     assert run_command(rube, "rube", ["systemd-units", "rubelet", "--bin", "/opt", "--install", str(tmp_path)]) == 0
@@ -162,5 +207,8 @@ def test_units_are_installed_over_older_ones(tmp_path: Path, capsys: pytest.Capt
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
-    assert run_command(rube, "rube", ["systemd-units", "--install", str(tmp_path / "file" / "below")]) == EXIT_ERROR
+    assert (
+        run_command(rube, "rube", ["systemd-units", "--bin", "/opt", "--install", str(tmp_path / "file" / "below")])
+        == EXIT_ERROR
+    )
     assert f"cannot write {tmp_path}/file" in capsys.readouterr().err
