@@ -78,6 +78,16 @@ class SqliteEngine:
     @classmethod
     async def open(cls, path: Path, files: Files = OS_FILES) -> SqliteEngine:
         """Opens or creates the file. Errors: see `rube.host.Storage.open`."""
+        # On a thread: it reads the whole file, and waits for the disk.
+        opening = asyncio.get_running_loop().run_in_executor(None, cls._open, path, files)
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_give_up)
+            raise
+
+    @classmethod
+    def _open(cls, path: Path, files: Files) -> SqliteEngine:
         path = files.place_of(path)
         lock = files.lock(path)
         try:
@@ -149,6 +159,14 @@ class SqliteEngine:
             # A connection that may not write leaves the log.
             for connection in [*readers, self._writer] if self._poison is None else [self._writer, *readers]:
                 connection.close()
+
+    def abandon(self) -> None:
+        """Closes what nobody has used yet."""
+        self._closed = True
+        self._thread.shutdown()
+        for connection in (self._reader, self._writer):
+            connection.close()
+        self._lock.release()
 
     def _write(self, batch: Sequence[Write]) -> None:
         # On the thread, so that it is carried out, and a failure noted, even if the caller is cancelled meanwhile.
@@ -227,6 +245,12 @@ class SqliteEngine:
                 yield from rows
         finally:
             self._return_reader(reader)
+
+
+def _give_up(opening: asyncio.Future[SqliteEngine]) -> None:
+    """Closes an engine whose caller was cancelled before it was open."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().abandon()
 
 
 class SqliteSnapshot:

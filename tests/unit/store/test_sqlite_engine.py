@@ -9,6 +9,7 @@ import resource
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,38 @@ def test_urls_are_relative_or_absolute(tmp_path: Path, monkeypatch: pytest.Monke
     asyncio.run(main())
     assert (tmp_path / "sub/rel.db").is_file()
     assert (tmp_path / "abs.db").is_file()
+
+
+def test_an_opening_keeps_nobody_waiting_and_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def waits(*_: object) -> None:
+        reached.set()
+        assert go_on.wait(60)
+
+    async def main() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite, "_check_sound", waits)
+            opening = asyncio.create_task(SqliteEngine.open(tmp_path / "a.db"))
+            await asyncio.to_thread(reached.wait, 60)  # while the opening waits
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            with pytest.raises(FailedPreconditionError, match="in use"):
+                await SqliteEngine.open(tmp_path / "a.db")
+            done = asyncio.Event()
+            abandon = SqliteEngine.abandon
+
+            def abandoned(engine: SqliteEngine) -> None:
+                abandon(engine)
+                done.set()
+
+            patch.setattr(SqliteEngine, "abandon", abandoned)
+            go_on.set()
+            await done.wait()
+        await (await SqliteEngine.open(tmp_path / "a.db")).close()
+
+    asyncio.run(main())
 
 
 def test_a_directory_is_not_a_store(tmp_path: Path) -> None:

@@ -374,6 +374,21 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
     assert first[1] != other[1]
 
 
+def test_an_opening_waits_for_a_stalled_disk() -> None:
+    machine = Machine()
+
+    async def main() -> None:
+        machine.disk.stall()
+        opening = asyncio.create_task(machine.open())
+        await asyncio.sleep(5)
+        assert not opening.done()
+        machine.disk.unstall()
+        await (await opening).close()
+
+    with machine.world:
+        machine.world.run(main, host=machine.host)
+
+
 def test_a_commit_takes_as_long_as_the_syncs_of_its_disk() -> None:
     machine = Machine()
     machine.disk.latency_ms(20)
