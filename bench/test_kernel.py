@@ -4,6 +4,8 @@ The figure to reach: 100 tasks that each await `asyncio.sleep(1)` again and agai
 trace on, make at least 20% of the process timeouts per second that raw SimPy makes with 100 processes.
 """
 
+from __future__ import annotations
+
 import asyncio
 import statistics
 import time

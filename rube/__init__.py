@@ -5,6 +5,8 @@ and randomness), `store` and `transport`, `client`, `controllers`, the daemons `
 simulated world `sim`, and the commands `cli` (and `ructl` beside this package).
 """
 
+from __future__ import annotations
+
 try:
     from rube._version import __version__  # written when this is installed
 except ModuleNotFoundError:

@@ -4,6 +4,8 @@ A client like any other: it knows `rube.api`, the transport and nothing of serve
 imported when their command is used, so that it starts fast.
 """
 
+from __future__ import annotations
+
 import os
 
 # gRPC's core would write lines of its own to stderr. Before anything imports grpc; the environment may say otherwise.

@@ -129,7 +129,6 @@ class Connection:
 
 def run(target: Target, main: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
     """Runs `main` with a connection. A RubeError becomes a click.ClickException: one line for the user."""
-
     import asyncio
 
     from rube.client import Client, ClientConfig

@@ -1,4 +1,4 @@
-"""Read-modify-write changes of a stored object."""
+"""Changes of a stored object by read-modify-write."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """The composition roots: the commands rube and rubelet."""
 
+from __future__ import annotations
+
 import os
 
 # gRPC's core writes lines of its own to stderr, in front of the error that says the same and the remedy. Before

@@ -76,7 +76,7 @@ def apiserver(
     history: int,
     log_level: str,
 ) -> None:
-    """Serve the API over a store.
+    """Serves the API over a store.
 
     \b
     Examples:

@@ -62,7 +62,7 @@ def _check_name(name: str) -> None:
 
 @click.group(cls=WholeGroup)
 def cluster() -> None:
-    """Look at a replicated store's members, and change them.
+    """Shows a replicated store's members, and changes them.
 
     A member is one apiserver with a store URL raft+sqlite:///… or raft+rocksdb:///…; any of them can be asked.
     """
@@ -110,7 +110,7 @@ def add(members: tuple[str, ...], name: str, address: str, learner: bool) -> Non
 @_member_option
 @_name_argument
 def remove(members: tuple[str, ...], name: str) -> None:
-    """Remove the member NAME for good; its process ends. Refused if the others could not decide without it.
+    """Removes the member NAME permanently; its process ends. Refused if the others could not decide without it.
 
     A member that lost its disk is removed, and added again with an empty one.
     """
@@ -122,7 +122,7 @@ def remove(members: tuple[str, ...], name: str) -> None:
 @_name_argument
 @click.argument("address", metavar="HOST:PORT", callback=checked(check_server))
 def update(members: tuple[str, ...], name: str, address: str) -> None:
-    """Note that the member NAME is now at HOST:PORT. A member that is started with a new address does so itself.
+    """Notes that the member NAME is now at HOST:PORT. A member that is started with a new address does so itself.
 
     Refused while it answers at another address: stop it there first.
     """
@@ -134,7 +134,7 @@ def update(members: tuple[str, ...], name: str, address: str) -> None:
 @_member_option
 @_name_argument
 def promote(members: tuple[str, ...], name: str) -> None:
-    """Give the learner NAME a vote. Refused until it has caught up."""
+    """Gives the learner NAME a vote. Refused until it has caught up."""
     _change("promote", members, ChangeRequest(promote=name), f"member {name} votes")
 
 
@@ -142,7 +142,7 @@ def promote(members: tuple[str, ...], name: str) -> None:
 @_member_option
 @_name_argument
 def transfer_leader(members: tuple[str, ...], name: str) -> None:
-    """Let the member NAME lead."""
+    """Lets the member NAME lead."""
     request = ChangeRequest(transfer_leader=name)
     _change("transfer-leader", members, request, f"member {name} leads", needless=lambda now: _leader(now) == name)
 

@@ -141,7 +141,7 @@ def controller(
     name: str | None,
     log_level: str,
 ) -> None:
-    """Run the cluster controllers alone.
+    """Runs the cluster controllers alone.
 
     `rube apiserver` runs them by default; run them alone to have several, of which the elected one acts.
 

@@ -58,7 +58,7 @@ _trace_option = click.option(
 @click.option("--rewrite", is_flag=True, help="Write the output into the script.")
 @_trace_option
 def run(scripts: Sequence[Path], check: bool, rewrite: bool, trace: Path | None) -> None:
-    """Run SCRIPTs, each with a cluster of its own, and print them with their output."""
+    """Runs SCRIPTs, each with a cluster of its own, and prints them with their output."""
     if check and rewrite:
         raise click.UsageError("--check compares with what --rewrite would replace: give one of them")
     if trace and len(scripts) > 1:

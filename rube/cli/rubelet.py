@@ -72,7 +72,7 @@ def rubelet(
     purge: bool,
     log_level: str,
 ) -> None:
-    """Run this node: keep a copy of the units bound to it, make them true, report their status.
+    """Runs this node: keeps a copy of the units bound to it, runs them, reports their status.
 
     \b
     Examples:
@@ -83,7 +83,6 @@ def rubelet(
     With the apiserver away, also at boot, it goes on from its copy. SIGTERM ends the rubelet and leaves the units
     running; the next one adopts them. --data is no place for a directory that is cleaned up, such as /tmp.
     """
-
     from rube.cli.node import RubeletOptions, run_rubelet
 
     options = RubeletOptions(

@@ -74,7 +74,7 @@ def sim(
     log: Path | None,
     verbose: bool,
 ) -> None:
-    """Run SCENARIO: the shipped code in a simulated world, with its faults, judged by its checks.
+    """Runs SCENARIO: the shipped code in a simulated world, with its faults, judged by its checks.
 
     SCENARIO is a file, or the name of one that Rube ships (see --list). The same scenario and seed give the same trace,
     on any machine.

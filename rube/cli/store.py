@@ -108,7 +108,7 @@ def backup(url: str, file: str) -> None:
 @_file_argument
 @_url_argument("url")
 def restore_command(file: str, url: str) -> None:
-    """Make a new store at URL of the backup FILE (-: stdin).
+    """Makes a new store at URL of the backup FILE (-: stdin).
 
     There must be no store at URL: move an old one away and stop its apiservers. The new store has an id of its own, by
     which clients and nodes know that history went back, and list everything again. Until the restore has succeeded the
@@ -155,7 +155,7 @@ def migrate_command(to: str, online: bool, **arguments: str) -> None:
 @store.command()
 @click.argument("place", metavar="URL|FILE")
 def verify(place: str) -> None:
-    """Read every record of a store, or of a backup FILE (-: stdin), against its checksum, and past all damage.
+    """Reads every record of a store, or of a backup FILE (-: stdin), against its checksum, and past all damage.
 
     Prints a line for each thing that is damaged, with its key and revision, and a summary. Exit code 1 if there is any.
     Apiservers may serve the store meanwhile.
@@ -247,7 +247,7 @@ def salvage_command(url: str, to: str, older: bool, as_json: bool) -> None:
 @_url_argument("url")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def stat(url: str, as_json: bool) -> None:
-    """Show a store's id, format, revisions, number of keys and size, also while apiservers serve it.
+    """Shows a store's id, format, revisions, number of keys and size, also while apiservers serve it.
 
     \b
     Example:

@@ -40,7 +40,7 @@ NODES_MAX = 20
     help="Keep the store and the nodes' data here.  [default: a temporary directory, removed at the end]",
 )
 def up(nodes: int, listen: str, data: Path | None) -> None:
-    """Run a development cluster in the foreground: an apiserver on SQLite and rubelets that supervise units themselves.
+    """Runs a development cluster in the foreground: an apiserver on SQLite and rubelets with supervised units.
 
     Ctrl-C ends it, and every unit with it. With --data, objects are there again the next time.
     """

@@ -5,6 +5,8 @@ cores are `object_cache` (the effect of a response on a copy) and `WorkQueueCore
 caller's business.
 """
 
+from __future__ import annotations
+
 from rube.client.client import Client
 from rube.client.config import ClientConfig
 from rube.client.failure_log import FailureLog

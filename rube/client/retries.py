@@ -1,4 +1,4 @@
-"""Which calls may be repeated after an attempt that ended without an answer.
+"""The rules which calls may be repeated after an attempt that ended without an answer.
 
 - Reads: always.
 - A put in which every object has a precondition on its revision or absence, a delete in which every object has one:

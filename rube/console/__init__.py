@@ -3,6 +3,8 @@
 It imports little, since every command pays for it.
 """
 
+from __future__ import annotations
+
 from rube.console.groups import LazyCommand, LazyGroup, WholeGroup
 from rube.console.voice import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, main, one_line, run_command, visible
 

@@ -5,6 +5,8 @@ A `StateMachine`, which the owner passes in, applies the group's commands: the r
 controllers have another. This package knows no objects and no versions, and leaves Raft's decisions to `rube.raft`.
 """
 
+from __future__ import annotations
+
 from rube.group.config import MemberConfig
 from rube.group.machine import Effect, StateMachine
 from rube.group.member import Member

@@ -73,7 +73,7 @@ class Member:
     """
 
     def __init__(self, core: Core, clock_timeout: Callable[[float], asyncio.Timeout], server: aio.Server) -> None:
-        """Call `open` instead."""
+        """Not to be called: use `open`."""
         self._core = core
         self._timeout = clock_timeout
         self._server = server

@@ -91,7 +91,7 @@ class Staging:
         for number, pair in enumerate(piece.pairs, start=self._pairs):
             if not any(start <= pair.key < end for start, end in self._ranges):
                 await self.clear()
-                raise InvalidArgumentError(f"snapshot {metadata.index} has a key that is none of the state's")
+                raise InvalidArgumentError(f"snapshot {metadata.index} has a key outside of the state")
             checksum = zlib.crc32(pair.value, zlib.crc32(pair.key, checksum))
             writes.append(seal(staged_key(number), pair))
         if piece.last and checksum != piece.checksum:

@@ -6,6 +6,8 @@ no library. The other adapters are beside the libraries that they adapt: `rube.t
 (engines), `rube.sim` (all of them, simulated).
 """
 
+from __future__ import annotations
+
 from rube.host.clock import Clock
 from rube.host.engine import Engine, EngineView, Remains, Wreck, Write
 from rube.host.host import Host, Storage, Wrecks

@@ -18,7 +18,7 @@ class Storage(Protocol):
     async def open(self, url: str, *, read_only: bool = False) -> Engine:
         """Opens the engine at `url`, and creates it if it is missing.
 
-        Read-only: as it is at some time of this call, even while another process has it open; a commit raises
+        Read-only: as it is at one point during this call, even while another process has it open; a commit raises
         FailedPreconditionError, and so does `open` if there is no engine.
 
         Otherwise raises InvalidArgumentError for an unknown URL, FailedPreconditionError if another process has it open

@@ -7,6 +7,8 @@ message. Comments cite the "paper" (Ongaro and Ousterhout, In Search of an Under
 version) and the "dissertation" (Ongaro, Consensus: Bridging Theory and Practice).
 """
 
+from __future__ import annotations
+
 from rube.raft.confchange import ConfChangeError
 from rube.raft.config import APPEND_THREAD, APPLY_THREAD, NONE, RaftConfig, ReadMode
 from rube.raft.entries import NO_LIMIT

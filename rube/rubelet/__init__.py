@@ -4,6 +4,8 @@ It reaches apiservers only through `rube.client`, and runs on without one. Contr
 drivers, which the caller passes in, run units, and `rube.cli` has the command line.
 """
 
+from __future__ import annotations
+
 from rube.rubelet.config import RubeletConfig
 from rube.rubelet.purge import Purged, purge_node
 from rube.rubelet.rubelet import Rubelet

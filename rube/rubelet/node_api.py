@@ -61,7 +61,8 @@ class UnsentStatus(Protocol):
 
 
 class NodeApi(ApiServicer):
-    """Get, List and Watch from the local copy, and Logs from the driver; a write is refused with the remedy.
+    """The read-only API: Get, List and Watch from the local copy, and Logs from the driver; a write is refused with the
+    remedy.
 
     The local copy has no history: a watch resumes only from the revision that it is at, and shows only the last of
     several changes in a row.

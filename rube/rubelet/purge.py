@@ -19,7 +19,7 @@ PURGE_POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """How many things were removed, and each one that is still there with the reason, which may be empty."""
+    """The number of removed things, and each one that is still there with the reason, which may be empty."""
 
     removed: int
     left: dict[str, str]

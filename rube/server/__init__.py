@@ -4,6 +4,8 @@
 functions (`objects`, `validation`, `preconditions`, `events`); `writes` is the one way to the store for every write.
 """
 
+from __future__ import annotations
+
 from rube.server.apiserver import ApiServer
 from rube.server.config import ApiServerConfig
 

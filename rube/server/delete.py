@@ -1,4 +1,4 @@
-"""Delete: removes objects, all at one revision or none."""
+"""The verb delete: removes objects, all at one revision or none."""
 
 from __future__ import annotations
 

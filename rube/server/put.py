@@ -1,4 +1,4 @@
-"""Put: creates or replaces objects, all at one revision or none."""
+"""The verb put: creates or replaces objects, all at one revision or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Get and List: reads, consistent or not older than a revision that the client names."""
+"""The verbs get and list: reads, consistent or not older than a revision that the client names."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ This package implements both ports and does not know what an object is: keys and
 (`urls`); `backends` opens it.
 """
 
+from __future__ import annotations
+
 from rube.store.backends import open_store
 from rube.store.config import StoreConfig
 from rube.store.ports import Change, ChangeBatch, Compare, Lookup, Op, Page, Record, Store, StoreLimits, Txn

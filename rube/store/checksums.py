@@ -38,7 +38,9 @@ class ByteError(NamedTuple):
 
 def single_error(length_bytes: int, syndrome: int) -> ByteError | None:
     """Returns the one damaged byte of `length_bytes` bytes that explains the difference between their present and
-    original CRC-32; None if no single byte does. (A CRC is linear: the difference does not depend on the other bytes.)
+    original CRC-32; None if no single byte does.
+
+    A CRC is linear: the difference does not depend on the other bytes.
     """
     rest = syndrome
     for place in range(length_bytes - 1, -1, -1):

@@ -7,6 +7,8 @@ Rube's services are in `rube.server` and `rube.rubelet`, retries and endpoints i
 (`rube.sim.world.network`) shares `LevelServer` and so behaves alike.
 """
 
+from __future__ import annotations
+
 from rube.transport.connecting import connect, is_connected
 from rube.transport.errors import abort_with, rube_error
 from rube.transport.network import GrpcNetwork, ServerKind

@@ -41,7 +41,7 @@ DISK_BYTES = 64 * 1024 * 1024
 
 @contextmanager
 def ext4(directory: Path) -> Iterator[None]:
-    """A file system of its own. (tmpfs cannot be turned read-only while something is open on it.)"""
+    """A file system of its own: tmpfs cannot be turned read-only while something is open on it."""
     if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
         pytest.skip("mounts an ext4 file system: run as root, with e2fsprogs")
     image = directory.with_suffix(".ext4")

@@ -1,5 +1,7 @@
 """ructl against a real apiserver in a process of its own."""
 
+from __future__ import annotations
+
 import io
 import os
 import re
@@ -31,7 +33,7 @@ class Apiserver:
 
     directory: Path
     listen: str = "127.0.0.1:0"
-    process: "subprocess.Popen[str] | None" = None
+    process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         store = f"sqlite:///{self.directory}/rube.db"
@@ -61,7 +63,7 @@ class Watch:
     """A `ructl watch` in a process, read block by block."""
 
     arguments: list[str]
-    process: "subprocess.Popen[bytes]" = field(init=False)
+    process: subprocess.Popen[bytes] = field(init=False)
     _text: str = ""
 
     def __post_init__(self) -> None:
@@ -143,7 +145,7 @@ def _unit(namespace: str, name: str, description: str = "x", labels: str = "") -
 
 
 def _put(monkeypatch: pytest.MonkeyPatch, text: str) -> int:
-    """`ructl put < text`"""
+    """Runs `ructl put < text`."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     return run(["put"])
 

@@ -156,7 +156,7 @@ class _Reader:
             entries[entry.key] = entry.value
 
     def _expanded_any(self, target: AnyMessage, seen: dict[str, str]) -> None:
-        """`[rube/api.systemd.Unit] { … }`"""
+        """Reads `[rube/api.systemd.Unit] { … }`."""
         position = self._tokens.position
         self._tokens.take()
         type_position, url = self._tokens.position, ""

@@ -4,6 +4,8 @@ The group agrees on the rows of its controllers' runtimes (`Rows`) and on the pr
 one process of it. The reasons: docs/decisions/replicated-controllers.md.
 """
 
+from __future__ import annotations
+
 from rube.controllers.replicated.controllers import ReplicatedConfig, ReplicatedControllers
 
 __all__ = ["ReplicatedConfig", "ReplicatedControllers"]

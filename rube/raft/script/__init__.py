@@ -4,6 +4,8 @@ This package has the format (`parse_script`), and a cluster of cores that a scri
 It has no files, no terminals, and nothing that needs a host.
 """
 
+from __future__ import annotations
+
 from rube.raft.script.interaction import COMMANDS, Command, Interaction
 from rube.raft.script.output import without_log_lines
 from rube.raft.script.parser import Argument, Directive, Script, ScriptError, parse_line, parse_script, terminated

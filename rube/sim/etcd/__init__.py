@@ -8,6 +8,8 @@ what is not modelled.
 The same test bodies run on a real etcd and on this one: tests/conformance/etcd.
 """
 
+from __future__ import annotations
+
 from rube.sim.etcd.config import CLIENT_PORT, DATA_URL, LOG_ENTRIES_KEPT, PEER_PORT, MemberConfig, Quirks, Timing
 from rube.sim.etcd.server import run_member
 

@@ -31,7 +31,7 @@ Context = aio.ServicerContext[Any, Any]
 
 
 class Gate:
-    """What every request passes."""
+    """The checks that every request passes."""
 
     def __init__(self, member: Member, tokens: Tokens) -> None:
         self._member = member

@@ -1,4 +1,4 @@
-"""What the members of an etcd agree on: the keyspace and the alarms, as a group's state machine."""
+"""The state that the members of an etcd agree on: the keyspace and the alarms, as a group's state machine."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class EtcdMachine:
         """Nothing is read from the engine but at `reload`."""
 
     def suspend(self) -> None:
-        """What is in memory may be read meanwhile: it is only old."""
+        """Does nothing: reads of the old state in memory are harmless meanwhile."""
 
     async def reload(self, group_id: str) -> None:
         data = self._engine.get(_META_KEY)

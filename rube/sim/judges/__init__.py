@@ -4,6 +4,8 @@ A judge takes a History and the parameters of its check, and returns a Verdict: 
 first events that show a violation.
 """
 
+from __future__ import annotations
+
 from rube.sim.judges.bindings import bindings, readiness
 from rube.sim.judges.clients import clients
 from rube.sim.judges.conditions import conditions

@@ -57,7 +57,7 @@ def _unit(key: str, history: History) -> Iterator[str]:
 
 
 def _takes_units(key: str, node: str, revision: int, writer: Attempt, history: History) -> Iterator[str]:
-    """Checks that the node took units at some time that the writer can have seen."""
+    """Checks that the node took units at a time that the writer can have seen."""
     seen = [
         content
         for at_ns, content in _dated(history, NODE_PREFIX + node, revision)

@@ -69,8 +69,8 @@ def _asks(content: Content) -> tuple[bytes, str, str]:
 
 
 def actions(history: History) -> Verdict:
-    """Whatever is asked of a machine was decided, durably, before; and under one id it is the same thing: a repetition,
-    not another action."""
+    """Checks that each action was decided, durably, before a machine was asked for it; and that one id always means the
+    same action: a repetition, not another one."""
     asked = history.machines.actions
     return judge(
         ACTIONS,

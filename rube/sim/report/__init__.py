@@ -1,5 +1,7 @@
 """The results of runs (`result`), and their text for users and for programs (`text`)."""
 
+from __future__ import annotations
+
 from rube.sim.report.result import Counts, Result, repeat_command
 from rube.sim.report.text import render_json, render_text
 

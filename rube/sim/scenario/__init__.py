@@ -4,6 +4,8 @@
 history judged.
 """
 
+from __future__ import annotations
+
 from rube.sim.scenario.load import LoadedScenario, default_unit, load, load_text
 from rube.sim.scenario.simulation import Simulation
 from rube.sim.scenario.yamlproto import ScenarioError

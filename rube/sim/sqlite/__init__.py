@@ -5,6 +5,8 @@ Python. The disk with its faults is `rube.sim.world.disk`; `rube.sim.cluster.sto
 engine.
 """
 
+from __future__ import annotations
+
 from rube.sim.sqlite.durable import DurableDatabase
 from rube.sim.sqlite.files import SimFiles
 

@@ -133,7 +133,8 @@ class ProcessVolume(Volume):
         self._disk.sync_directory(path)
 
     def enter(self) -> None:
-        """Call it before SQLite: SQLite's random draws then come from the world. Raises ProcessFenced."""
+        """Enters the process, before SQLite is called: SQLite's random draws then come from the world. Raises
+        ProcessFenced."""
         self._process.check_alive()
         vfs.enter(self, self._draw)
 

@@ -3,6 +3,8 @@
 `store` joins the versions of `rube.store.mvcc` with one engine; `backend` opens, copies and checks it.
 """
 
+from __future__ import annotations
+
 from rube.store.embedded.store import MvccStore
 
 __all__ = ["MvccStore"]

@@ -109,7 +109,7 @@ def open_writer(path: Path) -> Rdict:
 
 
 def open_reader(path: Path) -> Rdict:
-    """Opens the database as it is at some time of this call, even while a server has it open.
+    """Opens the database as it is at one point during this call, even while a server has it open.
 
     A server that flushes its log into a table meanwhile could make a reader see neither, so the files are compared
     before and after. Raises UnavailableError if they change too often.

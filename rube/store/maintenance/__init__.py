@@ -4,6 +4,8 @@ This package has the parts that are the same for every kind of store, over `rube
 format (pure) and files (an adapter). Each store reads, fills and checks itself.
 """
 
+from __future__ import annotations
+
 from rube.store.maintenance.copy import Copied, back_up, migrate, restore
 from rube.store.maintenance.files import BackupSource, BackupTarget, FileSource, FileTarget, StreamSource, StreamTarget
 from rube.store.maintenance.salvage import Salvaged, salvage

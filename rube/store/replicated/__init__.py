@@ -4,6 +4,8 @@ Transactions are proposed in groups and applied to the MVCC index of every membe
 the group how far they have to wait (`store`). `rube.group` manages the group's members.
 """
 
+from __future__ import annotations
+
 from rube.store.replicated.store import ReplicatedStore
 
 __all__ = ["ReplicatedStore"]

@@ -31,7 +31,7 @@ class ReplicatedStore:
     """
 
     def __init__(self, host: Host, engine: Engine, config: StoreConfig) -> None:
-        """Call `open` instead."""
+        """Not to be called: use `open`."""
         self._clock = host.clock
         self._engine = engine
         self._config = config

@@ -4,6 +4,8 @@
 run. Whether a user, a file or a node exists is for a machine to check.
 """
 
+from __future__ import annotations
+
 from rube.units.checks.unit import unit_violations
 from rube.units.checks.violation import Violation
 

@@ -41,7 +41,7 @@ def path_violations(service: Service) -> Iterator[Violation]:
     yield from _stream("service.standard_error", service.standard_error, _OUTPUTS, _FILE_OUTPUTS)
     protect = service.protect_system.strip(" \t")
     if protect and protect not in ("full", "strict") and protect.lower() not in _BOOLEANS:
-        yield Violation("service.protect_system", f"{protect[:40]!r} is none of yes, no, full, strict")
+        yield Violation("service.protect_system", f"{protect[:40]!r} is not yes, no, full or strict")
 
 
 def path_problem(path: str) -> str:

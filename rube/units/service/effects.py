@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Spawn:
-    """Start command `index` of the Exec list `list` as the main or the control process."""
+    """Starts command `index` of the Exec list `list` as the main or the control process."""
 
     main: bool
     list: str
@@ -16,7 +16,7 @@ class Spawn:
 
 @dataclass(frozen=True)
 class Kill:
-    """Signal the main and the control process and, if `rest`, all others; SIGHUP too, if `hangup`."""
+    """Signals the main and the control process and, if `rest`, all others; SIGHUP too, if `hangup`."""
 
     signal: int
     rest: bool
@@ -25,7 +25,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class FindMain:
-    """Look for the main process (the PID file, or a guess) and answer with `main_found` or `main_missing`."""
+    """Looks for the main process (the PID file, or a guess) and answers with `main_found` or `main_missing`."""
 
 
 @dataclass(frozen=True)

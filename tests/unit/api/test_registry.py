@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import pytest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp

@@ -1,5 +1,7 @@
 """What `ructl logs` says of a unit whose log is empty."""
 
+from __future__ import annotations
+
 import pytest
 
 from rube.api import LogsRequest, Metadata, Object, Service, Unit, UnitStatus, registry

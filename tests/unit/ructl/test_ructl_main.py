@@ -1,5 +1,7 @@
 """The command line itself: usage errors, help, and where the server is."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

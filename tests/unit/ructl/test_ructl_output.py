@@ -1,5 +1,7 @@
 """How objects are printed."""
 
+from __future__ import annotations
+
 import json
 
 import pytest

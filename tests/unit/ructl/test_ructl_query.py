@@ -1,5 +1,7 @@
 """What a command line asks for."""
 
+from __future__ import annotations
+
 import click
 import pytest
 

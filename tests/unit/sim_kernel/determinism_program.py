@@ -3,6 +3,8 @@
 Arguments: seed, amount of garbage to make first, and optionally "shuffled" (seeded order) or "steps" (finer trace).
 """
 
+from __future__ import annotations
+
 import asyncio
 import sys
 from collections.abc import AsyncIterator

@@ -1,5 +1,7 @@
 """asyncio's own tools on the simulated loop."""
 
+from __future__ import annotations
+
 import asyncio
 import contextvars
 

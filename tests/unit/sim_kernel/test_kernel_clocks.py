@@ -1,5 +1,7 @@
 """Clocks that drift, jump and restart; timers that are never early."""
 
+from __future__ import annotations
+
 import asyncio
 
 import pytest

@@ -1,5 +1,7 @@
 """The same program gives the same trace, whatever the hash seed, the garbage and the process."""
 
+from __future__ import annotations
+
 import asyncio
 import gc
 import os

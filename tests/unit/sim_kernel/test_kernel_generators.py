@@ -1,5 +1,7 @@
 """Async generators in a world: closed where they were begun, and never once their process is dead."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator
 

@@ -1,5 +1,7 @@
 """Entropy guards: each entry is refused inside a world, with its remedy, and works again outside."""
 
+from __future__ import annotations
+
 import _thread
 import asyncio
 import glob

@@ -1,5 +1,7 @@
 """A Hypothesis state machine drives a world step by step; what it did, done again, gives the same trace."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 

@@ -1,5 +1,7 @@
 """Hosts and processes: kill, power loss, pause, graceful stop, and what runs in whose name."""
 
+from __future__ import annotations
+
 import asyncio
 import sys
 

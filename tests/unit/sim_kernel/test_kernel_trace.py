@@ -1,5 +1,7 @@
 """The trace: what changes its digest, what doesn't, and what it refuses."""
 
+from __future__ import annotations
+
 import asyncio
 import itertools
 

@@ -1,5 +1,7 @@
 """A world: how synchronous code runs it, and how it ends."""
 
+from __future__ import annotations
+
 import asyncio
 
 import pytest

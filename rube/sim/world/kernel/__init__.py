@@ -5,6 +5,8 @@ asyncio event loop whose time is a SimPy environment. What simulates a device (n
 built on top of this package with `World.loop.after_ns`, `SimProcess.on_death` and `Trace.add`.
 """
 
+from __future__ import annotations
+
 from rube.sim.world.kernel.context import current_host, current_process, in_process
 from rube.sim.world.kernel.errors import (
     DeadlockError,

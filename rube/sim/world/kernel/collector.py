@@ -1,5 +1,7 @@
 """The garbage collector, held still while a world is open: when it ran would depend on everything ever allocated."""
 
+from __future__ import annotations
+
 import gc
 from contextvars import Context
 
@@ -29,7 +31,7 @@ def hold() -> None:
 
 
 def release() -> None:
-    """Undo one `hold`."""
+    """Undoes one `hold`."""
     global _open_worlds
     _open_worlds -= 1
     if _open_worlds == 0 and _was_enabled:

@@ -1,5 +1,7 @@
 """The errors of the kernel. These are errors of a simulation, not of the API: they carry no gRPC code."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 DESCRIBED_CHARS_MAX = 500
@@ -63,8 +65,8 @@ class SimulationFailures(ExceptionGroup[Exception]):
 
     def derive(  # type: ignore[override]  # typeshed's overload admits BaseExceptions, which are never put in
         self, excs: Sequence[Exception], /
-    ) -> "SimulationFailures":
-        """Keep the class when `except*` splits the group."""
+    ) -> SimulationFailures:
+        """Keeps the class when `except*` splits the group."""
         return SimulationFailures(self.message, excs)
 
 

@@ -1,5 +1,7 @@
 """Async generators that their iterator abandons: closed in the process that began them, never if it is dead."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +20,7 @@ SWEEP_GENERATORS_MIN = 1024
 class _Loop(Protocol):
     """The part of the loop that the register uses."""
 
-    root: "SimProcess"
+    root: SimProcess
     """The owner of what no process began."""
 
     def is_closed(self) -> bool: ...
@@ -45,7 +47,7 @@ class AsyncGenerators:
         self._begun[id(generator)] = ref(generator), CURRENT.get(self._loop.root)
 
     def abandoned(self, generator: Generator) -> None:
-        """Close a generator that nothing refers to any more, in its own process: the finalizer hook."""
+        """Closes a generator that nothing refers to any more, in its own process: the finalizer hook."""
         entry = self._begun.pop(id(generator), None)
         if entry is None:
             return  # the world has ended and let go of it
@@ -55,19 +57,19 @@ class AsyncGenerators:
         else:
             process.create_task(_close(generator), name="close-generator")
 
-    def has_any(self, process: "SimProcess") -> bool:
-        """Return whether `process` began a generator that still exists."""
+    def has_any(self, process: SimProcess) -> bool:
+        """Returns whether `process` began a generator that still exists."""
         return any(owner is process and reference() is not None for reference, owner in self._begun.values())
 
-    async def close_all(self, process: "SimProcess") -> None:
-        """Close what `process` began and has not finished, in the order of beginning, as asyncio.run does."""
+    async def close_all(self, process: SimProcess) -> None:
+        """Closes what `process` began and has not finished, in the order of beginning, as asyncio.run does."""
         for key, (reference, owner) in list(self._begun.items()):
             if owner is process and (generator := reference()) is not None:
                 self._begun.pop(key, None)
                 await _close(generator)
 
     def clear(self) -> None:
-        """Let go of everything: the world ends."""
+        """Drops everything, since the world ends."""
         self._begun.clear()
         self._dead.clear()
 

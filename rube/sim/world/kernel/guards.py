@@ -17,6 +17,8 @@ lines, are let through. Not caught: names bound before (`from time import time`)
 (`id`, default reprs), hash order of strings. The lint rules catch the first two; running twice catches the rest.
 """
 
+from __future__ import annotations
+
 import _thread
 import asyncio
 import logging
@@ -92,7 +94,7 @@ _hooked = False
 
 @contextmanager
 def guarded(wall_ns: Callable[[], int]) -> Iterator[None]:
-    """Refuse entropy for the block; log records are stamped with `wall_ns()`."""
+    """Refuses entropy for the block; log records are stamped with `wall_ns()`."""
     global _active
     _hook_once()
     restore = [_patch(place, name, _refusal(place, name, remedy)) for place, names, remedy in REFUSED for name in names]
@@ -112,7 +114,7 @@ def guarded(wall_ns: Callable[[], int]) -> Iterator[None]:
 
 @contextmanager
 def lifted() -> Iterator[None]:
-    """Let the block reach the real world: for reports and scripts around a world, never for components."""
+    """Lets the block reach the real world: for reports and scripts around a world, never for components."""
     global _active
     before, _active = _active, False
     try:
@@ -138,7 +140,7 @@ class _VirtualTime:
 
 
 def _patch(place: Any, name: str, replacement: object) -> Callable[[], None]:
-    """Set the attribute and return what puts the original back."""
+    """Sets the attribute and returns what puts the original back."""
     original = place.__dict__[name]
     setattr(place, name, replacement)
     return lambda: setattr(place, name, original)
@@ -158,7 +160,7 @@ def _refusal(place: Any, name: str, remedy: str, arguments_min: int | None = Non
 
 
 def _hook_once() -> None:
-    """Add the audit hook on first use: the interpreter never removes one."""
+    """Adds the audit hook on first use: the interpreter never removes one."""
     global _hooked
     if not _hooked:
         sys.addaudithook(_audit)
@@ -175,7 +177,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 
 
 def _is_loading(frame: FrameType | None) -> bool:
-    """Return whether the import system, or the reader of source lines for tracebacks, is among the callers."""
+    """Returns whether the import system, or the reader of source lines for tracebacks, is among the callers."""
     for _ in range(STACK_DEPTH_MAX):
         if frame is None:
             return False

@@ -1,5 +1,7 @@
 """The waiting callbacks: those ready now, and timers, which are SimPy events."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
@@ -29,12 +31,12 @@ class SimHandle:
         return f"<SimHandle{' cancelled' if self._callback is None else ''}>"
 
     def cancel(self) -> None:
-        """Make the callback never run."""
+        """Makes the callback never run."""
         self._callback = None
         self._args = ()
 
     def cancelled(self) -> bool:
-        """Return whether the handle was cancelled."""
+        """Returns whether the handle was cancelled."""
         return self._callback is None
 
 
@@ -53,12 +55,12 @@ class SimTimer(Event, asyncio.TimerHandle):
     _loop: asyncio.AbstractEventLoop
     _ok = True
     _value = None
-    process: "SimProcess"
+    process: SimProcess
     deadline_ns: int
 
     def __init__(
         self,
-        process: "SimProcess",
+        process: SimProcess,
         deadline_ns: int,
         callback: Callable[..., object],
         args: tuple[Any, ...],
@@ -71,7 +73,7 @@ class SimTimer(Event, asyncio.TimerHandle):
         self._context = context
 
     @property
-    def callbacks(self) -> "EventCallbacks":
+    def callbacks(self) -> EventCallbacks:
         """SimPy's callbacks: firing this timer is the only one."""
         return [self._fire_as_event]
 
@@ -86,16 +88,16 @@ class SimTimer(Event, asyncio.TimerHandle):
         return hash(self.deadline_ns)
 
     def when(self) -> float:
-        """Return the deadline in seconds of the loop's time in the process that set the timer."""
+        """Returns the deadline in seconds of the loop's time in the process that set the timer."""
         return self.deadline_ns / NS_PER_S
 
     def cancel(self) -> None:
-        """Make the callback never run; nothing happens if it already has."""
+        """Makes the callback never run; nothing happens if it already has."""
         self._callback = None
         self._args = ()
 
     def cancelled(self) -> bool:
-        """Return whether the timer was cancelled before or after it fired, as asyncio does."""
+        """Returns whether the timer was cancelled before or after it fired, as asyncio does."""
         return self._callback is None
 
     def _fire_as_event(self, _: Event) -> None:

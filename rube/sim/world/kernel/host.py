@@ -1,5 +1,7 @@
 """SimHost: a simulated machine. Processes come and go on it; its clock and its power are its own."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,26 +22,26 @@ PowerHook = Callable[["SimHost"], None]
 class SimClock:
     """The Clock port over one host's clock. Every call is refused to a dead incarnation (ProcessFenced)."""
 
-    def __init__(self, host: "SimHost") -> None:
+    def __init__(self, host: SimHost) -> None:
         self._host = host
 
     def now_ns(self) -> int:
-        """Return the wall clock in nanoseconds since 1970. It drifts and jumps."""
+        """Returns the wall clock in nanoseconds since 1970. It drifts and jumps."""
         _check_caller()
         return self._host.hostclock.wall_ns(self._host.loop.now_ns)
 
     def monotonic_ns(self) -> int:
-        """Return the monotonic clock in nanoseconds since some instant before the world began. It drifts."""
+        """Returns the monotonic clock in nanoseconds since some instant before the world began. It drifts."""
         _check_caller()
         return self._host.hostclock.monotonic_ns(self._host.loop.now_ns)
 
     async def sleep(self, delay_s: float) -> None:
-        """Wait until at least `delay_s` seconds have passed on the calling process's host."""
+        """Waits until at least `delay_s` seconds have passed on the calling process's host."""
         _check_caller()
         await asyncio.sleep(delay_s)
 
     def timeout(self, delay_s: float | None) -> asyncio.Timeout:
-        """Return a context manager that raises TimeoutError after `delay_s` seconds on the calling process's host."""
+        """Returns a context manager that raises TimeoutError after `delay_s` seconds on the calling process's host."""
         _check_caller()
         return asyncio.timeout(delay_s)
 
@@ -47,7 +49,7 @@ class SimClock:
 class SimHost:
     """A machine of a World, made by `World.host`. Its name is unique in the world."""
 
-    def __init__(self, world: "World", name: str, clock: HostClock) -> None:
+    def __init__(self, world: World, name: str, clock: HostClock) -> None:
         self.world = world
         self.name = name
         self.hostclock = clock
@@ -73,11 +75,11 @@ class SimHost:
         return tuple(self._processes)
 
     def process(self, name: str) -> SimProcess | None:
-        """Return the living process called `name`, or None."""
+        """Returns the living process called `name`, or None."""
         return next((process for process in self._processes if process.name == name), None)
 
     def spawn(self, name: str, main: Main, *, crash_is_failure: bool = True) -> SimProcess:
-        """Start a new incarnation of process `name`, whose first task awaits `main()`.
+        """Starts a new incarnation of process `name`, whose first task awaits `main()`.
 
         The process ends when main does; its other tasks are then cancelled, as asyncio.run does. An exception out
         of main ends it with returncode 1, and is raised by the World as unhandled unless `crash_is_failure` is
@@ -98,11 +100,11 @@ class SimHost:
         return process
 
     def on_power_off(self, hook: PowerHook) -> None:
-        """Call `hook(host)` at every power loss, after the processes' own hooks: for disks and links."""
+        """Calls `hook(host)` at every power loss, after the processes' own hooks: for disks and links."""
         self._power_off_hooks.append(hook)
 
     def power_off(self) -> None:
-        """Lose power: every process is dead at once and no peer is told. Idempotent."""
+        """Loses power: every process is dead at once and no peer is told. Idempotent."""
         if not self.powered:
             return
         self.powered = False
@@ -113,7 +115,7 @@ class SimHost:
             hook(self)
 
     def power_on(self) -> None:
-        """Boot: the monotonic clock starts anew, the wall clock went on. Nothing is spawned. Idempotent."""
+        """Boots: the monotonic clock starts again, the wall clock went on. Nothing is spawned. Idempotent."""
         if self.powered:
             return
         self.powered = True
@@ -122,7 +124,7 @@ class SimHost:
         self.world.trace.add("power-on", self.name)
 
     def pause(self) -> None:
-        """Stop everything on the host as SIGSTOP does, until `resume`. Its clock goes on. Idempotent.
+        """Stops everything on the host as SIGSTOP does, until `resume`. Its clock goes on. Idempotent.
 
         Timers that come due and messages that arrive wait; on resume they run late, in their order.
         """
@@ -134,7 +136,7 @@ class SimHost:
                 process.pause()
 
     def resume(self) -> None:
-        """Let the host go on after `pause`. Idempotent."""
+        """Lets the host go on after `pause`. Idempotent."""
         self._require_power("resume")
         if self.paused:
             self.paused = False
@@ -143,24 +145,24 @@ class SimHost:
                 process.resume()
 
     def jump_clock(self, delta_ns: int) -> None:
-        """Step the wall clock by `delta_ns`, either way, as NTP or an operator may. Timers don't notice."""
+        """Steps the wall clock by `delta_ns`, either way, as NTP or an operator may. Timers don't notice."""
         self.hostclock.step_wall(delta_ns)
         self.world.trace.add("clock-jump", self.name, delta_ns)
 
     def jump_monotonic(self, delta_ns: int) -> None:
-        """Step both clocks forward, as after a virtual machine's suspension: timers within the step fire now."""
+        """Steps both clocks forward, as after a virtual machine's suspension: timers within the step fire now."""
         self.hostclock.step_monotonic(delta_ns)
         self.loop.clock_changed(self.hostclock)
         self.world.trace.add("monotonic-jump", self.name, delta_ns)
 
     def set_drift(self, ppm: int) -> None:
-        """Let both clocks run `ppm` parts per million fast (slow if negative) from now on, for set timers too."""
+        """Lets both clocks run `ppm` parts per million fast (slow if negative) from now on, for set timers too."""
         self.hostclock.set_drift(self.loop.now_ns, ppm)
         self.loop.clock_changed(self.hostclock)
         self.world.trace.add("clock-drift", self.name, ppm)
 
     def bury(self, processes: list[SimProcess], death: Death) -> None:
-        """End processes: fence all of them first, so that no hook meets a half-dead host; for the kernel."""
+        """Ends processes: fences all of them first, so that no hook meets a half-dead host; for the kernel."""
         dying = [process for process in processes if process.alive]
         for process in dying:
             process.fence(death)

@@ -1,5 +1,7 @@
 """The arithmetic of one host's clock: integers only, so that no timer ever fires before its clock has reached it."""
 
+from __future__ import annotations
+
 from rube.api.times import NS_PER_S
 
 PPM = 1_000_000
@@ -11,7 +13,7 @@ TRUE_NS_MAX = 2**62
 
 
 def seconds_to_ns(seconds: float) -> int:
-    """Return the smallest whole number of nanoseconds that reads, as a float of seconds, as `seconds` or more."""
+    """Returns the smallest whole number of nanoseconds that reads, as a float of seconds, as `seconds` or more."""
     scaled = seconds * 1e9
     if not -TRUE_NS_MAX < scaled < TRUE_NS_MAX:
         if scaled != scaled:
@@ -47,7 +49,7 @@ class HostClock:
         return self.monotonic_ns(true_ns) + self.wall_offset
 
     def true_ns(self, mono_ns: int) -> int:
-        """Return the first true instant at which the monotonic clock reads `mono_ns` or more."""
+        """Returns the first true instant at which the monotonic clock reads `mono_ns` or more."""
         return self.true_base - (self.mono_base - mono_ns) * PPM // self.rate
 
     def set_drift(self, true_ns: int, drift_ppm: int) -> None:
@@ -58,11 +60,11 @@ class HostClock:
         self.rate = rate
 
     def step_wall(self, delta_ns: int) -> None:
-        """Move the wall clock, as settimeofday or a stepping NTP client does. The monotonic clock stays."""
+        """Moves the wall clock, as settimeofday or a stepping NTP client does. The monotonic clock stays."""
         self.wall_offset += delta_ns
 
     def step_monotonic(self, delta_ns: int) -> None:
-        """Move both clocks forward, as a virtual machine resumed from a snapshot may see it."""
+        """Moves both clocks forward, as a virtual machine resumed from a snapshot may see it."""
         if delta_ns < 0:
             raise ValueError(f"a monotonic clock cannot step back by {-delta_ns} ns: step the wall clock instead")
         self.mono_base += delta_ns

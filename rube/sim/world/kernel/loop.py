@@ -1,5 +1,7 @@
 """SimLoop: an asyncio event loop whose time is a SimPy environment on integer nanoseconds."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 from asyncio import events, futures
@@ -74,13 +76,13 @@ class SimLoop(Scheduler, NoRealIO):
     # Time and timers
 
     def time(self) -> float:
-        """Return the monotonic clock of the calling code's host in seconds."""
+        """Returns the monotonic clock of the calling code's host in seconds."""
         return CURRENT.get(self.root).clock.monotonic_ns(self.now_ns) / NS_PER_S
 
     def call_later(
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> SimTimer:
-        """Run `callback` once `delay` seconds have passed on the calling code's host, counted in nanoseconds.
+        """Runs `callback` once `delay` seconds have passed on the calling code's host, counted in nanoseconds.
 
         (The float `time() + delay` may round to a hair more than that: `call_at` takes such a float at its word.)
         For asyncio.sleep the handle is the sleeping future itself: its `cancel` does nothing once it is done.
@@ -105,7 +107,7 @@ class SimLoop(Scheduler, NoRealIO):
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> SimTimer:
-        """Run `callback` at the first instant at which `time()` reads `when` or more."""
+        """Runs `callback` at the first instant at which `time()` reads `when` or more."""
         process = CURRENT.get(self.root) if context is None else context.get(CURRENT, self.root)
         timer = SimTimer(process, seconds_to_ns(when), callback, args, copy_context() if context is None else context)
         self._push(timer)
@@ -120,7 +122,7 @@ class SimLoop(Scheduler, NoRealIO):
         return timer
 
     def clock_changed(self, clock: HostClock) -> None:
-        """Move the timers that were set on `clock`, whose rate or reading has changed, to their new instants."""
+        """Moves the timers that were set on `clock`, whose rate or reading has changed, to their new instants."""
         now = self.now_ns
         for place, (_, priority, sequence, event) in enumerate(self._queue):
             if isinstance(event, SimTimer | SimFuture) and event.process.clock is clock:
@@ -173,23 +175,23 @@ class SimLoop(Scheduler, NoRealIO):
         return task
 
     def keep_dead(self, tasks: list[SimTask]) -> None:
-        """Keep tasks of a dead process as they stand: freeing a suspended coroutine would run its `finally`."""
+        """Keeps tasks of a dead process as they stand: freeing a suspended coroutine would run its `finally`."""
         for task in tasks:
             task.silence()
         self._graveyard.extend(tasks)
 
     def next_number(self) -> int:
-        """Return the next number for a task or future."""
+        """Returns the next number for a task or future."""
         self._numbers += 1
         return self._numbers
 
-    def tasks_of(self, processes: Collection["SimProcess"]) -> list[SimTask]:
-        """Return the unfinished tasks of these processes in the order of their creation."""
+    def tasks_of(self, processes: Collection[SimProcess]) -> list[SimTask]:
+        """Returns the unfinished tasks of these processes in the order of their creation."""
         found = [task for task in self._started if task.process in processes and not task.done()]
         return sorted(found, key=lambda task: task.number)
 
     def run_in_executor(self, executor: object, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
-        """Call `func` now, in this thread; the future is done after the modelled latency and what `func` spends."""
+        """Calls `func` now, in this thread; the future is done after the modelled latency and what `func` spends."""
         future = self.create_future()
         call = self._inline_call = _InlineCall(self._executor_latency_ns)
         try:
@@ -207,7 +209,7 @@ class SimLoop(Scheduler, NoRealIO):
         return future
 
     def spend(self, time_ns: int, gate: asyncio.Future[None] | None = None) -> None:
-        """Let the function that `run_in_executor` runs now take so much longer, and not end before `gate` is done.
+        """Lets the function that `run_in_executor` runs now take so much longer, and not end before `gate` is done.
 
         Nothing outside of one: what code does between two awaits takes no time.
         """
@@ -216,42 +218,42 @@ class SimLoop(Scheduler, NoRealIO):
             self._inline_call.gate = gate or self._inline_call.gate
 
     def set_default_executor(self, executor: object) -> None:
-        """Do nothing: functions run inline."""
+        """Does nothing: functions run inline."""
 
     async def shutdown_default_executor(self) -> None:
         """Does nothing: there is none."""
 
     async def shutdown_asyncgens(self) -> None:
-        """Do nothing: generators end with their process."""
+        """Does nothing: generators end with their process."""
 
     # Running
 
     def run_forever(self) -> None:
-        """Raise SimulationError: the World drives."""
+        """Raises SimulationError: the World drives."""
         raise SimulationError("loop.run_forever() in a world: World.run_for and World.run_until let time pass")
 
     def run_until_complete(self, future: Any) -> NoReturn:
-        """Raise SimulationError: simulated code awaits, and synchronous code has `World.run`."""
+        """Raises SimulationError: simulated code awaits, and synchronous code has `World.run`."""
         raise SimulationError("loop.run_until_complete() in a world: await it, or call World.run from outside")
 
     def stop(self) -> None:
-        """Raise SimulationError: code of one process cannot end the world."""
+        """Raises SimulationError: code of one process cannot end the world."""
         raise SimulationError("loop.stop() in a world: end the process instead, by returning from its main")
 
     def is_running(self) -> bool:
-        """Return whether simulated code is running now."""
+        """Returns whether simulated code is running now."""
         return events._get_running_loop() is self
 
     def is_closed(self) -> bool:
-        """Return whether the world was closed."""
+        """Returns whether the world was closed."""
         return self._closed
 
     def close(self) -> None:
-        """Raise SimulationError: only `World.close` ends a world."""
+        """Raises SimulationError: only `World.close` ends a world."""
         raise SimulationError("loop.close() in a world: close the World instead")
 
-    def end(self, processes: list["SimProcess"]) -> None:
-        """End these processes and the root, close every suspended coroutine as dead code, forget what waits.
+    def end(self, processes: list[SimProcess]) -> None:
+        """Ends these processes and the root, closes every suspended coroutine as dead code, and drops what waits.
 
         The World calls this once.
         """
@@ -269,7 +271,7 @@ class SimLoop(Scheduler, NoRealIO):
         self._queue.clear()
 
     def _unretrieved(self) -> list[Exception]:
-        """Return the exceptions of tasks that ended long ago, are still referred to, and were never asked."""
+        """Returns the exceptions of tasks that ended long ago, are still referred to, and were never asked."""
         unasked = [task for task in self._started if task.process.alive and task.done() and task._log_traceback]
         errors = [task.exception() for task in sorted(unasked, key=lambda task: task.number)]
         return [error for error in errors if isinstance(error, Exception)]
@@ -277,15 +279,15 @@ class SimLoop(Scheduler, NoRealIO):
     # Errors
 
     def get_exception_handler(self) -> ExceptionHandler | None:
-        """Return the handler that was set, if any."""
+        """Returns the handler that was set, if any."""
         return self._exception_handler
 
     def set_exception_handler(self, handler: ExceptionHandler | None) -> None:
-        """Let `handler` take what no code handled, instead of the World raising it."""
+        """Lets `handler` take what no code handled, instead of the World raising it."""
         self._exception_handler = handler
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Take an exception that no code handled; asyncio calls this too, from destructors."""
+        """Takes an exception that no code handled; asyncio calls this too, from destructors."""
         owner = context.get("task") or context.get("future")
         dead = isinstance(owner, SimTask) and owner.process.death is not None
         if dead or isinstance(context.get("exception"), ProcessFenced):
@@ -296,7 +298,7 @@ class SimLoop(Scheduler, NoRealIO):
             self._exception_handler(self, context)
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """Keep the exception for the World, which raises it when the run ends."""
+        """Keeps the exception for the World, which raises it when the run ends."""
         error = context.get("exception")
         if not isinstance(error, Exception):
             owner = context.get("task") or context.get("future")
@@ -309,13 +311,13 @@ class SimLoop(Scheduler, NoRealIO):
     """False: the trace and the judges are the debug mode. (Futures ask at birth, so it is written in C.)"""
 
     def set_debug(self, enabled: bool) -> None:
-        """Do nothing."""
+        """Does nothing."""
 
     def get_task_factory(self) -> None:
-        """Return None: tasks are SimTasks."""
+        """Returns None: tasks are SimTasks."""
 
     def set_task_factory(self, factory: object) -> None:
-        """Raise SimulationError unless `factory` is None: tasks must be SimTasks to be deterministic."""
+        """Raises SimulationError unless `factory` is None: tasks must be SimTasks to be deterministic."""
         if factory is not None:
             raise SimulationError("a world makes its own tasks: a task factory cannot be set")
 

@@ -1,5 +1,7 @@
 """SimProcess: one incarnation of a simulated daemon. It runs, ends by itself, or is killed; it never comes back."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context
@@ -41,7 +43,7 @@ class SimProcess:
     `finally` of theirs runs while the world lives, and ports refuse what still runs in its name (`check_alive`).
     """
 
-    def __init__(self, host: "SimHost", name: str, incarnation: int, index: int) -> None:
+    def __init__(self, host: SimHost, name: str, incarnation: int, index: int) -> None:
         self.host = host
         self.name = name
         self.incarnation = incarnation
@@ -78,12 +80,12 @@ class SimProcess:
         return self.gate != DEAD
 
     def check_alive(self) -> None:
-        """Raise ProcessFenced if this incarnation is dead: ports call it with `current_process()`."""
+        """Raises ProcessFenced if this incarnation is dead: ports call it with `current_process()`."""
         if self.gate == DEAD:
             raise ProcessFenced(f"{self} is dead: nothing it does reaches the world")
 
     def on_death(self, hook: DeathHook) -> None:
-        """Call `hook(process, death)` once when the process has died, in no process, in the order registered."""
+        """Calls `hook(process, death)` once when the process has died, in no process, in the order registered."""
         self.check_alive()
         self._hooks.append(hook)
 
@@ -103,11 +105,11 @@ class SimProcess:
             self._main.cancel()
 
     def kill(self) -> None:
-        """End the process at once, as kill -9 does. Idempotent."""
+        """Ends the process at once, as kill -9 does. Idempotent."""
         self.host.bury([self], Death.KILL)
 
     def exited(self, code: object) -> None:
-        """End the process as `sys.exit(code)` in any of its tasks does."""
+        """Ends the process as `sys.exit(code)` in any of its tasks does."""
         if self.alive:
             self.returncode = _exit_status(code)
             self.host.bury([self], Death.EXIT)
@@ -115,17 +117,17 @@ class SimProcess:
     # For the kernel
 
     def start(self, main: Main) -> None:
-        """Run `main` as the process's first task; for SimHost."""
+        """Runs `main` as the process's first task; for SimHost."""
         self._main = self.loop.create_task(main(), name="main", context=self.context)
         self._main.add_done_callback(self._main_done, context=Context())
 
-    def hold(self, handle: "SimHandle | SimTimer") -> None:
-        """Keep a due callback until the pause ends, or drop it: the process is dead."""
+    def hold(self, handle: SimHandle | SimTimer) -> None:
+        """Keeps a due callback until the pause ends, or drops it: the process is dead."""
         if self.gate == PAUSED:
             self._held.append(handle)
 
     def pause(self) -> None:
-        """Hold everything from now on; for SimHost."""
+        """Holds everything from now on; for SimHost."""
         if self.gate == RUNNING:
             self.gate = PAUSED
 
@@ -145,7 +147,7 @@ class SimProcess:
         self._held = []
 
     def run_hooks(self, death: Death) -> None:
-        """Tell the hooks and complete `exit`; for SimHost."""
+        """Tells the hooks and completes `exit`; for SimHost."""
         hooks, self._hooks = self._hooks, []
         for hook in hooks:
             hook(self, death)

@@ -1,5 +1,7 @@
 """Being the running loop of a thread: what asyncio and the interpreter must know while simulated code runs."""
 
+from __future__ import annotations
+
 import sys
 from asyncio import events
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from rube.sim.world.kernel.loop import SimLoop
 
 @contextmanager
 def running(loop: SimLoop) -> Iterator[None]:
-    """Make `loop` the running loop of this thread for the block, with its hooks for async generators."""
+    """Makes `loop` the running loop of this thread for the block, with its hooks for async generators."""
     if loop.is_closed():
         raise WorldClosedError("this world was closed: make another")
     if events._get_running_loop() is not None:

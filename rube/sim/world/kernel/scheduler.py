@@ -1,5 +1,7 @@
 """Scheduler: what runs next. The ready callbacks, the SimPy queue, and the one loop that drains both."""
 
+from __future__ import annotations
+
 import random  # noqa: TID251 - only the type of a seeded generator
 from collections import deque
 from collections.abc import Callable
@@ -45,7 +47,7 @@ class Scheduler:
     sequence. Callbacks of a dead process are dropped, those of a paused one held.
     """
 
-    root: "SimProcess"
+    root: SimProcess
     """The process of code that runs in none: the observer's, set by the World."""
 
     def __init__(self, env: Environment, trace: Trace) -> None:
@@ -71,7 +73,7 @@ class Scheduler:
         return self.env._now  # type: ignore[return-value]  # SimPy's type is int | float; ours is an int
 
     def drive(self, until_ns: int, finished: Callable[[], bool] | None = None) -> bool:
-        """Run everything due up to the true instant `until_ns`; return whether `finished()` ended it.
+        """Runs everything due up to the true instant `until_ns`; returns whether `finished()` ended it.
 
         Time stays at the last event; the caller moves it on. Raises LivelockError, and whatever a kernel event
         (one in no process) raises. One function on purpose: every call less is felt in every step.
@@ -130,7 +132,7 @@ class Scheduler:
                 self._housekeep()
 
     def fire(self, timer: SimTimer) -> None:
-        """Make a timer that is due ready to run in its process; run the kernel's own at once."""
+        """Makes a timer that is due ready to run in its process; runs the kernel's own at once."""
         if timer._context is None:
             timer._callback(*timer._args)  # type: ignore[misc]  # None only if cancelled
         else:
@@ -168,7 +170,7 @@ class Scheduler:
                 return earlier
         return place
 
-    def _process_of(self, handle: Runnable) -> "SimProcess":
+    def _process_of(self, handle: Runnable) -> SimProcess:
         return self.root if handle._context is None else handle._context.get(CURRENT, self.root)
 
     def _dispatch(self, event: Event) -> None:
@@ -202,7 +204,7 @@ class Scheduler:
         self._check_pace()
 
     def _check_pace(self) -> None:
-        """Raise LivelockError where hardly any time passes."""
+        """Raises LivelockError where hardly any time passes."""
         second = self.now_ns // NS_PER_S
         if second != self._second:
             self._second, self._housekept_in_second = second, 0
@@ -214,13 +216,13 @@ class Scheduler:
                 f"{self.now_ns} ns, last in {busiest}: something there waits for nanoseconds again and again"
             )
 
-    def _livelock(self, process: "SimProcess") -> LivelockError:
+    def _livelock(self, process: SimProcess) -> LivelockError:
         return LivelockError(
             f"virtual time stands still at {self.now_ns} ns, last in {process}: callbacks there keep scheduling "
             "callbacks without delay; await something that takes time"
         )
 
-    def _unhandled(self, process: "SimProcess", error: BaseException) -> None:
+    def _unhandled(self, process: SimProcess, error: BaseException) -> None:
         """Takes an exception of a callback of `process`: its end, its owner's failure, or the user's interrupt."""
         if isinstance(error, ProcessFenced):
             return
@@ -234,12 +236,12 @@ class Scheduler:
             raise error
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Take an exception that no code handled; see SimLoop."""
+        """Takes an exception that no code handled; see SimLoop."""
         raise NotImplementedError
 
 
 def _is_over(event: Event) -> bool:
-    """Return whether nothing would happen if the event were dropped."""
+    """Returns whether nothing would happen if the event were dropped."""
     if isinstance(event, SimTimer):
         return event._callback is None
     return isinstance(event, SimFuture) and event.done()

@@ -1,5 +1,7 @@
 """Named random streams: one seed, any number of independent generators, each known by its name alone."""
 
+from __future__ import annotations
+
 import hashlib
 import random  # noqa: TID251 - the adapter that makes seeded generators
 
@@ -16,7 +18,7 @@ class RandomStreams:
         self._streams: dict[str, random.Random] = {}
 
     def stream(self, name: str) -> random.Random:
-        """Return the generator called `name`, made on first use."""
+        """Returns the generator called `name`, made on first use."""
         stream = self._streams.get(name)
         if stream is None:
             digest = hashlib.sha256(f"{self._seed}/{name}".encode()).digest()
@@ -32,9 +34,9 @@ class HostRandomness:
         self._host = host
 
     def stream(self, name: str) -> random.Random:
-        """Return the stream of that name on this host; asked for twice, it goes on where it was."""
+        """Returns the stream of that name on this host; asked for twice, it goes on where it was."""
         return self._streams.stream(f"host/{self._host}/{name}")
 
     def uid(self) -> str:
-        """Return a new identifier of 32 hexadecimal digits."""
+        """Returns a new identifier of 32 hexadecimal digits."""
         return f"{self.stream('uid').getrandbits(128):032x}"

@@ -4,6 +4,8 @@ The loop makes them: a future from `asyncio.Future()` or from `asyncio.gather` s
 neither into a set. `asyncio.all_tasks()` gives a set whose order also depends on earlier worlds: sort it by name.
 """
 
+from __future__ import annotations
+
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Numbering(Protocol):
-    """What futures need of their loop."""
+    """The part of the loop that futures use."""
 
     def next_number(self) -> int: ...
 
@@ -33,11 +35,11 @@ class SimFuture(asyncio.Future[Any], Event):
     _number: int
     _ok = True
     _value = None
-    process: "SimProcess"
+    process: SimProcess
     deadline_ns: int
 
     @property
-    def callbacks(self) -> "EventCallbacks":
+    def callbacks(self) -> EventCallbacks:
         """SimPy's callbacks: waking the sleeper is the only one."""
         return [self._wake_as_event]
 
@@ -63,7 +65,7 @@ class SimTask(asyncio.Task[Any]):
     __slots__ = ("number", "process")
 
     number: int
-    process: "SimProcess"
+    process: SimProcess
 
     def __hash__(self) -> int:
         return self.number
@@ -72,5 +74,5 @@ class SimTask(asyncio.Task[Any]):
         return f"<SimTask {self.get_name()} of {self.process}>"
 
     def silence(self) -> None:
-        """Make the destructor keep quiet: the task's process is dead, and so is the task."""
+        """Makes the destructor keep quiet: the task's process is dead, and so is the task."""
         self._log_destroy_pending = False

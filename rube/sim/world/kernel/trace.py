@@ -6,6 +6,8 @@ commits, decisions and actions. With `steps=True` the loop also folds in every c
 a file name is ever part of it: two programs that do the same have the same digest.
 """
 
+from __future__ import annotations
+
 import hashlib
 import sys
 from array import array
@@ -37,7 +39,7 @@ class TraceRecord(NamedTuple):
     fields: tuple[Field, ...]
 
     def __str__(self) -> str:
-        """Return the record as one line for a report."""
+        """Returns the record as one line for a report."""
         shown = " ".join(f.hex() if isinstance(f, bytes) else str(f) for f in self.fields)
         return f"{self.time_ns / 1e9:.9f} {self.kind} {shown}".rstrip()
 
@@ -57,7 +59,7 @@ class Trace:
         self.records_total = 0
 
     def add(self, kind: str, *fields: Field) -> None:
-        """Record that `kind` happened now. Fields are str, int or bytes; anything else raises TypeError.
+        """Records that `kind` happened now. Fields are str, int or bytes; anything else raises TypeError.
 
         Floats, None, bools and objects are refused, because their text is where nondeterminism creeps in.
         """
@@ -77,7 +79,7 @@ class Trace:
         return tuple(map(TraceRecord._make, self._window))
 
     def digest(self) -> str:
-        """Return the sha256, in hex, of everything recorded so far. Recording may go on afterwards."""
+        """Returns the sha256, in hex, of everything recorded so far. Recording may go on afterwards."""
         self.fold()
         return hashlib.sha256(self._sha.digest() + self._pulse_sha.digest()).hexdigest()
 

@@ -1,5 +1,7 @@
 """The part of asyncio's loop interface that a simulated world refuses: real I/O, signals, threads, subprocesses."""
 
+from __future__ import annotations
+
 import asyncio
 from typing import Any, NoReturn
 

@@ -1,5 +1,7 @@
 """World: hosts, processes, time and randomness of one simulation, driven from synchronous code."""
 
+from __future__ import annotations
+
 import asyncio
 import random  # noqa: TID251 - only the type of a seeded generator
 from collections.abc import Callable, Coroutine
@@ -76,7 +78,7 @@ class World:
         if tie_break:
             self.loop.tie_break = self.random("kernel/tie-break")
 
-    def __enter__(self) -> "World":
+    def __enter__(self) -> World:
         return self
 
     def __exit__(
@@ -102,7 +104,7 @@ class World:
         return tuple(self._hosts.values())
 
     def host(self, name: str, *, drift_ppm: int = 0, clock_offset_ns: int = 0) -> SimHost:
-        """Return the host called `name`, made on first use with this drift and this error of its wall clock."""
+        """Returns the host called `name`, made on first use with this drift and this error of its wall clock."""
         host = self._hosts.get(name)
         if host is None:
             if name == OBSERVER:
@@ -115,7 +117,7 @@ class World:
         return host
 
     def random(self, name: str) -> random.Random:
-        """Return the random stream called `name`: it depends on the seed and the name only."""
+        """Returns the random stream called `name`: it depends on the seed and the name only."""
         return self.streams.stream(name)
 
     # Driving
@@ -127,7 +129,7 @@ class World:
         host: SimHost | None = None,
         timeout_s: float = 3600.0,
     ) -> T:
-        """Run `main(*args)` to its end and return what it returns.
+        """Runs `main(*args)` to its end and returns its result.
 
         On the observer (the default) tasks it leaves behind live on, for later calls. On another host it runs in
         a process of its own called "run", which ends with it. Raises what `main` raises; DeadlockError if nothing
@@ -149,7 +151,7 @@ class World:
         return outcome[0]
 
     def run_for(self, seconds: float) -> None:
-        """Let `seconds` of true virtual time pass."""
+        """Lets `seconds` of true virtual time pass."""
         target = self.now_ns + seconds_to_ns(seconds)
         with running(self.loop), guarded(self._wall_ns):
             self._drive(target)
@@ -157,7 +159,7 @@ class World:
         self._surface()
 
     def run_until(self, predicate: Callable[[], bool], timeout_s: float = 60.0) -> None:
-        """Run until `predicate()`, asked after every event in no process, is true.
+        """Runs until `predicate()`, asked after every event in no process, is true.
 
         Raises RunTimeoutError when `timeout_s` of virtual time have passed without.
         """
@@ -171,7 +173,7 @@ class World:
             raise RunTimeoutError(f"not true within {timeout_s} s of virtual time: {_name(predicate)}")
 
     def close(self) -> None:
-        """End everything where it stands and let go of it. Idempotent.
+        """Ends everything where it stands and drops it. Idempotent.
 
         Suspended coroutines are closed as code of dead processes: their `finally` blocks run, reach nothing in
         the world, and what they raise is dropped. No hook runs, and the trace stays as it is. Raises
@@ -187,16 +189,16 @@ class World:
     # For the kernel
 
     def next_process_index(self) -> int:
-        """Return the number of a new process; the observer's is 0."""
+        """Returns the number of a new process; the observer's is 0."""
         self._process_index += 1
         return self._process_index
 
     def outside(self, function: Callable[..., T], *args: Any) -> T:
-        """Call `function` as the kernel, in no process."""
+        """Calls `function` as the kernel, in no process."""
         return Context().run(function, *args)
 
     def _wall_ns(self) -> int:
-        """Return the wall clock of the host whose code is running: what log records are stamped with."""
+        """Returns the wall clock of the host whose code is running: which log records are stamped with."""
         return CURRENT.get(self.loop.root).clock.wall_ns(self.now_ns)
 
     def _now(self) -> int:
@@ -247,5 +249,5 @@ class World:
 
 
 def _name(function: Callable[..., object]) -> str:
-    """Return what to call a function in an error: its default repr has an address in it."""
+    """Returns the name of a function for an error: its default repr has an address in it."""
     return getattr(function, "__qualname__", type(function).__name__)

@@ -4,6 +4,8 @@ This package has connections between simulated hosts as TCP and HTTP/2 have them
 shape on top, and the faults that a scenario may cause. It knows no scenario files and no services.
 """
 
+from __future__ import annotations
+
 from rube.sim.world.network.fabric import SimFabric
 from rube.sim.world.network.links import LOOPBACK, Link
 from rube.sim.world.network.network import SimNetwork

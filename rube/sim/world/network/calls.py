@@ -140,7 +140,7 @@ class SimCall(aio.Call):
 
     @classmethod
     def start(cls, channel: CallChannel, spec: CallSpec, options: CallOptions, request: Any) -> Self:
-        """Make a call and send it; `request` is a message, or an iterator of them (or None) where they stream."""
+        """Makes a call and sends it; `request` is a message, or an iterator of them (or None) where they stream."""
         data = spec.encode(request)
         tap = None if channel.tap is None else channel.tap.begun(spec.method, request, channel.target)
         return cls(channel, spec, options, data, tap)
@@ -154,7 +154,7 @@ class SimCall(aio.Call):
         return self._code is not None
 
     def cancel(self) -> bool:
-        """End the call with CANCELLED, here at once and at the server when it hears of it."""
+        """Ends the call with CANCELLED, here at once and at the server when it hears of it."""
         return self.finish(StatusCode.CANCELLED, LOCALLY_CANCELLED)
 
     def time_remaining(self) -> float | None:
@@ -188,7 +188,7 @@ class SimCall(aio.Call):
         return self._details
 
     async def wait_for_connection(self) -> None:
-        """Wait until the server has answered in any way; raises if the call ends with an error before."""
+        """Waits until the server has answered in any way; raises if the call ends with an error before."""
         await self._cancelling(self._until(lambda: self._initial is not None or self.done()))
         self.raise_for_status()
 
@@ -221,7 +221,7 @@ class SimCall(aio.Call):
             self.finish(StatusCode.CANCELLED, "RST_STREAM received")
 
     def finish(self, code: StatusCode, details: str, trailing: Pairs = (), *, tell_server: bool = True) -> bool:
-        """End the call, if it has not ended; unread messages are dropped unless the server ended it."""
+        """Ends the call, if it has not ended; unread messages are dropped unless the server ended it."""
         if self._code is not None:
             return False
         self._code, self._details, self._trailing = code, details, trailing
@@ -302,7 +302,7 @@ class SimCall(aio.Call):
             await self._changed.wait()
 
     async def _cancelling(self, waiting: Any) -> None:
-        """Wait; if the waiting task is cancelled, so is the call."""
+        """Waits; if the waiting task is cancelled, so is the call."""
         try:
             await waiting
         except asyncio.CancelledError:
@@ -384,7 +384,7 @@ class _StreamRequest(SimCall):
         return call
 
     def _feed_from(self, requests: Requests | None) -> None:
-        """Send the requests of an iterator, in a task of the calling process."""
+        """Sends the requests of an iterator, in a task of the calling process."""
         if requests is not None:
             feeder = self._loop.create_task(self._feed(requests))
 
@@ -394,7 +394,7 @@ class _StreamRequest(SimCall):
             self.add_done_callback(stop)
 
     async def write(self, request: Any) -> None:
-        """Send one request; waits while the server is behind."""
+        """Sends one request; waits while the server is behind."""
         if self.done():
             raise asyncio.InvalidStateError(RPC_ENDED)
         if self._half_closed:

@@ -48,13 +48,13 @@ class ClientConnection:
         end.peer = self
 
     def open(self, call: SimCall) -> None:
-        """Send a call's request as a new stream."""
+        """Sends a call's request as a new stream."""
         number, self._next_stream = self._next_stream, self._next_stream + 2
         self._calls[number] = call
         call.opened(self, number)
 
     def send(self, frame: Frame) -> None:
-        """Send a frame of one of the streams."""
+        """Sends a frame of one of the streams."""
         self._end.send(frame)
 
     def done(self, number: int, tell_server: bool) -> None:
@@ -65,11 +65,11 @@ class ClientConnection:
             self.close()
 
     def close(self) -> None:
-        """Close the connection in order."""
+        """Closes the connection in order."""
         self._end.close()
 
     def reset(self) -> None:
-        """Break the connection."""
+        """Breaks the connection."""
         self._end.reset()
 
     def received(self, frame: Frame) -> None:
@@ -138,7 +138,7 @@ class SimChannel(aio.Channel):
         await self.close()
 
     async def close(self, grace: float | None = None) -> None:
-        """Refuse new calls, let running ones end for `grace` seconds, cancel the rest, and close the connection."""
+        """Refuses new calls, lets running ones end for `grace` seconds, cancels the rest, and closes the connection."""
         if self._state is ChannelConnectivity.SHUTDOWN:
             return
         self._enter(ChannelConnectivity.SHUTDOWN)
@@ -213,7 +213,7 @@ class SimChannel(aio.Channel):
     # For calls
 
     def start(self, call: SimCall) -> None:
-        """Send a call, now or when there is a connection."""
+        """Sends a call, now or when there is a connection."""
         self.process.check_alive()
         if self._state is ChannelConnectivity.SHUTDOWN:
             raise aio.UsageError("Channel is closed.")

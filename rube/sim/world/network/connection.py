@@ -53,7 +53,7 @@ class Pipe:
         route.attach(self)
 
     def send(self, frame: Frame) -> None:
-        """Put a frame on the wire; it is kept while the route is blocked."""
+        """Puts a frame on the wire; it is kept while the route is blocked."""
         if self.receiver is None:
             return
         encoded = frame.encode()
@@ -69,7 +69,7 @@ class Pipe:
         return not self._route.blocked and self._last_arrival_ns > self._loop.now_ns
 
     def drop(self) -> None:
-        """Lose everything that is under way or kept."""
+        """Loses everything that is under way or kept."""
         self._epoch += 1
         self._unacknowledged.clear()
         self._stalled = False
@@ -144,7 +144,7 @@ class End:
         incoming.receiver = self
 
     def send(self, frame: Frame) -> None:
-        """Send a frame; nothing happens on a closed end."""
+        """Sends a frame; nothing happens on a closed end."""
         if self.open:
             self._outgoing.send(frame)
 
@@ -223,7 +223,7 @@ class End:
             self._later(self._timeout_ns, self._check_answer, self.process.loop.now_ns)
 
     def _check_answer(self, pinged_ns: int) -> None:
-        """Give up if nothing was heard since the ping."""
+        """Gives up if nothing was heard since the ping."""
         self._hear_moving()
         if self._heard_ns >= pinged_ns:
             self._check_idle()

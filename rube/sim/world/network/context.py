@@ -84,7 +84,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         return EOF if data is None else self.decode(data)
 
     async def write(self, message: Any) -> None:
-        """Send one message of a streamed response; waits while the client is behind."""
+        """Sends one message of a streamed response; waits while the client is behind."""
         data = self.encode(message)
         if not self._send_window.take_now(len(data)):
             await self._send_window.take(len(data))
@@ -255,7 +255,7 @@ class SimServicerContext(aio.ServicerContext[Any, Any]):
         return data if deserializer is None else deserializer(data)
 
     def _check_size(self, data: bytes, verb: str) -> None:
-        """End the call if a message passes the server's limit, as gRPC does."""
+        """Ends the call if a message passes the server's limit, as gRPC does."""
         limit = self._connection.message_bytes_max
         if len(data) > limit:
             self.finish(

@@ -22,16 +22,16 @@ class Cuts:
         self._isolated[host] = None
 
     def rejoin(self, host: str) -> None:
-        """Undo `isolate`."""
+        """Undoes `isolate`."""
         self._isolated.pop(host, None)
 
     def part(self, sources: Iterable[str], targets: Iterable[str]) -> None:
-        """Let nothing pass from one group to the other."""
+        """Lets nothing pass from one group to the other."""
         targets = list(targets)
         self._pairs |= {(source, target): None for source in sources for target in targets}
 
     def unite(self, hosts_a: Iterable[str], hosts_b: Iterable[str]) -> None:
-        """Undo `part` between two groups, both ways; isolated hosts stay so."""
+        """Undoes `part` between two groups, both ways; isolated hosts stay so."""
         a, b = set(hosts_a), set(hosts_b)
         self._pairs = {
             (source, target): None
@@ -40,7 +40,7 @@ class Cuts:
         }
 
     def heal(self, hosts: Iterable[str]) -> None:
-        """Undo everything that names one of these hosts; other isolated hosts stay so."""
+        """Undoes everything that names one of these hosts; other isolated hosts stay so."""
         for host in hosts:
             self.rejoin(host)
             self._pairs = {pair: None for pair in self._pairs if host not in pair}

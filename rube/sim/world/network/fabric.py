@@ -67,7 +67,7 @@ class SimFabric:
     # Faults
 
     def partition(self, hosts_a: Iterable[HostRef], hosts_b: Iterable[HostRef], *, one_way: bool = False) -> None:
-        """Let nothing pass from `hosts_a` to `hosts_b`, nor back unless `one_way`."""
+        """Lets nothing pass from `hosts_a` to `hosts_b`, nor back unless `one_way`."""
         names_a, names_b = self._names(hosts_a), self._names(hosts_b)
         self._record("partition", ",".join(names_a), ",".join(names_b), "one way" if one_way else "both ways")
         self._cuts.part(names_a, names_b)
@@ -76,35 +76,35 @@ class SimFabric:
         self._cut_routes()
 
     def unite(self, hosts_a: Iterable[HostRef], hosts_b: Iterable[HostRef]) -> None:
-        """End partitions between the two groups, both ways; isolated hosts stay so."""
+        """Ends partitions between the two groups, both ways; isolated hosts stay so."""
         names_a, names_b = self._names(hosts_a), self._names(hosts_b)
         self._record("unite", ",".join(names_a), ",".join(names_b))
         self._cuts.unite(names_a, names_b)
         self._cut_routes()
 
     def isolate(self, host: HostRef) -> None:
-        """Cut one host off from all others, also from hosts made later."""
+        """Cuts one host off from all others, also from hosts made later."""
         name = self.host(host).name
         self._record("isolate", name)
         self._cuts.isolate(name)
         self._cut_routes()
 
     def rejoin(self, host: HostRef) -> None:
-        """Undo `isolate`; partitions stay."""
+        """Undoes `isolate`; partitions stay."""
         name = self.host(host).name
         self._record("rejoin", name)
         self._cuts.rejoin(name)
         self._cut_routes()
 
     def heal(self, hosts: Iterable[HostRef]) -> None:
-        """End the isolation and every partition of these hosts; others that are isolated stay so."""
+        """Ends the isolation and every partition of these hosts; others that are isolated stay so."""
         names = self._names(hosts)
         self._record("heal", ",".join(names))
         self._cuts.heal(names)
         self._cut_routes()
 
     def heal_all(self) -> None:
-        """End every isolation and partition."""
+        """Ends every isolation and partition."""
         self._record("heal-all")
         self._cuts.clear()
         self._cut_routes()
@@ -133,7 +133,7 @@ class SimFabric:
             route.link = replace(route.link, **given)
 
     def clog(self, a: HostRef, b: HostRef, seconds: float) -> None:
-        """Hold back everything between two hosts, both ways, for `seconds`; nothing is lost."""
+        """Holds back everything between two hosts, both ways, for `seconds`; nothing is lost."""
         name_a, name_b = self.host(a).name, self.host(b).name
         self._record("clog", name_a, name_b, round(seconds * 1e9))
         routes = (self.route(name_a, name_b), self.route(name_b, name_a))
@@ -142,7 +142,7 @@ class SimFabric:
         self.world.loop.after_ns(round(seconds * 1e9), self._unclog, routes)
 
     def reset_connections(self, a: HostRef, b: HostRef) -> None:
-        """Break every connection between two hosts, as a firewall that sends resets to both ends does."""
+        """Breaks every connection between two hosts, as a firewall that sends resets to both ends does."""
         name_a, name_b = self.host(a).name, self.host(b).name
         self._record("reset-connections", name_a, name_b)
         pipes = self.route(name_a, name_b).pipes() + self.route(name_b, name_a).pipes()
@@ -170,7 +170,7 @@ class SimFabric:
         return sockets
 
     def listen(self, host: SimHost, address: str, listener: Listener) -> bool:
-        """Let `listener` take connections to `address` (a port's digits or `unix:/path`); False if it is taken."""
+        """Lets `listener` take connections to `address` (a port's digits or `unix:/path`); False if it is taken."""
         key = (host.name, address)
         if key in self._listeners:
             return False
@@ -179,7 +179,7 @@ class SimFabric:
         return True
 
     def unlisten(self, key: tuple[str, str]) -> None:
-        """Take no new connections to that (host, address)."""
+        """Takes no new connections to that (host, address)."""
         listener = self._listeners.pop(key, None)
         if listener is not None:
             self.sockets_of(listener.process).pop(key, None)
@@ -225,7 +225,7 @@ class SimFabric:
         connected: Callable[[End], None],
         refused: Callable[[], None],
     ) -> None:
-        """Begin a handshake. `connected` gets the client's end, which still waits for the server's SETTINGS."""
+        """Begins a handshake. `connected` gets the client's end, which still waits for the server's SETTINGS."""
         source = process.host
 
         def refuse() -> None:

@@ -18,7 +18,7 @@ class Signal:
         self._waiters: list[asyncio.Future[None]] = []
 
     def wake(self) -> None:
-        """Let everybody who waits go on."""
+        """Lets all waiters go on."""
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
@@ -26,7 +26,7 @@ class Signal:
                     waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Wait for the next `wake`."""
+        """Waits for the next `wake`."""
         waiter = self._loop.create_future()
         self._waiters.append(waiter)
         await waiter
@@ -47,7 +47,7 @@ class SendWindow:
         return True
 
     async def take(self, size_bytes: int) -> None:
-        """Wait until something of the window is left, and use `size_bytes` of it (at least one)."""
+        """Waits until something of the window is left, and uses `size_bytes` of it (at least one)."""
         while not self.take_now(size_bytes):
             await self._grown.wait()
 

@@ -77,7 +77,7 @@ class Route:
         return round(self._rng.random() * RETRANSMIT_MS_MAX * NS_PER_MS)
 
     def attach(self, pipe: Stallable) -> None:
-        """Tell `pipe` when something passes again."""
+        """Tells `pipe` when something passes again."""
         self._pipes[pipe] = None
 
     def detach(self, pipe: Stallable) -> None:

@@ -42,11 +42,11 @@ class ServerConnection:
         end.peer = self
 
     def send(self, frame: Frame) -> None:
-        """Send a frame."""
+        """Sends a frame."""
         self._end.send(frame)
 
     def greet(self) -> None:
-        """Tell the client that the server serves."""
+        """Tells the client that the server serves."""
         self._end.send(Frame(Kind.SETTINGS))
 
     def ended(self, stream: int) -> None:
@@ -54,7 +54,7 @@ class ServerConnection:
         self._calls.pop(stream, None)
 
     def close(self) -> None:
-        """Close in order: trailers sent before still arrive."""
+        """Closes in order: trailers sent before still arrive."""
         self._end.close()
 
     def received(self, frame: Frame) -> None:
@@ -103,7 +103,7 @@ class SimServer(aio.Server):
             self._registered[f"/{service_name}/{name}"] = handler
 
     def add_insecure_port(self, address: str) -> int:
-        """Listen from `start` on; FailedPreconditionError if the address is taken or another host's."""
+        """Listens from `start` on; FailedPreconditionError if the address is taken or another host's."""
         host = self.process.host
         if address.startswith("unix:"):
             key, loopback, port = address, True, 1

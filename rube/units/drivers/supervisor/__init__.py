@@ -18,6 +18,8 @@ Under an init that kills a daemon's whole group (systemd's KillMode=control-grou
 would be killed with the rubelet: give it KillMode=process there, or use the D-Bus driver.
 """
 
+from __future__ import annotations
+
 from rube.units.drivers.supervisor.driver import SupervisorDriver
 
 __all__ = ["SupervisorDriver"]

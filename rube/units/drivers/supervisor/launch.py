@@ -4,6 +4,8 @@ There is a shim for each unit, so it must start fast and stay small. Rube's pack
 `__init__`; here empty packages stand in for those, and the few modules that the shim needs load from where they are.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 

@@ -1,4 +1,4 @@
-"""Whether a unit has a shim, and which processes are a unit's: what the files say is a record, this is the truth.
+"""The check whether a unit has a shim, and which processes are a unit's: files are a record, this is the truth.
 
 A shim holds two locks as long as it lives, and the kernel lets go of both when it dies: flock(2) on `lock` in the
 unit's directory, and a name in the abstract socket space, which is made of the directory's path. The second stays when

@@ -120,7 +120,7 @@ def send_signal(pid: int, started: int, number: int) -> bool:
 
 
 def stat(pid: int) -> Process | None:
-    """Returns one process; None if there is none of this pid. The name before the fields may hold anything: they count
+    """Returns one process; None if no process has this pid. The name before the fields may hold anything: they count
     from its end."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
