@@ -85,7 +85,7 @@ def run_block(block: Block, directory: Path, server: str) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=300,
         check=False,
     )
     assert found.returncode == 0, f"{block.place} ended with {found.returncode}: {found.stdout}{found.stderr}"
