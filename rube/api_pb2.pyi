@@ -38,11 +38,11 @@ class Object(_message.Message):
     def metadata(self) -> Global___Metadata: ...
     @_builtins.property
     def spec(self) -> _any_pb2.Any:
-        """What the user wants. Written by Put."""
+        """The state that the user wants. Written by Put."""
 
     @_builtins.property
     def status(self) -> _any_pb2.Any:
-        """What is. Written by UpdateStatus alone; Put ignores it."""
+        """The present state. Written by UpdateStatus alone; Put ignores it."""
 
     def __init__(
         self,
@@ -336,7 +336,7 @@ Global___Bookmark: _TypeAlias = Bookmark  # noqa: Y015
 
 @_typing.final
 class Precondition(_message.Message):
-    """What must hold for a write to happen; otherwise ABORTED and nothing is written."""
+    """A condition of a write; if it does not hold: ABORTED, and nothing is written."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -441,14 +441,14 @@ class PutResponse(_message.Message):
         CREATED: PutResponse._Outcome.ValueType  # 1
         CHANGED: PutResponse._Outcome.ValueType  # 2
         UNCHANGED: PutResponse._Outcome.ValueType  # 3
-        """Nothing was written: what is stored is what the request asks for."""
+        """Nothing was written: the stored object is already as requested."""
 
     class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper): ...
     OUTCOME_UNSPECIFIED: PutResponse.Outcome.ValueType  # 0
     CREATED: PutResponse.Outcome.ValueType  # 1
     CHANGED: PutResponse.Outcome.ValueType  # 2
     UNCHANGED: PutResponse.Outcome.ValueType  # 3
-    """Nothing was written: what is stored is what the request asks for."""
+    """Nothing was written: the stored object is already as requested."""
 
     METADATA_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
@@ -465,7 +465,7 @@ class PutResponse(_message.Message):
 
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedScalarFieldContainer[Global___PutResponse.Outcome.ValueType]:
-        """What became of each object, in the order of the request."""
+        """The outcome of each object, in the order of the request."""
 
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]:

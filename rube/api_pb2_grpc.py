@@ -119,7 +119,7 @@ class ApiServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Logs(self, request, context):
-        """What a unit has printed, from the node that it is bound to. The first response comes as soon as the node has answered.
+        """The output of a unit, from the node that it is bound to. The first response comes as soon as the node has answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,7 @@ class ApiStub:
     UpdateStatus: _grpc.UnaryUnaryMultiCallable[_api_pb2.UpdateStatusRequest, _api_pb2.UpdateStatusResponse]
     """Replaces an object's status and nothing else."""
     Logs: _grpc.UnaryStreamMultiCallable[_api_pb2.LogsRequest, _api_pb2.LogsResponse]
-    """What a unit has printed, from the node that it is bound to. The first response comes as soon as the node has answered."""
+    """The output of a unit, from the node that it is bound to. The first response comes as soon as the node has answered."""
 
 @_typing.type_check_only
 class ApiAsyncStub(ApiStub):
@@ -66,7 +66,7 @@ class ApiAsyncStub(ApiStub):
     UpdateStatus: _aio.UnaryUnaryMultiCallable[_api_pb2.UpdateStatusRequest, _api_pb2.UpdateStatusResponse]  # type: ignore[assignment]
     """Replaces an object's status and nothing else."""
     Logs: _aio.UnaryStreamMultiCallable[_api_pb2.LogsRequest, _api_pb2.LogsResponse]  # type: ignore[assignment]
-    """What a unit has printed, from the node that it is bound to. The first response comes as soon as the node has answered."""
+    """The output of a unit, from the node that it is bound to. The first response comes as soon as the node has answered."""
 
 class ApiServicer(metaclass=_abc_1.ABCMeta):
     """A request with a field that the server does not know is INVALID_ARGUMENT, and nothing is done. Responses stay below
@@ -125,6 +125,6 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         request: _api_pb2.LogsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_api_pb2.LogsResponse], _abc.AsyncIterator[_api_pb2.LogsResponse]]:
-        """What a unit has printed, from the node that it is bound to. The first response comes as soon as the node has answered."""
+        """The output of a unit, from the node that it is bound to. The first response comes as soon as the node has answered."""
 
 def add_ApiServicer_to_server(servicer: ApiServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -88,11 +88,11 @@ class NodeStatus(_message.Message):
     def readiness_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def last_heard_time(self) -> _timestamp_pb2.Timestamp:
-        """When the lease was last seen to be renewed; absent unless SILENT. Written by the node-health controller."""
+        """The time when the lease was last seen to be renewed; absent unless SILENT. Written by the node-health controller."""
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What this node cannot do and no object's own status can say: a deleted unit that cannot be removed, a full disk."""
+        """Problems of this node that no object's own status can show: a deleted unit that cannot be removed, a full disk."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ Global___NodeStatus: _TypeAlias = NodeStatus  # noqa: Y015
 @_typing.final
 class Lease(_message.Message):
     """Lives in a namespace that says what it is for: `node-leases`, `leader-leases`.
-    Held by one holder at a time, who renews it. A lease alone is never trusted:
+    Held by one holder at a time, which renews it. A lease alone is never trusted:
     writes made under it carry `term` as a fence.
     """
 

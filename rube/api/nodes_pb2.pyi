@@ -68,7 +68,7 @@ class NodeRequest(_message.Message):
     def logs(self) -> _api_pb2.LogsRequest: ...
     @_builtins.property
     def cancel(self) -> Global___NodeRequest.Cancel:
-        """Nobody waits for the answer to request `id` any more."""
+        """The answer to request `id` is not needed any more."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class NodeReplyResponse(_message.Message):
 
     STOP_FIELD_NUMBER: _builtins.int
     stop: _builtins.bool
-    """Nobody waits for the answer any more."""
+    """The answer is not needed any more."""
     def __init__(
         self,
         *,

@@ -35,17 +35,17 @@ class Unit(_message.Message):
     class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Unit._State.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Unit._State.ValueType  # 0
-        """As RUNNING."""
+        """Like RUNNING."""
         RUNNING: Unit._State.ValueType  # 1
         """Started, once for each change of the spec and each boot; from then on `service.restart` decides."""
         STOPPED: Unit._State.ValueType  # 2
         """Installed but down: `state: STOPPED` stops the unit and keeps its definition, its status and its log."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
-        """Whether the unit runs."""
+        """The wanted state of the unit."""
 
     STATE_UNSPECIFIED: Unit.State.ValueType  # 0
-    """As RUNNING."""
+    """Like RUNNING."""
     RUNNING: Unit.State.ValueType  # 1
     """Started, once for each change of the spec and each boot; from then on `service.restart` decides."""
     STOPPED: Unit.State.ValueType  # 2
@@ -74,10 +74,10 @@ class Unit(_message.Message):
     enabled: _builtins.bool
     """Start at boot, by systemd itself. The rubelet starts what should run after a boot in any case."""
     state: Global___Unit.State.ValueType
-    """Whether it runs. Left out: RUNNING, a unit that exists is started."""
+    """The wanted state. Left out: RUNNING, a unit that exists is started."""
     @_builtins.property
     def doc_url(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Where it is documented: http, https, file, info or man URLs (Documentation=)."""
+        """Its documentation: http, https, file, info or man URLs (Documentation=)."""
 
     @_builtins.property
     def wants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -93,7 +93,7 @@ class Unit(_message.Message):
 
     @_builtins.property
     def binds_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """As `requires`, and it stops when one of them stops by itself (BindsTo=)."""
+        """Like `requires`, and it also stops when one of them stops by itself (BindsTo=)."""
 
     @_builtins.property
     def part_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -117,23 +117,23 @@ class Unit(_message.Message):
 
     @_builtins.property
     def condition(self) -> _containers.RepeatedCompositeFieldContainer[Global___Condition]:
-        """What is asked before each start."""
+        """The conditions that are checked before each start."""
 
     @_builtins.property
     def start_limit(self) -> Global___StartLimit:
-        """How often it may be started in a time, before it stays failed."""
+        """The number of starts in a time, beyond which it stays failed."""
 
     @_builtins.property
     def service(self) -> Global___Service:
-        """What runs, and how."""
+        """The service that runs."""
 
     @_builtins.property
     def install(self) -> Global___Install:
-        """What starting at boot means, with `enabled`. Left out: it is wanted by multi-user.target."""
+        """The effect of `enabled`, which starts the unit at boot. Left out: it is wanted by multi-user.target."""
 
     @_builtins.property
     def node_lost(self) -> Global___NodeLost:
-        """What becomes of the unit when its node is lost. Left out: it stays bound there, and runs there again once the node is back."""
+        """The treatment of the unit when its node is lost. Left out: it stays bound there, and runs there again once the node is back."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ Global___Unit: _TypeAlias = Unit  # noqa: Y015
 
 @_typing.final
 class NodeLost(_message.Message):
-    """Nobody can tell a node that is down from one that is cut off and goes on running its units. So a unit that is moved away
+    """A node that is down looks like one that is cut off and goes on running its units. So a unit that is moved away
     from a silent node may run twice, until that node is back and removes it.
     """
 
@@ -203,9 +203,9 @@ class Condition(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     ASSERT_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """Such as `PathExists`, for ConditionPathExists= (or AssertPathExists=)."""
+    """The type, such as `PathExists` for ConditionPathExists= (or AssertPathExists=)."""
     value: _builtins.str
-    """What is asked for, such as a path. `!` before it negates; `|` makes it one of several of which one must hold."""
+    """The value, such as a path. `!` before it negates; `|` makes it one of several of which one must hold."""
     def __init__(
         self,
         *,
@@ -222,7 +222,7 @@ Global___Condition: _TypeAlias = Condition  # noqa: Y015
 
 @_typing.final
 class StartLimit(_message.Message):
-    """Starts beyond the limit end with the result `start-limit-hit`. A new spec or `ructl restart` begins anew."""
+    """Starts beyond the limit end with the result `start-limit-hit`. A new spec or `ructl restart` starts the count again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -278,12 +278,12 @@ class Service(_message.Message):
         NOTIFY: Service._Type.ValueType  # 5
         """Once it has said READY=1 (sd_notify(3))."""
         IDLE: Service._Type.ValueType  # 6
-        """As SIMPLE, after other starts that are under way at boot."""
+        """Like SIMPLE, after other starts that are under way at boot."""
         DBUS: Service._Type.ValueType  # 7
         """Once it has its `bus_name`."""
 
     class Type(_Type, metaclass=_TypeEnumTypeWrapper):
-        """When a service counts as started."""
+        """The moment at which a service counts as started."""
 
     TYPE_UNSPECIFIED: Service.Type.ValueType  # 0
     """SIMPLE; DBUS with a `bus_name`; ONESHOT without `exec.start`."""
@@ -298,7 +298,7 @@ class Service(_message.Message):
     NOTIFY: Service.Type.ValueType  # 5
     """Once it has said READY=1 (sd_notify(3))."""
     IDLE: Service.Type.ValueType  # 6
-    """As SIMPLE, after other starts that are under way at boot."""
+    """Like SIMPLE, after other starts that are under way at boot."""
     DBUS: Service.Type.ValueType  # 7
     """Once it has its `bus_name`."""
 
@@ -309,7 +309,7 @@ class Service(_message.Message):
     class _RestartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Service._Restart.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         RESTART_UNSPECIFIED: Service._Restart.ValueType  # 0
-        """As NO."""
+        """Like NO."""
         NO: Service._Restart.ValueType  # 1
         """After none."""
         ON_SUCCESS: Service._Restart.ValueType  # 2
@@ -329,7 +329,7 @@ class Service(_message.Message):
         """After which ends a service is started again (systemd.service(5), table 2)."""
 
     RESTART_UNSPECIFIED: Service.Restart.ValueType  # 0
-    """As NO."""
+    """Like NO."""
     NO: Service.Restart.ValueType  # 1
     """After none."""
     ON_SUCCESS: Service.Restart.ValueType  # 2
@@ -361,7 +361,7 @@ class Service(_message.Message):
         """All its processes are killed."""
 
     class OomPolicy(_OomPolicy, metaclass=_OomPolicyEnumTypeWrapper):
-        """What becomes of a service when the kernel kills one of its processes for lack of memory."""
+        """The treatment of a service when the kernel kills one of its processes for lack of memory."""
 
     OOM_POLICY_UNSPECIFIED: Service.OomPolicy.ValueType  # 0
     """As the machine has it, mostly STOP."""
@@ -379,7 +379,7 @@ class Service(_message.Message):
     class _KillModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Service._KillMode.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         KILL_MODE_UNSPECIFIED: Service._KillMode.ValueType  # 0
-        """As CONTROL_GROUP."""
+        """Like CONTROL_GROUP."""
         CONTROL_GROUP: Service._KillMode.ValueType  # 1
         """All of them."""
         MIXED: Service._KillMode.ValueType  # 2
@@ -390,10 +390,10 @@ class Service(_message.Message):
         """None: `exec.stop` must do it."""
 
     class KillMode(_KillMode, metaclass=_KillModeEnumTypeWrapper):
-        """Which processes a stop ends (KillMode=)."""
+        """The processes that a stop ends (KillMode=)."""
 
     KILL_MODE_UNSPECIFIED: Service.KillMode.ValueType  # 0
-    """As CONTROL_GROUP."""
+    """Like CONTROL_GROUP."""
     CONTROL_GROUP: Service.KillMode.ValueType  # 1
     """All of them."""
     MIXED: Service.KillMode.ValueType  # 2
@@ -412,27 +412,27 @@ class Service(_message.Message):
         NOTIFY_ACCESS_UNSPECIFIED: Service._NotifyAccess.ValueType  # 0
         """NOTIFY_MAIN with `type: NOTIFY` or a watchdog, NOTIFY_NONE without."""
         NOTIFY_NONE: Service._NotifyAccess.ValueType  # 1
-        """Nobody's."""
+        """No process."""
         NOTIFY_MAIN: Service._NotifyAccess.ValueType  # 2
         """The main process's."""
         NOTIFY_EXEC: Service._NotifyAccess.ValueType  # 3
-        """Those of the main process and of commands."""
+        """The main process and commands."""
         NOTIFY_ALL: Service._NotifyAccess.ValueType  # 4
-        """Those of all processes."""
+        """All processes."""
 
     class NotifyAccess(_NotifyAccess, metaclass=_NotifyAccessEnumTypeWrapper):
-        """Whose sd_notify(3) messages count."""
+        """The processes whose sd_notify(3) messages count."""
 
     NOTIFY_ACCESS_UNSPECIFIED: Service.NotifyAccess.ValueType  # 0
     """NOTIFY_MAIN with `type: NOTIFY` or a watchdog, NOTIFY_NONE without."""
     NOTIFY_NONE: Service.NotifyAccess.ValueType  # 1
-    """Nobody's."""
+    """No process."""
     NOTIFY_MAIN: Service.NotifyAccess.ValueType  # 2
     """The main process's."""
     NOTIFY_EXEC: Service.NotifyAccess.ValueType  # 3
-    """Those of the main process and of commands."""
+    """The main process and commands."""
     NOTIFY_ALL: Service.NotifyAccess.ValueType  # 4
-    """Those of all processes."""
+    """All processes."""
 
     @_typing.final
     class EnvironmentEntry(_message.Message):
@@ -471,7 +471,7 @@ class Service(_message.Message):
         STOP_POST_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def start(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """What the service is (ExecStart=); several with ONESHOT only."""
+            """The service itself (ExecStart=); several commands with ONESHOT only."""
 
         @_builtins.property
         def start_pre(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -487,11 +487,11 @@ class Service(_message.Message):
 
         @_builtins.property
         def reload(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """What makes it read its configuration anew (ExecReload=)."""
+            """The commands that make it read its configuration again (ExecReload=)."""
 
         @_builtins.property
         def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """What stops it; whatever is left gets the signal then (ExecStop=)."""
+            """The commands that stop it; remaining processes get the signal then (ExecStop=)."""
 
         @_builtins.property
         def stop_post(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -579,7 +579,7 @@ class Service(_message.Message):
 
     @_typing.final
     class ExitStatus(_message.Message):
-        """What the ends of the main process mean."""
+        """The meaning of the main process's ends."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -631,7 +631,7 @@ class Service(_message.Message):
 
     @_typing.final
     class Kill(_message.Message):
-        """How a stop ends processes (systemd.kill(5))."""
+        """The way in which a stop ends processes (systemd.kill(5))."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -640,7 +640,7 @@ class Service(_message.Message):
         SEND_SIGKILL_FIELD_NUMBER: _builtins.int
         SEND_SIGHUP_FIELD_NUMBER: _builtins.int
         mode: Global___Service.KillMode.ValueType
-        """Which ones. Left out: CONTROL_GROUP."""
+        """The processes. Left out: CONTROL_GROUP."""
         signal: _builtins.str
         """The signal, such as `SIGTERM` or `RTMIN+3` (KillSignal=, SIGTERM)."""
         send_sigkill: _builtins.bool
@@ -670,7 +670,7 @@ class Service(_message.Message):
 
     @_typing.final
     class Limits(_message.Message):
-        """What a service may use. 18446744073709551615 stands for `infinity`."""
+        """The limits of a service. 18446744073709551615 stands for `infinity`."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -774,19 +774,19 @@ class Service(_message.Message):
     title: _builtins.str
     """For people; kept as a comment in the unit file."""
     type: Global___Service.Type.ValueType
-    """When it counts as started, and what its main process is (Type=)."""
+    """The start type: when it counts as started, and which process is its main process (Type=)."""
     pid_file: _builtins.str
-    """Where the service writes the PID of its main process (PIDFile=); relative to /run. Of use with FORKING."""
+    """The file into which the service writes the PID of its main process (PIDFile=); relative to /run. Of use with FORKING."""
     restart: Global___Service.Restart.ValueType
     """After which ends it is started again by itself (Restart=). Left out: NO."""
     oom_policy: Global___Service.OomPolicy.ValueType
-    """What becomes of it when the kernel kills one of its processes for lack of memory (OOMPolicy=)."""
+    """Its treatment when the kernel kills one of its processes for lack of memory (OOMPolicy=)."""
     remain_after_exit: _builtins.bool
     """It stays active after its last command has ended (RemainAfterExit=); for ONESHOT."""
     bus_name: _builtins.str
     """The D-Bus name that it takes (BusName=); with `type: DBUS` its start waits for it."""
     notify_access: Global___Service.NotifyAccess.ValueType
-    """Which of its processes may tell of its state with sd_notify(3) (NotifyAccess=)."""
+    """The processes that may report its state with sd_notify(3) (NotifyAccess=)."""
     guess_main_pid: _builtins.bool
     """FORKING without `pid_file`: take the only process left for the main one (GuessMainPID=, true)."""
     user: _builtins.str
@@ -808,7 +808,7 @@ class Service(_message.Message):
     standard_error: _builtins.str
     """As `standard_output` (StandardError=). Left out: where that goes."""
     syslog_identifier: _builtins.str
-    """What its lines in the journal begin with (SyslogIdentifier=)."""
+    """The beginning of its lines in the journal (SyslogIdentifier=)."""
     no_new_privileges: _builtins.bool
     """No set-uid program may give it more rights (NoNewPrivileges=)."""
     private_tmp: _builtins.bool
@@ -827,15 +827,15 @@ class Service(_message.Message):
 
     @_builtins.property
     def status(self) -> Global___Service.ExitStatus:
-        """What its exit statuses mean."""
+        """The meaning of its exit statuses."""
 
     @_builtins.property
     def kill(self) -> Global___Service.Kill:
-        """How it is stopped."""
+        """The way in which it is stopped."""
 
     @_builtins.property
     def environment(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Variables (Environment=). Whoever may read the object, or the machine's units, reads them: see docs/reference/units.md."""
+        """Variables (Environment=). Every reader of the object, or of the machine's units, sees them: see docs/reference/units.md."""
 
     @_builtins.property
     def environment_file(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -851,7 +851,7 @@ class Service(_message.Message):
 
     @_builtins.property
     def limits(self) -> Global___Service.Limits:
-        """What it may use."""
+        """Its limits."""
 
     def __init__(
         self,
@@ -914,7 +914,7 @@ Global___Service: _TypeAlias = Service  # noqa: Y015
 
 @_typing.final
 class Install(_message.Message):
-    """What enabling does (systemd.unit(5), "[INSTALL] SECTION OPTIONS")."""
+    """The effect of enabling (systemd.unit(5), "[INSTALL] SECTION OPTIONS")."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -956,7 +956,7 @@ Global___Install: _TypeAlias = Install  # noqa: Y015
 
 @_typing.final
 class UnitStatus(_message.Message):
-    """What systemd, or the supervisor in its words, says of the unit (org.freedesktop.systemd1, properties of the same names)."""
+    """The unit's state by systemd, or by the supervisor in its words (org.freedesktop.systemd1, properties of the same names)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -984,17 +984,17 @@ class UnitStatus(_message.Message):
     sub_state: _builtins.str
     """`running`, `exited`, `dead`, `failed`, `auto-restart`, `start`, `stop-sigterm`, …: docs/reference/units.md has all."""
     result: _builtins.str
-    """How it ended last: `success`, `exit-code`, `signal`, `core-dump`, `timeout`, `watchdog`, `protocol`, `resources`,
+    """Its last result: `success`, `exit-code`, `signal`, `core-dump`, `timeout`, `watchdog`, `protocol`, `resources`,
     `oom-kill`, `start-limit-hit`, `exec-condition`; of the supervisor also `supervisor-lost`.
     """
     main_pid: _builtins.int
     """The PID of its main process; 0: none runs."""
     exit_code: _builtins.int
-    """How its main process ended last: CLD_EXITED (1), CLD_KILLED (2), CLD_DUMPED (3), or 0: it has not."""
+    """The last end of its main process: CLD_EXITED (1), CLD_KILLED (2), CLD_DUMPED (3), or 0: it has not."""
     exit_status: _builtins.int
     """Its exit status or signal number. 200 to 245: a step before its program ran failed, see `message`."""
     restarts: _builtins.int
-    """How often it was restarted by itself since somebody started it."""
+    """The number of automatic restarts since it was last started on request."""
     unit_file_state: _builtins.str
     """`enabled`: started at boot; `disabled`; or what else systemd says of the file."""
     message: _builtins.str
@@ -1009,7 +1009,7 @@ class UnitStatus(_message.Message):
     """The last request to restart (annotation `rube/restart`) that the node has carried out."""
     @_builtins.property
     def active_time(self) -> _timestamp_pb2.Timestamp:
-        """When it became active the last time."""
+        """The time when it last became active."""
 
     @_builtins.property
     def log_tail(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1175,7 +1175,7 @@ class UnitObservation(_message.Message):
     installed: _builtins.bool
     """False: nothing of it is on the machine."""
     uid: _builtins.str
-    """Of the definition that is installed."""
+    """The uid and generation of the installed definition."""
     generation: _builtins.int
     digest: _builtins.str
     """sha256 of the definition that is installed."""

@@ -299,7 +299,7 @@ class Message(_message.Message):
     reject: _builtins.bool
     reject_hint: _builtins.int
     context: _builtins.bytes
-    """What comes back in the response: of a heartbeat, the read requests that it confirms; of a vote, why it was called."""
+    """Returned in the response: for a heartbeat, the read requests that it confirms; for a vote, the reason of the election."""
     vote: _builtins.int
     """MSG_STORAGE_APPEND only: with term and commit the hard state; all three are 0 when it did not change."""
     @_builtins.property
@@ -338,7 +338,7 @@ Global___Message: _TypeAlias = Message  # noqa: Y015
 
 @_typing.final
 class HardState(_message.Message):
-    """What is durable before any message that depends on it (paper figure 2: persistent state). `commit` may lag."""
+    """The state that is durable before any message that depends on it (paper figure 2: persistent state). `commit` may lag."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

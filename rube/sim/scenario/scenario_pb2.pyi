@@ -84,7 +84,7 @@ class Scenario(_message.Message):
     """Everything random is drawn from it. Default: 1."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """When the world ends and is judged."""
+        """The time when the world ends and is judged."""
 
     @_builtins.property
     def cluster(self) -> Global___Cluster: ...
@@ -140,7 +140,7 @@ class Cluster(_message.Message):
     COMPACTION_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
     engine: Global___Engine.ValueType
-    """What `sqlite:` URLs open on the machines' disks. Default: memory."""
+    """The engine that `sqlite:` URLs open on the machines' disks. Default: memory."""
     @_builtins.property
     def apiservers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Apiserver]:
         """Default: one, called `api-1`."""
@@ -175,7 +175,7 @@ class Cluster(_message.Message):
     def disks(self) -> Global___Disks: ...
     @_builtins.property
     def compaction(self) -> Global___Compaction:
-        """What the store forgets. Default: nothing."""
+        """The compaction of the store. Default: none."""
 
     def __init__(
         self,
@@ -299,25 +299,25 @@ class Raft(_message.Message):
     members: _builtins.int
     """So many, called `api-1`, `api-2`, …: 1 to 7. Default: 3."""
     election_ticks: _builtins.int
-    """A follower that hears of no leader for so many ticks, up to twice as many, stands for election. Default: 8."""
+    """A follower that hears from no leader for one to two times so many ticks campaigns. Default: 8."""
     heartbeat_ticks: _builtins.int
     """Default: 1."""
     log_entries_kept: _builtins.int
     """The log keeps so many entries of what is applied, for followers that are behind. Default: 5000."""
     piece_bytes_max: _builtins.int
-    """Of a snapshot in one message. Default: 1048576."""
+    """Bytes of a snapshot in one message. Default: 1048576."""
     pre_vote: _builtins.bool
-    """Who stands for election first asks whether it would get the votes (dissertation section 9.6). Default: true."""
+    """A candidate first asks whether it would get the votes (dissertation section 9.6). Default: true."""
     check_quorum: _builtins.bool
     """A leader that hears of no quorum steps down, and who hears of a leader gives no vote away (sections 6.2, 4.2.3).
     Default: true.
     """
     read_mode: Global___ReadMode.ValueType
-    """How a leader makes sure that it still leads before it answers a read (section 6.4).
+    """The way in which a leader makes sure that it still leads before it answers a read (section 6.4).
     Default: safe.
     """
     message_bytes_max: _builtins.int
-    """Of the entries in one message. Default: 1048576."""
+    """Bytes of the entries in one message. Default: 1048576."""
     inflight_messages_max: _builtins.int
     """Messages with entries that one follower has not answered yet, and their bytes. Default: 256; 33554432."""
     inflight_bytes_max: _builtins.int
@@ -326,7 +326,7 @@ class Raft(_message.Message):
     log_bytes_kept: _builtins.int
     """The log keeps so many bytes of what is applied, too. Default: 67108864."""
     caught_up_entries: _builtins.int
-    """Who joins gets a vote once it is so close to the end of the log. Default: 100."""
+    """A new member gets a vote once it is so close to the end of the log. Default: 100."""
     @_builtins.property
     def tick(self) -> _duration_pb2.Duration:
         """Default: 100ms."""
@@ -400,7 +400,7 @@ Global___Nodes: _TypeAlias = Nodes  # noqa: Y015
 
 @_typing.final
 class Clocks(_message.Message):
-    """How wrong the machines' clocks are; each host's are drawn from these."""
+    """The errors of the machines' clocks; each host's are drawn from these."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -454,7 +454,7 @@ Global___Compaction: _TypeAlias = Compaction  # noqa: Y015
 
 @_typing.final
 class Disks(_message.Message):
-    """How fast the disks of the machines are. A slow disk leaves much time between a write and its being durable."""
+    """The speed of the machines' disks. A slow disk leaves much time between a write and its being durable."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -484,7 +484,7 @@ Global___Disks: _TypeAlias = Disks  # noqa: Y015
 
 @_typing.final
 class Link(_message.Message):
-    """Of every pair of hosts, one way."""
+    """The link between every pair of hosts, one way."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -532,7 +532,7 @@ class Workload(_message.Message):
     OBSERVERS_FIELD_NUMBER: _builtins.int
     FILTERS_FIELD_NUMBER: _builtins.int
     observers: _builtins.int
-    """So many clients that watch everything and write down what they are told."""
+    """The number of clients that watch everything and record the events."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]: ...
     @_builtins.property
@@ -758,7 +758,7 @@ class UnitsMove(_message.Message):
     namespace: _builtins.str
     """Default: `default`."""
     node: _builtins.str
-    """Where to; empty: placement chooses."""
+    """The target node; empty: placement chooses."""
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -920,9 +920,9 @@ class Fault(_message.Message):
     wipe: _builtins.str
     """Kills a rubelet and removes all that its disk had; the machine's units go on. Ends with a restart."""
     replace: _builtins.str
-    """Of `cluster.raft`: the host's disk is lost, an operator takes its member out of the group and lets a new one in."""
+    """With `cluster.raft`: the host's disk is lost, an operator takes its member out of the group and lets a new one in."""
     transfer: _builtins.str
-    """Of `cluster.raft`: an operator asks that the member of that host lead."""
+    """With `cluster.raft`: an operator asks that the member of that host lead."""
     backup: _builtins.str
     """Backs up the store of an apiserver while it runs."""
     restore: _builtins.str
@@ -961,7 +961,7 @@ class Fault(_message.Message):
 
     @_builtins.property
     def remove_unit(self) -> Global___UnitOnNode:
-        """Somebody removes a unit from its machine by hand."""
+        """An operator removes a unit from its machine by hand."""
 
     @_builtins.property
     def clock_jump(self) -> Global___ClockJump: ...
@@ -1020,7 +1020,7 @@ class Partition(_message.Message):
     TO_FIELD_NUMBER: _builtins.int
     ONE_WAY_FIELD_NUMBER: _builtins.int
     one_way: _builtins.bool
-    """Of a partition alone: only what goes from `from` to `to` is lost."""
+    """For a partition alone: only traffic from `from` to `to` is lost."""
     @_builtins.property
     def to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Default: all other hosts."""
@@ -1237,7 +1237,7 @@ class Chaos(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         KIND_UNSPECIFIED: Chaos._Kind.ValueType  # 0
         KILL: Chaos._Kind.ValueType  # 1
-        """As the faults of that name."""
+        """The faults of that name."""
         TERMINATE: Chaos._Kind.ValueType  # 2
         POWER_OFF: Chaos._Kind.ValueType  # 3
         PAUSE: Chaos._Kind.ValueType  # 4
@@ -1250,7 +1250,7 @@ class Chaos(_message.Message):
         CLOCK_JUMP: Chaos._Kind.ValueType  # 10
         """By a second to an hour, either way."""
         DISK_FULL: Chaos._Kind.ValueType  # 11
-        """As the faults of disks."""
+        """The faults of disks."""
         DISK_STALL: Chaos._Kind.ValueType  # 12
         DISK_FAIL_SYNC: Chaos._Kind.ValueType  # 13
         BLACKOUT: Chaos._Kind.ValueType  # 14
@@ -1260,18 +1260,18 @@ class Chaos(_message.Message):
         INTERRUPT: Chaos._Kind.ValueType  # 15
         """A daemon is killed, or a host loses power, in the middle of a write."""
         WIPE: Chaos._Kind.ValueType  # 16
-        """Of rubelets."""
+        """Kinds for rubelets."""
         REPLACE: Chaos._Kind.ValueType  # 17
-        """Of members of `cluster.raft`; one at a time."""
+        """Kinds for members of `cluster.raft`; one at a time."""
         TRANSFER: Chaos._Kind.ValueType  # 18
         CRASH_UNIT: Chaos._Kind.ValueType  # 19
-        """Of the units that the workload puts, on nodes."""
+        """Kinds for the units that the workload puts, on nodes."""
         REMOVE_UNIT: Chaos._Kind.ValueType  # 20
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: Chaos.Kind.ValueType  # 0
     KILL: Chaos.Kind.ValueType  # 1
-    """As the faults of that name."""
+    """The faults of that name."""
     TERMINATE: Chaos.Kind.ValueType  # 2
     POWER_OFF: Chaos.Kind.ValueType  # 3
     PAUSE: Chaos.Kind.ValueType  # 4
@@ -1284,7 +1284,7 @@ class Chaos(_message.Message):
     CLOCK_JUMP: Chaos.Kind.ValueType  # 10
     """By a second to an hour, either way."""
     DISK_FULL: Chaos.Kind.ValueType  # 11
-    """As the faults of disks."""
+    """The faults of disks."""
     DISK_STALL: Chaos.Kind.ValueType  # 12
     DISK_FAIL_SYNC: Chaos.Kind.ValueType  # 13
     BLACKOUT: Chaos.Kind.ValueType  # 14
@@ -1294,12 +1294,12 @@ class Chaos(_message.Message):
     INTERRUPT: Chaos.Kind.ValueType  # 15
     """A daemon is killed, or a host loses power, in the middle of a write."""
     WIPE: Chaos.Kind.ValueType  # 16
-    """Of rubelets."""
+    """Kinds for rubelets."""
     REPLACE: Chaos.Kind.ValueType  # 17
-    """Of members of `cluster.raft`; one at a time."""
+    """Kinds for members of `cluster.raft`; one at a time."""
     TRANSFER: Chaos.Kind.ValueType  # 18
     CRASH_UNIT: Chaos.Kind.ValueType  # 19
-    """Of the units that the workload puts, on nodes."""
+    """Kinds for the units that the workload puts, on nodes."""
     REMOVE_UNIT: Chaos.Kind.ValueType  # 20
 
     KINDS_FIELD_NUMBER: _builtins.int
@@ -1311,11 +1311,11 @@ class Chaos(_message.Message):
     """So many hosts are struck at one time at most. Default: 2."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___Chaos.Kind.ValueType]:
-        """What strikes. Default: all up to disk_fail_sync."""
+        """The kinds that strike. Default: all up to disk_fail_sync."""
 
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Whom. Default: every host but those of observers."""
+        """The hosts to strike. Default: every host but those of observers."""
 
     @_builtins.property
     def every(self) -> _duration_pb2.Duration:
@@ -1397,7 +1397,7 @@ class Expectation(_message.Message):
     def watch_latency(self) -> Global___WatchLatency: ...
     @_builtins.property
     def raft_invariants(self) -> Global___RaftInvariants:
-        """Of `cluster.raft` and `cluster.etcd`: the invariants of Raft's paper held at every step of every member."""
+        """For `cluster.raft` and `cluster.etcd`: the invariants of Raft's paper held at every step of every member."""
 
     @_builtins.property
     def reads(self) -> Global___Reads:
@@ -1652,7 +1652,7 @@ Global___RaftInvariants: _TypeAlias = RaftInvariants  # noqa: Y015
 
 @_typing.final
 class UnitState(_message.Message):
-    """What a node's machine says of a unit at one time."""
+    """The state of a unit on a node's machine at one time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1669,11 +1669,11 @@ class UnitState(_message.Message):
     namespace: _builtins.str
     """Default: `default`."""
     state: _builtins.str
-    """As systemd says: `active`, `failed`, …; or `absent`."""
+    """systemd's active state: `active`, `failed`, …; or `absent`."""
     cut_off: _builtins.bool
     """The node is cut off at that time."""
     starts_min: _builtins.int
-    """So often at least it was started on this node since the world began: reboots don't count anew."""
+    """So often at least it was started on this node since the world began: reboots don't reset the count."""
     starts_max: _builtins.int
     """And so often at most. Default: any number of times."""
     @_builtins.property

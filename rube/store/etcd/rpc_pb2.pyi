@@ -52,7 +52,7 @@ class ResponseHeader(_message.Message):
     cluster_id: _builtins.int
     member_id: _builtins.int
     revision: _builtins.int
-    """Of the store when the request was applied."""
+    """The store's revision when the request was applied."""
     raft_term: _builtins.int
     def __init__(
         self,
@@ -131,7 +131,7 @@ class RangeRequest(_message.Message):
     sort_order: Global___RangeRequest.SortOrder.ValueType
     sort_target: Global___RangeRequest.SortTarget.ValueType
     serializable: _builtins.bool
-    """What this member has, however old."""
+    """The member's own state, however old."""
     keys_only: _builtins.bool
     count_only: _builtins.bool
     min_mod_revision: _builtins.int
@@ -173,7 +173,7 @@ class RangeResponse(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     more: _builtins.bool
     count: _builtins.int
-    """Of the whole range, whatever the limit."""
+    """The number of keys in the whole range, whatever the limit."""
     @_builtins.property
     def header(self) -> Global___ResponseHeader: ...
     @_builtins.property
@@ -583,7 +583,7 @@ class HashKVResponse(_message.Message):
     HASH_FIELD_NUMBER: _builtins.int
     COMPACT_REVISION_FIELD_NUMBER: _builtins.int
     hash: _builtins.int
-    """Of all that is kept from `compact_revision` to the revision asked for."""
+    """The hash of everything from `compact_revision` to the revision asked for."""
     compact_revision: _builtins.int
     @_builtins.property
     def header(self) -> Global___ResponseHeader: ...
