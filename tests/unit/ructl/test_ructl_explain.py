@@ -17,7 +17,7 @@ def said(path: str, **how: bool) -> str:
 
 def test_a_field_is_told_with_its_type_comment_and_values() -> None:
     text = said("Unit.state")
-    assert text.startswith("state: State\n  Whether it runs.")
+    assert text.startswith("state: State\n  The wanted state.")
     assert "STOPPED" in text
     assert "Installed but down" in text
 
@@ -28,7 +28,7 @@ def test_a_field_is_told_with_its_type_comment_and_values() -> None:
         ("unit", "api.systemd.Unit  (rube/api/systemd.proto)"),
         ("api.systemd.Unit.service.exec", "api.systemd.Service.Exec"),
         ("Unit.spec.service.environment", "environment: map<string, string>"),
-        ("Unit.service.exec.start", "start: repeated string\n  What the service is (ExecStart=)"),
+        ("Unit.service.exec.start", "start: repeated string\n  The service itself (ExecStart=)"),
         ("Unit.status.active_state", "`active`, `reloading`"),
         ("Unit.metadata.labels", "labels: map<string, string>"),
         ("Node", "A machine with a rubelet."),
