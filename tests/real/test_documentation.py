@@ -77,7 +77,7 @@ def environment(directory: Path, server: str) -> dict[str, str]:
 
 def run_block(block: Block, directory: Path, server: str) -> None:
     """Runs the block as bash does; its first command that fails ends it."""
-    text = ENDLESS.sub(r"timeout --preserve-status -s INT 3 \1", block.text)
+    text = "".join(changes_of_directory(block)) + ENDLESS.sub(r"timeout --preserve-status -s INT 3 \1", block.text)
     found = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", text],
         cwd=directory,
@@ -90,6 +90,12 @@ def run_block(block: Block, directory: Path, server: str) -> None:
     )
     assert found.returncode == 0, f"{block.place} ended with {found.returncode}: {found.stdout}{found.stderr}"
     assert "Traceback" not in found.stderr
+
+
+def changes_of_directory(block: Block) -> list[str]:
+    """The `cd` lines of the page's earlier blocks: a reader's shell stays where they led."""
+    earlier = [other for other in SHELL if other.page == block.page and other.line < block.line]
+    return [line for other in earlier for line in other.text.splitlines(keepends=True) if line.startswith("cd ")]
 
 
 def workplace(directory: Path, page: str) -> Path:
@@ -221,8 +227,8 @@ def test_the_daemons_of_the_readme_start_as_pasted(tmp_path: Path) -> None:
     (block,) = [block for block in READ if block.page == "README.md" and "rubelet" in block.text]
     cluster = LocalCluster(tmp_path)
     port = cluster_port()
-    text = block.text.replace("/var/lib/rube/store.db", str(tmp_path / "store.db")).replace("7823", str(port))
-    text = text.replace("rube apiserver", f"rube apiserver --listen 127.0.0.1:{port}")
+    text = block.text.replace("/var/lib/rubeapiserver/store.db", str(tmp_path / "store.db"))
+    text = text.replace("10.0.0.1:7823", f"127.0.0.1:{port}")
     text = text.replace("rubelet ", f"rubelet --data {tmp_path / 'node'} --driver supervisor ")
     text += "\nfor i in $(seq 60); do ructl wait -t Node worker-1 --for ready 2>/dev/null && break; sleep 0.5; done\n"
     shell = subprocess.Popen(
