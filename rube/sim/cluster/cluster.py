@@ -34,6 +34,7 @@ from rube.sim.cluster.daemons import API_PORT, RUBELET_URL, ApiserverProgram, Re
 from rube.sim.cluster.disasters import Disasters
 from rube.sim.cluster.durability import DurableLog
 from rube.sim.cluster.faults import Faults
+from rube.sim.cluster.follower import follow
 from rube.sim.cluster.group_observer import GroupWatch
 from rube.sim.cluster.machines import Daemon, Machine, make_machine
 from rube.sim.cluster.user import User
@@ -183,10 +184,14 @@ class SimCluster:
             for place, wanted in enumerate([WatchRequest(type=UNIT_TYPE), *filters])
         ]
 
+        follower, targets = f"{name}-informer", self._targets_from(first + 1)
+        ports = replace(machine.ports, network=SimNetwork(self.fabric, machine.host, tap=self._wire(follower)))
+
         async def main() -> None:
             async with asyncio.TaskGroup() as group:
                 for observer in observers:
                     group.create_task(observer.run())
+                group.create_task(follow(follower, ports, targets, self.history, lambda: self.world.now_ns))
 
         machine.daemon = Daemon(name="observer", main=main)
         machine.start()
@@ -261,6 +266,10 @@ class SimCluster:
         """Lets an operator stop the unit and remove it from the machine, by hand."""
         self._disturb(node, namespace, name, "was removed")
         self._rubelets[node].remove(namespace, name)
+
+    def fail_actions(self, node: str, *, fails: bool) -> None:
+        """Whatever the node's driver is asked to do fails from now on, though about half of it is done; or no more."""
+        self._rubelets[node].services.fail_actions(fails=fails)
 
     # Judging
 

@@ -57,7 +57,7 @@ class ControllerMemberProgram:
             controllers=ClusterControllersConfig(
                 strict=True,
                 extra=controllers,
-                observer=recorder.decisions(name, controllers),
+                observer=recorder.decisions(name, controllers, one_process=False),
                 refusals=recorder.refusals(name),
             ),
         )

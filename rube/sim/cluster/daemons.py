@@ -22,6 +22,7 @@ from rube.sim.cluster.convergence import Seen
 from rube.sim.cluster.durability import DurableView
 from rube.sim.cluster.error_log import Pace, refusal_recorder
 from rube.sim.cluster.group_observer import GroupWatch
+from rube.sim.cluster.memories import Memories
 from rube.sim.cluster.node_copies import is_decided, note_copy
 from rube.sim.cluster.recording import RecordingStore
 from rube.sim.cluster.running_units import UnitWatcher
@@ -66,22 +67,28 @@ class Recorder:
         self.history.losses.append(DaemonError(self.now_ns(), host, str(lost)))
         _LOG.error("%s: the daemon ends: %s", host, lost)
 
-    def decisions(self, host: str, controllers: Sequence[Controller] = ()) -> Callable[[Decided], None]:
+    def decisions(
+        self, host: str, controllers: Sequence[Controller] = (), *, one_process: bool = True
+    ) -> Callable[[Decided], None]:
         """Returns an observer of a controller runtime that notes each decision and its state, and ends a livelock.
 
-        `controllers` are a user's own on that host.
+        `controllers` are a user's own on that host. `one_process`: what they remember is from this process, or from
+        before it.
         """
         pace = Pace(self.now_ns, host)
         every = [*make_controllers(tuple(CLUSTER_CONTROLLERS)), *controllers]
         transforming = {one.name for one in every if isinstance(one, TransformingController)}
         selective = {one.name for one in every if one.selector}
         contents = self.history.contents
+        memories = Memories(lambda text: self.history.machines.forgotten.append(DaemonError(self.now_ns(), host, text)))
 
         def record(decided: Decided) -> None:
             key = str(decided.key)
             self.trace.add("decide", host, decided.controller, key, decided.state_sha256, decided.decision_sha256)
             pace.decided(decided.controller, key)
             state = decided.state
+            if one_process:
+                memories.decided(decided)
             view = View(
                 at_ns=self.now_ns(),
                 host=host,
@@ -211,7 +218,11 @@ class RubeletProgram:
         self._lease_s = lease_s
         self._history = recorder.history
         self.services = SimServiceManager(host)
-        self._watcher = UnitWatcher(host, self.services, recorder.history.transitions.append)
+        history = recorder.history
+        machines = history.machines
+        self._watcher = UnitWatcher(
+            host, self.services, history.transitions.append, machines.inherited.append, self._note_installed
+        )
 
     async def main(self) -> None:
         """Runs until cancelled. Ends, as the program does, if its disk fails, or is full when it is opened."""
@@ -243,6 +254,9 @@ class RubeletProgram:
     async def note_copy(self) -> None:
         """Notes in the history what this node's disk has of the store."""
         await note_copy(self._history, self._ports, RUBELET_URL, self._host.world.now_ns)
+
+    def _note_installed(self, uid: str, generation: int) -> None:
+        self._history.machines.installed.setdefault((self._host.name, uid, generation), self._host.world.now_ns)
 
     def _note_action(self, action_id: str, action: UnitAction) -> None:
         kind = action.WhichOneof("action") or "nothing"

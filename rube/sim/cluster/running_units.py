@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rube.sim.cluster.convergence import Seen, process_of
-from rube.sim.judges import Transition
+from rube.sim.judges import DaemonError, Transition
 from rube.sim.units.service_manager import SimServiceManager
 from rube.sim.world.kernel import SimHost
 from rube.units.names import parse_unit_name
@@ -14,10 +14,21 @@ from rube.units.names import parse_unit_name
 class UnitWatcher:
     """Looks over a service manager's shoulder, across kills of the rubelet and power losses of the host."""
 
-    def __init__(self, host: SimHost, manager: SimServiceManager, note: Callable[[Transition], None]) -> None:
+    def __init__(
+        self,
+        host: SimHost,
+        manager: SimServiceManager,
+        note: Callable[[Transition], None],
+        inherited: Callable[[DaemonError], None],
+        installed: Callable[[str, int], None],
+    ) -> None:
+        """`inherited` is told of a process that goes on under the name of another object, `installed` of the uid and
+        the generation of each definition that is there."""
         self._host = host
         self._manager = manager
         self._note = note
+        self._inherited = inherited
+        self._installed = installed
         # By unit: its running process, as (main pid, uid).
         self._running: dict[str, tuple[int, str]] = {}
         manager.on_change(self._changed)
@@ -35,9 +46,15 @@ class UnitWatcher:
 
     def _changed(self, name: str) -> None:
         observation = self._manager.observation(name)
+        if observation.installed:
+            self._installed(observation.uid, observation.generation)
         before_pid, before_uid = self._running.get(name, (0, ""))
         pid = observation.status.main_pid
         if pid == before_pid:
+            if pid and observation.uid != before_uid and observation.status.active_state == "active":
+                self._running[name] = pid, observation.uid
+                text = f"{_object_name(name)} goes on as {observation.uid}; its process was started for {before_uid}"
+                self._inherited(DaemonError(self._host.world.now_ns, self._host.name, text))
             return
         if before_pid:
             self._add(name, before_uid, running=False)

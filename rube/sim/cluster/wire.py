@@ -45,7 +45,13 @@ class Wire:
             return None
         name = method.removeprefix(_SERVICE)
         if name == "Watch":
-            stream = Stream(client=self.client, request=_copy(request), start_ns=self.now_ns(), observer=self.observer)
+            stream = Stream(
+                client=self.client,
+                request=_copy(request),
+                start_ns=self.now_ns(),
+                server=target,
+                observer=self.observer,
+            )
             self.history.streams.append(stream)
             return _WatchTap(stream, self.history.contents, self.now_ns)
         if name not in _KINDS:

@@ -11,11 +11,13 @@ from rube.sim.judges.clients import clients
 from rube.sim.judges.conditions import conditions
 from rube.sim.judges.contents import Content, Contents
 from rube.sim.judges.defects import defects
+from rube.sim.judges.followers import followers
 from rube.sim.judges.groups import raft_invariants
 from rube.sim.judges.history import History
 from rube.sim.judges.latency import ALL_WATCHERS, LatencySummary, summarize_latency, watch_latency
 from rube.sim.judges.leadership import fencing, leases
-from rube.sim.judges.machines import actions, copies, starts
+from rube.sim.judges.machines import actions, copies, generations, memories, owners, starts
+from rube.sim.judges.positions import positions
 from rube.sim.judges.reads import reads
 from rube.sim.judges.records import (
     Action,
@@ -28,6 +30,7 @@ from rube.sim.judges.records import (
     Delivery,
     Disturbance,
     ErrorsLogged,
+    Follower,
     GroupHistory,
     Leadership,
     LogEntry,
@@ -38,6 +41,7 @@ from rube.sim.judges.records import (
     StatusPair,
     Stream,
     Term,
+    Told,
     Transition,
     UnitProbe,
     View,
@@ -65,6 +69,7 @@ __all__ = [
     "Delivery",
     "Disturbance",
     "ErrorsLogged",
+    "Follower",
     "GroupHistory",
     "History",
     "LatencySummary",
@@ -78,6 +83,7 @@ __all__ = [
     "StatusPair",
     "Stream",
     "Term",
+    "Told",
     "Transition",
     "UnitProbe",
     "Verdict",
@@ -94,10 +100,15 @@ __all__ = [
     "copies",
     "defects",
     "fencing",
+    "followers",
+    "generations",
     "leases",
     "local_autonomy",
     "many",
+    "memories",
     "never_on_two_nodes",
+    "owners",
+    "positions",
     "raft_invariants",
     "readiness",
     "reads",

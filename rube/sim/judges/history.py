@@ -13,6 +13,7 @@ from rube.sim.judges.records import (
     DaemonError,
     Disturbance,
     ErrorsLogged,
+    Follower,
     GroupHistory,
     LogEntry,
     MachineHistory,
@@ -44,6 +45,7 @@ class History:
     # The calls of all stores that apiservers opened.
     store_ids: set[str] = field(default_factory=set)
     streams: list[Stream] = field(default_factory=list)
+    followers: list[Follower] = field(default_factory=list)
     # Key to revision of every unit there is in the end, as the API lists them.
     final: dict[str, int] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)

@@ -6,14 +6,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from rube.api import UnitStatus, UpdateStatusRequest
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, RESTART_ANNOTATION, UNIT_TYPE
 from rube.sim.judges.contents import Content, difference
 from rube.sim.judges.history import History
-from rube.sim.judges.records import Action, Copy
+from rube.sim.judges.records import Action, Attempt, Copy, DaemonError
 from rube.sim.judges.selection import Selection
 from rube.sim.judges.verdict import Verdict, judge, many, time_text
 
 STARTS = "starts"
+OWNERS = "owners"
+MEMORIES = "memories"
+GENERATIONS = "generations"
+# In the words of a node about a generation that it can't install.
+NOT_APPLIED = "is not applied"
 ACTIONS = "actions"
 COPIES = "copies"
 
@@ -66,6 +72,60 @@ def _asks(content: Content) -> tuple[bytes, str, str]:
     """Returns a unit's definition, and the newest requests to restart it and to move it, which may be withdrawn."""
     annotations = content.obj.metadata.annotations
     return content.obj.spec.value, annotations.get(RESTART_ANNOTATION, ""), annotations.get(MOVE_ANNOTATION, "")
+
+
+def owners(history: History) -> Verdict:
+    """What runs under an object's name was started for it, and not for an earlier one of that name."""
+    return judge(
+        OWNERS,
+        "no unit's process went on under the name of another object",
+        _lines(history.machines.inherited),
+        "a unit that was put anew was not started anew",
+    )
+
+
+def memories(history: History) -> Verdict:
+    """A controller remembers what it last asked to keep of an object, whatever becomes of its calls."""
+    return judge(
+        MEMORIES,
+        f"{many(len(history.views), 'decision')} remembered those before them",
+        _lines(history.machines.forgotten),
+        "a controller's memory was lost",
+    )
+
+
+def generations(history: History) -> Verdict:
+    """A node reports a generation of a unit once it is installed there, or says that it can't be."""
+    told = [attempt for attempt in history.attempts if attempt.client in history.nodes and _tells_of_unit(attempt)]
+    return judge(
+        GENERATIONS,
+        f"{many(len(told), 'report')} of nodes were of generations that they had",
+        (line for attempt in told for line in _generation(attempt, history)),
+        "a node reported a generation that it did not have",
+    )
+
+
+def _tells_of_unit(attempt: Attempt) -> bool:
+    request = attempt.request
+    return isinstance(request, UpdateStatusRequest) and request.key.type == UNIT_TYPE
+
+
+def _generation(attempt: Attempt, history: History) -> Iterator[str]:
+    request = attempt.request
+    assert isinstance(request, UpdateStatusRequest)
+    status = UnitStatus()
+    request.status.Unpack(status)
+    generation = request.observed_generation
+    if not generation or status.released_for or NOT_APPLIED in status.message:
+        return
+    since_ns = history.machines.installed.get((attempt.client, request.uid, generation))
+    if since_ns is None or since_ns > attempt.start_ns:
+        yield f"{attempt.where} is of generation {generation}, which was not installed there"
+
+
+def _lines(complaints: list[DaemonError]) -> Iterator[str]:
+    for complaint in complaints:
+        yield f"{time_text(complaint.at_ns)} {complaint.host}: {complaint.text}"
 
 
 def actions(history: History) -> Verdict:

@@ -190,6 +190,28 @@ class Delivery:
     initial_end: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an informer told its handlers of one object: what it was before and what it is now; None: nothing."""
+
+    at_ns: int
+    key: str
+    old: Content | None
+    new: Content | None
+
+
+@dataclass(slots=True, eq=False)
+class Follower:
+    """A client that keeps a copy with an informer of rube.client, from its start to its end, and what it was told."""
+
+    client: str
+    # The observer on whose machine it runs.
+    host: str = ""
+    # The servers that it may ask, in its order.
+    targets: Sequence[str] = ()
+    told: list[Told] = field(default_factory=list)
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Stream:
     """One watch of any client: its request, and each response in order."""
@@ -197,6 +219,8 @@ class Stream:
     client: str
     request: WatchRequest
     start_ns: int
+    # The server that it was sent to.
+    server: str = ""
     # Whether it is an observer's; otherwise it is a daemon's.
     observer: bool = False
     deliveries: list[Delivery] = field(default_factory=list)
@@ -380,6 +404,12 @@ class MachineHistory:
     copies: list[Copy] = field(default_factory=list)
     # (time, host): the host lost its power.
     outages: list[tuple[int, str]] = field(default_factory=list)
+    # A process that was started for one object went on under the name of another.
+    inherited: list[DaemonError] = field(default_factory=list)
+    # (host, uid, generation) of what was installed, and when it was so first.
+    installed: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    # A controller was shown a memory that is none of those which it had asked to keep.
+    forgotten: list[DaemonError] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

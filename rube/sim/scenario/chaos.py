@@ -20,6 +20,7 @@ _OF_ONE_HOST = {
     Chaos.PAUSE: "pause",
     Chaos.ISOLATE: "isolate",
     Chaos.WIPE: "wipe",
+    Chaos.FAIL_ACTIONS: "fail_actions",
     Chaos.REPLACE: "replace",
     Chaos.TRANSFER: "transfer",
 }
@@ -33,6 +34,8 @@ _OF_DISKS = {
 _OF_WRITES = frozenset({*_OF_DISKS, Chaos.INTERRUPT})
 # These strike members of a replicated group alone.
 _OF_MEMBERS = frozenset({Chaos.REPLACE, Chaos.TRANSFER})
+# These strike nodes alone.
+_OF_NODES = frozenset({Chaos.WIPE, Chaos.FAIL_ACTIONS})
 # These strike a unit on a node.
 _OF_UNITS = {Chaos.CRASH_UNIT: "crash_unit", Chaos.REMOVE_UNIT: "remove_unit"}
 # These happen at one instant: their damage heals by itself.
@@ -71,7 +74,7 @@ class Hosts:
             return host in self.members
         if kind in _OF_UNITS:
             return host in self.nodes and bool(self.units)
-        return kind != Chaos.WIPE or host in self.nodes
+        return kind not in _OF_NODES or host in self.nodes
 
 
 def fill_chaos(chaos: Chaos, hosts: Sequence[str]) -> None:
@@ -144,6 +147,10 @@ def draw_faults(chaos: Fault, hosts: Hosts, draw: random.Random) -> Iterator[Fau
         for name in ends if kind == Chaos.BLACKOUT else [host]:
             struck_until_ns[name] = now_ns + lasts_ns
         yield fault
+        if kind == Chaos.WIPE and draw.random() < 0.5:  # it is set up anew, and its clock with it
+            jump = _fault(Chaos.CLOCK_JUMP, host, (), draw)
+            jump.at.FromNanoseconds(now_ns)
+            yield jump
 
 
 def _fault(kind: Chaos.Kind.ValueType, host: str, ends: Sequence[str], draw: random.Random) -> Fault:

@@ -12,7 +12,7 @@ from rube.store import parse_store_url
 Deed = tuple[str, Callable[[], object]]
 
 # The hosts that the faults of one host may name.
-OF_NODES = frozenset({"wipe"})
+OF_NODES = frozenset({"wipe", "fail_actions"})
 OF_MEMBERS = frozenset({"replace", "transfer"})
 OF_STORES = frozenset({"backup", "restore"})
 OF_ONE_HOST = OF_NODES | OF_MEMBERS | OF_STORES
@@ -39,7 +39,7 @@ def check_disaster(fault: Fault, path: Path, cluster: Cluster, hosts: Sequence[s
     elif kind == "interrupt":
         _check_interrupt(fault.interrupt, (*path, kind), hosts, source)
     elif kind in OF_NODES:
-        check_known("node", fault.wipe, list(cluster.nodes.names), (*path, kind), source)
+        check_known("node", getattr(fault, kind), list(cluster.nodes.names), (*path, kind), source)
     elif kind in OF_MEMBERS:
         if not cluster.HasField("raft"):
             source.error((*path, kind), "no group replicates its store: add `raft: {members: 3}` to `cluster`")
@@ -103,6 +103,10 @@ def _host_deeds(kind: str, host: str, cluster: SimCluster) -> tuple[Deed, Deed |
         "wipe": (
             (f"the {program} of {host} is killed and its disk emptied", lambda: disasters.wipe(host)),
             (f"the {program} of {host} starts again", lambda: cluster.faults.restart(host)),
+        ),
+        "fail_actions": (
+            (f"the driver of {host} fails", lambda: cluster.fail_actions(host, fails=True)),
+            (f"the driver of {host} works again", lambda: cluster.fail_actions(host, fails=False)),
         ),
         "replace": ((f"the disk of {host} is lost and replaced", lambda: disasters.replace(host)), None),
         "transfer": ((f"{host} is asked to lead", lambda: disasters.transfer(host)), None),

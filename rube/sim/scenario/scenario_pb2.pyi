@@ -900,6 +900,7 @@ class Fault(_message.Message):
     TRANSFER_FIELD_NUMBER: _builtins.int
     BACKUP_FIELD_NUMBER: _builtins.int
     RESTORE_FIELD_NUMBER: _builtins.int
+    FAIL_ACTIONS_FIELD_NUMBER: _builtins.int
     CHAOS_FIELD_NUMBER: _builtins.int
     isolate: _builtins.str
     """Cuts a host off from all others."""
@@ -929,6 +930,8 @@ class Fault(_message.Message):
     """Stops an apiserver, puts the last backup in the place of its store and starts it again: what was written since is
     gone, for all. The checks of what users and watchers were told know nothing of this.
     """
+    fail_actions: _builtins.str
+    """Whatever the driver of a node is asked to do fails, though about half of it was done."""
     @_builtins.property
     def at(self) -> _duration_pb2.Duration: ...
     @_builtins.property
@@ -1000,13 +1003,14 @@ class Fault(_message.Message):
         transfer: _builtins.str = ...,
         backup: _builtins.str = ...,
         restore: _builtins.str = ...,
+        fail_actions: _builtins.str = ...,
         chaos: Global___Chaos | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "backup", b"backup", "blackout", b"blackout", "chaos", b"chaos", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "interrupt", b"interrupt", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "replace", b"replace", "reset", b"reset", "restart", b"restart", "restore", b"restore", "resume", b"resume", "slow", b"slow", "terminate", b"terminate", "transfer", b"transfer", "wipe", b"wipe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "backup", b"backup", "blackout", b"blackout", "chaos", b"chaos", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fail_actions", b"fail_actions", "fault", b"fault", "heal", b"heal", "interrupt", b"interrupt", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "replace", b"replace", "reset", b"reset", "restart", b"restart", "restore", b"restore", "resume", b"resume", "slow", b"slow", "terminate", b"terminate", "transfer", b"transfer", "wipe", b"wipe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "backup", b"backup", "blackout", b"blackout", "chaos", b"chaos", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fault", b"fault", "heal", b"heal", "interrupt", b"interrupt", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "replace", b"replace", "reset", b"reset", "restart", b"restart", "restore", b"restore", "resume", b"resume", "slow", b"slow", "terminate", b"terminate", "transfer", b"transfer", "wipe", b"wipe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "backup", b"backup", "blackout", b"blackout", "chaos", b"chaos", "clock_jump", b"clock_jump", "clog", b"clog", "crash_unit", b"crash_unit", "disk", b"disk", "fail_actions", b"fail_actions", "fault", b"fault", "heal", b"heal", "interrupt", b"interrupt", "isolate", b"isolate", "kill", b"kill", "lasts", b"lasts", "partition", b"partition", "pause", b"pause", "power_off", b"power_off", "power_on", b"power_on", "remove_unit", b"remove_unit", "replace", b"replace", "reset", b"reset", "restart", b"restart", "restore", b"restore", "resume", b"resume", "slow", b"slow", "terminate", b"terminate", "transfer", b"transfer", "wipe", b"wipe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fault: _TypeAlias = _typing.Literal["isolate", "partition", "heal", "slow", "reset", "clog", "kill", "terminate", "restart", "power_off", "power_on", "blackout", "interrupt", "pause", "resume", "crash_unit", "remove_unit", "clock_jump", "disk", "wipe", "replace", "transfer", "backup", "restore", "chaos"]  # noqa: Y015
+    _WhichOneofReturnType_fault: _TypeAlias = _typing.Literal["isolate", "partition", "heal", "slow", "reset", "clog", "kill", "terminate", "restart", "power_off", "power_on", "blackout", "interrupt", "pause", "resume", "crash_unit", "remove_unit", "clock_jump", "disk", "wipe", "replace", "transfer", "backup", "restore", "fail_actions", "chaos"]  # noqa: Y015
     _WhichOneofArgType_fault: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fault) -> _WhichOneofReturnType_fault | None: ...
 
@@ -1267,6 +1271,8 @@ class Chaos(_message.Message):
         CRASH_UNIT: Chaos._Kind.ValueType  # 19
         """Kinds for the units that the workload puts, on nodes."""
         REMOVE_UNIT: Chaos._Kind.ValueType  # 20
+        FAIL_ACTIONS: Chaos._Kind.ValueType  # 21
+        """Of rubelets."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: Chaos.Kind.ValueType  # 0
@@ -1301,6 +1307,8 @@ class Chaos(_message.Message):
     CRASH_UNIT: Chaos.Kind.ValueType  # 19
     """Kinds for the units that the workload puts, on nodes."""
     REMOVE_UNIT: Chaos.Kind.ValueType  # 20
+    FAIL_ACTIONS: Chaos.Kind.ValueType  # 21
+    """Of rubelets."""
 
     KINDS_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from google.protobuf.any_pb2 import Any as AnyProto
 
 from rube.api import Action, LogLine, LogsRequest, LogsResponse, Unit, UnitAction, UnitObservation, UnitStatus
+from rube.api.errors import UnavailableError
 from rube.host import Clock
 from rube.sim.units.unit import Behaviour, SimUnit
 from rube.sim.world.kernel import Death, SimHost, SimProcess, current_process
@@ -66,6 +67,8 @@ class SimServiceManager:
         self._listeners: list[Listener] = []
         self._process: SimProcess | None = None
         self._last_pid = 100
+        self._failing = False
+        self._random = host.random.stream("service-manager")
         # On the host's disk.
         self._logs: dict[str, deque[LogLine]] = {}
         self._printed: dict[str, int] = {}
@@ -88,6 +91,14 @@ class SimServiceManager:
         if name in self._definitions:
             self._host.world.trace.add("fault", "unit-removed", self._host.name, name)
             self._forget(name)
+
+    def fail_actions(self, *, fails: bool) -> None:
+        """The fault: whatever a driver asks for fails, though about half of it is done; or no more."""
+        self._failing = fails
+
+    def draw_failure(self) -> tuple[bool, bool]:
+        """Whether the next action fails, and whether it is done nevertheless."""
+        return self._failing, self._failing and self._random.random() < 0.5
 
     def on_change(self, listener: Listener) -> Callable[[], None]:
         """Calls `listener(name)` whenever a unit may have changed, until the returned function is called."""
@@ -246,13 +257,21 @@ class SimServiceDriver:
         name = unit_action.unit
         self._note(action.id, unit_action)
         await self._clock.sleep(CALL_S)
-        if self._manager.is_done(name, action.id):
+        fails, is_done = self._manager.draw_failure()
+        under_way = False if fails and not is_done else self._do(name, action.id, unit_action)
+        if fails:
+            raise UnavailableError("the service manager gives no answer")
+        return under_way
+
+    def _do(self, name: str, action_id: str, unit_action: UnitAction) -> bool:
+        """Whether it is still under way."""
+        if self._manager.is_done(name, action_id):
             return False
         if unit_action.WhichOneof("action") == "ensure":
             validate_unit(unit_action.ensure.spec)
-            self._manager.ensure(name, action.id, unit_action.ensure)
+            self._manager.ensure(name, action_id, unit_action.ensure)
         elif self._manager.stop(name):
-            self._manager.remove(name, action.id)
+            self._manager.remove(name, action_id)
         else:
             return True
         return False

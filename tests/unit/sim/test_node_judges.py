@@ -7,11 +7,39 @@ from dataclasses import dataclass, field
 import pytest
 from google.protobuf.message import Message
 
-from rube.api import Fence, Lease, Metadata, Node, NodeStatus, Object, PutRequest, Unit
-from rube.api.keys import key_of
+from rube.api import (
+    Decision,
+    Fence,
+    Key,
+    Lease,
+    Metadata,
+    Node,
+    NodeStatus,
+    Object,
+    PutRequest,
+    State,
+    Unit,
+    UnitStatus,
+    UpdateStatusRequest,
+)
+from rube.api.keys import ObjectKey, key_of
 from rube.api.registry import pack
+from rube.api.well_known import UNIT_TYPE
+from rube.controllers.config import Decided
 from rube.sim import judges
-from rube.sim.judges import Action, Attempt, Commit, Copy, Disturbance, History, LogEntry, Outcome, Transition
+from rube.sim.cluster.memories import Memories
+from rube.sim.judges import (
+    Action,
+    Attempt,
+    Commit,
+    Copy,
+    DaemonError,
+    Disturbance,
+    History,
+    LogEntry,
+    Outcome,
+    Transition,
+)
 
 S = 1_000_000_000
 READY, SILENT = NodeStatus.READY, NodeStatus.SILENT
@@ -244,3 +272,51 @@ def test_a_copy_is_what_the_store_had_at_its_revision() -> None:
     assert "lacks api.systemd.Unit/default/web" in judges.copies(plane.history).offending[0]
     plane.history.machines.copies[:] = [Copy(S, "w", "another", 5, {})]
     assert judges.copies(plane.history).passed, "of a store that was replaced nothing is known"
+
+
+@pytest.mark.parametrize(
+    ("installed", "message", "passed"),
+    [
+        ({("w", "web", 3): 1 * S}, "", True),
+        ({("w", "web", 3): 9 * S}, "", False),
+        ({("w", "web", 2): 1 * S}, "", False),
+        ({("w", "old", 3): 1 * S}, "", False),
+        ({("x", "web", 3): 1 * S}, "", False),
+        ({}, "generation 3 is not applied: no exec.start", True),
+    ],
+)
+def test_a_node_reports_generations_that_it_has(
+    installed: dict[tuple[str, str, int], int], message: str, passed: bool
+) -> None:
+    status = pack(UnitStatus(message=message))
+    request = UpdateStatusRequest(key=Key(type=UNIT_TYPE, name="web"), uid="web", status=status, observed_generation=3)
+    told = Attempt(client="w", kind="update_status", request=request, start_ns=5 * S)
+    history = History(attempts=[told], nodes={"w"})
+    history.machines.installed.update(installed)
+    assert judges.generations(history).passed is passed
+
+
+def test_what_was_inherited_and_what_was_forgotten_are_told() -> None:
+    history = History()
+    assert judges.owners(history).passed
+    assert judges.memories(history).passed
+    history.machines.inherited.append(DaemonError(S, "w", "default/web goes on as b"))
+    history.machines.forgotten.append(DaemonError(S, "w", "unit decided"))
+    assert judges.owners(history).offending == ("1.000s w: default/web goes on as b",)
+    assert judges.memories(history).offending == ("1.000s w: unit decided",)
+
+
+@pytest.mark.parametrize(
+    ("seen", "lost"), [([b"", b"a", b"b"], 0), ([b"", b"", b"b"], 0), ([b"x", b""], 1), ([b"x", b"a", b""], 1)]
+)
+def test_a_memory_that_was_kept_or_the_one_before_it_is_seen_next(seen: list[bytes], lost: int) -> None:
+    """Of decisions that ask to keep a, b and c; the first is the first of its process, and may see anything."""
+    complaints: list[str] = []
+    memories = Memories(complaints.append)
+    for value, kept in zip(seen, (b"a", b"b", b"c"), strict=False):
+        decided = Decided(
+            controller="unit", key=ObjectKey(UNIT_TYPE, "default", "web"), state=State(), decision=Decision()
+        )
+        decided.state.memory.value, decided.decision.memory.value = value, kept
+        memories.decided(decided)
+    assert len(complaints) == lost
