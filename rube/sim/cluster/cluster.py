@@ -49,7 +49,7 @@ from rube.sim.etcd import (
     Quirks,
     run_member,
 )
-from rube.sim.judges import Disturbance, GroupHistory, History
+from rube.sim.judges import Disturbance, Follower, GroupHistory, History
 from rube.sim.world.kernel import RunTimeoutError, SimHost, World
 from rube.sim.world.network import Link, SimFabric, SimNetwork
 from rube.store import open_store, parse_store_url
@@ -184,14 +184,16 @@ class SimCluster:
             for place, wanted in enumerate([WatchRequest(type=UNIT_TYPE), *filters])
         ]
 
-        follower, targets = f"{name}-informer", self._targets_from(first + 1)
-        ports = replace(machine.ports, network=SimNetwork(self.fabric, machine.host, tap=self._wire(follower)))
+        client = f"{name}-informer"
+        ports = replace(machine.ports, network=SimNetwork(self.fabric, machine.host, tap=self._wire(client)))
+        targets = self._targets_from(first + 1)
 
         async def main() -> None:
             async with asyncio.TaskGroup() as group:
                 for observer in observers:
                     group.create_task(observer.run())
-                group.create_task(follow(follower, ports, targets, self.history, lambda: self.world.now_ns))
+                follower = Follower(client, name, targets)
+                group.create_task(follow(follower, ports, self.history, lambda: self.world.now_ns))
 
         machine.daemon = Daemon(name="observer", main=main)
         machine.start()

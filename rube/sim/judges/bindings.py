@@ -122,23 +122,27 @@ def readiness(history: History) -> Verdict:
 def _node_life(key: str, history: History) -> Iterator[str]:
     name = key.rpartition("/")[2]
     times = {commit.revision: commit for commit in history.commits}
+    leases = [*history.timeline.versions(NODE_LEASES + name)]
     renewals = [
         (times[revision].start_ns, _duration_ns(content))
-        for revision, content in history.timeline.versions(NODE_LEASES + name)
+        for revision, content in leases
         if content is not None and revision in times
     ]
     before = NodeStatus.UNKNOWN
-    silent_ns = 0
+    silent_ns = silent_revision = 0
     for revision, content in history.timeline.versions(key):
         now = _readiness(content)
         if now == NodeStatus.READY and before == NodeStatus.SILENT and revision in times:
             called_ns = times[revision].at_ns
             # Its last renewal may have been on its way when it was called silent.
-            if not any(silent_ns - duration_ns < at_ns <= called_ns for at_ns, duration_ns in renewals):
+            # Nobody knows when a renewal was made whose client died before it was answered.
+            since = any(silent_revision < renewed < revision for renewed, _ in leases)
+            if not since and not any(silent_ns - duration_ns < at_ns <= called_ns for at_ns, duration_ns in renewals):
                 silent = f"since it was called silent at {time_text(silent_ns)}"
                 yield f"{time_text(called_ns)} {name} was called ready, and has renewed nothing {silent}"
         if now != before and now == NodeStatus.SILENT and revision in times:
             called_ns = silent_ns = times[revision].at_ns
+            silent_revision = revision
             last = [item for item in renewals if item[0] <= called_ns]
             if last and called_ns - last[-1][0] < last[-1][1] * (1 - RATE_MARGIN):
                 yield (

@@ -12,20 +12,21 @@ from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
 from rube.api.times import NS_PER_S
 from rube.sim.judges.history import History
 from rube.sim.judges.records import Attempt, Follower, Outcome, Stream
-from rube.sim.judges.verdict import Verdict, judge, many, time_text
+from rube.sim.judges.verdict import Verdict, judge, many
 
 CHECK = "clients"
-# Who answered somebody so shortly before a client lost its server, or after, was there to be asked.
+# Who answered somebody so shortly before a client lost its server, and after, was there to be asked.
 ALIVE_NS = 2 * NS_PER_S
 # A watch that went well for so long goes on elsewhere at once, which is within the other.
 WELL_NS = 5 * NS_PER_S
 ELSEWHERE_NS = 2_500_000_000
+AT_ONCE_NS = 100_000_000
 
 
 def clients(history: History) -> Verdict:
     """Checks users whose calls are counted: within a call no write without a condition is sent again after an attempt
     that may have been carried out; and after a failed attempt the next goes to another server, if one answers. So does
-    a watch, and soon."""
+    a client that follows, and soon."""
     by_client: dict[str, list[Attempt]] = defaultdict(list)
     for attempt in history.attempts:
         if attempt.call:
@@ -42,7 +43,7 @@ def clients(history: History) -> Verdict:
                 for before, after in pairwise(attempts)
                 for line in (*_again(before, after), *_stays(before, after, alive))
             ),
-            *_watches(history),
+            *_followers(history),
         ],
         "a client repeated what may have been done, or stayed with a server that does not answer",
     )
@@ -79,32 +80,55 @@ def _is_away(error: RubeError | None) -> bool:
     return isinstance(error, (UnavailableError, DeadlineExceededError))
 
 
-def _watches(history: History) -> Iterator[str]:
-    """Of clients that follow: what another client on their host was told shows whom they could reach."""
+def _followers(history: History) -> Iterator[str]:
+    """What another client on their host was told shows whom they could reach."""
     streams: dict[str, list[Stream]] = defaultdict(list)
     for stream in history.streams:
         streams[stream.client].append(stream)
+    attempts: dict[str, list[Attempt]] = defaultdict(list)
+    for attempt in history.attempts:
+        attempts[attempt.client].append(attempt)
     for follower in {follower.client: follower for follower in history.followers}.values():
-        beside = [stream for stream in history.streams if stream.client == follower.host]
-        for before, after in pairwise(streams[follower.client]):
-            yield from _moves_on(follower, before, after, beside)
+        told = _told(streams[follower.host])
+        for stream, next_stream in pairwise(streams[follower.client]):
+            went_well = stream.end_ns is not None and stream.end_ns - stream.start_ns >= WELL_NS
+            if went_well and _is_left(follower, stream, told):
+                yield from _elsewhere(stream, next_stream)
+        for attempt, next_attempt in pairwise(attempts[follower.client]):
+            yield from _at_once(attempt, next_attempt, len(follower.targets))
 
 
-def _moves_on(follower: Follower, before: Stream, after: Stream, beside: list[Stream]) -> Iterator[str]:
-    end_ns = before.end_ns
-    if end_ns is None or not _is_away(before.error) or end_ns - before.start_ns < WELL_NS:
+def _told(streams: list[Stream]) -> dict[str, list[int]]:
+    """When each server told something."""
+    told: dict[str, list[int]] = defaultdict(list)
+    for stream in streams:
+        told[stream.server] += [delivery.at_ns for delivery in stream.deliveries]
+    return told
+
+
+def _at_once(before: Attempt, after: Attempt, servers: int) -> Iterator[str]:
+    """A first pause is so short that no other server can have been asked in it."""
+    if before.end_ns is None or not _is_away(before.error) or before.server != after.server or servers == 1:
         return
-    following = follower.targets[(follower.targets.index(before.server) + 1) % len(follower.targets)]
-    late_ns = after.start_ns - end_ns
-    if following == before.server or (after.server != before.server and late_ns <= ELSEWHERE_NS):
-        return
-    if any(
-        end_ns - ALIVE_NS <= delivery.at_ns <= end_ns + ALIVE_NS
-        for stream in beside
-        if stream.server == following
-        for delivery in stream.deliveries
-    ):
-        yield (
-            f"{after.where} went on at {after.server} {late_ns / NS_PER_S:.3f} s after {before.server} had failed it "
-            f"at {time_text(end_ns)}, and {following} was there"
-        )
+    if after.start_ns - before.end_ns <= AT_ONCE_NS:
+        yield f"{after.where} went to {after.server} again, which had not answered just before"
+
+
+def _is_left(follower: Follower, failed: Stream, told: dict[str, list[int]]) -> bool:
+    """Whether its server gave no answer, and the next one was there before and after that."""
+    end_ns = failed.end_ns
+    if end_ns is None or not _is_away(failed.error):
+        return False
+    following = follower.targets[(follower.targets.index(failed.server) + 1) % len(follower.targets)]
+    return (
+        following != failed.server
+        and any(end_ns - ALIVE_NS <= at_ns <= end_ns for at_ns in told[following])
+        and any(end_ns + ALIVE_NS <= at_ns <= end_ns + 2 * ALIVE_NS for at_ns in told[following])
+    )
+
+
+def _elsewhere(before: Stream, after: Stream) -> Iterator[str]:
+    late_ns = after.start_ns - (before.end_ns or 0)
+    if after.server == before.server or late_ns > ELSEWHERE_NS:
+        late = f"{late_ns / NS_PER_S:.3f} s after {before.server} had failed it"
+        yield f"{after.where} went on at {after.server} {late}, and the next server was there"

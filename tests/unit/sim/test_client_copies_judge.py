@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rube.api import GetRequest, Key, WatchRequest
-from rube.api.errors import UnavailableError
+from rube.api import GetRequest, Key, ListRequest, WatchRequest
+from rube.api.errors import DeadlineExceededError, UnavailableError
 from rube.sim import judges
 from rube.sim.judges import Attempt, Content, Delivery, Follower, History, Outcome, Stream, Told
 from tests.unit.sim.judge_history import UNIT, S, Tale, key_of
@@ -63,21 +63,41 @@ def test_handlers_are_told_the_changes_of_one_copy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("server", "start_s", "told_by", "passed"),
+    ("server", "start_s", "told_by", "told_at_s", "passed"),
     [
-        ("b", 21, "b", True),
-        ("a", 21, "b", False),
-        ("b", 26, "b", False),
-        ("a", 21, "c", True),
-        ("c", 26, "c", True),
+        ("b", 21, "b", [19, 23], True),
+        ("a", 21, "b", [19, 23], False),
+        ("b", 26, "b", [19, 23], False),
+        ("b", 26, "b", [19], True),
+        ("b", 26, "b", [23], True),
+        ("a", 21, "c", [19, 23], True),
+        ("c", 26, "c", [19, 23], True),
     ],
 )
-def test_a_watch_that_failed_goes_on_at_the_next_server(server: str, start_s: int, told_by: str, passed: bool) -> None:
+def test_a_watch_that_failed_goes_on_at_the_next_server(
+    server: str, start_s: int, told_by: str, told_at_s: list[int], passed: bool
+) -> None:
     request = WatchRequest(type=UNIT)
     failed = Stream(client="f", request=request, start_ns=0, server="a", end_ns=20 * S)
     failed.error = UnavailableError("no answer")
     beside = Stream(client="o", request=request, start_ns=0, server=told_by)
-    beside.deliveries.append(Delivery(at_ns=21 * S, events=(), revision=7))
+    beside.deliveries += [Delivery(at_ns=at_s * S, events=(), revision=7) for at_s in told_at_s]
     streams = [failed, beside, Stream(client="f", request=request, start_ns=start_s * S, server=server)]
     history = History(streams=streams, followers=[Follower("f", "o", ["a", "b", "c"])])
+    assert judges.clients(history).passed is passed
+
+
+@pytest.mark.parametrize(
+    ("server", "after_ms", "targets", "passed"),
+    [("a", 90, ["a", "b"], False), ("b", 90, ["a", "b"], True), ("a", 900, ["a", "b"], True), ("a", 90, ["a"], True)],
+)
+def test_a_call_that_failed_goes_to_another_server(
+    server: str, after_ms: int, targets: list[str], passed: bool
+) -> None:
+    attempts = [
+        Attempt(client="f", kind="list", request=ListRequest(type=UNIT), start_ns=at_ns, server=where)
+        for at_ns, where in ((0, "a"), (5 * S + after_ms * S // 1000, server))
+    ]
+    attempts[0].end_ns, attempts[0].error = 5 * S, DeadlineExceededError("no answer")
+    history = History(attempts=attempts, followers=[Follower("f", "o", targets)])
     assert judges.clients(history).passed is passed

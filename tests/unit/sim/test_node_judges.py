@@ -320,3 +320,14 @@ def test_a_memory_that_was_kept_or_the_one_before_it_is_seen_next(seen: list[byt
         decided.state.memory.value, decided.decision.memory.value = value, kept
         memories.decided(decided)
     assert len(complaints) == lost
+
+
+def test_a_renewal_whose_client_never_learned_of_it_is_one() -> None:
+    plane = Plane()
+    plane.lease(1, "w-1", 1, "w", "node-leases")
+    plane.node(2, READY)
+    plane.node(36, SILENT)
+    plane.lease(40, "w-1", 1, "w", "node-leases")
+    plane.history.commits.pop()
+    plane.node(41, READY)
+    assert judges.readiness(plane.history).passed
