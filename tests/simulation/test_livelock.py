@@ -18,7 +18,7 @@ name: livelock
 duration: 50s
 cluster:
   nodes: {count: 1}
-  controllers: [misbehaving:Misbehaving]
+  controllers: [tests.simulation.misbehaving:Misbehaving]
 workload:
   steps:
     - {at: 1s, put: {name: web, node: worker-1}}
