@@ -41,8 +41,9 @@ check: $(READY) proto-check ## lint, format, types, floors, generated code
 docs: $(READY) ## the documentation as a site: site/index.html; a broken link or anchor fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
+# Two workers: one runs the tests of real daemons, which wait more than they compute, the other all that is simulated.
 unit: $(READY) ## the tests alone: make unit ARGS='tests/unit -k mvcc'
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(or $(ARGS),-n 2 --dist loadgroup)
 
 compare-pythons: $(READY) ## the traces of all scenarios on each Python that is here: make compare-pythons SECONDS=0 (to their ends)
 	$(BIN)/python tests/pythons.py compare $(VENV)/pythons $(or $(SECONDS),8)
