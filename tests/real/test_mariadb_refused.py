@@ -319,7 +319,7 @@ def test_damage_is_named_by_verify_and_by_reads(server: MariaDb, database: str) 
             "revisions 4 to 4: are missing in the log",
             "revision 4, key b'k3': the table of newest writes does not match the log",
             "revision 3, key b'k2': is missing in the table of newest writes",
-            "revision 5, key b'same': what this write replaced is missing in the log",
+            "revision 5, key b'same': the write that this one replaced is missing in the log",
         ]
         with pytest.raises(DataLossError, match=r"revision 2 \(key b'k1'\)"):
             await store.get([b"k1"])

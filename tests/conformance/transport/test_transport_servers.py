@@ -93,8 +93,10 @@ async def test_a_request_that_cannot_be_parsed_is_an_invalid_argument(
         assert type(told) is InvalidArgumentError
         assert "cannot be parsed" in told.message
     assert service.seen == []
-    assert "Traceback" not in caplog.text
-    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    # grpcio itself may log of the loop of an earlier test.
+    ours = [record for record in caplog.records if record.name.startswith("rube")]
+    assert not any(record.exc_info for record in ours)
+    lines = [record.getMessage() for record in ours if record.levelno >= logging.WARNING]
     assert len(lines) == 4
     assert all(line.startswith(f"unparsable request of /{SERVICE}/") for line in lines)
     good = Request(service="x").SerializeToString()
