@@ -26,6 +26,7 @@ _LOGGERS = (logging.root, logging.getLogger("rube"))
 _ON_THE_MACHINE = (Path(__file__).parent / "conformance", Path(__file__).parent / "real")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the tests of real daemons into one group, which one worker of `pytest -n` runs in order: they share the
     machine's ports, clocks and service managers."""
