@@ -41,9 +41,16 @@ check: $(READY) proto-check ## lint, format, types, floors, generated code
 docs: $(READY) ## the documentation as a site: site/index.html; a broken link or anchor fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-# Two workers: one runs the tests of real daemons, which wait more than they compute, the other all that is simulated.
+# Two halves at a time: the tests of real daemons wait more than they compute, the others are simulated.
 unit: $(READY) ## the tests alone: make unit ARGS='tests/unit -k mvcc'
-	$(BIN)/pytest $(or $(ARGS),-n 2 --dist loadgroup)
+ifdef ARGS
+	$(BIN)/pytest $(ARGS)
+else
+	@echo "$(BIN)/pytest tests/conformance tests/real; $(BIN)/pytest tests/simulation tests/unit"
+	@$(BIN)/pytest tests/conformance tests/real > $(VENV)/real.log 2>&1 & real=$$!; \
+	  $(BIN)/pytest tests/simulation tests/unit; simulated=$$?; wait $$real; real=$$?; \
+	  cat $(VENV)/real.log; exit $$((simulated | real))
+endif
 
 compare-pythons: $(READY) ## the traces of all scenarios on each Python that is here: make compare-pythons SECONDS=0 (to their ends)
 	$(BIN)/python tests/pythons.py compare $(VENV)/pythons $(or $(SECONDS),8)

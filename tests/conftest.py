@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -21,18 +20,6 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 _LOGGERS = (logging.root, logging.getLogger("rube"))
-
-
-_ON_THE_MACHINE = (Path(__file__).parent / "conformance", Path(__file__).parent / "real")
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests of real daemons into one group, which one worker of `pytest -n` runs in order: they share the
-    machine's ports, clocks and service managers."""
-    for item in items:
-        if any(item.path.is_relative_to(folder) for folder in _ON_THE_MACHINE):
-            item.add_marker(pytest.mark.xdist_group("machine"))
 
 
 @pytest.fixture(autouse=True)
