@@ -270,7 +270,7 @@ class SimCluster:
         self._rubelets[node].remove(namespace, name)
 
     def fail_actions(self, node: str, *, fails: bool) -> None:
-        """Whatever the node's driver is asked to do fails from now on, though about half of it is done; or no more."""
+        """Fails whatever the node's driver is asked to do from now on, though about half of it is done; or no more."""
         self._rubelets[node].services.fail_actions(fails=fails)
 
     # Judging

@@ -1,4 +1,4 @@
-"""What the controllers of one process remember: each decision sees what the one before it asked to keep."""
+"""The memories of the controllers of one process: each decision sees what the one before it asked to keep."""
 
 from __future__ import annotations
 

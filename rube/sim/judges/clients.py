@@ -81,7 +81,7 @@ def _is_away(error: RubeError | None) -> bool:
 
 
 def _followers(history: History) -> Iterator[str]:
-    """What another client on their host was told shows whom they could reach."""
+    """Yields what is wrong: another client on their host shows whom they could reach."""
     streams: dict[str, list[Stream]] = defaultdict(list)
     for stream in history.streams:
         streams[stream.client].append(stream)
@@ -115,7 +115,7 @@ def _at_once(before: Attempt, after: Attempt, servers: int) -> Iterator[str]:
 
 
 def _is_left(follower: Follower, failed: Stream, told: dict[str, list[int]]) -> bool:
-    """Whether its server gave no answer, and the next one was there before and after that."""
+    """Returns whether its server gave no answer, and the next one was there before and after that."""
     end_ns = failed.end_ns
     if end_ns is None or not _is_away(failed.error):
         return False

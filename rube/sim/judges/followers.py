@@ -1,4 +1,4 @@
-"""What rube.client promises of informers: handlers are told the changes of one copy, one after the other."""
+"""The promises of rube.client's informers: handlers are told the changes of one copy, one after the other."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def _asks(content: Content) -> tuple[bytes, str, str]:
 
 
 def owners(history: History) -> Verdict:
-    """What runs under an object's name was started for it, and not for an earlier one of that name."""
+    """Each process that runs under an object's name was started for it, and not for an earlier one of that name."""
     return judge(
         OWNERS,
         "no unit's process went on under the name of another object",

@@ -1,4 +1,4 @@
-"""What clients know of the store's revisions: they go on from where they were, and are not shown what is older."""
+"""The revisions of the store that clients know: they go on from where they were, and are not shown what is older."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What an informer told its handlers of one object: what it was before and what it is now; None: nothing."""
+    """A call of an informer's handlers about one object: what it was before and what it is now; None: nothing."""
 
     at_ns: int
     key: str
@@ -408,7 +408,7 @@ class MachineHistory:
     inherited: list[DaemonError] = field(default_factory=list)
     # (host, uid, generation) of what was installed, and when it was so first.
     installed: dict[tuple[str, str, int], int] = field(default_factory=dict)
-    # A controller was shown a memory that is none of those which it had asked to keep.
+    # A controller was shown a memory that it had never asked to keep.
     forgotten: list[DaemonError] = field(default_factory=list)
 
 

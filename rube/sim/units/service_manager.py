@@ -97,7 +97,7 @@ class SimServiceManager:
         self._failing = fails
 
     def draw_failure(self) -> tuple[bool, bool]:
-        """Whether the next action fails, and whether it is done nevertheless."""
+        """Returns whether the next action fails, and whether it is done nevertheless."""
         return self._failing, self._failing and self._random.random() < 0.5
 
     def on_change(self, listener: Listener) -> Callable[[], None]:
@@ -264,7 +264,7 @@ class SimServiceDriver:
         return under_way
 
     def _do(self, name: str, action_id: str, unit_action: UnitAction) -> bool:
-        """Whether it is still under way."""
+        """Returns whether it is still under way."""
         if self._manager.is_done(name, action_id):
             return False
         if unit_action.WhichOneof("action") == "ensure":
