@@ -1,4 +1,4 @@
-"""What every test may rest on, however the tests were started and in whatever order they run."""
+"""The ground that every test stands on, however the tests were started and in whatever order they run."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def interpreters() -> dict[str, Path]:
 
 
 def _says(python: str | Path, program: str) -> str:
-    """What a program prints; nothing where the interpreter does not run: shims stand for versions that are off."""
+    """Returns what a program prints; "" if the interpreter does not run: shims stand for versions that are off."""
     try:
         return subprocess.run([python, "-c", program], capture_output=True, text=True, check=False).stdout.strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""What mkdocs calls: adds the pages that are made, and writes out the navigation's `folder/*`."""
+"""The hooks that mkdocs calls: they add the generated pages, and write out the navigation's `folder/*`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What forgets is found out: where it was, what it was told, for whom something runs, what it has decided."""
+"""Sabotages of memories: a client's place and answers, a process's owner, a controller's decisions."""
 
 from __future__ import annotations
 

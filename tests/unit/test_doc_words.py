@@ -1,4 +1,4 @@
-"""What the documentation says of the code is so: where things are, which messages and URLs there are."""
+"""The documentation's claims about the code: where things are, which messages and URLs there are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a service manager hears from a daemon that it has started, and the units that it runs."""
+"""The messages of a daemon to the service manager that started it, and the units that it runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> socket.socket:
 
 
 def received(receiver: socket.socket) -> list[str]:
-    """What has come so far."""
+    """Returns the messages that have come so far."""
     messages = []
     receiver.setblocking(False)
     try:

@@ -1,4 +1,4 @@
-"""What Rube ships, and how it says what is not installed."""
+"""The scenarios and examples that Rube ships, and its messages about what is not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node tells of itself that no object's status can."""
+"""The problems in a node's status, which no object's status can tell."""
 
 from __future__ import annotations
 

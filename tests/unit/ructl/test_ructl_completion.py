@@ -1,4 +1,4 @@
-"""What completes, and what the shells get of it."""
+"""The completions of words, and their form for each shell."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_conditions_complete_to_what_a_wait_takes(type_name: str, begun: str, wo
 
 
 def answers(shell: str, monkeypatch: pytest.MonkeyPatch, line: str) -> list[str]:
-    """What the script of a shell gets for the line, with the cursor at its end."""
+    """Returns what a shell's script is given for the line, with the cursor at its end."""
     register()
     words = line.split(" ")
     monkeypatch.setenv("COMP_LINE", line)

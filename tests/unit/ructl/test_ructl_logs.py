@@ -1,4 +1,4 @@
-"""What `ructl logs` says of a unit whose log is empty."""
+"""The line of `ructl logs` about a unit whose log is empty."""
 
 from __future__ import annotations
 

@@ -310,7 +310,7 @@ def test_what_was_inherited_and_what_was_forgotten_are_told() -> None:
     ("seen", "lost"), [([b"", b"a", b"b"], 0), ([b"", b"", b"b"], 0), ([b"x", b""], 1), ([b"x", b"a", b""], 1)]
 )
 def test_a_memory_that_was_kept_or_the_one_before_it_is_seen_next(seen: list[bytes], lost: int) -> None:
-    """Of decisions that ask to keep a, b and c; the first is the first of its process, and may see anything."""
+    """Decisions that ask to keep a, b and c; the first is the first of its process, and may see anything."""
     complaints: list[str] = []
     memories = Memories(complaints.append)
     for value, kept in zip(seen, (b"a", b"b", b"c"), strict=False):

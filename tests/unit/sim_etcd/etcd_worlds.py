@@ -83,7 +83,7 @@ class EtcdWorld:
         return answer.kvs[0].value if answer.kvs else None
 
     def status(self, member: str) -> etcd.StatusResponse | None:
-        """What the member says of itself; None if it does not answer."""
+        """Returns the member's status; None if it does not answer."""
 
         async def main() -> etcd.StatusResponse | None:
             channel = self.host.network.channel(f"{member}:2379")

@@ -175,7 +175,7 @@ def test_what_the_group_refuses_is_never_answered_even_where_no_time_passes(
     sleep_before = SimClock.sleep
 
     async def sleep(self: SimClock, seconds: float) -> None:
-        """That of a request's time ends before the time is over."""
+        """Ends before a request's time is over."""
         if seconds != Timing().request_timeout_s:
             await sleep_before(self, seconds)
 

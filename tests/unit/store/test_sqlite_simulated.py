@@ -103,7 +103,7 @@ def lives(machine: Machine, *, power: bool, step: int) -> Iterator[int]:
 
 
 def strike_at(seed: int, *, power: bool, step: int) -> bool:
-    """Whether there is such a step."""
+    """Returns whether there is such a step."""
     machine = Machine(seed * STEPS_MAX + step)
     with machine.world:
         for life, counted in enumerate(lives(machine, power=power, step=step)):
@@ -215,7 +215,7 @@ def test_a_full_disk_at_any_write_keeps_what_was_acknowledged(seed: int) -> None
 
 
 def after_lies(seed: int) -> str:
-    """What became of a store whose disk lied: "told", or "opened" as it once was."""
+    """Returns what became of a store whose disk lied: "told", or "opened" as it once was."""
     machine = Machine(seed)
     states: list[dict[bytes, bytes]] = [{}]
     outcome = "opened"
@@ -255,7 +255,7 @@ def test_a_disk_that_lied_is_told_or_the_store_is_as_it_once_was() -> None:
 
 
 def after_flip(seed: int, name: str, place: int | None = None) -> str:
-    """What became of a store one of whose bits was flipped: "told", or "opened" with at most one value changed."""
+    """Returns what became of a store with one flipped bit: "told", or "opened" with at most one value changed."""
     machine = Machine(seed)
     kept = {b"%d" % number: b"%d" % number * 900 for number in range(40)}
     outcome = "opened"

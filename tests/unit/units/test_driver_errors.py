@@ -1,4 +1,4 @@
-"""What drivers say of the errors of the machine."""
+"""The words of drivers for errors of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a unit's decision shows that no unit's status can say."""
+"""The problem that a decision shows and no unit's status can tell."""
 
 from __future__ import annotations
 
