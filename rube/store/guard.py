@@ -7,12 +7,13 @@ After a failed sync nothing shows what is on the disk, and another sync may seem
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from rube.api.errors import DataLossError, ResourceExhaustedError, RubeError
 from rube.host import Engine, Write
 from rube.host.engine import Snapshot
-from rube.store.ports import ChangeBatch, Lookup, Page, Store, StoreLimits, Txn
+from rube.store.forwarding import ForwardingStore
+from rube.store.ports import Store, Txn
 
 __all__ = ["GuardedEngine", "GuardedStore", "Loss", "never_failed"]
 
@@ -36,37 +37,16 @@ class Loss:
         return DataLossError(self._error.message, **self._error.metadata)
 
 
-class GuardedStore:
-    """A `rube.store.Store` that passes everything through; it calls `when_lost` before a caller gets the error of a
-    loss.
+class GuardedStore(ForwardingStore):
+    """Forwards to another store, and calls `when_lost` before a caller gets the error of a loss.
 
     Damage that a read finds fails that read alone: everything else is served.
     """
 
     def __init__(self, inner: Store, when_lost: Callable[[], Awaitable[None]]) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._when_lost = when_lost
         self.loss = Loss()
-
-    @property
-    def limits(self) -> StoreLimits:
-        return self._inner.limits
-
-    @property
-    def store_id(self) -> str:
-        return self._inner.store_id
-
-    @property
-    def revision(self) -> int:
-        return self._inner.revision
-
-    async def get(self, keys: Sequence[bytes], *, min_revision: int = 0, serializable: bool = False) -> Lookup:
-        return await self._inner.get(keys, min_revision=min_revision, serializable=serializable)
-
-    async def range(
-        self, start: bytes, end: bytes | None, *, revision: int = 0, min_revision: int = 0, limit: int = 0
-    ) -> Page:
-        return await self._inner.range(start, end, revision=revision, min_revision=min_revision, limit=limit)
 
     async def commit(self, txn: Txn) -> int:
         try:
@@ -75,18 +55,12 @@ class GuardedStore:
             await self._lose(error)
             raise
 
-    def watch(self, start: bytes, end: bytes, *, after_revision: int) -> AsyncIterator[ChangeBatch]:
-        return self._inner.watch(start, end, after_revision=after_revision)
-
     async def compact(self, revision: int) -> None:
         try:
             await self._inner.compact(revision)
         except DataLossError as error:
             await self._lose(error)
             raise
-
-    async def close(self) -> None:
-        await self._inner.close()
 
     async def failed(self) -> RubeError:
         """Returns also after the first lost write."""
