@@ -68,6 +68,10 @@ def test_an_apiserver_on_a_full_disk_refuses_writes_and_takes_them_once_there_is
 
     async def main(disk: Path) -> None:
         async with local_cluster(disk) as cluster, client_of(cluster) as client:
+
+            async def recovered() -> bool:
+                return "writes succeed again" in cluster.apiserver.log.read_text()
+
             stored: dict[str, int] = {}
             refusals = await asyncio.gather(*(load(client, number, stored) for number in range(8)))
             for message in refusals:
@@ -76,6 +80,8 @@ def test_an_apiserver_on_a_full_disk_refuses_writes_and_takes_them_once_there_is
             assert {obj.metadata.name for obj in await list_units(client)} == stored.keys(), "reads go on"
             assert (await run(["mount", "-o", "remount,size=32m", str(disk)]))[0] == 0
             stored["last"] = await put(client, sleeper("last"))
+            # A thread writes the log: the answer may be here before the line.
+            await until("the log says that writes succeed", recovered)
             await cluster.apiserver.kill()
             await cluster.start_apiserver()
             found = {obj.metadata.name: obj.metadata.revision for obj in await list_units(client)}

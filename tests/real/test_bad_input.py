@@ -274,7 +274,12 @@ def test_a_damaged_value_is_told_at_the_start_and_to_who_reads_it_and_the_rest_i
             assert b"marker-25-" in image
             path.write_bytes(image.replace(b"marker-25-", b"marker-2!-"))
             await cluster.start_apiserver()
-            assert re.search(r"reads of them fail: .*real/u25.*rube store salvage", cluster.apiserver.log.read_text())
+
+            async def named() -> bool:
+                said = r"reads of them fail: .*real/u25.*rube store salvage"
+                return bool(re.search(said, cluster.apiserver.log.read_text()))
+
+            await until("the log names the damaged value", named)
             key = ObjectKey(UNIT_TYPE, "real", "u25").to_proto()
             with pytest.raises(DataLossError, match=r"real/u25.* does not match its checksum: `rube store salvage`"):
                 await client.get(GetRequest(key=key))
