@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from rube.api.nodes_pb2_grpc import NodesServicer as NodesServicer
     from rube.api.nodes_pb2_grpc import NodesStub as NodesStub
     from rube.api.nodes_pb2_grpc import add_NodesServicer_to_server as add_NodesServicer_to_server
+    from rube.api.resource_pb2 import Column as Column
+    from rube.api.resource_pb2 import Resource as Resource
+    from rube.api.resource_pb2 import Scope as Scope
+    from rube.api.resource_pb2 import Transition as Transition
     from rube.api.systemd_pb2 import Condition as Condition
     from rube.api.systemd_pb2 import Install as Install
     from rube.api.systemd_pb2 import NodeLost as NodeLost
@@ -82,6 +86,7 @@ _MODULES = {
     "rube.api.memory_pb2": "Entry NodeHealthMemory NodeIdentity UnitMemory Written",
     "rube.api.nodes_pb2": "NodeReply NodeReplyResponse NodeRequest NodeRequestsRequest",
     "rube.api.nodes_pb2_grpc": "NodesAsyncStub NodesServicer NodesStub add_NodesServicer_to_server",
+    "rube.api.resource_pb2": "Column Resource Scope Transition",
     "rube.api.systemd_pb2": (
         "Condition Install NodeLost Service StartLimit Unit UnitAction UnitObservation UnitStatus "
     ),
