@@ -16,7 +16,8 @@ from grpc import aio
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.api_servers import etcd_is_installed, etcd_put, h2load, running, running_etcd
-from rube.api import ApiStub, GetRequest, Key, Metadata, Object, PutRequest, Unit, WatchRequest, WatchResponse, registry
+from rube.api import ApiStub, GetRequest, Key, Metadata, Object, PutRequest, Unit, WatchRequest, WatchResponse
+from rube.api.types import pack
 
 SECONDS = 3
 VALUE_BYTES = 1024
@@ -30,7 +31,7 @@ needs_h2load = pytest.mark.skipif(
 def unit(name: str) -> Object:
     spec = Unit(description="x" * VALUE_BYTES)
     spec.service.exec.start.append("/bin/true")
-    return Object(metadata=Metadata(namespace="system", name=name), spec=registry.pack(spec))
+    return Object(metadata=Metadata(namespace="system", name=name), spec=pack(spec))
 
 
 @pytest.fixture(scope="module")

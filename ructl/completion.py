@@ -11,6 +11,7 @@ from typing import Final
 
 import click
 
+from rube.api.types import BUILTIN
 from rube.api.well_known import NODE_TYPE, UNIT_TYPE
 
 COMPLETION_S_MAX: Final = 1.0
@@ -36,9 +37,7 @@ def command(shell: str) -> None:
 
 def complete_types(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     try:
-        from rube.api import registry
-
-        names = [kind.name for kind in registry.kinds()]
+        names = [kind.name for kind in BUILTIN.kinds()]
     except Exception:
         return []
     known = names if "." in incomplete else [name.rpartition(".")[2] for name in names]

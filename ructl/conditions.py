@@ -11,9 +11,10 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube.api import Metadata, NodeStatus, Object, UnitStatus, registry
+from rube.api import Metadata, NodeStatus, Object, UnitStatus
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
+from rube.api.types import BUILTIN, Kind
 from rube.api.well_known import NODE_TYPE, UNIT_TYPE, bound_node
 
 _WORDS: Final = ("active", "deleted", "exists", "ready")
@@ -33,7 +34,7 @@ class Condition:
 
 def parse_condition(text: str, type_name: str) -> Condition:
     """The condition that `text` means for objects of a type. Raises InvalidArgumentError, with a suggestion."""
-    kind = registry.kind(type_name)
+    kind = BUILTIN.kind(type_name)
     match text:
         case "exists":
             return Condition(text, lambda obj: "")
@@ -60,7 +61,7 @@ def parse_condition(text: str, type_name: str) -> Condition:
 
 def condition_words(type_name: str, begun: str) -> list[str]:
     """Returns the completions of a condition that begins as `begun`; words that end in `.` or `=` go on."""
-    kind = registry.kind(type_name)
+    kind = BUILTIN.kind(type_name)
     found = _COMPARISON.match(begun)
     if found is not None:
         path, sign, _ = found.groups()
@@ -114,7 +115,7 @@ def _why_not_ready(obj: Object) -> str:
     return f"it is {NodeStatus.Readiness.Name(status.readiness).lower()}"
 
 
-def _roots(kind: registry.Kind) -> dict[str, Any]:
+def _roots(kind: Kind) -> dict[str, Any]:
     """The messages that paths begin with."""
     roots: dict[str, Any] = {"metadata": Metadata.DESCRIPTOR, "spec": kind.spec.DESCRIPTOR}
     if kind.status is not None:
@@ -122,7 +123,7 @@ def _roots(kind: registry.Kind) -> dict[str, Any]:
     return roots
 
 
-def _resolve(steps: list[str], kind: registry.Kind) -> FieldDescriptor | None:
+def _resolve(steps: list[str], kind: Kind) -> FieldDescriptor | None:
     """Returns the field that the path ends in; None for a key of a map. Raises InvalidArgumentError if there is
     none."""
     roots = _roots(kind)
@@ -212,7 +213,7 @@ def _root(obj: Object, name: str) -> Message | None:
     if name == "metadata":
         return obj.metadata
     packed = obj.spec if name == "spec" else obj.status
-    return registry.unpack(packed) if packed.type_url else None
+    return BUILTIN.unpack(packed) if packed.type_url else None
 
 
 def _is_set(message: Message, field: FieldDescriptor) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rube.api import Node, Object, registry
+from rube.api import Node, Object
+from rube.api.types import pack
 from rube.api.well_known import NODE_TYPE
 from ructl.completion import complete_nodes
 from ructl.connection import Connection, run
@@ -61,5 +62,5 @@ def _set(obj: Object, unschedulable: bool) -> bool:
     if spec.unschedulable == unschedulable:
         return False
     spec.unschedulable = unschedulable
-    obj.spec.CopyFrom(registry.pack(spec))
+    obj.spec.CopyFrom(pack(spec))
     return True

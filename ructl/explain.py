@@ -10,8 +10,8 @@ from importlib import resources
 import click
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from rube.api import registry
 from rube.api.errors import InvalidArgumentError
+from rube.api.types import BUILTIN
 from ructl.completion import complete_explained
 from ructl.proto_comments import FieldWords, MessageWords, ProtoComments
 
@@ -97,7 +97,7 @@ def _type_of(comments: ProtoComments, path: str) -> tuple[MessageWords, list[str
         return message, steps
     if steps[0] == "metadata":
         return comments.message("api.Metadata"), steps[1:]
-    status = registry.kind(message.name).status if steps[0] == "status" else None
+    status = BUILTIN.kind(message.name).status if steps[0] == "status" else None
     if steps[0] == "status":
         if status is None:
             raise InvalidArgumentError(f"objects of type {message.name} have no status")
@@ -108,7 +108,7 @@ def _type_of(comments: ProtoComments, path: str) -> tuple[MessageWords, list[str
 def _of_message(comments: ProtoComments, message: MessageWords, recursive: bool) -> Iterator[str]:
     yield f"{message.name}  ({message.file})"
     yield from _paragraphs(message.comment, "  ")
-    kinds = {kind.name: kind for kind in registry.kinds()}
+    kinds = {kind.name: kind for kind in BUILTIN.kinds()}
     if (kind := kinds.get(message.name)) is not None and kind.status is not None:
         yield f"  Its status is {kind.status.DESCRIPTOR.full_name}: ructl explain {kind.status.DESCRIPTOR.name}"
     if message.fields:

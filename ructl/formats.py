@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from rube.api import Object, registry
+from rube.api import Object
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import key_of
 from rube.api.spelling import suggestion
 from rube.api.textproto import Document
 from rube.api.textproto.invisible import invisible_hint
+from rube.api.types import BUILTIN
 from ructl.output import groups, is_request_to_rube
 
 FORMATS: Final = ("textproto", "json", "yaml")
@@ -125,8 +126,8 @@ def _object(value: Any, where: str, filename: str, line: int) -> Object:
     if not obj.spec.type_url:
         raise InvalidArgumentError(f'{place}the object has no spec; write spec with "@type": "rube/api.systemd.Unit"')
     try:
-        registry.kind(key_of(obj).type)
-        registry.validate_object_key(key_of(obj))
+        BUILTIN.kind(key_of(obj).type)
+        BUILTIN.validate_object_key(key_of(obj))
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"{place}{error.message}", **error.metadata) from error
     return obj

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from rube.api import registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
+from rube.api.types import BUILTIN
 
 _EXAMPLE_TYPE: Final = "Unit"
 
@@ -29,7 +29,7 @@ def parse_places(type_name: str | None, namespace: str | None, names: Sequence[s
         if "." in first:  # no namespace has a dot
             type_name = _agreed("type", type_name and full_type_name(type_name), full_type_name(first), place)
             before = rest
-        elif not slash and type_name and not registry.kind(full_type_name(type_name)).namespaced:
+        elif not slash and type_name and not BUILTIN.kind(full_type_name(type_name)).namespaced:
             before = "" if type_of_word(first) == full_type_name(type_name) else before
         if "/" in before:
             name = place
@@ -48,7 +48,7 @@ def _agreed(what: str, known: str | None, found: str, place: str) -> str:
 def full_type_name(name: str) -> str:
     """`Unit`, in any case, is api.systemd.Unit. Raises InvalidArgumentError for what no type is called."""
     if "." in name:
-        return registry.kind(name).name
+        return BUILTIN.kind(name).name
     by_short_name = _by_short_name()
     if name.lower() not in by_short_name:
         raise InvalidArgumentError(f"{name!r} is not a type of object; {suggestion(name, short_names())}", field="type")
@@ -58,13 +58,13 @@ def full_type_name(name: str) -> str:
 def type_of_word(word: str) -> str:
     """The type that a word means where people put it among names: `Unit`, `units`, `api.Node`; empty: none."""
     if "." in word:
-        return word if word in {kind.name for kind in registry.kinds()} else ""
+        return word if word in {kind.name for kind in BUILTIN.kinds()} else ""
     by_short_name = _by_short_name()
     return by_short_name.get(word.lower()) or by_short_name.get(word.lower().removesuffix("s"), "")
 
 
 def short_names() -> list[str]:
-    return [short_name(kind.name) for kind in registry.kinds()]
+    return [short_name(kind.name) for kind in BUILTIN.kinds()]
 
 
 def short_name(type_name: str) -> str:
@@ -89,4 +89,4 @@ def hint_of_type_word(name: str) -> str:
 
 
 def _by_short_name() -> dict[str, str]:
-    return {short_name(kind.name).lower(): kind.name for kind in registry.kinds()}
+    return {short_name(kind.name).lower(): kind.name for kind in BUILTIN.kinds()}

@@ -8,9 +8,10 @@ from typing import Final
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
-from rube.api import Lease, Node, NodeStatus, Object, UnitStatus, registry
+from rube.api import Lease, Node, NodeStatus, Object, UnitStatus
 from rube.api.errors import InvalidArgumentError
 from rube.api.times import NS_PER_S
+from rube.api.types import BUILTIN
 from rube.api.well_known import bound_node
 
 # Seconds, from the longest; a value is shown in the first unit of which it has at least two.
@@ -110,7 +111,7 @@ def printable(text: str) -> str:
 
 def _unpacked(packed: AnyMessage) -> Message | None:
     try:
-        return registry.unpack(packed) if packed.type_url else None
+        return BUILTIN.unpack(packed) if packed.type_url else None
     except InvalidArgumentError:
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from docs.generator.page import Page
 
 _PACKAGES = {
-    "rube.api": ("errors", "keys", "registry", "selectors", "textproto"),
+    "rube.api": ("errors", "keys", "types", "selectors", "textproto"),
     "rube.host": ("",),
     "rube.client": ("",),
     "rube.controllers": ("contract", "driver"),

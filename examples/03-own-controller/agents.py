@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from rube.api import Decision, Object, Service, State, Unit
 from rube.api.keys import ObjectKey
-from rube.api.registry import pack
+from rube.api.types import pack
 from rube.controllers.contract import Input, View
 
 NODE, UNIT, NAMESPACE = "api.Node", "api.systemd.Unit", "agents"

@@ -26,9 +26,12 @@ __all__ = [
 ]
 
 TYPE_URL_PREFIX = "rube/"
+TYPE_TYPE: Final = "api.Type"
+"""The type of types, whose objects are named by the full names of messages."""
 # Matches RFC 1123's labels, as Kubernetes uses them.
 is_name: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z").match
 _TYPE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
+_TYPE_NAME_CHARS_MAX = 253
 
 
 class ObjectKey(NamedTuple):
@@ -90,6 +93,25 @@ def validate_name(what: str, value: str) -> None:
         )
 
 
+def is_name_of(type_name: str, name: str) -> bool:
+    """Returns whether an object of that type can have that name: a DNS label, or an api.Type's full name."""
+    if type_name == TYPE_TYPE:
+        return len(name) <= _TYPE_NAME_CHARS_MAX and _TYPE_NAME.match(name) is not None
+    return is_name(name) is not None
+
+
+def validate_name_of(type_name: str, what: str, name: str) -> None:
+    """Raises InvalidArgumentError unless an object of that type can have that name."""
+    if type_name != TYPE_TYPE:
+        validate_name(what, name)
+    elif not is_name_of(type_name, name):
+        raise InvalidArgumentError(
+            f"{what} {quoted(name)} is not a message's full name, such as acme.Backup, of at most "
+            f"{_TYPE_NAME_CHARS_MAX} characters",
+            field=what,
+        )
+
+
 def validate_key(key: ObjectKey) -> None:
     """Raises InvalidArgumentError for a key that no object can have."""
     if not key.type:
@@ -106,6 +128,6 @@ def validate_names(key: ObjectKey) -> None:
     """Raises InvalidArgumentError for a name or namespace that no object can have."""
     if not key.name:
         raise InvalidArgumentError(f"object of type {key.type} has no metadata.name", field="metadata.name")
-    validate_name("metadata.name", key.name)
+    validate_name_of(key.type, "metadata.name", key.name)
     if key.namespace:
         validate_name("metadata.namespace", key.namespace)

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rube.api import Action, registry
+from rube.api import Action
 from rube.api.errors import RubeError
+from rube.api.types import pack
 from rube.controllers.config import NodeController
 from rube.host import Host
 
@@ -43,7 +44,7 @@ async def _purge(host: Host, controller: NodeController) -> Purged:
 
 async def _remove(host: Host, controller: NodeController, name: str) -> str:
     """Returns when the thing is gone, with "", or why it is not: at the latest after PURGE_S_MAX."""
-    action = Action(id=host.random.uid(), action=registry.pack(controller.removal(name)))
+    action = Action(id=host.random.uid(), action=pack(controller.removal(name)))
     try:
         async with host.clock.timeout(PURGE_S_MAX):
             while await controller.driver.apply(action):

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message
 
-from rube.api import Object, UpdateStatusRequest, registry
+from rube.api import Object, UpdateStatusRequest
 from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
 from rube.api.keys import ObjectKey, key_of
+from rube.api.types import pack
 from rube.client import Client, FailureLog
 from rube.host import Clock
 
@@ -93,7 +94,7 @@ class DiskRefusals:
     async def _report(self, key: ObjectKey, refusal: _Refusal) -> bool:
         """Returns False if no apiserver could be asked. A refusal (the unit was deleted) counts as done."""
         status = self._status(key, refusal)
-        request = UpdateStatusRequest(key=key.to_proto(), uid=refusal.uid, status=registry.pack(status))
+        request = UpdateStatusRequest(key=key.to_proto(), uid=refusal.uid, status=pack(status))
         request.update_mask.paths.extend(_paths(status))
         try:
             await self._client.update_status(request)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from rube.api import GetRequest, Lease, Node, NodeStatus, Object, PutRequest, UpdateStatusRequest, registry
+from rube.api import GetRequest, Lease, Node, NodeStatus, Object, PutRequest, UpdateStatusRequest
 from rube.api.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -17,6 +17,7 @@ from rube.api.errors import (
 )
 from rube.api.keys import ObjectKey
 from rube.api.times import NS_PER_S
+from rube.api.types import pack
 from rube.client import Client, FailureLog
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.host import Host
@@ -130,7 +131,7 @@ class Registration:
             wanted.metadata.CopyFrom(obj.metadata)
         wanted.metadata.name = self._config.node
         node.instance_id = self._instance_id
-        wanted.spec.CopyFrom(registry.pack(node))
+        wanted.spec.CopyFrom(pack(node))
         await self._put(self._node, wanted, obj)
         _LOG.info("registered node %s as instance %s", self._config.node, self._instance_id)
         registered = await self._get(self._node)
@@ -146,7 +147,7 @@ class Registration:
         if lease.holder != self._instance_id:
             renewed.term += 1
             renewed.acquire_time.CopyFrom(renewed.renew_time)
-        obj = Object(spec=registry.pack(renewed))
+        obj = Object(spec=pack(renewed))
         obj.metadata.namespace, obj.metadata.name = self._lease.namespace, self._lease.name
         await self._put(self._lease, obj, current)
 
@@ -180,7 +181,7 @@ class Registration:
             self._problems_failures.failed(f"this apiserver refuses them: {error.message}")
 
     async def _write_status(self, node: Object, status: NodeStatus, paths: Sequence[str]) -> None:
-        request = UpdateStatusRequest(key=self._node.to_proto(), uid=node.metadata.uid, status=registry.pack(status))
+        request = UpdateStatusRequest(key=self._node.to_proto(), uid=node.metadata.uid, status=pack(status))
         request.update_mask.paths.extend(paths)
         await self._client.update_status(request)
 

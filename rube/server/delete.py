@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from rube.api import DeleteRequest, DeleteResponse, registry
+from rube.api import DeleteRequest, DeleteResponse
 from rube.api.errors import NotFoundError
 from rube.api.keys import ObjectKey
+from rube.api.types import BUILTIN
 from rube.server.preconditions import resolve_preconditions
 from rube.server.validation import check_distinct, check_object_count
 from rube.server.writes import Current, Decided, Intent, Writer
@@ -16,7 +17,7 @@ __all__ = ["delete"]
 async def delete(store: Store, writer: Writer, request: DeleteRequest) -> DeleteResponse:
     """Carries out a DeleteRequest. Raises NotFoundError (metadata `key`) that names the first absent object."""
     check_object_count(len(request.keys), store.limits)
-    keys = [registry.object_key_bytes(key.type, key.namespace, key.name) for key in request.keys]
+    keys = [BUILTIN.object_key_bytes(key.type, key.namespace, key.name) for key in request.keys]
     check_distinct("keys", keys)
 
     def decide(current: Current) -> Decided:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rube.api import ListRequest, Object, WatchRequest, registry, selectors
+from rube.api import ListRequest, Object, WatchRequest, selectors
 from rube.api.keys import ObjectKey, prefix_bytes, prefix_end, validate_name
+from rube.api.types import BUILTIN
 
 __all__ = ["ObjectFilter"]
 
@@ -23,7 +24,7 @@ class ObjectFilter:
     def of(cls, request: ListRequest | WatchRequest) -> ObjectFilter:
         """Returns the filter of a request. Raises InvalidArgumentError for an unknown type, a bad name or a bad
         selector."""
-        registry.kind(request.type)
+        BUILTIN.kind(request.type)
         if request.namespace:
             validate_name("namespace", request.namespace)
         if request.name:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
-from rube.api import LogsRequest, LogsResponse, NodeReply, NodeStatus, Object, registry
+from rube.api import LogsRequest, LogsResponse, NodeReply, NodeStatus, Object
 from rube.api.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
@@ -15,6 +15,7 @@ from rube.api.errors import (
 )
 from rube.api.keys import ObjectKey
 from rube.api.times import NS_PER_S
+from rube.api.types import BUILTIN
 from rube.api.well_known import UNIT_TYPE, bound_node, silent_since
 from rube.controllers.cluster.types import node_key
 from rube.host import Host
@@ -68,7 +69,7 @@ class LogRelay:
             ) from error
 
     async def _node_of(self, key: ObjectKey) -> str:
-        registry.validate_object_key(key)
+        BUILTIN.validate_object_key(key)
         if key.type != UNIT_TYPE:
             raise InvalidArgumentError(f"{key} has no log: only objects of type {UNIT_TYPE} have", field="key.type")
         obj = await self._get(key)

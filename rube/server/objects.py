@@ -32,7 +32,7 @@ def size_in_response(record: Record) -> int:
 def prepare_put(current: StoredObject | None, wanted: StoredObject, *, now_ns: int, uid: str) -> StoredObject | None:
     """Returns the object that a put of `wanted` stores in place of `current`; None if that changes nothing.
 
-    The spec of `wanted` must be canonical (`rube.api.registry`), since equality is judged on its bytes, and its
+    The spec of `wanted` must be canonical (`Types.canonical_bytes`), since equality is judged on its bytes, and its
     metadata without finalizers and delete time. Its labels, annotations, owner references and spec are taken.
     Everything else is the server's: `uid` and the time are those of the creation, the generation counts changes of the
     spec, the status is UpdateStatus's.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from rube.api import GetRequest, GetResponse, ListRequest, ListResponse, registry
+from rube.api import GetRequest, GetResponse, ListRequest, ListResponse
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
 from rube.api.page_token import PageToken, decode_token, encode_token
+from rube.api.types import BUILTIN
 from rube.server.config import ApiServerConfig
 from rube.server.filters import ObjectFilter
 from rube.server.objects import decode, size_in_response
@@ -25,7 +26,7 @@ _PIECE_OBJECTS_MAX = 1_000
 async def get(store: Store, request: GetRequest) -> GetResponse:
     """Carries out a GetRequest. Raises NotFoundError (metadata `key`)."""
     key = ObjectKey.from_proto(request.key)
-    registry.validate_object_key(key)
+    BUILTIN.validate_object_key(key)
     (record,), revision, _ = await store.get((key.to_bytes(),), min_revision=request.min_revision)
     if record is None:
         raise NotFoundError(f"{key} does not exist", key=str(key), revision=revision)

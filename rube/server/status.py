@@ -8,9 +8,10 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from rube.api import Metadata, UpdateStatusRequest, UpdateStatusResponse, registry
+from rube.api import Metadata, UpdateStatusRequest, UpdateStatusResponse
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
+from rube.api.types import BUILTIN, pack
 from rube.server.objects import prepare_status
 from rube.server.preconditions import resolve_preconditions
 from rube.server.put import metadata_after
@@ -33,7 +34,7 @@ async def update_status(store: Store, writer: Writer, request: UpdateStatusReque
     status, InvalidArgumentError.
     """
     key = ObjectKey.from_proto(request.key)
-    registry.validate_object_key(key)
+    BUILTIN.validate_object_key(key)
     name = key.to_bytes()
     if len(request.update_mask.paths) > MASK_PATHS_MAX:
         raise InvalidArgumentError(
@@ -71,9 +72,9 @@ def merge_status(key: ObjectKey, obj: StoredObject, status: Any, request: Update
     Pure. Raises AbortedError for an `observed_generation` older than the stored status's or newer than the object's,
     InvalidArgumentError for a mask with a path that the message does not have.
     """
-    wanted = registry.unpack(status)
+    wanted = BUILTIN.unpack(status)
     before = obj.status_any()
-    stored = type(wanted)() if before is None else registry.unpack(before)
+    stored = type(wanted)() if before is None else BUILTIN.unpack(before)
     if not request.update_mask.paths:
         merged = wanted
     elif request.update_mask.IsValidForDescriptor(cast(Descriptor, wanted.DESCRIPTOR)):
@@ -88,7 +89,7 @@ def merge_status(key: ObjectKey, obj: StoredObject, status: Any, request: Update
         )
     if request.observed_generation:
         _observe(key, obj.metadata, stored, merged, request.observed_generation)
-    return registry.pack(merged)
+    return pack(merged)
 
 
 def _observe(key: ObjectKey, metadata: Metadata, stored: Message, merged: Message, generation: int) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.any_pb2 import Any
 
-from rube.api import Metadata, Object, registry, selectors
+from rube.api import Metadata, Object, selectors
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
+from rube.api.types import BUILTIN
 from rube.server.config import SpecCheck
 from rube.server.stored_object import StoredObject, spec_field
 from rube.store import Op, Record, StoreLimits
@@ -47,9 +48,9 @@ def check_object(obj: Object, index: int) -> tuple[bytes, StoredObject]:
             field="spec",
         )
     try:
-        key = registry.object_key_bytes(type_name, namespace, name)
+        key = BUILTIN.object_key_bytes(type_name, namespace, name)
         _validate_metadata(metadata)
-        canonical = registry.canonical_bytes(type_name, spec.value)
+        canonical = BUILTIN.canonical_bytes(type_name, spec.value)
     except InvalidArgumentError as error:
         raise _located(error, f"objects[{index}]", ObjectKey(type_name, namespace, name)) from error
     return key, StoredObject(metadata, spec_field(TYPE_URL_PREFIX + type_name, canonical))
@@ -78,7 +79,7 @@ def check_specs(specs: Iterable[tuple[int, bytes, StoredObject]], checks: Mappin
 def canonical_status(key: ObjectKey, status: Any) -> Any:
     """Returns the status in canonical form. Raises InvalidArgumentError unless it is of the type for this kind of
     object."""
-    expected = registry.kind(key.type).status
+    expected = BUILTIN.kind(key.type).status
     if expected is None:
         raise InvalidArgumentError(f"{key}: objects of type {key.type} have no status", field="status")
     if type_of(status) != expected.DESCRIPTOR.full_name:
@@ -86,7 +87,7 @@ def canonical_status(key: ObjectKey, status: Any) -> Any:
             f"{key}: status is {type_of(status) or 'empty'}, not {expected.DESCRIPTOR.full_name}", field="status"
         )
     try:
-        return registry.canonical_any(status)
+        return BUILTIN.canonical_any(status)
     except InvalidArgumentError as error:
         raise _located(error, "status", key) from error
 

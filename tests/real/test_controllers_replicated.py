@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from rube.api import GetRequest, Metadata, Node, NodeStatus, Object, UpdateStatusRequest, registry
+from rube.api import GetRequest, Metadata, Node, NodeStatus, Object, UpdateStatusRequest
 from rube.api.errors import FailedPreconditionError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.api.types import pack
 from rube.api.well_known import NODE_LABEL
 from rube.cli.local import Daemon, local_cluster, run
 from rube.client import Client
@@ -62,7 +63,7 @@ class Replicas:
 
 
 async def add_node(client: Client, name: str) -> None:
-    obj = Object(metadata=Metadata(name=name), spec=registry.pack(Node()))
+    obj = Object(metadata=Metadata(name=name), spec=pack(Node()))
     await put(client, obj)
     request = UpdateStatusRequest(key=node_key(name).to_proto())
     request.status.Pack(NodeStatus(readiness=NodeStatus.READY), TYPE_URL_PREFIX)

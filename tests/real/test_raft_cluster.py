@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import pytest
 from grpc import aio
 
-from rube.api import ListRequest, Metadata, Object, PutRequest, Unit, registry
+from rube.api import ListRequest, Metadata, Object, PutRequest, Unit
 from rube.api.errors import RubeError
+from rube.api.types import pack
 from rube.cli.cluster import rows_of
 from rube.cli.local import Daemon, run
 from rube.cli.real_host import real_host
@@ -119,7 +120,7 @@ async def running(cluster: _Cluster) -> AsyncIterator[_Cluster]:
 def unit(name: str, text: str = "") -> Object:
     spec = Unit(description=text)
     spec.service.exec.start.append("/bin/true")
-    return Object(metadata=Metadata(namespace="test", name=name), spec=registry.pack(spec))
+    return Object(metadata=Metadata(namespace="test", name=name), spec=pack(spec))
 
 
 class Load:

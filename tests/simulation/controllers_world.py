@@ -15,9 +15,9 @@ from rube.api import (
     PutRequest,
     PutResponse,
     UpdateStatusRequest,
-    registry,
 )
 from rube.api.keys import TYPE_URL_PREFIX
+from rube.api.types import pack
 from rube.api.well_known import NODE_LABEL, UNIT_TYPE
 from rube.client import Client, InformerConfig
 from rube.controllers.cache import InformerCache
@@ -155,7 +155,7 @@ class ControllersWorld(NodeWorld):
 
     def put_fenced(self, name: str, group: str, term: int) -> None:
         """Puts a unit as a leader of that term would."""
-        obj = Object(spec=registry.pack(unit()))
+        obj = Object(spec=pack(unit()))
         obj.metadata.namespace, obj.metadata.name = "default", name
         fence = Fence(group=group, term=term)
         self.call(lambda client: client.put(PutRequest(objects=[obj], fence=fence)))
@@ -165,7 +165,7 @@ class ControllersWorld(NodeWorld):
 
     def start_putting(self, name: str) -> None:
         """As `put_unit`, while the world stands still."""
-        obj = Object(spec=registry.pack(unit()))
+        obj = Object(spec=pack(unit()))
         obj.metadata.namespace, obj.metadata.name = "default", name
 
         async def main() -> None:
@@ -213,7 +213,7 @@ class NotingClient(Client):
 
 
 async def _add_node(client: Client, name: str) -> None:
-    obj = Object(spec=registry.pack(Node()))
+    obj = Object(spec=pack(Node()))
     obj.metadata.name = name
     await client.put(PutRequest(objects=[obj]))
     request = UpdateStatusRequest(key=node_key(name).to_proto())

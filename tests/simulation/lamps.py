@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from google.protobuf.any_pb2 import Any
 from google.protobuf.wrappers_pb2 import StringValue
 
-from rube.api import Action, Decision, LogsRequest, LogsResponse, Node, NodeStatus, Object, State, registry
+from rube.api import Action, Decision, LogsRequest, LogsResponse, Node, NodeStatus, Object, State
 from rube.api.errors import FailedPreconditionError
 from rube.api.keys import ObjectKey
+from rube.api.types import pack
 from rube.controllers.config import NodeController
 from rube.controllers.contract import Input
 from rube.controllers.driver import Driver
@@ -23,13 +24,13 @@ def lamp_key(name: str) -> ObjectKey:
 
 
 def lamp(name: str, node: str) -> Object:
-    obj = Object(spec=registry.pack(Node()))
+    obj = Object(spec=pack(Node()))
     obj.metadata.name, obj.metadata.labels["node"] = name, node
     return obj
 
 
 def text(value: str) -> Any:
-    return registry.pack(StringValue(value=value))
+    return pack(StringValue(value=value))
 
 
 def word(packed: Any) -> str:
@@ -115,11 +116,11 @@ class LampController:
             if not state.action_error:
                 return decision
         status = NodeStatus(driver=state.action_error or "burns", observed_generation=metadata.generation)
-        if registry.pack(status) != state.object.status:
+        if pack(status) != state.object.status:
             call = decision.calls.add().update_status
             call.key.CopyFrom(state.key)
             call.uid = metadata.uid
-            call.status.CopyFrom(registry.pack(status))
+            call.status.CopyFrom(pack(status))
         return decision
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rube.api import Decision, Metadata, Object, State, Unit
-from rube.api.registry import pack
+from rube.api.types import pack
 from rube.controllers.contract import Input
 
 

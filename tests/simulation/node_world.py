@@ -15,9 +15,9 @@ from rube.api import (
     Unit,
     UnitObservation,
     UnitStatus,
-    registry,
 )
 from rube.api.keys import ObjectKey
+from rube.api.types import pack
 from rube.api.well_known import UNIT_TYPE
 from rube.client import Client
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
@@ -122,7 +122,7 @@ class NodeWorld:
         return self.world.run(main, timeout_s=60)
 
     def put(self, name: str, unit: Unit, node: str = NODE) -> None:
-        obj = Object(spec=registry.pack(unit))
+        obj = Object(spec=pack(unit))
         obj.metadata.namespace, obj.metadata.name = "default", name
         if node:
             obj.metadata.labels["node"] = node

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from rube.api import Decision, Fence, Lease, NodeHealthMemory, Object, State, registry
+from rube.api import Decision, Fence, Lease, NodeHealthMemory, Object, State
 from rube.api.errors import AbortedError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.api.types import pack
 from rube.api.well_known import LEASE_TYPE, UNIT_TYPE
 from rube.controllers.contract import Input, View
 from rube.server import preconditions
@@ -50,7 +51,7 @@ class Tickets:
             decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
         if state.HasField("object") and not state.related:
             put = decision.calls.add().put
-            ticket = put.objects.add(spec=registry.pack(Lease(holder=state.key.name)))
+            ticket = put.objects.add(spec=pack(Lease(holder=state.key.name)))
             ticket.metadata.namespace = TICKETS
             ticket.metadata.name = f"{state.key.name}-{memory.change_time.ToNanoseconds()}"
             put.preconditions.add(

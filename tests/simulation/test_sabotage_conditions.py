@@ -23,7 +23,7 @@ from rube.api import (
     UpdateStatusRequest,
 )
 from rube.api.keys import ObjectKey
-from rube.api.registry import pack
+from rube.api.types import pack
 from rube.server import preconditions as server_preconditions
 from rube.server import status as server_status
 from rube.server import writes as server_writes

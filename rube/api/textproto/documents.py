@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rube.api import List, Object, registry
+from rube.api import List, Object
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import key_of
 from rube.api.spelling import suggestion
 from rube.api.textproto.lexer import Position
 from rube.api.textproto.reader import read
+from rube.api.types import BUILTIN
 
 _HEADER: Final = re.compile(r"\s*#\s*proto-(file|message):\s*(\S*)\s*$")
 # A file takes up to ten times its size in memory while it is read.
@@ -122,11 +123,11 @@ def _check(obj: Object, path: str, positions: dict[str, Position], start: Positi
         place = positions.get(f"{path}spec", start)
         raise place.error("the object has no spec; add spec { [rube/api.systemd.Unit] { … } }", field="spec")
     try:
-        registry.kind(key_of(obj).type)
+        BUILTIN.kind(key_of(obj).type)
     except InvalidArgumentError as error:
         raise positions.get(f"{path}spec", start).error(error.message, field="spec") from None
     try:
-        registry.validate_object_key(key_of(obj))
+        BUILTIN.validate_object_key(key_of(obj))
     except InvalidArgumentError as error:
         field = error.metadata.get("field", "")
         place = positions.get(f"{path}{field}") or positions.get(f"{path}metadata") or start

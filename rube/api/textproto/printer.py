@@ -12,9 +12,9 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from rube.api import registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.textproto.invisible import INVISIBLE_ESCAPES
+from rube.api.types import BUILTIN
 
 _ESCAPES = {code: f"\\{code:03o}" for code in (*range(32), 127)}
 _ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord('"'): '\\"', ord("\\"): "\\\\"}
@@ -105,6 +105,6 @@ def _expanded(packed: AnyMessage) -> Message | None:
     if "/" not in packed.type_url:
         return None
     try:
-        return registry.unpack(packed)
+        return BUILTIN.unpack(packed)
     except InvalidArgumentError:
         return None

@@ -10,10 +10,10 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from rube.api import registry
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import quoted, suggestion
 from rube.api.textproto.lexer import Lexer, Position
+from rube.api.types import BUILTIN, pack
 
 M = TypeVar("M", bound=Message)
 
@@ -167,7 +167,7 @@ class _Reader:
         if not slash or not prefix:
             raise type_position.error(f"the type {quoted(url)} lacks its prefix; write [rube/TYPE]")
         try:
-            message = registry.message_class(type_name)()
+            message = BUILTIN.message_class(type_name)()
         except InvalidArgumentError as error:
             raise type_position.error(error.message, **error.metadata) from None
         if seen:
@@ -177,7 +177,7 @@ class _Reader:
         self._path.append(f"[{type_name}]")
         self._block(message, f"[{url}]")
         self._path.pop()
-        target.CopyFrom(registry.pack(message))
+        target.CopyFrom(pack(message))
 
     def _scalar(self, field: FieldDescriptor, position: Position) -> Any:
         tokens = self._tokens

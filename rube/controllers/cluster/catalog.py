@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 
-from rube.api import registry, selectors
+from rube.api import selectors
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.api.spelling import suggestion
+from rube.api.types import BUILTIN
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.placement import Placement
 from rube.controllers.contract import Controller
@@ -89,7 +90,7 @@ def _check(name: str, made: Controller) -> None:
     try:
         validate_name("name", made.name)
         for wanted in (made.type, *(each.type for each in made.inputs)):
-            registry.kind(wanted)
+            BUILTIN.kind(wanted)
         selectors.parse(made.selector)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"controller {name!r}: {error.message}", field="controllers") from error

@@ -23,7 +23,7 @@ from rube.api import (
 )
 from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError
 from rube.api.keys import ObjectKey, key_of
-from rube.api.registry import pack
+from rube.api.types import pack
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, UNIT_TYPE, move_request
 from rube.client import Client
 from rube.host import Host

@@ -26,8 +26,8 @@ from rube.api import (
     UpdateStatusResponse,
     WatchRequest,
     WatchResponse,
-    registry,
 )
+from rube.api.types import pack
 from rube.client import Client
 from rube.host import Engine, Host, Network, RealClock, RealRandomness
 from rube.server import ApiServer, ApiServerConfig
@@ -138,7 +138,7 @@ class Served:
         return await self.client.delete(DeleteRequest(keys=[key(name) for name in names]))
 
     async def set_status(self, name: str, active_state: str) -> UpdateStatusResponse:
-        status = registry.pack(UnitStatus(active_state=active_state))
+        status = pack(UnitStatus(active_state=active_state))
         return await self.client.update_status(UpdateStatusRequest(key=key(name), status=status))
 
     @asynccontextmanager
@@ -208,7 +208,7 @@ async def serve(site: Site, *, store: StoreConfig | None = None, **config: Any) 
 def unit(name: str, description: str = "", *, namespace: str = "system", **metadata: Any) -> Object:
     return Object(
         metadata=Metadata(namespace=namespace, name=name, **metadata),
-        spec=registry.pack(Unit(description=description or name)),
+        spec=pack(Unit(description=description or name)),
     )
 
 

@@ -17,9 +17,9 @@ from rube.api import (
     PutResponse,
     UnitStatus,
     UpdateStatusRequest,
-    registry,
 )
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
+from rube.api.types import pack
 from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 
@@ -132,7 +132,7 @@ async def test_a_fence_covers_deletes_and_status_and_puts_that_change_nothing(si
         await api.client.put(put_request(unit("a"), fence=Fence(group="g", term=5)))
         old = Fence(group="g", term=4)
         await aborted(api, DeleteRequest(keys=[key("a")], fence=old))
-        status = registry.pack(UnitStatus(active_state="active"))
+        status = pack(UnitStatus(active_state="active"))
         with pytest.raises(AbortedError):
             await api.client.update_status(UpdateStatusRequest(key=key("a"), status=status, fence=old))
         await api.client.delete(DeleteRequest(keys=[key("a")], fence=Fence(group="g", term=6)))

@@ -9,8 +9,9 @@ import pytest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube.api import GetRequest, Metadata, Node, Object, PutRequest, Unit, UnitStatus, registry
+from rube.api import GetRequest, Metadata, Node, Object, PutRequest, Unit, UnitStatus
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, RubeError
+from rube.api.types import BUILTIN, pack
 from rube.server import ApiServerConfig
 from rube.server.put import put
 from rube.server.writes import Writer
@@ -41,7 +42,7 @@ async def test_a_new_object_gets_what_the_server_sets(site: Site) -> None:
         stored = await api.get("a")
         assert stored.metadata == metadata
         assert dict(stored.metadata.labels) == {"tier": "web"}
-        assert registry.unpack(stored.spec) == Unit(description="a")
+        assert BUILTIN.unpack(stored.spec) == Unit(description="a")
 
 
 async def test_an_unchanged_put_writes_nothing_and_answers_with_what_is_stored(site: Site) -> None:
@@ -103,7 +104,7 @@ async def test_a_put_ignores_status_and_what_the_server_sets(site: Site) -> None
         await api.set_status("a", "active")
         stored = await api.get("a")
         given = unit("a", "changed", generation=77, create_revision=99, create_time=Timestamp(seconds=1))
-        given.status.CopyFrom(registry.pack(UnitStatus(active_state="failed")))
+        given.status.CopyFrom(pack(UnitStatus(active_state="failed")))
         await api.put(given)
         after = await api.get("a")
         assert after.status == stored.status
@@ -211,7 +212,7 @@ async def test_an_object_that_carries_a_uid_replaces_only_that_incarnation(site:
 
 async def test_objects_outside_namespaces(site: Site) -> None:
     async with serve(site) as api:
-        node = Object(metadata=Metadata(name="worker-1"), spec=registry.pack(Node()))
+        node = Object(metadata=Metadata(name="worker-1"), spec=pack(Node()))
         await api.put(node)
         node_key = key("worker-1", type="api.Node", namespace="")
         assert (await api.client.get(GetRequest(key=node_key))).object.metadata.name == "worker-1"

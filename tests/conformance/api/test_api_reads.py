@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rube.api import GetRequest, Key, ListRequest, ListResponse, Metadata, Node, Object, registry
+from rube.api import GetRequest, Key, ListRequest, ListResponse, Metadata, Node, Object
 from rube.api.errors import CompactedError, InvalidArgumentError, NotFoundError, RevisionAheadError
+from rube.api.types import BUILTIN, pack
 from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 
@@ -36,7 +37,7 @@ async def test_reads_of_a_bad_key_or_type_are_refused(site: Site) -> None:
 
 async def test_a_list_is_in_order_and_of_one_type(site: Site) -> None:
     async with serve(site) as api:
-        node = Object(metadata=Metadata(name="n"), spec=registry.pack(Node()))
+        node = Object(metadata=Metadata(name="n"), spec=pack(Node()))
         await api.put(unit("b"), unit("a"), unit("c", namespace="other"), node)
         assert await names(api) == ["c", "a", "b"]
         assert await names(api, type="api.Node") == ["n"]
@@ -74,7 +75,7 @@ async def test_pages_show_the_store_at_one_revision(site: Site) -> None:
         assert {page.revision for page in seen} == {seen[0].revision}
         items = [obj for page in seen for obj in page.items]
         assert [obj.metadata.name for obj in items] == [f"u{number:02}" for number in range(10)]
-        assert {registry.unpack(obj.spec).description for obj in items} == {"old"}  # type: ignore[attr-defined]
+        assert {BUILTIN.unpack(obj.spec).description for obj in items} == {"old"}  # type: ignore[attr-defined]
 
 
 async def test_the_last_full_page_has_no_token(site: Site) -> None:

@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from rube.api import NodeStatus, Precondition, Unit, UnitStatus, UpdateStatusRequest, UpdateStatusResponse, registry
+from rube.api import NodeStatus, Precondition, Unit, UnitStatus, UpdateStatusRequest, UpdateStatusResponse
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
+from rube.api.types import BUILTIN, pack
 from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 
 async def update(api: Served, status: UnitStatus, **fields: Any) -> UpdateStatusResponse:
-    request = UpdateStatusRequest(key=key("a"), status=registry.pack(status), **fields)
+    request = UpdateStatusRequest(key=key("a"), status=pack(status), **fields)
     return await api.client.update_status(request)
 
 
 async def stored_status(api: Served) -> UnitStatus:
-    status = registry.unpack((await api.get("a")).status)
+    status = BUILTIN.unpack((await api.get("a")).status)
     assert isinstance(status, UnitStatus)
     return status
 
@@ -116,7 +117,7 @@ async def test_a_status_of_nothing_is_not_found(site: Site) -> None:
 async def test_a_status_of_the_wrong_type_is_refused(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"))
-        for status in (registry.pack(NodeStatus()), registry.pack(Unit())):
+        for status in (pack(NodeStatus()), pack(Unit())):
             with pytest.raises(InvalidArgumentError, match=r"not api\.systemd\.UnitStatus"):
                 await api.client.update_status(UpdateStatusRequest(key=key("a"), status=status))
         with pytest.raises(InvalidArgumentError, match="status is empty"):

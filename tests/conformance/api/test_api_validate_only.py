@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from rube.api import DeleteRequest, Fence, Object, Precondition, PutRequest, PutResponse, UnitStatus, registry
+from rube.api import DeleteRequest, Fence, Object, Precondition, PutRequest, PutResponse, UnitStatus
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, RubeError
+from rube.api.types import BUILTIN
 from rube.store import StoreConfig, StoreLimits
 from tests.conformance.api.api_sites import Served, Site, key, serve, unit
 
@@ -46,7 +47,7 @@ async def test_validate_only_answers_with_what_the_put_then_stores(site: Site) -
         changed, same, created = prospect.objects
         assert changed.metadata.labels["node"] == "worker-1", "a put that omits the label keeps the binding"
         assert changed.metadata.generation == 2
-        assert registry.unpack(changed.status) == UnitStatus(active_state="active")
+        assert BUILTIN.unpack(changed.status) == UnitStatus(active_state="active")
         assert dict(created.metadata.labels) == {"x": "1"}
         await api.put(*wanted)
         for seen in (changed, same, created):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from grpc import aio
 
-from rube.api import Bookmark, Unit, registry
+from rube.api import Bookmark, Unit
 from rube.api.errors import (
     CompactedError,
     InvalidArgumentError,
@@ -16,6 +16,7 @@ from rube.api.errors import (
     StoreChangedError,
     UnavailableError,
 )
+from rube.api.types import BUILTIN
 from rube.transport import rube_error
 from tests.conformance.api.api_sites import TYPE, Served, Site, line, serve, unit
 
@@ -106,7 +107,7 @@ async def test_a_label_selector_sees_objects_come_and_go(site: Site) -> None:
             while not (event := await watched.event()).HasField("delete"):
                 assert event.HasField("bookmark")
             # As it was when it still matched, at the revision at which it stopped to.
-            assert registry.unpack(event.delete.spec) == Unit(description="changed")
+            assert BUILTIN.unpack(event.delete.spec) == Unit(description="changed")
             assert event.delete.metadata.labels["node"] == "n1"
             assert event.delete.metadata.revision == moved.revision
             await api.delete("a")

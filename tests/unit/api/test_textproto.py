@@ -9,9 +9,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rube.api import Key, List, Metadata, Object, Selector, Service, Unit, registry, textproto
+from rube.api import Key, List, Metadata, Object, Selector, Service, Unit, textproto
 from rube.api.errors import InvalidArgumentError
 from rube.api.textproto.invisible import find_invisible
+from rube.api.types import BUILTIN, pack
 
 SEED = (Path(__file__).parents[3] / "examples" / "02-many-fields" / "indexer.textproto").read_text()
 
@@ -33,7 +34,7 @@ _UNITS = st.builds(
     ),
 )
 _OBJECTS = st.builds(
-    lambda labels, unit: Object(metadata=Metadata(labels=labels), spec=registry.pack(unit)),
+    lambda labels, unit: Object(metadata=Metadata(labels=labels), spec=pack(unit)),
     st.dictionaries(_TEXT, _TEXT, max_size=4),
     _UNITS,
 )
@@ -47,7 +48,7 @@ def test_what_is_printed_parses_back(obj: Object) -> None:
 @given(_OBJECTS)
 def test_the_librarys_parser_reads_what_is_printed(obj: Object) -> None:
     theirs = text_format.Parse(textproto.format(obj), Object())
-    assert registry.unpack(theirs.spec) == registry.unpack(obj.spec)
+    assert BUILTIN.unpack(theirs.spec) == BUILTIN.unpack(obj.spec)
     assert theirs.metadata == obj.metadata
 
 
@@ -61,7 +62,7 @@ def test_what_the_library_prints_is_read(obj: Object, one_line: bool) -> None:
 def test_the_seeds_example_means_what_it_says() -> None:
     (document,) = textproto.parse_documents(SEED, "indexer.textproto")
     (obj,) = document.objects
-    unit = registry.unpack(obj.spec)
+    unit = BUILTIN.unpack(obj.spec)
     assert isinstance(unit, Unit)
     assert (obj.metadata.namespace, obj.metadata.name) == ("system", "indexer")
     assert unit.service.exec.start == ['echo "Hey You!"']
@@ -77,7 +78,7 @@ def test_printing_reads_as_a_person_would_write_it() -> None:
     unit.service.environment["b"] = "2"
     unit.service.environment["a"] = "1"
     unit.install.SetInParent()
-    assert textproto.format(registry.pack(unit)) == (
+    assert textproto.format(pack(unit)) == (
         "[rube/api.systemd.Unit] {\n"
         '  description: "Don\'t – ü"\n'
         "  service {\n"

@@ -17,7 +17,6 @@ from rube.api import (
     PutRequest,
     Unit,
     UpdateStatusRequest,
-    registry,
 )
 from rube.api.errors import (
     AbortedError,
@@ -29,6 +28,7 @@ from rube.api.errors import (
     decode_error,
     encode_error,
 )
+from rube.api.types import pack
 from rube.client.retries import Request, is_unknown, may_repeat, outcome
 from rube.host.backoff import Backoff
 
@@ -49,7 +49,7 @@ WORDS = (
 
 def unit(name: str, revision: int = 0, uid: str = "") -> Object:
     metadata = Metadata(namespace="system", name=name, revision=revision, uid=uid)
-    return Object(metadata=metadata, spec=registry.pack(Unit()))
+    return Object(metadata=metadata, spec=pack(Unit()))
 
 
 REPEATABLE: list[Request] = [

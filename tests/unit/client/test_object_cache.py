@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rube.api import Bookmark, Event, Metadata, Object, Unit, WatchResponse, registry
+from rube.api import Bookmark, Event, Metadata, Object, Unit, WatchResponse
 from rube.api.keys import ObjectKey
+from rube.api.types import pack
 from rube.client import Batch, CacheState, ObjectCache
 
 TYPE = "api.systemd.Unit"
@@ -18,7 +19,7 @@ TYPE = "api.systemd.Unit"
 def unit(name: str, revision: int) -> Object:
     return Object(
         metadata=Metadata(namespace="system", name=name, revision=revision),
-        spec=registry.pack(Unit(description=f"{name} at {revision}")),
+        spec=pack(Unit(description=f"{name} at {revision}")),
     )
 
 

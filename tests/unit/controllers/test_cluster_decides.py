@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from google.protobuf.duration_pb2 import Duration
 
-from rube.api import Lease, Node, NodeHealthMemory, NodeStatus, Object, State, registry
+from rube.api import Lease, Node, NodeHealthMemory, NodeStatus, Object, State
+from rube.api.types import pack
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.controllers.contract import evaluate
@@ -15,9 +16,9 @@ READY, SILENT, UNKNOWN = Status.READY, Status.SILENT, Status.UNKNOWN
 
 
 def node(name: str, readiness: Status.Readiness.ValueType = READY, *, unschedulable: bool = False) -> Object:
-    obj = Object(spec=registry.pack(Node(unschedulable=unschedulable)))
+    obj = Object(spec=pack(Node(unschedulable=unschedulable)))
     obj.metadata.name, obj.metadata.uid = name, f"uid-{name}"
-    obj.status.CopyFrom(registry.pack(Status(readiness=readiness, driver="simulated")))
+    obj.status.CopyFrom(pack(Status(readiness=readiness, driver="simulated")))
     return obj
 
 
@@ -28,7 +29,7 @@ START_S = 1_000_000
 
 
 def lease(revision: int) -> Object:
-    obj = Object(spec=registry.pack(Lease(holder="me", duration=Duration(seconds=LEASE_S))))
+    obj = Object(spec=pack(Lease(holder="me", duration=Duration(seconds=LEASE_S))))
     obj.metadata.namespace, obj.metadata.name, obj.metadata.revision = "node-leases", "a", revision
     return obj
 
@@ -38,7 +39,7 @@ class Health:
 
     def __init__(self, readiness: Status.Readiness.ValueType = UNKNOWN) -> None:
         self.node = node("a", readiness)
-        self.memory = registry.pack(NodeHealthMemory())
+        self.memory = pack(NodeHealthMemory())
         self.wake_s = 0.0
         self.heard_s = 0
 
@@ -59,7 +60,7 @@ class Health:
             call.update_status.status.Unpack(told)
             status.readiness = told.readiness
             self.heard_s = told.last_heard_time.seconds - START_S
-        self.node.status.CopyFrom(registry.pack(status))
+        self.node.status.CopyFrom(pack(status))
         return status.readiness
 
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
-from rube.api import GetRequest, GetResponse, Lease, Object, PutRequest, PutResponse, registry
+from rube.api import GetRequest, GetResponse, Lease, Object, PutRequest, PutResponse
 from rube.api.errors import AbortedError
 from rube.api.keys import ObjectKey
+from rube.api.types import pack
 from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leadership
 from rube.sim.cluster.machines import make_machine
 from rube.sim.world.kernel import SimProcess, World
@@ -241,7 +242,7 @@ def test_a_lease_that_came_with_a_backup_holds_for_nobody(world: World) -> None:
     lease = Lease(holder="gone", term=7, store_id="the store before")
     lease.duration.FromSeconds(15)
     election.fence_term = 7
-    obj = Object(spec=registry.pack(lease))
+    obj = Object(spec=pack(lease))
     obj.metadata.namespace, obj.metadata.name = LEASE.namespace, LEASE.name
     election.cluster.add(obj)
     election.start("a")
@@ -255,7 +256,7 @@ def test_a_lease_of_this_store_is_waited_for(world: World) -> None:
     for store_id in ("", STORE):
         lease = Lease(holder="other", term=7, store_id=store_id)
         lease.duration.FromSeconds(15)
-        obj = Object(spec=registry.pack(lease))
+        obj = Object(spec=pack(lease))
         obj.metadata.namespace, obj.metadata.name = LEASE.namespace, LEASE.name
         election.cluster.add(obj)
     election.start("a")

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from rube.api import Decision, Node, NodeStatus, Object, State, Unit, UnitStatus, registry
+from rube.api import Decision, Node, NodeStatus, Object, State, Unit, UnitStatus
 from rube.api.keys import ObjectKey, key_of
+from rube.api.types import pack
 from rube.api.well_known import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION
 from rube.controllers.cluster.placement import Placement, choose
 from rube.controllers.contract import evaluate
@@ -21,12 +22,12 @@ HEARD_S = NOW_S - 100
 
 
 def node(name: str, readiness: Status.Readiness.ValueType = READY, *, unschedulable: bool = False) -> Object:
-    obj = Object(spec=registry.pack(Node(unschedulable=unschedulable)))
+    obj = Object(spec=pack(Node(unschedulable=unschedulable)))
     obj.metadata.name, obj.metadata.uid = name, f"uid-{name}"
     status = Status(readiness=readiness, driver="simulated")
     if readiness == SILENT:
         status.last_heard_time.FromSeconds(HEARD_S)
-    obj.status.CopyFrom(registry.pack(status))
+    obj.status.CopyFrom(pack(status))
     return obj
 
 
@@ -49,7 +50,7 @@ def unit(
     if move:
         obj.metadata.annotations[MOVE_ANNOTATION] = move
     if status is not None:
-        obj.status.CopyFrom(registry.pack(status))
+        obj.status.CopyFrom(pack(status))
     return obj
 
 

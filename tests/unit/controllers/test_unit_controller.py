@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import pytest
 
-from rube.api import Decision, State, Unit, UnitAction, UnitMemory, UnitObservation, UnitStatus, registry
+from rube.api import Decision, State, Unit, UnitAction, UnitMemory, UnitObservation, UnitStatus
 from rube.api.keys import ObjectKey
+from rube.api.types import pack
 from rube.api.well_known import RESTART_ANNOTATION
 from rube.controllers.contract import evaluate
 from rube.units.controller import UnitController
@@ -49,12 +50,12 @@ def state_of(
     memory: UnitMemory = NEVER,
     status: UnitStatus | None = None,
 ) -> State:
-    state = State(key=KEY.to_proto(), observed=registry.pack(seen), memory=registry.pack(memory))
+    state = State(key=KEY.to_proto(), observed=pack(seen), memory=pack(memory))
     if spec is not None:
         state.object.CopyFrom(of_unit("web", spec))
         state.object.metadata.uid, state.object.metadata.generation = UID, GENERATION
     if status is not None:
-        state.object.status.CopyFrom(registry.pack(status))
+        state.object.status.CopyFrom(pack(status))
     state.now.FromSeconds(NOW_S)
     return state
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rube.api import Node, NodeStatus, Object, Service, Unit, UnitStatus, registry
+from rube.api import Node, NodeStatus, Object, Service, Unit, UnitStatus
 from rube.api.errors import InvalidArgumentError
+from rube.api.types import pack
 from ructl.conditions import parse_condition
 from ructl.query import parse_query
 from ructl.wait import missing
@@ -18,11 +19,11 @@ def unit(name: str = "web", **status: object) -> Object:
     spec.service.exec.start.append("/bin/a")
     spec.service.environment["a.b"] = "c"
     spec.service.restart = Service.ALWAYS
-    obj = Object(spec=registry.pack(spec))
+    obj = Object(spec=pack(spec))
     obj.metadata.namespace, obj.metadata.name, obj.metadata.generation = "default", name, 2
     obj.metadata.labels["node"] = "worker-1"
     if status:
-        obj.status.CopyFrom(registry.pack(UnitStatus(**{"observed_generation": 2, **status})))  # type: ignore[arg-type]
+        obj.status.CopyFrom(pack(UnitStatus(**{"observed_generation": 2, **status})))  # type: ignore[arg-type]
     return obj
 
 
@@ -103,10 +104,10 @@ def test_a_wrong_condition_is_told_with_what_was_meant(text: str, complaint: str
 
 
 def test_a_node_is_ready_once_it_is_heard() -> None:
-    obj = Object(spec=registry.pack(Node()))
+    obj = Object(spec=pack(Node()))
     condition = parse_condition("ready", "api.Node")
     assert condition.lack(obj) == "it is unknown"
-    obj.status.CopyFrom(registry.pack(NodeStatus(readiness=NodeStatus.READY)))
+    obj.status.CopyFrom(pack(NodeStatus(readiness=NodeStatus.READY)))
     assert condition.lack(obj) == ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from rube.api import registry
+from rube.api.types import BUILTIN
 from ructl.explain import explain, load_comments
 from ructl.main import run
 from ructl.proto_comments import ProtoComments
@@ -41,7 +41,7 @@ def test_a_path(path: str, part: str) -> None:
 
 
 def test_every_type_is_explained_to_its_depth() -> None:
-    for kind in registry.kinds():
+    for kind in BUILTIN.kinds():
         text = said(kind.name, recursive=True)
         for field in kind.spec.DESCRIPTOR.fields:
             assert f"  {field.name}" in text
@@ -49,7 +49,7 @@ def test_every_type_is_explained_to_its_depth() -> None:
 
 def test_what_is_shown_is_what_the_generated_code_has() -> None:
     comments = load_comments()
-    for kind in registry.kinds():
+    for kind in BUILTIN.kinds():
         for message in filter(None, (kind.spec, kind.status)):
             shown = comments.message(message.DESCRIPTOR.full_name).fields
             assert [(field.name, field.number) for field in shown] == [

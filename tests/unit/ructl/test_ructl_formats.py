@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from rube.api import Metadata, Object, Service, Unit, UnitStatus, registry
+from rube.api import Metadata, Object, Service, Unit, UnitStatus
 from rube.api.errors import InvalidArgumentError
+from rube.api.types import BUILTIN, pack
 from ructl.formats import format_of, parse_json, parse_yaml
 from ructl.output import json_value, yaml_text
 
@@ -24,7 +25,7 @@ spec:
 
 
 def unit_of(obj: Object) -> Unit:
-    unit = registry.unpack(obj.spec)
+    unit = BUILTIN.unpack(obj.spec)
     assert isinstance(unit, Unit)
     return unit
 
@@ -38,7 +39,7 @@ def stored() -> Object:
     unit.service.environment["YES"] = "no"
     unit.service.limits.open_files = 2**63
     unit.service.time.restart = 0.25
-    obj = Object(spec=registry.pack(unit), status=registry.pack(UnitStatus(active_state="active")))
+    obj = Object(spec=pack(unit), status=pack(UnitStatus(active_state="active")))
     metadata = obj.metadata
     metadata.namespace, metadata.name, metadata.uid = "default", "web", "u"
     metadata.revision, metadata.create_revision, metadata.generation = 9, 3, 2
@@ -55,7 +56,7 @@ def test_what_get_prints_is_read_back_without_what_the_server_sets(kind: str) ->
     parse = parse_json if kind == "json" else parse_yaml
     (document,) = parse(text, "f")
     (obj,) = document.objects
-    assert unit_of(obj) == registry.unpack(stored().spec)
+    assert unit_of(obj) == BUILTIN.unpack(stored().spec)
     wanted = Metadata(namespace="default", name="web", labels={"node": "worker-1"}, annotations={"why": "no"})
     assert obj.metadata == wanted
     assert not obj.HasField("status")

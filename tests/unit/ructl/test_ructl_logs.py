@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rube.api import LogsRequest, Metadata, Object, Service, Unit, UnitStatus, registry
+from rube.api import LogsRequest, Metadata, Object, Service, Unit, UnitStatus
+from rube.api.types import pack
 from ructl.logs import why_silent
 
 
@@ -12,8 +13,8 @@ def _unit(status: UnitStatus, output: str = "") -> Object:
     spec = Unit(service=Service(standard_output=output))
     return Object(
         metadata=Metadata(namespace="a", name="web", generation=1, labels={"node": "w1"}),
-        spec=registry.pack(spec),
-        status=registry.pack(status),
+        spec=pack(spec),
+        status=pack(status),
     )
 
 

@@ -6,16 +6,17 @@ from typing import NamedTuple
 
 import pytest
 
-from rube.api import Node, NodeStatus, Object, Unit, UnitStatus, registry
+from rube.api import Node, NodeStatus, Object, Unit, UnitStatus
+from rube.api.types import pack
 from ructl.unit_outlook import outlook_of_unit
 
 Readiness = NodeStatus
 
 
 def node(readiness: Readiness.Readiness.ValueType = Readiness.READY) -> Object:
-    obj = Object(spec=registry.pack(Node()))
+    obj = Object(spec=pack(Node()))
     obj.metadata.name = "worker-1"
-    obj.status.CopyFrom(registry.pack(NodeStatus(readiness=readiness)))
+    obj.status.CopyFrom(pack(NodeStatus(readiness=readiness)))
     return obj
 
 
@@ -30,14 +31,14 @@ def unit(
     stopped: bool = False,
 ) -> Object:
     spec = Unit(state=Unit.STOPPED if stopped else Unit.RUNNING)
-    obj = Object(spec=registry.pack(spec))
+    obj = Object(spec=pack(spec))
     obj.metadata.namespace, obj.metadata.name, obj.metadata.generation = "default", "web", generation
     if on:
         obj.metadata.labels["node"] = on
     obj.metadata.annotations.update(annotations or {})
     if active:
         status = UnitStatus(active_state=active, sub_state=sub, observed_generation=seen)
-        obj.status.CopyFrom(registry.pack(status))
+        obj.status.CopyFrom(pack(status))
     return obj
 
 

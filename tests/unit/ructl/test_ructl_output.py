@@ -8,7 +8,8 @@ import pytest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube.api import Lease, List, Metadata, Node, NodeStatus, Object, Unit, UnitStatus, registry, textproto
+from rube.api import Lease, List, Metadata, Node, NodeStatus, Object, Unit, UnitStatus, textproto
+from rube.api.types import pack
 from rube.client import Change
 from ructl.output import groups, print_each, print_list
 from ructl.table import table
@@ -27,8 +28,8 @@ def _unit(name: str, status: UnitStatus | None = None, **labels: str) -> Object:
             generation=2,
             create_time=Timestamp(seconds=100),
         ),
-        spec=registry.pack(Unit(description=f"ü {name}")),
-        status=registry.pack(status) if status else None,
+        spec=pack(Unit(description=f"ü {name}")),
+        status=pack(status) if status else None,
     )
 
 
@@ -62,15 +63,15 @@ def test_a_table_shows_nothing_that_steers_the_terminal() -> None:
 def test_a_readiness_of_a_newer_build_is_shown_as_its_number() -> None:
     status = NodeStatus()
     status.readiness = 9  # type: ignore[assignment]
-    node = Object(metadata=Metadata(name="w1"), spec=registry.pack(Node()), status=registry.pack(status))
+    node = Object(metadata=Metadata(name="w1"), spec=pack(Node()), status=pack(status))
     assert "readiness 9" in table([node], now_ns=0)[1]
 
 
 def test_a_table_leaves_empty_columns_out() -> None:
     node = Object(
         metadata=Metadata(name="w1", revision=3),
-        spec=registry.pack(Node()),
-        status=registry.pack(NodeStatus(readiness=NodeStatus.READY)),
+        spec=pack(Node()),
+        status=pack(NodeStatus(readiness=NodeStatus.READY)),
     )
     assert table([node], now_ns=0) == ["NAME  STATE  REVISION", "w1    ready  3"]
 
@@ -78,8 +79,8 @@ def test_a_table_leaves_empty_columns_out() -> None:
 def test_a_node_that_takes_no_units_is_cordoned() -> None:
     node = Object(
         metadata=Metadata(name="w1"),
-        spec=registry.pack(Node(unschedulable=True)),
-        status=registry.pack(NodeStatus(readiness=NodeStatus.READY)),
+        spec=pack(Node(unschedulable=True)),
+        status=pack(NodeStatus(readiness=NodeStatus.READY)),
     )
     assert table([node], now_ns=0) == ["NAME  STATE            REVISION", "w1    ready, cordoned  0"]
 
@@ -93,7 +94,7 @@ def test_ages_are_short(seconds: int, age: str) -> None:
 
 
 def test_a_lease_shows_its_holder() -> None:
-    lease = Object(metadata=Metadata(name="leader"), spec=registry.pack(Lease(holder="host-1")))
+    lease = Object(metadata=Metadata(name="leader"), spec=pack(Lease(holder="host-1")))
     assert "held by host-1" in table([lease], now_ns=0)[1]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from rube.api import Metadata, Object, Unit, registry
+from rube.api import Metadata, Object, Unit
+from rube.api.types import pack
 from ructl.places import full_type_name, lack_of_type
 from ructl.query import Query, parse_query
 
@@ -14,7 +15,7 @@ UNIT = "api.systemd.Unit"
 
 def _unit(namespace: str, name: str, **labels: str) -> Object:
     metadata = Metadata(namespace=namespace, name=name, uid=f"uid-{name}", labels=labels)
-    return Object(metadata=metadata, spec=registry.pack(Unit()))
+    return Object(metadata=metadata, spec=pack(Unit()))
 
 
 @pytest.mark.parametrize(

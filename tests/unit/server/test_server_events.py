@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rube.api import Event, Metadata, Object, Unit, WatchRequest, registry
+from rube.api import Event, Metadata, Object, Unit, WatchRequest
+from rube.api.types import BUILTIN, pack
 from rube.server.events import EventCache, WatchBounds, bookmark, responses_for
 from rube.server.filters import ObjectFilter
 from rube.store import Change, ChangeBatch, Record
@@ -17,7 +18,7 @@ WIDE = WatchBounds(events_max=1000, bytes_max=1 << 20)
 def record(name: str, revision: int, tier: str = "web", *, size: int = 1) -> Record:
     obj = Object(
         metadata=Metadata(namespace="system", name=name, labels={"tier": tier}),
-        spec=registry.pack(Unit(description="x" * size)),
+        spec=pack(Unit(description="x" * size)),
     )
     return Record(f"{TYPE}/system/{name}".encode(), obj.SerializeToString(deterministic=True), 1, revision)
 
@@ -61,7 +62,7 @@ def test_a_delete_event_carries_the_previous_object_in_full() -> None:
     cache = EventCache(bytes_max=1 << 20)
     (response,) = responses_for(ChangeBatch([delete(previous, 7)], 9), ObjectFilter.of(request), cache, "s", WIDE)
     deleted = response.events[0].delete
-    assert registry.unpack(deleted.spec) == Unit(description="x")
+    assert BUILTIN.unpack(deleted.spec) == Unit(description="x")
     assert (deleted.metadata.revision, deleted.metadata.create_revision) == (7, 1)
     assert (response.revision, response.store_id) == (9, "s")
 

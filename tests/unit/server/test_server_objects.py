@@ -9,18 +9,19 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rube.api import Metadata, Object, OwnerReference, Unit, UnitStatus, registry
+from rube.api import Metadata, Object, OwnerReference, Unit, UnitStatus
+from rube.api.types import pack
 from rube.server.objects import decode, prepare_put, prepare_status
 from rube.server.stored_object import StoredObject, decode_object, encode_object, spec_field, status_field
 from rube.store import Record
 
 UID = "0" * 32
 NOW_NS = 1_700_000_000_123_456_789
-STATUS = registry.pack(UnitStatus(active_state="active"))
+STATUS = pack(UnitStatus(active_state="active"))
 
 
 def wanted(description: str = "x", **metadata: Any) -> StoredObject:
-    spec = registry.pack(Unit(description=description))
+    spec = pack(Unit(description=description))
     return StoredObject(Metadata(namespace="system", name="a", **metadata), spec_field(spec.type_url, spec.value))
 
 
@@ -127,7 +128,7 @@ def test_neither_argument_is_changed() -> None:
 
 def test_the_same_status_is_no_change_and_the_first_empty_one_is() -> None:
     current = stored(wanted())
-    status = registry.pack(UnitStatus())
+    status = pack(UnitStatus())
     first = prepare_status(current, status)
     assert first is not None
     assert first.status_any() == status

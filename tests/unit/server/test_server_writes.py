@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from rube.api import Metadata, Object, Precondition, Unit, registry
+from rube.api import Metadata, Object, Precondition, Unit
 from rube.api.errors import AbortedError, ResourceExhaustedError
 from rube.api.keys import ObjectKey
+from rube.api.types import BUILTIN, pack
 from rube.host import Host, RealClock, RealRandomness
 from rube.server.objects import decode
 from rube.server.stored_object import StoredObject, encode_object, spec_field
@@ -23,7 +24,7 @@ KEY = OBJECT_KEY.to_bytes()
 
 
 def unit(description: str) -> StoredObject:
-    spec = registry.pack(Unit(description=description))
+    spec = pack(Unit(description=description))
     return StoredObject(Metadata(namespace="system", name="a"), spec_field(spec.type_url, spec.value))
 
 
@@ -73,7 +74,7 @@ async def write(store: Any, *, retries_max: int = 3, precondition: Precondition 
     def decide(current: Current) -> Decided:
         obj = current[KEY]
         spec = Object.FromString(obj.spec).spec if obj is not None else None
-        before = registry.unpack(spec).description if spec is not None else "nothing"  # type: ignore[attr-defined]
+        before = BUILTIN.unpack(spec).description if spec is not None else "nothing"  # type: ignore[attr-defined]
         return {KEY: unit(f"ours, after {before}")}
 
     preconditions = [(KEY, precondition)] if precondition else []
@@ -83,7 +84,7 @@ async def write(store: Any, *, retries_max: int = 3, precondition: Precondition 
 
 async def description(store: Store) -> str:
     page = await store.range(KEY, None)
-    return str(registry.unpack(decode(page.records[0]).spec).description)  # type: ignore[attr-defined]
+    return str(BUILTIN.unpack(decode(page.records[0]).spec).description)  # type: ignore[attr-defined]
 
 
 def test_a_lost_race_is_decided_anew() -> None:

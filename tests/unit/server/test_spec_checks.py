@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rube.api import Metadata, Unit, registry
+from rube.api import Metadata, Unit
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey
 from rube.api.textproto import parse_documents
+from rube.api.types import BUILTIN
 from rube.server.stored_object import StoredObject, spec_field
 from rube.server.validation import check_specs
 from rube.units.spec_checks import built_in_spec_checks
@@ -67,7 +68,7 @@ def test_the_examples_pass(path: Path) -> None:
     found = 0
     for document in parse_documents(path.read_text(), filename=str(path)):
         for obj in document.objects:
-            unit = registry.unpack(obj.spec)
+            unit = BUILTIN.unpack(obj.spec)
             assert isinstance(unit, Unit)
             check(unit)
             found += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from rube.api import GetRequest, ListRequest, Metadata, Object, Unit, WatchRequest
 from rube.api.keys import ObjectKey
-from rube.api.registry import pack
+from rube.api.types import pack
 from rube.sim.judges import (
     Attempt,
     Content,

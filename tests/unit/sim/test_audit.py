@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rube.api import Object, Unit, UnitStatus
-from rube.api.registry import pack
+from rube.api.types import pack
 from rube.sim.cluster.convergence import Seen, problems, status_pairs
 
 SEEN = Seen("active", "u1", 2)

@@ -23,7 +23,7 @@ from rube.api import (
     UpdateStatusRequest,
 )
 from rube.api.keys import ObjectKey, key_of
-from rube.api.registry import pack
+from rube.api.types import pack
 from rube.api.well_known import UNIT_TYPE
 from rube.controllers.config import Decided
 from rube.sim import judges

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from rube.api import Unit, UnitStatus, registry
+from rube.api import Unit, UnitStatus
 from rube.api.textproto import parse_documents
+from rube.api.types import BUILTIN
 from rube.units.checks import unit_violations
 from rube.units.drivers.supervisor.plan import unsupported
 from rube.units.names import unit_name
@@ -86,7 +87,7 @@ def test_the_example_is_one_that_can_be_put() -> None:
     (block,) = re.findall(r"```prototext\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (document,) = parse_documents(block, filename="docs/reference/units.md")
     (obj,) = document.objects
-    unit = registry.unpack(obj.spec)
+    unit = BUILTIN.unpack(obj.spec)
     assert isinstance(unit, Unit)
     assert unit_violations(unit) == []
     assert unit_name(obj.metadata.namespace, obj.metadata.name) in PAGE.read_text()

@@ -4,37 +4,38 @@ import pytest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube.api import NodeStatus, Service, Unit, UnitStatus, registry
+from rube.api import NodeStatus, Service, Unit, UnitStatus
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey
+from rube.api.types import BUILTIN
 
 
 def test_message_class_finds_nested_messages_and_statuses() -> None:
-    assert registry.message_class("api.systemd.UnitStatus") is UnitStatus
-    assert registry.message_class("api.systemd.Service.Exec") is Service.Exec
+    assert BUILTIN.message_class("api.systemd.UnitStatus") is UnitStatus
+    assert BUILTIN.message_class("api.systemd.Service.Exec") is Service.Exec
 
 
 def test_an_unknown_type_is_answered_with_the_near_one() -> None:
     with pytest.raises(InvalidArgumentError, match=r"'api.systemd.Unitt'; did you mean 'api.systemd.Unit'\?"):
-        registry.message_class("api.systemd.Unitt")
+        BUILTIN.message_class("api.systemd.Unitt")
 
 
 def test_a_type_far_from_all_is_answered_with_those_that_are_known() -> None:
     with pytest.raises(InvalidArgumentError, match=r"known: api\.Lease, api\.Node, api\.systemd\.Unit$"):
-        registry.message_class("zzz")
+        BUILTIN.message_class("zzz")
 
 
 def test_kinds_know_their_status_and_whether_they_are_namespaced() -> None:
-    unit = registry.kind("api.systemd.Unit")
+    unit = BUILTIN.kind("api.systemd.Unit")
     assert (unit.spec, unit.status, unit.namespaced) == (Unit, UnitStatus, True)
-    assert registry.kind("api.Node").status is NodeStatus
-    assert not registry.kind("api.Node").namespaced
-    assert [kind.name for kind in registry.kinds()] == ["api.Lease", "api.Node", "api.systemd.Unit"]
+    assert BUILTIN.kind("api.Node").status is NodeStatus
+    assert not BUILTIN.kind("api.Node").namespaced
+    assert [kind.name for kind in BUILTIN.kinds()] == ["api.Lease", "api.Node", "api.systemd.Unit"]
 
 
 def test_a_message_that_is_no_resource_is_no_kind() -> None:
     with pytest.raises(InvalidArgumentError, match="not a type of object"):
-        registry.kind("api.systemd.Install")
+        BUILTIN.kind("api.systemd.Install")
 
 
 def test_canonical_bytes_do_not_depend_on_the_order_in_a_map() -> None:
@@ -44,26 +45,26 @@ def test_canonical_bytes_do_not_depend_on_the_order_in_a_map() -> None:
         for key in order:
             unit.service.environment[key] = key
     packed = [Any(type_url="rube/api.systemd.Unit", value=unit.SerializeToString()) for unit in (forth, back)]
-    assert registry.canonical_any(packed[0]) == registry.canonical_any(packed[1])
+    assert BUILTIN.canonical_any(packed[0]) == BUILTIN.canonical_any(packed[1])
 
 
 def test_canonical_any_has_rubes_type_url_and_keeps_unknown_fields() -> None:
     newer = Unit(description="x").SerializeToString() + b"\xfa\x3f\x03new"
-    canonical = registry.canonical_any(Any(type_url="type.googleapis.com/api.systemd.Unit", value=newer))
+    canonical = BUILTIN.canonical_any(Any(type_url="type.googleapis.com/api.systemd.Unit", value=newer))
     assert canonical.type_url == "rube/api.systemd.Unit"
     assert b"\xfa\x3f\x03new" in canonical.value
 
 
 def test_bytes_of_another_type_are_refused_by_name() -> None:
     with pytest.raises(InvalidArgumentError, match=r"3 bytes given as api\.systemd\.Unit are not a api\.systemd\.Unit"):
-        registry.canonical_any(Any(type_url="rube/api.systemd.Unit", value=b"\x0a\xff\xff"))
+        BUILTIN.canonical_any(Any(type_url="rube/api.systemd.Unit", value=b"\x0a\xff\xff"))
 
 
 def test_a_message_of_another_package_is_unknown() -> None:
     packed = Any()
     packed.Pack(Timestamp(seconds=1))
     with pytest.raises(InvalidArgumentError, match=r"unknown type 'google\.protobuf\.Timestamp'"):
-        registry.canonical_any(packed)
+        BUILTIN.canonical_any(packed)
 
 
 @pytest.mark.parametrize(
@@ -77,4 +78,4 @@ def test_a_message_of_another_package_is_unknown() -> None:
 )
 def test_keys_that_no_object_can_have(key: ObjectKey, complaint: str) -> None:
     with pytest.raises(InvalidArgumentError, match=complaint):
-        registry.validate_object_key(key)
+        BUILTIN.validate_object_key(key)
