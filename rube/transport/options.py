@@ -14,6 +14,12 @@ PING_INTERVAL_MS_MIN = 10
 
 STREAMS_MAX = 2**31 - 1
 
+WINDOW_BYTES = 4 * 1024 * 1024
+"""A stream's peer may send so much that was not read, and finish the message it is in."""
+
+# By default gRPC's core doubles a window when pings are answered late, as on a busy machine: past 16 MiB a stream.
+_FLOW_CONTROL: CoreOptions = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", WINDOW_BYTES)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelOptions:
@@ -42,6 +48,7 @@ def server_core_options(options: ServerOptions) -> CoreOptions:
         ("grpc.server.max_pending_requests_hard_limit", options.calls_max),
         ("grpc.max_send_message_length", options.message_bytes_max),
         ("grpc.max_receive_message_length", options.message_bytes_max),
+        *_FLOW_CONTROL,
         *_keepalive(options.keepalive_s, options.keepalive_timeout_s),
         ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MS_MIN),
         ("grpc.http2.max_ping_strikes", 0),
@@ -60,6 +67,7 @@ def channel_core_options(options: ChannelOptions) -> CoreOptions:
         ("grpc.enable_http_proxy", 0),
         ("grpc.max_send_message_length", options.message_bytes_max),
         ("grpc.max_receive_message_length", options.message_bytes_max),
+        *_FLOW_CONTROL,
         *_keepalive(options.keepalive_s, options.keepalive_timeout_s),
         ("grpc.initial_reconnect_backoff_ms", _ms(options.backoff_s_initial)),
         ("grpc.min_reconnect_backoff_ms", _ms(options.connect_timeout_s)),

@@ -14,7 +14,7 @@ from rube.api.errors import AbortedError, FailedPreconditionError, NotFoundError
 from rube.host import ServerOptions
 from rube.transport import GrpcNetwork, native, rube_error
 from rube.transport.errors import DETAILS_KEY
-from rube.transport.options import ChannelOptions, channel_core_options, server_core_options
+from rube.transport.options import WINDOW_BYTES, ChannelOptions, channel_core_options, server_core_options
 
 
 def ended_with(code: grpc.StatusCode, message: str, details: bytes | None) -> aio.AioRpcError:
@@ -57,3 +57,9 @@ def test_times_are_told_to_the_core_in_milliseconds_of_at_least_one() -> None:
     assert channel["grpc.keepalive_time_ms"] == 1
     assert channel["grpc.max_reconnect_backoff_ms"] == 1500
     assert dict(server_core_options(ServerOptions()))["grpc.so_reuseport"] == 0
+
+
+def test_no_peer_widens_a_stream_s_window() -> None:
+    for options in (channel_core_options(ChannelOptions()), server_core_options(ServerOptions())):
+        assert dict(options)["grpc.http2.bdp_probe"] == 0
+        assert dict(options)["grpc.http2.lookahead_bytes"] == WINDOW_BYTES
