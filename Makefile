@@ -12,6 +12,8 @@ PROTOS := $(sort $(wildcard rube/*.proto rube/*/*.proto rube/*/*/*.proto))
 # Those that users write objects of, whose comments `ructl explain` shows.
 API_PROTOS := rube/api.proto $(sort $(wildcard rube/api/*.proto))
 GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/group/group.proto rube/store/etcd/rpc.proto
+# The options of rules (buf.validate), which users' files import too.
+INCLUDE := rube/api/types/include
 
 .PHONY: help demo test up check docs unit compare-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims bench bench-stores wheel deb proto proto-check clean
 
@@ -93,12 +95,17 @@ wheel: $(READY) ## dist/: a wheel, and the sources that it is built from
 deb: wheel ## dist/: a Debian package for this machine's release and architecture; needs Debian and its python3
 	PIP=$(abspath $(BIN))/pip packaging/debian/build dist/*.whl dist
 
+# Generated code has no options of rules: at run time it needs no descriptor of buf/validate. descriptors.binpb keeps them.
+PROTOC = PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc
 define GENERATE
-PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -I. --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
-PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -I. --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(GRPC_PROTOS)
-mkdir -p $(1)/rube/api
-PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -I. --include_source_info --descriptor_set_out=$(1)/rube/api/descriptors.binpb $(API_PROTOS)
-PATH="$(abspath $(TOOLS)/bin):$$PATH" $(TOOLS)/bin/python -m grpc_tools.protoc -I. --include_source_info --descriptor_set_out=$(1)/rube/sim/scenario/descriptors.binpb rube/sim/scenario/scenario.proto
+mkdir -p $(1)/rube/api/types $(1)/rube/sim/scenario
+$(PROTOC) -I. -I$(INCLUDE) --include_imports --include_source_info --descriptor_set_out=$(TOOLS)/all.binpb $(PROTOS)
+$(TOOLS)/bin/python packaging/strip_rules.py $(TOOLS)/all.binpb $(TOOLS)/stripped.binpb
+$(PROTOC) --descriptor_set_in=$(TOOLS)/stripped.binpb --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
+$(PROTOC) --descriptor_set_in=$(TOOLS)/stripped.binpb --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(GRPC_PROTOS)
+$(PROTOC) -I. -I$(INCLUDE) --include_source_info --descriptor_set_out=$(1)/rube/api/descriptors.binpb $(API_PROTOS)
+$(PROTOC) -I. --include_source_info --descriptor_set_out=$(1)/rube/sim/scenario/descriptors.binpb rube/sim/scenario/scenario.proto
+$(PROTOC) -I$(INCLUDE) --descriptor_set_out=$(1)/rube/api/types/validate.binpb buf/validate/validate.proto
 endef
 
 $(TOOLS)/.ready: Makefile | $(READY)
