@@ -34,8 +34,8 @@ from rube.transport import GrpcNetwork
 from rube.units.spec_checks import built_in_spec_checks
 
 START_S_MAX = 20.0
-# A million objects of 1 KiB, written more than once, pass etcd's default of 2 GiB.
 ETCD_BYTES_MAX = 8 * 1024**3
+"""A million objects of 1 KiB, written more than once, pass etcd's default of 2 GiB."""
 
 
 class NumberedApi(ApiService):

@@ -20,8 +20,8 @@ from tests.real.etcd_cluster import EtcdCluster
 
 NAMES = "abc"
 READY_S_MAX = 30.0
-# etcd's defaults; Rube's are those of MemberConfig.
 ETCD_TIMING = ("--heartbeat-interval=100", "--election-timeout=1000")
+"""etcd's defaults; Rube's are those of MemberConfig."""
 
 
 class Group(Protocol):

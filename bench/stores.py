@@ -18,12 +18,12 @@ from bench.run import Benches, pytest_benches
 from bench.store_servers import KINDS
 
 DIRECT = "etcd directly"
-# Heading, name in the results, how it is shown.
 PORT = (
     ("rows/s at 100 a commit, 8 in flight", "rows_100_per_s", "{:,.0f}"),
     ("commits/s, 64 in flight", "commits_per_s", "{:,.0f}"),
     ("scan, rows/s", "scan_rows_per_s", "{:,.0f}"),
 )
+"""Heading, name in the results, how it is shown."""
 WATCH = (
     ("idle p50, ms", "watch_p50_ms", "{:.2f}"),
     ("idle p99", "watch_p99_ms", "{:.2f}"),

@@ -18,8 +18,8 @@ from rube.raft.raft_pb2 import ConfState, HardState
 VOTERS = (1, 2, 3)
 BATCH = [b"x" * 100] * 16
 BATCHES = 500
-# How many batches are proposed before the storage writes and the network carries: group commit.
 PIPELINED = 4
+"""How many batches are proposed before the storage writes and the network carries: group commit."""
 COMPACTION_ENTRIES = 4096
 
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["EXTRA_OF_MODULE", "NAME", "install_command", "missing_module"]
-
 NAME: Final = "rube-plane"
-# The extra that brings a module which the base installation lacks.
 EXTRA_OF_MODULE: Final = {
     "apsw": "sim",
     "asyncmy": "mysql",
@@ -25,6 +22,7 @@ EXTRA_OF_MODULE: Final = {
     "sortedcontainers": "server",
     "uvloop": "fast",
 }
+"""The extra that brings a module which the base installation lacks."""
 
 
 def install_command(extra: str) -> str:

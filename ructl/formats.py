@@ -43,8 +43,8 @@ _WRONG_TYPES: Final = (
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r"Invalid enum value (\S+) for enum type ([\w.]+)")
 _LONG_WORD: Final = re.compile(r"\S{100,}")
+# The most digits of a number in JSON; the greatest double has 309.
 _DIGITS_MAX: Final = 400
-"""The most digits of a number in JSON; the greatest double has 309."""
 _YAML_BEGINS: Final = re.compile(r"---(\s|$)|%YAML|- |[A-Za-z_\"'@][\w\"'.@/-]*:\s*(#.*)?$")
 
 

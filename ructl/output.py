@@ -16,8 +16,8 @@ from ructl.table import table
 
 _HEADER: Final = "# proto-file: rube/api.proto\n# proto-message: {}\n\n"
 _REQUEST_PREFIX: Final = "rube/"
-# The number of objects that every store takes at one revision.
 GROUP_OBJECTS_MAX: Final = 100
+"""The number of objects that every store takes at one revision."""
 GROUP_BYTES_MAX: Final = 1024 * 1024
 
 

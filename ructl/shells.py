@@ -113,8 +113,8 @@ class _Zsh(_WholeWords, ZshComplete):
 
 
 class _Fish(_WholeWords, FishComplete):
-    # A value may have commas.
     source_template: ClassVar[str] = FishComplete.source_template.replace("string split", "string split --max 1")
+    """A value may have commas."""
 
 
 def register() -> None:

@@ -7,8 +7,6 @@ from typing import NamedTuple
 from rube.api import NodeStatus, Object, Service, Unit, UnitStatus
 from rube.api.well_known import RESTART_ANNOTATION, bound_node, requested_move
 
-__all__ = ["Outlook", "outlook_of_unit"]
-
 _Service = Service
 
 

@@ -15,7 +15,8 @@ _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class _Loader(_BASE):  # type: ignore[misc]  # the fast one where libyaml is there
     """Builds plain values. A duplicate key in a mapping is an error."""
 
-    yaml_implicit_resolvers: ClassVar[Any] = {}  # not those of YAML 1.1, in which `NO` is false and 0022 is 18
+    yaml_implicit_resolvers: ClassVar[Any] = {}
+    """Not those of YAML 1.1, in which `NO` is false and 0022 is 18."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()

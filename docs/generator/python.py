@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docs.generator.page import Page
 
+# By package its modules that are shown; the empty name is the package itself.
 _PACKAGES = {
     "rube.api": ("errors", "keys", "types", "selectors", "textproto"),
     "rube.host": ("",),
@@ -15,7 +16,6 @@ _PACKAGES = {
     "rube.sim.world": ("", "kernel", "network", "disk"),
     "rube.sim": ("", "cluster.cluster", "scenario", "judges"),
 }
-"""By package its modules that are shown; the empty name is the package itself."""
 
 
 def pages() -> list[Page]:

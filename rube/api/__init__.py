@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from rube.api_pb2_grpc import ApiStub as ApiStub
     from rube.api_pb2_grpc import add_ApiServicer_to_server as add_ApiServicer_to_server
 
+# The generated module of each name. Loaded when it is first asked for: a short command needs few of them.
 _MODULES = {
     "rube.api_pb2": (
         "Bookmark DeleteRequest DeleteResponse Event Fence GetRequest GetResponse Key List ListRequest "
@@ -91,7 +92,6 @@ _MODULES = {
         "Condition Install NodeLost Service StartLimit Unit UnitAction UnitObservation UnitStatus "
     ),
 }
-"""The generated module of each name. Loaded when it is first asked for: a short command needs few of them."""
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 

@@ -6,8 +6,6 @@ import ipaddress
 
 from rube.api.errors import InvalidArgumentError
 
-__all__ = ["ANY_HOSTS", "check_host_port", "is_loopback", "port_number", "split_host_port"]
-
 ANY_HOSTS = ("0.0.0.0", "[::]")
 """A server that listens there is reached at every address of its machine."""
 PORT_MAX = 65535

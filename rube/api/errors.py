@@ -13,28 +13,6 @@ if TYPE_CHECKING:  # loaded where an error is encoded or decoded: a program's he
 
 DOMAIN = "rube"
 
-__all__ = [
-    "AbortedError",
-    "AlreadyExistsError",
-    "CompactedError",
-    "DataLossError",
-    "DeadlineExceededError",
-    "FailedPreconditionError",
-    "InvalidArgumentError",
-    "NotDoneError",
-    "NotFoundError",
-    "NotSentError",
-    "ResourceExhaustedError",
-    "RevisionAheadError",
-    "RubeError",
-    "StoreChangedError",
-    "UnavailableError",
-    "UnimplementedError",
-    "decode_error",
-    "decode_status",
-    "encode_error",
-]
-
 
 class RubeError(Exception):
     """An error: what is wrong, where, and what to do, in one sentence; `metadata` says the same for programs."""

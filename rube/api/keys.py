@@ -13,23 +13,11 @@ if TYPE_CHECKING:  # names are checked without protobuf
 
     from rube.api import Key, Object
 
-__all__ = [
-    "ObjectKey",
-    "is_name",
-    "key_of",
-    "prefix_bytes",
-    "prefix_end",
-    "type_of",
-    "validate_key",
-    "validate_name",
-    "validate_names",
-]
-
 TYPE_URL_PREFIX = "rube/"
 TYPE_TYPE: Final = "api.Type"
 """The type of types, whose objects are named by the full names of messages."""
-# Matches RFC 1123's labels, as Kubernetes uses them.
 is_name: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z").match
+"""Matches RFC 1123's labels, as Kubernetes uses them."""
 _TYPE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
 _TYPE_NAME_CHARS_MAX = 253
 

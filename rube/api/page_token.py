@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 from rube.api.errors import InvalidArgumentError
 
-__all__ = ["PageToken", "decode_token", "encode_token"]
-
 _VERSION = 1
-# Characters of a token: far more than a key of the longest names needs.
 TOKEN_CHARS_MAX = 4096
+"""Characters of a token: far more than a key of the longest names needs."""
 # Version; checksum of the filter, the store's id and the rest of the token; revision; then the key.
 _HEADER = struct.Struct(">BIQ")
 

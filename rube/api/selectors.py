@@ -16,8 +16,6 @@ from typing import Final, NamedTuple
 
 from rube.api.errors import InvalidArgumentError
 
-__all__ = ["EVERYTHING", "LabelSelector", "Operator", "Requirement", "parse", "validate_labels"]
-
 REQUIREMENTS_MAX: Final = 64
 TEXT_CHARS_MAX: Final = 16_384
 LABELS_REMEMBERED_MAX: Final = 4096

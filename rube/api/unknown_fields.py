@@ -14,8 +14,6 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from rube.api import Fence, Key, Precondition
 from rube.api.errors import InvalidArgumentError
 
-__all__ = ["check_known"]
-
 # The messages in a request that change its meaning.
 _ASKING: Final = frozenset(message.DESCRIPTOR.full_name for message in (Precondition, Fence, Key))
 _NAMED_MAX: Final = 5

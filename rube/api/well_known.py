@@ -10,22 +10,6 @@ if TYPE_CHECKING:  # a command of ructl that needs only a name does not load pro
     from rube.api import Metadata, NodeStatus
 
 
-__all__ = [
-    "LEASE_TYPE",
-    "MOVED_FROM_ANNOTATION",
-    "MOVE_ANNOTATION",
-    "NODE_LABEL",
-    "NODE_LEASE_NAMESPACE",
-    "NODE_TYPE",
-    "RESTART_ANNOTATION",
-    "UNIT_TYPE",
-    "Move",
-    "bound_node",
-    "move_request",
-    "requested_move",
-    "silent_since",
-]
-
 UNIT_TYPE: Final = "api.systemd.Unit"
 NODE_TYPE: Final = "api.Node"
 LEASE_TYPE: Final = "api.Lease"

@@ -20,8 +20,8 @@ from rube.store.urls import StoreUrl, parse_store_url
 from rube.transport import ServerKind
 from rube.units.spec_checks import built_in_spec_checks
 
-# The grace period of calls after the store has failed: no write can succeed.
 FAILED_GRACE_S = 0.5
+"""The grace period of calls after the store has failed: no write can succeed."""
 
 
 @click.command()

@@ -26,8 +26,8 @@ from rube.host import Host
 
 _LOG = logging.getLogger("rube.controller")
 RESTART_S = 5.0
-# Ticks of replicas: an election takes 8 to 16.
 TICK_S = 0.1
+"""Ticks of replicas: an election takes 8 to 16."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 

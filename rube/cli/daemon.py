@@ -22,15 +22,15 @@ from rube.cli.service_manager import notify_ready, notify_stopping, say_alive
 
 Stop = asyncio.Event
 _E = TypeVar("_E", bound=Exception)
-# A second signal within this time is an echo of the first (a terminal signals the whole process group).
 IMPATIENCE_S_MIN = 1.0
-# Files that a daemon makes (stores, backups, sockets) are for its user alone; a unit has a umask of its own.
+"""A second signal within this time is an echo of the first (a terminal signals the whole process group)."""
 OTHERS_MASK = 0o077
-# The garbage collector looks for cycles at this many new objects. Python's default of 700 is less than the calls in
-# flight of a busy server hold, so that it would check all of them again and again.
+"""Files that a daemon makes (stores, backups, sockets) are for its user alone; a unit has a umask of its own."""
 NEW_OBJECTS_MAX = 20_000
-# The time from the end of a daemon's work to the end of its process.
+"""The garbage collector looks for cycles at this many new objects. Python's default of 700 is less than the calls in
+flight of a busy server hold, so that it would check all of them again and again."""
 EXIT_S_MAX = 15.0
+"""The time from the end of a daemon's work to the end of its process."""
 
 
 def configure_logging(level: str) -> None:

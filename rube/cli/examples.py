@@ -9,8 +9,6 @@ import click
 
 from rube.shipped import shipped_directory
 
-__all__ = ["examples"]
-
 
 @click.command()
 @click.argument("directory", required=False, type=click.Path(file_okay=False, path_type=Path))

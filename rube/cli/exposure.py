@@ -7,8 +7,6 @@ from collections.abc import Iterable
 
 from rube.api.addresses import is_loopback, split_host_port
 
-__all__ = ["exposed", "warn_of_exposure"]
-
 _LOG = logging.getLogger("rube.security")
 
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 import signal
 
-__all__ = ["leave_first_process"]
-
 FIRST = 1
 
 

@@ -17,8 +17,6 @@ WAITING_BYTES_MAX = 1024 * 1024
 FLUSH_S_MAX = 1.0
 """The end of a process waits so long for its last lines to be read."""
 
-__all__ = ["LineHandler", "flush_lines", "say"]
-
 
 class LineWriter:
     """Writes lines to an open file, in order, in a thread of its own. Nothing raises and nothing waits, but `flush`."""

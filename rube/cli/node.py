@@ -23,8 +23,6 @@ from rube.store.engines.sqlite_lock import lock_file, place_of
 from rube.units.boot import boot_identity
 from rube.units.node_controller import unit_node_controller
 
-__all__ = ["RubeletOptions", "run_rubelet"]
-
 SOCKET_NAME = "rubelet.sock"
 STORE_NAME: Final = "rubelet.db"
 MACHINE_ID = Path("/etc/machine-id")

@@ -10,17 +10,15 @@ import resource
 import sys
 import time  # noqa: TID251 (a daemon's own clock)
 
-__all__ = ["FILES_MIN", "FILES_REMEDY", "raise_files_limit", "watch_files"]
-
 FILES_MIN = 48
-"""With fewer a daemon does not start: gRPC would crash."""
+"""The fewest with which a daemon starts: with fewer gRPC would crash."""
 FILES_FEW = 256
-"""With fewer it warns."""
+"""The fewest with which it starts without a warning."""
 FILES_REMEDY = "raise the limit with `ulimit -n 65536`, or LimitNOFILE= in the daemon's unit"
 LOOK_S = 2.0
 WARN_S_MIN = 60.0
 LEFT_MIN = 8
-"""With fewer left to open a daemon says so: the next connections are not taken, which gRPC tells nobody."""
+"""With no more left to open a daemon warns: gRPC takes no connection without one, and reports that nowhere."""
 _LOG = logging.getLogger("rube.cli")
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# The interval of lines if stderr is no terminal.
 LINE_INTERVAL_S = 5.0
+"""The interval of lines if stderr is no terminal."""
 
 
 class ProgressBar:

@@ -10,8 +10,6 @@ import click
 from rube.api.spelling import suggestion
 from rube.shipped import shipped_scenarios
 
-__all__ = ["list_scenarios", "scenario_file"]
-
 
 def scenario_file(name: str) -> str:
     """Returns the path of a file, as given, or of the shipped scenario of that name.

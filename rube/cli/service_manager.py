@@ -11,8 +11,6 @@ import os
 import socket  # noqa: TID251 (an adapter)
 from functools import partial
 
-__all__ = ["notify_ready", "notify_stopping", "say_alive", "watchdog_interval_s"]
-
 # A manager whose queue is full gets READY=1 again once in so many seconds, at most so many times: it waits for it.
 SEND_AGAIN_S = 1.0
 READY_SENDS_MAX = 600

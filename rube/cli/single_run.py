@@ -31,8 +31,6 @@ from rube.sim.search.shrink import shrink as shrink_run
 from rube.sim.search.sweep import run_lines
 from rube.sim.world.kernel import SimulationError, SimulationFailures, describe
 
-__all__ = ["OneRun", "run_one", "shrink_one", "simulate_one"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneRun:
@@ -44,8 +42,8 @@ class OneRun:
     trace: Path | None
     log: Path | None
     verbose: bool
-    # The file of a shrunk scenario; None: stdout.
     output: Path | None
+    """The file of a shrunk scenario; None: stdout."""
 
 
 def run_one(loaded: LoadedScenario, one: OneRun, work: Callable[[LoadedScenario, OneRun], int]) -> int:

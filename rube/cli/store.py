@@ -40,8 +40,8 @@ from rube.store.urls import FORMS
 _T = TypeVar("_T")
 # For stores in files, which salvage reads.
 _SALVAGE = "`rube store salvage` what is left, or restore a backup"
-# The exit code of a salvage after which something is lost.
 LOSS = 3
+"""The exit code of a salvage after which something is lost."""
 _KIB = 1024
 
 

@@ -35,8 +35,8 @@ class SweepOptions:
     """The options of runs and their report."""
 
     seeds: range
-    # Runs at a time; 0: one a processor.
     jobs: int
+    """Runs at a time; 0: one a processor."""
     tie_break: bool
     as_json: bool
 

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import click
 
-__all__ = ["UNITS", "install_units", "systemd_units", "unit_text", "why_hidden"]
-
-# No name begins with `rube-`: drop-ins in rube-.service.d are for the units that users put (rube.units.names).
 UNITS = ("rubeapiserver", "rubelet")
+"""No name begins with `rube-`: drop-ins in rube-.service.d are for the units that users put (rube.units.names)."""
 _TEMPLATES = Path(__file__).parent / "services"
 _COMMANDS = {"rubeapiserver": "rube", "rubelet": "rubelet"}
 # The directories that a directive of a sandbox hides from what runs in it.

@@ -43,8 +43,6 @@ from rube.host import Host
 from rube.host.backoff import Backoff
 from rube.transport import rube_error
 
-__all__ = ["Client"]
-
 # The page size of a list that begins again: the server's maximum.
 _PAGE_SIZE_MAX = 2**31 - 1
 Answer = TypeVar(

@@ -11,8 +11,6 @@ from rube.api.errors import InvalidArgumentError
 from rube.host import Clock, Network
 from rube.transport import connect
 
-__all__ = ["Endpoints"]
-
 
 class Endpoints:
     """The servers' channels, each made when it is first used, and kept."""

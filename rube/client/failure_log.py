@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-__all__ = ["FailureLog"]
-
 
 class FailureLog:
     """Logs a new failure, its repetitions at debug level, and the success that ends them."""

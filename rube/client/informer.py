@@ -25,8 +25,6 @@ from rube.client.object_cache import Batch, CacheState, Change, ObjectCache
 from rube.host import Host
 from rube.host.backoff import Backoff
 
-__all__ = ["Informer", "InformerConfig"]
-
 _LOG = logging.getLogger("rube.client")
 
 
@@ -42,13 +40,13 @@ class InformerConfig:
     namespace: str = ""
     name: str = ""
     label_selector: str = ""
-    # The persisted copy to resume from.
     state: CacheState = field(default_factory=CacheState)
-    # Awaited with each batch before it is visible: must store the changes and the revision together.
+    """The persisted copy to resume from."""
     persist: Callable[[Batch], Awaitable[None]] = _persist_nothing
-    # For copies of very many objects, which are then kept as bytes: returns what to keep of each, itself or a new
-    # object of the same key. Pure. (client-go has SetTransform.)
+    """Awaited with each batch before it is visible: must store the changes and the revision together."""
     transform: Callable[[Object], Object] | None = None
+    """For copies of very many objects, which are then kept as bytes: returns what to keep of each, itself or a new
+    object of the same key. Pure. (client-go has SetTransform.)"""
     # The pause between two attempts to connect.
     backoff_s_initial: float = 0.2
     backoff_s_max: float = 5.0

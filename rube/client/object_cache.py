@@ -9,8 +9,6 @@ from typing import NamedTuple
 from rube.api import Object, WatchResponse
 from rube.api.keys import ObjectKey, key_of
 
-__all__ = ["Batch", "CacheState", "Change", "ObjectCache"]
-
 
 class Change(NamedTuple):
     """A change of one object. `old` None: it is new here; `new` None: it was deleted, or stopped matching.
@@ -31,8 +29,8 @@ class Batch:
     changes: tuple[Change, ...]
     revision: int
     store_id: str
-    # Whether a new list made it: objects that it does not name are unchanged.
     relisted: bool = False
+    """Whether a new list made it: objects that it does not name are unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,6 @@ from rube.api import DeleteRequest, GetRequest, ListRequest, Precondition, PutRe
 from rube.api.errors import DeadlineExceededError, NotDoneError, RubeError, UnavailableError
 from rube.api.keys import ObjectKey, key_of
 
-__all__ = ["is_conditional", "is_unknown", "may_repeat", "outcome"]
-
 Request = PutRequest | GetRequest | ListRequest | DeleteRequest | UpdateStatusRequest
 
 

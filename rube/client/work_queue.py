@@ -12,9 +12,6 @@ from rube.api.errors import ResourceExhaustedError
 from rube.api.times import NS_PER_S
 from rube.host import Clock
 
-__all__ = ["WorkQueue", "WorkQueueConfig", "WorkQueueCore"]
-
-
 Key = TypeVar("Key", bound=Hashable)
 
 

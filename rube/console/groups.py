@@ -11,8 +11,6 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["LazyCommand", "LazyGroup", "WholeGroup"]
-
 _SENTENCE_CHARS_MAX = 1000
 
 

@@ -13,12 +13,10 @@ from rube.api.spelling import suggestion
 from rube.console.streams import forget_stdout, open_closed_streams, use_utf8
 from rube.distribution import missing_module
 
-__all__ = ["EXIT_ERROR", "EXIT_INTERRUPTED", "EXIT_USAGE", "main", "one_line", "run_command", "visible"]
-
 EXIT_ERROR = 1
 EXIT_USAGE = 2
-# The exit code that a shell reports for a command that SIGINT ended.
 EXIT_INTERRUPTED = 130
+"""The exit code that a shell reports for a command that SIGINT ended."""
 
 
 def main(command: click.Command, name: str) -> NoReturn:

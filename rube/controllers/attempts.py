@@ -11,9 +11,6 @@ from rube.api.times import NS_PER_S
 from rube.controllers.backoff import BackoffConfig, KeyedBackoff
 from rube.host import Clock
 
-__all__ = ["Attempts"]
-
-
 ACTIONS_MAX = 16
 """So many different actions of one key are remembered as tried."""
 

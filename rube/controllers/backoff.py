@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from rube.api.keys import ObjectKey
 from rube.host.backoff import Backoff
 
-__all__ = ["BackoffConfig", "KeyedBackoff"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackoffConfig:

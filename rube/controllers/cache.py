@@ -14,8 +14,6 @@ from rube.controllers.label_index import LabelIndex
 from rube.controllers.ports import Listener, Position
 from rube.host import Host
 
-__all__ = ["InformerCache", "configs_for"]
-
 
 class InformerCache:
     """A `Cache` over informers of different types. Its objects are shared: copy before you change one."""

@@ -19,18 +19,6 @@ from rube.controllers.driver import Driver
 from rube.controllers.ports import Cache, Calls
 from rube.host import Engine, Host
 
-__all__ = [
-    "QUEUE",
-    "Decided",
-    "DecisionObserver",
-    "NodeController",
-    "RefusalObserver",
-    "Refused",
-    "RuntimeConfig",
-    "observe_no_refusal",
-    "observe_nothing",
-]
-
 _LOG = logging.getLogger("rube.controllers")
 
 
@@ -64,8 +52,8 @@ class Refused:
     """A call of a decision that the apiserver refuses permanently: the key is decided again."""
 
     controller: str
-    # The key of the object that was decided about.
     key: ObjectKey
+    """The key of the object that was decided about."""
     error: RubeError
 
 
@@ -101,15 +89,15 @@ class NodeController:
 
     controller: DrivenController
     driver: Driver
-    # The driver's name in the node's status, such as `systemd`.
     driver_name: str
-    # Returns the action that stops and removes the thing of that name, whatever is known of it.
+    """The driver's name in the node's status, such as `systemd`."""
     removal: Callable[[str], Message]
-    # Returns a status, from the node's name and a reason, which says that the node has not stored the object. Only the
-    # fields that it sets are written.
+    """Returns the action that stops and removes the thing of that name, whatever is known of it."""
     refusal_status: Callable[[str, str], Message]
-    # Returns the problem in a decision that no object's own status can show, as a sentence; empty if there is none.
+    """Returns a status, from the node's name and a reason, which says that the node has not stored the object. Only the
+    fields that it sets are written."""
     problem: Callable[[Decided], str] = no_problem
+    """Returns the problem in a decision that no object's own status can show, as a sentence; empty if there is none."""
     observer: DecisionObserver = observe_nothing
 
 
@@ -130,13 +118,13 @@ class RuntimeConfig:
     fence: Fence | None = None
     may_act: Callable[[], bool] = lambda: True
     observer: DecisionObserver = observe_nothing
-    # Called with each call that was refused.
     refusals: RefusalObserver = observe_no_refusal
-    # Called with each decision that the local store had no room for; nothing of it is carried out.
+    """Called with each call that was refused."""
     unrecorded: UnrecordedObserver = observe_nothing_unrecorded
-    # For tests and simulations: `decide` is called twice (ImpureControllerError), and an exception of the controller's
-    # ends the runtime, which otherwise goes on with the other keys.
+    """Called with each decision that the local store had no room for; nothing of it is carried out."""
     strict: bool = False
+    """For tests and simulations: `decide` is called twice (ImpureControllerError), and an exception of the controller's
+    ends the runtime, which otherwise goes on with the other keys."""
     backoff: BackoffConfig = field(default_factory=BackoffConfig)
     # Workers and senders that are not held up, and senders that are (workers: as many as there are keys).
     workers_max: int = 16
@@ -145,7 +133,7 @@ class RuntimeConfig:
     call_s_max: float = 10.0
     action_s_max: float = 60.0
     driver_retry_s: float = 1.0
-    # A decision's `wake_after` counts as at least so much, so that no key is decided without pause.
     wake_s_min: float = 0.1
-    # Every key is decided again after about this long, and the driver's list compared with the objects.
+    """A decision's `wake_after` counts as at least so much, so that no key is decided without pause."""
     resync_s: float = 60.0
+    """Every key is decided again after about this long, and the driver's list compared with the objects."""

@@ -16,16 +16,6 @@ from typing import Protocol, runtime_checkable
 from rube.api import Decision, Object, State
 from rube.api.keys import ObjectKey
 
-__all__ = [
-    "Controller",
-    "DrivenController",
-    "ImpureControllerError",
-    "Input",
-    "TransformingController",
-    "View",
-    "evaluate",
-]
-
 
 class View(Protocol):
     """The objects that a controller sees, as of one moment. Read only: copy before you change."""

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence, Set
 from rube.api import Object
 from rube.api.keys import ObjectKey, key_of
 
-__all__ = ["LabelIndex"]
-
 _NOBODY: frozenset[ObjectKey] = frozenset()
 
 

@@ -13,8 +13,6 @@ from rube.api import Action, Decision, Entry, Written
 from rube.api.keys import ObjectKey, prefix_end
 from rube.host import Engine, Write
 
-__all__ = ["Outbox"]
-
 WRITTEN_MAX = 128
 """Acknowledged writes kept for one key; past it the oldest are forgotten (a stale decision is then ABORTED)."""
 

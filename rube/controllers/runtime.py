@@ -30,8 +30,6 @@ from rube.controllers.sender import Sender
 from rube.controllers.wakes import Wakes
 from rube.controllers.workers import Workers
 
-__all__ = ["Runtime"]
-
 _LOG = logging.getLogger("rube.controllers")
 
 

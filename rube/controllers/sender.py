@@ -22,8 +22,6 @@ from rube.controllers.config import QUEUE, Refused, RuntimeConfig
 from rube.controllers.outbox import Outbox
 from rube.controllers.workers import Workers
 
-__all__ = ["Sender"]
-
 _LOG = logging.getLogger("rube.controllers")
 
 

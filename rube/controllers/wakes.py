@@ -6,8 +6,6 @@ import logging
 
 from rube.api.keys import ObjectKey
 
-__all__ = ["Wakes"]
-
 _LOG = logging.getLogger("rube.controllers")
 SHORT_WAKES_TOLD = 50
 """So many wake-ups in a row that are too short for one key are a mistake of the controller's, and said once."""

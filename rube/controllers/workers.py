@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from rube.api.keys import ObjectKey
 from rube.client import WorkQueue
 
-__all__ = ["Workers"]
-
 HELD_S_MIN = 0.5
 """A worker that has been at one key for so long no longer counts: another takes its place."""
 

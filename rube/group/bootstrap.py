@@ -46,8 +46,8 @@ _LOG = logging.getLogger("rube.group")
 
 CALL_S = 1.0
 RETRY_S = 0.25
-# The log says once in so many attempts what the start waits for.
 TELL_EVERY = 20
+"""The log says once in so many attempts what the start waits for."""
 # A new group begins as if this entry had been applied.
 FIRST_INDEX = 1
 FIRST_TERM = 1

@@ -12,8 +12,8 @@ from rube.raft.config import RaftConfig, ReadMode
 from rube.raft.storage import MemoryStorage, Storage
 
 MIB = 1024 * 1024
-# The most bytes that a message adds around a proposal.
 ENVELOPE_BYTES = 64 * 1024
+"""The most bytes that a message adds around a proposal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,52 +28,52 @@ class MemberConfig:
     # HOST:PORT to listen on for the other members, and the address at which they reach it.
     listen: str
     address: str = ""
-    # Names and addresses of all that form the group, this one among them. All must be up to form it.
     members: tuple[tuple[str, str], ...] = ()
-    # Addresses of members of an existing group that expects this one.
+    """Names and addresses of all that form the group, this one among them. All must be up to form it."""
     join: tuple[str, ...] = ()
-    # Each member's engine loses its data with its process (rube/group/volatile.py): a newcomer replaces the silent
-    # member of its name, and a group that has lost its majority ends with GroupLostError.
+    """Addresses of members of an existing group that expects this one."""
     volatile: bool = False
+    """Each member's engine loses its data with its process (rube/group/volatile.py): a newcomer replaces the silent
+    member of its name, and a group that has lost its majority ends with GroupLostError."""
 
     tick_s: float = 0.1
-    # A follower that hears from no leader for one to two times so many ticks campaigns.
     election_ticks: int = 8
+    """A follower that hears from no leader for one to two times so many ticks campaigns."""
     heartbeat_ticks: int = 1
     # Limits of the Raft core; see rube.raft.config.RaftConfig.
     pre_vote: bool = True
     check_quorum: bool = True
     read_mode: ReadMode = ReadMode.SAFE
-    # How long a proposal, a read or a change of the group may wait for a leader and a quorum.
     patience_s: float = 5.0
+    """How long a proposal, a read or a change of the group may wait for a leader and a quorum."""
 
-    # Bytes of the entries of one append, and of the messages to one peer in one call.
     message_bytes_max: int = MIB
+    """Bytes of the entries of one append, and of the messages to one peer in one call."""
     # Appends in flight to one follower, and their bytes.
     inflight_messages_max: int = 256
     inflight_bytes_max: int = 32 * MIB
-    # Bytes of one proposal; a larger one is an error. It has to fit into a message to another member.
     proposal_bytes_max: int = 24 * MIB
-    # Bytes of a leader's uncommitted proposals; beyond them proposals are refused, and tried again.
+    """Bytes of one proposal; a larger one is an error. It has to fit into a message to another member."""
     uncommitted_bytes_max: int = 32 * MIB
+    """Bytes of a leader's uncommitted proposals; beyond them proposals are refused, and tried again."""
     # Messages that wait for one peer, and their bytes; beyond either, further messages are dropped.
     queue_messages_max: int = 4096
     queue_bytes_max: int = 32 * MIB
-    # Bytes of a snapshot in one call.
     piece_bytes_max: int = MIB
-    # State changes wait so long, and up to a tick more, for an append to be written with.
+    """Bytes of a snapshot in one call."""
     flush_s: float = 0.05
+    """State changes wait so long, and up to a tick more, for an append to be written with."""
     flush_bytes_max: int = 4 * MIB
-    # A full disk ends the member. Otherwise it acknowledges nothing until there is room.
     ends_when_full: bool = False
+    """A full disk ends the member. Otherwise it acknowledges nothing until there is room."""
     # The log keeps so many applied entries, and bytes of them, for followers that are behind.
     log_entries_kept: int = 5000
     log_bytes_kept: int = 64 * MIB
-    # A learner that is at most so many entries behind has caught up.
     caught_up_entries: int = 100
+    """A learner that is at most so many entries behind has caught up."""
 
-    # For tests and simulations.
     observer: MemberObserver | None = field(default=None, repr=False, compare=False)
+    """For tests and simulations."""
 
     election_s: float = field(init=False)
 

@@ -16,10 +16,10 @@ from rube.api.errors import DataLossError
 from rube.group.group_pb2 import Digest
 from rube.host import Write
 
-# Hashes are compared at the multiples of this index.
 EVERY_ENTRIES = 16
-# The newest hashes to remember: this member's, and those reported for indexes that it has not reached.
+"""Hashes are compared at the multiples of this index."""
 HASHES_MAX = 256
+"""The newest hashes to remember: this member's, and those reported for indexes that it has not reached."""
 _HASH_BYTES = 16
 _V = TypeVar("_V")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from rube.api.errors import FailedPreconditionError
 
-# A displaced process may come again so often, since its call may have been late; more often means that it lives beside
-# the newer one.
 RETURNS_MAX = 4
+"""A displaced process may come again so often, since its call may have been late; more often means that it lives beside
+the newer one."""
 _SEEN_MAX = 8
 
 

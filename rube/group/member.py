@@ -49,16 +49,16 @@ _VOTER = ConfChangeType.CONF_CHANGE_ADD_NODE
 _LEARNER = ConfChangeType.CONF_CHANGE_ADD_LEARNER_NODE
 _REMOVE = ConfChangeType.CONF_CHANGE_REMOVE_NODE
 Decide = Callable[[], Command | MembersChange | None]
-# A change that others have overtaken is decided again, at most so many times.
 DECISIONS_MAX = 5
-# A leader checks once in so many seconds for learners that have caught up.
+"""A change that others have overtaken is decided again, at most so many times."""
 PROMOTION_S = 0.5
-# How long a closing member waits for another one to lead.
+"""A leader checks once in so many seconds for learners that have caught up."""
 LEAVE_S = 2.0
-# How long a leader may take to record a member's address.
+"""How long a closing member waits for another one to lead."""
 MOVE_S = 10.0
-# How long a closing member waits for its disk, which may be stuck.
+"""How long a leader may take to record a member's address."""
 FLUSH_S = 5.0
+"""How long a closing member waits for its disk, which may be stuck."""
 
 
 class _NothingToDoError(Exception):

@@ -16,8 +16,8 @@ from rube.group.group_pb2 import Command, MembersChange, Peer, PeerProgress
 from rube.group.peers import is_address
 from rube.raft.progress import ProgressState
 
-# Names appear in logs and store URLs.
 NAME_CHARACTERS_MAX = 100
+"""Names appear in logs and store URLs."""
 
 
 class NotLeadingError(NotDoneError):

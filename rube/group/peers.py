@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("rube.group")
 
 MESSAGES_PER_BATCH_MAX = 1024
-# Characters of an address; a host name has 253 at most.
 ADDRESS_CHARACTERS_MAX = 300
-# So many members are known by their subscriptions alone.
+"""Characters of an address; a host name has 253 at most."""
 MET_MAX = 16
-# The log says that a member is not reached once in so many seconds.
+"""So many members are known by their subscriptions alone."""
 SILENT_S = 5
+"""The log says that a member is not reached once in so many seconds."""
 TELL_AGAIN_S = 60
 
 

@@ -8,8 +8,8 @@ from rube.api.errors import AbortedError, AlreadyExistsError, FailedPrecondition
 from rube.group.group_pb2 import MembersChange, Peer
 from rube.raft.raft_pb2 import ConfState
 
-# So many removed members are remembered, to refuse their calls; the oldest are forgotten.
 REMOVED_MAX = 256
+"""So many removed members are remembered, to refuse their calls; the oldest are forgotten."""
 
 
 class OutdatedChangeError(AbortedError):

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 Context = aio.ServicerContext[Any, Any]
 
-# A change waits for a quorum at the leader; the member that passes it on waits so much longer.
 FORWARD_S = 10.0
-# The leader answers a call; while leaders change, at most so many members are tried.
+"""A change waits for a quorum at the leader; the member that passes it on waits so much longer."""
 LEADERS_MAX = 3
+"""The leader answers a call; while leaders change, at most so many members are tried."""
 
 
 class Served(Protocol):

@@ -25,8 +25,8 @@ _LOG = logging.getLogger("rube.group")
 
 PIECE_S = 10.0
 RETRY_S = 0.5
-# After so many failures in a row the Raft core hears that the snapshot was not delivered, and starts another.
 FAILURES_MAX = 10
+"""After so many failures in a row the Raft core hears that the snapshot was not delivered, and starts another."""
 STATE_TRIES_MAX = 20
 
 
@@ -35,12 +35,12 @@ class _Transfer:
     """One snapshot on its way."""
 
     group_id: str
-    # The Raft core's message: it has the receiver and the term.
     message: Message
+    """The Raft core's message: it has the receiver and the term."""
     link: Link
     done: Callable[[bool], None]
-    # The snapshot's last entry.
     index: int = 1 << 62
+    """The snapshot's last entry."""
     arrived: bool = False
 
 

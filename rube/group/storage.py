@@ -27,8 +27,8 @@ from rube.raft.raft_pb2 import Message
 
 _LOG = logging.getLogger("rube.group")
 
-# A full disk is tried again once in so many seconds; until then nothing is acknowledged.
 FULL_RETRY_S = 0.5
+"""A full disk is tried again once in so many seconds; until then nothing is acknowledged."""
 # A compaction drops at least so many entries (fewer if the log keeps fewer), and at most so many.
 COMPACTION_ENTRIES_MIN = 200
 COMPACTION_ENTRIES_MAX = 2000
@@ -45,10 +45,10 @@ class StorageParts:
     group_id: str
     log: DurableLog
     staging: Staging
-    # Returns the entry after which the log must keep everything.
     log_needed_after: Callable[[], int]
-    # Returns what the machine's state rests on after all its writes so far.
+    """Returns the entry after which the log must keep everything."""
     newest: Callable[[], Applied]
+    """Returns what the machine's state rests on after all its writes so far."""
 
 
 class Answered(Protocol):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from random import Random  # noqa: TID251 (the type of the streams that a host hands out)
 
-__all__ = ["Backoff"]
-
 
 class Backoff:
     """Delays that double up to a maximum, each between half of itself and itself, so that a herd spreads out."""

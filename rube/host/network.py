@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from grpc import aio
 
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024
-# Bytes below which responses that can be split stay: gRPC's clients take 4 MiB unless configured otherwise.
 RESPONSE_BYTES_MAX = 3584 * 1024
+"""Bytes below which responses that can be split stay: gRPC's clients take 4 MiB unless configured otherwise."""
 CALLS_MAX = 100_000
 
 
@@ -19,8 +19,8 @@ class ServerOptions:
     """The promises of a server to its clients. Times in seconds."""
 
     message_bytes_max: int = MESSAGE_BYTES_MAX
-    # Calls and watches that run at a time, on all connections; one more gets RESOURCE_EXHAUSTED at once.
     calls_max: int = CALLS_MAX
+    """Calls and watches that run at a time, on all connections; one more gets RESOURCE_EXHAUSTED at once."""
     keepalive_s: float = 10.0
     keepalive_timeout_s: float = 5.0
     interceptors: Sequence[aio.ServerInterceptor[Any, Any]] = ()
@@ -30,8 +30,8 @@ class ServerOptions:
 class ChannelTls:
     """TLS to a server. Paths of PEM files; "" for none."""
 
-    # The authorities that may certify the server; without any, those of gRPC.
     ca: str = ""
+    """The authorities that may certify the server; without any, those of gRPC."""
     # The client's certificate and key, for a server that asks; both or neither.
     cert: str = ""
     key: str = ""

@@ -14,8 +14,8 @@ from rube.raft.storage import Storage
 if TYPE_CHECKING:
     from rube.raft.trace import Observer
 
-# The id of no member: no leader, no vote.
 NONE = 0
+"""The id of no member: no leader, no vote."""
 # The ids of the two local threads of asynchronous storage, as targets and senders of messages.
 APPEND_THREAD = 2**64 - 1
 APPLY_THREAD = 2**64 - 2
@@ -24,10 +24,11 @@ APPLY_THREAD = 2**64 - 2
 class ReadMode(enum.Enum):
     """The way in which a leader makes sure that it still leads before it answers a read (dissertation section 6.4)."""
 
-    SAFE = "safe"  # a round of heartbeats to a quorum
-    # By the followers' last confirmations if they are recent enough, else as SAFE. It is only as good as the bound on
-    # clock drift: a lease is a tick shorter than the election timeout.
+    SAFE = "safe"
+    """A round of heartbeats to a quorum."""
     LEASE_BASED = "lease-based"
+    """By the followers' last confirmations if they are recent enough, else as SAFE. It is only as good as the bound on
+    clock drift: a lease is a tick shorter than the election timeout."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,53 +38,53 @@ class RaftConfig:
     Raises InvalidArgumentError for values that contradict each other.
     """
 
-    # The id of this member, from 1 on. An id is never used again in the cluster: a member that lost its disk needs a
-    # new one.
     id: int
+    """The id of this member, from 1 on. An id is never used again in the cluster: a member that lost its disk needs a
+    new one."""
     storage: Storage
-    # Returns a uniform random number in [0, n) for the election timeouts: `random.Random.randrange` of the driver's
-    # stream.
     random_below: Callable[[int], int]
+    """Returns a uniform random number in [0, n) for the election timeouts: `random.Random.randrange` of the driver's
+    stream."""
 
-    # A follower that hears from no leader for one to two times so long campaigns (paper section 5.2).
     election_ticks: int = 10
+    """A follower that hears from no leader for one to two times so long campaigns (paper section 5.2)."""
     heartbeat_ticks: int = 1
-    # The last entry that the state machine has applied; only for a restart.
     applied: int = 0
+    """The last entry that the state machine has applied; only for a restart."""
 
-    # Messages to two local threads write the storage, instead of the driver between `ready` and `advance`.
     async_storage_writes: bool = False
-    # The bytes of one proposal.
+    """Messages to two local threads write the storage, instead of the driver between `ready` and `advance`."""
     proposal_bytes_max: int = NO_LIMIT
-    # The bytes of one append's entries; 0: one entry an append.
+    """The bytes of one proposal."""
     message_bytes_max: int = 1 << 20
-    # The bytes of committed entries that are handed out and not yet applied; 0: message_bytes_max.
+    """The bytes of one append's entries; 0: one entry an append."""
     applying_bytes_max: int = 0
-    # The bytes of a leader's uncommitted proposals; beyond them proposals are dropped. 0: no limit.
+    """The bytes of committed entries that are handed out and not yet applied; 0: message_bytes_max."""
     uncommitted_bytes_max: int = 0
-    # The number of appends in flight to one follower.
+    """The bytes of a leader's uncommitted proposals; beyond them proposals are dropped. 0: no limit."""
     inflight_messages_max: int = 256
-    # Their bytes. 0: no limit.
+    """The number of appends in flight to one follower."""
     inflight_bytes_max: int = 0
-    # The number of reads that a leader has not confirmed; further ones are dropped.
+    """The bytes of these appends. 0: no limit."""
     reads_pending_max: int = 1 << 16
+    """The number of reads that a leader has not confirmed; further ones are dropped."""
 
-    # A leader that hears from no quorum steps down, and a follower that hears from a leader grants no vote
-    # (dissertation sections 6.2, 4.2.3).
     check_quorum: bool = True
-    # Ask for votes of the next term before entering it (dissertation section 9.6).
+    """A leader that hears from no quorum steps down, and a follower that hears from a leader grants no vote
+    (dissertation sections 6.2, 4.2.3)."""
     pre_vote: bool = True
+    """A member asks for votes of the next term before it enters it (dissertation section 9.6)."""
     read_mode: ReadMode = ReadMode.SAFE
-    # Followers pass proposals on to the leader.
     proposal_forwarding: bool = True
-    # Refuse a proposed change of the configuration that does not fit the configuration of that moment. Without the
-    # check the driver must serialize and check changes: one that does not fit when it is applied is fatal.
+    """Followers pass proposals on to the leader."""
     conf_change_validation: bool = True
-    # A leader steps down when it is removed or demoted (dissertation section 4.2.2).
+    """A proposed change is refused if it does not fit the configuration of that moment. Without the
+    check the driver must serialize and check changes: one that does not fit when it is applied is fatal."""
     step_down_on_removal: bool = True
+    """A leader steps down when it is removed or demoted (dissertation section 4.2.2)."""
 
-    # Called with every step, for traces and explanations.
     observer: Observer | None = None
+    """Called with every step, for traces and explanations."""
 
     def __post_init__(self) -> None:
         checks = [

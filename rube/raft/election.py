@@ -17,8 +17,8 @@ class Campaign(enum.Enum):
 
     PRE_ELECTION = b"CampaignPreElection"
     ELECTION = b"CampaignElection"
-    # The leader has asked for it (dissertation section 3.10): voters need not wait for their lease to end.
     TRANSFER = b"CampaignTransfer"
+    """The leader has asked for it (dissertation section 3.10): voters need not wait for their lease to end."""
 
 
 # The type of the answer to each request, and the role of a member that campaigns with it.

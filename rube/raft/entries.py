@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from rube.raft.raft_pb2 import Entry
 
-# A number above every size, term and index.
 NO_LIMIT = 2**64 - 1
+"""A number above every size, term and index."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

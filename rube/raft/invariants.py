@@ -90,8 +90,8 @@ class _Seen:
     role: Role
     committed: int
     applied: int
-    # A leader's entries that were not committed, by index.
     tail: dict[int, _Content]
+    """A leader's entries that were not committed, by index."""
 
 
 class Invariants:

@@ -138,13 +138,13 @@ _LEADER: dict[int, Handler] = {
     MSG_SNAP: _ignore,
 }
 
-# All messages that a member handles; MSG_STORAGE_APPEND and MSG_STORAGE_APPLY are for its storage.
 HANDLERS: dict[Role, dict[int, Handler]] = {
     Role.FOLLOWER: _ANY_ROLE | _FOLLOWER,
     Role.PRE_CANDIDATE: _ANY_ROLE | _CANDIDATE,
     Role.CANDIDATE: _ANY_ROLE | _CANDIDATE,
     Role.LEADER: _ANY_ROLE | _LEADER,
 }
+"""All messages that a member handles; MSG_STORAGE_APPEND and MSG_STORAGE_APPLY are for its storage."""
 
 
 def start(config: RaftConfig) -> Raft:

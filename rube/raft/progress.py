@@ -11,9 +11,12 @@ from rube.raft.inflights import Inflights
 class ProgressState(enum.Enum):
     """The way in which the leader sends entries. The values are the names that etcd prints."""
 
-    PROBE = "StateProbe"  # the end of the follower's log is unknown: one append for each heartbeat, to find it
-    REPLICATE = "StateReplicate"  # appends go out one after the other, before the earlier ones are answered
-    SNAPSHOT = "StateSnapshot"  # the entries it needs are compacted: nothing goes out while it takes a snapshot
+    PROBE = "StateProbe"
+    """The end of the follower's log is unknown: one append for each heartbeat, to find it."""
+    REPLICATE = "StateReplicate"
+    """Appends go out one after the other, before the earlier ones are answered."""
+    SNAPSHOT = "StateSnapshot"
+    """The entries it needs are compacted: nothing goes out while it takes a snapshot."""
 
     def __str__(self) -> str:
         return self.value
@@ -23,18 +26,20 @@ class ProgressState(enum.Enum):
 class Progress:
     """A follower's place in the log. The invariant is `0 <= match < next` (`check`)."""
 
-    match: int = 0  # the highest index at which the follower's log is known to be the leader's
-    next: int = 1  # the next index to send; what lies between match and next is under way
+    match: int = 0
+    """The highest index at which the follower's log is known to be the leader's."""
+    next: int = 1
+    """The next index to send; what lies between match and next is under way."""
     inflights: Inflights = field(default_factory=lambda: Inflights(256))
-    # The highest commit index under way. It falls back when a message may have been lost.
     sent_commit: int = 0
+    """The highest commit index under way. It falls back when a message may have been lost."""
     state: ProgressState = ProgressState.PROBE
-    # In SNAPSHOT: the index of the snapshot under way, from which next and sent_commit start.
     pending_snapshot: int = 0
-    # The follower was heard from since the last check of the quorum.
+    """In SNAPSHOT: the index of the snapshot under way, from which next and sent_commit start."""
     recent_active: bool = False
-    # Appends wait for a heartbeat response: a probe is out, or the window of REPLICATE is full.
+    """The follower was heard from since the last check of the quorum."""
     append_flow_paused: bool = False
+    """Appends wait for a heartbeat response: a probe is out, or the window of REPLICATE is full."""
     is_learner: bool = False
 
     def __str__(self) -> str:

@@ -9,19 +9,22 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-# A number above every log index: a configuration without voters commits it.
 INDEX_MAX = 2**64 - 1
+"""A number above every log index: a configuration without voters commits it."""
 
-# Returns the index that a voter has acknowledged; None if it has not reported. A dict's `get` is one.
 AckedIndex = Callable[[int], int | None]
+"""Returns the index that a voter has acknowledged; None if it has not reported. A dict's `get` is one."""
 
 
 class VoteResult(enum.Enum):
     """The state of a vote. The values are the names that etcd prints."""
 
-    PENDING = "VotePending"  # later votes decide
-    LOST = "VoteLost"  # a quorum can no longer say yes
-    WON = "VoteWon"  # a quorum has said yes
+    PENDING = "VotePending"
+    """Later votes decide."""
+    LOST = "VoteLost"
+    """A quorum can no longer say yes."""
+    WON = "VoteWon"
+    """A quorum has said yes."""
 
     def __str__(self) -> str:
         return self.value

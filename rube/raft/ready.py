@@ -18,8 +18,8 @@ from rube.raft.raft_pb2 import (
 from rube.raft.reads import ReadState
 from rube.raft.state import Raft, Role, SoftState
 
-# A member's soft state, then its hard state: leader, role, term, vote, committed.
 States = tuple[int, Role, int, int, int]
+"""A member's soft state, then its hard state: leader, role, term, vote, committed."""
 
 
 def states_of(raft: Raft) -> States:
@@ -36,16 +36,16 @@ class Ready:
     deliver those for APPEND_THREAD and APPLY_THREAD to the storage, in order, and the others at once.
     """
 
-    # The changed state; None if it has not changed.
     soft_state: SoftState | None = None
+    """The changed state; None if it has not changed."""
     hard_state: HardState | None = None
     snapshot: Snapshot | None = None
     entries: list[Entry] = field(default_factory=list)
     committed_entries: list[Entry] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     read_states: list[ReadState] = field(default_factory=list)
-    # Whether durable means synced; if not (only the commit index has moved), the write may wait for the next one.
     must_sync: bool = False
+    """Whether durable means synced; if not (only the commit index has moved), the write may wait for the next one."""
 
 
 def collect(raft: Raft, told: States) -> Ready:

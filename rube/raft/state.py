@@ -39,13 +39,13 @@ class Role(enum.Enum):
         return self.value
 
 
-# The changes of role: a leader only ever steps down, and only a candidate is elected.
 TRANSITIONS: dict[Role, frozenset[Role]] = {
     Role.FOLLOWER: frozenset({Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE}),
     Role.PRE_CANDIDATE: frozenset({Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE}),
     Role.CANDIDATE: frozenset({Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE, Role.LEADER}),
     Role.LEADER: frozenset({Role.FOLLOWER}),
 }
+"""The changes of role: a leader only ever steps down, and only a candidate is elected."""
 
 _BECOMES = {
     Role.FOLLOWER: Step.BECOME_FOLLOWER,

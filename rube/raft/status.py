@@ -21,11 +21,11 @@ class Status:
     applied: int
     first_index: int
     last_index: int
-    # Leader: the member that the leadership is being transferred to, or 0.
     transferee: int
+    """Leader: the member that the leadership is being transferred to, or 0."""
     config: Config
-    # Leader only: the progress of each member.
     progress: dict[int, Progress]
+    """Leader only: the progress of each member."""
 
 
 def status_of(raft: Raft) -> Status:

@@ -19,14 +19,22 @@ class Step(enum.Enum):
     BECOME_PRE_CANDIDATE = "BecomePreCandidate"
     BECOME_CANDIDATE = "BecomeCandidate"
     BECOME_LEADER = "BecomeLeader"
-    COMMIT = "Commit"  # a leader has counted a quorum; also when the commit index stays
-    REPLICATE = "Replicate"  # a leader is about to append; `message` has the entries
-    CHANGE_CONF = "ChangeConf"  # a leader takes a proposal of `change`
-    APPLY_CONF_CHANGE = "ApplyConfChange"  # the member has a new configuration, which its tracker shows
-    READY = "Ready"  # a batch was handed out
-    SEND = "Send"  # `message` is queued
-    RECEIVE = "Receive"  # `message` is about to be handled
-    NOTE = "Note"  # `text` explains what follows
+    COMMIT = "Commit"
+    """A leader has counted a quorum; also when the commit index stays."""
+    REPLICATE = "Replicate"
+    """A leader is about to append; `message` has the entries."""
+    CHANGE_CONF = "ChangeConf"
+    """A leader takes a proposal of `change`."""
+    APPLY_CONF_CHANGE = "ApplyConfChange"
+    """The member has a new configuration, which its tracker shows."""
+    READY = "Ready"
+    """A batch was handed out."""
+    SEND = "Send"
+    """`message` is queued."""
+    RECEIVE = "Receive"
+    """`message` is about to be handled."""
+    NOTE = "Note"
+    """`text` explains what follows."""
 
 
 class Observer(Protocol):

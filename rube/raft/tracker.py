@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rube.raft.inflights import Inflights
-from rube.raft.progress import Progress, ProgressState
+from rube.raft.progress import Progress
 from rube.raft.quorum import JointConfig, MajorityConfig, VoteResult
 from rube.raft.raft_pb2 import ConfState
-
-__all__ = ["Config", "Inflights", "Progress", "ProgressState", "ProgressTracker", "progress_text"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +19,8 @@ class Config:
     """
 
     voters: JointConfig = field(default_factory=JointConfig)
-    # The joint configuration is left automatically, as soon as it is applied.
     auto_leave: bool = False
+    """The joint configuration is left automatically, as soon as it is applied."""
     learners: MajorityConfig = field(default_factory=MajorityConfig)
     learners_next: MajorityConfig = field(default_factory=MajorityConfig)
 
@@ -52,7 +49,8 @@ class ProgressTracker:
     """
 
     inflight_messages_max: int
-    inflight_bytes_max: int = 0  # 0: no limit
+    inflight_bytes_max: int = 0
+    """0: no limit."""
     config: Config = field(default_factory=Config)
     progress: dict[int, Progress] = field(default_factory=dict)
     votes: dict[int, bool] = field(default_factory=dict)

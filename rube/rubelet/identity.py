@@ -8,8 +8,6 @@ from rube.api import NodeIdentity
 from rube.api.errors import FailedPreconditionError
 from rube.host import Engine, Host, Write
 
-__all__ = ["Identity", "IdentityPolicy"]
-
 _KEY = b"identity"
 FORGET_ROWS_MAX = 1_000
 """Rows that one commit deletes."""

@@ -11,8 +11,6 @@ from rube.api.keys import key_of
 from rube.client import Batch, CacheState
 from rube.host import Engine, Write
 
-__all__ = ["BOOKMARK_REVISIONS_MIN", "LocalCopy"]
-
 BOOKMARK_REVISIONS_MIN = 100
 """A position that moved less, and brought no change, isn't worth a sync of the disk: resuming from the older one costs
 nothing, as long as the apiserver's history (10,000 revisions) is much longer."""

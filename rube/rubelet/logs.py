@@ -13,8 +13,6 @@ from rube.api.keys import ObjectKey
 from rube.controllers.config import NodeController
 from rube.controllers.ports import Cache
 
-__all__ = ["NodeLogs"]
-
 READERS_MAX = 32
 """Requests for logs that this node answers at the same time."""
 

@@ -44,8 +44,6 @@ from rube.controllers.ports import Cache, Position
 from rube.rubelet.logs import NodeLogs
 from rube.rubelet.node_pages import check_revision, check_store, page_of, responses_of
 
-__all__ = ["NodeApi", "UnsentStatus"]
-
 if TYPE_CHECKING:  # gRPC's classes are generic in the stubs alone
     Context = aio.ServicerContext[Any, Any]
 

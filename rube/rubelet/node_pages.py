@@ -11,8 +11,6 @@ from rube.api.page_token import PageToken, decode_token, encode_token
 from rube.controllers.ports import Position
 from rube.host.network import RESPONSE_BYTES_MAX
 
-__all__ = ["check_revision", "check_store", "page_of", "responses_of"]
-
 PAGE_OBJECTS_DEFAULT = 500
 PAGE_OBJECTS_MAX = 5_000
 # Bytes around an object in a response.

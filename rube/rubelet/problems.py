@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from rube.api.keys import ObjectKey
 from rube.controllers.config import Decided, DecisionObserver
 
-__all__ = ["Problems"]
-
 PROBLEMS_MAX = 10
 """Problems that are told; the others are counted."""
 PROBLEM_CHARS_MAX = 500

@@ -12,8 +12,6 @@ from rube.api.types import pack
 from rube.controllers.config import NodeController
 from rube.host import Host
 
-__all__ = ["Purged", "purge_node"]
-
 PURGE_S_MAX = 200.0
 PURGE_POLL_S = 0.1
 

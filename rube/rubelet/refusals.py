@@ -16,8 +16,6 @@ from rube.api.types import pack
 from rube.client import Client, FailureLog
 from rube.host import Clock
 
-__all__ = ["DiskRefusals"]
-
 _LOG = logging.getLogger("rube.rubelet")
 WAITING_MAX = 1_000
 """Objects to be reported; past it the newest are left out, until they are refused again."""

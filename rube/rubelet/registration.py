@@ -23,8 +23,6 @@ from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.host import Host
 from rube.rubelet.config import RubeletConfig
 
-__all__ = ["Registration"]
-
 _LOG = logging.getLogger("rube.rubelet")
 
 

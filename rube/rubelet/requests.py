@@ -25,8 +25,6 @@ from rube.rubelet.config import RubeletConfig
 from rube.rubelet.logs import NodeLogs
 from rube.transport import rube_error
 
-__all__ = ["Requests"]
-
 _LOG = logging.getLogger("rube.rubelet")
 ATTACH_S_MAX = 10.0
 """A server that does not answer for so long hangs."""

@@ -30,8 +30,6 @@ from rube.rubelet.registration import Registration
 from rube.rubelet.requests import Requests
 from rube.store.guard import GuardedEngine
 
-__all__ = ["Rubelet"]
-
 _LOG = logging.getLogger("rube.rubelet")
 STOP_GRACE_S = 1.0
 LEFT_SHOWN_MAX = 20

@@ -20,11 +20,9 @@ from rube.store import Store
 from rube.store.guard import GuardedStore
 from rube.transport import StandardServices, add_standard_services
 
-__all__ = ["ApiServer"]
-
 _LOG = logging.getLogger("rube.server")
-# A stopping server tells callers so for so long: gRPC cancels, without an error text, calls that meet its own end.
 DRAIN_S = 0.1
+"""A stopping server tells callers so for so long: gRPC cancels, without an error text, calls that meet its own end."""
 _SERVICES = (
     api_pb2.DESCRIPTOR.services_by_name["Api"].full_name,
     nodes_pb2.DESCRIPTOR.services_by_name["Nodes"].full_name,

@@ -11,8 +11,6 @@ from rube.api import LogsRequest, NodeReply, NodeRequest
 from rube.api.errors import NotDoneError, ResourceExhaustedError, RubeError, UnavailableError, decode_status
 from rube.host import Clock
 
-__all__ = ["Answer", "Attachment", "Attachments", "ending_of"]
-
 PARTS_MAX = 2
 """The parts of one answer that are held until its reader takes them; the node's next part waits."""
 DEPARTED_MAX = 10_000

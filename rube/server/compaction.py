@@ -8,8 +8,6 @@ from rube.api.errors import RubeError
 from rube.host import Clock
 from rube.store import Store
 
-__all__ = ["compact_periodically", "compaction_target"]
-
 _LOG = logging.getLogger("rube.server")
 
 

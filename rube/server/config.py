@@ -8,48 +8,46 @@ from dataclasses import dataclass, field
 from rube.host import ServerOptions
 from rube.host.network import RESPONSE_BYTES_MAX
 
-__all__ = ["ApiServerConfig", "SpecCheck"]
-
-# Returns all errors of a spec, given its canonical bytes: fields and what is wrong with each. Pure.
 SpecCheck = Callable[[bytes], Sequence[tuple[str, str]]]
+"""Returns all errors of a spec, given its canonical bytes: fields and what is wrong with each. Pure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServerConfig:
     """The addresses of an apiserver and its limits. Each limit has its unit at the end of its name."""
 
-    # `host:port` or `unix:/path`; port 0: any free one.
     listen: Sequence[str] = ("127.0.0.1:7823",)
+    """`host:port` or `unix:/path`; port 0: any free one."""
     server_options: ServerOptions = field(default_factory=ServerOptions)
 
-    # The check, by type, of each spec that a put would change. Other types have no check.
     spec_checks: Mapping[str, SpecCheck] = field(default_factory=dict)
+    """The check, by type, of each spec that a put would change. Other types have no check."""
 
     # Lists: the default page, the largest that a client can ask for, and the bytes that end a page earlier.
     page_size_default: int = 500
     page_objects_max: int = 5_000
     page_bytes_max: int = RESPONSE_BYTES_MAX
-    # Objects read for one page: a selector that matches little gets short pages instead of a long call, and the initial
-    # objects of a watch come with a sign of life once in so many.
     page_scanned_objects_max: int = 20_000
+    """Objects read for one page: a selector that matches little gets short pages instead of a long call, and the
+    initial objects of a watch come with a sign of life once in so many."""
 
     # Watches: bytes of one response, initial ones too, unless a single revision is larger.
     watch_response_events_max: int = 1_000
     watch_response_bytes_max: int = 1024 * 1024
-    # How long a watch may be silent about revisions without changes for it.
     bookmark_interval_s: float = 5.0
-    # Bytes of parsed objects that watches share.
+    """How long a watch may be silent about revisions without changes for it."""
     event_cache_bytes_max: int = 8 * 1024 * 1024
+    """Bytes of parsed objects that watches share."""
 
-    # A write that loses a race against another server on the same store is decided again so often.
     retries_max: int = 10
-    # Writes that wait for the same object.
+    """A write that loses a race against another server on the same store is decided again so often."""
     waiters_per_key_max: int = 1_000
+    """Writes that wait for the same object."""
 
     # Answers that nodes give through this server, such as logs: of one node, and of all.
     node_answers_max: int = 16
     answers_max: int = 256
 
-    # Compaction keeps so many revisions (as etcd's `--auto-compaction-mode revision`); 0: never compact.
     history_revisions_max: int = 10_000
+    """Compaction keeps so many revisions (as etcd's `--auto-compaction-mode revision`); 0: never compact."""
     compaction_interval_s: float = 60.0

@@ -11,8 +11,6 @@ from rube.server.validation import check_distinct, check_object_count
 from rube.server.writes import Current, Decided, Intent, Writer
 from rube.store import Store
 
-__all__ = ["delete"]
-
 
 async def delete(store: Store, writer: Writer, request: DeleteRequest) -> DeleteResponse:
     """Carries out a DeleteRequest. Raises NotFoundError (metadata `key`) that names the first absent object."""

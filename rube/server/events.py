@@ -10,8 +10,6 @@ from rube.server.filters import ObjectFilter
 from rube.server.objects import decode, size_in_response
 from rube.store import Change, ChangeBatch, Record
 
-__all__ = ["EventCache", "Sized", "WatchBounds", "bookmark", "event_for", "initial_responses", "responses_for"]
-
 
 class Sized(NamedTuple):
     """An event that watches share (never change it), the revision of its change, and an upper bound of its size."""

@@ -8,8 +8,6 @@ from rube.api import ListRequest, Object, WatchRequest, selectors
 from rube.api.keys import ObjectKey, prefix_bytes, prefix_end, validate_name
 from rube.api.types import BUILTIN
 
-__all__ = ["ObjectFilter"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectFilter:

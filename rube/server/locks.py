@@ -8,8 +8,6 @@ from collections.abc import Iterable
 
 from rube.api.errors import ResourceExhaustedError
 
-__all__ = ["KeyLocks"]
-
 
 class KeyLocks:
     """Writers of one server queue up for a key in order of arrival instead of failing each other's compares."""

@@ -23,8 +23,6 @@ from rube.server.attachments import Answer, Attachments, ending_of
 from rube.server.objects import decode
 from rube.store import Store
 
-__all__ = ["LogRelay"]
-
 FIRST_ANSWER_S_MAX = 10.0
 """A node that is attached and says nothing for so long hangs."""
 _SILENT = NodeStatus.SILENT

@@ -15,8 +15,6 @@ from rube.server.attachments import Attachments
 from rube.server.objects import decode
 from rube.store import Store
 
-__all__ = ["NodesService"]
-
 Context = aio.ServicerContext[Any, Any]
 
 

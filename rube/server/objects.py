@@ -10,8 +10,6 @@ from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, RESTART_ANNOTATION
 from rube.server.stored_object import StoredObject, set_revisions, status_field
 from rube.store import Record
 
-__all__ = ["decode", "prepare_put", "prepare_status", "size_in_response"]
-
 _REQUESTS = (RESTART_ANNOTATION, MOVE_ANNOTATION)
 # Bytes around a stored object in a response: two revisions, the tags and lengths of object and event.
 _AROUND_BYTES_MAX = 64

@@ -13,8 +13,6 @@ from rube.api.keys import ObjectKey, validate_key
 from rube.server.stored_object import StoredObject
 from rube.store import Op, Record
 
-__all__ = ["check_fence", "check_preconditions", "fence_key", "implied_precondition", "resolve_preconditions"]
-
 # No type name begins with '!', so no object's key does.
 _FENCE_PREFIX = b"!fence/"
 _GROUP_BYTES_MAX = 253

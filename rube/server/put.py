@@ -12,8 +12,6 @@ from rube.server.validation import check_distinct, check_object, check_object_co
 from rube.server.writes import Current, Decided, Intent, Outcome, Writer
 from rube.store import Store
 
-__all__ = ["metadata_after", "put"]
-
 
 async def put(host: Host, store: Store, writer: Writer, config: ApiServerConfig, request: PutRequest) -> PutResponse:
     """Carries out a PutRequest; an unchanged object is not written, and the answer has the stored one.

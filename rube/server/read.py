@@ -15,8 +15,6 @@ from rube.server.filters import ObjectFilter
 from rube.server.objects import decode, size_in_response
 from rube.store import Page, Store
 
-__all__ = ["get", "list_objects", "scan"]
-
 # A range is read from the store in pieces of about this size; the objects so far decide their number.
 _PIECE_BYTES = 1024 * 1024
 _PIECE_OBJECTS_MIN = 16

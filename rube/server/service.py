@@ -39,8 +39,6 @@ from rube.server.watch import Watches
 from rube.server.writes import Writer
 from rube.store import Store
 
-__all__ = ["ApiService"]
-
 Context = aio.ServicerContext[Any, Any]
 
 

@@ -20,10 +20,8 @@ from rube.server.validation import canonical_status
 from rube.server.writes import Current, Decided, Intent, Writer
 from rube.store import Store
 
-__all__ = ["merge_status", "update_status"]
-
-# The field (uint64) of a status message for the generation of the spec that it is about.
 OBSERVED_GENERATION = "observed_generation"
+"""The field (uint64) of a status message for the generation of the spec that it is about."""
 MASK_PATHS_MAX = 1_000
 
 

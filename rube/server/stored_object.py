@@ -17,8 +17,6 @@ from google.protobuf.any_pb2 import Any
 from rube.api import Metadata, Object
 from rube.store import Record
 
-__all__ = ["StoredObject", "decode_object", "encode_object", "set_revisions", "spec_field", "status_field"]
-
 _LENGTH_DELIMITED: Final = 2
 # The number of lengths whose encoding is cached.
 _LENGTHS_MAX: Final = 4096

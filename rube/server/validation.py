@@ -14,20 +14,11 @@ from rube.server.config import SpecCheck
 from rube.server.stored_object import StoredObject, spec_field
 from rube.store import Op, Record, StoreLimits
 
-__all__ = [
-    "canonical_status",
-    "check_distinct",
-    "check_object",
-    "check_object_count",
-    "check_room",
-    "check_size",
-    "check_specs",
-]
-
 ANNOTATIONS_BYTES_MAX = 256 * 1024
 OWNERS_MAX = 64
-# Bytes that an object may grow by after it was put: a status, the label of its node. Less in a store of small objects.
 ROOM_BYTES = 64 * 1024
+"""Bytes that an object may grow by after it was put: a status, the label of its node. Less in a store of small
+objects."""
 VIOLATIONS_MAX = 10
 OBJECTS_MAX = 5
 """So many violations of so many objects are named in one error, which travels in gRPC's headers (8 KiB)."""

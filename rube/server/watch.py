@@ -18,8 +18,6 @@ from rube.server.read import scan
 from rube.server.timed_iterator import TimedIterator
 from rube.store import ChangeBatch, Store
 
-__all__ = ["Watches"]
-
 Responses = AsyncGenerator[WatchResponse, None]
 
 

@@ -14,14 +14,12 @@ from rube.server.stored_object import StoredObject, decode_object, encode_object
 from rube.server.validation import check_size
 from rube.store import Compare, Op, Record, Store, Txn
 
-__all__ = ["Current", "Decided", "Intent", "Outcome", "Writer"]
-
 T = TypeVar("T", Op, Compare)
 
-# The stored object under each key (`ObjectKey.to_bytes`) that the intent names; None if there is none.
 Current = Mapping[bytes, StoredObject | None]
-# The objects to store under their keys; None deletes. Keys that are left out stay as they are.
+"""The stored object under each key (`ObjectKey.to_bytes`) that the intent names; None if there is none."""
 Decided = Mapping[bytes, StoredObject | None]
+"""The objects to store under their keys; None deletes. Keys that are left out stay as they are."""
 
 
 class Intent(NamedTuple):
@@ -31,8 +29,8 @@ class Intent(NamedTuple):
     preconditions: Sequence[tuple[bytes, Precondition]]
     fence: Fence | None
     decide: Callable[[Current], Decided]
-    # Everything but the commit: the outcome is what would be written, at the revision that was read.
     validate_only: bool = False
+    """Everything but the commit: the outcome is what would be written, at the revision that was read."""
 
 
 class Outcome(NamedTuple):

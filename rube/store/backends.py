@@ -11,8 +11,6 @@ from rube.store.config import StoreConfig
 from rube.store.ports import Page, Record, Store
 from rube.store.urls import StoreUrl, parse_store_url
 
-__all__ = ["Backend", "Checked", "Damage", "Loader", "Reader", "StoreStat", "backend_of", "open_store"]
-
 
 class Reader(Protocol):
     """A store that is only read, even while a server has it open."""
@@ -65,15 +63,15 @@ class StoreStat(NamedTuple):
     """The figures of a store."""
 
     store_id: str
-    # The format and version of the data on disk, or of the server, as the store writes it.
     format: str
+    """The format and version of the data on disk, or of the server, as the store writes it."""
     revision: int
-    # The oldest revision that can be read and resumed from.
     oldest_revision: int
-    # The number of keys that exist at the newest revision.
+    """The oldest revision that can be read and resumed from."""
     keys: int
-    # Bytes on disk, by the store's files or its server; 0: unknown.
+    """The number of keys that exist at the newest revision."""
     size_bytes: int
+    """Bytes on disk, by the store's files or its server; 0: unknown."""
 
 
 class Damage(NamedTuple):

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from rube.api.errors import DataLossError
 
 CHECKSUM_BYTES = 4
-# The remedy for a damaged store that is in files.
 SALVAGE = "`rube store salvage` copies what is left into a new store; or restore a backup"
+"""The remedy for a damaged store that is in files."""
 _KEY_BYTES_SHOWN_MAX = 256
 
 
@@ -32,8 +32,8 @@ class ByteError(NamedTuple):
     """One damaged byte."""
 
     place: int
-    # The present byte XOR the original one.
     change: int
+    """The present byte XOR the original one."""
 
 
 def single_error(length_bytes: int, syndrome: int) -> ByteError | None:

@@ -23,13 +23,13 @@ class StoreConfig:
             value_bytes_max=2 * 1024 * 1024,
         )
     )
-    # Bytes of recent rows that are kept in memory for watches and reads; fewer in a small store.
     tail_bytes_max: int = 16 * 1024 * 1024
+    """Bytes of recent rows that are kept in memory for watches and reads; fewer in a small store."""
     # A batch of a watch ends with the revision that reaches either.
     watch_changes_max: int = 1000
     watch_bytes_max: int = 4 * 1024 * 1024
     bookmark_interval_s: float = 5.0
-    # How often a store without notifications polls for the commits of others while there are watches.
     poll_interval_s: float = 0.05
-    # The observer of a replicated store's member, for tests and simulations.
+    """How often a store without notifications polls for the commits of others while there are watches."""
     member_observer: MemberObserver | None = None
+    """The observer of a replicated store's member, for tests and simulations."""

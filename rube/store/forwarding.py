@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from rube.api.errors import RubeError
 from rube.store.ports import ChangeBatch, Lookup, Page, Store, StoreLimits, Txn
 
-__all__ = ["ForwardingStore"]
-
 
 class ForwardingStore:
     """A `rube.store.Store` that passes every call to `inner`."""

@@ -15,8 +15,6 @@ from rube.host.engine import Snapshot
 from rube.store.forwarding import ForwardingStore
 from rube.store.ports import Store, Txn
 
-__all__ = ["GuardedEngine", "GuardedStore", "Loss", "never_failed"]
-
 
 class Loss:
     """The first DataLossError of a write, if there is one."""

@@ -31,8 +31,8 @@ class Lookup(NamedTuple):
 
     records: list[Record | None]
     revision: int
-    # Whether `revision` may be older than the newest, which a serializable read allows.
     serializable: bool = False
+    """Whether `revision` may be older than the newest, which a serializable read allows."""
 
 
 class Compare(NamedTuple):
@@ -61,8 +61,8 @@ class Change(NamedTuple):
 
     record: Record
     deleted: bool
-    # The value before this change; None if there was none.
     previous: Record | None
+    """The value before this change; None if there was none."""
 
 
 class ChangeBatch(NamedTuple):

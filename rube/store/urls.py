@@ -10,11 +10,8 @@ from rube.api.addresses import port_number, split_host_port
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
 
-__all__ = ["FORMS", "MEMBER_FLAGS", "MEMBER_NUMBERS", "MEMBER_PARAMETERS", "StoreUrl", "parse_store_url"]
-
 _PATH_FORM = "{0}:///relative/path or {0}:////absolute/path"
 _RAFT_FORM = "raft+{0}:///path?name=a&listen=HOST:PORT&members=a=HOST:PORT,b=…,c=… (or join=HOST:PORT)"
-# Scheme: the form of its URLs.
 FORMS: Mapping[str, str] = {
     "memory": "memory:",
     "sqlite": _PATH_FORM.format("sqlite"),
@@ -24,13 +21,13 @@ FORMS: Mapping[str, str] = {
     "etcd": "etcd://[user@]host:2379[,host:2379…][/prefix][?option=value&…]",
     "mysql": "mysql://user@host[:3306]/database[?option=value&…]",
 }
+"""Scheme: the form of its URLs."""
 _PORTS = {"etcd": 2379, "mysql": 3306}
 # The options after the question mark. Passwords come from a file, so that no process list shows them.
 _TLS_OPTIONS = ("ca", "cert", "key", "tls")
 _RAFT = "raft+"
 # Digits of numbers; and characters of a wrong value that an error repeats.
 _SHOWN_MAX = 200
-# The options of a member, see rube.group.MemberConfig; times in ms. Numbers from 1 on …
 MEMBER_NUMBERS = (
     "tick_ms",
     "election_ticks",
@@ -45,10 +42,11 @@ MEMBER_NUMBERS = (
     "log_bytes_kept",
     "caught_up_entries",
 )
-# … true or false …
+"""The options of a member (rube.group.MemberConfig) that are numbers from 1 on; times in ms."""
 MEMBER_FLAGS = ("pre_vote", "check_quorum")
-# … and safe or lease-based.
+"""The options of a member that are true or false."""
 MEMBER_PARAMETERS = (*MEMBER_NUMBERS, *MEMBER_FLAGS, "read_mode")
+"""All of these, and `read_mode`, which is safe or lease-based."""
 _MEMBER_OPTIONS = ("name", "listen", "address", "members", "join", *MEMBER_PARAMETERS)
 _OPTIONS = {
     "raft+sqlite": _MEMBER_OPTIONS,
@@ -63,11 +61,11 @@ class StoreUrl:
     """The parts of a store's URL. `str()` returns it without the password, fit for logs and error messages."""
 
     scheme: str
-    # For an engine, and a member of a group: the file or directory. For etcd: the prefix of all keys, without slashes
-    # at its ends. For a SQL store: the database.
     path: str = ""
-    # The addresses of a server: "host:port" each.
+    """For an engine, and a member of a group: the file or directory. For etcd: the prefix of all keys, without slashes
+    at its ends. For a SQL store: the database."""
     servers: tuple[str, ...] = ()
+    """The addresses of a server: "host:port" each."""
     user: str = ""
     password: str = field(default="", repr=False)
     options: tuple[tuple[str, str], ...] = ()

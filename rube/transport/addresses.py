@@ -13,8 +13,8 @@ UNIX_PATH_BYTES_MAX = 107
 """The longest path of a Unix socket on Linux (unix(7): sun_path has 108 bytes with its end)."""
 
 CONNECT_TIMEOUT_S = 1.0
+# Those of sockets with long paths, open as long as this process lives.
 _DIRECTORIES: dict[str, int] = {}
-"""Those of sockets with long paths, open as long as this process lives."""
 
 
 def check_address(address: str) -> None:

@@ -13,8 +13,6 @@ from grpc import ChannelConnectivity, aio
 from rube.api.errors import NotSentError
 from rube.host import Clock
 
-__all__ = ["connect", "is_connected"]
-
 # A harmless call on a channel without a connection, which gRPC itself answers with the reason.
 _PROBE = "/grpc.health.v1.Health/Check"
 _PROBE_TIMEOUT_S = 0.5

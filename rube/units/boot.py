@@ -11,8 +11,6 @@ import os
 
 STAT_BYTES_MAX = 4096
 
-__all__ = ["boot_identity", "is_same_boot"]
-
 
 def boot_identity() -> str:
     """Returns such as `d1f2…-…/4026531836/2`: boot_id, the PID namespace, process 1's start in clock ticks since the

@@ -24,14 +24,12 @@ from rube.units.service.policy import CLD_EXITED
 from rube.units.spec_checks import check_unit_spec
 from rube.units.validate import sentence
 
-__all__ = ["UnitController"]
-
 _Unit = Unit
 _Ensure = UnitAction.Ensure
+# Active states of a unit that runs or will: restarts that systemd has scheduled are `activating`.
 _UP = frozenset({"active", "reloading", "activating"})
-"""Active states of a unit that runs or will: restarts that systemd has scheduled are `activating`."""
+# What systemd says of units that can be enabled; others (`static`, `indirect`, `masked`, …) are as they are.
 _ENABLEMENT = {"enabled": True, "disabled": False}
-"""What systemd says of units that can be enabled; others (`static`, `indirect`, `masked`, …) are as they are."""
 
 
 class UnitController:

@@ -8,8 +8,6 @@ from rube.api.keys import validate_name
 PREFIX = "rube-"
 SUFFIX = ".service"
 
-__all__ = ["parse_unit_name", "unit_name"]
-
 
 def unit_name(namespace: str, name: str) -> str:
     """Returns `rube-system.indexer.service` for `("system", "indexer")`.

@@ -10,8 +10,6 @@ from rube.host import Clock
 from rube.units.controller import UnitController
 from rube.units.unit_log import UnitLog
 
-__all__ = ["problem_of", "unit_node_controller"]
-
 
 def unit_node_controller(*, node: str, boot_id: str, driver: Driver, driver_name: str, clock: Clock) -> NodeController:
     """Returns the node controller of `api.systemd.Unit`. `boot_id` is new with each boot of the machine."""

@@ -39,8 +39,6 @@ _MARKER = re.compile(rf"^{MARKER} uid=(\S+) generation=(\d+) digest=([0-9a-f]{{6
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _CONDITION_TYPE = re.compile(r"[A-Z][A-Za-z0-9]*\Z")
 
-__all__ = ["BOOT_TARGET", "Directive", "Marker", "digest_of", "directives", "parse_marker", "render_unit"]
-
 _Service = Service
 
 
@@ -253,8 +251,8 @@ def _context_lines(service: Service) -> _Lines:
     yield from _each("StateDirectory", "service.state_directory", service.state_directory)
 
 
+# RLIM_INFINITY as a number, which systemd takes as a word only.
 _UNLIMITED = 2**64 - 1
-"""RLIM_INFINITY as a number, which systemd takes as a word only."""
 
 
 def _limit_lines(limits: Service.Limits) -> _Lines:

@@ -8,8 +8,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from rube.api import UnitMemory, UnitStatus
 
-__all__ = ["Report", "report"]
-
 INTERVAL_MS_MIN = 1_000
 """Between any two reports of one unit."""
 NOISE_INTERVAL_MS_MIN = 10_000

@@ -13,8 +13,6 @@ SPECS_MAX = 1_024
 SPEC_BYTES_MAX = 8 * 1024
 """So many specs are remembered, none larger than that."""
 
-__all__ = ["built_in_spec_checks", "check_unit_spec"]
-
 
 def check_unit_spec(spec: bytes) -> tuple[Violation, ...]:
     """Returns all errors of a serialized Unit."""

@@ -12,8 +12,6 @@ from typing import Final, NamedTuple
 from rube.units.service.text import decode_text
 from rube.units.values import LINE_BYTES_MAX
 
-__all__ = ["Directive", "UnitFileError", "parse_unit_file"]
-
 _BLANKS: Final = b" \t\n\r"
 _BLANKS_OF_TEXT: Final = _BLANKS.decode()
 _LINE_END: Final = re.compile(rb"\n\r\0?|\r\n\0?|[\n\r]\0|[\n\r\0]")

@@ -10,8 +10,6 @@ from rube.api.times import NS_PER_S
 from rube.controllers.config import Decided
 from rube.host import Clock
 
-__all__ = ["UnitLog"]
-
 _LOG = logging.getLogger("rube.units")
 UNIT_INTERVAL_S_MIN = 10.0
 """Between two lines of the same kind of one unit: a crash loop gives a line so often."""

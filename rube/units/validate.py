@@ -11,8 +11,6 @@ from rube.units.checks import Violation, unit_violations
 NAMED_MAX = 20
 """So many violations are named in one error."""
 
-__all__ = ["sentence", "validate_unit"]
-
 
 def validate_unit(unit: Unit) -> None:
     """Raises InvalidArgumentError, naming all errors, for a unit that cannot be installed.

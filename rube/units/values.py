@@ -7,8 +7,6 @@ from typing import Final
 
 from rube.units.service.text import invalid_character
 
-__all__ = ["BLANKS", "CONTROL", "LINE_BYTES_MAX", "SECONDS_MAX", "environment_problem", "line_problem", "title_problem"]
-
 BLANKS: Final = " \t"
 SECONDS_MAX: Final = 1e9
 """The longest finite time of a unit."""

@@ -25,8 +25,8 @@ DELAY_S_MAX = 0.002
 LIFE_S_MAX = 20.0
 FIELDS = 3
 
-# Writer: the newest attempt that was acknowledged, and its revision.
 Acknowledged = dict[int, tuple[int, int]]
+"""Writer: the newest attempt that was acknowledged, and its revision."""
 
 
 async def live(url: str, acknowledged: Acknowledged, output: int, number: int) -> None:

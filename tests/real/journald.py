@@ -13,7 +13,7 @@ from pathlib import Path
 JOURNALD = "/lib/systemd/systemd-journald"
 _HIERARCHIES = ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup")
 CGROUPS = next((path for path in map(Path, _HIERARCHIES) if path.is_dir()), Path("/"))
-"""Where journald looks which unit a process belongs to."""
+"""The directory in which journald looks up the unit of a process."""
 UP_S_MAX = 20.0
 _SETUP = f"""
 mount -t tmpfs tmpfs /run

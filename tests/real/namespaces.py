@@ -12,8 +12,8 @@ from itertools import count
 from typing import Self
 
 _BLOCKS = count()
-# For benches of networks (RFC 2544): nobody routes it.
 SUBNET = "198.18.{number}"
+"""A network for benchmarks (RFC 2544), which is routed nowhere."""
 
 
 def missing() -> str:

@@ -61,8 +61,6 @@ _UNIT_LISTS = (
 )
 _CONDITIONS = ["PathExists", "FileNotEmpty", "Host", "User", "ACPower"]
 
-__all__ = ["random_unit"]
-
 
 def random_unit(dice: random.Random, *, noise: float = 0.3, rare: float = 0.0) -> Unit:
     """`noise`: how likely a text is noise where there are plausible ones; `rare`: and holds what is always refused."""

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 BIN = Path(sys.executable).parent
-# What completes without a server: what is typed, and what then stands at the place of its last word.
 LINES = {
     "ructl des": "describe",
     "ructl get -t Un": "Unit",
@@ -21,7 +20,7 @@ LINES = {
     "ructl list -o wi": "wide",
     "ructl context use pro": "prod",
 }
-# As readline has it: the words of the line, which end at = and :, too.
+"""Lines that complete without a server: the typed line, and the words that then stand in the place of its last one."""
 BASH = r"""
 source <(ructl completion bash)
 compopt() { :; }
@@ -32,8 +31,8 @@ tail=${word##*[=:]}
 before=${word:0:$(( ${#word} - ${#tail} ))}
 printf '%s\n' "${COMPREPLY[@]/#/$before}"
 """
+"""As readline has it: the words of the line, which end at = and :, too."""
 FISH = "ructl completion fish | source; complete --do-complete $argv[1]"
-# A terminal of its own: types the line and a tab, and has a command in the place of ructl say what it gets.
 ZSH = r"""
 zmodload zsh/zpty
 zpty -b shell zsh -f -i
@@ -43,6 +42,7 @@ zpty -w -n shell "$1"$'\t\n'
 zpty -r shell out '*<*>*'
 print -r -- "${${out##*<}%%>*}"
 """
+"""A terminal of its own: types the line and a tab, and has a command in the place of ructl say what it gets."""
 SHELLS = {
     "bash": ("bash", "--norc", "-c", BASH, "bash"),
     "zsh": ("zsh", "-f", "-c", ZSH, "zsh"),

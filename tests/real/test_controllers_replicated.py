@@ -25,7 +25,7 @@ from tests.real.etcd_cluster import free_ports
 RUBE = [sys.executable, "-m", "rube.cli.main"]
 NAMES = "abc"
 LEASE_S = 15
-"""What an election by leases would wait for."""
+"""The time that an election by leases would wait."""
 
 
 class Replicas:

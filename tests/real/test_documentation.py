@@ -29,7 +29,6 @@ from tests.doc_blocks import ROOT, Block, blocks
 
 BIN = Path(sys.executable).parent
 NODES = ("worker-1", "worker-2")
-# Pages whose blocks run on a cluster of two nodes, in their order, as one session.
 SESSIONS = (
     "README.md",
     "docs/quickstart.md",
@@ -40,12 +39,13 @@ SESSIONS = (
     "examples/01-hello-unit/README.md",
     "examples/02-many-fields/README.md",
 )
-# What ends by Ctrl-C alone.
+"""Pages whose blocks run on a cluster of two nodes, in their order, as one session."""
 ENDLESS = re.compile(r"^(ructl (watch|logs -f)\b)", re.MULTILINE)
-# Blocks about what a test can't have: other machines, an etcd with users, a thousand seeds. They are read, not run.
+"""Commands that end by Ctrl-C alone."""
 READ_ONLY = re.compile(
     r"\b10\.0\.0\.\d|/var/lib/rube|--seeds 1000|etcdctl|rube controller|make (demo|up|wheel)|raft shell|rube apiserver"
 )
+"""Blocks about what a test can't have: other machines, an etcd with users, a thousand seeds. They are read, not run."""
 PROGRAMS = {"rube": rube, "rubelet": rubelet, "ructl": ructl}
 
 
@@ -158,8 +158,8 @@ WEB_AND_HELLO = """
         ructl put web.textproto hello.textproto
         ructl wait -t Unit web hello --for active
 """
-# What a page takes for granted, as its text says.
 PREPARED = {"docs/explanation/nodes.md": WEB_AND_HELLO, "docs/howto/move-units.md": WEB_AND_HELLO}
+"""The commands that have run before a page's blocks, as its text says."""
 
 
 @pytest.mark.timeout(400)

@@ -365,8 +365,6 @@ def test_an_older_state_of_the_database_put_in_its_place_is_not_used(server: Mar
     asyncio.run(main())
 
 
-# The beginning of MySQL 8's side of a connection: a greeting that asks for caching_sha2_password, then "prove it in
-# full" and its public key, which a client needs cryptography for.
 GREETING = (
     b"\x0a8.0.40\0"
     + b"\x01\0\0\0"
@@ -378,6 +376,8 @@ GREETING = (
     + b"\x15"
     + bytes(10)
 ) + b"saltsaltsalt\0caching_sha2_password\0"
+"""The beginning of MySQL 8's side of a connection: a greeting that asks for caching_sha2_password, then "prove it in
+full" and its public key, which a client needs cryptography for."""
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # asyncmy leaves the socket

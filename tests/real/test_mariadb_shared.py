@@ -261,7 +261,6 @@ def test_a_compaction_between_the_two_statements_of_a_read_of_changes_is_noticed
     asyncio.run(main())
 
 
-# A writer that stops in the middle of its transaction, with the lock on the head row and rows already written.
 STUCK_WRITER = """
 import asyncio, os, sys
 from rube.cli.real_host import real_host
@@ -280,6 +279,7 @@ async def main():
 
 asyncio.run(main())
 """
+"""A writer that stops in the middle of its transaction, with the lock on the head row and rows already written."""
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hangs"])

@@ -23,8 +23,8 @@ CASES = int(os.environ.get("RUBE_DAMAGE_CASES", "25"))
 SEED = os.environ.get("RUBE_TEST_SEED", "1")
 STORE = (*APISERVER[:-1], "store")
 ALL = (b"\x00", b"\xff")
-# Not of the data: what SQLite and RocksDB make anew, and the acknowledged mark.
 NO_DATA = ("-shm", ".lock", "LOCK", "ACKNOWLEDGED", "LOG")
+"""Not of the data: what SQLite and RocksDB make anew, and the acknowledged mark."""
 Expected = dict[bytes, Record]
 
 

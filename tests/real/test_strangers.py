@@ -16,8 +16,8 @@ from tests.real.cluster_calls import UNIT_TYPE, client_of, put, sleeper, until
 
 NODE = "worker-1"
 REQUESTS = 2_000
-# Garbage below HTTP/2, what other protocols begin with, and HTTP/2 that goes wrong.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""Garbage below HTTP/2, what other protocols begin with, and HTTP/2 that goes wrong."""
 GARBAGE = (
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",

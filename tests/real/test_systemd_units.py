@@ -18,9 +18,8 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 
 BIN = Path(sys.executable).parent
 RESTART_S_MAX = 60.0
-# The sandboxes' scores from 0, everything is closed, to 10: the rubelet is root and needs systemd.
 EXPOSURE_MAX = {"rubeapiserver": 15, "rubelet": 40}
-# What a user manager can't give, and other places for what the daemons write.
+"""The sandboxes' scores from 0, everything is closed, to 10: the rubelet is root and needs systemd."""
 DROP_IN = """
 [Service]
 DynamicUser=no
@@ -41,6 +40,7 @@ WatchdogSec=5
 ExecStart=
 ExecStart={command}
 """
+"""Resets of what a user manager can't give, and other places for the files of the daemons."""
 
 
 @pytest.fixture(scope="module")

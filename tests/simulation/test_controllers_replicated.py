@@ -24,12 +24,12 @@ from rube.sim.world.kernel import World
 from tests.simulation.controllers_world import ELECTION_S, NAMES, TICK_S, ControllersWorld
 
 TICKETS = "tickets"
-# An election takes one to two timeouts, and as long again where the votes were split.
 FAILOVER_S = 4 * ELECTION_S
-# A unit is placed within this time of its put where nothing happens.
+"""An election takes one to two timeouts, and as long again where the votes were split."""
 QUIET_S = 0.011
-# The put of a unit, its placement, its ticket.
+"""A unit is placed within this time of its put where nothing happens."""
 WRITES = 3
+"""The put of a unit, its placement, its ticket."""
 
 
 class Tickets:

@@ -21,10 +21,11 @@ from tests.simulation.group_world import GroupMember, GroupWorld
 
 NAMES = "abcde"
 STEPS = 60
-# A process that has ended is started again by then, with an empty disk where the group does not want the one it had.
 RESTART_S_MAX = 1.5
-# After this a member that has died is known to be silent: no change rests on its vote.
+"""A process that has ended is started again by then, with an empty disk where the group does not want the one it
+had."""
 NOTICED_S = 1.5
+"""After this a member that has died is known to be silent: no change rests on its vote."""
 DOWN_MAX = 2
 
 

@@ -21,7 +21,7 @@ from rube.api.errors import (
 )
 from rube.api.keys import ObjectKey
 from rube.client import Client
-from rube.sim.units.service_manager import Behaviour
+from rube.sim.units.unit import Behaviour
 from rube.sim.world.kernel import World
 from rube.units.names import unit_name
 from tests.simulation.node_world import API, NODE, NodeWorld, unit, unit_key

@@ -21,8 +21,8 @@ expect:
   - converged: {within: 20s}
   - status_reported
 """
-# What a rubelet writes until its unit runs: the copy, the decision; then that the action is done.
 WRITES_TO_A_START = 8
+"""A rubelet's writes until its unit runs: the copy, the decision; then the outcome of the action."""
 
 
 def _run(text: str) -> Result:

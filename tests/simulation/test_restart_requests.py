@@ -13,8 +13,8 @@ from rube.sim.world.kernel import World
 from tests.simulation.killed_steps import SteppedDriver, SteppedStorage, Steps, count_starts
 from tests.simulation.node_world import NODE, NodeWorld, unit, unit_key
 
-# Of a run without a kill; a test below says that all of them are tried.
 FATAL_MAX = 70
+"""The fatal points of a run without a kill; a test below says that all of them are tried."""
 
 
 def ask(nodes: NodeWorld, request: str) -> None:

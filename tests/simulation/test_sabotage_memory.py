@@ -13,7 +13,6 @@ from rube.controllers.outbox import Outbox
 from rube.units.controller import UnitController
 from tests.simulation.sabotage import SCENARIO, violated
 
-# Away are an observer and a rubelet while a unit is put anew under its name, and while actions fail one is changed.
 TEXT = SCENARIO.replace(
     "faults:\n",
     "    - {at: 15200ms, delete: {names: [web-3]}}\n"
@@ -22,6 +21,7 @@ TEXT = SCENARIO.replace(
     "  - {at: 4500ms, for: 2s, fail_actions: worker-1}\n"
     "  - {at: 15050ms, reset: {from: [observer-1]}}\n",
 )
+"""Away are an observer and a rubelet while a unit is put anew under its name, and while actions fail one is changed."""
 
 
 def test_the_shipped_code_holds() -> None:

@@ -16,7 +16,6 @@ from rube.server.watch import Watches
 from rube.store import Change, Record
 from tests.simulation.sabotage import violated
 
-# observer-1 watches all units, those of worker-1, those without a node, web-1, and those of the namespace `other`.
 SCENARIO = """\
 name: sabotage
 duration: 32s
@@ -43,6 +42,7 @@ faults:
 expect:
   - watch_promises
 """
+"""observer-1 watches all units, those of worker-1, those without a node, web-1, and those of the namespace `other`."""
 
 
 def test_the_shipped_code_holds() -> None:

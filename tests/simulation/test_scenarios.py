@@ -35,7 +35,6 @@ expect:
   - watch_promises
 """
 
-# Leaves garbage behind, runs the scenario as often as told in one process, prints the hashes.
 PROGRAM = """
 import sys
 from rube.sim.scenario import Simulation, load
@@ -46,6 +45,7 @@ for _ in range(int(sys.argv[3])):
     with Simulation(load(sys.argv[1])) as simulation:
         print(simulation.run().trace_sha256)
 """
+"""Leaves garbage behind, runs the scenario as often as told in one process, prints the hashes."""
 
 
 def _run(text: str, seed: int | None = None) -> Result:

@@ -32,8 +32,8 @@ workload:
 expect:
   - converged: {within: 10s}
 """
-# Of a busy machine, to start or end processes.
 PROCESSES_S_MAX = 60.0
+"""The time that a busy machine takes to start or end processes."""
 NEVER = "  - unit: {at: 10s, node: worker-1, name: web-1, state: failed}\n"
 
 

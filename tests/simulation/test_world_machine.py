@@ -19,8 +19,8 @@ from rube.sim.world.kernel import World
 NODES = ("worker-1", "worker-2")
 UNITS = ("a", "b", "c", "d")
 APISERVER = "api-1"
-# Observers reconnect within this once everything is healed.
 WATCH_RESUMED_S_MAX = 20
+"""Observers reconnect within this once everything is healed."""
 STOPPED_S_MAX = 10
 HOSTS = (APISERVER, *NODES)
 REPRODUCE = "reproduce: pytest tests/simulation/test_world_machine.py; the steps above, as code, do so too"

@@ -19,8 +19,8 @@ from rube.sim.scenario import load_text
 from ructl.contexts import load_contexts
 from tests.doc_blocks import PAGES, ROOT, Block, blocks, indented
 
-# `sql` is MariaDB's, which tests/real/test_mariadb_shared.py runs in its own words.
 LANGUAGES = {"shell", "prototext", "yaml", "python", "raft", "raft-shell", "text", "sql"}
+"""`sql` is MariaDB's, which tests/real/test_mariadb_shared.py runs in its own words."""
 SCENARIO = {
     "name": "fragment",
     "duration": "200s",
@@ -72,12 +72,12 @@ def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
     sys.modules.pop("agents", None)
 
 
-# What a page's block takes for granted, as its text says.
 PREAMBLES = {
     "docs/howto/controllers.md": "from agents import Agents\n",
     "docs/reference/scenarios.md": "from rube.sim.cluster.cluster import SimCluster\n"
     "from rube.sim.world.kernel import World\nfrom rube.sim.scenario import default_unit\n",
 }
+"""The lines that a page's block takes for granted, as its text says."""
 
 
 @pytest.mark.parametrize("block", blocks("raft-shell"), ids=of)

@@ -7,12 +7,14 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 FIRST_WORDS = re.compile(r"(Of|Who|Whom|Whose|What|That|Where|Whether|Why|How|Which|Whoever|Whatever)\b")
+FIRST_WORDS_BELOW = re.compile(r"(Of|Who|Whom|Whose|What|That|Where|Which|Whoever|Whatever|Look|Ask)\b")
 PHRASES = re.compile(
     r"\b(for ever|some time|is told so|are told so|nobody knows|who leads no more|is none of|are none of|who is none)\b"
 )
@@ -35,13 +37,22 @@ def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.body[0].lineno, text
 
 
+def strings_below(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """The documentation of constants and attributes, of which "Whether …" and "How long …" are good beginnings."""
+    for scope in ast.walk(tree):
+        if isinstance(scope, ast.Module | ast.ClassDef):
+            for node, following in pairwise(scope.body):
+                if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(following, ast.Expr):
+                    yield from texts(following)
+
+
 def comments(text: str) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
 
 
-def texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
+def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value
@@ -53,6 +64,11 @@ def mistakes(source: str) -> list[str]:
         (line, f"begin with a noun, or a verb such as Returns: {text.splitlines()[0]}")
         for line, text in docstrings(tree)
         if FIRST_WORDS.match(text) or IMPERATIVES.match(text)
+    ]
+    found += [
+        (line, f"begin with a noun: {text.splitlines()[0]}")
+        for line, text in strings_below(tree)
+        if FIRST_WORDS_BELOW.match(text)
     ]
     found += [
         (line, f"say it with a noun and one verb: {phrase.group()!r}")
@@ -73,6 +89,7 @@ def test_words_are_read_once(path: Path) -> None:
         '"""Who is told."""',
         'class A:\n    """Of a leader: it leads."""',
         'def f():\n    """Return it."""',
+        'X = 1\n"""What it is."""',
         "x = 1  # kept for ever",
         'raise ValueError("some time later")',
     ],

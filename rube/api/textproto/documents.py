@@ -16,8 +16,8 @@ from rube.api.textproto.reader import read
 from rube.api.types import BUILTIN
 
 _HEADER: Final = re.compile(r"\s*#\s*proto-(file|message):\s*(\S*)\s*$")
-# A file takes up to ten times its size in memory while it is read.
 TEXT_CHARS_MAX: Final = 256 * 1024 * 1024
+"""A file takes up to ten times its size in memory while it is read."""
 _PROTO_FILE: Final = "rube/api.proto"
 _MESSAGES: Final = {
     "Object": Object,

@@ -18,8 +18,8 @@ from rube.api.types import BUILTIN, pack
 M = TypeVar("M", bound=Message)
 
 NESTING_LEVELS_MAX: Final = 100
-# The depth of fields whose places are remembered: `items[1].metadata.name`.
 POSITION_LEVELS_MAX: Final = 3
+"""The depth of fields whose places are remembered: `items[1].metadata.name`."""
 _CLOSING: Final = {"{": "}", "<": ">"}
 # Bits, signed.
 _INTEGERS: Final = {

@@ -14,8 +14,6 @@ from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.placement import Placement
 from rube.controllers.contract import Controller
 
-__all__ = ["CLUSTER_CONTROLLERS", "make_controller", "make_controllers"]
-
 CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {"node-health": NodeHealth, "placement": Placement}
 
 

@@ -24,24 +24,23 @@ from rube.controllers.ports import Calls
 from rube.controllers.runtime import Runtime
 from rube.host import Engine, Host
 
-__all__ = ["ClusterControllers", "ClusterControllersConfig", "Term", "run_term"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterControllersConfig:
     """The controllers that run, and their options. Times in seconds."""
 
-    # Names in `catalog`.
     names: Sequence[str] = tuple(CLUSTER_CONTROLLERS)
+    """Names in `catalog`."""
     lease_s: float = 15.0
     renew_s: float = 3.0
-    # Every object is decided again after about this long.
     resync_s: float = 600.0
+    """Every object is decided again after about this long."""
     observer: DecisionObserver = observe_nothing
     refusals: RefusalObserver = observe_no_refusal
-    strict: bool = False  # as in RuntimeConfig
-    # More of them, beside those of `names`.
+    strict: bool = False
+    """As in RuntimeConfig."""
     extra: Sequence[Controller] = field(default=())
+    """More of them, beside those of `names`."""
 
 
 class ClusterControllers:
@@ -90,8 +89,8 @@ class Term(NamedTuple):
 
     fence: Fence
     holds: Callable[[], bool]
-    # The engine of memory and outbox, and the receiver of calls.
     engine: Engine
+    """The engine of memory and outbox, and the receiver of calls."""
     calls: Calls
 
 

@@ -23,8 +23,6 @@ from rube.client import FailureLog
 from rube.controllers.cluster.types import LEADER_NAMESPACE
 from rube.host import Host
 
-__all__ = ["LeaderConfig", "LeaderElection", "Leadership", "LeaseCalls"]
-
 _LOG = logging.getLogger("rube.controllers")
 
 
@@ -43,10 +41,10 @@ class LeaderConfig:
     group: str
     holder: str
     duration_s: float = 15.0
-    # The pause between two renewals, and between two looks of a candidate.
     retry_s: float = 3.0
-    # The part of the duration that a leader gives up for clocks that run at different rates.
+    """The pause between two renewals, and between two looks of a candidate."""
     margin: float = 0.2
+    """The part of the duration that a leader gives up for clocks that run at different rates."""
 
 
 class Leadership:

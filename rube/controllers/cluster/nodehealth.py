@@ -17,13 +17,11 @@ from rube.api.well_known import LEASE_TYPE, NODE_LEASE_NAMESPACE, NODE_TYPE
 from rube.controllers.cluster.types import node_key, node_lease_key
 from rube.controllers.contract import Input, View
 
-__all__ = ["NodeHealth"]
-
 DURATION_S_DEFAULT = 40
-"""Of a lease that names none."""
+"""The duration of a lease that names none."""
 CHECKS_PER_DURATION = 4
 AWAY_CHECKS = 2
-"""Without a check for so many intervals, a controller was away."""
+"""A controller that checked nothing for so many intervals was away."""
 _Status = NodeStatus
 _REPORTED = ("readiness", "readiness_time", "last_heard_time")
 

@@ -32,8 +32,6 @@ from rube.api.well_known import (
 )
 from rube.controllers.contract import Input, View
 
-__all__ = ["Placement"]
-
 GRACE_S = 5.0
 """A unit may wait so long for a node before its status says why."""
 RETRY_S = 5.0

@@ -5,14 +5,8 @@ from __future__ import annotations
 from rube.api.keys import ObjectKey
 from rube.api.well_known import LEASE_TYPE, NODE_LEASE_NAMESPACE, NODE_TYPE
 
-__all__ = [
-    "LEADER_NAMESPACE",
-    "node_key",
-    "node_lease_key",
-]
-
 LEADER_NAMESPACE = "leader-leases"
-"""Whoever holds a lease here leads the group of that name."""
+"""The holder of a lease here leads the group of that name."""
 
 
 def node_key(node: str) -> ObjectKey:

@@ -25,8 +25,6 @@ from rube.group.termination import RemovedError
 from rube.group.volatile import GroupLostError
 from rube.host import Host
 
-__all__ = ["ReplicatedConfig", "ReplicatedControllers"]
-
 _LOG = logging.getLogger("rube.controllers")
 
 
@@ -37,8 +35,8 @@ class ReplicatedConfig:
 
     member: MemberConfig
     engine_url: str = "memory:"
-    # A leader that has not seen the apiserver for so many seconds transfers the leadership.
     cut_off_s: float = 5.0
+    """A leader that has not seen the apiserver for so many seconds transfers the leadership."""
     controllers: ClusterControllersConfig = field(default_factory=ClusterControllersConfig)
 
 

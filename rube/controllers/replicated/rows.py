@@ -12,8 +12,6 @@ from rube.controllers.replicated.replicated_pb2 import Change, Command, Commit, 
 from rube.group.machine import Effect
 from rube.host import Engine, Write
 
-__all__ = ["Rows", "commit_command", "lead_command"]
-
 # The range of all rows in the member's engine.
 _START, _END = b"controllers/", b"controllers0"
 _ROWS = b"controllers/rows/"

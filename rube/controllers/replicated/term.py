@@ -19,12 +19,10 @@ from rube.group import Member
 from rube.host import Write
 from rube.host.engine import Snapshot
 
-__all__ = ["FENCE_PREFIX", "FencedCalls", "LeaderTerm", "ReplicatedEngine", "TermOverError"]
-
 _LOG = logging.getLogger("rube.controllers")
 
 FENCE_PREFIX = "replicated/"
-"""Of the fence's group, before the controller's name: an election by lease counts terms of its own."""
+"""The beginning of the fence's group, before the controller's name: an election by lease counts terms of its own."""
 _T = TypeVar("_T")
 
 

@@ -34,8 +34,8 @@ _DEFAULTS: Mapping[str, Any] = {
     "step_down_on_removal": False,
 }
 
-# Rounds of `stabilize`. A hundred are many.
 ROUNDS_MAX = 1000
+"""Rounds of `stabilize`. A hundred are many."""
 
 _ROLES = {
     Step.BECOME_FOLLOWER: "follower",

@@ -18,8 +18,8 @@ from rube.raft.script.parser import Directive, ScriptError
 from rube.raft.trace import Observer
 from rube.raft.tracker import progress_text
 
-# Members of one cluster.
 MEMBERS_MAX = 100
+"""Members of one cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Command:
     usage: str
     help: str
     run: Callable[[Interaction, Directive], None]
-    # The names of the arguments with values that it takes; None: the handler checks them.
     options: frozenset[str] | None = frozenset()
+    """The names of the arguments with values that it takes; None: the handler checks them."""
 
 
 class Interaction:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# In etcd's order. The core's notes are INFO; NONE silences the driver, too.
 LOG_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE")
+"""In etcd's order. The core's notes are INFO; NONE silences the driver, too."""
 _LOG_PREFIXES = tuple(f"{level} " for level in LOG_LEVELS)
 
 

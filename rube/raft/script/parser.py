@@ -48,8 +48,10 @@ class Directive:
     input: str = ""
     expected: str | None = None
     source: str
-    line: int  # the command's line, from 1
-    text: str  # from the end of the previous directive up to this one's separator
+    line: int
+    """The command's line, from 1."""
+    text: str
+    """The text from the end of the previous directive up to this one's separator."""
 
     def error(self, message: str) -> ScriptError:
         """Returns an error that names this directive's place and command."""

@@ -56,8 +56,8 @@ from rube.store import open_store, parse_store_url
 
 STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
 POLL_S = 0.25
-# A daemon that ends, because its store does not answer or its disk is full or fails, is started again.
 RESTART_S = 2.0
+"""A daemon that ends, because its store does not answer or its disk is full or fails, is started again."""
 USERS_HOST = "users"
 
 UserAct = Callable[[User], Coroutine[Any, Any, None]]
@@ -71,16 +71,16 @@ class ClusterConfig:
     # Each host's clock is wrong by a draw from minus this to plus this.
     drift_ppm_max: int = 0
     clock_offset_ns_max: int = 0
-    # A node is silent once it has not renewed its lease for so long; it tries four times in that time.
     node_lease_s: float = 40.0
-    # Look at Raft's invariants at every step of a replicated group; they cost a fifth of the time.
+    """A node is silent once it has not renewed its lease for so long; it tries four times in that time."""
     raft_invariants: bool = True
-    # The time that a sync of a disk takes: a draw between these. None: the default of `rube.sim.world.disk`.
+    """Raft's invariants are checked at every step of a replicated group, which costs a fifth of the time."""
     disk_sync_ms: tuple[float, float] | None = None
-    # `sqlite:` URLs open SQLite on the disks; otherwise the memory engine stands for it.
+    """The time that a sync of a disk takes: a draw between these. None: the default of `rube.sim.world.disk`."""
     sqlite: bool = False
-    # The store keeps so many revisions, and forgets the others this often, in seconds. None: all are kept.
+    """`sqlite:` URLs open SQLite on the disks; otherwise the memory engine stands for it."""
     compaction: tuple[int, float] | None = None
+    """The store keeps so many revisions, and forgets the others this often, in seconds. None: all are kept."""
 
 
 class SimCluster:

@@ -25,12 +25,12 @@ class Seen:
     state: str
     uid: str
     generation: int
-    # Its process, as a status shows it beside the state.
     process: str = ""
+    """Its process, as a status shows it beside the state."""
 
 
-# By node, then by `namespace/name`.
 Machines = Mapping[str, Mapping[str, Seen]]
+"""By node, then by `namespace/name`."""
 
 
 async def list_units(ports: Host, targets: Sequence[str]) -> list[Object]:

@@ -41,8 +41,8 @@ _DISK_ERRORS = (DataLossError, ResourceExhaustedError)
 
 API_PORT = 7823
 RUBELET_URL = "sqlite:////var/lib/rube/rubelet.db"
-# The version that nodes report, whatever the release, so that traces do not depend on it.
 NODE_VERSION = "0.1.0"
+"""The version that nodes report, whatever the release, so that traces do not depend on it."""
 CONTROLLERS_URL = "sqlite:////var/lib/rube/controllers.db"
 
 

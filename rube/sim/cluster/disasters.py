@@ -27,8 +27,8 @@ class Disasters:
     faults: Faults
     machines: Mapping[str, Machine]
     apiservers: Mapping[str, ApiserverProgram]
-    # The host of operators; made when the first one is needed.
     desk: Callable[[], Machine]
+    """The host of operators; made when the first one is needed."""
     _shelf: Shelf = field(default_factory=Shelf)
     _armed: dict[str, Interrupt] = field(default_factory=dict)
     # A disk is being replaced: another one lost meanwhile might be one too many.

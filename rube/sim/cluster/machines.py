@@ -21,8 +21,8 @@ class Daemon:
 
     name: str
     main: Callable[[], Coroutine[Any, Any, object]]
-    # One that ends by itself starts again after so long, as a service manager does; None: it stays down.
     restart_s: float | None = None
+    """One that ends by itself starts again after so long, as a service manager does; None: it stays down."""
 
 
 @dataclass(slots=True)
@@ -32,13 +32,13 @@ class Machine:
     host: SimHost
     ports: Host
     disk: SimDisk
-    # `sqlite:` URLs open SQLite there; otherwise the memory engine.
     sqlite: bool = False
+    """`sqlite:` URLs open SQLite there; otherwise the memory engine."""
     daemon: Daemon | None = None
-    # The incarnation that was asked to stop and not yet to start again.
     stopping: SimProcess | None = None
-    # An operator works on the machine: its daemon must not start.
+    """The incarnation that was asked to stop and not yet to start again."""
     held: bool = False
+    """An operator works on the machine: its daemon must not start."""
 
     def durable_view(self, path: str) -> DurableView:
         """Returns the durable part of the `sqlite:` store at that path on its disk."""

@@ -42,8 +42,8 @@ class Repeated:
 
     every_s: float
     times: int
-    # It asks for a state that is not older than any that it knows, instead of the newest.
     not_older: bool = False
+    """It asks for a state that is not older than any that it knows, instead of the newest."""
 
 
 def _of_none() -> None:
@@ -56,12 +56,12 @@ class User:
 
     name: str
     host: Host
-    # The apiservers; a request that is not answered is repeated at the next.
     targets: Sequence[str]
-    # By (namespace, name): shared by all users of a world, who know each other's units.
+    """The apiservers; a request that is not answered is repeated at the next."""
     specs: dict[tuple[str, str], Unit] = field(default_factory=dict)
-    # Called before each call of `edit`.
+    """By (namespace, name): shared by all users of a world, who know each other's units."""
     next_call: Callable[[], None] = _of_none
+    """Called before each call of `edit`."""
     # The newest revision that its reads were answered.
     _known: int = 0
 

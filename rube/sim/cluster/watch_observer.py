@@ -25,10 +25,10 @@ class WatchObserver:
 
     name: str
     host: Host
-    # The apiservers; after a failure it goes on at the next.
     targets: Sequence[str]
-    # The filter of the watch; the rest of the request is this observer's.
+    """The apiservers; after a failure it goes on at the next."""
     wanted: WatchRequest
+    """The filter of the watch; the rest of the request is this observer's."""
     _revision: int = 0
     _store_id: str = ""
     _initial: bool = field(default=True)

@@ -30,11 +30,11 @@ class Wire:
     client: str
     history: History
     now_ns: Callable[[], int]
-    # Whether it is one of the users, or of the observers.
     user: bool = False
+    """Whether it is one of the users, or of the observers."""
     observer: bool = False
-    # The call of rube.client, whose attempts are recorded: counted by a user that makes one after the other.
     call: int = 0
+    """The call of rube.client, whose attempts are recorded: counted by a user that makes one after the other."""
 
     def next_call(self) -> None:
         """Counts attempts from now on to another call."""

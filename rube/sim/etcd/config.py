@@ -22,20 +22,20 @@ _ELECTION_TICKS = 10
 class Timing:
     """etcd's defaults."""
 
-    # A member that hears from no leader for one to two times so long campaigns.
     election_timeout_s: float = 1.0
-    # How long a request waits until it is committed.
+    """A member that hears from no leader for one to two times so long campaigns."""
     request_timeout_s: float = 7.0
+    """How long a request waits until it is committed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quirks:
     """The bugs of etcd 3.4.23, seen in a real one. Its users run that version, so it is the default."""
 
-    # A progress response that was asked for may overtake events that it claims to cover (etcd #15220).
     progress_overtakes: bool = True
-    # A watch from the compacted revision may get a delete at that revision, without its previous value.
+    """A progress response that was asked for may overtake events that it claims to cover (etcd #15220)."""
     keeps_compacted_deletes: bool = True
+    """A watch from the compacted revision may get a delete at that revision, without its previous value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +43,20 @@ class MemberConfig:
     """One member. The defaults are etcd's own."""
 
     name: str
-    # The address at which each member, this one too, listens for the others; by its name. Empty: this one is alone.
     peers: Mapping[str, str] = field(default_factory=dict)
+    """The address at which each member, this one too, listens for the others; by its name. Empty: this one is alone."""
     data_url: str = DATA_URL
     quota_bytes: int = 2 * 1024**3
-    # The log keeps so many applied entries; a member that is further behind gets a snapshot.
     log_entries_kept: int = LOG_ENTRIES_KEPT
+    """The log keeps so many applied entries; a member that is further behind gets a snapshot."""
     timing: Timing = field(default_factory=Timing)
     quirks: Quirks = field(default_factory=Quirks)
-    # The interval in which watches that are behind are served.
     sync_interval_s: float = 0.1
-    # Passwords by user; not empty: every request needs a token.
+    """The interval in which watches that are behind are served."""
     users: Mapping[str, str] = field(default_factory=dict)
-    # Sees every step of this member's Raft.
+    """Passwords by user; not empty: every request needs a token."""
     observer: MemberObserver | None = field(default=None, repr=False, compare=False)
+    """Sees every step of this member's Raft."""
 
     def in_group(self, host: Host, listen: str) -> GroupConfig:
         """Returns the configuration of the Raft group's member below this one, with the switches of etcd 3.4."""

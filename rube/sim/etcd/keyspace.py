@@ -17,8 +17,8 @@ from rube.store.etcd.kv_pb2 import KeyValue
 
 FROM_KEY = b"\0"
 """As a range's end: all keys from its beginning on."""
-# About how many bytes etcd's database takes for a version besides its key and value.
 VERSION_BYTES = 64
+"""About how many bytes etcd's database takes for a version besides its key and value."""
 
 
 class Version(NamedTuple):

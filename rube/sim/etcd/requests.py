@@ -12,8 +12,8 @@ from rube.store.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
 
 TXN_OPS_MAX = 128
 REQUEST_BYTES_MAX = 1536 * 1024
-# gRPC's limit of messages, and the size from which a watch's messages are cut into fragments.
 MESSAGE_BYTES_MAX = REQUEST_BYTES_MAX + 512 * 1024
+"""gRPC's limit of messages, and the size from which a watch's messages are cut into fragments."""
 
 
 def check_size(request: Message) -> None:

@@ -25,12 +25,12 @@ from rube.store.etcd.kv_pb2 import Event
 from rube.store.etcd.rpc_pb2 import WatchCreateRequest, WatchRequest, WatchResponse
 from rube.store.etcd.rpc_pb2_grpc import WatchServicer
 
-# A watch that is behind gets so many revisions in one message.
 BATCH_REVISIONS_MAX = 1000
-# A stream whose client needs a leader ends after so many election timeouts without one.
+"""A watch that is behind gets so many revisions in one message."""
 LEADERLESS_TIMEOUTS_MAX = 3
-# So many answers to control requests wait to be sent; a stream takes no request while there are more.
+"""A stream whose client needs a leader ends after so many election timeouts without one."""
 CONTROL_MAX = 1024
+"""So many answers to control requests wait to be sent; a stream takes no request while there are more."""
 
 
 class Watcher:

@@ -18,12 +18,12 @@ READINESS = "readiness"
 UNIT_PREFIX = f"{Unit.DESCRIPTOR.full_name}/"
 NODE_PREFIX = f"{Node.DESCRIPTOR.full_name}/"
 NODE_LEASES = f"{LEASE_PREFIX}node-leases/"
-# A leader that was cut off may decide from a state that is so old.
 STALE_NS = 60_000_000_000
-# A node counts as silent by its lease's duration, as a clock of another machine measures it.
+"""A leader that was cut off may decide from a state that is so old."""
 RATE_MARGIN = 0.01
-# After so many durations everybody has noticed.
+"""A node counts as silent by its lease's duration, as a clock of another machine measures it."""
 NOTICED = 4
+"""After so many durations everybody has noticed."""
 
 
 def bindings(history: History) -> Verdict:

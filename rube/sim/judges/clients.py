@@ -15,8 +15,8 @@ from rube.sim.judges.records import Attempt, Follower, Outcome, Stream
 from rube.sim.judges.verdict import Verdict, judge, many
 
 CHECK = "clients"
-# Who answered somebody so shortly before a client lost its server, and after, was there to be asked.
 ALIVE_NS = 2 * NS_PER_S
+"""A server that answered a call so shortly before a client lost its own, and after, was there to be asked."""
 # A watch that went well for so long goes on elsewhere at once, which is within the other.
 WELL_NS = 5 * NS_PER_S
 ELSEWHERE_NS = 2_500_000_000

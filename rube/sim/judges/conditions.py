@@ -15,8 +15,8 @@ from rube.sim.judges.records import Attempt, Outcome
 from rube.sim.judges.verdict import Verdict, judge, many
 
 CHECK = "conditions"
-# The words of a server that gave up because others wrote all the time.
 RACES = "retries_max"
+"""The words of a server that gave up because others wrote all the time."""
 
 
 def conditions(history: History) -> Verdict:

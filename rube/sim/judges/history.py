@@ -33,33 +33,31 @@ from rube.sim.judges.timeline import Timeline
 class History:
     """Everything the judges judge. Each list is in the order of its times; attempts and streams of their starts."""
 
-    # Every version that was written, stored or received.
     contents: Contents = field(default_factory=Contents)
+    """Every version that was written, stored or received."""
     attempts: list[Attempt] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     log: list[LogEntry] = field(default_factory=list)
     terms: list[Term] = field(default_factory=list)
-    # The store's content, as each apiserver that was asked in the end has it.
     store_id: str = ""
-    # The calls of all stores that apiservers opened.
     store_ids: set[str] = field(default_factory=set)
+    """The ids of all stores that apiservers opened."""
     streams: list[Stream] = field(default_factory=list)
     followers: list[Follower] = field(default_factory=list)
-    # Key to revision of every unit there is in the end, as the API lists them.
     final: dict[str, int] = field(default_factory=dict)
+    """Key to revision of every unit there is in the end, as the API lists them."""
     transitions: list[Transition] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
-    # The hash of all decisions.
     views: list[View] = field(default_factory=list)
     # The hosts with a rubelet, and those whose daemon does not run in the end.
     nodes: set[str] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
     refusals: list[Refusal] = field(default_factory=list)
-    # By host and logger.
     errors: dict[tuple[str, str], ErrorsLogged] = field(default_factory=dict)
-    # Exceptions that are not Rube's errors and were logged with their traceback.
+    """By host and logger."""
     exceptions: list[DaemonError] = field(default_factory=list)
+    """Exceptions that are not Rube's errors and were logged with their traceback."""
     # Daemons that ended because their writes were lost or damaged; and the hosts whose disk failed.
     losses: list[DaemonError] = field(default_factory=list)
     failed_disks: set[str] = field(default_factory=set)

@@ -11,7 +11,7 @@ from rube.sim.judges.verdict import Verdict, judge, time_text
 
 CHECK = "watch_latency"
 ALL_WATCHERS = "all"
-"""What all watchers together are called."""
+"""The name of all watchers together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

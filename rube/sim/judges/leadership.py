@@ -14,11 +14,11 @@ from rube.sim.judges.verdict import Verdict, judge, many, time_text
 LEASES = "leases"
 FENCING = "fencing"
 LEASE_PREFIX = f"{Lease.DESCRIPTOR.full_name}/"
-# The groups whose members share an outbox: the next leader sends the calls that an earlier one has left, with its
-# fence.
 REPLICATED_PREFIX = "replicated/"
-# The clocks of two machines may run at rates so far apart.
+"""The groups whose members share an outbox: the next leader sends the calls that an earlier one has left, with its
+fence."""
 RATE_MARGIN = 0.005
+"""The clocks of two machines may run at rates so far apart."""
 
 
 def leases(history: History) -> Verdict:

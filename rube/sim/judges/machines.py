@@ -18,8 +18,8 @@ STARTS = "starts"
 OWNERS = "owners"
 MEMORIES = "memories"
 GENERATIONS = "generations"
-# In the words of a node about a generation that it can't install.
 NOT_APPLIED = "is not applied"
+"""The beginning of a node's words about a generation that it can't install."""
 ACTIONS = "actions"
 COPIES = "copies"
 

@@ -17,8 +17,8 @@ from rube.api import DeleteRequest, Key, Metadata, Object, Precondition, PutRequ
 from rube.sim.judges.contents import Content
 
 _BINDING = "node"
+# Annotations that a put which omits them keeps, and an empty value removes.
 _REQUESTS = ("rube/move-to", "rube/restart")
-"""Annotations that a put which omits them keeps, and an empty value removes."""
 _OBSERVED = "observed_generation"
 _REMEMBERED_MAX = 4096
 

@@ -29,10 +29,10 @@ class Outcome(Enum):
     """The end of an attempt, as its client knows it."""
 
     OK = "ok"
-    # Nothing was written.
     FAILED = "failed"
-    # No answer: it may have been written.
+    """Nothing was written."""
     UNKNOWN = "unknown"
+    """No answer: it may have been written."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -40,27 +40,27 @@ class Attempt:
     """One request of any client, as it was sent and as it was answered."""
 
     client: str
-    # `put`, `delete`, `update_status`, `get` or `list`.
     kind: str
+    """`put`, `delete`, `update_status`, `get` or `list`."""
     request: Request
     start_ns: int
-    # A user's, and not a daemon's.
     user: bool = False
-    # The server that it was sent to.
+    """A user's, and not a daemon's."""
     server: str = ""
-    # The call of rube.client that it is an attempt of, counted by the client; 0 if it is not known.
+    """The server that it was sent to."""
     call: int = 0
-    # None: the client never learned of an end.
+    """The call of rube.client that it is an attempt of, counted by the client; 0 if it is not known."""
     end_ns: int | None = None
+    """None: the client never learned of an end."""
     outcome: Outcome = Outcome.UNKNOWN
-    # The answer's revision; 0 without one, as are the following.
     revision: int = 0
+    """The answer's revision; without an answer 0, and the following fields are empty."""
     store_id: str = ""
-    # The objects of a get and of a list.
     objects: tuple[Content, ...] = ()
+    """The objects of a get and of a list."""
     next_page_token: str = ""
-    # The metadata of a put and of a status, in the order of the request.
     metadata: tuple[Metadata, ...] = ()
+    """The metadata of a put and of a status, in the order of the request."""
     error: RubeError | None = None
 
     @property
@@ -113,8 +113,8 @@ class Commit:
 
     at_ns: int
     revision: int
-    # When the apiserver asked for it; None: at that very time.
     begun_ns: int | None = None
+    """When the apiserver asked for it; None: at that very time."""
 
     @property
     def start_ns(self) -> int:
@@ -128,10 +128,10 @@ class Asked:
     server: str
     begun_ns: int
     changes: tuple[tuple[bytes, bytes | None], ...]
-    # Once it was acknowledged.
     revision: int = 0
-    # A compare failed, a limit was passed: nothing of it may be there.
+    """The revision that was acknowledged."""
     refused: bool = False
+    """A compare failed, a limit was passed: nothing of it may be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +181,13 @@ class Delivery:
 
     at_ns: int
     events: tuple[WatchEvent, ...]
-    # Everything up to here has been delivered; 0 while the initial objects go on.
     revision: int
+    """Everything up to here has been delivered; 0 while the initial objects go on."""
     store_id: str = ""
-    # The revisions that bookmarks in it name.
     bookmarks: tuple[int, ...] = ()
-    # The initial objects end here.
+    """The revisions that bookmarks in it name."""
     initial_end: bool = False
+    """The initial objects end here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +205,10 @@ class Follower:
     """A client that keeps a copy with an informer of rube.client, from its start to its end, and what it was told."""
 
     client: str
-    # The observer on whose machine it runs.
     host: str = ""
-    # The servers that it may ask, in its order.
+    """The observer on whose machine it runs."""
     targets: Sequence[str] = ()
+    """The servers that it may ask, in its order."""
     told: list[Told] = field(default_factory=list)
 
 
@@ -219,13 +219,13 @@ class Stream:
     client: str
     request: WatchRequest
     start_ns: int
-    # The server that it was sent to.
     server: str = ""
-    # Whether it is an observer's; otherwise it is a daemon's.
+    """The server that it was sent to."""
     observer: bool = False
+    """Whether it is an observer's; otherwise it is a daemon's."""
     deliveries: list[Delivery] = field(default_factory=list)
-    # None: it is open, or its client never learned of an end.
     end_ns: int | None = None
+    """None: it is open, or its client never learned of an end."""
     error: RubeError | None = None
 
     @property
@@ -253,8 +253,8 @@ class Transition:
 
     at_ns: int
     node: str
-    # `namespace/name`
     unit: str
+    """`namespace/name`"""
     uid: str
     running: bool
     why: str = ""
@@ -275,8 +275,8 @@ class Refusal:
     at_ns: int
     host: str
     controller: str
-    # The key of the object that was decided about.
     key: str
+    """The key of the object that was decided about."""
     code: str
     message: str
 
@@ -325,8 +325,8 @@ class StatusPair:
     reported_generation: int
     reported_node: str
     actual_state: str | None
-    # Its process, in words; empty if there is nothing to compare.
     reported_process: str = ""
+    """Its process, in words; empty if there is nothing to compare."""
     actual_process: str = ""
 
 
@@ -362,13 +362,13 @@ class Leadership:
 class GroupHistory:
     """The history of the members of a replicated group; empty without a group."""
 
-    # The hash of all members' core steps.
     steps: int = 0
-    # The number of times that a member asked for votes.
+    """The hash of all members' core steps."""
     elections: int = 0
+    """The number of times that a member asked for votes."""
     leaderships: list[Leadership] = field(default_factory=list)
-    # The first violated invariant, and its time.
     broken: list[tuple[int, str]] = field(default_factory=list)
+    """The first violated invariant, and its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,12 +377,12 @@ class Action:
 
     at_ns: int
     node: str
-    # The action's id from the controller, and a digest of the action.
     id: str
+    """The action's id from the controller, and a digest of the action."""
     thing: str
     what: str
-    # The decision was on the node's disk by then.
     decided: bool = True
+    """The decision was on the node's disk by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,14 +402,14 @@ class MachineHistory:
 
     actions: list[Action] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
-    # (time, host): the host lost its power.
     outages: list[tuple[int, str]] = field(default_factory=list)
-    # A process that was started for one object went on under the name of another.
+    """(time, host): the host lost its power."""
     inherited: list[DaemonError] = field(default_factory=list)
-    # (host, uid, generation) of what was installed, and when it was so first.
+    """A process that was started for one object went on under the name of another."""
     installed: dict[tuple[str, str, int], int] = field(default_factory=dict)
-    # A controller was shown a memory that it had never asked to keep.
+    """(host, uid, generation) of what was installed, and when it was so first."""
     forgotten: list[DaemonError] = field(default_factory=list)
+    """A controller was shown a memory that it had never asked to keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -419,11 +419,11 @@ class View:
     at_ns: int
     host: str
     controller: str
-    # The object that it decided about; `own` None: it saw none.
     key: str
+    """The object that it decided about; `own` None: it saw none."""
     own: Content | None
     related: tuple[Content, ...]
-    # Whether it keeps whole objects, instead of parts of them.
     whole: bool
-    # Whether it sees only the objects that match a label selector.
+    """Whether it keeps whole objects, instead of parts of them."""
     selective: bool = False
+    """Whether it sees only the objects that match a label selector."""

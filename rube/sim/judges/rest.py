@@ -13,10 +13,10 @@ from rube.sim.judges.verdict import Verdict, judge, many, not_judged, time_text
 
 CHECK = "comes_to_rest"
 WITHIN_NS = 30_000_000_000
-# A daemon that writes an object so often once all should be at rest never stops.
 WRITES_MIN = 2
-# A controller that is refused so often since the last step and fault, and at rest too, never stops.
+"""A daemon that writes an object so often once all should be at rest never stops."""
 REFUSALS_MIN = 3
+"""A controller that is refused so often since the last step and fault, and at rest too, never stops."""
 # Renewed for as long as their holders live.
 _HEARTBEATS = f"{Lease.DESCRIPTOR.full_name}/"
 
@@ -87,7 +87,7 @@ class RefusalSummary:
     controller: str
     code: str
     count: int
-    # The newest.
+    # The newest of them.
     last_ns: int
     last_host: str
     last_key: str

@@ -11,8 +11,8 @@ from rube.sim.judges.records import View
 from rube.sim.judges.verdict import Verdict, judge, many, not_judged, time_text
 
 CHECK = "views"
-# A change that is older than this has reached every cache in a quiet world.
 SETTLED_NS = 20_000_000_000
+"""A change that is older than this has reached every cache in a quiet world."""
 
 
 def views(history: History) -> Verdict:

@@ -12,22 +12,22 @@ from rube.sim.judges import ErrorsLogged, LatencySummary, RefusalSummary, Verdic
 class Counts:
     """The amounts of what was simulated."""
 
-    # 0: the store is on an apiserver's disk.
     etcd_members: int
+    """0: the store is on an apiserver's disk."""
     apiservers: int
-    # Replicas of the controllers; 0: they run beside the apiservers.
     controllers: int
+    """Replicas of the controllers; 0: they run beside the apiservers."""
     nodes: int
-    # Units in the store in the end.
     units: int
+    """Units in the store in the end."""
     observers: int
     # Requests of users and how many were acknowledged.
     attempts: int
     acknowledged: int
     commits: int
     watch_events: int
-    # Trace records.
     records: int
+    """Trace records."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +37,23 @@ class Result:
     name: str
     description: str
     seed: int
-    # The seed has also ordered the tasks that were ready at one instant.
     tie_break: bool
+    """The seed has also ordered the tasks that were ready at one instant."""
     counts: Counts
-    # (virtual ns, what) of every step and fault, in order.
     events: Sequence[tuple[int, str]]
+    """(virtual ns, what) of every step and fault, in order."""
     verdicts: Sequence[Verdict]
     latencies: Sequence[LatencySummary]
     virtual_ns: int
     trace_sha256: str
-    # Times that a member of a replicated group stood for election.
     elections: int = 0
-    # It was stopped at `virtual_ns`, before its end, and judged there.
+    """Times that a member of a replicated group stood for election."""
     stopped: bool = False
-    # Calls of controllers that apiservers refused.
+    """The run was stopped at `virtual_ns`, before its end, and judged there."""
     refusals: Sequence[RefusalSummary] = ()
-    # By host and logger: depends on logging, so it is not compared between runs.
+    """Calls of controllers that apiservers refused."""
     errors: Sequence[ErrorsLogged] = field(default=(), compare=False)
+    """By host and logger: depends on logging, so it is not compared between runs."""
 
     @property
     def passed(self) -> bool:

@@ -10,8 +10,8 @@ from rube.api.times import NS_PER_MS, NS_PER_S
 from rube.sim.scenario.scenario_pb2 import Chaos, Cluster, DiskFault, Fault, Partition, SlowLink, UnitOnNode
 from rube.sim.scenario.yamlproto import Path, Source
 
-# The default kinds.
 KINDS = tuple(kind for kind in Chaos.Kind.values() if Chaos.KIND_UNSPECIFIED < kind <= Chaos.DISK_FAIL_SYNC)
+"""The default kinds."""
 
 _OF_ONE_HOST = {
     Chaos.KILL: "kill",
@@ -55,16 +55,16 @@ class Hosts:
     """All that there are, by name, and which of them are something."""
 
     names: Sequence[str]
-    # They keep nothing on a disk.
     diskless: Collection[str] = ()
-    # Hosts with SQLite: between the begin and the end of one of its writes no time passes.
+    """Hosts that keep nothing on a disk."""
     instant_writes: Collection[str] = ()
-    # Hosts with a rubelet.
+    """Hosts with SQLite: between the begin and the end of one of its writes no time passes."""
     nodes: Sequence[str] = ()
-    # Hosts of a replicated group.
+    """Hosts with a rubelet."""
     members: Sequence[str] = ()
-    # (namespace, name) of the units that there may be on nodes.
+    """Hosts of a replicated group."""
     units: Sequence[tuple[str, str]] = ()
+    """(namespace, name) of the units that there may be on nodes."""
 
     def strikable(self, kind: Chaos.Kind.ValueType, host: str) -> bool:
         """Returns whether that kind can strike that host."""

@@ -16,8 +16,8 @@ OF_NODES = frozenset({"wipe", "fail_actions"})
 OF_MEMBERS = frozenset({"replace", "transfer"})
 OF_STORES = frozenset({"backup", "restore"})
 OF_ONE_HOST = OF_NODES | OF_MEMBERS | OF_STORES
-# They are over at once, or when an operator has finished.
 INSTANT = frozenset({"replace", "transfer", "backup", "restore"})
+"""Faults that are over at once, or when an operator has finished."""
 WRITE_MAX = 10_000
 AFTER_NS_MAX = 60_000_000_000
 

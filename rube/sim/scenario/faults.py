@@ -19,11 +19,11 @@ class Event:
     """Something that the scenario makes happen at one moment, in words and in deed."""
 
     at_ns: int
-    # Empty for acts that a report need not show.
     text: str
+    """Empty for acts that a report need not show."""
     act: Callable[[], object]
-    # Does nothing to the cluster: looking does not disturb.
     looks: bool = False
+    """Does nothing to the cluster: looking does not disturb."""
 
 
 def fault_events(scenario: Scenario, cluster: SimCluster) -> Iterator[Event]:

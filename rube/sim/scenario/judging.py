@@ -9,7 +9,6 @@ from rube.sim import judges
 from rube.sim.judges import History, Verdict
 from rube.sim.scenario.scenario_pb2 import Expectation, Scenario
 
-# Checks of every scenario, in the order of the report: what holds of any cluster, whatever it is for.
 ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
     "reads": judges.reads,
     "watch_promises": partial(judges.watch_promises, asked=False),
@@ -34,6 +33,7 @@ ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
     "defects": judges.defects,
     "comes_to_rest": partial(judges.comes_to_rest, asked=False),
 }
+"""Checks of every scenario, in the order of the report: what holds of any cluster, whatever it is for."""
 
 
 def judge_all(scenario: Scenario, history: History) -> list[Verdict]:

@@ -39,12 +39,12 @@ class LoadedScenario:
 
     scenario: Scenario
     file: str
-    # The specs that steps take from files, by the step's name of the file; "" is the default unit.
     units: dict[str, Unit]
-    # The scenario as written, without defaults, but with its settings.
+    """The specs that steps take from files, by the step's name of the file; "" is the default unit."""
     written: Scenario
-    # `PATH=VALUE`, as they were given on the command line.
+    """The scenario as written, without defaults, but with its settings."""
     settings: Sequence[str] = ()
+    """`PATH=VALUE`, as they were given on the command line."""
 
     @property
     def arguments(self) -> str:

@@ -11,8 +11,6 @@ from google.protobuf.message import Message
 from rube.api.errors import InvalidArgumentError
 from rube.sim.scenario.yamlproto import Path, Source, compose, field_of, set_field, show
 
-__all__ = ["apply_settings"]
-
 _PART = re.compile(r"([A-Za-z_]\w*)((?:\[\d+\])*)\Z")
 _INDEX = re.compile(r"\[(\d+)\]")
 

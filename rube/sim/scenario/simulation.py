@@ -27,9 +27,9 @@ from rube.sim.world.kernel.trace import RECORDS_MAX
 from rube.sim.world.network import Link
 
 SAMPLE_NS = 250_000_000
-"""How often convergence is looked at after the last step and fault …"""
+"""The interval of looks at convergence after the last step and fault, until it is there."""
 SAMPLE_CONVERGED_NS = 1_000_000_000
-"""… and how often once it is there."""
+"""The interval of looks once it is there."""
 SLICE_NS = 200_000_000
 """So much virtual time passes at most between two questions whether to go on."""
 

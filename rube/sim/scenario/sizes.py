@@ -6,8 +6,6 @@ from rube.sim.scenario.chaos import NS_MIN
 from rube.sim.scenario.scenario_pb2 import Scenario
 from rube.sim.scenario.yamlproto import Source
 
-__all__ = ["NODES_MAX", "check_sizes"]
-
 NODES_MAX = 1_000
 UNITS_MAX = 100_000
 OBSERVERS_MAX = 1_000

@@ -17,7 +17,7 @@ RAFT_MEMBERS_MAX = 7
 RAFT_PORT = 7824
 RAFT_PATH = "//var/lib/rube/apiserver.db"
 LEADER = "leader"
-"""In place of a host's name in a fault: who leads the replicated group then."""
+"""The word in place of a host's name in a fault that means the leader of the replicated group then."""
 _ADD_ETCD = "add `etcd: {members: 3}` to `cluster`"
 
 

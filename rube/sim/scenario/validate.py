@@ -36,13 +36,13 @@ HEAL_ALL = "all"
 STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "absent")
 """systemd's active states, and that of a unit that a machine does not have."""
 
-# A fault that undoes another: the faults it undoes.
 UNDOES = {
     "heal": ("isolate", "partition", "slow"),
     "restart": ("kill", "terminate", "wipe", "interrupt"),
     "power_on": ("power_off", "blackout", "interrupt"),
     "resume": ("pause",),
 }
+"""A fault that undoes another: the faults it undoes."""
 _INSTANT = frozenset({"reset", "crash_unit", "remove_unit", "clock_jump", *INSTANT, *UNDOES})
 
 

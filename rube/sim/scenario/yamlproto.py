@@ -23,7 +23,7 @@ from rube.api.textproto.invisible import invisible_hint
 DEPTH_MAX = 32
 """The deepest nesting of keys and lists; a scenario has eight."""
 SHOWN_CHARS_MAX = 100
-"""How much of a wrong word an error shows."""
+"""The most characters of a wrong word in an error."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 M = TypeVar("M", bound=Message)
 Path = tuple[str | int, ...]

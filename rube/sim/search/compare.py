@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 from rube.sim.judges import many
 from rube.sim.search.sweep import SeedRun, Sweep, run_values
 
-__all__ = ["Comparison", "comparison_lines", "render_comparison_json"]
-
 _NOTHING = "-"
 
 

@@ -26,13 +26,13 @@ class Shrunk:
     """The result of a search."""
 
     faults: Sequence[Fault]
-    # The number of faults before.
     faults_before: int
-    # The failure with the remaining faults.
+    """The number of faults before."""
     run: SeedRun
+    """The failure with the remaining faults."""
     runs: int
-    # Ended by a KeyboardInterrupt: fewer faults may suffice.
     stopped: bool = False
+    """Ended by a KeyboardInterrupt: fewer faults may suffice."""
 
 
 def shrink(

@@ -16,8 +16,8 @@ from rube.sim.scenario import Simulation
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.world.kernel import SimulationFailures, describe
 
-# The name under which a seed counts that could not be run to its end.
 RUN_FAILED = "the run failed"
+"""The name under which a seed counts that could not be run to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,16 +26,16 @@ class SeedRun:
 
     seed: int
     violated: Sequence[Verdict] = ()
-    # Their places among the scenario's expectations.
     places: Sequence[int] = ()
+    """The places of the violated ones among the scenario's expectations."""
     failure: str = ""
     virtual_ns: int = 0
     trace_sha256: str = ""
-    # The figures of a run that came to its end.
     counts: Counts | None = None
+    """The figures of a run that came to its end."""
     elections: int = 0
-    # Of all watchers together; None: there was no change.
     latency: LatencySummary | None = None
+    """The latency of all watchers together; None: there was no change."""
 
     @property
     def passed(self) -> bool:
@@ -73,10 +73,10 @@ class Sweep:
     file: str
     tie_break: bool
     runs: Sequence[SeedRun]
-    # The number of seeds that were asked for.
     seeds: int
-    # The arguments of `rube sim` for this scenario.
+    """The number of seeds that were asked for."""
     arguments: str
+    """The arguments of `rube sim` for this scenario."""
 
     @property
     def failed(self) -> Sequence[SeedRun]:

@@ -40,8 +40,6 @@ LOG_POLL_S = 0.25
 
 Listener = Callable[[str], None]
 
-__all__ = ["Behaviour", "SimServiceDriver", "SimServiceManager"]
-
 
 @dataclass(slots=True)
 class _Definition:

@@ -45,13 +45,13 @@ class Behaviour:
     never_forks: bool = False
     """The first process of a forking service stays in the foreground."""
     prints: Sequence[str] = ()
-    """What the main process prints when it starts."""
+    """The lines that the main process prints when it starts."""
     prints_every_s: float | None = None
     """It prints `tick` again and again, this often."""
     leaves_daemon: bool = True
     """The first process of a forking service leaves a process and, if one is asked for, a PID file behind."""
     unmet: str = ""
-    """In words, what keeps it from being started: a condition of its definition that does not hold on this host."""
+    """The obstacle to its start, in words: a condition of its definition that does not hold on this host."""
 
 
 class _Role(Enum):

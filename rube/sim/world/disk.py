@@ -22,8 +22,8 @@ from rube.sim.world.kernel.trace import fingerprint
 if TYPE_CHECKING:
     from rube.sim.world.kernel.loop import SimLoop
 
-# A sync of a good disk: facts of the field say 0.1 to 1 ms.
 SYNC_LATENCY_NS = 250_000
+"""A sync of a good disk: facts of the field say 0.1 to 1 ms."""
 
 
 class SimDisk:

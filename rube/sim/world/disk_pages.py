@@ -11,10 +11,10 @@ import random  # noqa: TID251 (a type; the generator is the world's)
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-# The unit that a disk writes as a whole, if it does not tear it.
 SECTOR_BYTES = 512
-# The unit that the kernel writes as a whole: a written byte takes its page with it.
+"""The unit that a disk writes as a whole, if it does not tear it."""
 CACHE_PAGE_BYTES = 4096
+"""The unit that the kernel writes as a whole: a written byte takes its page with it."""
 # One sector in so many is torn.
 _TORN_ONE_IN = 8
 
@@ -25,10 +25,10 @@ class _Change:
 
     place: int
     data: bytes | None
-    # The bytes that it may alter.
     end: int
-    # A sync of it has failed: it is in memory alone, and no later sync finds it to write.
+    """The bytes that it may alter."""
     clean: bool = False
+    """A sync of it has failed: it is in memory alone, and no later sync finds it to write."""
 
 
 @dataclass(slots=True)
@@ -37,8 +37,8 @@ class PageContent:
 
     number: int
     data: bytearray = field(default_factory=bytearray)
-    # How often what is durable has changed.
     edits: int = 0
+    """How often what is durable has changed."""
     holder: object = None
     _durable: bytearray = field(default_factory=bytearray)
     _changes: list[_Change] = field(default_factory=list)

@@ -16,8 +16,8 @@ from rube.api.errors import DataLossError, FailedPreconditionError, ResourceExha
 from rube.host import Remains, Write
 from rube.store.engines.image import MAGIC, decode_batches, decode_remains, encode_batch
 
-# The log is rewritten when it is this large and at least half of it is superseded.
 REWRITE_BYTES_MIN = 4 * 1024 * 1024
+"""The log is rewritten when it is this large and at least half of it is superseded."""
 # The bytes of the keys that `rube.host.Wreck.log` yields.
 _LOG_KEY_BYTES = 8
 

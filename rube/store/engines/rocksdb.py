@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("rube.store")
 
-# After a full disk RocksDB is opened again, which writes its logs' content into a table: the free bytes that this needs
-# on top.
 REOPEN_ROOM_BYTES = 2 * 1024 * 1024
-# Bytes kept free for compaction: the first tables from memory, and those that they are merged with.
+"""After a full disk RocksDB is opened again, which writes its logs' content into a table: the free bytes that this
+needs on top."""
 RESERVE_BYTES = 2 * files.LEVEL_BUFFERS * files.WRITE_BUFFER_BYTES_MAX
+"""Bytes kept free for compaction: the first tables from memory, and those that they are merged with."""
 # Pairs that a scan reads at a time: at first, and then.
 PAGE_ROWS_MIN = 16
 PAGE_ROWS_MAX = 256

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 FORMAT = b"rube rocksdb 1\n"
 FORMAT_FILE = "RUBE"
 MARK_FILE = "ACKNOWLEDGED"
-# A log is as large as the table in memory, and the next start reads it again.
 WRITE_BUFFER_BYTES_MAX = 32 * 1024 * 1024
-# So many tables of that size are merged at once, into a level of about as many.
+"""A log is as large as the table in memory, and the next start reads it again."""
 LEVEL_BUFFERS = 4
+"""So many tables of that size are merged at once, into a level of about as many."""
 BLOCK_CACHE_BYTES = 32 * 1024 * 1024
 MANIFEST_BYTES_MAX = 16 * 1024 * 1024
 INFO_LOGS_MAX = 3
-# A table is merged soon if so many of so many consecutive rows (and this part of all) are deletes.
 DELETES_THAT_COMPACT = (1000, 500, 0.5)
-# Attempts of a reader, which starts again if the server changes its files meanwhile.
+"""A table is merged soon if so many of so many consecutive rows (and this part of all) are deletes."""
 READER_RETRIES_MAX = 20
+"""Attempts of a reader, which starts again if the server changes its files meanwhile."""
 
 
 def place_of(path: Path) -> Path:

@@ -16,8 +16,8 @@ from rube.host import Write
 # The reserve is at most a fourth of the disk, and a log at most a 64th.
 _RESERVE_PARTS = 4
 _LOG_PARTS = 64
-# Marks and deletes are smaller than this; every object is larger.
 GROWTH_BYTES_MIN = 256
+"""Marks and deletes are smaller than this; every object is larger."""
 
 
 def growth_bytes(batch: Sequence[Write]) -> int:

@@ -40,12 +40,12 @@ from rube.store.engines.sqlite_wal import copy_log, damaged_at, sync_log, write_
 
 _T = TypeVar("_T")
 
-# A log of about so many bytes is copied into the database file.
 LOG_BYTES_MAX = 16 * 1024 * 1024
-# Bytes kept free for compaction: those of the log, and as many that are copied from it.
+"""A log of about so many bytes is copied into the database file."""
 RESERVE_BYTES = 2 * LOG_BYTES_MAX
-# Pages that a batch may need beside those for its rows.
+"""Bytes kept free for compaction: those of the log, and as many that are copied from it."""
 UNUSED_BYTES_MIN = 16 * PAGE_BYTES
+"""Pages that a batch may need beside those for its rows."""
 _READERS_IDLE_MAX = 4
 
 

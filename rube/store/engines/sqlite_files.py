@@ -82,12 +82,12 @@ class Access(Enum):
     """The purpose of a connection."""
 
     WRITE = "write"
-    # The engine's reads beside its own writer.
     READ = "read"
-    # For reads before there is an engine, or of a file that is damaged.
+    """The engine's reads beside its own writer."""
     INSPECT = "inspect"
-    # For reads beside a process that may write, by a user who perhaps may not.
+    """For reads before there is an engine, or of a file that is damaged."""
     LOOK = "look"
+    """For reads beside a process that may write, by a user who perhaps may not."""
 
 
 class Files(Protocol):

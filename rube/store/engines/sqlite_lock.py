@@ -30,10 +30,11 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 class FileLock(NamedTuple):
     """The locks of a process that has the file open. The kernel drops them with the process."""
 
-    # The descriptor of `<path>.lock`, which also holds the acknowledged mark.
     mark_fd: int
-    # The descriptor of the database file. Closing any descriptor of it drops SQLite's own locks, so it is closed last.
+    """The descriptor of `<path>.lock`, which also holds the acknowledged mark."""
     file_fd: int
+    """The descriptor of the database file. Closing any descriptor of it drops SQLite's own locks, so it is closed
+    last."""
 
     def read_mark(self) -> Mark | None:
         return read_mark(self.mark_fd)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from rube.store.engines.sqlite_tables import PAGE_BYTES
 
 Page = bytes
-# Returns a page by its number, from 1 on; None if there is none.
 ReadPage = Callable[[int], Page | None]
+"""Returns a page by its number, from 1 on; None if there is none."""
 
 _LEAF = 0x0D
 _LEAF_HEADER_BYTES = 8
@@ -24,8 +24,8 @@ _LOCAL_BYTES_MAX = PAGE_BYTES - 35
 _LOCAL_BYTES_MIN = (PAGE_BYTES - 12) * 32 // 255 - 23
 _CHAINED_BYTES = PAGE_BYTES - 4
 _VARINT_BYTES_MAX = 9
-# The most bytes of an engine's row.
 PAYLOAD_BYTES_MAX = 256 * 1024 * 1024
+"""The most bytes of an engine's row."""
 # The offset in the file's header of the first page of the freelist.
 _FREE_PLACE = 32
 _NUMBER = struct.Struct(">I")
@@ -36,8 +36,8 @@ class Cell(NamedTuple):
 
     row_id: int
     place: int
-    # True if the page lists the row; False if bytes only look like one.
     listed: bool
+    """True if the page lists the row; False if bytes only look like one."""
 
 
 def cells_of(page: Page) -> Iterator[Cell]:

@@ -16,14 +16,14 @@ from rube.store.engines.sqlite_errors import translate
 from rube.store.engines.sqlite_files import Connection, Cursor, Files
 
 FORMAT_VERSION = 1
-# "Rube" in ASCII: tells this file from another program's database (https://www.sqlite.org/fileformat2.html).
 APPLICATION_ID = 0x52756265
+""""Rube" in ASCII: tells this file from another program's database (https://www.sqlite.org/fileformat2.html)."""
 PAGE_BYTES = 8192
 # A key of eight bytes maps to a signed integer of the same order.
 _ID_BASE = 1 << 63
-# The first row of the log is the engine's own: it counts the commits (`acknowledged.py`). It is there so that one
-# statement writes it and the rows of a batch. The key that would be there is in the second table.
 MARK_ID = -_ID_BASE
+"""The first row of the log is the engine's own: it counts the commits (`acknowledged.py`). It is there so that one
+statement writes it and the rows of a batch. The key that would be there is in the second table."""
 _MARK_KEY = bytes(8)
 _FINDINGS_MAX = 100
 # SQLite takes 32766 parameters for a statement (https://www.sqlite.org/limits.html).

@@ -18,8 +18,8 @@ from rube.store.etcd.values import decode_value
 from rube.store.mvcc.evaluate import KEY_BYTES_MAX
 
 HASH_TIMEOUT_S = 60.0
-# Attempts for a member that has not applied the revision yet.
 HASH_ATTEMPTS_MAX = 10
+"""Attempts for a member that has not applied the revision yet."""
 HASH_PAUSE_S = 0.2
 
 

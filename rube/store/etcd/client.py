@@ -32,18 +32,18 @@ Metadata = tuple[tuple[str, str], ...]
 
 # With this metadata a member without a leader refuses at once instead of waiting for one.
 _LEADER: Metadata = (("hasleader", "true"),)
-# etcd itself gives up a write after 7 s (5 s and two elections); its error is worth waiting for. Callers mostly wait
-# for 10 s, and shall see that error.
 CALL_TIMEOUT_S = 8.0
+"""etcd itself gives up a write after 7 s (5 s and two elections); its error is worth waiting for. Callers mostly wait
+for 10 s, and shall see that error."""
 OPEN_TIMEOUT_S = 5.0
-# A read goes to the next member after so long.
 READ_ATTEMPT_S = 3.0
+"""A read goes to the next member after so long."""
 CONNECT_TIMEOUT_S = 2.0
 # The pause between two attempts while no member takes a request.
 PAUSE_S_MIN = 0.05
 PAUSE_S_MAX = 0.5
-# A call gets a new token at most so many times.
 TOKENS_MAX = 2
+"""A call gets a new token at most so many times."""
 CLOSE_GRACE_S = 5.0
 VERSION_MIN = (3, 4)
 

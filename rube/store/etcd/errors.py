@@ -25,8 +25,8 @@ _TOO_LARGE = "etcdserver: request is too large"
 _TOO_MANY_OPS = "etcdserver: too many operations in txn request"
 _CREDENTIALS = "etcdserver: authentication failed, invalid user ID or password"
 _NO_USER = "etcdserver: user name is empty"
-# etcd's maintenance service puts "auth: " before the text, other services "etcdserver: ".
 DENIED = "permission denied"
+"""etcd's maintenance service puts "auth: " before the text, other services "etcdserver: "."""
 AUTH_IS_OFF = "etcdserver: authentication is not enabled"
 
 # The answer of a leader that transfers its leadership.

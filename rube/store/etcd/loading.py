@@ -15,8 +15,8 @@ from rube.store.ports import Record
 # Bytes of a transaction of the copy, and how many are under way at once.
 TXN_BYTES = 1024 * 1024
 TXNS_MAX = 4
-# Records removed in one transaction before a copy begins again.
 REMOVED_MAX = 5000
+"""Records removed in one transaction before a copy begins again."""
 
 
 class EtcdLoader:

@@ -27,11 +27,11 @@ class Revision(NamedTuple):
 
     revision: int
     changes: list[Change]
-    # Whether the store's descriptor has changed.
     descriptor_changed: bool
-    # Damage in place of a change: the key, and the error of its value, before or after, that does not match its
-    # checksum.
+    """Whether the store's descriptor has changed."""
     damaged: tuple[tuple[bytes, DataLossError], ...] = ()
+    """Damage in place of a change: the key, and the error of its value, before or after, that does not match its
+    checksum."""
 
     def within(self, start: bytes, end: bytes) -> list[Change]:
         """Returns the changes of start <= key < end. Raises DataLossError if one of those is damaged."""

@@ -22,8 +22,8 @@ from rube.store.ports import Lookup, Page, Record
 PAGE_BYTES = 4 * 1024 * 1024
 PAGE_RECORDS_FIRST = 100
 PAGE_RECORDS_MAX = 10_000
-# A read of the newest revision starts again so often if compaction overtakes it between two pages.
 READ_RETRIES_MAX = 3
+"""A read of the newest revision starts again so often if compaction overtakes it between two pages."""
 
 
 class EtcdReads:

@@ -6,10 +6,10 @@ from rube.store.etcd import rpc_pb2 as rpc
 from rube.store.etcd.layout import Layout
 from rube.store.etcd.values import encode_value
 
-# etcd's --max-txn-ops, which bounds operations and compares alike.
 OPS_MAX = 128
-# etcd's --max-request-bytes is 1.5 MiB; some room is left for what etcd adds.
+"""etcd's --max-txn-ops, which bounds operations and compares alike."""
 REQUEST_BYTES_MAX = 1536 * 1024 - 1024
+"""etcd's --max-request-bytes is 1.5 MiB; some room is left for what etcd adds."""
 
 
 def mod_revision_is(key: bytes, mod_revision: int) -> rpc.Compare:

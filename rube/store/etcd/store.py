@@ -31,19 +31,19 @@ from rube.store.ports import ChangeBatch, Compare, Lookup, Op, Page, StoreLimits
 
 _LOG = logging.getLogger("rube.store")
 
-# One compare of each transaction is the fence.
 TXN_OPS_MAX = OPS_MAX - 1
-# Bytes of keys and values; some room is left for what the request adds, checksums too.
+"""One compare of each transaction is the fence."""
 TXN_BYTES_MAX = 1280 * 1024
+"""Bytes of keys and values; some room is left for what the request adds, checksums too."""
 VALUE_BYTES_MAX = 1024 * 1024
-# The revisions that a new server's tail reaches back: all its clients connect at once, and resume from a few revisions
-# ago.
 TAIL_REACH_REVISIONS = 5000
+"""The revisions that a new server's tail reaches back: all its clients connect at once, and resume from a few revisions
+ago."""
 # A lost stream of the tail is opened again after so long; longer each time, up to the maximum.
 TAIL_PAUSE_S_MIN = 0.05
 TAIL_PAUSE_S_MAX = 2.0
-# A tail that is behind and gets no events is checked once in so long.
 TICK_INTERVAL_S_MIN = 1.0
+"""A tail that is behind and gets no events is checked once in so long."""
 
 
 class EtcdStore:

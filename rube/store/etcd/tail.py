@@ -10,8 +10,8 @@ from rube.api.errors import DataLossError
 from rube.store.etcd.log import Revision
 from rube.store.ports import Change
 
-# Bytes of a change besides its keys and values.
 CHANGE_BYTES = 200
+"""Bytes of a change besides its keys and values."""
 
 
 class Tail:

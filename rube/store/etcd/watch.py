@@ -13,14 +13,14 @@ from rube.store.etcd.log import LogReader, Revision
 from rube.store.etcd.tail import Tail
 from rube.store.ports import Change, ChangeBatch
 
-# Watches of one store that read the log at a time: each costs a stream, and holds one message.
 READERS_MAX = 16
-# A log reader that loses its member is opened again so often without a revision in between.
+"""Watches of one store that read the log at a time: each costs a stream, and holds one message."""
 REOPENS_MAX = 10
+"""A log reader that loses its member is opened again so often without a revision in between."""
 REOPEN_PAUSE_S = 0.2
-# The first bookmark waits at most so long for a known revision that the tail has not met: mostly it is on its way, but
-# a revision of another prefix never comes.
 FIRST_BOOKMARK_S = 0.2
+"""The first bookmark waits at most so long for a known revision that the tail has not met: mostly it is on its way, but
+a revision of another prefix never comes."""
 
 
 class LogSource(Protocol):

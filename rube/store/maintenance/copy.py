@@ -16,16 +16,16 @@ from rube.store.urls import parse_store_url
 
 # A key after every possible one.
 _END = b"\xff" * (KEY_BYTES_MAX + 1)
-# Bytes of a page: each page asks for as many records as would make so many bytes if they were like those of the page
-# before.
 PAGE_BYTES = 1024 * 1024
+"""Bytes of a page: each page asks for as many records as would make so many bytes if they were like those of the page
+before."""
 PAGE_RECORDS_MAX = 1000
 # Records of the first page; each later one is at most so many times the one before.
 _FIRST_PAGE_RECORDS = 16
 _PAGE_GROWTH_MAX = 4
 
-# Called with a copy's progress: done, and the total (0: unknown).
 Progress = Callable[[int, int], None]
+"""Called with a copy's progress: done, and the total (0: unknown)."""
 
 
 class Copied(NamedTuple):

@@ -30,10 +30,10 @@ _MARK = b"\xf5rb\n"
 _FRAME = struct.Struct(">4scIII")
 _SUMMED_BYTES = _FRAME.size - 4
 _HEADER, _RECORD, _FOOTER = b"H", b"R", b"F"
-# No store takes values of so many bytes: a longer frame is a damaged one. A reader holds one frame.
 FRAME_BYTES_MAX = 64 * 1024 * 1024
-# No store has a longer id; it is shown to users.
+"""No store takes values of so many bytes: a longer frame is a damaged one. A reader holds one frame."""
 STORE_ID_CHARACTERS_MAX = 128
+"""No store has a longer id; it is shown to users."""
 
 
 class BackupHeader(NamedTuple):

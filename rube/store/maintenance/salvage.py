@@ -17,8 +17,8 @@ from rube.store.urls import StoreUrl, parse_store_url
 class Salvaged:
     """The content of the new store, and the losses."""
 
-    # The id of the damaged store; empty: unknown.
     source_id: str
+    """The id of the damaged store; empty: unknown."""
     store_id: str
     revision: int
     # The number of objects in the new store, and of those with an older value than their newest.
@@ -27,12 +27,12 @@ class Salvaged:
     # Keys whose newest value is lost: the first of them, and their number.
     values: list[LostValue] = field(default_factory=list)
     values_lost: int = 0
-    # Lost writes of unknown keys.
     writes: list[LostWrites] = field(default_factory=list)
-    # The number of keys that were last written before such a write, and so may have been changed or deleted since.
+    """Lost writes of unknown keys."""
     uncertain: int = 0
-    # The number of damaged values that were superseded.
+    """The number of keys that were last written before such a write, and so may have been changed or deleted since."""
     history: int = 0
+    """The number of damaged values that were superseded."""
     findings: list[str] = field(default_factory=list)
 
     @property

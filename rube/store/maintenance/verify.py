@@ -15,8 +15,8 @@ class CheckedBackup(NamedTuple):
     """The progress of a check, and its findings since the last one."""
 
     header: BackupHeader | None
-    # The number of sound records.
     records: int
+    """The number of sound records."""
     done_bytes: int
     damage: Damage | None = None
 

@@ -13,8 +13,8 @@ from rube.host import Write
 from rube.store.checksums import CHECKSUM_BYTES, SALVAGE, mismatch, single_error
 from rube.store.ports import Record
 
-# A position is revision << 16 | number of the op in its transaction, below 2**63: eight bytes whose first bit is 0.
 SUB_BITS = 16
+"""A position is revision << 16 | number of the op in its transaction, below 2**63: eight bytes whose first bit is 0."""
 REVISION_MAX = (1 << 47) - 1
 OPS_PER_REVISION_MAX = 1 << SUB_BITS
 
@@ -28,8 +28,8 @@ _KEY_START = CHECKSUM_BYTES + _HEADER.size - _POSITION_BYTES
 _KEY_BYTES_PLACE = _KEY_START - 4
 _OLD_PUT = 1
 _DELETE, _PUT = 2, 3
-# Characters of a key in error messages.
 ROW = "the stored row"
+"""The name of a row in errors about its checksum."""
 
 
 class Row(NamedTuple):

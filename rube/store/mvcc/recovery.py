@@ -15,20 +15,20 @@ from rube.store.mvcc.log import REVISION_MAX, SUB_BITS, DamagedRow, log_key, pos
 
 _LOG = logging.getLogger("rube.store")
 
-# The format's value has no checksum: a later format may use another kind.
 FORMAT = b"rube mvcc 2"
-# The first format, whose rows have one checksum instead of two; a store of it keeps it.
+"""The format's value has no checksum: a later format may use another kind."""
 OLD_FORMAT = b"rube mvcc 1"
-# In the format's place while the store is being filled with a copy (`loading`).
+"""The first format, whose rows have one checksum instead of two; a store of it keeps it."""
 LOADING = b"rube mvcc loading"
+"""In the format's place while the store is being filled with a copy (`loading`)."""
 # These sort after every row of the log, whose keys begin with a bit of 0.
 FORMAT_KEY = b"\xffmvcc/format"
 STORE_ID_KEY = b"\xffmvcc/store_id"
 COMPACT_KEY = b"\xffmvcc/compact_revision"
-# Start and end of the log in the engine.
 LOG_RANGE = (log_key(0), log_key(position_of(REVISION_MAX)))
-# The keys beside the log.
+"""The range of the log in the engine."""
 META_RANGE = (b"\xffmvcc/", b"\xffmvcc0")
+"""The keys beside the log."""
 # The number of damaged keys in one warning.
 _SHOWN_MAX = 10
 _KEY_BYTES_SHOWN_MAX = 256
@@ -39,14 +39,14 @@ class State:
     """The durable state of the store."""
 
     store_id: str
-    # The revision of the newest commit.
     revision: int
-    # Reads and watches before this revision are refused.
+    """The revision of the newest commit."""
     compact_revision: int
+    """Reads and watches before this revision are refused."""
     index: KeyIndex
     format: bytes = FORMAT
-    # Positions of rows whose damaged value is the newest of its key.
     lost: Sequence[DamagedRow] = ()
+    """Positions of rows whose damaged value is the newest of its key."""
 
     @property
     def heads(self) -> bool:

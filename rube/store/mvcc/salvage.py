@@ -18,8 +18,8 @@ from rube.store.mvcc.recovery import COMPACT_KEY, FORMAT, FORMAT_KEY, LOADING, O
 from rube.store.ports import Record
 
 KEYS_PER_STEP_MAX = 1000
-# The number of losses that are listed; further ones are only counted.
 LOSSES_MAX = 10_000
+"""The number of losses that are listed; further ones are only counted."""
 _COMPACT_BYTES = 8
 
 

@@ -16,10 +16,10 @@ from rube.store.mvcc.tail import Tail
 from rube.store.mvcc.watch import follow
 from rube.store.ports import Change, ChangeBatch, Lookup, Page, Record
 
-# A longer read lets others run once in so many records.
 RECORDS_PER_STEP_MAX = 256
-# A read of the newest revision starts again so often if compaction overtakes it.
+"""A longer read lets others run once in so many records."""
 READ_RETRIES_MAX = 3
+"""A read of the newest revision starts again so often if compaction overtakes it."""
 # The tail of a small store is small, so that it costs little compared with the stored data.
 TAIL_BYTES_MIN = 2 * 1024 * 1024
 TAIL_BYTES_PER_KEY_MAX = 300

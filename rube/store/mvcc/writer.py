@@ -13,8 +13,8 @@ from rube.store.ports import Txn
 
 _LOG = logging.getLogger("rube.store")
 
-# Transactions that wait for the writer; further callers wait for a place.
 WAITING_TXNS_MAX = 4096
+"""Transactions that wait for the writer; further callers wait for a place."""
 # A group ends before the transaction that would exceed either; one alone may.
 GROUP_TXNS_MAX = 1024
 GROUP_BYTES_MAX = 16 * 1024 * 1024

@@ -18,8 +18,8 @@ from rube.store.replicated.machine import StoreMachine, encode_compaction, encod
 
 _LOG = logging.getLogger("rube.store")
 
-# Proposals of this member in flight: the group replicates one while it makes another one durable.
 GROUPS_IN_FLIGHT_MAX = 4
+"""Proposals of this member in flight: the group replicates one while it makes another one durable."""
 FURTHER_GROUP_TXNS_MIN = 32
 
 

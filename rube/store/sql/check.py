@@ -16,8 +16,8 @@ from rube.store.sql.rows import COLUMNS, decode
 from rube.store.sql.schema import FORMAT, NAMES, Head, Server
 
 ROWS_PER_STEP_MAX = 100
-# Damaged rows of one kind that are listed.
 FINDINGS_MAX = 1000
+"""Damaged rows of one kind that are listed."""
 
 # Each kind of damage with a statement that finds head, tail and position of such rows. Each statement sees one state,
 # so a server may go on writing.

@@ -14,8 +14,8 @@ from rube.store.sql.errors import READ_ONLY_CODES, LostError, RefusedError, tran
 from rube.store.sql.identity import Identity
 from rube.store.sql.pool import Pool
 
-# Processes mostly write to rows of their own, so that they don't wait for each other.
 SLOTS = 64
+"""Processes mostly write to rows of their own, so that they don't wait for each other."""
 
 
 class Barrier:

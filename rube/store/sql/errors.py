@@ -29,11 +29,11 @@ class LostError(Exception):
     """The connection ended, or there was no answer in time. Whether the statement took effect is unknown."""
 
 
-# A conflict: nothing was written, and another attempt may succeed. MariaDB and MySQL: lock wait timeout, deadlock,
-# record changed. TiDB: write conflicts, locks that could not be resolved, schema being changed.
 PASSING_CODES = frozenset({1205, 1213, 1020, 8002, 8005, 8022, 8028, 9004, 9007})
-# The server ends the connection, or is about to.
+"""A conflict: nothing was written, and another attempt may succeed. MariaDB and MySQL: lock wait timeout, deadlock,
+record changed. TiDB: write conflicts, locks that could not be resolved, schema being changed."""
 LOST_CODES = frozenset({0, 1053, 1152, 1159, 1161, 1184, 1317, 1927, 2003, 2006, 2013, 2014, 2055, 4031})
+"""The server ends the connection, or is about to."""
 NO_SUCH_TABLE = 1146
 TLS_FAILED = 2026
 READ_ONLY_CODES = frozenset({1290, 1792, 1836, 4047})

@@ -19,8 +19,8 @@ from rube.store.sql.schema import Head
 
 _LOG = logging.getLogger("rube.store")
 
-# The pause after an error.
 ERROR_DELAY_S = 0.5
+"""The pause after an error."""
 # Bytes of a change besides its keys and values.
 _CHANGE_OVERHEAD_BYTES = 400
 

@@ -12,10 +12,10 @@ from rube.host import Clock
 from rube.store.sql.errors import LostError, RefusedError, translate
 from rube.store.sql.session import SILENCE_S_MAX, Params, Rows, Session, Target
 
-# A connection that was idle for so long is not used again: the server may be about to end it.
 IDLE_S_MAX = SILENCE_S_MAX / 2
-# How long a caller waits for a connection when all are in use.
+"""A connection that was idle for so long is not used again: the server may be about to end it."""
 WAIT_S_MAX = 30.0
+"""How long a caller waits for a connection when all are in use."""
 READ_TRIES_MAX = 3
 RETRY_DELAY_S = 0.05
 

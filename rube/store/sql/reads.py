@@ -24,8 +24,8 @@ from rube.store.sql.rows import (
 )
 from rube.store.sql.schema import NO_HEAD, Head
 
-# A longer range takes several statements, all at the first one's revision.
 ROWS_PER_STATEMENT_MAX = 4096
+"""A longer range takes several statements, all at the first one's revision."""
 KEYS_PER_STATEMENT_MAX = 256
 
 # The number of the head row's columns after the first, which is the kind of row; they are numbers.

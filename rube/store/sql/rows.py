@@ -82,8 +82,8 @@ def where_keys(keys: Sequence[bytes]) -> Where:
     return Where(f"({' OR '.join(conditions) or 'FALSE'})", tuple(params))
 
 
-# The columns for `decode`; {0} stands for the table's alias.
 COLUMNS = "{0}.position, {0}.create_revision, {0}.previous, {0}.checksum, {0}.head, {0}.tail, {0}.value"
+"""The columns for `decode`; {0} stands for the table's alias."""
 COLUMNS_COUNT = 7
 
 

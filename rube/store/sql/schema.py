@@ -11,12 +11,10 @@ from rube.store.sql.pool import Pool
 from rube.store.sql.rows import HEAD_BYTES
 from rube.store.sql.session import Session
 
-# The format of the tables. A store with a newer one is refused, an older one would be converted here.
 FORMAT = 1
+"""The format of the tables. A store with a newer one is refused, an older one would be converted here."""
 READY, LOADING = b"ready", b"loading"
 
-# head: one row, whose lock puts all transactions in one order. log: every write. current: the newest put of every key
-# that exists. flush: see `durability`. Columns of bytes have no collation, so they compare as bytes.
 TABLES = (
     """CREATE TABLE IF NOT EXISTS rube_log (
         position BIGINT NOT NULL,
@@ -56,6 +54,8 @@ TABLES = (
         PRIMARY KEY (id) /*T![clustered_index] CLUSTERED */
     ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC""",
 )
+"""head: one row, whose lock puts all transactions in one order. log: every write. current: the newest put of every key
+that exists. flush: see `durability`. Columns of bytes have no collation, so they compare as bytes."""
 NAMES = ("rube_current", "rube_flush", "rube_head", "rube_log")
 
 _VARIABLES = (
@@ -75,14 +75,14 @@ class Head(NamedTuple):
 
     store_id: str
     revision: int
-    # The oldest revision that can be read.
     compact_revision: int
-    # Compaction has deleted all rows that only revisions before this one see.
+    """The oldest revision that can be read."""
     swept_revision: int
+    """Compaction has deleted all rows that only revisions before this one see."""
 
 
-# The head of a database without a store.
 NO_HEAD = Head("", 0, 0, 0)
+"""The head of a database without a store."""
 
 
 class Server(NamedTuple):

@@ -20,11 +20,11 @@ from rube.store.urls import StoreUrl
 
 CONNECT_S_MAX = 5.0
 STATEMENT_S_MAX = 30.0
-# How long the server may let a statement wait for a lock.
 LOCK_WAIT_S_MAX = 5
-# The server ends a connection that is silent for so long, and with it the locks of an apiserver that hangs or is cut
-# off in the middle of a transaction.
+"""How long the server may let a statement wait for a lock."""
 SILENCE_S_MAX = 20
+"""The server ends a connection that is silent for so long, and with it the locks of an apiserver that hangs or is cut
+off in the middle of a transaction."""
 
 Params = Sequence[int | bytes | str | None]
 Rows = Sequence[Sequence[Any]]

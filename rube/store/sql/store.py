@@ -22,8 +22,8 @@ from rube.store.sql.reads import KEYS_PER_STATEMENT_MAX, Reads
 from rube.store.sql.schema import Head, Server, value_bytes_max
 from rube.store.sql.transaction import Committer
 
-# A read of the newest revision starts again so often if compaction overtakes it.
 READ_TRIES_MAX = 3
+"""A read of the newest revision starts again so often if compaction overtakes it."""
 
 
 class SqlStore:

@@ -21,8 +21,8 @@ from rube.store.sql.rows import LogRow, checksum, split_key, tail_hash, where_ke
 from rube.store.sql.schema import HEAD_COLUMNS, NO_HEAD, Head, check_format, decode_head
 from rube.store.sql.session import Session
 
-# Attempts for a group that lost a conflict, or whose connection was lost before COMMIT.
 TRIES_MAX = 6
+"""Attempts for a group that lost a conflict, or whose connection was lost before COMMIT."""
 # The pause between the attempts.
 RETRY_S_INITIAL = 0.05
 RETRY_S_MAX = 1.0
@@ -33,8 +33,8 @@ SETTLE_DELAY_S = 0.5
 KEYS_PER_STATEMENT_MAX = 256
 ROWS_PER_STATEMENT_MAX = 1000
 STATEMENT_BYTES_MAX = 4 * 1024 * 1024
-# Bytes of a row in a statement besides its key and value, which quoting may double.
 ROW_OVERHEAD_BYTES = 256
+"""Bytes of a row in a statement besides its key and value, which quoting may double."""
 
 
 class Known(NamedTuple):

@@ -18,8 +18,6 @@ EXEC_LISTS = ("start", "start_pre", "start_post", "condition", "reload", "stop",
 
 _NOT_TEXT: Final = re.compile("[\udc80-\udcff]")
 
-__all__ = ["EXEC_LISTS", "STRING_BYTES_MAX", "command_violations"]
-
 
 def command_violations(service: Service) -> Iterator[Violation]:
     starts = 0

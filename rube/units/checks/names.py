@@ -79,8 +79,6 @@ _CONDITIONS: Final = _PATH_CONDITIONS | frozenset(
     ]
 )
 
-__all__ = ["name_violations"]
-
 
 def name_violations(unit: Unit) -> Iterator[Violation]:
     for field, value in unit.ListFields():

@@ -18,8 +18,6 @@ CPU_PERCENT_MAX = 21_474_836
 """The most that systemd can count (CPUQuota=)."""
 UMASK_MAX: Final = 0o7777
 
-__all__ = ["number_violations"]
-
 
 def number_violations(unit: Unit) -> Iterator[Violation]:
     service = unit.service

@@ -18,8 +18,6 @@ _OUTPUTS: Final = (
 _FILE_OUTPUTS: Final = ("file:", "append:", "truncate:")
 _BOOLEANS: Final = frozenset(["yes", "no", "true", "false", "on", "off", "y", "n", "t", "f", "1", "0"])
 
-__all__ = ["path_problem", "path_violations"]
-
 
 def path_violations(service: Service) -> Iterator[Violation]:
     directory = service.working_directory.strip(" \t").removeprefix("-")

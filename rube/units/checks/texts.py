@@ -12,9 +12,9 @@ from rube.units.service.specifiers import LETTERS, specifiers_in
 from rube.units.values import BLANKS, LINE_BYTES_MAX, environment_problem, line_problem, title_problem
 
 ITEMS_MAX = 1_000
-"""In one list or map."""
+"""The most items in one list or map."""
 KEY_BYTES_MAX = 64
-"""What stands before the value in its line."""
+"""The most bytes before the value in its line."""
 _COMMENT: Final = "service.title"
 _ENVIRONMENT: Final = "service.environment"
 _WITHOUT_SPECIFIERS: Final = frozenset(
@@ -22,10 +22,8 @@ _WITHOUT_SPECIFIERS: Final = frozenset(
     | {f"service.status.{each}_signal" for each in ("success", "prevent_restart", "force_restart")}
 )
 _EXEC: Final = "service.exec."
+# What the names of lists begin with whose items may hold blanks. `commands` looks at the specifiers of each word.
 _WITH_BLANKS: Final = ("service.environment_file", _EXEC)
-"""What the names of lists begin with whose items may hold blanks. `commands` looks at the specifiers of each word."""
-
-__all__ = ["ITEMS_MAX", "text_violations", "unknown_specifier"]
 
 
 def text_violations(unit: Message) -> Iterator[Violation]:

@@ -22,8 +22,6 @@ VIOLATIONS_MAX = 100
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _ANY_UID: Final = "00000000-0000-0000-0000-000000000000"
 
-__all__ = ["unit_violations"]
-
 
 def unit_violations(unit: Unit) -> list[Violation]:
     """Returns all errors, at most VIOLATIONS_MAX; empty: every systemd can load it, and the supervisor too."""

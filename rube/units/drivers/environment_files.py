@@ -15,12 +15,10 @@ from rube.units.service.environment import (
 )
 
 FILES_MAX = 1_000
-"""As many files one pattern may match."""
+"""The most files that one pattern may match."""
 _MAGIC = frozenset("*?[\\")
+# More than glibc's and musl's glob_t have.
 _GLOB_BYTES = 256
-"""More than glibc's and musl's glob_t have."""
-
-__all__ = ["read_environment_files"]
 
 
 def read_environment_files(paths: Sequence[str]) -> EnvironmentFile:

@@ -8,17 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from rube.api import LogLine, LogsRequest, LogsResponse, UnitStatus
 from rube.controllers.driver import READ_BYTES_MAX
 
-__all__ = [
-    "LINES_DEFAULT",
-    "TAIL_BYTES_MAX",
-    "TAIL_LINES_MAX",
-    "LineReader",
-    "has_failed",
-    "lines_of",
-    "responses",
-    "tail_of",
-]
-
 LINES_DEFAULT = 100
 TAIL_LINES_MAX = 10
 TAIL_BYTES_MAX = 2048
@@ -26,7 +15,7 @@ TAIL_BYTES_MAX = 2048
 PIECE_BYTES_MAX = 16 * 1024
 """A longer line travels in pieces."""
 LINE_OVERHEAD_BYTES = 24
-"""What a line costs beside its text: its time and its length."""
+"""The cost of a line beside its text: its time and its length."""
 
 
 def lines_of(request: LogsRequest) -> int:

@@ -18,6 +18,7 @@ _DIRECTORIES = {
     "T": "/tmp",
     "V": "/var/tmp",
 }
+# As uname(2) says it, and as systemd does (ConditionArchitecture=); others are called the same.
 _ARCHITECTURES = {
     "x86_64": "x86-64",
     "i386": "x86",
@@ -27,10 +28,7 @@ _ARCHITECTURES = {
     "armv7l": "arm",
     "ppc64le": "ppc64-le",
 }
-"""As uname(2) says it, and as systemd does (ConditionArchitecture=); others are called the same."""
 _OS_RELEASE = {"A": "IMAGE_VERSION", "B": "BUILD_ID", "M": "IMAGE_ID", "o": "ID", "w": "VERSION_ID", "W": "VARIANT_ID"}
-
-__all__ = ["machine_specifiers"]
 
 
 def machine_specifiers() -> dict[str, str]:

@@ -8,9 +8,7 @@ import pwd
 import stat
 
 SHEBANG_BYTES_MAX = 256
-"""As much of a script's first line as Linux reads."""
-
-__all__ = ["error_words", "missing_group", "missing_user", "no_directory", "no_file", "why_not_executable"]
+"""The most that Linux reads of a script's first line."""
 
 
 def why_not_executable(path: str) -> str:

@@ -17,15 +17,13 @@ from rube.units.service.words import (
 )
 
 COMMANDS_MAX = 1_000
-"""In one line."""
+"""The most commands in one line."""
 ARGUMENTS_MAX = 10_000
 """The most arguments of one command."""
 FILE_NAME_BYTES_MAX = 255
 PATH_BYTES_MAX = 4095
 _SEMICOLON = ord(";")
 _UNSAFE = frozenset("\"'\\\x7f") | {chr(code) for code in range(0x20)}
-
-__all__ = ["CommandLine", "CommandLineError", "expand", "parse_commands"]
 
 
 class CommandLineError(ValueError):

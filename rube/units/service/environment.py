@@ -13,8 +13,6 @@ from typing import Final, NamedTuple
 
 from rube.units.service.text import decode_text
 
-__all__ = ["EnvironmentFile", "EnvironmentFileError", "parse_environment_file"]
-
 FILE_BYTES_MAX = 4 * 1024 * 1024
 IGNORED_MAX = 100
 """So many ignored assignments are named."""
@@ -218,6 +216,7 @@ _STEPS: Final = {
     _State.COMMENT: _comment,
     _State.COMMENT_ESCAPE: _comment_escape,
 }
+# What a step would only append, or skip.
 _RUNS: Final = {
     _State.KEY: re.compile(rb"[^= \t\n\r]+"),
     _State.VALUE: re.compile(rb"[^\\ \t\n\r]+"),
@@ -225,4 +224,3 @@ _RUNS: Final = {
     _State.DOUBLE_QUOTE: re.compile(rb'[^"\\]+'),
     _State.COMMENT: re.compile(rb"[^\\\n\r]+"),
 }
-"""What a step would only append, or skip."""

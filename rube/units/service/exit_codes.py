@@ -11,23 +11,6 @@ from typing import Final, NamedTuple
 
 from rube.units.service.policy import CLD_EXITED
 
-__all__ = [
-    "EXIT_CHDIR",
-    "EXIT_CODES",
-    "EXIT_EXEC",
-    "EXIT_FDS",
-    "EXIT_GROUP",
-    "EXIT_LIMITS",
-    "EXIT_NICE",
-    "EXIT_STDERR",
-    "EXIT_STDIN",
-    "EXIT_STDOUT",
-    "EXIT_USER",
-    "ExitCode",
-    "exit_detail",
-    "explain_exit",
-]
-
 EXIT_CHDIR, EXIT_NICE, EXIT_FDS, EXIT_EXEC, EXIT_LIMITS = 200, 201, 202, 203, 205
 EXIT_STDIN, EXIT_STDOUT, EXIT_GROUP, EXIT_USER, EXIT_STDERR = 208, 209, 216, 217, 222
 

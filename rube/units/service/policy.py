@@ -11,6 +11,8 @@ CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
 SIGHUP, SIGINT, SIGABRT, SIGKILL, SIGPIPE, SIGTERM, SIGCONT = 1, 2, 6, 9, 13, 15, 18
 
 _CLEAN_SIGNALS = frozenset({SIGHUP, SIGINT, SIGPIPE, SIGTERM})
+# systemd.service(5), table 2, and service_shall_restart() for what the table leaves out. A lost supervisor counts as a
+# main process that was killed.
 _RESTARTS: dict[str, frozenset[Result]] = {
     "no": frozenset(),
     "on-success": frozenset({Result.SUCCESS}),
@@ -20,9 +22,6 @@ _RESTARTS: dict[str, frozenset[Result]] = {
     "on-watchdog": frozenset({Result.WATCHDOG}),
     "always": frozenset(Result) - {Result.EXEC_CONDITION},
 }
-"""systemd.service(5), table 2, and service_shall_restart() for what the table leaves out.
-
-A lost supervisor counts as a main process that was killed."""
 
 
 @dataclass(frozen=True, order=True)

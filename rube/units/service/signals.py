@@ -5,10 +5,8 @@ from __future__ import annotations
 import signal
 from typing import Final
 
-__all__ = ["signal_name", "signal_number"]
-
+# Names that systemd doesn't know for signals that it does.
 _ALIASES: Final = frozenset({"SIGCLD", "SIGPOLL", "SIGIOT"})
-"""Names that systemd doesn't know for signals that it does."""
 _NUMBERS: Final = {
     name.removeprefix("SIG"): int(number)
     for name, number in signal.Signals.__members__.items()

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["LETTERS", "replace_specifiers", "specifiers_in", "specifiers_of_name"]
-
 LETTERS: Final = frozenset("aAbBcCdEfgGhHiIjJlLmMnNoPpqrRsStTuUvVwWyY")
 """Those that systemd 252 knows in a unit. Another letter or digit after `%` makes it refuse the line."""
 _SPECIFIER: Final = re.compile(r"%([A-Za-z0-9%])")

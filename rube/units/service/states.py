@@ -61,7 +61,7 @@ ACTIVE_STATES = {
     State.FAILED: "failed",
     State.AUTO_RESTART: "activating",
 }
-"""What systemd calls ActiveState."""
+"""The ActiveState (systemd's word) of each state."""
 
 RESTING = frozenset({State.DEAD, State.FAILED})
 """Nothing runs and nothing is going to by itself."""

@@ -92,7 +92,7 @@ def _emptied_in_start(service: Lifecycle, result: Result) -> None:
 CONTROL_STATES = frozenset(
     {State.CONDITION, State.START_PRE, State.START, State.START_POST, State.STOP, State.STOP_POST}
 )
-"""Where the next command of a list follows a success; elsewhere the list is being killed."""
+"""The states in which the next command of a list follows a success; in the others the list is being killed."""
 
 MAIN_ENDED: dict[State, Row] = {
     State.START: _main_ended_in_start,

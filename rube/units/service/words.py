@@ -8,16 +8,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["BLANKS", "UnbalancedQuoteError", "next_word", "skip_blanks", "split_value"]
-
 BLANKS: Final = b" \t\n\r"
 _QUOTES: Final = b"\"'"
+# Within which quote what stands for itself.
 _RUNS: Final = {
     0: re.compile(rb"[^\\ \t\n\r\"']+"),
     ord("'"): re.compile(rb"[^\\']+"),
     ord('"'): re.compile(rb'[^\\"]+'),
 }
-"""Within which quote what stands for itself."""
 _BACKSLASH: Final = ord("\\")
 _NAMED: Final = {
     ord(letter): value.encode() for letter, value in zip("abfnrtv\\\"'s", "\a\b\f\n\r\t\v\\\"' ", strict=True)

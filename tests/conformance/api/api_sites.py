@@ -40,8 +40,8 @@ from rube.transport import ChannelOptions, GrpcNetwork, ServerKind
 
 Body = Callable[[], Coroutine[Any, Any, None]]
 TYPE = "api.systemd.Unit"
-# gRPC's default for what a client takes.
 FOREIGN = ChannelOptions(message_bytes_max=4 * 1024 * 1024)
+"""gRPC's default limit of the messages that a client takes."""
 
 
 class Site(Protocol):

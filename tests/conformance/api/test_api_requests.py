@@ -36,8 +36,8 @@ from rube.transport import rube_error
 from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 FAR = 1 << 60
-# A field of the number 500, of the types that there are on the wire.
 UNKNOWN = (b"\xa0\x1f\x01", b"\xa2\x1f\x01x", b"\xa1\x1f12345678", b"\xa3\x1f\xa4\x1f")
+"""A field of the number 500, of the types that there are on the wire."""
 
 
 async def filled(api: Served, count: int) -> None:

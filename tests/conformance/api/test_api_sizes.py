@@ -18,8 +18,8 @@ from tests.conformance.api.api_sites import FOREIGN, TYPE, Served, Site, serve, 
 KIB = 1024
 LIMITS = StoreConfig().limits
 LARGE = 16
-# Below the largest object by what stands around its text.
 LARGE_BYTES = LIMITS.value_bytes_max - ROOM_BYTES - KIB
+"""Below the largest object by what stands around its text."""
 # As was reported: a page of them had 4,203,528 bytes.
 MIDDLE, MIDDLE_BYTES = 45, 100 * KIB
 

@@ -11,8 +11,8 @@ import pytest
 from rube.host import Clock
 
 Run = Callable[[Callable[[Clock], Coroutine[Any, Any, None]]], None]
-# Not a whole number of milliseconds, which some timers count in.
 DELAY_S = 0.0014
+"""Not a whole number of milliseconds, which some timers count in."""
 DELAY_NS = 1_400_000
 UNIX_NS_MIN = 1_600_000_000 * 10**9
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rube.api import Service, Unit
-from rube.sim.units.service_manager import Behaviour
+from rube.sim.units.unit import Behaviour
 from rube.units.service.policy import CLD_EXITED, Exit
 
 

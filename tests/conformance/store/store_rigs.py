@@ -15,8 +15,8 @@ from tests.conformance.store.simulated_etcd_site import SimulatedEtcdSite
 from tests.conformance.store.store_sites import SimSite, Site
 
 SMALL = StoreConfig(tail_bytes_max=1500, watch_changes_max=2)
-# Longer than any call of a store takes to end, in virtual time.
 SETTLED_S = 30.0
+"""Longer than any call of a store takes to end, in virtual time."""
 
 Call = Callable[[Store], Coroutine[Any, Any, Any]]
 
@@ -82,8 +82,8 @@ class CrashingRig:
     in_order = True
     owned = True
     crashes: tuple[str, ...] = ("kill", "power")
-    # About as long as a step of a commit takes.
     step_s = 50e-6
+    """About as long as a step of a commit takes."""
 
     def __init__(self, site: SimSite | SimulatedEtcdSite) -> None:
         self.world: World = site.world

@@ -29,8 +29,8 @@ class Site(Protocol):
 
     clock: Clock
     random: Randomness
-    # What `rube.store.backends` opens the store with.
     host: Host
+    """The host with which `rube.store.backends` opens the store."""
 
     def url(self, name: str = "data") -> str:
         """The store's URL, or that of another beside it."""

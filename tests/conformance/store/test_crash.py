@@ -22,7 +22,6 @@ from tests.conformance.store.store_sites import SimSite, open_store, put
 
 ALL = (b"\x00", b"\xff" * 16)
 
-# Writes pairs of keys in transactions from 16 tasks and prints what was acknowledged.
 WRITER = """
 import asyncio, os, sys
 from rube.host import RealClock, RealRandomness
@@ -45,6 +44,7 @@ async def main():
 
 asyncio.run(main())
 """
+"""Writes pairs of keys in transactions from 16 tasks and prints what was acknowledged."""
 
 
 def test_acknowledged_writes_survive_kill_9_of_a_real_process(tmp_path: Path) -> None:

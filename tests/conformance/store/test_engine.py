@@ -10,7 +10,6 @@ from rube.api.errors import FailedPreconditionError
 from rube.host import Engine, Write
 from tests.conformance.store.store_sites import EngineSite
 
-# Keys of eight bytes are kept apart from the others in SQLite, so both kinds are mixed here.
 KEYS = sorted(
     [
         b"",
@@ -27,6 +26,7 @@ KEYS = sorted(
     ]
     + [number.to_bytes(8, "big") for number in (1, 255, 256, 2**63 - 1, 2**63, 2**64 - 2)]
 )
+"""Keys of eight bytes are kept apart from the others in SQLite, so both kinds are mixed here."""
 END = b"\xff" * 10
 
 

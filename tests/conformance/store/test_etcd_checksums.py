@@ -18,8 +18,8 @@ from tests.conformance.store.store_sites import Site, delete, open_store, put
 
 EVERYTHING = (b"\0", b"\xff")
 DAMAGED = r"in store etcd://.*/data of revision \d+ \(key b'b'\) does not match its checksum: restore a backup into"
-# Watches are served from memory; watches read etcd's log.
 CONFIGS = {"tail": StoreConfig(), "log": StoreConfig(tail_bytes_max=0)}
+"""Watches are served from memory; watches read etcd's log."""
 
 
 class EtcdSite(Site, Protocol):

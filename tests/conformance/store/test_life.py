@@ -28,13 +28,13 @@ from tests.conformance.store.life_calls import (
 )
 from tests.conformance.store.store_sites import Site
 
-# A member of a replicated store is, to all these, the store on its own disk.
 KINDS = sorted(kind for kind in SITES if "replicated" not in kind)
-# A backup is the same file whatever it is of: so each kind's is restored into one kind, and that one's into each kind;
-# and each kind's into the next.
+"""A member of a replicated store is, to all these, the store on its own disk."""
 RESTORES = {(kind, "memory") for kind in KINDS} | {("memory", kind) for kind in KINDS} | {*pairwise([*KINDS, KINDS[0]])}
-# One loop cannot run both a world and what is real.
+"""A backup is the same file whatever it is of: so each kind's is restored into one kind, and that one's into each kind;
+and each kind's into the next."""
 REAL = [kind for kind in KINDS if not kind.startswith("simulated")]
+"""One loop cannot run both a world and what is real."""
 MIGRATIONS = [*pairwise([*REAL, REAL[0]]), ("simulated", "simulated")]
 
 

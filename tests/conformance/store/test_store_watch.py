@@ -12,13 +12,13 @@ from rube.store import Change, ChangeBatch, Op, Record, Store, StoreConfig, Stor
 from tests.conformance.store.store_sites import Site, delete, open_store, put
 
 ALL = (b"\x00", b"\xff" * 16)
-# A tail and a batch so small that a watch soon falls behind them and is served from the log.
 SMALL = StoreConfig(
     limits=StoreLimits(txn_ops_max=5, txn_bytes_max=10_000, value_bytes_max=1000),
     tail_bytes_max=1000,
     watch_changes_max=7,
     bookmark_interval_s=0.05,
 )
+"""A tail and a batch so small that a watch soon falls behind them and is served from the log."""
 
 
 async def read_until(watch: AsyncIterator[ChangeBatch], revision: int) -> list[ChangeBatch]:

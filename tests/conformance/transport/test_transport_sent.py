@@ -16,8 +16,8 @@ from tests.conformance.transport.transport_sites import Site, client, until
 
 SITES = ["grpcio", "grpcio, uvloop", "native", "simulated"]
 pytestmark = pytest.mark.parametrize("site", SITES, indirect=True)
-# asyncio's own timeouts, which a simulated world makes its own, too.
 CLOCK = RealClock()
+"""asyncio's own timeouts, which a simulated world makes its own, too."""
 WORDS = (
     "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:2379: Connection refused",
     "the store was lost ([Errno 111] Connection refused): the write may have happened",

@@ -19,8 +19,8 @@ from rube.transport import rube_error
 from tests.conformance.transport.transport_service import SERVICE, echo, never
 from tests.conformance.transport.transport_sites import SERVER, Site, client
 
-# No message of any type: a field's number without its value.
 BROKEN = b"\x0a"
+"""No message of any type: a field's number without its value."""
 STREAMS = 1500
 Request = health_pb2.HealthCheckRequest
 

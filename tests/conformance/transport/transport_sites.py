@@ -16,11 +16,11 @@ from rube.sim.world.kernel import SimProcess, World
 from rube.sim.world.network import SimFabric, SimNetwork
 from rube.transport import ChannelOptions, GrpcNetwork, ServerKind
 from rube.transport.forwarder import Forwarder
-from tests.conformance.transport.transport_service import Client, Handlers, add_service, echo_server
+from tests.conformance.transport.transport_service import Client, add_service, echo_server
 
 Body = Callable[[], Coroutine[Any, Any, None]]
-# Of RealSite: asyncio's own loop if there is none.
 LoopFactory = Callable[[], asyncio.AbstractEventLoop] | None
+"""The loop of RealSite: asyncio's own if there is none."""
 
 CHANNEL = ChannelOptions(
     keepalive_s=0.3, keepalive_timeout_s=0.5, backoff_s_initial=0.02, backoff_s_max=0.1, connect_timeout_s=0.3
@@ -261,6 +261,3 @@ class SimSite:
 
     def unix_address(self) -> str:
         return "unix:/run/s"
-
-
-__all__ = ["CHANNEL", "SERVER", "Handlers", "RealSite", "SimSite", "Site", "client", "until"]

@@ -62,13 +62,13 @@ def test_a_module_that_no_extra_brings_is_a_mistake_in_the_code() -> None:
         run_command(command, "rube", [])
 
 
-# How each module's package is called where the names differ.
 PACKAGES = {
     "dbus_fast": "dbus-fast",
     "grpc_health": "grpcio-health-checking",
     "grpc_reflection": "grpcio-reflection",
     "pygrpc_native": "pygrpc-native",
 }
+"""How each module's package is called where the names differ."""
 
 
 @pytest.mark.parametrize("module", EXTRA_OF_MODULE)

@@ -37,7 +37,6 @@ OTHER = Key(type="api.systemd.Unit", namespace="system", name="b")
 LOST = UnavailableError("Socket closed")
 REFUSED = NotDoneError("this apiserver is stopping")
 NEVER_SENT = NotSentError("there is no connection to db.example:7823", why="Domain name not found")
-# What servers, the stores behind them and both kinds of loops have said of writes that may have happened.
 WORDS = (
     "failed to connect to all addresses; last error: connection refused",
     "the store answered nothing ([Errno 111] Connection refused): the write may have happened",
@@ -45,6 +44,7 @@ WORDS = (
     "errors resolving db.example:7823: [Domain name not found]",
     "DNS resolution failed for db.example",
 )
+"""Answers of servers, the stores behind them and both kinds of loops to writes that may have happened."""
 
 
 def unit(name: str, revision: int = 0, uid: str = "") -> Object:

@@ -31,7 +31,8 @@ from rube.raft.raft_pb2 import (
 from rube.raft.state import Raft, Role
 from rube.raft.storage import MemoryStorage
 
-START = 2  # the index at which every first voter and learner starts
+START = 2
+"""The index at which every first voter and learner starts."""
 MESSAGES_MAX = 200
 
 

@@ -146,7 +146,6 @@ def half_commits(patch: Patch) -> None:
     patch.setattr(MajorityConfig, "committed_index", committed_index)
 
 
-# With the run at which to begin, near to one that shows it.
 BROKEN: list[tuple[Callable[[Patch], None], set[Invariant], int]] = [
     (one_vote_wins, {Invariant.ELECTION_SAFETY, Invariant.ELECTED_BY_QUORUM}, 0),
     (leaders_rewrite, {Invariant.LEADER_APPEND_ONLY}, 0),
@@ -160,6 +159,7 @@ BROKEN: list[tuple[Callable[[Patch], None], set[Invariant], int]] = [
     (commit_falls_back, {Invariant.MONOTONIC}, 0),
     (leaders_answer_reads_alone, {Invariant.LINEARIZABLE_READ}, 14),
 ]
+"""With the run at which to begin, near to one that shows it."""
 
 
 def run(seed: int, members: int = 3) -> None:

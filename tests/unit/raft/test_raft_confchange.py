@@ -53,12 +53,12 @@ def tracker_of(initial: str = "v1") -> ProgressTracker:
     return tracker
 
 
-# Member 1 is never touched, so that there is always a voter.
 changes = st.lists(
     st.builds(ConfChangeSingle, type=st.sampled_from(ConfChangeType.values()), node_id=st.integers(2, 9)),
     min_size=1,
     max_size=9,
 )
+"""Member 1 is never touched, so that there is always a voter."""
 
 
 @given(changes, changes)

@@ -23,8 +23,10 @@ from rube.controllers.ports import Listener, Position
 from rube.rubelet.node_api import NodeApi
 
 UNIT = "api.systemd.Unit"
-CONTEXT: AnyType = None  # none of the methods looks at it
-NO_LOGS: AnyType = None  # logs have tests of their own
+CONTEXT: AnyType = None
+"""None of the methods looks at it."""
+NO_LOGS: AnyType = None
+"""Logs have tests of their own."""
 
 
 def unit(name: str, namespace: str = "system", **labels: str) -> Object:

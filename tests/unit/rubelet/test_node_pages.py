@@ -18,10 +18,12 @@ from rube.host.network import RESPONSE_BYTES_MAX
 from rube.rubelet.node_api import NodeApi
 
 UNIT = "api.systemd.Unit"
-CONTEXT: AnyType = None  # none of the methods looks at it
-NO_LOGS: AnyType = None  # logs have tests of their own
-# Objects near the size limit, and as many as fill several messages.
+CONTEXT: AnyType = None
+"""None of the methods looks at it."""
+NO_LOGS: AnyType = None
+"""Logs have tests of their own."""
 LARGE = 2 * 1024 * 1024 - 200
+"""Objects near the size limit, and as many as fill several messages."""
 
 
 def unit(name: str, namespace: str = "system", size_bytes: int = 0, revision: int = 1) -> Object:

@@ -36,7 +36,8 @@ from rube.store.embedded import MvccStore
 
 UNIT_TYPE = "api.systemd.Unit"
 OBJECTS, WRITERS, WRITES = 12, 4, 150
-NO_CONTEXT = cast(Any, None)  # the service asks it nothing
+NO_CONTEXT = cast(Any, None)
+"""The service asks it nothing."""
 FILTERS = [
     {},
     {"label_selector": "t=a"},

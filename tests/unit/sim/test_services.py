@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rube.api import Action, Service, Unit, UnitAction, UnitObservation
-from rube.sim.units.service_manager import Behaviour, SimServiceDriver, SimServiceManager
+from rube.sim.units.service_manager import SimServiceDriver, SimServiceManager
+from rube.sim.units.unit import Behaviour
 from rube.sim.world.kernel import SimHost, World
 from rube.units.service.policy import CLD_EXITED, Exit
 

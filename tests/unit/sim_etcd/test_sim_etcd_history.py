@@ -18,8 +18,8 @@ from tests.unit.sim_etcd.etcd_worlds import EtcdWorld
 ALL = (b"", b"\xff")
 COMMITS = 60
 READERS_MAX = 3
-# All that a watch sees is behind this tail, and comes in several batches.
 CONFIG = StoreConfig(tail_bytes_max=0, watch_changes_max=7)
+"""All that a watch sees is behind this tail, and comes in several batches."""
 
 
 @pytest.fixture

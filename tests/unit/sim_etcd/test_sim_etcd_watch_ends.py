@@ -11,8 +11,8 @@ from rube.store.etcd import rpc_pb2 as etcd
 from rube.store.etcd.rpc_pb2_grpc import KVStub
 from tests.unit.sim_etcd.etcd_worlds import EtcdWorld
 
-# More than half of what may be under way unread.
 LARGE = b"v" * 40_000
+"""More than half of what may be under way unread."""
 
 
 def test_a_client_that_goes_while_an_event_waits_for_room(caplog: pytest.LogCaptureFixture) -> None:

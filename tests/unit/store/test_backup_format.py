@@ -14,8 +14,8 @@ from rube.store.maintenance.format import BackupEnd, BackupHeader, Decoder, Enco
 from rube.store.ports import Record
 
 HEADER = BackupHeader("id", 1000)
-# Magic, version, the header's frame.
 PREAMBLE_BYTES = 12
+"""Magic, version, the header's frame."""
 SOME = [Record(b"a", b"1" * 50, 1, 5), Record(b"b", b"", 2, 2), Record(b"c", b"3", 3, 1000)]
 
 

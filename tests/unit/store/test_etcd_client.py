@@ -32,8 +32,8 @@ from rube.store.etcd.rpc_pb2_grpc import (
     add_MaintenanceServicer_to_server,
 )
 
-# What a member answers to a transaction: nothing (it takes it), a status, or silence.
 Step = tuple[StatusCode, str] | None
+"""A member's answer to a transaction: nothing (it takes it), a status, or silence."""
 SILENCE = (StatusCode.OK, "never")
 NO_LEADER = (StatusCode.UNAVAILABLE, "etcdserver: no leader")
 TIMED_OUT = (StatusCode.UNAVAILABLE, "etcdserver: request timed out, possibly due to previous leader failure")

@@ -17,7 +17,6 @@ from rube.host import Write
 from rube.store import RealStorage
 from rube.store.engines import sqlite_lock
 
-# Opens the store named, says so, and holds it until it is ended.
 HOLDER = """
 import asyncio, sys
 from rube.store import RealStorage
@@ -28,6 +27,7 @@ async def main():
     await engine.close()
 asyncio.run(main())
 """
+"""Opens the store named, says so, and holds it until it is ended."""
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from rube.store.engines.memory import VolatileDisk
 from rube.store.replicated.overlay import Overlay
 
 KEYS = st.sampled_from([b"a", b"b", b"c"])
-# A write (None: a delete), or that so many of the oldest writes became durable.
 STEPS = st.lists(st.tuples(KEYS, st.sampled_from([None, b"1", b"2"])) | st.integers(0, 3), max_size=30)
+"""A write (None: a delete), or that so many of the oldest writes became durable."""
 
 
 def test_two_deletes_of_one_key_leave_one_after_the_other() -> None:

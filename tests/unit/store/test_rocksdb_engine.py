@@ -19,7 +19,6 @@ from rube.store.engines import rocksdb_files
 from rube.store.engines.rocksdb import RocksdbEngine
 from rube.store.engines.rocksdb_wal import is_sound, is_torn, length_up_to
 
-# Commits values of 500 bytes under 0, 1, 2, … and tells of each; then dies, or waits.
 WRITER = """
 import asyncio, os, sys
 from rube.host import Write
@@ -38,6 +37,7 @@ async def main():
 
 asyncio.run(main())
 """
+"""Commits values of 500 bytes under 0, 1, 2, … and tells of each; then dies, or waits."""
 COUNT = 200
 
 

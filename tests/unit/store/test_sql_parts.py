@@ -15,11 +15,11 @@ from rube.store.sql.rows import HEAD_BYTES, LogRow, checksum, decode, split_key,
 from rube.store.sql.schema import check_durable
 
 PLACE = Place("db:3306", "rube", "ann")
-# Short, at the border, and past it.
 KEYS = st.one_of(
     st.binary(min_size=1, max_size=4),
     st.builds(lambda size, end: b"x" * size + end, st.integers(HEAD_BYTES - 2, HEAD_BYTES + 2), st.binary(max_size=3)),
 )
+"""Short, at the border, and past it."""
 
 
 @given(KEYS, KEYS)

@@ -25,8 +25,8 @@ from rube.store.engines import SqliteEngine
 from rube.store.engines.sqlite_reader import SqliteReader
 from rube.store.engines.sqlite_tables import PAGE_BYTES
 
-# Seeds of the campaign; `make campaign-power` takes many.
 SEEDS = range(int(os.environ.get("RUBE_POWER_SEEDS", "1")))
+"""Seeds of the campaign; `make campaign-power` takes many."""
 STORE = Path("d/store")
 STEPS_MAX = 2000
 

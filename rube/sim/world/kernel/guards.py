@@ -63,7 +63,7 @@ REFUSED: tuple[tuple[Any, tuple[str, ...], str], ...] = (
     (asyncio, ("new_event_loop",), LOOP),
     (asyncio.events, ("new_event_loop",), LOOP),
 )
-"""What is refused outright: where, which names, and the remedy."""
+"""The names that are refused outright: the module, the names, and the remedy."""
 
 REFUSED_WITHOUT_ARGUMENT: tuple[tuple[Any, str, int, str], ...] = (
     (time, "localtime", 1, CLOCK),
@@ -73,7 +73,7 @@ REFUSED_WITHOUT_ARGUMENT: tuple[tuple[Any, str, int, str], ...] = (
     (time, "strftime", 2, CLOCK),
     (random.Random, "seed", 2, RANDOM),
 )
-"""What is refused with fewer arguments than this, or with None for the last: then it asks the real world."""
+"""The names that are refused with fewer arguments than this, or None for the last: then they ask the real world."""
 
 REFUSED_EVENTS: dict[str, str] = {
     **dict.fromkeys(("open", "sqlite3.connect", "mmap.__new__", "shutil", "tempfile", "glob"), STORAGE),

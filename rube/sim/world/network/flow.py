@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 WINDOW_BYTES = 64 * 1024
-"""What may be under way unread. A message is sent whole as soon as any of the window is left."""
+"""The bytes that may be under way unread. A message is sent whole as soon as any of the window is left."""
 
 
 class Signal:

@@ -9,7 +9,7 @@ from typing import Protocol
 from rube.api.times import NS_PER_MS
 
 RETRANSMIT_MS_MAX = 200.0
-"""What a partition held back arrives within this, plus the latency, once it is healed; a lost segment likewise."""
+"""Data that a partition held back arrives within this, plus the latency, once it is healed; a lost segment likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ MANAGER = "org.freedesktop.systemd1.Manager"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 UNIT_PATH = f"{MANAGER_PATH}/unit/"
 CALLS_MAX = 100
-"""In flight at once: a bus refuses more than it is configured for (dbus-daemon: 128 for users)."""
+"""The most calls in flight at once: a bus refuses more than it is configured for (dbus-daemon: 128 for users)."""
 CALL_S_MAX = 25.0
 
 Listener = Callable[["Message | None"], None]

@@ -43,14 +43,15 @@ STOP_WAIT_S = 1.0
 NOBODY = "-"
 """No unit's name."""
 _DOWN = ("inactive", "failed")
+# What systemd answers to calls about a unit whose definition it cannot read, or does not have.
 _UNREADABLE = (NotFoundError, FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError)
-"""What systemd answers to calls about a unit whose definition it cannot read, or does not have."""
 _SERVICE_PROPERTIES = ("Result", "MainPID", "ExecMainCode", "ExecMainStatus", "NRestarts")
 _RUNS = {
     UnitAction.Ensure.START: "StartUnit",
     UnitAction.Ensure.RESTART: "RestartUnit",
     UnitAction.Ensure.STOP: "StopUnit",
 }
+# What a job's result says that the unit's state does not.
 _JOB_ERRORS = {
     "dependency": "a unit that it requires did not start",
     "canceled": "another request to systemd took the place of this one",
@@ -58,7 +59,6 @@ _JOB_ERRORS = {
     "assert": "an assertion of its definition is not met",
     "unsupported": "this kind of unit is not supported on this machine",
 }
-"""What a job's result says that the unit's state does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class DbusConfig:
     bus_address: str | None = None
     """Such as `unix:path=/run/user/1000/bus`; None: the system bus."""
     boot_target: str = BOOT_TARGET
-    """What enabled units are wanted by, if they don't say; `default.target` for a user's manager."""
+    """The target that wants enabled units which don't name one; `default.target` for a user's manager."""
     journalctl: Sequence[str] = ("journalctl",)
     """The command that reads the journal: a user's manager needs `--user`."""
 

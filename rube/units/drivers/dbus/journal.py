@@ -20,8 +20,6 @@ from rube.api.errors import FailedPreconditionError, UnavailableError
 from rube.host import Clock
 from rube.units.drivers.log_lines import TAIL_LINES_MAX, lines_of, responses, tail_of
 
-__all__ = ["Journal"]
-
 PIPE_BYTES_MAX = 64 * 1024
 ENTRY_BYTES_MAX = 1024 * 1024
 """A longer entry is left out, and counted as a gap."""

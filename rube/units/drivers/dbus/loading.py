@@ -17,8 +17,6 @@ _WORDS = {
     "not-found": "systemd finds no unit file: is its directory one of systemd's (`systemctl show -p UnitPath`)?",
 }
 
-__all__ = ["load_problem", "refusal"]
-
 
 def refusal(name: str, unit: Mapping[str, Any], error: RubeError) -> FailedPreconditionError:
     """Returns the error for a refusal by systemd about a loaded unit, with the unit's files: systemd's own words name

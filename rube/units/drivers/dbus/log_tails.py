@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 from rube.units.drivers.dbus.journal import Journal
 
-__all__ = ["LogTails"]
-
 READS_MAX = 2
 """At the same time."""
 SETTLE_S = 0.2

@@ -16,8 +16,6 @@ from rube.units.service.exit_codes import (
 )
 from rube.units.service.policy import CLD_EXITED
 
-__all__ = ["reason_of"]
-
 _LISTS = {
     "ExecCondition": "exec.condition",
     "ExecStartPre": "exec.start_pre",

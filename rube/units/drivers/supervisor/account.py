@@ -13,7 +13,7 @@ from rube.units.drivers.supervisor.presence import Presence
 from rube.units.drivers.supervisor.records import RequestRecord, StateRecord, UnitRecord
 
 NOTED_BYTES_MAX = 64 * 1024
-"""In the shim's own log."""
+"""The most bytes of a note in the shim's own log."""
 
 
 class Account:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 
 from rube.units.drivers.supervisor.records import Condition
 
-__all__ = ["JUDGED", "what_is_unmet"]
-
 _COMPARISONS: dict[str, Callable[[int], bool]] = {
     "<=": lambda order: order <= 0,
     ">=": lambda order: order >= 0,

@@ -20,7 +20,7 @@ from rube.units.drivers.supervisor import files, processes
 EXIT_LOCKED = 75
 """The exit status of a shim that finds another one alive (EX_TEMPFAIL)."""
 SHIM_COMM, CHILD_COMM = "rube-shim", "rube-exec"
-"""What `ps -o comm` says of a shim, and of what it has forked until that executes the unit's program."""
+"""The name in `ps -o comm` of a shim, and of what it has forked until that executes the unit's program."""
 COMM_FILE = "/proc/self/comm"
 UNIT_VARIABLE = "RUBE_UNIT"
 """Holds the path of the unit's directory."""

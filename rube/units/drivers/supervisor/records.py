@@ -114,7 +114,7 @@ class StateRecord:
     digest: str = ""
     message: str = ""
     notes: tuple[str, ...] = ()
-    """What was done otherwise than the definition says."""
+    """Deviations from the definition."""
     withstanding: str = ""
     """The processes that cannot be stopped, and why."""
 

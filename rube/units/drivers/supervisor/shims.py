@@ -33,9 +33,9 @@ class Look:
 
     unit: UnitRecord | None
     state: StateRecord | None
-    """Of this boot; None: nothing was started since."""
+    """The state of this boot; None: nothing was started since."""
     errors: tuple[FileError, ...] = ()
-    """Why a record cannot be read."""
+    """The reasons why records cannot be read."""
     state_is_damaged: bool = False
     alive: bool = False
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 SLOT_S_MAX = 1.0
-"""Whoever takes longer no longer counts: it waits for something, and others must not wait behind it."""
+"""A holder that takes longer no longer counts: it waits for something, and others must not wait behind it."""
 
 
 class Slots:

@@ -37,9 +37,9 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 REPORT_BYTES_MAX = 4096
 OPEN_FILES_MAX = 2**31 - 1
 EXIT_RESOURCES = 1
-"""Of a process that reports RESOURCES: systemd fails with `resources` before there is a process."""
+"""The exit status of a process that reports RESOURCES: systemd fails with `resources` before there is a process."""
 FAILED, PROGRAM, RESOURCES, NOTE = b"!", b"=", b"?", b"~"
-"""What a line of a report begins with."""
+"""The beginnings of the lines of a report."""
 LIMITS = {
     "open_files": resource.RLIMIT_NOFILE,
     "processes": resource.RLIMIT_NPROC,

@@ -13,8 +13,6 @@ from rube.host import Clock
 from rube.units.drivers.log_lines import TAIL_BYTES_MAX, LineReader, lines_of, responses, tail_of
 from rube.units.drivers.supervisor.logs import FOLLOW_POLL_S, READ_FLAGS, LogReader, log_names
 
-__all__ = ["read_logs", "read_tail"]
-
 
 async def read_logs(directory: str, request: LogsRequest, clock: Clock) -> AsyncIterator[LogsResponse]:
     """Implements rube.controllers.driver.Driver.logs. Looks for more every FOLLOW_POLL_S seconds."""

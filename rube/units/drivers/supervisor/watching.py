@@ -16,7 +16,7 @@ from rube.units.drivers.supervisor.records import StateRecord, UnitRecord
 
 _LOG = logging.getLogger("rube.controllers")
 POLL_S = 1.0
-"""Where the kernel lends no watches, as much as that passes between two looks."""
+"""The pause between two looks where the kernel lends no watches."""
 _FILES = frozenset({UnitRecord.NAME, StateRecord.NAME, files.LOCK})
 _IN_UNITS = flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO | flags.DELETE_SELF | flags.MOVE_SELF
 _IN_UNIT = flags.CLOSE_WRITE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO | flags.DELETE_SELF | flags.MOVE_SELF
