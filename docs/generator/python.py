@@ -8,13 +8,16 @@ from docs.generator.page import Page
 _PACKAGES = {
     "rube.api": ("errors", "keys", "types", "selectors", "textproto"),
     "rube.host": ("",),
+    "rube.transport": ("",),
     "rube.client": ("",),
-    "rube.controllers": ("contract", "driver"),
+    "rube.controllers": ("contract", "driver", "config"),
     "rube.store": ("",),
     "rube.group": ("",),
     "rube.raft": ("",),
+    "rube.units": ("node_controller",),
+    "rube.rubelet": ("",),
     "rube.sim.world": ("", "kernel", "network", "disk"),
-    "rube.sim": ("", "cluster.cluster", "scenario", "judges"),
+    "rube.sim": ("", "cluster.cluster", "cluster.storage", "scenario", "judges"),
 }
 
 

@@ -80,10 +80,10 @@ def apiserver(
 
     \b
     Examples:
-      rube apiserver --store sqlite:////var/lib/rube/store.db
+      rube apiserver --store sqlite:////var/lib/rubeapiserver/store.db
       rube apiserver --store memory: --listen 127.0.0.1:0
       rube apiserver --store etcd://10.0.0.1:2379,10.0.0.2:2379/rube
-      rube apiserver --store 'raft+sqlite:////var/lib/rube/a.db?name=a&members=a=10.0.0.1:7824,b=…,c=…'
+      rube apiserver --store 'raft+sqlite:////var/lib/rubeapiserver/a.db?name=a&members=a=10.0.0.1:7824,b=…,c=…'
 
     One process at a time may have a SQLite or RocksDB store open. An acknowledged write survives kill -9 and power
     loss. A write that its disk could not make durable ends it, with exit code 1.

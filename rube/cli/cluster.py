@@ -100,7 +100,7 @@ def add(members: tuple[str, ...], name: str, address: str, learner: bool) -> Non
     \b
     Example, and how the new one is started, with an empty disk:
       rube cluster add --member 10.0.0.1:7824 d 10.0.0.4:7824
-      rube apiserver --store 'raft+sqlite:////var/lib/rube/d.db?name=d&listen=10.0.0.4:7824&join=10.0.0.1:7824'
+      rube apiserver --store 'raft+sqlite:////var/lib/rubeapiserver/d.db?name=d&listen=10.0.0.4:7824&join=10.0.0.1:7824'
     """
     peer = Peer(name=name, address=address, promote=not learner)
     _change("add", members, ChangeRequest(add=peer), f"member {name} is expected at {address}: start it with join=…")

@@ -148,8 +148,8 @@ def controller(
     \b
     Example:
       rube apiserver --controllers '' &
-      rube controller --server 127.0.0.1:7823 --data /var/lib/rube/controller
-      rube controller --data /var/lib/agents --controllers agents:Agents
+      rube controller --server 127.0.0.1:7823 --data /var/lib/rube-controllers
+      rube controller --data /var/lib/rube-agents --controllers agents:Agents
 
     The last runs a controller of your own, from ./agents.py or an installed package.
 

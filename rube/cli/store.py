@@ -91,7 +91,7 @@ def backup(url: str, file: str) -> None:
 
     \b
     Examples:
-      rube store backup sqlite:////var/lib/rube/store.db monday.rube
+      rube store backup sqlite:////var/lib/rubeapiserver/store.db monday.rube
       rube store backup etcd://10.0.0.1:2379 - | zstd > monday.rube.zst
     """
 
@@ -116,7 +116,7 @@ def restore_command(file: str, url: str) -> None:
 
     \b
     Examples:
-      rube store restore monday.rube sqlite:////var/lib/rube/store.db
+      rube store restore monday.rube sqlite:////var/lib/rubeapiserver/store.db
       zstd -dc monday.rube.zst | rube store restore - etcd://10.0.0.1:2379/rube
     """
 
@@ -162,7 +162,7 @@ def verify(place: str) -> None:
 
     \b
     Examples:
-      rube store verify sqlite:////var/lib/rube/store.db
+      rube store verify sqlite:////var/lib/rubeapiserver/store.db
       rube store verify monday.rube
     """
     damaged = 0
@@ -228,7 +228,7 @@ def salvage_command(url: str, to: str, older: bool, as_json: bool) -> None:
 
     \b
     Example:
-      rube store salvage sqlite:////var/lib/rube/store.db sqlite:////var/lib/rube/salvaged.db
+      rube store salvage sqlite:////var/lib/rubeapiserver/store.db sqlite:////var/lib/rubeapiserver/new.db
     """
     lost = False
 

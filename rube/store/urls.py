@@ -119,7 +119,7 @@ def _unknown(url: str, scheme: str) -> str:
     near = suggestion(scheme, FORMS)
     kinds = ", ".join(FORMS)
     return f"store URL {shown[:_SHOWN_MAX]!r} is of no known kind; " + (
-        near if near.startswith("did") else f"write one of {kinds}, such as sqlite:////var/lib/rube/store.db"
+        near if near.startswith("did") else f"write one of {kinds}, such as sqlite:////var/lib/rubeapiserver/store.db"
     )
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from rube.sim.scenario.judging import ALWAYS
+from rube.sim.scenario.scenario_pb2 import Expectation, Fault
 from rube.store.urls import FORMS, parse_store_url
-from tests.doc_blocks import ROOT
+from tests.doc_blocks import PAGES, ROOT
 
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text()
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
@@ -33,7 +38,7 @@ MESSAGES = [row[0].strip("`") for row in rows(TROUBLESHOOTING)]
 
 @pytest.mark.parametrize(("term", "place"), TERMS)
 def test_a_term_lives_where_the_glossary_says(term: str, place: str) -> None:
-    if "/" in place:
+    if "/" in place or place == "Makefile":
         assert (ROOT / place).is_file()
         return
     module, _, name = place.rpartition(".")
@@ -43,9 +48,40 @@ def test_a_term_lives_where_the_glossary_says(term: str, place: str) -> None:
         assert hasattr(importlib.import_module(module), name), f"{term}: there is no {place}"
 
 
+NAMES = [name.strip() for term, _ in TERMS for name in term.split(",")]
+
+
 def test_each_term_stands_in_the_glossary_once() -> None:
-    names = [name.strip() for term, _ in TERMS for name in term.split(",")]
-    assert len(names) == len(set(names)) > 50
+    assert len(NAMES) == len(set(NAMES)) > 50
+
+
+# A page marks the word that it explains: "A **member** is an apiserver whose …".
+_EXPLAINED = re.compile(r"\b(?:[Aa]n?|[Tt]he) \*\*([a-z][a-z -]*)\*\*")
+
+
+def test_each_word_that_a_page_explains_stands_in_the_glossary() -> None:
+    explained = {word for page in PAGES for word in _EXPLAINED.findall(page.read_text())}
+    assert len(explained) > 5
+    assert sorted(explained - set(NAMES)) == []
+
+
+def test_each_package_has_a_word_in_the_glossary() -> None:
+    """So that a reader who meets `rube/units` or `rube/sim/judges` finds what it is about."""
+    packages = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for pattern in ("*/__init__.py", "sim/*/__init__.py", "store/*/__init__.py", "controllers/*/__init__.py")
+        for path in (ROOT / "rube").glob(pattern)
+    }
+    places = [place.removesuffix(".proto").replace("/", ".") + "." for _, place in TERMS]
+    assert sorted(name for name in packages if not any(place.startswith(name + ".") for place in places)) == []
+
+
+def test_each_fault_and_check_of_a_scenario_has_a_row() -> None:
+    page = (ROOT / "docs" / "reference" / "scenarios.md").read_text()
+    fault, check = Fault.DESCRIPTOR.oneofs_by_name["fault"], Expectation.DESCRIPTOR.oneofs_by_name["check"]
+    names = {*(field.name for field in (*fault.fields, *check.fields)), *ALWAYS}
+    assert re.findall(r"^\| `(\w+)` \| ✓ \|", page, re.MULTILINE) == list(ALWAYS)
+    assert sorted(name for name in names if not re.search(rf"^\| .*`{name}\b", page, re.MULTILINE)) == []
 
 
 @cache
@@ -92,6 +128,43 @@ def test_links_lead_somewhere_in_a_checkout_too(page: Path) -> None:
     """But for those to pages that are made with the site."""
     links = [link for link in _LINKS.findall(page.read_text()) if "://" not in link and not _MADE.search(link)]
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def _named(entries: list[Any]) -> Iterator[tuple[str, str]]:
+    for entry in entries:
+        ((title, target),) = entry.items()
+        if isinstance(target, list):
+            yield from _named(target)
+        else:
+            yield title, target
+
+
+def test_a_page_has_the_title_under_which_the_navigation_shows_it() -> None:
+    titles = dict(_named(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    assert titles.pop("Home") == "index.md"
+    pages = {title: ROOT / "docs" / target for title, target in titles.items() if (ROOT / "docs" / target).is_file()}
+    assert len(pages) > 20
+    assert [title for title, page in pages.items() if page.read_text().splitlines()[0] != f"# {title}"] == []
+
+
+# Where each daemon keeps its data, in the units that `rube systemd-units` writes and in what docs and help pages say.
+_PLACES = re.compile(
+    r"/var/lib/(rubeapiserver(/(store|new)(\.db)?|/[abcd](\.db)?)?|rube(/rubelet\.sock|/units)?|rube-agents|rube-controllers)"
+    r"(?![\w./-])"
+)
+_SPEAKING = [*PAGES, *(ROOT / "rube" / "cli").rglob("*.*"), *(ROOT / "ructl").glob("*.py"), ROOT / "rube/store/urls.py"]
+
+
+def test_data_has_one_place_in_docs_and_help_pages() -> None:
+    other = [
+        f"{page.relative_to(ROOT)}: {text[found.start() : found.end() + 30]}"
+        for page in _SPEAKING
+        if page.suffix in (".md", ".py", ".service")
+        for text in [page.read_text()]
+        for found in re.finditer(r"/var/lib/rube", text)
+        if not _PLACES.match(text, found.start())
+    ]
+    assert other == []
 
 
 URLS = dict(re.findall(r"^\| `(\S+)` \|.*\| `(\S+)` \|$", STORES, re.MULTILINE))
