@@ -139,12 +139,19 @@ class Metadata(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def delete_time(self) -> _timestamp_pb2.Timestamp:
-        """Reserved for deletion that waits for finalizers; the server refuses a put that sets either."""
+        """When its deletion was asked for, while it waits for finalizers. Set by the server."""
 
     @_builtins.property
-    def finalizers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def finalizers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What has to be done before the object may go, as names such as `acme.example/unmount`. Whoever does it removes the
+        name by UpdateLifecycle; the write that removes the last one of an object under deletion deletes it. A put adds the
+        names that it lists and keeps the others; under deletion none can be added.
+        """
+
     @_builtins.property
-    def owner_references(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnerReference]: ...
+    def owner_references(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnerReference]:
+        """The objects that this one exists for: once none of them exists any more, the garbage collector deletes it."""
+
     def __init__(
         self,
         *,
@@ -171,16 +178,22 @@ Global___Metadata: _TypeAlias = Metadata  # noqa: Y015
 
 @_typing.final
 class OwnerReference(_message.Message):
+    """An owner is in the same namespace, or outside namespaces."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TYPE_FIELD_NUMBER: _builtins.int
     NAMESPACE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     UID_FIELD_NUMBER: _builtins.int
+    BLOCK_DELETION_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     namespace: _builtins.str
     name: _builtins.str
     uid: _builtins.str
+    """The owner's metadata.uid: another object of the same name is no owner."""
+    block_deletion: _builtins.bool
+    """A FOREGROUND deletion of the owner waits until this object is gone."""
     def __init__(
         self,
         *,
@@ -188,10 +201,11 @@ class OwnerReference(_message.Message):
         namespace: _builtins.str = ...,
         name: _builtins.str = ...,
         uid: _builtins.str = ...,
+        block_deletion: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "namespace", b"namespace", "type", b"type", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_deletion", b"block_deletion", "name", b"name", "namespace", b"namespace", "type", b"type", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -619,12 +633,41 @@ Global___ListResponse: _TypeAlias = ListResponse  # noqa: Y015
 class DeleteRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Propagation:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PropagationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DeleteRequest._Propagation.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PROPAGATION_UNSPECIFIED: DeleteRequest._Propagation.ValueType  # 0
+        """As an earlier request said that still waits; otherwise BACKGROUND."""
+        BACKGROUND: DeleteRequest._Propagation.ValueType  # 1
+        """The objects go at once, the garbage collector deletes what they own."""
+        FOREGROUND: DeleteRequest._Propagation.ValueType  # 2
+        """What they own is deleted first: they wait for those with `block_deletion`."""
+        ORPHAN: DeleteRequest._Propagation.ValueType  # 3
+        """What they own stays, without these owners."""
+
+    class Propagation(_Propagation, metaclass=_PropagationEnumTypeWrapper):
+        """What becomes of the objects that these ones own."""
+
+    PROPAGATION_UNSPECIFIED: DeleteRequest.Propagation.ValueType  # 0
+    """As an earlier request said that still waits; otherwise BACKGROUND."""
+    BACKGROUND: DeleteRequest.Propagation.ValueType  # 1
+    """The objects go at once, the garbage collector deletes what they own."""
+    FOREGROUND: DeleteRequest.Propagation.ValueType  # 2
+    """What they own is deleted first: they wait for those with `block_deletion`."""
+    ORPHAN: DeleteRequest.Propagation.ValueType  # 3
+    """What they own stays, without these owners."""
+
     KEYS_FIELD_NUMBER: _builtins.int
     PRECONDITIONS_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PROPAGATION_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """Check everything, delete nothing."""
+    propagation: Global___DeleteRequest.Propagation.ValueType
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Key]: ...
     @_builtins.property
@@ -638,10 +681,11 @@ class DeleteRequest(_message.Message):
         preconditions: _abc.Iterable[Global___Precondition] | None = ...,
         fence: Global___Fence | None = ...,
         validate_only: _builtins.bool = ...,
+        propagation: Global___DeleteRequest.Propagation.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "keys", b"keys", "preconditions", b"preconditions", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "keys", b"keys", "preconditions", b"preconditions", "propagation", b"propagation", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -653,21 +697,60 @@ class DeleteResponse(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     STORE_ID_FIELD_NUMBER: _builtins.int
+    DELETIONS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     store_id: _builtins.str
+    @_builtins.property
+    def deletions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Deletion]:
+        """In the order of the request."""
+
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         store_id: _builtins.str = ...,
+        deletions: _abc.Iterable[Global___Deletion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deletions", b"deletions", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteResponse: _TypeAlias = DeleteResponse  # noqa: Y015
+
+@_typing.final
+class Deletion(_message.Message):
+    """The state of one object after a request to delete it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    FINALIZERS_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    gone: _builtins.bool
+    """It is gone. Otherwise it waits for `finalizers` since `delete_time`."""
+    @_builtins.property
+    def finalizers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        gone: _builtins.bool = ...,
+        finalizers: _abc.Iterable[_builtins.str] | None = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delete_time", b"delete_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_time", b"delete_time", "finalizers", b"finalizers", "gone", b"gone", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Deletion: _TypeAlias = Deletion  # noqa: Y015
 
 @_typing.final
 class WatchRequest(_message.Message):
@@ -811,6 +894,88 @@ class UpdateStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateStatusResponse: _TypeAlias = UpdateStatusResponse  # noqa: Y015
+
+@_typing.final
+class UpdateLifecycleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    ADD_FINALIZERS_FIELD_NUMBER: _builtins.int
+    REMOVE_FINALIZERS_FIELD_NUMBER: _builtins.int
+    REMOVE_OWNERS_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    """The object that is meant; ABORTED if the name has passed to another."""
+    @_builtins.property
+    def key(self) -> Global___Key: ...
+    @_builtins.property
+    def add_finalizers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is there already is not added again. FAILED_PRECONDITION for a new one on an object under deletion."""
+
+    @_builtins.property
+    def remove_finalizers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is not there is left out. Two writers that remove different ones do not disturb each other."""
+
+    @_builtins.property
+    def remove_owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The uids of owners that are none any more."""
+
+    @_builtins.property
+    def preconditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Precondition]: ...
+    @_builtins.property
+    def fence(self) -> Global___Fence: ...
+    def __init__(
+        self,
+        *,
+        key: Global___Key | None = ...,
+        uid: _builtins.str = ...,
+        add_finalizers: _abc.Iterable[_builtins.str] | None = ...,
+        remove_finalizers: _abc.Iterable[_builtins.str] | None = ...,
+        remove_owners: _abc.Iterable[_builtins.str] | None = ...,
+        preconditions: _abc.Iterable[Global___Precondition] | None = ...,
+        fence: Global___Fence | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_finalizers", b"add_finalizers", "fence", b"fence", "key", b"key", "preconditions", b"preconditions", "remove_finalizers", b"remove_finalizers", "remove_owners", b"remove_owners", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateLifecycleRequest: _TypeAlias = UpdateLifecycleRequest  # noqa: Y015
+
+@_typing.final
+class UpdateLifecycleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    store_id: _builtins.str
+    gone: _builtins.bool
+    """The last finalizer of an object under deletion was removed."""
+    @_builtins.property
+    def metadata(self) -> Global___Metadata:
+        """As it is now; as it was last if it is gone."""
+
+    def __init__(
+        self,
+        *,
+        metadata: Global___Metadata | None = ...,
+        revision: _builtins.int = ...,
+        store_id: _builtins.str = ...,
+        gone: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone", b"gone", "metadata", b"metadata", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateLifecycleResponse: _TypeAlias = UpdateLifecycleResponse  # noqa: Y015
 
 @_typing.final
 class LogsRequest(_message.Message):

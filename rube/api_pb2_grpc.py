@@ -66,6 +66,11 @@ class ApiStub(object):
                 request_serializer=rube_dot_api__pb2.UpdateStatusRequest.SerializeToString,
                 response_deserializer=rube_dot_api__pb2.UpdateStatusResponse.FromString,
                 _registered_method=True)
+        self.UpdateLifecycle = channel.unary_unary(
+                '/api.Api/UpdateLifecycle',
+                request_serializer=rube_dot_api__pb2.UpdateLifecycleRequest.SerializeToString,
+                response_deserializer=rube_dot_api__pb2.UpdateLifecycleResponse.FromString,
+                _registered_method=True)
         self.Logs = channel.unary_stream(
                 '/api.Api/Logs',
                 request_serializer=rube_dot_api__pb2.LogsRequest.SerializeToString,
@@ -98,7 +103,8 @@ class ApiServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Delete(self, request, context):
-        """Deletes objects, all at one revision or none. NOT_FOUND if one is absent.
+        """Deletes objects, all at one revision or none. NOT_FOUND if one is absent. An object with finalizers stays, marked by
+        its delete_time, until they are removed; to delete it again is no error and changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,6 +119,13 @@ class ApiServicer(object):
 
     def UpdateStatus(self, request, context):
         """Replaces an object's status and nothing else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateLifecycle(self, request, context):
+        """Changes what an object's life depends on, its finalizers and its owners, and nothing else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,6 +170,11 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.UpdateStatus,
                     request_deserializer=rube_dot_api__pb2.UpdateStatusRequest.FromString,
                     response_serializer=rube_dot_api__pb2.UpdateStatusResponse.SerializeToString,
+            ),
+            'UpdateLifecycle': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateLifecycle,
+                    request_deserializer=rube_dot_api__pb2.UpdateLifecycleRequest.FromString,
+                    response_serializer=rube_dot_api__pb2.UpdateLifecycleResponse.SerializeToString,
             ),
             'Logs': grpc.unary_stream_rpc_method_handler(
                     servicer.Logs,
@@ -328,6 +346,33 @@ class Api(object):
             '/api.Api/UpdateStatus',
             rube_dot_api__pb2.UpdateStatusRequest.SerializeToString,
             rube_dot_api__pb2.UpdateStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateLifecycle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/api.Api/UpdateLifecycle',
+            rube_dot_api__pb2.UpdateLifecycleRequest.SerializeToString,
+            rube_dot_api__pb2.UpdateLifecycleResponse.FromString,
             options,
             channel_credentials,
             insecure,

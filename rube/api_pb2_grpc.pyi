@@ -40,11 +40,15 @@ class ApiStub:
     Get: _grpc.UnaryUnaryMultiCallable[_api_pb2.GetRequest, _api_pb2.GetResponse]
     List: _grpc.UnaryUnaryMultiCallable[_api_pb2.ListRequest, _api_pb2.ListResponse]
     Delete: _grpc.UnaryUnaryMultiCallable[_api_pb2.DeleteRequest, _api_pb2.DeleteResponse]
-    """Deletes objects, all at one revision or none. NOT_FOUND if one is absent."""
+    """Deletes objects, all at one revision or none. NOT_FOUND if one is absent. An object with finalizers stays, marked by
+    its delete_time, until they are removed; to delete it again is no error and changes nothing.
+    """
     Watch: _grpc.UnaryStreamMultiCallable[_api_pb2.WatchRequest, _api_pb2.WatchResponse]
     """The changes of the objects that match: ordered, unique, reliable, atomic, resumable."""
     UpdateStatus: _grpc.UnaryUnaryMultiCallable[_api_pb2.UpdateStatusRequest, _api_pb2.UpdateStatusResponse]
     """Replaces an object's status and nothing else."""
+    UpdateLifecycle: _grpc.UnaryUnaryMultiCallable[_api_pb2.UpdateLifecycleRequest, _api_pb2.UpdateLifecycleResponse]
+    """Changes what an object's life depends on, its finalizers and its owners, and nothing else."""
     Logs: _grpc.UnaryStreamMultiCallable[_api_pb2.LogsRequest, _api_pb2.LogsResponse]
     """The output of a unit, from the node that it is bound to. The first response comes as soon as the node has answered."""
 
@@ -60,11 +64,15 @@ class ApiAsyncStub(ApiStub):
     Get: _aio.UnaryUnaryMultiCallable[_api_pb2.GetRequest, _api_pb2.GetResponse]  # type: ignore[assignment]
     List: _aio.UnaryUnaryMultiCallable[_api_pb2.ListRequest, _api_pb2.ListResponse]  # type: ignore[assignment]
     Delete: _aio.UnaryUnaryMultiCallable[_api_pb2.DeleteRequest, _api_pb2.DeleteResponse]  # type: ignore[assignment]
-    """Deletes objects, all at one revision or none. NOT_FOUND if one is absent."""
+    """Deletes objects, all at one revision or none. NOT_FOUND if one is absent. An object with finalizers stays, marked by
+    its delete_time, until they are removed; to delete it again is no error and changes nothing.
+    """
     Watch: _aio.UnaryStreamMultiCallable[_api_pb2.WatchRequest, _api_pb2.WatchResponse]  # type: ignore[assignment]
     """The changes of the objects that match: ordered, unique, reliable, atomic, resumable."""
     UpdateStatus: _aio.UnaryUnaryMultiCallable[_api_pb2.UpdateStatusRequest, _api_pb2.UpdateStatusResponse]  # type: ignore[assignment]
     """Replaces an object's status and nothing else."""
+    UpdateLifecycle: _aio.UnaryUnaryMultiCallable[_api_pb2.UpdateLifecycleRequest, _api_pb2.UpdateLifecycleResponse]  # type: ignore[assignment]
+    """Changes what an object's life depends on, its finalizers and its owners, and nothing else."""
     Logs: _aio.UnaryStreamMultiCallable[_api_pb2.LogsRequest, _api_pb2.LogsResponse]  # type: ignore[assignment]
     """The output of a unit, from the node that it is bound to. The first response comes as soon as the node has answered."""
 
@@ -101,7 +109,9 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         request: _api_pb2.DeleteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_pb2.DeleteResponse, _abc.Awaitable[_api_pb2.DeleteResponse]]:
-        """Deletes objects, all at one revision or none. NOT_FOUND if one is absent."""
+        """Deletes objects, all at one revision or none. NOT_FOUND if one is absent. An object with finalizers stays, marked by
+        its delete_time, until they are removed; to delete it again is no error and changes nothing.
+        """
 
     @_abc_1.abstractmethod
     def Watch(
@@ -118,6 +128,14 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_api_pb2.UpdateStatusResponse, _abc.Awaitable[_api_pb2.UpdateStatusResponse]]:
         """Replaces an object's status and nothing else."""
+
+    @_abc_1.abstractmethod
+    def UpdateLifecycle(
+        self,
+        request: _api_pb2.UpdateLifecycleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_api_pb2.UpdateLifecycleResponse, _abc.Awaitable[_api_pb2.UpdateLifecycleResponse]]:
+        """Changes what an object's life depends on, its finalizers and its owners, and nothing else."""
 
     @_abc_1.abstractmethod
     def Logs(

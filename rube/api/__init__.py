@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from rube.api.cluster_pb2 import Lease as Lease
     from rube.api.cluster_pb2 import Node as Node
     from rube.api.cluster_pb2 import NodeStatus as NodeStatus
+    from rube.api.conditions_pb2 import StatusCondition as StatusCondition
     from rube.api.controller_pb2 import Action as Action
     from rube.api.controller_pb2 import Call as Call
     from rube.api.controller_pb2 import Decision as Decision
     from rube.api.controller_pb2 import State as State
+    from rube.api.core_pb2 import Namespace as Namespace
+    from rube.api.core_pb2 import NamespaceStatus as NamespaceStatus
+    from rube.api.memory_pb2 import DeletionMemory as DeletionMemory
     from rube.api.memory_pb2 import Entry as Entry
     from rube.api.memory_pb2 import NodeHealthMemory as NodeHealthMemory
     from rube.api.memory_pb2 import NodeIdentity as NodeIdentity
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from rube.api_pb2 import Bookmark as Bookmark
     from rube.api_pb2 import DeleteRequest as DeleteRequest
     from rube.api_pb2 import DeleteResponse as DeleteResponse
+    from rube.api_pb2 import Deletion as Deletion
     from rube.api_pb2 import Event as Event
     from rube.api_pb2 import Fence as Fence
     from rube.api_pb2 import GetRequest as GetRequest
@@ -65,6 +70,8 @@ if TYPE_CHECKING:
     from rube.api_pb2 import PutRequest as PutRequest
     from rube.api_pb2 import PutResponse as PutResponse
     from rube.api_pb2 import Selector as Selector
+    from rube.api_pb2 import UpdateLifecycleRequest as UpdateLifecycleRequest
+    from rube.api_pb2 import UpdateLifecycleResponse as UpdateLifecycleResponse
     from rube.api_pb2 import UpdateStatusRequest as UpdateStatusRequest
     from rube.api_pb2 import UpdateStatusResponse as UpdateStatusResponse
     from rube.api_pb2 import WatchRequest as WatchRequest
@@ -77,14 +84,17 @@ if TYPE_CHECKING:
 # The generated module of each name. Loaded when it is first asked for: a short command needs few of them.
 _MODULES = {
     "rube.api_pb2": (
-        "Bookmark DeleteRequest DeleteResponse Event Fence GetRequest GetResponse Key List ListRequest "
+        "Bookmark DeleteRequest DeleteResponse Deletion Event Fence GetRequest GetResponse Key List ListRequest "
         "ListResponse LogLine LogsRequest LogsResponse Metadata Object OwnerReference Precondition PutRequest "
-        "PutResponse Selector UpdateStatusRequest UpdateStatusResponse WatchRequest WatchResponse "
+        "PutResponse Selector UpdateLifecycleRequest UpdateLifecycleResponse UpdateStatusRequest UpdateStatusResponse "
+        "WatchRequest WatchResponse"
     ),
     "rube.api_pb2_grpc": "ApiAsyncStub ApiServicer ApiStub add_ApiServicer_to_server",
     "rube.api.cluster_pb2": "Lease Node NodeStatus",
+    "rube.api.conditions_pb2": "StatusCondition",
+    "rube.api.core_pb2": "Namespace NamespaceStatus",
     "rube.api.controller_pb2": "Action Call Decision State",
-    "rube.api.memory_pb2": "Entry NodeHealthMemory NodeIdentity UnitMemory Written",
+    "rube.api.memory_pb2": "DeletionMemory Entry NodeHealthMemory NodeIdentity UnitMemory Written",
     "rube.api.nodes_pb2": "NodeReply NodeReplyResponse NodeRequest NodeRequestsRequest",
     "rube.api.nodes_pb2_grpc": "NodesAsyncStub NodesServicer NodesStub add_NodesServicer_to_server",
     "rube.api.resource_pb2": "Column Resource Scope Transition",

@@ -33,6 +33,7 @@ class State(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
     CLOCK_FIELD_NUMBER: _builtins.int
+    SEEN_REVISION_FIELD_NUMBER: _builtins.int
     ACTION_ERROR_FIELD_NUMBER: _builtins.int
     OBSERVE_ERROR_FIELD_NUMBER: _builtins.int
     ACTIONS_PENDING_FIELD_NUMBER: _builtins.int
@@ -40,6 +41,8 @@ class State(_message.Message):
     """The clock of `now`: another one with each start. Times of another clock in a memory can't be compared
     with `now`: two machines' clocks may differ by any amount.
     """
+    seen_revision: _builtins.int
+    """For a controller of every type: everything up to this revision of the store is in what it sees."""
     action_error: _builtins.str
     """Why the last action could not be carried out; empty if it was. It is tried again whatever is decided."""
     observe_error: _builtins.str
@@ -78,13 +81,14 @@ class State(_message.Message):
         memory: _any_pb2.Any | None = ...,
         now: _timestamp_pb2.Timestamp | None = ...,
         clock: _builtins.str = ...,
+        seen_revision: _builtins.int = ...,
         action_error: _builtins.str = ...,
         observe_error: _builtins.str = ...,
         actions_pending: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observed", b"observed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_error", b"action_error", "actions_pending", b"actions_pending", "clock", b"clock", "key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observe_error", b"observe_error", "observed", b"observed", "related", b"related"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_error", b"action_error", "actions_pending", b"actions_pending", "clock", b"clock", "key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observe_error", b"observe_error", "observed", b"observed", "related", b"related", "seen_revision", b"seen_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -161,24 +165,28 @@ class Call(_message.Message):
     PUT_FIELD_NUMBER: _builtins.int
     DELETE_FIELD_NUMBER: _builtins.int
     UPDATE_STATUS_FIELD_NUMBER: _builtins.int
+    UPDATE_LIFECYCLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def put(self) -> _api_pb2.PutRequest: ...
     @_builtins.property
     def delete(self) -> _api_pb2.DeleteRequest: ...
     @_builtins.property
     def update_status(self) -> _api_pb2.UpdateStatusRequest: ...
+    @_builtins.property
+    def update_lifecycle(self) -> _api_pb2.UpdateLifecycleRequest: ...
     def __init__(
         self,
         *,
         put: _api_pb2.PutRequest | None = ...,
         delete: _api_pb2.DeleteRequest | None = ...,
         update_status: _api_pb2.UpdateStatusRequest | None = ...,
+        update_lifecycle: _api_pb2.UpdateLifecycleRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "delete", b"delete", "put", b"put", "update_status", b"update_status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "delete", b"delete", "put", b"put", "update_lifecycle", b"update_lifecycle", "update_status", b"update_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "delete", b"delete", "put", b"put", "update_status", b"update_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "delete", b"delete", "put", b"put", "update_lifecycle", b"update_lifecycle", "update_status", b"update_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["put", "delete", "update_status"]  # noqa: Y015
+    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["put", "delete", "update_status", "update_lifecycle"]  # noqa: Y015
     _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_call) -> _WhichOneofReturnType_call | None: ...
 

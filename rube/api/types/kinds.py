@@ -13,7 +13,20 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from rube import api_pb2
-from rube.api import Lease, Node, NodeStatus, Unit, UnitStatus, cluster_pb2, controller_pb2, memory_pb2, systemd_pb2
+from rube.api import (
+    Lease,
+    Namespace,
+    NamespaceStatus,
+    Node,
+    NodeStatus,
+    Unit,
+    UnitStatus,
+    cluster_pb2,
+    controller_pb2,
+    core_pb2,
+    memory_pb2,
+    systemd_pb2,
+)
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, is_name_of, type_of, validate_key, validate_names
 from rube.api.spelling import quoted, suggestion
@@ -194,10 +207,11 @@ BUILTIN: Final = Types(
         Kind(spec=Lease, status=None, namespaced=True),
         Kind(spec=Node, status=NodeStatus, namespaced=False),
         Kind(spec=Unit, status=UnitStatus, namespaced=True),
+        Kind(spec=Namespace, status=NamespaceStatus, namespaced=False),
     ],
     {
         name: message
-        for module in (api_pb2, cluster_pb2, controller_pb2, memory_pb2, systemd_pb2)
+        for module in (api_pb2, cluster_pb2, controller_pb2, core_pb2, memory_pb2, systemd_pb2)
         for name, message in messages_of(module.DESCRIPTOR.message_types_by_name.values())
     },
 )
