@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from rube.api.errors import InvalidArgumentError
+from rube.api.spelling import quoted
 
 REQUIREMENTS_MAX: Final = 64
 TEXT_CHARS_MAX: Final = 16_384
@@ -107,6 +108,12 @@ def validate_labels(labels: Mapping[str, str]) -> None:
 
 
 @lru_cache(maxsize=LABELS_REMEMBERED_MAX)
+def validate_finalizer(field: str, name: str) -> None:
+    """Raises InvalidArgumentError unless a finalizer can have that name: what the key of a label can be."""
+    if not _KEY.match(name):
+        raise InvalidArgumentError(f"finalizer {quoted(name)} is not valid: {_KEY_RULE}", field=field)
+
+
 def _is_label(key: str, value: str) -> bool:
     """Returns whether the label is valid. Objects share most of their labels: the answer is cached for the others."""
     return bool(_KEY.match(key) and _VALUE.match(value))

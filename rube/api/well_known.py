@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # a command of ructl that needs only a name does not load pro
 UNIT_TYPE: Final = "api.systemd.Unit"
 NODE_TYPE: Final = "api.Node"
 LEASE_TYPE: Final = "api.Lease"
+NAMESPACE_TYPE: Final = "core.Namespace"
 NODE_LEASE_NAMESPACE: Final = "node-leases"
 """Each rubelet renews the lease of its node's name here."""
 
@@ -25,6 +26,12 @@ MOVED_FROM_ANNOTATION: Final = "rube/moved-from"
 """The lost node that placement moved a unit away from. A unit that has it is not moved again by itself."""
 RESTART_ANNOTATION: Final = "rube/restart"
 """Asks a unit's node to restart it once for each new value. A put that omits it keeps it; an empty value removes it."""
+FOREGROUND_FINALIZER: Final = "foreground-deletion"
+"""The garbage collector removes it once nothing is left that the object owns and that blocks its deletion."""
+ORPHAN_FINALIZER: Final = "orphan"
+"""The garbage collector removes it once nothing refers to the object as its owner any more."""
+CONTENTS_FINALIZER: Final = "namespace-contents"
+"""Of a Namespace: the garbage collector removes it once the namespace is empty."""
 _ID_SEPARATOR: Final = "#"
 
 

@@ -21,6 +21,8 @@ from rube.api import (
     LogsResponse,
     PutRequest,
     PutResponse,
+    UpdateLifecycleRequest,
+    UpdateLifecycleResponse,
     UpdateStatusRequest,
     UpdateStatusResponse,
     WatchRequest,
@@ -51,6 +53,7 @@ Answer = TypeVar(
     GetResponse,
     ListResponse,
     DeleteResponse,
+    UpdateLifecycleResponse,
     UpdateStatusResponse,
     WatchResponse,
 )
@@ -101,6 +104,13 @@ class Client:
         self, request: UpdateStatusRequest, *, deadline_s: float | None = None
     ) -> UpdateStatusResponse:
         return await self._call(request, lambda stub, limit_s: stub.UpdateStatus(request, timeout=limit_s), deadline_s)
+
+    async def update_lifecycle(
+        self, request: UpdateLifecycleRequest, *, deadline_s: float | None = None
+    ) -> UpdateLifecycleResponse:
+        return await self._call(
+            request, lambda stub, limit_s: stub.UpdateLifecycle(request, timeout=limit_s), deadline_s
+        )
 
     async def list_page(self, request: ListRequest, *, deadline_s: float | None = None) -> ListResponse:
         return await self._call(request, lambda stub, limit_s: stub.List(request, timeout=limit_s), deadline_s)

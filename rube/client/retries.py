@@ -6,6 +6,7 @@
   attempt may therefore be the caller's own write: read again.
 - A put or delete with validate_only: yes. It has no effect.
 - UpdateStatus with a uid: yes. It says what is, so saying it twice does no harm.
+- UpdateLifecycle with a uid that only removes: yes. What is not there any more is left out.
 - Any other write: only after a NotDoneError: the attempt was not begun, or the server that answers for it said by type
   that it did nothing. A repeated one could undo what somebody wrote between. No text is read: a server may word
   anything, also what the store behind it said.
@@ -17,11 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rube.api import DeleteRequest, GetRequest, ListRequest, Precondition, PutRequest, UpdateStatusRequest
+from rube.api import (
+    DeleteRequest,
+    GetRequest,
+    ListRequest,
+    Precondition,
+    PutRequest,
+    UpdateLifecycleRequest,
+    UpdateStatusRequest,
+)
 from rube.api.errors import DeadlineExceededError, NotDoneError, RubeError, UnavailableError
 from rube.api.keys import ObjectKey, key_of
 
-Request = PutRequest | GetRequest | ListRequest | DeleteRequest | UpdateStatusRequest
+Request = PutRequest | GetRequest | ListRequest | DeleteRequest | UpdateStatusRequest | UpdateLifecycleRequest
 
 
 def may_repeat(request: Request, error: RubeError) -> bool:
@@ -52,6 +61,8 @@ def is_conditional(request: Request) -> bool:
             return True
         case UpdateStatusRequest():
             return bool(request.uid)
+        case UpdateLifecycleRequest():
+            return bool(request.uid) and not request.add_finalizers
         case PutRequest(validate_only=True) | DeleteRequest(validate_only=True):
             return True
         case PutRequest():

@@ -11,6 +11,8 @@ from rube.api import (
     Object,
     PutRequest,
     PutResponse,
+    UpdateLifecycleRequest,
+    UpdateLifecycleResponse,
     UpdateStatusRequest,
     UpdateStatusResponse,
 )
@@ -70,3 +72,5 @@ class Calls(Protocol):
     async def delete(self, request: DeleteRequest) -> DeleteResponse: ...
 
     async def update_status(self, request: UpdateStatusRequest) -> UpdateStatusResponse: ...
+
+    async def update_lifecycle(self, request: UpdateLifecycleRequest) -> UpdateLifecycleResponse: ...

@@ -6,7 +6,17 @@ import asyncio
 import logging
 from collections.abc import Set as AbstractSet
 
-from rube.api import Call, Decision, DeleteRequest, Key, PutRequest, PutResponse, UpdateStatusRequest, Written
+from rube.api import (
+    Call,
+    Decision,
+    DeleteRequest,
+    Key,
+    PutRequest,
+    PutResponse,
+    UpdateLifecycleRequest,
+    UpdateStatusRequest,
+    Written,
+)
 from rube.api.errors import (
     AbortedError,
     DataLossError,
@@ -59,7 +69,7 @@ class Sender:
         """Puts the fence of this term into a decision's calls."""
         if self._config.fence is not None:
             for call in decision.calls:
-                request: PutRequest | DeleteRequest | UpdateStatusRequest
+                request: PutRequest | DeleteRequest | UpdateStatusRequest | UpdateLifecycleRequest
                 request = getattr(call, str(call.WhichOneof("call")))
                 request.fence.CopyFrom(self._config.fence)
 
@@ -149,6 +159,9 @@ class Sender:
                 case "update_status":
                     updated = await calls.update_status(call.update_status)
                     return [_written(call.update_status.key, updated.metadata.revision, updated.store_id)]
+                case "update_lifecycle":
+                    changed = await calls.update_lifecycle(call.update_lifecycle)
+                    return [_written(call.update_lifecycle.key, changed.revision, changed.store_id)]
                 case kind:
                     raise AssertionError(f"a call of no known kind: {kind}")
 

@@ -27,6 +27,8 @@ from rube.api import (
     Object,
     PutRequest,
     PutResponse,
+    UpdateLifecycleRequest,
+    UpdateLifecycleResponse,
     UpdateStatusRequest,
     UpdateStatusResponse,
     WatchRequest,
@@ -128,6 +130,9 @@ class NodeApi(ApiServicer):
         self._refuse()
 
     async def UpdateStatus(self, request: UpdateStatusRequest, context: Context) -> UpdateStatusResponse:
+        self._refuse()
+
+    async def UpdateLifecycle(self, request: UpdateLifecycleRequest, context: Context) -> UpdateLifecycleResponse:
         self._refuse()
 
     def _refuse(self) -> NoReturn:

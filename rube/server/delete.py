@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
-from rube.api import DeleteRequest, DeleteResponse
+from rube.api import DeleteRequest, DeleteResponse, Deletion
 from rube.api.errors import NotFoundError
 from rube.api.keys import ObjectKey
 from rube.api.types import BUILTIN
+from rube.host import Clock
+from rube.server.deletion import finalizers_after_delete, prepare_deletion
 from rube.server.preconditions import resolve_preconditions
+from rube.server.stored_object import StoredObject
 from rube.server.validation import check_distinct, check_object_count
-from rube.server.writes import Current, Decided, Intent, Writer
+from rube.server.writes import Current, Decided, Intent, Outcome, Writer
 from rube.store import Store
 
 
-async def delete(store: Store, writer: Writer, request: DeleteRequest) -> DeleteResponse:
-    """Carries out a DeleteRequest. Raises NotFoundError (metadata `key`) that names the first absent object."""
+async def delete(clock: Clock, store: Store, writer: Writer, request: DeleteRequest) -> DeleteResponse:
+    """Carries out a DeleteRequest; an object with finalizers is marked, and one that is marked already is not written.
+
+    Raises NotFoundError (metadata `key`) that names the first absent object.
+    """
     check_object_count(len(request.keys), store.limits)
     keys = [BUILTIN.object_key_bytes(key.type, key.namespace, key.name) for key in request.keys]
     check_distinct("keys", keys)
 
     def decide(current: Current) -> Decided:
+        now_ns = clock.now_ns()
+        decided: dict[bytes, StoredObject | None] = {}
         for key in keys:
-            if current[key] is None:
+            obj = current[key]
+            if obj is None:
                 absent = ObjectKey.from_bytes(key)
                 raise NotFoundError(f"{absent} does not exist, so nothing was deleted", key=str(absent))
-        return dict.fromkeys(keys)
+            finalizers = finalizers_after_delete(key, obj.metadata, request.propagation)
+            marked = prepare_deletion(obj, finalizers, now_ns=now_ns) if finalizers else None
+            if marked is not None or not finalizers:
+                decided[key] = marked
+        return decided
 
     preconditions = resolve_preconditions(request.preconditions, keys)
     fence = request.fence if request.HasField("fence") else None
     intent = Intent(keys, preconditions, fence, decide, request.validate_only)
     outcome = await writer.write(intent)
-    return DeleteResponse(revision=outcome.revision, store_id=store.store_id)
+    deletions = [_deletion(outcome, key) for key in keys]
+    return DeleteResponse(revision=outcome.revision, store_id=store.store_id, deletions=deletions)
+
+
+def _deletion(outcome: Outcome, key: bytes) -> Deletion:
+    before = outcome.current[key]
+    assert before is not None, "an absent object is an error"
+    after = outcome.decided.get(key, before)
+    if after is None:
+        return Deletion(uid=before.metadata.uid, gone=True)
+    metadata = after.metadata
+    return Deletion(uid=metadata.uid, finalizers=metadata.finalizers, delete_time=metadata.delete_time)

@@ -7,6 +7,7 @@ from google.protobuf.any_pb2 import Any
 from rube.api import Metadata, Object
 from rube.api.times import NS_PER_S
 from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, RESTART_ANNOTATION
+from rube.server.deletion import finalizers_after_put
 from rube.server.stored_object import StoredObject, set_revisions, status_field
 from rube.store import Record
 
@@ -37,6 +38,7 @@ def prepare_put(current: StoredObject | None, wanted: StoredObject, *, now_ns: i
     """
     metadata = Metadata()
     metadata.CopyFrom(wanted.metadata)
+    metadata.ClearField("delete_time")
     if current is None:
         metadata.uid = uid
         metadata.generation = 1
@@ -53,6 +55,7 @@ def prepare_put(current: StoredObject | None, wanted: StoredObject, *, now_ns: i
     set_revisions(metadata, before.create_revision, before.revision)
     _resolve_binding(metadata, before)
     _resolve_requests(metadata, before)
+    _resolve_deletion(metadata, before)
     return None if same_spec and metadata == before else StoredObject(metadata, wanted.spec, current.status)
 
 
@@ -73,6 +76,15 @@ def _resolve_binding(metadata: Metadata, current: Metadata | None) -> None:
             labels[NODE_LABEL] = current.labels[NODE_LABEL]
     elif not labels[NODE_LABEL]:
         del labels[NODE_LABEL]
+
+
+def _resolve_deletion(metadata: Metadata, current: Metadata) -> None:
+    if current.finalizers:
+        finalizers = finalizers_after_put(current, metadata.finalizers)
+        del metadata.finalizers[:]
+        metadata.finalizers.extend(finalizers)
+        if current.HasField("delete_time"):
+            metadata.delete_time.CopyFrom(current.delete_time)
 
 
 def _resolve_requests(metadata: Metadata, current: Metadata | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rube.api import Metadata, Object, PutRequest, PutResponse
 from rube.host import Host
 from rube.server.config import ApiServerConfig
+from rube.server.deletion import check_new_finalizers
 from rube.server.objects import prepare_put
 from rube.server.preconditions import implied_precondition, resolve_preconditions
 from rube.server.stored_object import StoredObject, set_revisions
@@ -45,6 +46,8 @@ async def put(host: Host, store: Store, writer: Writer, config: ApiServerConfig,
         for key, wanted in pairs:
             stored = current[key]
             uid = host.random.uid() if stored is None else ""
+            if stored is not None and wanted.metadata.finalizers:
+                check_new_finalizers(key, stored.metadata, wanted.metadata.finalizers)
             changed = prepare_put(stored, wanted, now_ns=now_ns, uid=uid)
             if changed is not None:
                 decided[key] = changed

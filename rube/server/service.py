@@ -20,6 +20,8 @@ from rube.api import (
     LogsResponse,
     PutRequest,
     PutResponse,
+    UpdateLifecycleRequest,
+    UpdateLifecycleResponse,
     UpdateStatusRequest,
     UpdateStatusResponse,
     WatchRequest,
@@ -31,6 +33,7 @@ from rube.host import Host
 from rube.server.attachments import Attachments
 from rube.server.config import ApiServerConfig
 from rube.server.delete import delete
+from rube.server.lifecycle import update_lifecycle
 from rube.server.logs import LogRelay
 from rube.server.put import put
 from rube.server.read import get, list_objects
@@ -68,7 +71,7 @@ class ApiService(ApiServicer):
 
     async def Delete(self, request: DeleteRequest, context: Context) -> DeleteResponse:
         self._check(request)
-        return await delete(self._store, self._writer, request)
+        return await delete(self._host.clock, self._store, self._writer, request)
 
     def Watch(self, request: WatchRequest, context: Context) -> AsyncIterator[WatchResponse]:
         self._check(request)
@@ -81,6 +84,10 @@ class ApiService(ApiServicer):
     async def UpdateStatus(self, request: UpdateStatusRequest, context: Context) -> UpdateStatusResponse:
         self._check(request)
         return await update_status(self._store, self._writer, request)
+
+    async def UpdateLifecycle(self, request: UpdateLifecycleRequest, context: Context) -> UpdateLifecycleResponse:
+        self._check(request)
+        return await update_lifecycle(self._store, self._writer, request)
 
     def drain(self) -> None:
         """Ends the watches and refuses new calls, both with UNAVAILABLE, so that clients move on at once."""

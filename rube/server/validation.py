@@ -11,11 +11,12 @@ from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
 from rube.api.types import BUILTIN
 from rube.server.config import SpecCheck
+from rube.server.deletion import check_finalizers
+from rube.server.owners import check_owners
 from rube.server.stored_object import StoredObject, spec_field
 from rube.store import Op, Record, StoreLimits
 
 ANNOTATIONS_BYTES_MAX = 256 * 1024
-OWNERS_MAX = 64
 ROOM_BYTES = 64 * 1024
 """Bytes that an object may grow by after it was put: a status, the label of its node. Less in a store of small
 objects."""
@@ -160,18 +161,10 @@ def _validate_metadata(metadata: Metadata) -> None:
             f"annotations have {annotations_bytes} bytes, more than {ANNOTATIONS_BYTES_MAX}",
             field="metadata.annotations",
         )
-    if len(metadata.owner_references) > OWNERS_MAX:
-        raise InvalidArgumentError(
-            f"{len(metadata.owner_references)} owners, more than {OWNERS_MAX}", field="metadata.owner_references"
-        )
     if metadata.finalizers:
-        raise _unsupported("metadata.finalizers")
-    if metadata.HasField("delete_time"):
-        raise _unsupported("metadata.delete_time")
-
-
-def _unsupported(field: str) -> InvalidArgumentError:
-    return InvalidArgumentError(f"{field} is not supported yet: leave it out", field=field)
+        check_finalizers("metadata.finalizers", metadata.finalizers)
+    if metadata.owner_references:
+        check_owners(metadata)
 
 
 def _located(error: InvalidArgumentError, where: str, key: ObjectKey) -> InvalidArgumentError:

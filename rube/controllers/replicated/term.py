@@ -11,7 +11,16 @@ import logging
 from collections.abc import Awaitable, Iterator, Sequence
 from typing import TypeVar
 
-from rube.api import DeleteRequest, DeleteResponse, PutRequest, PutResponse, UpdateStatusRequest, UpdateStatusResponse
+from rube.api import (
+    DeleteRequest,
+    DeleteResponse,
+    PutRequest,
+    PutResponse,
+    UpdateLifecycleRequest,
+    UpdateLifecycleResponse,
+    UpdateStatusRequest,
+    UpdateStatusResponse,
+)
 from rube.api.errors import AbortedError, RubeError, UnimplementedError
 from rube.client import Client
 from rube.controllers.replicated.rows import Rows, commit_command
@@ -132,6 +141,9 @@ class FencedCalls:
 
     async def update_status(self, request: UpdateStatusRequest) -> UpdateStatusResponse:
         return await self._fenced(self._client.update_status(request))
+
+    async def update_lifecycle(self, request: UpdateLifecycleRequest) -> UpdateLifecycleResponse:
+        return await self._fenced(self._client.update_lifecycle(request))
 
     async def _fenced(self, call: Awaitable[_T]) -> _T:
         try:

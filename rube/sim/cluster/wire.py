@@ -9,7 +9,16 @@ from typing import Any
 from google.protobuf.message import Message
 from grpc import StatusCode
 
-from rube.api import GetResponse, ListResponse, PutResponse, UpdateStatusResponse, WatchResponse
+from rube.api import (
+    DeleteResponse,
+    Deletion,
+    GetResponse,
+    ListResponse,
+    PutResponse,
+    UpdateLifecycleResponse,
+    UpdateStatusResponse,
+    WatchResponse,
+)
 from rube.api.errors import DataLossError, DeadlineExceededError, RubeError, UnavailableError, decode_error
 from rube.sim.judges import Attempt, Contents, Delivery, History, Outcome, Stream, WatchEvent
 from rube.sim.world.network.frames import Pairs
@@ -17,7 +26,14 @@ from rube.sim.world.network.tap import CallTap
 from rube.transport.errors import DETAILS_KEY
 
 _SERVICE = "/api.Api/"
-_KINDS = {"Put": "put", "Delete": "delete", "UpdateStatus": "update_status", "Get": "get", "List": "list"}
+_KINDS = {
+    "Put": "put",
+    "Delete": "delete",
+    "UpdateStatus": "update_status",
+    "UpdateLifecycle": "update_lifecycle",
+    "Get": "get",
+    "List": "list",
+}
 # After these codes it is unknown whether the call was carried out.
 _UNKNOWN = (UnavailableError, DeadlineExceededError, DataLossError)
 _UNKNOWN_CODES = frozenset({StatusCode.CANCELLED, StatusCode.UNKNOWN, StatusCode.INTERNAL})
@@ -88,6 +104,11 @@ class _UnaryTap:
             attempt.metadata = tuple(_copy(metadata) for metadata in message.metadata)
         elif isinstance(message, UpdateStatusResponse):
             attempt.metadata = (_copy(message.metadata),)
+        elif isinstance(message, UpdateLifecycleResponse):
+            attempt.metadata = (_copy(message.metadata),)
+            attempt.deletions = (Deletion(uid=message.metadata.uid, gone=message.gone),)
+        elif isinstance(message, DeleteResponse):
+            attempt.deletions = tuple(_copy(deletion) for deletion in message.deletions)
 
     def ended(self, code: StatusCode, details: str, trailing: Pairs) -> None:
         if code is StatusCode.OK:

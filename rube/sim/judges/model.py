@@ -13,12 +13,23 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from rube.api import DeleteRequest, Key, Metadata, Object, Precondition, PutRequest, UpdateStatusRequest
+from rube.api import (
+    DeleteRequest,
+    Key,
+    Metadata,
+    Object,
+    Precondition,
+    PutRequest,
+    UpdateLifecycleRequest,
+    UpdateStatusRequest,
+)
 from rube.sim.judges.contents import Content
 
 _BINDING = "node"
 # Annotations that a put which omits them keeps, and an empty value removes.
 _REQUESTS = ("rube/move-to", "rube/restart")
+_FOREGROUND, _ORPHAN, _CONTENTS = "foreground-deletion", "orphan", "namespace-contents"
+_OF_NAMESPACES = "core.Namespace"
 _OBSERVED = "observed_generation"
 _REMEMBERED_MAX = 4096
 
@@ -37,6 +48,7 @@ def after_put(before: Content | None, sent: Object, there: Content) -> Object:
     origin = there if before is None else before
     metadata.uid = origin.obj.metadata.uid
     metadata.create_time.CopyFrom(origin.obj.metadata.create_time)
+    _keep_deletion(metadata, stored)
     metadata.generation = 1
     if before is not None:
         metadata.generation = before.obj.metadata.generation + (before.obj.spec != expected.spec)
@@ -52,6 +64,60 @@ def _keep(sent: MutableMapping[str, str], stored: Mapping[str, str], name: str) 
             sent[name] = value
     elif not sent[name]:
         del sent[name]
+
+
+def _keep_deletion(metadata: Metadata, stored: Metadata) -> None:
+    """Keeps what a put cannot change: the deletion that waits, and the finalizers that it omits."""
+    wanted = list(metadata.finalizers)
+    _set_finalizers(metadata, [*stored.finalizers, *(name for name in wanted if name not in stored.finalizers)])
+    metadata.ClearField("delete_time")
+    if stored.HasField("delete_time"):
+        metadata.delete_time.CopyFrom(stored.delete_time)
+
+
+def after_delete(before: Content, request: DeleteRequest, there: Content | None) -> Object | None:
+    """Returns the object that waits for its finalizers after a delete; None: it is gone. The time comes from `there`,
+    unless it was under deletion before."""
+    was = before.obj.metadata
+    finalizers = list(was.finalizers)
+    again = was.HasField("delete_time") and request.propagation == DeleteRequest.PROPAGATION_UNSPECIFIED
+    if not again:
+        if request.propagation != DeleteRequest.PROPAGATION_UNSPECIFIED:
+            asked = {DeleteRequest.FOREGROUND: [_FOREGROUND], DeleteRequest.ORPHAN: [_ORPHAN]}
+            wanted = asked.get(request.propagation, [])
+            finalizers = [name for name in finalizers if name in wanted or name not in (_FOREGROUND, _ORPHAN)]
+            finalizers += [name for name in wanted if name not in finalizers]
+        if before.type == _OF_NAMESPACES:
+            finalizers = [name for name in finalizers if name != _CONTENTS or _ORPHAN not in finalizers]
+            if _ORPHAN not in finalizers and _CONTENTS not in finalizers:
+                finalizers.append(_CONTENTS)
+    if not finalizers:
+        return None
+    expected = Object()
+    expected.CopyFrom(before.obj)
+    _set_finalizers(expected.metadata, finalizers)
+    if not was.HasField("delete_time") and there is not None and there.obj.metadata.HasField("delete_time"):
+        expected.metadata.delete_time.CopyFrom(there.obj.metadata.delete_time)
+    return expected
+
+
+def after_lifecycle(before: Content, request: UpdateLifecycleRequest) -> Object | None:
+    """Returns the object with other finalizers and owners; None: the last finalizer of its deletion is removed."""
+    expected = Object()
+    expected.CopyFrom(before.obj)
+    metadata = expected.metadata
+    finalizers = [name for name in metadata.finalizers if name not in request.remove_finalizers]
+    finalizers += [name for name in request.add_finalizers if name not in finalizers]
+    owners = [owner for owner in before.obj.metadata.owner_references if owner.uid not in request.remove_owners]
+    _set_finalizers(metadata, finalizers)
+    del metadata.owner_references[:]
+    metadata.owner_references.extend(owners)
+    return None if metadata.HasField("delete_time") and not finalizers else expected
+
+
+def _set_finalizers(metadata: Metadata, finalizers: Sequence[str]) -> None:
+    del metadata.finalizers[:]
+    metadata.finalizers.extend(finalizers)
 
 
 def after_status(before: Content, request: UpdateStatusRequest) -> Object:
@@ -85,6 +151,11 @@ def demands_of(request: object) -> Sequence[tuple[str, Precondition]]:
             metadata = obj.metadata
             if metadata.revision or metadata.uid:
                 given.append((key, Precondition(revision=metadata.revision, uid=metadata.uid)))
+    elif isinstance(request, UpdateLifecycleRequest):
+        key = _key(request.key)
+        given += [(_named(wanted, [key]), wanted) for wanted in request.preconditions]
+        if request.uid:
+            given.append((key, Precondition(uid=request.uid)))
     elif isinstance(request, DeleteRequest):
         keys = [_key(key) for key in request.keys]
         given += [(_named(wanted, keys), wanted) for wanted in request.preconditions]

@@ -8,11 +8,13 @@ from enum import Enum
 
 from rube.api import (
     DeleteRequest,
+    Deletion,
     Fence,
     GetRequest,
     ListRequest,
     Metadata,
     PutRequest,
+    UpdateLifecycleRequest,
     UpdateStatusRequest,
     WatchRequest,
 )
@@ -22,7 +24,7 @@ from rube.sim.judges.contents import Content
 from rube.sim.judges.selection import Selection
 from rube.sim.judges.verdict import time_text
 
-Request = PutRequest | DeleteRequest | UpdateStatusRequest | GetRequest | ListRequest
+Request = PutRequest | DeleteRequest | UpdateStatusRequest | UpdateLifecycleRequest | GetRequest | ListRequest
 
 
 class Outcome(Enum):
@@ -41,7 +43,7 @@ class Attempt:
 
     client: str
     kind: str
-    """`put`, `delete`, `update_status`, `get` or `list`."""
+    """`put`, `delete`, `update_status`, `update_lifecycle`, `get` or `list`."""
     request: Request
     start_ns: int
     user: bool = False
@@ -61,6 +63,8 @@ class Attempt:
     next_page_token: str = ""
     metadata: tuple[Metadata, ...] = ()
     """The metadata of a put and of a status, in the order of the request."""
+    deletions: tuple[Deletion, ...] = ()
+    """The outcome for each object of a delete, in the order of the request."""
     error: RubeError | None = None
 
     @property
@@ -81,7 +85,7 @@ class Attempt:
         request = self.request
         if isinstance(request, PutRequest | DeleteRequest):
             return not request.validate_only
-        return isinstance(request, UpdateStatusRequest)
+        return isinstance(request, UpdateStatusRequest | UpdateLifecycleRequest)
 
     @property
     def fence(self) -> Fence | None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from rube.api import Object, PutRequest, UpdateStatusRequest
+from rube.api import DeleteRequest, Object, PutRequest, UpdateLifecycleRequest, UpdateStatusRequest
 from rube.sim.judges.contents import Content, difference, without_revisions
 from rube.sim.judges.history import History
-from rube.sim.judges.model import after_put, after_status
+from rube.sim.judges.model import after_delete, after_lifecycle, after_put, after_status
 from rube.sim.judges.records import Asked, Attempt, LogEntry, Outcome
 from rube.sim.judges.timeline import Timeline
 from rube.sim.judges.verdict import Verdict, judge, many
@@ -227,6 +227,10 @@ def expected_after(attempt: Attempt, key: str, there: Content | None, timeline: 
         return after_put(before, request.objects[attempt.keys.index(key)], there)
     if isinstance(request, UpdateStatusRequest) and before is not None:
         return after_status(before, request)
+    if isinstance(request, DeleteRequest) and before is not None:
+        return after_delete(before, request, there)
+    if isinstance(request, UpdateLifecycleRequest) and before is not None:
+        return after_lifecycle(before, request)
     return None
 
 

@@ -48,14 +48,14 @@ def _lost(attempt: Attempt, history: History) -> Iterator[str]:
     timeline = history.timeline
     for index, key in enumerate(attempt.keys):
         there = timeline.at(key, attempt.revision)
-        if attempt.kind == "delete":
+        if attempt.deletions and attempt.deletions[index].gone:
             if there is not None or not timeline.changed_at(key, attempt.revision):
                 yield f"{attempt.where} was acknowledged at revision {attempt.revision}, but the log does not have it"
             continue
-        told = attempt.metadata[index]
         if there is None:
             yield f"{attempt.where} was acknowledged at revision {attempt.revision}, but the log does not have it"
-        elif told != there.obj.metadata:
+        elif attempt.metadata and attempt.metadata[index] != there.obj.metadata:
+            told = attempt.metadata[index]
             yield f"{attempt.where} at revision {attempt.revision}: {metadata_difference(there, told)}"
         elif not _is_as_sent(attempt, key, there, timeline):
             expected = expected_after(attempt, key, there, timeline, there.revision - 1)

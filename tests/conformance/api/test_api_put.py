@@ -148,9 +148,7 @@ async def test_bad_objects_are_refused_with_object_and_field(site: Site) -> None
         assert f"({TYPE}/system/a)" in await refused(api, garbled)
         assert "metadata.namespace" in await refused(api, unit("a", namespace=""))
         assert "label key 'a b'" in await refused(api, unit("a", labels={"a b": "1"}))
-        assert "metadata.finalizers is not supported yet" in await refused(api, unit("a", finalizers=["x"]))
-        dying = unit("a", delete_time=Timestamp(seconds=1))
-        assert "metadata.delete_time is not supported yet" in await refused(api, dying)
+        assert "finalizer 'x y' is not valid" in await refused(api, unit("a", finalizers=["x y"]))
 
 
 async def test_an_object_past_the_stores_limit_is_refused_with_name_and_limit(site: Site) -> None:

@@ -30,7 +30,7 @@ def test_kinds_know_their_status_and_whether_they_are_namespaced() -> None:
     assert (unit.spec, unit.status, unit.namespaced) == (Unit, UnitStatus, True)
     assert BUILTIN.kind("api.Node").status is NodeStatus
     assert not BUILTIN.kind("api.Node").namespaced
-    assert [kind.name for kind in BUILTIN.kinds()] == ["api.Lease", "api.Node", "api.systemd.Unit"]
+    assert [kind.name for kind in BUILTIN.kinds()] == ["api.Lease", "api.Node", "api.systemd.Unit", "core.Namespace"]
 
 
 def test_a_message_that_is_no_resource_is_no_kind() -> None:

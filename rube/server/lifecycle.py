@@ -1,0 +1,61 @@
+"""The verb update_lifecycle: changes the finalizers and the owners of an object, and nothing else."""
+
+from __future__ import annotations
+
+from rube.api import Precondition, UpdateLifecycleRequest, UpdateLifecycleResponse
+from rube.api.errors import InvalidArgumentError, NotFoundError
+from rube.api.keys import ObjectKey
+from rube.api.types import BUILTIN
+from rube.server.deletion import check_finalizers, check_new_finalizers, prepare_lifecycle
+from rube.server.preconditions import resolve_preconditions
+from rube.server.stored_object import set_revisions
+from rube.server.writes import Current, Decided, Intent, Writer
+from rube.store import Store
+
+
+async def update_lifecycle(store: Store, writer: Writer, request: UpdateLifecycleRequest) -> UpdateLifecycleResponse:
+    """Carries out an UpdateLifecycleRequest; what is so already is not written.
+
+    Raises NotFoundError, AbortedError, InvalidArgumentError; FailedPreconditionError for a finalizer that would be
+    added to an object under deletion.
+    """
+    name = BUILTIN.object_key_bytes(request.key.type, request.key.namespace, request.key.name)
+    key = ObjectKey.from_bytes(name)
+    _check_request(key, request)
+    preconditions = resolve_preconditions(request.preconditions, [name])
+    if request.uid:
+        preconditions.append((name, Precondition(uid=request.uid)))
+
+    def decide(current: Current) -> Decided:
+        obj = current[name]
+        if obj is None:
+            raise NotFoundError(f"{key} does not exist", key=str(key))
+        check_new_finalizers(name, obj.metadata, request.add_finalizers)
+        changed = prepare_lifecycle(obj, request)
+        if changed is not None:
+            check_finalizers("finalizers", changed.metadata.finalizers)
+        return {} if changed is obj else {name: changed}
+
+    fence = request.fence if request.HasField("fence") else None
+    outcome = await writer.write(Intent([name], preconditions, fence, decide))
+    before, after = outcome.current[name], outcome.decided.get(name)
+    assert before is not None, "an absent object is an error"
+    gone = name in outcome.decided and after is None
+    metadata = (after or before).metadata
+    if after is not None:
+        set_revisions(metadata, before.metadata.create_revision, outcome.revision)
+    return UpdateLifecycleResponse(metadata=metadata, revision=outcome.revision, store_id=store.store_id, gone=gone)
+
+
+def _check_request(key: ObjectKey, request: UpdateLifecycleRequest) -> None:
+    added, removed = request.add_finalizers, request.remove_finalizers
+    if not (added or removed or request.remove_owners):
+        raise InvalidArgumentError(
+            f"{key}: the request changes nothing: set add_finalizers, remove_finalizers or remove_owners",
+            field="add_finalizers",
+        )
+    check_finalizers("add_finalizers", added)
+    check_finalizers("remove_finalizers", removed)
+    both = sorted(set(added) & set(removed))
+    if both:
+        raise InvalidArgumentError(f"{key}: {both[0]!r} is to be added and removed", field="add_finalizers")
