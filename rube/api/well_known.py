@@ -31,7 +31,7 @@ FOREGROUND_FINALIZER: Final = "foreground-deletion"
 ORPHAN_FINALIZER: Final = "orphan"
 """The garbage collector removes it once nothing refers to the object as its owner any more."""
 CONTENTS_FINALIZER: Final = "namespace-contents"
-"""Of a Namespace: the garbage collector removes it once the namespace is empty."""
+"""The garbage collector removes it from a Namespace under deletion that is empty."""
 _ID_SEPARATOR: Final = "#"
 
 
