@@ -564,6 +564,7 @@ class ListRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
     type: _builtins.str
+    """`*`: every type."""
     namespace: _builtins.str
     """Empty: every namespace."""
     name: _builtins.str
@@ -764,6 +765,7 @@ class WatchRequest(_message.Message):
     AFTER_REVISION_FIELD_NUMBER: _builtins.int
     STORE_ID_FIELD_NUMBER: _builtins.int
     type: _builtins.str
+    """`*`: every type, all in one order."""
     namespace: _builtins.str
     name: _builtins.str
     label_selector: _builtins.str

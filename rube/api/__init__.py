@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rube.api.controller_pb2 import State as State
     from rube.api.core_pb2 import Namespace as Namespace
     from rube.api.core_pb2 import NamespaceStatus as NamespaceStatus
-    from rube.api.memory_pb2 import DeletionMemory as DeletionMemory
     from rube.api.memory_pb2 import Entry as Entry
     from rube.api.memory_pb2 import NodeHealthMemory as NodeHealthMemory
     from rube.api.memory_pb2 import NodeIdentity as NodeIdentity
@@ -94,7 +93,7 @@ _MODULES = {
     "rube.api.conditions_pb2": "StatusCondition",
     "rube.api.core_pb2": "Namespace NamespaceStatus",
     "rube.api.controller_pb2": "Action Call Decision State",
-    "rube.api.memory_pb2": "DeletionMemory Entry NodeHealthMemory NodeIdentity UnitMemory Written",
+    "rube.api.memory_pb2": "Entry NodeHealthMemory NodeIdentity UnitMemory Written",
     "rube.api.nodes_pb2": "NodeReply NodeReplyResponse NodeRequest NodeRequestsRequest",
     "rube.api.nodes_pb2_grpc": "NodesAsyncStub NodesServicer NodesStub add_NodesServicer_to_server",
     "rube.api.resource_pb2": "Column Resource Scope Transition",

@@ -33,7 +33,6 @@ class State(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
     CLOCK_FIELD_NUMBER: _builtins.int
-    SEEN_REVISION_FIELD_NUMBER: _builtins.int
     ACTION_ERROR_FIELD_NUMBER: _builtins.int
     OBSERVE_ERROR_FIELD_NUMBER: _builtins.int
     ACTIONS_PENDING_FIELD_NUMBER: _builtins.int
@@ -41,8 +40,6 @@ class State(_message.Message):
     """The clock of `now`: another one with each start. Times of another clock in a memory can't be compared
     with `now`: two machines' clocks may differ by any amount.
     """
-    seen_revision: _builtins.int
-    """For a controller of every type: everything up to this revision of the store is in what it sees."""
     action_error: _builtins.str
     """Why the last action could not be carried out; empty if it was. It is tried again whatever is decided."""
     observe_error: _builtins.str
@@ -81,14 +78,13 @@ class State(_message.Message):
         memory: _any_pb2.Any | None = ...,
         now: _timestamp_pb2.Timestamp | None = ...,
         clock: _builtins.str = ...,
-        seen_revision: _builtins.int = ...,
         action_error: _builtins.str = ...,
         observe_error: _builtins.str = ...,
         actions_pending: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observed", b"observed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_error", b"action_error", "actions_pending", b"actions_pending", "clock", b"clock", "key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observe_error", b"observe_error", "observed", b"observed", "related", b"related", "seen_revision", b"seen_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_error", b"action_error", "actions_pending", b"actions_pending", "clock", b"clock", "key", b"key", "memory", b"memory", "now", b"now", "object", b"object", "observe_error", b"observe_error", "observed", b"observed", "related", b"related"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

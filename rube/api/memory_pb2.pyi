@@ -163,35 +163,6 @@ class NodeHealthMemory(_message.Message):
 Global___NodeHealthMemory: _TypeAlias = NodeHealthMemory  # noqa: Y015
 
 @_typing.final
-class DeletionMemory(_message.Message):
-    """The garbage collector's, of an object under deletion that waits for others."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    UID_FIELD_NUMBER: _builtins.int
-    DELETE_TIME_FIELD_NUMBER: _builtins.int
-    REVISION_FIELD_NUMBER: _builtins.int
-    uid: _builtins.str
-    revision: _builtins.int
-    """The object's revision when its deletion was first seen: what referred to it before is at most as new."""
-    @_builtins.property
-    def delete_time(self) -> _timestamp_pb2.Timestamp: ...
-    def __init__(
-        self,
-        *,
-        uid: _builtins.str = ...,
-        delete_time: _timestamp_pb2.Timestamp | None = ...,
-        revision: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delete_time", b"delete_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete_time", b"delete_time", "revision", b"revision", "uid", b"uid"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___DeletionMemory: _TypeAlias = DeletionMemory  # noqa: Y015
-
-@_typing.final
 class NodeIdentity(_message.Message):
     """A rubelet's: who its data directory is."""
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:  # a command of ructl that needs only a name does not load pro
     from rube.api import Metadata, NodeStatus
 
 
+EVERY_TYPE: Final = "*"
+"""Every type, in place of a type's name: in lists, watches and controllers."""
 UNIT_TYPE: Final = "api.systemd.Unit"
 NODE_TYPE: Final = "api.Node"
 LEASE_TYPE: Final = "api.Lease"

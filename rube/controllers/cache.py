@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import replace
 
 from rube.api import Object
 from rube.api.keys import ObjectKey, type_of
+from rube.api.well_known import EVERY_TYPE
 from rube.client import Change, Client, Informer, InformerConfig
-from rube.controllers.contract import Controller, TransformingController
+from rube.controllers.contract import Controller, Relation, TransformingController
 from rube.controllers.label_index import LabelIndex
 from rube.controllers.ports import Listener, Position
+from rube.controllers.relation_index import RelationIndex
 from rube.host import Host
 
 
@@ -24,6 +26,8 @@ class InformerCache:
         self._informers = informers
         # By type and label, made on first use.
         self._indexes: dict[tuple[str, str], LabelIndex] = {}
+        self._relations = RelationIndex()
+        self._relates = EVERY_TYPE in informers
         for informer in self._informers.values():
             informer.add_handler(self._changed)
             informer.add_progress_handler(self._moved)
@@ -46,18 +50,19 @@ class InformerCache:
                 group.create_task(informer.run())
 
     def get(self, key: ObjectKey) -> Object | None:
-        informer = self._informers.get(key.type)
+        informer = self._informer(key.type)
         return None if informer is None else informer.objects.get(key)
 
     def list(self, type_name: str) -> Sequence[Object]:
-        informer = self._informers.get(type_name)
-        return (
-            () if informer is None else [obj for _, obj in sorted(informer.objects.items(), key=lambda pair: pair[0])]
-        )
+        informer = self._informer(type_name)
+        return () if informer is None else [informer.objects[key] for key in self.keys(type_name)]
 
     def keys(self, type_name: str) -> Sequence[ObjectKey]:
-        informer = self._informers.get(type_name)
-        return () if informer is None else sorted(informer.objects)
+        informer = self._informer(type_name)
+        if informer is None:
+            return ()
+        every = type_name in self._informers
+        return sorted(key for key in informer.objects if every or key.type == type_name)
 
     def labelled(self, type_name: str, label: str, value: str) -> Set[ObjectKey]:
         index = self._indexes.get((type_name, label))
@@ -65,12 +70,16 @@ class InformerCache:
             index = self._indexes[type_name, label] = LabelIndex(label, self.list(type_name))
         return index.keys(value)
 
+    def related(self, relation: Relation, value: str) -> Collection[ObjectKey]:
+        assert self._relates, "only a cache of every type relates objects"
+        return self._relations.keys(relation, value)
+
     def assume(self, decided: ObjectKey, objects: Sequence[Object]) -> None:
         for (type_name, _), index in self._indexes.items():
             index.assume(decided, [obj for obj in objects if type_of(obj.spec) == type_name])
 
     def position(self, type_name: str) -> Position | None:
-        informer = self._informers.get(type_name)
+        informer = self._informer(type_name)
         return None if informer is None else Position(informer.revision, informer.store_id)
 
     @property
@@ -87,9 +96,14 @@ class InformerCache:
     def unsubscribe(self, listener: Listener) -> None:
         self._listeners.remove(listener)
 
+    def _informer(self, type_name: str) -> Informer | None:
+        return self._informers.get(type_name) or self._informers.get(EVERY_TYPE)
+
     def _changed(self, change: Change) -> None:
         changed = change.new if change.new is not None else change.old
         assert changed is not None, "a change has an object before it or after it"
+        if self._relates:
+            self._relations.see(change.key, change.new)
         for (type_name, _), index in self._indexes.items():
             if type_name == change.key.type:
                 index.see(change.key, change.new)

@@ -9,12 +9,26 @@ neither actions nor memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from rube.api import Decision, Object, State
 from rube.api.keys import ObjectKey
+
+
+class Relation(Enum):
+    """A relation of an object to another one, by which a view finds it."""
+
+    OWNED = "owned"
+    """The object's owner has that uid; with "" for the uid: it has an owner."""
+    BLOCKING = "blocking"
+    """The object's owner has that uid and, deleted in the foreground, waits for it."""
+    IN_NAMESPACE = "in-namespace"
+    """The object is in that namespace."""
+    DELETED = "deleted"
+    """The object is under deletion; the value is ""."""
 
 
 class View(Protocol):
@@ -33,6 +47,11 @@ class View(Protocol):
         This controller's own puts count at once, before the view shows them, so that a hundred decisions in a row don't
         all choose the same node (kube-scheduler's "assume").
         """
+        ...
+
+    def related(self, relation: Relation, value: str) -> Collection[ObjectKey]:
+        """Returns the keys of the objects that have that relation to `value`, in a fixed order; of every type, for a
+        controller of every type alone."""
         ...
 
 
@@ -85,6 +104,26 @@ class TransformingController(Protocol):
     def transform(self, obj: Object) -> Object:
         """Returns the object itself, or a new one of the same key with the parts that `decide` and `select` need.
         Pure."""
+        ...
+
+
+@runtime_checkable
+class EveryTypeController(TransformingController, Protocol):
+    """A controller of the objects of every type: its `type` is EVERY_TYPE, and it has no inputs.
+
+    It sees all of them as of one revision. Each function is pure; keys come in a fixed order.
+    """
+
+    def keys(self, view: View) -> Iterable[ObjectKey]:
+        """Returns the keys that there is something to decide about."""
+        ...
+
+    def requeue(self, changed: Object, view: View) -> Iterable[ObjectKey]:
+        """Returns the keys to decide again when `changed` has changed or is gone."""
+        ...
+
+    def select(self, key: ObjectKey, obj: Object | None, view: View) -> Iterable[Object]:
+        """Returns the objects in State.related for one key, whose object is None once it is deleted."""
         ...
 
 

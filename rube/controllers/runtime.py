@@ -24,7 +24,7 @@ from rube.api.times import NS_PER_S
 from rube.client import WorkQueue
 from rube.controllers.attempts import Attempts
 from rube.controllers.config import QUEUE, Decided, NodeController, RuntimeConfig
-from rube.controllers.contract import ImpureControllerError, Input, evaluate
+from rube.controllers.contract import EveryTypeController, ImpureControllerError, Input, evaluate
 from rube.controllers.outbox import Outbox
 from rube.controllers.sender import Sender
 from rube.controllers.wakes import Wakes
@@ -40,6 +40,7 @@ class Runtime:
         self._config = config
         self._controller = config.controller
         self._driven = config.node_controller
+        self._every = config.controller if isinstance(config.controller, EveryTypeController) else None
         self._clock = config.host.clock
         self._cache = config.cache
         name = config.controller.name
@@ -108,13 +109,15 @@ class Runtime:
                 self._decide_all()
             self._was_whole = whole
             return
+        if self._every is not None:
+            self._requeue(self._every, changed)
         if type_of(changed.spec) == self._controller.type:
             self._queue.add(key_of(changed))
         for wanted in self._controller.inputs:
             if wanted.type == type_of(changed.spec) and wanted.namespace in ("", changed.metadata.namespace):
                 self._requeue(wanted, changed)
 
-    def _requeue(self, wanted: Input, changed: Object) -> None:
+    def _requeue(self, wanted: Input | EveryTypeController, changed: Object) -> None:
         try:
             for key in wanted.requeue(changed, self._cache):
                 self._queue.add(key)
@@ -126,7 +129,9 @@ class Runtime:
             self._decide_all()
 
     def _decide_all(self) -> None:
-        for key in self._cache.keys(self._controller.type):
+        every = self._every
+        keys = self._cache.keys(self._controller.type) if every is None else every.keys(self._cache)
+        for key in keys:
             self._queue.add(key)
         for key in self._outbox.known():
             self._queue.add(key)
@@ -300,7 +305,7 @@ class Runtime:
         obj = self._cache.get(key)
         if obj is not None:
             state.object.CopyFrom(obj)
-        for wanted in self._controller.inputs:
+        for wanted in self._controller.inputs if self._every is None else (self._every,):
             with _pure_code():
                 state.related.extend(sorted(wanted.select(key, obj, self._cache), key=key_of))
         state.related.sort(key=key_of)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from rube.api import ListRequest, Object, WatchRequest, selectors
 from rube.api.keys import ObjectKey, prefix_bytes, prefix_end, validate_name
 from rube.api.types import BUILTIN
+from rube.api.well_known import EVERY_TYPE
+
+# All names of types are between these; the store's other keys begin with '!'.
+_TYPES_START, _TYPES_END = b"A", b"{"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +26,8 @@ class ObjectFilter:
     def of(cls, request: ListRequest | WatchRequest) -> ObjectFilter:
         """Returns the filter of a request. Raises InvalidArgumentError for an unknown type, a bad name or a bad
         selector."""
-        BUILTIN.kind(request.type)
+        if request.type != EVERY_TYPE:
+            BUILTIN.kind(request.type)
         if request.namespace:
             validate_name("namespace", request.namespace)
         if request.name:
@@ -32,14 +37,20 @@ class ObjectFilter:
 
     @property
     def start(self) -> bytes:
+        if self.type == EVERY_TYPE:
+            return _TYPES_START
         return self._single() or prefix_bytes(self.type, self.namespace)
 
     @property
     def end(self) -> bytes:
+        if self.type == EVERY_TYPE:
+            return _TYPES_END
         single = self._single()
         return single + b"\0" if single else prefix_end(prefix_bytes(self.type, self.namespace))
 
     def matches_key(self, key: bytes) -> bool:
+        if self.type == EVERY_TYPE and self.namespace and key.split(b"/", 2)[1] != self.namespace.encode():
+            return False
         return not self.name or key.endswith(b"/" + self.name.encode())
 
     def matches(self, obj: Object) -> bool:

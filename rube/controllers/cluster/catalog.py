@@ -10,11 +10,17 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.api.spelling import suggestion
 from rube.api.types import BUILTIN
+from rube.api.well_known import EVERY_TYPE
+from rube.controllers.cluster.garbage import GarbageCollector
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.placement import Placement
 from rube.controllers.contract import Controller
 
-CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {"node-health": NodeHealth, "placement": Placement}
+CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {
+    "node-health": NodeHealth,
+    "placement": Placement,
+    "garbage-collector": GarbageCollector,
+}
 
 
 def make_controllers(names: Sequence[str]) -> list[Controller]:
@@ -88,7 +94,8 @@ def _check(name: str, made: Controller) -> None:
     try:
         validate_name("name", made.name)
         for wanted in (made.type, *(each.type for each in made.inputs)):
-            BUILTIN.kind(wanted)
+            if wanted != EVERY_TYPE:
+                BUILTIN.kind(wanted)
         selectors.parse(made.selector)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"controller {name!r}: {error.message}", field="controllers") from error

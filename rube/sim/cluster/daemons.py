@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rube.api import UnitAction
 from rube.api.errors import DataLossError, ResourceExhaustedError, UnavailableError
+from rube.api.well_known import EVERY_TYPE
 from rube.client import Client
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
@@ -78,7 +79,8 @@ class Recorder:
         pace = Pace(self.now_ns, host)
         every = [*make_controllers(tuple(CLUSTER_CONTROLLERS)), *controllers]
         transforming = {one.name for one in every if isinstance(one, TransformingController)}
-        selective = {one.name for one in every if one.selector}
+        selective = {one.name for one in every if one.selector or one.type == EVERY_TYPE}
+        partial = {one.name for one in every if one.type == EVERY_TYPE}
         contents = self.history.contents
         memories = Memories(lambda text: self.history.machines.forgotten.append(DaemonError(self.now_ns(), host, text)))
 
@@ -98,6 +100,7 @@ class Recorder:
                 related=tuple(contents.of(obj) for obj in state.related),
                 whole=decided.controller not in transforming,
                 selective=decided.controller in selective,
+                partial=decided.controller in partial,
             )
             self.history.views.append(view)
 

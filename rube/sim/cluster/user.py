@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 from grpc import aio
 
@@ -17,14 +18,17 @@ from rube.api import (
     Key,
     ListRequest,
     Metadata,
+    Namespace,
     Object,
+    OwnerReference,
     PutRequest,
     Unit,
+    UpdateLifecycleRequest,
 )
 from rube.api.errors import DeadlineExceededError, NotFoundError, RubeError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.types import pack
-from rube.api.well_known import MOVE_ANNOTATION, NODE_LABEL, UNIT_TYPE, move_request
+from rube.api.well_known import MOVE_ANNOTATION, NAMESPACE_TYPE, NODE_LABEL, UNIT_TYPE, move_request
 from rube.client import Client
 from rube.host import Host
 from rube.transport import rube_error
@@ -46,6 +50,14 @@ class Repeated:
     """It asks for a state that is not older than any that it knows, instead of the newest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """The units of the same namespace that own the units of a put, and the finalizers that these have."""
+
+    owners: tuple[str, ...] = ()
+    finalizers: tuple[str, ...] = ()
+
+
 def _of_none() -> None:
     """Marks calls of a client that counts none."""
 
@@ -65,14 +77,18 @@ class User:
     # The newest revision that its reads were answered.
     _known: int = 0
 
-    async def put(self, namespace: str, units: Sequence[tuple[str, Unit, str]]) -> None:
-        """Puts (name, spec, node or empty) in requests of bounded size; each is atomic."""
+    async def put(self, namespace: str, units: Sequence[tuple[str, Unit, str]], life: Life | None = None) -> None:
+        """Puts (name, spec, node or empty) in requests of bounded size; each is atomic. An owner that is not there is
+        left out."""
+        life = life or Life()
+        owners = [await self._owner(namespace, name) for name in life.owners]
         for start in range(0, len(units), OBJECTS_PER_REQUEST_MAX):
             objects: list[Object] = []
             for name, unit, node in units[start : start + OBJECTS_PER_REQUEST_MAX]:
                 self.specs[namespace, name] = unit
                 labels = {NODE_LABEL: node} if node else {}
-                metadata = Metadata(namespace=namespace, name=name, labels=labels)
+                metadata = Metadata(namespace=namespace, name=name, labels=labels, finalizers=life.finalizers)
+                metadata.owner_references.extend(owner for owner in owners if owner is not None)
                 objects.append(Object(metadata=metadata, spec=pack(unit)))
             await self._until_acknowledged("put", [str(key_of(obj)) for obj in objects], objects=objects)
 
@@ -127,9 +143,54 @@ class User:
             objects.append(Object(metadata=metadata, spec=pack(self.specs[namespace, name])))
         await self._until_acknowledged("put", [str(key_of(obj)) for obj in objects], objects=objects)
 
-    async def delete(self, namespace: str, names: Sequence[str]) -> None:
-        keys = [ObjectKey(UNIT_TYPE, namespace, name) for name in names]
-        await self._until_acknowledged("delete", [str(key) for key in keys], keys=[key.to_proto() for key in keys])
+    async def delete(self, namespace: str, names: Sequence[str], propagation: int = 0) -> None:
+        """Deletes units; `propagation` is a DeleteRequest.Propagation."""
+        await self._delete([ObjectKey(UNIT_TYPE, namespace, name).to_proto() for name in names], propagation)
+
+    async def release(self, namespace: str, names: Sequence[str]) -> None:
+        """Removes the finalizers of units."""
+        for name in names:
+            key = ObjectKey(UNIT_TYPE, namespace, name).to_proto()
+
+            async def request(stub: ApiAsyncStub, key: Key = key) -> None:
+                found = (await stub.Get(GetRequest(key=key), timeout=DEADLINE_S)).object.metadata
+                if found.finalizers:
+                    released = UpdateLifecycleRequest(key=key, uid=found.uid, remove_finalizers=found.finalizers)
+                    await stub.UpdateLifecycle(released, timeout=DEADLINE_S)
+
+            await self._answered(f"release of {name}", request)
+
+    async def make_namespace(self, name: str) -> None:
+        """Puts a core.Namespace."""
+        namespace = Object(metadata=Metadata(name=name), spec=pack(Namespace()))
+        await self._until_acknowledged("put", [name], objects=[namespace])
+
+    async def delete_namespace(self, name: str) -> None:
+        await self._delete([Key(type=NAMESPACE_TYPE, name=name)], 0)
+
+    async def _delete(self, keys: Sequence[Key], propagation: int) -> None:
+        wanted = DeleteRequest(keys=keys, propagation=cast(DeleteRequest.Propagation.ValueType, propagation))
+
+        async def request(stub: ApiAsyncStub) -> None:
+            await stub.Delete(wanted, timeout=DEADLINE_S)
+
+        await self._answered(f"delete of {keys[0].name}", request)
+
+    async def _owner(self, namespace: str, name: str) -> OwnerReference | None:
+        found: list[OwnerReference] = []
+
+        async def request(stub: ApiAsyncStub) -> None:
+            key = ObjectKey(UNIT_TYPE, namespace, name)
+            answer = await stub.Get(GetRequest(key=key.to_proto()), timeout=DEADLINE_S)
+            uid = answer.object.metadata.uid
+            found.append(OwnerReference(type=key.type, namespace=namespace, name=name, uid=uid, block_deletion=True))
+
+        await self._answered(f"read of {name}", request)
+        return found[0] if found else None
+
+    async def _answered(self, what: str, request: Callable[[ApiAsyncStub], Awaitable[None]]) -> None:
+        async with self._stubs() as stubs:
+            await self._until_answered(stubs, 0, what, request)
 
     async def read(self, namespace: str, names: Sequence[str], repeated: Repeated) -> None:
         """Gets units, which may be absent, at the servers in turn, each over one connection that stays."""
@@ -176,16 +237,11 @@ class User:
         names: Sequence[str],
         *,
         objects: Sequence[Object] = (),
-        keys: Sequence[Key] = (),
     ) -> None:
         async def request(stub: ApiAsyncStub) -> None:
-            if kind == "delete":
-                await stub.Delete(DeleteRequest(keys=keys), timeout=DEADLINE_S)
-            else:
-                await stub.Put(PutRequest(objects=objects), timeout=DEADLINE_S)
+            await stub.Put(PutRequest(objects=objects), timeout=DEADLINE_S)
 
-        async with self._stubs() as stubs:
-            await self._until_answered(stubs, 0, f"{kind} of {names[0]}", request)
+        await self._answered(f"{kind} of {names[0]}", request)
 
     async def _until_answered(
         self,

@@ -17,6 +17,7 @@ from rube.sim.judges.history import History
 from rube.sim.judges.latency import ALL_WATCHERS, LatencySummary, summarize_latency, watch_latency
 from rube.sim.judges.leadership import fencing, leases
 from rube.sim.judges.machines import actions, copies, generations, memories, owners, starts
+from rube.sim.judges.orphans import orphans
 from rube.sim.judges.positions import positions
 from rube.sim.judges.reads import reads
 from rube.sim.judges.records import (
@@ -107,6 +108,7 @@ __all__ = [
     "many",
     "memories",
     "never_on_two_nodes",
+    "orphans",
     "owners",
     "positions",
     "raft_invariants",

@@ -430,4 +430,6 @@ class View:
     whole: bool
     """Whether it keeps whole objects, instead of parts of them."""
     selective: bool = False
-    """Whether it sees only the objects that match a label selector."""
+    """Whether it sees, or decides about, only some of the objects."""
+    partial: bool = False
+    """Whether it sees no more than parts of any object."""

@@ -48,7 +48,7 @@ class Selection:
 
     def matches(self, content: Content | None) -> bool:
         """Returns whether this version is one of those that are asked for; None, an absent object, is not."""
-        if content is None or content.type != self.type:
+        if content is None or self.type not in (content.type, "*"):
             return False
         metadata = content.obj.metadata
         if (self.namespace and metadata.namespace != self.namespace) or (self.name and metadata.name != self.name):

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from rube.api.well_known import EVERY_TYPE
 from rube.sim.judges.contents import Content
 from rube.sim.judges.records import LogEntry
 from rube.sim.judges.selection import Selection, demands
@@ -115,6 +116,8 @@ class Timeline:
 
     def _candidates(self, selection: Selection) -> Sequence[int]:
         """The places of changes that a filter may see: fewer than all of a type where it names a label's value."""
+        if selection.type == EVERY_TYPE:
+            return range(len(self._changes))
         for demand in demands(selection.selector):
             if demand.values is not None and len(demand.values) == 1 and not demand.negated:
                 (value,) = demand.values

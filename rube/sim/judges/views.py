@@ -37,7 +37,7 @@ def _seen(history: History) -> Iterator[str]:
             there = history.timeline.at(content.key, content.revision)
             if there is None or there.revision != content.revision:
                 yield f"{where} {content.key} at revision {content.revision}, where it was not written"
-            elif there is not content and (view.whole or content is not view.own):
+            elif there is not content and not view.partial and (view.whole or content is not view.own):
                 yield f"{where} {content.key} as it was not: {difference(there, content)}"
             elif there.obj.metadata.uid != content.obj.metadata.uid:
                 yield f"{where} {content.key} with the uid {content.obj.metadata.uid}"

@@ -22,6 +22,7 @@ ALWAYS: Mapping[str, Callable[[History], Verdict]] = {
     "readiness": judges.readiness,
     "starts": judges.starts,
     "owners": judges.owners,
+    "orphans": judges.orphans,
     "memories": judges.memories,
     "generations": judges.generations,
     "actions": judges.actions,

@@ -146,8 +146,8 @@ def _fill_workload(scenario: Scenario) -> None:
             step.put.count = step.put.count or 1
             if not step.put.HasField("first"):
                 step.put.first = 1
-        if action is not None and action != "list":
-            target = getattr(step, action)
+        if action not in (None, "list", "make_namespace", "delete_namespace"):
+            target = getattr(step, str(action))
             target.namespace = target.namespace or NAMESPACE
     for fault in scenario.faults:
         kind = fault.WhichOneof("fault")

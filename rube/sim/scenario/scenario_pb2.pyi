@@ -65,6 +65,25 @@ LEASE_BASED: ReadMode.ValueType  # 2
 """By what a majority has confirmed lately. It rests on clocks: a leader that is paused wakes up with an old lease."""
 Global___ReadMode: _TypeAlias = ReadMode  # noqa: Y015
 
+class _Propagation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PropagationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Propagation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROPAGATION_UNSPECIFIED: _Propagation.ValueType  # 0
+    BACKGROUND: _Propagation.ValueType  # 1
+    FOREGROUND: _Propagation.ValueType  # 2
+    ORPHAN: _Propagation.ValueType  # 3
+
+class Propagation(_Propagation, metaclass=_PropagationEnumTypeWrapper): ...
+
+PROPAGATION_UNSPECIFIED: Propagation.ValueType  # 0
+BACKGROUND: Propagation.ValueType  # 1
+FOREGROUND: Propagation.ValueType  # 2
+ORPHAN: Propagation.ValueType  # 3
+Global___Propagation: _TypeAlias = Propagation  # noqa: Y015
+
 @_typing.final
 class Scenario(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -598,12 +617,18 @@ class Step(_message.Message):
     STOP_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
     DELETE_FIELD_NUMBER: _builtins.int
+    MAKE_NAMESPACE_FIELD_NUMBER: _builtins.int
+    DELETE_NAMESPACE_FIELD_NUMBER: _builtins.int
     READ_FIELD_NUMBER: _builtins.int
     LIST_FIELD_NUMBER: _builtins.int
     EDIT_FIELD_NUMBER: _builtins.int
     MOVE_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
     times: _builtins.int
     """… so often in all. Default: 1."""
+    make_namespace: _builtins.str
+    """Makes a core.Namespace of that name, or asks that everything in it be deleted with it."""
+    delete_namespace: _builtins.str
     @_builtins.property
     def at(self) -> _duration_pb2.Duration:
         """Default: 0s."""
@@ -629,7 +654,7 @@ class Step(_message.Message):
         """Puts stopped units with `state: RUNNING`."""
 
     @_builtins.property
-    def delete(self) -> Global___Units: ...
+    def delete(self) -> Global___UnitsDelete: ...
     @_builtins.property
     def read(self) -> Global___UnitReads:
         """Gets each unit, from one server after the other."""
@@ -648,6 +673,10 @@ class Step(_message.Message):
     def move(self) -> Global___UnitsMove:
         """Asks that units move to another node, which starts them only once their own has stopped them."""
 
+    @_builtins.property
+    def release(self) -> Global___Units:
+        """Removes all finalizers of units."""
+
     def __init__(
         self,
         *,
@@ -658,17 +687,20 @@ class Step(_message.Message):
         change: Global___Units | None = ...,
         stop: Global___Units | None = ...,
         start: Global___Units | None = ...,
-        delete: Global___Units | None = ...,
+        delete: Global___UnitsDelete | None = ...,
+        make_namespace: _builtins.str = ...,
+        delete_namespace: _builtins.str = ...,
         read: Global___UnitReads | None = ...,
         list: Global___Listing | None = ...,
         edit: Global___Edit | None = ...,
         move: Global___UnitsMove | None = ...,
+        release: Global___Units | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "edit", b"edit", "every", b"every", "list", b"list", "move", b"move", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "delete_namespace", b"delete_namespace", "edit", b"edit", "every", b"every", "list", b"list", "make_namespace", b"make_namespace", "move", b"move", "put", b"put", "read", b"read", "release", b"release", "start", b"start", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "edit", b"edit", "every", b"every", "list", b"list", "move", b"move", "put", b"put", "read", b"read", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "delete_namespace", b"delete_namespace", "edit", b"edit", "every", b"every", "list", b"list", "make_namespace", b"make_namespace", "move", b"move", "put", b"put", "read", b"read", "release", b"release", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete", "read", "list", "edit", "move"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete", "make_namespace", "delete_namespace", "read", "list", "edit", "move", "release"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
@@ -684,6 +716,8 @@ class UnitGroup(_message.Message):
     NAMESPACE_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     FILE_FIELD_NUMBER: _builtins.int
+    OWNERS_FIELD_NUMBER: _builtins.int
+    FINALIZERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """With `{i}` in it for the number, counted from `first`: `web-{i}`."""
     count: _builtins.int
@@ -700,6 +734,14 @@ class UnitGroup(_message.Message):
     """A textproto file with an api.Object to take the spec from, relative to the scenario. Default: a service that runs
     until it is stopped and is restarted one second after a failure.
     """
+    @_builtins.property
+    def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The units of the same namespace that own these, all of them: they block deletions of their owners in the foreground."""
+
+    @_builtins.property
+    def finalizers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What must be done before they may go: a user removes it with `release`."""
+
     def __init__(
         self,
         *,
@@ -709,16 +751,46 @@ class UnitGroup(_message.Message):
         namespace: _builtins.str = ...,
         node: _builtins.str = ...,
         file: _builtins.str = ...,
+        owners: _abc.Iterable[_builtins.str] | None = ...,
+        finalizers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_first", b"_first", "first", b"first"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first", b"_first", "count", b"count", "file", b"file", "first", b"first", "name", b"name", "namespace", b"namespace", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first", b"_first", "count", b"count", "file", b"file", "finalizers", b"finalizers", "first", b"first", "name", b"name", "namespace", b"namespace", "node", b"node", "owners", b"owners"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__first: _TypeAlias = _typing.Literal["first"]  # noqa: Y015
     _WhichOneofArgType__first: _TypeAlias = _typing.Literal["_first", b"_first"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__first) -> _WhichOneofReturnType__first | None: ...
 
 Global___UnitGroup: _TypeAlias = UnitGroup  # noqa: Y015
+
+@_typing.final
+class UnitsDelete(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    PROPAGATION_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Default: `default`."""
+    propagation: Global___Propagation.ValueType
+    """What becomes of the units that they own. Default: background."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        namespace: _builtins.str = ...,
+        propagation: Global___Propagation.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "namespace", b"namespace", "propagation", b"propagation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnitsDelete: _TypeAlias = UnitsDelete  # noqa: Y015
 
 @_typing.final
 class Edit(_message.Message):

@@ -159,7 +159,8 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
     action = step.WhichOneof("action")
     _time(step.at, (*path, "at"), scenario, source)
     if action is None:
-        source.error(path, "a step without action: add put, change, edit, stop, start, delete, read, list or move")
+        known = [field.name for field in Step.DESCRIPTOR.oneofs_by_name["action"].fields]
+        source.error(path, f"a step without action: add {', '.join(known[:-1])} or {known[-1]}")
         return
     if step.times > 1 and not step.HasField("every"):
         source.error((*path, "times"), "`times` needs `every`: how long to wait between them")
@@ -176,11 +177,16 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
         _dns_label("namespace", step.put.namespace, (*path, "put", "namespace"), source)
         if step.put.count > 1 and "{i}" not in step.put.name:
             source.error((*path, "put", "name"), f"{step.put.count} units need a name with {{i}} in it")
+        for index, owner in enumerate(step.put.owners):
+            _known_unit(owner, (*path, "put", "owners", index), scenario, source)
         if step.put.node:
             _known_node(step.put.node, (*path, "put", "node"), scenario, source)
         return
     if action == "list":
         _selection(step.list, (*path, "list"), source)
+        return
+    if action in ("make_namespace", "delete_namespace"):
+        _dns_label("namespace", getattr(step, action), (*path, action), source)
         return
     names = getattr(step, action).names
     if not names:

@@ -8,7 +8,7 @@ from typing import Any
 from rube.api import ListRequest, Unit
 from rube.api.well_known import UNIT_TYPE
 from rube.sim.cluster.cluster import SimCluster
-from rube.sim.cluster.user import Repeated, User
+from rube.sim.cluster.user import Life, Repeated, User
 from rube.sim.scenario.faults import Event
 from rube.sim.scenario.load import LoadedScenario
 from rube.sim.scenario.scenario_pb2 import Scenario, Step, UnitGroup
@@ -40,13 +40,23 @@ def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
     if action == "put":
         units = _units(step.put, loaded.scenario, loaded.units[step.put.file])
         namespace = step.put.namespace
-        return f"a user puts {_shown([name for name, *_ in units])}", lambda user: user.put(namespace, units)
+        life = Life(tuple(step.put.owners), tuple(step.put.finalizers))
+        return f"a user puts {_shown([name for name, *_ in units])}", lambda user: user.put(namespace, units, life)
     if action == "list":
         return _list(step)
+    if action == "make_namespace":
+        made = step.make_namespace
+        return f"a user makes the namespace {made}", lambda user: user.make_namespace(made)
+    if action == "delete_namespace":
+        gone = step.delete_namespace
+        return f"a user deletes the namespace {gone}", lambda user: user.delete_namespace(gone)
     names = list(getattr(step, action or "").names)
     namespace = getattr(step, action or "").namespace
     if action == "delete":
-        return f"a user deletes {_shown(names)}", lambda user: user.delete(namespace, names)
+        how = step.delete.propagation
+        return f"a user deletes {_shown(names)}", lambda user: user.delete(namespace, names, how)
+    if action == "release":
+        return f"a user releases {_shown(names)}", lambda user: user.release(namespace, names)
     if action == "read":
         repeated = _repeated(step, not_older=step.read.not_older)
         return f"a user reads {_shown(names)}", lambda user: user.read(namespace, names, repeated)

@@ -21,7 +21,9 @@ def test_an_unknown_type_is_answered_with_the_near_one() -> None:
 
 
 def test_a_type_far_from_all_is_answered_with_those_that_are_known() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"known: api\.Lease, api\.Node, api\.systemd\.Unit, core\.Namespace$"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"known: api\.Lease, api\.Node, api\.systemd\.Unit, core\.Namespace$"
+    ):
         BUILTIN.message_class("zzz")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 
 from google.protobuf.any_pb2 import Any
 
@@ -23,8 +23,10 @@ from rube.api import (
 )
 from rube.api.errors import AbortedError, NotFoundError, RubeError, UnavailableError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, key_of
+from rube.controllers.contract import Relation
 from rube.controllers.label_index import LabelIndex
 from rube.controllers.ports import Listener, Position
+from rube.controllers.relation_index import RelationIndex
 
 STORE = "store-1"
 UNIT = "api.systemd.Unit"
@@ -146,6 +148,12 @@ class FakeCache:
 
     def labelled(self, type_name: str, label: str, value: str) -> Set[ObjectKey]:
         return LabelIndex(label, self.list(type_name)).keys(value)
+
+    def related(self, relation: Relation, value: str) -> Collection[ObjectKey]:
+        index = RelationIndex()
+        for key in sorted(self.objects):
+            index.see(key, self.objects[key])
+        return index.keys(relation, value)
 
     def assume(self, decided: ObjectKey, objects: Sequence[Object]) -> None:
         """Nothing: a test publishes when it wants to."""
