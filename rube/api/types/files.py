@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     Edition,
@@ -57,8 +57,8 @@ class Loaded:
 
     pool: DescriptorPool
     files: tuple[FileDescriptorProto, ...]
-    """What the pool was made of, in the order of imports: without provided files, comments and services, and without
-    files that the type does not import. Equal types have equal bytes."""
+    """The files of the pool in the order of imports, without provided ones, without comments and services, and without
+    those that the type does not import. Equal types have equal bytes."""
     messages: Mapping[str, Descriptor]
     """The messages of `files` by full name, sorted, without the entries of maps."""
 
@@ -80,7 +80,7 @@ def load(files: FileDescriptorSet, *, root: str, status: str = "") -> Loaded:
     """
     _check_bounds(files)
     given = _by_name(files.file)
-    own = {name: file for name, file in given.items() if name not in provided.MODULES}
+    own = {name: file for name, file in given.items() if name not in provided.FILES}
     for name in given.keys() - own.keys():
         _check_provided(given[name])
     for file in own.values():
@@ -200,10 +200,10 @@ def _check_imports(file: FileDescriptorProto, own: Mapping[str, FileDescriptorPr
         if name in seen:
             raise refusal(f"{name} is imported twice: remove one import", file=file.name)
         seen.add(name)
-        if name not in own and name not in provided.MODULES:
+        if name not in own and name not in provided.FILES:
             raise refusal(
                 f"the import {quoted(name)} is missing: give that file too (protoc --include_imports)"
-                + _hint(name, {*own, *provided.MODULES} - {file.name}),
+                + _hint(name, {*own, *provided.FILES} - {file.name}),
                 file=file.name,
             )
     if len(file.weak_dependency):
@@ -331,35 +331,46 @@ def _built(pool: DescriptorPool, file: FileDescriptorProto) -> Iterator[tuple[st
     """Yields the messages of a file that is in the pool, after a look at what only the pool knows: the options, and the
     features that editions pass down."""
     built = pool.FindFileByName(file.name)
-    if file.HasField("options"):
-        built.GetOptions()
+    for described, proto in [(built, file), *_parts(pool, file)]:
+        if proto.HasField("options"):
+            _read_options(pool, described.GetOptions())
+    for name, _, proto, _ in declarations(file):
+        if isinstance(proto, DescriptorProto):
+            message = pool.FindMessageTypeByName(name)
+            if file.syntax == "editions":
+                _check_features(message, file.name)
+            if not proto.options.map_entry:
+                yield name, message
+
+
+def _parts(pool: DescriptorPool, file: FileDescriptorProto) -> Iterator[tuple[Any, Any]]:
+    """Yields what a file declares and can have options, as the pool's and as it was given."""
     for name, _, proto, _ in declarations(file):
         if isinstance(proto, EnumDescriptorProto):
-            _read_options(pool.FindEnumTypeByName(name), proto)
-            continue
-        message = pool.FindMessageTypeByName(name)
-        _read_options(message, proto)
-        if file.syntax == "editions":
-            _check_features(message, file.name)
-        if not proto.options.map_entry:
-            yield name, message
+            enum = pool.FindEnumTypeByName(name)
+            yield enum, proto
+            yield from ((enum.values_by_name[each.name], each) for each in proto.value)
+        else:
+            message = pool.FindMessageTypeByName(name)
+            yield message, proto
+            yield from ((message.fields_by_name[each.name], each) for each in proto.field)
+            yield from ((message.oneofs_by_name[each.name], each) for each in proto.oneof_decl)
 
 
-def _read_options(built: Descriptor | EnumDescriptor, proto: DescriptorProto | EnumDescriptorProto) -> None:
-    """Parses the options of a message or an enum and of its parts, so that none fails to parse later."""
-    if proto.HasField("options"):
-        built.GetOptions()
-    if isinstance(built, EnumDescriptor) and isinstance(proto, EnumDescriptorProto):
-        for value in proto.value:
-            if value.HasField("options"):
-                built.values_by_name[value.name].GetOptions()
-    if isinstance(built, Descriptor) and isinstance(proto, DescriptorProto):
-        for field in proto.field:
-            if field.HasField("options"):
-                built.fields_by_name[field.name].GetOptions()
-        for oneof in proto.oneof_decl:
-            if oneof.HasField("options"):
-                built.oneofs_by_name[oneof.name].GetOptions()
+def _read_options(pool: DescriptorPool, options: Message) -> None:
+    """Parses options with the extensions that the files import, so that none fails to parse later."""
+    try:
+        descriptor = pool.FindMessageTypeByName(options.DESCRIPTOR.full_name)
+    except KeyError:
+        return  # descriptor.proto is not imported, and so no extension of it
+    waiting = [GetMessageClass(descriptor).FromString(options.SerializeToString())]
+    while waiting:
+        for field, value in waiting.pop().ListFields():
+            entries = field.message_type is not None and field.message_type.GetOptions().map_entry
+            values = list(value.values()) if entries else list(value) if field.is_repeated else [value]
+            waiting.extend(each for each in values if isinstance(each, Message))
+            if field.type == field.TYPE_STRING and any(isinstance(each, bytes) for each in values):
+                raise ValueError(f"the option {field.full_name} is not UTF-8")
 
 
 def _check_features(message: Descriptor, file: str) -> None:

@@ -1,8 +1,5 @@
-"""The .proto files that a type can import without bringing them: those of Google's protobuf that Python's has too, and
-Rube's own.
-
-A further one is an entry in `MODULES`.
-"""
+"""The .proto files that a type can import without bringing them: those of Google's protobuf that Python's has too,
+Rube's own, and buf/validate."""
 
 from __future__ import annotations
 
@@ -14,10 +11,11 @@ from typing import Final
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 import rube.api
+from rube.api.types.options import VALIDATE_FILE, validate_file
 
 _GOOGLE = "any api descriptor duration empty field_mask source_context struct timestamp type wrappers"
 
-MODULES: Final[dict[str, str]] = {
+_MODULES: Final[dict[str, str]] = {
     **{f"google/protobuf/{name}.proto": f"google.protobuf.{name}_pb2" for name in _GOOGLE.split()},
     "rube/api.proto": "rube.api_pb2",
     **{
@@ -26,7 +24,9 @@ MODULES: Final[dict[str, str]] = {
         if module.name.endswith("_pb2")
     },
 }
-"""The generated module of each provided file."""
+
+FILES: Final = frozenset({*_MODULES, VALIDATE_FILE})
+"""Names of the provided files."""
 
 PACKAGES: Final = ("api", "buf.validate", "core", "google.protobuf", "rube")
 """Packages in which nobody else declares anything."""
@@ -35,7 +35,9 @@ PACKAGES: Final = ("api", "buf.validate", "core", "google.protobuf", "rube")
 @cache
 def serialized(file: str) -> bytes:
     """Returns the provided file of that name as a FileDescriptorProto's bytes."""
-    encoded: bytes = importlib.import_module(MODULES[file]).DESCRIPTOR.serialized_pb
+    if file == VALIDATE_FILE:
+        return validate_file()
+    encoded: bytes = importlib.import_module(_MODULES[file]).DESCRIPTOR.serialized_pb
     return encoded
 
 

@@ -43,7 +43,7 @@ class Symbols:
     def provided_files(self, names: Iterable[str]) -> Iterator[str]:
         """Yields the provided ones of some files and what those import, imports first."""
         done = set()
-        waiting = [name for name in sorted(names, reverse=True) if name in provided.MODULES]
+        waiting = [name for name in sorted(names, reverse=True) if name in provided.FILES]
         while waiting:
             imports = [each for each in self._files[waiting[-1]].dependency if each not in done]
             if imports:

@@ -94,6 +94,27 @@ def test_well_known_types_have_their_methods() -> None:
     assert text_format.Parse(text_format.MessageToString(spec), type(spec)()) == spec
 
 
+@pytest.mark.parametrize("place", ["field", "message"])
+@pytest.mark.parametrize("damage", ["not UTF-8", "not a message"])
+def test_options_that_do_not_parse_are_refused(place: str, damage: str) -> None:
+    source = """
+        syntax = "proto3"; package acme; import "buf/validate/validate.proto";
+        message Backup {
+          option (buf.validate.message).cel = {id: "MARKMARK", expression: "true"};
+          string schedule = 1 [(buf.validate.field).string.prefix = "MARKMARK"];
+        }
+    """
+    good = compiled(backup=source)
+    assert load(good, root="acme.Backup").messages
+    message = next(each for each in good.file if each.name == "backup.proto").message_type[0]
+    options = message.options if place == "message" else message.field[0].options
+    if damage == "not UTF-8":
+        options.ParseFromString(options.SerializeToString().replace(b"MARKMARK", b"MARK\xff\xfeRK"))
+    else:
+        options.ParseFromString(b"\xba\x48\x01\xff")  # field 1159
+    assert "protobuf refuses the file" in refused(*good.file).message
+
+
 def test_two_loaded_types_of_one_name_do_not_meet() -> None:
     one = load(FileDescriptorSet(file=[file()]), root="acme.Backup").message_class("acme.Backup")
     other = load(FileDescriptorSet(file=[file(field("type: TYPE_BOOL"))]), root="acme.Backup")
@@ -114,7 +135,7 @@ def test_a_file_that_is_given_twice_counts_once() -> None:
 
 
 def test_provided_files_may_be_left_out_or_given() -> None:
-    without = FileDescriptorSet(file=[each for each in backup().file if each.name not in provided.MODULES])
+    without = FileDescriptorSet(file=[each for each in backup().file if each.name not in provided.FILES])
     assert len(without.file) == 2
     assert load(without, root="acme.Backup").files == load(backup(), root="acme.Backup").files
 

@@ -12,6 +12,10 @@ from google.protobuf import text_format
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 ROOT = Path(__file__).parents[3]
+_COPIED = {
+    "rube/api/resource.proto": "rube/api/resource.proto",
+    "buf/validate/validate.proto": "rube/api/types/include/buf/validate/validate.proto",
+}
 SPEC = 'message_type { name: "Backup" field { name: "schedule" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING } }'
 
 
@@ -47,14 +51,13 @@ def compiled(**sources: str) -> FileDescriptorSet:
     with tempfile.TemporaryDirectory() as directory:
         for name, source in sources.items():
             (Path(directory) / f"{name}.proto").write_text(source)
-        copied = Path(directory) / "rube/api/resource.proto"
-        copied.parent.mkdir(parents=True)
-        copied.write_bytes((ROOT / "rube/api/resource.proto").read_bytes())
+        for name, path in _COPIED.items():
+            copied = Path(directory) / name
+            copied.parent.mkdir(parents=True)
+            copied.write_bytes((ROOT / path).read_bytes())
         out = Path(directory) / "out.binpb"
         done = buf("build", directory, "-o", str(out), "--as-file-descriptor-set")
         assert done.returncode == 0, done.stderr + done.stdout
         found = FileDescriptorSet.FromString(out.read_bytes())
-    if not any("rube/api/resource.proto" in source for source in sources.values()):
-        kept = [each for each in found.file if each.name != "rube/api/resource.proto"]
-        found = FileDescriptorSet(file=kept)
-    return found
+    unused = {name for name in _COPIED if not any(name in source for source in sources.values())}
+    return FileDescriptorSet(file=[each for each in found.file if each.name not in unused])
