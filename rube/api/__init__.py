@@ -83,10 +83,10 @@ if TYPE_CHECKING:
 # The generated module of each name. Loaded when it is first asked for: a short command needs few of them.
 _MODULES = {
     "rube.api_pb2": (
-        "ApplyRequest ApplyResponse Bookmark DeleteRequest DeleteResponse Event Fence FieldOwner FieldOwners GetRequest "
-        "GetResponse Key List ListRequest ListResponse LogLine LogsRequest LogsResponse Metadata Object OwnerReference "
-        "PatchRequest PatchResponse Precondition PutRequest "
-        "PutResponse Selector UpdateStatusRequest UpdateStatusResponse WatchRequest WatchResponse "
+        "ApplyRequest ApplyResponse Bookmark DeleteRequest DeleteResponse Event Fence FieldOwner FieldOwners "
+        "GetRequest GetResponse Key List ListRequest ListResponse LogLine LogsRequest LogsResponse Metadata "
+        "Object OwnerReference PatchRequest PatchResponse Precondition PutRequest PutResponse Selector "
+        "UpdateStatusRequest UpdateStatusResponse WatchRequest WatchResponse "
     ),
     "rube.api_pb2_grpc": "ApiAsyncStub ApiServicer ApiStub add_ApiServicer_to_server",
     "rube.api.cluster_pb2": "Lease Node NodeStatus",
