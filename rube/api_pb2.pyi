@@ -115,6 +115,7 @@ class Metadata(_message.Message):
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     FINALIZERS_FIELD_NUMBER: _builtins.int
     OWNER_REFERENCES_FIELD_NUMBER: _builtins.int
+    FIELD_OWNERS_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """A DNS label, or empty for types that live outside namespaces (api.Node)."""
     name: _builtins.str
@@ -127,6 +128,10 @@ class Metadata(_message.Message):
     """The store's revision of the write that created it. Set by the server."""
     generation: _builtins.int
     """Grows by one with each change of the spec. Set by the server."""
+    field_owners: _builtins.bool
+    """Set by the server: an Apply has written this object, so that the owners of its fields are kept
+    (GetRequest.include_owners).
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -167,10 +172,11 @@ class Metadata(_message.Message):
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         finalizers: _abc.Iterable[_builtins.str] | None = ...,
         owner_references: _abc.Iterable[Global___OwnerReference] | None = ...,
+        field_owners: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_revision", b"create_revision", "create_time", b"create_time", "delete_time", b"delete_time", "finalizers", b"finalizers", "generation", b"generation", "labels", b"labels", "name", b"name", "namespace", b"namespace", "owner_references", b"owner_references", "revision", b"revision", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_revision", b"create_revision", "create_time", b"create_time", "delete_time", b"delete_time", "field_owners", b"field_owners", "finalizers", b"finalizers", "generation", b"generation", "labels", b"labels", "name", b"name", "namespace", b"namespace", "owner_references", b"owner_references", "revision", b"revision", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -410,6 +416,62 @@ class Fence(_message.Message):
 Global___Fence: _TypeAlias = Fence  # noqa: Y015
 
 @_typing.final
+class FieldOwners(_message.Message):
+    """Who owns which fields of an object: kept from the first Apply to it on, beside the object, and gone with it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldOwner]:
+        """By name. Every field that is set has an owner or several."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___FieldOwner] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldOwners: _TypeAlias = FieldOwners  # noqa: Y015
+
+@_typing.final
+class FieldOwner(_message.Message):
+    """A name that requests give in `owner`, such as that of a program or of a team, and the fields that it owns: what its
+    last Apply set, and what its later writes changed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    owner: _builtins.str
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sorted paths below Object, such as `metadata.labels.tier` or `spec.service.restart`. A key of a map, or of a list
+        with `(api.field).list_key`, that is more than letters, digits, `_` and `-` stands in backquotes. A message that is
+        set has a path of its own beside those of its fields.
+        """
+
+    def __init__(
+        self,
+        *,
+        owner: _builtins.str = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldOwner: _TypeAlias = FieldOwner  # noqa: Y015
+
+@_typing.final
 class PutRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -417,8 +479,11 @@ class PutRequest(_message.Message):
     PRECONDITIONS_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """Check everything, write nothing: the answer says what this request would store."""
+    owner: _builtins.str
+    """The owner of the fields that this changes, where an object's owners are kept; empty: `put`."""
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]: ...
     @_builtins.property
@@ -432,10 +497,11 @@ class PutRequest(_message.Message):
         preconditions: _abc.Iterable[Global___Precondition] | None = ...,
         fence: Global___Fence | None = ...,
         validate_only: _builtins.bool = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "objects", b"objects", "preconditions", b"preconditions", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "objects", b"objects", "owner", b"owner", "preconditions", b"preconditions", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -503,13 +569,186 @@ class PutResponse(_message.Message):
 Global___PutResponse: _TypeAlias = PutResponse  # noqa: Y015
 
 @_typing.final
+class PatchRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Check everything, write nothing: the answer says what this request would store."""
+    owner: _builtins.str
+    """The owner of the fields that this changes, where the object's owners are kept; empty: `put`."""
+    @_builtins.property
+    def object(self) -> Global___Object:
+        """Its key, and the values of the fields in `update_mask`. `metadata.revision` and `metadata.uid` are preconditions, as
+        in a Put. `spec` names the type, also where no field of it is in the mask.
+        """
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Paths below Object, such as `spec.service.restart`, `metadata.labels.tier`, `spec`. A field that is not set in
+        `object` is cleared. Messages and maps can be named as a whole or by a field or key of them; lists as a whole, those
+        with `(api.field).list_key` also by a key. A key with a dot stands in backquotes. Empty: the fields that are set in
+        `object`. `*`: everything that a Put replaces.
+        """
+
+    @_builtins.property
+    def preconditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Precondition]: ...
+    @_builtins.property
+    def fence(self) -> Global___Fence: ...
+    def __init__(
+        self,
+        *,
+        object: Global___Object | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        preconditions: _abc.Iterable[Global___Precondition] | None = ...,
+        fence: Global___Fence | None = ...,
+        validate_only: _builtins.bool = ...,
+        owner: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "object", b"object", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "object", b"object", "owner", b"owner", "preconditions", b"preconditions", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PatchRequest: _TypeAlias = PatchRequest  # noqa: Y015
+
+@_typing.final
+class PatchResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    store_id: _builtins.str
+    outcome: Global___PutResponse.Outcome.ValueType
+    """CHANGED or UNCHANGED."""
+    @_builtins.property
+    def object(self) -> Global___Object:
+        """As stored; with `validate_only` as it would be, with the revision it has now."""
+
+    def __init__(
+        self,
+        *,
+        object: Global___Object | None = ...,
+        revision: _builtins.int = ...,
+        store_id: _builtins.str = ...,
+        outcome: Global___PutResponse.Outcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["object", b"object", "outcome", b"outcome", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PatchResponse: _TypeAlias = PatchResponse  # noqa: Y015
+
+@_typing.final
+class ApplyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Check everything, write nothing: the answer says what this request would store."""
+    owner: _builtins.str
+    """The name of who applies: always the same one for the same files. `put` is the name of writes without an owner, and
+    can't apply.
+    """
+    force: _builtins.bool
+    """Take fields with another value from their owners."""
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]:
+        """What `owner` wants: every field that is set. What it set in its last Apply and leaves out now is removed, unless
+        another one owns it too. A field without presence (`optional`) is set where it is not zero, false or empty.
+        Messages are merged by field, maps by key, lists with `(api.field).list_key` by that key; other lists, Any, and the
+        messages of google.protobuf are taken as a whole.
+        """
+
+    @_builtins.property
+    def preconditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Precondition]: ...
+    @_builtins.property
+    def fence(self) -> Global___Fence: ...
+    def __init__(
+        self,
+        *,
+        objects: _abc.Iterable[Global___Object] | None = ...,
+        preconditions: _abc.Iterable[Global___Precondition] | None = ...,
+        fence: Global___Fence | None = ...,
+        validate_only: _builtins.bool = ...,
+        owner: _builtins.str = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "force", b"force", "objects", b"objects", "owner", b"owner", "preconditions", b"preconditions", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyRequest: _TypeAlias = ApplyRequest  # noqa: Y015
+
+@_typing.final
+class ApplyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    store_id: _builtins.str
+    @_builtins.property
+    def metadata(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metadata]:
+        """As stored, in the order of the request; see PutResponse."""
+
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedScalarFieldContainer[Global___PutResponse.Outcome.ValueType]:
+        """The outcome of each object, in the order of the request. UNCHANGED: at most its owners were written."""
+
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]:
+        """With `validate_only`: the objects as they would be stored, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        metadata: _abc.Iterable[Global___Metadata] | None = ...,
+        revision: _builtins.int = ...,
+        store_id: _builtins.str = ...,
+        outcomes: _abc.Iterable[Global___PutResponse.Outcome.ValueType] | None = ...,
+        objects: _abc.Iterable[Global___Object] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "objects", b"objects", "outcomes", b"outcomes", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyResponse: _TypeAlias = ApplyResponse  # noqa: Y015
+
+@_typing.final
 class GetRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
+    INCLUDE_OWNERS_FIELD_NUMBER: _builtins.int
     min_revision: _builtins.int
     """Zero: consistent. Otherwise the answer is not older than this revision."""
+    include_owners: _builtins.bool
+    """Answer also with the owners of the object's fields."""
     @_builtins.property
     def key(self) -> Global___Key: ...
     def __init__(
@@ -517,10 +756,11 @@ class GetRequest(_message.Message):
         *,
         key: Global___Key | None = ...,
         min_revision: _builtins.int = ...,
+        include_owners: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "min_revision", b"min_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_owners", b"include_owners", "key", b"key", "min_revision", b"min_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -533,20 +773,26 @@ class GetResponse(_message.Message):
     OBJECT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     STORE_ID_FIELD_NUMBER: _builtins.int
+    OWNERS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     store_id: _builtins.str
     @_builtins.property
     def object(self) -> Global___Object: ...
+    @_builtins.property
+    def owners(self) -> Global___FieldOwners:
+        """With `include_owners`. All fields of an object whose owners are not kept are those of `put`."""
+
     def __init__(
         self,
         *,
         object: Global___Object | None = ...,
         revision: _builtins.int = ...,
         store_id: _builtins.str = ...,
+        owners: Global___FieldOwners | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object", "owners", b"owners"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["object", b"object", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["object", b"object", "owners", b"owners", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

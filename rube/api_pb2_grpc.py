@@ -41,6 +41,16 @@ class ApiStub(object):
                 request_serializer=rube_dot_api__pb2.PutRequest.SerializeToString,
                 response_deserializer=rube_dot_api__pb2.PutResponse.FromString,
                 _registered_method=True)
+        self.Patch = channel.unary_unary(
+                '/api.Api/Patch',
+                request_serializer=rube_dot_api__pb2.PatchRequest.SerializeToString,
+                response_deserializer=rube_dot_api__pb2.PatchResponse.FromString,
+                _registered_method=True)
+        self.Apply = channel.unary_unary(
+                '/api.Api/Apply',
+                request_serializer=rube_dot_api__pb2.ApplyRequest.SerializeToString,
+                response_deserializer=rube_dot_api__pb2.ApplyResponse.FromString,
+                _registered_method=True)
         self.Get = channel.unary_unary(
                 '/api.Api/Get',
                 request_serializer=rube_dot_api__pb2.GetRequest.SerializeToString,
@@ -85,6 +95,22 @@ class ApiServicer(object):
 
     def Put(self, request, context):
         """Creates or replaces the spec, labels and annotations of objects, all at one revision or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Patch(self, request, context):
+        """Changes the fields of an object that a mask names, and nothing else. NOT_FOUND if it is absent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Apply(self, request, context):
+        """Makes the fields that one owner sets in objects so, all at one revision or none, and leaves the fields of other
+        owners alone. FAILED_PRECONDITION (reason FIELD_CONFLICT) that names all the fields with another value and another
+        owner.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,6 +171,16 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.Put,
                     request_deserializer=rube_dot_api__pb2.PutRequest.FromString,
                     response_serializer=rube_dot_api__pb2.PutResponse.SerializeToString,
+            ),
+            'Patch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Patch,
+                    request_deserializer=rube_dot_api__pb2.PatchRequest.FromString,
+                    response_serializer=rube_dot_api__pb2.PatchResponse.SerializeToString,
+            ),
+            'Apply': grpc.unary_unary_rpc_method_handler(
+                    servicer.Apply,
+                    request_deserializer=rube_dot_api__pb2.ApplyRequest.FromString,
+                    response_serializer=rube_dot_api__pb2.ApplyResponse.SerializeToString,
             ),
             'Get': grpc.unary_unary_rpc_method_handler(
                     servicer.Get,
@@ -211,6 +247,60 @@ class Api(object):
             '/api.Api/Put',
             rube_dot_api__pb2.PutRequest.SerializeToString,
             rube_dot_api__pb2.PutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Patch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/api.Api/Patch',
+            rube_dot_api__pb2.PatchRequest.SerializeToString,
+            rube_dot_api__pb2.PatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Apply(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/api.Api/Apply',
+            rube_dot_api__pb2.ApplyRequest.SerializeToString,
+            rube_dot_api__pb2.ApplyResponse.FromString,
             options,
             channel_credentials,
             insecure,

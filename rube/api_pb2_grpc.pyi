@@ -37,6 +37,13 @@ class ApiStub:
     def __new__(cls, channel: _aio.Channel) -> ApiAsyncStub: ...
     Put: _grpc.UnaryUnaryMultiCallable[_api_pb2.PutRequest, _api_pb2.PutResponse]
     """Creates or replaces the spec, labels and annotations of objects, all at one revision or none."""
+    Patch: _grpc.UnaryUnaryMultiCallable[_api_pb2.PatchRequest, _api_pb2.PatchResponse]
+    """Changes the fields of an object that a mask names, and nothing else. NOT_FOUND if it is absent."""
+    Apply: _grpc.UnaryUnaryMultiCallable[_api_pb2.ApplyRequest, _api_pb2.ApplyResponse]
+    """Makes the fields that one owner sets in objects so, all at one revision or none, and leaves the fields of other
+    owners alone. FAILED_PRECONDITION (reason FIELD_CONFLICT) that names all the fields with another value and another
+    owner.
+    """
     Get: _grpc.UnaryUnaryMultiCallable[_api_pb2.GetRequest, _api_pb2.GetResponse]
     List: _grpc.UnaryUnaryMultiCallable[_api_pb2.ListRequest, _api_pb2.ListResponse]
     Delete: _grpc.UnaryUnaryMultiCallable[_api_pb2.DeleteRequest, _api_pb2.DeleteResponse]
@@ -61,6 +68,13 @@ class ApiAsyncStub(ApiStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Put: _aio.UnaryUnaryMultiCallable[_api_pb2.PutRequest, _api_pb2.PutResponse]  # type: ignore[assignment]
     """Creates or replaces the spec, labels and annotations of objects, all at one revision or none."""
+    Patch: _aio.UnaryUnaryMultiCallable[_api_pb2.PatchRequest, _api_pb2.PatchResponse]  # type: ignore[assignment]
+    """Changes the fields of an object that a mask names, and nothing else. NOT_FOUND if it is absent."""
+    Apply: _aio.UnaryUnaryMultiCallable[_api_pb2.ApplyRequest, _api_pb2.ApplyResponse]  # type: ignore[assignment]
+    """Makes the fields that one owner sets in objects so, all at one revision or none, and leaves the fields of other
+    owners alone. FAILED_PRECONDITION (reason FIELD_CONFLICT) that names all the fields with another value and another
+    owner.
+    """
     Get: _aio.UnaryUnaryMultiCallable[_api_pb2.GetRequest, _api_pb2.GetResponse]  # type: ignore[assignment]
     List: _aio.UnaryUnaryMultiCallable[_api_pb2.ListRequest, _api_pb2.ListResponse]  # type: ignore[assignment]
     Delete: _aio.UnaryUnaryMultiCallable[_api_pb2.DeleteRequest, _api_pb2.DeleteResponse]  # type: ignore[assignment]
@@ -88,6 +102,25 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_api_pb2.PutResponse, _abc.Awaitable[_api_pb2.PutResponse]]:
         """Creates or replaces the spec, labels and annotations of objects, all at one revision or none."""
+
+    @_abc_1.abstractmethod
+    def Patch(
+        self,
+        request: _api_pb2.PatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_api_pb2.PatchResponse, _abc.Awaitable[_api_pb2.PatchResponse]]:
+        """Changes the fields of an object that a mask names, and nothing else. NOT_FOUND if it is absent."""
+
+    @_abc_1.abstractmethod
+    def Apply(
+        self,
+        request: _api_pb2.ApplyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_api_pb2.ApplyResponse, _abc.Awaitable[_api_pb2.ApplyResponse]]:
+        """Makes the fields that one owner sets in objects so, all at one revision or none, and leaves the fields of other
+        owners alone. FAILED_PRECONDITION (reason FIELD_CONFLICT) that names all the fields with another value and another
+        owner.
+        """
 
     @_abc_1.abstractmethod
     def Get(

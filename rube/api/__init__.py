@@ -47,12 +47,16 @@ if TYPE_CHECKING:
     from rube.api.systemd_pb2 import UnitAction as UnitAction
     from rube.api.systemd_pb2 import UnitObservation as UnitObservation
     from rube.api.systemd_pb2 import UnitStatus as UnitStatus
+    from rube.api_pb2 import ApplyRequest as ApplyRequest
+    from rube.api_pb2 import ApplyResponse as ApplyResponse
     from rube.api_pb2 import Bookmark as Bookmark
     from rube.api_pb2 import DeleteRequest as DeleteRequest
     from rube.api_pb2 import DeleteResponse as DeleteResponse
     from rube.api_pb2 import Deletion as Deletion
     from rube.api_pb2 import Event as Event
     from rube.api_pb2 import Fence as Fence
+    from rube.api_pb2 import FieldOwner as FieldOwner
+    from rube.api_pb2 import FieldOwners as FieldOwners
     from rube.api_pb2 import GetRequest as GetRequest
     from rube.api_pb2 import GetResponse as GetResponse
     from rube.api_pb2 import Key as Key
@@ -65,6 +69,8 @@ if TYPE_CHECKING:
     from rube.api_pb2 import Metadata as Metadata
     from rube.api_pb2 import Object as Object
     from rube.api_pb2 import OwnerReference as OwnerReference
+    from rube.api_pb2 import PatchRequest as PatchRequest
+    from rube.api_pb2 import PatchResponse as PatchResponse
     from rube.api_pb2 import Precondition as Precondition
     from rube.api_pb2 import PutRequest as PutRequest
     from rube.api_pb2 import PutResponse as PutResponse
@@ -83,10 +89,11 @@ if TYPE_CHECKING:
 # The generated module of each name. Loaded when it is first asked for: a short command needs few of them.
 _MODULES = {
     "rube.api_pb2": (
-        "Bookmark DeleteRequest DeleteResponse Deletion Event Fence GetRequest GetResponse Key List ListRequest "
-        "ListResponse LogLine LogsRequest LogsResponse Metadata Object OwnerReference Precondition PutRequest "
-        "PutResponse Selector UpdateLifecycleRequest UpdateLifecycleResponse UpdateStatusRequest UpdateStatusResponse "
-        "WatchRequest WatchResponse"
+        "ApplyRequest ApplyResponse Bookmark DeleteRequest DeleteResponse Deletion Event Fence FieldOwner FieldOwners "
+        "GetRequest GetResponse Key List ListRequest ListResponse LogLine LogsRequest LogsResponse Metadata "
+        "Object OwnerReference PatchRequest PatchResponse Precondition PutRequest PutResponse Selector "
+        "UpdateLifecycleRequest UpdateLifecycleResponse UpdateStatusRequest UpdateStatusResponse "
+        "WatchRequest WatchResponse "
     ),
     "rube.api_pb2_grpc": "ApiAsyncStub ApiServicer ApiStub add_ApiServicer_to_server",
     "rube.api.cluster_pb2": "Lease Node NodeStatus",

@@ -161,6 +161,8 @@ class Call(_message.Message):
     PUT_FIELD_NUMBER: _builtins.int
     DELETE_FIELD_NUMBER: _builtins.int
     UPDATE_STATUS_FIELD_NUMBER: _builtins.int
+    PATCH_FIELD_NUMBER: _builtins.int
+    APPLY_FIELD_NUMBER: _builtins.int
     UPDATE_LIFECYCLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def put(self) -> _api_pb2.PutRequest: ...
@@ -169,6 +171,10 @@ class Call(_message.Message):
     @_builtins.property
     def update_status(self) -> _api_pb2.UpdateStatusRequest: ...
     @_builtins.property
+    def patch(self) -> _api_pb2.PatchRequest: ...
+    @_builtins.property
+    def apply(self) -> _api_pb2.ApplyRequest: ...
+    @_builtins.property
     def update_lifecycle(self) -> _api_pb2.UpdateLifecycleRequest: ...
     def __init__(
         self,
@@ -176,13 +182,15 @@ class Call(_message.Message):
         put: _api_pb2.PutRequest | None = ...,
         delete: _api_pb2.DeleteRequest | None = ...,
         update_status: _api_pb2.UpdateStatusRequest | None = ...,
+        patch: _api_pb2.PatchRequest | None = ...,
+        apply: _api_pb2.ApplyRequest | None = ...,
         update_lifecycle: _api_pb2.UpdateLifecycleRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "delete", b"delete", "put", b"put", "update_lifecycle", b"update_lifecycle", "update_status", b"update_status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "call", b"call", "delete", b"delete", "patch", b"patch", "put", b"put", "update_lifecycle", b"update_lifecycle", "update_status", b"update_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "delete", b"delete", "put", b"put", "update_lifecycle", b"update_lifecycle", "update_status", b"update_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "call", b"call", "delete", b"delete", "patch", b"patch", "put", b"put", "update_lifecycle", b"update_lifecycle", "update_status", b"update_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["put", "delete", "update_status", "update_lifecycle"]  # noqa: Y015
+    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["put", "delete", "update_status", "patch", "apply", "update_lifecycle"]  # noqa: Y015
     _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_call) -> _WhichOneofReturnType_call | None: ...
 

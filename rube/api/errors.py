@@ -84,6 +84,16 @@ class ResourceExhaustedError(RubeError):
     reason = "LIMIT"
 
 
+class FieldConflictError(FailedPreconditionError):
+    """Other owners have fields that an apply would change, and nothing was written.
+
+    Metadata: `conflicts`, how many fields; `fields`, a JSON list of the first of them, each with `key`, `owner` and
+    `field`.
+    """
+
+    reason = "FIELD_CONFLICT"
+
+
 class UnavailableError(RubeError):
     """The server cannot be reached or is stopping; a retry may help. Unless it is a NotDoneError, a write may have
     happened.

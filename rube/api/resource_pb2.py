@@ -25,19 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17rube/api/resource.proto\x12\x03\x61pi\x1a google/protobuf/descriptor.proto\"\x8e\x01\n\x08Resource\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x19\n\x05scope\x18\x02 \x01(\x0e\x32\n.api.Scope\x12\x1c\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x0b.api.Column\x12\x13\n\x0bshort_names\x18\x04 \x03(\t\x12$\n\x0btransitions\x18\x05 \x03(\x0b\x32\x0f.api.Transition\"$\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"=\n\nTransition\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x12\n\nexpression\x18\x03 \x01(\t*;\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x0e\n\nNAMESPACED\x10\x01\x12\x0b\n\x07\x43LUSTER\x10\x02:B\n\x08resource\x12\x1f.google.protobuf.MessageOptions\x18\x9d\xe3\x04 \x01(\x0b\x32\r.api.Resourceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17rube/api/resource.proto\x12\x03\x61pi\x1a google/protobuf/descriptor.proto\"+\n\x05\x46ield\x12\x10\n\x08list_key\x18\x01 \x01(\t\x12\x10\n\x08list_set\x18\x02 \x01(\x08\"\x8e\x01\n\x08Resource\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x19\n\x05scope\x18\x02 \x01(\x0e\x32\n.api.Scope\x12\x1c\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x0b.api.Column\x12\x13\n\x0bshort_names\x18\x04 \x03(\t\x12$\n\x0btransitions\x18\x05 \x03(\x0b\x32\x0f.api.Transition\"$\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"=\n\nTransition\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x12\n\nexpression\x18\x03 \x01(\t*;\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x0e\n\nNAMESPACED\x10\x01\x12\x0b\n\x07\x43LUSTER\x10\x02:B\n\x08resource\x12\x1f.google.protobuf.MessageOptions\x18\x9d\xe3\x04 \x01(\x0b\x32\r.api.Resource::\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\x9d\xe3\x04 \x01(\x0b\x32\n.api.Fieldb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rube.api.resource_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCOPE']._serialized_start=312
-  _globals['_SCOPE']._serialized_end=371
-  _globals['_RESOURCE']._serialized_start=67
-  _globals['_RESOURCE']._serialized_end=209
-  _globals['_COLUMN']._serialized_start=211
-  _globals['_COLUMN']._serialized_end=247
-  _globals['_TRANSITION']._serialized_start=249
-  _globals['_TRANSITION']._serialized_end=310
+  _globals['_SCOPE']._serialized_start=357
+  _globals['_SCOPE']._serialized_end=416
+  _globals['_FIELD']._serialized_start=66
+  _globals['_FIELD']._serialized_end=109
+  _globals['_RESOURCE']._serialized_start=112
+  _globals['_RESOURCE']._serialized_end=254
+  _globals['_COLUMN']._serialized_start=256
+  _globals['_COLUMN']._serialized_end=292
+  _globals['_TRANSITION']._serialized_start=294
+  _globals['_TRANSITION']._serialized_end=355
 # @@protoc_insertion_point(module_scope)

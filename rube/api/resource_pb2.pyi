@@ -46,6 +46,32 @@ CLUSTER: Scope.ValueType  # 2
 Global___Scope: _TypeAlias = Scope  # noqa: Y015
 
 @_typing.final
+class Field(_message.Message):
+    """The owners of a list: without one of these options it is owned as a whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIST_KEY_FIELD_NUMBER: _builtins.int
+    LIST_SET_FIELD_NUMBER: _builtins.int
+    list_key: _builtins.str
+    """Of a list of messages: the field that tells its items apart, text or a whole number. Each item has owners of its own."""
+    list_set: _builtins.bool
+    """Of a list of text or whole numbers: each value has owners of its own."""
+    def __init__(
+        self,
+        *,
+        list_key: _builtins.str = ...,
+        list_set: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["list_key", b"list_key", "list_set", b"list_set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Field: _TypeAlias = Field  # noqa: Y015
+
+@_typing.final
 class Resource(_message.Message):
     """A type of object, as its message says it. The type's name is the message's full name."""
 
@@ -146,7 +172,10 @@ class Transition(_message.Message):
 Global___Transition: _TypeAlias = Transition  # noqa: Y015
 
 RESOURCE_FIELD_NUMBER: _builtins.int
+FIELD_FIELD_NUMBER: _builtins.int
 resource: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___Resource]
 """Makes the message the spec of a type of object:
 `option (api.resource) = { status: "acme.BackupStatus" short_names: "bk" };`.
 """
+field: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Field]
+"""Says how Apply merges a list: `repeated Port ports = 3 [(api.field).list_key = "name"];`."""

@@ -11,6 +11,8 @@ from grpc import aio
 
 from rube.api import (
     ApiAsyncStub,
+    ApplyRequest,
+    ApplyResponse,
     DeleteRequest,
     DeleteResponse,
     GetRequest,
@@ -19,6 +21,8 @@ from rube.api import (
     ListResponse,
     LogsRequest,
     LogsResponse,
+    PatchRequest,
+    PatchResponse,
     PutRequest,
     PutResponse,
     UpdateLifecycleRequest,
@@ -50,6 +54,8 @@ _PAGE_SIZE_MAX = 2**31 - 1
 Answer = TypeVar(
     "Answer",
     PutResponse,
+    PatchResponse,
+    ApplyResponse,
     GetResponse,
     ListResponse,
     DeleteResponse,
@@ -93,6 +99,12 @@ class Client:
 
     async def put(self, request: PutRequest, *, deadline_s: float | None = None) -> PutResponse:
         return await self._call(request, lambda stub, limit_s: stub.Put(request, timeout=limit_s), deadline_s)
+
+    async def patch(self, request: PatchRequest, *, deadline_s: float | None = None) -> PatchResponse:
+        return await self._call(request, lambda stub, limit_s: stub.Patch(request, timeout=limit_s), deadline_s)
+
+    async def apply(self, request: ApplyRequest, *, deadline_s: float | None = None) -> ApplyResponse:
+        return await self._call(request, lambda stub, limit_s: stub.Apply(request, timeout=limit_s), deadline_s)
 
     async def get(self, request: GetRequest, *, deadline_s: float | None = None) -> GetResponse:
         return await self._call(request, lambda stub, limit_s: stub.Get(request, timeout=limit_s), deadline_s)

@@ -1,10 +1,11 @@
 """The rules which calls may be repeated after an attempt that ended without an answer.
 
 - Reads: always.
-- A put in which every object has a precondition on its revision or absence, a delete in which every object has one:
-  yes. It takes effect at most once, for its first success makes the precondition stale. An ABORTED from a repeated
-  attempt may therefore be the caller's own write: read again.
-- A put or delete with validate_only: yes. It has no effect.
+- A put, patch or apply in which every object has a precondition on its revision or absence, a delete in which every
+  object has one: yes. It takes effect at most once, for its first success makes the precondition stale. An ABORTED from
+  a repeated attempt may therefore be the caller's own write: read again. An apply that changed nothing but who owns
+  fields does so once more.
+- Any write with validate_only: yes. It has no effect.
 - UpdateStatus with a uid: yes. It says what is, so saying it twice does no harm.
 - UpdateLifecycle with a uid that only removes: yes. What is not there any more is left out.
 - Any other write: only after a NotDoneError: the attempt was not begun, or the server that answers for it said by type
@@ -16,12 +17,15 @@ Of several attempts, one that may have been carried out decides what the caller 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rube.api import (
+    ApplyRequest,
     DeleteRequest,
     GetRequest,
     ListRequest,
+    Object,
+    PatchRequest,
     Precondition,
     PutRequest,
     UpdateLifecycleRequest,
@@ -30,7 +34,16 @@ from rube.api import (
 from rube.api.errors import DeadlineExceededError, NotDoneError, RubeError, UnavailableError
 from rube.api.keys import ObjectKey, key_of
 
-Request = PutRequest | GetRequest | ListRequest | DeleteRequest | UpdateStatusRequest | UpdateLifecycleRequest
+Request = (
+    PutRequest
+    | PatchRequest
+    | ApplyRequest
+    | GetRequest
+    | ListRequest
+    | DeleteRequest
+    | UpdateStatusRequest
+    | UpdateLifecycleRequest
+)
 
 
 def may_repeat(request: Request, error: RubeError) -> bool:
@@ -63,17 +76,23 @@ def is_conditional(request: Request) -> bool:
             return bool(request.uid)
         case UpdateLifecycleRequest():
             return bool(request.uid) and not request.add_finalizers
-        case PutRequest(validate_only=True) | DeleteRequest(validate_only=True):
+        case _ if request.validate_only:
             return True
-        case PutRequest():
-            # Not on a uid alone: that condition still holds after the put.
-            moving = [found for found in request.preconditions if found.revision or found.absent]
-            own = [key_of(obj) for obj in request.objects if obj.metadata.revision]
-            keys = [key_of(obj) for obj in request.objects]
-            return _conditional_keys(keys, moving).union(own).issuperset(keys)
+        case PutRequest() | ApplyRequest():
+            return _all_conditional(request.objects, request.preconditions)
+        case PatchRequest():
+            return _all_conditional([request.object], request.preconditions)
         case DeleteRequest():
             keys = [ObjectKey.from_proto(key) for key in request.keys]
             return _conditional_keys(keys, request.preconditions).issuperset(keys)
+
+
+def _all_conditional(objects: Sequence[Object], preconditions: Iterable[Precondition]) -> bool:
+    # Not on a uid alone: that condition still holds after the write.
+    moving = [found for found in preconditions if found.revision or found.absent]
+    own = [key_of(obj) for obj in objects if obj.metadata.revision]
+    keys = [key_of(obj) for obj in objects]
+    return _conditional_keys(keys, moving).union(own).issuperset(keys)
 
 
 def _conditional_keys(keys: list[ObjectKey], preconditions: Iterable[Precondition]) -> set[ObjectKey]:

@@ -14,6 +14,8 @@ from grpc import aio
 
 from rube.api import (
     ApiServicer,
+    ApplyRequest,
+    ApplyResponse,
     Bookmark,
     DeleteRequest,
     DeleteResponse,
@@ -25,6 +27,8 @@ from rube.api import (
     LogsRequest,
     LogsResponse,
     Object,
+    PatchRequest,
+    PatchResponse,
     PutRequest,
     PutResponse,
     UpdateLifecycleRequest,
@@ -124,6 +128,12 @@ class NodeApi(ApiServicer):
         return self._logs.read(request)
 
     async def Put(self, request: PutRequest, context: Context) -> PutResponse:
+        self._refuse()
+
+    async def Patch(self, request: PatchRequest, context: Context) -> PatchResponse:
+        self._refuse()
+
+    async def Apply(self, request: ApplyRequest, context: Context) -> ApplyResponse:
         self._refuse()
 
     async def Delete(self, request: DeleteRequest, context: Context) -> DeleteResponse:

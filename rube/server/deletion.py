@@ -84,7 +84,7 @@ def prepare_deletion(current: StoredObject, finalizers: Sequence[str], *, now_ns
         metadata.delete_time.CopyFrom(Timestamp(seconds=seconds, nanos=nanos))
     del metadata.finalizers[:]
     metadata.finalizers.extend(finalizers)
-    return StoredObject(metadata, current.spec, current.status)
+    return StoredObject(metadata, current.spec, current.status, current.owners)
 
 
 def prepare_lifecycle(current: StoredObject, request: UpdateLifecycleRequest) -> StoredObject | None:
@@ -103,7 +103,7 @@ def prepare_lifecycle(current: StoredObject, request: UpdateLifecycleRequest) ->
     metadata.finalizers.extend(finalizers)
     del metadata.owner_references[:]
     metadata.owner_references.extend(owners)
-    return StoredObject(metadata, current.spec, current.status)
+    return StoredObject(metadata, current.spec, current.status, current.owners)
 
 
 def _copy(metadata: Metadata) -> Metadata:

@@ -31,9 +31,8 @@ def size_in_response(record: Record) -> int:
 def prepare_put(current: StoredObject | None, wanted: StoredObject, *, now_ns: int, uid: str) -> StoredObject | None:
     """Returns the object that a put of `wanted` stores in place of `current`; None if that changes nothing.
 
-    The spec of `wanted` must be canonical (`Types.canonical_bytes`), since equality is judged on its bytes, and its
-    metadata without finalizers and delete time. Its labels, annotations, owner references and spec are taken.
-    Everything else is the server's: `uid` and the time are those of the creation, the generation counts changes of the
+    The spec of `wanted` must be canonical (`Types.canonical_bytes`), since equality is judged on its bytes. Its labels,
+    annotations, owner references and spec are taken, its finalizers added. Everything else is the server's: `uid` and the time are those of the creation, the generation counts changes of the
     spec, the status is UpdateStatus's.
     """
     metadata = Metadata()
@@ -42,6 +41,7 @@ def prepare_put(current: StoredObject | None, wanted: StoredObject, *, now_ns: i
     if current is None:
         metadata.uid = uid
         metadata.generation = 1
+        metadata.field_owners = False
         create_time = metadata.create_time
         create_time.seconds, create_time.nanos = divmod(now_ns, NS_PER_S)
         _resolve_binding(metadata, None)
@@ -51,12 +51,15 @@ def prepare_put(current: StoredObject | None, wanted: StoredObject, *, now_ns: i
     same_spec = current.spec == wanted.spec
     metadata.uid = before.uid
     metadata.generation = before.generation + (not same_spec)
+    metadata.field_owners = before.field_owners
     metadata.create_time.CopyFrom(before.create_time)
     set_revisions(metadata, before.create_revision, before.revision)
     _resolve_binding(metadata, before)
     _resolve_requests(metadata, before)
     _resolve_deletion(metadata, before)
-    return None if same_spec and metadata == before else StoredObject(metadata, wanted.spec, current.status)
+    if same_spec and metadata == before:
+        return None
+    return StoredObject(metadata, wanted.spec, current.status, current.owners)
 
 
 def prepare_status(current: StoredObject, status: Any) -> StoredObject | None:
@@ -66,7 +69,17 @@ def prepare_status(current: StoredObject, status: Any) -> StoredObject | None:
         return None
     metadata = Metadata()
     metadata.CopyFrom(current.metadata)
-    return StoredObject(metadata, current.spec, field)
+    return StoredObject(metadata, current.spec, field, current.owners)
+
+
+def say_removals(metadata: Metadata, before: Metadata) -> None:
+    """Gives what `metadata` lacks of the node label and of requests the empty value, which removes them: a put keeps
+    what it leaves out."""
+    if NODE_LABEL in before.labels and NODE_LABEL not in metadata.labels:
+        metadata.labels[NODE_LABEL] = ""
+    for request in _REQUESTS:
+        if request in before.annotations and request not in metadata.annotations:
+            metadata.annotations[request] = ""
 
 
 def _resolve_binding(metadata: Metadata, current: Metadata | None) -> None:

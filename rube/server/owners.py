@@ -1,43 +1,139 @@
-"""The owners that an object may name."""
+"""The owners of an object's fields: which paths each has, and what a write makes of them.
+
+They are kept from the first Apply on, under a key of their own beside the object, in the same transaction. Until then
+every field is that of `put`. Invariants of what is kept: each field that is set has an owner; nobody owns a field that
+is not set; and whoever owns a field also owns that the messages around it are set.
+"""
 
 from __future__ import annotations
 
-from rube.api import Metadata, OwnerReference
-from rube.api.errors import InvalidArgumentError
-from rube.api.keys import ObjectKey
-from rube.api.types import BUILTIN
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
-OWNERS_MAX = 64
+from google.protobuf.message import DecodeError
 
+from rube.api import FieldOwner, FieldOwners, Metadata
+from rube.api.errors import DataLossError, InvalidArgumentError
+from rube.api.fields import Values, field_values
+from rube.api.spelling import quoted
+from rube.api.types import Types
+from rube.server.stored_object import Owners, StoredObject
 
-def check_owners(metadata: Metadata) -> None:
-    """Raises InvalidArgumentError for a bad reference to an owner, and for too many.
-
-    Whether an owner exists is not checked: it may be gone at any time, and then the garbage collector acts.
-    """
-    owners = metadata.owner_references
-    if len(owners) > OWNERS_MAX:
-        raise InvalidArgumentError(f"{len(owners)} owners, more than {OWNERS_MAX}", field="metadata.owner_references")
-    uids: set[str] = set()
-    for index, owner in enumerate(owners):
-        field = f"metadata.owner_references[{index}]"
-        _check_owner(field, metadata, owner)
-        if owner.uid in uids:
-            raise InvalidArgumentError(f"{field} names uid {owner.uid} again", field=field)
-        uids.add(owner.uid)
+DEFAULT_OWNER: Final = "put"
+"""Has the fields of writes that name no owner."""
+OWNER_CHARS_MAX: Final = 128
+METADATA_FIELDS: Final = ("labels", "annotations", "finalizers", "owner_references")
+"""What users write in the metadata."""
+# No type name begins with '!', so no object's key does.
+_PREFIX: Final = b"!owners/"
 
 
-def _check_owner(field: str, metadata: Metadata, owner: OwnerReference) -> None:
-    key = ObjectKey(owner.type, owner.namespace, owner.name)
-    try:
-        BUILTIN.validate_object_key(key)
-    except InvalidArgumentError as error:
-        raise InvalidArgumentError(f"{field}: {error.message}", field=field) from error
-    if not owner.uid:
-        raise InvalidArgumentError(f"{field} has no uid: set the metadata.uid of {key}", field=f"{field}.uid")
-    if owner.namespace and owner.namespace != metadata.namespace:
-        where = f"namespace {metadata.namespace!r}" if metadata.namespace else "no namespace"
+def owners_key(key: bytes) -> bytes:
+    """Returns the key under which the store keeps the owners of the object's fields."""
+    return _PREFIX + key
+
+
+def object_of_owners_key(key: bytes) -> bytes | None:
+    """Reverses `owners_key`; None for any other key."""
+    return key.removeprefix(_PREFIX) if key.startswith(_PREFIX) else None
+
+
+def check_owner(owner: str) -> str:
+    """Returns the owner's name, which is `put` where none is given. Raises InvalidArgumentError for a bad one."""
+    if not owner:
+        return DEFAULT_OWNER
+    if len(owner) > OWNER_CHARS_MAX or not owner.isprintable() or owner.split() != [owner]:
         raise InvalidArgumentError(
-            f"{field} is {key}, but the object is in {where}: an owner is in the same namespace, or outside namespaces",
-            field=f"{field}.namespace",
+            f"owner {quoted(owner)} is no name: use 1 to {OWNER_CHARS_MAX} printable characters without spaces",
+            field="owner",
         )
+    return owner
+
+
+def encode_owners(owners: Owners) -> bytes:
+    return owners_message(owners).SerializeToString(deterministic=True)
+
+
+def owners_message(owners: Owners) -> FieldOwners:
+    return FieldOwners(items=[FieldOwner(owner=owner, fields=sorted(owners[owner])) for owner in sorted(owners)])
+
+
+def decode_owners(key: bytes, value: bytes) -> Owners:
+    """Reverses `encode_owners`. Raises DataLossError that names the object's key."""
+    try:
+        found = FieldOwners.FromString(value)
+    except DecodeError as error:
+        raise DataLossError(f"the stored field owners of {key.decode()} do not parse") from error
+    return {item.owner: frozenset(item.fields) for item in found.items}
+
+
+def object_values(types: Types, obj: StoredObject) -> Values:
+    """Returns the values of all fields that have owners, by path below Object."""
+    return metadata_values(obj.metadata) | field_values(types.unpack(obj.spec_any()), "spec.")
+
+
+def metadata_values(metadata: Metadata) -> Values:
+    """Returns the values of the metadata's fields that have owners."""
+    return field_values(written_metadata(metadata), "metadata.")
+
+
+def written_metadata(metadata: Metadata) -> Metadata:
+    """Returns the part of the metadata that users write, without the key."""
+    written = Metadata()
+    for name in METADATA_FIELDS:
+        if part := getattr(metadata, name):
+            getattr(written, name).MergeFrom(part)
+    return written
+
+
+def known_owners(obj: StoredObject, values: Values) -> Owners:
+    """Returns the owners of the object's fields, which has these values: `put` has all where none are kept."""
+    if obj.metadata.field_owners and obj.owners is not None:
+        return obj.owners
+    return {DEFAULT_OWNER: frozenset(values)} if values else {}
+
+
+def owners_after(types: Types, before: StoredObject, after: StoredObject, owner: str) -> Owners:
+    """Returns the owners after a write that made `after` of `before`: what it changed is the writer's alone.
+
+    `before.owners` are those that are kept.
+    """
+    assert before.owners is not None, "owners are kept"
+    old, new = object_values(types, before), object_values(types, after)
+    changed = differing(old, new)
+    owners = {name: fields - changed for name, fields in before.owners.items()}
+    owners[owner] = owners.get(owner, frozenset()) | _with_parents(changed & new.keys(), new)
+    return settled(owners, new)
+
+
+def differing(old: Values, new: Values) -> frozenset[str]:
+    """Returns the paths that are set in one of the two alone, or have another value."""
+    return frozenset(
+        path for path in old.keys() | new.keys() if path not in new or path not in old or old[path] != new[path]
+    )
+
+
+def _with_parents(fields: Iterable[str], values: Mapping[str, object]) -> frozenset[str]:
+    """Returns the fields and the messages around them; `values` has all paths that are set."""
+    found: set[str] = set()
+    for path in fields:
+        found.add(path)
+        found.update(parent for parent in _parents(path) if parent in values)
+    return frozenset(found)
+
+
+def _parents(path: str) -> Iterator[str]:
+    """Yields each beginning of the path that ends before a dot; some of them may be within a quoted key."""
+    at = path.rfind(".")
+    while at > 0:
+        yield path[:at]
+        at = path.rfind(".", 0, at)
+
+
+def settled(owners: Mapping[str, frozenset[str]], values: Values) -> Owners:
+    """Returns the owners of what is set: without fields that are not set, and with `put` where nobody is left."""
+    kept = {name: fields & values.keys() for name, fields in owners.items()}
+    lost = values.keys() - frozenset().union(*kept.values())
+    if lost:
+        kept[DEFAULT_OWNER] = kept.get(DEFAULT_OWNER, frozenset()) | _with_parents(lost, values)
+    return {name: kept[name] for name in sorted(kept) if kept[name]}

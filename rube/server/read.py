@@ -13,6 +13,8 @@ from rube.api.types import BUILTIN
 from rube.server.config import ApiServerConfig
 from rube.server.filters import ObjectFilter
 from rube.server.objects import decode, size_in_response
+from rube.server.owners import decode_owners, known_owners, object_values, owners_key, owners_message
+from rube.server.stored_object import decode_object
 from rube.store import Page, Store
 
 # A range is read from the store in pieces of about this size; the objects so far decide their number.
@@ -25,10 +27,18 @@ async def get(store: Store, request: GetRequest) -> GetResponse:
     """Carries out a GetRequest. Raises NotFoundError (metadata `key`)."""
     key = ObjectKey.from_proto(request.key)
     BUILTIN.validate_object_key(key)
-    (record,), revision, _ = await store.get((key.to_bytes(),), min_revision=request.min_revision)
+    name = key.to_bytes()
+    read = (name, owners_key(name)) if request.include_owners else (name,)
+    (record, *beside), revision, _ = await store.get(read, min_revision=request.min_revision)
     if record is None:
         raise NotFoundError(f"{key} does not exist", key=str(key), revision=revision)
-    return GetResponse(object=decode(record), revision=revision, store_id=store.store_id)
+    response = GetResponse(object=decode(record), revision=revision, store_id=store.store_id)
+    if request.include_owners:
+        stored = decode_object(record)
+        if beside[0] is not None:
+            stored.owners = decode_owners(name, beside[0].value)
+        response.owners.CopyFrom(owners_message(known_owners(stored, object_values(BUILTIN, stored))))
+    return response
 
 
 async def list_objects(store: Store, config: ApiServerConfig, request: ListRequest) -> ListResponse:

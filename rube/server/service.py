@@ -10,6 +10,8 @@ from grpc import aio
 
 from rube.api import (
     ApiServicer,
+    ApplyRequest,
+    ApplyResponse,
     DeleteRequest,
     DeleteResponse,
     GetRequest,
@@ -18,6 +20,8 @@ from rube.api import (
     ListResponse,
     LogsRequest,
     LogsResponse,
+    PatchRequest,
+    PatchResponse,
     PutRequest,
     PutResponse,
     UpdateLifecycleRequest,
@@ -30,11 +34,13 @@ from rube.api import (
 from rube.api.errors import NotDoneError
 from rube.api.unknown_fields import check_known
 from rube.host import Host
+from rube.server.apply import apply
 from rube.server.attachments import Attachments
 from rube.server.config import ApiServerConfig
 from rube.server.delete import delete
 from rube.server.lifecycle import update_lifecycle
 from rube.server.logs import LogRelay
+from rube.server.patch import patch
 from rube.server.put import put
 from rube.server.read import get, list_objects
 from rube.server.status import update_status
@@ -60,6 +66,14 @@ class ApiService(ApiServicer):
     async def Put(self, request: PutRequest, context: Context) -> PutResponse:
         self._check(request)
         return await put(self._host, self._store, self._writer, self._config, request)
+
+    async def Patch(self, request: PatchRequest, context: Context) -> PatchResponse:
+        self._check(request)
+        return await patch(self._host, self._store, self._writer, self._config, request)
+
+    async def Apply(self, request: ApplyRequest, context: Context) -> ApplyResponse:
+        self._check(request)
+        return await apply(self._host, self._store, self._writer, self._config, request)
 
     async def Get(self, request: GetRequest, context: Context) -> GetResponse:
         self._check(request)

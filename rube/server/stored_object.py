@@ -8,6 +8,7 @@ one of the others, which it need not parse, copy and serialize: they are compare
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -20,6 +21,10 @@ from rube.store import Record
 _LENGTH_DELIMITED: Final = 2
 # The number of lengths whose encoding is cached.
 _LENGTHS_MAX: Final = 4096
+
+
+# The paths of each owner's fields (api.FieldOwners).
+Owners = Mapping[str, frozenset[str]]
 
 
 def _tag(number: int) -> bytes:
@@ -37,6 +42,7 @@ _VALUE: Final = _tag(Any.VALUE_FIELD_NUMBER)
 @dataclass(slots=True)
 class StoredObject:
     """An object whose `spec` and `status` are whole fields of api.Object, tag included; `status` is empty without one.
+    `owners` are those of its fields, which the store has under another key: None if none are kept, or none were read.
 
     Fields that a newer version of Rube may have stored after the status count as part of it. Never changed once made,
     apart from the metadata's revisions.
@@ -45,6 +51,10 @@ class StoredObject:
     metadata: Metadata
     spec: bytes
     status: bytes = b""
+    owners: Owners | None = None
+
+    def spec_any(self) -> Any:
+        return Object.FromString(self.spec).spec
 
     def spec_value(self) -> bytes:
         """The serialized message in the spec."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from google.protobuf.any_pb2 import Any
 
@@ -12,7 +13,8 @@ from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
 from rube.api.types import BUILTIN
 from rube.server.config import SpecCheck
 from rube.server.deletion import check_finalizers
-from rube.server.owners import check_owners
+from rube.server.owner_references import check_owners
+from rube.server.owners import object_of_owners_key
 from rube.server.stored_object import StoredObject, spec_field
 from rube.store import Op, Record, StoreLimits
 
@@ -41,7 +43,7 @@ def check_object(obj: Object, index: int) -> tuple[bytes, StoredObject]:
         )
     try:
         key = BUILTIN.object_key_bytes(type_name, namespace, name)
-        _validate_metadata(metadata)
+        check_metadata(metadata)
         canonical = BUILTIN.canonical_bytes(type_name, spec.value)
     except InvalidArgumentError as error:
         raise _located(error, f"objects[{index}]", ObjectKey(type_name, namespace, name)) from error
@@ -110,6 +112,18 @@ def check_object_count(count: int, limits: StoreLimits) -> None:
         )
 
 
+def check_key_count(count: int, owned: int, limits: StoreLimits) -> None:
+    """Raises ResourceExhaustedError if objects, and those among them with field owners, are too many for one
+    transaction of this store."""
+    if owned and count > limits.txn_ops_max:
+        raise ResourceExhaustedError(
+            f"the request needs {count} keys, since the field owners of {owned} objects are kept beside them; this "
+            f"store takes at most {limits.txn_ops_max} at one revision (txn_ops_max): write them in several requests",
+            limit=limits.txn_ops_max,
+            value=count,
+        )
+
+
 def check_room(key: bytes, wanted: StoredObject, limits: StoreLimits) -> None:
     """Raises ResourceExhaustedError for an object that fits, but would have no room for a status or a node."""
     size = wanted.metadata.ByteSize() + len(wanted.spec)
@@ -135,7 +149,7 @@ def check_size(ops: Iterable[Op], stored: Iterable[Record | None], limits: Store
         size = 0 if value is None else len(value)
         if size > value_bytes_max:
             raise ResourceExhaustedError(
-                f"{key.decode()} has {size} bytes; this store takes at most {value_bytes_max} an object "
+                f"{_what(key)} {size} bytes; this store takes at most {value_bytes_max} an object "
                 "(value_bytes_max): make it smaller",
                 limit=value_bytes_max,
                 value=size,
@@ -150,7 +164,13 @@ def check_size(ops: Iterable[Op], stored: Iterable[Record | None], limits: Store
         )
 
 
-def _validate_metadata(metadata: Metadata) -> None:
+def _what(key: bytes) -> str:
+    owned = object_of_owners_key(key)
+    return f"{key.decode()} has" if owned is None else f"the field owners of {owned.decode()} have"
+
+
+def check_metadata(metadata: Metadata) -> None:
+    """Raises InvalidArgumentError for labels, annotations, owners or finalizers that no object can have."""
     if metadata.labels:
         selectors.validate_labels(metadata.labels)
     annotations_bytes = 0
@@ -165,6 +185,15 @@ def _validate_metadata(metadata: Metadata) -> None:
         check_finalizers("metadata.finalizers", metadata.finalizers)
     if metadata.owner_references:
         check_owners(metadata)
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Puts the place before the text of an InvalidArgumentError."""
+    try:
+        yield
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{where}: {error.message}", **error.metadata) from error
 
 
 def _located(error: InvalidArgumentError, where: str, key: ObjectKey) -> InvalidArgumentError:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum, auto
 from functools import partial
 from typing import NamedTuple, TypeVar
 
 from rube.api import Fence, Precondition
 from rube.api.errors import AbortedError, RubeError
 from rube.server.locks import KeyLocks
+from rube.server.owners import decode_owners, encode_owners, owners_key
 from rube.server.preconditions import check_fence, check_preconditions, fence_key
 from rube.server.stored_object import StoredObject, decode_object, encode_object
-from rube.server.validation import check_size
-from rube.store import Compare, Op, Record, Store, Txn
+from rube.server.validation import check_key_count, check_size
+from rube.store import Compare, Lookup, Op, Record, Store, Txn
 
 T = TypeVar("T", Op, Compare)
 
@@ -20,6 +22,15 @@ Current = Mapping[bytes, StoredObject | None]
 """The stored object under each key (`ObjectKey.to_bytes`) that the intent names; None if there is none."""
 Decided = Mapping[bytes, StoredObject | None]
 """The objects to store under their keys; None deletes. Keys that are left out stay as they are."""
+
+
+class ReadOwners(Enum):
+    """The objects of a write whose field owners it reads, and writes."""
+
+    NONE = auto()
+    KEPT = auto()
+    """Those whose owners are kept: another read where there is one."""
+    ALL = auto()
 
 
 class Intent(NamedTuple):
@@ -31,6 +42,7 @@ class Intent(NamedTuple):
     decide: Callable[[Current], Decided]
     validate_only: bool = False
     """Everything but the commit: the outcome is what would be written, at the revision that was read."""
+    owners: ReadOwners = ReadOwners.NONE
 
 
 class Outcome(NamedTuple):
@@ -83,12 +95,7 @@ class Writer:
         A serializable read is enough for a write, since the commit compares everything that was read. It is not enough
         to return that nothing has to be written, or an error: those need a consistent read.
         """
-        read = keys if intent.fence is None else [*keys, fence_key(intent.fence)]
-        found = await self._store.get(read, serializable=serializable)
-        current = {
-            key: None if record is None else decode_object(record)
-            for key, record in zip(keys, found.records, strict=False)
-        }
+        read, found, current = await self._read(intent, keys, serializable=serializable)
         try:
             decided, ops = self._decide(intent, found.records, current)
         except RubeError as error:
@@ -106,6 +113,30 @@ class Writer:
             raise _LostRaceError(error) from error
         return Outcome(revision, current, decided)
 
+    async def _read(
+        self, intent: Intent, keys: Sequence[bytes], *, serializable: bool
+    ) -> tuple[Sequence[bytes], Lookup, Current]:
+        """Returns the keys of all that was read, at one revision, and the objects, with their field owners where the
+        intent wants them."""
+        owned = list(intent.keys) if intent.owners is ReadOwners.ALL else []
+        fence = [] if intent.fence is None else [fence_key(intent.fence)]
+        while True:
+            read = [*keys, *map(owners_key, owned), *fence]
+            check_key_count(len(read), len(owned), self._store.limits)
+            found = await self._store.get(read, serializable=serializable)
+            current = {
+                key: None if record is None else decode_object(record)
+                for key, record in zip(keys, found.records, strict=False)
+            }
+            kept = [key for key in intent.keys if (obj := current[key]) is not None and obj.metadata.field_owners]
+            if intent.owners is ReadOwners.NONE or owned == kept or intent.owners is ReadOwners.ALL:
+                break
+            owned = kept  # bounded: it was another one because somebody else applied
+        for key, record in zip(owned, found.records[len(keys) :], strict=False):
+            if record is not None and (obj := current[key]) is not None and obj.metadata.field_owners:
+                obj.owners = decode_owners(key, record.value)
+        return read, found, current
+
     def _decide(
         self, intent: Intent, records: Sequence[Record | None], current: Current
     ) -> tuple[Decided, Sequence[Op]]:
@@ -115,10 +146,29 @@ class Writer:
             ops.append(term)
         check_preconditions(intent.preconditions, current)  # after the fence: a former leader gets the fence's error
         decided = intent.decide(current)
+        owners = list(_owner_ops(decided, current))
+        if owners:  # what differs in its owners alone stays as it is stored
+            decided = {key: obj for key, obj in decided.items() if obj is None or not _is_stored(obj, current[key])}
         ops += _tuples(Op, decided, (None if obj is None else encode_object(obj) for obj in decided.values()))
+        ops += owners
         if ops:
             check_size(ops, records, self._store.limits)
         return decided, ops
+
+
+def _owner_ops(decided: Decided, current: Current) -> Iterator[Op]:
+    """Yields the writes of field owners that come with those of the objects."""
+    for key, obj in decided.items():
+        before = current[key]
+        if obj is None:
+            if before is not None and before.metadata.field_owners:
+                yield Op(owners_key(key), None)
+        elif obj.owners is not None and (before is None or obj.owners != before.owners):
+            yield Op(owners_key(key), encode_owners(obj.owners))
+
+
+def _is_stored(obj: StoredObject, before: StoredObject | None) -> bool:
+    return before is not None and obj.metadata is before.metadata
 
 
 def _tuples(kind: type[T], *columns: Iterable[object]) -> Iterator[T]:

@@ -1,0 +1,72 @@
+"""The merge of a message into another one: what is set in it wins, everything else stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.message import Message
+
+from rube.api.fields.shapes import FieldShape, Shape, shapes_of
+
+
+def merge_fields(source: Message, target: Message) -> None:
+    """Sets in `target` each field that is set in `source`: messages by their fields, maps and keyed lists by key, sets
+    by item, and everything else as a whole. Unknown fields of `source` are left out."""
+    shapes = shapes_of(source.DESCRIPTOR)
+    for field, value in source.ListFields():
+        shape = shapes[field.name]
+        match shape.shape:
+            case Shape.WHOLE if field.message_type is None:
+                setattr(target, field.name, value)
+            case Shape.WHOLE:
+                getattr(target, field.name).CopyFrom(value)
+            case Shape.MESSAGE:
+                below = getattr(target, field.name)
+                below.SetInParent()
+                merge_fields(value, below)
+            case Shape.LIST:
+                target.ClearField(field.name)
+                getattr(target, field.name).extend(value)
+            case Shape.MAP:
+                _merge_map(shape, value, getattr(target, field.name))
+            case Shape.SET:
+                _merge_items(value, getattr(target, field.name), key=None)
+            case Shape.KEYED_LIST:
+                assert shape.key is not None, "items of a keyed list have keys"
+                _merge_items(value, getattr(target, field.name), key=shape.key.name)
+
+
+def _merge_map(shape: FieldShape, source: Any, target: Any) -> None:
+    assert shape.value is not None, "a map has values"
+    for key in source:
+        if shape.value.message_type is None:
+            target[key] = source[key]
+        elif shape.message is None:
+            target[key].CopyFrom(source[key])
+        else:
+            merge_fields(source[key], target[key])
+
+
+def _merge_items(source: Any, target: Any, *, key: str | None) -> None:
+    """Merges items by key. The source's items come in its order, at the places of those that were there and then at the
+    end."""
+
+    def key_of(item: Any) -> Any:
+        return item if key is None else getattr(item, key)
+
+    before = list(target)
+    wanted = {key_of(item): item for item in source}
+    old = {key_of(item): item for item in reversed(before)}
+    merged = []
+    for name, item in wanted.items():
+        if key is not None and name in old:
+            both = type(item)()
+            both.CopyFrom(old[name])
+            merge_fields(item, both)
+            item = both
+        merged.append(item)
+    following = iter(merged)
+    placed = [next(following, None) if key_of(item) in wanted else item for item in before]
+    after = [item for item in placed if item is not None] + list(following)
+    del target[:]
+    target.extend(after)

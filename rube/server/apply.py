@@ -1,0 +1,222 @@
+"""The verb apply: one owner says the fields that it wants in objects, and leaves those of other owners alone.
+
+The rules are those of Kubernetes' server-side apply
+(https://kubernetes.io/docs/reference/using-api/server-side-apply/). One differs: a field stays as long as anyone owns
+it, also below a message, entry or item whose applier has left it out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple, cast
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from rube.api import ApplyRequest, ApplyResponse, Metadata, Object
+from rube.api.errors import FieldConflictError, InvalidArgumentError
+from rube.api.fields import Values, field_values, merge_fields, parse_path, remove_field
+from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.api.types import BUILTIN, Types
+from rube.host import Host
+from rube.server.config import ApiServerConfig
+from rube.server.owners import (
+    DEFAULT_OWNER,
+    check_owner,
+    differing,
+    known_owners,
+    metadata_values,
+    object_values,
+    settled,
+    written_metadata,
+)
+from rube.server.preconditions import implied_precondition, resolve_preconditions
+from rube.server.put import next_objects, report
+from rube.server.stored_object import Owners, StoredObject, spec_field
+from rube.server.validation import check_distinct, check_metadata, check_object, check_object_count, located
+from rube.server.writes import Current, Decided, Intent, ReadOwners, Writer
+from rube.store import Store
+
+CONFLICTS_SHOWN_MAX: Final = 20
+"""So many are named in one error, which travels in gRPC's headers (8 KiB)."""
+
+
+class Config(NamedTuple):
+    """What an owner wants of an object."""
+
+    key: bytes
+    metadata: Metadata
+    spec: Message
+    values: Values
+
+
+class Conflict(NamedTuple):
+    """A field that an apply would change, and one of its owners."""
+
+    key: str
+    owner: str
+    field: str
+
+
+class Merged(NamedTuple):
+    """The outcome of an apply to one object: the object to put, and the owners of its fields, if nothing is in the
+    way."""
+
+    wanted: StoredObject
+    spec_values: Values
+    owners: Mapping[str, frozenset[str]]
+    conflicts: Sequence[Conflict]
+
+
+async def apply(
+    host: Host, store: Store, writer: Writer, config: ApiServerConfig, request: ApplyRequest
+) -> ApplyResponse:
+    """Carries out an ApplyRequest; what is so already, and whose owners are the same, is not written.
+
+    What results is checked like an object that is put. Raises FieldConflictError that names every conflict of every
+    object, unless `force` is set.
+    """
+    owner = _applier(request.owner)
+    check_object_count(2 * len(request.objects), store.limits)  # each with its owners
+    configs = [_config(BUILTIN, obj, index) for index, obj in enumerate(request.objects)]
+    keys = [found.key for found in configs]
+    check_distinct("objects", keys)
+    preconditions = resolve_preconditions(request.preconditions, keys)
+    preconditions += [
+        (found.key, implied_precondition(found.metadata))
+        for found in configs
+        if found.metadata.revision or found.metadata.uid
+    ]
+
+    def decide(current: Current) -> Decided:
+        merged = {found.key: merge(BUILTIN, current[found.key], found, owner) for found in configs}
+        conflicts = [conflict for found in merged.values() for conflict in found.conflicts]
+        if conflicts and not request.force:
+            raise conflict_error(conflicts)
+        for index, (key, found) in enumerate(merged.items()):
+            with located(f"objects[{index}] ({ObjectKey.from_bytes(key)}), as merged"):
+                check_metadata(found.wanted.metadata)
+        wanted = [(key, found.wanted) for key, found in merged.items()]
+        decided = next_objects(BUILTIN, host, store.limits, config, wanted, current, None)
+        for key, found in merged.items():
+            _set_owners(decided, key, current[key], found)
+        return decided
+
+    fence = request.fence if request.HasField("fence") else None
+    outcome = await writer.write(Intent(keys, preconditions, fence, decide, request.validate_only, ReadOwners.ALL))
+    response = ApplyResponse(revision=outcome.revision, store_id=store.store_id)
+    report(response, outcome, keys, validate_only=request.validate_only)
+    return response
+
+
+def _applier(owner: str) -> str:
+    if check_owner(owner) == DEFAULT_OWNER:
+        raise InvalidArgumentError(
+            f"owner is {owner or 'empty'!r}: name who applies, always the same for the same objects; {DEFAULT_OWNER!r} "
+            "is the name of writes without an owner",
+            field="owner",
+        )
+    return owner
+
+
+def _config(types: Types, obj: Object, index: int) -> Config:
+    """Returns what is wanted of an object. Raises the errors of a put of it, and InvalidArgumentError for what cannot
+    be merged."""
+    key, stored = check_object(obj, index)
+    spec = types.unpack(stored.spec_any())
+    with located(f"objects[{index}] ({ObjectKey.from_bytes(key)})"):
+        known = type(spec)()
+        known.CopyFrom(spec)
+        known.DiscardUnknownFields()
+        if known.ByteSize() != spec.ByteSize():
+            raise InvalidArgumentError(
+                f"spec has fields that this server's {spec.DESCRIPTOR.full_name} does not have, so that it cannot "
+                "merge them: leave them out, or put the object",
+                field="spec",
+            )
+        metadata = written_metadata(obj.metadata)
+        values = field_values(metadata, "metadata.", check_keys=True)
+        values |= field_values(spec, "spec.", check_keys=True)
+    return Config(key, obj.metadata, spec, values)
+
+
+def merge(types: Types, stored: StoredObject | None, config: Config, owner: str) -> Merged:
+    """Returns what an apply of `config` makes of the stored object. Pure."""
+    metadata, spec = Metadata(), type(config.spec)()
+    before: Values = {}
+    owners: Owners = {}
+    if stored is not None:
+        metadata.CopyFrom(stored.metadata)
+        spec = types.unpack(stored.spec_any())
+        before = object_values(types, stored)
+        owners = known_owners(stored, before)
+    else:
+        metadata.namespace, metadata.name = config.metadata.namespace, config.metadata.name
+    merge_fields(written_metadata(config.metadata), metadata)
+    merge_fields(config.spec, spec)
+    mine = frozenset(config.values)
+    others = {name: fields for name, fields in owners.items() if name != owner}
+    _remove(metadata, spec, owners.get(owner, frozenset()) - mine - frozenset().union(*others.values()))
+    spec_values = field_values(spec, "spec.")
+    changed = differing(before, metadata_values(metadata) | spec_values)
+    key = str(ObjectKey.from_bytes(config.key))
+    conflicts = [
+        Conflict(key, name, field) for name, fields in sorted(others.items()) for field in sorted(fields & changed)
+    ]
+    after = {name: fields - changed for name, fields in others.items()} | {owner: mine}
+    content = spec_field(TYPE_URL_PREFIX + spec.DESCRIPTOR.full_name, spec.SerializeToString(deterministic=True))
+    return Merged(StoredObject(metadata, content), spec_values, after, conflicts)
+
+
+def _remove(metadata: Metadata, spec: Message, fields: Iterable[str]) -> None:
+    """Removes fields, those within others first. A field that the type does not have any more is none."""
+    for field in sorted(fields, key=lambda path: (-len(path), path)):
+        root, _, rest = field.partition(".")
+        message = spec if root == "spec" else metadata
+        try:
+            path = parse_path(cast(Descriptor, message.DESCRIPTOR), rest)
+        except InvalidArgumentError:
+            continue
+        remove_field(path, message)
+
+
+def _set_owners(
+    decided: dict[bytes, StoredObject | None], key: bytes, stored: StoredObject | None, merged: Merged
+) -> None:
+    """Adds the owners to what is decided of an object."""
+    after = decided.get(key) or stored
+    assert after is not None, "an apply leaves an object"
+    owners = settled(merged.owners, metadata_values(after.metadata) | merged.spec_values)
+    if after is not stored:
+        after.metadata.field_owners = True
+        after.owners = owners
+    elif not stored.metadata.field_owners:
+        metadata = Metadata()
+        metadata.CopyFrom(stored.metadata)
+        metadata.field_owners = True
+        decided[key] = StoredObject(metadata, stored.spec, stored.status, owners)
+    elif owners != stored.owners:
+        decided[key] = replace(stored, owners=owners)
+
+
+def conflict_error(conflicts: Sequence[Conflict]) -> FieldConflictError:
+    """Returns the error that names all of the conflicts, up to a bound."""
+    shown = conflicts[:CONFLICTS_SHOWN_MAX]
+    more = f"; and {len(conflicts) - len(shown)} more" if len(conflicts) > len(shown) else ""
+    return FieldConflictError(
+        f"{len(conflicts)} field{'s' * (len(conflicts) > 1)} of other owners would change: {'; '.join(_said(shown))}"
+        f"{more}; leave them out, give them the values that they have, or take them over with force",
+        conflicts=len(conflicts),
+        key=conflicts[0].key,
+        fields=json.dumps([conflict._asdict() for conflict in shown], separators=(",", ":")),
+    )
+
+
+def _said(conflicts: Sequence[Conflict]) -> Iterator[str]:
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for conflict in conflicts:
+        grouped.setdefault((conflict.key, conflict.owner), []).append(conflict.field)
+    for (key, owner), fields in grouped.items():
+        yield f"{key}: {owner!r} owns {', '.join(fields)}"

@@ -1,0 +1,63 @@
+"""FileDescriptorSets for tests, from a few words of text format or from .proto source."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from google.protobuf import text_format
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+
+ROOT = Path(__file__).parents[3]
+_COPIED = {
+    "rube/api/resource.proto": "rube/api/resource.proto",
+    "buf/validate/validate.proto": "rube/api/types/include/buf/validate/validate.proto",
+}
+SPEC = 'message_type { name: "Backup" field { name: "schedule" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING } }'
+
+
+def file(
+    body: str = SPEC, *, name: str = "backup.proto", package: str = "acme", syntax: str = "proto3"
+) -> FileDescriptorProto:
+    """Returns a file with the text format's `body`."""
+    found = FileDescriptorProto(name=name, package=package, syntax=syntax)
+    return text_format.Parse(body, found)
+
+
+def field(words: str, *, spec: str = "") -> str:
+    """Returns `acme.Backup` with one field: its number is 1, unless the words say more."""
+    number = "" if "number:" in words else "number: 1 "
+    label = "" if "label:" in words else "label: LABEL_OPTIONAL "
+    name = "" if words.startswith("name:") else 'name: "at" '
+    return f'message_type {{ name: "Backup" field {{ {name}{number}{label}{words} }} {spec} }}'
+
+
+@cache
+def _buf() -> str:
+    found = shutil.which("buf", path=str(ROOT / ".venv/bin")) or shutil.which("buf")
+    assert found is not None, "buf is not installed: pip install buf-bin"
+    return found
+
+
+def buf(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([_buf(), *arguments], capture_output=True, text=True, check=False)
+
+
+def compiled(**sources: str) -> FileDescriptorSet:
+    """Returns .proto sources compiled by buf, with their imports. Keywords are file names without `.proto`."""
+    with tempfile.TemporaryDirectory() as directory:
+        for name, source in sources.items():
+            (Path(directory) / f"{name}.proto").write_text(source)
+        for name, path in _COPIED.items():
+            copied = Path(directory) / name
+            copied.parent.mkdir(parents=True)
+            copied.write_bytes((ROOT / path).read_bytes())
+        out = Path(directory) / "out.binpb"
+        done = buf("build", directory, "-o", str(out), "--as-file-descriptor-set")
+        assert done.returncode == 0, done.stderr + done.stdout
+        found = FileDescriptorSet.FromString(out.read_bytes())
+    unused = {name for name in _COPIED if not any(name in source for source in sources.values())}
+    return FileDescriptorSet(file=[each for each in found.file if each.name not in unused])
