@@ -32,8 +32,8 @@ def prepare_put(current: StoredObject | None, wanted: StoredObject, *, now_ns: i
     """Returns the object that a put of `wanted` stores in place of `current`; None if that changes nothing.
 
     The spec of `wanted` must be canonical (`Types.canonical_bytes`), since equality is judged on its bytes. Its labels,
-    annotations, owner references and spec are taken, its finalizers added. Everything else is the server's: `uid` and the time are those of the creation, the generation counts changes of the
-    spec, the status is UpdateStatus's.
+    annotations, owner references and spec are taken, its finalizers added. Everything else is the server's: `uid` and
+    the time are those of the creation, the generation counts changes of the spec, the status is UpdateStatus's.
     """
     metadata = Metadata()
     metadata.CopyFrom(wanted.metadata)

@@ -17,7 +17,7 @@ from rube.sim.judges.verdict import Verdict, judge, many
 
 CHECK = "orphans"
 SETTLED_NS = 40_000_000_000
-"""What nothing owns is gone after so long in a quiet world."""
+"""The collector deletes within so long what nothing owns, in a quiet world."""
 _NAMESPACE_PREFIX = "core.Namespace/"
 _FOREGROUND, _ORPHAN, _CONTENTS = "foreground-deletion", "orphan", "namespace-contents"
 

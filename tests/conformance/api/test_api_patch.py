@@ -138,9 +138,11 @@ async def test_keys_with_dots_are_quoted_or_end_the_path(site: Site) -> None:
 
 async def test_items_of_keyed_lists_are_patched_by_key(site: Site) -> None:
     async with serve(site) as api:
-        one, two = OwnerReference(uid="1", name="one"), OwnerReference(uid="2", name="two")
+        one, two, other = (
+            OwnerReference(type="api.Node", uid=uid, name=name)
+            for uid, name in (("1", "one"), ("2", "two"), ("2", "x"))
+        )
         await api.put(named(Unit(after=["x"]), owner_references=[one, two]))
-        other = OwnerReference(uid="2", name="other")
         given = named(Unit(after=["y"]), owner_references=[other])
         response = await patch(api, given, "metadata.owner_references.2.name", "spec.after.y", "spec.after.x")
         assert list(response.object.metadata.owner_references) == [one, other]
