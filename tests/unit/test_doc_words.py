@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from rube.group import MemberConfig
 from rube.sim.scenario.judging import ALWAYS
 from rube.sim.scenario.scenario_pb2 import Expectation, Fault
 from rube.store.urls import FORMS, parse_store_url
@@ -165,6 +166,12 @@ def test_data_has_one_place_in_docs_and_help_pages() -> None:
         if not _PLACES.match(text, found.start())
     ]
     assert other == []
+
+
+@pytest.mark.parametrize("page", ["controllers", "replication"])
+def test_an_election_takes_as_long_as_the_docs_say(page: str) -> None:
+    election_s = MemberConfig(name="a", listen="127.0.0.1:0").election_s
+    assert f"{election_s:g} to {2 * election_s:g} s" in (ROOT / "docs" / "howto" / f"{page}.md").read_text()
 
 
 URLS = dict(re.findall(r"^\| `(\S+)` \|.*\| `(\S+)` \|$", STORES, re.MULTILINE))
