@@ -119,6 +119,18 @@ def test_files_that_a_page_names_are_there(page: str) -> None:
     assert named
 
 
+PACKAGES = sorted(path.parent for top in ("rube", "ructl") for path in (ROOT / top).rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: str(package.relative_to(ROOT)))
+def test_the_modules_that_a_package_names_are_there(package: Path) -> None:
+    """Of a package whose docstring is a guide to its modules."""
+    said = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    there = {path.stem for path in package.iterdir()} | {"ructl"}
+    named = set(re.findall(r"`([a-z_]+)`", said))
+    assert len(named & there) < 3 or sorted(named - there) == []
+
+
 _LINKS = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 _MADE = re.compile(r"reference/(commands|messages|python)/|scenario-schema.md|^(messages|python|commands)/")
 _LINKING = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("README.md")]
