@@ -15,7 +15,7 @@ GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/group/group.proto rube/s
 # The options of rules (buf.validate), which users' files import too.
 INCLUDE := rube/api/types/include
 
-.PHONY: help demo test up check docs unit compare-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims bench bench-stores wheel deb proto proto-check clean
+.PHONY: help demo test up check docs unit compare-pythons unit-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims bench bench-stores wheel deb proto proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -32,7 +32,7 @@ demo: $(READY) ## the main job: real daemons, a lost network, a killed server; t
 up: $(READY) ## a development cluster in the foreground; Ctrl-C ends it
 	@$(BIN)/rube up
 
-test: $(READY) check docs campaign-short compare-pythons unit ## everything that CI checks
+test: $(READY) check docs campaign-short compare-pythons unit-pythons unit ## everything that CI checks
 
 check: $(READY) proto-check ## lint, format, types, floors, generated code
 	$(BIN)/ruff check --quiet .
@@ -43,25 +43,28 @@ check: $(READY) proto-check ## lint, format, types, floors, generated code
 docs: $(READY) ## the documentation as a site: site/index.html; a broken link or anchor fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-# Two halves at a time: the tests of real daemons wait more than they compute, the others are simulated.
+# One worker more than cores: tests of real daemons wait more than they compute. A file's tests run in order on one worker,
+# and the files in the order of folders, so that the real ones don't come last.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 unit: $(READY) ## the tests alone: make unit ARGS='tests/unit -k mvcc'
-ifdef ARGS
-	$(BIN)/pytest $(ARGS)
-else
-	@echo "$(BIN)/pytest tests/conformance tests/real; $(BIN)/pytest tests/simulation tests/unit"
-	@$(BIN)/pytest tests/conformance tests/real > $(VENV)/real.log 2>&1 & real=$$!; \
-	  $(BIN)/pytest tests/simulation tests/unit; simulated=$$?; wait $$real; real=$$?; \
-	  cat $(VENV)/real.log; exit $$((simulated | real))
-endif
+	$(BIN)/pytest $(or $(ARGS),$(PARALLEL))
 
 compare-pythons: $(READY) ## the traces of all scenarios on each Python that is here: make compare-pythons SECONDS=0 (to their ends)
 	$(BIN)/python tests/pythons.py compare $(VENV)/pythons $(or $(SECONDS),8)
 
-test-pythons: $(READY) ## the tests on each Python that is here: make test-pythons ARGS='tests/unit tests/simulation'
-	$(BIN)/python tests/pythons.py test $(VENV)/pythons $(ARGS)
+# What runs in another way on another Python: all that is Rube's own, without real daemons and long simulations.
+unit-pythons: $(READY) ## the tests that CI runs on each other Python that is here
+	$(BIN)/python tests/pythons.py test $(VENV)/pythons $(PARALLEL) tests/conformance/clock tests/conformance/transport tests/unit
 
+test-pythons: $(READY) ## all tests on each other Python that is here: make test-pythons ARGS='tests/unit tests/simulation'
+	$(BIN)/python tests/pythons.py test $(VENV)/pythons $(PARALLEL) $(ARGS)
+
+# Coverage's other core reads sources in the middle of a world, whose guard refuses that.
 coverage: $(READY) ## the lines and branches that tests reach, a package a row: make coverage ARGS='tests/unit'
-	$(BIN)/pytest --cov=rube --cov=ructl --cov-branch --cov-report=json:$(VENV)/coverage.json $(ARGS); code=$$?; \
+	COVERAGE_CORE=ctrace COVERAGE_FILE=$(abspath $(VENV))/.coverage \
+	  $(BIN)/pytest $(PARALLEL) --cov --cov-report=json:$(VENV)/coverage.json $(ARGS); code=$$?; \
 	  $(BIN)/python tests/coverage_table.py $(VENV)/coverage.json; exit $$code
 
 # The scenario, and how many seeds of it: under 90 s of processor time in all.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -30,3 +32,14 @@ def _logging_as_before() -> Iterator[None]:
     for logger, level in zip(_LOGGERS, levels, strict=True):
         logger.setLevel(level)
     logging.disable(disabled)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs a coroutine test on its site, whose `run` may give the body arguments that exist on its loop alone."""
+    sites: list[Any] = [pyfuncitem.funcargs[name] for name in ("site", "engine_site") if name in pyfuncitem.funcargs]
+    if not inspect.iscoroutinefunction(pyfuncitem.obj) or not sites:
+        return None
+    arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    sites[0].run(lambda **given: pyfuncitem.obj(**{**arguments, **given}))
+    return True

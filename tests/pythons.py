@@ -1,7 +1,7 @@
 """Runs the scenarios, or the tests, on each interpreter that is here: `make compare-pythons`, `make test-pythons`.
 
     python tests/pythons.py compare DIRECTORY [SECONDS]    the traces of all scenarios, up to so much virtual time
-    python tests/pythons.py test DIRECTORY [ARGUMENTS]     pytest with these arguments on each
+    python tests/pythons.py test DIRECTORY [ARGUMENTS]     pytest on each but the one that runs this
 
 Interpreters are those in PATH and those of pyenv. DIRECTORY holds a virtual environment for each, made where it is
 missing or older than pyproject.toml. Only the standard library is imported here: any of them can run this file.
@@ -16,8 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+EXTRAS = "all,test"
 JOBS = 2
-"""So many interpreters run scenarios at once."""
+"""So many interpreters are installed or run scenarios at once."""
 
 TRACES = """
 import logging, sys
@@ -56,13 +57,21 @@ def _says(python: str | Path, program: str) -> str:
         return ""
 
 
-def environment(version: str, python: Path, directory: Path, extras: str) -> Path:
-    """The interpreter of a virtual environment with Rube in it."""
-    home = directory / f"{version}-{extras.replace(',', '-')}"
+def environments(directory: Path) -> dict[str, Path]:
+    """The interpreter with Rube in it, by its version."""
+    found = interpreters()
+    with ThreadPoolExecutor(JOBS) as pool:
+        made = pool.map(lambda version: environment(version, found[version], directory), found)
+        return dict(zip(found, made, strict=True))
+
+
+def environment(version: str, python: Path, directory: Path) -> Path:
+    """The interpreter of a virtual environment with Rube and what its tests use."""
+    home = directory / version
     ready, found = home / ".ready", home / "bin" / "python"
     if not ready.exists() or ready.stat().st_mtime < (ROOT / "pyproject.toml").stat().st_mtime:
         subprocess.run([python, "-m", "venv", "--clear", home], check=True)
-        install = ["pip", "install", "--quiet", "--disable-pip-version-check", "--editable", f"{ROOT}[{extras}]"]
+        install = ["pip", "install", "--quiet", "--disable-pip-version-check", "--editable", f"{ROOT}[{EXTRAS}]"]
         subprocess.run([found, "-m", *install], check=True)
         ready.touch()
     return found
@@ -70,7 +79,7 @@ def environment(version: str, python: Path, directory: Path, extras: str) -> Pat
 
 def compare(directory: Path, seconds: float) -> int:
     """Runs all scenarios on each interpreter; returns 1 if a trace differs."""
-    pythons = {version: environment(version, it, directory, "sim") for version, it in interpreters().items()}
+    pythons = environments(directory)
     with ThreadPoolExecutor(JOBS) as pool:
         printed = dict(zip(pythons, pool.map(lambda python: _traces(python, seconds), pythons.values()), strict=True))
     first, *_ = printed
@@ -94,16 +103,19 @@ def _traces(python: Path, seconds: float) -> dict[str, str]:
 
 
 def test(directory: Path, arguments: list[str]) -> int:
-    """Runs the tests on each interpreter, one after the other; returns 1 if any fails."""
-    failed = []
-    for version, python in interpreters().items():
-        print(f"Python {version}", flush=True)
-        command = [str(environment(version, python, directory, "all,dev")), "-m", "pytest", *arguments]
-        if subprocess.run(command, cwd=ROOT, check=False).returncode:
-            failed.append(version)
-    if failed:
-        print(f"test-pythons: failed on {', '.join(failed)}")
-    return 1 if failed else 0
+    """Runs the tests on each other interpreter, one after the other, and prints the failures last; returns 1 if any."""
+    own, failures = f"3.{sys.version_info.minor}", []
+    for version, python in environments(directory).items():
+        if version == own:
+            continue
+        command = [str(python), "-m", "pytest", *arguments]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+        print(f"Python {version}: {done.stdout.strip().splitlines()[-1]}", flush=True)
+        if done.returncode:
+            failures.append(f"Python {version}\n{done.stdout}")
+    for failure in failures:
+        print(failure)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

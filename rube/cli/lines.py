@@ -14,6 +14,8 @@ from collections import deque
 from functools import cache
 
 WAITING_BYTES_MAX = 1024 * 1024
+WRITE_BYTES = 64 * 1024
+"""As many lines as fit are written at once, and at least one."""
 FLUSH_S_MAX = 1.0
 """The end of a process waits so long for its last lines to be read."""
 
@@ -51,16 +53,22 @@ class LineWriter:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._lines)
-                data = self._lines.popleft()
+                data = self._take()
             rest = memoryview(data)
             while rest:
                 try:
                     rest = rest[os.write(self._handle, rest) :]
-                except OSError:  # closed at the other end, or a full disk: the line is lost
+                except OSError:  # closed at the other end, or a full disk: the lines are lost
                     break
             with self._changed:
                 self._waiting_bytes -= len(data)
                 self._changed.notify_all()
+
+    def _take(self) -> bytes:
+        taken = bytearray(self._lines.popleft())
+        while self._lines and len(taken) + len(self._lines[0]) <= WRITE_BYTES:
+            taken += self._lines.popleft()
+        return bytes(taken)
 
 
 class LineHandler(logging.Handler):

@@ -84,18 +84,22 @@ def test_lines_that_were_not_read_are_counted() -> None:
         "from rube.cli.lines import say, flush_lines\n"
         "import sys\n"
         "for number in range(200_000): say(f'line {number}')\n"
+        "print('said', file=sys.stderr, flush=True)\n"
         "sys.stdin.read()\n"
         "say('the last one')\n"
         "flush_lines()\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
-    time.sleep(2)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "said\n"
     lines = [process.stdout.readline().rstrip("\n") for _ in range(50_000)]
     process.stdin.close()
     lines += process.stdout.read().splitlines()
     process.stdout.close()
+    process.stderr.close()
     assert process.wait(WAIT_S_MAX) == 0
     assert lines.pop() == "the last one"
     notices = [line for line in lines if line.startswith("[")]

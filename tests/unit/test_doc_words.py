@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from rube.group import MemberConfig
 from rube.sim.scenario.judging import ALWAYS
 from rube.sim.scenario.scenario_pb2 import Expectation, Fault
 from rube.store.urls import FORMS, parse_store_url
@@ -118,6 +119,18 @@ def test_files_that_a_page_names_are_there(page: str) -> None:
     assert named
 
 
+PACKAGES = sorted(path.parent for top in ("rube", "ructl") for path in (ROOT / top).rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: str(package.relative_to(ROOT)))
+def test_the_modules_that_a_package_names_are_there(package: Path) -> None:
+    """Of a package whose docstring is a guide to its modules."""
+    said = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    there = {path.stem for path in package.iterdir()} | {"ructl"}
+    named = set(re.findall(r"`([a-z_]+)`", said))
+    assert len(named & there) < 3 or sorted(named - there) == []
+
+
 _LINKS = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 _MADE = re.compile(r"reference/(commands|messages|python)/|scenario-schema.md|^(messages|python|commands)/")
 _LINKING = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("README.md")]
@@ -165,6 +178,12 @@ def test_data_has_one_place_in_docs_and_help_pages() -> None:
         if not _PLACES.match(text, found.start())
     ]
     assert other == []
+
+
+@pytest.mark.parametrize("page", ["controllers", "replication"])
+def test_an_election_takes_as_long_as_the_docs_say(page: str) -> None:
+    election_s = MemberConfig(name="a", listen="127.0.0.1:0").election_s
+    assert f"{election_s:g} to {2 * election_s:g} s" in (ROOT / "docs" / "howto" / f"{page}.md").read_text()
 
 
 URLS = dict(re.findall(r"^\| `(\S+)` \|.*\| `(\S+)` \|$", STORES, re.MULTILINE))

@@ -1,15 +1,12 @@
-"""Runs every coroutine test of this folder on a real etcd and on the simulated one: the same bodies."""
+"""The etcds of the suite, real and simulated: each test runs on all of them."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.conformance.etcd.etcd_client import EtcdClient
 from tests.conformance.etcd.etcd_sites import RealEtcdSite, SimulatedSite, Site, WorldSite, has_etcd
 
 SITES: dict[str, Callable[[Path], Site]] = {
@@ -27,21 +24,5 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-def client(site: Site) -> Site:
-    """Stands for the client that the test's body is given: its site runs the body with it."""
-    return site
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-
-    async def body(client: EtcdClient) -> Any:
-        await client.ready()
-        await pyfuncitem.obj(**{**arguments, "client": client})
-
-    client: Any = pyfuncitem.funcargs["client"]
-    client.run(body)
-    return True
+def client(site: Site) -> None:
+    """The name of what the site gives the test on its loop."""

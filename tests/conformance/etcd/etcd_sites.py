@@ -23,7 +23,8 @@ from rube.store.storage import RealStorage
 from rube.transport import GrpcNetwork
 from tests.conformance.etcd.etcd_client import EtcdClient
 
-Body = Callable[[], Coroutine[Any, Any, None]]
+Body = Callable[..., Coroutine[Any, Any, None]]
+"""A test, which takes its client by name."""
 QUOTA_BYTES = 16 * 1024 * 1024
 CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
@@ -39,7 +40,7 @@ class Site(Protocol):
 
     real: bool
 
-    def run(self, body: Callable[[EtcdClient], Coroutine[Any, Any, None]]) -> None:
+    def run(self, body: Body) -> None:
         """Runs a test against a new etcd."""
         ...
 
@@ -52,7 +53,7 @@ class RealEtcdSite:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def run(self, body: Callable[[EtcdClient], Coroutine[Any, Any, None]]) -> None:
+    def run(self, body: Body) -> None:
         client_port, peer_port = _free_ports(2)
         client, peer = f"http://127.0.0.1:{client_port}", f"http://127.0.0.1:{peer_port}"
         arguments = {
@@ -84,7 +85,7 @@ class SimulatedSite:
 
     real = False
 
-    def run(self, body: Callable[[EtcdClient], Coroutine[Any, Any, None]]) -> None:
+    def run(self, body: Body) -> None:
         async def main() -> None:
             async with _serving() as port:
                 await _on_channel(f"127.0.0.1:{port}", body)
@@ -100,7 +101,7 @@ class WorldSite:
     def __init__(self) -> None:
         self.world = World(1)
 
-    def run(self, body: Callable[[EtcdClient], Coroutine[Any, Any, None]]) -> None:
+    def run(self, body: Body) -> None:
         with self.world as world:
             fabric = SimFabric(world)
             etcd, client = world.host("etcd-1", drift_ppm=50), world.host("client", drift_ppm=-30)
@@ -115,7 +116,7 @@ class WorldSite:
             etcd.spawn("etcd", lambda: run_member(host, config))
 
             async def main() -> None:
-                await body(EtcdClient(SimNetwork(fabric, client).channel("etcd-1:2379"), client.clock))
+                await _play(body, EtcdClient(SimNetwork(fabric, client).channel("etcd-1:2379"), client.clock))
 
             world.run(main, host=client)
 
@@ -148,10 +149,15 @@ async def _serving() -> AsyncIterator[int]:
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def _on_channel(address: str, body: Callable[[EtcdClient], Coroutine[Any, Any, None]]) -> None:
+async def _on_channel(address: str, body: Body) -> None:
     channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
     async with asyncio.timeout(60), channel:
-        await body(EtcdClient(channel, RealClock()))
+        await _play(body, EtcdClient(channel, RealClock()))
+
+
+async def _play(body: Body, client: EtcdClient) -> None:
+    await client.ready()
+    await body(client=client)
 
 
 def _free_ports(count: int) -> list[int]:
