@@ -14,6 +14,7 @@ from rube.host import Host
 from rube.server.attachments import Attachments
 from rube.server.compaction import compact_periodically
 from rube.server.config import ApiServerConfig
+from rube.server.namespaces import Namespaces
 from rube.server.nodes import NodesService
 from rube.server.service import ApiService
 from rube.store import Store
@@ -42,11 +43,12 @@ class ApiServer:
         attachments = Attachments(
             host.clock, node_answers_max=self._config.node_answers_max, answers_max=self._config.answers_max
         )
-        self._service = ApiService(host, self._store, self._config, attachments)
+        self._namespaces = Namespaces(host.clock, self._store)
+        self._service = ApiService(host, self._store, self._config, attachments, self._namespaces)
         self._nodes = NodesService(self._store, attachments)
         self._server: aio.Server | None = None
         self._standard: StandardServices | None = None
-        self._compaction: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> tuple[str, ...]:
         """Returns the addresses that it answers on, with the chosen port where the configuration has 0.
@@ -66,16 +68,15 @@ class ApiServer:
             raise
         await standard.set_serving(True)
         self._server, self._standard = server, standard
+        self._tasks.append(asyncio.create_task(self._namespaces.run(), name="namespaces"))
         if self._config.history_revisions_max:
-            self._compaction = asyncio.create_task(
-                compact_periodically(
-                    self._host.clock,
-                    self._store,
-                    history_revisions_max=self._config.history_revisions_max,
-                    interval_s=self._config.compaction_interval_s,
-                ),
-                name="compaction",
+            compaction = compact_periodically(
+                self._host.clock,
+                self._store,
+                history_revisions_max=self._config.history_revisions_max,
+                interval_s=self._config.compaction_interval_s,
             )
+            self._tasks.append(asyncio.create_task(compaction, name="compaction"))
         _LOG.info("serving store %s at revision %d", self._store.store_id, self._store.revision)
         return addresses
 
@@ -91,9 +92,9 @@ class ApiServer:
         await self._standard.shut_down()
         self._nodes.drain()
         self._service.drain()
-        if self._compaction is not None:
-            self._compaction.cancel()
-            await asyncio.gather(self._compaction, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._host.clock.sleep(min(DRAIN_S, grace_s))
         await self._server.stop(grace_s)
 

@@ -13,7 +13,14 @@ from rube.server.objects import prepare_put
 from rube.server.owners import check_owner, owners_after
 from rube.server.preconditions import implied_precondition, resolve_preconditions
 from rube.server.stored_object import StoredObject, set_revisions
-from rube.server.validation import check_distinct, check_object, check_object_count, check_room, check_specs
+from rube.server.validation import (
+    check_distinct,
+    check_names,
+    check_object,
+    check_object_count,
+    check_room,
+    check_specs,
+)
 from rube.server.writes import Current, Decided, Intent, Outcome, ReadOwners, Writer
 from rube.store import Store, StoreLimits
 
@@ -68,6 +75,7 @@ def next_objects(
         if (stored := current[key]) is None or stored.spec != wanted.spec
     ]
     check_specs(changing, config.spec_checks)
+    check_names(key for key, _ in pairs)
     for _, key, wanted in changing:
         check_room(key, wanted, limits)
     now_ns = host.clock.now_ns()

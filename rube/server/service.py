@@ -40,6 +40,7 @@ from rube.server.config import ApiServerConfig
 from rube.server.delete import delete
 from rube.server.lifecycle import update_lifecycle
 from rube.server.logs import LogRelay
+from rube.server.namespaces import Namespaces
 from rube.server.patch import patch
 from rube.server.put import put
 from rube.server.read import get, list_objects
@@ -54,11 +55,20 @@ Context = aio.ServicerContext[Any, Any]
 class ApiService(ApiServicer):
     """Errors leave as exceptions: the server's transport turns them into statuses."""
 
-    def __init__(self, host: Host, store: Store, config: ApiServerConfig, attachments: Attachments) -> None:
+    def __init__(
+        self,
+        host: Host,
+        store: Store,
+        config: ApiServerConfig,
+        attachments: Attachments,
+        namespaces: Namespaces,
+    ) -> None:
         self._host = host
         self._store = store
         self._config = config
-        self._writer = Writer(store, retries_max=config.retries_max, waiters_per_key_max=config.waiters_per_key_max)
+        self._writer = Writer(
+            store, namespaces, retries_max=config.retries_max, waiters_per_key_max=config.waiters_per_key_max
+        )
         self._watches = Watches(host.clock, store, config)
         self._logs = LogRelay(host, store, attachments)
         self._draining = False

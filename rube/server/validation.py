@@ -13,6 +13,7 @@ from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
 from rube.api.types import BUILTIN
 from rube.server.config import SpecCheck
 from rube.server.deletion import check_finalizers
+from rube.server.namespaces import RESERVED
 from rube.server.owner_references import check_owners
 from rube.server.owners import object_of_owners_key
 from rube.server.stored_object import StoredObject, spec_field
@@ -48,6 +49,17 @@ def check_object(obj: Object, index: int) -> tuple[bytes, StoredObject]:
     except InvalidArgumentError as error:
         raise _located(error, f"objects[{index}]", ObjectKey(type_name, namespace, name)) from error
     return key, StoredObject(metadata, spec_field(TYPE_URL_PREFIX + type_name, canonical))
+
+
+def check_names(keys: Iterable[bytes]) -> None:
+    """Raises InvalidArgumentError for an object that nobody can make."""
+    for key in keys:
+        if key in RESERVED:
+            name = ObjectKey.from_bytes(key).name
+            raise InvalidArgumentError(
+                f"namespace {name!r} is the cluster's own, for its leases, and cannot be an object: use another name",
+                field="metadata.name",
+            )
 
 
 def check_specs(specs: Iterable[tuple[int, bytes, StoredObject]], checks: Mapping[str, SpecCheck]) -> None:

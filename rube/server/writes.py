@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 from rube.api import Fence, Precondition
 from rube.api.errors import AbortedError, RubeError
 from rube.server.locks import KeyLocks
+from rube.server.namespaces import Namespaces
 from rube.server.owners import decode_owners, encode_owners, owners_key
 from rube.server.preconditions import check_fence, check_preconditions, fence_key
 from rube.server.stored_object import StoredObject, decode_object, encode_object
@@ -56,8 +57,9 @@ class Outcome(NamedTuple):
 class Writer:
     """Carries out intents on a store that other servers may write to as well."""
 
-    def __init__(self, store: Store, *, retries_max: int, waiters_per_key_max: int) -> None:
+    def __init__(self, store: Store, namespaces: Namespaces, *, retries_max: int, waiters_per_key_max: int) -> None:
         self._store = store
+        self._namespaces = namespaces
         self._retries_max = retries_max
         self._locks = KeyLocks(waiters_per_key_max=waiters_per_key_max)
 
@@ -102,11 +104,21 @@ class Writer:
             if found.serializable:
                 raise _MaybeStaleError from error
             raise
+        created = [key for key, obj in decided.items() if obj is not None and current[key] is None]
+        try:
+            guards = await self._namespaces.guard(created, serializable=serializable) if created else ()
+        except RubeError as error:
+            if serializable:
+                raise _MaybeStaleError from error
+            raise
         if not ops or intent.validate_only:
             if found.serializable:
                 raise _MaybeStaleError
             return Outcome(found.revision, current, decided)
-        compares = _tuples(Compare, read, (0 if record is None else record.mod_revision for record in found.records))
+        compares = [
+            *_tuples(Compare, read, (0 if record is None else record.mod_revision for record in found.records)),
+            *guards,
+        ]
         try:
             revision = await self._store.commit(Txn(tuple(ops), tuple(compares)))
         except AbortedError as error:

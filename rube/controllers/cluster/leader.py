@@ -18,9 +18,8 @@ from rube.api import Fence, GetRequest, GetResponse, Lease, PutRequest, PutRespo
 from rube.api.errors import AbortedError, NotFoundError, RubeError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.api.times import NS_PER_S
-from rube.api.well_known import LEASE_TYPE
+from rube.api.well_known import LEADER_NAMESPACE, LEASE_TYPE
 from rube.client import FailureLog
-from rube.controllers.cluster.types import LEADER_NAMESPACE
 from rube.host import Host
 
 _LOG = logging.getLogger("rube.controllers")

@@ -5,9 +5,6 @@ from __future__ import annotations
 from rube.api.keys import ObjectKey
 from rube.api.well_known import LEASE_TYPE, NODE_LEASE_NAMESPACE, NODE_TYPE
 
-LEADER_NAMESPACE = "leader-leases"
-"""The holder of a lease here leads the group of that name."""
-
 
 def node_key(node: str) -> ObjectKey:
     return ObjectKey(NODE_TYPE, "", node)

@@ -224,3 +224,43 @@ async def test_a_namespace_waits_for_its_contents_unless_they_are_to_stay(site: 
         assert (await api.client.get(GetRequest(key=named))).object.metadata.HasField("delete_time")
         answer = await api.client.delete(DeleteRequest(keys=[named], propagation=ORPHAN))
         assert list(answer.deletions[0].finalizers) == ["orphan"]
+
+
+def namespace(name: str) -> Object:
+    return Object(metadata=Metadata(name=name), spec=pack(Namespace()))
+
+
+async def test_nothing_new_can_be_put_into_a_namespace_under_deletion(site: Site) -> None:
+    async with serve(site) as api:
+        await api.put(namespace("system"))
+        await api.put(unit("a"))
+        named = Key(type="core.Namespace", name="system")
+        await api.client.delete(DeleteRequest(keys=[named]))
+        with pytest.raises(FailedPreconditionError, match=r"namespace 'system' is being deleted since .* wait until"):
+            await api.put(unit("b"))
+        await api.put(unit("a", "changed"))
+        await api.put(unit("c", namespace="other"))
+        await api.client.update_lifecycle(UpdateLifecycleRequest(key=named, remove_finalizers=["namespace-contents"]))
+        await api.put(unit("b"))
+
+
+async def test_a_put_that_loses_a_race_with_its_namespaces_deletion_is_refused(site: Site) -> None:
+    async with serve(site) as api:
+        await api.put(namespace("system"))
+        commit, named = api.store.commit, Key(type="core.Namespace", name="system")
+
+        async def late(txn: Any) -> int:
+            if any(op.key.endswith(b"/b") for op in txn.ops):
+                api.store.commit = commit  # type: ignore[method-assign]
+                await api.client.delete(DeleteRequest(keys=[named]))
+            return await commit(txn)
+
+        api.store.commit = late  # type: ignore[method-assign]
+        with pytest.raises(FailedPreconditionError, match="namespace 'system' is being deleted"):
+            await api.put(unit("b"))
+
+
+async def test_the_clusters_own_namespaces_are_no_objects(site: Site) -> None:
+    async with serve(site) as api:
+        with pytest.raises(InvalidArgumentError, match="'node-leases' is the cluster's own"):
+            await api.put(namespace("node-leases"))

@@ -13,6 +13,7 @@ from rube.api.errors import AbortedError, ResourceExhaustedError
 from rube.api.keys import ObjectKey
 from rube.api.types import BUILTIN, pack
 from rube.host import Host, RealClock, RealRandomness
+from rube.server.namespaces import Namespaces
 from rube.server.objects import decode
 from rube.server.stored_object import StoredObject, encode_object, spec_field
 from rube.server.writes import Current, Decided, Intent, Outcome, Writer
@@ -68,6 +69,13 @@ def run(body: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(main())
 
 
+def writer_of(store: Any, *, retries_max: int) -> Writer:
+    """A writer in a store of which it is known that no namespace has an object."""
+    namespaces = Namespaces(RealClock(), store)
+    namespaces._known = set()
+    return Writer(store, namespaces, retries_max=retries_max, waiters_per_key_max=10)
+
+
 async def write(store: Any, *, retries_max: int = 3, precondition: Precondition | None = None) -> Outcome:
     """Writes `ours, after <what was there>`."""
 
@@ -78,7 +86,7 @@ async def write(store: Any, *, retries_max: int = 3, precondition: Precondition 
         return {KEY: unit(f"ours, after {before}")}
 
     preconditions = [(KEY, precondition)] if precondition else []
-    writer = Writer(store, retries_max=retries_max, waiters_per_key_max=10)
+    writer = writer_of(store, retries_max=retries_max)
     return await writer.write(Intent(keys=[KEY], preconditions=preconditions, fence=None, decide=decide))
 
 
@@ -127,7 +135,7 @@ def test_an_old_revision_refuses_nothing_and_leaves_nothing_unwritten() -> None:
             seen.append(current[KEY] is None)
             return {}
 
-        writer = Writer(contended, retries_max=0, waiters_per_key_max=10)  # type: ignore[arg-type]
+        writer = writer_of(contended, retries_max=0)
         outcome = await writer.write(Intent(keys=[KEY], preconditions=[], fence=None, decide=decide))
         assert seen == [True, False]
         assert outcome.revision == store.revision
@@ -160,7 +168,7 @@ def test_a_callers_precondition_that_a_race_makes_stale_is_not_retried() -> None
 def test_a_write_that_decides_nothing_commits_nothing() -> None:
     async def body(store: Store) -> None:
         contended = ContendedStore(store, races=0)
-        writer = Writer(contended, retries_max=1, waiters_per_key_max=10)  # type: ignore[arg-type]
+        writer = writer_of(contended, retries_max=1)
         await writer.write(Intent(keys=[KEY], preconditions=[], fence=None, decide=lambda current: {}))
         assert contended.commits == []
 
@@ -170,7 +178,7 @@ def test_a_write_that_decides_nothing_commits_nothing() -> None:
 def test_a_write_too_large_for_the_store_names_the_object() -> None:
     async def body(store: Store) -> None:
         size = store.limits.value_bytes_max + 1
-        writer = Writer(store, retries_max=1, waiters_per_key_max=10)
+        writer = writer_of(store, retries_max=1)
         intent = Intent(keys=[KEY], preconditions=[], fence=None, decide=lambda current: {KEY: unit("x" * size)})
         with pytest.raises(ResourceExhaustedError, match=str(OBJECT_KEY)):
             await writer.write(intent)
