@@ -11,12 +11,15 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube.api import Metadata, NodeStatus, Object, UnitStatus
+from rube.api import Metadata, NodeStatus, Object, StatusCondition, UnitStatus
+from rube.api.conditions import find_condition
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
 from rube.api.types import BUILTIN, Kind
 from rube.api.well_known import NODE_TYPE, UNIT_TYPE, bound_node
 
+_OF_STATUS: Final = "condition="
+_CONDITION: Final = "api.StatusCondition"
 _WORDS: Final = ("active", "deleted", "exists", "ready")
 _ACTIVE_STATES: Final = ("active", "activating", "deactivating", "failed", "inactive", "reloading")
 _COMPARISON: Final = re.compile(r"([A-Za-z_][\w.\-/]*?)\s*(>=|<=|!=|=)\s*(.*)\Z", re.DOTALL)
@@ -47,6 +50,8 @@ def parse_condition(text: str, type_name: str) -> Condition:
         case "active" | "ready":
             other = UNIT_TYPE if text == "active" else NODE_TYPE
             raise InvalidArgumentError(f"{text!r} is a condition of {other}, not of {type_name}")
+    if text.startswith(_OF_STATUS):
+        return _status_condition(text, kind)
     found = _COMPARISON.match(text)
     if found is None and not ("." in text and _PATH.match(text)):
         raise InvalidArgumentError(
@@ -57,6 +62,30 @@ def parse_condition(text: str, type_name: str) -> Condition:
     field = _resolve(steps, kind)
     _check_value(path, field, sign, value)
     return Condition(text, lambda obj: _lack(obj, steps, field, sign, value))
+
+
+def _status_condition(text: str, kind: Kind) -> Condition:
+    """Parses `condition=TYPE` and `condition=TYPE=STATE`."""
+    wanted, _, state = text.removeprefix(_OF_STATUS).partition("=")
+    field = kind.status.DESCRIPTOR.fields_by_name.get("conditions") if kind.status is not None else None
+    if field is None or field.message_type is None or field.message_type.full_name != _CONDITION:
+        raise InvalidArgumentError(f"objects of type {kind.name} report no conditions: wait for a field by its path")
+    state = state.upper() or "TRUE"
+    if not wanted or state not in StatusCondition.State.DESCRIPTOR.values_by_name:
+        raise InvalidArgumentError(
+            f"{text!r} is no condition: write condition=TYPE or condition=TYPE=STATE, with TRUE, FALSE or UNKNOWN"
+        )
+
+    def lack(obj: Object) -> str:
+        status: Any = BUILTIN.unpack(obj.status) if obj.status.type_url else None
+        found = None if status is None else find_condition(status.conditions, wanted)
+        is_so = StatusCondition.State.Name(found.state if found is not None else StatusCondition.UNKNOWN)
+        if is_so == state:
+            return ""
+        why = "it is not reported" if found is None else ": ".join(filter(None, (found.reason, found.message)))
+        return f"{wanted} is {is_so}" + (f": {why}" if why else "")
+
+    return Condition(text, lack)
 
 
 def condition_words(type_name: str, begun: str) -> list[str]:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # gRPC is loaded by a command that calls a server, and by no 
         Object,
         PutRequest,
         PutResponse,
+        UpdateLifecycleRequest,
+        UpdateLifecycleResponse,
         WatchRequest,
         WatchResponse,
     )
@@ -56,6 +58,9 @@ class Connection:
 
     async def delete(self, request: DeleteRequest) -> DeleteResponse:
         return await self._answer(self._client.delete(request))
+
+    async def update_lifecycle(self, request: UpdateLifecycleRequest) -> UpdateLifecycleResponse:
+        return await self._answer(self._client.update_lifecycle(request))
 
     async def get(self, key: ObjectKey) -> Object:
         from rube.api import GetRequest

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from rube.api import Lease, Node, NodeStatus, Object, Unit, UnitStatus
+from rube.api import Lease, Node, NodeStatus, Object, StatusCondition, Unit, UnitStatus
 from rube.api.errors import NotFoundError
 from rube.api.keys import ObjectKey, key_of
+from rube.api.types import BUILTIN
 from rube.api.well_known import (
     LEASE_TYPE,
     NODE_LABEL,
@@ -20,6 +21,7 @@ from rube.api.well_known import (
 )
 from rube.host import RealClock
 from ructl.connection import Connection, run
+from ructl.deletion import blocked_by, waits_for
 from ructl.options import connection_options, query_options, target
 from ructl.output import place
 from ructl.query import Query, parse_query
@@ -64,7 +66,7 @@ async def _describe_all(connection: Connection, query: Query) -> None:
         raise NotFoundError(f"nothing matches {query}")
     now_ns = RealClock().now_ns()
     for index, obj in enumerate(found):
-        lines = list(_head(obj, now_ns))
+        lines = [*_head(obj, now_ns), *await _deletion(connection, obj, now_ns)]
         type_name = key_of(obj).type
         if type_name == UNIT_TYPE:
             node = await _get(connection, ObjectKey(NODE_TYPE, "", bound_node(obj.metadata)))
@@ -75,6 +77,7 @@ async def _describe_all(connection: Connection, query: Query) -> None:
             lines += describe_node(obj, lease, units, now_ns)
         else:
             lines += [_row("state", state_of(obj))]
+        lines += _conditions(obj, now_ns)
         click.echo("\n".join(["", *lines] if index else lines))
 
 
@@ -96,10 +99,38 @@ def _head(obj: Object, now_ns: int) -> Iterator[str]:
     for name, pairs in (("labels", metadata.labels), ("annotations", metadata.annotations)):
         if pairs:
             yield _row(name, ", ".join(f"{key}={pairs[key]}" for key in sorted(pairs)))
-    if metadata.owner_references:
-        yield _row(
-            "owners", ", ".join(f"{owner.type} {owner.namespace}/{owner.name}" for owner in metadata.owner_references)
-        )
+    owners = [ObjectKey(owner.type, owner.namespace, owner.name) for owner in metadata.owner_references]
+    if owners:
+        yield _row("owners", ", ".join(f"{owner.type} {place(owner)}" for owner in owners))
+    if metadata.finalizers:
+        yield _row("finalizers", ", ".join(metadata.finalizers))
+
+
+async def _deletion(connection: Connection, obj: Object, now_ns: int) -> list[str]:
+    """The lines of an object under deletion: since when, and what holds it up."""
+    metadata = obj.metadata
+    if not metadata.HasField("delete_time"):
+        return []
+    since = time_since(metadata.delete_time.ToNanoseconds(), now_ns)
+    lines = [_row("deletion", f"asked for {since} ago, {waits_for(list(metadata.finalizers))}")]
+    if not connection.target.is_node:
+        blockers = await blocked_by(connection, obj)
+        lines += [_row("" if index else "blocked by", each) for index, each in enumerate(blockers)]
+    return lines
+
+
+def _conditions(obj: Object, now_ns: int) -> Iterator[str]:
+    """The conditions in a status, of any type that has them."""
+    if not obj.status.type_url:
+        return
+    status = BUILTIN.unpack(obj.status)
+    for index, condition in enumerate(getattr(status, "conditions", ())):
+        if not isinstance(condition, StatusCondition):
+            return
+        since = time_since(condition.transition_time.ToNanoseconds(), now_ns)
+        words = f"{condition.type} {StatusCondition.State.Name(condition.state).lower()} for {since}"
+        why = ": ".join(part for part in (condition.reason, condition.message) if part)
+        yield _row("" if index else "conditions", f"{words} ({why})" if why else words)
 
 
 def describe_unit(obj: Object, node: Object | None, now_ns: int, *, asks_node: bool = False) -> Iterator[str]:

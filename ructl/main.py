@@ -28,6 +28,7 @@ _COMMANDS = {
     "logs": LazyCommand("ructl.logs", "command", "Print the output of a unit."),
     "move": LazyCommand("ructl.move", "command", "Move a unit to another node, stopped on its own first."),
     "put": LazyCommand("ructl.put", "command", "Create or replace objects from text format, JSON or YAML."),
+    "release": LazyCommand("ructl.release", "command", "Remove finalizers from objects."),
     "restart": LazyCommand("ructl.restart", "command", "Restart units without an edit of their definitions."),
     "uncordon": LazyCommand("ructl.cordon", "uncordon", "Let a node take new units again."),
     "wait": LazyCommand("ructl.wait", "command", "Wait until a condition holds."),

@@ -8,7 +8,7 @@ from typing import Final
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
-from rube.api import Lease, Node, NodeStatus, Object, UnitStatus
+from rube.api import Lease, Namespace, Node, NodeStatus, Object, UnitStatus
 from rube.api.errors import InvalidArgumentError
 from rube.api.times import NS_PER_S
 from rube.api.types import BUILTIN
@@ -53,7 +53,14 @@ def table(objects: Sequence[Object], *, now_ns: int, wide: bool = False) -> list
 
 def state_of(obj: Object) -> str:
     """Returns the state in a word; `pending` if nothing was reported yet, `old:` before the state of an earlier
-    spec."""
+    spec, `deleting:` before that of an object which waits for its finalizers."""
+    if obj.metadata.HasField("delete_time"):
+        state = _state_of(obj)
+        return f"deleting: {state}" if state else "deleting"
+    return _state_of(obj)
+
+
+def _state_of(obj: Object) -> str:
     status = _unpacked(obj.status)
     match status:
         case UnitStatus(active_state="", load_state=""):
@@ -70,6 +77,8 @@ def state_of(obj: Object) -> str:
             readiness = known.name.lower() if known else f"readiness {status.readiness}"
             return f"{readiness}, cordoned" if _is_cordoned(obj) else readiness
     spec = _unpacked(obj.spec)
+    if isinstance(spec, Namespace):
+        return ""
     if isinstance(spec, Lease):
         return f"held by {spec.holder}" if spec.holder else "free"
     return "pending"

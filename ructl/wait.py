@@ -30,7 +30,8 @@ _NAMED_MAX = 3
     multiple=True,
     required=True,
     shell_complete=complete_conditions,
-    help="exists, deleted, active (a unit), ready (a node), or PATH, PATH=VALUE, !=, >=, <=; repeat it for several.",
+    help="exists, deleted, active (a unit), ready (a node), condition=TYPE[=STATE], or PATH, PATH=VALUE, !=, >=, <=; "
+    "repeat it for several.",
 )
 @within_option("How long to wait.", at_least_s=0.0)
 @connection_options
@@ -54,6 +55,9 @@ def command(
     ructl wait -t Node worker-1 --for ready
     ructl wait -t Unit web --for 'status.restarts>=3'
     ructl wait -t Unit web --for metadata.labels.node=worker-2 --for status.active_state=active
+
+    `condition=Ready` waits for a condition in the status of that type (api.StatusCondition) to be TRUE, and
+    `condition=Ready=FALSE` for another state.
 
     The objects need not exist yet. A selector has to match at least one object, except for `deleted`, which holds once
     none is left. A path begins with metadata, spec or status and names fields as in the protos (`ructl explain TYPE`).

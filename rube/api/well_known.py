@@ -19,7 +19,7 @@ NAMESPACE_TYPE: Final = "core.Namespace"
 NODE_LEASE_NAMESPACE: Final = "node-leases"
 """Each rubelet renews the lease of its node's name here."""
 LEADER_NAMESPACE: Final = "leader-leases"
-"""Whoever holds a lease here leads the group of that name."""
+"""The holder of a lease here leads the group of that name."""
 
 NODE_LABEL: Final = "node"
 """Binds an object to the node of that name. A put that omits it keeps the binding; an empty value unbinds."""

@@ -16,6 +16,7 @@ from rube.api.keys import ObjectKey, prefix_bytes, prefix_end
 from rube.api.well_known import LEADER_NAMESPACE, NAMESPACE_TYPE, NODE_LEASE_NAMESPACE
 from rube.host import Clock
 from rube.server.stored_object import StoredObject, decode_object
+from rube.server.timed_iterator import TimedIterator
 from rube.store import Compare, Store
 
 _LOG = logging.getLogger("rube.server")
@@ -51,8 +52,9 @@ class Namespaces:
         page = await self._store.range(_START, _END)
         known = {record.key for record in page.records}
         self._known = known
-        async with aclosing(self._store.watch(_START, _END, after_revision=page.revision)) as batches:
-            async for batch in batches:
+        changes = self._store.watch(_START, _END, after_revision=page.revision)
+        async with aclosing(TimedIterator(changes)) as batches:
+            while (batch := await batches.next(None)) is not None:
                 for change in batch.changes:
                     if change.deleted:
                         known.discard(change.record.key)

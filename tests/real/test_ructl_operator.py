@@ -111,6 +111,46 @@ def test_a_dry_run_stores_nothing_and_shows_what_would_be(op: Operator) -> None:
     assert 'name: "a"' in op.ructl("get", "-t", "Unit", "-n", "op", "a")
 
 
+def test_delete_waits_for_finalizers_and_says_so(op: Operator) -> None:
+    op.ructl("put", stdin=text_of("a", more='finalizers: "example/close"'))
+    deleting = ("delete", "-t", "Unit", "-n", "op", "a")
+    waits = "op/a waits for example/close (whoever set it removes it)"
+    assert op.ructl(*deleting, "--dry-run") == f"would begin to delete {waits.replace(' waits', ': waits')}\n"
+    late = op.ructl(*deleting, "--within", "100ms", code=3)
+    assert f"ructl: {waits}; ructl describe says more\n" in late
+    assert f"waited 0.1 s: {waits}; the deletion goes on" in late
+    assert op.ructl(*deleting, "--no-wait").startswith("deleting op/a: waits for example/close")
+    described = op.ructl("describe", "-t", "Unit", "-n", "op", "a")
+    assert re.search(r"deletion +asked for \ds ago, waits for example/close", described)
+    assert op.ructl("release", "-t", "Unit", "-n", "op", "a", "--finalizer", "example/close") == "deleted op/a\n"
+    op.ructl("get", "-t", "Unit", "-n", "op", "a", code=1)
+
+
+def test_delete_ends_when_the_last_finalizer_is_removed(op: Operator) -> None:
+    op.ructl("put", stdin=text_of("a", more='finalizers: "example/close"'))
+    with op.beside("delete", "-t", "Unit", "-n", "op", "a") as process:
+        assert process.stderr is not None
+        assert "waits for example/close" in process.stderr.readline()
+        op.ructl("release", "-t", "Unit", "-n", "op", "a", "--finalizer", "example/close")
+        assert process.wait(30) == 0
+
+
+def test_a_namespace_goes_with_what_is_in_it_and_says_what_it_waits_for(op: Operator) -> None:
+    op.ructl("put", stdin='# proto-message: Object\nmetadata { name: "op" } spec { [rube/core.Namespace] {} }\n')
+    op.ructl("put", stdin=text_of("a", more='finalizers: "example/close"'))
+    op.put("b")
+    op.ructl("delete", "-t", "Namespace", "op", "--no-wait")
+    op.ructl("wait", "-t", "Unit", "-n", "op", "b", "--for", "deleted")
+    op.ructl("wait", "-t", "Namespace", "op", "--for", "condition=Deleting")
+    described = op.ructl("describe", "-t", "Namespace", "op")
+    assert re.search(r"blocked by +api.systemd.Unit/op/a \(waits for example/close", described)
+    assert re.search(r"conditions +Deleting true for \d+s \(WaitsForFinalizers: api.systemd.Unit/op/a", described)
+    assert re.search(r"op +deleting", op.ructl("list", "-t", "Namespace"))
+    assert "namespace 'op' is being deleted" in op.ructl("put", stdin=text_of("c"), code=1)
+    op.ructl("release", "-t", "Unit", "-n", "op", "a", "--finalizer", "example/close")
+    op.ructl("wait", "-t", "Namespace", "op", "--for", "deleted")
+
+
 def test_diff_ends_as_diff_does(op: Operator) -> None:
     new = op.ructl("diff", stdin=text_of("a"), code=1)
     assert "--- /dev/null\n+++ <stdin> op/a\n" in new

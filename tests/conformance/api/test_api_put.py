@@ -13,6 +13,7 @@ from rube.api import GetRequest, Metadata, Node, Object, PutRequest, Unit, UnitS
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, RubeError
 from rube.api.types import BUILTIN, pack
 from rube.server import ApiServerConfig
+from rube.server.namespaces import Namespaces
 from rube.server.put import put
 from rube.server.writes import Writer
 from rube.store import StoreConfig, StoreLimits
@@ -238,7 +239,7 @@ async def test_a_spec_that_is_stored_already_is_not_checked_again(site: Site) ->
 
         await api.put(stored)
         strict = ApiServerConfig(spec_checks={"api.systemd.Unit": check})
-        writer = Writer(api.store, retries_max=1, waiters_per_key_max=10)
+        writer = Writer(api.store, Namespaces(site.host.clock, api.store), retries_max=1, waiters_per_key_max=10)
         stored.metadata.labels["node"] = "worker-1"
         response = await put(site.host, api.store, writer, strict, PutRequest(objects=[stored]))
         assert response.metadata[0].labels["node"] == "worker-1"

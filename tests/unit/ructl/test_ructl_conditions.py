@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rube.api import Node, NodeStatus, Object, Service, Unit, UnitStatus
+from rube.api import Metadata, NamespaceStatus, Node, NodeStatus, Object, Service, StatusCondition, Unit, UnitStatus
 from rube.api.errors import InvalidArgumentError
 from rube.api.types import pack
 from ructl.conditions import parse_condition
@@ -127,3 +127,23 @@ def test_long_lists_of_what_is_missing_are_cut() -> None:
     query = parse_query("Unit", None, "tier=web", [])
     found = [unit(f"u{number}") for number in range(9)]
     assert missing(query, found, [parse_condition("active", UNIT)]).endswith("; and 6 more")
+
+
+def namespace_that(state: StatusCondition.State.ValueType) -> Object:
+    found = StatusCondition(type="Deleting", state=state, reason="Waits", message="for a finalizer")
+    return Object(metadata=Metadata(name="shop"), status=pack(NamespaceStatus(conditions=[found])))
+
+
+def test_a_condition_in_a_status_holds_in_its_state() -> None:
+    wanted = parse_condition("condition=Deleting", "core.Namespace")
+    assert not wanted.lack(namespace_that(StatusCondition.TRUE))
+    assert wanted.lack(namespace_that(StatusCondition.FALSE)) == "Deleting is FALSE: Waits: for a finalizer"
+    assert wanted.lack(Object()) == "Deleting is UNKNOWN: it is not reported"
+    assert not parse_condition("condition=Deleting=false", "core.Namespace").lack(namespace_that(StatusCondition.FALSE))
+
+
+def test_a_condition_that_no_status_can_have_is_wrong() -> None:
+    with pytest.raises(InvalidArgumentError, match="report no conditions"):
+        parse_condition("condition=Ready", "api.Node")
+    with pytest.raises(InvalidArgumentError, match="TRUE, FALSE or UNKNOWN"):
+        parse_condition("condition=Ready=maybe", "core.Namespace")
