@@ -35,6 +35,7 @@ SESSIONS = (
     "docs/reference/ructl.md",
     "docs/explanation/nodes.md",
     "docs/howto/move-units.md",
+    "docs/howto/delete.md",
     "docs/tutorials/services.md",
     "examples/01-hello-unit/README.md",
     "examples/02-many-fields/README.md",

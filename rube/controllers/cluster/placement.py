@@ -69,7 +69,8 @@ class Placement:
         node = bound_node(metadata)
         move = requested_move(metadata)
         if not node:
-            self._place(decision, state)
+            if not metadata.HasField("delete_time"):  # nothing is started that is to go
+                self._place(decision, state)
         elif move is not None:
             self._move(decision, state, move)
         elif MOVE_ANNOTATION in metadata.annotations:  # to where it is already

@@ -253,3 +253,10 @@ def test_an_index_counts_what_was_decided_before_it_is_seen() -> None:
     assert index.keys("c") == {two}
     index.see(one, None)
     assert index.keys("a") == set()
+
+
+def test_a_unit_under_deletion_is_not_started_anywhere() -> None:
+    obj = unit()
+    obj.metadata.finalizers.append("example/close")
+    obj.metadata.delete_time.FromSeconds(NOW_S)
+    assert not decide(obj, node("a")).calls
