@@ -148,15 +148,18 @@ class Sender:
         self._decide.add_after(key, delay_s)
 
     async def _send(self, call: Call) -> list[Written]:
+        """Sends a call. A controller passes on what it read, and may know more or fewer fields than the apiserver."""
         calls = self._config.calls
         async with self._clock.timeout(self._config.call_s_max):
             match call.WhichOneof("call"):
                 case "put":
+                    call.put.keep_unknown_fields = True
                     return _written_by_put(call.put, await calls.put(call.put))
                 case "delete":
                     deleted = await calls.delete(call.delete)
                     return [_written(key, deleted.revision, deleted.store_id) for key in call.delete.keys]
                 case "update_status":
+                    call.update_status.keep_unknown_fields = True
                     updated = await calls.update_status(call.update_status)
                     return [_written(call.update_status.key, updated.metadata.revision, updated.store_id)]
                 case "update_lifecycle":
