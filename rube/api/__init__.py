@@ -40,7 +40,7 @@ _MODULES = {
     "rube.api.memory_pb2": "Entry NodeHealthMemory NodeIdentity UnitMemory Written",
     "rube.api.nodes_pb2": "NodeReply NodeReplyResponse NodeRequest NodeRequestsRequest",
     "rube.api.nodes_pb2_grpc": "NodesAsyncStub NodesServicer NodesStub add_NodesServicer_to_server",
-    "rube.api.resource_pb2": "Column Resource Scope Transition",
+    "rube.api.resource_pb2": "Column Field Resource Scope Transition",
     "rube.api.systemd_pb2": (
         "Condition Install NodeLost Service StartLimit Unit UnitAction UnitObservation UnitStatus "
     ),

@@ -28,8 +28,6 @@ from rube.api.types.wording import order, violation
 if TYPE_CHECKING:
     from protovalidate import Validator
 
-__all__ = ["VIOLATIONS_MAX", "Rules", "rules_of"]
-
 VIOLATIONS_MAX: Final = 100
 """So many violations of one object are told."""
 _TYPES_MAX: Final = 1_024
