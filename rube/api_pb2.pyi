@@ -480,10 +480,15 @@ class PutRequest(_message.Message):
     FENCE_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    KEEP_UNKNOWN_FIELDS_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """Check everything, write nothing: the answer says what this request would store."""
     owner: _builtins.str
     """The owner of the fields that this changes, where an object's owners are kept; empty: `put`."""
+    keep_unknown_fields: _builtins.bool
+    """Store fields of specs that the type does not have. Otherwise they are refused: mostly they are a mistake. For programs
+    that pass objects on and may be older or newer than the type.
+    """
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]: ...
     @_builtins.property
@@ -498,10 +503,11 @@ class PutRequest(_message.Message):
         fence: Global___Fence | None = ...,
         validate_only: _builtins.bool = ...,
         owner: _builtins.str = ...,
+        keep_unknown_fields: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "objects", b"objects", "owner", b"owner", "preconditions", b"preconditions", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "keep_unknown_fields", b"keep_unknown_fields", "objects", b"objects", "owner", b"owner", "preconditions", b"preconditions", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1082,10 +1088,13 @@ class UpdateStatusRequest(_message.Message):
     OBSERVED_GENERATION_FIELD_NUMBER: _builtins.int
     PRECONDITION_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
+    KEEP_UNKNOWN_FIELDS_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """The object that the status is of; ABORTED if the name has passed to another."""
     observed_generation: _builtins.int
     """The metadata.generation that was acted on: an older one than the newest stored `observed_generation` is ABORTED."""
+    keep_unknown_fields: _builtins.bool
+    """Store fields of the status that its type does not have; see PutRequest."""
     @_builtins.property
     def key(self) -> Global___Key: ...
     @_builtins.property
@@ -1108,10 +1117,11 @@ class UpdateStatusRequest(_message.Message):
         observed_generation: _builtins.int = ...,
         precondition: Global___Precondition | None = ...,
         fence: Global___Fence | None = ...,
+        keep_unknown_fields: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "key", b"key", "precondition", b"precondition", "status", b"status", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "key", b"key", "observed_generation", b"observed_generation", "precondition", b"precondition", "status", b"status", "uid", b"uid", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "keep_unknown_fields", b"keep_unknown_fields", "key", b"key", "observed_generation", b"observed_generation", "precondition", b"precondition", "status", b"status", "uid", b"uid", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

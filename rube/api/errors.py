@@ -6,6 +6,7 @@ read it too (https://google.aip.dev/193).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:  # loaded where an error is encoded or decoded: a program's help knows errors, and needs no protobuf
@@ -31,6 +32,12 @@ class InvalidArgumentError(RubeError):
 
     code = "INVALID_ARGUMENT"
     reason = "INVALID_ARGUMENT"
+
+    def __init__(self, message: str, violations: Sequence[tuple[str, str, str]] = (), /, **metadata: str | int) -> None:
+        super().__init__(message, **metadata)
+        self.violations = tuple(violations)
+        """Errors of objects, in the order of the request: the field's path, what is wrong with it, and the rule's id,
+        if it is a rule's. On the wire a google.rpc.BadRequest."""
 
 
 class NotFoundError(RubeError):
@@ -177,6 +184,12 @@ def encode_error(error: RubeError) -> bytes:
         value=info.SerializeToString(deterministic=True),
     )
     status = status_pb2.Status(code=_CODE_NUMBERS[error.code], message=error.message, details=[detail])
+    if isinstance(error, InvalidArgumentError) and error.violations:
+        bad = error_details_pb2.BadRequest()
+        for field, text, rule in error.violations:
+            bad.field_violations.add(field=field, description=text, reason=rule)
+        url = "type.googleapis.com/google.rpc.BadRequest"
+        status.details.add(type_url=url, value=bad.SerializeToString(deterministic=True))
     encoded: bytes = status.SerializeToString(deterministic=True)
     return encoded
 
@@ -191,7 +204,10 @@ def decode_error(code: str, message: str, details: bytes | None = None) -> RubeE
     cls = _BY_REASON.get((code, reason)) or _BY_CODE.get(code)
     if cls is None:
         return RubeError(f"{code}: {message}")
-    return cls(message, **(dict(info.metadata) if info else {}))
+    metadata = dict(info.metadata) if info else {}
+    if details and issubclass(cls, InvalidArgumentError):
+        return cls(message, _violations(details), **metadata)
+    return cls(message, **metadata)
 
 
 def decode_status(encoded: bytes) -> RubeError:
@@ -205,6 +221,16 @@ def decode_status(encoded: bytes) -> RubeError:
         return RubeError("received an error that does not parse")
     code = next((name for name, number in _CODE_NUMBERS.items() if number == status.code), "UNKNOWN")
     return decode_error(code, status.message, encoded)
+
+
+def _violations(details: bytes) -> list[tuple[str, str, str]]:
+    from google.rpc import error_details_pb2, status_pb2
+
+    bad = error_details_pb2.BadRequest()
+    for detail in status_pb2.Status.FromString(details).details:
+        if detail.Unpack(bad):
+            return [(each.field, each.description, each.reason) for each in bad.field_violations]
+    return []
 
 
 def _error_info(details: bytes) -> error_details_pb2.ErrorInfo | None:

@@ -1,11 +1,14 @@
-"""Fields of a request that this build does not know: they are refused, since a request must be carried out as a whole.
+"""Fields that this build does not know, in a request and in the objects that it brings.
 
-A server that ignored what a newer client asks for (`validate_only`, a condition, a filter) would do something else. The
-content of an object is another matter: unknown fields of a spec are kept.
+Those of a request are refused, since it must be carried out as a whole: a server that ignored what a newer client asks
+for (`validate_only`, a condition, a filter) would do something else. Those of a spec or a status are refused unless the
+client asks to keep them: nearly always they are a mistake, and nothing would ever read them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final
 
 from google.protobuf.message import Message
@@ -28,6 +31,35 @@ def check_known(request: Message) -> None:
             continue
         for part in value if field.is_repeated else (value,):
             _check_part(part, f" in {field.name}")
+
+
+def unknown_fields(message: Message) -> list[tuple[str, int, str]]:
+    """Returns the path of each message with unknown fields, the lowest number, and the message's full name: at most
+    _NAMED_MAX of them."""
+    known = type(message)()
+    known.CopyFrom(message)
+    known.DiscardUnknownFields()
+    if known.ByteSize() == message.ByteSize():
+        return []  # nearly always: a search visits each field
+    return list(islice(_search(message, ""), _NAMED_MAX))
+
+
+def _search(message: Message, path: str) -> Iterator[tuple[str, int, str]]:
+    if len(unknown := UnknownFieldSet(message)):
+        yield path, min(each.field_number for each in unknown), message.DESCRIPTOR.full_name  # type: ignore[attr-defined]
+    for field, value in message.ListFields():
+        place = f"{path}.{field.name}" if path else field.name
+        if field.message_type is None:
+            continue
+        if not field.is_repeated:
+            yield from _search(value, place)
+        elif isinstance(value, Mapping):
+            for key in sorted(value):
+                if isinstance(value[key], Message):
+                    yield from _search(value[key], f"{place}[{key!r}]")
+        else:
+            for index, item in enumerate(value):
+                yield from _search(item, f"{place}[{index}]")
 
 
 def _check_part(part: Message, where: str) -> None:

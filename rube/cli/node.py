@@ -122,6 +122,6 @@ async def remove_units(host: Host, controller: NodeController) -> None:
     purged = await purge_node(host, [controller])
     removed = f"{purged.removed} units removed"
     if purged.left:
-        said = "; ".join(f"{name} ({why})" if why else name for name, why in purged.left.items())
+        said = "; ".join(f"{name} ({why})" if why else name for (_, name), why in purged.left.items())
         raise FailedPreconditionError(f"{removed}, and these are still there: {said}")
     say(f"rubelet: {removed}")

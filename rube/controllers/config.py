@@ -103,18 +103,18 @@ class NodeController:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeConfig:
-    """The configuration of a runtime. `node_controller` is the same controller with its driver, if it has one.
+    """The configuration of a runtime.
 
     `may_act` is called before each decision and each effect (leadership); `fence` is put into each call when it is
     decided.
     """
 
     host: Host
-    controller: Controller
+    controller: Controller | NodeController
+    """The controller; a node's comes with the driver of what it manages."""
     cache: Cache
     calls: Calls
     engine: Engine
-    node_controller: NodeController | None = None
     fence: Fence | None = None
     may_act: Callable[[], bool] = lambda: True
     observer: DecisionObserver = observe_nothing
@@ -137,3 +137,12 @@ class RuntimeConfig:
     """A decision's `wake_after` counts as at least so much, so that no key is decided without pause."""
     resync_s: float = 60.0
     """Every key is decided again after about this long, and the driver's list compared with the objects."""
+
+    @property
+    def node_controller(self) -> NodeController | None:
+        return self.controller if isinstance(self.controller, NodeController) else None
+
+    @property
+    def decider(self) -> Controller:
+        """The controller without a driver."""
+        return self.controller.controller if isinstance(self.controller, NodeController) else self.controller

@@ -38,12 +38,12 @@ class Runtime:
 
     def __init__(self, config: RuntimeConfig) -> None:
         self._config = config
-        self._controller = config.controller
+        self._controller = config.decider
         self._driven = config.node_controller
         self._every = config.controller if isinstance(config.controller, EveryTypeController) else None
         self._clock = config.host.clock
         self._cache = config.cache
-        name = config.controller.name
+        name = self._controller.name
         self._random = config.host.random.stream(f"controller/{name}")
         self._outbox = Outbox(config.engine, name, config.host.random.uid)
         self._queue: WorkQueue[ObjectKey] = WorkQueue(self._clock, QUEUE)

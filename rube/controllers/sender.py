@@ -52,7 +52,7 @@ class Sender:
         self._deciding = deciding
         self._clock = config.host.clock
         self._queue: WorkQueue[ObjectKey] = WorkQueue(self._clock, QUEUE)
-        stream = config.host.random.stream(f"controller/{config.controller.name}/calls")
+        stream = config.host.random.stream(f"controller/{config.decider.name}/calls")
         self._backoff = KeyedBackoff(config.backoff, stream)
         self._sending: set[ObjectKey] = set()
         self._deferred: set[ObjectKey] = set()
@@ -60,7 +60,7 @@ class Sender:
             self._queue, self._work, workers_max=config.senders_max, held_max=config.senders_held_max
         )
         self._was_connected = False
-        self._failures = FailureLog(_LOG, f"{config.controller.name}: calls")
+        self._failures = FailureLog(_LOG, f"{config.decider.name}: calls")
 
     def start(self, group: asyncio.TaskGroup) -> None:
         self._workers.start(group)
@@ -112,7 +112,7 @@ class Sender:
         except DataLossError:
             raise
         except RubeError as error:  # the local store's, such as a full disk
-            _LOG.error("%s: cannot note what was sent of %s: %s", self._config.controller.name, key, error)
+            _LOG.error("%s: cannot note what was sent of %s: %s", self._config.decider.name, key, error)
             self._queue.add_after(key, self._backoff.next_s(key))
         finally:
             self._sending.discard(key)
@@ -141,22 +141,25 @@ class Sender:
     async def _refused(self, key: ObjectKey, error: RubeError) -> None:
         delay_s = self._backoff.next_s(key)
         level = logging.INFO if isinstance(error, AbortedError) else logging.ERROR
-        _LOG.log(level, "%s: a call of %s was refused, deciding again: %s", self._config.controller.name, key, error)
-        self._config.refusals(Refused(controller=self._config.controller.name, key=key, error=error))
+        _LOG.log(level, "%s: a call of %s was refused, deciding again: %s", self._config.decider.name, key, error)
+        self._config.refusals(Refused(controller=self._config.decider.name, key=key, error=error))
         await self._outbox.drop_calls(key)
         self._config.cache.assume(key, ())
         self._decide.add_after(key, delay_s)
 
     async def _send(self, call: Call) -> list[Written]:
+        """Sends a call. A controller passes on what it read, and may know more or fewer fields than the apiserver."""
         calls = self._config.calls
         async with self._clock.timeout(self._config.call_s_max):
             match call.WhichOneof("call"):
                 case "put":
+                    call.put.keep_unknown_fields = True
                     return _written_by_put(call.put, await calls.put(call.put))
                 case "delete":
                     deleted = await calls.delete(call.delete)
                     return [_written(key, deleted.revision, deleted.store_id) for key in call.delete.keys]
                 case "update_status":
+                    call.update_status.keep_unknown_fields = True
                     updated = await calls.update_status(call.update_status)
                     return [_written(call.update_status.key, updated.metadata.revision, updated.store_id)]
                 case "update_lifecycle":

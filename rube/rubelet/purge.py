@@ -18,15 +18,17 @@ PURGE_POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """The number of removed things, and each one that is still there with the reason, which may be empty."""
+    """The outcome on one machine."""
 
     removed: int
-    left: dict[str, str]
+    """The number of things that are gone."""
+    left: dict[tuple[str, str], str]
+    """The reason, which may be empty, for each thing that is still there, by the type of its objects and its name."""
 
 
 async def purge_node(host: Host, controllers: Sequence[NodeController]) -> Purged:
     """Removes all things at the same time; takes at most PURGE_S_MAX. Raises what a driver's `list` raises."""
-    removed, left = 0, dict[str, str]()
+    removed, left = 0, dict[tuple[str, str], str]()
     for purged in await asyncio.gather(*(_purge(host, one) for one in controllers)):
         removed += purged.removed
         left |= purged.left
@@ -34,10 +36,10 @@ async def purge_node(host: Host, controllers: Sequence[NodeController]) -> Purge
 
 
 async def _purge(host: Host, controller: NodeController) -> Purged:
-    names = await controller.driver.list()
+    kind, names = controller.controller.type, await controller.driver.list()
     errors = dict(zip(names, await asyncio.gather(*(_remove(host, controller, name) for name in names)), strict=True))
     left = await controller.driver.list()
-    return Purged(len(set(names) - set(left)), {name: errors.get(name, "") for name in left})
+    return Purged(len(set(names) - set(left)), {(kind, name): errors.get(name, "") for name in left})
 
 
 async def _remove(host: Host, controller: NodeController, name: str) -> str:

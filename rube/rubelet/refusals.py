@@ -93,6 +93,7 @@ class DiskRefusals:
         """Returns False if no apiserver could be asked. A refusal (the unit was deleted) counts as done."""
         status = self._status(key, refusal)
         request = UpdateStatusRequest(key=key.to_proto(), uid=refusal.uid, status=pack(status))
+        request.keep_unknown_fields = True
         request.update_mask.paths.extend(_paths(status))
         try:
             await self._client.update_status(request)

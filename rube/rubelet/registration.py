@@ -180,11 +180,12 @@ class Registration:
 
     async def _write_status(self, node: Object, status: NodeStatus, paths: Sequence[str]) -> None:
         request = UpdateStatusRequest(key=self._node.to_proto(), uid=node.metadata.uid, status=pack(status))
+        request.keep_unknown_fields = True
         request.update_mask.paths.extend(paths)
         await self._client.update_status(request)
 
     async def _put(self, key: ObjectKey, obj: Object, current: Object | None) -> None:
-        request = PutRequest(objects=[obj])
+        request = PutRequest(objects=[obj], keep_unknown_fields=True)
         revision = 0 if current is None else current.metadata.revision
         request.preconditions.add(key=key.to_proto(), revision=revision, absent=current is None)
         await self._client.put(request)

@@ -165,11 +165,10 @@ class Rubelet:
 
         return RuntimeConfig(
             host=self._host,
-            controller=one.controller,
+            controller=one,
             cache=cache,
             calls=self._client,
             engine=engine,
-            node_controller=one,
             observer=_all(one.observer, problems.observer(one.problem), config.observer),
             refusals=config.refusals,
             unrecorded=unrecorded,

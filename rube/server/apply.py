@@ -44,7 +44,7 @@ CONFLICTS_SHOWN_MAX: Final = 20
 
 
 class Config(NamedTuple):
-    """What an owner wants of an object."""
+    """The fields of an object that an owner wants."""
 
     key: bytes
     metadata: Metadata

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rube.api.types.violation import Violation
 from rube.host import ServerOptions
 from rube.host.network import RESPONSE_BYTES_MAX
 
-SpecCheck = Callable[[bytes], Sequence[tuple[str, str]]]
+SpecCheck = Callable[[bytes], Sequence[Violation]]
 """Returns all errors of a spec, given its canonical bytes: fields and what is wrong with each. Pure."""
 
 

@@ -23,7 +23,7 @@ DEFAULT_OWNER: Final = "put"
 """Has the fields of writes that name no owner."""
 OWNER_CHARS_MAX: Final = 128
 METADATA_FIELDS: Final = ("labels", "annotations", "finalizers", "owner_references")
-"""What users write in the metadata."""
+"""The fields of the metadata that users write."""
 # No type name begins with '!', so no object's key does.
 _PREFIX: Final = b"!owners/"
 

@@ -79,10 +79,10 @@ class Mask(NamedTuple):
 
     metadata: Sequence[FieldPath]
     spec: Sequence[FieldPath]
-    # The whole spec.
     whole_spec: bool = False
-    # The fields that the patch sets, instead of any that are named.
+    """The whole spec."""
     all_set: bool = False
+    """The fields that the patch sets, instead of any that are named."""
 
     @classmethod
     def parse(cls, paths: Sequence[str], spec: Descriptor) -> Mask:

@@ -13,14 +13,8 @@ from rube.server.objects import prepare_put
 from rube.server.owners import check_owner, owners_after
 from rube.server.preconditions import implied_precondition, resolve_preconditions
 from rube.server.stored_object import StoredObject, set_revisions
-from rube.server.validation import (
-    check_distinct,
-    check_names,
-    check_object,
-    check_object_count,
-    check_room,
-    check_specs,
-)
+from rube.server.validation import check_distinct, check_names, check_object, check_object_count, check_room
+from rube.server.violations import check_specs
 from rube.server.writes import Current, Decided, Intent, Outcome, ReadOwners, Writer
 from rube.store import Store, StoreLimits
 
@@ -45,7 +39,8 @@ async def put(host: Host, store: Store, writer: Writer, config: ApiServerConfig,
     owner = check_owner(request.owner)
 
     def decide(current: Current) -> Decided:
-        return next_objects(BUILTIN, host, store.limits, config, pairs, current, owner)
+        keep = request.keep_unknown_fields
+        return next_objects(BUILTIN, host, store.limits, config, pairs, current, owner, keep_unknown=keep)
 
     fence = request.fence if request.HasField("fence") else None
     outcome = await writer.write(Intent(keys, preconditions, fence, decide, request.validate_only, ReadOwners.KEPT))
@@ -62,6 +57,8 @@ def next_objects(
     pairs: Sequence[tuple[bytes, StoredObject]],
     current: Current,
     owner: str | None,
+    *,
+    keep_unknown: bool = False,
 ) -> dict[bytes, StoredObject | None]:
     """Returns what a put of these objects, each with its key, stores. Where owners are kept, `owner` gets the fields
     that change; None: the caller says whose they are.
@@ -74,8 +71,8 @@ def next_objects(
         for index, (key, wanted) in enumerate(pairs)
         if (stored := current[key]) is None or stored.spec != wanted.spec
     ]
-    check_specs(changing, config.spec_checks)
     check_names(key for key, _ in pairs)
+    check_specs(changing, current, types, config.spec_checks, keep_unknown=keep_unknown)
     for _, key, wanted in changing:
         check_room(key, wanted, limits)
     now_ns = host.clock.now_ns()

@@ -17,6 +17,7 @@ from rube.server.preconditions import resolve_preconditions
 from rube.server.put import metadata_after
 from rube.server.stored_object import StoredObject
 from rube.server.validation import canonical_status
+from rube.server.violations import check_status
 from rube.server.writes import Current, Decided, Intent, Writer
 from rube.store import Store
 
@@ -52,7 +53,11 @@ async def update_status(store: Store, writer: Writer, request: UpdateStatusReque
                 key=str(key),
                 revision=obj.metadata.revision,
             )
-        changed = prepare_status(obj, merge_status(key, obj, status, request))
+        merged = merge_status(key, obj, status, request)
+        before = obj.status_any()
+        previous = None if before is None else BUILTIN.unpack(before)
+        check_status(key, merged, previous, keep_unknown=request.keep_unknown_fields)
+        changed = prepare_status(obj, pack(merged))
         return {} if changed is None else {name: changed}
 
     given = [request.precondition] if request.HasField("precondition") else []
@@ -64,7 +69,7 @@ async def update_status(store: Store, writer: Writer, request: UpdateStatusReque
     )
 
 
-def merge_status(key: ObjectKey, obj: StoredObject, status: Any, request: UpdateStatusRequest) -> Any:
+def merge_status(key: ObjectKey, obj: StoredObject, status: Any, request: UpdateStatusRequest) -> Message:
     """Returns the status to store: the fields of `update_mask` (none: all) from `status`, the rest as it is stored.
 
     Pure. Raises AbortedError for an `observed_generation` older than the stored status's or newer than the object's,
@@ -87,7 +92,7 @@ def merge_status(key: ObjectKey, obj: StoredObject, status: Any, request: Update
         )
     if request.observed_generation:
         _observe(key, obj.metadata, stored, merged, request.observed_generation)
-    return pack(merged)
+    return merged
 
 
 def _observe(key: ObjectKey, metadata: Metadata, stored: Message, merged: Message, generation: int) -> None:

@@ -23,8 +23,8 @@ _LENGTH_DELIMITED: Final = 2
 _LENGTHS_MAX: Final = 4096
 
 
-# The paths of each owner's fields (api.FieldOwners).
 Owners = Mapping[str, frozenset[str]]
+"""The paths of each owner's fields (api.FieldOwners)."""
 
 
 def _tag(number: int) -> bytes:

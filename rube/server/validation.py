@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from google.protobuf.any_pb2 import Any
@@ -11,7 +11,6 @@ from rube.api import Metadata, Object, selectors
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
 from rube.api.types import BUILTIN
-from rube.server.config import SpecCheck
 from rube.server.deletion import check_finalizers
 from rube.server.namespaces import RESERVED
 from rube.server.owner_references import check_owners
@@ -23,8 +22,6 @@ ANNOTATIONS_BYTES_MAX = 256 * 1024
 ROOM_BYTES = 64 * 1024
 """Bytes that an object may grow by after it was put: a status, the label of its node. Less in a store of small
 objects."""
-VIOLATIONS_MAX = 10
-OBJECTS_MAX = 5
 """So many violations of so many objects are named in one error, which travels in gRPC's headers (8 KiB)."""
 
 
@@ -60,26 +57,6 @@ def check_names(keys: Iterable[bytes]) -> None:
                 f"namespace {name!r} is the cluster's own, for its leases, and cannot be an object: use another name",
                 field="metadata.name",
             )
-
-
-def check_specs(specs: Iterable[tuple[int, bytes, StoredObject]], checks: Mapping[str, SpecCheck]) -> None:
-    """Runs the check of each object's type; an object comes with its place in the request and its key.
-
-    Raises InvalidArgumentError with all errors of all objects; its metadata has the first `field`.
-    """
-    sentences: list[str] = []
-    first = ""
-    for index, key, stored in specs:
-        check = checks.get(ObjectKey.from_bytes(key).type)
-        found = check(stored.spec_value()) if check is not None else ()
-        if found:
-            first = first or f"objects[{index}].spec.{found[0][0]}"
-            said = "; ".join(f"{field} {text}" for field, text in found[:VIOLATIONS_MAX])
-            more = f"; and {len(found) - VIOLATIONS_MAX} more" if len(found) > VIOLATIONS_MAX else ""
-            sentences.append(f"objects[{index}] ({ObjectKey.from_bytes(key)}): {said}{more}")
-    if sentences:
-        more = f"; and {len(sentences) - OBJECTS_MAX} more objects" if len(sentences) > OBJECTS_MAX else ""
-        raise InvalidArgumentError("; ".join(sentences[:OBJECTS_MAX]) + more, field=first)
 
 
 def canonical_status(key: ObjectKey, status: Any) -> Any:

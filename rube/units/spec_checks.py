@@ -26,6 +26,6 @@ def _check(spec: bytes) -> tuple[Violation, ...]:
 _remembered = lru_cache(maxsize=SPECS_MAX)(_check)
 
 
-def built_in_spec_checks() -> Mapping[str, Callable[[bytes], Sequence[tuple[str, str]]]]:
+def built_in_spec_checks() -> Mapping[str, Callable[[bytes], Sequence[Violation]]]:
     """Returns, for each type, a pure function from a canonical spec to its errors: field and text."""
     return {UNIT_TYPE: check_unit_spec}

@@ -18,6 +18,7 @@ from rube.api.keys import ObjectKey
 from rube.cli.local import RUCTL, LocalCluster, local_cluster, run
 from rube.client import Client
 from tests.real.cluster_calls import UNIT_TYPE, client_of, node_status, put, sleeper, status_of, until, until_active
+from tests.real.supervisor_bench import is_alive
 
 NODE = "worker-1"
 
@@ -31,27 +32,20 @@ def on_cluster(directory: Path, body: Callable[[LocalCluster, Client], Coroutine
     asyncio.run(main())
 
 
-def alive(pid: int) -> bool:
-    with suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return True
-    return False
-
-
 def test_a_unit_runs_is_reported_changed_and_removed(tmp_path: Path) -> None:
     async def body(cluster: LocalCluster, client: Client) -> None:
         await put(client, sleeper("a"))
         first = await until_active(client, "a")
-        assert alive(first.main_pid)
+        assert is_alive(first.main_pid)
         assert first.node == NODE
         await put(client, sleeper("a", description="another definition"))
         second = await until_active(client, "a", but_not_pid=first.main_pid)
-        assert not alive(first.main_pid)
+        assert not is_alive(first.main_pid)
         assert second.observed_generation == 2
         await client.delete(DeleteRequest(keys=[ObjectKey(UNIT_TYPE, "real", "a").to_proto()]))
 
         async def gone() -> bool:
-            return not alive(second.main_pid)
+            return not is_alive(second.main_pid)
 
         await until("the process is gone", gone)
 
@@ -63,7 +57,7 @@ def test_units_outlive_kill_9_of_the_rubelet_and_are_adopted_with_their_exit_sta
         await put(client, sleeper("stays"), sleeper("dies", restart_s=600))
         stays, dies = await until_active(client, "stays"), await until_active(client, "dies")
         await cluster.rubelets[NODE].kill()
-        assert alive(stays.main_pid)
+        assert is_alive(stays.main_pid)
         os.kill(dies.main_pid, signal.SIGABRT)
         await cluster.start_rubelet(NODE)
 
@@ -73,7 +67,7 @@ def test_units_outlive_kill_9_of_the_rubelet_and_are_adopted_with_their_exit_sta
         await until("what happened meanwhile is reported", reported)
         assert (await status_of(client, "dies")).sub_state == "auto-restart"
         assert (await status_of(client, "stays")).main_pid == stays.main_pid, "adopted, not restarted"
-        assert alive(stays.main_pid)
+        assert is_alive(stays.main_pid)
 
     on_cluster(tmp_path, body)
 
@@ -101,8 +95,8 @@ def test_damaged_files_of_units_are_those_units_trouble_and_no_rubelets_end(tmp_
         (lost / "state.json").rmdir()
         await put(client, sleeper("lost", description="once more"))
         after = await until_active(client, "lost", but_not_pid=before["lost"])
-        assert not alive(before["lost"])
-        assert alive(after.main_pid)
+        assert not is_alive(before["lost"])
+        assert is_alive(after.main_pid)
 
     on_cluster(tmp_path, body)
 
@@ -132,13 +126,14 @@ def test_deleted_units_whose_records_cannot_be_read_are_removed_or_told_by_their
         assert (code, problem in output) == (0, True)
 
         async def removed() -> bool:
-            return not (alive(before["broken"]) or broken.parent.exists())
+            return not (is_alive(before["broken"]) or broken.parent.exists())
 
         await until("the damaged one is removed", removed)
         os.kill(shim, signal.SIGCONT)
 
         async def all_is_well() -> bool:
-            return not (alive(before["later"]) or later.parent.exists() or (await node_status(client, NODE)).problems)
+            told = (await node_status(client, NODE)).problems
+            return not (is_alive(before["later"]) or later.parent.exists() or told)
 
         await until("nothing is left, and nothing is told", all_is_well)
 
@@ -229,6 +224,6 @@ def test_sigterm_ends_the_rubelet_and_leaves_its_units_running(tmp_path: Path) -
         await put(client, sleeper("a"))
         status = await until_active(client, "a")
         assert await cluster.rubelets[NODE].stop() == 0
-        assert alive(status.main_pid)
+        assert is_alive(status.main_pid)
 
     on_cluster(tmp_path, body)

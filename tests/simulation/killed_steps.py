@@ -1,4 +1,4 @@
-"""A rubelet that is killed between two chosen steps: before and after each commit and each action of its driver."""
+"""A process that is killed between two chosen steps: before and after each commit and each action of its driver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.simulation.node_world import NODE, NodeWorld
 
 
 class Steps:
-    """Kills the rubelet at step number `fatal`."""
+    """Kills the process that takes step number `fatal`; each outside effect is a step before it and one after it."""
 
     def __init__(self, fatal: int) -> None:
         self._fatal = fatal
@@ -25,7 +25,7 @@ class Steps:
         self.taken += 1
         if self.taken == self._fatal:
             current_process().kill()
-            await asyncio.Event().wait()
+            await asyncio.Event().wait()  # a dead task runs no further
 
 
 class SteppedEngine:
@@ -51,7 +51,7 @@ class SteppedStorage:
 
 
 class SteppedDriver:
-    """A step before and after each action; notes which ids took effect on which unit."""
+    """A step before and after each action."""
 
     def __init__(self, inner: Driver, steps: Steps) -> None:
         self._inner, self._steps = inner, steps

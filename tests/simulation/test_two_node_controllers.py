@@ -14,13 +14,14 @@ from rube.api.keys import ObjectKey
 from rube.api.well_known import UNIT_TYPE
 from rube.client import Client
 from rube.controllers.cluster.types import node_key
+from rube.controllers.config import NodeController
 from rube.rubelet import Purged, Rubelet, RubeletConfig, purge_node
 from rube.sim.units.service_manager import SimServiceDriver
 from rube.sim.world.kernel import SimProcess, World
 from rube.units.names import unit_name
 from rube.units.node_controller import unit_node_controller
 from tests.simulation.killed_steps import SteppedDriver, SteppedStorage, Steps
-from tests.simulation.lamps import LAMP_TYPE, LampDriver, Lamps, lamp, lamp_key, lamp_node_controller
+from tests.simulation.lamps import LAMP_TYPE, LampController, LampDriver, Lamps, lamp, lamp_key, lamp_node_controller
 from tests.simulation.node_world import NODE, NodeWorld, unit, unit_key
 
 SOCKET = f"{NODE}:7824"
@@ -210,13 +211,10 @@ def test_the_node_names_both_drivers(nodes: NodeWorld, lamps: Lamps) -> None:
     assert status.driver == "simulated,lamps"
 
 
-def test_a_purge_removes_what_both_have_and_says_what_stays(nodes: NodeWorld, lamps: Lamps) -> None:
-    settle(nodes, lamps).kill()
-    lamps.stuck.add("cellar")
-    lamps.burning["cellar"] = "uid"
+def purge(nodes: NodeWorld, lamps: Lamps, *others: NodeController) -> Purged:
     ports, purged = nodes.machine(NODE).ports, list[Purged]()
 
-    async def purge() -> None:
+    async def main() -> None:
         units = unit_node_controller(
             node=NODE,
             boot_id="boot-1",
@@ -224,13 +222,29 @@ def test_a_purge_removes_what_both_have_and_says_what_stays(nodes: NodeWorld, la
             driver_name="simulated",
             clock=ports.clock,
         )
-        purged.append(await purge_node(ports, [units, lamp_node_controller(LampDriver(lamps))]))
+        purged.append(await purge_node(ports, [units, lamp_node_controller(LampDriver(lamps)), *others]))
 
-    nodes.machine(NODE).host.spawn("purge", purge)
+    nodes.machine(NODE).host.spawn("purge", main)
     nodes.world.run_for(120)
-    assert purged == [Purged(2, {"cellar": "the switch is stuck"})]
+    return purged[0]
+
+
+def test_a_purge_removes_what_both_have_and_says_what_stays(nodes: NodeWorld, lamps: Lamps) -> None:
+    settle(nodes, lamps).kill()
+    lamps.stuck.add("cellar")
+    lamps.burning["cellar"] = "uid"
+    assert purge(nodes, lamps) == Purged(2, {(LAMP_TYPE, "cellar"): "the switch is stuck"})
     assert not nodes.seen("hall").installed
     assert sorted(lamps.burning) == ["cellar"]
+
+
+def test_a_purge_tells_things_of_two_types_with_one_name_apart(nodes: NodeWorld, lamps: Lamps) -> None:
+    lamps.stuck.add("cellar")
+    lamps.burning["cellar"] = "uid"
+    lights = LampController()
+    lights.type = "example.Light"
+    left = purge(nodes, lamps, replace(lamp_node_controller(LampDriver(lamps)), controller=lights)).left
+    assert sorted(left) == [(LAMP_TYPE, "cellar"), ("example.Light", "cellar")]
 
 
 def test_a_full_disk_is_said_in_the_status_of_either(nodes: NodeWorld, lamps: Lamps) -> None:

@@ -1,4 +1,4 @@
-"""How a field is named and merged: as a whole, by its own fields, or by keys."""
+"""The ways in which a field is named and merged: as a whole, by its own fields, or by keys."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from rube.api import resource_pb2
 
+# A Duration, an Any or a Struct is one value: two halves of two of them make no third.
 _WHOLE_PACKAGE: Final = "google.protobuf"
-"""A Duration, an Any or a Struct is one value: two halves of two of them make no third."""
 # Messages whose shapes are kept.
 _DESCRIPTORS_MAX: Final = 4096
 
@@ -34,12 +34,12 @@ class Shape(Enum):
 class FieldShape(NamedTuple):
     field: FieldDescriptor
     shape: Shape
-    # The key of a MAP, a SET (the item itself) or a KEYED_LIST.
     key: FieldDescriptor | None
-    # The values of a MAP.
+    """The key of a MAP, a SET (the item itself) or a KEYED_LIST."""
     value: FieldDescriptor | None
-    # The message that fields of a MESSAGE, or of an item of a MAP or KEYED_LIST, are merged in; None: one value.
+    """The values of a MAP."""
     message: Descriptor | None
+    """The message that fields of a MESSAGE, or of an item of a MAP or KEYED_LIST, are merged in; None: one value."""
 
     @property
     def name(self) -> str:

@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-__all__ = ["MACROS", "Call", "CelError", "Name", "Node", "Select", "Value", "parse"]
-
 DEPTH_MAX: Final = 32
 """Brackets in brackets, and operators in a row without one. The engine takes no more either."""
 MACROS: Final = frozenset(["all", "exists", "exists_one", "filter", "map"])

@@ -10,8 +10,6 @@ from google.protobuf.message_factory import GetMessageClass
 
 from rube.api.types import options
 
-__all__ = ["change_class"]
-
 _IGNORE_ALWAYS: Final = 3
 
 

@@ -13,8 +13,6 @@ from google.protobuf.message import Message
 
 from rube.api.types.declared import Expression, messages_in
 
-__all__ = ["COST_NS_MAX", "Costs"]
-
 COST_NS_MAX: Final = 1_000_000_000
 # Measured, on the slow side: one evaluation; a byte that an operator reads; an item that `in` looks at; an iteration.
 _EVALUATION_NS: Final = 15_000

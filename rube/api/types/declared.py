@@ -15,8 +15,6 @@ from rube.api.types.cel import CelError
 from rube.api.types.expressions import Weight, weigh
 from rube.api.types.shapes import NUMBER, TEXT, Shape, of_field, of_item, of_message
 
-__all__ = ["RULES_MAX", "Expression", "declared", "expressions_of", "messages_in", "refusal", "transitions_of"]
-
 RULES_MAX: Final = 500
 """Expressions and patterns of a type, with those of all messages in it."""
 PATTERN_CHARS_MAX: Final = 1_000
@@ -133,9 +131,9 @@ def _check_ids(found: list[Expression]) -> None:
         known.add((each.message, each.field, each.rule))
 
 
+# The field, the rule's id, what is wrong with it (or nothing), its text, the shape of `this` (None: a pattern), and
+# whether it runs for each item.
 _Found = tuple[str, str, str, str, Shape | None, bool]
-"""The field, the rule's id, what is wrong with it (or nothing), its text, the shape of `this` (None: a pattern), and
-whether it runs for each item."""
 
 
 def _of_message(message: Descriptor) -> Iterator[_Found]:

@@ -14,8 +14,6 @@ from google.protobuf.descriptor import Descriptor, FileDescriptor
 if TYPE_CHECKING:
     from protovalidate import Validator
 
-__all__ = ["validator_for"]
-
 TYPES_MAX: Final = 64
 """Types that share a validator: it lives until the last of them is gone."""
 

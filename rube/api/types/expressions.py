@@ -14,8 +14,6 @@ from rube.api.spelling import quoted, suggestion
 from rube.api.types.cel import Call, CelError, Name, Node, Select, Value, parse
 from rube.api.types.shapes import ANYTHING, NUMBER, TEXT, Shape, of_field
 
-__all__ = ["EXPRESSION_CHARS_MAX", "Weight", "weigh"]
-
 EXPRESSION_CHARS_MAX: Final = 2_000
 LOOPS_MAX: Final = 8
 NESTING_MAX: Final = 2

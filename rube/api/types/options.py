@@ -20,8 +20,6 @@ from google.protobuf.message_factory import GetMessageClass
 
 from rube.api import Resource
 
-__all__ = ["VALIDATE_FILE", "field_rules", "message_rules", "oneof_rules", "resource_of", "validate_file"]
-
 VALIDATE_FILE: Final = "buf/validate/validate.proto"
 _RESOURCE: Final = 78237
 

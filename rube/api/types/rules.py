@@ -28,11 +28,9 @@ from rube.api.types.wording import order, violation
 if TYPE_CHECKING:
     from protovalidate import Validator
 
-__all__ = ["VIOLATIONS_MAX", "Rules", "rules_of"]
-
 VIOLATIONS_MAX: Final = 100
 """So many violations of one object are told."""
-_TYPES_MAX: Final = 4_096
+_TYPES_MAX: Final = 1_024
 # Errors of an evaluation that no other object would spare.
 _HOPELESS: Final = re.compile(
     r"no_such_field|No matching overloads|No value with name|Applying SELECT|unexpected type|expected integer type"
@@ -138,12 +136,16 @@ class Rules:
                 raise refusal(message, _field_of(message, rule, why), rule, f"fails: {why}") from error
 
 
-@lru_cache(maxsize=_TYPES_MAX)
 def rules_of(spec: type[Message]) -> Rules:
     """Returns the rules of a message's class, made once.
 
     Generated classes of Rube's own come without their rules, which are read from descriptors.binpb.
     """
+    return _rules_of(cast(Any, spec))
+
+
+@lru_cache(maxsize=_TYPES_MAX)
+def _rules_of(spec: Any) -> Rules:
     message = cast(Descriptor, spec.DESCRIPTOR)
     if message.file.pool is Default() and message.file.name.startswith("rube/"):
         message = _built_in().FindMessageTypeByName(message.full_name)

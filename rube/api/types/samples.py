@@ -8,8 +8,6 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-__all__ = ["filled"]
-
 
 def filled(message: Descriptor, depth: int = 3) -> Message:
     """Returns a message in which everything is set, down to a depth: rules skip what is not there."""

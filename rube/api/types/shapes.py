@@ -6,8 +6,6 @@ from typing import Final, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-__all__ = ["ANYTHING", "NUMBER", "TEXT", "Shape", "of_field", "of_item", "of_message"]
-
 
 class Shape(NamedTuple):
     """`anything` (not known here), `number` (also a bool, an enum, a time: of constant size), `text` (also bytes),
@@ -16,7 +14,7 @@ class Shape(NamedTuple):
     kind: str
     message: Descriptor | None = None
     item: Shape | None = None
-    """Of a list, its items; of a map, its values."""
+    """The shape of a list's items, or of a map's values."""
 
 
 ANYTHING: Final = Shape("anything")

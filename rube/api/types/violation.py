@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Violation"]
-
 
 class Violation(NamedTuple):
     """`str()` is a sentence that begins with the field: `service.nice 40 must be …`."""

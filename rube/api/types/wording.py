@@ -11,8 +11,6 @@ from rube.api.types.violation import Violation
 if TYPE_CHECKING:
     from protovalidate import Violation as Found
 
-__all__ = ["order", "violation"]
-
 _SHOWN_CHARS_MAX: Final = 60
 
 

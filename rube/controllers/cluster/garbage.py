@@ -39,11 +39,11 @@ from rube.api.well_known import (
 from rube.controllers.contract import Input, Relation, View
 
 _FINALIZERS = (CONTENTS_FINALIZER, ORPHAN_FINALIZER, FOREGROUND_FINALIZER)
+# The objects that one decision about a deletion sees of those that it waits for.
 _SEEN_MAX = 100
-"""The objects that one decision about a deletion sees of those that it waits for."""
 _NAMED_MAX = 3
+# An object that forgets its owner is no change of the owner: look again.
 _AGAIN_S = 10
-"""An object that forgets its owner is no change of the owner: look again."""
 DELETING_CONDITION = "Deleting"
 
 Related = Mapping[ObjectKey, Object]

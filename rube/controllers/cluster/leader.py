@@ -174,7 +174,7 @@ class LeaderElection:
         lease.duration.FromNanoseconds(round(self._config.duration_s * NS_PER_S))
         lease.renew_time.FromNanoseconds(self._clock.now_ns())
         lease.acquire_time.CopyFrom(self._lease.acquire_time if term == self._lease.term else lease.renew_time)
-        request = PutRequest(fence=Fence(group=self._config.group, term=term))
+        request = PutRequest(fence=Fence(group=self._config.group, term=term), keep_unknown_fields=True)
         obj = request.objects.add()
         obj.metadata.namespace, obj.metadata.name = self._key.namespace, self._key.name
         obj.spec.Pack(lease, TYPE_URL_PREFIX, deterministic=True)

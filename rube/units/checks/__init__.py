@@ -6,7 +6,7 @@ run. Whether a user, a file or a node exists is for a machine to check.
 
 from __future__ import annotations
 
+from rube.api.types.violation import Violation
 from rube.units.checks.unit import unit_violations
-from rube.units.checks.violation import Violation
 
 __all__ = ["Violation", "unit_violations"]

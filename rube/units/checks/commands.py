@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from rube.api import Service
+from rube.api.types.violation import Violation
 from rube.units.checks.texts import ITEMS_MAX, unknown_specifier
-from rube.units.checks.violation import Violation
 from rube.units.service.commandline import CommandLine, CommandLineError, parse_commands
 
 STRING_BYTES_MAX = 128 * 1024 - 1

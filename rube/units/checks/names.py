@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from rube.api import Service, Unit
+from rube.api.types.violation import Violation
 from rube.units.checks.paths import path_problem
 from rube.units.checks.texts import ITEMS_MAX
-from rube.units.checks.violation import Violation
 from rube.units.service.signals import signal_number
 
 NAME_BYTES_MAX = 255

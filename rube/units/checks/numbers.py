@@ -10,7 +10,7 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 
 from rube.api import Service, Unit
-from rube.units.checks.violation import Violation
+from rube.api.types.violation import Violation
 from rube.units.values import SECONDS_MAX
 
 NICE_MIN, NICE_MAX = -20, 19

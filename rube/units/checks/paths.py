@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from rube.api import Service
+from rube.api.types.violation import Violation
 from rube.units.checks.texts import ITEMS_MAX
-from rube.units.checks.violation import Violation
 from rube.units.service.commandline import FILE_NAME_BYTES_MAX, PATH_BYTES_MAX
 
 _INPUTS: Final = ("null", "tty", "tty-force", "tty-fail", "data", "socket")

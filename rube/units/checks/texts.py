@@ -7,7 +7,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 
-from rube.units.checks.violation import Violation
+from rube.api.types.violation import Violation
 from rube.units.service.specifiers import LETTERS, specifiers_in
 from rube.units.values import BLANKS, LINE_BYTES_MAX, environment_problem, line_problem, title_problem
 

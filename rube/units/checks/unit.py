@@ -9,12 +9,12 @@ from typing import Final
 
 from rube.api import Unit
 from rube.api.errors import InvalidArgumentError
+from rube.api.types.violation import Violation
 from rube.units.checks.commands import STRING_BYTES_MAX, command_violations
 from rube.units.checks.names import name_violations
 from rube.units.checks.numbers import number_violations
 from rube.units.checks.paths import path_violations
 from rube.units.checks.texts import ITEMS_MAX, text_violations
-from rube.units.checks.violation import Violation
 from rube.units.render import render_unit
 
 VIOLATIONS_MAX = 100

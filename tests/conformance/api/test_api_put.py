@@ -9,9 +9,10 @@ import pytest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube.api import GetRequest, Metadata, Node, Object, PutRequest, Unit, UnitStatus
+from rube.api import Condition, GetRequest, Metadata, Node, Object, PutRequest, Unit, UnitStatus
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, RubeError
 from rube.api.types import BUILTIN, pack
+from rube.api.types.violation import Violation
 from rube.server import ApiServerConfig
 from rube.server.namespaces import Namespaces
 from rube.server.put import put
@@ -234,8 +235,8 @@ async def test_a_spec_that_is_stored_already_is_not_checked_again(site: Site) ->
     async with serve(site) as api:
         stored = unit("old")
 
-        def check(spec: bytes) -> Sequence[tuple[str, str]]:
-            return [("description", "is wrong")]
+        def check(spec: bytes) -> Sequence[Violation]:
+            return [Violation("description", "is wrong")]
 
         await api.put(stored)
         strict = ApiServerConfig(spec_checks={"api.systemd.Unit": check})
@@ -246,3 +247,40 @@ async def test_a_spec_that_is_stored_already_is_not_checked_again(site: Site) ->
         changed = unit("old", "another")
         with pytest.raises(InvalidArgumentError, match="description is wrong"):
             await put(site.host, api.store, writer, strict, PutRequest(objects=[changed]))
+
+
+# Fields that the type does not have
+
+UNKNOWN = b"\xa0\x1f\x01"  # number 500
+
+
+async def test_a_field_of_a_spec_that_its_type_does_not_have_is_refused_by_its_path(site: Site) -> None:
+    async with serve(site) as api:
+        odd = Unit(condition=[Condition(type="PathExists", value="/a")])
+        odd.condition[0].MergeFromString(UNKNOWN)
+        objects = [unit("a"), Object(metadata=unit("b").metadata, spec=pack(odd))]
+        with pytest.raises(InvalidArgumentError) as caught:
+            await api.client.put(PutRequest(objects=objects))
+        text = "condition[0] has a field of number 500, which api.systemd.Condition does not have"
+        assert f"objects[1] ({TYPE}/system/b): {text}" in caught.value.message
+        assert [(field, rule) for field, _, rule in caught.value.violations] == [
+            ("objects[1].spec.condition[0]", "unknown-field")
+        ]
+        with pytest.raises(NotFoundError):
+            await api.get("a")
+
+
+async def test_an_unknown_field_is_kept_where_the_client_asks_for_it_and_then_passes(site: Site) -> None:
+    async with serve(site) as api:
+        odd = Unit(description="x")
+        odd.MergeFromString(UNKNOWN)
+        wanted = Object(metadata=unit("a").metadata, spec=pack(odd))
+        await api.client.put(PutRequest(objects=[wanted], keep_unknown_fields=True))
+        assert (await api.get("a")).spec == pack(odd)
+        wanted.metadata.labels["node"] = "worker-1"
+        odd.description = "another"
+        await api.put(Object(metadata=wanted.metadata, spec=pack(odd)))
+        assert (await api.get("a")).spec == pack(odd), "what is stored is nobody's mistake"
+        odd.service.MergeFromString(UNKNOWN)
+        wanted.spec.CopyFrom(pack(odd))
+        assert "service has a field of number 500" in await refused(api, wanted)

@@ -125,3 +125,17 @@ async def test_a_status_of_the_wrong_type_is_refused(site: Site) -> None:
         lease = key("a", type="api.Lease")
         with pytest.raises(InvalidArgumentError, match=r"objects of type api\.Lease have no status"):
             await api.client.update_status(UpdateStatusRequest(key=lease, status=status))
+
+
+async def test_a_field_that_the_status_does_not_have_is_refused_unless_it_is_to_be_kept(site: Site) -> None:
+    async with serve(site) as api:
+        await api.put(unit("a"))
+        odd = UnitStatus(active_state="active")
+        odd.MergeFromString(b"\xa0\x1f\x01")
+        with pytest.raises(InvalidArgumentError, match=r"500, which api\.systemd\.UnitStatus does not have"):
+            await update(api, odd)
+        await update(api, odd, keep_unknown_fields=True)
+        assert await stored_status(api) == odd
+        await update(api, UnitStatus(sub_state="running"), update_mask=FieldMask(paths=["sub_state"]))
+        odd.sub_state = "running"
+        assert await stored_status(api) == odd, "a field that is stored already is no one's mistake"

@@ -12,40 +12,44 @@ import pytest
 
 from rube import api
 
-MODULES = ["api_pb2", "api.cluster_pb2", "api.controller_pb2", "api.memory_pb2", "api.nodes_pb2", "api.systemd_pb2"]
+PACKAGE = Path(api.__file__).parent.parent
+GENERATED = {
+    f"rube.{path.relative_to(PACKAGE).with_suffix('').as_posix().replace('/', '.')}"
+    for path in [*PACKAGE.glob("*_pb2*.py"), *PACKAGE.glob("api/*_pb2*.py")]
+}
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [name for name in sorted(api._MODULES) if name.endswith("_pb2")])
 def test_every_message_of_a_proto_is_there(name: str) -> None:
-    module = importlib.import_module(f"rube.{name}")
+    module = importlib.import_module(name)
     assert module.DESCRIPTOR.message_types_by_name
     for message in module.DESCRIPTOR.message_types_by_name:
         assert getattr(api, message) is getattr(module, message)
 
 
-@pytest.mark.parametrize("name", ["api_pb2_grpc", "api.nodes_pb2_grpc"])
+@pytest.mark.parametrize("name", [name for name in sorted(api._MODULES) if name.endswith("_pb2_grpc")])
 def test_every_stub_and_servicer_is_there(name: str) -> None:
-    module = importlib.import_module(f"rube.{name}")
+    module = importlib.import_module(name)
     found = [each for each in vars(module) if each.endswith(("Stub", "Servicer", "_to_server"))]
     assert len(found) == 3
     for each in found:
         assert getattr(api, each) is getattr(module, each)
 
 
-def test_what_type_checkers_see_is_what_there_is() -> None:
+def test_type_checkers_see_the_modules_that_there_are() -> None:
     tree = ast.parse(Path(api.__file__).read_text())
-    seen = {
-        (alias.name, node.module)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").endswith(("_pb2", "_pb2_grpc"))
-        for alias in node.names
-    }
-    assert seen == set(api._MODULE_OF.items())
+    stars = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"]
+    assert set(stars) == set(api._MODULES) == GENERATED
+
+
+def test_every_name_is_one_of_its_module() -> None:
+    for name, module in api._MODULE_OF.items():
+        assert getattr(api, name) is getattr(importlib.import_module(module), name.replace("AsyncStub", "Stub"))
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        _ = api.Nothing
+        _ = api.Nothing  # type: ignore[attr-defined]
 
 
 def test_only_what_is_named_is_loaded() -> None:

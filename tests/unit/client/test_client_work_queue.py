@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from rube.api.errors import ResourceExhaustedError
 from rube.client import WorkQueue, WorkQueueConfig, WorkQueueCore
-from rube.host import RealClock
+from rube.host import Clock, RealClock
+from rube.sim.world.kernel import World
 
 CONFIG = WorkQueueConfig(keys_max=3)
 S = 1_000_000_000
@@ -191,8 +192,8 @@ def test_each_of_many_waiting_workers_gets_its_key() -> None:
 
 
 def test_a_waiting_worker_takes_over_the_time_from_one_that_is_cancelled() -> None:
-    async def main() -> list[str]:
-        work: WorkQueue[str] = WorkQueue(RealClock())
+    async def main(clock: Clock) -> list[str]:
+        work: WorkQueue[str] = WorkQueue(clock)
         workers = [asyncio.create_task(work.get()) for _ in range(3)]
         await asyncio.sleep(0)
         work.add_after("late", 0.02)
@@ -205,7 +206,9 @@ def test_a_waiting_worker_takes_over_the_time_from_one_that_is_cancelled() -> No
             await asyncio.wait(pending)
         return [task.result() for task in (*done, *pending)]
 
-    assert asyncio.run(main()) == ["late", "now"]
+    with World(1) as world:
+        host = world.host("h")
+        assert world.run(main, host.clock, host=host) == ["late", "now"]
 
 
 def test_a_worker_that_is_woken_and_cancelled_at_once_loses_no_key() -> None:

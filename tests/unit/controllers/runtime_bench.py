@@ -139,11 +139,10 @@ class Bench:
         self.runtime = Runtime(
             RuntimeConfig(
                 host=host,
-                controller=controller,
+                controller=node_controller if self._driven else controller,
                 cache=self.cluster.cache,
                 calls=self.wrap_calls(self.cluster),
                 engine=engine,
-                node_controller=node_controller if self._driven else None,
                 may_act=lambda: self.may_act(),
                 observer=self.decided.append,
                 strict=self._strict,

@@ -2,63 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-
 import pytest
 
-from rube.api import Action, Decision, Object, PutRequest, PutResponse, State, UpdateStatusRequest, UpdateStatusResponse
+from rube.api import Decision, Object, PutRequest, PutResponse, State, UpdateStatusRequest, UpdateStatusResponse
 from rube.api.keys import ObjectKey, key_of
 from rube.controllers.contract import Input, View
-from rube.host import Engine, Write
-from rube.sim.world.kernel import World, current_process
+from rube.sim.world.kernel import World
+from tests.simulation.killed_steps import SteppedDriver, SteppedEngine, Steps
 from tests.unit.controllers.cluster_fake import UNIT, FakeCluster, text_any, unit_object, word
-from tests.unit.controllers.runtime_bench import Bench, FakeDriver
+from tests.unit.controllers.runtime_bench import Bench
 
 KEY = key_of(unit_object("web"))
 CHILD = key_of(unit_object("child"))
 STEPS_MAX = 26
-
-
-class Steps:
-    """Kills the process that takes step number `fatal`; each outside effect is a step before it and one after it."""
-
-    def __init__(self, fatal: int) -> None:
-        self._fatal = fatal
-        self.taken = 0
-
-    async def step(self) -> None:
-        self.taken += 1
-        if self.taken == self._fatal:
-            current_process().kill()
-            await asyncio.Event().wait()  # a dead task runs no further
-
-
-class SteppedEngine:
-    def __init__(self, inner: Engine, steps: Steps) -> None:
-        self._inner, self._steps = inner, steps
-        self.get, self.scan, self.close = inner.get, inner.scan, inner.close
-        self.snapshot, self.checkpoint = inner.snapshot, inner.checkpoint
-
-    async def commit(self, batch: Sequence[Write]) -> None:
-        await self._steps.step()
-        await self._inner.commit(batch)
-        await self._steps.step()
-
-
-class SteppedDriver:
-    def __init__(self, inner: FakeDriver, steps: Steps) -> None:
-        self._inner, self._steps = inner, steps
-        self.list, self.observe, self.close = inner.list, inner.observe, inner.close
-
-    def changes(self) -> AsyncIterator[str]:
-        return self._inner.changes()
-
-    async def apply(self, action: Action) -> bool:
-        await self._steps.step()
-        under_way = await self._inner.apply(action)
-        await self._steps.step()
-        return under_way
 
 
 class SteppedCalls:
@@ -114,7 +70,7 @@ def run(fatal: int) -> tuple[Bench, Steps]:
         bench.inputs = (CHILDREN,)
         bench.cluster.add(unit_object("web"))
         bench.wrap_engine = lambda engine: SteppedEngine(engine, steps)  # type: ignore[assignment, return-value]
-        bench.wrap_driver = lambda driver: SteppedDriver(driver, steps)
+        bench.wrap_driver = lambda driver: SteppedDriver(driver, steps)  # type: ignore[arg-type]
         bench.wrap_calls = lambda cluster: SteppedCalls(cluster, steps)
         process = bench.start()
         bench.run_for(5)

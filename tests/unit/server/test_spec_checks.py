@@ -12,7 +12,7 @@ from rube.api.keys import ObjectKey
 from rube.api.textproto import parse_documents
 from rube.api.types import BUILTIN
 from rube.server.stored_object import StoredObject, spec_field
-from rube.server.validation import check_specs
+from rube.server.violations import check_specs
 from rube.units.spec_checks import built_in_spec_checks
 
 REPOSITORY = Path(__file__).parents[3]
@@ -32,7 +32,7 @@ def runnable() -> Unit:
 def check(*units: Unit) -> None:
     keys = [ObjectKey(TYPE, "default", f"u{index}").to_bytes() for index in range(len(units))]
     specs = [(index, key, stored(unit)) for index, (key, unit) in enumerate(zip(keys, units, strict=True))]
-    check_specs(specs, built_in_spec_checks())
+    check_specs(specs, dict.fromkeys(keys), BUILTIN, built_in_spec_checks())
 
 
 def test_what_is_right_passes() -> None:
@@ -60,7 +60,8 @@ def test_what_is_named_is_bounded() -> None:
 
 def test_other_types_are_asked_nothing() -> None:
     key = ObjectKey("api.Node", "", "n").to_bytes()
-    check_specs([(0, key, StoredObject(Metadata(), b""))], built_in_spec_checks())
+    spec = StoredObject(Metadata(), spec_field("rube/api.Node", b""))
+    check_specs([(0, key, spec)], {key: None}, BUILTIN, built_in_spec_checks())
 
 
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*/*.textproto")), ids=lambda path: path.name)

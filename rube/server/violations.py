@@ -1,0 +1,115 @@
+"""The judgement of specs and statuses: by their types' rules, by checks in code, and for fields that nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from google.protobuf.message import Message
+
+from rube.api.errors import InvalidArgumentError
+from rube.api.keys import ObjectKey
+from rube.api.types import Types
+from rube.api.types.rules import rules_of
+from rube.api.types.violation import Violation
+from rube.api.unknown_fields import unknown_fields
+from rube.server.config import SpecCheck
+from rube.server.stored_object import StoredObject
+
+VIOLATIONS_MAX: Final = 10
+OBJECTS_MAX: Final = 5
+"""So many violations of so many objects are named in one error, which travels in gRPC's headers (8 KiB)."""
+_TEXT_CHARS_MAX: Final = 100
+"""Of one violation in the details, which repeat the message for programs."""
+_DETAILS_MAX: Final = 16
+
+
+def check_specs(
+    changing: Iterable[tuple[int, bytes, StoredObject]],
+    current: Mapping[bytes, StoredObject | None],
+    types: Types,
+    checks: Mapping[str, SpecCheck],
+    *,
+    keep_unknown: bool = False,
+) -> None:
+    """Judges each spec that a write would change; an object comes with its place in the request and its key.
+
+    A type with a check in code is judged by it alone, others by their rules. Raises InvalidArgumentError with all
+    errors of all objects; its metadata has the first `field`.
+    """
+    wrong = []
+    for index, key, wanted in changing:
+        stored = current[key]
+        found = _of_spec(ObjectKey.from_bytes(key).type, wanted, stored, types, checks, keep_unknown=keep_unknown)
+        if found:
+            wrong.append((f"objects[{index}]", ObjectKey.from_bytes(key), found))
+    if wrong:
+        raise _error(wrong)
+
+
+def check_status(key: ObjectKey, status: Message, previous: Message | None, *, keep_unknown: bool) -> None:
+    """Judges a status as `check_specs` does a spec."""
+    found = [] if keep_unknown else _unknown(status, lambda: previous)
+    found += rules_of(type(status)).violations(status)
+    if found:
+        shown = "; ".join(map(str, found[:VIOLATIONS_MAX]))
+        raise InvalidArgumentError(
+            f"{key}: status: {shown}", _details("status", found), field=f"status.{found[0].field}".rstrip(".")
+        )
+
+
+def _of_spec(
+    type_name: str,
+    wanted: StoredObject,
+    stored: StoredObject | None,
+    types: Types,
+    checks: Mapping[str, SpecCheck],
+    *,
+    keep_unknown: bool,
+) -> Sequence[Violation]:
+    value = wanted.spec_value()
+    spec_class = types.kind(type_name).spec
+    check, rules = checks.get(type_name), rules_of(spec_class)
+    found: list[Violation] = []
+    spec = None if keep_unknown and (check or not rules.any) else spec_class.FromString(value)
+
+    def previous() -> Message | None:
+        return None if stored is None else spec_class.FromString(stored.spec_value())
+
+    if spec is not None and not keep_unknown:
+        found += _unknown(spec, previous)
+    if check is not None:
+        found += check(value)
+    elif spec is not None and rules.any:
+        found += rules.violations(spec, previous())
+    return found
+
+
+def _unknown(message: Message, previous: Callable[[], Message | None]) -> list[Violation]:
+    """Returns the unknown fields that the previous message did not have: what is stored is nobody's mistake."""
+    found = unknown_fields(message)
+    before = previous() if found else None
+    stored = unknown_fields(before) if before is not None else []
+    return [
+        Violation(path, f"has a field of number {number}, which {name} does not have", "unknown-field")
+        for path, number, name in found
+        if (path, number, name) not in stored
+    ]
+
+
+def _error(wrong: Sequence[tuple[str, ObjectKey, Sequence[Violation]]]) -> InvalidArgumentError:
+    sentences = []
+    details: list[tuple[str, str, str]] = []
+    for place, key, found in wrong[:OBJECTS_MAX]:
+        more = f"; and {len(found) - VIOLATIONS_MAX} more" if len(found) > VIOLATIONS_MAX else ""
+        sentences.append(f"{place} ({key}): {'; '.join(map(str, found[:VIOLATIONS_MAX]))}{more}")
+        details += _details(f"{place}.spec", found)
+    more = f"; and {len(wrong) - OBJECTS_MAX} more objects" if len(wrong) > OBJECTS_MAX else ""
+    return InvalidArgumentError("; ".join(sentences) + more, details[:_DETAILS_MAX], field=details[0][0])
+
+
+def _details(place: str, found: Sequence[Violation]) -> list[tuple[str, str, str]]:
+    return [
+        (f"{place}.{each.field}".rstrip("."), each.text[:_TEXT_CHARS_MAX], each.rule[:_TEXT_CHARS_MAX])
+        for each in found[:VIOLATIONS_MAX]
+    ]
