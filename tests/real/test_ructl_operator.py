@@ -121,7 +121,7 @@ def test_delete_waits_for_finalizers_and_says_so(op: Operator) -> None:
     assert f"waited 0.1 s: {waits}; the deletion goes on" in late
     assert op.ructl(*deleting, "--no-wait").startswith("deleting op/a: waits for example/close")
     described = op.ructl("describe", "-t", "Unit", "-n", "op", "a")
-    assert re.search(r"deletion +asked for \ds ago, waits for example/close", described)
+    assert re.search(r"deletion +asked for \d+\w ago, waits for example/close", described)
     assert op.ructl("release", "-t", "Unit", "-n", "op", "a", "--finalizer", "example/close") == "deleted op/a\n"
     op.ructl("get", "-t", "Unit", "-n", "op", "a", code=1)
 
