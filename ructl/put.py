@@ -120,7 +120,7 @@ def check_size(request: PutRequest) -> None:
 
 
 def _failed(error: RubeError, documents: Sequence[textproto.Document], index: int, dry_run: bool) -> RubeError:
-    """Returns an error that names the document, and what is stored, and what is not or perhaps not."""
+    """Returns an error that names the document, and the objects that are stored, are not, or may be."""
     document = documents[index]
     unknown = isinstance(error, (UnavailableError, DeadlineExceededError)) and not isinstance(error, NotDoneError)
     parts = [f"{document.filename}:{document.line}: {one_line(error)}"]

@@ -17,7 +17,7 @@ from ructl.formats import FORMATS, format_of, parse_json, parse_yaml
 
 STDIN = "-"
 SOURCE_BYTES_MAX = TEXT_CHARS_MAX
-"""The largest file; what has no end, such as a device, is refused too."""
+"""The largest file. An input without an end, such as a device, is refused, too."""
 _SUFFIXES = (".textproto", ".txtpb", ".json", ".yaml", ".yml")
 _SHOWN_SUFFIXES = "*.textproto, *.yaml or *.json"
 _PARSERS: dict[str, Callable[[str, str], list[textproto.Document]]] = {

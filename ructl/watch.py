@@ -42,10 +42,10 @@ def command(
     ructl watch -t api.systemd.Unit -n system indexer
     ructl watch -t Unit -l node=worker-1 --no-initial -o json
 
-    A delete shows the object as it was. A copy of what matches is kept in memory, also with --no-initial, to show the
-    difference where the history to resume from is gone. A lost connection or a restarted server is waited for, and
-    the watch goes on where it was, so that no change is missed; stderr says so. Ctrl-C, SIGTERM and a closed pipe end
-    it with 0.
+    A delete shows the object as it was. A copy of the matching objects is kept in memory, also with --no-initial, to
+    show the difference where the history to resume from is gone. After a lost connection or a restart of the
+    server the watch goes on where it was, so that no change is missed; stderr says so. Ctrl-C, SIGTERM and a closed
+    pipe end it with 0.
     """
     query = parse_query(type_name, namespace, labels, names)
     if query.uid or len(query.names) > 1:
@@ -55,7 +55,7 @@ def command(
 
 
 async def _watch(connection: Connection, query: Query, *, initial: bool, output: str) -> None:
-    """Prints the changes of what matches, until cancelled."""
+    """Prints the changes of matching objects, until cancelled."""
     # False until the first list is through, where only what changes after it is asked for.
     shows_all = initial
     async with aclosing(Follower(connection, query).batches()) as batches:

@@ -1,4 +1,4 @@
-"""`rube cluster`: who keeps a replicated store together."""
+"""`rube cluster`: the members of a replicated store or of replicated controllers."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def controllers_url(data: str | None, store_url: str = "") -> str:
 
 
 async def keep_controllers(host: Host, servers: Sequence[str], memory_url: str, names: Sequence[str]) -> None:
-    """Runs the controllers until cancelled; what ends them is logged, and they are started again."""
+    """Runs the controllers until cancelled. An error that ends them is logged, and they are started again."""
     while names:
         try:
             await run_controllers(host, servers, memory_url, names)

@@ -99,9 +99,8 @@ def make_end_watch(name: str) -> threading.Timer:
 
 
 def _forget_inherited_signals() -> None:
-    """A daemon hears SIGTERM and learns how its children end, whatever the program that started it blocked or ignored.
-
-    SIGHUP stays ignored where it is: that is what nohup is for.
+    """Lets a daemon hear SIGTERM and learn how its children end, even if the program that started it had blocked or
+    ignored these signals. An ignored SIGHUP stays ignored, as nohup wants it.
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -127,7 +126,7 @@ async def end_task(task: asyncio.Task[None]) -> None:
 
 
 def _report_group(name: str, group: ExceptionGroup[Exception]) -> int:
-    """One line for each RubeError or OSError inside; whatever else there is keeps its traceback."""
+    """Prints one line for each RubeError or OSError inside. Any other error keeps its traceback."""
     expected, unexpected = group.split((RubeError, OSError))
     for error in _leaves(expected):
         say(f"{name}: {describe(error)}", error=True)

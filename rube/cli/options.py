@@ -28,7 +28,7 @@ def log_level_option(command: F) -> F:
 
 
 def checked(check: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """An option's callback: what `check` says of a value, or of each, in InvalidArgumentError, is wrong usage."""
+    """An option's callback: an InvalidArgumentError of `check` about a value is wrong usage."""
 
     def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
         try:

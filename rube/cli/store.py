@@ -135,8 +135,8 @@ def restore_command(file: str, url: str) -> None:
 def migrate_command(to: str, online: bool, **arguments: str) -> None:
     """Makes a new store at TO of the newest state of the store at FROM, whatever their kinds.
 
-    Stop the apiservers of FROM first, and start them on TO afterwards. What is written to FROM after the copy began is
-    not in TO; if that is seen when the copy ends, TO is not accepted (unless --online). FROM stays as it is.
+    Stop the apiservers of FROM first, and start them on TO afterwards. Writes to FROM after the copy began are not in
+    TO. If FROM has moved when the copy ends, TO is not accepted (unless --online). FROM stays as it is.
 
     \b
     Example:

@@ -10,12 +10,13 @@ from google.protobuf.message import Message
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey
 from rube.api.types import Types
-from rube.api.types.rules import rules_of
+from rube.api.types.rules import load_built_in, rules_of
 from rube.api.types.violation import Violation
 from rube.api.unknown_fields import unknown_fields
 from rube.server.config import SpecCheck
 from rube.server.stored_object import StoredObject
 
+load_built_in()
 VIOLATIONS_MAX: Final = 10
 OBJECTS_MAX: Final = 5
 """So many violations of so many objects are named in one error, which travels in gRPC's headers (8 KiB)."""

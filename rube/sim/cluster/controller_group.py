@@ -22,7 +22,7 @@ PORT = 7825
 
 
 class Forgetful:
-    """`rube.host.Storage` whose engines forget all with their process, whatever the URL."""
+    """`rube.host.Storage` whose engines lose all data with their process, under any URL."""
 
     async def open(self, url: str, *, read_only: bool = False) -> Engine:
         return await MemoryEngine.open(VolatileDisk(), url)

@@ -73,8 +73,8 @@ class Recorder:
     ) -> Callable[[Decided], None]:
         """Returns an observer of a controller runtime that notes each decision and its state, and ends a livelock.
 
-        `controllers` are a user's own on that host. `one_process`: what they remember is from this process, or from
-        before it.
+        `controllers` are a user's own on that host. `one_process`: no other process hands over its
+        memories, so each memory is one that this process has kept.
         """
         pace = Pace(self.now_ns, host)
         every = [*make_controllers(tuple(CLUSTER_CONTROLLERS)), *controllers]

@@ -50,8 +50,8 @@ class DurableLog:
 
 
 def check_acknowledgement(message: Message, view: DurableView, name: str) -> None:
-    """Checks that what a message of the member on that host promises is on its disk as the message leaves (dissertation
-    section 3.8). Raises InvariantError."""
+    """Checks a message of the member on that host: as the message leaves, its promise is on the member's disk
+    (dissertation section 3.8). Raises InvariantError."""
     if message.reject or message.type not in (MessageType.MSG_VOTE_RESP, MessageType.MSG_APP_RESP):
         return
     sealed = view.get(HARD_STATE_KEY)

@@ -93,6 +93,6 @@ class Pace:
         if count > DECISIONS_PER_S_MAX:
             raise LivelockError(
                 f"controller {controller} on {self._host} decided {count} times about {key} within the second of "
-                f"virtual time from {now_ns // NS_PER_S}s on, the last time at {now_ns} ns: what it does makes it "
+                f"virtual time from {now_ns // NS_PER_S}s on, the last time at {now_ns} ns: its own calls make it "
                 "decide again; let its decision be the same where nothing has changed, and `wake_after` not be short"
             )

@@ -20,7 +20,7 @@ from rube.sim.world.kernel import Trace
 
 @dataclass(slots=True)
 class _Seen:
-    """`rube.raft.invariants.Member`, as it was last: what a dead member's disk had stays."""
+    """`rube.raft.invariants.Member`, as it was last; a dead member's disk stays."""
 
     raft: Raft | None
     storage: Storage
@@ -57,7 +57,7 @@ class GroupWatch:
                 self._trace.add("leads", name, raft.term)
 
     def judge(self, look: Callable[[], None]) -> None:
-        """Notes the first invariant that does not hold. What follows from it would tell nothing new."""
+        """Notes the first invariant that does not hold. Later ones would follow from it."""
         if not self._judged or self._history.broken:
             return
         try:

@@ -17,7 +17,7 @@ class Memories:
         self._possible: dict[tuple[str, str], list[bytes]] = {}
 
     def decided(self, decided: Decided) -> None:
-        """Notes what was seen, and what is to be seen next time."""
+        """Notes the memory that was seen, and those that the next decision may see."""
         place = decided.controller, str(decided.key)
         seen, kept = decided.state.memory.value, decided.decision.memory.value
         possible = self._possible.get(place)

@@ -157,7 +157,7 @@ class Member:
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
-        """Raises TimeoutError after a request's time. What is lost before, with a leader, is lost without a word."""
+        """Raises TimeoutError after a request's time. A request that its leader has lost ends then, too."""
         timeout_s = self.config.timing.request_timeout_s
         async with self.clock.timeout(timeout_s):
             try:

@@ -27,8 +27,8 @@ NOTICED = 4
 
 
 def bindings(history: History) -> Verdict:
-    """A unit leaves its node only where a user or its own policy says so, and what chooses a node for it chooses one
-    that takes units, and changes nothing else."""
+    """A unit leaves its node only if a user or its own policy says so. A controller that chooses a node for it chooses
+    one that takes units, and changes nothing else."""
     timeline = history.timeline
     keys = [key for key in timeline.keys if key.startswith(UNIT_PREFIX)]
     return judge(

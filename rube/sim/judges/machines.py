@@ -85,7 +85,7 @@ def owners(history: History) -> Verdict:
 
 
 def memories(history: History) -> Verdict:
-    """A controller remembers what it last asked to keep of an object, whatever becomes of its calls."""
+    """A controller remembers of an object what it last asked to keep, even if its calls fail."""
     return judge(
         MEMORIES,
         f"{many(len(history.views), 'decision')} remembered those before them",

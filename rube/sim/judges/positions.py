@@ -15,8 +15,8 @@ CHECK = "positions"
 
 
 def positions(history: History) -> Verdict:
-    """A watch that goes on from a revision names one, and its store, that an earlier watch of the same objects told its
-    client: what the client kept on its disk it was told, too. And who asks for a revision is shown nothing older."""
+    """A watch that goes on from a revision names a revision and a store that an earlier watch of the same objects told
+    its client; so it is with those on the client's disk. A client that asks for a revision is shown nothing older."""
     resumed = [stream for stream in history.streams if stream.request.after_revision]
     return judge(
         CHECK,

@@ -24,7 +24,7 @@ class Verdict:
 
 
 def judge(check: str, held: str, offending: Iterable[str], violated: str = "") -> Verdict:
-    """Passed with the text `held` if nothing offends, else failed with the first of what does."""
+    """Passed with the text `held` if nothing offends, else failed with the first things that offend."""
     first = list(islice(offending, OFFENDING_MAX + 1))
     if not first:
         return Verdict(check=check, passed=True, text=held)

@@ -116,8 +116,8 @@ def _commits(history: History) -> Iterator[str]:
 
 
 def _answers(history: History) -> Iterator[str]:
-    """Real-time order: what anybody knew before an attempt began bounds its answer from below, unless it asks for
-    less."""
+    """Real-time order: an answer's revision is no older than any that a client knew before the attempt began, unless
+    the attempt asks for less."""
     order = Order(history)
     for attempt in history.attempts:
         known = order.known_before(attempt.start_ns)

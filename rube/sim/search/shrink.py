@@ -41,8 +41,8 @@ def shrink(
     """Returns the result; None: every check holds, there is nothing to shrink. `told` is called with the number of
     runs.
 
-    The same way means: the first violated expectation still is, and none is that was not; or the run still fails with
-    an error of that kind. A KeyboardInterrupt ends the search with its present result.
+    The same way means: the first violated expectation is still violated, and no other is violated that was not; or the
+    run still fails with an error of that kind. A KeyboardInterrupt ends the search with its present result.
     """
     faults = written_out(loaded, seed)
     found = Shrunk(faults=faults, faults_before=len(faults), run=_run(loaded, faults, seed, tie_break), runs=1)

@@ -43,7 +43,7 @@ class SeedRun:
 
 
 def run_seed(loaded: LoadedScenario, seed: int, *, tie_break: bool = False) -> SeedRun:
-    """Runs the scenario under that seed. Whatever it fails with, a daemon that crashes, say, is the run's outcome."""
+    """Runs the scenario under that seed. An exception, such as that of a daemon that crashes, is the run's outcome."""
     try:
         with Simulation(loaded, seed=seed, tie_break=tie_break, records_max=0) as simulation:
             return _outcome(simulation.run())

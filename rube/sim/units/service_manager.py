@@ -1,8 +1,9 @@
 """The simulated service manager of a host, and the driver that reaches it.
 
 Units belong to the host: they go on when the rubelet is killed, pause with the host, and are gone after a power loss,
-while their definitions, which are on disk, stay. Each runs the state machine that the real supervisor runs; what its
-processes do is a Behaviour. Enabled units are not started at boot: as with the supervisor, the controller does that.
+while their definitions, which are on disk, stay. Each runs the state machine that the real supervisor runs; a
+Behaviour says how its processes behave. Enabled units are not started at boot: as with the supervisor, the controller
+does that.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class SimServiceManager:
             self._forget(name)
 
     def fail_actions(self, *, fails: bool) -> None:
-        """The fault: whatever a driver asks for fails, though about half of it is done; or no more."""
+        """The fault: every action of a driver fails, about half of them after they were done; or its end."""
         self._failing = fails
 
     def draw_failure(self) -> tuple[bool, bool]:

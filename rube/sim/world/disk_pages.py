@@ -1,8 +1,8 @@
 """A simulated file that is written at offsets, and its state after a loss of power.
 
-The page cache holds the written data; a sync carries it to the disk. Without one, each sector is by itself as old or as
-new as chance has it, may be torn, and the file's length is that of any moment since the last sync: what ALICE (OSDI
-2014) and CrashMonkey (OSDI 2018) vary. Pure: the caller passes the randomness.
+The page cache holds the written data; a sync carries it to the disk. Without one, chance decides how old each sector
+is and whether it is torn, and the file's length is that of any moment since the last sync, as in ALICE (OSDI 2014) and
+CrashMonkey (OSDI 2018). Pure: the caller passes the randomness.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class _Loop(Protocol):
     """The part of the loop that the register uses."""
 
     root: SimProcess
-    """The owner of what no process began."""
+    """The owner of the generators that no process began."""
 
     def is_closed(self) -> bool: ...
 

@@ -51,7 +51,7 @@ class _InlineCall:
 
 
 class SimLoop(Scheduler, NoRealIO):
-    """asyncio's loop interface over the Scheduler: what tasks, futures, queues and timeouts of a world run on.
+    """asyncio's loop interface over the Scheduler. Tasks, futures, queues and timeouts of a world run on it.
 
     `time`, `call_later` and `call_at` are in the clock of the host that the calling code runs on, found through
     the context. The loop is driven by its World: `run_forever` and `run_until_complete` are refused.
@@ -60,7 +60,7 @@ class SimLoop(Scheduler, NoRealIO):
     def __init__(self, env: Environment, trace: Trace, *, executor_latency_ns: int = 50_000) -> None:
         super().__init__(env, trace)
         self.failures: list[Exception] = []
-        """What no code handled and no exception handler took; the World raises it."""
+        """The errors that no code and no exception handler has handled; the World raises them."""
         self.create_future = partial(SimFuture, loop=self)  # type: ignore[method-assign]  # C: there is one per sleep
         self.generators = AsyncGenerators(self)
         self._inline_call: _InlineCall | None = None
@@ -211,7 +211,7 @@ class SimLoop(Scheduler, NoRealIO):
     def spend(self, time_ns: int, gate: asyncio.Future[None] | None = None) -> None:
         """Lets the function that `run_in_executor` runs now take so much longer, and not end before `gate` is done.
 
-        Nothing outside of one: what code does between two awaits takes no time.
+        Elsewhere it does nothing: code between two awaits takes no time.
         """
         if self._inline_call is not None:
             self._inline_call.spent_ns += time_ns

@@ -52,12 +52,12 @@ class SimProcess:
         self.loop: SimLoop = host.loop
         self.clock = host.hostclock
         self.gate = RUNNING
-        """RUNNING, PAUSED or DEAD: what the loop asks before it runs a callback."""
+        """RUNNING, PAUSED or DEAD; the loop looks at it before it runs a callback."""
         self.death: Death | None = None
         self.returncode: int | None = None
         """Exit status once dead: main's int or 0, 1 for an exception, -9 killed, -15 stopped; None: power loss."""
         self.exception: BaseException | None = None
-        """What main raised, if it did."""
+        """The error that main raised, if it did."""
         self.context = Context()
         self.context.run(CURRENT.set, self)
         self.exit: asyncio.Future[int | None] = self.loop.create_future()

@@ -1,4 +1,4 @@
-"""Being the running loop of a thread: what asyncio and the interpreter must know while simulated code runs."""
+"""The running loop of a thread, as asyncio and the interpreter must know it while simulated code runs."""
 
 from __future__ import annotations
 

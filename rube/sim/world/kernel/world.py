@@ -175,8 +175,8 @@ class World:
     def close(self) -> None:
         """Ends everything where it stands and drops it. Idempotent.
 
-        Suspended coroutines are closed as code of dead processes: their `finally` blocks run, reach nothing in
-        the world, and what they raise is dropped. No hook runs, and the trace stays as it is. Raises
+        Suspended coroutines are closed as code of dead processes: their `finally` blocks run and reach nothing in
+        the world, and their errors are dropped. No hook runs, and the trace stays as it is. Raises
         SimulationFailures if any are left unsurfaced.
         """
         if self.loop.is_closed():

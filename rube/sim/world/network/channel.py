@@ -118,7 +118,7 @@ class SimChannel(aio.Channel):
         self._state_changed = asyncio.Event()
         self._connection: ClientConnection | None = None
         self._greeting: ClientConnection | None = None
-        """A connection that waits for the server's greeting; whoever gives up waiting breaks it."""
+        """A connection that waits for the server's greeting; the side that gives up waiting breaks it."""
         self._attempt = 0
         """Number of the attempt to connect under way; a late answer to an earlier one is refused."""
         self._failed = False

@@ -46,7 +46,7 @@ class Pipe:
         self._epoch = 0
         """Grows when what is under way is lost: arrivals of earlier epochs don't happen."""
         self._unacknowledged: deque[tuple[Frame, bytes]] = deque()
-        """What was sent and has not arrived, in order: TCP's send buffer."""
+        """The frames that were sent and have not arrived, in order: TCP's send buffer."""
         self._stalled = False
         """Whether something of it was lost to a blocked route, and nothing after it can be delivered."""
         self.receiver: End | None = None
