@@ -152,6 +152,12 @@ def _rules_of(spec: Any) -> Rules:
     return Rules(message)
 
 
+def load_built_in() -> None:
+    """Reads the rules of Rube's own types now, since code in a simulated world may read no file later."""
+    options.validate_file()
+    _built_in()
+
+
 @lru_cache(maxsize=1)
 def _built_in() -> DescriptorPool:
     """Returns a pool of Rube's own files, with their rules."""
