@@ -28,6 +28,7 @@ from rube.api import PutRequest, PutResponse, add_ApiServicer_to_server
 from rube.cli.daemon import announce, run_daemon
 from rube.host import Host, RealClock, RealRandomness
 from rube.server import ApiServerConfig
+from rube.server.known_types import KnownTypes
 from rube.server.service import ApiService
 from rube.store import RealStorage, open_store
 from rube.transport import GrpcNetwork
@@ -54,7 +55,9 @@ async def serve_api(stop: asyncio.Event, kind: Any, store_url: str) -> None:
     host = Host(name="bench", clock=RealClock(), network=network, storage=RealStorage(), random=RealRandomness())
     store = await open_store(host, store_url)
     server = network.server()
-    service = NumberedApi(host, store, ApiServerConfig(spec_checks=built_in_spec_checks()))  # type: ignore[call-arg]
+    service = NumberedApi(  # type: ignore[call-arg]
+        host, store, KnownTypes(store, host.clock), ApiServerConfig(spec_checks=built_in_spec_checks())
+    )
     add_ApiServicer_to_server(service, server)  # type: ignore[no-untyped-call, unused-ignore]
     await _serve(server, server.add_insecure_port("127.0.0.1:0"), stop)
     await store.close()

@@ -10,7 +10,7 @@ from google.protobuf.any_pb2 import Any
 from rube.api import Metadata, Object, selectors
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
-from rube.api.types import BUILTIN
+from rube.api.types import Types
 from rube.server.deletion import check_finalizers
 from rube.server.owner_references import check_owners
 from rube.server.owners import object_of_owners_key
@@ -24,7 +24,7 @@ objects."""
 """So many violations of so many objects are named in one error, which travels in gRPC's headers (8 KiB)."""
 
 
-def check_object(obj: Object, index: int) -> tuple[bytes, StoredObject]:
+def check_object(obj: Object, index: int, types: Types) -> tuple[bytes, StoredObject]:
     """Returns the object's key (`ObjectKey.to_bytes`), and the object with a canonical spec and without a status;
     `index` is its place in the request.
 
@@ -39,18 +39,18 @@ def check_object(obj: Object, index: int) -> tuple[bytes, StoredObject]:
             field="spec",
         )
     try:
-        key = BUILTIN.object_key_bytes(type_name, namespace, name)
+        key = types.object_key_bytes(type_name, namespace, name)
         check_metadata(metadata)
-        canonical = BUILTIN.canonical_bytes(type_name, spec.value)
+        canonical = types.canonical_bytes(type_name, spec.value)
     except InvalidArgumentError as error:
         raise _located(error, f"objects[{index}]", ObjectKey(type_name, namespace, name)) from error
     return key, StoredObject(metadata, spec_field(TYPE_URL_PREFIX + type_name, canonical))
 
 
-def canonical_status(key: ObjectKey, status: Any) -> Any:
+def canonical_status(key: ObjectKey, status: Any, types: Types) -> Any:
     """Returns the status in canonical form. Raises InvalidArgumentError unless it is of the type for this kind of
     object."""
-    expected = BUILTIN.kind(key.type).status
+    expected = types.kind(key.type).status
     if expected is None:
         raise InvalidArgumentError(f"{key}: objects of type {key.type} have no status", field="status")
     if type_of(status) != expected.DESCRIPTOR.full_name:
@@ -58,7 +58,7 @@ def canonical_status(key: ObjectKey, status: Any) -> Any:
             f"{key}: status is {type_of(status) or 'empty'}, not {expected.DESCRIPTOR.full_name}", field="status"
         )
     try:
-        return BUILTIN.canonical_any(status)
+        return types.canonical_any(status)
     except InvalidArgumentError as error:
         raise _located(error, "status", key) from error
 
