@@ -28,6 +28,9 @@ from rube.api import PutRequest, PutResponse, add_ApiServicer_to_server
 from rube.cli.daemon import announce, run_daemon
 from rube.host import Host, RealClock, RealRandomness
 from rube.server import ApiServerConfig
+from rube.server.attachments import Attachments
+from rube.server.known_types import KnownTypes
+from rube.server.namespaces import Namespaces
 from rube.server.service import ApiService
 from rube.store import RealStorage, open_store
 from rube.transport import GrpcNetwork
@@ -54,7 +57,10 @@ async def serve_api(stop: asyncio.Event, kind: Any, store_url: str) -> None:
     host = Host(name="bench", clock=RealClock(), network=network, storage=RealStorage(), random=RealRandomness())
     store = await open_store(host, store_url)
     server = network.server()
-    service = NumberedApi(host, store, ApiServerConfig(spec_checks=built_in_spec_checks()))  # type: ignore[call-arg]
+    config = ApiServerConfig(spec_checks=built_in_spec_checks())
+    attachments = Attachments(host.clock, node_answers_max=config.node_answers_max, answers_max=config.answers_max)
+    types, namespaces = KnownTypes(store, host.clock), Namespaces(host.clock, store)
+    service = NumberedApi(host, store, types, namespaces, config, attachments)
     add_ApiServicer_to_server(service, server)  # type: ignore[no-untyped-call, unused-ignore]
     await _serve(server, server.add_insecure_port("127.0.0.1:0"), stop)
     await store.close()

@@ -481,6 +481,7 @@ class PutRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     KEEP_UNKNOWN_FIELDS_FIELD_NUMBER: _builtins.int
+    ALLOW_BREAKING_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """Check everything, write nothing: the answer says what this request would store."""
     owner: _builtins.str
@@ -488,6 +489,10 @@ class PutRequest(_message.Message):
     keep_unknown_fields: _builtins.bool
     """Store fields of specs that the type does not have. Otherwise they are refused: mostly they are a mistake. For programs
     that pass objects on and may be older or newer than the type.
+    """
+    allow_breaking: _builtins.bool
+    """Of types: store a version that the present one's clients may read or write wrongly. Stored objects must fit it in
+    any case.
     """
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]: ...
@@ -504,10 +509,11 @@ class PutRequest(_message.Message):
         validate_only: _builtins.bool = ...,
         owner: _builtins.str = ...,
         keep_unknown_fields: _builtins.bool = ...,
+        allow_breaking: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "keep_unknown_fields", b"keep_unknown_fields", "objects", b"objects", "owner", b"owner", "preconditions", b"preconditions", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_breaking", b"allow_breaking", "fence", b"fence", "keep_unknown_fields", b"keep_unknown_fields", "objects", b"objects", "owner", b"owner", "preconditions", b"preconditions", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rube.api.nodes_pb2_grpc import *
     from rube.api.resource_pb2 import *
     from rube.api.systemd_pb2 import *
+    from rube.api.types_pb2 import *
     from rube.api_pb2 import *
     from rube.api_pb2_grpc import *
 
@@ -41,6 +42,7 @@ _MODULES = {
     "rube.api.nodes_pb2": "NodeReply NodeReplyResponse NodeRequest NodeRequestsRequest",
     "rube.api.nodes_pb2_grpc": "NodesAsyncStub NodesServicer NodesStub add_NodesServicer_to_server",
     "rube.api.resource_pb2": "Column Field Resource Scope Transition",
+    "rube.api.types_pb2": "Type TypeGate Veto",
     "rube.api.systemd_pb2": (
         "Condition Install NodeLost Service StartLimit Unit UnitAction UnitObservation UnitStatus "
     ),

@@ -20,6 +20,8 @@ is_name: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z").match
 """Matches RFC 1123's labels, as Kubernetes uses them."""
 _TYPE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
 _TYPE_NAME_CHARS_MAX = 253
+INTERNAL_PREFIX: Final = b"!"
+"""Keys of a store that begin so hold no objects: fences, and what servers keep beside objects. No type begins so."""
 
 
 class ObjectKey(NamedTuple):

@@ -14,6 +14,7 @@ from rube.host import Host
 from rube.server.attachments import Attachments
 from rube.server.compaction import compact_periodically
 from rube.server.config import ApiServerConfig
+from rube.server.known_types import KnownTypes
 from rube.server.namespaces import Namespaces
 from rube.server.nodes import NodesService
 from rube.server.service import ApiService
@@ -43,8 +44,9 @@ class ApiServer:
         attachments = Attachments(
             host.clock, node_answers_max=self._config.node_answers_max, answers_max=self._config.answers_max
         )
+        self._types = KnownTypes(self._store, host.clock)
         self._namespaces = Namespaces(host.clock, self._store)
-        self._service = ApiService(host, self._store, self._config, attachments, self._namespaces)
+        self._service = ApiService(host, self._store, self._types, self._namespaces, self._config, attachments)
         self._nodes = NodesService(self._store, attachments)
         self._server: aio.Server | None = None
         self._standard: StandardServices | None = None
@@ -61,9 +63,11 @@ class ApiServer:
         add_NodesServicer_to_server(self._nodes, server)
         standard = await add_standard_services(server, _SERVICES)
         try:
+            await self._types.start()
             addresses = tuple(_bind(server, address) for address in self._config.listen)
             await server.start()
         except BaseException:
+            await self._types.stop()
             await server.stop(None)
             raise
         await standard.set_serving(True)
@@ -97,6 +101,7 @@ class ApiServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._host.clock.sleep(min(DRAIN_S, grace_s))
         await self._server.stop(grace_s)
+        await self._types.stop()
 
     async def _refuse_health(self) -> None:
         if self._standard is not None:

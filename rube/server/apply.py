@@ -18,10 +18,10 @@ from google.protobuf.message import Message
 from rube.api import ApplyRequest, ApplyResponse, Metadata, Object
 from rube.api.errors import FieldConflictError, InvalidArgumentError
 from rube.api.fields import Values, field_values, merge_fields, parse_path, remove_field
-from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
-from rube.api.types import BUILTIN, Types
-from rube.host import Host
-from rube.server.config import ApiServerConfig
+from rube.api.keys import TYPE_TYPE, TYPE_URL_PREFIX, ObjectKey, type_of
+from rube.api.types import Types
+from rube.server.backend import Backend
+from rube.server.known_types import Snapshot
 from rube.server.owners import (
     DEFAULT_OWNER,
     check_owner,
@@ -33,11 +33,11 @@ from rube.server.owners import (
     written_metadata,
 )
 from rube.server.preconditions import implied_precondition, resolve_preconditions
-from rube.server.put import next_objects, report
+from rube.server.put import next_objects
+from rube.server.put_response import report
 from rube.server.stored_object import Owners, StoredObject, spec_field
 from rube.server.validation import check_distinct, check_metadata, check_object, check_object_count, located
-from rube.server.writes import Current, Decided, Intent, ReadOwners, Writer
-from rube.store import Store
+from rube.server.writes import Current, Decided, Intent, ReadOwners
 
 CONFLICTS_SHOWN_MAX: Final = 20
 """So many are named in one error, which travels in gRPC's headers (8 KiB)."""
@@ -70,17 +70,23 @@ class Merged(NamedTuple):
     conflicts: Sequence[Conflict]
 
 
-async def apply(
-    host: Host, store: Store, writer: Writer, config: ApiServerConfig, request: ApplyRequest
-) -> ApplyResponse:
+async def apply(backend: Backend, request: ApplyRequest) -> ApplyResponse:
     """Carries out an ApplyRequest; what is so already, and whose owners are the same, is not written.
 
     What results is checked like an object that is put. Raises FieldConflictError that names every conflict of every
     object, unless `force` is set.
     """
     owner = _applier(request.owner)
-    check_object_count(2 * len(request.objects), store.limits)  # each with its owners
-    configs = [_config(BUILTIN, obj, index) for index, obj in enumerate(request.objects)]
+    check_object_count(2 * len(request.objects), backend.store.limits)  # each with its owners
+    names = {type_of(obj.spec) for obj in request.objects}
+    if TYPE_TYPE in names:
+        raise InvalidArgumentError("types are not applied: put them", field="objects")
+    return await backend.types.with_newest(names, lambda now: _apply(backend, now, request, owner))
+
+
+async def _apply(backend: Backend, now: Snapshot, request: ApplyRequest, owner: str) -> ApplyResponse:
+    """Carries out the request with these types."""
+    configs = [_config(now.types, obj, index) for index, obj in enumerate(request.objects)]
     keys = [found.key for found in configs]
     check_distinct("objects", keys)
     preconditions = resolve_preconditions(request.preconditions, keys)
@@ -91,22 +97,23 @@ async def apply(
     ]
 
     def decide(current: Current) -> Decided:
-        merged = {found.key: merge(BUILTIN, current[found.key], found, owner) for found in configs}
+        merged = {found.key: merge(now.types, current[found.key], found, owner) for found in configs}
         conflicts = [conflict for found in merged.values() for conflict in found.conflicts]
         if conflicts and not request.force:
             raise conflict_error(conflicts)
         for index, (key, found) in enumerate(merged.items()):
             with located(f"objects[{index}] ({ObjectKey.from_bytes(key)}), as merged"):
-                check_metadata(found.wanted.metadata)
+                check_metadata(found.wanted.metadata, now.types)
         wanted = [(key, found.wanted) for key, found in merged.items()]
-        decided = next_objects(BUILTIN, host, store.limits, config, wanted, current, None)
+        decided = next_objects(backend, now.types, wanted, current, None)
         for key, found in merged.items():
             _set_owners(decided, key, current[key], found)
         return decided
 
     fence = request.fence if request.HasField("fence") else None
-    outcome = await writer.write(Intent(keys, preconditions, fence, decide, request.validate_only, ReadOwners.ALL))
-    response = ApplyResponse(revision=outcome.revision, store_id=store.store_id)
+    intent = Intent(keys, preconditions, fence, decide, request.validate_only, ReadOwners.ALL, now)
+    outcome = await backend.writer.write(intent)
+    response = ApplyResponse(revision=outcome.revision, store_id=backend.store.store_id)
     report(response, outcome, keys, validate_only=request.validate_only)
     return response
 
@@ -124,7 +131,7 @@ def _applier(owner: str) -> str:
 def _config(types: Types, obj: Object, index: int) -> Config:
     """Returns what is wanted of an object. Raises the errors of a put of it, and InvalidArgumentError for what cannot
     be merged."""
-    key, stored = check_object(obj, index)
+    key, stored = check_object(obj, index, types)
     spec = types.unpack(stored.spec_any())
     with located(f"objects[{index}] ({ObjectKey.from_bytes(key)})"):
         known = type(spec)()

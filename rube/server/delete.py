@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from rube.api import DeleteRequest, DeleteResponse, Deletion
 from rube.api.errors import NotFoundError
-from rube.api.keys import ObjectKey
-from rube.api.types import BUILTIN
-from rube.host import Clock
+from rube.api.keys import TYPE_TYPE, ObjectKey
+from rube.server.backend import Backend
 from rube.server.deletion import finalizers_after_delete, prepare_deletion
 from rube.server.preconditions import resolve_preconditions
 from rube.server.stored_object import StoredObject
+from rube.server.type_writes import delete_types
 from rube.server.validation import check_distinct, check_object_count
-from rube.server.writes import Current, Decided, Intent, Outcome, Writer
-from rube.store import Store
+from rube.server.writes import Current, Decided, Intent, Outcome
 
 
-async def delete(clock: Clock, store: Store, writer: Writer, request: DeleteRequest) -> DeleteResponse:
+async def delete(backend: Backend, request: DeleteRequest) -> DeleteResponse:
     """Carries out a DeleteRequest; an object with finalizers is marked, and one that is marked already is not written.
 
     Raises NotFoundError (metadata `key`) that names the first absent object.
     """
-    check_object_count(len(request.keys), store.limits)
-    keys = [BUILTIN.object_key_bytes(key.type, key.namespace, key.name) for key in request.keys]
+    check_object_count(len(request.keys), backend.store.limits)
+    if any(key.type == TYPE_TYPE for key in request.keys):
+        return await delete_types(backend, request)
+    types = await backend.types.require({key.type for key in request.keys})
+    keys = [types.object_key_bytes(key.type, key.namespace, key.name) for key in request.keys]
     check_distinct("keys", keys)
 
     def decide(current: Current) -> Decided:
-        now_ns = clock.now_ns()
+        now_ns = backend.host.clock.now_ns()
         decided: dict[bytes, StoredObject | None] = {}
         for key in keys:
             obj = current[key]
@@ -41,9 +43,9 @@ async def delete(clock: Clock, store: Store, writer: Writer, request: DeleteRequ
     preconditions = resolve_preconditions(request.preconditions, keys)
     fence = request.fence if request.HasField("fence") else None
     intent = Intent(keys, preconditions, fence, decide, request.validate_only)
-    outcome = await writer.write(intent)
+    outcome = await backend.writer.write(intent)
     deletions = [_deletion(outcome, key) for key in keys]
-    return DeleteResponse(revision=outcome.revision, store_id=store.store_id, deletions=deletions)
+    return DeleteResponse(revision=outcome.revision, store_id=backend.store.store_id, deletions=deletions)
 
 
 def _deletion(outcome: Outcome, key: bytes) -> Deletion:

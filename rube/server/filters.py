@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rube.api import ListRequest, Object, WatchRequest, selectors
-from rube.api.keys import ObjectKey, prefix_bytes, prefix_end, validate_name
-from rube.api.types import BUILTIN
+from rube.api.keys import ObjectKey, prefix_bytes, prefix_end, validate_name, validate_name_of
+from rube.api.types import Types
 from rube.api.well_known import EVERY_TYPE
 
 # All names of types are between these; the store's other keys begin with '!'.
@@ -23,15 +23,15 @@ class ObjectFilter:
     selector: selectors.LabelSelector
 
     @classmethod
-    def of(cls, request: ListRequest | WatchRequest) -> ObjectFilter:
+    def of(cls, request: ListRequest | WatchRequest, types: Types) -> ObjectFilter:
         """Returns the filter of a request. Raises InvalidArgumentError for an unknown type, a bad name or a bad
         selector."""
         if request.type != EVERY_TYPE:
-            BUILTIN.kind(request.type)
+            types.kind(request.type)
         if request.namespace:
             validate_name("namespace", request.namespace)
         if request.name:
-            validate_name("name", request.name)
+            validate_name_of(request.type, "name", request.name)
         selector = selectors.parse(request.label_selector)
         return cls(type=request.type, namespace=request.namespace, name=request.name, selector=selector)
 

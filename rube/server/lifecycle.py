@@ -5,21 +5,21 @@ from __future__ import annotations
 from rube.api import Precondition, UpdateLifecycleRequest, UpdateLifecycleResponse
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
-from rube.api.types import BUILTIN
+from rube.server.backend import Backend
 from rube.server.deletion import check_finalizers, check_new_finalizers, prepare_lifecycle
 from rube.server.preconditions import resolve_preconditions
 from rube.server.stored_object import set_revisions
-from rube.server.writes import Current, Decided, Intent, Writer
-from rube.store import Store
+from rube.server.writes import Current, Decided, Intent
 
 
-async def update_lifecycle(store: Store, writer: Writer, request: UpdateLifecycleRequest) -> UpdateLifecycleResponse:
+async def update_lifecycle(backend: Backend, request: UpdateLifecycleRequest) -> UpdateLifecycleResponse:
     """Carries out an UpdateLifecycleRequest; what is so already is not written.
 
     Raises NotFoundError, AbortedError, InvalidArgumentError; FailedPreconditionError for a finalizer that would be
     added to an object under deletion.
     """
-    name = BUILTIN.object_key_bytes(request.key.type, request.key.namespace, request.key.name)
+    types = await backend.types.require((request.key.type,))
+    name = types.object_key_bytes(request.key.type, request.key.namespace, request.key.name)
     key = ObjectKey.from_bytes(name)
     _check_request(key, request)
     preconditions = resolve_preconditions(request.preconditions, [name])
@@ -37,14 +37,16 @@ async def update_lifecycle(store: Store, writer: Writer, request: UpdateLifecycl
         return {} if changed is obj else {name: changed}
 
     fence = request.fence if request.HasField("fence") else None
-    outcome = await writer.write(Intent([name], preconditions, fence, decide))
+    outcome = await backend.writer.write(Intent([name], preconditions, fence, decide))
     before, after = outcome.current[name], outcome.decided.get(name)
     assert before is not None, "an absent object is an error"
     gone = name in outcome.decided and after is None
     metadata = (after or before).metadata
     if after is not None:
         set_revisions(metadata, before.metadata.create_revision, outcome.revision)
-    return UpdateLifecycleResponse(metadata=metadata, revision=outcome.revision, store_id=store.store_id, gone=gone)
+    return UpdateLifecycleResponse(
+        metadata=metadata, revision=outcome.revision, store_id=backend.store.store_id, gone=gone
+    )
 
 
 def _check_request(key: ObjectKey, request: UpdateLifecycleRequest) -> None:

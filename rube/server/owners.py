@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from rube.api import FieldOwner, FieldOwners, Metadata
 from rube.api.errors import DataLossError, InvalidArgumentError
 from rube.api.fields import Values, field_values
+from rube.api.keys import INTERNAL_PREFIX
 from rube.api.spelling import quoted
 from rube.api.types import Types
 from rube.server.stored_object import Owners, StoredObject
@@ -24,8 +25,7 @@ DEFAULT_OWNER: Final = "put"
 OWNER_CHARS_MAX: Final = 128
 METADATA_FIELDS: Final = ("labels", "annotations", "finalizers", "owner_references")
 """The fields of the metadata that users write."""
-# No type name begins with '!', so no object's key does.
-_PREFIX: Final = b"!owners/"
+_PREFIX: Final = INTERNAL_PREFIX + b"owners/"
 
 
 def owners_key(key: bytes) -> bytes:

@@ -11,43 +11,48 @@ from google.protobuf.message import Message
 from rube.api import Metadata, PatchRequest, PatchResponse
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.fields import PATHS_MAX, FieldPath, copy_field, merge_fields, parse_path
-from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
+from rube.api.keys import TYPE_TYPE, TYPE_URL_PREFIX, ObjectKey, type_of
 from rube.api.spelling import quoted, suggestion
-from rube.api.types import BUILTIN, Types
-from rube.host import Host
-from rube.server.config import ApiServerConfig
+from rube.api.types import Types
+from rube.server.backend import Backend
+from rube.server.known_types import Snapshot
 from rube.server.objects import say_removals
 from rube.server.owners import METADATA_FIELDS, check_owner, written_metadata
 from rube.server.preconditions import implied_precondition, resolve_preconditions
-from rube.server.put import next_objects, object_after, outcome_of
+from rube.server.put import next_objects
+from rube.server.put_response import object_after, outcome_of
 from rube.server.stored_object import StoredObject, spec_field
 from rube.server.validation import check_metadata, located
-from rube.server.writes import Current, Decided, Intent, ReadOwners, Writer
-from rube.store import Store
+from rube.server.writes import Current, Decided, Intent, ReadOwners
 
 EVERYTHING = "*"
 _KEY_FIELDS = ("namespace", "name")
 
 
-async def patch(
-    host: Host, store: Store, writer: Writer, config: ApiServerConfig, request: PatchRequest
-) -> PatchResponse:
+async def patch(backend: Backend, request: PatchRequest) -> PatchResponse:
     """Carries out a PatchRequest; an object that is so already is not written.
 
     What results is checked like an object that is put. Raises NotFoundError, and InvalidArgumentError for a path that
     the object does not have or that a patch cannot set.
     """
-    given = request.object
-    type_name = type_of(given.spec)
+    type_name = type_of(request.object.spec)
     if not type_name:
         raise InvalidArgumentError(
             "object.spec is not set: it names the type, also where the mask names no field of it; set "
             'spec { type_url: "rube/api.systemd.Unit" }',
             field="object.spec",
         )
-    name = ObjectKey(type_name, given.metadata.namespace, given.metadata.name)
-    key = BUILTIN.object_key_bytes(*name)
-    values = BUILTIN.unpack(given.spec)
+    if type_name == TYPE_TYPE:
+        raise InvalidArgumentError("a type is not patched: put its next version", field="object.spec")
+    return await backend.types.with_newest((type_name,), lambda now: _patch(backend, now, request))
+
+
+async def _patch(backend: Backend, now: Snapshot, request: PatchRequest) -> PatchResponse:
+    """Carries out the request with these types."""
+    given = request.object
+    name = ObjectKey(type_of(given.spec), given.metadata.namespace, given.metadata.name)
+    key = now.types.object_key_bytes(*name)
+    values = now.types.unpack(given.spec)
     with located(f"object ({name})"):
         mask = Mask.parse(request.update_mask.paths, cast(Descriptor, values.DESCRIPTOR))
     owner = check_owner(request.owner)
@@ -56,20 +61,21 @@ async def patch(
         stored = current[key]
         if stored is None:
             raise NotFoundError(f"{name} does not exist, so it cannot be patched: put it", key=str(name))
-        wanted = patched(BUILTIN, stored, given.metadata, values, mask)
+        wanted = patched(now.types, stored, given.metadata, values, mask)
         with located(f"object ({name}), as patched"):
-            check_metadata(wanted.metadata)
-        return next_objects(BUILTIN, host, store.limits, config, [(key, wanted)], current, owner)
+            check_metadata(wanted.metadata, now.types)
+        return next_objects(backend, now.types, [(key, wanted)], current, owner)
 
     preconditions = resolve_preconditions(request.preconditions, [key])
     if given.metadata.revision or given.metadata.uid:
         preconditions.append((key, implied_precondition(given.metadata)))
     fence = request.fence if request.HasField("fence") else None
-    outcome = await writer.write(Intent([key], preconditions, fence, decide, request.validate_only, ReadOwners.KEPT))
+    intent = Intent([key], preconditions, fence, decide, request.validate_only, ReadOwners.KEPT, now)
+    outcome = await backend.writer.write(intent)
     return PatchResponse(
         object=object_after(outcome, key, validate_only=request.validate_only),
         revision=outcome.revision,
-        store_id=store.store_id,
+        store_id=backend.store.store_id,
         outcome=outcome_of(outcome, key),
     )
 

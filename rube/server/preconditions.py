@@ -9,12 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rube.api import Fence, Metadata, Precondition
 from rube.api.errors import AbortedError, DataLossError, InvalidArgumentError, ResourceExhaustedError
-from rube.api.keys import ObjectKey, validate_key
+from rube.api.keys import INTERNAL_PREFIX, ObjectKey, validate_key
 from rube.server.stored_object import StoredObject
 from rube.store import Op, Record
 
-# No type name begins with '!', so no object's key does.
-_FENCE_PREFIX = b"!fence/"
+_FENCE_PREFIX = INTERNAL_PREFIX + b"fence/"
 _GROUP_BYTES_MAX = 253
 PRECONDITIONS_MAX = 1_000
 

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from rube.api import GetRequest, GetResponse, ListRequest, ListResponse
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
 from rube.api.page_token import PageToken, decode_token, encode_token
-from rube.api.types import BUILTIN
+from rube.server.backend import Backend
 from rube.server.config import ApiServerConfig
 from rube.server.filters import ObjectFilter
 from rube.server.objects import decode, size_in_response
 from rube.server.owners import decode_owners, known_owners, object_values, owners_key, owners_message
+from rube.server.scan import scan
 from rube.server.stored_object import decode_object
-from rube.store import Page, Store
-
-# A range is read from the store in pieces of about this size; the objects so far decide their number.
-_PIECE_BYTES = 1024 * 1024
-_PIECE_OBJECTS_MIN = 16
-_PIECE_OBJECTS_MAX = 1_000
+from rube.store import Page
 
 
-async def get(store: Store, request: GetRequest) -> GetResponse:
+async def get(backend: Backend, request: GetRequest) -> GetResponse:
     """Carries out a GetRequest. Raises NotFoundError (metadata `key`)."""
+    store = backend.store
     key = ObjectKey.from_proto(request.key)
-    BUILTIN.validate_object_key(key)
+    types = await backend.types.require((key.type,))
+    types.validate_object_key(key)
     name = key.to_bytes()
     read = (name, owners_key(name)) if request.include_owners else (name,)
     (record, *beside), revision, _ = await store.get(read, min_revision=request.min_revision)
@@ -37,11 +34,11 @@ async def get(store: Store, request: GetRequest) -> GetResponse:
         stored = decode_object(record)
         if beside[0] is not None:
             stored.owners = decode_owners(name, beside[0].value)
-        response.owners.CopyFrom(owners_message(known_owners(stored, object_values(BUILTIN, stored))))
+        response.owners.CopyFrom(owners_message(known_owners(stored, object_values(types, stored))))
     return response
 
 
-async def list_objects(store: Store, config: ApiServerConfig, request: ListRequest) -> ListResponse:
+async def list_objects(backend: Backend, request: ListRequest) -> ListResponse:
     """Returns one page of the objects that match, in the order of their keys; every page is of the first one's
     revision.
 
@@ -49,7 +46,8 @@ async def list_objects(store: Store, config: ApiServerConfig, request: ListReque
     CompactedError for a page whose revision is compacted (begin again), InvalidArgumentError also for a page token that
     is older than the `min_revision` beside it.
     """
-    wanted = ObjectFilter.of(request)
+    store, config = backend.store, backend.config
+    wanted = ObjectFilter.of(request, await backend.types.require((request.type,)))
     if request.page_size < 0:
         raise InvalidArgumentError(f"page_size is {request.page_size}, less than 0", field="page_size")
     scope = f"{wanted} {store.store_id}"
@@ -106,18 +104,3 @@ class _Collected:
                 self.more = page.more or index + 1 < len(page.records)
                 return True
         return False
-
-
-async def scan(
-    store: Store, start: bytes, end: bytes, *, revision: int = 0, min_revision: int = 0
-) -> AsyncGenerator[Page, None]:
-    """Yields the records of a range at one revision, in pieces of bounded size; at least one, perhaps empty, page."""
-    limit = _PIECE_OBJECTS_MIN
-    while True:
-        page = await store.range(start, end, revision=revision, min_revision=min_revision, limit=limit)
-        yield page
-        if not page.more:
-            return
-        start, revision, min_revision = page.records[-1].key + b"\0", page.revision, 0
-        object_bytes = sum(len(record.value) for record in page.records) // len(page.records) or 1
-        limit = min(max(_PIECE_BYTES // object_bytes, _PIECE_OBJECTS_MIN), _PIECE_OBJECTS_MAX)

@@ -36,8 +36,10 @@ from rube.api.unknown_fields import check_known
 from rube.host import Host
 from rube.server.apply import apply
 from rube.server.attachments import Attachments
+from rube.server.backend import Backend
 from rube.server.config import ApiServerConfig
 from rube.server.delete import delete
+from rube.server.known_types import KnownTypes
 from rube.server.lifecycle import update_lifecycle
 from rube.server.logs import LogRelay
 from rube.server.namespaces import Namespaces
@@ -59,43 +61,42 @@ class ApiService(ApiServicer):
         self,
         host: Host,
         store: Store,
+        types: KnownTypes,
+        namespaces: Namespaces,
         config: ApiServerConfig,
         attachments: Attachments,
-        namespaces: Namespaces,
     ) -> None:
-        self._host = host
-        self._store = store
-        self._config = config
-        self._writer = Writer(
+        writer = Writer(
             store, namespaces, retries_max=config.retries_max, waiters_per_key_max=config.waiters_per_key_max
         )
-        self._watches = Watches(host.clock, store, config)
+        self._backend = Backend(host=host, store=store, writer=writer, types=types, config=config)
+        self._watches = Watches(host.clock, store, types, config)
         self._logs = LogRelay(host, store, attachments)
         self._draining = False
 
     async def Put(self, request: PutRequest, context: Context) -> PutResponse:
         self._check(request)
-        return await put(self._host, self._store, self._writer, self._config, request)
+        return await put(self._backend, request)
 
     async def Patch(self, request: PatchRequest, context: Context) -> PatchResponse:
         self._check(request)
-        return await patch(self._host, self._store, self._writer, self._config, request)
+        return await patch(self._backend, request)
 
     async def Apply(self, request: ApplyRequest, context: Context) -> ApplyResponse:
         self._check(request)
-        return await apply(self._host, self._store, self._writer, self._config, request)
+        return await apply(self._backend, request)
 
     async def Get(self, request: GetRequest, context: Context) -> GetResponse:
         self._check(request)
-        return await get(self._store, request)
+        return await get(self._backend, request)
 
     async def List(self, request: ListRequest, context: Context) -> ListResponse:
         self._check(request)
-        return await list_objects(self._store, self._config, request)
+        return await list_objects(self._backend, request)
 
     async def Delete(self, request: DeleteRequest, context: Context) -> DeleteResponse:
         self._check(request)
-        return await delete(self._host.clock, self._store, self._writer, request)
+        return await delete(self._backend, request)
 
     def Watch(self, request: WatchRequest, context: Context) -> AsyncIterator[WatchResponse]:
         self._check(request)
@@ -107,11 +108,11 @@ class ApiService(ApiServicer):
 
     async def UpdateStatus(self, request: UpdateStatusRequest, context: Context) -> UpdateStatusResponse:
         self._check(request)
-        return await update_status(self._store, self._writer, request)
+        return await update_status(self._backend, request)
 
     async def UpdateLifecycle(self, request: UpdateLifecycleRequest, context: Context) -> UpdateLifecycleResponse:
         self._check(request)
-        return await update_lifecycle(self._store, self._writer, request)
+        return await update_lifecycle(self._backend, request)
 
     def drain(self) -> None:
         """Ends the watches and refuses new calls, both with UNAVAILABLE, so that clients move on at once."""

@@ -11,29 +11,36 @@ from google.protobuf.message import Message
 from rube.api import Metadata, UpdateStatusRequest, UpdateStatusResponse
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
-from rube.api.types import BUILTIN, pack
+from rube.api.types import BUILTIN, Types, pack
+from rube.server.backend import Backend
+from rube.server.known_types import Snapshot
 from rube.server.objects import prepare_status
 from rube.server.preconditions import resolve_preconditions
-from rube.server.put import metadata_after
+from rube.server.put_response import metadata_after
 from rube.server.stored_object import StoredObject
 from rube.server.validation import canonical_status
 from rube.server.violations import check_status
-from rube.server.writes import Current, Decided, Intent, Writer
-from rube.store import Store
+from rube.server.writes import Current, Decided, Intent
 
 OBSERVED_GENERATION = "observed_generation"
 """The field (uint64) of a status message for the generation of the spec that it is about."""
 MASK_PATHS_MAX = 1_000
 
 
-async def update_status(store: Store, writer: Writer, request: UpdateStatusRequest) -> UpdateStatusResponse:
+async def update_status(backend: Backend, request: UpdateStatusRequest) -> UpdateStatusResponse:
     """Carries out an UpdateStatusRequest; an unchanged status is not written.
 
     Raises NotFoundError, AbortedError if the uid is another or the generation acted on is older than that of the stored
     status, InvalidArgumentError.
     """
+    return await backend.types.with_newest((request.key.type,), lambda now: _update_status(backend, now, request))
+
+
+async def _update_status(backend: Backend, now: Snapshot, request: UpdateStatusRequest) -> UpdateStatusResponse:
+    """Carries out the request with these types."""
+    types = now.types
     key = ObjectKey.from_proto(request.key)
-    BUILTIN.validate_object_key(key)
+    types.validate_object_key(key)
     name = key.to_bytes()
     if len(request.update_mask.paths) > MASK_PATHS_MAX:
         raise InvalidArgumentError(
@@ -41,7 +48,7 @@ async def update_status(store: Store, writer: Writer, request: UpdateStatusReque
             "name whole fields",
             field="update_mask",
         )
-    status = canonical_status(key, request.status)
+    status = canonical_status(key, request.status, types)
 
     def decide(current: Current) -> Decided:
         obj = current[name]
@@ -53,9 +60,9 @@ async def update_status(store: Store, writer: Writer, request: UpdateStatusReque
                 key=str(key),
                 revision=obj.metadata.revision,
             )
-        merged = merge_status(key, obj, status, request)
+        merged = merge_status(key, obj, status, request, types)
         before = obj.status_any()
-        previous = None if before is None else BUILTIN.unpack(before)
+        previous = None if before is None else types.unpack(before)
         check_status(key, merged, previous, keep_unknown=request.keep_unknown_fields)
         changed = prepare_status(obj, pack(merged))
         return {} if changed is None else {name: changed}
@@ -63,21 +70,24 @@ async def update_status(store: Store, writer: Writer, request: UpdateStatusReque
     given = [request.precondition] if request.HasField("precondition") else []
     preconditions = resolve_preconditions(given, [name])
     fence = request.fence if request.HasField("fence") else None
-    outcome = await writer.write(Intent(keys=[name], preconditions=preconditions, fence=fence, decide=decide))
+    intent = Intent(keys=[name], preconditions=preconditions, fence=fence, decide=decide, now=now)
+    outcome = await backend.writer.write(intent)
     return UpdateStatusResponse(
-        metadata=metadata_after(outcome, name), revision=outcome.revision, store_id=store.store_id
+        metadata=metadata_after(outcome, name), revision=outcome.revision, store_id=backend.store.store_id
     )
 
 
-def merge_status(key: ObjectKey, obj: StoredObject, status: Any, request: UpdateStatusRequest) -> Message:
+def merge_status(
+    key: ObjectKey, obj: StoredObject, status: Any, request: UpdateStatusRequest, types: Types = BUILTIN
+) -> Message:
     """Returns the status to store: the fields of `update_mask` (none: all) from `status`, the rest as it is stored.
 
     Pure. Raises AbortedError for an `observed_generation` older than the stored status's or newer than the object's,
     InvalidArgumentError for a mask with a path that the message does not have.
     """
-    wanted = BUILTIN.unpack(status)
+    wanted = types.unpack(status)
     before = obj.status_any()
-    stored = type(wanted)() if before is None else BUILTIN.unpack(before)
+    stored = type(wanted)() if before is None else types.unpack(before)
     if not request.update_mask.paths:
         merged = wanted
     elif request.update_mask.IsValidForDescriptor(cast(Descriptor, wanted.DESCRIPTOR)):

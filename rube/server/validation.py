@@ -10,7 +10,7 @@ from google.protobuf.any_pb2 import Any
 from rube.api import Metadata, Object, selectors
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
-from rube.api.types import BUILTIN
+from rube.api.types import Types
 from rube.server.deletion import check_finalizers
 from rube.server.namespaces import RESERVED
 from rube.server.owner_references import check_owners
@@ -25,7 +25,7 @@ objects."""
 """So many violations of so many objects are named in one error, which travels in gRPC's headers (8 KiB)."""
 
 
-def check_object(obj: Object, index: int) -> tuple[bytes, StoredObject]:
+def check_object(obj: Object, index: int, types: Types) -> tuple[bytes, StoredObject]:
     """Returns the object's key (`ObjectKey.to_bytes`), and the object with a canonical spec and without a status;
     `index` is its place in the request.
 
@@ -40,9 +40,9 @@ def check_object(obj: Object, index: int) -> tuple[bytes, StoredObject]:
             field="spec",
         )
     try:
-        key = BUILTIN.object_key_bytes(type_name, namespace, name)
-        check_metadata(metadata)
-        canonical = BUILTIN.canonical_bytes(type_name, spec.value)
+        key = types.object_key_bytes(type_name, namespace, name)
+        check_metadata(metadata, types)
+        canonical = types.canonical_bytes(type_name, spec.value)
     except InvalidArgumentError as error:
         raise _located(error, f"objects[{index}]", ObjectKey(type_name, namespace, name)) from error
     return key, StoredObject(metadata, spec_field(TYPE_URL_PREFIX + type_name, canonical))
@@ -59,10 +59,10 @@ def check_names(keys: Iterable[bytes]) -> None:
             )
 
 
-def canonical_status(key: ObjectKey, status: Any) -> Any:
+def canonical_status(key: ObjectKey, status: Any, types: Types) -> Any:
     """Returns the status in canonical form. Raises InvalidArgumentError unless it is of the type for this kind of
     object."""
-    expected = BUILTIN.kind(key.type).status
+    expected = types.kind(key.type).status
     if expected is None:
         raise InvalidArgumentError(f"{key}: objects of type {key.type} have no status", field="status")
     if type_of(status) != expected.DESCRIPTOR.full_name:
@@ -70,7 +70,7 @@ def canonical_status(key: ObjectKey, status: Any) -> Any:
             f"{key}: status is {type_of(status) or 'empty'}, not {expected.DESCRIPTOR.full_name}", field="status"
         )
     try:
-        return BUILTIN.canonical_any(status)
+        return types.canonical_any(status)
     except InvalidArgumentError as error:
         raise _located(error, "status", key) from error
 
@@ -158,7 +158,7 @@ def _what(key: bytes) -> str:
     return f"{key.decode()} has" if owned is None else f"the field owners of {owned.decode()} have"
 
 
-def check_metadata(metadata: Metadata) -> None:
+def check_metadata(metadata: Metadata, types: Types) -> None:
     """Raises InvalidArgumentError for labels, annotations, owners or finalizers that no object can have."""
     if metadata.labels:
         selectors.validate_labels(metadata.labels)
@@ -173,7 +173,7 @@ def check_metadata(metadata: Metadata) -> None:
     if metadata.finalizers:
         check_finalizers("metadata.finalizers", metadata.finalizers)
     if metadata.owner_references:
-        check_owners(metadata)
+        check_owners(metadata, types)
 
 
 @contextmanager

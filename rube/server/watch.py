@@ -14,7 +14,8 @@ from rube.host import Clock
 from rube.server.config import ApiServerConfig
 from rube.server.events import EventCache, WatchBounds, bookmark, initial_responses, responses_for
 from rube.server.filters import ObjectFilter
-from rube.server.read import scan
+from rube.server.known_types import KnownTypes
+from rube.server.scan import scan
 from rube.server.timed_iterator import TimedIterator
 from rube.store import ChangeBatch, Store
 
@@ -28,9 +29,10 @@ class Watches:
     the rest from its log: a slow client never grows the server.
     """
 
-    def __init__(self, clock: Clock, store: Store, config: ApiServerConfig) -> None:
+    def __init__(self, clock: Clock, store: Store, types: KnownTypes, config: ApiServerConfig) -> None:
         self._clock = clock
         self._store = store
+        self._types = types
         self._cache = EventCache(bytes_max=config.event_cache_bytes_max)
         self._bounds = WatchBounds(config.watch_response_events_max, config.watch_response_bytes_max)
         self._scanned_objects_max = config.page_scanned_objects_max
@@ -48,7 +50,7 @@ class Watches:
     async def watch(self, request: WatchRequest) -> Responses:
         """Yields the responses to a WatchRequest. Ends only with an error: StoreChangedError, CompactedError,
         RevisionAheadError, InvalidArgumentError, or UnavailableError when the server stops."""
-        wanted = ObjectFilter.of(request)
+        wanted = ObjectFilter.of(request, await self._types.require((request.type,)))
         store_id = self._store.store_id
         if request.store_id and request.store_id != store_id:
             raise StoreChangedError(

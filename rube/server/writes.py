@@ -9,11 +9,13 @@ from typing import NamedTuple, TypeVar
 
 from rube.api import Fence, Precondition
 from rube.api.errors import AbortedError, RubeError
+from rube.server.known_types import GuardChangedError, Snapshot, guards_hold
 from rube.server.locks import KeyLocks
 from rube.server.namespaces import Namespaces
 from rube.server.owners import decode_owners, encode_owners, owners_key
 from rube.server.preconditions import check_fence, check_preconditions, fence_key
 from rube.server.stored_object import StoredObject, decode_object, encode_object
+from rube.server.type_checks import vetoes
 from rube.server.validation import check_key_count, check_size
 from rube.store import Compare, Lookup, Op, Record, Store, Txn
 
@@ -44,6 +46,12 @@ class Intent(NamedTuple):
     validate_only: bool = False
     """Everything but the commit: the outcome is what would be written, at the revision that was read."""
     owners: ReadOwners = ReadOwners.NONE
+    now: Snapshot | None = None
+    """The types that it was decided with: GuardChangedError if one of its objects' has changed when it is committed."""
+    guards: Sequence[Compare] = ()
+    """Further conditions, on keys that hold no objects: GuardChangedError, likewise."""
+    also: Sequence[Op] = ()
+    """Writes of keys that hold no objects, in the same transaction."""
 
 
 class Outcome(NamedTuple):
@@ -65,7 +73,7 @@ class Writer:
 
     async def write(self, intent: Intent) -> Outcome:
         """Carries out the intent; durable when it returns. Raises AbortedError if a precondition or the fence is stale,
-        and the errors of `decide`.
+        GuardChangedError, and the errors of `decide`.
 
         When another server has changed what was read, everything is read, checked and decided again: so a precondition
         that still holds never fails for a race, and one that does not is reported as it is now.
@@ -79,6 +87,8 @@ class Writer:
                 try:
                     return await self._attempt(intent, keys, serializable=serializable)
                 except _LostRaceError as lost:
+                    if lost.guards and not await guards_hold(self._store, lost.guards):
+                        raise GuardChangedError from lost.error
                     if races == self._retries_max:
                         raise AbortedError(
                             f"{lost.error.message} ({self._retries_max} times in a row: retries_max)",
@@ -106,7 +116,7 @@ class Writer:
             raise
         created = [key for key, obj in decided.items() if obj is not None and current[key] is None]
         try:
-            guards = await self._namespaces.guard(created, serializable=serializable) if created else ()
+            opened = await self._namespaces.guard(created, serializable=serializable) if created else ()
         except RubeError as error:
             if serializable:
                 raise _MaybeStaleError from error
@@ -115,14 +125,12 @@ class Writer:
             if found.serializable:
                 raise _MaybeStaleError
             return Outcome(found.revision, current, decided)
-        compares = [
-            *_tuples(Compare, read, (0 if record is None else record.mod_revision for record in found.records)),
-            *guards,
-        ]
+        guards = [*intent.guards, *(intent.now.guards(decided) if intent.now else ())]
+        compares = _tuples(Compare, read, (0 if record is None else record.mod_revision for record in found.records))
         try:
-            revision = await self._store.commit(Txn(tuple(ops), tuple(compares)))
+            revision = await self._store.commit(Txn(tuple(ops), (*compares, *opened, *guards)))
         except AbortedError as error:
-            raise _LostRaceError(error) from error
+            raise _LostRaceError(error, guards) from error
         return Outcome(revision, current, decided)
 
     async def _read(
@@ -164,6 +172,9 @@ class Writer:
         ops += _tuples(Op, decided, (None if obj is None else encode_object(obj) for obj in decided.values()))
         ops += owners
         if ops:
+            ops += intent.also
+            if intent.now is not None and intent.now.gates:
+                ops += vetoes(intent.now, decided, current)
             check_size(ops, records, self._store.limits)
         return decided, ops
 
@@ -191,9 +202,10 @@ def _tuples(kind: type[T], *columns: Iterable[object]) -> Iterator[T]:
 class _LostRaceError(Exception):
     """Another server wrote between the read and the commit."""
 
-    def __init__(self, error: AbortedError) -> None:
+    def __init__(self, error: AbortedError, guards: Sequence[Compare]) -> None:
         super().__init__(error.message)
         self.error = error
+        self.guards = guards
 
 
 class _MaybeStaleError(Exception):

@@ -161,9 +161,9 @@ def test_statuses_whose_uid_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) ->
 
     update = server_status.update_status
 
-    async def blind(store: Any, writer: Any, request: UpdateStatusRequest) -> Any:
+    async def blind(backend: Any, request: UpdateStatusRequest) -> Any:
         request.uid = ""
-        return await update(store, writer, request)
+        return await update(backend, request)
 
     monkeypatch.setattr(service, "update_status", blind)
     assert "conditions" in _violated()

@@ -10,9 +10,10 @@ from rube.api import Event, GetRequest, GetResponse, Object
 from rube.server import events as server_events
 from rube.server import read as server_read
 from rube.server import service as server_service
+from rube.server.backend import Backend
 from rube.server.events import EventCache
 from rube.sim.scenario import Simulation, load_text
-from rube.store import Record, Store
+from rube.store import Record
 
 SCENARIO = """\
 name: sabotage
@@ -57,8 +58,8 @@ def test_reads_with_an_old_version(monkeypatch: pytest.MonkeyPatch) -> None:
     get = server_service.get
     first: dict[str, Object] = {}
 
-    async def old(store: Store, request: GetRequest) -> GetResponse:
-        answer = await get(store, request)
+    async def old(backend: Backend, request: GetRequest) -> GetResponse:
+        answer = await get(backend, request)
         answer.object.CopyFrom(first.setdefault(request.key.name, answer.object))
         return answer
 
@@ -70,9 +71,9 @@ def test_reads_with_a_deleted_object(monkeypatch: pytest.MonkeyPatch) -> None:
     get = server_service.get
     last: dict[str, GetResponse] = {}
 
-    async def undead(store: Store, request: GetRequest) -> GetResponse:
+    async def undead(backend: Backend, request: GetRequest) -> GetResponse:
         try:
-            answer = last[request.key.name] = await get(store, request)
+            answer = last[request.key.name] = await get(backend, request)
         except server_read.NotFoundError as error:
             if request.key.name not in last:
                 raise

@@ -19,12 +19,12 @@ def test_an_exception_in_a_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     list_objects = service.list_objects
     calls = 0
 
-    async def wrong(store: Any, config: Any, request: ListRequest) -> ListResponse:
+    async def wrong(backend: Any, request: ListRequest) -> ListResponse:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise KeyError("leader")
-        return await list_objects(store, config, request)
+        return await list_objects(backend, request)
 
     monkeypatch.setattr(service, "list_objects", wrong)
     steps = "  steps:\n    - {at: 5s, every: 1s, times: 5, list: {page_size: 1}}\n"

@@ -42,8 +42,8 @@ def test_the_shipped_code_holds() -> None:
 def _after_list(monkeypatch: pytest.MonkeyPatch, change: Callable[[ListRequest, ListResponse], None]) -> None:
     list_objects = service.list_objects
 
-    async def wrong(store: Any, config: Any, request: ListRequest) -> ListResponse:
-        response = await list_objects(store, config, request)
+    async def wrong(backend: Any, request: ListRequest) -> ListResponse:
+        response = await list_objects(backend, request)
         if request.type == "api.systemd.Unit":
             change(request, response)
         return response

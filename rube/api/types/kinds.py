@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.descriptor import Descriptor
@@ -19,6 +19,7 @@ from rube.api import (
     NamespaceStatus,
     Node,
     NodeStatus,
+    Type,
     Unit,
     UnitStatus,
     cluster_pb2,
@@ -26,10 +27,14 @@ from rube.api import (
     core_pb2,
     memory_pb2,
     systemd_pb2,
+    types_pb2,
 )
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, is_name_of, type_of, validate_key, validate_names
 from rube.api.spelling import quoted, suggestion
+
+if TYPE_CHECKING:  # loaded where objects are judged
+    from rube.api.types.rules import Rules
 
 # Known good pairs of type and namespace, with the beginning of their keys.
 _PREFIXES_MAX = 4096
@@ -54,9 +59,23 @@ class Kind:
     messages: Mapping[str, Descriptor] = field(default_factory=dict)
     """The messages that came with a type that was pushed, by full name; empty for a type that is built in."""
 
+    source: bytes = b""
+    """The api.Type, in deterministic bytes; empty for a type that is built in."""
+
     @property
     def name(self) -> str:
         return self.spec.DESCRIPTOR.full_name
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of its specs."""
+        from rube.api.types.rules import rules_of
+
+        return rules_of(self.spec)
+
+    def words(self) -> tuple[str, ...]:
+        """Returns what people call it: the last part of its name in lower case, and its short names."""
+        return (self.name.rpartition(".")[2].lower(), *self.short_names)
 
 
 class Types:
@@ -206,12 +225,13 @@ BUILTIN: Final = Types(
     [
         Kind(spec=Lease, status=None, namespaced=True),
         Kind(spec=Node, status=NodeStatus, namespaced=False),
+        Kind(spec=Type, status=None, namespaced=False),
         Kind(spec=Unit, status=UnitStatus, namespaced=True),
         Kind(spec=Namespace, status=NamespaceStatus, namespaced=False),
     ],
     {
         name: message
-        for module in (api_pb2, cluster_pb2, controller_pb2, core_pb2, memory_pb2, systemd_pb2)
+        for module in (api_pb2, cluster_pb2, controller_pb2, core_pb2, memory_pb2, systemd_pb2, types_pb2)
         for name, message in messages_of(module.DESCRIPTOR.message_types_by_name.values())
     },
 )

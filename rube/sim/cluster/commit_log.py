@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rube.api import Object
 from rube.api.errors import CompactedError
-from rube.api.keys import ObjectKey
+from rube.api.keys import INTERNAL_PREFIX, ObjectKey
 from rube.sim.judges import Contents, LogEntry, Term
 from rube.store import Record, Store
 
@@ -57,7 +57,7 @@ class CommitLog:
 
     def _add(self, record: Record, *, deleted: bool) -> None:
         self.terms.extend(_terms(record))
-        if not record.key.startswith(_FENCE_PREFIX):
+        if not record.key.startswith(INTERNAL_PREFIX):
             self.log.append(self._entry(record, deleted=deleted))
 
     def _entry(self, record: Record, *, deleted: bool) -> LogEntry:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from rube.api import DeleteRequest, Object, PutRequest, UpdateLifecycleRequest, UpdateStatusRequest
+from rube.api.keys import INTERNAL_PREFIX
 from rube.sim.judges.contents import Content, difference, without_revisions
 from rube.sim.judges.history import History
 from rube.sim.judges.model import after_delete, after_lifecycle, after_put, after_status
@@ -18,7 +19,7 @@ from rube.sim.judges.timeline import Timeline
 from rube.sim.judges.verdict import Verdict, judge, many
 
 CHECK = "contents"
-_FENCE_PREFIX = b"!"
+_FENCE_PREFIX = b"!fence/"
 
 
 def contents(history: History) -> Verdict:
@@ -122,6 +123,7 @@ class _Transactions:
                 group = raw.partition(b"/")[2].decode()
                 if self._terms.get((asked.revision, group)) != int(value or b"0"):
                     yield f"{where} the log does not have the term {value!r} of {group} there"
+            if raw.startswith(INTERNAL_PREFIX):
                 continue
             key = _key_text(raw)
             entry = there.pop(key, None)
@@ -134,7 +136,7 @@ class _Transactions:
 
     def _same(self, asked: Asked, entries: Sequence[LogEntry]) -> bool:
         wanted = {
-            _key_text(raw): self._body(value) for raw, value in asked.changes if not raw.startswith(_FENCE_PREFIX)
+            _key_text(raw): self._body(value) for raw, value in asked.changes if not raw.startswith(INTERNAL_PREFIX)
         }
         return wanted == {entry.key: entry.content.body if entry.content else b"" for entry in entries}
 

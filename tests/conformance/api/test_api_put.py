@@ -14,6 +14,8 @@ from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, R
 from rube.api.types import BUILTIN, pack
 from rube.api.types.violation import Violation
 from rube.server import ApiServerConfig
+from rube.server.backend import Backend
+from rube.server.known_types import KnownTypes
 from rube.server.namespaces import Namespaces
 from rube.server.put import put
 from rube.server.writes import Writer
@@ -240,13 +242,19 @@ async def test_a_spec_that_is_stored_already_is_not_checked_again(site: Site) ->
 
         await api.put(stored)
         strict = ApiServerConfig(spec_checks={"api.systemd.Unit": check})
-        writer = Writer(api.store, Namespaces(site.host.clock, api.store), retries_max=1, waiters_per_key_max=10)
+        backend = Backend(
+            host=site.host,
+            store=api.store,
+            writer=Writer(api.store, Namespaces(site.host.clock, api.store), retries_max=1, waiters_per_key_max=10),
+            types=KnownTypes(api.store, site.host.clock),
+            config=strict,
+        )
         stored.metadata.labels["node"] = "worker-1"
-        response = await put(site.host, api.store, writer, strict, PutRequest(objects=[stored]))
+        response = await put(backend, PutRequest(objects=[stored]))
         assert response.metadata[0].labels["node"] == "worker-1"
         changed = unit("old", "another")
         with pytest.raises(InvalidArgumentError, match="description is wrong"):
-            await put(site.host, api.store, writer, strict, PutRequest(objects=[changed]))
+            await put(backend, PutRequest(objects=[changed]))
 
 
 # Fields that the type does not have

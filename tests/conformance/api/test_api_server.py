@@ -18,7 +18,8 @@ from rube.api.errors import (
     RubeError,
     UnavailableError,
 )
-from rube.server import ApiServer, ApiServerConfig
+from rube.client import Client, ClientConfig
+from rube.server import ApiServer, ApiServerConfig, apiserver
 from rube.transport import rube_error
 from tests.conformance.api.api_sites import TYPE, GrpcSite, Served, Site, key, serve, unit
 
@@ -115,12 +116,14 @@ async def test_a_put_in_flight_is_finished_before_the_server_stops(site: Site) -
         await stop
 
 
-async def test_a_server_that_stops_says_that_it_did_nothing(site: Site) -> None:
+async def test_a_server_that_stops_says_that_it_did_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apiserver, "DRAIN_S", 2.0)
     async with serve(site) as api:
-        stop = asyncio.create_task(api.server.stop(1.0))
+        stop = asyncio.create_task(api.server.stop(2.0))
         await asyncio.sleep(0)
-        with pytest.raises(NotDoneError, match="is stopping"):
-            await api.client.put(PutRequest(objects=[unit("a")]), deadline_s=0.05)
+        async with Client(site.host, [api.address], ClientConfig(retries_max=0)) as once:
+            with pytest.raises(NotDoneError, match="is stopping"):
+                await once.put(PutRequest(objects=[unit("a")]))
         await stop
 
 

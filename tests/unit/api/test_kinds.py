@@ -22,7 +22,7 @@ def test_an_unknown_type_is_answered_with_the_near_one() -> None:
 
 def test_a_type_far_from_all_is_answered_with_those_that_are_known() -> None:
     with pytest.raises(
-        InvalidArgumentError, match=r"known: api\.Lease, api\.Node, api\.systemd\.Unit, core\.Namespace$"
+        InvalidArgumentError, match=r"known: api\.Lease, api\.Node, api\.Type, api\.systemd\.Unit, core\.Namespace$"
     ):
         BUILTIN.message_class("zzz")
 
@@ -32,7 +32,13 @@ def test_kinds_know_their_status_and_whether_they_are_namespaced() -> None:
     assert (unit.spec, unit.status, unit.namespaced) == (Unit, UnitStatus, True)
     assert BUILTIN.kind("api.Node").status is NodeStatus
     assert not BUILTIN.kind("api.Node").namespaced
-    assert [kind.name for kind in BUILTIN.kinds()] == ["api.Lease", "api.Node", "api.systemd.Unit", "core.Namespace"]
+    assert [kind.name for kind in BUILTIN.kinds()] == [
+        "api.Lease",
+        "api.Node",
+        "api.Type",
+        "api.systemd.Unit",
+        "core.Namespace",
+    ]
 
 
 def test_a_message_that_is_no_resource_is_no_kind() -> None:

@@ -21,7 +21,10 @@ def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["lst"], "ructl: No such command 'lst'; did you mean 'list'?"),
         (["list", "--typ", "x"], "ructl: No such option '--typ'; did you mean '--type'?"),
-        (["list"], "ructl: no type: give one with -t (Lease, Namespace, Node, Unit), such as 'ructl list -t Unit'"),
+        (
+            ["list"],
+            "ructl: no type: give one with -t (Lease, Namespace, Node, Type, Unit), such as 'ructl list -t Unit'",
+        ),
         (["list", "Unit"], "ructl: no type: did you mean 'ructl list -t Unit'?"),
         (["get", "hello"], "ructl: no type: did you mean 'ructl get -t Unit hello'?"),
         (["logs", "unit", "a"], "ructl: logs are of one unit at a time: did you mean 'ructl logs a'?"),

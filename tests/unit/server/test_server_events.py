@@ -35,7 +35,7 @@ def seen(changes: list[Change], selector: str = "", *, bounds: WatchBounds = WID
     """The events of each response in short: `+a2` is an update of `a` at revision 2, `-a2` a delete."""
     request = WatchRequest(type=TYPE, label_selector=selector)
     batch = ChangeBatch(changes, max((change.record.mod_revision for change in changes), default=0))
-    responses = responses_for(batch, ObjectFilter.of(request), EventCache(bytes_max=1 << 20), "s", bounds)
+    responses = responses_for(batch, ObjectFilter.of(request, BUILTIN), EventCache(bytes_max=1 << 20), "s", bounds)
     return [[short(event) for event in response.events] for response in responses]
 
 
@@ -60,7 +60,9 @@ def test_a_delete_event_carries_the_previous_object_in_full() -> None:
     previous = record("a", 1)
     request = WatchRequest(type=TYPE)
     cache = EventCache(bytes_max=1 << 20)
-    (response,) = responses_for(ChangeBatch([delete(previous, 7)], 9), ObjectFilter.of(request), cache, "s", WIDE)
+    (response,) = responses_for(
+        ChangeBatch([delete(previous, 7)], 9), ObjectFilter.of(request, BUILTIN), cache, "s", WIDE
+    )
     deleted = response.events[0].delete
     assert BUILTIN.unpack(deleted.spec) == Unit(description="x")
     assert (deleted.metadata.revision, deleted.metadata.create_revision) == (7, 1)
@@ -68,7 +70,7 @@ def test_a_delete_event_carries_the_previous_object_in_full() -> None:
 
 
 def test_a_name_in_any_namespace_is_the_whole_last_part_of_the_key() -> None:
-    wanted = ObjectFilter.of(WatchRequest(type=TYPE, name="a"))
+    wanted = ObjectFilter.of(WatchRequest(type=TYPE, name="a"), BUILTIN)
     assert wanted.matches_key(f"{TYPE}/system/a".encode())
     assert not wanted.matches_key(f"{TYPE}/system/aa".encode())
     assert not wanted.matches_key(f"{TYPE}/a/b".encode())
@@ -109,7 +111,7 @@ def test_responses_hold_every_event_once_in_order_and_split_no_revision(
     ]
     batch = ChangeBatch(changes, len(commits) + 3)
     cache = EventCache(bytes_max=1 << 20)
-    wanted = ObjectFilter.of(WatchRequest(type=TYPE))
+    wanted = ObjectFilter.of(WatchRequest(type=TYPE), BUILTIN)
     responses = list(responses_for(batch, wanted, cache, "s", WatchBounds(events_max, bytes_max)))
     events = [short(event) for response in responses for event in response.events]
     assert events == [

@@ -30,6 +30,7 @@ from rube.cli.real_host import real_host
 from rube.client import CacheState, ObjectCache
 from rube.server import ApiServerConfig
 from rube.server.attachments import Attachments
+from rube.server.known_types import KnownTypes
 from rube.server.namespaces import Namespaces
 from rube.server.service import ApiService
 from rube.store import Store, StoreConfig, open_store
@@ -70,7 +71,9 @@ class Turmoil:
         )
         host = real_host()
         attachments = Attachments(host.clock, node_answers_max=1, answers_max=1)
-        self.service = ApiService(host, store, config, attachments, Namespaces(host.clock, store))
+        self.service = ApiService(
+            host, store, KnownTypes(store, host.clock), Namespaces(host.clock, store), config, attachments
+        )
 
     async def write(self, rng: random.Random) -> None:
         for count in range(WRITES):

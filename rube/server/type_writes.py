@@ -1,0 +1,273 @@
+"""The writes of types: a push, which compares a next version with all objects, and a deletion, which needs none to be
+left. Other writes go on meanwhile; one that the work at a type cannot bear ends the work (see `known_types`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import NamedTuple
+
+from rube.api import DeleteRequest, DeleteResponse, Object, PutRequest, PutResponse, Type, TypeGate
+from rube.api.errors import AbortedError, FailedPreconditionError, InvalidArgumentError, NotFoundError
+from rube.api.keys import TYPE_TYPE, TYPE_URL_PREFIX, ObjectKey, prefix_bytes, prefix_end, type_of
+from rube.api.types import BUILTIN, Kind
+from rube.api.types.pushed import kind_of
+from rube.server.backend import Backend
+from rube.server.known_types import GuardChangedError, gate_key
+from rube.server.objects import decode, prepare_put
+from rube.server.preconditions import implied_precondition, resolve_preconditions
+from rube.server.put_response import report
+from rube.server.scan import scan
+from rube.server.stored_object import StoredObject, spec_field
+from rube.server.type_checks import problems_of
+from rube.server.validation import check_distinct, check_object, check_room
+from rube.server.writes import Current, Decided, Intent
+from rube.store import Compare, Op, Store, Txn
+
+PROBLEMS_MAX = 10
+"""So many problems are named in one error."""
+# Objects that are compared before other calls have their turn: a few milliseconds.
+_TURN_OBJECTS = 32
+
+
+class _Next(NamedTuple):
+    """A version of a type to be stored."""
+
+    name: str
+    type: Type
+    kind: Kind
+
+
+async def push(backend: Backend, request: PutRequest) -> PutResponse:
+    """Carries out a PutRequest of api.Type objects alone.
+
+    Raises InvalidArgumentError for a type that is wrong in itself, FailedPreconditionError if a next version breaks the
+    present one or an object that is stored or written meanwhile, AbortedError if another push of it began.
+    """
+    pairs = []
+    wanted: list[_Next] = []
+    for index, obj in enumerate(request.objects):
+        if type_of(obj.spec) != TYPE_TYPE:
+            raise InvalidArgumentError(
+                f"objects[{index}] is no {TYPE_TYPE}, and the request has some: put types in a request of their own",
+                field=f"objects[{index}]",
+            )
+        key, stored = check_object(obj, index, BUILTIN)
+        pairs.append((key, stored))
+        wanted.append(_checked(ObjectKey.from_bytes(key).name, stored, index))
+    keys = [key for key, _ in pairs]
+    check_distinct("objects", keys)
+    _check_short_names(backend, wanted)
+    preconditions = resolve_preconditions(request.preconditions, keys)
+    preconditions += [
+        (key, implied_precondition(stored.metadata))
+        for key, stored in pairs
+        if stored.metadata.revision or stored.metadata.uid
+    ]
+    await backend.types.refresh(*(one.name for one in wanted))
+    checked = {} if request.validate_only else await _begin(backend, wanted)
+    try:
+        await _compare(backend, wanted, force=request.allow_breaking)
+    except FailedPreconditionError:
+        await _end(backend.store, checked)
+        raise
+
+    def decide(current: Current) -> Decided:
+        decided: dict[bytes, StoredObject | None] = {}
+        for key, stored in pairs:
+            check_room(key, stored, backend.store.limits)
+            before = current[key]
+            uid = backend.host.random.uid() if before is None else ""
+            changed = prepare_put(before, stored, now_ns=backend.host.clock.now_ns(), uid=uid)
+            if changed is not None:
+                decided[key] = changed
+        return decided
+
+    names = [one.name for one in wanted]
+    guards = [checked.get(gate_key(name)) or guard for name in names for guard in _guard(backend, name)]
+    opened = [Op(gate_key(name), TypeGate(id=backend.host.random.uid()).SerializeToString()) for name in names]
+    fence = request.fence if request.HasField("fence") else None
+    intent = Intent(keys, preconditions, fence, decide, request.validate_only, guards=guards, also=opened)
+    try:
+        outcome = await backend.writer.write(intent)
+    except GuardChangedError:
+        raise await _why_ended(backend, names, "pushed") from None
+    await backend.types.refresh(*names)
+    response = PutResponse(revision=outcome.revision, store_id=backend.store.store_id)
+    report(response, outcome, keys, validate_only=request.validate_only)
+    return response
+
+
+async def delete_types(backend: Backend, request: DeleteRequest) -> DeleteResponse:
+    """Carries out a DeleteRequest of types alone. Raises FailedPreconditionError, with their number, if a type has
+    objects."""
+    if any(key.type != TYPE_TYPE for key in request.keys):
+        raise InvalidArgumentError("delete types in a request of their own", field="keys")
+    keys = [BUILTIN.object_key_bytes(key.type, key.namespace, key.name) for key in request.keys]
+    check_distinct("keys", keys)
+    names = [key.name for key in request.keys]
+    for name in names:
+        if BUILTIN.get(name) is not None:
+            raise InvalidArgumentError(f"type {name} is built in: it cannot be deleted", field="keys")
+    await backend.types.refresh(*names)
+    for name in names:
+        if name not in backend.types.now.gates:
+            raise NotFoundError(f"{TYPE_TYPE}/{name} does not exist, so nothing was deleted", key=f"{TYPE_TYPE}/{name}")
+    gates = (
+        {} if request.validate_only else await _set_gates(backend, {name: TypeGate(deletion=True) for name in names})
+    )
+    for name in names:
+        count = await _count(backend.store, name)
+        if count:
+            await _end(backend.store, gates)
+            raise FailedPreconditionError(
+                f"type {name} has {count} object{'s' if count > 1 else ''}: delete them first "
+                f"('ructl list -t {name}' shows them)",
+                key=f"{TYPE_TYPE}/{name}",
+                count=count,
+            )
+
+    def decide(current: Current) -> Decided:
+        for key in keys:
+            if current[key] is None:
+                raise NotFoundError(f"{ObjectKey.from_bytes(key)} does not exist, so nothing was deleted")
+        return dict.fromkeys(keys)
+
+    intent = Intent(
+        keys,
+        resolve_preconditions(request.preconditions, keys),
+        request.fence if request.HasField("fence") else None,
+        decide,
+        request.validate_only,
+        guards=list(gates.values()),
+        also=[Op(gate_key(name), None) for name in names],
+    )
+    try:
+        outcome = await backend.writer.write(intent)
+    except GuardChangedError:
+        raise await _why_ended(backend, names, "deleted") from None
+    await backend.types.refresh(*names)
+    return DeleteResponse(revision=outcome.revision, store_id=backend.store.store_id)
+
+
+def _checked(name: str, stored: StoredObject, index: int) -> _Next:
+    if BUILTIN.get(name) is not None:
+        raise InvalidArgumentError(
+            f"objects[{index}]: type {name} is built in: name the message otherwise", field=f"objects[{index}]"
+        )
+    pushed = Type.FromString(stored.spec_value())
+    try:
+        kind = kind_of(name, pushed)
+        stored.spec = spec_field(TYPE_URL_PREFIX + TYPE_TYPE, kind.source)
+        return _Next(name, Type.FromString(kind.source), kind)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"objects[{index}] ({name}): {error.message}", **error.metadata) from error
+
+
+def _check_short_names(backend: Backend, wanted: Sequence[_Next]) -> None:
+    """Raises InvalidArgumentError for a short name of another type's."""
+    pushed = {one.name for one in wanted}
+    others = [kind for kind in backend.types.now.types.kinds() if kind.name not in pushed]
+    taken: dict[str, str] = {word: kind.name for kind in others for word in kind.words()}
+    for one in wanted:
+        for word in one.kind.short_names:
+            if taken.setdefault(word, one.name) != one.name:
+                raise InvalidArgumentError(
+                    f"{one.name}: the short name {word!r} is {taken[word]}'s: choose another",
+                    field="resource.short_names",
+                )
+
+
+def _guard(backend: Backend, name: str) -> list[Compare]:
+    """Returns the compare with the gate of a type as it is known."""
+    gate = backend.types.now.gates.get(name)
+    return [Compare(gate_key(name), 0 if gate is None else gate.revision)]
+
+
+async def _begin(backend: Backend, wanted: Sequence[_Next]) -> dict[bytes, Compare]:
+    """Shows the next versions to all writes. Returns the compares that hold as long as no write has ended that."""
+    changed = {}
+    for one in wanted:
+        present = backend.types.now.types.get(one.name)
+        if present is not None and present.source != one.kind.source:
+            changed[one.name] = TypeGate(candidate=one.type)
+    return await _set_gates(backend, changed)
+
+
+async def _set_gates(backend: Backend, gates: Mapping[str, TypeGate]) -> dict[bytes, Compare]:
+    if not gates:
+        return {}
+    guards = [guard for name in gates for guard in _guard(backend, name)]
+    for gate in gates.values():
+        gate.id = backend.host.random.uid()
+    ops = [Op(gate_key(name), gate.SerializeToString(deterministic=True)) for name, gate in gates.items()]
+    try:
+        revision = await backend.store.commit(Txn(tuple(ops), tuple(guards)))
+    except AbortedError as error:
+        raise AbortedError(f"type {', '.join(gates)} has another writer at the same time: try again") from error
+    await backend.types.refresh(*gates)
+    return {gate_key(name): Compare(gate_key(name), revision) for name in gates}
+
+
+async def _end(store: Store, gates: Mapping[bytes, Compare]) -> None:
+    """Opens gates again. If they have changed, there is nothing to open."""
+    if gates:
+        ops = tuple(Op(key, TypeGate().SerializeToString()) for key in gates)
+        try:
+            await store.commit(Txn(ops, tuple(gates.values())))
+        except AbortedError:
+            return
+
+
+async def _compare(backend: Backend, wanted: Sequence[_Next], *, force: bool) -> None:
+    """Raises FailedPreconditionError for a next version that breaks the present one or an object."""
+    for one in wanted:
+        present = backend.types.now.types.get(one.name)
+        if present is None or present.source == one.kind.source:
+            continue
+        problems: list[str] = []
+        count = 0
+        async with aclosing(_objects(backend.store, one.name)) as objects:
+            async for obj in objects:
+                found = next(problems_of(obj, present, one.kind), "")
+                if found or present.namespaced != one.kind.namespaced:
+                    count += 1
+                    if len(problems) < PROBLEMS_MAX:
+                        key = ObjectKey(one.name, obj.metadata.namespace, obj.metadata.name)
+                        problems.append(f"{key}: {found or 'its place changes (scope)'}")
+        if problems:
+            more = f"; and {count - len(problems)} more objects" if count > len(problems) else ""
+            raise FailedPreconditionError(
+                f"the new version of {one.name} does not fit {count} of its objects: {'; '.join(problems)}{more}: "
+                "change these objects, or the version",
+                count=count,
+            )
+
+
+async def _objects(store: Store, name: str) -> AsyncGenerator[Object, None]:
+    prefix = prefix_bytes(name)
+    async with aclosing(scan(store, prefix, prefix_end(prefix))) as pages:
+        async for page in pages:
+            for index, record in enumerate(page.records):
+                if index % _TURN_OBJECTS == 0:
+                    await asyncio.sleep(0)
+                yield decode(record)
+
+
+async def _count(store: Store, name: str) -> int:
+    prefix = prefix_bytes(name)
+    async with aclosing(scan(store, prefix, prefix_end(prefix))) as pages:
+        return sum([len(page.records) async for page in pages])
+
+
+async def _why_ended(backend: Backend, names: Sequence[str], what: str) -> Exception:
+    """Returns the error of a work that a write has ended."""
+    await backend.types.refresh(*names)
+    for name in names:
+        gate = backend.types.now.gates.get(name)
+        if gate is not None and (told := gate.veto) is not None:
+            return FailedPreconditionError(
+                f"type {name} was not {what}: {ObjectKey.from_proto(told.key)} was written meanwhile: {told.problem}"
+            )
+    return AbortedError(f"type {', '.join(names)} was not {what}: another client wrote it at the same time: try again")
