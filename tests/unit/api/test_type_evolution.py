@@ -424,10 +424,10 @@ def test_a_renamed_field_is_a_warning() -> None:
 def test_provided_messages_are_left_alone() -> None:
     body = proto3('import "google/protobuf/%s.proto"; message Backup { google.protobuf.%s a = 1; }')
     before, after = (compiled(backup=body % pair) for pair in (("timestamp", "Timestamp"), ("duration", "Duration")))
-    loaded = [load(each, root="acme.Backup").descriptor_set() for each in (before, after)]
+    first, second = (load(each, root="acme.Backup").descriptor_set() for each in (before, after))
     assert breaking(before, before, ROOTS) == []
     assert (
-        rules(breaking(before, after, ROOTS), warning=False) == [TYPE] == rules(breaking(*loaded, ROOTS), warning=False)
+        rules(breaking(before, after, ROOTS), warning=False) == [TYPE] == rules(breaking(first, second, ROOTS), warning=False)
     )
 
 
