@@ -426,9 +426,8 @@ def test_provided_messages_are_left_alone() -> None:
     before, after = (compiled(backup=body % pair) for pair in (("timestamp", "Timestamp"), ("duration", "Duration")))
     first, second = (load(each, root="acme.Backup").descriptor_set() for each in (before, after))
     assert breaking(before, before, ROOTS) == []
-    assert (
-        rules(breaking(before, after, ROOTS), warning=False) == [TYPE] == rules(breaking(first, second, ROOTS), warning=False)
-    )
+    for pair in ((before, after), (first, second)):
+        assert rules(breaking(*pair, roots=ROOTS), warning=False) == [TYPE]
 
 
 def test_messages_that_hold_each_other_end() -> None:
