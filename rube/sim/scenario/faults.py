@@ -9,7 +9,7 @@ from rube.sim.cluster.cluster import SimCluster
 from rube.sim.scenario.chaos import Hosts, draw_faults
 from rube.sim.scenario.disasters import disaster_deeds
 from rube.sim.scenario.replicas import controller_replicas
-from rube.sim.scenario.scenario_pb2 import SQLITE, DiskFault, Fault, Partition, Scenario, SlowLink
+from rube.sim.scenario.scenario_pb2 import DiskFault, Fault, Partition, Scenario, SlowLink
 from rube.sim.scenario.stores import LEADER, raft_members
 from rube.sim.scenario.validate import HEAL_ALL, observer_names, units_put
 
@@ -46,7 +46,6 @@ def all_faults(scenario: Scenario, cluster: SimCluster) -> Iterator[Fault]:
             hosts = Hosts(
                 names=cluster.hosts,
                 diskless=[*controller_replicas(scenario.cluster), *observer_names(scenario)],
-                instant_writes=cluster.hosts if scenario.cluster.engine == SQLITE else (),
                 nodes=cluster.nodes,
                 members=raft_members(scenario.cluster),
                 units=units_put(scenario),

@@ -316,7 +316,7 @@ class _NamelessFile:
         self._content.truncate(length_bytes)
 
     def sync(self) -> None:
-        self._content.sync()
+        self._content.begin_sync()()
 
     def size_bytes(self) -> int:
         return len(self._content.data)
