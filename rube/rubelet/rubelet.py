@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from grpc import aio
 
@@ -100,7 +101,7 @@ class Rubelet:
         unstored = UnstoredReports(self._client, self._host.clock, config.node, statuses, retry_s=config.retry_s)
         copies = [self._copy_config(name, engine, unstored) for name in self._controllers]
         cache = InformerCache.of(self._client, self._host, copies)
-        problems = Problems([engine.why_full])
+        problems = Problems([engine.why_full, *(partial(_unknown, cache, name) for name in self._controllers)])
         runtimes = {
             name: Runtime(self._runtime_config(one, engine, cache.part(name), unstored, problems))
             for name, one in self._controllers.items()
@@ -205,6 +206,12 @@ def _by_type(controllers: Sequence[NodeController]) -> dict[str, NodeController]
         by_type[controller.type] = one
         names.add(controller.name)
     return by_type
+
+
+def _unknown(cache: InformerCache, type_name: str) -> str:
+    """Returns the problem that the apiserver does not know a type; empty if it does."""
+    why = cache.refusal(type_name)
+    return f"the apiserver does not know {type_name}, whose objects stay here as they are: {why}" if why else ""
 
 
 def _all(*observers: DecisionObserver) -> DecisionObserver:

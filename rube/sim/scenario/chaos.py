@@ -29,6 +29,9 @@ _OF_DISKS = {
     Chaos.DISK_FULL: DiskFault.FULL,
     Chaos.DISK_STALL: DiskFault.STALL,
     Chaos.DISK_FAIL_SYNC: DiskFault.FAIL_SYNC,
+    Chaos.DISK_FAIL_WRITE: DiskFault.FAIL_WRITE,
+    Chaos.DISK_FAIL_READ: DiskFault.FAIL_READ,
+    Chaos.DISK_LIE: DiskFault.LIE,
 }
 # These strike a disk.
 _OF_WRITES = frozenset({*_OF_DISKS, Chaos.INTERRUPT})

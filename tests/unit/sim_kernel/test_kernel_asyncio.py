@@ -417,10 +417,14 @@ def test_an_executor_with_a_dead_process_runs_nothing_more() -> None:
     host = world.host("a")
     ran: list[str] = []
 
+    def work(name: str) -> None:
+        ran.append(name)
+        world.loop.spend(1_000_000_000)
+
     async def main() -> None:
         one = ThreadPoolExecutor(max_workers=1)
         for name in "ab":
-            world.loop.run_in_executor(one, lambda name=name: (ran.append(name), world.loop.spend(1_000_000_000)))
+            world.loop.run_in_executor(one, work, name)
         await asyncio.Event().wait()
 
     with world:
