@@ -11,6 +11,7 @@ import pytest
 from rube.api import DeleteRequest, Entry, ListRequest, LogsRequest, NodeStatus, PutRequest, WatchRequest
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey
+from rube.api.types import Types
 from rube.api.well_known import UNIT_TYPE
 from rube.client import Client
 from rube.controllers.cluster.types import node_key
@@ -267,10 +268,7 @@ def test_a_full_disk_is_said_in_the_status_of_either(nodes: NodeWorld, lamps: La
         ({"type": UNIT_TYPE}, "two node controllers of api.systemd.Unit"),
         ({"name": "unit"}, "two node controllers are called 'unit'"),
         ({"selector": "tier=web"}, "'lamp' has a selector or inputs"),
-        (
-            {"inputs": [UNITS]},
-            "'lamp' has a selector or inputs",
-        ),
+        ({"inputs": [UNITS]}, "'lamp' has a selector or inputs"),
     ],
 )
 def test_controllers_that_cannot_share_a_node_are_refused(
@@ -293,10 +291,10 @@ def test_an_apiserver_that_does_not_know_one_type_leaves_the_other_and_the_node_
     """The lamps' type comes with the rubelet's version, the apiserver's is older at first."""
     known, older = ObjectFilter.of, True
 
-    def of(request: ListRequest | WatchRequest) -> ObjectFilter:
+    def of(request: ListRequest | WatchRequest, types: Types) -> ObjectFilter:
         if older and request.type == LAMP_TYPE and request.label_selector == f"node={NODE}":
             raise InvalidArgumentError("unknown type 'acme.Lamp'; known: Unit", field="type")
-        return known(request)
+        return known(request, types)
 
     monkeypatch.setattr(ObjectFilter, "of", of)
     nodes.start_apiserver(controllers=False)

@@ -9,7 +9,7 @@ import pytest
 
 from rube.api import GetRequest, Key, ListRequest, ListResponse, Metadata, Node, Object, WatchRequest
 from rube.api.errors import CompactedError, InvalidArgumentError, NotFoundError, RevisionAheadError
-from rube.api.types import BUILTIN, pack
+from rube.api.types import BUILTIN, Types, pack
 from rube.client import Informer, InformerConfig
 from rube.server.filters import ObjectFilter
 from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
@@ -60,12 +60,12 @@ async def test_an_informer_of_an_unknown_type_waits_until_the_server_knows_it(
     known = ObjectFilter.of
     asked = 0
 
-    def of(request: ListRequest | WatchRequest) -> ObjectFilter:
+    def of(request: ListRequest | WatchRequest, types: Types) -> ObjectFilter:
         nonlocal asked
         asked += 1
         if asked <= 3:
             BUILTIN.kind("acme.Lamp")
-        return known(request)
+        return known(request, types)
 
     monkeypatch.setattr(ObjectFilter, "of", of)
     async with serve(site) as api:
