@@ -80,9 +80,9 @@ async def test_an_informer_of_an_unknown_type_waits_until_the_server_knows_it(
         running.cancel()
     assert [key.name for key in informer.objects] == ["a"]
     assert (informer.refusal, asked) == ("", 4)
-    assert any(found.startswith("unknown type 'acme.Lamp'") for found in seen)
+    assert any("acme.Lamp" in found for found in seen)
     warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert len([line for line in warned if "unknown type 'acme.Lamp'" in line]) == 1
+    assert len([line for line in warned if "acme.Lamp" in line]) == 1
 
 
 async def test_a_list_is_in_order_and_of_one_type(site: Site) -> None:
