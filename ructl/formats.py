@@ -29,7 +29,17 @@ DEPTH_MAX: Final = 100
 NODES_MAX: Final = 1_000_000
 """The most nodes of a YAML document, its aliases written out."""
 _SERVER_FIELDS: Final = frozenset(
-    ("uid", "revision", "create_revision", "createRevision", "generation", "create_time", "createTime")
+    (
+        "uid",
+        "revision",
+        "create_revision",
+        "createRevision",
+        "generation",
+        "create_time",
+        "createTime",
+        "field_owners",
+        "fieldOwners",
+    )
 )
 # The library's prefix for each message that the field is in.
 _WRAPPING: Final = re.compile(r"Failed to parse (\S+) field: ")

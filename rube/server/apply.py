@@ -129,7 +129,7 @@ def _applier(owner: str) -> str:
 
 
 def _config(types: Types, obj: Object, index: int) -> Config:
-    """Returns what is wanted of an object. Raises the errors of a put of it, and InvalidArgumentError for what cannot
+    """Returns the part of an object that is wanted. Raises the errors of a put of it, and InvalidArgumentError for what cannot
     be merged."""
     key, stored = check_object(obj, index, types)
     spec = types.unpack(stored.spec_any())
