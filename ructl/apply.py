@@ -150,7 +150,9 @@ async def _prune(connection: Connection, objects: Sequence[Object], owner: str, 
     if dry_run:
         return
     if not prune.sure:
-        click.confirm(f"Delete {'this object' if len(found) == 1 else f'these {len(found)} objects'}?", abort=True)
+        what = "this object" if len(found) == 1 else f"these {len(found)} objects"
+        if not click.confirm(f"Delete {what}?"):
+            raise click.ClickException("nothing was pruned")
     for batch in groups(found, objects_max=GROUP_OBJECTS_MAX):
         request = DeleteRequest()
         for obj in batch:

@@ -17,6 +17,7 @@ from rube.api.keys import key_of
 from rube.api.types import BUILTIN, pack
 from ructl.completion import complete_names, complete_namespaces, complete_types
 from ructl.connection import Connection, run
+from ructl.formats import json_error_text
 from ructl.options import server_options, server_target
 from ructl.output import place, print_each, tell
 from ructl.places import type_of_word
@@ -113,7 +114,7 @@ def _values(type_name: str, settings: Sequence[tuple[str, str]]) -> Object:
         try:
             json_format.ParseDict(_nested(steps, text), target)
         except (json_format.ParseError, ValueError, TypeError, AttributeError) as error:
-            raise InvalidArgumentError(f"{path}={text}: {' '.join(str(error).split())}", field=path) from error
+            raise InvalidArgumentError(f"{path}={text}: {json_error_text(error)}", field=path) from error
     obj.spec.CopyFrom(pack(spec))
     return obj
 

@@ -129,8 +129,8 @@ def _applier(owner: str) -> str:
 
 
 def _config(types: Types, obj: Object, index: int) -> Config:
-    """Returns the part of an object that is wanted. Raises the errors of a put of it, and InvalidArgumentError for what cannot
-    be merged."""
+    """Returns the part of an object that is wanted. Raises the errors of a put of it, and InvalidArgumentError for what
+    cannot be merged."""
     key, stored = check_object(obj, index, types)
     spec = types.unpack(stored.spec_any())
     with located(f"objects[{index}] ({ObjectKey.from_bytes(key)})"):
