@@ -34,10 +34,7 @@ def check_object(obj: Object, index: int, types: Types) -> tuple[bytes, StoredOb
     metadata, spec = obj.metadata, obj.spec
     type_name, namespace, name = type_of(spec), metadata.namespace, metadata.name
     if not type_name:
-        raise InvalidArgumentError(
-            f"objects[{index}] ({name or 'no name'}) has no spec: set spec {{ [rube/api.systemd.Unit] {{ … }} }}",
-            field="spec",
-        )
+        raise no_spec(obj, index)
     try:
         key = types.object_key_bytes(type_name, namespace, name)
         check_metadata(metadata)
@@ -45,6 +42,14 @@ def check_object(obj: Object, index: int, types: Types) -> tuple[bytes, StoredOb
     except InvalidArgumentError as error:
         raise _located(error, f"objects[{index}]", ObjectKey(type_name, namespace, name)) from error
     return key, StoredObject(metadata, spec_field(TYPE_URL_PREFIX + type_name, canonical))
+
+
+def no_spec(obj: Object, index: int) -> InvalidArgumentError:
+    """Returns the error for an object without a spec."""
+    name = obj.metadata.name or "no name"
+    return InvalidArgumentError(
+        f"objects[{index}] ({name}) has no spec: set spec {{ [rube/api.systemd.Unit] {{ … }} }}", field="spec"
+    )
 
 
 def canonical_status(key: ObjectKey, status: Any, types: Types) -> Any:

@@ -114,9 +114,14 @@ def patch(text: str, *paths: str, owner: str = "", **metadata: Any) -> Patch:
     return Patch(wanted(text, **metadata), paths, owner)
 
 
+def item(uid: int) -> list[str]:
+    """The paths of all of an owner reference."""
+    return [f"metadata.owner_references.{uid}.{field}" for field in ("name", "type")]
+
+
 D = "spec.description"
-ONE = OwnerReference(uid="1", name="one")
-TWO = OwnerReference(uid="2", name="two")
+ONE = OwnerReference(type="api.Node", uid="1", name="one")
+TWO = OwnerReference(type="api.Node", uid="2", name="two")
 CASES = [
     # One owner.
     Case("create", [apply("x", "description: 'a'")], "description: 'a'", {"x": [D]}),
@@ -492,35 +497,39 @@ CASES = [
         [
             apply("x", "", owner_references=[ONE]),
             apply("y", "", owner_references=[TWO]),
-            apply("x", "", owner_references=[OwnerReference(uid="1", name="other")]),
+            apply("x", "", owner_references=[OwnerReference(type="api.Node", uid="1", name="other")]),
         ],
         "",
-        {"x": ["metadata.owner_references.1.name"], "y": ["metadata.owner_references.2.name"]},
-        references=[OwnerReference(uid="1", name="other"), TWO],
+        {"x": item(1), "y": item(2)},
+        references=[OwnerReference(type="api.Node", uid="1", name="other"), TWO],
     ),
     Case(
         "fields of one item have owners",
         [
-            apply("x", "", owner_references=[OwnerReference(uid="1", name="one")]),
-            apply("y", "", owner_references=[OwnerReference(uid="1", type="t")]),
+            apply("x", "", owner_references=[ONE]),
+            apply("y", "", owner_references=[OwnerReference(uid="1", name="one")]),
             apply(
-                "z", "", ("y", "metadata.owner_references.1.type"), owner_references=[OwnerReference(uid="1", type="u")]
+                "z",
+                "",
+                ("x", "metadata.owner_references.1.name"),
+                ("y", "metadata.owner_references.1.name"),
+                owner_references=[OwnerReference(uid="1", name="three", type="api.Node")],
             ),
         ],
         "",
-        {"x": ["metadata.owner_references.1.name"], "y": ["metadata.owner_references.1.type"]},
-        references=[OwnerReference(uid="1", name="one", type="t")],
+        {"x": item(1), "y": ["metadata.owner_references.1.name"]},
+        references=[ONE],
     ),
     Case(
         "an item goes away with its last owner",
         [
             apply("x", "", owner_references=[ONE, TWO]),
-            apply("y", "", owner_references=[OwnerReference(uid="2")]),
+            apply("y", "", owner_references=[TWO]),
             apply("x", ""),
         ],
         "",
-        {"y": ["metadata.owner_references.2"]},
-        references=[OwnerReference(uid="2")],
+        {"y": item(2)},
+        references=[TWO],
     ),
     # Presence.
     Case(

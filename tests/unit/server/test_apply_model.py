@@ -50,8 +50,6 @@ UNIVERSE: Leaves = {
     "spec.after.y": (None,),
     "metadata.labels.tier": ("web", "db"),
     "metadata.annotations.note": ("1", "2"),
-    "metadata.owner_references.1.name": ("n", "m"),
-    "metadata.owner_references.2.name": ("n", "m"),
 }
 OWNERS = ("x", "y", "z")
 LEAVES = st.fixed_dictionaries({}, optional={path: st.sampled_from(values) for path, values in UNIVERSE.items()})
@@ -116,8 +114,6 @@ def obj_of(leaves: Leaves) -> Object:
         target = spec if root == "spec" else metadata
         if first == "after":
             target.setdefault(first, []).append(rest[0])
-        elif first == "owner_references":
-            target.setdefault(first, []).append({"uid": rest[0], rest[1]: value})
         else:
             *parents, last = first, *rest
             for name in parents:
