@@ -79,7 +79,7 @@ class Sender:
             if self._config.fence is not None:
                 request.fence.CopyFrom(self._config.fence)
             if isinstance(request, (PutRequest, PatchRequest, ApplyRequest)) and not request.owner:
-                request.owner = self._config.controller.name
+                request.owner = self._config.decider.name
 
     def defers(self, key: ObjectKey) -> bool:
         """Returns True while a call of that key is under way; the key is then decided once it has ended."""

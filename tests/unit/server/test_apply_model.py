@@ -27,6 +27,8 @@ from rube.api.types import BUILTIN, pack
 from rube.host import Host, RealClock, RealRandomness
 from rube.server import ApiServerConfig
 from rube.server.apply import apply
+from rube.server.backend import Backend
+from rube.server.known_types import KnownTypes
 from rube.server.owners import metadata_values
 from rube.server.patch import patch
 from rube.server.put import put
@@ -131,30 +133,34 @@ class Server:
     """The verbs on a store in memory."""
 
     def __init__(self, host: Host, store: Store) -> None:
-        self.store = store
-        self._host = host
-        self._writer = Writer(store, retries_max=1, waiters_per_key_max=1)
+        self._backend = Backend(
+            host=host,
+            store=store,
+            writer=Writer(store, retries_max=1, waiters_per_key_max=1),
+            types=KnownTypes(store, host.clock),
+            config=ApiServerConfig(),
+        )
 
     async def apply(self, owner: str, leaves: Leaves, force: bool) -> set[tuple[str, str]]:
         request = ApplyRequest(objects=[obj_of(leaves)], owner=owner, force=force)
         try:
-            await apply(self._host, self.store, self._writer, ApiServerConfig(), request)
+            await apply(self._backend, request)
         except FieldConflictError as error:
             return {(item["owner"], item["field"]) for item in json.loads(error.metadata["fields"])}
         return set()
 
     async def put(self, owner: str, leaves: Leaves) -> None:
         request = PutRequest(objects=[obj_of(leaves)], owner=owner)
-        await put(self._host, self.store, self._writer, ApiServerConfig(), request)
+        await put(self._backend, request)
 
     async def patch(self, owner: str, leaves: Leaves, clears: set[str]) -> None:
         request = PatchRequest(object=obj_of(leaves), owner=owner)
         request.update_mask.paths.extend([*leaves, *sorted(clears)])
-        await patch(self._host, self.store, self._writer, ApiServerConfig(), request)
+        await patch(self._backend, request)
 
     async def state(self) -> tuple[dict[str, Any], dict[str, set[str]]]:
         key = Key(type="api.systemd.Unit", namespace="system", name="a")
-        found = await get(self.store, GetRequest(key=key, include_owners=True))
+        found = await get(self._backend, GetRequest(key=key, include_owners=True))
         values = metadata_values(found.object.metadata) | field_values(BUILTIN.unpack(found.object.spec), "spec.")
         owned = {item.owner: set(item.fields) for item in found.owners.items}
         assert set().union(*owned.values()) == values.keys(), "every field has an owner, and no other has one"
