@@ -25,13 +25,18 @@ from ructl.query import Query
 
 if TYPE_CHECKING:  # gRPC is loaded by a command that calls a server, and by no help page
     from rube.api import (
+        ApplyRequest,
+        ApplyResponse,
         DeleteRequest,
         DeleteResponse,
+        FieldOwners,
         ListRequest,
         ListResponse,
         LogsRequest,
         LogsResponse,
         Object,
+        PatchRequest,
+        PatchResponse,
         PutRequest,
         PutResponse,
         UpdateLifecycleRequest,
@@ -55,6 +60,19 @@ class Connection:
 
     async def put(self, request: PutRequest) -> PutResponse:
         return await self._answer(self._client.put(request))
+
+    async def apply(self, request: ApplyRequest) -> ApplyResponse:
+        return await self._answer(self._client.apply(request))
+
+    async def patch(self, request: PatchRequest) -> PatchResponse:
+        return await self._answer(self._client.patch(request))
+
+    async def owners(self, key: ObjectKey) -> FieldOwners:
+        """The owners of an object's fields."""
+        from rube.api import GetRequest
+
+        request = GetRequest(key=key.to_proto(), include_owners=True)
+        return (await self._answer(self._client.get(request))).owners
 
     async def delete(self, request: DeleteRequest) -> DeleteResponse:
         return await self._answer(self._client.delete(request))

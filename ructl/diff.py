@@ -1,15 +1,16 @@
-"""`ructl diff`: the changes that a put of the same files would make."""
+"""`ructl diff`: the changes that a put or an apply of the same files would make."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import click
 
-from rube.api import Object, PutRequest, textproto
-from rube.api.errors import InvalidArgumentError, NotFoundError, RubeError
+from rube.api import ApplyRequest, Object, PutRequest, textproto
+from rube.api.errors import FieldConflictError, InvalidArgumentError, NotFoundError, RubeError
 from rube.api.keys import key_of
+from ructl.apply import OWNER_DEFAULT, applied_documents, worded
 from ructl.connection import Connection, one_line, run
 from ructl.options import server_options, server_target
 from ructl.output import place, written
@@ -17,10 +18,23 @@ from ructl.put import check_size
 from ructl.sources import read_all, source_options
 
 EXIT_TROUBLE = 2
+Ask = Callable[[Connection, Sequence[Object]], Awaitable[Sequence[Object]]]
+"""Returns the objects as they would be."""
 
 
 @click.command("diff")
 @source_options
+@click.option(
+    "-f",
+    "--filename",
+    "applied",
+    multiple=True,
+    metavar="FILE|DIRECTORY|-",
+    type=click.Path(allow_dash=True),
+    help="Show what 'ructl apply -f' would change. Several times for several.",
+)
+@click.option("--owner", metavar="NAME", help=f"For -f: who would apply.  [default: {OWNER_DEFAULT}]")
+@click.option("--force", is_flag=True, help="For -f: show also what --force would take over.")
 @server_options
 @click.pass_context
 def command(
@@ -28,24 +42,36 @@ def command(
     sources: tuple[str, ...],
     recursive: bool,
     file_format: str | None,
+    applied: tuple[str, ...],
+    owner: str | None,
+    force: bool,
     server: str | None,
     timeout_s: float | None,
 ) -> None:
-    """Shows what `ructl put` of the same files would change, as a unified diff of text format.
+    """Shows what `ructl put` of the same files would change, with -f `ructl apply`, as a unified diff of text format.
 
     \b
     ructl diff web.textproto
     ructl diff -R units/
+    ructl diff -f units/
     ructl get -t Unit web -o yaml | sed s/8780/8781/ | ructl diff
 
     The server checks the objects and says what it would store; nothing is stored. Only what a user writes is compared:
     spec, labels, annotations and owners. Exit codes, as those of diff: 0 if nothing would change, 1 if something
     would, 2 for an error.
     """
+    if applied and (sources or recursive):
+        raise click.UsageError("-f is for what apply would change, and files without -f for what put would: not both")
+    if (owner or force) and not applied:
+        raise click.UsageError("--owner and --force are for -f")
     try:
         where = server_target(server, timeout_s)
-        documents = read_all(sources, recursive, file_format, undone="nothing was compared")
-        differs = run(where, lambda connection: _diff_all(connection, documents))
+        deep = recursive or bool(applied)
+        documents = read_all(applied or sources, deep, file_format, undone="nothing was compared")
+        if applied:
+            documents = list(applied_documents(documents))
+        ask = _applied(owner or OWNER_DEFAULT, force) if applied else _put
+        differs = run(where, lambda connection: _diff_all(connection, documents, ask))
     except click.UsageError:
         raise
     except click.ClickException as error:
@@ -59,13 +85,30 @@ class _TroubleError(click.ClickException):
     exit_code = EXIT_TROUBLE
 
 
-async def _diff_all(connection: Connection, documents: Sequence[textproto.Document]) -> bool:
+async def _put(connection: Connection, objects: Sequence[Object]) -> Sequence[Object]:
+    """Returns the objects as a put would leave them."""
+    request = PutRequest(objects=objects, validate_only=True)
+    check_size(request)
+    return (await connection.put(request)).objects
+
+
+def _applied(owner: str, force: bool) -> Ask:
+    async def ask(connection: Connection, objects: Sequence[Object]) -> Sequence[Object]:
+        request = ApplyRequest(objects=objects, owner=owner, force=force, validate_only=True)
+        check_size(request)
+        try:
+            return (await connection.apply(request)).objects
+        except FieldConflictError as error:
+            raise worded(error) from error
+
+    return ask
+
+
+async def _diff_all(connection: Connection, documents: Sequence[textproto.Document], ask: Ask) -> bool:
     differs = False
     for document in documents:
-        request = PutRequest(objects=document.objects, validate_only=True)
         try:
-            check_size(request)
-            prospects = (await connection.put(request)).objects
+            prospects = await ask(connection, document.objects)
         except RubeError as error:
             where = f"{document.filename}:{document.line}: {one_line(error)}"
             raise type(error)(where, **error.metadata) from error

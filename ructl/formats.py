@@ -29,7 +29,17 @@ DEPTH_MAX: Final = 100
 NODES_MAX: Final = 1_000_000
 """The most nodes of a YAML document, its aliases written out."""
 _SERVER_FIELDS: Final = frozenset(
-    ("uid", "revision", "create_revision", "createRevision", "generation", "create_time", "createTime")
+    (
+        "uid",
+        "revision",
+        "create_revision",
+        "createRevision",
+        "generation",
+        "create_time",
+        "createTime",
+        "field_owners",
+        "fieldOwners",
+    )
 )
 # The library's prefix for each message that the field is in.
 _WRAPPING: Final = re.compile(r"Failed to parse (\S+) field: ")
@@ -120,7 +130,7 @@ def _object(value: Any, where: str, filename: str, line: int) -> Object:
     try:
         json_format.ParseDict(written, obj, max_recursion_depth=DEPTH_MAX)
     except (json_format.ParseError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InvalidArgumentError(f"{place}{_worded(error)}") from error
+        raise InvalidArgumentError(f"{place}{json_error_text(error)}") from error
     for name in [name for name in obj.metadata.annotations if is_request_to_rube(name)]:
         del obj.metadata.annotations[name]
     if not obj.spec.type_url:
@@ -133,8 +143,8 @@ def _object(value: Any, where: str, filename: str, line: int) -> Object:
     return obj
 
 
-def _worded(error: Exception) -> str:
-    """The library's message on one line, without its list of fields."""
+def json_error_text(error: Exception) -> str:
+    """The message of protobuf's JSON library on one line, without its list of fields."""
     message = " ".join(str(error).split())
     if isinstance(error, RecursionError):
         return f"it is nested deeper than {DEPTH_MAX}"

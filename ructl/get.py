@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from rube.api import Object
+from rube.api import FieldOwners, Object
 from rube.api.errors import NotFoundError
+from rube.api.keys import key_of
 from ructl.connection import Connection, run
 from ructl.options import connection_options, output_option, query_options, target
 from ructl.output import print_each
@@ -15,6 +16,7 @@ from ructl.query import Query, parse_query
 @click.command("get")
 @query_options
 @output_option("textproto", "spec", "json", "yaml", "table", "wide", "name")
+@click.option("--show-owners", is_flag=True, help="Print also who owns which fields (see 'ructl apply').")
 @connection_options
 def command(
     type_name: str | None,
@@ -22,6 +24,7 @@ def command(
     labels: str | None,
     names: tuple[str, ...],
     output: str,
+    show_owners: bool,
     server: str | None,
     node_socket: str | None,
     timeout_s: float | None,
@@ -40,10 +43,18 @@ def command(
     revision is in it; `-o spec` prints only what a user writes, which overwrites. Of JSON and YAML `ructl put` ignores
     what the server sets.
     """
+    if show_owners and output != "textproto":
+        raise click.UsageError("--show-owners is for text format: leave -o out")
     query = parse_query(type_name, namespace, labels, names)
     if query == Query(type=query.type):
         raise click.UsageError(f"get needs a name or a selector; for all of them: ructl list -t {query.type}")
-    print_each(run(target(server, node_socket, timeout_s), lambda connection: _find(connection, query)), output)
+    where = target(server, node_socket, timeout_s)
+    if show_owners:
+        for obj, owners in run(where, lambda connection: _find_owned(connection, query)):
+            print_each([obj], output)
+            click.echo(_owners_text(owners), nl=False)
+    else:
+        print_each(run(where, lambda connection: _find(connection, query)), output)
 
 
 async def _find(connection: Connection, query: Query) -> list[Object]:
@@ -51,3 +62,19 @@ async def _find(connection: Connection, query: Query) -> list[Object]:
     if not found:
         raise NotFoundError(f"nothing matches {query}")
     return found
+
+
+async def _find_owned(connection: Connection, query: Query) -> list[tuple[Object, FieldOwners]]:
+    return [(obj, await connection.owners(key_of(obj))) for obj in await _find(connection, query)]
+
+
+def _owners_text(owners: FieldOwners) -> str:
+    """Returns a comment with a line for each field; a message is one if nothing in it has an owner."""
+    by_field: dict[str, list[str]] = {}
+    for item in owners.items:
+        for field in item.fields:
+            by_field.setdefault(field, []).append(item.owner)
+    shown = [field for field in sorted(by_field) if not any(other.startswith(f"{field}.") for other in by_field)]
+    width = max(map(len, shown), default=0)
+    lines = [f"# {field:<{width}}  {', '.join(by_field[field])}" for field in shown]
+    return "".join(f"{line}\n" for line in ["# Owners of its fields:", *lines, ""])

@@ -16,6 +16,7 @@ from rube.console import main as run_program
 from ructl.options import connection_options
 
 _COMMANDS = {
+    "apply": LazyCommand("ructl.apply", "command", "Make objects what files say, beside what others own in them."),
     "completion": LazyCommand("ructl.completion", "command", "Print a shell's completion script."),
     "context": LazyCommand("ructl.context", "command", "Choose among clusters."),
     "cordon": LazyCommand("ructl.cordon", "cordon", "Keep new units off a node."),
@@ -27,6 +28,7 @@ _COMMANDS = {
     "list": LazyCommand("ructl.list", "command", "List the objects of a type."),
     "logs": LazyCommand("ructl.logs", "command", "Print the output of a unit."),
     "move": LazyCommand("ructl.move", "command", "Move a unit to another node, stopped on its own first."),
+    "patch": LazyCommand("ructl.patch", "command", "Change fields of an object."),
     "put": LazyCommand("ructl.put", "command", "Create or replace objects from text format, JSON or YAML."),
     "release": LazyCommand("ructl.release", "command", "Remove finalizers from objects."),
     "restart": LazyCommand("ructl.restart", "command", "Restart units without an edit of their definitions."),

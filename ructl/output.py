@@ -91,13 +91,13 @@ def is_request_to_rube(annotation: str) -> bool:
     return annotation.startswith(_REQUEST_PREFIX)
 
 
-def groups(objects: Sequence[Object]) -> Iterator[list[Object]]:
+def groups(objects: Sequence[Object], *, objects_max: int = GROUP_OBJECTS_MAX) -> Iterator[list[Object]]:
     """The objects in pieces that every store takes at one revision."""
     group: list[Object] = []
     group_bytes = 0
     for obj in objects:
         size = obj.ByteSize()
-        if group and (len(group) == GROUP_OBJECTS_MAX or group_bytes + size > GROUP_BYTES_MAX):
+        if group and (len(group) == objects_max or group_bytes + size > GROUP_BYTES_MAX):
             yield group
             group, group_bytes = [], 0
         group.append(obj)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from rube.api import Object, PutRequest, PutResponse, textproto
+from rube.api import ApplyRequest, ApplyResponse, Object, PutRequest, PutResponse, textproto
 from rube.api.errors import (
     AbortedError,
     DeadlineExceededError,
@@ -92,15 +92,15 @@ async def _put_all(
             check_size(request)
             response = await connection.put(request)
         except RubeError as error:
-            raise _failed(error, documents, index, dry_run) from error
+            raise document_error(error, documents, index, dry_run) from error
         stored.extend(response.objects)
         if not output:
-            _report(response, dry_run)
+            report(response, dry_run)
     if output:
         print_each(stored, output)
 
 
-def _report(response: PutResponse, dry_run: bool) -> None:
+def report(response: PutResponse | ApplyResponse, dry_run: bool) -> None:
     for index, metadata in enumerate(response.metadata):
         outcome = response.outcomes[index] if index < len(response.outcomes) else None
         word = "put" if outcome is None else _WORDS.get(outcome, "put")
@@ -111,7 +111,7 @@ def _report(response: PutResponse, dry_run: bool) -> None:
             tell(f"{word} {place(metadata)} revision {metadata.revision}")
 
 
-def check_size(request: PutRequest) -> None:
+def check_size(request: PutRequest | ApplyRequest) -> None:
     size = request.ByteSize()
     if size > MESSAGE_BYTES_MAX:
         raise InvalidArgumentError(
@@ -119,7 +119,7 @@ def check_size(request: PutRequest) -> None:
         )
 
 
-def _failed(error: RubeError, documents: Sequence[textproto.Document], index: int, dry_run: bool) -> RubeError:
+def document_error(error: RubeError, documents: Sequence[textproto.Document], index: int, dry_run: bool) -> RubeError:
     """Returns an error that names the document, and the objects that are stored, are not, or may be."""
     document = documents[index]
     unknown = isinstance(error, (UnavailableError, DeadlineExceededError)) and not isinstance(error, NotDoneError)

@@ -27,14 +27,36 @@ _PARSERS: dict[str, Callable[[str, str], list[textproto.Document]]] = {
 }
 
 
+_FORMAT_OPTION = click.option(
+    "--format", "file_format", type=click.Choice(FORMATS), help="Of the files.  [default: by name or content]"
+)
+
+
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the sources, -R and --format."""
     for option in (
-        click.option(
-            "--format", "file_format", type=click.Choice(FORMATS), help="Of the files.  [default: by name or content]"
-        ),
+        _FORMAT_OPTION,
         click.option("-R", "--recursive", is_flag=True, help="Also the directories in a DIRECTORY."),
         click.argument("sources", nargs=-1, metavar="[FILE|DIRECTORY|-]…", type=click.Path(allow_dash=True)),
+    ):
+        command = option(command)
+    return command
+
+
+def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds -f, which is `sources`, and --format, for a command whose files are all that there should be."""
+    for option in (
+        _FORMAT_OPTION,
+        click.option(
+            "-f",
+            "--filename",
+            "sources",
+            multiple=True,
+            required=True,
+            metavar="FILE|DIRECTORY|-",
+            type=click.Path(allow_dash=True),
+            help="Several times for several; a directory with all those in it.",
+        ),
     ):
         command = option(command)
     return command

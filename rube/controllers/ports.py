@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from rube.api import (
+    ApplyRequest,
+    ApplyResponse,
     DeleteRequest,
     DeleteResponse,
     Object,
+    PatchRequest,
+    PatchResponse,
     PutRequest,
     PutResponse,
     UpdateLifecycleRequest,
@@ -68,6 +72,10 @@ class Calls(Protocol):
     """The writes of api.Api. Each raises the RubeError that it ended with, after its own bounded retries if any."""
 
     async def put(self, request: PutRequest) -> PutResponse: ...
+
+    async def patch(self, request: PatchRequest) -> PatchResponse: ...
+
+    async def apply(self, request: ApplyRequest) -> ApplyResponse: ...
 
     async def delete(self, request: DeleteRequest) -> DeleteResponse: ...
 

@@ -7,10 +7,13 @@ import logging
 from collections.abc import Set as AbstractSet
 
 from rube.api import (
+    ApplyRequest,
+    ApplyResponse,
     Call,
     Decision,
     DeleteRequest,
     Key,
+    PatchRequest,
     PutRequest,
     PutResponse,
     UpdateLifecycleRequest,
@@ -66,12 +69,17 @@ class Sender:
         self._workers.start(group)
 
     def prepare(self, decision: Decision) -> None:
-        """Puts the fence of this term into a decision's calls."""
-        if self._config.fence is not None:
-            for call in decision.calls:
-                request: PutRequest | DeleteRequest | UpdateStatusRequest | UpdateLifecycleRequest
-                request = getattr(call, str(call.WhichOneof("call")))
+        """Puts the fence of this term into a decision's calls, and the controller's name as the owner of what they
+        write, unless they have another."""
+        for call in decision.calls:
+            request: (
+                PutRequest | PatchRequest | ApplyRequest | DeleteRequest | UpdateStatusRequest | UpdateLifecycleRequest
+            )
+            request = getattr(call, str(call.WhichOneof("call")))
+            if self._config.fence is not None:
                 request.fence.CopyFrom(self._config.fence)
+            if isinstance(request, (PutRequest, PatchRequest, ApplyRequest)) and not request.owner:
+                request.owner = self._config.decider.name
 
     def defers(self, key: ObjectKey) -> bool:
         """Returns True while a call of that key is under way; the key is then decided once it has ended."""
@@ -154,7 +162,13 @@ class Sender:
             match call.WhichOneof("call"):
                 case "put":
                     call.put.keep_unknown_fields = True
-                    return _written_by_put(call.put, await calls.put(call.put))
+                    return _written_objects(call.put, await calls.put(call.put))
+                case "apply":
+                    return _written_objects(call.apply, await calls.apply(call.apply))
+                case "patch":
+                    patched = await calls.patch(call.patch)
+                    key = key_of(call.patch.object).to_proto()
+                    return [_written(key, patched.object.metadata.revision, patched.store_id)]
                 case "delete":
                     deleted = await calls.delete(call.delete)
                     return [_written(key, deleted.revision, deleted.store_id) for key in call.delete.keys]
@@ -169,7 +183,7 @@ class Sender:
                     raise AssertionError(f"a call of no known kind: {kind}")
 
 
-def _written_by_put(request: PutRequest, response: PutResponse) -> list[Written]:
+def _written_objects(request: PutRequest | ApplyRequest, response: PutResponse | ApplyResponse) -> list[Written]:
     keys = [key_of(obj).to_proto() for obj in request.objects]
     pairs = zip(keys, response.metadata, strict=True)
     return [_written(key, metadata.revision, response.store_id) for key, metadata in pairs]

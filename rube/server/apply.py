@@ -36,7 +36,7 @@ from rube.server.preconditions import implied_precondition, resolve_precondition
 from rube.server.put import next_objects
 from rube.server.put_response import report
 from rube.server.stored_object import Owners, StoredObject, spec_field
-from rube.server.validation import check_distinct, check_metadata, check_object, check_object_count, located
+from rube.server.validation import check_distinct, check_metadata, check_object_count, located, no_spec
 from rube.server.writes import Current, Decided, Intent, ReadOwners
 
 CONFLICTS_SHOWN_MAX: Final = 20
@@ -129,11 +129,15 @@ def _applier(owner: str) -> str:
 
 
 def _config(types: Types, obj: Object, index: int) -> Config:
-    """Returns what is wanted of an object. Raises the errors of a put of it, and InvalidArgumentError for what cannot
-    be merged."""
-    key, stored = check_object(obj, index, types)
-    spec = types.unpack(stored.spec_any())
-    with located(f"objects[{index}] ({ObjectKey.from_bytes(key)})"):
+    """Returns the part of an object that is wanted. Raises InvalidArgumentError for a bad key or spec, and for what
+    cannot be merged."""
+    type_name = type_of(obj.spec)
+    if not type_name:
+        raise no_spec(obj, index)
+    name = ObjectKey(type_name, obj.metadata.namespace, obj.metadata.name)
+    with located(f"objects[{index}] ({name})"):
+        key = types.object_key_bytes(*name)
+        spec = types.unpack(obj.spec)
         known = type(spec)()
         known.CopyFrom(spec)
         known.DiscardUnknownFields()

@@ -35,10 +35,7 @@ def check_object(obj: Object, index: int, types: Types) -> tuple[bytes, StoredOb
     metadata, spec = obj.metadata, obj.spec
     type_name, namespace, name = type_of(spec), metadata.namespace, metadata.name
     if not type_name:
-        raise InvalidArgumentError(
-            f"objects[{index}] ({name or 'no name'}) has no spec: set spec {{ [rube/api.systemd.Unit] {{ … }} }}",
-            field="spec",
-        )
+        raise no_spec(obj, index)
     try:
         key = types.object_key_bytes(type_name, namespace, name)
         check_metadata(metadata, types)
@@ -57,6 +54,14 @@ def check_names(keys: Iterable[bytes]) -> None:
                 f"namespace {name!r} is the cluster's own, for its leases, and cannot be an object: use another name",
                 field="metadata.name",
             )
+
+
+def no_spec(obj: Object, index: int) -> InvalidArgumentError:
+    """Returns the error for an object without a spec."""
+    name = obj.metadata.name or "no name"
+    return InvalidArgumentError(
+        f"objects[{index}] ({name}) has no spec: set spec {{ [rube/api.systemd.Unit] {{ … }} }}", field="spec"
+    )
 
 
 def canonical_status(key: ObjectKey, status: Any, types: Types) -> Any:

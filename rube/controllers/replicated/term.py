@@ -12,8 +12,12 @@ from collections.abc import Awaitable, Iterator, Sequence
 from typing import TypeVar
 
 from rube.api import (
+    ApplyRequest,
+    ApplyResponse,
     DeleteRequest,
     DeleteResponse,
+    PatchRequest,
+    PatchResponse,
     PutRequest,
     PutResponse,
     UpdateLifecycleRequest,
@@ -135,6 +139,12 @@ class FencedCalls:
 
     async def put(self, request: PutRequest) -> PutResponse:
         return await self._fenced(self._client.put(request))
+
+    async def patch(self, request: PatchRequest) -> PatchResponse:
+        return await self._fenced(self._client.patch(request))
+
+    async def apply(self, request: ApplyRequest) -> ApplyResponse:
+        return await self._fenced(self._client.apply(request))
 
     async def delete(self, request: DeleteRequest) -> DeleteResponse:
         return await self._fenced(self._client.delete(request))

@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence, Set
 from google.protobuf.any_pb2 import Any
 
 from rube.api import (
+    ApplyRequest,
+    ApplyResponse,
     Decision,
     DeleteRequest,
     DeleteResponse,
@@ -14,6 +16,8 @@ from rube.api import (
     GetResponse,
     Key,
     Object,
+    PatchRequest,
+    PatchResponse,
     Precondition,
     PutRequest,
     PutResponse,
@@ -41,6 +45,8 @@ class FakeCluster:
         self.live = True
         self.cache = FakeCache()
         self.calls: list[str] = []
+        # Of each apply and patch.
+        self.owners: list[str] = []
         # Raised by the next calls, one each, instead of doing anything.
         self.errors: list[RubeError] = []
 
@@ -58,6 +64,24 @@ class FakeCluster:
             self.store(obj)
         metadata = [self.objects[key_of(obj)].metadata for obj in request.objects]
         return PutResponse(metadata=metadata, revision=self.revision, store_id=STORE)
+
+    async def apply(self, request: ApplyRequest) -> ApplyResponse:
+        """Puts the objects as they are."""
+        self._arrived("apply", request.preconditions)
+        self.owners.append(request.owner)
+        self.revision += 1
+        for obj in request.objects:
+            self.store(obj)
+        metadata = [self.objects[key_of(obj)].metadata for obj in request.objects]
+        return ApplyResponse(metadata=metadata, revision=self.revision, store_id=STORE)
+
+    async def patch(self, request: PatchRequest) -> PatchResponse:
+        """Puts the object as it is, whatever the mask."""
+        self._arrived("patch", request.preconditions)
+        self.owners.append(request.owner)
+        self.revision += 1
+        self.store(request.object)
+        return PatchResponse(object=self.objects[key_of(request.object)], revision=self.revision, store_id=STORE)
 
     async def delete(self, request: DeleteRequest) -> DeleteResponse:
         self._arrived("delete", request.preconditions)

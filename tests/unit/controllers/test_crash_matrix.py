@@ -20,7 +20,7 @@ STEPS_MAX = 26
 class SteppedCalls:
     def __init__(self, inner: FakeCluster, steps: Steps) -> None:
         self._inner, self._steps = inner, steps
-        self.delete = inner.delete
+        self.delete, self.patch, self.apply = inner.delete, inner.patch, inner.apply
 
     async def put(self, request: PutRequest) -> PutResponse:
         await self._steps.step()

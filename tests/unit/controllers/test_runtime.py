@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from rube.api import Decision, Metadata, Node, Object, State, UpdateStatusRequest, UpdateStatusResponse
+from rube.api import (
+    ApplyRequest,
+    Decision,
+    Metadata,
+    Node,
+    Object,
+    PatchRequest,
+    State,
+    UpdateStatusRequest,
+    UpdateStatusResponse,
+)
 from rube.api.errors import AbortedError, InvalidArgumentError
 from rube.api.keys import ObjectKey, key_of
 from rube.api.well_known import NODE_TYPE
@@ -379,3 +389,36 @@ def test_a_thing_that_cannot_be_observed_is_decided_with_the_reason_and_looked_a
     bench.driver.blind = None
     bench.run_for(6)
     assert status_of(bench.cluster) == "runs"
+
+
+@pytest.mark.parametrize("kind", ["apply", "patch"])
+@pytest.mark.parametrize("named", ["", "team"])
+def test_applies_and_patches_go_through_the_outbox_as_the_controllers_own(world: World, kind: str, named: str) -> None:
+    def decide(state: State) -> Decision:
+        decision = Decision()
+        if state.HasField("object") and "by" not in state.object.metadata.labels:
+            wanted = Object(metadata=Metadata(namespace="default", name="web", labels={"by": kind}))
+            wanted.spec.CopyFrom(state.object.spec)
+            if kind == "apply":
+                decision.calls.add().apply.MergeFrom(ApplyRequest(objects=[wanted], owner=named))
+            else:
+                decision.calls.add().patch.MergeFrom(PatchRequest(object=wanted, owner=named))
+        return decision
+
+    bench = Bench(world, decide)
+    bench.cluster.add(unit_object("web"))
+    bench.cluster.live = False
+    process = bench.start()
+    bench.run_for(1)
+    assert bench.cluster.calls == [kind]
+    assert bench.cluster.owners == [named or "words"]
+    # Nothing is decided again before the cache shows the write, also after a restart.
+    process.kill()
+    decided = len(bench.decided)
+    bench.start()
+    bench.run_for(1)
+    assert len(bench.decided) == decided
+    bench.cluster.publish()
+    bench.run_for(1)
+    assert len(bench.decided) == decided + 1
+    assert bench.cluster.calls == [kind]
