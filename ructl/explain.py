@@ -74,6 +74,8 @@ def explain(comments: ProtoComments, path: str, *, recursive: bool = False) -> I
         return
     yield f"{field.name}: {field.type}"
     yield from _paragraphs(field.comment, "  ")
+    if field.rules:
+        yield from _paragraphs(f"Rules: {'; '.join(field.rules)}.", "  ")
     if field.enum in comments.enums:
         yield ""
         yield "Values:"

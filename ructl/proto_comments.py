@@ -19,6 +19,7 @@ from google.protobuf.descriptor_pb2 import (
 
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
+from rube.api.types.rule_words import rule_words
 
 Path = tuple[int, ...]
 # Field numbers in descriptor.proto, of which the paths of SourceCodeInfo consist.
@@ -51,6 +52,8 @@ class FieldWords:
     comment: str
     message: str = ""
     enum: str = ""
+    rules: tuple[str, ...] = ()
+    """In words, such as `at most 19`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +148,7 @@ class _File:
             comment=self._comments.get(path, ""),
             message="" if is_enum else full,
             enum=full if is_enum else "",
+            rules=rule_words(field),
         )
 
     def _enum(self, scope: str, enum: EnumDescriptorProto, path: Path) -> None:

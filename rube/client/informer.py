@@ -72,6 +72,7 @@ class Informer:
         self._handlers: list[Callable[[Change], None]] = []
         self._progress_handlers: list[Callable[[], None]] = []
         self._connected = False
+        self._refusal = ""
         self._advanced = asyncio.Event()
         self._failures = FailureLog(_LOG, f"watch of {config.type}")
         self.synced = asyncio.Event()
@@ -100,6 +101,11 @@ class Informer:
         """True while a watch that has answered keeps the copy up."""
         return self._connected
 
+    @property
+    def refusal(self) -> str:
+        """The server's words while it does not know the type, such as one of another version; "" otherwise."""
+        return self._refusal
+
     def add_progress_handler(self, handler: Callable[[], None]) -> None:
         """Calls `handler` when `revision`, `synced` or `connected` may have changed. It must not block or raise."""
         self._progress_handlers.append(handler)
@@ -114,12 +120,17 @@ class Informer:
 
     async def run(self) -> None:
         """Runs until cancelled. Raises InvalidArgumentError or UnimplementedError if trying again cannot help, and the
-        errors of `persist`."""
+        errors of `persist`. A server that does not know the type is asked again: the next version of it may."""
         while True:
             begun_ns = self._clock.monotonic_ns()
             try:
                 await self._follow()
-            except (InvalidArgumentError, UnimplementedError):
+            except InvalidArgumentError as error:
+                if error.metadata.get("field") != "type":
+                    raise
+                self._refusal = error.message
+                self._failures.failed(error.message)
+            except UnimplementedError:
                 raise
             except (CompactedError, StoreChangedError, RevisionAheadError) as error:
                 self._failures.failed(error.message, then="listing again", level=logging.INFO)
@@ -136,6 +147,7 @@ class Informer:
         try:
             async with aclosing(self._client.watch(self._request())) as responses:
                 async for response in responses:
+                    self._refusal = ""
                     batch = self._cache.prepare(response)
                     if batch is not None:
                         await self._take(batch)

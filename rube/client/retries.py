@@ -9,7 +9,7 @@
 - UpdateStatus with a uid: yes. It says what is, so saying it twice does no harm.
 - UpdateLifecycle with a uid that only removes: yes. What is not there any more is left out.
 - Any other write: only after a NotDoneError: the attempt was not begun, or the server that answers for it said by type
-  that it did nothing. A repeated one could undo what somebody wrote between. No text is read: a server may word
+  that it did nothing. A repeated one could undo another client's write between. No text is read: a server may word
   anything, also what the store behind it said.
 
 Of several attempts, one that may have been carried out decides what the caller is told.

@@ -82,6 +82,10 @@ class InformerCache:
         informer = self._informer(type_name)
         return None if informer is None else Position(informer.revision, informer.store_id)
 
+    def refusal(self, type_name: str) -> str:
+        """Returns the server's words while it does not know that type; "" otherwise."""
+        return self._informers[type_name].refusal
+
     @property
     def synced(self) -> bool:
         return all(informer.revision > 0 or informer.synced.is_set() for informer in self._informers.values())

@@ -93,7 +93,7 @@ class NodeController:
     """The driver's name in the node's status, such as `systemd`."""
     removal: Callable[[str], Message]
     """Returns the action that stops and removes the thing of that name, whatever is known of it."""
-    refusal_status: Callable[[str, str], Message]
+    unstored_status: Callable[[str, str], Message]
     """Returns a status, from the node's name and a reason, which says that the node has not stored the object. Only the
     fields that it sets are written."""
     problem: Callable[[Decided], str] = no_problem

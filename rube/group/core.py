@@ -115,15 +115,15 @@ class Core:
 
     @property
     def removed(self) -> Sequence[int]:
-        """Ids of removed members whose vote nobody can need any more. Empty unless this member leads."""
+        """Ids of removed members whose vote no member can need any more. Empty unless this member leads."""
         return self.state.roster.removed if self.leads and self.settled else ()
 
     @property
     def settled(self) -> bool:
         """True if this leader's quorum has on disk that the last removal is committed.
 
-        An entry that was proposed after the removal was applied carries that commit index: whoever has the entry on
-        disk has the commit index there too.
+        An entry that was proposed after the removal was applied carries that commit index: a member that has
+        the entry on disk has the commit index there too.
         """
         return self.state.term == self.node.raft.term and self.state.index > self._unsettled
 
@@ -362,7 +362,7 @@ class Core:
                 if not self.leads:
                     self._sender.stop(lambda member, link: True)
                 self._round_ns = 0  # a read that the last leader has not answered is asked again
-                leads = f"{self.state.roster.name_of(self.leader)} leads" if self.leader else "nobody leads"
+                leads = f"{self.state.roster.name_of(self.leader)} leads" if self.leader else "no member leads"
                 _LOG.info("member %s: %s, term %d", self.config.name, leads, self.node.raft.term)
             for message in ready.messages:
                 self._route(message)

@@ -96,7 +96,7 @@ class Digests:
         if self._own[index] != agreed:
             raise DataLossError(
                 f"member {self._name!r} has another state at entry {index} than its group: it stops. Keep its disk for "
-                "whoever looks into it, remove it (rube cluster remove) and let it join with an empty one",
+                "an investigation, remove it (rube cluster remove) and let it join with an empty one",
                 index=index,
             )
 

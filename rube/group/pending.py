@@ -146,7 +146,7 @@ class Reads:
         return future
 
     def start_round(self, *, again: bool = False) -> bytes:
-        """Starts the next round and returns its context; b"" if nobody waits or, without `again`, a round is under
+        """Starts the next round and returns its context; b"" if no read waits or, without `again`, a round is under
         way."""
         if self._current and not again:
             return b""

@@ -226,7 +226,7 @@ class Invariants:
             seen = _Seen(raft, 0, 0, Role.FOLLOWER, 0, 0, {})
         self._check_monotonic(number, raft, seen)
         if raft.role is Role.LEADER and self._leaders.get(raft.term) != number:
-            found = f"{number} leads in term {raft.term}, {self._leaders.get(raft.term, 'nobody')} was elected"
+            found = f"{number} leads in term {raft.term}, {self._leaders.get(raft.term, 'no member')} was elected"
             raise InvariantError(Invariant.ELECTION_SAFETY, found)
         if raft.log.committed > self._committed:
             found = f"{number} has committed {raft.log.committed}, leaders have counted {self._committed}"

@@ -11,7 +11,7 @@ from rube.raft.raft_pb2 import ConfState, Entry, HardState, Snapshot, SnapshotMe
 
 
 class Storage(Protocol):
-    """The stable part of a member's log. Entries are shared, not copied: nobody may change one.
+    """The stable part of a member's log. Entries are shared, not copied, and must not be changed.
 
     Reads must show every write whose completion the core was told of (`advance`, or the responses of a
     MSG_STORAGE_APPEND), and may show writes that are under way.

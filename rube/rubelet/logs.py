@@ -1,4 +1,4 @@
-"""The logs of this node's units, for the apiserver, and for users at the node's own socket."""
+"""The logs of the things on this node, for the apiserver, and for users at the node's own socket."""
 
 from __future__ import annotations
 

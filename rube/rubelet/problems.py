@@ -1,4 +1,4 @@
-"""The problems of a node that no unit's own status can show, for the node's status."""
+"""The problems of a node that no object's own status can show, for the node's status."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from rube.api.keys import ObjectKey
 from rube.controllers.config import Decided, DecisionObserver
 
 PROBLEMS_MAX = 10
-"""Problems that are told; the others are counted."""
+"""The most problems that are shown; the others are counted."""
 PROBLEM_CHARS_MAX = 500
 
 
 class Problems:
-    """Deleted units that are still here, with the reason, after the problems of `sources`.
+    """Things of deleted objects that are still here, with the reason, after the problems of `sources`.
 
-    A deleted unit has no object in which its node could say why it cannot remove it.
+    A deleted object has no status in which its node could say why it cannot remove the thing.
     """
 
     def __init__(self, sources: Sequence[Callable[[], str]]) -> None:

@@ -1,11 +1,12 @@
-"""The rubelet's lifecycle: open the local store, run the units from it, and keep up with the apiserver when it is
-there."""
+"""The rubelet's lifecycle: open the local store, run the node controllers from it, and keep up with the apiserver
+when it is there."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from grpc import aio
 
@@ -25,9 +26,9 @@ from rube.rubelet.local_copy import LocalCopy
 from rube.rubelet.logs import NodeLogs
 from rube.rubelet.node_api import NodeApi
 from rube.rubelet.problems import Problems
-from rube.rubelet.refusals import DiskRefusals
 from rube.rubelet.registration import Registration
 from rube.rubelet.requests import Requests
+from rube.rubelet.unstored import UnstoredReports
 from rube.store.guard import GuardedEngine
 
 _LOG = logging.getLogger("rube.rubelet")
@@ -56,10 +57,10 @@ class Rubelet:
         self._client = Client(host, config.servers)
 
     async def run(self, on_ready: Callable[[], None] = _say_nothing) -> None:
-        """Runs this node until cancelled, which leaves its units running. `on_ready` is called once it has its copy.
+        """Runs this node until cancelled, which leaves its things running. `on_ready` is called once it has its copy.
 
-        With no apiserver in reach it runs the units that it last knew. Raises AlreadyExistsError if another living
-        rubelet uses the node's name, FailedPreconditionError if the local store is of another node or in use,
+        With no apiserver in reach it goes on with the objects that it last knew. Raises AlreadyExistsError if another
+        living rubelet uses the node's name, FailedPreconditionError if the local store is of another node or in use,
         DataLossError if it is damaged or a write did not become durable.
         """
         try:
@@ -75,13 +76,13 @@ class Rubelet:
             await self._client.close()
 
     async def _displaced(self, error: AlreadyExistsError) -> AlreadyExistsError:
-        """Returns the error, with the units that are left running and what to do about them."""
+        """Returns the error, with the things that are left running and what to do about them."""
         names: list[str] = []
         for one in self._controllers.values():
             try:
                 names += await one.driver.list()
             except RubeError:
-                continue  # what the others have is told all the same
+                continue  # the error names the things of the others all the same
         if not names:
             return error
         shown = ", ".join(names[:LEFT_SHOWN_MAX]) + (" and more" if len(names) > LEFT_SHOWN_MAX else "")
@@ -96,13 +97,13 @@ class Rubelet:
         identity = await Identity.load(
             engine, self._host, config.node, machine_id=config.machine_id, policy=config.identity_policy
         )
-        statuses = {name: one.refusal_status for name, one in self._controllers.items()}
-        refusals = DiskRefusals(self._client, self._host.clock, config.node, statuses, retry_s=config.retry_s)
-        copies = [self._copy_config(name, engine, refusals) for name in self._controllers]
+        statuses = {name: one.unstored_status for name, one in self._controllers.items()}
+        unstored = UnstoredReports(self._client, self._host.clock, config.node, statuses, retry_s=config.retry_s)
+        copies = [self._copy_config(name, engine, unstored) for name in self._controllers]
         cache = InformerCache.of(self._client, self._host, copies)
-        problems = Problems([engine.why_full])
+        problems = Problems([engine.why_full, *(partial(_unknown, cache, name) for name in self._controllers)])
         runtimes = {
-            name: Runtime(self._runtime_config(one, engine, cache.part(name), refusals, problems))
+            name: Runtime(self._runtime_config(one, engine, cache.part(name), unstored, problems))
             for name, one in self._controllers.items()
         }
         logs = NodeLogs(cache, self._controllers, config.node)
@@ -121,7 +122,7 @@ class Rubelet:
                 group.create_task(cache.run())
                 for runtime in runtimes.values():
                     group.create_task(runtime.run())
-                group.create_task(refusals.run())
+                group.create_task(unstored.run())
                 group.create_task(Requests(self._host, self._config, identity.instance_id, logs).run())
 
         async def end_with_loss() -> None:
@@ -137,7 +138,7 @@ class Rubelet:
             if server is not None:
                 await server.stop(STOP_GRACE_S)
 
-    def _copy_config(self, type_name: str, engine: Engine, refusals: DiskRefusals) -> InformerConfig:
+    def _copy_config(self, type_name: str, engine: Engine, unstored: UnstoredReports) -> InformerConfig:
         node = self._config.node
         store = LocalCopy(engine, type_name)
         state = store.load()
@@ -149,19 +150,19 @@ class Rubelet:
             except ResourceExhaustedError as error:
                 for change in batch.changes:
                     if change.new is not None:
-                        refusals.note(change.new, error)
+                        unstored.note(change.new, error)
                 raise
 
         return InformerConfig(type=type_name, label_selector=f"{NODE_LABEL}={node}", state=state, persist=persist)
 
     def _runtime_config(
-        self, one: NodeController, engine: Engine, cache: Cache, refusals: DiskRefusals, problems: Problems
+        self, one: NodeController, engine: Engine, cache: Cache, unstored: UnstoredReports, problems: Problems
     ) -> RuntimeConfig:
         config = self._config
 
         def unrecorded(key: ObjectKey, error: ResourceExhaustedError) -> None:
             if (obj := cache.get(key)) is not None:
-                refusals.note(obj, error)
+                unstored.note(obj, error)
 
         return RuntimeConfig(
             host=self._host,
@@ -205,6 +206,12 @@ def _by_type(controllers: Sequence[NodeController]) -> dict[str, NodeController]
         by_type[controller.type] = one
         names.add(controller.name)
     return by_type
+
+
+def _unknown(cache: InformerCache, type_name: str) -> str:
+    """Returns the problem that the apiserver does not know a type; empty if it does."""
+    why = cache.refusal(type_name)
+    return f"the apiserver does not know {type_name}, whose objects stay here as they are: {why}" if why else ""
 
 
 def _all(*observers: DecisionObserver) -> DecisionObserver:

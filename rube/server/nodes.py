@@ -61,6 +61,6 @@ class NodesService(NodesServicer):
         if not request.instance_id or lease.holder != request.instance_id:
             raise FailedPreconditionError(
                 f"instance {request.instance_id or '(none)'} does not hold the lease of node {request.node!r}, which "
-                f"is {lease.holder or 'nobody'}'s: register first",
+                f"is {lease.holder or 'no instance'}'s: register first",
                 node=request.node,
             )

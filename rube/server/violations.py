@@ -1,4 +1,4 @@
-"""The judgement of specs and statuses: by their types' rules, by checks in code, and for fields that nobody knows."""
+"""The judgement of specs and statuses: by their types' rules, by checks in code, and for unknown fields."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ load_built_in()
 VIOLATIONS_MAX: Final = 10
 OBJECTS_MAX: Final = 5
 """So many violations of so many objects are named in one error, which travels in gRPC's headers (8 KiB)."""
+# Limits of the violations in the details, which repeat the message for programs.
 _TEXT_CHARS_MAX: Final = 100
-"""Of one violation in the details, which repeat the message for programs."""
 _DETAILS_MAX: Final = 16
 
 
@@ -87,7 +87,7 @@ def _of_spec(
 
 
 def _unknown(message: Message, previous: Callable[[], Message | None]) -> list[Violation]:
-    """Returns the unknown fields that the previous message did not have: what is stored is nobody's mistake."""
+    """Returns the unknown fields that the previous message did not have: what is stored is not the caller's mistake."""
     found = unknown_fields(message)
     before = previous() if found else None
     stored = unknown_fields(before) if before is not None else []

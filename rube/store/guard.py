@@ -126,4 +126,4 @@ class GuardedEngine:
 async def never_failed() -> RubeError:
     """Implements `Store.failed` for a store that fails only in calls."""
     await asyncio.Event().wait()
-    raise AssertionError("nobody sets it")
+    raise AssertionError("it is never set")

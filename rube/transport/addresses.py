@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import socket  # noqa: TID251 (an adapter: asks whether somebody listens on a Unix socket)
+import socket  # noqa: TID251 (an adapter: asks whether a process listens on a Unix socket)
 
 from rube.api.addresses import check_host_port
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError

@@ -18,7 +18,7 @@ def unit_node_controller(*, node: str, boot_id: str, driver: Driver, driver_name
         driver=driver,
         driver_name=driver_name,
         removal=lambda name: UnitAction(unit=name, remove=UnitAction.Remove()),
-        refusal_status=lambda reporter, reason: UnitStatus(node=reporter, message=reason),
+        unstored_status=lambda reporter, reason: UnitStatus(node=reporter, message=reason),
         problem=problem_of,
         observer=UnitLog(clock).note,
     )

@@ -27,5 +27,6 @@ _remembered = lru_cache(maxsize=SPECS_MAX)(_check)
 
 
 def built_in_spec_checks() -> Mapping[str, Callable[[bytes], Sequence[Violation]]]:
-    """Returns, for each type, a pure function from a canonical spec to its errors: field and text."""
+    """Returns, for each type, a pure function from a canonical spec to its errors."""
+    check_unit_spec(b"")  # loads the engine of rules now, and not in the first put
     return {UNIT_TYPE: check_unit_spec}

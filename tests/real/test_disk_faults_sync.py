@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
@@ -25,6 +26,7 @@ from rube.cli.real_host import real_host
 from rube.client import Client, ClientConfig
 from tests.real.cluster_calls import UNIT_TYPE, client_of, put, sleeper, status_of, until_active
 
+EIO_ON_READ = "pread64:error=EIO"
 EIO_ON_SYNC = "fsync,fdatasync:error=EIO"
 READ_ONLY = "read-only"
 FAILURES = {
@@ -140,6 +142,52 @@ def test_an_apiserver_whose_disk_fails_acknowledges_nothing_says_so_and_ends(tmp
 
     with ExitStack() as stack:
         asyncio.run(main())
+
+
+def test_an_apiserver_that_cannot_read_says_so_and_goes_on(tmp_path: Path) -> None:
+    """Simulated: tests/simulation/test_disk_faults.py."""
+
+    async def main() -> None:
+        data = tmp_path / "data"
+        data.mkdir()
+        args = ("--store", f"sqlite:///{data / 'store'}", "--controllers", "")
+        async with local_cluster(tmp_path, apiserver_args=args) as cluster, client_of(cluster) as client:
+            for number in range(5):
+                await put(client, sleeper(f"u{number}"))
+            assert await cluster.apiserver.stop() == 0
+            await cluster.start_apiserver()  # has nothing in its cache
+            request = ListRequest(type=UNIT_TYPE)
+            async with failing_calls(cluster.apiserver.pid, data, EIO_ON_READ):
+                async with Client(real_host(), [cluster.address], ClientConfig(retries_max=0)) as once:
+                    with pytest.raises(DataLossError, match=rf"{data}/store is damaged \(.* malformed"):
+                        await once.list_objects(request)
+            assert len((await client.list_objects(request)).items) == 5
+            assert await put(client, sleeper("later"))
+            assert cluster.apiserver.running
+
+    asyncio.run(main())
+
+
+def test_an_apiserver_that_cannot_read_its_store_when_it_starts_ends(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("makes system calls fail: apt-get install strace")
+    store = tmp_path / "store"
+    address = f"unix:{tmp_path}/socket"
+    rube = [str(Path(sys.executable).with_name("rube")), "apiserver", "--listen", address, "--controllers", ""]
+    inject = ["-e", "trace=pread64", "-e", f"inject={EIO_ON_READ}", "-P", str(store)]
+
+    async def main() -> None:
+        args = ("--store", f"sqlite:///{store}", "--controllers", "")
+        async with local_cluster(tmp_path, apiserver_args=args) as cluster, client_of(cluster) as client:
+            await put(client, sleeper("u"))
+
+    asyncio.run(main())
+    argv = ["strace", "-f", "-o", "/dev/null", *inject, *rube, "--store", f"sqlite:///{store}"]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert re.fullmatch(rf"rube apiserver: {store}\S*: the disk failed \(.*\); .* Check the disk, then restart.*", last)
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_rubelet_whose_disk_fails_ends_and_leaves_its_units_to_the_next_one(tmp_path: Path) -> None:

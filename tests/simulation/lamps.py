@@ -130,6 +130,6 @@ def lamp_node_controller(driver: Driver) -> NodeController:
         driver=driver,
         driver_name="lamps",
         removal=lambda name: StringValue(value=f"{name}="),
-        refusal_status=lambda node, reason: NodeStatus(driver=f"{node}: {reason}"),
+        unstored_status=lambda node, reason: NodeStatus(driver=f"{node}: {reason}"),
         problem=lambda decided: "" if decided.state.HasField("object") else decided.state.action_error,
     )

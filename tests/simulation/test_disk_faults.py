@@ -58,3 +58,48 @@ def test_a_daemon_ends_after_a_failed_sync_and_nothing_acknowledged_is_lost(
     assert len(ends) == 1
     assert ends[0].startswith(f"{host}: the daemon ends: /var/lib/rube/")
     assert "the disk failed (EIO on sync); nothing more is written" in ends[0]
+
+
+KINDS = """\
+name: disk-kinds
+duration: 40s
+cluster:
+  engine: ENGINE
+  nodes: {count: 1}
+workload:
+  observers: 1
+  steps:
+    - {at: 1s, put: {name: "web-{i}", count: 3}}
+    - {at: 5s, every: 200ms, times: 60, change: {names: [web-1, web-2]}}
+    - {at: 5s, every: 200ms, times: 60, read: {names: [web-1, web-3]}}
+faults:
+FAULTS
+expect:
+  - acknowledged_writes
+  - status_reported
+  - converged: {within: 20s}
+"""
+
+
+def played(engine: str, host: str, *faults: str) -> Simulation:
+    """The simulation, which is over and whose checks held."""
+    listed = "\n".join(f"  - {fault}" for fault in faults)
+    text = KINDS.replace("ENGINE", engine).replace("FAULTS", listed).replace("HOST", host)
+    with Simulation(load_text(text, "s.yaml")) as simulation:
+        result = simulation.run()
+    assert [verdict for verdict in result.verdicts if not verdict.passed] == []
+    return simulation
+
+
+@pytest.mark.parametrize("host", ["api-1", "worker-1"])
+def test_a_daemon_that_cannot_read_its_disk_ends_when_it_starts_and_comes_back(host: str) -> None:
+    faults = "{at: 6s, disk: {host: HOST, kind: fail_read}}", "{at: 6100ms, for: 1s, kill: HOST}"
+    cluster = played("memory", host, *faults).cluster
+    assert ["EIO on read" in loss.text for loss in cluster.history.losses] == [True]
+
+
+@pytest.mark.parametrize("engine", ["memory", "sqlite"])
+def test_a_lie_is_harmless_while_no_power_is_lost(engine: str) -> None:
+    lies = [f"{{at: 5500ms, for: 4s, disk: {{host: {host}, kind: lie}}}}" for host in ("api-1", "worker-1")]
+    kills = [f"{{at: 7s, for: 1s, kill: {host}}}" for host in ("api-1", "worker-1")]
+    assert played(engine, "", *lies, *kills).cluster.history.losses == []

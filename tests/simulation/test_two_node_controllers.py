@@ -8,14 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from rube.api import DeleteRequest, Entry, ListRequest, LogsRequest, NodeStatus, PutRequest
+from rube.api import DeleteRequest, Entry, ListRequest, LogsRequest, NodeStatus, PutRequest, WatchRequest
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey
+from rube.api.types import Types
 from rube.api.well_known import UNIT_TYPE
 from rube.client import Client
 from rube.controllers.cluster.types import node_key
 from rube.controllers.config import NodeController
+from rube.controllers.contract import Input
 from rube.rubelet import Purged, Rubelet, RubeletConfig, purge_node
+from rube.server.filters import ObjectFilter
 from rube.sim.units.service_manager import SimServiceDriver
 from rube.sim.world.kernel import SimProcess, World
 from rube.units.names import unit_name
@@ -25,6 +28,7 @@ from tests.simulation.lamps import LAMP_TYPE, LampController, LampDriver, Lamps,
 from tests.simulation.node_world import NODE, NodeWorld, unit, unit_key
 
 SOCKET = f"{NODE}:7824"
+UNITS = Input(type=UNIT_TYPE, requeue=lambda _obj, _view: (), select=lambda _key, _obj, _view: ())
 STEPS_MAX = 200
 """More than a rubelet takes until both have converged."""
 STRIDE = 3
@@ -264,10 +268,11 @@ def test_a_full_disk_is_said_in_the_status_of_either(nodes: NodeWorld, lamps: La
         ({"type": UNIT_TYPE}, "two node controllers of api.systemd.Unit"),
         ({"name": "unit"}, "two node controllers are called 'unit'"),
         ({"selector": "tier=web"}, "'lamp' has a selector or inputs"),
+        ({"inputs": [UNITS]}, "'lamp' has a selector or inputs"),
     ],
 )
 def test_controllers_that_cannot_share_a_node_are_refused(
-    nodes: NodeWorld, lamps: Lamps, change: dict[str, str], says: str
+    nodes: NodeWorld, lamps: Lamps, change: dict[str, object], says: str
 ) -> None:
     ports = nodes.machine(NODE).ports
     driver = LampDriver(lamps)
@@ -278,3 +283,38 @@ def test_controllers_that_cannot_share_a_node_are_refused(
     config = RubeletConfig(node=NODE, servers=["api-1:7823"], data_url="memory:", boot_id="b")
     with pytest.raises(InvalidArgumentError, match=says):
         Rubelet(ports, config, [units, other])
+
+
+def test_an_apiserver_that_does_not_know_one_type_leaves_the_other_and_the_node_alone(
+    nodes: NodeWorld, lamps: Lamps, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The lamps' type comes with the rubelet's version, the apiserver's is older at first."""
+    known, older = ObjectFilter.of, True
+
+    def of(request: ListRequest | WatchRequest, types: Types) -> ObjectFilter:
+        if older and request.type == LAMP_TYPE and request.label_selector == f"node={NODE}":
+            raise InvalidArgumentError("unknown type 'acme.Lamp'; known: Unit", field="type")
+        return known(request, types)
+
+    monkeypatch.setattr(ObjectFilter, "of", of)
+    nodes.start_apiserver(controllers=False)
+    start_rubelet(nodes, lamps)
+    nodes.world.run_for(10)
+    put_both(nodes, "hall")
+    nodes.world.run_for(60)
+    assert nodes.seen("hall").status.active_state == "active"
+    assert lamps.burning == {}
+    stays = "the apiserver does not know api.Node, whose objects stay here as they are"
+    assert problems_of(nodes) == [f"{stays}: unknown type 'acme.Lamp'; known: Unit"]
+    lines = [record.message for record in caplog.records if "watch of api.Node: unknown type" in record.message]
+    assert len(lines) == 1
+    older = False
+    nodes.world.run_for(60)
+    assert_both_run(nodes, lamps, "hall")
+    assert problems_of(nodes) == []
+
+
+def problems_of(nodes: NodeWorld) -> list[str]:
+    status = NodeStatus()
+    nodes.get(node_key(NODE)).status.Unpack(status)
+    return list(status.problems)

@@ -21,6 +21,8 @@ _ITEM_NS: Final = 130
 _ITERATION_NS: Final = 300
 _ITERATIONS_MAX: Final = 10_000
 _ITEM_BYTES_MIN: Final = 2
+_SIZES: Final = tuple(1 << power for power in range(24, 6, -1))
+"""Sizes of objects, the largest first, of which one may be too small to take long in any case."""
 
 
 class Costs:
@@ -31,11 +33,11 @@ class Costs:
         for each in expressions:
             self._by_message.setdefault(each.message, []).append(each)
         self._many = _held_in_lists(message)
+        self._cheap_bytes = next((size for size in _SIZES if self._bound(size) <= COST_NS_MAX), 0)
 
     def exceeded(self, message: Message) -> bool:
         """Returns whether the rules could take longer than COST_NS_MAX for this message."""
-        size = message.ByteSize()
-        return self._bound(size) > COST_NS_MAX and self._counted(message) > COST_NS_MAX
+        return message.ByteSize() > self._cheap_bytes and self._counted(message) > COST_NS_MAX
 
     def _bound(self, size: int) -> int:
         """Returns the cost of the worst message of that many bytes."""

@@ -29,7 +29,7 @@ FILES: Final = frozenset({*_MODULES, VALIDATE_FILE})
 """Names of the provided files."""
 
 PACKAGES: Final = ("api", "buf.validate", "core", "google.protobuf", "rube")
-"""Packages in which nobody else declares anything."""
+"""Packages in which no pushed type may be declared."""
 
 
 @cache

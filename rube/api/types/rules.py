@@ -153,9 +153,9 @@ def _rules_of(spec: Any) -> Rules:
 
 
 def load_built_in() -> None:
-    """Reads the rules of Rube's own types now, since code in a simulated world may read no file later."""
-    options.validate_file()
+    """Reads the files that rules need, since code in a simulated world may read none later."""
     _built_in()
+    options.validate_file()
 
 
 @lru_cache(maxsize=1)

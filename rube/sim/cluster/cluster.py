@@ -30,7 +30,7 @@ from rube.controllers.contract import Controller
 from rube.sim.cluster import convergence
 from rube.sim.cluster.commit_log import CommitLog
 from rube.sim.cluster.controller_group import ControllerMemberProgram
-from rube.sim.cluster.daemons import API_PORT, RUBELET_URL, ApiserverProgram, Recorder, RubeletProgram
+from rube.sim.cluster.daemons import API_PORT, ApiserverProgram, Recorder, RubeletProgram
 from rube.sim.cluster.disasters import Disasters
 from rube.sim.cluster.durability import DurableLog
 from rube.sim.cluster.faults import Faults
@@ -162,14 +162,7 @@ class SimCluster:
     def add_node(self, name: str) -> SimHost:
         """A host with a service manager and a rubelet, started. Add the apiservers first."""
         machine = self._machine(name)
-        program = RubeletProgram(
-            machine.host,
-            machine.ports,
-            self.targets,
-            lease_s=self.config.node_lease_s,
-            recorder=self._recorder,
-            view=machine.durable_view(parse_store_url(RUBELET_URL).path),
-        )
+        program = RubeletProgram(machine, self.targets, lease_s=self.config.node_lease_s, recorder=self._recorder)
         self._rubelets[name] = program
         machine.daemon = Daemon(name="rubelet", main=program.main, restart_s=RESTART_S)
         machine.start()
@@ -224,6 +217,13 @@ class SimCluster:
         return self._machines[host].running
 
     def leader(self) -> str:
+        """The host that leads, in the newest term: of the apiservers' group, else of the etcd, else of the replicated
+        controllers. "": none does."""
+        if self._group.known:
+            return self._leading_apiserver()
+        return (self._etcd if self._etcd.known else self._controllers).leader(self.is_running)
+
+    def _leading_apiserver(self) -> str:
         """The apiserver that leads the replicated group, in the newest term; "": none does."""
         terms = {name: self._apiservers[name].leading_term for name in self._apiservers if self.is_running(name)}
         leading = [name for name, term in terms.items() if term]
@@ -327,7 +327,7 @@ class SimCluster:
     async def _read_log(self) -> None:
         """Reads the stores' logs. A store on a disk has one user, which is asked; one on servers is opened once
         more."""
-        apiserver = self._apiservers[self.leader() or next(iter(self._apiservers))]
+        apiserver = self._apiservers[self._leading_apiserver() or next(iter(self._apiservers))]
         if not parse_store_url(apiserver.store_url).servers:
             await self._commit_log.keep(apiserver.store)
             return

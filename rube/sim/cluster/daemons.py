@@ -23,6 +23,7 @@ from rube.sim.cluster.convergence import Seen
 from rube.sim.cluster.durability import DurableView
 from rube.sim.cluster.error_log import Pace, refusal_recorder
 from rube.sim.cluster.group_observer import GroupWatch
+from rube.sim.cluster.machines import Machine
 from rube.sim.cluster.memories import Memories
 from rube.sim.cluster.node_copies import is_decided, note_copy
 from rube.sim.cluster.recording import RecordingStore
@@ -30,8 +31,8 @@ from rube.sim.cluster.running_units import UnitWatcher
 from rube.sim.judges import Action, DaemonError, History, View
 from rube.sim.judges.contents import digest_of
 from rube.sim.units.service_manager import SimServiceDriver, SimServiceManager
-from rube.sim.world.kernel import SimHost, Trace
-from rube.store import Store, StoreConfig, open_store
+from rube.sim.world.kernel import Trace
+from rube.store import Store, StoreConfig, open_store, parse_store_url
 from rube.store.replicated.store import ReplicatedStore
 from rube.units.names import unit_name
 from rube.units.node_controller import unit_node_controller
@@ -205,18 +206,17 @@ class RubeletProgram:
 
     def __init__(
         self,
-        host: SimHost,
-        ports: Host,
+        machine: Machine,
         servers: Sequence[str],
         *,
         lease_s: float,
         recorder: Recorder,
-        view: DurableView,
     ) -> None:
-        self._host = host
-        self._view = view
+        host = self._host = machine.host
+        self._machine = machine
+        self._view = machine.durable_view(parse_store_url(RUBELET_URL).path)
         self._recorder = recorder
-        self._ports = ports
+        self._ports = machine.ports
         self._servers = servers
         self._lease_s = lease_s
         self._history = recorder.history
@@ -256,7 +256,7 @@ class RubeletProgram:
 
     async def note_copy(self) -> None:
         """Notes in the history what this node's disk has of the store."""
-        await note_copy(self._history, self._ports, RUBELET_URL, self._host.world.now_ns)
+        await note_copy(self._history, self._machine, RUBELET_URL, self._host.world.now_ns)
 
     def _note_installed(self, uid: str, generation: int) -> None:
         self._history.machines.installed.setdefault((self._host.name, uid, generation), self._host.world.now_ns)

@@ -1,4 +1,7 @@
-"""The durable content of a simulated disk, read from its bytes: a host would find it after losing its power now."""
+"""The durable content of a simulated disk, read from its bytes: a host would find it after losing its power now.
+
+What a sync has lied about counts as durable, since a program is judged by what its disk tells it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ class DurableLog:
         version = self._disk.version(self._path)
         if version != self._version:
             self._version, self._offset, self._pairs = version, len(MAGIC), {}
-        news = self._disk.durable(self._path, self._offset)
+        news = self._disk.reported(self._path, self._offset)
         ends = len(MAGIC)
         for batch, end in decode_batches(MAGIC + news, self._path):
             ends = end

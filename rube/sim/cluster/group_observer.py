@@ -10,7 +10,7 @@ from rube.group.bootstrap import FIRST_INDEX
 from rube.raft.invariants import InvariantError, Invariants
 from rube.raft.raft_pb2 import ConfChangeV2, Entry, Message
 from rube.raft.reads import ReadState
-from rube.raft.state import Raft
+from rube.raft.state import Raft, Role
 from rube.raft.storage import Storage
 from rube.raft.trace import Step
 from rube.sim.cluster.durability import DurableView, check_acknowledgement
@@ -43,6 +43,20 @@ class GroupWatch:
         """Returns the observer of the member on that host, in all its incarnations. `view` is of its disk, which must
         have everything that it promises."""
         return _MemberWatch(self, name, view)
+
+    @property
+    def known(self) -> bool:
+        """True once there has been a member."""
+        return bool(self._members)
+
+    def leader(self, is_running: Callable[[str], bool]) -> str:
+        """Returns the host that leads in the newest term, of those that run; "": none does."""
+        leading = {
+            self._names[member]: seen.raft.term
+            for member, seen in self._members.items()
+            if seen.raft is not None and seen.raft.role is Role.LEADER and is_running(self._names[member])
+        }
+        return max(leading, key=lambda name: leading[name], default="")
 
     def stepped(self, name: str, raft: Raft, step: Step) -> None:
         """Before the invariants are looked at."""

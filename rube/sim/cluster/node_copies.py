@@ -5,22 +5,24 @@ from __future__ import annotations
 from rube.api import Entry, Unit
 from rube.api.errors import DataLossError, FailedPreconditionError
 from rube.api.keys import ObjectKey, key_of
-from rube.host import Host
 from rube.rubelet.local_copy import LocalCopy
 from rube.sim.cluster.durability import DurableView
+from rube.sim.cluster.machines import Machine
 from rube.sim.judges import Copy, History
 from rube.units.names import parse_unit_name
 
 _OUTBOX = b"controller/unit/"
 
 
-async def note_copy(history: History, ports: Host, url: str, now_ns: int) -> None:
+async def note_copy(history: History, machine: Machine, url: str, now_ns: int) -> None:
     """Notes the copy that the local store at `url` has. Nothing where there is no store, or one that is damaged."""
+    ports = machine.ports
     try:
-        engine = await ports.storage.open(url, read_only=True)
+        with machine.disk.looking():
+            engine = await ports.storage.open(url, read_only=True)
+            state = LocalCopy(engine, Unit.DESCRIPTOR.full_name).load()
     except (FailedPreconditionError, DataLossError):
         return
-    state = LocalCopy(engine, Unit.DESCRIPTOR.full_name).load()
     await engine.close()
     found = [history.contents.of(obj) for obj in state.objects]
     history.machines.copies.append(

@@ -12,7 +12,7 @@ from rube.sim.etcd import apply, errors, requests
 from rube.sim.etcd.errors import EtcdError
 from rube.sim.etcd.member import Member
 from rube.sim.etcd.raft_internal_pb2 import InternalRaftRequest
-from rube.sim.etcd.tokens import Tokens
+from rube.sim.etcd.tokens import AuthTokens
 from rube.store.etcd.rpc_pb2 import (
     CompactionRequest,
     CompactionResponse,
@@ -33,7 +33,7 @@ Context = aio.ServicerContext[Any, Any]
 class Gate:
     """The checks that every request passes."""
 
-    def __init__(self, member: Member, tokens: Tokens) -> None:
+    def __init__(self, member: Member, tokens: AuthTokens) -> None:
         self._member = member
         self._tokens = tokens
 

@@ -7,7 +7,7 @@ from rube.sim.etcd.errors import EtcdError
 from rube.sim.etcd.kv import Context, Gate
 from rube.sim.etcd.member import Member
 from rube.sim.etcd.raft_internal_pb2 import InternalRaftRequest
-from rube.sim.etcd.tokens import Tokens
+from rube.sim.etcd.tokens import AuthTokens
 from rube.store.etcd.rpc_pb2 import (
     AlarmMember,
     AlarmRequest,
@@ -82,7 +82,7 @@ class Maintenance(MaintenanceServicer):
 class Auth(AuthServicer):
     """etcd's authentication: the one service that needs no token."""
 
-    def __init__(self, member: Member, tokens: Tokens) -> None:
+    def __init__(self, member: Member, tokens: AuthTokens) -> None:
         self._member = member
         self._tokens = tokens
 

@@ -35,7 +35,7 @@ class Member:
         self._following: asyncio.Task[None]
         # Has a result, and is replaced, when another leader is known.
         self._led: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # When this member learned who leads, and since when it has known nobody; 0: never, and it knows one.
+        # When this member learned of a leader, and since when it has known none; 0: never, and it knows one.
         self._led_ns = 0
         self._leaderless_ns = self.clock.monotonic_ns()
 
@@ -52,7 +52,7 @@ class Member:
         await self._group.close()
 
     async def ready(self) -> None:
-        """Returns once this member has all that a leader has committed: before, an etcd serves nobody.
+        """Returns once this member has all that a leader has committed: before, an etcd serves no client.
 
         Raises what the member fails with.
         """

@@ -12,7 +12,7 @@ from rube.sim.etcd.config import CLIENT_PORT, PEER_PORT, MemberConfig
 from rube.sim.etcd.kv import KV, Gate
 from rube.sim.etcd.maintenance import Auth, Maintenance
 from rube.sim.etcd.member import Member
-from rube.sim.etcd.tokens import Tokens
+from rube.sim.etcd.tokens import AuthTokens
 from rube.sim.etcd.watch import Watch
 from rube.store.etcd.rpc_pb2_grpc import (
     add_AuthServicer_to_server,
@@ -62,7 +62,7 @@ async def _opened(host: Host, config: MemberConfig, peer_address: str) -> AsyncI
 
 @asynccontextmanager
 async def _serving(host: Host, member: Member, address: str, listening: Callable[[int], object]) -> AsyncIterator[None]:
-    tokens = Tokens(member.config.users, host.random.stream("etcd/tokens"))
+    tokens = AuthTokens(member.config.users, host.random.stream("etcd/tokens"))
     gate = Gate(member, tokens)
     server = host.network.server(ServerOptions())
     add_KVServicer_to_server(KV(member, gate), server)

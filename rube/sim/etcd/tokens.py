@@ -10,7 +10,7 @@ from rube.sim.etcd import errors
 TOKEN_BITS = 64
 
 
-class Tokens:
+class AuthTokens:
     """The tokens of one incarnation of a member: a later one knows none of them, and gives none of them again.
 
     Without users authentication is off, as in a new etcd. Every user may do everything.

@@ -23,7 +23,7 @@ STALE_NS = 60_000_000_000
 RATE_MARGIN = 0.01
 """A node counts as silent by its lease's duration, as a clock of another machine measures it."""
 NOTICED = 4
-"""After so many durations everybody has noticed."""
+"""After so many durations every client has noticed."""
 
 
 def bindings(history: History) -> Verdict:
@@ -135,7 +135,7 @@ def _node_life(key: str, history: History) -> Iterator[str]:
         if now == NodeStatus.READY and before == NodeStatus.SILENT and revision in times:
             called_ns = times[revision].at_ns
             # Its last renewal may have been on its way when it was called silent.
-            # Nobody knows when a renewal was made whose client died before it was answered.
+            # The time of a renewal is unknown if its client died before it was answered.
             since = any(silent_revision < renewed < revision for renewed, _ in leases)
             if not since and not any(silent_ns - duration_ns < at_ns <= called_ns for at_ns, duration_ns in renewals):
                 silent = f"since it was called silent at {time_text(silent_ns)}"

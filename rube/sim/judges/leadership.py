@@ -60,7 +60,7 @@ def _handed(
     if new.holder in ("", old.holder):
         return
     if new.term <= old.term:
-        yield f"{where} went from {old.holder or 'nobody'} to {new.holder} without a new term: {new.term}"
+        yield f"{where} went from {old.holder or 'no holder'} to {new.holder} without a new term: {new.term}"
     renewed, taken = commits.get(old_revision), commits.get(new_revision)
     if not old.holder or renewed is None or taken is None:
         return

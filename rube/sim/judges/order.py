@@ -36,9 +36,9 @@ class Order:
         self._unplaced = max((entry.revision for entry in history.log if entry.revision not in acknowledged), default=0)
 
     def known_before(self, at_ns: int) -> Sight:
-        """The newest revision that anybody knew of before that time, and its first witness."""
+        """The newest revision that any client knew of before that time, and its first witness."""
         place = bisect_left(self._times, at_ns)
-        return self._newest[place - 1] if place else Sight(0, 0, "nobody")
+        return self._newest[place - 1] if place else Sight(0, 0, "no client")
 
     def possible_by(self, at_ns: int) -> int:
         """The newest revision that the store may have had at that time: of all commits that were asked for by then."""

@@ -27,7 +27,7 @@ def converged(history: History, within_ns: int) -> Verdict:
     if took_ns <= within_ns:
         return Verdict(check=name, passed=True, text=text)
     last = [f"{time_text(sample.at_ns)} {problem}" for sample in wrong[-1:] for problem in sample.problems]
-    return judge(name, text, last or ["nobody looked before"], text)
+    return judge(name, text, last or ["it was not looked at before"], text)
 
 
 def never_on_two_nodes(history: History) -> Verdict:

@@ -29,6 +29,9 @@ _OF_DISKS = {
     Chaos.DISK_FULL: DiskFault.FULL,
     Chaos.DISK_STALL: DiskFault.STALL,
     Chaos.DISK_FAIL_SYNC: DiskFault.FAIL_SYNC,
+    Chaos.DISK_FAIL_WRITE: DiskFault.FAIL_WRITE,
+    Chaos.DISK_FAIL_READ: DiskFault.FAIL_READ,
+    Chaos.DISK_LIE: DiskFault.LIE,
 }
 # These strike a disk.
 _OF_WRITES = frozenset({*_OF_DISKS, Chaos.INTERRUPT})
@@ -57,8 +60,6 @@ class Hosts:
     names: Sequence[str]
     diskless: Collection[str] = ()
     """Hosts that keep nothing on a disk."""
-    instant_writes: Collection[str] = ()
-    """Hosts with SQLite: between the begin and the end of one of its writes no time passes."""
     nodes: Sequence[str] = ()
     """Hosts with a rubelet."""
     members: Sequence[str] = ()
@@ -136,8 +137,6 @@ def draw_faults(chaos: Fault, hosts: Hosts, draw: random.Random) -> Iterator[Fau
             linked_until_ns |= {(kind, frozenset({host, end})): now_ns + lasts_ns for end in ends}
         ends = [*draw.sample(free, draw.randint(1, len(free)))] if kind == Chaos.BLACKOUT else ends
         fault = _fault(kind, host, ends, draw)
-        if host in hosts.instant_writes and kind == Chaos.INTERRUPT:
-            fault.interrupt.after.Clear()
         if name := _OF_UNITS.get(kind):
             unit: UnitOnNode = getattr(fault, name)
             unit.node, (unit.namespace, unit.name) = host, draw.choice(hosts.units)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from rube.sim.cluster.cluster import SimCluster
 from rube.sim.scenario.chaos import Hosts, draw_faults
 from rube.sim.scenario.disasters import disaster_deeds
+from rube.sim.scenario.disks import disk_deeds
 from rube.sim.scenario.replicas import controller_replicas
-from rube.sim.scenario.scenario_pb2 import SQLITE, DiskFault, Fault, Partition, Scenario, SlowLink
+from rube.sim.scenario.scenario_pb2 import DiskFault, Fault, Partition, Scenario, SlowLink
 from rube.sim.scenario.stores import LEADER, raft_members
 from rube.sim.scenario.validate import HEAL_ALL, observer_names, units_put
 
@@ -46,7 +47,6 @@ def all_faults(scenario: Scenario, cluster: SimCluster) -> Iterator[Fault]:
             hosts = Hosts(
                 names=cluster.hosts,
                 diskless=[*controller_replicas(scenario.cluster), *observer_names(scenario)],
-                instant_writes=cluster.hosts if scenario.cluster.engine == SQLITE else (),
                 nodes=cluster.nodes,
                 members=raft_members(scenario.cluster),
                 units=units_put(scenario),
@@ -68,7 +68,7 @@ def _deeds(kind: str, value: object, fault: Fault, scenario: Scenario, cluster: 
     if isinstance(value, (Partition, SlowLink)):
         return _link_deeds(kind, value, fault, scenario, cluster)
     if isinstance(value, DiskFault):
-        return _disk_deeds(value, cluster)
+        return disk_deeds(value, cluster)
     if kind == "clock_jump":
         jump = fault.clock_jump
         by_ns = jump.by.ToNanoseconds()
@@ -158,13 +158,3 @@ def _link_deeds(
         (text, lambda: cluster.faults.slow(pairs, latency_ms=latency_ms, jitter_ms=jitter_ms)),
         (f"{between} are as fast as before", lambda: cluster.faults.normal_speed(pairs)),
     )
-
-
-def _disk_deeds(value: DiskFault, cluster: SimCluster) -> tuple[Deed, Deed | None]:
-    disk = cluster.faults.disk(value.host)
-    if value.kind == DiskFault.FULL:
-        return (f"the disk of {value.host} is full", disk.fill), (f"the disk of {value.host} has room", disk.free)
-    if value.kind == DiskFault.FAIL_SYNC:
-        end: Deed = (f"the disk of {value.host} fails no sync any more", disk.disarm)
-        return (f"the next sync of the disk of {value.host} is to fail", disk.fail_sync), end
-    return (f"the disk of {value.host} stalls", disk.stall), (f"the disk of {value.host} goes on", disk.unstall)

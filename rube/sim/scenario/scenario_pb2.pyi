@@ -941,7 +941,8 @@ class Fault(_message.Message):
 
     Exactly one kind. With `for` it ends by itself after that time: this fault, and no other that holds the same host; of
     a link, all of its kind.
-    Where one host is named, and the apiservers are a `raft` group, `leader` is the one that leads when the fault begins.
+    Where one host is named, `leader` is the one that leads when the fault begins: of the `raft` group, else of the `etcd`,
+    else of the `controller_replicas`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1271,6 +1272,18 @@ class DiskFault(_message.Message):
         """The next sync fails, with `for` only within that time, and what it was to make durable is gone. The daemon ends,
         and is started again.
         """
+        FAIL_WRITE: DiskFault._Kind.ValueType  # 4
+        """The next write fails (EIO), with `for` only within that time, and nothing of it is written. The daemon ends, and is
+        started again.
+        """
+        FAIL_READ: DiskFault._Kind.ValueType  # 5
+        """The next read fails (EIO), with `for` only within that time. The memory engine reads when its daemon starts, which ends
+        then and is started again; SQLite at any time: what needed the read is answered DATA_LOSS, and the daemon goes on.
+        """
+        LIE: DiskFault._Kind.ValueType  # 6
+        """Syncs are reported done and make nothing durable. Only a loss of power shows it; docs/reference/scenarios.md says which
+        hosts may lose theirs then.
+        """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: DiskFault.Kind.ValueType  # 0
@@ -1281,6 +1294,18 @@ class DiskFault(_message.Message):
     FAIL_SYNC: DiskFault.Kind.ValueType  # 3
     """The next sync fails, with `for` only within that time, and what it was to make durable is gone. The daemon ends,
     and is started again.
+    """
+    FAIL_WRITE: DiskFault.Kind.ValueType  # 4
+    """The next write fails (EIO), with `for` only within that time, and nothing of it is written. The daemon ends, and is
+    started again.
+    """
+    FAIL_READ: DiskFault.Kind.ValueType  # 5
+    """The next read fails (EIO), with `for` only within that time. The memory engine reads when its daemon starts, which ends
+    then and is started again; SQLite at any time: what needed the read is answered DATA_LOSS, and the daemon goes on.
+    """
+    LIE: DiskFault.Kind.ValueType  # 6
+    """Syncs are reported done and make nothing durable. Only a loss of power shows it; docs/reference/scenarios.md says which
+    hosts may lose theirs then.
     """
 
     HOST_FIELD_NUMBER: _builtins.int
@@ -1345,6 +1370,10 @@ class Chaos(_message.Message):
         REMOVE_UNIT: Chaos._Kind.ValueType  # 20
         FAIL_ACTIONS: Chaos._Kind.ValueType  # 21
         """Of rubelets."""
+        DISK_FAIL_WRITE: Chaos._Kind.ValueType  # 22
+        """Kinds for disks."""
+        DISK_FAIL_READ: Chaos._Kind.ValueType  # 23
+        DISK_LIE: Chaos._Kind.ValueType  # 24
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: Chaos.Kind.ValueType  # 0
@@ -1381,6 +1410,10 @@ class Chaos(_message.Message):
     REMOVE_UNIT: Chaos.Kind.ValueType  # 20
     FAIL_ACTIONS: Chaos.Kind.ValueType  # 21
     """Of rubelets."""
+    DISK_FAIL_WRITE: Chaos.Kind.ValueType  # 22
+    """Kinds for disks."""
+    DISK_FAIL_READ: Chaos.Kind.ValueType  # 23
+    DISK_LIE: Chaos.Kind.ValueType  # 24
 
     KINDS_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int

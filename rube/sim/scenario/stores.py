@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rube.api.errors import InvalidArgumentError
 from rube.raft.config import ReadMode
 from rube.sim.etcd import CLIENT_PORT
+from rube.sim.scenario.replicas import controller_replicas
 from rube.sim.scenario.scenario_pb2 import LEASE_BASED, Cluster, Raft
 from rube.sim.scenario.yamlproto import Path, Source, suggest
 from rube.store.replicated.backend import member_config
@@ -17,7 +18,7 @@ RAFT_MEMBERS_MAX = 7
 RAFT_PORT = 7824
 RAFT_PATH = "//var/lib/rube/apiserver.db"
 LEADER = "leader"
-"""The word in place of a host's name in a fault that means the leader of the replicated group then."""
+"""The word in place of a host's name in a fault that means the one of `may_lead` that leads then."""
 _ADD_ETCD = "add `etcd: {members: 3}` to `cluster`"
 
 
@@ -26,6 +27,12 @@ def etcd_members(cluster: Cluster) -> list[str]:
     if not cluster.HasField("etcd") or cluster.etcd.members not in MEMBERS_ALLOWED:
         return []
     return [f"etcd-{number + 1}" for number in range(cluster.etcd.members)]
+
+
+def may_lead(cluster: Cluster) -> list[str]:
+    """The hosts that `leader` may stand for: those of the apiservers' group, of the etcd or of the replicated
+    controllers, the first of these that there is."""
+    return raft_members(cluster) or etcd_members(cluster) or controller_replicas(cluster)
 
 
 def etcd_url(cluster: Cluster) -> str:

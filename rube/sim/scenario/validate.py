@@ -13,6 +13,7 @@ from rube.api.keys import validate_name
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.sim.scenario.chaos import NS_MIN, check_chaos
 from rube.sim.scenario.disasters import INSTANT, OF_ONE_HOST, check_disaster
+from rube.sim.scenario.disks import DISK_KINDS, check_lies
 from rube.sim.scenario.judging import ALWAYS
 from rube.sim.scenario.replicas import check_replicas, controller_replicas
 from rube.sim.scenario.scenario_pb2 import (
@@ -27,7 +28,7 @@ from rube.sim.scenario.scenario_pb2 import (
     SlowLink,
     Step,
 )
-from rube.sim.scenario.stores import LEADER, check_stores, etcd_members
+from rube.sim.scenario.stores import LEADER, check_stores, etcd_members, may_lead
 from rube.sim.scenario.yamlproto import Path, Source, check_known, suggest
 from rube.sim.world.kernel.hostclock import DRIFT_PPM_MAX
 
@@ -58,6 +59,7 @@ def validate(scenario: Scenario, source: Source) -> None:
     for index, fault in enumerate(scenario.faults):
         _fault(fault, ("faults", index), scenario, hosts, nodes, source)
     _undoing(scenario, source)
+    check_lies(scenario, source)
     for index, expectation in enumerate(scenario.expect):
         _expectation(expectation, ("expect", index), scenario, nodes, source)
     for index, name in enumerate(scenario.unchecked):
@@ -282,7 +284,7 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
     elif kind in ("clock_jump", "disk"):
         check_known("host", value.host, hosts, (*path, kind, "host"), source)
         if kind == "disk" and not value.kind:
-            source.error((*path, kind), "no kind: add `kind: full`, `kind: stall` or `kind: fail_sync`")
+            source.error((*path, kind), f"no kind: add {', '.join(f'`kind: {name}`' for name in DISK_KINDS)}")
     elif kind == "chaos":
         check_chaos(fault, path, hosts, scenario.cluster, source)
         for index, name in enumerate(value.hosts):
@@ -301,7 +303,7 @@ def _fault(fault: Fault, path: Path, scenario: Scenario, hosts: list[str], nodes
 
 def _leader_allowed(kind: str, scenario: Scenario) -> bool:
     """Returns whether `leader` can replace a host: not if a fault of that host is to be undone."""
-    return scenario.cluster.HasField("raft") and kind not in UNDOES
+    return bool(may_lead(scenario.cluster)) and kind not in UNDOES
 
 
 def _slow(link: SlowLink, path: Path, source: Source) -> None:

@@ -1,4 +1,4 @@
-"""A database as a loss of power would leave it now, without what may be torn."""
+"""A database as a loss of power would leave it now, without what may be torn. What a sync has lied about is in it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DurableDatabase:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
-        if not self._disk.durable(self._path):
+        if not self._disk.reported(self._path):
             return
         inner = apsw.Connection(self._volume.name_of(self._path), flags=apsw.SQLITE_OPEN_READONLY, vfs=VFS_NAME)
         inner.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -64,10 +64,10 @@ class _DurableVolume(Volume):
         return True
 
     def size_bytes(self, path: str) -> int | None:
-        return len(self._disk.durable(path)) or None  # SQLite takes an empty file for none
+        return len(self._disk.reported(path)) or None  # SQLite takes an empty file for none
 
     def open(self, path: str, *, create: bool) -> _DurableFile:
-        return _DurableFile(self._disk.durable(path))
+        return _DurableFile(self._disk.reported(path))
 
     def remove(self, path: str) -> None: ...
 

@@ -14,7 +14,7 @@ from rube.sim.sqlite.vfs import VFS_NAME, FileLocks, ProcessVolume
 from rube.sim.world.disk import SimDisk
 from rube.sim.world.disk_page_file import SimPageFile
 from rube.sim.world.kernel import Death, SimProcess, World, current_process
-from rube.store.engines.acknowledged import MARK_BYTES, Mark, decode_mark, encode_mark
+from rube.store.engines.acknowledged import MARK_BYTES, AcknowledgedMark, decode_mark, encode_mark
 from rube.store.engines.sqlite_files import Access, File
 
 _INDEX_SUFFIX = "-shm"
@@ -128,10 +128,10 @@ class SimLock:
     def __init__(self, file: SimPageFile) -> None:
         self._file = file
 
-    def read_mark(self) -> Mark | None:
+    def read_mark(self) -> AcknowledgedMark | None:
         return decode_mark(self._file.read_at(MARK_BYTES, 0))
 
-    def write_mark(self, mark: Mark) -> None:
+    def write_mark(self, mark: AcknowledgedMark) -> None:
         """A mark that cannot be written takes nothing from the commit that it is about."""
         with suppress(OSError):
             self._file.write_at(encode_mark(mark), 0)

@@ -248,7 +248,8 @@ class VfsFile:
         try:
             return self._file.read_at(size_bytes, place)
         except OSError as error:
-            raise _error(apsw.IOError, apsw.SQLITE_IOERR_READ) from error
+            # As the Unix VFS has it for EIO; SQLite then says that the database is malformed.
+            raise _error(apsw.IOError, apsw.SQLITE_IOERR_CORRUPTFS) from error
 
     def xWrite(self, data: bytes, place: int) -> None:
         if self.volume.alive:
@@ -316,7 +317,7 @@ class _NamelessFile:
         self._content.truncate(length_bytes)
 
     def sync(self) -> None:
-        self._content.sync()
+        self._content.begin_sync()()
 
     def size_bytes(self) -> int:
         return len(self._content.data)

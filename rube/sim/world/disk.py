@@ -1,29 +1,43 @@
 """Simulated disks: files that survive kill -9, and lose unsynced data when their host loses power.
 
 Two kinds. A log grows at its end; its syncs are awaited. A file of pages is written at any offset by code that does not
-await, such as a database's: it is synced at once, and the call that did so takes longer (`SimLoop.spend`).
+await, such as a database's: on an executor its call of a sync returns at once, and the whole takes longer
+(`SimLoop.spend`). The sync is durable when its own time has passed; should power be lost before, it is not, and nothing
+has happened that the same function did after it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
 from errno import EIO, ENOSPC
 from typing import TYPE_CHECKING
 
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
 from rube.api.times import NS_PER_MS
 from rube.host.disk_errors import failed, full
+from rube.sim.world.disk_log import LogContent, SimLogFile
 from rube.sim.world.disk_page_file import SimPageFile
 from rube.sim.world.disk_pages import PageContent
 from rube.sim.world.kernel import SimHost, SimProcess, current_process
 from rube.sim.world.kernel.trace import fingerprint
 
 if TYPE_CHECKING:
-    from rube.sim.world.kernel.loop import SimLoop
+    from rube.sim.world.kernel.loop import InlineCall, SimLoop
 
 SYNC_LATENCY_NS = 250_000
 """A sync of a good disk: facts of the field say 0.1 to 1 ms."""
+
+
+class DiskCall(Enum):
+    """A call to a disk that can fail."""
+
+    READ = "read"
+    WRITE = "write"
+    SYNC = "sync"
 
 
 class SimDisk:
@@ -36,23 +50,25 @@ class SimDisk:
         self._host = host
         self._loop: SimLoop = host.world.loop
         self._random = host.world.random(f"disk/{host.name}")
-        self._files: dict[str, _Content | PageContent] = {}
+        self._files: dict[str, LogContent | PageContent] = {}
         # Of pages, what the directory durably has under that name (None: nothing), where it is not what `_files` has.
         self._names: dict[str, PageContent | None] = {}
         self._latency_ns = (SYNC_LATENCY_NS, SYNC_LATENCY_NS)
         self._capacity_bytes: int | None = None
         self._tear = True
-        self._sync_failures = 0
+        # So many of the next calls fail.
+        self._failing = dict.fromkeys(DiskCall, 0)
         self._lies = False
-        # Of files of pages.
-        self._read_failures = 0
-        self._write_failures = 0
-        # It was full, a sync failed or bytes were damaged: a daemon may end over that.
+        # What looks on meets no fault.
+        self._looking = False
+        # It was full, a call failed, a sync lied or bytes were damaged: a daemon may end over that.
         self.has_failed = False
         # How many files there ever were.
         self._made = 0
         # Under way, oldest first.
         self._syncs: list[_Sync] = []
+        # Of files of pages and of directories.
+        self._page_syncs: list[_PageSync] = []
         # Those of them that only wait for the end of a stall; None: no stall.
         self._stalled: list[_Sync] | None = None
         # Called as each sync begins.
@@ -71,7 +87,7 @@ class SimDisk:
         process.check_alive()
         if path not in self._files:
             self._made += 1
-        content = self._files.setdefault(path, _Content(self._made))
+        content = self._files.setdefault(path, LogContent(self._made))
         if isinstance(content, PageContent):
             raise FailedPreconditionError(f"{path} on {self._host.name} is no log: choose another file")
         if content.holder is not None:
@@ -86,7 +102,10 @@ class SimDisk:
         """Returns the file's content, whether or not it is open; None: there is none."""
         current_process().check_alive()
         content = self._files.get(path)
-        return bytes(content.data) if content is not None else None
+        if content is None:
+            return None
+        self.check_log_read(path)
+        return bytes(content.data)
 
     def open_pages(self, path: str, *, create: bool = False) -> SimPageFile:
         """Opens a file of pages for the running process, even if others have it open.
@@ -101,8 +120,9 @@ class SimDisk:
                 raise FileNotFoundError(path)
             self._step(process)
             self._made += 1
-            content = self._files[path] = PageContent(self._made)
-            self._renamed(path, None, content)
+            content = PageContent(self._made)
+            self._ahead(lambda: self._rename(path, None))
+            self._rename(path, content)
             self._host.world.trace.add("disk-create", self._host.name, path)
         elif not isinstance(content, PageContent):
             raise FailedPreconditionError(f"{path} on {self._host.name} is a log: choose another file")
@@ -117,8 +137,8 @@ class SimDisk:
         if not isinstance(content, PageContent):
             raise FileNotFoundError(path)
         self._step(process)
-        del self._files[path]
-        self._renamed(path, content, None)
+        self._ahead(lambda: self._rename(path, content))
+        self._rename(path, None)
         self._host.world.trace.add("disk-remove", self._host.name, path)
 
     def sync_directory(self, path: str) -> None:
@@ -127,9 +147,19 @@ class SimDisk:
         process.check_alive()
         self._step(process)
         self._take_time()
-        for name in [name for name in self._names if name.rpartition("/")[0] == path]:
-            del self._names[name]
-        self._host.world.trace.add("disk-sync", self._host.name, path, 0)
+        there = self._page_files(path)
+
+        def finish() -> None:
+            now = self._page_files(path)
+            known = [name for name in self._names if _directory_of(name) == path]
+            for name in sorted({*there, *now, *known}):
+                if there.get(name) is now.get(name):
+                    self._names.pop(name, None)
+                else:
+                    self._names[name] = there.get(name)
+            self._host.world.trace.add("disk-sync", self._host.name, path, 0)
+
+        self._begin(finish)
 
     def size_bytes(self, path: str) -> int | None:
         """Returns the size; None: there is no such file."""
@@ -145,34 +175,43 @@ class SimDisk:
 
     def fail_sync(self, count: int = 1) -> None:
         """The next `count` syncs fail, and the bytes they were to make durable are gone."""
-        self._sync_failures += count
-        self.has_failed = True
-        self._fault("fail-sync", count)
+        self._fail(DiskCall.SYNC, "fail-sync", count)
+
+    def fail_reads(self, count: int = 1) -> None:
+        """The next `count` reads fail (EIO). A log is read when it is opened."""
+        self._fail(DiskCall.READ, "fail-reads", count)
+
+    def fail_writes(self, count: int = 1) -> None:
+        """The next `count` writes fail (EIO), and nothing of them is written."""
+        self._fail(DiskCall.WRITE, "fail-writes", count)
+
+    def spare(self, call: DiskCall) -> None:
+        """Undoes that fault of one kind of call as far as nothing has failed yet."""
+        if self._failing[call]:
+            self._failing[call] = 0
+            self._fault("disarm")
 
     def disarm(self) -> None:
         """Undoes `fail_sync`, `fail_reads` and `fail_writes` as far as nothing has failed yet, and `lie`."""
-        if self._sync_failures or self._read_failures or self._write_failures or self._lies:
-            self._sync_failures = self._read_failures = self._write_failures = 0
+        if any(self._failing.values()) or self._lies:
+            self._failing = dict.fromkeys(DiskCall, 0)
             self._lies = False
             self._fault("disarm")
 
-    def fail_reads(self, count: int = 1) -> None:
-        """The next `count` reads of pages fail (EIO)."""
-        self._read_failures += count
-        self.has_failed = True
-        self._fault("fail-reads", count)
-
-    def fail_writes(self, count: int = 1) -> None:
-        """The next `count` writes of pages fail (EIO), and nothing of them is written."""
-        self._write_failures += count
-        self.has_failed = True
-        self._fault("fail-writes", count)
-
     def lie(self, enabled: bool = True) -> None:
-        """Sets whether syncs, of logs and of files of pages, report success and make nothing durable."""
+        """Sets whether syncs report success and make nothing durable; an honest one later does."""
         self._lies = enabled
         self.has_failed |= enabled
         self._fault("lie", int(enabled))
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Lets what looks on meet no failure of a read, and use up none."""
+        self._looking = True
+        try:
+            yield
+        finally:
+            self._looking = False
 
     def fill(self, free_bytes: int = 0) -> None:
         """Leaves room for only so many more bytes, until `free`."""
@@ -268,6 +307,11 @@ class SimDisk:
         content = self._durable_content(path)
         return content.durable(start) if content is not None else b""
 
+    def reported(self, path: str, start: int = 0) -> bytes:
+        """Returns what a program may hold to be durable: the durable part, and what a sync has lied about."""
+        content = self._durable_content(path)
+        return content.reported(start) if content is not None else b""
+
     @property
     def used_bytes(self) -> int:
         return sum(len(content.data) for content in self._files.values())
@@ -277,40 +321,44 @@ class SimDisk:
     def write_pages(self, path: str, content: PageContent, process: SimProcess, place: int, data: bytes) -> None:
         """Raises OSError: EIO, ENOSPC."""
         self._step(process)
-        if self._write_failures:
-            self._write_failures -= 1
+        if self._fails(DiskCall.WRITE):
             raise OSError(EIO, "a write failed", path)
         more_bytes = max(0, place + len(data) - len(content.data))
         if (free_bytes := self.free_bytes) is not None and more_bytes > free_bytes:
             raise OSError(ENOSPC, "no room", path)
+        self._ahead(content.undo_of(place))
         content.write(place, data)
         self.record("disk-write", path, data, place)
 
     def truncate_pages(self, path: str, content: PageContent, process: SimProcess, length_bytes: int) -> None:
         self._step(process)
+        self._ahead(content.undo_of(length_bytes))
         content.truncate(length_bytes)
         self._host.world.trace.add("disk-truncate", self._host.name, path, length_bytes)
 
     def sync_pages(self, path: str, content: PageContent, process: SimProcess) -> None:
-        """Makes the file's content durable before it returns; the time that it takes passes afterwards.
+        """Makes the file's content durable, on an executor once the time has passed that it takes.
 
         Raises OSError: EIO.
         """
         self._step(process)
         self._take_time()
-        if self._sync_failures:
-            self._sync_failures -= 1
+        if self._fails(DiskCall.SYNC):
             content.fail_sync()
             self._host.world.trace.add("disk-sync-failed", self._host.name, path)
             raise OSError(EIO, "a sync failed", path)
-        if not self._lies:
-            content.sync()
-        self._host.world.trace.add("disk-sync-lied" if self._lies else "disk-sync", self._host.name, path)
+        kind = "disk-sync-lied" if self._lies else "disk-sync"
+        reach = content.begin_lie() if self._lies else content.begin_sync()
+
+        def finish() -> None:
+            reach()
+            self._host.world.trace.add(kind, self._host.name, path)
+
+        self._begin(finish)
 
     def check_read(self, path: str) -> None:
         """Raises OSError if a fault says so: EIO."""
-        if self._read_failures:
-            self._read_failures -= 1
+        if self._fails(DiskCall.READ):
             raise OSError(EIO, "a read failed", path)
 
     def _step(self, process: SimProcess) -> None:
@@ -323,22 +371,76 @@ class SimDisk:
             self._gate = self._loop.create_future()
         self._loop.spend(self._random.randint(*self._latency_ns), self._gate)
 
-    def _durable_content(self, path: str) -> _Content | PageContent | None:
+    def _begin(self, finish: Callable[[], None]) -> None:
+        """Begins a sync for which the running function has spent its time; `finish` is called when that has passed."""
+        if (call := self._loop.inline_call) is None:
+            finish()
+            return
+        sync = _PageSync(call, finish, stalled=call.gate is not None)
+        self._page_syncs.append(sync)
+        self._loop.when_spent(lambda: self._end(sync))
+
+    def _end(self, sync: _PageSync) -> None:
+        if sync in self._page_syncs:
+            self._page_syncs.remove(sync)
+            sync.finish()
+
+    def _ahead(self, undo: Callable[[], None]) -> None:
+        """Has the step that is taken next undone if power is lost before the sync ends that the same function called
+        before it."""
+        call = self._loop.inline_call
+        before = next((sync for sync in reversed(self._page_syncs) if sync.call is call), None)
+        if before is not None:
+            before.undo.append(undo)
+
+    def _lose_page_syncs(self) -> None:
+        """Undoes what has not happened yet. Within a function that has come this far, its syncs have ended."""
+        call = self._loop.inline_call
+        for sync in [sync for sync in self._page_syncs if sync.call is call and not sync.stalled]:
+            self._end(sync)
+        for sync in reversed(self._page_syncs):
+            for undo in reversed(sync.undo):
+                undo()
+        self._page_syncs.clear()
+
+    def _page_files(self, directory: str) -> dict[str, PageContent]:
+        return {
+            path: content
+            for path, content in self._files.items()
+            if isinstance(content, PageContent) and _directory_of(path) == directory
+        }
+
+    def _page_file(self, path: str) -> PageContent | None:
+        content = self._files.get(path)
+        return content if isinstance(content, PageContent) else None
+
+    def _durable_content(self, path: str) -> LogContent | PageContent | None:
         return self._names[path] if path in self._names else self._files.get(path)
 
-    def _renamed(self, path: str, before: PageContent | None, now: PageContent | None) -> None:
-        """Notes that the name means another file than the directory durably has."""
-        if self._names.setdefault(path, before) is now:
+    def _rename(self, path: str, now: PageContent | None) -> None:
+        """Lets the name mean another file, or none, and notes what the directory durably has."""
+        if self._names.setdefault(path, self._page_file(path)) is now:
             del self._names[path]
+        if now is None:
+            del self._files[path]
+        else:
+            self._files[path] = now
 
     # For SimLogFile
 
-    def check_room(self, path: str, more_bytes: int) -> None:
-        """Raises ResourceExhaustedError if so many more bytes do not fit."""
+    def check_log_read(self, path: str) -> None:
+        """Raises DataLossError if a fault says so."""
+        if self._fails(DiskCall.READ):
+            raise failed(f"{path} on {self._host.name}", "EIO on read")
+
+    def check_log_write(self, path: str, more_bytes: int) -> None:
+        """Raises DataLossError if a fault says so, and ResourceExhaustedError if so many more bytes do not fit."""
+        if self._fails(DiskCall.WRITE):
+            raise failed(f"{path} on {self._host.name}", "EIO on write")
         if self._capacity_bytes is not None and self.used_bytes + more_bytes > self._capacity_bytes:
             raise full(f"{path} on {self._host.name}")
 
-    async def sync(self, path: str, content: _Content) -> None:
+    async def sync(self, path: str, content: LogContent) -> None:
         """Makes the bytes that the file has now durable; raises DataLossError if a fault says so."""
         sync = _Sync(path, content, self._loop.create_future())
         self._syncs.append(sync)
@@ -358,14 +460,14 @@ class SimDisk:
             self._stalled.append(sync)
             return
         self._syncs.remove(sync)
-        if self._sync_failures:
-            self._sync_failures -= 1
+        if self._fails(DiskCall.SYNC):
             sync.content.lose_unsynced(keep_bytes=0)
             error = failed(f"{sync.path} on {self._host.name}", "EIO on sync")
             self._host.world.trace.add("disk-sync-failed", self._host.name, sync.path)
             _resolve(sync.done, error)
             return
         if self._lies:
+            sync.content.lied(sync.length_bytes)
             self._host.world.trace.add("disk-sync-lied", self._host.name, sync.path)
             _resolve(sync.done, None)
             return
@@ -377,6 +479,7 @@ class SimDisk:
         self._syncs.clear()
         if self._stalled is not None:
             self._stalled.clear()
+        self._lose_page_syncs()
         self._lose_names()
         for path in self.paths:
             content = self._files[path]
@@ -402,122 +505,20 @@ class SimDisk:
                 self._files[path] = before
             self._host.world.trace.add("disk-name-lost", self._host.name, path)
 
+    def _fail(self, call: DiskCall, kind: str, count: int) -> None:
+        self._failing[call] += count
+        self.has_failed = True
+        self._fault(kind, count)
+
+    def _fails(self, call: DiskCall) -> bool:
+        """Returns whether this call is to fail, and counts it."""
+        if self._looking or not self._failing[call]:
+            return False
+        self._failing[call] -= 1
+        return True
+
     def _fault(self, kind: str, *fields: str | int) -> None:
         self._host.world.trace.add("disk-fault", self._host.name, kind, *fields)
-
-
-class SimLogFile:
-    """`rube.store.engines.LogFile` of one process. A dead process is refused (ProcessFenced)."""
-
-    def __init__(self, disk: SimDisk, path: str, content: _Content, process: SimProcess) -> None:
-        self._disk = disk
-        self._path = path
-        self._content = content
-        self._process = process
-        self._failed: DataLossError | None = None
-
-    def read(self) -> bytes:
-        self._check()
-        return bytes(self._content.data)
-
-    def append(self, data: bytes) -> None:
-        self._check()
-        self._disk.check_room(self._path, len(data))
-        self._content.data += data
-        self._disk.record("disk-append", self._path, data)
-
-    def truncate(self, length_bytes: int) -> None:
-        self._check()
-        self._content.truncate(length_bytes)
-
-    async def sync(self) -> None:
-        self._check()
-        try:
-            await self._disk.sync(self._path, self._content)
-        except DataLossError as error:
-            self._failed = error
-            raise
-
-    async def replace(self, data: bytes) -> None:
-        # As a new file that is synced and then renamed over the old one, which it replaces at that moment.
-        self._check()
-        self._disk.check_room(self._path, len(data))
-        aside = _Content(0)
-        aside.data += data
-        try:
-            await self._disk.sync(self._path, aside)
-        except DataLossError as error:
-            self._failed = error
-            raise
-        self._content.replace(aside)
-        self._disk.record("disk-replace", self._path, data)
-
-    def close(self) -> None:
-        self._content.release(self._process)
-
-    def _check(self) -> None:
-        self._process.check_alive()
-        if self._failed is not None:
-            raise DataLossError(self._failed.message, **self._failed.metadata)
-
-
-class _Content:
-    """A file's bytes: as processes see them, and how many of them are durable."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        # How often what was durable was anything but continued.
-        self.edits = 0
-        self.data = bytearray()
-        self.holder: SimProcess | None = None
-        # Of `data`; unless `_before` is set.
-        self._durable_bytes = 0
-        # What is durable, while a truncation is not.
-        self._before: bytes | None = None
-
-    @property
-    def unsynced_bytes(self) -> int:
-        return 0 if self._before is not None else len(self.data) - self._durable_bytes
-
-    def flip(self, place: int, bit: int) -> None:
-        self.data[place] ^= 1 << bit
-
-    def truncate(self, length_bytes: int) -> None:
-        if length_bytes < self._durable_bytes:
-            if self._before is None:
-                self._before = bytes(self.data[: self._durable_bytes])
-                self.edits += 1
-            self._durable_bytes = length_bytes
-        del self.data[length_bytes:]
-
-    def durable(self, start: int) -> bytes:
-        """Returns the part after a loss of power, without what may be torn, from that byte on."""
-        return bytes(self.data[start : self._durable_bytes]) if self._before is None else self._before[start:]
-
-    def synced(self, length_bytes: int) -> None:
-        if self._before is not None:
-            self.edits += 1
-        self._before = None
-        # The bytes that a sync was to cover may be gone, by another that failed.
-        self._durable_bytes = max(self._durable_bytes, min(length_bytes, len(self.data)))
-
-    def lose_unsynced(self, *, keep_bytes: int) -> None:
-        if self._before is not None:
-            self.data = bytearray(self._before)
-            self._before = None
-        else:
-            del self.data[self._durable_bytes + keep_bytes :]
-        self._durable_bytes = len(self.data)
-
-    def replace(self, other: _Content) -> None:
-        self.data = other.data
-        self.edits += 1
-        self._durable_bytes = len(other.data)
-        self._before = None
-
-    def release(self, process: SimProcess) -> None:
-        if self.holder is process:
-            self.holder = None
 
 
 class _Sync:
@@ -525,11 +526,27 @@ class _Sync:
 
     __slots__ = ("content", "done", "length_bytes", "path")
 
-    def __init__(self, path: str, content: _Content, done: asyncio.Future[None]) -> None:
+    def __init__(self, path: str, content: LogContent, done: asyncio.Future[None]) -> None:
         self.path = path
         self.content = content
         self.length_bytes = len(content.data)
         self.done = done
+
+
+@dataclass(slots=True, eq=False)
+class _PageSync:
+    """A sync of a file of pages or of a directory, whose time has not passed yet."""
+
+    call: InlineCall
+    finish: Callable[[], None]
+    # It ends with the disk's stall at the earliest.
+    stalled: bool
+    # What the function did after it, which has not happened before it has ended.
+    undo: list[Callable[[], None]] = field(default_factory=list)
+
+
+def _directory_of(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _resolve(future: asyncio.Future[None], error: DataLossError | None) -> None:

@@ -8,7 +8,7 @@ CrashMonkey (OSDI 2018). Pure: the caller passes the randomness.
 from __future__ import annotations
 
 import random  # noqa: TID251 (a type; the generator is the world's)
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 SECTOR_BYTES = 512
@@ -23,6 +23,7 @@ _TORN_ONE_IN = 8
 class _Change:
     """A write at a place; without data a truncation to it."""
 
+    number: int
     place: int
     data: bytes | None
     end: int
@@ -42,6 +43,10 @@ class PageContent:
     holder: object = None
     _durable: bytearray = field(default_factory=bytearray)
     _changes: list[_Change] = field(default_factory=list)
+    # Of the last change.
+    _number: int = 0
+    # A sync reported the changes up to this one as durable, and lied.
+    _reported: int = 0
 
     @property
     def unsynced_bytes(self) -> int:
@@ -51,25 +56,67 @@ class PageContent:
         """Returns the durable content, from that byte on."""
         return bytes(self._durable[start:])
 
+    def reported(self, start: int = 0) -> bytes:
+        """Returns the content that syncs have reported as durable, truly or not, from that byte on."""
+        content = bytearray(self._durable)
+        for change in self._changes:
+            if change.number <= self._reported:
+                _apply(content, change)
+        return bytes(content[start:])
+
     def write(self, place: int, data: bytes) -> None:
         _write(self.data, place, data)
-        self._changes.append(_Change(place, data, place + len(data)))
+        self._note(place, data, place + len(data))
 
     def truncate(self, length_bytes: int) -> None:
         """Cuts the file, or fills it up with zeros."""
         end = max(length_bytes, len(self.data))
         _cut(self.data, length_bytes)
-        self._changes.append(_Change(length_bytes, None, end))
+        self._note(length_bytes, None, end)
 
-    def sync(self) -> None:
-        """Makes all durable that is not in memory alone."""
-        if any(change.clean for change in self._changes):
-            self._sync_pages()
-        else:
-            for change in self._changes:
-                _apply(self._durable, change)
-            self._changes.clear()
-        self.edits += 1
+    def undo_of(self, place: int) -> Callable[[], None]:
+        """Returns the function that takes back the change that is made next, which alters nothing before that byte."""
+        number, length_bytes, before = self._number + 1, len(self.data), bytes(self.data[place:])
+
+        def undo() -> None:
+            _cut(self.data, length_bytes)
+            _write(self.data, min(place, length_bytes), before)
+            self._changes = [change for change in self._changes if change.number != number]
+
+        return undo
+
+    def begin_sync(self) -> Callable[[], None]:
+        """Begins a sync of what is written by now; once the returned function is called, all of that is durable that
+        is not in memory alone."""
+        number = self._number
+        pages = self._dirty_pages() if any(change.clean for change in self._changes) else None
+        length_bytes = len(self.data)
+
+        def finish() -> None:
+            covered = [change for change in self._changes if change.number <= number]
+            if pages is None:
+                for change in covered:
+                    _apply(self._durable, change)
+                left: list[_Change] = []
+            else:
+                _cut(self._durable, length_bytes)
+                for page, data in pages.items():
+                    _write(self._durable, page * CACHE_PAGE_BYTES, data)
+                left = [change for change in covered if _is_left(change, pages)]
+            self._changes = [*left, *(change for change in self._changes if change.number > number)]
+            self.edits += 1
+
+        return finish
+
+    def begin_lie(self) -> Callable[[], None]:
+        """Begins a sync that makes nothing durable; with the returned function it reports that it did."""
+        number = self._number
+
+        def finish() -> None:
+            self._reported = max(self._reported, number)
+            self.edits += 1
+
+        return finish
 
     def fail_sync(self) -> None:
         """Fails a sync: readers see everything, and nothing of it will be written."""
@@ -88,24 +135,18 @@ class PageContent:
         if tear and self._changes:
             self._durable = self._torn(chance)
         self._changes.clear()
+        self._reported = 0
         self.data = bytearray(self._durable)
         self.edits += 1
 
-    def _sync_pages(self) -> None:
-        """Writes the pages that are dirty, with all that they hold."""
-        dirty: dict[int, None] = {}
-        for change in self._changes:
-            if not change.clean:
-                dirty |= dict.fromkeys(_blocks(change, CACHE_PAGE_BYTES))
-        _cut(self._durable, len(self.data))
-        for page in dirty:
-            place = page * CACHE_PAGE_BYTES
-            _write(self._durable, place, bytes(self.data[place : place + CACHE_PAGE_BYTES]))
-        self._changes = [
-            change
-            for change in self._changes
-            if change.clean and change.data is not None and not dirty.keys() >= set(_blocks(change, CACHE_PAGE_BYTES))
-        ]
+    def _note(self, place: int, data: bytes | None, end: int) -> None:
+        self._number += 1
+        self._changes.append(_Change(self._number, place, data, end))
+
+    def _dirty_pages(self) -> dict[int, bytes]:
+        """Returns the pages that a sync writes, with all that they hold."""
+        numbers = [page for change in self._changes if not change.clean for page in _blocks(change, CACHE_PAGE_BYTES)]
+        return {page: bytes(self.data[page * CACHE_PAGE_BYTES : (page + 1) * CACHE_PAGE_BYTES]) for page in numbers}
 
     def _torn(self, chance: random.Random) -> bytearray:
         """The durable bytes after a loss of power: every sector as of some moment, whole or torn."""
@@ -141,6 +182,11 @@ class PageContent:
                 _write(result, place, piece.ljust(min(part_bytes, max(0, len(result) - place)), b"\0"))
         _cut(result, length_bytes)
         return result
+
+
+def _is_left(change: _Change, pages: dict[int, bytes]) -> bool:
+    """Returns whether a change that no sync will find stays in memory alone after a sync of these pages."""
+    return change.clean and change.data is not None and not pages.keys() >= set(_blocks(change, CACHE_PAGE_BYTES))
 
 
 def _draw(numbers: list[int], kept: float, chance: random.Random) -> int:

@@ -23,20 +23,19 @@ _CHECKSUM = struct.Struct(">I")
 MARK_BYTES = _BODY.size + _CHECKSUM.size
 
 
-class Mark(NamedTuple):
-    """The identity of the data that it is about (16 bytes that a copy does not share), and the number of its newest
-    commit."""
+class AcknowledgedMark(NamedTuple):
+    """The number of the newest acknowledged commit, and the data's identity (16 bytes that a copy does not share)."""
 
     identity: bytes
     sequence: int
 
 
-def encode_mark(mark: Mark) -> bytes:
+def encode_mark(mark: AcknowledgedMark) -> bytes:
     body = _BODY.pack(_MAGIC, *mark)
     return body + _CHECKSUM.pack(zlib.crc32(body))
 
 
-def decode_mark(data: bytes) -> Mark | None:
+def decode_mark(data: bytes) -> AcknowledgedMark | None:
     """None if there is none, or none that can be read: then nothing is known."""
     if len(data) < MARK_BYTES:
         return None
@@ -44,10 +43,10 @@ def decode_mark(data: bytes) -> Mark | None:
     (checksum,) = _CHECKSUM.unpack_from(data, _BODY.size)
     if magic != _MAGIC or checksum != zlib.crc32(data[: _BODY.size]):
         return None
-    return Mark(identity, sequence)
+    return AcknowledgedMark(identity, sequence)
 
 
-def read_mark(fd: int) -> Mark | None:
+def read_mark(fd: int) -> AcknowledgedMark | None:
     """Returns the mark; None if there is none that can be read, so that nothing is known."""
     return decode_mark(os.pread(fd, MARK_BYTES, 0))
 
@@ -57,7 +56,7 @@ def is_foreign(fd: int) -> bool:
     return not os.pread(fd, len(_MAGIC), 0).startswith(_MAGIC) and os.fstat(fd).st_size > 0
 
 
-def write_mark(fd: int, mark: Mark) -> None:
+def write_mark(fd: int, mark: AcknowledgedMark) -> None:
     """Writes the mark. A failure does not affect the commit that it is about."""
     with suppress(OSError):
         os.pwrite(fd, encode_mark(mark), 0)

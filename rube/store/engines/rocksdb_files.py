@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rube.api.errors import DataLossError, FailedPreconditionError, RubeError, UnavailableError
 from rube.store.checksums import SALVAGE
-from rube.store.engines.acknowledged import ID_BYTES, Mark, read_mark
+from rube.store.engines.acknowledged import ID_BYTES, AcknowledgedMark, read_mark
 from rube.store.engines.private_files import close_to_others, make_directory, open_file
 from rube.store.engines.rocksdb_errors import damaged, translate
 from rube.store.engines.rocksdb_wal import is_sound, is_torn, length_up_to
@@ -197,9 +197,9 @@ def lost(path: Path, sequence: int, acknowledged: int) -> DataLossError:
     )
 
 
-def mark_of(sequence: int) -> Mark:
+def mark_of(sequence: int) -> AcknowledgedMark:
     # The mark is in the database's own directory: it needs no identity.
-    return Mark(bytes(ID_BYTES), sequence)
+    return AcknowledgedMark(bytes(ID_BYTES), sequence)
 
 
 def cut_logs(path: Path, sequence: int) -> None:

@@ -19,7 +19,7 @@ from rube.api.errors import DataLossError, FailedPreconditionError, RubeError
 from rube.host import Write
 from rube.host.disk_errors import full
 from rube.store.checksums import SALVAGE
-from rube.store.engines.acknowledged import Mark
+from rube.store.engines.acknowledged import AcknowledgedMark
 from rube.store.engines.room import growth_bytes
 from rube.store.engines.sqlite_errors import translate
 from rube.store.engines.sqlite_files import OS_FILES, Access, Connection, Files, Lock
@@ -56,7 +56,7 @@ class SqliteEngine:
     them, so nothing is left to clean up after kill -9. The acknowledged mark (`acknowledged.py`) is in `<path>.lock`.
     """
 
-    def __init__(self, files: Files, path: Path, lock: Lock, mark: Mark) -> None:
+    def __init__(self, files: Files, path: Path, lock: Lock, mark: AcknowledgedMark) -> None:
         self._files = files
         self._path = path
         self._lock = lock
@@ -161,7 +161,7 @@ class SqliteEngine:
                 connection.close()
 
     def abandon(self) -> None:
-        """Closes what nobody has used yet."""
+        """Closes an engine that was not used yet."""
         self._closed = True
         self._thread.shutdown()
         for connection in (self._reader, self._writer):
@@ -170,7 +170,7 @@ class SqliteEngine:
 
     def _write(self, batch: Sequence[Write]) -> None:
         # On the thread, so that it is carried out, and a failure noted, even if the caller is cancelled meanwhile.
-        mark = Mark(self._mark.identity, self._mark.sequence + 1)
+        mark = AcknowledgedMark(self._mark.identity, self._mark.sequence + 1)
         try:
             self._check_room(growth_bytes(batch))
             self._log_bytes += write_batch(self._writer, batch, mark)
@@ -326,7 +326,7 @@ def _undo_creation(files: Files, path: Path) -> None:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
 
 
-def _check_sound(files: Files, path: Path, acknowledged: Mark | None) -> None:
+def _check_sound(files: Files, path: Path, acknowledged: AcknowledgedMark | None) -> None:
     """Raises DataLossError if a page is damaged, or if acknowledged commits are missing: SQLite takes a cut or damaged
     log for one that ends there. Only reads, so that the remains stay as they are."""
     had_log = bool(files.size_bytes(Path(f"{path}-wal")))
@@ -354,7 +354,7 @@ def _check_sound(files: Files, path: Path, acknowledged: Mark | None) -> None:
         )
 
 
-def _prepare(files: Files, path: Path) -> Mark:
+def _prepare(files: Files, path: Path) -> AcknowledgedMark:
     """Creates the tables in a new file; checks that an old one is a store of a known version, and sound.
 
     Copies the log that a killed process left: nothing then depends on pages whose sync failed there.

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from rube.store.engines import room
-from rube.store.engines.acknowledged import Mark
+from rube.store.engines.acknowledged import AcknowledgedMark
 from rube.store.engines.private_files import close_to_others, open_file
 from rube.store.engines.sqlite_lock import lock_file, place_of
 
@@ -71,9 +71,9 @@ class File(Protocol):
 class Lock(Protocol):
     """The lock of the one process that may write, with the acknowledged mark that is stored in it."""
 
-    def read_mark(self) -> Mark | None: ...
+    def read_mark(self) -> AcknowledgedMark | None: ...
 
-    def write_mark(self, mark: Mark) -> None: ...
+    def write_mark(self, mark: AcknowledgedMark) -> None: ...
 
     def release(self) -> None: ...
 
@@ -228,6 +228,6 @@ def as_text(data: bytes) -> str:
 
 
 def _mode(path: Path, access: Access) -> str:
-    # Without a log, and where none can be made, nobody writes: SQLite then needs no index of the log.
+    # Without a log, and where none can be made, no process writes: SQLite then needs no index of the log.
     still = access is Access.LOOK and not Path(f"{path}-wal").exists() and not os.access(path.parent, os.W_OK)
     return "immutable=1" if still else "mode=ro"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
-from rube.store.engines.acknowledged import Mark, is_foreign, read_mark, write_mark
+from rube.store.engines.acknowledged import AcknowledgedMark, is_foreign, read_mark, write_mark
 from rube.store.engines.private_files import FILE_MODE, close_to_others, make_directory
 
 # A lock of the open file (F_OFD_SETLK) that does not collide with SQLite's own process locks: those cover bytes around
@@ -36,10 +36,10 @@ class FileLock(NamedTuple):
     """The descriptor of the database file. Closing any descriptor of it drops SQLite's own locks, so it is closed
     last."""
 
-    def read_mark(self) -> Mark | None:
+    def read_mark(self) -> AcknowledgedMark | None:
         return read_mark(self.mark_fd)
 
-    def write_mark(self, mark: Mark) -> None:
+    def write_mark(self, mark: AcknowledgedMark) -> None:
         write_mark(self.mark_fd, mark)
 
     def release(self) -> None:
@@ -95,7 +95,7 @@ def lock_file(path: Path) -> FileLock:
 def _not_ours(path: Path) -> FailedPreconditionError:
     return FailedPreconditionError(
         f"{path}.lock does not belong to a store of Rube's, and would be overwritten: choose another name for the "
-        "store; or, if it is damaged and nobody else's, remove it"
+        "store; or, if it is damaged and no other program's, remove it"
     )
 
 

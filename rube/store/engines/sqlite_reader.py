@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rube.api.errors import FailedPreconditionError
 from rube.host import Write
-from rube.store.engines.acknowledged import MARK_BYTES, Mark, decode_mark
+from rube.store.engines.acknowledged import MARK_BYTES, AcknowledgedMark, decode_mark
 from rube.store.engines.sqlite import copy_database
 from rube.store.engines.sqlite_errors import translate
 from rube.store.engines.sqlite_files import OS_FILES, Access, Connection, Files
@@ -26,7 +26,7 @@ from rube.store.engines.sqlite_tables import (
 class SqliteReader:
     """A `rube.host.Engine` as of the time of `open`: one read transaction, during which a writer's log grows."""
 
-    def __init__(self, files: Files, path: Path, connection: Connection, acknowledged: Mark | None) -> None:
+    def __init__(self, files: Files, path: Path, connection: Connection, acknowledged: AcknowledgedMark | None) -> None:
         self._files = files
         self._path = path
         self._connection = connection
@@ -105,7 +105,7 @@ class _View:
     def close(self) -> None: ...
 
 
-def _acknowledged(files: Files, path: Path) -> Mark | None:
+def _acknowledged(files: Files, path: Path) -> AcknowledgedMark | None:
     try:
         with closing(files.open(Path(f"{path}.lock"))) as file:
             return decode_mark(file.read_at(MARK_BYTES, 0))

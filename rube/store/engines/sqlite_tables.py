@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rube.api.errors import FailedPreconditionError
 from rube.host import Write
-from rube.store.engines.acknowledged import ID_BYTES, Mark
+from rube.store.engines.acknowledged import ID_BYTES, AcknowledgedMark
 from rube.store.engines.sqlite_errors import translate
 from rube.store.engines.sqlite_files import Connection, Cursor, Files
 
@@ -66,21 +66,21 @@ def create_tables(connection: Connection) -> None:
     connection.execute("COMMIT")
 
 
-def stored_mark(connection: Connection) -> Mark | None:
+def stored_mark(connection: Connection) -> AcknowledgedMark | None:
     """Returns the mark of the commits in the file; None in a file of a version that did not count them."""
     row = connection.execute("SELECT value FROM log WHERE id = ?", (MARK_ID,)).fetchone()
     return mark_of(_bytes(row[0])) if row else None
 
 
-def mark_of(value: bytes) -> Mark:
+def mark_of(value: bytes) -> AcknowledgedMark:
     """Decodes a stored mark."""
-    return Mark(value[:ID_BYTES], int.from_bytes(value[ID_BYTES:], "big"))
+    return AcknowledgedMark(value[:ID_BYTES], int.from_bytes(value[ID_BYTES:], "big"))
 
 
-def renew_mark(connection: Connection) -> Mark:
+def renew_mark(connection: Connection) -> AcknowledgedMark:
     """Gives a new file, or a copy, an identity that no acknowledged mark has yet."""
     (identity,) = connection.execute(f"SELECT randomblob({ID_BYTES})").fetchone()
-    mark = Mark(identity, 0)
+    mark = AcknowledgedMark(identity, 0)
     connection.execute("INSERT OR REPLACE INTO log VALUES (?, ?)", _mark_row(mark))
     return mark
 
@@ -107,7 +107,7 @@ def inspect_file(connection: Connection) -> Iterator[str]:
         yield str(error)
 
 
-def write_batch(connection: Connection, batch: Sequence[Write], mark: Mark) -> int:
+def write_batch(connection: Connection, batch: Sequence[Write], mark: AcknowledgedMark) -> int:
     """Writes a batch and the mark in one transaction; the last write to a key wins. Returns by about how many bytes
     SQLite's log grew, rather too many than too few.
 
@@ -206,7 +206,7 @@ def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def _mark_row(mark: Mark) -> tuple[int, bytes]:
+def _mark_row(mark: AcknowledgedMark) -> tuple[int, bytes]:
     return MARK_ID, mark.identity + mark.sequence.to_bytes(8, "big")
 
 

@@ -68,8 +68,8 @@ def damaged_at(files: Files, path: Path) -> int:
     """Returns the offset in the log of the database at `path` where valid frames end although more commits follow; 0 if
     there is no damage.
 
-    Call it after a connection has looked at the database and was closed, while nobody writes. (Opening the index while
-    this process has a connection would drop that connection's locks.)
+    Call it after a connection has looked at the database and was closed, while no process writes. (Opening the index
+    while this process has a connection would drop that connection's locks.)
     """
     frames = _valid_frames(files, Path(f"{path}-shm"))
     if frames is None:

@@ -24,7 +24,7 @@ from rube.store.etcd.errors import COMPACTED
 from rube.store.etcd.log import LogReader, compacted
 from rube.store.etcd.reads import EtcdReads, check_not_negative
 from rube.store.etcd.requests import OPS_MAX, REQUEST_BYTES_MAX, mod_revision_is, put_record, put_tick
-from rube.store.etcd.tail import Tail
+from rube.store.etcd.tail import RevisionTail
 from rube.store.etcd.watch import READERS_MAX, Places, follow
 from rube.store.mvcc.evaluate import check_txn
 from rube.store.ports import ChangeBatch, Compare, Lookup, Op, Page, StoreLimits, Txn
@@ -61,7 +61,7 @@ class EtcdStore:
             txn_bytes_max=min(config.limits.txn_bytes_max, TXN_BYTES_MAX),
             value_bytes_max=min(config.limits.value_bytes_max, VALUE_BYTES_MAX),
         )
-        self.tail = Tail(max(reads.revision - TAIL_REACH_REVISIONS, 0), config.tail_bytes_max)
+        self.tail = RevisionTail(max(reads.revision - TAIL_REACH_REVISIONS, 0), config.tail_bytes_max)
         self.places = Places(READERS_MAX)
         # The newest revision that the store is known to be compacted at.
         self._compacted = 0
@@ -179,7 +179,7 @@ class EtcdStore:
     async def open_log(self, after_revision: int) -> LogReader:
         return await LogReader.open(self._client, self._layout, after_revision)
 
-    # Tail
+    # RevisionTail
 
     async def _keep_tail(self) -> None:
         pause_s = TAIL_PAUSE_S_MIN

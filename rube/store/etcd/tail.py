@@ -14,7 +14,7 @@ CHANGE_BYTES = 200
 """Bytes of a change besides its keys and values."""
 
 
-class Tail:
+class RevisionTail:
     """Everything after `start_revision` up to `revision`; bounded in bytes."""
 
     def __init__(self, revision: int, bytes_max: int) -> None:

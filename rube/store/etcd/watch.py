@@ -10,7 +10,7 @@ from rube.api.errors import DataLossError, UnavailableError
 from rube.api.times import NS_PER_S
 from rube.host import Clock
 from rube.store.etcd.log import LogReader, Revision
-from rube.store.etcd.tail import Tail
+from rube.store.etcd.tail import RevisionTail
 from rube.store.ports import Change, ChangeBatch
 
 READERS_MAX = 16
@@ -27,7 +27,7 @@ class LogSource(Protocol):
     """The part of the store that a watch uses."""
 
     @property
-    def tail(self) -> Tail: ...
+    def tail(self) -> RevisionTail: ...
 
     @property
     def places(self) -> Places: ...

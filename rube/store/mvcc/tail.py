@@ -12,7 +12,7 @@ from rube.store.ports import Change
 _CHANGE_OVERHEAD_BYTES = 200
 
 
-class Tail:
+class RowTail:
     """Rows of the newest commits, oldest first, up to a bound in bytes.
 
     Invariant: for every revision after `start_revision` all of its rows are here.

@@ -12,7 +12,7 @@ from rube.store.checksums import SALVAGE
 from rube.store.config import StoreConfig
 from rube.store.mvcc.log import SUB_BITS, DamagedRow, Row, decode_row, log_key, position_of, read_row
 from rube.store.mvcc.recovery import State
-from rube.store.mvcc.tail import Tail
+from rube.store.mvcc.tail import RowTail
 from rube.store.mvcc.watch import follow
 from rube.store.ports import Change, ChangeBatch, Lookup, Page, Record
 
@@ -33,7 +33,7 @@ class Versions:
         self._clock = clock
         self._config = config
         self.state = state
-        self._tail = Tail(state.revision)
+        self._tail = RowTail(state.revision)
         self._advanced = asyncio.Event()
         self.closed = False
 

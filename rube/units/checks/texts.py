@@ -15,6 +15,7 @@ ITEMS_MAX = 1_000
 """The most items in one list or map."""
 KEY_BYTES_MAX = 64
 """The most bytes before the value in its line."""
+_SHORT_CHARS_MAX: Final = (LINE_BYTES_MAX - KEY_BYTES_MAX) // 4
 _COMMENT: Final = "service.title"
 _ENVIRONMENT: Final = "service.environment"
 _WITHOUT_SPECIFIERS: Final = frozenset(
@@ -93,13 +94,17 @@ def _of_text(place: str, name: str, value: str) -> Iterator[Violation]:
         problems = (line_problem(value),)
     else:
         problems = (line_problem(value), unknown_specifier(value))
-    lines = value.split("\n") if name == _COMMENT else (value,)
-    if (size := max(len(line.encode("utf-8", "surrogatepass")) for line in lines)) > LINE_BYTES_MAX - KEY_BYTES_MAX:
+    if len(value) > _SHORT_CHARS_MAX and (size := _longest_line_bytes(name, value)) > LINE_BYTES_MAX - KEY_BYTES_MAX:
         problems = (
             *problems,
             f"has {size} bytes: systemd reads lines of less than {LINE_BYTES_MAX - KEY_BYTES_MAX}, make it shorter",
         )
     yield from (Violation(place, problem) for problem in problems if problem)
+
+
+def _longest_line_bytes(name: str, value: str) -> int:
+    lines = value.split("\n") if name == _COMMENT else (value,)
+    return max(len(line.encode("utf-8", "surrogatepass")) for line in lines)
 
 
 def _short(text: str, letters_max: int = 60) -> str:

@@ -9,10 +9,10 @@ from typing import Final
 
 from rube.api import Unit
 from rube.api.errors import InvalidArgumentError
+from rube.api.types.rules import rules_of
 from rube.api.types.violation import Violation
 from rube.units.checks.commands import STRING_BYTES_MAX, command_violations
 from rube.units.checks.names import name_violations
-from rube.units.checks.numbers import number_violations
 from rube.units.checks.paths import path_violations
 from rube.units.checks.texts import ITEMS_MAX, text_violations
 from rube.units.render import render_unit
@@ -28,7 +28,7 @@ def unit_violations(unit: Unit) -> list[Violation]:
     found = chain(
         text_violations(unit),
         command_violations(unit.service),
-        number_violations(unit),
+        rules_of(Unit).violations(unit),
         name_violations(unit),
         path_violations(unit.service),
         _environment(unit),

@@ -259,7 +259,8 @@ async def test_a_spec_that_is_stored_already_is_not_checked_again(site: Site) ->
 
 # Fields that the type does not have
 
-UNKNOWN = b"\xa0\x1f\x01"  # number 500
+UNKNOWN = b"\xa0\x1f\x01"
+"""Number 500."""
 
 
 async def test_a_field_of_a_spec_that_its_type_does_not_have_is_refused_by_its_path(site: Site) -> None:

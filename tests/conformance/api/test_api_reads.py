@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
+
 import pytest
 
-from rube.api import GetRequest, Key, ListRequest, ListResponse, Metadata, Node, Object
+from rube.api import GetRequest, Key, ListRequest, ListResponse, Metadata, Node, Object, WatchRequest
 from rube.api.errors import CompactedError, InvalidArgumentError, NotFoundError, RevisionAheadError
-from rube.api.types import BUILTIN, pack
+from rube.api.types import BUILTIN, Types, pack
+from rube.client import Informer, InformerConfig
+from rube.server.filters import ObjectFilter
 from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
 
@@ -33,6 +38,51 @@ async def test_reads_of_a_bad_key_or_type_are_refused(site: Site) -> None:
                 await names(api, **bad)
         with pytest.raises(InvalidArgumentError, match="column"):
             await names(api, label_selector="a=b=c")
+
+
+async def test_an_unknown_type_is_told_from_other_mistakes(site: Site) -> None:
+    async with serve(site) as api:
+        with pytest.raises(InvalidArgumentError) as listed:
+            await names(api, type="acme.Lamp")
+        with pytest.raises(InvalidArgumentError) as watched:
+            async with aclosing(api.client.watch(WatchRequest(type="acme.Lamp", send_initial=True))) as responses:
+                await anext(responses)
+        with pytest.raises(InvalidArgumentError) as mistaken:
+            await names(api, label_selector="a=b=c")
+        fields = [found.value.metadata.get("field") for found in (listed, watched, mistaken)]
+        assert (fields[:2], fields[2] == "type") == (["type", "type"], False)
+
+
+async def test_an_informer_of_an_unknown_type_waits_until_the_server_knows_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after an upgrade of the server."""
+    known = ObjectFilter.of
+    asked = 0
+
+    def of(request: ListRequest | WatchRequest, types: Types) -> ObjectFilter:
+        nonlocal asked
+        asked += 1
+        if asked <= 3:
+            BUILTIN.kind("acme.Lamp")
+        return known(request, types)
+
+    monkeypatch.setattr(ObjectFilter, "of", of)
+    async with serve(site) as api:
+        await api.put(unit("a"))
+        informer = Informer(
+            api.client, site.host, InformerConfig(type=TYPE, backoff_s_initial=0.01, backoff_s_max=0.02)
+        )
+        running = asyncio.create_task(informer.run())
+        seen: list[str] = []
+        informer.add_progress_handler(lambda: seen.append(informer.refusal))
+        await informer.synced.wait()
+        running.cancel()
+    assert [key.name for key in informer.objects] == ["a"]
+    assert (informer.refusal, asked) == ("", 4)
+    assert any("acme.Lamp" in found for found in seen)
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len([line for line in warned if "acme.Lamp" in line]) == 1
 
 
 async def test_a_list_is_in_order_and_of_one_type(site: Site) -> None:

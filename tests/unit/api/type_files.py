@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -48,16 +49,20 @@ def buf(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def compiled(**sources: str) -> FileDescriptorSet:
     """Returns .proto sources compiled by buf, with their imports. Keywords are file names without `.proto`."""
+    return compiled_files({f"{name}.proto": source for name, source in sources.items()})
+
+
+def compiled_files(sources: Mapping[str, str]) -> FileDescriptorSet:
     with tempfile.TemporaryDirectory() as directory:
-        for name, source in sources.items():
-            (Path(directory) / f"{name}.proto").write_text(source)
-        for name, path in _COPIED.items():
-            copied = Path(directory) / name
-            copied.parent.mkdir(parents=True)
-            copied.write_bytes((ROOT / path).read_bytes())
+        copied = {
+            name: (ROOT / path).read_text()
+            for name, path in _COPIED.items()
+            if any(name in source for source in sources.values())
+        }
+        for name, source in {**sources, **copied}.items():
+            (Path(directory) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(directory) / name).write_text(source)
         out = Path(directory) / "out.binpb"
         done = buf("build", directory, "-o", str(out), "--as-file-descriptor-set")
         assert done.returncode == 0, done.stderr + done.stdout
-        found = FileDescriptorSet.FromString(out.read_bytes())
-    unused = {name for name in _COPIED if not any(name in source for source in sources.values())}
-    return FileDescriptorSet(file=[each for each in found.file if each.name not in unused])
+        return FileDescriptorSet.FromString(out.read_bytes())

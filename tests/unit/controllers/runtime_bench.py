@@ -134,7 +134,7 @@ class Bench:
             driver=self.wrap_driver(self.driver),
             driver_name="fake",
             removal=lambda name: StringValue(value=f"{name}="),
-            refusal_status=lambda node, reason: StringValue(value=reason),
+            unstored_status=lambda node, reason: StringValue(value=reason),
         )
         self.runtime = Runtime(
             RuntimeConfig(

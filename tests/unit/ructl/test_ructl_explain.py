@@ -74,6 +74,20 @@ def test_types_of_users_are_explained_from_their_own_descriptors() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "rules"),
+    [
+        ("Unit.service.nice", "Rules: at least -20; at most 19."),
+        ("Unit.service.umask", "Rules: matches ^0*[0-7]{0,4}$."),
+        ("Unit.service.status.success", "Rules: each item at least 0; each item at most 255."),
+        ("Unit.service.restart", "Rules: a value that its enum has."),
+        ("Unit.node_lost.move_after", "Rules: more than 0; finite."),
+    ],
+)
+def test_a_fields_rules_are_said_in_words(path: str, rules: str) -> None:
+    assert f"  {rules}" in list(explain(load_comments(), path))
+
+
+@pytest.mark.parametrize(
     ("path", "complaint"),
     [
         ("Unti", "there is no message 'Unti'; did you mean 'Unit'?"),

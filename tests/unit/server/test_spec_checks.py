@@ -44,9 +44,10 @@ def test_all_that_is_wrong_with_all_objects_is_named() -> None:
     bad.service.nice, bad.service.umask = 99, "9"
     with pytest.raises(InvalidArgumentError) as caught:
         check(runnable(), bad, Unit())
-    assert caught.value.metadata["field"] == "objects[1].spec.service.nice"
-    assert "objects[1] (api.systemd.Unit/default/u1): service.nice 99" in caught.value.message
-    assert "service.umask '9'" in caught.value.message
+    assert caught.value.metadata["field"] == "objects[1].spec.service.umask"
+    assert "objects[1] (api.systemd.Unit/default/u1): service.umask '9'" in caught.value.message
+    assert "service.nice 99 must be greater than or equal to -20 and less than or equal to 19" in caught.value.message
+    assert caught.value.violations[1][::2] == ("objects[1].spec.service.nice", "int32.gte_lte")
     assert "objects[2] (api.systemd.Unit/default/u2): service.exec.start is missing" in caught.value.message
 
 

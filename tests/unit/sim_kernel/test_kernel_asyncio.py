@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -384,3 +385,51 @@ def test_eager_tasks_are_refused() -> None:
     never = asyncio.sleep(0)
     with World(1) as world:
         world.run(main)
+
+
+def test_an_executor_runs_no_more_at_a_time_than_it_has_workers() -> None:
+    world = World(1)
+    loop = world.loop
+    began: list[tuple[str, float]] = []
+
+    def work(name: str) -> str:
+        began.append((name, loop.time()))
+        loop.spend(1_000_000_000)
+        return name
+
+    async def main() -> None:
+        with ThreadPoolExecutor(max_workers=1) as one:
+            futures = [loop.run_in_executor(one, work, name) for name in "abcd"]
+            futures[1].cancel()  # its turn never comes
+            await asyncio.sleep(0.5)
+            futures[0].cancel()  # it has the worker nevertheless
+            assert [await future for future in futures[2:]] == ["c", "d"]
+        assert loop.time() == pytest.approx(3, abs=0.01)
+
+    with world:
+        world.run(main)
+    assert [name for name, _ in began] == ["a", "c", "d"]
+    assert [at for _, at in began] == pytest.approx([0, 1, 2], abs=0.01)
+
+
+def test_an_executor_with_a_dead_process_runs_nothing_more() -> None:
+    world = World(1)
+    host = world.host("a")
+    ran: list[str] = []
+
+    def work(name: str) -> None:
+        ran.append(name)
+        world.loop.spend(1_000_000_000)
+
+    async def main() -> None:
+        one = ThreadPoolExecutor(max_workers=1)
+        for name in "ab":
+            world.loop.run_in_executor(one, work, name)
+        await asyncio.Event().wait()
+
+    with world:
+        process = host.spawn("program", main)
+        world.run_for(0.5)
+        process.kill()
+        world.run_for(5)
+    assert ran == ["a"]

@@ -13,9 +13,9 @@ import pytest
 from rube.api.errors import DataLossError
 from rube.host import Write
 from rube.store import RealStorage
-from rube.store.engines.acknowledged import Mark, read_mark, write_mark
+from rube.store.engines.acknowledged import AcknowledgedMark, read_mark, write_mark
 
-MARK = Mark(b"identity of 16 b", 7)
+MARK = AcknowledgedMark(b"identity of 16 b", 7)
 
 
 async def commit(path: Path, *keys: bytes) -> None:

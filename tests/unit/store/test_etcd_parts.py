@@ -18,7 +18,7 @@ from rube.store.etcd.descriptor import LOADING, READY, check_ready, decode_descr
 from rube.store.etcd.kv_pb2 import Event, KeyValue
 from rube.store.etcd.layout import Layout
 from rube.store.etcd.log import LogReader, Revision
-from rube.store.etcd.tail import Tail
+from rube.store.etcd.tail import RevisionTail
 from rube.store.etcd.values import decode_value, encode_value, to_record
 from rube.store.ports import Change, Record
 from rube.store.urls import parse_store_url
@@ -139,7 +139,7 @@ def keys_of(changes: Sequence[Change]) -> list[bytes]:
 
 
 def test_a_tail_gives_the_changes_of_a_range_and_how_far_they_reach() -> None:
-    tail = Tail(10, 10_000)
+    tail = RevisionTail(10, 10_000)
     tail.extend([revision(12, b"a", b"b"), revision(15, b"c"), revision(16)])
     found, reached = tail.changes(b"b", b"d", 10, 1000)
     assert (keys_of(found), reached) == ([b"b", b"c"], 16)
@@ -148,14 +148,14 @@ def test_a_tail_gives_the_changes_of_a_range_and_how_far_they_reach() -> None:
 
 
 def test_a_tail_splits_no_revision() -> None:
-    tail = Tail(0, 10_000)
+    tail = RevisionTail(0, 10_000)
     tail.extend([revision(number, b"a", b"b", b"c") for number in (1, 2, 3)])
     found, reached = tail.changes(b"a", b"z", 0, 4)
     assert (len(found), reached) == (6, 2)
 
 
 def test_a_tail_gives_what_comes_before_damage_and_then_the_damage_to_those_whose_key_it_is() -> None:
-    tail = Tail(0, 10_000)
+    tail = RevisionTail(0, 10_000)
     error = DataLossError("b is damaged", key="b")
     tail.extend([revision(1, b"b"), revision(2, b"a")._replace(damaged=((b"b", error),)), revision(3, b"b")])
     found, reached = tail.changes(b"a", b"z", 0, 1000)
@@ -167,7 +167,7 @@ def test_a_tail_gives_what_comes_before_damage_and_then_the_damage_to_those_whos
 
 
 def test_a_tail_forgets_its_oldest_revisions_and_says_from_where_on_it_is_whole() -> None:
-    tail = Tail(0, 3000)
+    tail = RevisionTail(0, 3000)
     tail.extend([revision(number, b"k", size_bytes=1000) for number in range(1, 8)])
     assert (tail.start_revision, tail.revision) == (5, 7)
     found, _ = tail.changes(b"a", b"z", tail.start_revision, 1000)

@@ -11,7 +11,8 @@ import pytest
 from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
 from rube.host import Write
 from rube.sim.cluster.storage import SimStorage
-from rube.sim.world.disk import SimDisk, SimLogFile
+from rube.sim.world.disk import SimDisk
+from rube.sim.world.disk_log import SimLogFile
 from rube.sim.world.kernel import SimHost, World
 
 Body = Callable[[SimLogFile], Coroutine[Any, Any, None]]

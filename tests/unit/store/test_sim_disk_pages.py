@@ -292,3 +292,149 @@ def test_the_time_of_a_sync_passes_after_the_call_that_made_it() -> None:
         machine.world.run(main, host=machine.host)
     assert took[0] == pytest.approx(0.01, rel=0.1)
     assert took[1] == pytest.approx(5.02, rel=0.1)
+
+
+def work_on_a_thread(machine: Machine, body: Callable[[SimPageFile], None], kill_after_s: float) -> bytes | None:
+    """Runs `body` on an executor, takes the power so much later, and returns what is left of the file."""
+
+    async def main() -> None:
+        file = machine.disk.open_pages("/d/f", create=True)
+        await asyncio.get_running_loop().run_in_executor(None, body, file)
+
+    machine.host.spawn("on a thread", main)
+    machine.world.run_for(kill_after_s)
+    machine.power_cycle()
+    return machine.content()
+
+
+def after_a_sync_cut(seed: int, kill_after_s: float) -> bytes | None:
+    """A sync takes 10 ms; what is written behind it is synced 10 ms later."""
+    machine = Machine(seed)
+    machine.disk.latency_ms(10)
+
+    def body(file: SimPageFile) -> None:
+        file.write_at(NEW, 0)
+        file.sync()
+        file.write_at(b"later", 0)
+        file.truncate(SECTOR_BYTES)
+        file.sync()
+
+    with machine.world:
+        write_old(machine)
+        return work_on_a_thread(machine, body, kill_after_s)
+
+
+def test_a_sync_is_durable_once_its_time_has_passed_and_no_sooner() -> None:
+    whole = {OLD[:SECTOR_BYTES], NEW[:SECTOR_BYTES]}
+    during = [after_a_sync_cut(seed, 0.005) or b"" for seed in range(20)]
+    assert any(found != NEW for found in during)
+    assert all(len(found) == len(OLD) and set(found) <= set(b"on") for found in during)
+    assert {found[:SECTOR_BYTES] for found in during} >= whole
+    between = [after_a_sync_cut(seed, 0.015) or b"" for seed in range(20)]
+    assert {len(found) for found in between} == {len(NEW), SECTOR_BYTES}
+    assert all(found[5:SECTOR_BYTES] == NEW[5:SECTOR_BYTES] for found in between)
+    assert {after_a_sync_cut(seed, 0.025) for seed in range(5)} == {b"later" + NEW[5:SECTOR_BYTES]}
+
+
+def test_a_stalled_sync_makes_nothing_durable_before_the_stall_ends() -> None:
+    left = set()
+    for unstalled in (False, True):
+        machine = Machine()
+        with machine.world:
+            machine.disk.tear(False)
+            write_old(machine)
+            machine.disk.stall()
+
+            async def main() -> None:
+                file = machine.disk.open_pages("/d/f")  # noqa: B023 (runs before the next round)
+                await asyncio.get_running_loop().run_in_executor(None, write_and_sync, file)
+
+            machine.host.spawn("writer", main)
+            machine.world.run_for(1)
+            if unstalled:
+                machine.disk.unstall()
+                machine.world.run_for(1)
+            machine.power_cycle()
+            left.add((unstalled, machine.content()))
+    assert left == {(False, OLD), (True, NEW)}
+
+
+def test_a_sync_goes_on_when_its_process_is_killed() -> None:
+    machine = Machine()
+    machine.disk.latency_ms(10)
+    with machine.world:
+        machine.disk.tear(False)
+        write_old(machine)
+
+        async def main() -> None:
+            file = machine.disk.open_pages("/d/f")
+            await asyncio.get_running_loop().run_in_executor(None, write_and_sync, file)
+
+        process = machine.host.spawn("writer", main)
+        machine.world.run_for(0.005)
+        process.kill()
+        machine.world.run_for(0.006)
+        machine.power_cycle()
+        assert machine.content() == NEW
+
+
+def test_a_strike_at_a_step_finds_the_syncs_before_it_done() -> None:
+    machine = Machine()
+    steps = 0
+
+    def strike() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 4:  # open, write, sync, write
+            machine.world.outside(machine.host.power_off)
+
+    def body(file: SimPageFile) -> None:
+        file.write_at(NEW, 0)
+        file.sync()
+        file.write_at(b"later", 0)
+        file.truncate(0)
+
+    with machine.world:
+        machine.disk.tear(False)
+        write_old(machine)
+        forget = machine.disk.on_step(strike)
+        machine.work(lambda _file: None)
+        steps = 1
+
+        async def main() -> None:
+            file = machine.disk.open_pages("/d/f")
+            await asyncio.get_running_loop().run_in_executor(None, body, file)
+
+        machine.host.spawn("on a thread", main)
+        machine.world.run_for(1)
+        forget()
+        machine.host.power_on()
+        assert machine.content() == NEW
+
+
+@pytest.mark.parametrize(("cut_s", "left"), [(0.005, None), (0.015, OLD), (0.025, None)])
+def test_a_name_is_durable_once_the_sync_of_its_directory_has_ended(cut_s: float, left: bytes | None) -> None:
+    machine = Machine()
+    machine.disk.latency_ms(10)
+    machine.disk.tear(False)
+
+    def body(file: SimPageFile) -> None:
+        machine.disk.sync_directory("/d")
+        machine.disk.remove("/d/f")
+        machine.disk.sync_directory("/d")
+
+    async def main() -> None:
+        file = machine.disk.open_pages("/d/f", create=True)
+        write_old_now(file)
+        await asyncio.get_running_loop().run_in_executor(None, body, file)
+
+    with machine.world:
+        machine.host.spawn("on a thread", main)
+        machine.world.run_for(cut_s)
+        machine.power_cycle()
+        assert machine.content() == left
+
+
+def write_old_now(file: SimPageFile) -> None:
+    file.write_at(OLD, 0)
+    file.sync()

@@ -10,7 +10,7 @@ from rube.store.embedded import MvccStore
 from rube.store.engines.memory import MemoryEngine, VolatileDisk
 from rube.store.mvcc import versions
 from rube.store.mvcc.log import Row, position_of
-from rube.store.mvcc.tail import Tail
+from rube.store.mvcc.tail import RowTail
 
 
 def rows_of(revision: int, count: int, value_bytes: int = 100) -> list[Row]:
@@ -18,7 +18,7 @@ def rows_of(revision: int, count: int, value_bytes: int = 100) -> list[Row]:
 
 
 def test_the_newest_whole_revisions_stay_within_the_bound() -> None:
-    tail = Tail(0)
+    tail = RowTail(0)
     for revision in range(1, 20):
         tail.extend(rows_of(revision, count=3), 3000)
     assert 10 < tail.start_revision < 19

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import events, futures
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
+from dataclasses import dataclass
 from functools import partial
 from heapq import heapify, heappush
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from simpy import Environment
 
@@ -40,14 +42,36 @@ NORMAL = 1
 _set_result_unless_cancelled = futures._set_result_unless_cancelled  # type: ignore[attr-defined]
 
 
-class _InlineCall:
+class InlineCall:
     """A function that an executor was asked to run, while it runs."""
 
     __slots__ = ("gate", "spent_ns")
 
-    def __init__(self, latency_ns: int) -> None:
-        self.spent_ns = latency_ns
+    def __init__(self) -> None:
+        self.spent_ns = 0
+        # The rest does not happen before this is done.
         self.gate: asyncio.Future[None] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A function that an executor was asked to run."""
+
+    future: asyncio.Future[Any]
+    func: Callable[[], Any]
+    # None: it waits for no other.
+    workers: _Workers | None
+    context: Context
+
+
+class _Workers:
+    """The threads of an executor, if it had any, and what waits for one of them."""
+
+    __slots__ = ("free", "waiting")
+
+    def __init__(self, count: int) -> None:
+        self.free = count
+        self.waiting: deque[_Work] = deque()
 
 
 class SimLoop(Scheduler, NoRealIO):
@@ -63,8 +87,9 @@ class SimLoop(Scheduler, NoRealIO):
         """The errors that no code and no exception handler has handled; the World raises them."""
         self.create_future = partial(SimFuture, loop=self)  # type: ignore[method-assign]  # C: there is one per sleep
         self.generators = AsyncGenerators(self)
-        self._inline_call: _InlineCall | None = None
+        self.inline_call: InlineCall | None = None
         self._executor_latency_ns = executor_latency_ns
+        self._workers: WeakKeyDictionary[object, _Workers] = WeakKeyDictionary()
         self._numbers = 0
         self._tasks = 0
         self._closed = False
@@ -191,31 +216,79 @@ class SimLoop(Scheduler, NoRealIO):
         return sorted(found, key=lambda task: task.number)
 
     def run_in_executor(self, executor: object, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
-        """Calls `func` now, in this thread; the future is done after the modelled latency and what `func` spends."""
+        """Calls `func` in this thread, now, or once a worker of the executor is free; the future is done after the
+        modelled latency and what `func` spends. The default executor has a worker for each call."""
         future = self.create_future()
-        call = self._inline_call = _InlineCall(self._executor_latency_ns)
-        try:
-            result = func(*args)
-        except Exception as error:
-            end = partial(_fail_unless_done, future, error)
+        work = _Work(future, partial(func, *args), self._workers_of(executor), copy_context())
+        if work.workers is None or work.workers.free:
+            self._run_inline(work)
         else:
-            end = partial(_set_result_unless_cancelled, future, result)
-        finally:
-            self._inline_call = None
-        if call.gate is None:
-            self.call_later(call.spent_ns / NS_PER_S, end)
-        else:
-            call.gate.add_done_callback(lambda _: self.call_later(call.spent_ns / NS_PER_S, end))
+            work.workers.waiting.append(work)
         return future
+
+    def _workers_of(self, executor: object) -> _Workers | None:
+        count = getattr(executor, "_max_workers", None)  # of a ThreadPoolExecutor, whose threads are never started
+        if count is None:
+            return None
+        workers = self._workers.get(executor)
+        if workers is None:
+            workers = self._workers[executor] = _Workers(count)
+        return workers
+
+    def _run_inline(self, work: _Work) -> None:
+        if work.workers is not None:
+            work.workers.free -= 1
+        call = self.inline_call = InlineCall()
+        try:
+            result = work.func()
+        except Exception as error:
+            end = partial(_fail_unless_done, work.future, error)
+        else:
+            end = partial(_set_result_unless_cancelled, work.future, result)
+        finally:
+            self.inline_call = None
+        took_s = (self._executor_latency_ns + call.spent_ns) / NS_PER_S
+        if call.gate is None:
+            self.call_later(took_s, self._end_inline, work.workers, end)
+        else:
+            call.gate.add_done_callback(lambda _: self.call_later(took_s, self._end_inline, work.workers, end))
+
+    def _end_inline(self, workers: _Workers | None, end: Callable[[], None]) -> None:
+        end()
+        if workers is None:
+            return
+        workers.free += 1
+        while workers.waiting and workers.free:
+            work = workers.waiting.popleft()
+            if not work.future.cancelled():
+                work.context.run(self._run_inline, work)
 
     def spend(self, time_ns: int, gate: asyncio.Future[None] | None = None) -> None:
         """Lets the function that `run_in_executor` runs now take so much longer, and not end before `gate` is done.
 
         Elsewhere it does nothing: code between two awaits takes no time.
         """
-        if self._inline_call is not None:
-            self._inline_call.spent_ns += time_ns
-            self._inline_call.gate = gate or self._inline_call.gate
+        if self.inline_call is not None:
+            self.inline_call.spent_ns += time_ns
+            self.inline_call.gate = gate or self.inline_call.gate
+
+    def when_spent(self, act: Callable[[], object]) -> None:
+        """Calls `act` as the kernel, once the time has passed that the running function has spent by now: before the
+        call is done, and also if its process has died. At once outside of such a function."""
+        call, clock = self.inline_call, CURRENT.get(self.root).clock
+        if call is None:
+            act()
+            return
+        spent_ns = call.spent_ns
+
+        def begin(_gate: asyncio.Future[None] | None = None) -> None:
+            due_ns = clock.true_ns(clock.monotonic_ns(self.now_ns) + spent_ns)
+            self.after_ns(max(0, due_ns - self.now_ns), act)
+
+        if call.gate is None:
+            begin()
+        else:
+            call.gate.add_done_callback(begin, context=Context())
 
     def set_default_executor(self, executor: object) -> None:
         """Does nothing: functions run inline."""

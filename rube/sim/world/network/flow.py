@@ -58,7 +58,7 @@ class SendWindow:
             self._grown.wake()
 
     def abandon(self) -> None:
-        """The call is over: let go of everybody who waits."""
+        """The call is over: lets go of all that wait."""
         self._left = WINDOW_BYTES
         self._grown.wake()
 

@@ -25,7 +25,7 @@ class Kind(Enum):
     TRAILERS = "trailers"
     """Ends a stream. Head: initial metadata or None if sent before, code, details, trailing metadata."""
     RST = "rst"
-    """Ends a stream at once: it is of no interest any more to whoever sends this."""
+    """Ends a stream at once: its sender has no interest in it any more."""
     WINDOW = "window"
     """So many bytes were read. Head: bytes."""
     PING = "ping"

@@ -63,7 +63,7 @@ class SupervisorDriver:
     """The rube.controllers.driver.Driver for machines without systemd.
 
     All of its state is on disk under `directory`: a new driver on the same directory, in a new process, goes on with
-    the running units. If the files are gone, since somebody removed them, the processes show them. One driver at a
+    the running units. If the files were removed, the processes show them. One driver at a
     time.
     """
 

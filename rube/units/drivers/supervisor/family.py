@@ -20,7 +20,7 @@ class Family:
         self.control = 0
         self._main_start: int | None = None
         self._main_handle: int | None = None
-        """A pidfd of a main process whose end this process would not hear of, since it is somebody else's child."""
+        """A pidfd of a main process whose end this process would not hear of, since it is another process's child."""
         self._beginning: dict[int, Spawned] = {}
         """Those that have not said yet whether they run their program."""
         self._lists: dict[int, str] = {}

@@ -3,7 +3,7 @@
 A unit's output lies in its directory (`SupervisorDriver.directory_of`): `log` is being written, `log.1` is the file
 before it, `log.2` the one before that, at most LOG_FILES files of at most LOG_BYTES_MAX bytes each (see `output`, which
 writes them). The bytes are the unit's own, standard output and standard error as they came; a line may begin in one
-file and end in the next. Contract, for whoever shows logs to people:
+file and end in the next. Contract, for programs that show logs to people:
 
     with LogReader(driver.directory_of("rube-system.indexer.service")) as reader:
         show(reader.last(100))      # whole lines; the last one may still lack its newline

@@ -10,7 +10,7 @@ BATCH_MESSAGES_MAX = 64
 
 
 class NotifySocket:
-    """Anyone on the machine may write to it, so each message comes with its sender's pid, vouched for by the kernel."""
+    """Every process here may write to it, so each message comes with its sender's pid, vouched for by the kernel."""
 
     def __init__(self, token: str) -> None:
         self.address = f"@rube/notify/{token}"

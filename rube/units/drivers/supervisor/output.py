@@ -36,7 +36,7 @@ class RotatingLog:
         self._put(data)
 
     def check(self) -> None:
-        """Writes to the file of that name from now on, should somebody have removed or moved the open one."""
+        """Writes to the file of that name from now on, in case the open one was removed or moved."""
         if self._handle is None:
             return
         try:

@@ -2,7 +2,7 @@
 
 A shim holds two locks as long as it lives, and the kernel lets go of both when it dies: flock(2) on `lock` in the
 unit's directory, and a name in the abstract socket space, which is made of the directory's path. The second stays when
-somebody removes the directory. Anybody may take a name there, so a name alone counts only if a process of this user
+the directory is removed. Every user may take a name there, so a name alone counts only if a process of this user
 runs the shim's program on this directory. The unit's own processes carry UNIT_VARIABLE in their environment.
 """
 

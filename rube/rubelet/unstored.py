@@ -1,4 +1,4 @@
-"""Reports in units' statuses that this node's disk is full: from memory, since a report needs no room."""
+"""Reports in objects' statuses that this node's disk is full: from memory, since a report needs no room."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from rube.host import Clock
 
 _LOG = logging.getLogger("rube.rubelet")
 WAITING_MAX = 1_000
-"""Objects to be reported; past it the newest are left out, until they are refused again."""
+"""Objects to be reported; past it the newest are left out, until they are not stored again."""
 AGAIN_S_MIN = 30.0
-"""Between two reports of one object in the same words."""
+"""The pause between two reports of one object in the same words."""
 TOLD_MAX = 10_000
 """Objects whose report is remembered."""
 
 
-RefusalStatus = Callable[[str, str], Message]
+UnstoredStatus = Callable[[str, str], Message]
 """Makes a status of a node's name and a reason."""
 
 
-class _Refusal(NamedTuple):
+class _Unstored(NamedTuple):
     uid: str
     why: str
 
 
-class DiskRefusals:
-    """Reports the objects that the local store could not store. The unit's next status of its own replaces the
-    message."""
+class UnstoredReports:
+    """Reports the objects that the local store could not store. The object's next status of its own
+    replaces the report."""
 
     def __init__(
-        self, client: Client, clock: Clock, node: str, statuses: Mapping[str, RefusalStatus], *, retry_s: float
+        self, client: Client, clock: Clock, node: str, statuses: Mapping[str, UnstoredStatus], *, retry_s: float
     ) -> None:
         """`retry_s` is the pause after a report that no apiserver took."""
         self._client = client
@@ -47,21 +47,21 @@ class DiskRefusals:
         self._node = node
         self._statuses = statuses
         self._retry_s = retry_s
-        self._waiting: dict[ObjectKey, _Refusal] = {}
-        self._told: dict[ObjectKey, tuple[_Refusal, int]] = {}
+        self._waiting: dict[ObjectKey, _Unstored] = {}
+        self._told: dict[ObjectKey, tuple[_Unstored, int]] = {}
         self._wake = asyncio.Event()
         self._failures = FailureLog(_LOG, "reports about the disk")
 
     def note(self, obj: Object, error: RubeError) -> None:
-        """Notes that a unit's object was not stored, or a decision about it, even if only to report a change.
+        """Notes that an object was not stored, or a decision about it, even if only to report a change.
 
         Both in the same words: a report changes the object, which cannot be stored then either.
         """
         why = f"node {self._node} stores nothing new, and this status may be old: {error.message}"
-        refusal, key = _Refusal(obj.metadata.uid, why), key_of(obj)
-        if self._is_known(key, refusal, obj) or (key not in self._waiting and len(self._waiting) >= WAITING_MAX):
+        unstored, key = _Unstored(obj.metadata.uid, why), key_of(obj)
+        if self._is_known(key, unstored, obj) or (key not in self._waiting and len(self._waiting) >= WAITING_MAX):
             return
-        self._waiting[key] = refusal
+        self._waiting[key] = unstored
         self._wake.set()
 
     async def run(self) -> None:
@@ -71,28 +71,28 @@ class DiskRefusals:
             self._wake.clear()
             while self._waiting:
                 key = next(iter(self._waiting))
-                refusal = self._waiting[key]
-                if not await self._report(key, refusal):
+                unstored = self._waiting[key]
+                if not await self._report(key, unstored):
                     await self._clock.sleep(self._retry_s)
-                elif self._waiting.get(key) == refusal:
+                elif self._waiting.get(key) == unstored:
                     del self._waiting[key]
 
-    def _is_known(self, key: ObjectKey, refusal: _Refusal, obj: Object) -> bool:
-        wanted = self._status(key, refusal)
+    def _is_known(self, key: ObjectKey, unstored: _Unstored, obj: Object) -> bool:
+        wanted = self._status(key, unstored)
         stored = type(wanted)()
         obj.status.Unpack(stored)
         if all(getattr(stored, path) == getattr(wanted, path) for path in _paths(wanted)):
             return True
         told, told_ns = self._told.get(key, (None, 0))
-        return told == refusal and self._clock.monotonic_ns() - told_ns < AGAIN_S_MIN * 1e9
+        return told == unstored and self._clock.monotonic_ns() - told_ns < AGAIN_S_MIN * 1e9
 
-    def _status(self, key: ObjectKey, refusal: _Refusal) -> Message:
-        return self._statuses[key.type](self._node, refusal.why)
+    def _status(self, key: ObjectKey, unstored: _Unstored) -> Message:
+        return self._statuses[key.type](self._node, unstored.why)
 
-    async def _report(self, key: ObjectKey, refusal: _Refusal) -> bool:
-        """Returns False if no apiserver could be asked. A refusal (the unit was deleted) counts as done."""
-        status = self._status(key, refusal)
-        request = UpdateStatusRequest(key=key.to_proto(), uid=refusal.uid, status=pack(status))
+    async def _report(self, key: ObjectKey, unstored: _Unstored) -> bool:
+        """Returns False if no apiserver could be asked. A refusal (the object was deleted) counts as done."""
+        status = self._status(key, unstored)
+        request = UpdateStatusRequest(key=key.to_proto(), uid=unstored.uid, status=pack(status))
         request.keep_unknown_fields = True
         request.update_mask.paths.extend(_paths(status))
         try:
@@ -105,7 +105,7 @@ class DiskRefusals:
         self._failures.works()
         while len(self._told) >= TOLD_MAX:
             del self._told[next(iter(self._told))]
-        self._told[key] = refusal, self._clock.monotonic_ns()
+        self._told[key] = unstored, self._clock.monotonic_ns()
         return True
 
 
