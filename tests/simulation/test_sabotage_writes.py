@@ -9,6 +9,7 @@ import pytest
 
 from rube.api import Metadata
 from rube.server import put as server_put
+from rube.server import put_response
 from rube.server import status as server_status
 from rube.server import writes as server_writes
 from rube.server.stored_object import StoredObject
@@ -137,7 +138,7 @@ def test_a_status_that_is_acknowledged_and_dropped(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("field", ["uid", "generation", "create_revision", "revision", "labels", "create_time"])
 def test_a_put_that_is_answered_with_something_else(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    after = server_put.metadata_after
+    after = put_response.metadata_after
 
     def wrong(outcome: Any, key: bytes) -> Metadata:
         metadata = Metadata()
@@ -146,7 +147,7 @@ def test_a_put_that_is_answered_with_something_else(field: str, monkeypatch: pyt
             metadata.ClearField(field)  # type: ignore[arg-type]
         return metadata
 
-    monkeypatch.setattr(server_put, "metadata_after", wrong)
+    monkeypatch.setattr(put_response, "metadata_after", wrong)
     assert "acknowledged_writes" in violated()
 
 

