@@ -29,6 +29,7 @@ from rube.server import ApiServerConfig
 from rube.server.apply import apply
 from rube.server.backend import Backend
 from rube.server.known_types import KnownTypes
+from rube.server.namespaces import Namespaces
 from rube.server.owners import metadata_values
 from rube.server.patch import patch
 from rube.server.put import put
@@ -136,7 +137,7 @@ class Server:
         self._backend = Backend(
             host=host,
             store=store,
-            writer=Writer(store, retries_max=1, waiters_per_key_max=1),
+            writer=Writer(store, Namespaces(host.clock, store), retries_max=1, waiters_per_key_max=1),
             types=KnownTypes(store, host.clock),
             config=ApiServerConfig(),
         )
