@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from rube.api.errors import DataLossError
 from rube.sim.scenario import Simulation, load_text
 
 SCENARIO = """\
@@ -60,6 +63,7 @@ def test_a_daemon_ends_after_a_failed_sync_and_nothing_acknowledged_is_lost(
     assert "the disk failed (EIO on sync); nothing more is written" in ends[0]
 
 
+ENDS = {"fail_sync": r"EIO on sync|SQLITE_IOERR_FSYNC", "fail_write": r"EIO on write|SQLITE_IOERR_WRITE"}
 KINDS = """\
 name: disk-kinds
 duration: 40s
@@ -91,6 +95,17 @@ def played(engine: str, host: str, *faults: str) -> Simulation:
     return simulation
 
 
+@pytest.mark.parametrize("engine", ["memory", "sqlite"])
+@pytest.mark.parametrize("host", ["api-1", "worker-1"])
+@pytest.mark.parametrize("kind", ENDS)
+def test_a_daemon_whose_disk_fails_a_call_ends_once_and_comes_back(kind: str, host: str, engine: str) -> None:
+    """As real daemons do: tests/real/test_disk_faults_sync.py."""
+    cluster = played(engine, host, f"{{at: 6s, disk: {{host: HOST, kind: {kind}}}}}").cluster
+    assert [loss.host for loss in cluster.history.losses] == [host]
+    assert re.search(rf"the disk failed \(.*({ENDS[kind]}).*restart: what was acknow", cluster.history.losses[0].text)
+    assert cluster.is_running(host)
+
+
 @pytest.mark.parametrize("host", ["api-1", "worker-1"])
 def test_a_daemon_that_cannot_read_its_disk_ends_when_it_starts_and_comes_back(host: str) -> None:
     faults = "{at: 6s, disk: {host: HOST, kind: fail_read}}", "{at: 6100ms, for: 1s, kill: HOST}"
@@ -98,8 +113,60 @@ def test_a_daemon_that_cannot_read_its_disk_ends_when_it_starts_and_comes_back(h
     assert ["EIO on read" in loss.text for loss in cluster.history.losses] == [True]
 
 
+def test_a_read_that_fails_on_sqlite_fails_alone() -> None:
+    """As in real daemons: tests/real/test_disk_faults_sync.py."""
+    cluster = played("sqlite", "api-1", "{at: 6s, disk: {host: HOST, kind: fail_read}}").cluster
+    assert cluster.history.losses == []
+    answers = [attempt for attempt in cluster.history.attempts if isinstance(attempt.error, DataLossError)]
+    assert len(answers) == 1
+    assert "apiserver.db is damaged (database disk image is malformed)" in str(answers[0].error)
+
+
+@pytest.mark.parametrize("kind", ["fail_sync", "fail_write", "fail_read"])
+def test_a_fault_that_met_no_call_is_over_with_its_time(kind: str) -> None:
+    faults = f"{{at: 500ms, for: 100ms, disk: {{host: HOST, kind: {kind}}}}}", "{at: 4s, for: 1s, kill: HOST}"
+    quiet = "nothing is written", "{at: 490ms, for: 150ms, pause: HOST}"
+    assert played("memory", "worker-1", quiet[1], *faults).cluster.history.losses == []
+
+
 @pytest.mark.parametrize("engine", ["memory", "sqlite"])
 def test_a_lie_is_harmless_while_no_power_is_lost(engine: str) -> None:
     lies = [f"{{at: 5500ms, for: 4s, disk: {{host: {host}, kind: lie}}}}" for host in ("api-1", "worker-1")]
     kills = [f"{{at: 7s, for: 1s, kill: {host}}}" for host in ("api-1", "worker-1")]
     assert played(engine, "", *lies, *kills).cluster.history.losses == []
+
+
+def test_a_node_whose_disk_lied_learns_anew_what_it_forgot() -> None:
+    faults = "{at: 5500ms, for: 3s, disk: {host: HOST, kind: lie}}", "{at: 8s, for: 2s, power_off: HOST}"
+    simulation = played("memory", "worker-1", *faults)
+    assert simulation.cluster.history.losses == []
+    copies = [copy.revision for copy in simulation.cluster.history.machines.copies if copy.host == "worker-1"]
+    assert min(copies[1:-1]) < max(copies)
+
+
+def test_sqlite_says_that_its_disk_has_lied_until_the_store_is_removed() -> None:
+    faults = [
+        "{at: 5500ms, for: 3s, disk: {host: HOST, kind: lie}}",
+        "{at: 8s, for: 2s, power_off: HOST}",
+        "{at: 15s, for: 1s, wipe: HOST}",
+    ]
+    losses = played("sqlite", "worker-1", *faults).cluster.history.losses
+    assert len(losses) > 1
+    assert all("is damaged" in loss.text for loss in losses)
+
+
+def test_a_member_that_has_forgotten_stops_until_it_is_replaced() -> None:
+    text = KINDS.replace("ENGINE", "memory\n  raft: {members: 4}").replace("40s", "60s")
+    faults = [
+        "{at: 5500ms, for: 3s, disk: {host: api-4, kind: lie}}",
+        "{at: 8s, for: 2s, power_off: api-4}",
+        "{at: 20s, replace: api-4}",
+    ]
+    with Simulation(load_text(text.replace("FAULTS", "\n".join(f"  - {fault}" for fault in faults)), "s.yaml")) as run:
+        result = run.run()
+    assert [verdict for verdict in result.verdicts if not verdict.passed] == []
+    losses = run.cluster.history.losses
+    assert {loss.host for loss in losses} == {"api-4"}
+    assert all("remove the member from its group, wipe the disk" in loss.text for loss in losses)
+    assert max(loss.at_ns for loss in losses) < 21 * 10**9
+    assert run.cluster.is_running("api-4")

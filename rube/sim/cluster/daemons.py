@@ -173,7 +173,20 @@ class ApiserverProgram:
             spec_checks=built_in_spec_checks(),
         )
         server = ApiServer(self._ports, self._store, config)
-        await server.start()
+        try:
+            await self._serve(server)
+        finally:
+            await inner.close()
+
+    async def _serve(self, server: ApiServer) -> None:
+        try:
+            await server.start()
+        except UnavailableError as error:  # a member alone, say: it reads the types of objects first
+            _LOG.error("the apiserver does not start: %s", error.message)
+            return
+        except _DISK_ERRORS as lost:
+            self._recorder.loss(self._ports.name, lost)
+            return
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_end_with_loss(server))
@@ -182,7 +195,6 @@ class ApiserverProgram:
             self._recorder.loss(self._ports.name, lost)
         finally:
             await server.stop()
-            await inner.close()
 
     async def _run_controllers(self) -> None:
         if self._controllers is None:
