@@ -307,6 +307,7 @@ class SimCluster:
         self.history.end_ns = self.world.now_ns
         self.history.nodes = set(self._rubelets)
         self.history.failed_disks = {name for name, machine in self._machines.items() if machine.disk.has_failed}
+        self.history.forgetful_disks = {name for name, machine in self._machines.items() if machine.disk.has_forgotten}
         self.history.down = {
             name for name, machine in self._machines.items() if not machine.running or machine.host.paused
         }

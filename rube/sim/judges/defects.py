@@ -10,6 +10,8 @@ from rube.sim.judges.records import Attempt, Stream
 from rube.sim.judges.verdict import Verdict, judge, time_text
 
 CHECK = "defects"
+# What a member says that has lost a part of its log.
+_BROKEN = "an invariant is broken"
 
 
 def defects(history: History) -> Verdict:
@@ -28,6 +30,8 @@ def defects(history: History) -> Verdict:
 
 def _exceptions(history: History) -> Iterator[str]:
     for found in history.exceptions:
+        if found.host in history.forgetful_disks and _BROKEN in found.text:
+            continue
         yield f"{time_text(found.at_ns)} {found.host} logged {found.text}"
 
 

@@ -61,6 +61,8 @@ class History:
     # Daemons that ended because their writes were lost or damaged; and the hosts whose disk failed.
     losses: list[DaemonError] = field(default_factory=list)
     failed_disks: set[str] = field(default_factory=set)
+    # Hosts whose disk has lost what it had reported as durable: a member there finds that Raft's invariants are broken.
+    forgetful_disks: set[str] = field(default_factory=set)
     probes: list[UnitProbe] = field(default_factory=list)
     statuses: list[StatusPair] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)

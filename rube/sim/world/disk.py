@@ -59,10 +59,13 @@ class SimDisk:
         # So many of the next calls fail.
         self._failing = dict.fromkeys(DiskCall, 0)
         self._lies = False
+        self._has_lied = False
         # What looks on meets no fault.
         self._looking = False
         # It was full, a call failed, a sync lied or bytes were damaged: a daemon may end over that.
         self.has_failed = False
+        # It lied, and lost with its power what a sync had reported as durable.
+        self.has_forgotten = False
         # How many files there ever were.
         self._made = 0
         # Under way, oldest first.
@@ -202,6 +205,7 @@ class SimDisk:
         """Sets whether syncs report success and make nothing durable; an honest one later does."""
         self._lies = enabled
         self.has_failed |= enabled
+        self._has_lied |= enabled
         self._fault("lie", int(enabled))
 
     @contextmanager
@@ -480,6 +484,8 @@ class SimDisk:
         if self._stalled is not None:
             self._stalled.clear()
         self._lose_page_syncs()
+        if self._has_lied:
+            self.has_forgotten |= any(self.reported(path) != self.durable(path) for path in self.paths)
         self._lose_names()
         for path in self.paths:
             content = self._files[path]
