@@ -43,7 +43,7 @@ _FINALIZERS = (CONTENTS_FINALIZER, ORPHAN_FINALIZER, FOREGROUND_FINALIZER)
 _SEEN_MAX = 100
 _NAMED_MAX = 3
 # An object that forgets its owner is no change of the owner: look again.
-_AGAIN_S = 10
+_AGAIN_S = 2
 DELETING_CONDITION = "Deleting"
 
 Related = Mapping[ObjectKey, Object]
@@ -107,6 +107,8 @@ class GarbageCollector:
             return decision
         related = {key_of(obj): obj for obj in state.related}
         metadata = state.object.metadata
+        if _forget_orphaning(decision, state, related):
+            return decision
         if metadata.HasField("delete_time"):
             self._finish(decision, state, related)
             return decision
@@ -151,10 +153,7 @@ class GarbageCollector:
                 done.append(finalizer)
                 continue
             decision.wake_after.seconds = _AGAIN_S
-            if finalizer == ORPHAN_FINALIZER:
-                for obj in left:
-                    _forget_owners(decision.calls.add(), obj, [metadata.uid], [])
-            elif finalizer == CONTENTS_FINALIZER:
+            if finalizer == CONTENTS_FINALIZER:
                 _report(decision, state, left)
         if done:
             call = decision.calls.add().update_lifecycle
@@ -235,6 +234,24 @@ def _delete(
     call.preconditions.append(_as_it_is(state.object))
     call.preconditions.extend(conditions)
     call.propagation = propagation
+
+
+def _forget_orphaning(decision: Decision, state: State, related: Related) -> bool:
+    """Takes owners that wait to be forgotten from an object; returns whether there are any."""
+    conditions: list[Precondition] = []
+    uids: list[str] = []
+    for owner in state.object.metadata.owner_references:
+        found = related.get(_owner_key(owner))
+        if found is None or found.metadata.uid != owner.uid:  # else it would be deleted once the others are forgotten
+            conditions.append(_ownerless(owner, related))
+            uids.append(owner.uid)
+        elif found.metadata.HasField("delete_time") and ORPHAN_FINALIZER in found.metadata.finalizers:
+            conditions.append(_as_it_is(found))
+            uids.append(owner.uid)
+    if not any(condition.revision for condition in conditions):
+        return False
+    _forget_owners(decision.calls.add(), state.object, uids, conditions)
+    return True
 
 
 def _forget_owners(call: Call, obj: Object, uids: Sequence[str], conditions: Iterable[Precondition]) -> None:

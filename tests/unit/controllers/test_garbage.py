@@ -103,12 +103,15 @@ def test_a_foreground_deletion_waits_for_those_that_block_it() -> None:
 
 def test_orphans_forget_their_owner_before_it_goes() -> None:
     owner = thing("x", waits_for="orphan")
-    calls = decide(owner, thing("a", owner), thing("b", owner))
-    assert [(c.update_lifecycle.key.name, list(c.update_lifecycle.remove_owners)) for c in calls] == [
-        ("a", ["uid-x"]),
-        ("b", ["uid-x"]),
+    (call,) = decide(thing("a", owner, thing("gone")), owner)
+    assert list(call.update_lifecycle.remove_owners) == ["uid-x", "uid-gone"]
+    assert [(p.key.name, p.revision, p.absent) for p in call.update_lifecycle.preconditions] == [
+        ("x", 7, False),
+        ("gone", 0, True),
     ]
-    assert not decide(thing("a", owner), owner), "meanwhile they stay"
+    (call,) = decide(thing("a", owner, waits_for="example/close"), owner)
+    assert list(call.update_lifecycle.remove_owners) == ["uid-x"], "also from one that is deleted by itself"
+    assert not decide(owner, thing("a", owner))
     (call,) = decide(owner)
     assert list(call.update_lifecycle.remove_finalizers) == ["orphan"]
 
