@@ -24,18 +24,17 @@ from rube.server.backend import Backend
 from rube.server.known_types import Snapshot
 from rube.server.owners import (
     DEFAULT_OWNER,
+    METADATA_FIELDS,
     check_owner,
     differing,
     known_owners,
     metadata_values,
-    object_values,
     settled,
-    written_metadata,
 )
 from rube.server.preconditions import implied_precondition, resolve_preconditions
 from rube.server.put import next_objects
 from rube.server.put_response import report
-from rube.server.stored_object import Owners, StoredObject, spec_field
+from rube.server.stored_object import StoredObject, spec_field
 from rube.server.validation import check_distinct, check_metadata, check_object_count, located, no_spec
 from rube.server.writes import Current, Decided, Intent, ReadOwners
 
@@ -49,7 +48,8 @@ class Config(NamedTuple):
     key: bytes
     metadata: Metadata
     spec: Message
-    values: Values
+    metadata_values: Values
+    spec_values: Values
 
 
 class Conflict(NamedTuple):
@@ -65,6 +65,7 @@ class Merged(NamedTuple):
     way."""
 
     wanted: StoredObject
+    metadata_values: Values
     spec_values: Values
     owners: Mapping[str, frozenset[str]]
     conflicts: Sequence[Conflict]
@@ -147,38 +148,41 @@ def _config(types: Types, obj: Object, index: int) -> Config:
                 "merge them: leave them out, or put the object",
                 field="spec",
             )
-        metadata = written_metadata(obj.metadata)
-        values = field_values(metadata, "metadata.", check_keys=True)
-        values |= field_values(spec, "spec.", check_keys=True)
-    return Config(key, obj.metadata, spec, values)
+        metadata = field_values(obj.metadata, "metadata.", names=METADATA_FIELDS, check_keys=True)
+        values = field_values(spec, "spec.", check_keys=True)
+    return Config(key, obj.metadata, spec, metadata, values)
 
 
 def merge(types: Types, stored: StoredObject | None, config: Config, owner: str) -> Merged:
     """Returns what an apply of `config` makes of the stored object. Pure."""
     metadata, spec = Metadata(), type(config.spec)()
-    before: Values = {}
-    owners: Owners = {}
     if stored is not None:
         metadata.CopyFrom(stored.metadata)
         spec = types.unpack(stored.spec_any())
-        before = object_values(types, stored)
-        owners = known_owners(stored, before)
     else:
         metadata.namespace, metadata.name = config.metadata.namespace, config.metadata.name
-    merge_fields(written_metadata(config.metadata), metadata)
-    merge_fields(config.spec, spec)
-    mine = frozenset(config.values)
+    before = metadata_values(metadata), field_values(spec, "spec.")
+    old = before[0] | before[1]
+    owners = known_owners(stored, old) if stored is not None else {}
+    wanted = config.metadata_values | config.spec_values
+    mine = frozenset(wanted)
     others = {name: fields for name, fields in owners.items() if name != owner}
-    _remove(metadata, spec, owners.get(owner, frozenset()) - mine - frozenset().union(*others.values()))
-    spec_values = field_values(spec, "spec.")
-    changed = differing(before, metadata_values(metadata) | spec_values)
+    left_out = owners.get(owner, frozenset()) - mine - frozenset().union(*others.values())
+    merge_fields(config.metadata, metadata, names=METADATA_FIELDS)
+    if merge_fields(config.spec, spec) or left_out:
+        _remove(metadata, spec, left_out)
+        after = metadata_values(metadata), field_values(spec, "spec.")
+        changed = differing(old, after[0] | after[1])
+    else:
+        after = before[0] | config.metadata_values, before[1] | config.spec_values
+        changed = frozenset(path for path, value in wanted.items() if path not in old or old[path] != value)
     key = str(ObjectKey.from_bytes(config.key))
     conflicts = [
         Conflict(key, name, field) for name, fields in sorted(others.items()) for field in sorted(fields & changed)
     ]
-    after = {name: fields - changed for name, fields in others.items()} | {owner: mine}
+    owned = {name: fields - changed for name, fields in others.items()} | {owner: mine}
     content = spec_field(TYPE_URL_PREFIX + spec.DESCRIPTOR.full_name, spec.SerializeToString(deterministic=True))
-    return Merged(StoredObject(metadata, content), spec_values, after, conflicts)
+    return Merged(StoredObject(metadata, content), *after, owned, conflicts)
 
 
 def _remove(metadata: Metadata, spec: Message, fields: Iterable[str]) -> None:
@@ -199,7 +203,11 @@ def _set_owners(
     """Adds the owners to what is decided of an object."""
     after = decided.get(key) or stored
     assert after is not None, "an apply leaves an object"
-    owners = settled(merged.owners, metadata_values(after.metadata) | merged.spec_values)
+    found, wanted = after.metadata, merged.wanted.metadata
+    # A put keeps the node label and requests that are left out, and takes back those that are empty.
+    same = found.labels == wanted.labels and found.annotations == wanted.annotations
+    values = merged.metadata_values if same else metadata_values(found)
+    owners = settled(merged.owners, values | merged.spec_values)
     if after is not stored:
         after.metadata.field_owners = True
         after.owners = owners

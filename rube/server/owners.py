@@ -8,6 +8,7 @@ is not set; and whoever owns a field also owns that the messages around it are s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -22,6 +23,8 @@ from rube.server.stored_object import Owners, StoredObject
 
 DEFAULT_OWNER: Final = "put"
 """Has the fields of writes that name no owner."""
+# Values of owners whose parsed form is kept.
+_PARSED_MAX: Final = 512
 OWNER_CHARS_MAX: Final = 128
 METADATA_FIELDS: Final = ("labels", "annotations", "finalizers", "owner_references")
 """The fields of the metadata that users write."""
@@ -61,10 +64,15 @@ def owners_message(owners: Owners) -> FieldOwners:
 def decode_owners(key: bytes, value: bytes) -> Owners:
     """Reverses `encode_owners`. Raises DataLossError that names the object's key."""
     try:
-        found = FieldOwners.FromString(value)
+        return _parsed(value)
     except DecodeError as error:
         raise DataLossError(f"the stored field owners of {key.decode()} do not parse") from error
-    return {item.owner: frozenset(item.fields) for item in found.items}
+
+
+@lru_cache(maxsize=_PARSED_MAX)
+def _parsed(value: bytes) -> Owners:
+    # Who applies again and again finds the same bytes, and so does an apply of the next of many alike.
+    return {item.owner: frozenset(item.fields) for item in FieldOwners.FromString(value).items}
 
 
 def object_values(types: Types, obj: StoredObject) -> Values:
@@ -74,16 +82,7 @@ def object_values(types: Types, obj: StoredObject) -> Values:
 
 def metadata_values(metadata: Metadata) -> Values:
     """Returns the values of the metadata's fields that have owners."""
-    return field_values(written_metadata(metadata), "metadata.")
-
-
-def written_metadata(metadata: Metadata) -> Metadata:
-    """Returns the part of the metadata that users write, without the key."""
-    written = Metadata()
-    for name in METADATA_FIELDS:
-        if part := getattr(metadata, name):
-            getattr(written, name).MergeFrom(part)
-    return written
+    return field_values(metadata, "metadata.", names=METADATA_FIELDS)
 
 
 def known_owners(obj: StoredObject, values: Values) -> Owners:

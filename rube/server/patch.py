@@ -17,7 +17,7 @@ from rube.api.types import Types
 from rube.server.backend import Backend
 from rube.server.known_types import Snapshot
 from rube.server.objects import say_removals
-from rube.server.owners import METADATA_FIELDS, check_owner, written_metadata
+from rube.server.owners import METADATA_FIELDS, check_owner
 from rube.server.preconditions import implied_precondition, resolve_preconditions
 from rube.server.put import next_objects
 from rube.server.put_response import object_after, outcome_of
@@ -144,7 +144,7 @@ def patched(types: Types, stored: StoredObject, metadata: Metadata, spec: Messag
     after = Metadata()
     after.CopyFrom(stored.metadata)
     if mask.all_set:
-        merge_fields(written_metadata(metadata), after)
+        merge_fields(metadata, after, names=METADATA_FIELDS)
     for path in mask.metadata:
         copy_field(path, metadata, after)
     say_removals(after, stored.metadata)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -17,7 +16,6 @@ from rube.api import (
     Precondition,
     Service,
     Unit,
-    WatchRequest,
 )
 from rube.api.errors import AbortedError, NotFoundError, RubeError
 from rube.api.times import NS_PER_S
@@ -63,8 +61,8 @@ def wanted(owner: str, number: int) -> Object:
 
 
 async def apply_rounds(host: Host, servers: list[str], owner: str, seen: Seen) -> None:
-    """Applies round after round; each is repeated until it is acknowledged, on the object as it was read, so that a late
-    attempt of an earlier round does nothing."""
+    """Applies round after round, each until it is acknowledged, on the object as it was read: a late attempt of an
+    earlier round does nothing then."""
     async with Client(host, servers, CLIENT) as client:
         for number in range(1, ROUNDS + 1):
             seen.begun[owner] = number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from google.protobuf.message import Message
@@ -9,12 +10,20 @@ from google.protobuf.message import Message
 from rube.api.fields.shapes import FieldShape, Shape, shapes_of
 
 
-def merge_fields(source: Message, target: Message) -> None:
+def merge_fields(source: Message, target: Message, *, names: Container[str] | None = None) -> bool:
     """Sets in `target` each field that is set in `source`: messages by their fields, maps and keyed lists by key, sets
-    by item, and everything else as a whole. Unknown fields of `source` are left out."""
+    by item, and everything else as a whole. Unknown fields of `source` are left out.
+
+    With `names` only these fields of the message. Returns whether a field of `target` gave way to another one of its
+    oneof.
+    """
+    gave_way = False
     shapes = shapes_of(source.DESCRIPTOR)
     for field, value in source.ListFields():
+        if names is not None and field.name not in names:
+            continue
         shape = shapes[field.name]
+        gave_way |= bool(shape.oneof) and target.WhichOneof(shape.oneof) not in (None, field.name)
         match shape.shape:
             case Shape.WHOLE if field.message_type is None:
                 setattr(target, field.name, value)
@@ -23,20 +32,22 @@ def merge_fields(source: Message, target: Message) -> None:
             case Shape.MESSAGE:
                 below = getattr(target, field.name)
                 below.SetInParent()
-                merge_fields(value, below)
+                gave_way |= merge_fields(value, below)
             case Shape.LIST:
                 target.ClearField(field.name)
                 getattr(target, field.name).extend(value)
             case Shape.MAP:
-                _merge_map(shape, value, getattr(target, field.name))
+                gave_way |= _merge_map(shape, value, getattr(target, field.name))
             case Shape.SET:
-                _merge_items(value, getattr(target, field.name), key=None)
+                gave_way |= _merge_items(value, getattr(target, field.name), key=None)
             case Shape.KEYED_LIST:
                 assert shape.key is not None, "items of a keyed list have keys"
-                _merge_items(value, getattr(target, field.name), key=shape.key.name)
+                gave_way |= _merge_items(value, getattr(target, field.name), key=shape.key.name)
+    return gave_way
 
 
-def _merge_map(shape: FieldShape, source: Any, target: Any) -> None:
+def _merge_map(shape: FieldShape, source: Any, target: Any) -> bool:
+    gave_way = False
     assert shape.value is not None, "a map has values"
     for key in source:
         if shape.value.message_type is None:
@@ -44,16 +55,18 @@ def _merge_map(shape: FieldShape, source: Any, target: Any) -> None:
         elif shape.message is None:
             target[key].CopyFrom(source[key])
         else:
-            merge_fields(source[key], target[key])
+            gave_way |= merge_fields(source[key], target[key])
+    return gave_way
 
 
-def _merge_items(source: Any, target: Any, *, key: str | None) -> None:
+def _merge_items(source: Any, target: Any, *, key: str | None) -> bool:
     """Merges items by key. The source's items come in its order, at the places of those that were there and then at the
     end."""
 
     def key_of(item: Any) -> Any:
         return item if key is None else getattr(item, key)
 
+    gave_way = False
     before = list(target)
     wanted = {key_of(item): item for item in source}
     old = {key_of(item): item for item in reversed(before)}
@@ -62,7 +75,7 @@ def _merge_items(source: Any, target: Any, *, key: str | None) -> None:
         if key is not None and name in old:
             both = type(item)()
             both.CopyFrom(old[name])
-            merge_fields(item, both)
+            gave_way |= merge_fields(item, both)
             item = both
         merged.append(item)
     following = iter(merged)
@@ -70,3 +83,4 @@ def _merge_items(source: Any, target: Any, *, key: str | None) -> None:
     after = [item for item in placed if item is not None] + list(following)
     del target[:]
     target.extend(after)
+    return gave_way

@@ -40,6 +40,8 @@ class FieldShape(NamedTuple):
     """The values of a MAP."""
     message: Descriptor | None
     """The message that fields of a MESSAGE, or of an item of a MAP or KEYED_LIST, are merged in; None: one value."""
+    oneof: str = ""
+    """The oneof that the field is in, if that has other fields."""
 
     @property
     def name(self) -> str:
@@ -55,7 +57,10 @@ def shapes_of(descriptor: Descriptor) -> dict[str, FieldShape]:
 def _shape_of(field: FieldDescriptor) -> FieldShape:
     message = _merged(field)
     if not field.is_repeated:
-        return FieldShape(field, Shape.WHOLE if message is None else Shape.MESSAGE, None, None, message)
+        oneof = field.containing_oneof
+        others = oneof is not None and len(oneof.fields) > 1
+        shape = Shape.WHOLE if message is None else Shape.MESSAGE
+        return FieldShape(field, shape, None, None, message, oneof.name if oneof is not None and others else "")
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         entry = field.message_type.fields_by_name
         return FieldShape(field, Shape.MAP, entry["key"], entry["value"], _merged(entry["value"]))

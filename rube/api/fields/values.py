@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -19,19 +19,26 @@ fields: that it is set."""
 _FLOATS = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
 
 
-def field_values(message: Message, prefix: str = "", *, check_keys: bool = False) -> Values:
-    """Returns the values of all fields that are set; their paths begin with `prefix`.
+def field_values(
+    message: Message, prefix: str = "", *, names: Container[str] | None = None, check_keys: bool = False
+) -> Values:
+    """Returns the values of the fields that are set; their paths begin with `prefix`.
 
-    With `check_keys` raises InvalidArgumentError for items of one list with the same key or with none.
+    With `names` only of these fields of the message. With `check_keys` raises InvalidArgumentError for items of one
+    list with the same key or with none.
     """
     found: Values = {}
-    _collect(message, prefix, found, check_keys)
+    _collect(message, prefix, found, check_keys, names)
     return found
 
 
-def _collect(message: Message, prefix: str, found: Values, check_keys: bool) -> None:
+def _collect(
+    message: Message, prefix: str, found: Values, check_keys: bool, names: Container[str] | None = None
+) -> None:
     shapes = shapes_of(message.DESCRIPTOR)
     for field, value in message.ListFields():
+        if names is not None and field.name not in names:
+            continue
         shape = shapes[field.name]
         path = f"{prefix}{field.name}"
         match shape.shape:

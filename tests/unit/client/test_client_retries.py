@@ -7,12 +7,14 @@ import random
 import pytest
 
 from rube.api import (
+    ApplyRequest,
     DeleteRequest,
     GetRequest,
     Key,
     ListRequest,
     Metadata,
     Object,
+    PatchRequest,
     Precondition,
     PutRequest,
     Unit,
@@ -58,6 +60,13 @@ REPEATABLE: list[Request] = [
     PutRequest(objects=[unit("a", revision=3)]),
     PutRequest(objects=[unit("a")], preconditions=[Precondition(absent=True)]),
     PutRequest(objects=[unit("a", revision=3), unit("b")], preconditions=[Precondition(key=OTHER, revision=1)]),
+    PutRequest(objects=[unit("a")], validate_only=True),
+    PatchRequest(object=unit("a", revision=3)),
+    PatchRequest(object=unit("a"), preconditions=[Precondition(revision=3)]),
+    PatchRequest(object=unit("a"), validate_only=True),
+    ApplyRequest(objects=[unit("a", revision=3)], owner="x"),
+    ApplyRequest(objects=[unit("a")], owner="x", preconditions=[Precondition(absent=True)]),
+    ApplyRequest(objects=[unit("a"), unit("b")], owner="x", validate_only=True),
     DeleteRequest(keys=[KEY], preconditions=[Precondition(uid="x")]),
     UpdateStatusRequest(key=KEY, uid="x"),
 ]
@@ -68,6 +77,11 @@ UNCONDITIONAL: list[Request] = [
     PutRequest(objects=[unit("a")], preconditions=[Precondition(uid="x")]),
     PutRequest(objects=[unit("a", revision=3), unit("b")]),
     PutRequest(objects=[unit("a")], preconditions=[Precondition(key=OTHER, revision=1)]),
+    PatchRequest(object=unit("a")),
+    PatchRequest(object=unit("a", uid="x")),
+    # A repeated apply could make an object anew that was deleted in between, or undo the owner's own next one.
+    ApplyRequest(objects=[unit("a")], owner="x"),
+    ApplyRequest(objects=[unit("a", revision=3), unit("b")], owner="x"),
     DeleteRequest(keys=[KEY]),
     DeleteRequest(keys=[KEY, OTHER], preconditions=[Precondition(key=KEY, uid="x")]),
     UpdateStatusRequest(key=KEY),

@@ -25,7 +25,7 @@ class Playground:
 
     def apply(self, owner: str, text: str, *, force: bool = False) -> list[tuple[str, str]]:
         spec = thing(text)
-        config = Config(KEY, Metadata(), spec, field_values(spec, "spec.", check_keys=True))
+        config = Config(KEY, Metadata(), spec, {}, field_values(spec, "spec.", check_keys=True))
         found = merge(things(), self.stored, config, owner)
         if found.conflicts and not force:
             return [(conflict.owner, conflict.field.removeprefix("spec.")) for conflict in found.conflicts]
