@@ -21,6 +21,7 @@ from rube.server import ApiServer, ApiServerConfig
 from rube.server.apply import apply
 from rube.server.backend import Backend
 from rube.server.known_types import KnownTypes
+from rube.server.namespaces import Namespaces
 from rube.server.patch import patch
 from rube.server.put import put
 from rube.server.writes import Writer
@@ -101,7 +102,7 @@ async def _seconds(call: Call) -> float:
         backend = Backend(
             host=host,
             store=store,
-            writer=Writer(store, retries_max=1, waiters_per_key_max=1),
+            writer=Writer(store, Namespaces(host.clock, store), retries_max=1, waiters_per_key_max=1),
             types=KnownTypes(store, host.clock),
             config=ApiServerConfig(spec_checks=built_in_spec_checks()),
         )
