@@ -17,6 +17,7 @@ from rube.api.errors import (
 )
 from rube.host.network import MESSAGE_BYTES_MAX
 from ructl.connection import Connection, one_line, run
+from ructl.deletion import waits_for
 from ructl.options import server_options, server_target
 from ructl.output import place, print_each, tell
 from ructl.sources import read_all, source_options
@@ -109,6 +110,8 @@ def report(response: PutResponse | ApplyResponse, dry_run: bool) -> None:
             tell(f"{would} {place(metadata)}")
         else:
             tell(f"{word} {place(metadata)} revision {metadata.revision}")
+        if metadata.HasField("delete_time"):
+            click.echo(f"ructl: {place(metadata)} is being deleted: it {waits_for(metadata.finalizers)}", err=True)
 
 
 def check_size(request: PutRequest | ApplyRequest) -> None:

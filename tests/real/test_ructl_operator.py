@@ -120,6 +120,7 @@ def test_delete_waits_for_finalizers_and_says_so(op: Operator) -> None:
     assert f"ructl: {waits}; ructl describe says more\n" in late
     assert f"waited 0.1 s: {waits}; the deletion goes on" in late
     assert op.ructl(*deleting, "--no-wait").startswith("deleting op/a: waits for example/close")
+    assert "op/a is being deleted: it waits for example/close" in op.ructl("put", stdin=text_of("a"))
     described = op.ructl("describe", "-t", "Unit", "-n", "op", "a")
     assert re.search(r"deletion +asked for \d+\w ago, waits for example/close", described)
     assert op.ructl("release", "-t", "Unit", "-n", "op", "a", "--finalizer", "example/close") == "deleted op/a\n"
