@@ -185,9 +185,9 @@ async def _surplus(connection: Connection, objects: Sequence[Object], owner: str
 
 def _query(type_name: str, namespace: str, labels: str) -> Query | None:
     """Returns the query for a type in one namespace, or outside of them; None where the type is not."""
-    from rube.api.types import BUILTIN
+    from ructl.cluster_types import TYPES
 
-    if BUILTIN.kind(type_name).namespaced != bool(namespace):
+    if TYPES.kind(type_name).namespaced != bool(namespace):
         return None
     return parse_query(type_name, namespace or None, labels, ())
 

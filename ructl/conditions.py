@@ -15,8 +15,9 @@ from rube.api import Metadata, NodeStatus, Object, StatusCondition, UnitStatus
 from rube.api.conditions import find_condition
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
-from rube.api.types import BUILTIN, Kind
+from rube.api.types import Kind
 from rube.api.well_known import NODE_TYPE, UNIT_TYPE, bound_node
+from ructl.cluster_types import TYPES
 
 _OF_STATUS: Final = "condition="
 _CONDITION: Final = "api.StatusCondition"
@@ -37,7 +38,7 @@ class Condition:
 
 def parse_condition(text: str, type_name: str) -> Condition:
     """The condition that `text` means for objects of a type. Raises InvalidArgumentError, with a suggestion."""
-    kind = BUILTIN.kind(type_name)
+    kind = TYPES.kind(type_name)
     match text:
         case "exists":
             return Condition(text, lambda obj: "")
@@ -77,7 +78,7 @@ def _status_condition(text: str, kind: Kind) -> Condition:
         )
 
     def lack(obj: Object) -> str:
-        status: Any = BUILTIN.unpack(obj.status) if obj.status.type_url else None
+        status: Any = TYPES.unpack(obj.status) if obj.status.type_url else None
         found = None if status is None else find_condition(status.conditions, wanted)
         is_so = StatusCondition.State.Name(found.state if found is not None else StatusCondition.UNKNOWN)
         if is_so == state:
@@ -90,7 +91,7 @@ def _status_condition(text: str, kind: Kind) -> Condition:
 
 def condition_words(type_name: str, begun: str) -> list[str]:
     """Returns the completions of a condition that begins as `begun`; words that end in `.` or `=` go on."""
-    kind = BUILTIN.kind(type_name)
+    kind = TYPES.kind(type_name)
     found = _COMPARISON.match(begun)
     if found is not None:
         path, sign, _ = found.groups()
@@ -242,7 +243,7 @@ def _root(obj: Object, name: str) -> Message | None:
     if name == "metadata":
         return obj.metadata
     packed = obj.spec if name == "spec" else obj.status
-    return BUILTIN.unpack(packed) if packed.type_url else None
+    return TYPES.unpack(packed) if packed.type_url else None
 
 
 def _is_set(message: Message, field: FieldDescriptor) -> bool:

@@ -9,7 +9,6 @@ import click
 from rube.api import Lease, Node, NodeStatus, Object, StatusCondition, Unit, UnitStatus
 from rube.api.errors import NotFoundError
 from rube.api.keys import ObjectKey, key_of
-from rube.api.types import BUILTIN
 from rube.api.well_known import (
     LEASE_TYPE,
     NODE_LABEL,
@@ -20,6 +19,7 @@ from rube.api.well_known import (
     silent_since,
 )
 from rube.host import RealClock
+from ructl.cluster_types import TYPES
 from ructl.connection import Connection, run
 from ructl.deletion import blocked_by, waits_for
 from ructl.options import connection_options, query_options, target
@@ -123,7 +123,7 @@ def _conditions(obj: Object, now_ns: int) -> Iterator[str]:
     """The conditions in a status, of any type that has them."""
     if not obj.status.type_url:
         return
-    status = BUILTIN.unpack(obj.status)
+    status = TYPES.unpack(obj.status)
     for index, condition in enumerate(getattr(status, "conditions", ())):
         if not isinstance(condition, StatusCondition):
             return

@@ -11,6 +11,7 @@ from rube.api import ApplyRequest, Object, PutRequest, textproto
 from rube.api.errors import FieldConflictError, InvalidArgumentError, NotFoundError, RubeError
 from rube.api.keys import key_of
 from ructl.apply import OWNER_DEFAULT, applied_documents, worded
+from ructl.cluster_types import TYPES
 from ructl.connection import Connection, one_line, run
 from ructl.options import server_options, server_target
 from ructl.output import place, written
@@ -130,8 +131,8 @@ async def _stored(connection: Connection, prospect: Object) -> Object | None:
 
 
 def _difference(stored: Object | None, prospect: Object, filename: str) -> list[str]:
-    before = textproto.format(written(stored)).splitlines() if stored is not None else []
-    after = textproto.format(written(prospect)).splitlines()
+    before = textproto.format(written(stored), TYPES).splitlines() if stored is not None else []
+    after = textproto.format(written(prospect), TYPES).splitlines()
     name = place(prospect.metadata)
     old = f"stored {name}" if stored is not None else "/dev/null"
     return list(difflib.unified_diff(before, after, old, f"{filename} {name}", lineterm=""))

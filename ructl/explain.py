@@ -10,8 +10,9 @@ from importlib import resources
 import click
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from rube.api import Type
 from rube.api.errors import InvalidArgumentError
-from rube.api.types import BUILTIN
+from ructl.cluster_types import TYPES
 from ructl.completion import complete_explained
 from ructl.proto_comments import FieldWords, MessageWords, ProtoComments
 
@@ -37,16 +38,22 @@ def command(path: str, recursive: bool) -> None:
     the spec is meant. It needs no server.
     """
     try:
-        for line in explain(load_comments(), path, recursive=recursive):
+        comments = load_comments()
+        if not comments.has(path) and TYPES.load():
+            comments = load_comments()
+        for line in explain(comments, path, recursive=recursive):
             click.echo(line)
     except InvalidArgumentError as error:
         raise click.UsageError(error.message) from error
 
 
 def load_comments() -> ProtoComments:
-    """Returns the comments of Rube's own protos."""
-    raw = resources.files("rube.api").joinpath("descriptors.binpb").read_bytes()
-    return ProtoComments(FileDescriptorSet.FromString(raw))
+    """Returns the comments of Rube's own protos, and of the pushed types that are known."""
+    files = FileDescriptorSet.FromString(resources.files("rube.api").joinpath("descriptors.binpb").read_bytes())
+    for kind in TYPES.kinds():
+        if kind.source:
+            files.file.extend(Type.FromString(kind.source).files.file)
+    return ProtoComments(files)
 
 
 def fields_of(path: str) -> list[str]:
@@ -99,7 +106,7 @@ def _type_of(comments: ProtoComments, path: str) -> tuple[MessageWords, list[str
         return message, steps
     if steps[0] == "metadata":
         return comments.message("api.Metadata"), steps[1:]
-    status = BUILTIN.kind(message.name).status if steps[0] == "status" else None
+    status = TYPES.kind(message.name).status if steps[0] == "status" else None
     if steps[0] == "status":
         if status is None:
             raise InvalidArgumentError(f"objects of type {message.name} have no status")
@@ -110,7 +117,7 @@ def _type_of(comments: ProtoComments, path: str) -> tuple[MessageWords, list[str
 def _of_message(comments: ProtoComments, message: MessageWords, recursive: bool) -> Iterator[str]:
     yield f"{message.name}  ({message.file})"
     yield from _paragraphs(message.comment, "  ")
-    kinds = {kind.name: kind for kind in BUILTIN.kinds()}
+    kinds = {kind.name: kind for kind in TYPES.kinds()}
     if (kind := kinds.get(message.name)) is not None and kind.status is not None:
         yield f"  Its status is {kind.status.DESCRIPTOR.full_name}: ructl explain {kind.status.DESCRIPTOR.name}"
     if message.fields:

@@ -19,7 +19,8 @@ from rube.api.keys import key_of
 from rube.api.spelling import suggestion
 from rube.api.textproto import Document
 from rube.api.textproto.invisible import invisible_hint
-from rube.api.types import BUILTIN
+from rube.api.types.kinds import AnyPool
+from ructl.cluster_types import TYPES
 from ructl.output import groups, is_request_to_rube
 
 FORMATS: Final = ("textproto", "json", "yaml")
@@ -128,7 +129,12 @@ def _object(value: Any, where: str, filename: str, line: int) -> Object:
         written["metadata"] = {name: field for name, field in metadata.items() if name not in _SERVER_FIELDS}
     obj = Object()
     try:
-        json_format.ParseDict(written, obj, max_recursion_depth=DEPTH_MAX)
+        json_format.ParseDict(
+            written,
+            obj,
+            descriptor_pool=AnyPool(TYPES),  # type: ignore[arg-type]  # it is asked for messages alone
+            max_recursion_depth=DEPTH_MAX,
+        )
     except (json_format.ParseError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidArgumentError(f"{place}{json_error_text(error)}") from error
     for name in [name for name in obj.metadata.annotations if is_request_to_rube(name)]:
@@ -136,8 +142,8 @@ def _object(value: Any, where: str, filename: str, line: int) -> Object:
     if not obj.spec.type_url:
         raise InvalidArgumentError(f'{place}the object has no spec; write spec with "@type": "rube/api.systemd.Unit"')
     try:
-        BUILTIN.kind(key_of(obj).type)
-        BUILTIN.validate_object_key(key_of(obj))
+        TYPES.kind(key_of(obj).type)
+        TYPES.validate_object_key(key_of(obj))
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"{place}{error.message}", **error.metadata) from error
     return obj

@@ -32,6 +32,7 @@ _COMMANDS = {
     "put": LazyCommand("ructl.put", "command", "Create or replace objects from text format, JSON or YAML."),
     "release": LazyCommand("ructl.release", "command", "Remove finalizers from objects."),
     "restart": LazyCommand("ructl.restart", "command", "Restart units without an edit of their definitions."),
+    "types": LazyCommand("ructl.types", "command", "List the types of objects, and push types of one's own."),
     "uncordon": LazyCommand("ructl.cordon", "uncordon", "Let a node take new units again."),
     "wait": LazyCommand("ructl.wait", "command", "Wait until a condition holds."),
     "watch": LazyCommand("ructl.watch", "command", "Print every change as it happens."),

@@ -11,7 +11,9 @@ from google.protobuf.message import Message
 
 from rube.api import List, Metadata, Object, textproto
 from rube.api.keys import ObjectKey, key_of
+from rube.api.types.kinds import AnyPool
 from rube.console.streams import forget_stdout
+from ructl.cluster_types import TYPES
 from ructl.table import table
 
 _HEADER: Final = "# proto-file: rube/api.proto\n# proto-message: {}\n\n"
@@ -40,7 +42,7 @@ def print_each(objects: Sequence[Object], output: str) -> None:
         case "textproto" | "spec":
             header = _HEADER.format("Object")
             shown = map(written, objects) if output == "spec" else objects
-            click.echo("\n".join(header + textproto.format(obj) for obj in shown), nl=False)
+            click.echo("\n".join(header + textproto.format(obj, TYPES) for obj in shown), nl=False)
         case "json":
             for obj in objects:
                 click.echo(json.dumps(json_value(obj), indent=2, ensure_ascii=False))
@@ -58,7 +60,7 @@ def print_list(objects: Sequence[Object], output: str) -> None:
     match output:
         case "textproto" | "spec":
             for group in groups([written(obj) for obj in objects] if output == "spec" else objects):
-                click.echo(_HEADER.format("List") + textproto.format(List(items=group)), nl=False)
+                click.echo(_HEADER.format("List") + textproto.format(List(items=group), TYPES), nl=False)
         case "json":
             click.echo(json.dumps({"items": [json_value(obj) for obj in objects]}, indent=2, ensure_ascii=False))
         case "yaml":
@@ -112,7 +114,11 @@ def json_value(message: Message) -> dict[str, Any]:
     from google.protobuf import json_format
 
     try:
-        value: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+        value: dict[str, Any] = json_format.MessageToDict(
+            message,
+            preserving_proto_field_name=True,
+            descriptor_pool=AnyPool(TYPES),  # type: ignore[arg-type]  # it is asked for messages alone
+        )
     except TypeError as error:
         raise click.ClickException(f"JSON cannot show a type that this ructl does not know: {error}") from error
     return value

@@ -14,7 +14,8 @@ from rube.api import Metadata, Object, PatchRequest, PutResponse
 from rube.api.errors import InvalidArgumentError
 from rube.api.fields import FieldPath, parse_path
 from rube.api.keys import key_of
-from rube.api.types import BUILTIN, pack
+from rube.api.types import pack
+from ructl.cluster_types import TYPES
 from ructl.completion import complete_names, complete_namespaces, complete_types
 from ructl.connection import Connection, run
 from ructl.formats import json_error_text
@@ -100,13 +101,13 @@ def _parse(type_name: str, path: str) -> FieldPath:
     root, dot, rest = path.partition(".")
     if root not in ("metadata", "spec") or not dot:
         raise InvalidArgumentError(f"path {path!r}: write spec.FIELD or metadata.FIELD", field=path)
-    descriptor: Any = Metadata.DESCRIPTOR if root == "metadata" else BUILTIN.kind(type_name).spec.DESCRIPTOR
+    descriptor: Any = Metadata.DESCRIPTOR if root == "metadata" else TYPES.kind(type_name).spec.DESCRIPTOR
     return parse_path(descriptor, rest, f"{root}.")
 
 
 def _values(type_name: str, settings: Sequence[tuple[str, str]]) -> Object:
     """Returns an object of the type with these fields. Raises InvalidArgumentError that names the path."""
-    spec = BUILTIN.kind(type_name).spec()
+    spec = TYPES.kind(type_name).spec()
     obj = Object()
     for path, text in settings:
         steps = _parse(type_name, path)

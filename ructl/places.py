@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
-from rube.api.types import BUILTIN
+from ructl.cluster_types import TYPES
 
 _EXAMPLE_TYPE: Final = "Unit"
 
@@ -29,7 +29,7 @@ def parse_places(type_name: str | None, namespace: str | None, names: Sequence[s
         if "." in first:  # no namespace has a dot
             type_name = _agreed("type", type_name and full_type_name(type_name), full_type_name(first), place)
             before = rest
-        elif not slash and type_name and not BUILTIN.kind(full_type_name(type_name)).namespaced:
+        elif not slash and type_name and not TYPES.kind(full_type_name(type_name)).namespaced:
             before = "" if type_of_word(first) == full_type_name(type_name) else before
         if "/" in before:
             name = place
@@ -48,8 +48,10 @@ def _agreed(what: str, known: str | None, found: str, place: str) -> str:
 def full_type_name(name: str) -> str:
     """`Unit`, in any case, is api.systemd.Unit. Raises InvalidArgumentError for what no type is called."""
     if "." in name:
-        return BUILTIN.kind(name).name
+        return TYPES.kind(name).name
     by_short_name = _by_short_name()
+    if name.lower() not in by_short_name and TYPES.load():
+        by_short_name = _by_short_name()
     if name.lower() not in by_short_name:
         raise InvalidArgumentError(f"{name!r} is not a type of object; {suggestion(name, short_names())}", field="type")
     return by_short_name[name.lower()]
@@ -58,13 +60,13 @@ def full_type_name(name: str) -> str:
 def type_of_word(word: str) -> str:
     """The type that a word means where people put it among names: `Unit`, `units`, `api.Node`; empty: none."""
     if "." in word:
-        return word if word in {kind.name for kind in BUILTIN.kinds()} else ""
+        return word if TYPES.get(word) is not None else ""
     by_short_name = _by_short_name()
     return by_short_name.get(word.lower()) or by_short_name.get(word.lower().removesuffix("s"), "")
 
 
 def short_names() -> list[str]:
-    return [short_name(kind.name) for kind in BUILTIN.kinds()]
+    return [short_name(kind.name) for kind in TYPES.kinds()]
 
 
 def short_name(type_name: str) -> str:
@@ -89,4 +91,4 @@ def hint_of_type_word(name: str) -> str:
 
 
 def _by_short_name() -> dict[str, str]:
-    return {short_name(kind.name).lower(): kind.name for kind in BUILTIN.kinds()}
+    return {word: kind.name for kind in reversed(TYPES.kinds()) for word in kind.words()}

@@ -83,6 +83,14 @@ class ProtoComments:
         for file in files.file:
             _File(self, file).read()
 
+    def has(self, path: str) -> bool:
+        """Returns whether a path begins with a message, by its full name or its last part."""
+        words = path.split(".")
+        short = {full.rpartition(".")[2].lower() for full in self.messages}
+        return words[0].lower() in short or any(
+            ".".join(words[:count]) in self.messages for count in range(2, len(words) + 1)
+        )
+
     def message(self, name: str) -> MessageWords:
         """A message by its full name, or its last part in any case. Raises InvalidArgumentError, with a suggestion."""
         if name in self.messages:

@@ -10,7 +10,7 @@ import click
 from rube.api import ListRequest, Object, Selector, WatchRequest, selectors, textproto
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import ObjectKey, key_of
-from rube.api.types import BUILTIN
+from ructl.cluster_types import TYPES
 from ructl.places import full_type_name, lack_of_type, parse_places
 
 _SELECTOR_SIGNS = frozenset("=:{}\"' ")
@@ -29,7 +29,7 @@ class Query:
 
     def exact_keys(self) -> tuple[ObjectKey, ...]:
         """The keys of the objects, where the query alone tells them; otherwise none, and they must be listed."""
-        located = bool(self.namespace) or not BUILTIN.kind(self.type).namespaced
+        located = bool(self.namespace) or not TYPES.kind(self.type).namespaced
         if not located or self.uid or self.labels.requirements:
             return ()
         return tuple(ObjectKey(self.type, self.namespace, name) for name in self.names)
@@ -108,5 +108,5 @@ def _from_selector(selector: Selector) -> Query:
 def _check(query: Query) -> None:
     """Raises InvalidArgumentError for a key that no object can have."""
     for name in query.names or ("any",):
-        namespace = query.namespace or ("any" if BUILTIN.kind(query.type).namespaced else "")
-        BUILTIN.validate_object_key(ObjectKey(query.type, namespace, name))
+        namespace = query.namespace or ("any" if TYPES.kind(query.type).namespaced else "")
+        TYPES.validate_object_key(ObjectKey(query.type, namespace, name))

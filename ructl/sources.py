@@ -12,6 +12,7 @@ import click
 from rube.api import textproto
 from rube.api.errors import InvalidArgumentError
 from rube.api.textproto.documents import TEXT_CHARS_MAX
+from ructl.cluster_types import TYPES
 from ructl.connection import one_line
 from ructl.formats import FORMATS, format_of, parse_json, parse_yaml
 
@@ -21,7 +22,7 @@ SOURCE_BYTES_MAX = TEXT_CHARS_MAX
 _SUFFIXES = (".textproto", ".txtpb", ".json", ".yaml", ".yml")
 _SHOWN_SUFFIXES = "*.textproto, *.yaml or *.json"
 _PARSERS: dict[str, Callable[[str, str], list[textproto.Document]]] = {
-    "textproto": textproto.parse_documents,
+    "textproto": lambda text, filename: textproto.parse_documents(text, filename, TYPES),
     "json": parse_json,
     "yaml": parse_yaml,
 }

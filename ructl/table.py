@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from rube.api import Lease, Namespace, Node, NodeStatus, Object, UnitStatus
 from rube.api.errors import InvalidArgumentError
+from rube.api.keys import key_of
 from rube.api.times import NS_PER_S
-from rube.api.types import BUILTIN
 from rube.api.well_known import bound_node
+from ructl.cluster_types import TYPES
 
 # Seconds, from the longest; a value is shown in the first unit of which it has at least two.
 _AGE_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
@@ -26,11 +30,14 @@ def table(objects: Sequence[Object], *, now_ns: int, wide: bool = False) -> list
     """
     if not objects:
         return []
+    kind = TYPES.get(key_of(objects[0]).type)
+    own = {column.name: partial(value_at, column.path) for column in (kind.columns if kind is not None else ())}
     columns: dict[str, Callable[[Object], str]] = {
         "NAMESPACE": lambda obj: obj.metadata.namespace,
         "NAME": lambda obj: obj.metadata.name,
         "NODE": lambda obj: bound_node(obj.metadata),
-        "STATE": state_of,
+        **own,
+        "STATE": state_of if kind is None or not kind.source else _nothing,
         "AGE": lambda obj: age_of(obj, now_ns),
         "REVISION": lambda obj: str(obj.metadata.revision),
         "PID": _pid if wide else _nothing,
@@ -84,6 +91,28 @@ def _state_of(obj: Object) -> str:
     return "pending"
 
 
+def value_at(path: str, obj: Object) -> str:
+    """Returns the value of a field of an object by its path, such as `spec.schedule`; empty where it is not set."""
+    from rube.api.textproto.printer import scalar_text
+
+    first, *steps = path.split(".")
+    value: Any = obj.metadata if first == "metadata" else _unpacked(obj.spec if first == "spec" else obj.status)
+    for step in steps:
+        if value is None:
+            return ""
+        field = value.DESCRIPTOR.fields_by_name.get(step)
+        if field is None or (field.has_presence and not value.HasField(step)):
+            return ""
+        value = getattr(value, step)
+        if field.is_repeated:
+            return str(len(value)) if field.message_type is not None else ",".join(str(item) for item in value)
+        if field.message_type is None:
+            return "" if value == field.default_value else scalar_text(field, value).strip('"')
+    if isinstance(value, Timestamp):
+        return value.ToJsonString()
+    return value.ToJsonString() if isinstance(value, Duration) else "" if value is None else str(value)
+
+
 def _is_cordoned(node: Object) -> bool:
     spec = _unpacked(node.spec)
     return isinstance(spec, Node) and spec.unschedulable
@@ -120,7 +149,7 @@ def printable(text: str) -> str:
 
 def _unpacked(packed: AnyMessage) -> Message | None:
     try:
-        return BUILTIN.unpack(packed) if packed.type_url else None
+        return TYPES.unpack(packed) if packed.type_url else None
     except InvalidArgumentError:
         return None
 

@@ -11,6 +11,7 @@ import click
 
 from rube.api import Event, textproto
 from rube.client import Change
+from ructl.cluster_types import TYPES
 from ructl.connection import Connection, run
 from ructl.following import Follower, until_stopped
 from ructl.options import connection_options, output_option, query_options, target
@@ -84,6 +85,6 @@ def _print(changes: Sequence[Change], output: str) -> None:
             case "name":
                 click.echo(f"{'update' if change.new else 'delete'} {change.key}")
             case _:
-                click.echo(textproto.format(event_of(change)))
+                click.echo(textproto.format(event_of(change), TYPES))
     if changes:
         sys.stdout.flush()

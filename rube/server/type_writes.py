@@ -12,7 +12,7 @@ from rube.api import DeleteRequest, DeleteResponse, Object, PutRequest, PutRespo
 from rube.api.errors import AbortedError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from rube.api.keys import TYPE_TYPE, TYPE_URL_PREFIX, ObjectKey, prefix_bytes, prefix_end, type_of
 from rube.api.types import BUILTIN, Kind
-from rube.api.types.pushed import kind_of
+from rube.api.types.pushed import checked_kind
 from rube.server.backend import Backend
 from rube.server.known_types import GuardChangedError, gate_key
 from rube.server.objects import decode, prepare_put
@@ -158,7 +158,7 @@ def _checked(name: str, stored: StoredObject, index: int) -> _Next:
         )
     pushed = Type.FromString(stored.spec_value())
     try:
-        kind = kind_of(name, pushed)
+        kind = checked_kind(name, pushed)
         stored.spec = spec_field(TYPE_URL_PREFIX + TYPE_TYPE, kind.source)
         return _Next(name, Type.FromString(kind.source), kind)
     except InvalidArgumentError as error:

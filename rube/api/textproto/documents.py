@@ -13,7 +13,7 @@ from rube.api.keys import key_of
 from rube.api.spelling import suggestion
 from rube.api.textproto.lexer import Position
 from rube.api.textproto.reader import read
-from rube.api.types import BUILTIN
+from rube.api.types import BUILTIN, Types
 
 _HEADER: Final = re.compile(r"\s*#\s*proto-(file|message):\s*(\S*)\s*$")
 TEXT_CHARS_MAX: Final = 256 * 1024 * 1024
@@ -36,7 +36,7 @@ class Document:
     line: int
 
 
-def parse_documents(text: str, filename: str) -> list[Document]:
+def parse_documents(text: str, filename: str, types: Types = BUILTIN) -> list[Document]:
     """Parses the documents of a file.
 
     A document is one `Object`, or after `# proto-message: List` a list of them. Several may follow each other, each
@@ -48,7 +48,7 @@ def parse_documents(text: str, filename: str) -> list[Document]:
             f"the text has {len(text)} characters, more than {TEXT_CHARS_MAX}: split it into several files"
         )
     lines = text.removeprefix("\ufeff").split("\n")
-    documents = [_document(part, filename) for part in _parts(lines) if not part.empty]
+    documents = [_document(part, filename, types) for part in _parts(lines) if not part.empty]
     if not documents:
         raise Position(filename, 1, 1).error("there is no object in it; write metadata { … } spec { … }")
     return documents
@@ -77,23 +77,23 @@ def _parts(lines: Sequence[str]) -> Iterator[_Part]:
     yield part
 
 
-def _document(part: _Part, filename: str) -> Document:
+def _document(part: _Part, filename: str, types: Types) -> Document:
     message_class: type[Object] | type[List] = _message_class(part, filename)
     if message_class is Object:
-        single, positions = _read_object(part, filename)
-        _check(single, "", positions, Position(filename, part.first, 1))
+        single, positions = _read_object(part, filename, types)
+        _check(single, "", positions, Position(filename, part.first, 1), types)
         return Document(objects=(single,), filename=filename, line=part.first)
-    group, positions = read(part.lines, List, filename=filename, first_line=part.first)
+    group, positions = read(part.lines, List, filename=filename, first_line=part.first, types=types)
     for index, item in enumerate(group.items):
-        _check(item, f"items[{index}].", positions, positions[f"items[{index}]"])
+        _check(item, f"items[{index}].", positions, positions[f"items[{index}]"], types)
     if not group.items:
         raise Position(filename, part.first, 1).error("the List is empty; add items { … }")
     return Document(objects=tuple(group.items), filename=filename, line=part.first)
 
 
-def _read_object(part: _Part, filename: str) -> tuple[Object, dict[str, Position]]:
+def _read_object(part: _Part, filename: str, types: Types) -> tuple[Object, dict[str, Position]]:
     try:
-        return read(part.lines, Object, filename=filename, first_line=part.first)
+        return read(part.lines, Object, filename=filename, first_line=part.first, types=types)
     except InvalidArgumentError as error:
         if error.metadata.get("field") != "items":
             raise
@@ -117,17 +117,17 @@ def _message_class(part: _Part, filename: str) -> type[Object] | type[List]:
     return found
 
 
-def _check(obj: Object, path: str, positions: dict[str, Position], start: Position) -> None:
+def _check(obj: Object, path: str, positions: dict[str, Position], start: Position, types: Types) -> None:
     """Raises an error with its place: the wrong field itself if it is written, otherwise the message that lacks it."""
     if not obj.spec.type_url:
         place = positions.get(f"{path}spec", start)
         raise place.error("the object has no spec; add spec { [rube/api.systemd.Unit] { … } }", field="spec")
     try:
-        BUILTIN.kind(key_of(obj).type)
+        types.kind(key_of(obj).type)
     except InvalidArgumentError as error:
         raise positions.get(f"{path}spec", start).error(error.message, field="spec") from None
     try:
-        BUILTIN.validate_object_key(key_of(obj))
+        types.validate_object_key(key_of(obj))
     except InvalidArgumentError as error:
         field = error.metadata.get("field", "")
         place = positions.get(f"{path}{field}") or positions.get(f"{path}metadata") or start

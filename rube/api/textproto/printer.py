@@ -14,7 +14,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from rube.api.errors import InvalidArgumentError
 from rube.api.textproto.invisible import INVISIBLE_ESCAPES
-from rube.api.types import BUILTIN
+from rube.api.types import BUILTIN, Types
 
 _ESCAPES = {code: f"\\{code:03o}" for code in (*range(32), 127)}
 _ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord('"'): '\\"', ord("\\"): "\\\\"}
@@ -22,30 +22,30 @@ _ESCAPES |= INVISIBLE_ESCAPES
 _INDENT = "  "
 
 
-def format(message: Message) -> str:
+def format(message: Message, types: Types = BUILTIN) -> str:
     """Returns the message as text that `parse` reads back; it ends with a line break unless it is empty.
 
     Fields in the order of their numbers, maps by key, an Any expanded if its type is known, short lists of numbers on
     one line, whole numbers without `.0`, text as UTF-8. Fields that this build does not know are shown as a comment.
     """
-    return "".join(f"{line}\n" for line in _lines(message, ""))
+    return "".join(f"{line}\n" for line in _lines(message, "", types))
 
 
-def _lines(message: Message, indent: str) -> Iterator[str]:
-    inner = _expanded(message) if isinstance(message, AnyMessage) else None
+def _lines(message: Message, indent: str, types: Types) -> Iterator[str]:
+    inner = _expanded(message, types) if isinstance(message, AnyMessage) else None
     if inner is not None and isinstance(message, AnyMessage):
-        yield from _block(f"[{message.type_url}]", inner, indent)
+        yield from _block(f"[{message.type_url}]", inner, indent, types)
         return
     for field, value in message.ListFields():
-        yield from _field(field, value, indent)
+        yield from _field(field, value, indent, types)
     unknown = sorted({entry.field_number for entry in UnknownFieldSet(message)})  # type: ignore[attr-defined]  # a sequence
     if unknown:
         yield f"{indent}# and fields that this build does not know: {', '.join(map(str, unknown))}"
 
 
-def _field(field: FieldDescriptor, value: Any, indent: str) -> Iterator[str]:
+def _field(field: FieldDescriptor, value: Any, indent: str, types: Types) -> Iterator[str]:
     if not field.is_repeated:
-        yield from _value(field, value, indent)
+        yield from _value(field, value, indent, types)
     elif field.message_type is not None and field.message_type.GetOptions().map_entry:
         for key in sorted(value):
             entry = value.GetEntryClass()(key=key)
@@ -53,23 +53,23 @@ def _field(field: FieldDescriptor, value: Any, indent: str) -> Iterator[str]:
                 entry.value = value[key]
             else:
                 entry.value.CopyFrom(value[key])
-            yield from _block(field.name, entry, indent)
+            yield from _block(field.name, entry, indent, types)
     elif field.message_type is None and field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
-        yield f"{indent}{field.name}: [{', '.join(_scalar(field, element) for element in value)}]"
+        yield f"{indent}{field.name}: [{', '.join(scalar_text(field, element) for element in value)}]"
     else:
         for element in value:
-            yield from _value(field, element, indent)
+            yield from _value(field, element, indent, types)
 
 
-def _value(field: FieldDescriptor, value: Any, indent: str) -> Iterator[str]:
+def _value(field: FieldDescriptor, value: Any, indent: str, types: Types) -> Iterator[str]:
     if field.message_type is None:
-        yield f"{indent}{field.name}: {_scalar(field, value)}"
+        yield f"{indent}{field.name}: {scalar_text(field, value)}"
     else:
-        yield from _block(field.name, value, indent)
+        yield from _block(field.name, value, indent, types)
 
 
-def _block(head: str, message: Message, indent: str) -> Iterator[str]:
-    lines = list(_lines(message, indent + _INDENT))
+def _block(head: str, message: Message, indent: str, types: Types) -> Iterator[str]:
+    lines = list(_lines(message, indent + _INDENT, types))
     if lines:
         yield f"{indent}{head} {{"
         yield from lines
@@ -78,7 +78,8 @@ def _block(head: str, message: Message, indent: str) -> Iterator[str]:
         yield f"{indent}{head} {{}}"
 
 
-def _scalar(field: FieldDescriptor, value: Any) -> str:
+def scalar_text(field: FieldDescriptor, value: Any) -> str:
+    """Returns a value of a field that holds no message."""
     match field.type:
         case FieldDescriptor.TYPE_STRING:
             return f'"{value.translate(_ESCAPES)}"'
@@ -100,11 +101,11 @@ def _float(value: float) -> str:
     return str(int(value)) if whole else str(value)
 
 
-def _expanded(packed: AnyMessage) -> Message | None:
+def _expanded(packed: AnyMessage, types: Types) -> Message | None:
     """Returns the message in an Any to show instead of its bytes; None if that would lose anything."""
     if "/" not in packed.type_url:
         return None
     try:
-        return BUILTIN.unpack(packed)
+        return types.unpack(packed)
     except InvalidArgumentError:
         return None

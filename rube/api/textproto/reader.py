@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import quoted, suggestion
 from rube.api.textproto.lexer import Lexer, Position
-from rube.api.types import BUILTIN, pack
+from rube.api.types import BUILTIN, Types, pack
 
 M = TypeVar("M", bound=Message)
 
@@ -36,9 +36,9 @@ _INTEGERS: Final = {
 }
 
 
-def parse(text: str, message_class: type[M], *, filename: str) -> M:
+def parse(text: str, message_class: type[M], *, filename: str, types: Types = BUILTIN) -> M:
     """Parses one message. Raises InvalidArgumentError whose text begins `filename:line:column: `."""
-    message, _ = read(text.split("\n"), message_class, filename=filename)
+    message, _ = read(text.split("\n"), message_class, filename=filename, types=types)
     return message
 
 
@@ -49,13 +49,14 @@ def read(
     filename: str,
     first_line: int = 1,
     assignments: Sequence[str] = (":",),
+    types: Types = BUILTIN,
 ) -> tuple[M, dict[str, Position]]:
     """Reads one message, and the places of its fields, by path: down to the depth of `items[1].metadata.name`.
 
     `first_line` is the number of the first of the lines; `assignments` are the tokens allowed between a field's name
     and its value.
     """
-    reader = _Reader(Lexer(lines, filename, first_line), assignments)
+    reader = _Reader(Lexer(lines, filename, first_line), assignments, types)
     message = message_class()
     reader.fields(message, end="")
     return message, reader.positions
@@ -64,7 +65,8 @@ def read(
 class _Reader:
     """Reads tokens into messages, by their descriptors."""
 
-    def __init__(self, tokens: Lexer, assignments: Sequence[str]) -> None:
+    def __init__(self, tokens: Lexer, assignments: Sequence[str], types: Types) -> None:
+        self._types = types
         self._tokens = tokens
         self._assignments = assignments
         self._path: list[str] = []
@@ -167,7 +169,7 @@ class _Reader:
         if not slash or not prefix:
             raise type_position.error(f"the type {quoted(url)} lacks its prefix; write [rube/TYPE]")
         try:
-            message = BUILTIN.message_class(type_name)()
+            message = self._types.message_class(type_name)()
         except InvalidArgumentError as error:
             raise type_position.error(error.message, **error.metadata) from None
         if seen:

@@ -21,8 +21,8 @@ _ITEM_NS: Final = 130
 _ITERATION_NS: Final = 300
 _ITERATIONS_MAX: Final = 10_000
 _ITEM_BYTES_MIN: Final = 2
+# Sizes of objects, the largest first, of which one may be too small to take long in any case.
 _SIZES: Final = tuple(1 << power for power in range(24, 6, -1))
-"""Sizes of objects, the largest first, of which one may be too small to take long in any case."""
 
 
 class Costs:

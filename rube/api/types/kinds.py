@@ -86,16 +86,16 @@ class Types:
 
     def __init__(self, kinds: Iterable[Kind], messages: Mapping[str, Descriptor]) -> None:
         self._kinds = {kind.name: kind for kind in kinds}
-        self._messages = messages
+        self.messages = messages
         self._classes: dict[str, type[Message]] = {}
         self._prefix = lru_cache(maxsize=_PREFIXES_MAX)(self._prefix_of)
 
     def with_kind(self, kind: Kind) -> Types:
         """Returns these types and that one, in the place of one of its name."""
-        return Types([*(known for known in self._kinds.values() if known.name != kind.name), kind], self._messages)
+        return Types([*(known for known in self._kinds.values() if known.name != kind.name), kind], self.messages)
 
     def without(self, type_name: str) -> Types:
-        return Types((kind for kind in self._kinds.values() if kind.name != type_name), self._messages)
+        return Types((kind for kind in self._kinds.values() if kind.name != type_name), self.messages)
 
     def get(self, type_name: str) -> Kind | None:
         return self._kinds.get(type_name)
@@ -187,12 +187,12 @@ class Types:
         kind = self.get(type_name)
         if kind is not None:
             return cast(Descriptor, kind.spec.DESCRIPTOR)
-        if (found := self._messages.get(type_name)) is not None:
+        if (found := self.messages.get(type_name)) is not None:
             return found
         for name in sorted(self._kinds):
             if (found := self._kinds[name].messages.get(type_name)) is not None:
                 return found
-        near = suggestion(type_name, self._messages)
+        near = suggestion(type_name, self.messages)
         remedy = near if near.startswith("did") else f"known: {', '.join(sorted(self._kinds))}"
         raise InvalidArgumentError(f"unknown type {quoted(type_name)}; {remedy}", field="type")
 
@@ -203,6 +203,20 @@ class Types:
             raise InvalidArgumentError(
                 f"the {len(value)} bytes given as {type_name} are not a {type_name}: {error}", type=type_name
             ) from error
+
+
+class AnyPool:
+    """The messages of types, as protobuf's JSON mapping asks a descriptor pool for those in an Any."""
+
+    def __init__(self, types: Types) -> None:
+        self._types = types
+
+    def FindMessageTypeByName(self, full_name: str) -> Descriptor:
+        """Returns the message. Raises KeyError if no known type has it."""
+        try:
+            return cast(Descriptor, self._types.message_class(full_name).DESCRIPTOR)
+        except InvalidArgumentError as error:
+            raise KeyError(full_name) from error
 
 
 def pack(message: Message) -> Any:

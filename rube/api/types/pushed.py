@@ -19,6 +19,13 @@ _HEAD_CHARS_MAX: Final = 40
 _SHORT_NAME: Final = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?\Z")
 
 
+def checked_kind(name: str, pushed: Type) -> Kind:
+    """Does what `kind_of` does, and raises InvalidArgumentError for a rule that can never work."""
+    kind = kind_of(name, pushed)
+    kind.rules.check()
+    return kind
+
+
 def kind_of(name: str, pushed: Type) -> Kind:
     """Returns the type of that full name that an api.Type describes. Raises InvalidArgumentError, which names the file,
     the message or the field that is wrong."""
@@ -32,7 +39,7 @@ def kind_of(name: str, pushed: Type) -> Kind:
     roots = {"metadata": Metadata.DESCRIPTOR, "spec": spec.DESCRIPTOR}
     if status is not None:
         roots["status"] = status.DESCRIPTOR
-    kind = Kind(
+    return Kind(
         spec=spec,
         status=status,
         namespaced=resource.scope != Scope.CLUSTER,
@@ -41,8 +48,6 @@ def kind_of(name: str, pushed: Type) -> Kind:
         messages=loaded.messages,
         source=source.SerializeToString(deterministic=True),
     )
-    kind.rules.check()
-    return kind
 
 
 def _resource(name: str, pushed: Type) -> Resource:

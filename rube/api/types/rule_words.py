@@ -9,8 +9,6 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from rube.api.types.options import extension, options_class
 
-__all__ = ["rule_words"]
-
 _WORDS: Final = {
     "const": "always {}",
     "defined_only": "a value that its enum has",

@@ -16,7 +16,6 @@ Deed = tuple[str, Callable[[], object]]
 
 DISK_KINDS = [name.lower() for name, kind in DiskFault.Kind.items() if kind]
 _TAKE_POWER = frozenset({Chaos.POWER_OFF, Chaos.BLACKOUT, Chaos.INTERRUPT})
-# No store keeps these promises once it has forgotten what it acknowledged.
 BROKEN_BY_LIES = (
     "reads",
     "watch_promises",
@@ -36,6 +35,7 @@ BROKEN_BY_LIES = (
     "positions",
     "followers",
 )
+"""The checks of promises that no store keeps once it has forgotten what it acknowledged."""
 
 
 def disk_deeds(value: DiskFault, cluster: SimCluster) -> tuple[Deed, Deed]:

@@ -545,10 +545,10 @@ class _PageSync:
 
     call: InlineCall
     finish: Callable[[], None]
-    # It ends with the disk's stall at the earliest.
     stalled: bool
-    # What the function did after it, which has not happened before it has ended.
+    """It ends with the disk's stall at the earliest."""
     undo: list[Callable[[], None]] = field(default_factory=list)
+    """The effects of the function after it, which have not happened before it has ended."""
 
 
 def _directory_of(path: str) -> str:

@@ -1,0 +1,48 @@
+"""Compiled .proto files, and the types in them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+
+from rube.api import Metadata, Object, Type
+from rube.api.resource_pb2 import resource
+from rube.api.types.kinds import pack
+from rube.api.types.provided import FILES
+
+
+def types_of(compiled: FileDescriptorSet, sources: Sequence[str]) -> list[Object]:
+    """Returns an api.Type for each message that has the option `(api.resource)`, in the order of the files; each with
+    the files that it needs, without those that every server has. `sources` are the compiled files' paths: other files
+    come only with them, and their messages make no types.
+
+    The names in a set are relative to the compiler's roots, so that a source is known by the end of its path.
+    """
+    files = {file.name: file for file in compiled.file}
+    own = [file for file in compiled.file if any(f"/{source}".endswith(f"/{file.name}") for source in sources)]
+    found = []
+    for file in own or compiled.file:
+        if file.name in FILES:
+            continue
+        for message in file.message_type:
+            if message.options.HasExtension(resource):
+                name = f"{file.package}.{message.name}".lstrip(".")
+                needed = FileDescriptorSet(file=_needed(file, files))
+                found.append(Object(metadata=Metadata(name=name), spec=pack(Type(files=needed))))
+    return found
+
+
+def _needed(file: FileDescriptorProto, files: dict[str, FileDescriptorProto]) -> list[FileDescriptorProto]:
+    """Returns a file after those that it imports."""
+    found: dict[str, FileDescriptorProto] = {}
+
+    def add(name: str) -> None:
+        if name in FILES or name in found or name not in files:
+            return
+        for imported in files[name].dependency:
+            add(imported)
+        found[name] = files[name]
+
+    add(file.name)
+    return list(found.values())

@@ -1,0 +1,103 @@
+"""The types that a command knows: those that are built in, and, once it needs them, those of the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from rube.api.errors import InvalidArgumentError, RubeError
+from rube.api.keys import TYPE_TYPE, ObjectKey, is_name_of
+from rube.api.types import BUILTIN, Kind, Types
+
+if TYPE_CHECKING:
+    from rube.api import Object
+    from ructl.connection import Connection
+
+    Question = Callable[[Connection], Coroutine[Any, Any, list[Object]]]
+
+
+class ClusterTypes(Types):
+    """Types that are read from the server of the running command, one by its full name, or all.
+
+    A server that does not answer has no types: what the command does next says so.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(BUILTIN.kinds(), BUILTIN.messages)
+        self._absent: set[str] = set()
+        self._loaded = False
+
+    def get(self, type_name: str) -> Kind | None:
+        found = super().get(type_name)
+        if found is None and "." in type_name and type_name not in self._absent:
+            self._absent.add(type_name)
+            if is_name_of(TYPE_TYPE, type_name):
+                for obj in _ask(lambda connection: _one(connection, type_name)):
+                    self._add(obj)
+            found = super().get(type_name)
+        return found
+
+    def load(self, timeout_s: float | None = None) -> bool:
+        """Reads all types of the cluster, once. Returns whether there was one more."""
+        before = len(self._kinds)
+        if not self._loaded:
+            self._loaded = True
+            for obj in _ask(_all, timeout_s):
+                self._add(obj)
+        return len(self._kinds) > before
+
+    def _add(self, obj: Object) -> None:
+        from rube.api import Type
+        from rube.api.types.pushed import kind_of
+
+        try:
+            kind = kind_of(obj.metadata.name, Type.FromString(obj.spec.value))
+        except InvalidArgumentError as error:
+            click.echo(f"ructl: this version cannot read type {obj.metadata.name}: {error.message}", err=True)
+            return
+        self._kinds[kind.name] = kind
+
+
+async def _one(connection: Connection, name: str) -> list[Object]:
+    return [await connection.get(ObjectKey(TYPE_TYPE, "", name))]
+
+
+async def _all(connection: Connection) -> list[Object]:
+    from ructl.query import Query
+
+    return await connection.list_objects(Query(type=TYPE_TYPE))
+
+
+def _ask(
+    question: Callable[[Connection], Coroutine[Any, Any, list[Object]]], timeout_s: float | None = None
+) -> list[Object]:
+    """Returns the answer of the server that the running command is about; nothing if there is no answer."""
+    context = click.get_current_context(silent=True)
+    if context is None or _in_loop():
+        return []
+    from ructl.connection import run
+    from ructl.options import target
+
+    given = context.params
+    try:
+        where = target(given.get("server"), given.get("node_socket"), given.get("timeout_s"))
+        return run(where if timeout_s is None else replace(where, timeout_s=timeout_s), question)
+    except (click.ClickException, RubeError):
+        return []
+
+
+def _in_loop() -> bool:
+    """Returns whether the command speaks with its server already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+TYPES: Final = ClusterTypes()
+"""Those of this process, which runs one command."""

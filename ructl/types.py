@@ -1,0 +1,238 @@
+"""`ructl types`: the types of objects that a cluster has, and types of one's own for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from rube.api import Object, PutRequest, PutResponse, Resource, Type
+from rube.api.errors import NotFoundError, RubeError
+from rube.api.keys import TYPE_TYPE, ObjectKey
+from rube.api.types import BUILTIN, Kind
+from rube.console import WholeGroup
+from ructl.cluster_types import TYPES
+from ructl.completion import complete_types
+from ructl.connection import Connection, one_line, run
+from ructl.options import connection_options, server_options, server_target, target
+from ructl.output import tell
+
+_WORDS = {
+    PutResponse.CREATED: ("pushed", "would push"),
+    PutResponse.CHANGED: ("changed", "would change"),
+    PutResponse.UNCHANGED: ("unchanged", "unchanged"),
+}
+
+
+@click.group("types", cls=WholeGroup)
+def command() -> None:
+    """Lists the types of objects, and pushes types of one's own.
+
+    \b
+    ructl types push backup.proto
+    ructl types list
+    ructl types get acme.Backup
+    ructl types delete acme.Backup
+
+    A message is a type once it has the option `(api.resource)`:
+
+    \b
+    import "rube/api/resource.proto";
+    message Backup {
+      option (api.resource) = { status: "acme.BackupStatus" short_names: "bk" };
+      string schedule = 1;
+    }
+
+    Nothing restarts: `ructl put`, `list`, `explain` and all the others know the type at once.
+    """
+
+
+@command.command("push", short_help="Push the types in .proto files.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path())
+@click.option("-I", "--include", "includes", multiple=True, metavar="DIR", help="Look up imports here.")
+@click.option("--dry-run", is_flag=True, help="Compare with what is stored, and store nothing.")
+@click.option(
+    "--allow-breaking",
+    is_flag=True,
+    help="Also a version that programs of the present one may misread. Stored objects must fit it all the same.",
+)
+@server_options
+def push(
+    files: tuple[str, ...],
+    includes: tuple[str, ...],
+    dry_run: bool,
+    allow_breaking: bool,
+    server: str | None,
+    timeout_s: float | None,
+) -> None:
+    """Compiles .proto files, and makes types of the messages that have the option `(api.resource)`.
+
+    \b
+    ructl types push backup.proto
+    ructl types push --dry-run backup.proto
+    ructl types push -I protos protos/acme/backup.proto
+
+    The server compares a new version with every stored object, and with what is written meanwhile: it holds for all of
+    them, or is refused with the objects that it does not fit. All types of one push are stored at one revision or none.
+    """
+    objects = types_in(files, includes)
+    request = PutRequest(objects=objects, validate_only=dry_run, allow_breaking=allow_breaking)
+    where = server_target(server, timeout_s)
+    response = run(where, lambda connection: _push(connection, request))
+    for obj, outcome in zip(objects, response.outcomes, strict=True):
+        word, would = _WORDS.get(outcome, ("pushed", "would push"))
+        tell(f"{would if dry_run else word} {obj.metadata.name}")
+
+
+async def _push(connection: Connection, request: PutRequest) -> PutResponse:
+    return await connection.put(request)
+
+
+def types_in(files: Sequence[str], includes: Sequence[str]) -> list[Object]:
+    """Returns an api.Type for each message with the option in these files, without the types that are built in."""
+    from rube.api.types.protos import types_of
+    from rube.compiler import compile_protos
+
+    try:
+        found = types_of(compile_protos(files, includes), [*files])
+    except RubeError as error:
+        raise click.ClickException(error.message) from error
+    if not found:
+        raise click.ClickException(
+            f"{', '.join(files)}: no message has the option (api.resource), which makes it a type of object: import "
+            "rube/api/resource.proto and write 'option (api.resource) = {};' in one"
+        )
+    return found
+
+
+@command.command("list", short_help="List the types, those that are built in too.")
+@connection_options
+def list_(server: str | None, node_socket: str | None, timeout_s: float | None) -> None:
+    """Lists the types of objects: their short names, whether they are in namespaces, and where they come from.
+
+    \b
+    ructl types list
+    """
+    pushed = run(target(server, node_socket, timeout_s), _pushed)
+    known = {kind.name: kind for kind in BUILTIN.kinds()} | {kind.name: kind for kind in map(_kind, pushed)}
+    rows = [("TYPE", "SHORT NAMES", "NAMESPACED", "STATUS", "FROM")]
+    for name in sorted(known):
+        kind = known[name]
+        status = kind.status.DESCRIPTOR.full_name if kind.status is not None else "-"
+        words = ",".join(kind.short_names) or "-"
+        rows.append((name, words, "yes" if kind.namespaced else "no", status, "pushed" if kind.source else "built in"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+async def _pushed(connection: Connection) -> list[Object]:
+    from ructl.query import Query
+
+    return await connection.list_objects(Query(type=TYPE_TYPE))
+
+
+def _kind(obj: Object) -> Kind:
+    from rube.api.types.pushed import kind_of
+
+    return kind_of(obj.metadata.name, Type.FromString(obj.spec.value))
+
+
+@command.command("get", short_help="Print a type's messages and options.")
+@click.argument("name", shell_complete=complete_types)
+@connection_options
+def get(name: str, server: str | None, node_socket: str | None, timeout_s: float | None) -> None:
+    """Prints what a type is: its option, and the fields of its spec and status.
+
+    \b
+    ructl types get acme.Backup
+
+    `ructl get -t Type acme.Backup` prints the whole object, with its files; `ructl explain` explains single fields.
+    """
+    from rube.api import textproto
+    from ructl.explain import explain, load_comments
+    from ructl.places import full_type_name
+
+    try:
+        kind = TYPES.kind(full_type_name(name))
+    except RubeError as error:
+        raise click.ClickException(one_line(error)) from error
+    resource = Type.FromString(kind.source).resource if kind.source else Resource()
+    click.echo(f"{kind.name}  ({'pushed' if kind.source else 'built in'})")
+    for line in textproto.format(resource).splitlines():
+        click.echo(f"  {line}")
+    comments = load_comments()
+    for message in filter(None, (kind.spec, kind.status)):
+        click.echo("")
+        for line in explain(comments, message.DESCRIPTOR.full_name):
+            click.echo(line)
+
+
+@command.command("diff", short_help="Show what a push would change.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path())
+@click.option("-I", "--include", "includes", multiple=True, metavar="DIR", help="Look up imports here.")
+@server_options
+def diff(files: tuple[str, ...], includes: tuple[str, ...], server: str | None, timeout_s: float | None) -> None:
+    """Shows what a push of .proto files would change in the types: messages, fields, options. Exit code 1 if anything.
+
+    \b
+    ructl types diff backup.proto
+    """
+    import difflib
+
+    objects = types_in(files, includes)
+    stored = run(server_target(server, timeout_s), lambda connection: _stored(connection, objects))
+    differs = False
+    for after, before in zip(objects, stored, strict=True):
+        old = _shape(before) if before is not None else []
+        name = after.metadata.name
+        lines = list(difflib.unified_diff(old, _shape(after), f"stored {name}", f"{files[0]} {name}", lineterm=""))
+        differs = differs or bool(lines)
+        for line in lines:
+            click.echo(line)
+    if differs:
+        raise SystemExit(1)
+
+
+async def _stored(connection: Connection, objects: Sequence[Object]) -> list[Object | None]:
+    found: list[Object | None] = []
+    for obj in objects:
+        try:
+            found.append(await connection.get(ObjectKey(TYPE_TYPE, "", obj.metadata.name)))
+        except NotFoundError:
+            found.append(None)
+    return found
+
+
+def _shape(obj: Object) -> list[str]:
+    """Returns a type's files as text, without comments and what they import from elsewhere."""
+    from rube.api import textproto
+
+    pushed = Type.FromString(obj.spec.value)
+    lines: list[str] = []
+    for file in pushed.files.file:
+        file.ClearField("source_code_info")
+        lines += textproto.format(file).splitlines()
+    return lines
+
+
+@command.command("delete", short_help="Delete types that have no objects.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…", shell_complete=complete_types)
+@server_options
+def delete(names: tuple[str, ...], server: str | None, timeout_s: float | None) -> None:
+    """Deletes types. One that has objects is not deleted, and the error says how many.
+
+    \b
+    ructl types delete acme.Backup
+    """
+    from rube.api import DeleteRequest
+    from ructl.places import full_type_name
+
+    try:
+        full = [full_type_name(name) for name in names]
+    except RubeError as error:
+        raise click.ClickException(one_line(error)) from error
+    request = DeleteRequest(keys=[ObjectKey(TYPE_TYPE, "", name).to_proto() for name in full])
+    run(server_target(server, timeout_s), lambda connection: connection.delete(request))
+    for name in full:
+        tell(f"deleted {name}")
