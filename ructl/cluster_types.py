@@ -31,6 +31,12 @@ class ClusterTypes(Types):
         self._absent: set[str] = set()
         self._loaded = False
 
+    def forget(self) -> None:
+        """Begins anew, for another command in the same process."""
+        super().__init__(BUILTIN.kinds(), BUILTIN.messages)
+        self._absent.clear()
+        self._loaded = False
+
     def get(self, type_name: str) -> Kind | None:
         found = super().get(type_name)
         if found is None and "." in type_name and type_name not in self._absent:
@@ -100,4 +106,4 @@ def _in_loop() -> bool:
 
 
 TYPES: Final = ClusterTypes()
-"""Those of this process, which runs one command."""
+"""Those of the running command."""

@@ -78,6 +78,9 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the command with these arguments; returns the exit code."""
+    from ructl.cluster_types import TYPES
+
+    TYPES.forget()
     return run_command(ructl, "ructl", arguments)
 
 

@@ -100,7 +100,7 @@ def fixed_type_option(type_name: str) -> Decorator:
 
 
 def _refuse_node_socket(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    before = context.parent.params if context.parent else {}
+    before = context.find_root().params
     if value is not None or before.get("node_socket") is not None:
         raise click.UsageError(
             f"{context.info_name} writes, and a rubelet's own copy is read-only: ask an apiserver (--server)"
@@ -116,7 +116,7 @@ def target(server: str | None, node_socket: str | None, timeout_s: float | None)
     """Returns the target of the options: those after the command, then those before it, then the environment and the
     context."""
     context = click.get_current_context()
-    before = context.parent.params if context.parent else {}
+    before = context.find_root().params
     if server is None and node_socket is None:
         server, node_socket = before.get("server"), before.get("node_socket")
     if server is not None and node_socket is not None:

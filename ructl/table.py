@@ -7,9 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from rube.api import Lease, Namespace, Node, NodeStatus, Object, UnitStatus
 from rube.api.errors import InvalidArgumentError
@@ -108,9 +106,9 @@ def value_at(path: str, obj: Object) -> str:
             return str(len(value)) if field.message_type is not None else ",".join(str(item) for item in value)
         if field.message_type is None:
             return "" if value == field.default_value else scalar_text(field, value).strip('"')
-    if isinstance(value, Timestamp):
-        return value.ToJsonString()
-    return value.ToJsonString() if isinstance(value, Duration) else "" if value is None else str(value)
+    # Of any pool's class: a time, a duration.
+    to_json = getattr(value, "ToJsonString", None)
+    return str(to_json() if to_json is not None else value)
 
 
 def _is_cordoned(node: Object) -> bool:

@@ -10,6 +10,7 @@ from rube.api import Object, PutRequest, PutResponse, Resource, Type
 from rube.api.errors import NotFoundError, RubeError
 from rube.api.keys import TYPE_TYPE, ObjectKey
 from rube.api.types import BUILTIN, Kind
+from rube.api.types.pushed import breakages, kind_of
 from rube.console import WholeGroup
 from ructl.cluster_types import TYPES
 from ructl.completion import complete_types
@@ -78,6 +79,10 @@ def push(
     objects = types_in(files, includes)
     request = PutRequest(objects=objects, validate_only=dry_run, allow_breaking=allow_breaking)
     where = server_target(server, timeout_s)
+    for obj, stored in zip(objects, run(where, lambda connection: _stored(connection, objects)), strict=True):
+        for breakage in breakages(_kind(stored), _kind(obj)) if stored is not None else ():
+            if breakage.warning:
+                click.echo(f"ructl: warning: {breakage.path}: {breakage.text}", err=True)
     response = run(where, lambda connection: _push(connection, request))
     for obj, outcome in zip(objects, response.outcomes, strict=True):
         word, would = _WORDS.get(outcome, ("pushed", "would push"))
@@ -133,8 +138,6 @@ async def _pushed(connection: Connection) -> list[Object]:
 
 
 def _kind(obj: Object) -> Kind:
-    from rube.api.types.pushed import kind_of
-
     return kind_of(obj.metadata.name, Type.FromString(obj.spec.value))
 
 

@@ -12,7 +12,7 @@ from rube.api import DeleteRequest, DeleteResponse, Object, PutRequest, PutRespo
 from rube.api.errors import AbortedError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from rube.api.keys import TYPE_TYPE, TYPE_URL_PREFIX, ObjectKey, prefix_bytes, prefix_end, type_of
 from rube.api.types import BUILTIN, Kind
-from rube.api.types.pushed import checked_kind
+from rube.api.types.pushed import breakages, checked_kind
 from rube.server.backend import Backend
 from rube.server.known_types import GuardChangedError, gate_key
 from rube.server.objects import decode, prepare_put
@@ -66,6 +66,8 @@ async def push(backend: Backend, request: PutRequest) -> PutResponse:
         if stored.metadata.revision or stored.metadata.uid
     ]
     await backend.types.refresh(*(one.name for one in wanted))
+    if not request.allow_breaking:
+        _check_breaking(backend, wanted)
     checked = {} if request.validate_only else await _begin(backend, wanted)
     try:
         await _compare(backend, wanted, force=request.allow_breaking)
@@ -177,6 +179,23 @@ def _check_short_names(backend: Backend, wanted: Sequence[_Next]) -> None:
                     f"{one.name}: the short name {word!r} is {taken[word]}'s: choose another",
                     field="resource.short_names",
                 )
+
+
+def _check_breaking(backend: Backend, wanted: Sequence[_Next]) -> None:
+    """Raises FailedPreconditionError, with buf's rules, for a version as which the bytes of the present one are
+    misread."""
+    found: list[str] = []
+    for one in wanted:
+        present = backend.types.now.types.get(one.name)
+        if present is not None:
+            found += [
+                f"{each.path}: {each.text} ({each.rule})" for each in breakages(present, one.kind) if not each.warning
+            ]
+    if found:
+        more = f"; and {len(found) - PROBLEMS_MAX} more" if len(found) > PROBLEMS_MAX else ""
+        raise FailedPreconditionError(
+            f"the new version breaks the present one: {'; '.join(found[:PROBLEMS_MAX])}{more}", count=len(found)
+        )
 
 
 def _guard(backend: Backend, name: str) -> list[Compare]:

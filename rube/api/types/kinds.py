@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -59,6 +60,8 @@ class Kind:
     messages: Mapping[str, Descriptor] = field(default_factory=dict)
     """The messages that came with a type that was pushed, by full name; empty for a type that is built in."""
 
+    files: tuple[FileDescriptorProto, ...] = ()
+    """The files of a type that was pushed, without comments and those that every server has."""
     source: bytes = b""
     """The api.Type, in deterministic bytes; empty for a type that is built in."""
 

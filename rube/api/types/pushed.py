@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
 from rube.api import Metadata, Resource, Scope, Type
 from rube.api.errors import InvalidArgumentError
 from rube.api.resource_pb2 import resource as resource_option
 from rube.api.spelling import quoted, suggestion
+from rube.api.types.evolution import Breakage, breaking
 from rube.api.types.files import load
 from rube.api.types.kinds import Column, Kind
 
@@ -46,6 +49,7 @@ def kind_of(name: str, pushed: Type) -> Kind:
         columns=_columns(resource, roots),
         short_names=_short_names(resource),
         messages=loaded.messages,
+        files=loaded.files,
         source=source.SerializeToString(deterministic=True),
     )
 
@@ -130,3 +134,9 @@ def _short_names(resource: Resource) -> tuple[str, ...]:
                 field=f"resource.short_names[{index}]",
             )
     return tuple(resource.short_names)
+
+
+def breakages(before: Kind, after: Kind) -> list[Breakage]:
+    """Returns what a next version of a type breaks, and what it only renames (warnings)."""
+    roots = [kind.DESCRIPTOR.full_name for kind in (before.spec, before.status) if kind is not None]
+    return breaking(FileDescriptorSet(file=before.files), FileDescriptorSet(file=after.files), roots)

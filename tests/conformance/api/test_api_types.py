@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from rube.api import (
     DeleteRequest,
@@ -123,6 +124,20 @@ async def test_a_version_that_stored_objects_do_not_fit_is_refused_with_their_na
         await api.put(backup("later", target="s3"))  # the present version holds on
         stored = (await api.client.get(GetRequest(key=Key(type=TYPE_TYPE, name=BACKUP)))).object
         assert stored.metadata.generation == 1
+
+
+async def test_a_version_that_misreads_the_bytes_of_the_present_one_is_refused_with_the_rule(site: Site) -> None:
+    renumbered = backup_type({"schedule": 2, "target": 1, "keep": 3})
+    retyped = backup_type({"schedule": 1, "target": 2}, types={"target": FieldDescriptorProto.TYPE_UINT32})
+    async with serve(site) as api:
+        await api.put(backup_type())
+        with pytest.raises(FailedPreconditionError, match=r"acme\.Backup.*FIELD_NO_DELETE_UNLESS_NUMBER_RESERVED"):
+            await api.put(backup_type({"schedule": 1}))
+        with pytest.raises(FailedPreconditionError, match=r"acme\.Backup.*\(FIELD_WIRE_COMPATIBLE_TYPE\)"):
+            await api.put(retyped)
+        await api.client.put(PutRequest(objects=[retyped], allow_breaking=True))
+        await api.client.put(PutRequest(objects=[backup_type()], allow_breaking=True))
+        await api.put(renumbered)  # two texts that change places: the bytes are read, and the names are theirs
 
 
 async def test_a_write_during_a_push_that_the_new_version_would_refuse_ends_the_push(
