@@ -79,8 +79,13 @@ class KnownTypes:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Reads all types, then keeps them up until `stop`."""
-        revision = await self._read_all()
+        """Reads all types, then keeps them up until `stop`. A store that does not answer now is read later: a type is
+        read when it is needed, in any case."""
+        try:
+            revision: int | None = await self._read_all()
+        except RubeError as error:
+            _LOG.info("the types are read later: %s", error.message)
+            revision = None
         self._task = asyncio.create_task(self._keep_up(revision), name="known types")
 
     async def stop(self) -> None:
@@ -139,10 +144,12 @@ class KnownTypes:
             await self.refresh(name)
         return revision
 
-    async def _keep_up(self, revision: int) -> None:
+    async def _keep_up(self, revision: int | None) -> None:
         """Follows the changes. Whatever fails, it begins again: what is not known is read when it is needed."""
         while True:
             try:
+                if revision is None:
+                    revision = await self._read_all()
                 changes = self._store.watch(_PREFIX, prefix_end(_PREFIX), after_revision=revision)
                 async with aclosing(changes) as batches:  # type: ignore[type-var]  # stores give async generators
                     async for batch in batches:
@@ -151,11 +158,8 @@ class KnownTypes:
                         revision = batch.revision
             except RubeError as error:
                 _LOG.info("the types are read again: %s", error.message)
+            revision = None
             await self._clock.sleep(_RETRY_S)
-            try:
-                revision = await self._read_all()
-            except RubeError as error:
-                _LOG.info("the types cannot be read: %s", error.message)
 
     def _take(self, name: str, found: Lookup) -> bool:
         record, gate_record = found.records

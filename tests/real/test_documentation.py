@@ -108,6 +108,8 @@ def workplace(directory: Path, page: str) -> Path:
         shutil.copytree(ROOT / name, directory / name)
     (hello,) = [block for block in blocks("prototext") if block.page == "README.md"]
     (directory / "hello.textproto").write_text(hello.text)
+    (backup,) = blocks("proto")
+    (directory / "backup.proto").write_text(backup.text)
     for web in [block for block in blocks("prototext") if block.page == page == "docs/tutorials/services.md"]:
         (directory / "web.textproto").write_text(web.text)
     return directory

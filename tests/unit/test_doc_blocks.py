@@ -13,13 +13,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rube.api import Type
 from rube.api.textproto import parse_documents
+from rube.api.types.protos import types_of
+from rube.api.types.pushed import checked_kind
+from rube.compiler import compile_protos
 from rube.raft.script import Interaction, parse_script
 from rube.sim.scenario import load_text
 from ructl.contexts import load_contexts
 from tests.doc_blocks import PAGES, ROOT, Block, blocks, indented
 
-LANGUAGES = {"shell", "prototext", "yaml", "python", "raft", "raft-shell", "text", "sql"}
+LANGUAGES = {"shell", "proto", "prototext", "yaml", "python", "raft", "raft-shell", "text", "sql"}
 """`sql` is MariaDB's, which tests/real/test_mariadb_shared.py runs in its own words."""
 SCENARIO = {
     "name": "fragment",
@@ -45,6 +49,14 @@ def test_code_stands_in_fences_where_tests_find_it(page: Path) -> None:
 @pytest.mark.parametrize("block", blocks("prototext"), ids=of)
 def test_objects_parse(block: Block) -> None:
     assert parse_documents(block.text, block.place)
+
+
+@pytest.mark.parametrize("block", blocks("proto"), ids=of)
+def test_types_are_what_a_server_takes(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / "type.proto"
+    path.write_text(block.text)
+    (pushed,) = types_of(compile_protos([str(path)]), [str(path)])
+    checked_kind(pushed.metadata.name, Type.FromString(pushed.spec.value))
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=of)
