@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rube.api import selectors
 from rube.api.errors import InvalidArgumentError
-from rube.api.keys import validate_name
+from rube.api.keys import TYPE_TYPE, is_name_of, validate_name
 from rube.api.spelling import suggestion
 from rube.api.types import BUILTIN
 from rube.api.well_known import EVERY_TYPE
@@ -21,6 +21,8 @@ CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {
     "placement": Placement,
     "garbage-collector": GarbageCollector,
 }
+
+_PACKAGES = frozenset(kind.name.partition(".")[0] for kind in BUILTIN.kinds())
 
 
 def make_controllers(names: Sequence[str]) -> list[Controller]:
@@ -84,6 +86,13 @@ def _import(name: str) -> Controller:
     return made
 
 
+def _check_type(name: str) -> None:
+    """Raises InvalidArgumentError for what can be no type, and for a name in a package of Rube's that none has. The
+    cluster may have any other type, once it is pushed."""
+    if name != EVERY_TYPE and (name.partition(".")[0] in _PACKAGES or not is_name_of(TYPE_TYPE, name)):
+        BUILTIN.kind(name)
+
+
 def _check(name: str, made: Controller) -> None:
     """Raises InvalidArgumentError for an object that is no controller (rube.controllers.contract.Controller)."""
     for attribute in ("name", "type", "selector", "inputs", "decide"):
@@ -94,8 +103,7 @@ def _check(name: str, made: Controller) -> None:
     try:
         validate_name("name", made.name)
         for wanted in (made.type, *(each.type for each in made.inputs)):
-            if wanted != EVERY_TYPE:
-                BUILTIN.kind(wanted)
+            _check_type(wanted)
         selectors.parse(made.selector)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"controller {name!r}: {error.message}", field="controllers") from error

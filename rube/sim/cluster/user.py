@@ -92,6 +92,14 @@ class User:
                 objects.append(Object(metadata=metadata, spec=pack(unit)))
             await self._until_acknowledged("put", [str(key_of(obj)) for obj in objects], objects=objects)
 
+    async def put_objects(self, objects: Sequence[Object]) -> None:
+        """Puts objects of any types in one request."""
+        await self._until_acknowledged("put", [str(key_of(obj)) for obj in objects], objects=objects)
+
+    async def delete_objects(self, keys: Sequence[ObjectKey], propagation: int = 0) -> None:
+        """Deletes objects of any types in one request."""
+        await self._delete([key.to_proto() for key in keys], propagation)
+
     async def change(self, namespace: str, names: Sequence[str], change: Callable[[Unit], None]) -> None:
         """Puts each unit again after `change` was made to a copy of its last put."""
         changed: list[tuple[str, Unit, str]] = []

@@ -82,7 +82,7 @@ class _Conditions:
         before = self._timeline.at(key, attempt.revision - 1)
         if before is None:
             return
-        status = unpack(before.obj.status) if before.obj.HasField("status") else None
+        status = unpack(before.obj.status, self._timeline.messages) if before.obj.HasField("status") else None
         seen = getattr(status, "observed_generation", 0)
         if not seen <= request.observed_generation <= before.obj.metadata.generation:
             yield (

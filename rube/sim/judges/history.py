@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from google.protobuf.message import Message
+
 from rube.sim.judges.contents import Contents
 from rube.sim.judges.records import (
     Asked,
@@ -75,11 +77,13 @@ class History:
     # When the last step or fault ended, and when the world did.
     quiet_ns: int = 0
     end_ns: int = 0
+    messages: dict[str, type[Message]] = field(default_factory=dict)
+    """The messages of types that users push, by full name."""
     _timeline: Timeline | None = None
 
     @property
     def timeline(self) -> Timeline:
         """The history of contents, by the log. Use it once the log is complete."""
         if self._timeline is None:
-            self._timeline = Timeline(self.log)
+            self._timeline = Timeline(self.log, self.messages)
         return self._timeline

@@ -32,15 +32,17 @@ _FOREGROUND, _ORPHAN, _CONTENTS = "foreground-deletion", "orphan", "namespace-co
 _OF_NAMESPACES = "core.Namespace"
 _OBSERVED = "observed_generation"
 _REMEMBERED_MAX = 4096
+Messages = Mapping[str, type[Message]]
+"""The messages of types that were pushed, by full name."""
 
 
-def after_put(before: Content | None, sent: Object, there: Content) -> Object:
+def after_put(before: Content | None, sent: Object, there: Content, messages: Messages) -> Object:
     """Returns the object that a put of `sent` stores. Fields that the server alone decides for a new one come from
     `there`."""
     expected = Object()
     metadata = expected.metadata
     metadata.CopyFrom(sent.metadata)
-    expected.spec.CopyFrom(canonical(sent.spec))
+    expected.spec.CopyFrom(canonical(sent.spec, messages))
     stored = Metadata() if before is None else before.obj.metadata
     _keep(metadata.labels, stored.labels, _BINDING)
     for request in _REQUESTS:
@@ -120,13 +122,13 @@ def _set_finalizers(metadata: Metadata, finalizers: Sequence[str]) -> None:
     metadata.finalizers.extend(finalizers)
 
 
-def after_status(before: Content, request: UpdateStatusRequest) -> Object:
+def after_status(before: Content, request: UpdateStatusRequest, messages: Messages) -> Object:
     """The object that a new status leaves: nothing but the status is another."""
     expected = Object()
     expected.CopyFrom(before.obj)
-    wanted = unpack(request.status)
+    wanted = unpack(request.status, messages)
     if request.update_mask.paths:
-        merged = unpack(before.obj.status) if before.obj.HasField("status") else type(wanted)()
+        merged = unpack(before.obj.status, messages) if before.obj.HasField("status") else type(wanted)()
         request.update_mask.MergeMessage(wanted, merged, replace_message_field=True, replace_repeated_field=True)
     else:
         merged = wanted
@@ -170,9 +172,9 @@ def holds(demand: Precondition, there: Content | None) -> bool:
     return demand.revision in (0, metadata.revision) and demand.uid in ("", metadata.uid)
 
 
-def canonical(packed: Any) -> Any:
+def canonical(packed: Any, messages: Messages) -> Any:
     """The same message with Rube's type URL and deterministic bytes."""
-    return pack(unpack(packed))
+    return pack(unpack(packed, messages))
 
 
 def pack(message: Message) -> Any:
@@ -180,8 +182,9 @@ def pack(message: Message) -> Any:
     return Any(type_url=f"rube/{name}", value=message.SerializeToString(deterministic=True))
 
 
-def unpack(packed: Any) -> Message:
-    return _message(packed.type_url.rpartition("/")[2]).FromString(packed.value)
+def unpack(packed: Any, messages: Messages) -> Message:
+    name = packed.type_url.rpartition("/")[2]
+    return (messages.get(name) or _message(name)).FromString(packed.value)
 
 
 @lru_cache(maxsize=_REMEMBERED_MAX)

@@ -226,9 +226,9 @@ def expected_after(attempt: Attempt, key: str, there: Content | None, timeline: 
     request = attempt.request
     before = timeline.at(key, base)
     if isinstance(request, PutRequest) and there is not None:
-        return after_put(before, request.objects[attempt.keys.index(key)], there)
+        return after_put(before, request.objects[attempt.keys.index(key)], there, timeline.messages)
     if isinstance(request, UpdateStatusRequest) and before is not None:
-        return after_status(before, request)
+        return after_status(before, request, timeline.messages)
     if isinstance(request, DeleteRequest) and before is not None:
         return after_delete(before, request, there)
     if isinstance(request, UpdateLifecycleRequest) and before is not None:

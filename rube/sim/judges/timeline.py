@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from google.protobuf.message import Message
+
 from rube.api.well_known import EVERY_TYPE
 from rube.sim.judges.contents import Content
 from rube.sim.judges.records import LogEntry
@@ -24,7 +26,9 @@ class Seen(NamedTuple):
 class Timeline:
     """Made of the log of a store, which reaches back to its beginning."""
 
-    def __init__(self, log: Sequence[LogEntry]) -> None:
+    def __init__(self, log: Sequence[LogEntry], messages: Mapping[str, type[Message]] | None = None) -> None:
+        self.messages = messages or {}
+        """Those of types that were pushed, by full name."""
         self._revisions: dict[str, list[int]] = defaultdict(list)
         self._contents: dict[str, list[Content | None]] = defaultdict(list)
         self._changes: list[tuple[LogEntry, Content | None]] = []

@@ -11,10 +11,13 @@ from google.protobuf.duration_pb2 import Duration
 
 from rube.api import Object, Service, Unit, textproto
 from rube.api.errors import InvalidArgumentError, NotFoundError
+from rube.api.types import Types
 from rube.shipped import shipped_scenarios
 from rube.sim.judges.rest import WITHIN_NS
 from rube.sim.scenario.chaos import fill_chaos
 from rube.sim.scenario.disasters import fill_disaster
+from rube.sim.scenario.files import read_text
+from rube.sim.scenario.own_types import read_objects, read_types
 from rube.sim.scenario.replicas import REPLICAS, controller_replicas
 from rube.sim.scenario.scenario_pb2 import Cluster, Scenario
 from rube.sim.scenario.settings import apply_settings
@@ -23,7 +26,6 @@ from rube.sim.scenario.stores import etcd_members, etcd_url, raft_members, raft_
 from rube.sim.scenario.validate import validate
 from rube.sim.scenario.yamlproto import Source, parse
 
-FILE_BYTES_MAX = 4 * 1024 * 1024
 STORE_URL = "sqlite:////var/lib/rube/apiserver.db"
 NAMESPACE = "default"
 NODE_LEASE_NS = 40_000_000_000
@@ -41,6 +43,10 @@ class LoadedScenario:
     file: str
     units: dict[str, Unit]
     """The specs that steps take from files, by the step's name of the file; "" is the default unit."""
+    objects: dict[str, list[Object]]
+    """The objects in the files of `put_file`, by the step's name of the file."""
+    types: list[Object]
+    """The api.Type objects that a user pushes at the start."""
     written: Scenario
     """The scenario as written, without defaults, but with its settings."""
     settings: Sequence[str] = ()
@@ -60,7 +66,7 @@ def load(file: str, settings: Sequence[str] = ()) -> LoadedScenario:
     Raises ScenarioError with one `file:line: …` for each mistake, NotFoundError or InvalidArgumentError if the file
     cannot be read.
     """
-    return load_text(_read(Path(file)), file, settings)
+    return load_text(read_text(Path(file)), file, settings)
 
 
 def load_text(text: str, file: str, settings: Sequence[str] = ()) -> LoadedScenario:
@@ -73,9 +79,13 @@ def load_text(text: str, file: str, settings: Sequence[str] = ()) -> LoadedScena
     source.raise_errors()
     _fill_defaults(scenario)
     validate(scenario, source)
-    units = _units(scenario, file, source)
+    pushed, types = read_types(scenario, file, source)
+    units = _units(scenario, file, source, types)
+    objects = read_objects(scenario, file, source, types)
     source.raise_errors()
-    return LoadedScenario(scenario=scenario, file=file, units=units, written=written, settings=settings)
+    return LoadedScenario(
+        scenario=scenario, file=file, units=units, objects=objects, types=pushed, written=written, settings=settings
+    )
 
 
 def default_unit() -> Unit:
@@ -85,19 +95,6 @@ def default_unit() -> Unit:
     )
     service.time.restart = 1
     return Unit(description="a simulated service", service=service)
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)  # a device has no size, and no end
-        if len(data) > FILE_BYTES_MAX:
-            raise InvalidArgumentError(f"{path}: larger than {FILE_BYTES_MAX} bytes: not a scenario")
-        return data.decode("utf-8")
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"{path}: cannot be read: {error}") from error
 
 
 def _fill_defaults(scenario: Scenario) -> None:
@@ -146,7 +143,7 @@ def _fill_workload(scenario: Scenario) -> None:
             step.put.count = step.put.count or 1
             if not step.put.HasField("first"):
                 step.put.first = 1
-        if action not in (None, "list", "make_namespace", "delete_namespace"):
+        if action not in (None, "list", "make_namespace", "delete_namespace", "put_file", "delete_objects"):
             target = getattr(step, str(action))
             target.namespace = target.namespace or NAMESPACE
     for fault in scenario.faults:
@@ -180,21 +177,21 @@ def _fill_checks(scenario: Scenario) -> None:
                 value.within.CopyFrom(Duration(seconds=10))
 
 
-def _units(scenario: Scenario, file: str, source: Source) -> dict[str, Unit]:
+def _units(scenario: Scenario, file: str, source: Source, types: Types) -> dict[str, Unit]:
     units = {"": default_unit()}
     for index, step in enumerate(scenario.workload.steps):
         named = step.put.file
         if not named or named in units:
             continue
         try:
-            units[named] = _unit_of(Path(file).parent / named)
+            units[named] = _unit_of(Path(file).parent / named, types)
         except (InvalidArgumentError, NotFoundError) as error:
             source.error(("workload", "steps", index, "put", "file"), error.message)
     return units
 
 
-def _unit_of(path: Path) -> Unit:
-    obj = textproto.parse(_read(path), Object, filename=str(path))
+def _unit_of(path: Path, types: Types) -> Unit:
+    obj = textproto.parse(read_text(path), Object, filename=str(path), types=types)
     unit = Unit()
     if not obj.spec.Unpack(unit):
         raise InvalidArgumentError(f"{path}: the spec is not an api.systemd.Unit")

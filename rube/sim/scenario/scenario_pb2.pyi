@@ -97,6 +97,7 @@ class Scenario(_message.Message):
     FAULTS_FIELD_NUMBER: _builtins.int
     EXPECT_FIELD_NUMBER: _builtins.int
     UNCHECKED_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     seed: _builtins.int
@@ -117,6 +118,12 @@ class Scenario(_message.Message):
     def unchecked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Checks that are made of every scenario, and that this one leaves out, by name (docs/reference/scenarios.md says which they are)."""
 
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Types of your own, which a user pushes at the start: .proto files, or what they compile to
+        (`protoc --include_imports --descriptor_set_out=backup.binpb`), relative to the scenario.
+        """
+
     def __init__(
         self,
         *,
@@ -129,10 +136,11 @@ class Scenario(_message.Message):
         faults: _abc.Iterable[Global___Fault] | None = ...,
         expect: _abc.Iterable[Global___Expectation] | None = ...,
         unchecked: _abc.Iterable[_builtins.str] | None = ...,
+        types: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "cluster", b"cluster", "duration", b"duration", "seed", b"seed", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "cluster", b"cluster", "description", b"description", "duration", b"duration", "expect", b"expect", "faults", b"faults", "name", b"name", "seed", b"seed", "unchecked", b"unchecked", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "cluster", b"cluster", "description", b"description", "duration", b"duration", "expect", b"expect", "faults", b"faults", "name", b"name", "seed", b"seed", "types", b"types", "unchecked", b"unchecked", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
@@ -624,11 +632,15 @@ class Step(_message.Message):
     EDIT_FIELD_NUMBER: _builtins.int
     MOVE_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
+    PUT_FILE_FIELD_NUMBER: _builtins.int
+    DELETE_OBJECTS_FIELD_NUMBER: _builtins.int
     times: _builtins.int
     """… so often in all. Default: 1."""
     make_namespace: _builtins.str
     """Makes a core.Namespace of that name, or asks that everything in it be deleted with it."""
     delete_namespace: _builtins.str
+    put_file: _builtins.str
+    """Puts the objects in a textproto file, relative to the scenario: of any type, atomically."""
     @_builtins.property
     def at(self) -> _duration_pb2.Duration:
         """Default: 0s."""
@@ -677,6 +689,10 @@ class Step(_message.Message):
     def release(self) -> Global___Units:
         """Removes all finalizers of units."""
 
+    @_builtins.property
+    def delete_objects(self) -> Global___ObjectsDelete:
+        """Deletes objects of any type."""
+
     def __init__(
         self,
         *,
@@ -695,12 +711,14 @@ class Step(_message.Message):
         edit: Global___Edit | None = ...,
         move: Global___UnitsMove | None = ...,
         release: Global___Units | None = ...,
+        put_file: _builtins.str = ...,
+        delete_objects: Global___ObjectsDelete | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "delete_namespace", b"delete_namespace", "edit", b"edit", "every", b"every", "list", b"list", "make_namespace", b"make_namespace", "move", b"move", "put", b"put", "read", b"read", "release", b"release", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "delete_namespace", b"delete_namespace", "delete_objects", b"delete_objects", "edit", b"edit", "every", b"every", "list", b"list", "make_namespace", b"make_namespace", "move", b"move", "put", b"put", "put_file", b"put_file", "read", b"read", "release", b"release", "start", b"start", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "delete_namespace", b"delete_namespace", "edit", b"edit", "every", b"every", "list", b"list", "make_namespace", b"make_namespace", "move", b"move", "put", b"put", "read", b"read", "release", b"release", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "change", b"change", "delete", b"delete", "delete_namespace", b"delete_namespace", "delete_objects", b"delete_objects", "edit", b"edit", "every", b"every", "list", b"list", "make_namespace", b"make_namespace", "move", b"move", "put", b"put", "put_file", b"put_file", "read", b"read", "release", b"release", "start", b"start", "stop", b"stop", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete", "make_namespace", "delete_namespace", "read", "list", "edit", "move", "release"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["put", "change", "stop", "start", "delete", "make_namespace", "delete_namespace", "read", "list", "edit", "move", "release", "put_file", "delete_objects"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
@@ -791,6 +809,38 @@ class UnitsDelete(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UnitsDelete: _TypeAlias = UnitsDelete  # noqa: Y015
+
+@_typing.final
+class ObjectsDelete(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    PROPAGATION_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """The full name, such as `acme.Backup`."""
+    namespace: _builtins.str
+    """Default: `default`, for a type whose objects are in namespaces."""
+    propagation: Global___Propagation.ValueType
+    """What becomes of the objects that they own. Default: background."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        namespace: _builtins.str = ...,
+        propagation: Global___Propagation.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "namespace", b"namespace", "propagation", b"propagation", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObjectsDelete: _TypeAlias = ObjectsDelete  # noqa: Y015
 
 @_typing.final
 class Edit(_message.Message):

@@ -15,6 +15,7 @@ from rube.sim.report import Counts, Result
 from rube.sim.scenario.faults import Event, fault_events
 from rube.sim.scenario.judging import judge_all
 from rube.sim.scenario.load import LoadedScenario
+from rube.sim.scenario.own_types import messages_of
 from rube.sim.scenario.replicas import controller_replicas
 from rube.sim.scenario.scenario_pb2 import SQLITE, Cluster, Scenario, UnitState
 from rube.sim.scenario.scenario_pb2 import Link as LinkSpec
@@ -91,6 +92,7 @@ class Simulation:
     def build(self) -> None:
         """Puts the cluster together, before anything happens; `run` does it."""
         cluster = self._scenario.cluster
+        self.cluster.history.messages.update(messages_of(self._loaded.types))
         if members := etcd_members(cluster):
             self.cluster.add_etcd(members, log_entries_kept=cluster.etcd.log_entries_kept)
         replicas = controller_replicas(cluster)

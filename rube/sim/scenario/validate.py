@@ -187,6 +187,8 @@ def _step(step: Step, path: Path, scenario: Scenario, source: Source) -> None:
     if action == "list":
         _selection(step.list, (*path, "list"), source)
         return
+    if action in ("put_file", "delete_objects"):
+        return  # once the files are read: rube.sim.scenario.own_types
     if action in ("make_namespace", "delete_namespace"):
         _dns_label("namespace", getattr(step, action), (*path, action), source)
         return

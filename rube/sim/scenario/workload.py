@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from rube.api import ListRequest, Unit
+from rube.api.keys import ObjectKey
 from rube.api.well_known import UNIT_TYPE
 from rube.sim.cluster.cluster import SimCluster
 from rube.sim.cluster.user import Life, Repeated, User
@@ -21,6 +22,10 @@ UserAct = Callable[[User], Coroutine[Any, Any, None]]
 
 def step_events(loaded: LoadedScenario, cluster: SimCluster) -> Iterator[Event]:
     """Each step as often as it is repeated. An event starts the user's request; it ends when it is acknowledged."""
+    if pushed := loaded.types:
+        names = _shown([obj.metadata.name for obj in pushed], "types")
+        push = _start(cluster, "user-of-types", lambda user: user.put_objects(pushed))
+        yield Event(at_ns=0, text=f"a user pushes {names}", act=push)
     for index, step in enumerate(loaded.scenario.workload.steps):
         text, act = _act(step, loaded)
         # A user that reads repeats that by itself, over its own connections.
@@ -50,6 +55,15 @@ def _act(step: Step, loaded: LoadedScenario) -> tuple[str, UserAct]:
     if action == "delete_namespace":
         gone = step.delete_namespace
         return f"a user deletes the namespace {gone}", lambda user: user.delete_namespace(gone)
+    if action == "put_file":
+        objects = loaded.objects[step.put_file]
+        shown = _shown([obj.metadata.name for obj in objects], "objects")
+        return f"a user puts {shown}", lambda user: user.put_objects(objects)
+    if action == "delete_objects":
+        gone_ones, how = step.delete_objects, step.delete_objects.propagation
+        keys = [ObjectKey(gone_ones.type, gone_ones.namespace, name) for name in gone_ones.names]
+        shown = _shown(list(gone_ones.names), "objects")
+        return f"a user deletes {shown}", lambda user: user.delete_objects(keys, how)
     names = list(getattr(step, action or "").names)
     namespace = getattr(step, action or "").namespace
     if action == "delete":
@@ -123,7 +137,7 @@ def _run(unit: Unit) -> None:
     unit.state = Unit.RUNNING
 
 
-def _shown(names: list[str]) -> str:
+def _shown(names: list[str], things: str = "units") -> str:
     if len(names) <= NAMES_SHOWN_MAX:
         return ", ".join(names)
-    return f"{names[0]} … {names[-1]} ({len(names)} units)"
+    return f"{names[0]} … {names[-1]} ({len(names)} {things})"

@@ -1,0 +1,114 @@
+"""A controller of a type of one's own: each acme.Backup gets a unit that makes the copies.
+
+Tried in a simulated cluster, from this directory: `rube sim backup.yaml`. Run for real:
+`rube controller --controllers backup:Backups`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from backup_pb2 import Backup, BackupStatus  # made from backup.proto: see README.md
+
+from rube.api import Decision, Object, Service, State, Unit, UnitStatus
+from rube.api.keys import ObjectKey, key_of
+from rube.api.types import pack
+from rube.controllers.contract import Input, View
+
+BACKUP, UNIT = "acme.Backup", "api.systemd.Unit"
+PREFIX = "backup-"
+EVERY_S = 3600
+COPY = """/bin/sh -c 'mkdir -p "$$TARGET" && while cp -a "$$SOURCE" "$$TARGET"; do sleep "$$EVERY_S"; done'"""
+
+
+class Backups:
+    """Keyed by acme.Backup; sees the units."""
+
+    name = "backups"
+    type = BACKUP
+    selector = ""
+
+    @property
+    def inputs(self) -> Sequence[Input]:
+        return (Input(type=UNIT, requeue=_backup_of, select=_unit_of),)
+
+    def decide(self, state: State) -> Decision:
+        decision = Decision()
+        backup = state.object
+        if not state.HasField("object") or backup.metadata.HasField("delete_time"):
+            return decision  # the garbage collector deletes the unit of a backup that is gone
+        wanted = _unit(backup)
+        unit = state.related[0] if state.related else None
+        if unit is None:
+            put = decision.calls.add().put
+            put.objects.append(wanted)
+            put.preconditions.add(key=key_of(wanted).to_proto(), absent=True)
+        elif _is_owned(unit, backup) and unit.spec != wanted.spec:
+            wanted.metadata.revision = unit.metadata.revision  # over this version, and no other
+            decision.calls.add().put.objects.append(wanted)
+        _report(decision, backup, _status(backup, unit))
+        return decision
+
+
+def _unit(backup: Object) -> Object:
+    spec = Backup()
+    backup.spec.Unpack(spec)
+    unit = Unit(description=f"copies {spec.source} to {spec.target}")
+    unit.service.type, unit.service.restart = Service.EXEC, Service.ON_FAILURE
+    unit.service.time.restart = 5
+    unit.service.exec.start.append(COPY)
+    for name, value in (("SOURCE", spec.source), ("TARGET", spec.target), ("EVERY_S", str(spec.every_s or EVERY_S))):
+        unit.service.environment[name] = value
+    obj = Object(spec=pack(unit))
+    metadata = obj.metadata
+    metadata.namespace, metadata.name = backup.metadata.namespace, PREFIX + backup.metadata.name
+    if spec.node:
+        metadata.labels["node"] = spec.node
+    metadata.owner_references.add(
+        type=BACKUP,
+        namespace=backup.metadata.namespace,
+        name=backup.metadata.name,
+        uid=backup.metadata.uid,
+        block_deletion=True,
+    )
+    return obj
+
+
+def _is_owned(unit: Object, backup: Object) -> bool:
+    return any(owner.uid == backup.metadata.uid for owner in unit.metadata.owner_references)
+
+
+def _status(backup: Object, unit: Object | None) -> BackupStatus:
+    status = BackupStatus(unit=PREFIX + backup.metadata.name, state="waiting")
+    status.observed_generation = backup.metadata.generation
+    if unit is not None and not _is_owned(unit, backup):
+        status.state = "name taken"
+    elif unit is not None:
+        seen = UnitStatus()
+        unit.status.Unpack(seen)
+        status.state = seen.active_state or status.state
+    return status
+
+
+def _report(decision: Decision, backup: Object, status: BackupStatus) -> None:
+    """Asks for the status to be written, unless it is what the object says already."""
+    packed = pack(status)
+    if backup.status == packed:
+        return
+    update = decision.calls.add().update_status
+    update.key.CopyFrom(key_of(backup).to_proto())
+    update.uid = backup.metadata.uid
+    update.observed_generation = status.observed_generation
+    update.status.CopyFrom(packed)
+
+
+def _backup_of(unit: Object, view: View) -> Iterable[ObjectKey]:
+    """A unit that changed or is gone: its backup is decided again."""
+    name = unit.metadata.name
+    return [ObjectKey(BACKUP, unit.metadata.namespace, name.removeprefix(PREFIX))] if name.startswith(PREFIX) else []
+
+
+def _unit_of(key: ObjectKey, backup: Object | None, view: View) -> Iterable[Object]:
+    """What State.related shows for a backup: the unit of its name, if there is one."""
+    unit = view.get(ObjectKey(UNIT, key.namespace, PREFIX + key.name))
+    return [] if unit is None else [unit]

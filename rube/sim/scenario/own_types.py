@@ -1,0 +1,116 @@
+"""A scenario's types of one's own, and the objects of any type that its steps put and delete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from rube.api import Object, Type
+from rube.api.errors import InvalidArgumentError, RubeError
+from rube.api.keys import TYPE_TYPE, ObjectKey, key_of
+from rube.api.textproto import parse_documents
+from rube.api.types import BUILTIN, Types, pack
+from rube.api.types.protos import types_of
+from rube.api.types.pushed import checked_kind, kind_of
+from rube.compiler import compile_protos
+from rube.sim.scenario.files import read_bytes, read_text
+from rube.sim.scenario.scenario_pb2 import ObjectsDelete, Scenario
+from rube.sim.scenario.yamlproto import Source, check_known
+
+COMPILED = ".binpb"
+
+
+def read_types(scenario: Scenario, file: str, source: Source) -> tuple[list[Object], Types]:
+    """Returns the api.Type objects that a user pushes, and the types that there are then. Notes errors in `source`."""
+    pushed: list[Object] = []
+    types = BUILTIN
+    for index, name in enumerate(scenario.types):
+        try:
+            for obj in _types_in(Path(file).parent / name):
+                kind = checked_kind(obj.metadata.name, Type.FromString(obj.spec.value))
+                if types.get(kind.name) is not None:
+                    raise InvalidArgumentError(f"{name}: there is a type {kind.name} already: leave one out")
+                types = types.with_kind(kind)
+                pushed.append(Object(metadata=obj.metadata, spec=pack(Type.FromString(kind.source))))
+        except RubeError as error:
+            source.error(("types", index), error.message)
+    return pushed, types
+
+
+def read_objects(scenario: Scenario, file: str, source: Source, types: Types) -> dict[str, list[Object]]:
+    """Returns the objects of each file that a step puts, by the step's name of it, and completes the keys that steps
+    delete. Notes errors in `source`."""
+    found: dict[str, list[Object]] = {}
+    for index, step in enumerate(scenario.workload.steps):
+        if (name := step.put_file) and name not in found:
+            try:
+                found[name] = _objects_in(Path(file).parent / name, types)
+            except RubeError as error:
+                source.error(("workload", "steps", index, "put_file"), error.message)
+    put = {key_of(obj) for objects in found.values() for obj in objects}
+    for index, step in enumerate(scenario.workload.steps):
+        if step.HasField("delete_objects"):
+            _check_deletion(step.delete_objects, ("workload", "steps", index, "delete_objects"), put, types, source)
+    return found
+
+
+def messages_of(pushed: list[Object]) -> dict[str, type[Message]]:
+    """Returns the classes of all messages that came with types, by full name."""
+    kinds = [kind_of(obj.metadata.name, Type.FromString(obj.spec.value)) for obj in pushed]
+    return {name: GetMessageClass(kind.messages[name]) for kind in kinds for name in sorted(kind.messages)}
+
+
+def _types_in(path: Path) -> list[Object]:
+    """Returns the types in a .proto file or a FileDescriptorSet, without comments: what is stored in a simulation, and
+    so its hash, must not depend on the compiler's version."""
+    data = read_bytes(path)
+    if path.suffix == COMPILED:
+        try:
+            compiled = FileDescriptorSet.FromString(data)
+        except DecodeError as error:
+            raise InvalidArgumentError(
+                f"{path} is no FileDescriptorSet: make it with protoc --include_imports --descriptor_set_out={path.name}"
+            ) from error
+        found = types_of(compiled, ())
+    else:
+        found = types_of(compile_protos([str(path)]), [str(path)])
+    if not found:
+        raise InvalidArgumentError(
+            f"{path}: no message has the option (api.resource), which makes it a type of object: import "
+            "rube/api/resource.proto and write 'option (api.resource) = {};' in one"
+        )
+    for obj in found:
+        pushed = Type.FromString(obj.spec.value)
+        for file in pushed.files.file:
+            file.ClearField("source_code_info")
+        obj.spec.CopyFrom(pack(pushed))
+    return found
+
+
+def _objects_in(path: Path, types: Types) -> list[Object]:
+    documents = parse_documents(read_text(path), str(path), types)
+    objects = [obj for document in documents for obj in document.objects]
+    for obj in objects:
+        if key_of(obj).type == TYPE_TYPE:
+            raise InvalidArgumentError(f"{path}: {key_of(obj)} is a type: name its .proto file in `types`")
+    return objects
+
+
+def _check_deletion(
+    wanted: ObjectsDelete, path: tuple[str | int, ...], put: set[ObjectKey], types: Types, source: Source
+) -> None:
+    try:
+        kind = types.kind(wanted.type)
+    except InvalidArgumentError as error:
+        source.error((*path, "type"), error.message)
+        return
+    if kind.namespaced:
+        wanted.namespace = wanted.namespace or "default"
+    if not wanted.names:
+        source.error(path, "no names: add `names: [nightly]`")
+    known = sorted(key.name for key in put if (key.type, key.namespace) == (wanted.type, wanted.namespace))
+    for index, name in enumerate(wanted.names):
+        check_known(kind.words()[0], name, known, (*path, "names", index), source)
