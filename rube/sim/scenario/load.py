@@ -80,6 +80,7 @@ def load_text(text: str, file: str, settings: Sequence[str] = ()) -> LoadedScena
     _fill_defaults(scenario)
     validate(scenario, source)
     pushed, types = read_types(scenario, file, source)
+    source.raise_errors()  # without its type no object is right
     units = _units(scenario, file, source, types)
     objects = read_objects(scenario, file, source, types)
     source.raise_errors()

@@ -72,7 +72,8 @@ def _types_in(path: Path) -> list[Object]:
             compiled = FileDescriptorSet.FromString(data)
         except DecodeError as error:
             raise InvalidArgumentError(
-                f"{path} is no FileDescriptorSet: make it with protoc --include_imports --descriptor_set_out={path.name}"
+                f"{path} is no FileDescriptorSet: make it with protoc --include_imports "
+                f"--descriptor_set_out={path.name}"
             ) from error
         found = types_of(compiled, ())
     else:

@@ -1,0 +1,127 @@
+"""Types of one's own in scenario files, and objects of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from rube.api import Type
+from rube.sim.scenario import ScenarioError, Simulation, load
+from tests.pushed_types import backup_type
+
+SCENARIO = """\
+name: types
+duration: 20s
+types: [backup.binpb]
+cluster:
+  nodes: {count: 1}
+workload:
+  observers: 1
+  steps:
+    - {at: 1s, put_file: nightly.textproto}
+    - {at: 5s, delete_objects: {type: acme.Backup, names: [nightly]}}
+expect:
+  - watch_promises
+"""
+OBJECT = """\
+metadata { namespace: "default" name: "nightly" }
+spec {
+  [rube/acme.Backup] { schedule: "daily" }
+}
+"""
+PROTO = """\
+syntax = "proto3";
+package acme;
+import "rube/api/resource.proto";
+// A comment, which no simulated server stores.
+message Backup {
+  option (api.resource) = { status: "acme.BackupStatus" };
+  string schedule = 1;
+  string target = 2;
+}
+message BackupStatus {
+  string state = 1;
+  uint64 observed_generation = 2;
+}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    compiled = Type.FromString(backup_type().spec.value).files
+    (tmp_path / "backup.binpb").write_bytes(compiled.SerializeToString(deterministic=True))
+    (tmp_path / "nightly.textproto").write_text(OBJECT)
+    (tmp_path / "backup.yaml").write_text(SCENARIO)
+    return tmp_path
+
+
+def errors(folder: Path, old: str, new: str) -> str:
+    """Returns the errors of a scenario, whose text is another one in one place."""
+    assert old in SCENARIO
+    path = folder / "backup.yaml"
+    path.write_text(SCENARIO.replace(old, new))
+    with pytest.raises(ScenarioError) as caught:
+        load(str(path))
+    return str(caught.value.message).replace(f"{folder}/", "")
+
+
+def test_a_user_pushes_the_type_and_puts_and_deletes_objects_of_it(folder: Path) -> None:
+    with Simulation(load(str(folder / "backup.yaml"))) as simulation:
+        result = simulation.run()
+    assert result.passed, result
+    written = [(entry.key, entry.content is not None) for entry in simulation.cluster.history.log]
+    assert [key for key, _ in written if key.startswith("api.Type/")] == ["api.Type/acme.Backup"]
+    assert [there for key, there in written if key == "acme.Backup/default/nightly"] == [True, False]
+
+
+def test_a_proto_file_gives_the_same_as_what_it_compiles_to(folder: Path) -> None:
+    pytest.importorskip("grpc_tools", reason="needs a compiler: pip install grpcio-tools")
+    (folder / "acme").mkdir()
+    (folder / "acme" / "backup.proto").write_text(PROTO)
+    (folder / "proto.yaml").write_text(SCENARIO.replace("backup.binpb", "acme/backup.proto"))
+    (compiled,) = load(str(folder / "backup.yaml")).types
+    (from_text,) = load(str(folder / "proto.yaml")).types
+    files = [Type.FromString(obj.spec.value).files.file for obj in (compiled, from_text)]
+    assert [len(file) for file in files] == [1, 1]
+    assert files[0][0].message_type[0].field[0].name == files[1][0].message_type[0].field[0].name == "schedule"
+    assert not files[1][0].HasField("source_code_info")
+
+
+def test_a_file_that_is_no_set_is_an_error_of_the_types(folder: Path) -> None:
+    (folder / "backup.binpb").write_bytes(b"\xff\xff")
+    text = errors(folder, "", "")
+    assert text.startswith("backup.yaml:3: backup.binpb is no FileDescriptorSet: make it with protoc")
+
+
+def test_a_set_without_a_type_is_refused(folder: Path) -> None:
+    (folder / "backup.binpb").write_bytes(FileDescriptorSet().SerializeToString())
+    text = errors(folder, "", "")
+    assert text.startswith("backup.yaml:3: backup.binpb: no message has the option (api.resource)")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("types: [backup.binpb]", "types: [other.binpb]", "backup.yaml:3: other.binpb: no such file in types[0]"),
+        ("[backup.binpb]", "[backup.binpb, backup.binpb]", "there is a type acme.Backup already: leave one out"),
+        (
+            "names: [nightly]",
+            "names: [nihgtly]",
+            'unknown backup "nihgtly" in workload.steps[1].delete_objects',
+        ),
+        ("names: [nightly]", "names: []", "backup.yaml:10: no names"),
+        ("type: acme.Backup", "type: acme.Bakcup", "did you mean 'acme.Backup'"),
+        ("nightly.textproto", "daily.textproto", "backup.yaml:9: daily.textproto: no such file"),
+    ],
+)
+def test_each_mistake_is_named_with_its_line(folder: Path, old: str, new: str, expected: str) -> None:
+    assert expected in errors(folder, old, new)
+
+
+def test_an_object_that_does_not_parse_is_an_error_with_both_places(folder: Path) -> None:
+    (folder / "nightly.textproto").write_text(OBJECT.replace("schedule", "scheduel"))
+    text = errors(folder, "", "")
+    assert "backup.yaml:9: nightly.textproto:3:" in text
+    assert "schedule" in text
