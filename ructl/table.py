@@ -43,6 +43,7 @@ def table(objects: Sequence[Object], *, now_ns: int, wide: bool = False) -> list
         "LABELS": _labels if wide else _nothing,
         "MESSAGE": _message if wide else _short_message,
     }
+    columns |= own  # one may be called STATE
     cells = {head: [cell(obj) for obj in objects] for head, cell in columns.items()}
     rows = [
         [head, *(printable(value) or "-" for value in values)]

@@ -39,6 +39,7 @@ SESSIONS = (
     "docs/tutorials/services.md",
     "examples/01-hello-unit/README.md",
     "examples/02-many-fields/README.md",
+    "examples/09-backup/README.md",
 )
 """Pages whose blocks run on a cluster of two nodes, in their order, as one session."""
 ENDLESS = re.compile(r"^(ructl (watch|logs -f)\b)", re.MULTILINE)
@@ -144,7 +145,11 @@ def test_a_session_runs_as_pasted(cluster: LocalCluster, tmp_path: Path, page: s
             if block.page == page:
                 run_block(block, directory, cluster.address)
     finally:
-        clean = "ructl delete -t Unit -l '!none' --all || true; ructl wait -t Unit -n default --for deleted"
+        clean = """
+            [ ! -e controller.pid ] || kill $(cat controller.pid)
+            ructl delete -t Unit -l '!none' --all || true
+            ructl wait -t Unit -n default --for deleted
+        """
         subprocess.run(
             ["bash", "-c", clean],
             cwd=directory,
@@ -161,7 +166,15 @@ WEB_AND_HELLO = """
         ructl put web.textproto hello.textproto
         ructl wait -t Unit web hello --for active
 """
-PREPARED = {"docs/explanation/nodes.md": WEB_AND_HELLO, "docs/howto/move-units.md": WEB_AND_HELLO}
+BACKUPS = """
+        timeout 200 rube controller --server "$RUBE_SERVER" --data data --controllers backup:Backups > log.txt 2>&1 &
+        echo $! > controller.pid
+"""
+PREPARED = {
+    "docs/explanation/nodes.md": WEB_AND_HELLO,
+    "docs/howto/move-units.md": WEB_AND_HELLO,
+    "examples/09-backup/README.md": BACKUPS,
+}
 """The commands that have run before a page's blocks, as its text says."""
 
 
@@ -176,7 +189,8 @@ def test_a_block_runs_as_pasted(block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", READ, ids=of)
 def test_a_command_line_is_one_that_the_program_takes(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "examples" / "03-own-controller"))
+    for example in ("03-own-controller", "09-backup"):
+        monkeypatch.syspath_prepend(str(ROOT / "examples" / example))
     monkeypatch.chdir(ROOT)
     for words in commands(block.text):
         if words[0] in PROGRAMS:

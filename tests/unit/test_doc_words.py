@@ -162,7 +162,7 @@ def test_a_page_has_the_title_under_which_the_navigation_shows_it() -> None:
 
 # Where each daemon keeps its data, in the units that `rube systemd-units` writes and in what docs and help pages say.
 _PLACES = re.compile(
-    r"/var/lib/(rubeapiserver(/(store|new)(\.db)?|/[abcd](\.db)?)?|rube(/rubelet\.sock|/units)?|rube-agents|rube-controllers)"
+    r"/var/lib/(rubeapiserver(/(store|new)(\.db)?|/[abcd](\.db)?)?|rube(/rubelet\.sock|/units)?|rube-(agents|backups|controllers))"
     r"(?![\w./-])"
 )
 _SPEAKING = [*PAGES, *(ROOT / "rube" / "cli").rglob("*.*"), *(ROOT / "ructl").glob("*.py"), ROOT / "rube/store/urls.py"]

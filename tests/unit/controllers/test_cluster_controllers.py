@@ -56,6 +56,10 @@ def test_informers_keep_what_a_controller_asks_for_and_no_more() -> None:
     assert health == {("api.Node", "", ""), ("api.Lease", "node-leases", "")}
 
 
+def test_a_controller_may_be_of_a_type_that_is_pushed_later() -> None:
+    assert make_controller(f"{__name__}:OwnType").type == "acme.Backup"
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
@@ -66,6 +70,7 @@ def test_informers_keep_what_a_controller_asks_for_and_no_more() -> None:
         ("collections:OrderedDict", "is no controller: it has no 'name'"),
         (f"{__name__}:Upper", "'Upper' is not a DNS label"),
         (f"{__name__}:Unknown", "'api.systemd.Unti' is not a type of object"),
+        (f"{__name__}:NoName", "'acme/Backup' is not a type of object"),
         (f"{__name__}:SeesItself", "is its own type"),
     ],
 )
@@ -86,6 +91,14 @@ class Upper(Placement):
 
 class Unknown(Placement):
     name, type = "unknown", "api.systemd.Unti"
+
+
+class OwnType(Placement):
+    name, type = "own-type", "acme.Backup"
+
+
+class NoName(Placement):
+    name, type = "no-name", "acme/Backup"
 
 
 class SeesItself(Placement):

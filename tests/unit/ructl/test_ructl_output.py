@@ -11,9 +11,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rube.api import Lease, List, Metadata, Node, NodeStatus, Object, Unit, UnitStatus, textproto
 from rube.api.types import pack
 from rube.client import Change
+from ructl.cluster_types import TYPES
 from ructl.output import groups, print_each, print_list
 from ructl.table import table
 from ructl.watch import event_of
+from tests.pushed_types import backup, backup_type, kind_from
 
 _SECOND_NS = 1_000_000_000
 
@@ -65,6 +67,16 @@ def test_a_readiness_of_a_newer_build_is_shown_as_its_number() -> None:
     status.readiness = 9  # type: ignore[assignment]
     node = Object(metadata=Metadata(name="w1"), spec=pack(Node()), status=pack(status))
     assert "readiness 9" in table([node], now_ns=0)[1]
+
+
+def test_a_column_of_ones_own_may_have_the_name_of_a_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed = backup_type(columns=[{"name": "STATE", "path": "status.state"}])
+    kind = kind_from(pushed)
+    monkeypatch.setitem(TYPES._kinds, kind.name, kind)
+    obj = backup("nightly", of=pushed)
+    assert kind.status is not None
+    obj.status.CopyFrom(pack(kind.status(state="copying")))
+    assert table([obj], now_ns=0)[1].split() == ["default", "nightly", "copying", "0"]
 
 
 def test_a_table_leaves_empty_columns_out() -> None:
