@@ -61,7 +61,7 @@ class ApiServer:
         server = self._host.network.server(self._config.server_options)
         add_ApiServicer_to_server(self._service, server)
         add_NodesServicer_to_server(self._nodes, server)
-        standard = await add_standard_services(server, _SERVICES)
+        standard = await add_standard_services(server, _SERVICES, self._types.pools)
         try:
             await self._types.start()
             addresses = tuple(_bind(server, address) for address in self._config.listen)

@@ -11,7 +11,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
+
+from google.protobuf.descriptor_pool import DescriptorPool
 
 from rube.api import Object, Type, TypeGate, Veto
 from rube.api.errors import AbortedError, FailedPreconditionError, InvalidArgumentError, RubeError
@@ -107,6 +109,11 @@ class KnownTypes:
                 if not await self.refresh(*names):
                     raise
         raise AbortedError(f"the types {', '.join(names)} changed {CHANGES_MAX} times during this write: try again")
+
+    def pools(self) -> list[DescriptorPool]:
+        """Returns the pools of descriptors of the types that were pushed."""
+        found = (kind.spec.DESCRIPTOR.file.pool for kind in self.now.types.kinds() if kind.source)
+        return [cast(DescriptorPool, pool) for pool in found]
 
     async def require(self, names: Iterable[str]) -> Types:
         """Returns the known types, after a consistent read of each of these that is not known yet.

@@ -6,12 +6,13 @@ grpcio-reflection has v1alpha alone. v1 differs from it in the package's name, s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc import aio
 
 V1_PACKAGE = "grpc.reflection.v1"
@@ -19,12 +20,16 @@ V1_FILE = "grpc/reflection/v1/reflection.proto"
 V1_SERVICE = f"{V1_PACKAGE}.ServerReflection"
 
 
-def add_reflection(server: aio.Server, service_names: Sequence[str]) -> None:
-    """Serves both versions, which list `service_names` and themselves."""
+Pools = Callable[[], Iterable[DescriptorPool]]
+"""Returns the pools of descriptors that a server has now, beside Python's own."""
+
+
+def add_reflection(server: aio.Server, service_names: Sequence[str], pools: Pools = tuple) -> None:
+    """Serves both versions, which list `service_names` and themselves, and describe the messages of `pools`, too."""
     from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
     reflected = (*service_names, reflection.SERVICE_NAME, V1_SERVICE)
-    pool = _Pool(reflection_pb2.DESCRIPTOR)
+    pool = _Pool(reflection_pb2.DESCRIPTOR, pools)
     servicer: Any = reflection.aio.ReflectionServicer(reflected, pool)  # type: ignore[attr-defined]  # stubs lack aio
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     method = grpc.stream_stream_rpc_method_handler(
@@ -38,10 +43,11 @@ def add_reflection(server: aio.Server, service_names: Sequence[str]) -> None:
 
 
 class _Pool:
-    """The default pool of descriptors, and v1 of reflection beside it: a package with that file may be imported later,
-    and must be able to add it."""
+    """The default pool of descriptors, v1 of reflection beside it (a package with that file may be imported later, and
+    must be able to add it), and then those of the server."""
 
-    def __init__(self, alpha: FileDescriptor) -> None:
+    def __init__(self, alpha: FileDescriptor, pools: Pools) -> None:
+        self._pools = pools
         self._default: Any = descriptor_pool.Default()
         self._own: Any = descriptor_pool.DescriptorPool()
         self._own.Add(_v1_of(alpha))
@@ -56,12 +62,13 @@ class _Pool:
         return getattr(self._default, name)
 
     def _find(self, method: str, name: str) -> FileDescriptor:
-        found: FileDescriptor
-        try:
-            found = getattr(self._default, method)(name)
-        except KeyError:
-            found = getattr(self._own, method)(name)
-        return found
+        for pool in (self._default, self._own, *self._pools()):
+            try:
+                found: FileDescriptor = getattr(pool, method)(name)
+            except KeyError:
+                continue
+            return found
+        raise KeyError(name)
 
 
 def _v1_of(alpha: FileDescriptor) -> descriptor_pb2.FileDescriptorProto:

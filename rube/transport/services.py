@@ -5,9 +5,10 @@ Their packages are imported when they are first served: a client, which needs no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc import aio
 
 
@@ -31,8 +32,11 @@ class StandardServices:
         await self._servicer.enter_graceful_shutdown()
 
 
-async def add_standard_services(server: aio.Server, service_names: Sequence[str]) -> StandardServices:
-    """Serves health and reflection for `service_names` (`api.Api`). They begin as NOT_SERVING.
+async def add_standard_services(
+    server: aio.Server, service_names: Sequence[str], pools: Callable[[], Iterable[DescriptorPool]] = tuple
+) -> StandardServices:
+    """Serves health and reflection for `service_names` (`api.Api`). They begin as NOT_SERVING. `pools` returns the
+    pools of descriptors that reflection shows beside Python's own.
 
     Call it before `server.start()`.
     """
@@ -42,7 +46,7 @@ async def add_standard_services(server: aio.Server, service_names: Sequence[str]
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     from rube.transport.reflection import add_reflection  # for servers alone: clients start fast
 
-    add_reflection(server, (*service_names, health.SERVICE_NAME))
+    add_reflection(server, (*service_names, health.SERVICE_NAME), pools)
     services = StandardServices(servicer, service_names)
     await services.set_serving(False)
     return services

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from rube.api import (
     DeleteRequest,
@@ -345,3 +346,21 @@ async def test_a_version_whose_rules_stored_objects_break_is_refused(site: Site)
         await api.put(backup("bad"))
         with pytest.raises(FailedPreconditionError, match=r"acme\.Backup/default/bad: its spec\.schedule"):
             await api.put(strict)
+
+
+async def test_reflection_describes_a_pushed_type_to_foreign_clients(site: Site) -> None:
+    async with serve(site) as api, site.host.network.channel(api.address) as channel:
+        call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
+
+        async def found(symbol: str) -> list[str]:
+            await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol))
+            answer = await call.read()
+            files = answer.file_descriptor_response.file_descriptor_proto
+            return [FileDescriptorProto.FromString(file).name for file in files]
+
+        assert await found(BACKUP) == []
+        await api.put(backup_type())
+        assert "acme/backup.proto" in await found(BACKUP)
+        assert "acme/backup.proto" in await found(f"{BACKUP}Status")
+        assert "rube/api.proto" in await found("api.Object")
+        call.cancel()
