@@ -1107,7 +1107,7 @@ class UpdateStatusRequest(_message.Message):
     def status(self) -> _any_pb2.Any: ...
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields of the status message to replace; empty: all of it."""
+        """Fields of the status message to replace, as paths below it (see PatchRequest); empty: all of it."""
 
     @_builtins.property
     def precondition(self) -> Global___Precondition: ...

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from rube.api import Metadata, UpdateStatusRequest, UpdateStatusResponse
 from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError
+from rube.api.fields import PATHS_MAX, copy_field, parse_path
 from rube.api.keys import ObjectKey
 from rube.api.types import BUILTIN, Types, pack
 from rube.server.backend import Backend
@@ -18,13 +19,12 @@ from rube.server.objects import prepare_status
 from rube.server.preconditions import resolve_preconditions
 from rube.server.put_response import metadata_after
 from rube.server.stored_object import StoredObject
-from rube.server.validation import canonical_status
+from rube.server.validation import canonical_status, located
 from rube.server.violations import check_status
 from rube.server.writes import Current, Decided, Intent
 
 OBSERVED_GENERATION = "observed_generation"
 """The field (uint64) of a status message for the generation of the spec that it is about."""
-MASK_PATHS_MAX = 1_000
 
 
 async def update_status(backend: Backend, request: UpdateStatusRequest) -> UpdateStatusResponse:
@@ -42,10 +42,9 @@ async def _update_status(backend: Backend, now: Snapshot, request: UpdateStatusR
     key = ObjectKey.from_proto(request.key)
     types.validate_object_key(key)
     name = key.to_bytes()
-    if len(request.update_mask.paths) > MASK_PATHS_MAX:
+    if len(request.update_mask.paths) > PATHS_MAX:
         raise InvalidArgumentError(
-            f"{key}: update_mask has {len(request.update_mask.paths)} paths, more than {MASK_PATHS_MAX}: "
-            "name whole fields",
+            f"{key}: update_mask has {len(request.update_mask.paths)} paths, more than {PATHS_MAX}: name whole fields",
             field="update_mask",
         )
     status = canonical_status(key, request.status, types)
@@ -90,16 +89,12 @@ def merge_status(
     stored = type(wanted)() if before is None else types.unpack(before)
     if not request.update_mask.paths:
         merged = wanted
-    elif request.update_mask.IsValidForDescriptor(cast(Descriptor, wanted.DESCRIPTOR)):
+    else:
         merged = type(wanted)()
         merged.CopyFrom(stored)
-        request.update_mask.MergeMessage(wanted, merged, replace_message_field=True, replace_repeated_field=True)
-    else:
-        paths = ", ".join(sorted(request.update_mask.paths))
-        raise InvalidArgumentError(
-            f"{key}: update_mask names fields that {wanted.DESCRIPTOR.full_name} does not have: {paths}",
-            field="update_mask",
-        )
+        with located(f"{key}: update_mask"):
+            for path in request.update_mask.paths:
+                copy_field(parse_path(cast(Descriptor, wanted.DESCRIPTOR), path, "status."), wanted, merged)
     if request.observed_generation:
         _observe(key, obj.metadata, stored, merged, request.observed_generation)
     return merged

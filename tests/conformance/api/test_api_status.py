@@ -68,8 +68,8 @@ async def test_a_mask_on_an_object_without_status_makes_one(site: Site) -> None:
 async def test_a_mask_with_an_unknown_field_is_refused(site: Site) -> None:
     async with serve(site) as api:
         await api.put(unit("a"))
-        with pytest.raises(InvalidArgumentError, match="nonsense"):
-            await update(api, UnitStatus(), update_mask=FieldMask(paths=["active_state", "nonsense"]))
+        with pytest.raises(InvalidArgumentError, match="UnitStatus has no field 'sub_sate'; did you mean 'sub_state'"):
+            await update(api, UnitStatus(), update_mask=FieldMask(paths=["active_state", "sub_sate"]))
 
 
 async def test_the_status_of_another_incarnation_is_aborted(site: Site) -> None:
