@@ -80,7 +80,8 @@ def push(
     request = PutRequest(objects=objects, validate_only=dry_run, allow_breaking=allow_breaking)
     where = server_target(server, timeout_s)
     for obj, stored in zip(objects, run(where, lambda connection: _stored(connection, objects)), strict=True):
-        for breakage in breakages(_kind(stored), _kind(obj)) if stored is not None else ():
+        kind = _checked(obj)
+        for breakage in breakages(_kind(stored), kind) if stored is not None else ():
             if breakage.warning:
                 click.echo(f"ructl: warning: {breakage.path}: {breakage.text}", err=True)
     response = run(where, lambda connection: _push(connection, request))
@@ -135,6 +136,13 @@ async def _pushed(connection: Connection) -> list[Object]:
     from ructl.query import Query
 
     return await connection.list_objects(Query(type=TYPE_TYPE))
+
+
+def _checked(obj: Object) -> Kind:
+    try:
+        return _kind(obj)
+    except RubeError as error:
+        raise click.ClickException(f"{obj.metadata.name}: {error.message}") from error
 
 
 def _kind(obj: Object) -> Kind:

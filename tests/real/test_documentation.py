@@ -36,6 +36,7 @@ SESSIONS = (
     "docs/explanation/nodes.md",
     "docs/howto/move-units.md",
     "docs/howto/delete.md",
+    "docs/howto/own-types.md",
     "docs/tutorials/services.md",
     "examples/01-hello-unit/README.md",
     "examples/02-many-fields/README.md",
@@ -109,7 +110,7 @@ def workplace(directory: Path, page: str) -> Path:
         shutil.copytree(ROOT / name, directory / name)
     (hello,) = [block for block in blocks("prototext") if block.page == "README.md"]
     (directory / "hello.textproto").write_text(hello.text)
-    (backup,) = blocks("proto")
+    (backup,) = [block for block in blocks("proto") if block.page == "docs/howto/validate-types.md"]
     (directory / "backup.proto").write_text(backup.text)
     for web in [block for block in blocks("prototext") if block.page == page == "docs/tutorials/services.md"]:
         (directory / "web.textproto").write_text(web.text)

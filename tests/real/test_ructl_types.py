@@ -115,6 +115,10 @@ def test_a_type_is_pushed_used_changed_and_deleted(tmp_path: Path) -> None:
         assert (await ructl("types", "diff", write(tmp_path, "backup.proto", more)))[0] == 1
         assert await ructl("types", "push", proto) == (0, "changed acme.Backup\n")
         assert (await ructl("types", "diff", proto)) == (0, "")
+        write(tmp_path, "backup.proto", more.replace("spec.keep", "spec.kep"))
+        code, said = await ructl("types", "push", proto)
+        assert code == 1
+        assert "ructl: acme.Backup: resource.columns[1].path" in said
         write(tmp_path, "backup.proto", more.replace("  string target = 2;\n", "").replace("target", "schedule"))
         code, said = await ructl("types", "push", proto)
         assert code == 1
