@@ -21,7 +21,6 @@ from ructl.connection import Connection, run
 from ructl.formats import json_error_text
 from ructl.options import server_options, server_target
 from ructl.output import place, print_each, tell
-from ructl.places import type_of_word
 from ructl.query import Query, parse_query
 
 OWNER_DEFAULT = "ructl-patch"
@@ -62,7 +61,7 @@ def command(
     """
     settings = [word.partition("=") for word in words if "=" in word]
     names = [word for word in words if "=" not in word]
-    if type_name is None and len(names) > 1 and type_of_word(names[0]):
+    if type_name is None and len(names) == 2:
         type_name = names.pop(0)
     if not settings and not unset:
         raise click.UsageError("patch needs PATH=VALUE, or --unset PATH")
