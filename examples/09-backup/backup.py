@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from backup_pb2 import Backup, BackupStatus  # made from backup.proto: see README.md
 
-from rube.api import Decision, Object, Service, State, Unit, UnitStatus
+from rube.api import Decision, Object, Service, State, StatusCondition, Unit, UnitStatus
+from rube.api.conditions import set_condition
 from rube.api.keys import ObjectKey, key_of
 from rube.api.types import pack
 from rube.controllers.contract import Input, View
@@ -46,7 +47,7 @@ class Backups:
         elif _is_owned(unit, backup) and unit.spec != wanted.spec:
             wanted.metadata.revision = unit.metadata.revision  # over this version, and no other
             decision.calls.add().put.objects.append(wanted)
-        _report(decision, backup, _status(backup, unit))
+        _report(decision, backup, _status(state, unit, wanted))
         return decision
 
 
@@ -78,15 +79,22 @@ def _is_owned(unit: Object, backup: Object) -> bool:
     return any(owner.uid == backup.metadata.uid for owner in unit.metadata.owner_references)
 
 
-def _status(backup: Object, unit: Object | None) -> BackupStatus:
-    status = BackupStatus(unit=PREFIX + backup.metadata.name, state="waiting")
-    status.observed_generation = backup.metadata.generation
+def _status(state: State, unit: Object | None, wanted: Object) -> BackupStatus:
+    """Returns the status that the backup should have: it begins with the one that it has, whose times it keeps."""
+    backup, status, seen = state.object, BackupStatus(), UnitStatus()
+    backup.status.Unpack(status)
+    status.unit, status.observed_generation = wanted.metadata.name, backup.metadata.generation
+    ready = StatusCondition(type="Ready", state=StatusCondition.FALSE, reason="Waiting")
+    ready.observed_generation = status.observed_generation
     if unit is not None and not _is_owned(unit, backup):
-        status.state = "name taken"
+        ready.reason, ready.message = "NameTaken", f"the unit {status.unit} is not of this backup"
     elif unit is not None:
-        seen = UnitStatus()
         unit.status.Unpack(seen)
-        status.state = seen.active_state or status.state
+        if unit.spec == wanted.spec and seen.observed_generation == unit.metadata.generation:
+            ready.reason, ready.message = "UnitReported", seen.message
+            ready.state = StatusCondition.TRUE if seen.active_state == "active" else StatusCondition.FALSE
+    status.state = seen.active_state
+    set_condition(status.conditions, ready, state.now)
     return status
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from backup import BACKUP, UNIT, Backups
 from backup_pb2 import Backup, BackupStatus
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube.api import Decision, Object, State, Unit, UnitStatus
+from rube.api import Decision, Object, State, StatusCondition, Unit, UnitStatus
 from rube.api.keys import key_of
 from rube.api.types import pack
 from rube.controllers.contract import evaluate
@@ -15,7 +16,7 @@ def state_of(*units: Object, **spec: object) -> State:
     backup = Object(spec=pack(Backup(source="/srv/www", target="/mnt/www", **spec)))
     backup.metadata.namespace, backup.metadata.name, backup.metadata.uid = "default", "nightly", "b-1"
     backup.metadata.generation = 1
-    return State(key=key_of(backup).to_proto(), object=backup, related=units)
+    return State(key=key_of(backup).to_proto(), object=backup, related=units, now=Timestamp(seconds=100))
 
 
 def decide(state: State) -> Decision:
@@ -37,6 +38,12 @@ def told(decision: Decision) -> BackupStatus:
     return status
 
 
+def ready(decision: Decision) -> StatusCondition:
+    (condition,) = told(decision).conditions
+    assert condition.type == "Ready"
+    return condition
+
+
 def test_a_backup_without_a_unit_gets_one_that_it_owns() -> None:
     decision = decide(state_of(node="worker-1"))
     put, update = decision.calls
@@ -47,7 +54,8 @@ def test_a_backup_without_a_unit_gets_one_that_it_owns() -> None:
     assert (owner.type, owner.name, owner.uid) == (BACKUP, "nightly", "b-1")
     assert put.put.preconditions[0].absent
     assert update.update_status.uid == "b-1"
-    assert told(decision) == BackupStatus(unit="backup-nightly", state="waiting", observed_generation=1)
+    assert (told(decision).unit, told(decision).observed_generation) == ("backup-nightly", 1)
+    assert ready(decision).state == StatusCondition.FALSE
 
 
 def test_a_changed_backup_changes_its_unit_over_the_version_that_was_seen() -> None:
@@ -62,11 +70,15 @@ def test_a_changed_backup_changes_its_unit_over_the_version_that_was_seen() -> N
 def test_the_status_says_what_the_unit_says_and_is_written_once() -> None:
     state = state_of()
     unit = unit_made(state)
-    unit.status.CopyFrom(pack(UnitStatus(active_state="active")))
+    unit.metadata.generation = 1
+    unit.status.CopyFrom(pack(UnitStatus(active_state="active", observed_generation=1)))
     state.related.append(unit)
     decision = decide(state)
     assert told(decision).state == "active"
+    assert ready(decision).state == StatusCondition.TRUE
+    assert ready(decision).transition_time == state.now
     state.object.status.CopyFrom(decision.calls[-1].update_status.status)
+    state.now.seconds += 60
     assert not decide(state).calls
 
 
@@ -75,7 +87,7 @@ def test_somebody_elses_unit_of_that_name_is_left_alone() -> None:
     del unit.metadata.owner_references[:]
     decision = decide(state_of(unit, every_s=60))
     assert [call.WhichOneof("call") for call in decision.calls] == ["update_status"]
-    assert told(decision).state == "name taken"
+    assert ready(decision).reason == "NameTaken"
 
 
 def test_nothing_is_done_for_a_backup_that_is_gone_or_going() -> None:

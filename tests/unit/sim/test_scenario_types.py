@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 from rube.api import Type
+from rube.compiler import compile_protos
 from rube.sim.scenario import ScenarioError, Simulation, load
+from tests.doc_blocks import ROOT
 from tests.pushed_types import backup_type
 
+EXAMPLE = ROOT / "examples" / "09-backup"
 SCENARIO = """\
 name: types
 duration: 20s
@@ -125,3 +130,15 @@ def test_an_object_that_does_not_parse_is_an_error_with_both_places(folder: Path
     text = errors(folder, "", "")
     assert "backup.yaml:9: nightly.textproto:3:" in text
     assert "schedule" in text
+
+
+def test_the_class_of_the_example_is_made_from_its_proto_file() -> None:
+    pytest.importorskip("grpc_tools", reason="needs a compiler: pip install grpcio-tools")
+    program = "import sys, backup_pb2; sys.stdout.buffer.write(backup_pb2.DESCRIPTOR.serialized_pb)"
+    made = subprocess.run([sys.executable, "-c", program], cwd=EXAMPLE, capture_output=True, check=True)
+    (compiled,) = [file for file in compile_protos([str(EXAMPLE / "backup.proto")]).file if file.name == "backup.proto"]
+    compiled.ClearField("source_code_info")
+    for message in compiled.message_type:
+        for field in message.field:
+            field.ClearField("json_name")  # protoc writes it into sets alone
+    assert FileDescriptorProto.FromString(made.stdout) == compiled
