@@ -27,7 +27,7 @@ expect:
   - converged
 """
 ALONE = RAFT.replace("  raft: {members: 3}\n", "  apiservers: [{name: api-1}]\n")
-NEW_KINDS = [kind for kind in Chaos.Kind.values() if kind > Chaos.DISK_FAIL_SYNC]
+NEW_KINDS = [kind for kind in Chaos.Kind.values() if Chaos.DISK_FAIL_SYNC < kind < Chaos.DISK_FAIL_WRITE]
 
 
 def fault(text: str, scenario: str = RAFT) -> Fault:
