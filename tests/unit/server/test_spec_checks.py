@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from rube.api import Metadata, Unit
+from rube.api import Metadata, Type, Unit
 from rube.api.errors import InvalidArgumentError
-from rube.api.keys import ObjectKey
+from rube.api.keys import ObjectKey, key_of
 from rube.api.textproto import parse_documents
 from rube.api.types import BUILTIN
+from rube.api.types.protos import types_of
+from rube.api.types.pushed import checked_kind
+from rube.compiler import compile_protos
 from rube.server.stored_object import StoredObject, spec_field
 from rube.server.violations import check_specs
 from rube.units.spec_checks import built_in_spec_checks
@@ -67,11 +70,16 @@ def test_other_types_are_asked_nothing() -> None:
 
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*/*.textproto")), ids=lambda path: path.name)
 def test_the_examples_pass(path: Path) -> None:
+    protos = [str(proto) for proto in sorted(path.parent.glob("*.proto"))]
+    types = BUILTIN
+    for pushed in types_of(compile_protos(protos), protos) if protos else ():
+        types = types.with_kind(checked_kind(pushed.metadata.name, Type.FromString(pushed.spec.value)))
     found = 0
-    for document in parse_documents(path.read_text(), filename=str(path)):
+    for document in parse_documents(path.read_text(), filename=str(path), types=types):
         for obj in document.objects:
-            unit = BUILTIN.unpack(obj.spec)
-            assert isinstance(unit, Unit)
-            check(unit)
+            spec = types.unpack(obj.spec)
+            if isinstance(spec, Unit):
+                check(spec)
+            assert types.kind(key_of(obj).type).rules.violations(spec) == []
             found += 1
     assert found
