@@ -16,8 +16,8 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from rube.api.errors import FailedPreconditionError, InvalidArgumentError
+from rube.distribution import install_command
 
-INSTALL = "pip install 'rube-plane[types]', or install protoc"
 _PACKAGE = Path(__file__).parent
 # The roots below which rube/api/….proto and buf/validate/validate.proto are.
 _INCLUDES = (_PACKAGE.parent, _PACKAGE / "api" / "types" / "include")
@@ -56,7 +56,7 @@ def _protoc() -> list[str]:
         return [sys.executable, "-m", "grpc_tools.protoc", f"-I{google}"]
     if (found := shutil.which("protoc")) is not None:
         return [found]
-    raise FailedPreconditionError(f"there is no compiler of .proto files here: {INSTALL}")
+    raise FailedPreconditionError(f"there is no compiler of .proto files here: {install_command('types')}")
 
 
 def _worded(errors: str) -> Iterator[str]:

@@ -63,7 +63,7 @@ class ApiServer:
         add_NodesServicer_to_server(self._nodes, server)
         standard = await add_standard_services(server, _SERVICES, self._types.pools)
         try:
-            await self._types.start()
+            self._types.start()
             addresses = tuple(_bind(server, address) for address in self._config.listen)
             await server.start()
         except BaseException:

@@ -80,15 +80,9 @@ class KnownTypes:
         self._unreadable: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Reads all types, then keeps them up until `stop`. A store that does not answer now is read later: a type is
-        read when it is needed, in any case."""
-        try:
-            revision: int | None = await self._read_all()
-        except RubeError as error:
-            _LOG.info("the types are read later: %s", error.message)
-            revision = None
-        self._task = asyncio.create_task(self._keep_up(revision), name="known types")
+    def start(self) -> None:
+        """Reads all types, and keeps them up until `stop`. Nothing waits for it: a type is read when it is needed."""
+        self._task = asyncio.create_task(self._keep_up(), name="known types")
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -140,7 +134,8 @@ class KnownTypes:
                 changed |= self._take(name, await self._store.get((type_key(name), gate_key(name))))
         return changed
 
-    async def _read_all(self) -> int:
+    async def read_all(self) -> int:
+        """Reads all types; returns the store's revision."""
         revision = 0
         names: set[str] = set()
         async with aclosing(scan(self._store, _PREFIX, prefix_end(_PREFIX))) as pages:
@@ -151,12 +146,11 @@ class KnownTypes:
             await self.refresh(name)
         return revision
 
-    async def _keep_up(self, revision: int | None) -> None:
-        """Follows the changes. Whatever fails, it begins again: what is not known is read when it is needed."""
+    async def _keep_up(self) -> None:
+        """Follows the changes. Whatever fails, it begins again."""
         while True:
             try:
-                if revision is None:
-                    revision = await self._read_all()
+                revision = await self.read_all()
                 changes = self._store.watch(_PREFIX, prefix_end(_PREFIX), after_revision=revision)
                 async with aclosing(changes) as batches:  # type: ignore[type-var]  # stores give async generators
                     async for batch in batches:
@@ -165,7 +159,6 @@ class KnownTypes:
                         revision = batch.revision
             except RubeError as error:
                 _LOG.info("the types are read again: %s", error.message)
-            revision = None
             await self._clock.sleep(_RETRY_S)
 
     def _take(self, name: str, found: Lookup) -> bool:

@@ -181,9 +181,6 @@ class ApiserverProgram:
     async def _serve(self, server: ApiServer) -> None:
         try:
             await server.start()
-        except UnavailableError as error:  # a member alone, say: it reads the types of objects first
-            _LOG.error("the apiserver does not start: %s", error.message)
-            return
         except _DISK_ERRORS as lost:
             self._recorder.loss(self._ports.name, lost)
             return
