@@ -12,7 +12,6 @@ from typing import Final
 import click
 
 from rube.api.well_known import NODE_TYPE, UNIT_TYPE
-from ructl.cluster_types import TYPES
 
 COMPLETION_S_MAX: Final = 1.0
 COMPLETED_MAX: Final = 1000
@@ -37,6 +36,8 @@ def command(shell: str) -> None:
 
 def complete_types(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     try:
+        from ructl.cluster_types import TYPES
+
         TYPES.load(COMPLETION_S_MAX)
         names = [kind.name for kind in TYPES.kinds()]
     except Exception:

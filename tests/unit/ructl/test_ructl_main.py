@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -184,3 +186,10 @@ def test_sources_that_are_not_there(
 ) -> None:
     assert run(["put", os.path.join(tmp_path, name)]) == 1
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["ructl.main", "ructl.options", "ructl.completion"])
+def test_the_way_to_a_help_page_loads_no_protobuf(module: str) -> None:
+    code = f"import {module}, sys; print([name for name in sys.modules if name in ('google.protobuf', 'grpc')])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
