@@ -79,7 +79,7 @@ DOCUMENTS = {
     "nothing to run": (UNIT("", ""), r"bad/b\): service\.exec\.start is missing: a service needs a command"),
     "much at once": (
         UNIT("", RUNNABLE.replace("} }", "} nice: 99 working_directory: 'x' type: ONESHOT restart: ALWAYS }")),
-        r"service\.restart of a unit of type ONESHOT.*service\.nice 99 is.*service\.working_directory 'x' is not",
+        r"service\.restart of a unit of type ONESHOT.*service\.nice 99 must be.*service\.working_directory 'x' is not",
     ),
     "malformed": (UNIT("", "")[:-1], r"<stdin>:2:6: the '\{' that opens spec is never closed"),
     "unknown field": (UNIT("", "titel: 1"), r"<stdin>:2:\d+: .*no field 'titel'"),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,9 @@ def test_all_units_are_found_and_counted(bench: Bench, lost: str) -> None:
         shutil.rmtree(directory)
     elif lost in ("directory", "all"):
         shutil.rmtree(directory if lost == "directory" else bench.root / "units")
+    end = time.monotonic() + 10
+    while len(sleepers(bench)) < 3 and time.monotonic() < end:
+        time.sleep(0.05)  # a unit runs once it is forked, before it is the program
     assert len(sleepers(bench)) == 3
     ran = purge(bench)
     assert (ran.returncode, ran.stdout) == (0, "rubelet: 3 units removed\n"), ran.stderr
