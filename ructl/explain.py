@@ -14,6 +14,7 @@ from rube.api import Type
 from rube.api.errors import InvalidArgumentError
 from ructl.cluster_types import TYPES
 from ructl.completion import complete_explained
+from ructl.places import type_of_word
 from ructl.proto_comments import FieldWords, MessageWords, ProtoComments
 
 _WIDTH_MAX = 100
@@ -41,6 +42,9 @@ def command(path: str, recursive: bool) -> None:
         comments = load_comments()
         if not comments.has(path) and TYPES.load():
             comments = load_comments()
+        first, dot, rest = path.partition(".")
+        if not comments.has(path) and (named := type_of_word(first)):
+            path = f"{named}{dot}{rest}"
         for line in explain(comments, path, recursive=recursive):
             click.echo(line)
     except InvalidArgumentError as error:

@@ -171,11 +171,15 @@ def _meant(message: str) -> str:
     """Returns what was probably meant by a field or a value that the library does not know."""
     from google.protobuf import descriptor_pool
 
-    pool = descriptor_pool.Default()
-    if found := _UNKNOWN_FIELD.match(message):
-        return f"; {suggestion(found[2], pool.FindMessageTypeByName(found[1]).fields_by_name)}"
-    if found := _UNKNOWN_VALUE.match(message):
-        return f"; {suggestion(found[1], pool.FindEnumTypeByName(found[2]).values_by_name)}"
+    kinds = [kind for kind in TYPES.kinds() if kind.source]
+    for pool in (descriptor_pool.Default(), *(kind.spec.DESCRIPTOR.file.pool for kind in kinds)):
+        try:
+            if found := _UNKNOWN_FIELD.match(message):
+                return f"; {suggestion(found[2], pool.FindMessageTypeByName(found[1]).fields_by_name)}"
+            if found := _UNKNOWN_VALUE.match(message):
+                return f"; {suggestion(found[1], pool.FindEnumTypeByName(found[2]).values_by_name)}"
+        except KeyError:
+            continue
     return ""
 
 

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import suggestion
+from rube.api.types import BUILTIN
 from ructl.cluster_types import TYPES
 
 _EXAMPLE_TYPE: Final = "Unit"
@@ -52,6 +53,13 @@ def full_type_name(name: str) -> str:
     by_short_name = _by_short_name()
     if name.lower() not in by_short_name and TYPES.load():
         by_short_name = _by_short_name()
+    if len(named := sorted({kind.name for kind in TYPES.kinds() if name.lower() in kind.words()})) > 1:
+        builtin = [found for found in named if BUILTIN.get(found) is not None]
+        if len(builtin) != 1:
+            raise InvalidArgumentError(
+                f"{name!r} is the name of {' and of '.join(named)}: write the full name", field="type"
+            )
+        return builtin[0]
     if name.lower() not in by_short_name:
         raise InvalidArgumentError(f"{name!r} is not a type of object; {suggestion(name, short_names())}", field="type")
     return by_short_name[name.lower()]

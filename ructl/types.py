@@ -106,7 +106,7 @@ def types_in(files: Sequence[str], includes: Sequence[str]) -> list[Object]:
     if not found:
         raise click.ClickException(
             f"{', '.join(files)}: no message has the option (api.resource), which makes it a type of object: import "
-            "rube/api/resource.proto and write 'option (api.resource) = {};' in one"
+            "rube/api/resource.proto and write 'option (api.resource) = {};' in one that is not within another"
         )
     return found
 

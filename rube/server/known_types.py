@@ -14,6 +14,7 @@ from contextlib import aclosing
 from typing import NamedTuple, TypeVar, cast
 
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
 
 from rube.api import Object, Type, TypeGate, Veto
 from rube.api.errors import AbortedError, FailedPreconditionError, InvalidArgumentError, RubeError
@@ -22,7 +23,7 @@ from rube.api.types import BUILTIN, Kind, Types
 from rube.api.types.pushed import kind_of
 from rube.host import Clock
 from rube.server.scan import scan
-from rube.store import Compare, Lookup, Store
+from rube.store import Compare, Lookup, Record, Store
 
 _LOG = logging.getLogger("rube.server")
 _GATE_PREFIX = INTERNAL_PREFIX + b"type/"
@@ -50,6 +51,12 @@ class Gate(NamedTuple):
     """The next version, while it is compared with all objects."""
     veto: Veto | None
     """The write that ended the last work."""
+    unreadable: str = ""
+    """The reason why this program cannot read the candidate that there is; empty: it can, or there is none."""
+
+    @property
+    def works(self) -> bool:
+        return self.deletion or self.candidate is not None or bool(self.unreadable)
 
 
 class Snapshot(NamedTuple):
@@ -159,6 +166,8 @@ class KnownTypes:
                         revision = batch.revision
             except RubeError as error:
                 _LOG.info("the types are read again: %s", error.message)
+            except Exception:
+                _LOG.exception("the types are read again after an unexpected error")
             await self._clock.sleep(_RETRY_S)
 
     def _take(self, name: str, found: Lookup) -> bool:
@@ -170,20 +179,16 @@ class KnownTypes:
         gate_revision = 0 if gate_record is None else gate_record.mod_revision
         if known[0] == record.mod_revision and known[1] is not None and known[1].revision == gate_revision:
             return False
-        gate = TypeGate() if gate_record is None else TypeGate.FromString(gate_record.value)
+        types = self.now.types
         try:
-            kind = kind_of(name, unpack_type(Object.FromString(record.value)))
-            candidate = kind_of(name, gate.candidate) if gate.HasField("candidate") else None
-        except InvalidArgumentError as error:
-            _LOG.error("type %s cannot be read: %s", name, error.message)
-            self._unreadable[name] = error.message
-            return self._forget(name)
-        self._unreadable.pop(name, None)
+            types = types.with_kind(kind_of(name, unpack_type(Object.FromString(record.value))))
+            self._unreadable.pop(name, None)
+        except (InvalidArgumentError, DecodeError) as error:
+            _LOG.error("type %s cannot be read: %s", name, error)
+            self._unreadable[name] = str(error)
+            types = types.without(name)
         self._revisions[name] = record.mod_revision
-        veto = gate.veto if gate.HasField("veto") else None
-        gates = {**self.now.gates, name: Gate(gate_revision, gate.id, gate.deletion, candidate, veto)}
-        same = known[0] == record.mod_revision
-        self.now = Snapshot(self.now.types if same else self.now.types.with_kind(kind), gates)
+        self.now = Snapshot(types, {**self.now.gates, name: _gate(name, gate_record, gate_revision)})
         return True
 
     def _forget(self, name: str) -> bool:
@@ -192,6 +197,15 @@ class KnownTypes:
         gates = {known: gate for known, gate in self.now.gates.items() if known != name}
         self.now = Snapshot(self.now.types.without(name), gates)
         return True
+
+
+def _gate(name: str, record: Record | None, revision: int) -> Gate:
+    try:
+        gate = TypeGate() if record is None else TypeGate.FromString(record.value)
+        candidate = kind_of(name, gate.candidate) if gate.HasField("candidate") else None
+    except (InvalidArgumentError, DecodeError) as error:
+        return Gate(revision, "", False, None, None, str(error))
+    return Gate(revision, gate.id, gate.deletion, candidate, gate.veto if gate.HasField("veto") else None)
 
 
 def gate_key(name: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rube.api import Precondition, UpdateLifecycleRequest, UpdateLifecycleResponse
 from rube.api.errors import InvalidArgumentError, NotFoundError
-from rube.api.keys import ObjectKey
+from rube.api.keys import TYPE_TYPE, ObjectKey
 from rube.server.backend import Backend
 from rube.server.deletion import check_finalizers, check_new_finalizers, prepare_lifecycle
 from rube.server.preconditions import resolve_preconditions
@@ -18,6 +18,10 @@ async def update_lifecycle(backend: Backend, request: UpdateLifecycleRequest) ->
     Raises NotFoundError, AbortedError, InvalidArgumentError; FailedPreconditionError for a finalizer that would be
     added to an object under deletion.
     """
+    if request.key.type == TYPE_TYPE and request.add_finalizers:
+        raise InvalidArgumentError(
+            "a type has no finalizers: it is deleted once it has no objects", field="add_finalizers"
+        )
     types = await backend.types.require((request.key.type,))
     name = types.object_key_bytes(request.key.type, request.key.namespace, request.key.name)
     key = ObjectKey.from_bytes(name)

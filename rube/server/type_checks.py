@@ -25,7 +25,7 @@ def vetoes(
     for name, obj in decided.items():
         type_name = name.partition(b"/")[0].decode()
         gate = now.gates.get(type_name)
-        if gate is None or obj is None or type_name in found or not (gate.deletion or gate.candidate):
+        if gate is None or obj is None or type_name in found or not gate.works:
             continue
         problem = _problem_of_write(now.types.kind(type_name), gate, obj, current.get(name))
         if problem:
@@ -35,8 +35,10 @@ def vetoes(
 
 
 def _problem_of_write(kind: Kind, gate: Gate, obj: StoredObject, before: StoredObject | None) -> str:
-    if gate.candidate is None:
+    if gate.deletion:
         return "it is there"
+    if gate.candidate is None:
+        return f"its apiserver cannot compare it ({gate.unreadable})"
     changed = before is None or before.spec != obj.spec
     if changed and (problem := next(_problems_of_spec(kind, gate.candidate, obj.spec_value()), "")):
         return problem
@@ -77,9 +79,16 @@ def _problems_of_message(field: str, before: type[Message], after: type[Message]
         return
     lost = unknown_fields(read)
     if not lost:
+        stored = before.FromString(value)
+        if not unknown_fields(stored) and _bytes(read) != _bytes(stored):
+            yield f"a value in its {field} is another one in the new {after.DESCRIPTOR.full_name}"
         return
     known = {(path, number) for path, number, _ in unknown_fields(before.FromString(value))}
     for path, number, _ in lost:
         if (path, number) not in known:
             where = f"{field}.{path}" if path else field
             yield f"it has field {number} in {where} set, which the new version does not know"
+
+
+def _bytes(message: Message) -> bytes:
+    return message.SerializeToString(deterministic=True)

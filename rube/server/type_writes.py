@@ -37,6 +37,14 @@ class _Next(NamedTuple):
     name: str
     type: Type
     kind: Kind
+    present: Kind | None = None
+    """The version that it replaces; None: there is none, or this server cannot read it."""
+    guard: Compare | None = None
+    """Holds as long as that is the present version, and nothing else is done with it."""
+
+    @property
+    def changes(self) -> bool:
+        return self.present is not None and self.present.source != self.kind.source
 
 
 async def push(backend: Backend, request: PutRequest) -> PutResponse:
@@ -58,7 +66,6 @@ async def push(backend: Backend, request: PutRequest) -> PutResponse:
         wanted.append(_checked(ObjectKey.from_bytes(key).name, stored, index))
     keys = [key for key, _ in pairs]
     check_distinct("objects", keys)
-    _check_short_names(backend, wanted)
     preconditions = resolve_preconditions(request.preconditions, keys)
     preconditions += [
         (key, implied_precondition(stored.metadata))
@@ -66,14 +73,13 @@ async def push(backend: Backend, request: PutRequest) -> PutResponse:
         if stored.metadata.revision or stored.metadata.uid
     ]
     await backend.types.refresh(*(one.name for one in wanted))
+    wanted = [
+        one._replace(present=backend.types.now.types.get(one.name), guard=_guard(backend, one.name)) for one in wanted
+    ]
+    _check_short_names(backend, wanted)
+    _check_scopes(wanted)
     if not request.allow_breaking:
-        _check_breaking(backend, wanted)
-    checked = {} if request.validate_only else await _begin(backend, wanted)
-    try:
-        await _compare(backend, wanted, force=request.allow_breaking)
-    except FailedPreconditionError:
-        await _end(backend.store, checked)
-        raise
+        _check_breaking(wanted)
 
     def decide(current: Current) -> Decided:
         decided: dict[bytes, StoredObject | None] = {}
@@ -87,14 +93,28 @@ async def push(backend: Backend, request: PutRequest) -> PutResponse:
         return decided
 
     names = [one.name for one in wanted]
-    guards = [checked.get(gate_key(name)) or guard for name in names for guard in _guard(backend, name)]
     opened = [Op(gate_key(name), TypeGate(id=backend.host.random.uid()).SerializeToString()) for name in names]
     fence = request.fence if request.HasField("fence") else None
-    intent = Intent(keys, preconditions, fence, decide, request.validate_only, guards=guards, also=opened)
+    candidates = {one.name: TypeGate(candidate=one.type) for one in wanted if one.changes}
+    begun = {} if request.validate_only else await _set_gates(backend, candidates, [one.guard for one in wanted])
     try:
+        await _compare(backend, wanted)
+        guards = [begun.get(gate_key(one.name), one.guard) for one in wanted]
+        intent = Intent(
+            keys,
+            preconditions,
+            fence,
+            decide,
+            request.validate_only,
+            guards=[guard for guard in guards if guard is not None],
+            also=opened,
+        )
         outcome = await backend.writer.write(intent)
     except GuardChangedError:
-        raise await _why_ended(backend, names, "pushed") from None
+        raise await _why_ended(backend, candidates, "pushed", names) from None
+    except BaseException:
+        await _end(backend.store, begun)
+        raise
     await backend.types.refresh(*names)
     response = PutResponse(revision=outcome.revision, store_id=backend.store.store_id)
     report(response, outcome, keys, validate_only=request.validate_only)
@@ -116,19 +136,9 @@ async def delete_types(backend: Backend, request: DeleteRequest) -> DeleteRespon
     for name in names:
         if name not in backend.types.now.gates:
             raise NotFoundError(f"{TYPE_TYPE}/{name} does not exist, so nothing was deleted", key=f"{TYPE_TYPE}/{name}")
-    gates = (
-        {} if request.validate_only else await _set_gates(backend, {name: TypeGate(deletion=True) for name in names})
-    )
-    for name in names:
-        count = await _count(backend.store, name)
-        if count:
-            await _end(backend.store, gates)
-            raise FailedPreconditionError(
-                f"type {name} has {count} object{'s' if count > 1 else ''}: delete them first "
-                f"('ructl list -t {name}' shows them)",
-                key=f"{TYPE_TYPE}/{name}",
-                count=count,
-            )
+    closing = {name: TypeGate(deletion=True) for name in names}
+    guards = [_guard(backend, name) for name in names]
+    gates = {} if request.validate_only else await _set_gates(backend, closing, guards)
 
     def decide(current: Current) -> Decided:
         for key in keys:
@@ -146,9 +156,13 @@ async def delete_types(backend: Backend, request: DeleteRequest) -> DeleteRespon
         also=[Op(gate_key(name), None) for name in names],
     )
     try:
+        await _check_empty(backend.store, names)
         outcome = await backend.writer.write(intent)
     except GuardChangedError:
-        raise await _why_ended(backend, names, "deleted") from None
+        raise await _why_ended(backend, closing, "deleted", names) from None
+    except BaseException:
+        await _end(backend.store, gates)
+        raise
     await backend.types.refresh(*names)
     return DeleteResponse(revision=outcome.revision, store_id=backend.store.store_id)
 
@@ -157,6 +171,11 @@ def _checked(name: str, stored: StoredObject, index: int) -> _Next:
     if BUILTIN.get(name) is not None:
         raise InvalidArgumentError(
             f"objects[{index}]: type {name} is built in: name the message otherwise", field=f"objects[{index}]"
+        )
+    if stored.metadata.finalizers:
+        raise InvalidArgumentError(
+            f"objects[{index}] ({name}): a type has no finalizers: it is deleted once it has no objects",
+            field=f"objects[{index}].metadata.finalizers",
         )
     pushed = Type.FromString(stored.spec_value())
     try:
@@ -168,12 +187,15 @@ def _checked(name: str, stored: StoredObject, index: int) -> _Next:
 
 
 def _check_short_names(backend: Backend, wanted: Sequence[_Next]) -> None:
-    """Raises InvalidArgumentError for a short name of another type's."""
+    """Raises InvalidArgumentError for a new short name that another type has, as far as this server knows. Two pushes
+    at once may both have one; `ructl` asks for the full name then."""
     pushed = {one.name for one in wanted}
     others = [kind for kind in backend.types.now.types.kinds() if kind.name not in pushed]
     taken: dict[str, str] = {word: kind.name for kind in others for word in kind.words()}
     for one in wanted:
         for word in one.kind.short_names:
+            if one.present is not None and word in one.present.short_names:
+                continue
             if taken.setdefault(word, one.name) != one.name:
                 raise InvalidArgumentError(
                     f"{one.name}: the short name {word!r} is {taken[word]}'s: choose another",
@@ -181,16 +203,25 @@ def _check_short_names(backend: Backend, wanted: Sequence[_Next]) -> None:
                 )
 
 
-def _check_breaking(backend: Backend, wanted: Sequence[_Next]) -> None:
+def _check_scopes(wanted: Sequence[_Next]) -> None:
+    """Raises FailedPreconditionError for a type whose objects would have other keys."""
+    for one in wanted:
+        if one.present is not None and one.present.namespaced != one.kind.namespaced:
+            raise FailedPreconditionError(
+                f"the scope of {one.name} cannot change, since its objects' keys would: delete them and the type, then "
+                "push it anew",
+                field="resource.scope",
+            )
+
+
+def _check_breaking(wanted: Sequence[_Next]) -> None:
     """Raises FailedPreconditionError, with buf's rules, for a version as which the bytes of the present one are
     misread."""
     found: list[str] = []
     for one in wanted:
-        present = backend.types.now.types.get(one.name)
-        if present is not None:
-            found += [
-                f"{each.path}: {each.text} ({each.rule})" for each in breakages(present, one.kind) if not each.warning
-            ]
+        if one.present is not None:
+            broken = (each for each in breakages(one.present, one.kind) if not each.warning)
+            found += [f"{each.path}: {each.text} ({each.rule})" for each in broken]
     if found:
         more = f"; and {len(found) - PROBLEMS_MAX} more" if len(found) > PROBLEMS_MAX else ""
         raise FailedPreconditionError(
@@ -198,31 +229,24 @@ def _check_breaking(backend: Backend, wanted: Sequence[_Next]) -> None:
         )
 
 
-def _guard(backend: Backend, name: str) -> list[Compare]:
+def _guard(backend: Backend, name: str) -> Compare:
     """Returns the compare with the gate of a type as it is known."""
     gate = backend.types.now.gates.get(name)
-    return [Compare(gate_key(name), 0 if gate is None else gate.revision)]
+    return Compare(gate_key(name), 0 if gate is None else gate.revision)
 
 
-async def _begin(backend: Backend, wanted: Sequence[_Next]) -> dict[bytes, Compare]:
-    """Shows the next versions to all writes. Returns the compares that hold as long as no write has ended that."""
-    changed = {}
-    for one in wanted:
-        present = backend.types.now.types.get(one.name)
-        if present is not None and present.source != one.kind.source:
-            changed[one.name] = TypeGate(candidate=one.type)
-    return await _set_gates(backend, changed)
-
-
-async def _set_gates(backend: Backend, gates: Mapping[str, TypeGate]) -> dict[bytes, Compare]:
+async def _set_gates(
+    backend: Backend, gates: Mapping[str, TypeGate], guards: Sequence[Compare | None]
+) -> dict[bytes, Compare]:
+    """Shows the work at types to all writes, if these compares hold. Returns those that hold as long as no write has
+    ended it."""
     if not gates:
         return {}
-    guards = [guard for name in gates for guard in _guard(backend, name)]
     for gate in gates.values():
         gate.id = backend.host.random.uid()
     ops = [Op(gate_key(name), gate.SerializeToString(deterministic=True)) for name, gate in gates.items()]
     try:
-        revision = await backend.store.commit(Txn(tuple(ops), tuple(guards)))
+        revision = await backend.store.commit(Txn(tuple(ops), tuple(guard for guard in guards if guard)))
     except AbortedError as error:
         raise AbortedError(f"type {', '.join(gates)} has another writer at the same time: try again") from error
     await backend.types.refresh(*gates)
@@ -239,22 +263,21 @@ async def _end(store: Store, gates: Mapping[bytes, Compare]) -> None:
             return
 
 
-async def _compare(backend: Backend, wanted: Sequence[_Next], *, force: bool) -> None:
-    """Raises FailedPreconditionError for a next version that breaks the present one or an object."""
+async def _compare(backend: Backend, wanted: Sequence[_Next]) -> None:
+    """Raises FailedPreconditionError for a next version that an object does not fit."""
     for one in wanted:
-        present = backend.types.now.types.get(one.name)
-        if present is None or present.source == one.kind.source:
+        if not one.changes or one.present is None:
             continue
         problems: list[str] = []
         count = 0
         async with aclosing(_objects(backend.store, one.name)) as objects:
             async for obj in objects:
-                found = next(problems_of(obj, present, one.kind), "")
-                if found or present.namespaced != one.kind.namespaced:
+                found = next(problems_of(obj, one.present, one.kind), "")
+                if found:
                     count += 1
                     if len(problems) < PROBLEMS_MAX:
                         key = ObjectKey(one.name, obj.metadata.namespace, obj.metadata.name)
-                        problems.append(f"{key}: {found or 'its place changes (scope)'}")
+                        problems.append(f"{key}: {found}")
         if problems:
             more = f"; and {count - len(problems)} more objects" if count > len(problems) else ""
             raise FailedPreconditionError(
@@ -274,18 +297,34 @@ async def _objects(store: Store, name: str) -> AsyncGenerator[Object, None]:
                 yield decode(record)
 
 
+async def _check_empty(store: Store, names: Sequence[str]) -> None:
+    """Raises FailedPreconditionError, with their number, for a type that has objects."""
+    for name in names:
+        count = await _count(store, name)
+        if count:
+            raise FailedPreconditionError(
+                f"type {name} has {count} object{'s' if count > 1 else ''}: delete them first "
+                f"('ructl list -t {name}' shows them)",
+                key=f"{TYPE_TYPE}/{name}",
+                count=count,
+            )
+
+
 async def _count(store: Store, name: str) -> int:
     prefix = prefix_bytes(name)
     async with aclosing(scan(store, prefix, prefix_end(prefix))) as pages:
         return sum([len(page.records) async for page in pages])
 
 
-async def _why_ended(backend: Backend, names: Sequence[str], what: str) -> Exception:
-    """Returns the error of a work that a write has ended."""
+async def _why_ended(
+    backend: Backend, works: Mapping[str, TypeGate], what: str, names: Sequence[str]
+) -> FailedPreconditionError | AbortedError:
+    """Returns the error of works, which have ids by now, one of which a write has ended."""
     await backend.types.refresh(*names)
     for name in names:
         gate = backend.types.now.gates.get(name)
-        if gate is not None and (told := gate.veto) is not None:
+        told = None if gate is None else gate.veto
+        if told is not None and name in works and told.id == works[name].id:
             return FailedPreconditionError(
                 f"type {name} was not {what}: {ObjectKey.from_proto(told.key)} was written meanwhile: {told.problem}"
             )

@@ -110,6 +110,22 @@ def test_a_type_is_pushed_used_changed_and_deleted(tmp_path: Path) -> None:
         moved = OBJECT.replace("SCHEDULE", "daily").replace("s3", "nfs")
         assert "the target cannot change" in (await ructl("put", write(tmp_path, "moved.textproto", moved)))[1]
 
+        odd = as_yaml.replace("hourly", "hourly, kind: FUL")
+        assert "did you mean 'FULL'?" in (await ructl("put", write(tmp_path, "odd.yaml", odd)))[1]
+        odd = as_yaml.replace("schedule", "scedule")
+        assert "did you mean 'schedule'?" in (await ructl("put", write(tmp_path, "odd.yaml", odd)))[1]
+        assert "When to run" in (await ructl("explain", "bk.schedule"))[1]
+
+        # Another type of the same last part: none of the two is meant.
+        twin = PROTO.replace("package acme", "package zoo").replace('"acme.', '"zoo.').replace('"bk"', '"zbk"')
+        (tmp_path / "zoo").mkdir()
+        write(tmp_path / "zoo", "kinds.proto", KINDS.replace("acme", "zoo"))
+        assert await ructl("types", "push", write(tmp_path / "zoo", "twin.proto", twin)) == (0, "pushed zoo.Backup\n")
+        code, said = await ructl("delete", "-t", "Backup", "-n", "default", "db")
+        assert code == 2
+        assert "'Backup' is the name of acme.Backup and of zoo.Backup: write the full name" in said
+        assert (await ructl("types", "delete", "zoo.Backup"))[0] == 0
+
         # The next version: a field more is taken, one less is not.
         more = PROTO.replace("  Kind kind = 4;\n", "  Kind kind = 4;\n  bool dry = 5;\n")
         assert (await ructl("types", "diff", write(tmp_path, "backup.proto", more)))[0] == 1

@@ -1,7 +1,7 @@
 """The engine of rules, protovalidate, loaded when a message that has rules is judged first.
 
-Its cache of compiled rules goes by the messages' names. Two versions of one type therefore need two validators; types
-that share no name share one, since a validator takes a megabyte before it holds a rule.
+Its caches go by the names of messages and of files. Two versions of one type, or two files of one name, therefore need
+two validators; types that share no name share one, since a validator takes a megabyte before it holds a rule.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ TYPES_MAX: Final = 64
 
 
 class _Shared:
-    """The validator that new types get, and the digest of the file of each name that it may have compiled."""
+    """The validator that new types get, and the digest of each file that it may have compiled, also by the names in
+    it."""
 
     def __init__(self) -> None:
         from protovalidate import Validator
@@ -41,7 +42,7 @@ def validator_for(message: Descriptor) -> Validator:
     for file in _files(message.file):
         digest = hashlib.sha256(file.serialized_pb).digest()
         declared = (*file.message_types_by_name.values(), *file.enum_types_by_name.values())
-        names |= {each.full_name: digest for each in declared}
+        names |= {file.name: digest} | {each.full_name: digest for each in declared}
     if not _newest or not _newest[0].takes(names):
         _newest[:] = [_Shared()]
     shared = _newest[0]

@@ -97,7 +97,7 @@ def _columns(resource: Resource, roots: Mapping[str, Any]) -> tuple[Column, ...]
 
 
 def _check_path(field: str, path: str, roots: Mapping[str, Any]) -> None:
-    """Raises InvalidArgumentError unless the path leads through messages to a field, or to a key of a map."""
+    """Raises InvalidArgumentError unless the path leads through messages to a field."""
     begin, *steps = path.split(".")
     if begin not in roots or not steps:
         raise InvalidArgumentError(

@@ -115,7 +115,7 @@ class Rules:
 
         try:
             found = self._validator.collect_violations(message)
-        except (CompilationError, EvaluationError) as error:
+        except (CompilationError, EvaluationError, ValueError) as error:
             rule, why = _why(str(error))
             return [Violation("", f"cannot be judged by the rule {rule}: {why}", rule)]
         if not found:
@@ -127,7 +127,7 @@ class Rules:
 
         try:
             self._validator.collect_violations(sample)
-        except CompilationError as error:
+        except (CompilationError, ValueError) as error:
             rule, why = _why(str(error))
             raise refusal(message, _field_of(message, rule, why), rule, f"does not compile: {why}") from error
         except EvaluationError as error:

@@ -19,9 +19,12 @@ from rube.api import (
     PutRequest,
     PutResponse,
     Type,
+    TypeGate,
+    UpdateLifecycleRequest,
     UpdateStatusRequest,
 )
 from rube.api.errors import (
+    AbortedError,
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
@@ -29,6 +32,8 @@ from rube.api.errors import (
 from rube.api.keys import TYPE_TYPE
 from rube.api.types import pack
 from rube.server import ApiServer, ApiServerConfig, type_writes
+from rube.server.known_types import gate_key, type_key
+from rube.store import Op, Txn
 from tests.conformance.api.api_sites import Served, Site, serve, unit
 from tests.pushed_types import BACKUP, FIELDS, backup, backup_type, kind_from, names, spec_of
 
@@ -244,6 +249,87 @@ async def test_a_restarted_server_knows_the_types(site: Site) -> None:
     async with serve(site) as api:
         assert await listed(api) == ["db"]
         await api.put(backup("web"))
+
+
+async def test_a_push_of_several_types_overwrites_no_other_push(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = backup_type({"a": 1}, name="acme.Job", file="acme/job.proto")
+    changed = backup_type({"a": 1, "b": 2}, name="acme.Job", file="acme/job.proto")
+    compare = type_writes._compare
+
+    async with serve(site) as api:
+
+        async def slow(*arguments: Any) -> None:
+            await compare(*arguments)
+            monkeypatch.setattr(type_writes, "_compare", compare)
+            await api.put(backup_type(WITH_KEEP))
+
+        await api.put(backup_type(), other)
+        monkeypatch.setattr(type_writes, "_compare", slow)
+        with pytest.raises(AbortedError, match="another client"):
+            await api.put(backup_type(), changed)
+        stored = (await api.client.get(GetRequest(key=Key(type=TYPE_TYPE, name=BACKUP)))).object
+        assert stored.metadata.generation == 2
+
+
+async def test_the_scope_of_a_type_does_not_change(site: Site) -> None:
+    async with serve(site) as api:
+        await api.put(backup_type())
+        with pytest.raises(FailedPreconditionError, match=r"the scope of acme\.Backup cannot change"):
+            await api.put(backup_type(scope="CLUSTER"))
+
+
+@pytest.mark.parametrize("narrow", [FieldDescriptorProto.TYPE_INT32, FieldDescriptorProto.TYPE_BOOL])
+async def test_a_version_in_which_a_stored_value_is_another_one_is_refused(site: Site, narrow: Any) -> None:
+    wide = backup_type({"count": 1}, types={"count": FieldDescriptorProto.TYPE_INT64})
+    narrowed = backup_type({"count": 1}, types={"count": narrow})
+    async with serve(site) as api:
+        await api.put(wide)
+        await api.put(backup("small", of=wide, count=1))
+        await api.put(narrowed)
+        await api.put(wide)
+        await api.put(backup("large", of=wide, count=2**32 + 1))
+        with pytest.raises(FailedPreconditionError, match=r"default/large: a value in its spec is another one"):
+            await api.put(narrowed)
+
+
+async def test_a_type_has_no_finalizers(site: Site) -> None:
+    held = backup_type()
+    held.metadata.finalizers.append("acme.com/keep")
+    async with serve(site) as api:
+        with pytest.raises(InvalidArgumentError, match="a type has no finalizers"):
+            await api.put(held)
+        await api.put(backup_type())
+        request = UpdateLifecycleRequest(key=Key(type=TYPE_TYPE, name=BACKUP), add_finalizers=["acme.com/keep"])
+        with pytest.raises(InvalidArgumentError, match="a type has no finalizers"):
+            await api.client.update_lifecycle(request)
+
+
+async def test_a_push_that_fails_leaves_nothing_to_do_behind(site: Site) -> None:
+    async with serve(site) as api:
+        await api.put(backup_type())
+        stale = backup_type(WITH_KEEP)
+        stale.metadata.revision = 1_000
+        with pytest.raises(AbortedError, match="has changed"):
+            await api.put(stale)
+        found = (await api.store.get([gate_key(BACKUP)])).records[0]
+        assert found is not None
+        assert TypeGate.FromString(found.value).WhichOneof("work") is None
+
+
+async def test_a_type_that_a_server_cannot_read_is_refused_replaced_and_deleted(site: Site) -> None:
+    async with serve(site) as api:
+        await api.put(backup_type())
+        await api.put(backup("db"))
+        record = (await api.store.get([type_key(BACKUP)])).records[0]
+        assert record is not None
+        broken = Object.FromString(record.value)
+        broken.spec.CopyFrom(pack(Type()))
+        await api.store.commit(Txn((Op(type_key(BACKUP), broken.SerializeToString()), Op(gate_key(BACKUP), b""))))
+        with pytest.raises(FailedPreconditionError, match=r"this apiserver cannot read it .*push the type again"):
+            await api.put(backup("web"))
+        await api.put(backup_type())
+        await api.put(backup("web"))
+        assert await listed(api) == ["db", "web"]
 
 
 async def test_types_and_other_objects_are_put_apart(site: Site) -> None:
