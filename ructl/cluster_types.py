@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from rube.api.errors import InvalidArgumentError, RubeError
+from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import TYPE_TYPE, ObjectKey, is_name_of
 from rube.api.types import BUILTIN, Kind, Types
 
@@ -23,26 +23,33 @@ if TYPE_CHECKING:
 class ClusterTypes(Types):
     """Types that are read from the server of the running command, one by its full name, or all.
 
-    A server that does not answer has no types: what the command does next says so.
+    A server that does not answer has no types; `why_unknown` says so.
     """
 
     def __init__(self) -> None:
         super().__init__(BUILTIN.kinds(), BUILTIN.messages)
         self._absent: set[str] = set()
         self._loaded = False
+        self._failure = ""
+
+    def why_unknown(self) -> str:
+        """Returns the end of an error about a name that no known type has: that the cluster could not be asked, if that
+        is so."""
+        return f"; the cluster's own types are not known, since {self._failure}" if self._failure else ""
 
     def forget(self) -> None:
         """Begins anew, for another command in the same process."""
         super().__init__(BUILTIN.kinds(), BUILTIN.messages)
         self._absent.clear()
         self._loaded = False
+        self._failure = ""
 
     def get(self, type_name: str) -> Kind | None:
         found = super().get(type_name)
         if found is None and "." in type_name and type_name not in self._absent:
             self._absent.add(type_name)
             if is_name_of(TYPE_TYPE, type_name):
-                for obj in _ask(lambda connection: _one(connection, type_name)):
+                for obj in self._ask(lambda connection: _one(connection, type_name)):
                     self._add(obj)
             found = super().get(type_name)
         return found
@@ -52,9 +59,26 @@ class ClusterTypes(Types):
         before = len(self._kinds)
         if not self._loaded:
             self._loaded = True
-            for obj in _ask(_all, timeout_s):
+            for obj in self._ask(_all, timeout_s):
                 self._add(obj)
         return len(self._kinds) > before
+
+    def _ask(self, question: Question, timeout_s: float | None = None) -> list[Object]:
+        """Returns the answer of the server that the running command is about; nothing if there is no answer."""
+        context = click.get_current_context(silent=True)
+        if context is None or _in_loop():
+            return []
+        from ructl.connection import run
+        from ructl.options import target
+
+        given = context.params
+        try:
+            where = target(given.get("server"), given.get("node_socket"), given.get("timeout_s"))
+            return run(where if timeout_s is None else replace(where, timeout_s=timeout_s), question)
+        except click.ClickException as error:
+            if not isinstance(error.__cause__, NotFoundError):
+                self._failure = error.message
+            return []
 
     def _add(self, obj: Object) -> None:
         from rube.api import Type
@@ -76,24 +100,6 @@ async def _all(connection: Connection) -> list[Object]:
     from ructl.query import Query
 
     return await connection.list_objects(Query(type=TYPE_TYPE))
-
-
-def _ask(
-    question: Callable[[Connection], Coroutine[Any, Any, list[Object]]], timeout_s: float | None = None
-) -> list[Object]:
-    """Returns the answer of the server that the running command is about; nothing if there is no answer."""
-    context = click.get_current_context(silent=True)
-    if context is None or _in_loop():
-        return []
-    from ructl.connection import run
-    from ructl.options import target
-
-    given = context.params
-    try:
-        where = target(given.get("server"), given.get("node_socket"), given.get("timeout_s"))
-        return run(where if timeout_s is None else replace(where, timeout_s=timeout_s), question)
-    except (click.ClickException, RubeError):
-        return []
 
 
 def _in_loop() -> bool:

@@ -61,7 +61,8 @@ def full_type_name(name: str) -> str:
             )
         return builtin[0]
     if name.lower() not in by_short_name:
-        raise InvalidArgumentError(f"{name!r} is not a type of object; {suggestion(name, short_names())}", field="type")
+        near = suggestion(name, short_names())
+        raise InvalidArgumentError(f"{name!r} is not a type of object; {near}{TYPES.why_unknown()}", field="type")
     return by_short_name[name.lower()]
 
 

@@ -87,7 +87,8 @@ def _state_of(obj: Object) -> str:
         return ""
     if isinstance(spec, Lease):
         return f"held by {spec.holder}" if spec.holder else "free"
-    return "pending"
+    kind = TYPES.get(key_of(obj).type)
+    return "" if kind is not None and kind.status is None else "pending"
 
 
 def value_at(path: str, obj: Object) -> str:
