@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from functools import cache
@@ -38,7 +39,7 @@ def field(words: str, *, spec: str = "") -> str:
 
 @cache
 def _buf() -> str:
-    found = shutil.which("buf", path=str(ROOT / ".venv/bin")) or shutil.which("buf")
+    found = shutil.which("buf", path=str(Path(sys.executable).parent)) or shutil.which("buf")
     assert found is not None, "buf is not installed: pip install buf-bin"
     return found
 
