@@ -54,9 +54,10 @@ unit: $(READY) ## the tests alone: make unit ARGS='tests/unit -k mvcc'
 compare-pythons: $(READY) ## the traces of all scenarios on each Python that is here: make compare-pythons SECONDS=0 (to their ends)
 	$(BIN)/python tests/pythons.py compare $(VENV)/pythons $(or $(SECONDS),8)
 
-# What runs in another way on another Python: all that is Rube's own, without real daemons and long simulations.
+# What may run in another way on another Python: Rube's own code, without daemons, long simulations, and tests of texts.
+UNIT_PYTHONS := $(addprefix tests/unit/,api client controllers group raft server sim_kernel sim_network store transport)
 unit-pythons: $(READY) ## the tests that CI runs on each other Python that is here
-	$(BIN)/python tests/pythons.py test $(VENV)/pythons $(PARALLEL) tests/conformance/clock tests/conformance/transport tests/unit
+	$(BIN)/python tests/pythons.py test $(VENV)/pythons $(PARALLEL) $(UNIT_PYTHONS)
 
 test-pythons: $(READY) ## all tests on each other Python that is here: make test-pythons ARGS='tests/unit tests/simulation'
 	$(BIN)/python tests/pythons.py test $(VENV)/pythons $(PARALLEL) $(ARGS)
