@@ -44,7 +44,9 @@ class _Next(NamedTuple):
 
     @property
     def changes(self) -> bool:
-        return self.present is not None and self.present.source != self.kind.source
+        """Whether it replaces another version, which may have objects; also one that this server cannot read."""
+        stored = self.guard is not None and self.guard.mod_revision > 0
+        return stored and (self.present is None or self.present.source != self.kind.source)
 
 
 async def push(backend: Backend, request: PutRequest) -> PutResponse:
@@ -266,13 +268,13 @@ async def _end(store: Store, gates: Mapping[bytes, Compare]) -> None:
 async def _compare(backend: Backend, wanted: Sequence[_Next]) -> None:
     """Raises FailedPreconditionError for a next version that an object does not fit."""
     for one in wanted:
-        if not one.changes or one.present is None:
+        if not one.changes:
             continue
         problems: list[str] = []
         count = 0
         async with aclosing(_objects(backend.store, one.name)) as objects:
             async for obj in objects:
-                found = next(problems_of(obj, one.present, one.kind), "")
+                found = next(problems_of(obj, one.present or one.kind, one.kind), "")
                 if found:
                     count += 1
                     if len(problems) < PROBLEMS_MAX:
