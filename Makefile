@@ -15,7 +15,7 @@ GRPC_PROTOS := rube/api.proto rube/api/nodes.proto rube/group/group.proto rube/s
 # The options of rules (buf.validate), which users' files import too.
 INCLUDE := rube/api/types/include
 
-.PHONY: help demo test up check docs unit compare-pythons unit-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims bench bench-stores wheel deb proto proto-check clean
+.PHONY: help demo test up check docs unit compare-pythons unit-newest unit-pythons test-pythons coverage campaign-short campaign-crash campaign-power campaign-sims bench bench-stores wheel deb proto proto-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -32,7 +32,7 @@ demo: $(READY) ## the main job: real daemons, a lost network, a killed server; t
 up: $(READY) ## a development cluster in the foreground; Ctrl-C ends it
 	@$(BIN)/rube up
 
-test: $(READY) check docs campaign-short compare-pythons unit-pythons unit ## everything that CI checks
+test: $(READY) check docs campaign-short compare-pythons unit-newest unit ## everything that CI checks
 
 check: $(READY) proto-check ## lint, format, types, floors, generated code
 	$(BIN)/ruff check --quiet .
@@ -56,7 +56,10 @@ compare-pythons: $(READY) ## the traces of all scenarios on each Python that is 
 
 # What may run in another way on another Python: Rube's own code, without daemons, long simulations, and tests of texts.
 UNIT_PYTHONS := $(addprefix tests/unit/,api client controllers group raft server sim_kernel sim_network store transport)
-unit-pythons: $(READY) ## the tests that CI runs on each other Python that is here
+unit-newest: $(READY) ## the unit tests of Rube's own code on the newest other Python that is here
+	$(BIN)/python tests/pythons.py newest $(VENV)/pythons $(PARALLEL) $(UNIT_PYTHONS)
+
+unit-pythons: $(READY) ## the same on each other Python that is here
 	$(BIN)/python tests/pythons.py test $(VENV)/pythons $(PARALLEL) $(UNIT_PYTHONS)
 
 test-pythons: $(READY) ## all tests on each other Python that is here: make test-pythons ARGS='tests/unit tests/simulation'

@@ -2,6 +2,7 @@
 
     python tests/pythons.py compare DIRECTORY [SECONDS]    the traces of all scenarios, up to so much virtual time
     python tests/pythons.py test DIRECTORY [ARGUMENTS]     pytest on each but the one that runs this
+    python tests/pythons.py newest DIRECTORY [ARGUMENTS]   pytest on the newest of these
 
 Interpreters are those in PATH and those of pyenv. DIRECTORY holds a virtual environment for each, made where it is
 missing or older than pyproject.toml. Only the standard library is imported here: any of them can run this file.
@@ -16,6 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+OWN = f"3.{sys.version_info.minor}"
+"""The version that runs this."""
 EXTRAS = "all,test"
 JOBS = 2
 """So many interpreters are installed or run scenarios at once."""
@@ -102,12 +105,12 @@ def _traces(python: Path, seconds: float) -> dict[str, str]:
     return dict(line.split() for line in done.stdout.splitlines())
 
 
-def test(directory: Path, arguments: list[str]) -> int:
-    """Runs the tests on each other interpreter, one after the other, and prints the failures last; returns 1 if any."""
-    own, failures = f"3.{sys.version_info.minor}", []
-    for version, python in environments(directory).items():
-        if version == own:
-            continue
+def test(directory: Path, arguments: list[str], *, newest: bool) -> int:
+    """Runs the tests on each other interpreter, or on the newest, one after the other, and prints the failures last;
+    returns 1 if any."""
+    failures = []
+    others = {version: each for version, each in environments(directory).items() if version != OWN}
+    for version, python in list(others.items())[-1:] if newest else others.items():
         command = [str(python), "-m", "pytest", *arguments]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
         print(f"Python {version}: {done.stdout.strip().splitlines()[-1]}", flush=True)
@@ -120,4 +123,6 @@ def test(directory: Path, arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     what, where, *rest = sys.argv[1:]
-    sys.exit(compare(Path(where), float(*rest or ["0"])) if what == "compare" else test(Path(where), rest))
+    if what == "compare":
+        sys.exit(compare(Path(where), float(*rest or ["0"])))
+    sys.exit(test(Path(where), rest, newest=what == "newest"))
