@@ -1,7 +1,7 @@
 """The types that an apiserver knows: those that are built in, and those that were pushed to its store.
 
 A type that was pushed has two records: the object (api.Type), and its gate (api.TypeGate), which says what is being
-done with it. Every write of an object of that type is committed with a compare on the gate's revision. So no write
+done with it. Every write of an object's spec or status is committed with a compare on the gate's revision. So none
 holds that was decided by another version of the type, or unseen by a check of all objects, on whatever server.
 """
 

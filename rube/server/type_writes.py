@@ -44,7 +44,7 @@ class _Next(NamedTuple):
 
     @property
     def changes(self) -> bool:
-        """Whether it replaces another version, which may have objects; also one that this server cannot read."""
+        """True if it replaces another version, which may have objects; also one that this server cannot read."""
         stored = self.guard is not None and self.guard.mod_revision > 0
         return stored and (self.present is None or self.present.source != self.kind.source)
 
