@@ -1,4 +1,4 @@
-"""What must hold of a ledger, judged from the history of a run. Pure: it knows no Raft, no network and no world."""
+"""The rules of a ledger, judged from the history of a run. Pure: it knows no Raft, no network and no world."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Read(NamedTuple):
 
 @dataclass
 class History:
-    """What the users of a ledger were answered, in true time; and each member's copy at the end."""
+    """The answers to the users of a ledger, in true time; and each member's copy at the end."""
 
     appends: list[Append] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)

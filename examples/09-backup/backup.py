@@ -117,6 +117,6 @@ def _backup_of(unit: Object, view: View) -> Iterable[ObjectKey]:
 
 
 def _unit_of(key: ObjectKey, backup: Object | None, view: View) -> Iterable[Object]:
-    """What State.related shows for a backup: the unit of its name, if there is one."""
+    """Returns the objects of State.related for a backup: the unit of its name, if there is one."""
     unit = view.get(ObjectKey(UNIT, key.namespace, PREFIX + key.name))
     return [] if unit is None else [unit]
