@@ -37,7 +37,7 @@ _MODULES = {
     "rube.api.cluster_pb2": "Lease Node NodeStatus",
     "rube.api.conditions_pb2": "StatusCondition",
     "rube.api.core_pb2": "Namespace NamespaceStatus",
-    "rube.api.controller_pb2": "Action Call Decision State",
+    "rube.api.controller_pb2": "Action Call ControllerSpec Decision State",
     "rube.api.memory_pb2": "Entry NodeHealthMemory NodeIdentity UnitMemory Written",
     "rube.api.nodes_pb2": "NodeReply NodeReplyResponse NodeRequest NodeRequestsRequest",
     "rube.api.nodes_pb2_grpc": "NodesAsyncStub NodesServicer NodesStub add_NodesServicer_to_server",

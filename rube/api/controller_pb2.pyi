@@ -6,11 +6,13 @@ The contract of a controller: a pure function from State to Decision, in any lan
 from collections import abc as _abc
 from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from rube import api_pb2 as _api_pb2
+from rube.api import resource_pb2 as _resource_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,6 +23,115 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class ControllerSpec(_message.Message):
+    """What a controller is, as data: the runtime derives from it what the controller sees, and when it decides again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Input(_message.Message):
+        """Another type that the controller sees. Which of its objects State.related shows for a key is said by a relation; a
+        change of such an object, before or after which the relation holds, lets that key be decided again.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TYPE_FIELD_NUMBER: _builtins.int
+        NAMESPACE_FIELD_NUMBER: _builtins.int
+        LABEL_SELECTOR_FIELD_NUMBER: _builtins.int
+        OWNED_FIELD_NUMBER: _builtins.int
+        SAME_NAME_FIELD_NUMBER: _builtins.int
+        LABEL_FIELD_NUMBER: _builtins.int
+        FIELD_FIELD_NUMBER: _builtins.int
+        ALL_FIELD_NUMBER: _builtins.int
+        NAME_PREFIX_FIELD_NUMBER: _builtins.int
+        type: _builtins.str
+        """The full name of the type, such as `api.systemd.Unit`. It differs from the controller's own."""
+        namespace: _builtins.str
+        """Only objects in this namespace. Empty: in all."""
+        label_selector: _builtins.str
+        """Only objects with these labels; one that stops matching is as absent as one that is deleted. Empty: all."""
+        owned: _builtins.bool
+        """Objects with the key's object among their owners."""
+        same_name: _builtins.bool
+        """The object with the key's name, and with the key's namespace, if both have one. For a key without a namespace
+        it is the one in the input's `namespace`.
+        """
+        label: _builtins.str
+        """Objects with a label of this name, whose value is the key's name; in the key's namespace, if it has one."""
+        field: _builtins.str
+        """Objects that a field of the key's object names, such as `spec.target`, `metadata.labels.node` or the list
+        `spec.targets`. A value is NAME or NAMESPACE/NAME. NAME is in the input's `namespace`, or else in that of the
+        key.
+        """
+        all: _builtins.bool
+        """All objects of the type. Each change lets every key be decided again."""
+        name_prefix: _builtins.str
+        """With `same_name`: what the object's name has before the key's, such as `backup-`."""
+        def __init__(
+            self,
+            *,
+            type: _builtins.str = ...,
+            namespace: _builtins.str = ...,
+            label_selector: _builtins.str = ...,
+            owned: _builtins.bool = ...,
+            same_name: _builtins.bool = ...,
+            label: _builtins.str = ...,
+            field: _builtins.str = ...,
+            all: _builtins.bool = ...,
+            name_prefix: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "field", b"field", "label", b"label", "owned", b"owned", "relation", b"relation", "same_name", b"same_name"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "field", b"field", "label", b"label", "label_selector", b"label_selector", "name_prefix", b"name_prefix", "namespace", b"namespace", "owned", b"owned", "relation", b"relation", "same_name", b"same_name", "type", b"type"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType_relation: _TypeAlias = _typing.Literal["owned", "same_name", "label", "field", "all"]  # noqa: Y015
+        _WhichOneofArgType_relation: _TypeAlias = _typing.Literal["relation", b"relation"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType_relation) -> _WhichOneofReturnType_relation | None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    LABEL_SELECTOR_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """A DNS label: names its rows in the local store, its logs, its lease, and it as the owner of what it writes."""
+    type: _builtins.str
+    """The type that it is keyed by: one decision is about one object of it."""
+    label_selector: _builtins.str
+    """The labels of the objects that it is about; one that stops matching is as absent as one that is deleted. Empty: all."""
+    scope: _resource_pb2.Scope.ValueType
+    """Whether the objects of `type` are in namespaces. Left out: as the type says, if Rube has it or the controller brings
+    it, and NAMESPACED for any other.
+    """
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ControllerSpec.Input]: ...
+    @_builtins.property
+    def types(self) -> _descriptor_pb2.FileDescriptorSet:
+        """The files of types that it brings, those of messages with the option (api.resource), and all that they import but
+        for Rube's, google.protobuf's and buf.validate's.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        type: _builtins.str = ...,
+        label_selector: _builtins.str = ...,
+        inputs: _abc.Iterable[Global___ControllerSpec.Input] | None = ...,
+        types: _descriptor_pb2.FileDescriptorSet | None = ...,
+        scope: _resource_pb2.Scope.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["types", b"types"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "label_selector", b"label_selector", "name", b"name", "scope", b"scope", "type", b"type", "types", b"types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ControllerSpec: _TypeAlias = ControllerSpec  # noqa: Y015
 
 @_typing.final
 class State(_message.Message):
