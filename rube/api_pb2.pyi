@@ -482,6 +482,7 @@ class PutRequest(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     KEEP_UNKNOWN_FIELDS_FIELD_NUMBER: _builtins.int
     ALLOW_BREAKING_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """Check everything, write nothing: the answer says what this request would store."""
     owner: _builtins.str
@@ -493,6 +494,11 @@ class PutRequest(_message.Message):
     allow_breaking: _builtins.bool
     """Of types: store a version that the present one's clients may read or write wrongly. Stored objects must fit it in
     any case.
+    """
+    request_id: _builtins.str
+    """A name that no other request has, such as a UUID. A repetition, also on another server or after a restart, gets the
+    first answer, and nothing is done again; another request with this name is ALREADY_EXISTS. Remembered for ten minutes
+    at least, of writes that succeeded. One more row for each: leave it empty where a precondition will do.
     """
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]: ...
@@ -510,10 +516,11 @@ class PutRequest(_message.Message):
         owner: _builtins.str = ...,
         keep_unknown_fields: _builtins.bool = ...,
         allow_breaking: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_breaking", b"allow_breaking", "fence", b"fence", "keep_unknown_fields", b"keep_unknown_fields", "objects", b"objects", "owner", b"owner", "preconditions", b"preconditions", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_breaking", b"allow_breaking", "fence", b"fence", "keep_unknown_fields", b"keep_unknown_fields", "objects", b"objects", "owner", b"owner", "preconditions", b"preconditions", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -590,10 +597,13 @@ class PatchRequest(_message.Message):
     FENCE_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """Check everything, write nothing: the answer says what this request would store."""
     owner: _builtins.str
     """The owner of the fields that this changes, where the object's owners are kept; empty: `put`."""
+    request_id: _builtins.str
+    """A repetition gets the first answer; see PutRequest."""
     @_builtins.property
     def object(self) -> Global___Object:
         """Its key, and the values of the fields in `update_mask`. `metadata.revision` and `metadata.uid` are preconditions, as
@@ -621,10 +631,11 @@ class PatchRequest(_message.Message):
         fence: Global___Fence | None = ...,
         validate_only: _builtins.bool = ...,
         owner: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "object", b"object", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "object", b"object", "owner", b"owner", "preconditions", b"preconditions", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "object", b"object", "owner", b"owner", "preconditions", b"preconditions", "request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -672,6 +683,7 @@ class ApplyRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """Check everything, write nothing: the answer says what this request would store."""
     owner: _builtins.str
@@ -680,6 +692,8 @@ class ApplyRequest(_message.Message):
     """
     force: _builtins.bool
     """Take fields with another value from their owners."""
+    request_id: _builtins.str
+    """A repetition gets the first answer; see PutRequest."""
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]:
         """What `owner` wants: every field that is set. What it set in its last Apply and leaves out now is removed, unless
@@ -701,10 +715,11 @@ class ApplyRequest(_message.Message):
         validate_only: _builtins.bool = ...,
         owner: _builtins.str = ...,
         force: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "force", b"force", "objects", b"objects", "owner", b"owner", "preconditions", b"preconditions", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "force", b"force", "objects", b"objects", "owner", b"owner", "preconditions", b"preconditions", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -757,10 +772,15 @@ class GetRequest(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
     INCLUDE_OWNERS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     min_revision: _builtins.int
     """Zero: consistent. Otherwise the answer is not older than this revision."""
     include_owners: _builtins.bool
     """Answer also with the owners of the object's fields."""
+    revision: _builtins.int
+    """Not zero: the object as it was at exactly this revision; without min_revision. OUT_OF_RANGE where the store has
+    forgotten that (the error says the oldest revision that can be read), FAILED_PRECONDITION if it is not there yet.
+    """
     @_builtins.property
     def key(self) -> Global___Key: ...
     def __init__(
@@ -769,10 +789,11 @@ class GetRequest(_message.Message):
         key: Global___Key | None = ...,
         min_revision: _builtins.int = ...,
         include_owners: _builtins.bool = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_owners", b"include_owners", "key", b"key", "min_revision", b"min_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_owners", b"include_owners", "key", b"key", "min_revision", b"min_revision", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -821,6 +842,7 @@ class ListRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """`*`: every type."""
     namespace: _builtins.str
@@ -839,6 +861,8 @@ class ListRequest(_message.Message):
     """Zero: consistent. Otherwise the answer is not older than this revision; with a page_token of an older one,
     INVALID_ARGUMENT.
     """
+    revision: _builtins.int
+    """Not zero: the objects as they were at exactly this revision; see GetRequest."""
     def __init__(
         self,
         *,
@@ -849,10 +873,11 @@ class ListRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         min_revision: _builtins.int = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["label_selector", b"label_selector", "min_revision", b"min_revision", "name", b"name", "namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label_selector", b"label_selector", "min_revision", b"min_revision", "name", b"name", "namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token", "revision", b"revision", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -887,6 +912,120 @@ class ListResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListResponse: _TypeAlias = ListResponse  # noqa: Y015
+
+@_typing.final
+class HistoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Zero: the server's choice."""
+    page_token: _builtins.str
+    """From the last answer."""
+    @_builtins.property
+    def key(self) -> Global___Key: ...
+    def __init__(
+        self,
+        *,
+        key: Global___Key | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HistoryRequest: _TypeAlias = HistoryRequest  # noqa: Y015
+
+@_typing.final
+class HistoryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OLDEST_REVISION_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    oldest_revision: _builtins.int
+    """History goes back so far: the oldest revision that can be read. The version that stood then is known too, however
+    old it is; nothing before it is.
+    """
+    revision: _builtins.int
+    store_id: _builtins.str
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Version]:
+        """Newest first. Each of them can be read by a Get at its revision, except a deletion."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[Global___Version] | None = ...,
+        next_page_token: _builtins.str = ...,
+        oldest_revision: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        store_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "oldest_revision", b"oldest_revision", "revision", b"revision", "store_id", b"store_id", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HistoryResponse: _TypeAlias = HistoryResponse  # noqa: Y015
+
+@_typing.final
+class Version(_message.Message):
+    """An object after one of the writes to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Operation:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Version._Operation.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        OPERATION_UNSPECIFIED: Version._Operation.ValueType  # 0
+        CREATED: Version._Operation.ValueType  # 1
+        CHANGED: Version._Operation.ValueType  # 2
+        DELETED: Version._Operation.ValueType  # 3
+
+    class Operation(_Operation, metaclass=_OperationEnumTypeWrapper): ...
+    OPERATION_UNSPECIFIED: Version.Operation.ValueType  # 0
+    CREATED: Version.Operation.ValueType  # 1
+    CHANGED: Version.Operation.ValueType  # 2
+    DELETED: Version.Operation.ValueType  # 3
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The store's revision of the write."""
+    operation: Global___Version.Operation.ValueType
+    @_builtins.property
+    def object(self) -> Global___Object:
+        """With its metadata.revision; of a deletion the object as it was before."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        operation: Global___Version.Operation.ValueType = ...,
+        object: Global___Object | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["object", b"object", "operation", b"operation", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Version: _TypeAlias = Version  # noqa: Y015
 
 @_typing.final
 class DeleteRequest(_message.Message):
@@ -924,9 +1063,12 @@ class DeleteRequest(_message.Message):
     FENCE_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     PROPAGATION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """Check everything, delete nothing."""
     propagation: Global___DeleteRequest.Propagation.ValueType
+    request_id: _builtins.str
+    """A repetition gets the first answer; see PutRequest."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Key]: ...
     @_builtins.property
@@ -941,10 +1083,11 @@ class DeleteRequest(_message.Message):
         fence: Global___Fence | None = ...,
         validate_only: _builtins.bool = ...,
         propagation: Global___DeleteRequest.Propagation.ValueType = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "keys", b"keys", "preconditions", b"preconditions", "propagation", b"propagation", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "keys", b"keys", "preconditions", b"preconditions", "propagation", b"propagation", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1095,12 +1238,18 @@ class UpdateStatusRequest(_message.Message):
     PRECONDITION_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
     KEEP_UNKNOWN_FIELDS_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """The object that the status is of; ABORTED if the name has passed to another."""
     observed_generation: _builtins.int
     """The metadata.generation that was acted on: an older one than the newest stored `observed_generation` is ABORTED."""
     keep_unknown_fields: _builtins.bool
     """Store fields of the status that its type does not have; see PutRequest."""
+    validate_only: _builtins.bool
+    """Check everything, write nothing: the answer says what this request would store."""
+    request_id: _builtins.str
+    """A repetition gets the first answer; see PutRequest."""
     @_builtins.property
     def key(self) -> Global___Key: ...
     @_builtins.property
@@ -1124,10 +1273,12 @@ class UpdateStatusRequest(_message.Message):
         precondition: Global___Precondition | None = ...,
         fence: Global___Fence | None = ...,
         keep_unknown_fields: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "key", b"key", "precondition", b"precondition", "status", b"status", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "keep_unknown_fields", b"keep_unknown_fields", "key", b"key", "observed_generation", b"observed_generation", "precondition", b"precondition", "status", b"status", "uid", b"uid", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "keep_unknown_fields", b"keep_unknown_fields", "key", b"key", "observed_generation", b"observed_generation", "precondition", b"precondition", "request_id", b"request_id", "status", b"status", "uid", b"uid", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1140,20 +1291,28 @@ class UpdateStatusResponse(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     STORE_ID_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     store_id: _builtins.str
     @_builtins.property
-    def metadata(self) -> Global___Metadata: ...
+    def metadata(self) -> Global___Metadata:
+        """With `validate_only` with the revision it has now."""
+
+    @_builtins.property
+    def object(self) -> Global___Object:
+        """With `validate_only`: the object as it would be stored."""
+
     def __init__(
         self,
         *,
         metadata: Global___Metadata | None = ...,
         revision: _builtins.int = ...,
         store_id: _builtins.str = ...,
+        object: Global___Object | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "object", b"object"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "object", b"object", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1170,8 +1329,14 @@ class UpdateLifecycleRequest(_message.Message):
     REMOVE_OWNERS_FIELD_NUMBER: _builtins.int
     PRECONDITIONS_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """The object that is meant; ABORTED if the name has passed to another."""
+    validate_only: _builtins.bool
+    """Check everything, write nothing: the answer says what this request would store."""
+    request_id: _builtins.str
+    """A repetition gets the first answer; see PutRequest."""
     @_builtins.property
     def key(self) -> Global___Key: ...
     @_builtins.property
@@ -1200,10 +1365,12 @@ class UpdateLifecycleRequest(_message.Message):
         remove_owners: _abc.Iterable[_builtins.str] | None = ...,
         preconditions: _abc.Iterable[Global___Precondition] | None = ...,
         fence: Global___Fence | None = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_finalizers", b"add_finalizers", "fence", b"fence", "key", b"key", "preconditions", b"preconditions", "remove_finalizers", b"remove_finalizers", "remove_owners", b"remove_owners", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_finalizers", b"add_finalizers", "fence", b"fence", "key", b"key", "preconditions", b"preconditions", "remove_finalizers", b"remove_finalizers", "remove_owners", b"remove_owners", "request_id", b"request_id", "uid", b"uid", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1220,10 +1387,10 @@ class UpdateLifecycleResponse(_message.Message):
     revision: _builtins.int
     store_id: _builtins.str
     gone: _builtins.bool
-    """The last finalizer of an object under deletion was removed."""
+    """The last finalizer of an object under deletion was removed, or with `validate_only` would be."""
     @_builtins.property
     def metadata(self) -> Global___Metadata:
-        """As it is now; as it was last if it is gone."""
+        """As it is now; as it was last if it is gone. With `validate_only` as it would be, with the revision it has now."""
 
     def __init__(
         self,

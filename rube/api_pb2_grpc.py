@@ -61,6 +61,11 @@ class ApiStub(object):
                 request_serializer=rube_dot_api__pb2.ListRequest.SerializeToString,
                 response_deserializer=rube_dot_api__pb2.ListResponse.FromString,
                 _registered_method=True)
+        self.History = channel.unary_unary(
+                '/api.Api/History',
+                request_serializer=rube_dot_api__pb2.HistoryRequest.SerializeToString,
+                response_deserializer=rube_dot_api__pb2.HistoryResponse.FromString,
+                _registered_method=True)
         self.Delete = channel.unary_unary(
                 '/api.Api/Delete',
                 request_serializer=rube_dot_api__pb2.DeleteRequest.SerializeToString,
@@ -128,6 +133,13 @@ class ApiServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def History(self, request, context):
+        """The versions of one object that the store still has, newest first, also of a deleted one. NOT_FOUND if it has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Delete(self, request, context):
         """Deletes objects, all at one revision or none. NOT_FOUND if one is absent. An object with finalizers stays, marked by
         its delete_time, until they are removed; to delete it again is no error and changes nothing.
@@ -191,6 +203,11 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.List,
                     request_deserializer=rube_dot_api__pb2.ListRequest.FromString,
                     response_serializer=rube_dot_api__pb2.ListResponse.SerializeToString,
+            ),
+            'History': grpc.unary_unary_rpc_method_handler(
+                    servicer.History,
+                    request_deserializer=rube_dot_api__pb2.HistoryRequest.FromString,
+                    response_serializer=rube_dot_api__pb2.HistoryResponse.SerializeToString,
             ),
             'Delete': grpc.unary_unary_rpc_method_handler(
                     servicer.Delete,
@@ -355,6 +372,33 @@ class Api(object):
             '/api.Api/List',
             rube_dot_api__pb2.ListRequest.SerializeToString,
             rube_dot_api__pb2.ListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def History(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/api.Api/History',
+            rube_dot_api__pb2.HistoryRequest.SerializeToString,
+            rube_dot_api__pb2.HistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

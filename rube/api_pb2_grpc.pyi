@@ -46,6 +46,8 @@ class ApiStub:
     """
     Get: _grpc.UnaryUnaryMultiCallable[_api_pb2.GetRequest, _api_pb2.GetResponse]
     List: _grpc.UnaryUnaryMultiCallable[_api_pb2.ListRequest, _api_pb2.ListResponse]
+    History: _grpc.UnaryUnaryMultiCallable[_api_pb2.HistoryRequest, _api_pb2.HistoryResponse]
+    """The versions of one object that the store still has, newest first, also of a deleted one. NOT_FOUND if it has none."""
     Delete: _grpc.UnaryUnaryMultiCallable[_api_pb2.DeleteRequest, _api_pb2.DeleteResponse]
     """Deletes objects, all at one revision or none. NOT_FOUND if one is absent. An object with finalizers stays, marked by
     its delete_time, until they are removed; to delete it again is no error and changes nothing.
@@ -77,6 +79,8 @@ class ApiAsyncStub(ApiStub):
     """
     Get: _aio.UnaryUnaryMultiCallable[_api_pb2.GetRequest, _api_pb2.GetResponse]  # type: ignore[assignment]
     List: _aio.UnaryUnaryMultiCallable[_api_pb2.ListRequest, _api_pb2.ListResponse]  # type: ignore[assignment]
+    History: _aio.UnaryUnaryMultiCallable[_api_pb2.HistoryRequest, _api_pb2.HistoryResponse]  # type: ignore[assignment]
+    """The versions of one object that the store still has, newest first, also of a deleted one. NOT_FOUND if it has none."""
     Delete: _aio.UnaryUnaryMultiCallable[_api_pb2.DeleteRequest, _api_pb2.DeleteResponse]  # type: ignore[assignment]
     """Deletes objects, all at one revision or none. NOT_FOUND if one is absent. An object with finalizers stays, marked by
     its delete_time, until they are removed; to delete it again is no error and changes nothing.
@@ -135,6 +139,14 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         request: _api_pb2.ListRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_pb2.ListResponse, _abc.Awaitable[_api_pb2.ListResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def History(
+        self,
+        request: _api_pb2.HistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_api_pb2.HistoryResponse, _abc.Awaitable[_api_pb2.HistoryResponse]]:
+        """The versions of one object that the store still has, newest first, also of a deleted one. NOT_FOUND if it has none."""
 
     @_abc_1.abstractmethod
     def Delete(

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 _MODULES = {
     "rube.api_pb2": (
         "ApplyRequest ApplyResponse Bookmark DeleteRequest DeleteResponse Deletion Event Fence FieldOwner FieldOwners "
-        "GetRequest GetResponse Key List ListRequest ListResponse LogLine LogsRequest LogsResponse Metadata "
-        "Object OwnerReference PatchRequest PatchResponse Precondition PutRequest PutResponse Selector "
-        "UpdateLifecycleRequest UpdateLifecycleResponse UpdateStatusRequest UpdateStatusResponse "
+        "GetRequest GetResponse HistoryRequest HistoryResponse Key List ListRequest ListResponse LogLine LogsRequest "
+        "LogsResponse Metadata Object OwnerReference PatchRequest PatchResponse Precondition PutRequest PutResponse "
+        "Selector UpdateLifecycleRequest UpdateLifecycleResponse UpdateStatusRequest UpdateStatusResponse Version "
         "WatchRequest WatchResponse "
     ),
     "rube.api_pb2_grpc": "ApiAsyncStub ApiServicer ApiStub add_ApiServicer_to_server",

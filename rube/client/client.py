@@ -17,6 +17,8 @@ from rube.api import (
     DeleteResponse,
     GetRequest,
     GetResponse,
+    HistoryRequest,
+    HistoryResponse,
     ListRequest,
     ListResponse,
     LogsRequest,
@@ -58,6 +60,7 @@ Answer = TypeVar(
     ApplyResponse,
     GetResponse,
     ListResponse,
+    HistoryResponse,
     DeleteResponse,
     UpdateLifecycleResponse,
     UpdateStatusResponse,
@@ -123,6 +126,10 @@ class Client:
         return await self._call(
             request, lambda stub, limit_s: stub.UpdateLifecycle(request, timeout=limit_s), deadline_s
         )
+
+    async def history(self, request: HistoryRequest, *, deadline_s: float | None = None) -> HistoryResponse:
+        """Returns one page of an object's versions."""
+        return await self._call(request, lambda stub, limit_s: stub.History(request, timeout=limit_s), deadline_s)
 
     async def list_page(self, request: ListRequest, *, deadline_s: float | None = None) -> ListResponse:
         return await self._call(request, lambda stub, limit_s: stub.List(request, timeout=limit_s), deadline_s)

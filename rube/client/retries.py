@@ -23,6 +23,7 @@ from rube.api import (
     ApplyRequest,
     DeleteRequest,
     GetRequest,
+    HistoryRequest,
     ListRequest,
     Object,
     PatchRequest,
@@ -40,6 +41,7 @@ Request = (
     | ApplyRequest
     | GetRequest
     | ListRequest
+    | HistoryRequest
     | DeleteRequest
     | UpdateStatusRequest
     | UpdateLifecycleRequest
@@ -59,7 +61,7 @@ def is_unknown(error: RubeError) -> bool:
 def outcome(request: Request, last: RubeError, unknown: RubeError | None) -> RubeError:
     """Returns the error for the caller: the last attempt's, unless it says that nothing was done and an earlier
     attempt, which ended with `unknown`, may have been carried out."""
-    reads = isinstance(request, (GetRequest, ListRequest))
+    reads = isinstance(request, (GetRequest, ListRequest, HistoryRequest))
     if unknown is None or reads or not isinstance(last, NotDoneError):
         return last
     return UnavailableError(
@@ -70,7 +72,7 @@ def outcome(request: Request, last: RubeError, unknown: RubeError | None) -> Rub
 def is_conditional(request: Request) -> bool:
     """Returns whether the request has at most one effect, however often it is sent."""
     match request:
-        case GetRequest() | ListRequest():
+        case GetRequest() | ListRequest() | HistoryRequest():
             return True
         case UpdateStatusRequest():
             return bool(request.uid)

@@ -22,6 +22,8 @@ from rube.api import (
     Event,
     GetRequest,
     GetResponse,
+    HistoryRequest,
+    HistoryResponse,
     ListRequest,
     ListResponse,
     LogsRequest,
@@ -48,7 +50,7 @@ from rube.api.keys import ObjectKey, key_of
 from rube.api.unknown_fields import check_known
 from rube.controllers.ports import Cache, Position
 from rube.rubelet.logs import NodeLogs
-from rube.rubelet.node_pages import check_revision, check_store, page_of, responses_of
+from rube.rubelet.node_pages import check_past, check_revision, check_store, page_of, responses_of
 
 if TYPE_CHECKING:  # gRPC's classes are generic in the stubs alone
     Context = aio.ServicerContext[Any, Any]
@@ -84,6 +86,7 @@ class NodeApi(ApiServicer):
         key = ObjectKey.from_proto(request.key)
         position = self._position(key.type)
         check_revision(position, request.min_revision)
+        check_past(position, request.revision)
         obj = self._object(key)
         if obj is None:
             raise NotFoundError(f"{key} is not in the copy of node {self._node}", key=str(key))
@@ -123,6 +126,11 @@ class NodeApi(ApiServicer):
         finally:
             self._cache.unsubscribe(on_change)
             unsent.unsubscribe(on_change)
+
+    async def History(self, request: HistoryRequest, context: Context) -> HistoryResponse:
+        raise FailedPreconditionError(
+            f"the copy of node {self._node} keeps no history: ask an apiserver instead (--server)"
+        )
 
     def Logs(self, request: LogsRequest, context: Context) -> AsyncIterator[LogsResponse]:
         return self._logs.read(request)

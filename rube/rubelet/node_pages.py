@@ -25,6 +25,17 @@ def check_revision(position: Position, wanted: int) -> None:
         )
 
 
+def check_past(position: Position, wanted: int) -> None:
+    """Raises CompactedError or RevisionAheadError for a read at another revision than the copy's."""
+    check_revision(position, wanted)
+    if wanted and wanted != position.revision:
+        raise CompactedError(
+            f"a node's copy keeps no history, and is at revision {position.revision}: ask an apiserver (--server) for "
+            f"{wanted}",
+            oldest_revision=position.revision,
+        )
+
+
 def check_store(position: Position, wanted: str) -> None:
     """Raises StoreChangedError if the request names another store than the copy's."""
     if wanted and wanted != position.store_id:
@@ -38,6 +49,7 @@ def page_of(objects: Sequence[Object], request: ListRequest, position: Position)
     """
     if request.page_size < 0:
         raise InvalidArgumentError(f"page_size is {request.page_size}, less than 0", field="page_size")
+    check_past(position, request.revision)
     scope = f"{request.type}/{request.namespace}/{request.name}?{request.label_selector} {position.store_id}"
     after = b""
     if request.page_token:

@@ -12,8 +12,8 @@ from rube.server.stored_object import StoredObject, set_revisions, status_field
 from rube.store import Record
 
 _REQUESTS = (RESTART_ANNOTATION, MOVE_ANNOTATION)
-# Bytes around a stored object in a response: two revisions, the tags and lengths of object and event.
-_AROUND_BYTES_MAX = 64
+AROUND_BYTES_MAX = 64
+"""Bytes around a stored object in a response: two revisions, the tags and lengths of object and event."""
 
 
 def decode(record: Record) -> Object:
@@ -25,7 +25,7 @@ def decode(record: Record) -> Object:
 
 def size_in_response(record: Record) -> int:
     """Returns an upper bound of the bytes that the record's object, or an event of it, adds to a response."""
-    return len(record.value) + _AROUND_BYTES_MAX
+    return len(record.value) + AROUND_BYTES_MAX
 
 
 def prepare_put(current: StoredObject | None, wanted: StoredObject, *, now_ns: int, uid: str) -> StoredObject | None:

@@ -5,30 +5,38 @@ from __future__ import annotations
 from contextlib import aclosing
 
 from rube.api import GetRequest, GetResponse, ListRequest, ListResponse
-from rube.api.errors import InvalidArgumentError, NotFoundError
+from rube.api.errors import CompactedError, InvalidArgumentError, NotFoundError
 from rube.api.keys import ObjectKey
 from rube.api.page_token import PageToken, decode_token, encode_token
 from rube.server.backend import Backend
 from rube.server.config import ApiServerConfig
 from rube.server.filters import ObjectFilter
+from rube.server.history import forgotten, read_at
 from rube.server.objects import decode, size_in_response
 from rube.server.owners import decode_owners, known_owners, object_values, owners_key, owners_message
 from rube.server.scan import scan
 from rube.server.stored_object import decode_object
+from rube.server.validation import check_page_size
 from rube.store import Page
 
 
 async def get(backend: Backend, request: GetRequest) -> GetResponse:
-    """Carries out a GetRequest. Raises NotFoundError (metadata `key`)."""
+    """Carries out a GetRequest. Raises NotFoundError (metadata `key`), CompactedError, RevisionAheadError."""
     store = backend.store
     key = ObjectKey.from_proto(request.key)
     types = await backend.types.require((key.type,))
     types.validate_object_key(key)
     name = key.to_bytes()
     read = (name, owners_key(name)) if request.include_owners else (name,)
-    (record, *beside), revision, _ = await store.get(read, min_revision=request.min_revision)
+    if request.revision:
+        check_one_revision(request)
+        pages = [await read_at(store, each, request.revision) for each in read]
+        (record, *beside), revision = [page.records[0] if page.records else None for page in pages], request.revision
+    else:
+        (record, *beside), revision, _ = await store.get(read, min_revision=request.min_revision)
     if record is None:
-        raise NotFoundError(f"{key} does not exist", key=str(key), revision=revision)
+        then = f" at revision {revision}" if request.revision else ""
+        raise NotFoundError(f"{key} {'did' if then else 'does'} not exist{then}", key=str(key), revision=revision)
     response = GetResponse(object=decode(record), revision=revision, store_id=store.store_id)
     if request.include_owners:
         stored = decode_object(record)
@@ -43,17 +51,24 @@ async def list_objects(backend: Backend, request: ListRequest) -> ListResponse:
     revision.
 
     A page ends early at a bound of bytes or of objects read, so only an empty `next_page_token` means the end. Raises
-    CompactedError for a page whose revision is compacted (begin again), InvalidArgumentError also for a page token that
-    is older than the `min_revision` beside it.
+    CompactedError for a revision that is compacted (a list that is under way begins again), InvalidArgumentError also
+    for a page token of another revision than the one asked for, or older than `min_revision`.
     """
     store, config = backend.store, backend.config
     wanted = ObjectFilter.of(request, await backend.types.require((request.type,)))
-    if request.page_size < 0:
-        raise InvalidArgumentError(f"page_size is {request.page_size}, less than 0", field="page_size")
+    check_page_size(request.page_size)
+    check_one_revision(request)
     scope = f"{wanted} {store.store_id}"
-    start, revision, min_revision = wanted.start, 0, request.min_revision
+    start, revision, min_revision = wanted.start, request.revision, request.min_revision
     if request.page_token:
         token = decode_token(request.page_token, scope)
+        if request.revision not in (0, token.revision):
+            raise InvalidArgumentError(
+                f"page_token is of a list at revision {token.revision}, not {request.revision}: begin a new list "
+                "without page_token",
+                field="revision",
+                revision=token.revision,
+            )
         if request.min_revision > token.revision:
             raise InvalidArgumentError(
                 f"page_token is of a list at revision {token.revision}, older than min_revision "
@@ -63,15 +78,28 @@ async def list_objects(backend: Backend, request: ListRequest) -> ListResponse:
             )
         start, revision, min_revision = token.last_key + b"\0", token.revision, 0
     collected = _Collected(wanted, config, min(request.page_size or config.page_size_default, config.page_objects_max))
-    async with aclosing(scan(store, start, wanted.end, revision=revision, min_revision=min_revision)) as pages:
-        async for page in pages:
-            if collected.take(page):
-                break
+    try:
+        async with aclosing(scan(store, start, wanted.end, revision=revision, min_revision=min_revision)) as pages:
+            async for page in pages:
+                if collected.take(page):
+                    break
+    except CompactedError as error:
+        if request.revision:
+            raise forgotten(request.revision, int(error.metadata["oldest_revision"])) from error
+        raise
     response = collected.response
     response.store_id = store.store_id
     if collected.more:
         response.next_page_token = encode_token(PageToken(response.revision, collected.last_key), scope)
     return response
+
+
+def check_one_revision(request: GetRequest | ListRequest) -> None:
+    """Raises InvalidArgumentError for a read at a revision and not older than one."""
+    if request.revision and request.min_revision:
+        raise InvalidArgumentError(
+            f"revision {request.revision} asks for exactly that one: leave min_revision out", field="min_revision"
+        )
 
 
 class _Collected:

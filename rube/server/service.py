@@ -16,6 +16,8 @@ from rube.api import (
     DeleteResponse,
     GetRequest,
     GetResponse,
+    HistoryRequest,
+    HistoryResponse,
     ListRequest,
     ListResponse,
     LogsRequest,
@@ -39,6 +41,7 @@ from rube.server.attachments import Attachments
 from rube.server.backend import Backend
 from rube.server.config import ApiServerConfig
 from rube.server.delete import delete
+from rube.server.history import history
 from rube.server.known_types import KnownTypes
 from rube.server.lifecycle import update_lifecycle
 from rube.server.logs import LogRelay
@@ -93,6 +96,10 @@ class ApiService(ApiServicer):
     async def List(self, request: ListRequest, context: Context) -> ListResponse:
         self._check(request)
         return await list_objects(self._backend, request)
+
+    async def History(self, request: HistoryRequest, context: Context) -> HistoryResponse:
+        self._check(request)
+        return await history(self._backend, request)
 
     async def Delete(self, request: DeleteRequest, context: Context) -> DeleteResponse:
         self._check(request)

@@ -95,6 +95,11 @@ def check_distinct(what: str, keys: Sequence[bytes]) -> None:
         seen.add(key)
 
 
+def check_page_size(page_size: int) -> None:
+    if page_size < 0:
+        raise InvalidArgumentError(f"page_size is {page_size}, less than 0", field="page_size")
+
+
 def check_object_count(count: int, limits: StoreLimits) -> None:
     """Raises ResourceExhaustedError if one transaction of this store cannot hold that many objects."""
     if count > limits.txn_ops_max:
