@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rube.api import events_pb2
     from rube.api.cluster_pb2 import *
     from rube.api.conditions_pb2 import *
     from rube.api.controller_pb2 import *
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from rube.api.types_pb2 import *
     from rube.api_pb2 import *
     from rube.api_pb2_grpc import *
+
+    CoreEvent = events_pb2.Event
 
 # The names of each generated module. Loaded when one is first asked for: a short command needs few of them.
 _MODULES = {
@@ -37,7 +40,8 @@ _MODULES = {
     "rube.api.cluster_pb2": "Lease Node NodeStatus",
     "rube.api.conditions_pb2": "StatusCondition",
     "rube.api.core_pb2": "Namespace NamespaceStatus",
-    "rube.api.controller_pb2": "Action Call ControllerSpec Decision State",
+    "rube.api.events_pb2": "CoreEvent",
+    "rube.api.controller_pb2": "Action Call ControllerSpec Decision Occurrence State",
     "rube.api.memory_pb2": "Entry NodeHealthMemory NodeIdentity UnitMemory Written",
     "rube.api.nodes_pb2": "NodeReply NodeReplyResponse NodeRequest NodeRequestsRequest",
     "rube.api.nodes_pb2_grpc": "NodesAsyncStub NodesServicer NodesStub add_NodesServicer_to_server",
@@ -47,6 +51,8 @@ _MODULES = {
         "Condition Install NodeLost Service StartLimit Unit UnitAction UnitObservation UnitStatus "
     ),
 }
+# An Event without a package is a change that a watch tells of.
+_OWN_NAMES = {"CoreEvent": "Event"}
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
@@ -56,7 +62,8 @@ if not TYPE_CHECKING:  # to a type checker it would mean that there is every nam
         if (module := _MODULE_OF.get(name)) is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         # An AsyncStub is the type of a Stub on a channel of grpc.aio.
-        value = globals()[name] = getattr(importlib.import_module(module), name.replace("AsyncStub", "Stub"))
+        own_name = _OWN_NAMES.get(name, name.replace("AsyncStub", "Stub"))
+        value = globals()[name] = getattr(importlib.import_module(module), own_name)
         return value
 
 

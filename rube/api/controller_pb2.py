@@ -27,26 +27,29 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from rube import api_pb2 as rube_dot_api__pb2
+from rube.api import events_pb2 as rube_dot_api_dot_events__pb2
 from rube.api import resource_pb2 as rube_dot_api_dot_resource__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rube/api/controller.proto\x12\x0e\x61pi.controller\x1a\x19google/protobuf/any.proto\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x0erube/api.proto\x1a\x17rube/api/resource.proto\"\x83\x03\n\x0e\x43ontrollerSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x16\n\x0elabel_selector\x18\x03 \x01(\t\x12\x34\n\x06inputs\x18\x04 \x03(\x0b\x32$.api.controller.ControllerSpec.Input\x12\x31\n\x05types\x18\x05 \x01(\x0b\x32\".google.protobuf.FileDescriptorSet\x12\x19\n\x05scope\x18\x06 \x01(\x0e\x32\n.api.Scope\x1a\xb8\x01\n\x05Input\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x16\n\x0elabel_selector\x18\x03 \x01(\t\x12\x0f\n\x05owned\x18\x04 \x01(\x08H\x00\x12\x13\n\tsame_name\x18\x05 \x01(\x08H\x00\x12\x0f\n\x05label\x18\x06 \x01(\tH\x00\x12\x0f\n\x05\x66ield\x18\x07 \x01(\tH\x00\x12\r\n\x03\x61ll\x18\x08 \x01(\x08H\x00\x12\x13\n\x0bname_prefix\x18\t \x01(\tB\n\n\x08relation\"\xa5\x02\n\x05State\x12\x15\n\x03key\x18\x01 \x01(\x0b\x32\x08.api.Key\x12\x1b\n\x06object\x18\x02 \x01(\x0b\x32\x0b.api.Object\x12\x1c\n\x07related\x18\x03 \x03(\x0b\x32\x0b.api.Object\x12&\n\x08observed\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12$\n\x06memory\x18\x05 \x01(\x0b\x32\x14.google.protobuf.Any\x12\'\n\x03now\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63lock\x18< \x01(\t\x12\x14\n\x0c\x61\x63tion_error\x18\x07 \x01(\t\x12\x15\n\robserve_error\x18\x08 \x01(\t\x12\x17\n\x0f\x61\x63tions_pending\x18\t \x01(\x08\"\xad\x01\n\x08\x44\x65\x63ision\x12$\n\x06memory\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12\'\n\x07\x61\x63tions\x18\x02 \x03(\x0b\x32\x16.api.controller.Action\x12#\n\x05\x63\x61lls\x18\x03 \x03(\x0b\x32\x14.api.controller.Call\x12-\n\nwake_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\x06\x41\x63tion\x12\n\n\x02id\x18\x01 \x01(\t\x12$\n\x06\x61\x63tion\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\"\x88\x02\n\x04\x43\x61ll\x12\x1e\n\x03put\x18\x01 \x01(\x0b\x32\x0f.api.PutRequestH\x00\x12$\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32\x12.api.DeleteRequestH\x00\x12\x31\n\rupdate_status\x18\x03 \x01(\x0b\x32\x18.api.UpdateStatusRequestH\x00\x12\"\n\x05patch\x18\x04 \x01(\x0b\x32\x11.api.PatchRequestH\x00\x12\"\n\x05\x61pply\x18\x05 \x01(\x0b\x32\x11.api.ApplyRequestH\x00\x12\x37\n\x10update_lifecycle\x18\x06 \x01(\x0b\x32\x1b.api.UpdateLifecycleRequestH\x00\x42\x06\n\x04\x63\x61llb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19rube/api/controller.proto\x12\x0e\x61pi.controller\x1a\x19google/protobuf/any.proto\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x0erube/api.proto\x1a\x15rube/api/events.proto\x1a\x17rube/api/resource.proto\"\x83\x03\n\x0e\x43ontrollerSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x16\n\x0elabel_selector\x18\x03 \x01(\t\x12\x34\n\x06inputs\x18\x04 \x03(\x0b\x32$.api.controller.ControllerSpec.Input\x12\x31\n\x05types\x18\x05 \x01(\x0b\x32\".google.protobuf.FileDescriptorSet\x12\x19\n\x05scope\x18\x06 \x01(\x0e\x32\n.api.Scope\x1a\xb8\x01\n\x05Input\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x16\n\x0elabel_selector\x18\x03 \x01(\t\x12\x0f\n\x05owned\x18\x04 \x01(\x08H\x00\x12\x13\n\tsame_name\x18\x05 \x01(\x08H\x00\x12\x0f\n\x05label\x18\x06 \x01(\tH\x00\x12\x0f\n\x05\x66ield\x18\x07 \x01(\tH\x00\x12\r\n\x03\x61ll\x18\x08 \x01(\x08H\x00\x12\x13\n\x0bname_prefix\x18\t \x01(\tB\n\n\x08relation\"\xa5\x02\n\x05State\x12\x15\n\x03key\x18\x01 \x01(\x0b\x32\x08.api.Key\x12\x1b\n\x06object\x18\x02 \x01(\x0b\x32\x0b.api.Object\x12\x1c\n\x07related\x18\x03 \x03(\x0b\x32\x0b.api.Object\x12&\n\x08observed\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12$\n\x06memory\x18\x05 \x01(\x0b\x32\x14.google.protobuf.Any\x12\'\n\x03now\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63lock\x18< \x01(\t\x12\x14\n\x0c\x61\x63tion_error\x18\x07 \x01(\t\x12\x15\n\robserve_error\x18\x08 \x01(\t\x12\x17\n\x0f\x61\x63tions_pending\x18\t \x01(\x08\"\xd9\x01\n\x08\x44\x65\x63ision\x12$\n\x06memory\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12\'\n\x07\x61\x63tions\x18\x02 \x03(\x0b\x32\x16.api.controller.Action\x12#\n\x05\x63\x61lls\x18\x03 \x03(\x0b\x32\x14.api.controller.Call\x12-\n\nwake_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x1a.api.controller.Occurrence\"f\n\nOccurrence\x12\x1e\n\x04type\x18\x01 \x01(\x0e\x32\x10.core.Event.Type\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\n\n\x02id\x18\x04 \x01(\t\x12\x0b\n\x03uid\x18\x05 \x01(\t\":\n\x06\x41\x63tion\x12\n\n\x02id\x18\x01 \x01(\t\x12$\n\x06\x61\x63tion\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\"\x88\x02\n\x04\x43\x61ll\x12\x1e\n\x03put\x18\x01 \x01(\x0b\x32\x0f.api.PutRequestH\x00\x12$\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32\x12.api.DeleteRequestH\x00\x12\x31\n\rupdate_status\x18\x03 \x01(\x0b\x32\x18.api.UpdateStatusRequestH\x00\x12\"\n\x05patch\x18\x04 \x01(\x0b\x32\x11.api.PatchRequestH\x00\x12\"\n\x05\x61pply\x18\x05 \x01(\x0b\x32\x11.api.ApplyRequestH\x00\x12\x37\n\x10update_lifecycle\x18\x06 \x01(\x0b\x32\x1b.api.UpdateLifecycleRequestH\x00\x42\x06\n\x04\x63\x61llb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rube.api.controller_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONTROLLERSPEC']._serialized_start=213
-  _globals['_CONTROLLERSPEC']._serialized_end=600
-  _globals['_CONTROLLERSPEC_INPUT']._serialized_start=416
-  _globals['_CONTROLLERSPEC_INPUT']._serialized_end=600
-  _globals['_STATE']._serialized_start=603
-  _globals['_STATE']._serialized_end=896
-  _globals['_DECISION']._serialized_start=899
-  _globals['_DECISION']._serialized_end=1072
-  _globals['_ACTION']._serialized_start=1074
-  _globals['_ACTION']._serialized_end=1132
-  _globals['_CALL']._serialized_start=1135
-  _globals['_CALL']._serialized_end=1399
+  _globals['_CONTROLLERSPEC']._serialized_start=236
+  _globals['_CONTROLLERSPEC']._serialized_end=623
+  _globals['_CONTROLLERSPEC_INPUT']._serialized_start=439
+  _globals['_CONTROLLERSPEC_INPUT']._serialized_end=623
+  _globals['_STATE']._serialized_start=626
+  _globals['_STATE']._serialized_end=919
+  _globals['_DECISION']._serialized_start=922
+  _globals['_DECISION']._serialized_end=1139
+  _globals['_OCCURRENCE']._serialized_start=1141
+  _globals['_OCCURRENCE']._serialized_end=1243
+  _globals['_ACTION']._serialized_start=1245
+  _globals['_ACTION']._serialized_end=1303
+  _globals['_CALL']._serialized_start=1306
+  _globals['_CALL']._serialized_end=1570
 # @@protoc_insertion_point(module_scope)

@@ -12,6 +12,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from rube import api_pb2 as _api_pb2
+from rube.api import events_pb2 as _events_pb2
 from rube.api import resource_pb2 as _resource_pb2
 import builtins as _builtins
 import sys
@@ -209,6 +210,7 @@ class Decision(_message.Message):
     ACTIONS_FIELD_NUMBER: _builtins.int
     CALLS_FIELD_NUMBER: _builtins.int
     WAKE_AFTER_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def memory(self) -> _any_pb2.Any:
         """The internal change: replaces the memory. Absent: forget the key, and what is left of older decisions' actions."""
@@ -225,6 +227,12 @@ class Decision(_message.Message):
     def wake_after(self) -> _duration_pb2.Duration:
         """Decide again after this long, even if nothing changes."""
 
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Occurrence]:
+        """What happened to the object, or is so: the runtime makes core.Events of them. One that the last decision about this
+        key had, too, is not counted again; and it happens once `calls` are done, or not at all if they are refused.
+        """
+
     def __init__(
         self,
         *,
@@ -232,14 +240,52 @@ class Decision(_message.Message):
         actions: _abc.Iterable[Global___Action] | None = ...,
         calls: _abc.Iterable[Global___Call] | None = ...,
         wake_after: _duration_pb2.Duration | None = ...,
+        events: _abc.Iterable[Global___Occurrence] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "wake_after", b"wake_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "calls", b"calls", "memory", b"memory", "wake_after", b"wake_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "calls", b"calls", "events", b"events", "memory", b"memory", "wake_after", b"wake_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class Occurrence(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    type: _events_pb2.Event.Type.ValueType
+    reason: _builtins.str
+    """What, in one CamelCase word for programs, such as `Started`."""
+    message: _builtins.str
+    """What, in words for people. Without what differs each time: a number, a time or an id makes another event each time."""
+    id: _builtins.str
+    """Tells one occurrence from the next in the same words, such as the id of a run; it is not shown. Left out: as long as
+    each decision has it, it is one.
+    """
+    uid: _builtins.str
+    """The uid of an object that is gone. Left out: that of the state's object."""
+    def __init__(
+        self,
+        *,
+        type: _events_pb2.Event.Type.ValueType = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        id: _builtins.str = ...,
+        uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "message", b"message", "reason", b"reason", "type", b"type", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Occurrence: _TypeAlias = Occurrence  # noqa: Y015
 
 @_typing.final
 class Action(_message.Message):

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from rube import api_pb2 as _api_pb2
 from rube.api import controller_pb2 as _controller_pb2
+from rube.api import events_pb2 as _events_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -30,6 +31,9 @@ class Entry(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
     WRITTEN_FIELD_NUMBER: _builtins.int
+    UNDONE_EVENTS_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def key(self) -> _api_pb2.Key: ...
     @_builtins.property
@@ -40,16 +44,31 @@ class Entry(_message.Message):
     def written(self) -> _containers.RepeatedCompositeFieldContainer[Global___Written]:
         """Acknowledged writes that the cache has not been seen to show."""
 
+    @_builtins.property
+    def undone_events(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.Event]:
+        """Events that happen once the calls that are left are done."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.Event]:
+        """Events that happened and are still to be reported."""
+
+    @_builtins.property
+    def told(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The last decision's occurrences: the first bytes of their SHA-256."""
+
     def __init__(
         self,
         *,
         key: _api_pb2.Key | None = ...,
         left: _controller_pb2.Decision | None = ...,
         written: _abc.Iterable[Global___Written] | None = ...,
+        undone_events: _abc.Iterable[_events_pb2.Event] | None = ...,
+        events: _abc.Iterable[_events_pb2.Event] | None = ...,
+        told: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "left", b"left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "left", b"left", "written", b"written"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "key", b"key", "left", b"left", "told", b"told", "undone_events", b"undone_events", "written", b"written"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,6 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from rube import api_pb2
 from rube.api import (
+    CoreEvent,
     Lease,
     Namespace,
     NamespaceStatus,
@@ -26,6 +27,7 @@ from rube.api import (
     cluster_pb2,
     controller_pb2,
     core_pb2,
+    events_pb2,
     memory_pb2,
     systemd_pb2,
     types_pb2,
@@ -245,10 +247,11 @@ BUILTIN: Final = Types(
         Kind(spec=Type, status=None, namespaced=False),
         Kind(spec=Unit, status=UnitStatus, namespaced=True),
         Kind(spec=Namespace, status=NamespaceStatus, namespaced=False),
+        Kind(spec=CoreEvent, status=None, namespaced=True),
     ],
     {
         name: message
-        for module in (api_pb2, cluster_pb2, controller_pb2, core_pb2, memory_pb2, systemd_pb2, types_pb2)
+        for module in (api_pb2, cluster_pb2, controller_pb2, core_pb2, events_pb2, memory_pb2, systemd_pb2, types_pb2)
         for name, message in messages_of(module.DESCRIPTOR.message_types_by_name.values())
     },
 )

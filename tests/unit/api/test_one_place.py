@@ -23,8 +23,9 @@ GENERATED = {
 def test_every_message_of_a_proto_is_there(name: str) -> None:
     module = importlib.import_module(name)
     assert module.DESCRIPTOR.message_types_by_name
+    renamed = {own: public for public, own in api._OWN_NAMES.items() if api._MODULE_OF[public] == name}
     for message in module.DESCRIPTOR.message_types_by_name:
-        assert getattr(api, message) is getattr(module, message)
+        assert getattr(api, renamed.get(message, message)) is getattr(module, message)
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(api._MODULES) if name.endswith("_pb2_grpc")])
@@ -39,12 +40,14 @@ def test_every_stub_and_servicer_is_there(name: str) -> None:
 def test_type_checkers_see_the_modules_that_there_are() -> None:
     tree = ast.parse(Path(api.__file__).read_text())
     stars = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"]
-    assert set(stars) == set(api._MODULES) == GENERATED
+    renamed = {api._MODULE_OF[public] for public in api._OWN_NAMES}
+    assert {*stars, *renamed} == set(api._MODULES) == GENERATED
 
 
 def test_every_name_is_one_of_its_module() -> None:
     for name, module in api._MODULE_OF.items():
-        assert getattr(api, name) is getattr(importlib.import_module(module), name.replace("AsyncStub", "Stub"))
+        own_name = api._OWN_NAMES.get(name, name.replace("AsyncStub", "Stub"))
+        assert getattr(api, name) is getattr(importlib.import_module(module), own_name)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
