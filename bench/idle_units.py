@@ -1,4 +1,4 @@
-"""What units that do nothing cost: processor time of the supervisor driver and of the shims over a quiet while.
+"""The cost of units that do nothing: processor time of the supervisor driver and of the shims over a quiet while.
 
 `python -m bench.idle_units [--units 1000] [--seconds 30]`; docs/explanation/benchmarks.md holds a run.
 """
@@ -40,7 +40,7 @@ def processor_s(pids: Iterable[int]) -> float:
 
 
 def switches(pids: Iterable[int]) -> int:
-    """How often these processes have been woken: each wait that ends is a voluntary context switch."""
+    """The count of how often these processes have been woken: each wait that ends is a voluntary context switch."""
     found = 0
     for pid in pids:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()

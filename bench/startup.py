@@ -1,4 +1,4 @@
-"""How much processor time a command takes to start: medians of user and system time, with a server for those that ask.
+"""The processor time that a command takes to start: medians of user and system time, with a server for those that ask.
 
 python -m bench.startup [--runs 20]
 """

@@ -20,7 +20,7 @@ APISERVER = [sys.executable, "-m", "rube.cli.main", "apiserver", "--controllers"
 
 
 def unavailable(kind: str) -> str:
-    """What is missing for that kind; empty if nothing is."""
+    """The program that is missing for that kind; empty if none is."""
     if kind == "etcd" and not etcd_is_installed():
         return "etcd is not installed: apt-get install etcd-server"
     return missing() if kind == "mysql" else ""

@@ -1,4 +1,4 @@
-"""What the daemons weigh: `pytest bench/test_memory.py -s`. Resident memory of real processes, from /proc."""
+"""The weight of the daemons: `pytest bench/test_memory.py -s`. Resident memory of real processes, from /proc."""
 
 from __future__ import annotations
 

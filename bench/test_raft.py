@@ -115,7 +115,7 @@ def test_entries_through_three_cores(
 
 
 def test_ticks_of_an_idle_cluster(benchmark: Any) -> None:
-    """What a heartbeat interval costs three cores that have nothing else to do."""
+    """The cost of a heartbeat interval for three cores that have nothing else to do."""
     cluster = Cluster(asynchronous=False)
 
     def tick() -> None:

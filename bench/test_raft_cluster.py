@@ -106,7 +106,7 @@ def test_simulated_members(benchmark: BenchmarkFixture) -> None:
 
 
 def _best(benchmark: BenchmarkFixture, work: Callable[[], None]) -> float:
-    """Of a few rounds: what else the machine does only ever adds time."""
+    """The best of a few rounds: what else the machine does only ever adds time."""
     seconds: list[float] = []
     benchmark.pedantic(lambda: seconds.append(_processor_s(work)), rounds=ROUNDS)
     return min(seconds)
@@ -175,7 +175,7 @@ def test_first_write_after_a_kill_of_etcd(benchmark: BenchmarkFixture, tmp_path:
 
 
 async def _first_writes(group: Apiservers | Etcds, method: str, message: bytes) -> list[tuple[float, float]]:
-    """Of each kill: seconds until the first acknowledgement; until that of the slowest write that was sent at once."""
+    """For each kill, seconds until the first acknowledgement; until that of the slowest write that was sent at once."""
     async with running_group(group):
         return [await _kill_once(group, method, message) for _ in range(KILLS)]
 

@@ -1,4 +1,4 @@
-"""How long the user waits for `ructl`, from shell to shell: `pytest bench/test_ructl.py`.
+"""The time that a user waits for `ructl`, from shell to shell: `pytest bench/test_ructl.py`.
 
 Beside it in the same run: the bare interpreter, and the libraries that every client of gRPC imports.
 """

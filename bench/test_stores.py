@@ -74,7 +74,7 @@ def test_puts_of_100_objects(benchmark: BenchmarkFixture, kind: str, server: str
 
 @pytest.mark.parametrize("size", SIZES)
 def test_apiserver_memory_and_start(benchmark: BenchmarkFixture, kind: str, size: int, tmp_path: Path) -> None:
-    """What an object of 1 KiB costs in the server; and how long a server takes from its start to its first answer."""
+    """The memory of an object of 1 KiB in the server, and the time from a server's start to its first answer."""
 
     async def main() -> tuple[float, float | None]:
         servers = Apiservers(urls, tmp_path)

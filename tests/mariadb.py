@@ -20,7 +20,7 @@ LOG_SIZE = "--innodb-log-file-size=32M"
 
 
 def missing() -> str:
-    """Why no server can be started here and what to do; empty if one can."""
+    """The reason why no server can be started here, and the remedy; empty if one can."""
     names = ("mariadbd", "mariadb-install-db", "mariadb")
     absent = [name for name in names if _find(name) is None]
     return f"needs {', '.join(absent)}: {INSTALL}" if absent else ""
@@ -93,7 +93,7 @@ class MariaDb:
         shutil.rmtree(self.socket.parent, ignore_errors=True)
 
     def sql(self, statement: str) -> str:
-        """What the server's own client prints, as the administrator."""
+        """The output of the server's own client, as the administrator."""
         command = [_find("mariadb") or "", "--no-defaults", "-uroot", f"--socket={self.socket}", "-NB", "-e", statement]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 

@@ -1,4 +1,4 @@
-"""A controller of one's own: puts one unit on each node, and puts it again when somebody deletes it.
+"""A controller of one's own: puts one unit on each node, and puts it again when it is deleted.
 
 Tried in a simulated cluster, from this directory: `rube sim agents.yaml`. Run for real:
 `rube controller --controllers agents:Agents`.
@@ -53,6 +53,6 @@ def _node_of(agent: Object, view: View) -> Iterable[ObjectKey]:
 
 
 def _agent_of(key: ObjectKey, node: Object | None, view: View) -> Iterable[Object]:
-    """What State.related shows for a node: its agent, if there is one."""
+    """The related objects of a node: its agent, if there is one."""
     agent = view.get(ObjectKey(UNIT, NAMESPACE, key.name))
     return [] if agent is None else [agent]

@@ -134,7 +134,7 @@ class Lease(_message.Message):
     term: _builtins.int
     """Grows by one each time the holder changes."""
     store_id: _builtins.str
-    """The store that it was written to. A lease that came to another one with a backup holds for nobody."""
+    """The store that it was written to. A lease that came to another one with a backup has no holder."""
     session: _builtins.str
     """The holder's process: two of one identity, as a copied data directory makes them, are told apart by it."""
     @_builtins.property

@@ -31,13 +31,13 @@ class StatusCondition(_message.Message):
     class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[StatusCondition._State.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         UNKNOWN: StatusCondition._State.ValueType  # 0
-        """Nobody can say at the moment. A condition that is left out is UNKNOWN, too."""
+        """It is not known at the moment. A condition that is left out is UNKNOWN, too."""
         TRUE: StatusCondition._State.ValueType  # 1
         FALSE: StatusCondition._State.ValueType  # 2
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     UNKNOWN: StatusCondition.State.ValueType  # 0
-    """Nobody can say at the moment. A condition that is left out is UNKNOWN, too."""
+    """It is not known at the moment. A condition that is left out is UNKNOWN, too."""
     TRUE: StatusCondition.State.ValueType  # 1
     FALSE: StatusCondition.State.ValueType  # 2
 

@@ -175,7 +175,7 @@ class NodeLost(_message.Message):
 
     MOVE_AFTER_FIELD_NUMBER: _builtins.int
     move_after: _builtins.float
-    """Moves the unit to another node once its node has been silent for so many seconds: once, until somebody puts or moves the
+    """Moves the unit to another node once its node has been silent for so many seconds: once, until a user puts or moves the
     unit. Left out: it is not moved.
     """
     def __init__(

@@ -26,7 +26,7 @@ RETRY_S = 1.0
 RESERVED = frozenset(
     ObjectKey(NAMESPACE_TYPE, "", name).to_bytes() for name in (NODE_LEASE_NAMESPACE, LEADER_NAMESPACE)
 )
-"""The keys of the namespaces of the cluster's own leases, which nobody deletes as a whole."""
+"""The keys of the namespaces of the cluster's own leases, which cannot be deleted as a whole."""
 
 
 class Namespaces:

@@ -1,7 +1,7 @@
 """The owners of an object's fields: which paths each has, and what a write makes of them.
 
 They are kept from the first Apply on, under a key of their own beside the object, in the same transaction. Until then
-every field is that of `put`. Invariants of what is kept: each field that is set has an owner; nobody owns a field that
+every field is that of `put`. Invariants of what is kept: each field that is set has an owner; no owner has a field that
 is not set; and whoever owns a field also owns that the messages around it are set.
 """
 
@@ -130,7 +130,7 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def settled(owners: Mapping[str, frozenset[str]], values: Values) -> Owners:
-    """Returns the owners of what is set: without fields that are not set, and with `put` where nobody is left."""
+    """Returns the owners of what is set: without fields that are not set, and with `put` where no owner is left."""
     kept = {name: fields & values.keys() for name, fields in owners.items()}
     lost = values.keys() - frozenset().union(*kept.values())
     if lost:

@@ -46,7 +46,7 @@ def check_object(obj: Object, index: int, types: Types) -> tuple[bytes, StoredOb
 
 
 def check_names(keys: Iterable[bytes]) -> None:
-    """Raises InvalidArgumentError for an object that nobody can make."""
+    """Raises InvalidArgumentError for an object that cannot be created."""
     for key in keys:
         if key in RESERVED:
             name = ObjectKey.from_bytes(key).name

@@ -151,7 +151,7 @@ class Writer:
             kept = [key for key in intent.keys if (obj := current[key]) is not None and obj.metadata.field_owners]
             if intent.owners is ReadOwners.NONE or owned == kept or intent.owners is ReadOwners.ALL:
                 break
-            owned = kept  # bounded: it was another one because somebody else applied
+            owned = kept  # bounded: it was another one because another client applied
         for key, record in zip(owned, found.records[len(keys) :], strict=False):
             if record is not None and (obj := current[key]) is not None and obj.metadata.field_owners:
                 obj.owners = decode_owners(key, record.value)

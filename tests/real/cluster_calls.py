@@ -1,4 +1,4 @@
-"""What the tests on real processes ask a LocalCluster, through a real client."""
+"""The questions that tests on real processes ask a LocalCluster, through a real client."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def put(client: Client, *objects: Object) -> int:
 
 
 async def status_of(client: Client, name: str) -> UnitStatus:
-    """Of the unit real/NAME; empty if there is none yet."""
+    """The status of the unit real/NAME; empty if there is none yet."""
     status = UnitStatus()
     try:
         answer = await client.get(GetRequest(key=ObjectKey(UNIT_TYPE, "real", name).to_proto()))

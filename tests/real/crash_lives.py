@@ -63,7 +63,7 @@ async def check(store: MvccStore, acknowledged: Acknowledged) -> None:
 
 
 def one_life(url: str, acknowledged: Acknowledged, number: int, chance: random.Random) -> bool:
-    """Whether it came so far that it could be killed; adds what it acknowledged."""
+    """Returns True if it came so far that it could be killed; adds what it acknowledged."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:

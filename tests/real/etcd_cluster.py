@@ -76,7 +76,7 @@ class EtcdCluster:
         hosts = [namespaces.address(number) if namespaces else "127.0.0.1" for number in range(members)]
         peers = [f"http://{host}:{port}" for host, port in zip(hosts, ports[members:], strict=True)]
         clients = [f"{host}:{port}" for host, port in zip(hosts, ports, strict=False)]
-        # Nobody else votes, or all are on one machine: an election need not take seconds.
+        # No other member votes, or all are on one machine: an election need not take seconds.
         timing = (10, 100) if members == 1 else (50, 500)
         if tls:
             options = (
@@ -135,7 +135,7 @@ class EtcdCluster:
         return f"etcd://{self.addresses}/{prefix}{query}"
 
     def ctl(self, *arguments: str, check: bool = True, endpoints: str = "") -> str:
-        """What etcdctl prints, on either output, of all members. Of TLS it uses the client's certificate."""
+        """The output of etcdctl, both streams, about all members. With TLS it uses the client's certificate."""
         scheme = "https" if self._tls else "http"
         endpoints = endpoints or ",".join(f"{scheme}://{member.address}" for member in self.members)
         files = (
@@ -167,7 +167,7 @@ class EtcdCluster:
         self.ctl("move-leader", other, endpoints=self.leader().address)
 
     def _status(self) -> list[tuple[str, str, bool]]:
-        """Of each member that answers: its URL, its number, whether it leads."""
+        """The URL and number of each member that answers, and whether it leads."""
         lines = self.ctl("endpoint", "status", check=False).splitlines()
         parts = [[part.strip() for part in line.split(",")] for line in lines if line.count(",") > 4]
         return [(address, number, leads == "true") for address, number, _, _, leads, *_ in parts]

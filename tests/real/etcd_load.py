@@ -74,7 +74,7 @@ class Load:
             assert values == list(range(len(values)))
             record = (await self._store.range(key, None)).records[0]
             assert int(record.value) == values[-1]
-        # What the watch saw beyond the acknowledged are writes of which nobody knew.
+        # The watch saw, beyond the acknowledged writes, those of unknown outcome.
         assert len(self.seen) - len(self.acknowledged) <= self.unknown
 
     async def _write(self, key: bytes) -> None:
@@ -88,7 +88,7 @@ class Load:
                 number, revision = await self._look(key)
                 continue
             except AbortedError:
-                # Nobody else writes this key: a write of which nobody knew has come late, after it was looked for.
+                # No other client writes this key: a write of unknown outcome has come late, after it was looked for.
                 assert self.unknown
                 number, revision = await self._look(key)
                 continue
@@ -96,7 +96,7 @@ class Load:
             number += 1
 
     async def _look(self, key: bytes) -> tuple[int, int]:
-        """The next number and the revision to compare with, after a write of which nobody knows."""
+        """The next number and the revision to compare with, after a write of unknown outcome."""
         while True:
             try:
                 records = (await self._store.range(key, None)).records

@@ -23,7 +23,7 @@ exec {JOURNALD}
 
 
 def missing() -> str:
-    """Why there is none to be had here; empty if there is."""
+    """The reason why there is none to be had here; empty if there is."""
     if os.geteuid() != 0:
         return "needs root, for a mount namespace"
     if not Path(JOURNALD).exists() or shutil.which("journalctl") is None or shutil.which("nsenter") is None:

@@ -1,4 +1,4 @@
-"""Network namespaces on one machine, so that partitions are real: packets are lost, and nobody is told.
+"""Network namespaces on one machine, so that partitions are real: packets are lost, and neither end hears of it.
 
 Each has an address of its own and a wire to a bridge, which this process, too, has an address on.
 """
@@ -17,7 +17,7 @@ SUBNET = "198.18.{number}"
 
 
 def missing() -> str:
-    """Why there can be none here; empty if there can."""
+    """The reason why there can be none here; empty if there can."""
     if shutil.which("ip") is None:
         return "ip is not installed: apt-get install iproute2"
     return "" if os.geteuid() == 0 else "network namespaces need root"
@@ -54,7 +54,7 @@ class Namespaces:
         return f"{self._subnet}.{number + 2}"
 
     def command(self, number: int) -> list[str]:
-        """What stands before a command that is to run inside."""
+        """The words that stand before a command that is to run inside."""
         return ["ip", "netns", "exec", self._name(number)]
 
     def isolate(self, number: int) -> None:

@@ -75,7 +75,7 @@ class Bench:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """While it lasts somebody reads the driver's changes, as a rubelet does."""
+        """While it lasts the driver's changes are read, as a rubelet does."""
 
         async def follow() -> None:
             async for _ in self.driver.changes():

@@ -47,7 +47,7 @@ find "$group" -depth -type d -exec rmdir {} +
 
 
 def missing() -> str:
-    """Why a systemd cannot be started here, with the remedy; empty if it can."""
+    """The reason why a systemd cannot be started here, with the remedy; empty if it can."""
     if os.geteuid() != 0:
         return "needs root: run the tests as root in a container"
     absent = [name for name in ("unshare", "dbus-daemon", "busctl") if shutil.which(name) is None]
@@ -100,7 +100,7 @@ class SystemdManager:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def call(self, *arguments: str) -> str:
-        """What `busctl` prints for a call to the manager, such as `Reload`."""
+        """The output of `busctl` for a call to the manager, such as `Reload`."""
         target = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
         done = subprocess.run(
             ["busctl", f"--address={self.bus_address}", "call", *target, *arguments],

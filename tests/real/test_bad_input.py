@@ -1,4 +1,4 @@
-"""What users and machines get wrong, tried on the real commands: each ends with one clear line and the right exit code,
+"""Mistakes of users and machines, tried on the real commands: each ends with one clear line and the right exit code,
 loses nothing, and leaves the daemons alive.
 
 Where a case is met in depth elsewhere it is not repeated here: the text format's errors (tests/unit/api), compaction
@@ -233,7 +233,7 @@ STARTS = {
 
 @pytest.fixture(scope="module")
 def places(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | str]:
-    """What the command lines of STARTS name."""
+    """The files that the command lines of STARTS name."""
     directory = tmp_path_factory.mktemp("places")
     (directory / "file").touch()
     (directory / "noise.db").write_bytes(os.urandom(100_000))
@@ -368,7 +368,7 @@ def odd_unit(name: str) -> Object:
 
 
 def odd_processes() -> list[str]:
-    """What a unit that forked away left behind."""
+    """The process that a unit that forked away left behind."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -67,7 +67,7 @@ def _printed_by(out: bytes | None) -> list[list[bytes]] | None:
 
 
 def _expected(name: str, line: str) -> list[list[bytes]] | None:
-    """What Rube makes of the same line."""
+    """The words that Rube makes of the same line."""
     unit = Unit()
     unit.service.type = Service.ONESHOT
     unit.service.exec.start.append(line)
@@ -105,7 +105,7 @@ def _is_continued(line: str) -> bool:
 
 
 def _runs_others(line: str) -> bool:
-    """Whether a command of it is no printer, and so fails."""
+    """True if a command of it is no printer, and so fails."""
     try:
         return any(command.program != "/bin/sh" for command in parse_commands(line))
     except CommandLineError:

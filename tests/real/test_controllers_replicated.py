@@ -1,4 +1,4 @@
-"""Three `rube controller` processes that keep their memory together: kill -9 of the leader, and nobody waits for a
+"""Three `rube controller` processes that keep their memory together: kill -9 of the leader, and no client waits for a
 lease."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What becomes of a daemon's standard streams is not what becomes of the daemon: read, full, closed or gone."""
+"""A daemon outlives its standard streams: read, full, closed or gone."""
 
 from __future__ import annotations
 

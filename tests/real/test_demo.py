@@ -1,4 +1,4 @@
-"""What the README promises: the demo runs to its end, `rube up` until it is stopped, and both leave nothing."""
+"""The README's promises: the demo runs to its end, `rube up` until it is stopped, and both leave nothing."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_damage_is_told_or_harmless_and_never_read(dead: tuple[str, Path, Expect
             failure = error
             told += 1
         else:
-            assert found == expected, f"case {case}: {kind} in {victim.name} changed what is read, and nobody was told"
+            assert found == expected, f"case {case}: {kind} in {victim.name} changed what is read, and no error said so"
         if failure is not None:
             assert isinstance(failure, DataLossError | FailedPreconditionError), failure
             assert str(copy) in failure.message or "revision" in failure.message, failure

@@ -92,7 +92,7 @@ async def failing_calls(pid: int, directory: Path, injection: str) -> AsyncItera
 
 
 async def health_of(cluster: LocalCluster) -> list[int]:
-    """What the server says of its health until it is gone."""
+    """The health that the server reports until it is gone."""
     seen = []
     async with grpc.aio.insecure_channel(cluster.address) as channel:
         try:

@@ -57,7 +57,7 @@ def of(block: Block) -> str:
 
 
 def is_read_only(block: Block) -> bool:
-    text = re.sub("^ructl context .*$", "", block.text, flags=re.MULTILINE)  # asks nobody
+    text = re.sub("^ructl context .*$", "", block.text, flags=re.MULTILINE)  # asks no server
     return bool(READ_ONLY.search(text))
 
 

@@ -23,7 +23,7 @@ def free_port() -> int:
 
 
 def stderr_of(arguments: list[str], log: Path, until: str) -> str:
-    """What a daemon has logged once its stdout holds that word; it is stopped then."""
+    """The log of a daemon once its stdout holds that word; it is stopped then."""
     with log.open("wb") as errors:
         daemon = subprocess.Popen([*RUBE, *arguments], stdout=subprocess.PIPE, stderr=errors, text=True)
     try:

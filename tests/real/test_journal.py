@@ -153,7 +153,7 @@ async def _has(journal: Journal, text: str, unit: str = UNIT) -> bool:
 
 
 async def _running(unit: str) -> bool:
-    """Whether a journalctl of this process follows that unit."""
+    """True if a journalctl of this process follows that unit."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = path.read_bytes().split(b"\0")

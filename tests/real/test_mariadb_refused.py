@@ -1,4 +1,4 @@
-"""What a SQL store says when it cannot be opened or used: what is wrong, where, what to do, and never the password."""
+"""The errors of a SQL store that cannot be opened or used: what is wrong, where, what to do, and never the password."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ async def opened(url: str) -> Store:
 
 
 async def increment(store: Store, key: bytes, times: int) -> tuple[int, int]:
-    """Counts up with compares, whatever happens. How many were acknowledged, and how many nobody knows of."""
+    """Counts up with compares, whatever happens. Returns how many were acknowledged, and how many have an unknown outcome."""
     acknowledged = unknown = 0
     while acknowledged < times:
         try:

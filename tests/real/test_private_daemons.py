@@ -1,4 +1,4 @@
-"""What the daemons make is their user's alone, under any umask."""
+"""The files of the daemons are their user's alone, under any umask."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def open_handed() -> Iterator[None]:
 
 
 def loose(directory: Path) -> list[str]:
-    """What group or others may read, write or enter in there."""
+    """The paths in there that group or others may read, write or enter."""
     found = [(path, path.lstat().st_mode) for path in sorted(directory.rglob("*"))]
     return [f"{path.relative_to(directory)} {mode & 0o777:o}" for path, mode in found if mode & 0o77]
 

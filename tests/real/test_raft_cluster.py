@@ -44,7 +44,7 @@ class RaftCluster:
         self.daemons: dict[str, Daemon] = {}
 
     def path(self, name: str) -> Path:
-        """Of the member's store."""
+        """The URL of the member's store."""
         return self.directory / f"{name}.store"
 
     def url(self, name: str, join: str = "") -> str:
@@ -53,7 +53,7 @@ class RaftCluster:
         return f"{place}&join={join}" if join else f"{place}&members={members}"
 
     def command(self, name: str) -> list[str]:
-        """What the member's arguments stand behind."""
+        """The command that the member's arguments follow."""
         return RUBE
 
     async def start(self, name: str, *, join: str = "") -> Daemon:
@@ -64,7 +64,7 @@ class RaftCluster:
         return daemon
 
     async def members(self) -> dict[str, dict[str, Any]]:
-        """What `rube cluster members` says, by name: what the leader says, where one answers."""
+        """The output of `rube cluster members`, by name: the leader's word, where one answers."""
         newest = Description()
         for address in self.peer.values():
             async with aio.insecure_channel(address) as channel:
@@ -108,7 +108,7 @@ async def running(cluster: _Cluster) -> AsyncIterator[_Cluster]:
     try:
         await asyncio.gather(*(cluster.start(name) for name in NAMES))
         leader = await cluster.leader()
-        for name in NAMES:  # a member that does not vote yet makes nobody's loss good
+        for name in NAMES:  # a member that does not vote yet makes no loss good
             await cluster.until(name, role="leader" if name == leader else "voter")
         await asyncio.sleep(0.3)  # the last one hears that it votes
         yield cluster

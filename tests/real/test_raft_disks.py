@@ -55,13 +55,13 @@ def test_a_full_disk_stops_one_member_and_nobody_else(tmp_path: Path, scheme: st
 
 
 class ShortLogs(RaftCluster):
-    """Who misses more than a few entries needs a snapshot."""
+    """A member that misses more than a few entries needs a snapshot."""
 
     def url(self, name: str, join: str = "") -> str:
         return f"{super().url(name, join)}&log_entries_kept=20"
 
     def snapshots(self) -> int:
-        """How many the members have sent."""
+        """The number of snapshots that the members have sent."""
         return sum((self.directory / f"{name}.log").read_text().count("sends its state as of entry") for name in NAMES)
 
 

@@ -49,7 +49,7 @@ class ApartCluster(RaftCluster):
 
 
 class Counts:
-    """Clients that count one object each up, by one, on the condition that nobody else has: whatever is done twice, or
+    """Clients that count one object each up, by one, on the condition that no other has: whatever is done twice, or
     comes late, would show among the changes of that object, which are 1, 2, 3 and so on if all is well."""
 
     def __init__(self, cluster: RaftCluster) -> None:
@@ -144,7 +144,7 @@ async def counted(directory: Path, wires: Namespaces) -> AsyncIterator[tuple[Apa
 
 
 async def refuses(cluster: RaftCluster, name: str) -> None:
-    """That member acknowledges no write, and answers no read with what may be out of date."""
+    """A member cut off acknowledges no write, and answers no read with what may be out of date."""
     async with cluster.client(name) as client:
         answers = await asyncio.gather(
             client.put(PutRequest(objects=[unit("refused", "0")]), deadline_s=2),

@@ -168,7 +168,7 @@ def test_a_full_disk_is_told_in_units_and_the_nodes_status_and_forgotten_once_th
 
 
 def test_a_daemon_whose_files_are_used_up_says_so_with_the_remedy(tmp_path: Path) -> None:
-    """gRPC tells nobody of a connection that it cannot take."""
+    """gRPC reports no connection that it cannot take."""
 
     async def main() -> None:
         async with local_cluster(tmp_path) as cluster:

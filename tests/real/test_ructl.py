@@ -81,7 +81,7 @@ class Watch:
         return textproto.parse(block, Event, filename="watch")
 
     def complaint(self) -> str:
-        """What stderr says next."""
+        """The next line of stderr."""
         return _read(self.process.stderr)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What an operator does with ructl, on a real apiserver and a rubelet with its supervisor."""
+"""An operator's work with ructl, on a real apiserver and a rubelet with its supervisor."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Operator:
     directory: Path
 
     def ructl(self, *arguments: str, stdin: str = "", code: int = 0) -> str:
-        """What it printed; it must end with that exit code."""
+        """The output of the command; it must end with that exit code."""
         argv = [*RUCTL, "--server", self.cluster.address, *arguments]
         found, output = self.runner.run(run(argv, stdin=stdin.encode()))
         assert found == code, f"ructl {' '.join(arguments)} ended with {found}: {output}"

@@ -83,7 +83,7 @@ def flip(directory: Path, chance: random.Random) -> tuple[Path, bytes]:
 
 
 async def check_served(url: str, expected: Expected) -> None:
-    """What is answered is right; what is not answered is told."""
+    """An answer is right; a key without one is in the report."""
     told: list[tuple[RubeError, str]] = []
     try:
         store = await open_store(real_host(), url)
@@ -97,7 +97,7 @@ async def check_served(url: str, expected: Expected) -> None:
 
 
 async def losses_of(store: Store, expected: Expected) -> list[tuple[RubeError, str]]:
-    """What is told of keys, one by one; the others are as they were."""
+    """The report names keys one by one; the others are as they were."""
     told: list[tuple[RubeError, str]] = []
     try:
         for key, record in expected.items():
@@ -222,7 +222,7 @@ def test_tables_that_the_database_does_not_find_any_more_are_salvaged(tmp_path: 
         with pytest.raises(DataLossError, match=r"is damaged.*rube store salvage"):
             await open_store(real_host(), url)
         told = await salvage(real_host(), RealStorage(), url, f"sqlite:///{tmp_path}/new", lambda done, total: None)
-        assert told.lost, "nobody knows whether a newer manifest named more"
+        assert told.lost, "a newer manifest may have named more"
         assert told.uncertain == told.kept
         made = await open_store(real_host(), f"sqlite:///{tmp_path}/new")
         try:

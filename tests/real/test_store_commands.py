@@ -44,7 +44,7 @@ async def serving(directory: Path, url: str) -> AsyncIterator[LocalCluster]:
 
 
 async def listed(cluster: LocalCluster) -> str:
-    """What ructl prints of all units."""
+    """The output of ructl for all units."""
     code, output = await run([*RUCTL, "--server", cluster.address, "list", "-t", "api.systemd.Unit", "-o", "textproto"])
     assert code == 0, output
     return output
@@ -138,7 +138,7 @@ def test_a_restore_that_is_killed_leaves_no_store_and_can_be_run_again(kind: str
 
 
 async def keys_of(url: str) -> int | str:
-    """How many there are; or that the store refuses to open, or that there is none."""
+    """The number of objects; or the note that the store refuses to open, or that there is none."""
     parsed = parse_store_url(url)
     try:
         return (await backend_of(parsed).stat(real_host(), parsed)).keys

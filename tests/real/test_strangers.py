@@ -1,4 +1,4 @@
-"""What an anonymous client may send to the real daemons does not decide how much they log."""
+"""Anonymous clients' requests do not decide how much the real daemons log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is inherited unasked from whoever started the rubelet, and what this user may not do."""
+"""Attributes that are inherited unasked from the rubelet's starter, and the limits of its user."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ needs_setpriv = pytest.mark.skipif(shutil.which("setpriv") is None, reason="need
 @needs_setpriv
 @pytest.mark.parametrize("way", ["stop", "restart"])
 def test_a_process_that_may_not_be_signalled_is_named_and_nothing_starts_beside_it(tmp_path: Path, way: str) -> None:
-    """As of a set-uid program whose supervisor is nobody; here the supervisor is root without the right to kill."""
+    """A set-uid program under the supervisor of the user nobody is such; here it is root without the right to kill."""
     pid, said = left_beside(tmp_path, way)
     uid = pwd.getpwnam("nobody").pw_uid
     assert said == (

@@ -1,4 +1,4 @@
-"""What a real systemd makes of environment files and command lines: many of them at once, each in a unit of its own."""
+"""A real systemd's reading of environment files and command lines: many of them at once, each in a unit of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ StartLimitIntervalSec=0
 
 
 def outputs(manager: SystemdManager, directory: Path, definitions: Sequence[Sequence[bytes]]) -> list[bytes | None]:
-    """What each unit printed; None where systemd refused it or its start failed. A definition: lines of [Service]."""
+    """The output of each unit; None where systemd refused it or its start failed. A definition: lines of [Service]."""
     found: list[bytes | None] = []
     for start in range(0, len(definitions), BATCH_MAX):
         found += _batch(manager, directory, definitions[start : start + BATCH_MAX])
@@ -50,7 +50,7 @@ def _batch(manager: SystemdManager, directory: Path, definitions: Sequence[Seque
 
 
 def systemctl(manager: SystemdManager, *arguments: str) -> str:
-    """What systemctl prints; it may fail, as some units are meant to."""
+    """The output of systemctl; it may fail, as some units are meant to."""
     environment = {
         "PATH": "/usr/bin:/bin",
         "DBUS_SESSION_BUS_ADDRESS": manager.bus_address,

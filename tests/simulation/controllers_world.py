@@ -95,17 +95,17 @@ class ControllersWorld(NodeWorld):
         self.parts.pop(name)
 
     def members(self) -> dict[str, Member]:
-        """Of the processes that belong to a group."""
+        """The states of the processes that belong to a group."""
         return {name: part.member for name, part in sorted(self.parts.items()) if part.member is not None}
 
     @property
     def leader(self) -> str | None:
-        """Who leads in the highest term, as they know."""
+        """The leader in the highest term that they know."""
         leading = [(member.term, name) for name, member in self.members().items() if member.leads]
         return max(leading)[1] if leading else None
 
     def is_whole(self) -> bool:
-        """Whether one group has a leader and three voters, and all of them say so."""
+        """True if one group has a leader and three voters, and all of them say so."""
         members = self.members().values()
         leaders = {member.describe().leader for member in members}
         voters = [[peer.id for peer in member.describe().peers if not peer.learner] for member in members]

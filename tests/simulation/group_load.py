@@ -1,4 +1,4 @@
-"""Who uses a replicated group while something happens to it: clients that write, an operator who changes it."""
+"""The users of a replicated group while something happens to it: clients that write, an operator who changes it."""
 
 from __future__ import annotations
 

@@ -163,6 +163,6 @@ class GroupWorld:
         return self.ask(replica, lambda member: member.propose(f"{key}={value}".encode()))
 
     def equal(self) -> bool:
-        """Whether all running members have the same state."""
+        """True if all running members have the same state."""
         states = [one.state.pairs for one in self.replicas.values() if one.member is not None and one.state is not None]
         return all(state == states[0] for state in states)

@@ -46,7 +46,7 @@ class Lamps:
         self.changed: list[asyncio.Queue[str]] = []
 
     def put_out(self, name: str) -> None:
-        """Somebody puts it out behind Rube's back."""
+        """Puts it out behind Rube's back."""
         del self.burning[name]
         for queue in self.changed:
             queue.put_nowait(name)
@@ -76,7 +76,7 @@ class LampDriver:
 
     async def changes(self) -> AsyncIterator[str]:
         queue: asyncio.Queue[str] = asyncio.Queue()
-        self._lamps.changed = [queue]  # an earlier incarnation's is nobody's
+        self._lamps.changed = [queue]  # an earlier incarnation's has no reader
         while True:
             yield await queue.get()
 

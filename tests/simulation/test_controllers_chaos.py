@@ -1,4 +1,4 @@
-"""Whatever is killed, cut off or crashed, in whatever order: in the end every unit is as its object says."""
+"""Every unit is in the end as its object says, whatever is killed, cut off or crashed, in any order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a member of a replicated group does when its disk, its connections, its state or its own code fail."""
+"""The behaviour of a member of a replicated group when its disk, its connections, its state or its own code fail."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def a_follower(group: GroupWorld) -> GroupMember:
 
 @pytest.mark.parametrize("what", ["full", "stalled"])
 def test_a_member_whose_disk_takes_nothing_stops_all_the_same_and_starts_again(group: GroupWorld, what: str) -> None:
-    """With a state that was applied and not written when the disk failed."""
+    """Its state was applied, and not written when the disk failed."""
     member = a_follower(group)
     for number in range(3):
         group.put(group.leader(), f"k{number}", "1")
@@ -123,7 +123,7 @@ def test_proposals_that_are_lost_with_a_connection_are_proposed_again_soon(group
 
 
 def test_acknowledgements_that_are_lost_are_asked_for_again(group: GroupWorld) -> None:
-    """With the connection that brought them, say, while what goes the other way arrives; and nobody proposes more."""
+    """They are lost with the connection that brought them; messages the other way arrive, and no more is proposed."""
     leader = group.leader()
     core = leader.member._core
     step = core.node.step

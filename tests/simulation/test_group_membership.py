@@ -227,7 +227,7 @@ def test_a_member_that_knows_nobody_of_today_hears_from_the_leader(world: World)
 
 
 def test_a_change_at_who_does_not_lead_any_more_is_refused_at_once(world: World) -> None:
-    """It would come to a leader that may not want it: then it would be lost, and nobody told."""
+    """It would come to a leader that may not want it: then it would be lost without a word."""
     group = started(world, "abcd")
     old = group.leader()
     heir, victim, _ = followers(group)

@@ -239,7 +239,7 @@ class Stores:
         self._world.run_for(1)
 
     def look(self, name: str) -> list[Any]:
-        """What its disk says to a stat, a backup and a verification, or with what error it refuses each."""
+        """The answers of its disk to a stat, a backup and a verification, or the error with which it refuses each."""
         host, url = self.machines[name].ports, parse_store_url(f"sqlite:///{name}.db")
         found: list[Any] = []
 

@@ -182,8 +182,8 @@ def test_another_apiserver_is_asked_where_one_cannot_reach_the_node(nodes: NodeW
     start(nodes)
     assert logs(nodes, target=f"{SOCKET},{API}")[-1] == "world"
     with pytest.raises(UnavailableError):
-        logs(nodes, target="nobody:7823")
-    assert logs(nodes, target=f"nobody:7823,{API}")[-1] == "world"
+        logs(nodes, target="nowhere:7823")
+    assert logs(nodes, target=f"nowhere:7823,{API}")[-1] == "world"
 
 
 @pytest.mark.parametrize(

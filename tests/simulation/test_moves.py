@@ -1,4 +1,4 @@
-"""Where units go, how they move, and what is said of them while their node is lost: whole clusters."""
+"""The places and moves of units, and their status while their node is lost: whole clusters."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def nodes() -> Iterator[NodeWorld]:
 
 
 def ends_of(nodes: NodeWorld, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What rubelets ended with, in words."""
+    """The errors that rubelets ended with, in words."""
     ended: list[str] = []
     run = Rubelet.run
 

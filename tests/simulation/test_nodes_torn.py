@@ -1,4 +1,4 @@
-"""What nodes must get right at moments that are hard to hit: found by scenarios/nodes-chaos and store-chaos."""
+"""Nodes at moments that are hard to hit: found by scenarios/nodes-chaos and store-chaos."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_a_single_store_becomes_a_group_and_keeps_its_id_and_history() -> None:
 
 @pytest.mark.parametrize("killed_after_s", [0.002, 0.005, 0.04])
 def test_what_a_compaction_rests_on_survives_a_crash_that_follows_it(killed_after_s: float) -> None:
-    """A row that nobody can see any more is deleted when it is durable that nobody can."""
+    """A row that no reader can see any more is deleted once that fact is durable."""
     with World(seed=1) as world:
         fabric = SimFabric(world)
         machines = {name: make_machine(world, fabric, world.host(name)) for name in NAMES}

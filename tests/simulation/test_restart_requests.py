@@ -140,7 +140,7 @@ def test_a_file_that_is_put_again_takes_no_request_back() -> None:
 
 
 class _Elsewhere:
-    """Another database, as after somebody has removed the first."""
+    """Another database, as after the first was removed."""
 
     def __init__(self, host: object) -> None:
         self._storage = host.storage  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What is wrong on machines and in statuses, late, or going back, is found out, too."""
+"""Units on machines and statuses that are wrong, late or going back are found out, too."""
 
 from __future__ import annotations
 

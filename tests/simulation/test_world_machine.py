@@ -29,7 +29,7 @@ nodes, units, hosts = st.sampled_from(NODES), st.sampled_from(UNITS), st.sampled
 
 
 class ClusterMachine(RuleBasedStateMachine):
-    """What users asked for is in `wanted`: (node, running) by name. They ask only while the apiserver can answer."""
+    """Users' wishes are in `wanted`: (node, running) by name. They ask only while the apiserver can answer."""
 
     def __init__(self) -> None:
         super().__init__()

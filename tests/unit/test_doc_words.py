@@ -124,7 +124,7 @@ PACKAGES = sorted(path.parent for top in ("rube", "ructl") for path in (ROOT / t
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: str(package.relative_to(ROOT)))
 def test_the_modules_that_a_package_names_are_there(package: Path) -> None:
-    """Of a package whose docstring is a guide to its modules."""
+    """The rule is for packages whose docstring is a guide to their modules."""
     said = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
     there = {path.stem for path in package.iterdir()} | {"ructl"}
     named = set(re.findall(r"`([a-z_]+)`", said))

@@ -1,4 +1,4 @@
-"""The checks of one message or enum of a FileDescriptorProto: protoc's own, since nobody says that protoc made it, and
+"""The checks of one message or enum of a FileDescriptorProto: protoc's own, since it need not come from protoc, and
 those of Rube."""
 
 from __future__ import annotations

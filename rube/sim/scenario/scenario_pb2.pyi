@@ -678,7 +678,7 @@ class Step(_message.Message):
     @_builtins.property
     def edit(self) -> Global___Edit:
         """Reads each unit, changes it as `change` does and puts it back, by the client that ructl uses: over the revision
-        that was read, and again where somebody else was faster. Several at once contend.
+        that was read, and again where another client was faster. Several at once contend.
         """
 
     @_builtins.property

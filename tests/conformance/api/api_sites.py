@@ -1,4 +1,4 @@
-"""Where the API's conformance suite runs: each site has its own network and storage and runs a test's coroutine."""
+"""The sites on which the API's conformance suite runs: each has a network and storage and runs a test's coroutine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Apply promises beside who owns what (test_api_apply_cases.py)."""
+"""Apply's promises beside the ownership of fields (test_api_apply_cases.py)."""
 
 from __future__ import annotations
 

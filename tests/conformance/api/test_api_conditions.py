@@ -1,4 +1,4 @@
-"""What preconditions and fences promise, of every write."""
+"""The promises of preconditions and fences, for every write."""
 
 from __future__ import annotations
 

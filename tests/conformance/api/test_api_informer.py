@@ -1,4 +1,4 @@
-"""What the client and the informer promise, against real and simulated servers."""
+"""The promises of the client and the informer, against real and simulated servers."""
 
 from __future__ import annotations
 

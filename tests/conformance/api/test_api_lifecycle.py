@@ -187,7 +187,7 @@ async def test_owners_can_be_removed_by_uid(site: Site) -> None:
     async with serve(site) as api:
         owners = [OwnerReference(type=TYPE, namespace="system", name=name, uid=name) for name in ("b", "c")]
         await api.put(unit("a", owner_references=owners))
-        await change(api, remove_owners=["b", "nobody"])
+        await change(api, remove_owners=["b", "stranger"])
         assert [owner.uid for owner in (await api.get("a")).metadata.owner_references] == ["c"]
 
 

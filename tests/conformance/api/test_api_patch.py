@@ -1,4 +1,4 @@
-"""What Patch promises."""
+"""The promises of Patch."""
 
 from __future__ import annotations
 

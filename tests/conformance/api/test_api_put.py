@@ -1,4 +1,4 @@
-"""What Put promises."""
+"""The promises of Put."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ async def test_an_unknown_field_is_kept_where_the_client_asks_for_it_and_then_pa
         wanted.metadata.labels["node"] = "worker-1"
         odd.description = "another"
         await api.put(Object(metadata=wanted.metadata, spec=pack(odd)))
-        assert (await api.get("a")).spec == pack(odd), "what is stored is nobody's mistake"
+        assert (await api.get("a")).spec == pack(odd), "what is stored already is no caller's mistake"
         odd.service.MergeFromString(UNKNOWN)
         wanted.spec.CopyFrom(pack(odd))
         assert "service has a field of number 500" in await refused(api, wanted)

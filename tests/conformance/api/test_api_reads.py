@@ -1,4 +1,4 @@
-"""What Get and List promise."""
+"""The promises of Get and List."""
 
 from __future__ import annotations
 

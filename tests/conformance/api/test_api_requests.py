@@ -1,4 +1,4 @@
-"""What a request says is done or refused, never ignored; and what strangers may hand over has bounds."""
+"""A request's fields are obeyed or refused, never ignored; and a stranger's input has bounds."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_a_watch_of_another_store_is_refused_with_initial_objects_too(site
             assert isinstance(error, StoreChangedError)
 
 
-# Fields that nobody knows
+# Unknown fields
 
 
 @pytest.mark.parametrize("field", UNKNOWN)
@@ -242,7 +242,7 @@ async def test_a_timeout_of_the_store_is_not_told_as_a_stop(site: Site, monkeypa
 
 @pytest.mark.parametrize("levels", [30, 10_000, 1_000_000])
 async def test_nesting_without_end_is_refused(site: Site, levels: int) -> None:
-    """Groups in groups, of a field that nobody knows: in the request itself, and in a spec."""
+    """Groups in groups, of an unknown field: in the request itself, and in a spec."""
     opened, closed = b"\xa3\x1f", b"\xa4\x1f"
     deep = opened * levels + closed * levels
     async with serve(site) as api, site.host.network.channel(api.address) as channel:

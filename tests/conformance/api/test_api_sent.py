@@ -76,7 +76,7 @@ async def test_a_put_that_no_server_can_have_seen_goes_to_the_next_one(site: Sit
 
 
 async def test_a_repeated_conditional_put_is_told_as_unknown_once_one_attempt_was(site: Site) -> None:
-    """The last attempt finds nobody, which says nothing of the first one."""
+    """The last attempt finds no server, which says nothing of the first one."""
     async with serve(site) as api:
         first = await api.put(unit("a", "one"))
         request = PutRequest(objects=[unit("a", "two", revision=first.revision)])

@@ -1,4 +1,4 @@
-"""What UpdateStatus promises."""
+"""The promises of UpdateStatus."""
 
 from __future__ import annotations
 
@@ -138,4 +138,4 @@ async def test_a_field_that_the_status_does_not_have_is_refused_unless_it_is_to_
         assert await stored_status(api) == odd
         await update(api, UnitStatus(sub_state="running"), update_mask=FieldMask(paths=["sub_state"]))
         odd.sub_state = "running"
-        assert await stored_status(api) == odd, "a field that is stored already is no one's mistake"
+        assert await stored_status(api) == odd, "a field that is stored already is no caller's mistake"

@@ -1,4 +1,4 @@
-"""What a put says of each object, and what put and delete promise with `validate_only`."""
+"""The results of a put for each object, and the promises of put and delete with `validate_only`."""
 
 from __future__ import annotations
 

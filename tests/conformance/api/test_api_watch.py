@@ -1,4 +1,4 @@
-"""What Watch promises: ordered, unique, reliable, atomic, resumable, bookmarkable."""
+"""The promises of Watch: ordered, unique, reliable, atomic, resumable, bookmarkable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every Clock promises."""
+"""The promises of every Clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the drivers' suite runs on: a driver, its machine, and a way to break both."""
+"""The rigs on which the drivers' suite runs: a driver, its machine, and a way to break both."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from rube.units.service.policy import CLD_EXITED, Exit
 
 @dataclass(frozen=True)
 class Case:
-    """What a unit is, and what its processes do in a simulation."""
+    """A unit, and the deeds of its processes in a simulation."""
 
     unit: Unit
     behaviour: Behaviour = field(default_factory=Behaviour)

@@ -1,4 +1,4 @@
-"""What every driver of units promises, on real and on simulated machines (rube.controllers.driver)."""
+"""The promises of every driver of units, on real and on simulated machines (rube.controllers.driver)."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_too_many_starts_hit_the_limit(run: Run) -> None:
 
 
 def test_starts_that_are_asked_for_have_no_limit(run: Run) -> None:
-    """Who changes a unit again and again shall not find it failed by its changes."""
+    """A unit that is changed again and again does not fail by its changes."""
 
     async def body(rig: Rig) -> None:
         for _ in range(4):
@@ -266,7 +266,7 @@ def test_a_removed_unit_is_down_and_gone(run: Run) -> None:
 
 
 def test_a_removal_does_not_wait_for_a_slow_stop(run: Run) -> None:
-    """Whoever asked is free again at once, and the unit is gone in the end."""
+    """The caller is free again at once, and the unit is gone in the end."""
 
     async def body(rig: Rig) -> None:
         case = units.stubborn()

@@ -106,7 +106,7 @@ class WatchCall:
         return found
 
     async def silent(self) -> bool:
-        """Whether nothing comes for a while. The stream is of no use after that."""
+        """True if no message comes for a while. The stream is of no use after that."""
         try:
             async with self._clock.timeout(SILENCE_S):
                 await self._call.read()
@@ -119,7 +119,7 @@ class WatchCall:
 
 
 def told(response: etcd.WatchResponse) -> list[tuple[str, bytes, int]]:
-    """What a message tells, briefly."""
+    """A message in a few words."""
     kinds = ("PUT", "DELETE")
     return [(kinds[event.type], event.kv.key, event.kv.mod_revision) for event in response.events]
 

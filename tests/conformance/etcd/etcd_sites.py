@@ -1,4 +1,4 @@
-"""Where the suite runs: a real etcd, the simulated one on real gRPC, and the simulated one in a world."""
+"""The sites on which the suite runs: a real etcd, the simulated one on real gRPC, and the simulated one in a world."""
 
 from __future__ import annotations
 

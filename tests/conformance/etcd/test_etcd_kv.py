@@ -219,7 +219,7 @@ async def test_past_its_quota_it_takes_deletes_only_until_it_is_given_room(clien
     assert deleted.deleted > 5
     await client.compact(deleted.header.revision)
     await client.maintenance.Defragment(etcd.DefragmentRequest(), timeout=20)
-    assert await refused(client.put(b"small", b"x")) == full  # the alarm stands until somebody takes it back
+    assert await refused(client.put(b"small", b"x")) == full  # the alarm stands until it is taken back
     alarms = (await client.maintenance.Alarm(etcd.AlarmRequest())).alarms
     assert [(alarm.memberID, alarm.alarm) for alarm in alarms] == [(number, etcd.NOSPACE)]
     await client.maintenance.Alarm(

@@ -108,7 +108,7 @@ async def test_watches_of_a_stream_have_numbers_and_end_one_by_one(client: EtcdC
         assert (again.watch_id, again.created, again.canceled) == (-1, True, True)
         assert again.cancel_reason == "mvcc: duplicate watch ID provided on the WatchStream"
         assert [other.watch_id for other in others] == [0, 1]
-        await watch.cancel_watch(7)  # nobody's: no answer
+        await watch.cancel_watch(7)  # there is none: no answer
         await watch.cancel_watch(5)
         ended = await watch.read()
         assert (ended.watch_id, ended.canceled, ended.created, ended.cancel_reason) == (5, True, False, "")

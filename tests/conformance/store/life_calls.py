@@ -1,4 +1,4 @@
-"""What the tests of backup, restore, verify and migrate share."""
+"""The calls that tests of backup, restore, verify and migrate share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Place(Protocol):
 
 
 def unseen(done: int, total: int) -> None:
-    """Progress that nobody looks at."""
+    """Progress that is not looked at."""
     assert done <= total or total == 0
 
 

@@ -1,4 +1,4 @@
-"""How the model machine drives a store, step by step, from synchronous code."""
+"""The hands by which the model machine drives a store, step by step, from synchronous code."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Rig(Protocol):
     in_order: bool
     """Whether calls that begin together are carried out in their order."""
     owned: bool
-    """Whether nobody else writes to it: its revisions begin at 0 and have no gaps."""
+    """True if nothing else writes to it: its revisions begin at 0 and have no gaps."""
 
     def ask(self, call: Call) -> Any:
-        """What a call returns, or the RubeError that it raises."""
+        """The result of a call, or the RubeError that it raises."""
         ...
 
     def together(self, calls: Sequence[Call]) -> list[Any]:

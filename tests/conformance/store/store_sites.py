@@ -1,4 +1,4 @@
-"""Where the conformance suites run: each site opens stores and engines in its own way and runs a test's coroutine."""
+"""The sites on which the conformance suites run: each opens stores and engines in its way and runs a coroutine."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class EngineSite(Site, Protocol):
 
 
 class RealSite:
-    """What sites on the real loop share."""
+    """The base of sites on the real loop."""
 
     def __init__(self, storage: Storage | None = None) -> None:
         self.clock: Clock = RealClock()

@@ -1,4 +1,4 @@
-"""What every engine promises (rube.host.Engine)."""
+"""The promises of every engine (rube.host.Engine)."""
 
 from __future__ import annotations
 

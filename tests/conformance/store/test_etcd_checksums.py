@@ -1,4 +1,4 @@
-"""Values in etcd that no Rube has written: named, refused to whoever asks for them, and in nobody else's way."""
+"""Values in etcd that no Rube has written: named, refused to their readers, and in no one's way else."""
 
 from __future__ import annotations
 

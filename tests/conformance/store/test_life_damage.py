@@ -1,4 +1,4 @@
-"""What `verify` says of damaged engines: each key by its name, and all others read."""
+"""The reports of `verify` on damaged engines: each key by its name, and all others read."""
 
 from __future__ import annotations
 

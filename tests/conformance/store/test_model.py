@@ -65,13 +65,13 @@ class Model:
         self.states.append((revision, state))
 
     def effect(self, changes: Changes, revision: int | None = None) -> Changes:
-        """What of it changes something of the newest state, or of that at a revision."""
+        """The operations of it that change the newest state, or that at a revision."""
         state = self.newest if revision is None else self.at(revision)
         return {key: value for key, value in changes.items() if value is not None or key in state}
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """What every store can do. `make` gives the rig."""
+    """The steps that every store can do. `make` gives the rig."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class StoreMachine(RuleBasedStateMachine):
             found = {change.record.key: None if change.deleted else change.record.value for change in group}
             effective = [index for index in left if self.model.effect(batch[index])]
             fitting = [index for index in effective if self.model.effect(batch[index]) == found]
-            assert fitting, f"nobody wrote {found} at revision {revision}"
+            assert fitting, f"no client wrote {found} at revision {revision}"
             unknown = [index for index in fitting if not isinstance(outcomes[index], int)]
             taken = next((index for index in fitting if outcomes[index] == revision), (unknown or fitting)[0])
             if self.rig.in_order:
@@ -178,7 +178,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert replayed == self.model.at(batch.revision)
 
     def follow(self, after: int, target: int) -> Any:
-        """What a watch is told up to a revision, or why it is refused."""
+        """The events of a watch up to a revision, or the reason why it is refused."""
 
         async def follow(store: Store) -> list[ChangeBatch]:
             batches = []
@@ -196,7 +196,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert outcome.metadata["oldest_revision"] == str(self.model.compacted)
 
     def check_revision(self, revision: int) -> None:
-        """The newest: the model's, or a later one of somebody who shares the store."""
+        """The newest: the model's, or a later one of another client of the store."""
         assert revision == self.model.revision or (not self.rig.owned and revision > self.model.revision)
 
     @invariant()
@@ -208,7 +208,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 class CrashingMachine(StoreMachine):
-    """What a store must survive besides."""
+    """Faults that a store must survive besides."""
 
     rig: CrashingRig
 

@@ -46,7 +46,7 @@ def flipped(rows: Rows, position: int) -> Write:
 
 
 async def salvaged(site: EngineSite, *, older: bool = False) -> tuple[Salvaged, list[Record]]:
-    """What is told, and what is in the new store."""
+    """The report, and the contents of the new store."""
     told = await salvage(site.host, cast(Wrecks, site.host.storage), site.url(), site.url("new"), unseen, older=older)
     store = await opened(site, "new")
     try:

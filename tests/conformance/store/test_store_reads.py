@@ -1,4 +1,4 @@
-"""What every store promises of reads and of the life of a store."""
+"""The promises of every store about reads and about the life of a store."""
 
 from __future__ import annotations
 

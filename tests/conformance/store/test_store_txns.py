@@ -1,4 +1,4 @@
-"""What every store promises of transactions."""
+"""The promises of every store about transactions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store promises of watches: ordered, unique, reliable, atomic, resumable, bookmarked."""
+"""The promises of every store about watches: ordered, unique, reliable, atomic, resumable, bookmarked."""
 
 from __future__ import annotations
 

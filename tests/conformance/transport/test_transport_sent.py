@@ -1,4 +1,4 @@
-"""Whether a call was sent: told by type, on every adapter and loop, whatever words a server uses."""
+"""The sign whether a call was sent: an error's type, on every adapter and loop, whatever words a server uses."""
 
 from __future__ import annotations
 

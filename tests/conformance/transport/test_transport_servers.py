@@ -1,4 +1,4 @@
-"""What a server does with requests that make no sense or are too many, and with handlers that end late."""
+"""A server's answers to requests that make no sense or are too many, and with handlers that end late."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ async def test_what_a_stranger_sends_does_not_decide_how_much_is_logged(
 
 
 def told_of(record: logging.LogRecord) -> int:
-    """How many requests a line stands for."""
+    """The number of requests that a line stands for."""
     untold = re.search(r"(\(?)(\d+) more like it were not logged", record.getMessage())
     return 1 if untold is None else int(untold[2]) + bool(untold[1])
 

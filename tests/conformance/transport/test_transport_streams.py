@@ -102,7 +102,7 @@ async def test_cancelling_a_stream_runs_its_generators_finally(site: Site) -> No
 
 
 async def after_the_end(site: Site, end: str) -> list[BaseException]:
-    """What a handler gets that writes on after the call has ended in that way."""
+    """The error of a handler that writes on after the call has ended in that way."""
     errors: list[BaseException] = []
 
     async def stubborn(request: bytes, context: Any) -> None:

@@ -1,4 +1,4 @@
-"""Where the conformance suite runs: each site makes servers, processes and breakable links in its own way."""
+"""The sites on which the conformance suite runs: each makes servers, processes and breakable links in its own way."""
 
 from __future__ import annotations
 

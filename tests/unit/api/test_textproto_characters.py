@@ -1,4 +1,4 @@
-"""Characters that nobody sees, escapes, and what a text of any kind costs to read."""
+"""Invisible characters, escapes, and what a text of any kind costs to read."""
 
 from __future__ import annotations
 

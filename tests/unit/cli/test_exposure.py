@@ -1,4 +1,4 @@
-"""Which listeners other machines reach."""
+"""The listeners that other machines reach."""
 
 from __future__ import annotations
 

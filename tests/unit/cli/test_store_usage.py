@@ -1,4 +1,4 @@
-"""How `rube store` is called."""
+"""The command lines of `rube store`."""
 
 from __future__ import annotations
 

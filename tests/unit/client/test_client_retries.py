@@ -1,4 +1,4 @@
-"""Which calls may be repeated, and how long is waited."""
+"""The calls that may be repeated, and the waits between."""
 
 from __future__ import annotations
 

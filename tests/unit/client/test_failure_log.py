@@ -1,4 +1,4 @@
-"""What goes wrong again and again is told once, and that it is over."""
+"""A failure that comes again and again is logged once, and its end too."""
 
 from __future__ import annotations
 

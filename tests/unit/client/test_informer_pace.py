@@ -1,4 +1,4 @@
-"""How often an informer asks again when its copy cannot be kept."""
+"""The pace at which an informer asks again when its copy cannot be kept."""
 
 from __future__ import annotations
 

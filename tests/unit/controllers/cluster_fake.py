@@ -106,7 +106,7 @@ class FakeCluster:
         return UpdateStatusResponse(metadata=obj.metadata, revision=self.revision, store_id=STORE)
 
     def add(self, obj: Object) -> Object:
-        """What a user would put."""
+        """The object that a user would put."""
         self.revision += 1
         self.store(obj)
         return self.objects[key_of(obj)]

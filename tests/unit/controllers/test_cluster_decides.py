@@ -44,7 +44,7 @@ class Health:
         self.heard_s = 0
 
     def look(self, at_s: int, revision: int, clock: str = "a") -> Status.Readiness.ValueType:
-        """What the status says after a decision at that time, with the lease at that revision (0: none)."""
+        """The status after a decision at that time, with the lease at that revision (0: none)."""
         state = State(key=node_key("a").to_proto(), object=self.node, memory=self.memory, clock=clock)
         state.now.FromSeconds(START_S + at_s)
         if revision:
@@ -91,7 +91,7 @@ def test_a_node_without_a_lease_is_unknown_then_silent() -> None:
 def test_a_controller_that_was_away_counts_anew_and_changes_nothing_meanwhile() -> None:
     health = Health()
     health.look(0, 5)
-    assert health.look(3600, 5) == READY, "nobody looked for an hour: that is not the node's silence"
+    assert health.look(3600, 5) == READY, "an hour without a look is not the node's silence"
     assert health.look(3620, 5) == READY
     assert health.look(3639, 5) == READY
     assert health.look(3640, 5) == SILENT

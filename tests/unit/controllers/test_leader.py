@@ -24,7 +24,7 @@ LATENCY_S = 0.02
 
 
 class Act(NamedTuple):
-    """Somebody acted, at a true time, in the belief to lead."""
+    """A process acted, at a true time, in the belief to lead."""
 
     at_ns: int
     holder: str
@@ -91,7 +91,7 @@ class Election:
         return machine.host.spawn("candidate", main)
 
     def leader(self) -> str:
-        """Who acted during the last 200 ms; empty if nobody did."""
+        """The processes that acted during the last 200 ms."""
         recent = {act.holder for act in self.acts if act.at_ns > self.world.now_ns - 200_000_000}
         assert len(recent) <= 1, f"two leaders: {recent}"
         return next(iter(recent), "")

@@ -59,7 +59,7 @@ def running(on: str = "a", **fields: Any) -> UnitStatus:
 
 
 def decide(obj: Object | None, *nodes: Object) -> Decision:
-    """What placement decides with its cache holding just these."""
+    """Placement's decision with its cache holding just these."""
     cache = FakeCache()
     objects = [one for one in (obj, *nodes) if one is not None]
     controller = Placement()
@@ -168,7 +168,7 @@ def test_a_unit_of_a_silent_node_is_unknown_with_its_age_and_what_it_was() -> No
     assert not decide(unit("a", status=marked), node("a", SILENT), node("b")).calls, "once"
 
 
-# Moves that somebody asks for
+# Moves that a user asks for
 
 
 def test_a_move_waits_until_the_node_has_let_the_unit_go() -> None:

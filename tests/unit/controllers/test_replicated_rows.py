@@ -1,4 +1,4 @@
-"""What the group of replicated controllers agrees on: rows, and whose term it is."""
+"""The contents on which a group of replicated controllers agrees: rows, and whose term it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast the runtime works: nothing waits behind what hangs, and nothing spins."""
+"""The runtime's pace: nothing waits behind what hangs, and nothing spins."""
 
 from __future__ import annotations
 

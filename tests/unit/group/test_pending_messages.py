@@ -1,4 +1,4 @@
-"""What goes to another member, and when."""
+"""The messages that go to another member, and their times."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def outbox(**config: int) -> PendingMessages:
 
 
 async def sent(box: PendingMessages, subscription: int) -> list[Message]:
-    """What goes by now."""
+    """The messages that go by now."""
     try:
         async with asyncio.timeout(0):
             return await box.batch(subscription)
@@ -103,7 +103,7 @@ async def test_what_tells_an_old_leader_of_a_newer_term_always_goes() -> None:
 
 @in_a_loop
 async def test_a_new_subscription_is_told_anew() -> None:
-    """What went over the one before may be lost."""
+    """A message that went over the connection before may be lost."""
     box = outbox()
     with box.subscribed():
         assert box.send(acknowledgement(7))

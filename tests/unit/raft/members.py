@@ -182,7 +182,7 @@ class Net:
         return self.members[id]
 
     def isolate(self, *cut_off: int) -> None:
-        """These hear and are heard by nobody."""
+        """These members are cut off from all others, both ways."""
         self.loses = lambda message: message.to in cut_off or message.sender in cut_off
 
     def heal(self) -> None:

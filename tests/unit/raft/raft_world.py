@@ -203,7 +203,7 @@ class World:
             self._agree(site)
 
     def _send(self, messages: list[Message]) -> None:
-        """What a member's own storage answers is as reliable as the member."""
+        """A member's own storage is as reliable as the member."""
         for message in messages:
             if message.sender in (APPEND_THREAD, APPLY_THREAD) or message.sender == message.to:
                 self._hand(message)
@@ -316,7 +316,7 @@ class World:
         raise AssertionError(f"nothing was committed in {rounds_max} rounds of a healthy network")
 
     def _propose_to_leader(self) -> int:
-        """The last index of the newest leader's log after one more proposal; 0 if nobody leads."""
+        """The last index of the newest leader's log after one more proposal; 0 without a leader."""
         leaders = [site.raft for site in self.sites.values() if site.raft and site.raft.role is Role.LEADER]
         if not leaders:
             return 0
@@ -332,7 +332,7 @@ class World:
             self.apply_thread(number)
 
     def _report_snapshots(self, site: Site) -> None:
-        """Who waits for a snapshot gets the latest: an old one may be from before it was a member."""
+        """A member that waits for a snapshot gets the latest: an old one may be from before it was a member."""
         if site.raft is not None and site.raft.role is Role.LEADER:
             for member, progress in site.raft.tracker:
                 if progress.state is ProgressState.SNAPSHOT and site.raw is not None:
@@ -362,7 +362,7 @@ OPERATIONS = ["campaign", "transfer_leader", "forget_leader", "report_unreachabl
 
 
 def disturb(world: World, draw: random.Random, steps: int) -> None:
-    """That many random steps: time, clients, operators, crashes, a bad network, and now and then a good one."""
+    """Runs so many random steps: time, clients, operators, crashes, a bad network, and now and then a good one."""
     everyone = list(world.sites)
 
     def any_site() -> int:
@@ -378,7 +378,7 @@ def disturb(world: World, draw: random.Random, steps: int) -> None:
         world.append_thread(number, crash_after=crash == 2)
 
     def partition() -> None:
-        """Some rounds in which a part of the sites hears of nobody, while clients go on everywhere."""
+        """Some rounds in which a part of the sites is cut off, while clients go on everywhere."""
         away = draw.sample(everyone, draw.randint(0, len(everyone) // 2))
         for _ in range(draw.randint(1, 12)):
             for number in draw.sample(everyone, len(everyone)):

@@ -8,7 +8,7 @@ from rube.raft.script import COMMANDS, Interaction, ScriptError, parse_script, w
 
 
 def run(session: Interaction, *commands: str) -> list[str]:
-    """What each command prints; its input stands behind a line end."""
+    """The output of each command; its input stands behind a line end."""
     text = "\n".join(f"{command}\n----\n" for command in commands)
     return [session.handle(directive) for directive in parse_script(text, "x.txt").directives]
 

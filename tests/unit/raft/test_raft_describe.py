@@ -1,4 +1,4 @@
-"""How Raft's data is printed."""
+"""The printed forms of Raft's data."""
 
 from __future__ import annotations
 

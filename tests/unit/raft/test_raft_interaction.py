@@ -19,5 +19,5 @@ def test_etcd_interaction_scripts(path: Path) -> None:
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
 def test_random_scripts_print_what_etcd_printed(path: Path) -> None:
-    """These are here so that a core can be judged where etcd's scripts are absent, and on what nobody thought of."""
+    """These are here so that a core can be judged where etcd's scripts are absent, and on cases that those lack."""
     judge(path, Interaction().handle, without_log_lines)

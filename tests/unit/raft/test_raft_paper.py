@@ -114,7 +114,7 @@ def test_5_2_one_vote_a_term_first_come_first_served(vote: int, candidate: int, 
 
 @pytest.mark.parametrize(("vote", "role"), [(0, Role.FOLLOWER), (3, Role.CANDIDATE)])
 def test_5_2_who_gives_a_vote_waits_for_another_election_timeout(vote: int, role: Role) -> None:
-    """Who refuses one does not."""
+    """A voter that refuses does not."""
     member = Member(hard_state=HardState(term=1, vote=vote))
     member.tick(member.raft.randomized_election_timeout - 1)
     member.step(MSG_VOTE, 2)

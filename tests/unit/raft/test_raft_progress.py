@@ -1,4 +1,4 @@
-"""What a leader knows of a follower: the window of messages, and the moves between probing, replicating, a snapshot."""
+"""A leader's knowledge of a follower: its window of messages, and moves between probing, replicating, a snapshot."""
 
 from __future__ import annotations
 

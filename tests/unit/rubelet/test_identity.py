@@ -1,4 +1,4 @@
-"""Whose a data directory is: a node's, on one machine."""
+"""The owner of a data directory: a node, on one machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `ructl wait` waits for."""
+"""The conditions that `ructl wait` waits for."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def test_a_damaged_file_is_named(file: Path, text: str, complaint: str, capsys: 
 
 
 def complete(shell: str, *words: str, **environment: str) -> list[str]:
-    """What a shell offers for the last word."""
+    """A shell's offers for the last word."""
     if shell == "fish":
         how = {"COMP_WORDS": " ".join(words[:-1]), "COMP_CWORD": words[-1]}
     else:

@@ -1,4 +1,4 @@
-"""What `ructl describe` says that a unit waits for, and what comes next."""
+"""The outlook in `ructl describe`: the event that a unit waits for, and the next step."""
 
 from __future__ import annotations
 

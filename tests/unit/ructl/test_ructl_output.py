@@ -1,4 +1,4 @@
-"""How objects are printed."""
+"""The printed forms of objects."""
 
 from __future__ import annotations
 

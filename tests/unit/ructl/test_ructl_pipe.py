@@ -1,4 +1,4 @@
-"""A pipe that nobody reads ends a command with 0, whichever of click and Python notices it."""
+"""A pipe without a reader ends a command with 0, whichever of click and Python notices it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command line asks for."""
+"""The query that a command line asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the owners of fields are kept: beside the object, in every copy of the store, and at no cost for others."""
+"""The owners of fields are kept beside the object, in every copy of the store, and at no cost for others."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_put_of_an_object_without_owners_reads_and_writes_nothing_more() -> No
         counting = Counting(store)
         backend = backend_of(counting)
         await put(backend, PutRequest(objects=[unit("one")]))
-        await put(backend, PutRequest(objects=[unit("two")], owner="somebody"))
+        await put(backend, PutRequest(objects=[unit("two")], owner="editor"))
         await delete(backend, DeleteRequest(keys=[KEY]))
         assert counting.reads == [[RAW]] * 3
         assert counting.writes == [[RAW]] * 3

@@ -1,4 +1,4 @@
-"""What a write makes of an object: the pure core."""
+"""The object that a write makes: the pure core."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def unit(description: str) -> StoredObject:
 
 
 class ContendedStore:
-    """A store on which somebody else writes the key after each of the first `races` reads."""
+    """A store on which another client writes the key after each of the first `races` reads."""
 
     def __init__(self, store: Store, races: int, *, behind: Lookup | None = None) -> None:
         """`behind`: what serializable reads see."""
@@ -119,7 +119,7 @@ def test_a_write_decided_from_an_old_revision_is_decided_anew() -> None:
 
 
 def test_an_old_revision_refuses_nothing_and_leaves_nothing_unwritten() -> None:
-    """What is told to the caller without a commit that compares is told from a consistent read."""
+    """An answer without a commit that compares comes from a consistent read."""
 
     async def body(store: Store) -> None:
         behind = await store.get([KEY])

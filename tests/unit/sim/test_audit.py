@@ -1,4 +1,4 @@
-"""What counts as not converged."""
+"""Cases that count as not converged."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def drawn(seed: int, text: str = TEXT) -> list[Fault]:
 
 
 def events(text: str, seed: int = 1) -> list[str]:
-    """What a run is told to do, in words."""
+    """The orders of a run, in words."""
     with Simulation(load_text(text, "s.yaml"), seed=seed) as simulation:
         simulation.build()
         return [event.text for event in simulation._events()]

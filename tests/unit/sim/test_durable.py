@@ -1,4 +1,4 @@
-"""What is durable on a simulated disk, and what a member may say of it."""
+"""Durability on a simulated disk, and a member's word on it."""
 
 from __future__ import annotations
 

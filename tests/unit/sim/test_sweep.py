@@ -1,4 +1,4 @@
-"""What is told of a scenario under many seeds."""
+"""The report on a scenario under many seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a watch tells is judged against the history of contents: each promise has a history that breaks it."""
+"""A watch's events are judged against the history of contents: each promise has a history that breaks it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Broken = Callable[[Story], list[Delivery]]
 
 
 def _other(story: Story, name: str, revision: int, **more: object) -> Content:
-    return story.version(name, revision, "what nobody wrote", **more)  # type: ignore[arg-type]
+    return story.version(name, revision, "never written", **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a scenario file is written as."""
+"""The text as which a scenario file is written."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class EtcdWorld:
         return self.world.run(main, host=self.world.host("client"), timeout_s=120)
 
     def ask(self, member: str, call: Callable[[Any], Awaitable[T]]) -> T | str:
-        """What a member's KV service answers, or why it refuses."""
+        """The answer of a member's KV service, or its refusal."""
 
         async def main() -> T | str:
             channel = self.host.network.channel(f"{member}:2379")

@@ -130,7 +130,7 @@ def test_a_watch_goes_on_after_a_snapshot_or_is_told_what_was_compacted(
 
 
 def snapshots(caplog: pytest.LogCaptureFixture) -> int:
-    """How many were sent since the test began to listen."""
+    """The number that were sent since the test began to listen."""
     return sum("sends its state" in record.getMessage() for record in caplog.records)
 
 

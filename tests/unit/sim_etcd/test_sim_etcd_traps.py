@@ -1,4 +1,4 @@
-"""What etcd 3.4.23 does against its promises costs an EtcdStore nothing, and the simulated one really does it."""
+"""Broken promises of etcd 3.4.23 do not harm an EtcdStore, and the simulated etcd really breaks them."""
 
 from __future__ import annotations
 

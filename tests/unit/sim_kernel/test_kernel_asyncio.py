@@ -212,7 +212,7 @@ def test_real_io_is_refused_with_a_remedy(method: str) -> None:
 def test_unhandled_exceptions_surface_when_the_run_ends() -> None:
     async def main() -> None:
         async def fail() -> None:
-            raise ValueError("in a task nobody awaits")
+            raise ValueError("in a task that is never awaited")
 
         asyncio.get_running_loop().call_soon(lambda: dict[str, int]()["missing"])
         task = asyncio.create_task(fail())

@@ -1,4 +1,4 @@
-"""What the simulated network alone can do: faults, hosts, links, and a trace that tells every change."""
+"""Abilities of the simulated network alone: faults, hosts, links, and a trace that tells every change."""
 
 from __future__ import annotations
 

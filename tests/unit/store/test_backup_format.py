@@ -154,7 +154,7 @@ GOLDEN = (
 
 
 def test_frames_of_another_backup_are_found_by_the_checksum_of_the_whole() -> None:
-    """Of the same size at the same place, so that each is sound by itself."""
+    """The two are of one size at one place, so that each is sound by itself."""
     whole, other = encode(SOME), encode([SOME[0]._replace(value=b"2" * 50), *SOME[1:]])
     place, end = whole.index(b"1" * 50), whole.index(b"1" * 50) + 50
     start = whole.rindex(b"\xf5rb\n", 0, place)

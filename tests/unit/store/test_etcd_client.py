@@ -1,4 +1,4 @@
-"""Which calls to etcd are tried again, on members that answer by script, over the simulated network."""
+"""The calls to etcd that are tried again, on members that answer by script, over the simulated network."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ def test_a_write_that_no_member_can_have_seen_is_not_done() -> None:
 
 
 def test_a_repeatable_write_that_may_be_done_is_not_told_as_not_done() -> None:
-    """The member dies after it has taken the write; the second attempt finds nobody."""
+    """The member dies after it has taken the write; the second attempt finds none."""
     with World(1) as world:
         fabric = SimFabric(world)
         member_host, own = world.host("e0"), world.host("a")

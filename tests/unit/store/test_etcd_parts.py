@@ -107,7 +107,7 @@ def test_a_changed_or_shortened_value_is_not_sound(key: bytes, value: bytes, dat
 
 @given(st.integers(0, 2**32 - 1), st.binary())
 def test_a_value_in_another_keys_place_is_not_sound(number: int, value: bytes) -> None:
-    """Of keys of one length a CRC-32 tells all apart that differ in four bytes next to each other."""
+    """A CRC-32 tells all keys of one length apart that differ in four bytes next to each other."""
     assert decode_value(b"key/%s" % ((number + 1) % 2**32).to_bytes(4, "big"), _encoded(number, value)) is None
 
 

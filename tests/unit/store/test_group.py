@@ -1,4 +1,4 @@
-"""What a group of transactions does, and that replicas agree on it to the byte."""
+"""The effect of a group of transactions, on which replicas agree to the byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is told that a store keeps nothing more, in what order, and of what nobody is told."""
+"""The news that a store keeps nothing more: its receivers, their order, and what is no news."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stranger may hand over: backups, store files, URLs. A named error, in bounded time and memory."""
+"""Input of strangers: backups, store files, URLs. A named error, in bounded time and memory."""
 
 from __future__ import annotations
 

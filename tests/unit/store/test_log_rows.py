@@ -53,7 +53,7 @@ def test_a_flipped_bit_of_a_row_of_the_first_format_is_found(row: Row, data: st.
 
 @given(rows, st.data())
 def test_one_damaged_byte_of_a_row_is_mended_or_its_key_is_known(row: Row, data: st.DataObject) -> None:
-    """Whatever byte it is: what stands before the value is there twice, as it were."""
+    """The bytes before the value are there twice, as it were, so that any damaged one is found."""
     encoded = bytearray(encoded_row(row))
     place = data.draw(st.integers(0, len(encoded) - 1))
     encoded[place] ^= data.draw(st.integers(1, 255))

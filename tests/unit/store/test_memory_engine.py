@@ -1,4 +1,4 @@
-"""What only the memory engine does: its log is written anew before superseded batches fill the disk."""
+"""The memory engine's own behaviour: its log is written anew before superseded batches fill the disk."""
 
 from __future__ import annotations
 

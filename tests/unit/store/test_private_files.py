@@ -1,4 +1,4 @@
-"""What a store writes is its owner's alone, whatever the umask is."""
+"""A store's files are its owner's alone, whatever the umask is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def looser_than_private(directory: Path) -> list[str]:
 
 
 async def fill(url: str) -> list[str]:
-    """What is loose while it is open."""
+    """The files that others may read while it is open."""
     engine = await RealStorage().open(url)
     await engine.commit([Write(number.to_bytes(8, "big"), bytes(100)) for number in range(1000)])
     await engine.checkpoint(url.partition("///")[2] + "-copy")
@@ -75,7 +75,7 @@ def test_a_looser_store_is_closed_at_its_next_start_and_that_is_said(
 
     asyncio.run(main())
     assert f"{store} could be read by others" in caplog.text
-    assert tmp_path.stat().st_mode & 0o777 == 0o755, "a directory that somebody else made stays"
+    assert tmp_path.stat().st_mode & 0o777 == 0o755, "a directory that was there before stays"
 
 
 @pytest.mark.parametrize("content", [b"[[package]]\n" * 9, b"1\n", b"RUBE"])

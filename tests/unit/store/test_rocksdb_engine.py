@@ -1,4 +1,4 @@
-"""What only the RocksDB engine does: whose directory it is, locks, readers beside it, its log's end."""
+"""The RocksDB engine's own behaviour: the owner of a directory, locks, readers beside it, its log's end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only SQLite's engine does: files, locks, full disks, damage."""
+"""The SQLite engine's own behaviour: files, locks, full disks, damage."""
 
 from __future__ import annotations
 
@@ -405,7 +405,7 @@ def test_a_log_that_a_reader_keeps_is_written_anew_at_the_start(tmp_path: Path) 
 
 
 def test_a_log_is_copied_and_used_again(tmp_path: Path) -> None:
-    """One that grew while somebody read is cut."""
+    """A log that grew while a reader was there is cut."""
     log = tmp_path / "a.db-wal"
 
     async def main() -> None:

@@ -42,7 +42,7 @@ async def keys_in(path: Path) -> list[bytes]:
 
 
 def commits_in(log: bytes) -> list[int]:
-    """Where the frames are that end one."""
+    """The places of the frames that end a transaction."""
     frames = range(LOG_HEADER_BYTES, len(log), FRAME_BYTES)
     return [start for start in frames if log[start + 4 : start + 8] != bytes(4)]
 

@@ -33,7 +33,7 @@ def test_the_tail_grows_with_the_number_of_keys() -> None:
     value_bytes = 100_000
 
     async def held(keys: int) -> int:
-        """How many of its newest revisions a store of so many keys has in memory."""
+        """The number of newest revisions that a store of so many keys has in memory."""
         engine = await MemoryEngine.open(VolatileDisk(), "memory:")
         config = StoreConfig(tail_bytes_max=3_000_000)
         store = await MvccStore.open(engine, clock=RealClock(), random=RealRandomness(), config=config)

@@ -1,4 +1,4 @@
-"""What the files of SQLite and RocksDB can suffer, as `verify` tells it."""
+"""Damage to the files of SQLite and RocksDB, as `verify` reports it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rube.store.engines.sqlite_tables import PAGE_BYTES
 
 
 def verified(path: Path, kind: str = "sqlite") -> tuple[int, list[str]]:
-    """How many rows were read, and all damage."""
+    """The number of rows that were read, and all damage."""
 
     async def main() -> tuple[int, list[str]]:
         url = parse_store_url(f"{kind}:///{path}")

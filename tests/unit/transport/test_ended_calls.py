@@ -21,7 +21,7 @@ class _Leaving:
         raise aio.InternalError("Failed execute_batch")
 
     async def abort(self, *_: Any) -> None:
-        raise AssertionError("nobody is left to tell")
+        raise AssertionError("the caller is gone")
 
     def cancelled(self) -> bool:
         return False

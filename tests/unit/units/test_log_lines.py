@@ -13,7 +13,7 @@ from rube.units.drivers.log_lines import TAIL_BYTES_MAX, LineReader, responses, 
 
 
 def joined(lines: list[LogLine]) -> str:
-    """What a terminal shows."""
+    """The text that a terminal shows."""
     return "".join(line.text + ("" if line.partial else "\n") for line in lines)
 
 

@@ -313,7 +313,7 @@ class AnyService(RuleBasedStateMachine):
         assert self.machine.control_alive == self.control
 
     def teardown(self) -> None:
-        """Whatever state it is in: once its processes are gone, a stopped service comes to rest."""
+        """A stopped service comes to rest once its processes are gone, whatever state it is in."""
         self.carry_out(self.machine.stop(self.now))
         for _ in range(50):
             if self.machine.state in RESTING:

@@ -89,7 +89,7 @@ def test_the_marker_is_read_back() -> None:
     unit = seed_unit()
     marker = parse_marker(render_unit(unit, uid="0123", generation=7))
     assert marker == ("0123", 7, digest_of(unit))
-    assert parse_marker("[Unit]\nDescription=somebody else's\n") is None
+    assert parse_marker("[Unit]\nDescription=another program's\n") is None
 
 
 def test_the_digest_covers_the_definition_and_not_what_needs_no_restart() -> None:

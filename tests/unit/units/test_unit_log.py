@@ -1,4 +1,4 @@
-"""What a rubelet logs of its units: each start, stop and failure, and not without end."""
+"""A rubelet's log of its units: each start, stop and failure, and not without end."""
 
 from __future__ import annotations
 

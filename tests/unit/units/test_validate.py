@@ -1,4 +1,4 @@
-"""What is wrong with a unit is said by field."""
+"""The mistakes of a unit, named by field."""
 
 from __future__ import annotations
 
