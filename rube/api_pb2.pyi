@@ -148,7 +148,7 @@ class Metadata(_message.Message):
 
     @_builtins.property
     def finalizers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What has to be done before the object may go, as names such as `acme.example/unmount`. Whoever does it removes the
+        """The work to be done before the object may go, as names such as `acme.example/unmount`. Whoever does it removes the
         name by UpdateLifecycle; the write that removes the last one of an object under deletion deletes it. A put adds the
         names that it lists and keeps the others; under deletion none can be added.
         """
@@ -417,7 +417,7 @@ Global___Fence: _TypeAlias = Fence  # noqa: Y015
 
 @_typing.final
 class FieldOwners(_message.Message):
-    """Who owns which fields of an object: kept from the first Apply to it on, beside the object, and gone with it."""
+    """The owners of an object's fields: kept from the first Apply to it on, beside the object, and gone with it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -492,7 +492,7 @@ class PutRequest(_message.Message):
     that pass objects on and may be older or newer than the type.
     """
     allow_breaking: _builtins.bool
-    """Of types: store a version that the present one's clients may read or write wrongly. Stored objects must fit it in
+    """For types: store a version that the present one's clients may read or write wrongly. Stored objects must fit it in
     any case.
     """
     request_id: _builtins.str
@@ -687,7 +687,7 @@ class ApplyRequest(_message.Message):
     validate_only: _builtins.bool
     """Check everything, write nothing: the answer says what this request would store."""
     owner: _builtins.str
-    """The name of who applies: always the same one for the same files. `put` is the name of writes without an owner, and
+    """The name under which the caller applies: always the same one for the same files. `put` is the name of writes without an owner, and
     can't apply.
     """
     force: _builtins.bool
@@ -696,8 +696,8 @@ class ApplyRequest(_message.Message):
     """A repetition gets the first answer; see PutRequest."""
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]:
-        """What `owner` wants: every field that is set. What it set in its last Apply and leaves out now is removed, unless
-        another one owns it too. A field without presence (`optional`) is set where it is not zero, false or empty.
+        """The fields that `owner` wants: every one that is set. A field that it set in its last Apply and leaves out now is
+        removed, unless another one owns it too. A field without presence (`optional`) is set where it is not zero, false or empty.
         Messages are merged by field, maps by key, lists with `(api.field).list_key` by that key; other lists, Any, and the
         messages of google.protobuf are taken as a whole.
         """
@@ -1042,21 +1042,21 @@ class DeleteRequest(_message.Message):
         BACKGROUND: DeleteRequest._Propagation.ValueType  # 1
         """The objects go at once, the garbage collector deletes what they own."""
         FOREGROUND: DeleteRequest._Propagation.ValueType  # 2
-        """What they own is deleted first: they wait for those with `block_deletion`."""
+        """The objects that they own are deleted first: they wait for those with `block_deletion`."""
         ORPHAN: DeleteRequest._Propagation.ValueType  # 3
-        """What they own stays, without these owners."""
+        """The objects that they own stay, without these owners."""
 
     class Propagation(_Propagation, metaclass=_PropagationEnumTypeWrapper):
-        """What becomes of the objects that these ones own."""
+        """The fate of the objects that these ones own."""
 
     PROPAGATION_UNSPECIFIED: DeleteRequest.Propagation.ValueType  # 0
     """As an earlier request said that still waits; otherwise BACKGROUND."""
     BACKGROUND: DeleteRequest.Propagation.ValueType  # 1
     """The objects go at once, the garbage collector deletes what they own."""
     FOREGROUND: DeleteRequest.Propagation.ValueType  # 2
-    """What they own is deleted first: they wait for those with `block_deletion`."""
+    """The objects that they own are deleted first: they wait for those with `block_deletion`."""
     ORPHAN: DeleteRequest.Propagation.ValueType  # 3
-    """What they own stays, without these owners."""
+    """The objects that they own stay, without these owners."""
 
     KEYS_FIELD_NUMBER: _builtins.int
     PRECONDITIONS_FIELD_NUMBER: _builtins.int
@@ -1341,11 +1341,11 @@ class UpdateLifecycleRequest(_message.Message):
     def key(self) -> Global___Key: ...
     @_builtins.property
     def add_finalizers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What is there already is not added again. FAILED_PRECONDITION for a new one on an object under deletion."""
+        """A finalizer that is there already is not added again. FAILED_PRECONDITION for a new one on an object under deletion."""
 
     @_builtins.property
     def remove_finalizers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What is not there is left out. Two writers that remove different ones do not disturb each other."""
+        """One that is not there is left out. Two writers that remove different ones do not disturb each other."""
 
     @_builtins.property
     def remove_owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -73,7 +73,7 @@ def command(
     before it. Thousands of objects are put much faster as Lists of a hundred.
 
     JSON and YAML follow protobuf's JSON mapping, as `ructl get -o json` prints it; what the server sets (revision, uid,
-    status, …) is ignored. Their lists (`items`) are put in groups of a hundred. The format is told by the file's name,
+    status, …) is ignored. Their lists (`items`) are put in groups of a hundred. The format is known by the file's name,
     else by its content, else by --format.
     """
     if output and not dry_run:

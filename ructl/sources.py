@@ -29,7 +29,10 @@ _PARSERS: dict[str, Callable[[str, str], list[textproto.Document]]] = {
 
 
 _FORMAT_OPTION = click.option(
-    "--format", "file_format", type=click.Choice(FORMATS), help="Of the files.  [default: by name or content]"
+    "--format",
+    "file_format",
+    type=click.Choice(FORMATS),
+    help="The format of the files.  [default: by name or content]",
 )
 
 

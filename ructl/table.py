@@ -108,7 +108,7 @@ def value_at(path: str, obj: Object) -> str:
             return str(len(value)) if field.message_type is not None else ",".join(str(item) for item in value)
         if field.message_type is None:
             return "" if value == field.default_value else scalar_text(field, value).strip('"')
-    # Of any pool's class: a time, a duration.
+    # Messages of any pool's class: a time, a duration.
     to_json = getattr(value, "ToJsonString", None)
     return str(to_json() if to_json is not None else value)
 

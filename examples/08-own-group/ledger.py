@@ -57,7 +57,7 @@ class Clerk:
         return position
 
     async def read(self) -> list[str]:
-        """Returns all lines that anybody had appended by the time of the call. Raises UnavailableError."""
+        """Returns all lines that had been appended by the time of the call. Raises UnavailableError."""
         await self._member.read_barrier()
         return self.copy()
 

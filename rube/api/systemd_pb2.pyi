@@ -694,7 +694,7 @@ class Service(_message.Message):
         tasks: _builtins.int
         """Processes and threads of the whole service (TasksMax=)."""
         cpu_percent: _builtins.int
-        """Of one processor, for the whole service; 200 is two (CPUQuota=)."""
+        """The percentage of one processor, for the whole service; 200 is two (CPUQuota=)."""
         def __init__(
             self,
             *,
@@ -776,7 +776,7 @@ class Service(_message.Message):
     type: Global___Service.Type.ValueType
     """The start type: when it counts as started, and which process is its main process (Type=)."""
     pid_file: _builtins.str
-    """The file into which the service writes the PID of its main process (PIDFile=); relative to /run. Of use with FORKING."""
+    """The file into which the service writes the PID of its main process (PIDFile=); relative to /run. For use with FORKING."""
     restart: Global___Service.Restart.ValueType
     """After which ends it is started again by itself (Restart=). Left out: NO."""
     oom_policy: Global___Service.OomPolicy.ValueType
@@ -1131,7 +1131,7 @@ class UnitAction(_message.Message):
     unit: _builtins.str
     """The unit's name on the machine, such as `rube-system.indexer.service`."""
     boot_id: _builtins.str
-    """The boot of the machine that it was decided in. What was done before a reboot is not done after it: an equal action
+    """The boot of the machine that it was decided in. An action done before a reboot is not done after it: an equal action
     of another boot is another action.
     """
     @_builtins.property

@@ -55,7 +55,7 @@ Global___Type: _TypeAlias = Type  # noqa: Y015
 
 @_typing.final
 class TypeGate(_message.Message):
-    """What a server does with a type that writes of its objects must know of. Kept beside the type, under a key of its own:
+    """The server's work on a type that writes of its objects must know of. Kept beside the type, under a key of its own:
     every write of such an object holds only if this has not changed.
     """
 
@@ -105,7 +105,7 @@ class Veto(_message.Message):
     id: _builtins.str
     """The id of the work."""
     problem: _builtins.str
-    """What is wrong with the object, as a sentence; empty: it is there."""
+    """The mistake of the object, as a sentence; empty: it is there."""
     @_builtins.property
     def key(self) -> _api_pb2.Key: ...
     def __init__(

@@ -51,7 +51,9 @@ SEEDS_MAX = 10**9
     metavar="PATH=VALUE",
     help="Run it a second time with this change as well, and show the two side by side. Repeatable: all of them.",
 )
-@click.option("--shrink", is_flag=True, help="Of a run that fails: a scenario with the few faults that make it fail.")
+@click.option(
+    "--shrink", is_flag=True, help="For a run that fails, write a scenario with the few faults that make it fail."
+)
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where --shrink writes; else stdout."
 )

@@ -27,7 +27,7 @@ from rube.sim.search.compare import Comparison, comparison_lines, render_compari
 from rube.sim.search.sweep import SeedRun, Sweep, failed_lines, render_sweep_json, run_seed, summary_lines
 
 SEEDS_AHEAD = 4
-"""So many a process are handed out ahead: seeds take different times, and are told in their order."""
+"""So many a process are handed out ahead: seeds take different times, and are reported in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

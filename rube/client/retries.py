@@ -12,7 +12,7 @@
   that it did nothing. A repeated one could undo another client's write between. No text is read: a server may word
   anything, also what the store behind it said.
 
-Of several attempts, one that may have been carried out decides what the caller is told.
+Of several attempts, one that may have been carried out decides which error the caller gets.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ class Piece(_message.Message):
 
     @_builtins.property
     def applied(self) -> Global___Applied:
-        """What the snapshot's machine had applied."""
+        """The index and hash that the snapshot's machine had applied."""
 
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]: ...

@@ -71,7 +71,7 @@ def decode_owners(key: bytes, value: bytes) -> Owners:
 
 @lru_cache(maxsize=_PARSED_MAX)
 def _parsed(value: bytes) -> Owners:
-    # Who applies again and again finds the same bytes, and so does an apply of the next of many alike.
+    # An owner that applies again and again finds the same bytes, and so does an apply of the next of many alike.
     return {item.owner: frozenset(item.fields) for item in FieldOwners.FromString(value).items}
 
 

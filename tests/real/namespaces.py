@@ -24,7 +24,7 @@ def missing() -> str:
 
 
 class Namespaces:
-    """So many of them, numbered from 0, until the end of the block: end first what runs inside."""
+    """Yields so many of them, numbered from 0, until the end of the block: end first what runs inside."""
 
     def __init__(self, number: int) -> None:
         self._count = number
@@ -58,7 +58,7 @@ class Namespaces:
         return ["ip", "netns", "exec", self._name(number)]
 
     def isolate(self, number: int) -> None:
-        """From everybody: nothing arrives there, and nothing comes from there."""
+        """Cuts it off: nothing arrives there, and nothing comes from there."""
         _ip("link", "set", self._wire(number), "down")
 
     def part(self, number: int, other: int) -> None:

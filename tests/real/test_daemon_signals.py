@@ -1,4 +1,4 @@
-"""Signals that whoever starts a daemon has blocked or ignored are none of the daemon's business."""
+"""Signals that a daemon's starter has blocked or ignored do not concern the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes on the disk that change by themselves: what was acknowledged is found again, or its loss is told, by name."""
+"""Bytes on the disk that change by themselves: an acknowledged write is found again, or its loss is named."""
 
 from __future__ import annotations
 
@@ -120,4 +120,4 @@ def test_a_log_that_lost_its_end_is_told_and_a_torn_one_is_not(
                 with pytest.raises(DataLossError, match=r"were acknowledged.*restore a backup.*remove"):
                     asyncio.run(read_all(f"{scheme}:///{copy}/store"))
             if scheme == "sqlite":
-                assert log.read_bytes() == data[: len(data) // 2], "what is left stays for whoever wants to look at it"
+                assert log.read_bytes() == data[: len(data) // 2], "what is left stays for those who want to look at it"

@@ -49,7 +49,7 @@ async def opened(url: str) -> Store:
 
 
 async def increment(store: Store, key: bytes, times: int) -> tuple[int, int]:
-    """Counts up with compares, whatever happens. Returns how many were acknowledged, and how many have an unknown outcome."""
+    """Counts up with compares, whatever happens. Returns the numbers acknowledged and unknown."""
     acknowledged = unknown = 0
     while acknowledged < times:
         try:
@@ -313,7 +313,7 @@ def test_a_deadlock_whose_victim_is_the_store_is_tried_again(url: str, server: M
             host="127.0.0.1", port=server.port, user="root", database=url.rpartition("/")[2], autocommit=False
         )
         cursor = foreign.cursor()
-        # Of two the server ends the one that has changed less.
+        # The server ends the one of two that has changed less.
         values = ", ".join(f"({number}, 1)" for number in range(1000, 3000))
         await cursor.execute(f"INSERT INTO rube_flush VALUES {values}")
         await cursor.execute("SELECT * FROM rube_current FOR UPDATE")

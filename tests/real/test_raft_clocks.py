@@ -17,7 +17,7 @@ HOUR_S = 3600
 
 
 class WrongClocks(RaftCluster):
-    """Each member's wall clock is as wrong as it is told to be."""
+    """Each member's wall clock is as wrong as the test says."""
 
     def set_clock(self, name: str, wrong_by_s: int) -> None:
         written = self.directory / f"{name}.new"
@@ -57,7 +57,7 @@ def test_a_clock_that_jumps_costs_no_leader_and_no_write(tmp_path: Path, leads: 
 
 
 async def created(cluster: RaftCluster, name: str, unit_name: str) -> float:
-    """When that member says that it created a unit."""
+    """The time at which that member says that it created a unit."""
     async with cluster.client(name) as client:
         await client.put(PutRequest(objects=[unit(unit_name, "0")]))
         key = ObjectKey(TYPE, "test", unit_name).to_proto()

@@ -1,4 +1,4 @@
-"""Three apiservers that keep a store together: a full disk, a snapshot for who was away, a backup that is restored."""
+"""Three apiservers that keep a store together: a full disk, a snapshot after an absence, a backup that is restored."""
 
 from __future__ import annotations
 

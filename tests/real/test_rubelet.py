@@ -135,7 +135,7 @@ def test_deleted_units_whose_records_cannot_be_read_are_removed_or_told_by_their
             told = (await node_status(client, NODE)).problems
             return not (is_alive(before["later"]) or later.parent.exists() or told)
 
-        await until("nothing is left, and nothing is told", all_is_well)
+        await until("nothing is left, and no problem is named", all_is_well)
 
     on_cluster(tmp_path, body)
 

@@ -151,7 +151,7 @@ def test_a_full_disk_is_told_in_units_and_the_nodes_status_and_forgotten_once_th
                 problems = (await node_status(client, NODE)).problems
                 return all("is full: free some space" in text for text in (*said, *problems)) and len(problems) == 1
 
-            await until("the full disk is told", told)
+            await until("the status names the full disk", told)
             assert (await status_of(client, "old")).main_pid == before.main_pid, "it goes on"
             other.unlink()
             await until_active(client, "new")
@@ -161,7 +161,7 @@ def test_a_full_disk_is_told_in_units_and_the_nodes_status_and_forgotten_once_th
                 said = [(await status_of(client, name)).message for name in ("new", "old")]
                 return not any((*said, *(await node_status(client, NODE)).problems))
 
-            await until("it is told no more", forgotten)
+            await until("the status names it no more", forgotten)
 
     with mounted(tmp_path / NODE, 8) as disk:
         asyncio.run(body(disk))

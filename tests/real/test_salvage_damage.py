@@ -117,7 +117,7 @@ def check_salvaged(told: Salvaged, found: Expected, expected: Expected) -> None:
     for key, record in expected.items():
         if found.get(key) == record or key in named:
             continue
-        # It was last written by one of the writes that are told to be lost; what is kept of it is older.
+        # It was last written by one of the writes that are named as lost; what is kept of it is older.
         revision = record.mod_revision
         assert unknown or any(lost.first_revision <= revision <= lost.last_revision for lost in told.writes), key
         assert key not in found or found[key].mod_revision < record.mod_revision

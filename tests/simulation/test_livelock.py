@@ -1,4 +1,4 @@
-"""A controller that never comes to rest is found out, and calls that are refused are told."""
+"""A controller that never comes to rest is found out, and calls that are refused are named."""
 
 from __future__ import annotations
 

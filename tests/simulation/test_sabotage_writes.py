@@ -195,7 +195,7 @@ def test_a_store_that_writes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_apiserver_that_writes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a client does that sends again what may have been done: the second one is nobody's request."""
+    """A client does so that sends again what may have been done: the second one is no client's request."""
     commit = RecordingStore.commit
     times = 0
 

@@ -187,7 +187,7 @@ def test_a_member_that_is_far_behind_gets_a_snapshot(caplog: pytest.LogCaptureFi
     with Simulation(load(SNAPSHOT)) as simulation:
         simulation.run()
     sent = [record.getMessage() for record in caplog.records if "sends its state" in record.getMessage()]
-    assert len(sent) >= 4, "two members join by one each; the others are for who was away"
+    assert len(sent) >= 4, "two members join by one each; the others are for those that were away"
 
 
 def test_the_trace_is_the_same_under_other_hash_seeds() -> None:

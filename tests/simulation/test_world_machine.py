@@ -192,7 +192,7 @@ class ClusterMachine(RuleBasedStateMachine):
             assert verdict.passed, verdict.offending
 
 
-# Not shrunk: that takes minutes, and a failure is to be told before the test times out. Derandomized, so that the
+# Not shrunk: that takes minutes, and a failure is to be shown before the test times out. Derandomized, so that the
 # line in REPRODUCE is enough; add Phase.shrink there for the shortest program.
 ClusterMachine.TestCase.settings = settings(
     max_examples=30,

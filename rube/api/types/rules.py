@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from protovalidate import Validator
 
 VIOLATIONS_MAX: Final = 100
-"""So many violations of one object are told."""
+"""So many violations of one object are named."""
 _TYPES_MAX: Final = 1_024
 # Errors of an evaluation that no other object would spare.
 _HOPELESS: Final = re.compile(

@@ -19,7 +19,7 @@ from rube.api.types.declarations import NAME_CHARS_MAX, Declaration, identifier_
 
 NUMBER_MAX: Final = 536_870_911
 _ENUM_NUMBERS = range(-(2**31), 2**31)
-# Of field numbers, for protobuf itself.
+# Field numbers that are protobuf's own.
 _KEPT = range(19_000, 20_000)
 _DEFAULT_CHARS_MAX = 1024
 

@@ -152,7 +152,7 @@ class Faults:
             self._note_cut(host)
 
     def _account(self) -> None:
-        """Keeps account of who is cut off, after a change."""
+        """Keeps account of the hosts that are cut off, after a change."""
         for host in self._machines:
             if self.is_cut_off(host):
                 self._cut_since_ns.setdefault(host, self._world.now_ns)

@@ -1,4 +1,4 @@
-"""A client that keeps a copy with an informer of rube.client, so that the judges see what its handlers are told."""
+"""A client that keeps a copy with an informer of rube.client, so that the judges see what its handlers get."""
 
 from __future__ import annotations
 

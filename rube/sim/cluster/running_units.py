@@ -22,7 +22,7 @@ class UnitWatcher:
         inherited: Callable[[DaemonError], None],
         installed: Callable[[str, int], None],
     ) -> None:
-        """`inherited` is told of a process that goes on under the name of another object, `installed` of the uid and
+        """`inherited` is called for a process that goes on under the name of another object, `installed` of the uid and
         the generation of each definition that is there."""
         self._host = host
         self._manager = manager

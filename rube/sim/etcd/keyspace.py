@@ -22,7 +22,7 @@ VERSION_BYTES = 64
 
 
 class Version(NamedTuple):
-    """One write of one key; `kv.mod_revision` and `sub` order all writes. Of a delete `kv` has key and revision."""
+    """One write of one key; `kv.mod_revision` and `sub` order all writes. A delete's `kv` has key and revision."""
 
     sub: int
     kv: KeyValue

@@ -47,7 +47,7 @@ class Gate:
             await context.abort(error.code, error.text)
 
     def check(self, context: Context) -> None:
-        """Raises EtcdError for a bad token, or without a leader for who needs one."""
+        """Raises EtcdError for a bad token, or without a leader for a request that needs one."""
         self._tokens.check(metadata_of(context, "token"))
         if metadata_of(context, "hasleader") == "true" and not self._member.leader:
             raise errors.no_leader()

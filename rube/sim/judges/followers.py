@@ -1,4 +1,4 @@
-"""The promises of rube.client's informers: handlers are told the changes of one copy, one after the other."""
+"""The promises of rube.client's informers: handlers get the changes of one copy, one after the other."""
 
 from __future__ import annotations
 

@@ -336,7 +336,7 @@ class Raft(_message.Message):
     pre_vote: _builtins.bool
     """A candidate first asks whether it would get the votes (dissertation section 9.6). Default: true."""
     check_quorum: _builtins.bool
-    """A leader that hears of no quorum steps down, and who hears of a leader gives no vote away (sections 6.2, 4.2.3).
+    """A leader that hears of no quorum steps down, and a member that hears of a leader gives no vote away (sections 6.2, 4.2.3).
     Default: true.
     """
     read_mode: Global___ReadMode.ValueType
@@ -564,7 +564,7 @@ class Workload(_message.Message):
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]: ...
     @_builtins.property
     def filters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Filter]:
-        """What the first of them watches besides, each by a watch of its own, which begins at another apiserver. Default: the
+        """The objects that the first of them watches besides, each by a watch of its own, which begins at another apiserver. Default: the
         units of the first node, those without a node, and the first unit that is put.
         """
 
@@ -758,7 +758,7 @@ class UnitGroup(_message.Message):
 
     @_builtins.property
     def finalizers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What must be done before they may go: a user removes it with `release`."""
+        """The work to be done before they may go: a user removes it with `release`."""
 
     def __init__(
         self,
@@ -792,7 +792,7 @@ class UnitsDelete(_message.Message):
     namespace: _builtins.str
     """Default: `default`."""
     propagation: Global___Propagation.ValueType
-    """What becomes of the units that they own. Default: background."""
+    """The fate of the units that they own. Default: background."""
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -823,7 +823,7 @@ class ObjectsDelete(_message.Message):
     namespace: _builtins.str
     """Default: `default`, for a type whose objects are in namespaces."""
     propagation: Global___Propagation.ValueType
-    """What becomes of the objects that they own. Default: background."""
+    """The fate of the objects that they own. Default: background."""
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -1051,10 +1051,10 @@ class Fault(_message.Message):
     """Backs up the store of an apiserver while it runs."""
     restore: _builtins.str
     """Stops an apiserver, puts the last backup in the place of its store and starts it again: what was written since is
-    gone, for all. The checks of what users and watchers were told know nothing of this.
+    gone, for all. The checks of answers and watches know nothing of this.
     """
     fail_actions: _builtins.str
-    """Whatever the driver of a node is asked to do fails, though about half of it was done."""
+    """All requests to the driver of a node fail, though about half of each was done."""
     @_builtins.property
     def at(self) -> _duration_pb2.Duration: ...
     @_builtins.property
@@ -1419,7 +1419,7 @@ class Chaos(_message.Message):
         """Kinds for the units that the workload puts, on nodes."""
         REMOVE_UNIT: Chaos._Kind.ValueType  # 20
         FAIL_ACTIONS: Chaos._Kind.ValueType  # 21
-        """Of rubelets."""
+        """Kinds for rubelets."""
         DISK_FAIL_WRITE: Chaos._Kind.ValueType  # 22
         """Kinds for disks."""
         DISK_FAIL_READ: Chaos._Kind.ValueType  # 23
@@ -1459,7 +1459,7 @@ class Chaos(_message.Message):
     """Kinds for the units that the workload puts, on nodes."""
     REMOVE_UNIT: Chaos.Kind.ValueType  # 20
     FAIL_ACTIONS: Chaos.Kind.ValueType  # 21
-    """Of rubelets."""
+    """Kinds for rubelets."""
     DISK_FAIL_WRITE: Chaos.Kind.ValueType  # 22
     """Kinds for disks."""
     DISK_FAIL_READ: Chaos.Kind.ValueType  # 23
@@ -1532,7 +1532,7 @@ class Expectation(_message.Message):
     def converged(self) -> Global___Converged: ...
     @_builtins.property
     def watch_promises(self) -> Global___WatchPromises:
-        """Every observer was told every change, in order, once, no revision in parts; each object's last state is right."""
+        """Every observer got every change, in order, once, no revision in parts; each object's last state is right."""
 
     @_builtins.property
     def acknowledged_writes(self) -> Global___AcknowledgedWrites:
@@ -1565,7 +1565,7 @@ class Expectation(_message.Message):
     @_builtins.property
     def reads(self) -> Global___Reads:
         """Every get and list, of any client, was answered with what the store held at the answer's revision, and that is
-        as new as all that anybody knew of before, or as the revision that was asked for.
+        as new as all that any client knew of before, or as the revision that was asked for.
         """
 
     @_builtins.property

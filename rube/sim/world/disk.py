@@ -51,7 +51,7 @@ class SimDisk:
         self._loop: SimLoop = host.world.loop
         self._random = host.world.random(f"disk/{host.name}")
         self._files: dict[str, LogContent | PageContent] = {}
-        # Of pages, what the directory durably has under that name (None: nothing), where it is not what `_files` has.
+        # The files of pages that the directory durably has under that name (None: nothing), where `_files` has another.
         self._names: dict[str, PageContent | None] = {}
         self._latency_ns = (SYNC_LATENCY_NS, SYNC_LATENCY_NS)
         self._capacity_bytes: int | None = None
@@ -70,7 +70,7 @@ class SimDisk:
         self._made = 0
         # Under way, oldest first.
         self._syncs: list[_Sync] = []
-        # Of files of pages and of directories.
+        # Syncs of files of pages and of directories.
         self._page_syncs: list[_PageSync] = []
         # Those of them that only wait for the end of a stall; None: no stall.
         self._stalled: list[_Sync] | None = None

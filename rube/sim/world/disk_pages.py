@@ -43,7 +43,7 @@ class PageContent:
     holder: object = None
     _durable: bytearray = field(default_factory=bytearray)
     _changes: list[_Change] = field(default_factory=list)
-    # Of the last change.
+    # The number of the last change.
     _number: int = 0
     # A sync reported the changes up to this one as durable, and lied.
     _reported: int = 0

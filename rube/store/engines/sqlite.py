@@ -319,7 +319,7 @@ def _prepared(connection: Connection, *statements: str) -> Connection:
 def _undo_creation(files: Files, path: Path) -> None:
     """Takes back what a process wrote that ended while it created the file, as its journal says.
 
-    A file of ours has a journal only then: before it has a write-ahead log. Who may only read cannot take it back.
+    A file of ours has a journal only then: before it has a write-ahead log. A mere reader cannot take it back.
     """
     if files.size_bytes(Path(f"{path}-journal")) and (files.size_bytes(path) or 0) <= PAGE_BYTES:
         with closing(files.connect(path, Access.WRITE)) as connection:

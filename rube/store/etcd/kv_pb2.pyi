@@ -78,7 +78,7 @@ class Event(_message.Message):
     type: Global___Event.EventType.ValueType
     @_builtins.property
     def kv(self) -> Global___KeyValue:
-        """Of a delete: the key, and the delete's revision as mod_revision."""
+        """For a delete: the key, and the delete's revision as mod_revision."""
 
     @_builtins.property
     def prev_kv(self) -> Global___KeyValue:

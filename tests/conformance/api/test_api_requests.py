@@ -222,7 +222,7 @@ async def test_preconditions_and_mask_paths_are_bounded(site: Site) -> None:
             await api.client.update_status(request)
 
 
-# What a store's own timeouts are told as
+# The errors of a store's own timeouts
 
 
 async def test_a_timeout_of_the_store_is_not_told_as_a_stop(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""etcd's watches: what is told, in what order and in what parts; how they begin and end."""
+"""etcd's watches: the events, their order and parts; beginnings and ends."""
 
 from __future__ import annotations
 

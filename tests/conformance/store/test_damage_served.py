@@ -1,4 +1,4 @@
-"""A store with damaged rows: history does not stop the present, and what is lost is told to who asks for it."""
+"""A store with damaged rows: history does not stop the present, and readers of a lost value get an error."""
 
 from __future__ import annotations
 

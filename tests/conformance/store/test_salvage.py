@@ -1,4 +1,4 @@
-"""Salvage: all that is whole is in the new store, and what is not is told by key and revision."""
+"""Salvage: all that is whole is in the new store, and the rest is named by key and revision."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ async def repeating(request: bytes, context: Any) -> AsyncIterator[bytes]:
 
 
 async def test_a_connection_carries_more_streams_than_http2_allows_by_habit(site: Site) -> None:
-    """1,024 is pygrpc-native's limit unless it is told another: one more waited in silence, for ever."""
+    """1,024 is pygrpc-native's limit unless it gets another: one more waited in silence without end."""
     calls = client(site, await site.serve(unary_stream=repeating, unary_unary=echo))
     streams = [calls.unary_stream(b"") for _ in range(STREAMS)]
     async with asyncio.timeout(60):
@@ -193,7 +193,7 @@ async def test_a_connection_carries_more_streams_than_http2_allows_by_habit(site
 @pytest.mark.parametrize("waiting", ["timeout", "wait_for", "neither"])
 @pytest.mark.parametrize("kind", ["unary", "stream"])
 async def test_a_stop_returns_when_handlers_have_ended(site: Site, kind: str, waiting: str) -> None:
-    """Also what they do in `finally`: what they use is closed next."""
+    """Their `finally` ends too: what they use is closed next."""
     running, ended = asyncio.Event(), list[str]()
 
     async def slow(request: bytes, context: Any) -> bytes:

@@ -45,7 +45,7 @@ class FakeCluster:
         self.live = True
         self.cache = FakeCache()
         self.calls: list[str] = []
-        # Of each apply and patch.
+        # The request of each apply and patch.
         self.owners: list[str] = []
         # Raised by the next calls, one each, instead of doing anything.
         self.errors: list[RubeError] = []

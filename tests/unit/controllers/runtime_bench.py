@@ -57,7 +57,7 @@ class FakeDriver:
         """Things whose removal is under way until they are taken out of here."""
         self.tries: list[str] = []
         self.wakes_itself = False
-        """Every attempt changes the thing, which is told."""
+        """Every attempt changes the thing, which is an event."""
         self._ids: set[str] = set()
         self._changed: asyncio.Queue[str] = asyncio.Queue()
 

@@ -90,7 +90,7 @@ def test_a_key_is_not_decided_until_the_cache_shows_its_own_write(world: World) 
     bench.start()
     bench.run_for(1)
     assert status_of(bench.cluster) == "for 1"
-    # The cache is told of an older change: still behind the write.
+    # The cache gets an older change: still behind the write.
     bench.cluster.cache.become({KEY: bench.cluster.cache.objects[KEY]}, 1)
     bench.runtime._queue.add(KEY)
     bench.run_for(1)

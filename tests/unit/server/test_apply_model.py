@@ -68,7 +68,7 @@ STEPS = st.lists(
 
 
 class Model:
-    """An object as its leaves, and who owns each. Owners are kept from the first apply on."""
+    """An object as its leaves, and the owners of each. Owners are kept from the first apply on."""
 
     def __init__(self) -> None:
         self.leaves: dict[str, Any] | None = None

@@ -74,7 +74,7 @@ class Tale:
         return self.contents.of(ended)
 
     def watch(self, *deliveries: Delivery, client: str = "o-1", at_s: int = 0, **request: object) -> Stream:
-        """An observer was told that."""
+        """An observer got that event."""
         stream = Stream(
             client=client,
             request=WatchRequest(type=UNIT, **request),  # type: ignore[arg-type]

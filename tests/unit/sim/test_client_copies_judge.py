@@ -1,4 +1,4 @@
-"""The checks of clients that follow: where they resume, what handlers are told, and where their watches go next."""
+"""The checks of clients that follow: where they resume, what handlers get, and where their watches go next."""
 
 from __future__ import annotations
 

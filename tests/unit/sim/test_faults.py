@@ -1,4 +1,4 @@
-"""Faults that overlap, and who counts as cut off."""
+"""Faults that overlap, and the hosts that count as cut off."""
 
 from __future__ import annotations
 

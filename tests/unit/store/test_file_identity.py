@@ -32,7 +32,7 @@ asyncio.run(main())
 
 @contextmanager
 def held(url: str) -> Iterator[None]:
-    """By another process."""
+    """Opens it in another process."""
     process = subprocess.Popen([sys.executable, "-c", HOLDER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
@@ -101,7 +101,7 @@ def test_a_hard_link_is_refused_with_the_remedy(tmp_path: Path) -> None:
 
 
 def test_the_lock_is_on_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A platform on which neither links nor mounts can be told."""
+    """A platform on which neither links nor mounts can be read."""
     monkeypatch.setattr(sqlite_lock, "_check_alone", lambda path: None)
     asyncio.run(commit(f"sqlite:///{tmp_path}/a.db", b"a"))
     with held(f"sqlite:///{tmp_path}/a.db"):

@@ -198,7 +198,7 @@ def test_a_flipped_bit_in_the_log_is_damage_and_never_taken_for_its_end(copy: Pa
     for _ in range(2):
         with pytest.raises(DataLossError, match=r"is damaged.*restore a backup"):
             asyncio.run(opened(copy))
-    assert log.read_bytes() == data, "what is left stays for whoever wants to look at it"
+    assert log.read_bytes() == data, "what is left stays for those who want to look at it"
 
 
 class Failing:

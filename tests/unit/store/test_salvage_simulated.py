@@ -1,4 +1,4 @@
-"""Salvage on simulated disks: one flipped bit costs one batch of writes at most, and that is told."""
+"""Salvage on simulated disks: one flipped bit costs one batch of writes at most, which the report names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of SQLite's log: a commit that power loss tore is dropped, and damage before others is told."""
+"""The end of SQLite's log: a commit that power loss tore is dropped, and damage before others is reported."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_flipped_bit_is_told_if_commits_stand_behind_it(tmp_path: Path, place:
     for _ in range(2):  # and again at the next start
         with pytest.raises(DataLossError, match=rf"store-wal is damaged behind byte {end}, and commits .*restore"):
             asyncio.run(keys_in(store))
-        assert log.read_bytes() == data, "what is left stays for whoever wants to look at it"
+        assert log.read_bytes() == data, "what is left stays for those who want to look at it"
     log.write_bytes(data[:end])  # as the message says
     Path(f"{store}.lock").unlink()
     assert asyncio.run(keys_in(store)) == KEYS[:-3]

@@ -1,4 +1,4 @@
-"""Exit statuses of the steps before a program runs are told in words, with the field that asked for the step."""
+"""Exit statuses of the steps before a program runs are put in words, with the field that asked for the step."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class SimHost:
         self._power_off_hooks.append(hook)
 
     def power_off(self) -> None:
-        """Loses power: every process is dead at once and no peer is told. Idempotent."""
+        """Loses power: every process is dead at once and no peer hears of it. Idempotent."""
         if not self.powered:
             return
         self.powered = False

@@ -66,7 +66,7 @@ class Trace:
         if type(kind) is not str or not _FIELD_TYPES.issuperset(map(type, fields)):
             wrong = next(type(field).__name__ for field in (*fields, kind) if type(field) not in _FIELD_TYPES)
             raise TypeError(f"trace record {kind!r}: {wrong} field; use str, int or bytes")
-        record = (self._now_ns(), kind, fields)  # a TraceRecord for who reads it: most are only folded
+        record = (self._now_ns(), kind, fields)  # a TraceRecord for its reader: most are only folded
         self._window.append(record)
         self._pending.append(record)
         self.records_total += 1

@@ -11,7 +11,7 @@ directory, named after it:
     log, log.1, …  what the service prints, bounded (`logs` reads it)
     shim.log       what the shim itself has to complain about
 
-What these files hold is typed (`records`). They are a record: whether a unit has a shim, locks and processes say
+The contents of these files are typed (`records`). They are a record: whether a unit has a shim, locks and processes say
 (`presence`), and a shim whose files vanish writes them again.
 
 Under an init that kills a daemon's whole group (systemd's KillMode=control-group, which is its default) the shims
