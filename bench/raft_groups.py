@@ -86,7 +86,7 @@ class Apiservers:
         await self._until_all_vote()
 
     async def _until_all_vote(self) -> None:
-        """And all know it, and have what the others have."""
+        """Waits until all members know it, and have what the others have."""
         deadline = time.monotonic() + READY_S_MAX
         while time.monotonic() < deadline:
             told = await self._descriptions()
@@ -108,7 +108,7 @@ class Apiservers:
 
 
 class Etcds:
-    """As `Apiservers`: a real etcd of three members, with its default election timeout of a second."""
+    """The same as `Apiservers`: a real etcd of three members, with its default election timeout of a second."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,7 @@ def store_urls(kind: str, directory: Path) -> Iterator[list[str]]:
                 server.sql("CREATE DATABASE bench")
                 yield [server.url("bench")]
             case _:
-                raise AssertionError(f"{kind} is none of {KINDS}")
+                raise AssertionError(f"{kind} is not one of {KINDS}")
 
 
 class Apiservers:

@@ -46,7 +46,7 @@ def main() -> int:
     arguments = parser.parse_args()
     kinds = list(KINDS) if arguments.kinds == "all" else arguments.kinds.split(",")
     if unknown := [kind for kind in kinds if kind not in KINDS]:
-        parser.error(f"--kinds: {unknown[0]!r} is none of {', '.join(KINDS)}")
+        parser.error(f"--kinds: {unknown[0]!r} is not one of {', '.join(KINDS)}")
     sizes = [int(size) for size in arguments.sizes.split(",")]
     os.environ.update(RUBE_BENCH_SIZES=arguments.sizes, RUBE_BENCH_KINDS=",".join(kinds))
     benches = pytest_benches("bench/test_stores.py", timeout_s=3000)

@@ -1,4 +1,4 @@
-"""Put, Get and Watch over gRPC: against a bare echo server and a real etcd in the same run; all numbers are ratios.
+"""The verbs Put, Get and Watch over gRPC: all numbers are ratios to a bare echo server and a real etcd in the same run.
 
 Figures to reach: durable Put with 64 calls in flight at 60% of the bare echo on grpcio's server, and at 40% of etcd's
 puts on the native one; 15,000 objects/s in Puts of 100, one after the other.
@@ -92,7 +92,7 @@ def test_puts_of_100_objects_one_after_the_other(benchmark: BenchmarkFixture, ki
 @pytest.mark.parametrize("watchers", [1, 10, 100])
 @pytest.mark.parametrize("kind", ["grpcio", "native"])
 def test_watch_fan_out(benchmark: BenchmarkFixture, kind: str, watchers: int) -> None:
-    """From the first put to the last event at the last watcher; the watchers share one Python process."""
+    """The time from the first put to the last event at the last watcher; the watchers share one Python process."""
     puts = 2000 // watchers
     with running("api", "--grpc", kind) as address:
         seconds, latency_s = benchmark.pedantic(lambda: asyncio.run(_fan_out(address, watchers, puts)), rounds=1)

@@ -52,7 +52,7 @@ def kernel() -> None:
 
 
 def tie_broken_kernel() -> None:
-    """As `kernel`, but on one exact clock, so that a seed chooses among 100 tasks at each instant."""
+    """The same as `kernel`, but on one exact clock, so that a seed chooses among 100 tasks at each instant."""
 
     async def main() -> None:
         while True:

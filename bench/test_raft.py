@@ -45,7 +45,7 @@ class Cluster:
             self.nodes[1].propose(*BATCH)
 
     def run(self) -> None:
-        """Until nothing is left to do."""
+        """Runs until nothing is left to do."""
         handle = self._asynchronous if self.asynchronous else self._synchronous
         busy = True
         while busy:

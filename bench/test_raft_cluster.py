@@ -76,7 +76,7 @@ def test_simulated_cluster(benchmark: BenchmarkFixture) -> None:
 
 
 def test_simulated_members(benchmark: BenchmarkFixture) -> None:
-    """As `test_simulated_cluster`, of three members with a dictionary for a state: Raft, its log and its network."""
+    """The same as `test_simulated_cluster`, of members with a dictionary for a state: Raft, its log and its network."""
     with World(1) as world:
         group = GroupWorld(world, tick_s=MemberConfig(name="a", listen="").tick_s)
         group.start_all()
@@ -175,7 +175,7 @@ def test_first_write_after_a_kill_of_etcd(benchmark: BenchmarkFixture, tmp_path:
 
 
 async def _first_writes(group: Apiservers | Etcds, method: str, message: bytes) -> list[tuple[float, float]]:
-    """For each kill, seconds until the first acknowledgement; until that of the slowest write that was sent at once."""
+    """Returns for each kill the seconds to the first acknowledgement, and to that of the slowest write sent at once."""
     async with running_group(group):
         return [await _kill_once(group, method, message) for _ in range(KILLS)]
 
@@ -201,7 +201,7 @@ async def _kill_once(group: Group, method: str, message: bytes) -> tuple[float, 
 
 
 async def _acknowledged(call: Callable[..., Awaitable[bytes]], message: bytes) -> float:
-    """When a write is acknowledged that is tried again after each refusal."""
+    """The time at which a write is acknowledged that is tried again after each refusal."""
     while True:
         try:
             await call(message, timeout=PROBE_DEADLINE_S)

@@ -264,7 +264,7 @@ async def _load(store: Store | DirectEtcd) -> AsyncIterator[None]:
 
 
 async def _watch(store: Store | DirectEtcd, prefix: bytes) -> dict[str, float]:
-    """From the call of a commit to the delivery of its change; beside it, to the call's return."""
+    """The time from the call of a commit to the delivery of its change; beside it, to the call's return."""
     begun: dict[int, float] = {}
     committed_ms: list[float] = []
     delivered: dict[int, float] = {}

@@ -117,7 +117,7 @@ async def until_nothing_lacks(
 
 
 async def until_done(connection: Connection, key: ObjectKey, lack: Callable[[Object], str], within_s: float) -> str:
-    """As `until_nothing_lacks`, of one object. Raises NotFoundError if it is deleted meanwhile."""
+    """Waits like `until_nothing_lacks`, for one object. Raises NotFoundError if it is deleted meanwhile."""
 
     def lack_of_one(found: list[Object]) -> str:
         if not found:

@@ -390,7 +390,7 @@ def _checked_url(place: str) -> None:
 
 
 def _shown(url: str) -> str:
-    """Without its password."""
+    """The URL without its password."""
     return str(parse_store_url(url))
 
 

@@ -73,7 +73,7 @@ class Member:
     """
 
     def __init__(self, core: Core, clock_timeout: Callable[[float], asyncio.Timeout], server: aio.Server) -> None:
-        """Not to be called: use `open`."""
+        """The parts that `open` has made; call that instead."""
         self._core = core
         self._timeout = clock_timeout
         self._server = server

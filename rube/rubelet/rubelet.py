@@ -189,7 +189,7 @@ class Rubelet:
 
 
 def _by_type(controllers: Sequence[NodeController]) -> dict[str, NodeController]:
-    """In the order given. Raises InvalidArgumentError for what cannot run on one node."""
+    """Returns them by the type of their objects. Raises InvalidArgumentError for what cannot run on one node."""
     by_type: dict[str, NodeController] = {}
     names: set[str] = set()
     for one in controllers:

@@ -30,7 +30,7 @@ Acknowledged = dict[int, tuple[int, int]]
 
 
 async def live(url: str, acknowledged: Acknowledged, output: int, number: int) -> None:
-    """Checks, compacts now and then, and writes both keys of each writer at once, for ever."""
+    """Checks, compacts now and then, and writes both keys of each writer at once, until it is killed."""
     store = await MvccStore.open(await RealStorage().open(url), clock=RealClock(), random=RealRandomness())
     await check(store, acknowledged)
     os.write(output, b"ready\n")

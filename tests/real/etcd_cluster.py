@@ -155,7 +155,7 @@ class EtcdCluster:
             time.sleep(0.05)
 
     def leader(self) -> EtcdMember:
-        """By what the members say now."""
+        """The leader, as the members say now."""
         for address, _, leads in self._status():
             if leads:
                 return next(member for member in self.members if address.endswith(member.address))

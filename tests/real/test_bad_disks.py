@@ -128,7 +128,7 @@ def test_a_rubelet_on_a_full_disk_keeps_its_units_and_goes_on_once_there_is_room
 
 
 def test_clients_and_nodes_follow_a_store_that_was_restored(tmp_path: Path) -> None:
-    """Also where it has given out their revisions again meanwhile, which only its new id can tell them."""
+    """The store may have given out their revisions again meanwhile, which only its new id can tell them."""
 
     async def main() -> None:
         async with local_cluster(tmp_path) as cluster, client_of(cluster) as client:

@@ -18,7 +18,7 @@ WAIT_S_MAX = 40.0
 
 
 def daemons(tmp_path: Path) -> dict[str, tuple[list[str], Path]]:
-    """For each its command and what is there once it serves."""
+    """The command of each, and the file that is there once it serves."""
     rubelet = [
         sys.executable,
         "-m",

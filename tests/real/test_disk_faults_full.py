@@ -50,7 +50,7 @@ async def overwrite_until_full(store: MvccStore, keys: int = KEYS, value_bytes: 
 
 
 async def compact_and_commit(store: MvccStore, txn: Txn) -> int:
-    """As servers do: again and again. RocksDB merges its tables in the background, and takes room for that."""
+    """Tries as servers do: again and again. RocksDB merges its tables in the background, and takes room for that."""
     async with asyncio.timeout(20):
         while True:
             try:

@@ -61,7 +61,7 @@ def ext4(directory: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def read_only(directory: Path) -> AsyncIterator[None]:
-    """As after an error of the disk, until it is mounted anew."""
+    """Makes the file system read-only, as after an error of the disk, until it is mounted anew."""
     assert await run(["mount", "-o", "remount,abort", str(directory)]) == (0, "")
     yield
     assert await run(["umount", str(directory)]) == (0, "")

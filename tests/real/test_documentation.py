@@ -241,7 +241,7 @@ def test_every_command_of_ructl_is_shown() -> None:
 
 
 def test_the_daemons_of_the_readme_start_as_pasted(tmp_path: Path) -> None:
-    """On other paths and another port, as the machine that runs the test has its own."""
+    """They start on other paths and another port, as the machine that runs the test has its own."""
     (block,) = [block for block in READ if block.page == "README.md" and "rubelet" in block.text]
     cluster = LocalCluster(tmp_path)
     port = cluster_port()

@@ -58,7 +58,7 @@ def test_kill_9_of_the_member_in_use_loses_and_repeats_nothing(
 
 
 def test_leaders_that_hand_over_in_order_are_not_noticed(cluster: EtcdCluster, leader: EtcdMember) -> None:
-    """As at every restart for maintenance: meanwhile a leader refuses, and what it refused it has not done."""
+    """Every restart for maintenance does so: meanwhile a leader refuses, and has not done what it refused."""
 
     async def main() -> None:
         async with opened(url(cluster, leader)) as store:

@@ -67,7 +67,7 @@ def test_a_used_up_quota_is_named_with_its_remedy_and_cured_by_it(etcd: EtcdClus
 def test_a_resumed_watch_gets_its_first_bookmark_where_only_others_write(
     etcd: EtcdCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also behind the tail, where etcd's log gives no sign that its end is reached."""
+    """The case holds behind the tail, too, where etcd's log gives no sign that its end is reached."""
     monkeypatch.setattr("rube.store.etcd.store.TAIL_REACH_REVISIONS", 0)
 
     async def main() -> None:

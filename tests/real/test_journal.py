@@ -87,7 +87,7 @@ def test_since_leaves_out_what_is_older(journald: Journald) -> None:
 
 
 def test_many_and_long_entries_come_in_bounded_responses(tmp_path: Path) -> None:
-    """Also those that are no text, and those that are too long to be read, which are counted."""
+    """Some are no text, and some are too long to be read, which are counted."""
     entries: list[dict[str, Any]] = [
         {"MESSAGE": f"line {number}", "__REALTIME_TIMESTAMP": f"{number}"} for number in range(3000)
     ]

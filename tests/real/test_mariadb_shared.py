@@ -162,7 +162,7 @@ def test_what_another_committed_is_made_durable_before_it_is_shown_and_only_once
 def test_compaction_leaves_exactly_what_can_be_read_also_if_another_has_to_end_it(
     url: str, server: MariaDb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In steps that end within revisions; the first process dies in the middle."""
+    """It goes in steps that end within revisions; the first process dies in the middle."""
     monkeypatch.setattr(compaction, "ROWS_PER_STEP_MAX", 4)
     write = compaction._write
     left = 6

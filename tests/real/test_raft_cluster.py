@@ -86,7 +86,7 @@ class RaftCluster:
         raise AssertionError("no leader within 15 s")
 
     async def until(self, told: str, **expected: str) -> None:
-        """Until `rube cluster members` says so of the member `told`."""
+        """Waits until `rube cluster members` says so of the member `told`."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             row = (await self.members()).get(told, {})

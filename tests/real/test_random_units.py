@@ -69,7 +69,7 @@ async def _differences(bus: SystemdBus, name: str, unit: Unit) -> list[str]:
 
 
 def _wanted(name: str, unit: Unit) -> dict[str, object]:
-    """By property, what systemd must have understood; properties of settings that are left out are left out."""
+    """The values that systemd must have understood, by property, without those of settings that are left out."""
     specifiers = {**machine_specifiers(), **specifiers_of_name(name)}
     plan = plan_of(name, unit, machine=specifiers)
     written: dict[str, str] = {}

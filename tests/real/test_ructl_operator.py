@@ -82,7 +82,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
 
 @pytest.fixture
 def op(site: Operator) -> Iterator[Operator]:
-    """Without units, before and after."""
+    """The operator's site without units, before and after."""
     yield site
     if site.ructl("list", "-t", "Unit", "-n", "op", "-o", "name").startswith("api."):
         site.ructl("delete", "-t", "Unit", "-n", "op", "-l", "!none", "--all")

@@ -156,7 +156,7 @@ needs_setpriv = pytest.mark.skipif(shutil.which("setpriv") is None, reason="need
 @needs_setpriv
 @pytest.mark.parametrize("way", ["stop", "restart"])
 def test_a_process_that_may_not_be_signalled_is_named_and_nothing_starts_beside_it(tmp_path: Path, way: str) -> None:
-    """A set-uid program under the supervisor of the user nobody is such; here it is root without the right to kill."""
+    """A set-uid program is such; here the supervisor is root without the right to kill."""
     pid, said = left_beside(tmp_path, way)
     uid = pwd.getpwnam("nobody").pw_uid
     assert said == (

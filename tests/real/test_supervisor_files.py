@@ -40,7 +40,7 @@ def running(bench: Bench) -> set[int]:
 
 
 def a_new_driver(bench: Bench) -> None:
-    """As after the end of the rubelet."""
+    """Puts a new driver in the place of the old, as after the end of the rubelet."""
     bench.driver = SupervisorDriver(bench.driver._host, str(bench.root))
 
 

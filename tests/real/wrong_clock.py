@@ -13,7 +13,7 @@ from rube.cli.main import main
 
 
 def misread(file: Path) -> None:
-    """From now on, whatever the file says at the time."""
+    """Moves this process's clock by what the file says at the time, from now on."""
     right_ns = time.time_ns
     time.time_ns = lambda: right_ns() + int(file.read_text()) * 1_000_000_000
     time.time = lambda: time.time_ns() / 1e9

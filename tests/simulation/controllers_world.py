@@ -164,7 +164,7 @@ class ControllersWorld(NodeWorld):
         self.put(name, unit(), node="")
 
     def start_putting(self, name: str) -> None:
-        """As `put_unit`, while the world stands still."""
+        """Begins a `put_unit` while the world stands still."""
         obj = Object(spec=pack(unit()))
         obj.metadata.namespace, obj.metadata.name = "default", name
 

@@ -85,7 +85,7 @@ class GroupMember:
         self.process = self.machine.host.spawn("member", main)
 
     def stop(self) -> None:
-        """As SIGTERM does."""
+        """Stops the member as SIGTERM does."""
         self._stop.set()
 
     def kill(self) -> None:

@@ -137,7 +137,7 @@ def test_the_leader_is_killed_at_every_instant_of_a_placement(volatile: bool) ->
 
 
 def test_two_or_all_are_killed_at_once() -> None:
-    """With their memory; who is left over ends its group, and all form another one, whose terms go on."""
+    """Their memory goes, too; one that is left over ends its group, and all form another one, whose terms go on."""
     with World(seed=2) as world:
         cluster = ControllersWorld(world)
         cluster.start_all()

@@ -98,7 +98,7 @@ def played(engine: str, host: str, *faults: str) -> Simulation:
 @pytest.mark.parametrize("host", ["api-1", "worker-1"])
 @pytest.mark.parametrize("kind", ENDS)
 def test_a_daemon_whose_disk_fails_a_call_ends_once_and_comes_back(kind: str, host: str, engine: str) -> None:
-    """As real daemons do: tests/real/test_disk_faults_sync.py."""
+    """Real daemons do the same: tests/real/test_disk_faults_sync.py."""
     cluster = played(engine, host, f"{{at: 6s, disk: {{host: HOST, kind: {kind}}}}}").cluster
     assert [loss.host for loss in cluster.history.losses] == [host]
     assert re.search(rf"the disk failed \(.*({ENDS[kind]}).*restart: what was acknow", cluster.history.losses[0].text)
@@ -113,7 +113,7 @@ def test_a_daemon_that_cannot_read_its_disk_ends_when_it_starts_and_comes_back(h
 
 
 def test_a_read_that_fails_on_sqlite_ends_no_daemon() -> None:
-    """As in real daemons: tests/real/test_disk_faults_sync.py."""
+    """It ends no real daemon either: tests/real/test_disk_faults_sync.py."""
     assert played("sqlite", "api-1", "{at: 6s, disk: {host: HOST, kind: fail_read}}").cluster.history.losses == []
 
 

@@ -106,7 +106,7 @@ def test_an_address_can_be_updated_by_hand_unless_the_member_answers(world: Worl
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_a_copied_disk_is_told_and_ends_and_the_group_goes_on(world: World, elsewhere: bool) -> None:
-    """Also where the copy says that it is where the member is."""
+    """The copy may even say that it is at the member's address."""
     group = started(world)
     original = follower(group)
     copy = GroupMember(group, "copy")

@@ -61,7 +61,7 @@ def test_who_is_removed_and_promoted_at_once_is_removed(world: World, first: str
 
 
 def test_who_is_removed_while_the_leader_is_about_to_promote_it_stays_removed() -> None:
-    """At any moment of its joining."""
+    """The kill comes at any moment of its joining."""
     for phase in range(14, 30):
         with World(seed=3) as world:
             group = started(world, "ab")
@@ -116,7 +116,7 @@ def test_a_volatile_newcomer_that_asks_twice_is_put_in_place_once(world: World) 
 
 
 def test_a_disk_that_was_removed_never_comes_back(world: World) -> None:
-    """Not even one that does not know that it had joined."""
+    """A disk that does not know that it had joined does not come back either."""
     group = started(world, "abc")
     leader = group.leader()
     change(group, leader, add=newcomer(group, "d"))
@@ -194,7 +194,7 @@ def test_a_removed_disk_is_not_needed_any_more_whoever_dies_then(world: World, l
 
 
 def test_a_leader_that_is_removed_under_load_ends_with_that_word(world: World) -> None:
-    """Also where its disk says that it has written when it is no member any more, and has not heard of it yet."""
+    """Its disk may say that it has written when it is no member any more, and has not heard of it yet."""
     group = GroupWorld(world)
     group.start_all()
     leader = group.leader()
@@ -268,7 +268,7 @@ def test_a_change_of_which_the_answer_is_lost_is_not_asked_for_again(world: Worl
 
 
 def test_a_change_that_the_leader_does_not_answer_is_not_known_to_have_failed(world: World) -> None:
-    """At whom it was passed on by, too."""
+    """The member that passed it on has an answer, too."""
     group = started(world, "abcd")
     leader = group.leader()
     victim, other, _ = followers(group)
@@ -341,7 +341,7 @@ def check_ids(group: GroupWorld) -> None:
 
 
 def ask_from_desk(group: GroupWorld, names: list[str], request: ChangeRequest, outcomes: list[Any]) -> None:
-    """As `rube cluster` does, with these members."""
+    """Sends the request as `rube cluster` does, with these members."""
 
     async def ask(stub: MembersStub) -> Any:
         return await stub.Change(request, timeout=12)  # type: ignore[misc]  # grpc-stubs lag behind

@@ -99,7 +99,7 @@ class Turmoil:
         )
 
     async def ask(self, request: ChangeRequest, names: Sequence[str]) -> Any:
-        """As `rube cluster` does."""
+        """Sends the request as `rube cluster` does."""
 
         async def change(stub: MembersStub) -> Any:
             return await stub.Change(request, timeout=12)  # type: ignore[misc]  # grpc-stubs lag behind
@@ -156,7 +156,7 @@ class Turmoil:
         replica.machine.disk.wipe()
 
     def restart(self) -> None:
-        """As service managers do, and a person who wipes the disk of who is refused."""
+        """Restarts members as service managers do, and wipes the disk of one that is refused, as a person does."""
         for replica in self.group.replicas.values():
             if replica.process.alive:
                 continue

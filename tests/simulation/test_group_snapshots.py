@@ -278,7 +278,7 @@ def _put_all(group: GroupWorld, leader: GroupMember) -> None:
 
 
 def _fall_behind(group: GroupWorld, follower: GroupMember) -> None:
-    """So far that the log does not reach back to it."""
+    """Lets it fall so far behind that the log does not reach back to it."""
     follower.kill()
     _put_all(group, group.leader())
     group.world.run_for(1)

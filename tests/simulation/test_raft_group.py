@@ -72,7 +72,7 @@ def test_what_was_acknowledged_survives_the_leaders_death_under_load(group: Grou
 
 
 def test_writes_that_a_leader_takes_to_its_grave_are_proposed_anew_once_and_at_once(group: GroupWorld) -> None:
-    """Not after `patience_s`, and none is applied twice, whether the dead leader had passed it on or not."""
+    """They need not wait `patience_s`, and none is applied twice, whether the dead leader had passed it on or not."""
     group.start_all()
     written: list[float] = []
 

@@ -37,11 +37,11 @@ def _after_put(monkeypatch: pytest.MonkeyPatch, change: Callable[[StoredObject |
 
 
 def _label(_: StoredObject | None, parts: StoredObject) -> None:
-    parts.metadata.labels["tier"] = "nobody asked"
+    parts.metadata.labels["tier"] = "unasked"
 
 
 def _annotation(_: StoredObject | None, parts: StoredObject) -> None:
-    parts.metadata.annotations["why"] = "nobody asked"
+    parts.metadata.annotations["why"] = "unasked"
 
 
 def _owner(_: StoredObject | None, parts: StoredObject) -> None:
@@ -124,7 +124,7 @@ def test_a_status_that_changes_the_spec(monkeypatch: pytest.MonkeyPatch) -> None
     def both(current: StoredObject, status: Any) -> Prepared:
         prepared = prepare(current, status)
         if prepared is not None and b"api.systemd.Unit" in prepared.spec:
-            prepared.metadata.labels["tier"] = "nobody asked"
+            prepared.metadata.labels["tier"] = "unasked"
         return prepared
 
     monkeypatch.setattr(server_status, "prepare_status", both)

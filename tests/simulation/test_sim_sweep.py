@@ -161,7 +161,7 @@ def test_the_processes_of_a_sweep_that_is_killed_end(long_sweep: subprocess.Pope
     long_sweep.wait()
     deadline = time.monotonic() + PROCESSES_S_MAX
     while any(Path(f"/proc/{child}").exists() for child in children):
-        assert time.monotonic() < deadline, "they wait for ever"
+        assert time.monotonic() < deadline, "they never end"
         time.sleep(0.05)
 
 

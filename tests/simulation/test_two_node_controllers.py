@@ -47,7 +47,7 @@ def lamps() -> Lamps:
 
 
 def start_rubelet(nodes: NodeWorld, lamps: Lamps, steps: Steps | None = None) -> SimProcess:
-    """With both controllers; `steps` may kill it between any two writes and actions of either."""
+    """Starts it with both controllers; `steps` may kill it between any two writes and actions of either."""
     driver = LampDriver(lamps)
     if steps is None:
         return nodes.start_rubelet(others=[lamp_node_controller(driver)])
@@ -110,7 +110,7 @@ def outboxes(nodes: NodeWorld) -> dict[str, set[str]]:
 
 
 def test_both_converge_wherever_the_rubelet_is_killed() -> None:
-    """Before and after each commit and each action of either controller, and then it is started again."""
+    """It dies before and after each commit and each action of either controller, and is started again."""
     for fatal in range(1, STEPS_MAX, STRIDE):
         lamps, steps = Lamps(), Steps(fatal)
         with World(seed=11) as world:

@@ -67,7 +67,7 @@ def test_each_word_that_a_page_explains_stands_in_the_glossary() -> None:
 
 
 def test_each_package_has_a_word_in_the_glossary() -> None:
-    """So that a reader who meets `rube/units` or `rube/sim/judges` finds what it is about."""
+    """A reader who meets `rube/units` or `rube/sim/judges` finds what it is about."""
     packages = {
         ".".join(path.parent.relative_to(ROOT).parts)
         for pattern in ("*/__init__.py", "sim/*/__init__.py", "store/*/__init__.py", "controllers/*/__init__.py")
@@ -138,7 +138,7 @@ _LINKING = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "exampl
 
 @pytest.mark.parametrize("page", _LINKING, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere_in_a_checkout_too(page: Path) -> None:
-    """But for those to pages that are made with the site."""
+    """Links to pages that are made with the site are left out."""
     links = [link for link in _LINKS.findall(page.read_text()) if "://" not in link and not _MADE.search(link)]
     assert [link for link in links if not (page.parent / link).exists()] == []
 

@@ -59,7 +59,7 @@ class GroupWatch:
         return max(leading, key=lambda name: leading[name], default="")
 
     def stepped(self, name: str, raft: Raft, step: Step) -> None:
-        """Before the invariants are looked at."""
+        """Notes a step of a member, before the invariants are looked at."""
         self._history.steps += 1
         match step:
             case Step.INIT_STATE:

@@ -74,7 +74,7 @@ class Operator:
             return
 
     async def _remove(self, stub: MembersAsyncStub, name: str, gone: int) -> None:
-        """Not a member that came under that name since."""
+        """Removes the member `gone`, and not one that came under its name since."""
         described = await _describe(stub)
         if any(peer.id == gone for peer in described.peers):
             await _change(stub, ChangeRequest(remove=name))

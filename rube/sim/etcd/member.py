@@ -26,7 +26,7 @@ class Member:
     """One incarnation, from `open` to `close`. Requests come from `rube.sim.etcd.kv` and its siblings."""
 
     def __init__(self, host: Host, engine: Engine, config: MemberConfig) -> None:
-        """For `open`."""
+        """The parts that `open` has made; call that instead."""
         self.config = config
         self.clock = host.clock
         self._applied = asyncio.Event()
@@ -89,7 +89,7 @@ class Member:
 
     @property
     def leaderless_s(self) -> float:
-        """For how long it has known no leader."""
+        """The time for which it has known no leader."""
         return (self.clock.monotonic_ns() - self._leaderless_ns) / NS_PER_S if self._leaderless_ns else 0.0
 
     @property

@@ -99,7 +99,7 @@ def _followers(history: History) -> Iterator[str]:
 
 
 def _told(streams: list[Stream]) -> dict[str, list[int]]:
-    """When each server told something."""
+    """The times at which each server delivered something."""
     told: dict[str, list[int]] = defaultdict(list)
     for stream in streams:
         told[stream.server] += [delivery.at_ns for delivery in stream.deliveries]

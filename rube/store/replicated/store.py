@@ -31,7 +31,7 @@ class ReplicatedStore:
     """
 
     def __init__(self, host: Host, engine: Engine, config: StoreConfig) -> None:
-        """Not to be called: use `open`."""
+        """The parts that `open` has made; call that instead."""
         self._clock = host.clock
         self._engine = engine
         self._config = config

@@ -56,7 +56,7 @@ class Barrier:
 
 
 class NoBarrier(Barrier):
-    """For TiDB, which shows a commit when a majority has it, and for tools that read and pass nothing on."""
+    """The barrier of TiDB, which shows a commit when a majority has it, and of tools that read and pass nothing on."""
 
     async def reach(self, revision: int) -> None:
         self._identity.reached(revision)

@@ -56,7 +56,7 @@ async def test_an_unknown_type_is_told_from_other_mistakes(site: Site) -> None:
 async def test_an_informer_of_an_unknown_type_waits_until_the_server_knows_it(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As after an upgrade of the server."""
+    """An upgrade of the server ends the wait."""
     known = ObjectFilter.of
     asked = 0
 

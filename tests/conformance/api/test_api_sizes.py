@@ -82,7 +82,7 @@ async def test_initial_objects_of_a_watch_are_cut_by_bytes(site: Site, count: in
 
 
 async def test_the_largest_revision_fits(site: Site) -> None:
-    """As it comes to be and as it ends, each of which a watch never splits."""
+    """It fits as it comes to be and as it ends, each of which a watch never splits."""
     async with serve(site) as api, foreign(site, api) as stub:
         await api.put(unit("first"))
         before = api.store.revision

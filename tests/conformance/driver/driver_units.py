@@ -32,7 +32,7 @@ def runs() -> Case:
 
 
 def runs_always() -> Case:
-    """As `runs`, and is restarted when it fails."""
+    """A unit as `runs`, which is restarted when it fails."""
     case = runs()
     case.unit.service.restart = Service.ON_FAILURE
     return case
@@ -53,7 +53,7 @@ def exits_over_and_over() -> Case:
 
 
 def runs_limited() -> Case:
-    """As `runs`, and may start twice in half a minute."""
+    """A unit as `runs`, which may start twice in half a minute."""
     case = runs()
     case.unit.start_limit.burst, case.unit.start_limit.interval = 2, 30
     return case
@@ -122,7 +122,7 @@ def prints_and_fails(*lines: str) -> Case:
 
 
 def conditioned(path: str, *, holds: bool) -> Case:
-    """As `runs_always`, if `path` exists; `holds` says whether it does on the machine."""
+    """A unit as `runs_always`, if `path` exists; `holds` says whether it does on the machine."""
     case = runs_always()
     case.unit.service.restart = Service.ALWAYS
     case.unit.condition.add(type="PathExists", value=path)

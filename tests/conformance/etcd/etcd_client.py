@@ -98,7 +98,7 @@ class WatchCall:
         return response
 
     async def events(self, count: int) -> list[tuple[str, bytes, int]]:
-        """So many events, each as (PUT or DELETE, key, revision); they may come in several messages."""
+        """Reads so many events, each as (PUT or DELETE, key, revision); they may come in several messages."""
         found: list[tuple[str, bytes, int]] = []
         while len(found) < count:
             found += told(await self.read())

@@ -11,7 +11,7 @@ from tests.conformance.transport.transport_sites import RealSite, SimSite, Site
 
 @pytest.fixture(params=["grpcio", "native", "simulated"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
-    """Also "grpcio, uvloop", for tests of what depends on the loop."""
+    """The sites; tests of what depends on the loop ask for "grpcio, uvloop", too."""
     if request.param == "simulated":
         return SimSite()
     kind, _, loop = request.param.partition(", ")

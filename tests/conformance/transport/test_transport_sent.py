@@ -27,7 +27,7 @@ WORDS = (
 
 
 async def outcome(calls: Client, address: str, request: bytes, timeout_s: float = 5) -> bytes | RubeError:
-    """As `rube.client` makes a call: begun on a connection, or not at all."""
+    """A call as `rube.client` makes it: begun on a connection, or not at all."""
     try:
         await connect(calls.channel, address, CLOCK, timeout_s)
         return bytes(await calls.unary_unary(request, timeout=timeout_s))

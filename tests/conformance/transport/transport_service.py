@@ -35,7 +35,7 @@ class Client:
 
 
 def add_service(server: aio.Server, handlers: Handlers) -> None:
-    """Add the handlers, by kind, as protoc's generated code does: plain functions over bytes, or gRPC's handlers."""
+    """Adds the handlers, by kind, as protoc's generated code does: plain functions over bytes, or gRPC's handlers."""
     methods = {
         kind: handler
         if isinstance(handler, grpc.RpcMethodHandler)

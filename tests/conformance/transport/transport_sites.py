@@ -70,7 +70,7 @@ class Site(Protocol):
     def run(self, body: Body) -> None: ...
 
     async def serve(self, *, address: str = "", options: ServerOptions = SERVER, **handlers: Any) -> Served:
-        """Serve these handlers; the test's code shares memory with them."""
+        """Serves these handlers; the test's code shares memory with them."""
         ...
 
     async def spawn(self, address: str = "") -> Spawned: ...
@@ -88,7 +88,7 @@ def client(site: Site, target: Served | Spawned | Link) -> Client:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait, boundedly, until the condition holds."""
+    """Waits, boundedly, until the condition holds."""
     async with asyncio.timeout(WAIT_S_MAX):
         while not condition():
             await asyncio.sleep(0.005)

@@ -62,7 +62,7 @@ def test_an_invisible_character_is_named_with_its_place(where: str, character: s
 
 
 def test_a_byte_order_mark_at_the_start_is_taken_and_one_in_the_middle_is_not() -> None:
-    """As `cat one.textproto two.textproto` leaves it."""
+    """A mark stands there after `cat one.textproto two.textproto`."""
     one = '\ufeff# proto-message: Object\nmetadata { name: "a" namespace: "n" } spec { [rube/api.systemd.Unit] {} }\n'
     assert len(textproto.parse_documents(one, "f")) == 1
     with pytest.raises(InvalidArgumentError, match=r"f:3:1: here is U\+FEFF"):
@@ -90,7 +90,7 @@ def test_a_string_that_needs_one_is_written_with_its_escape(character: str) -> N
 
 
 def test_every_format_character_that_is_not_seen_is_known() -> None:
-    """But for signs that stand before a number, which are seen."""
+    """Signs that stand before a number are seen."""
     seen = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
     format_characters = {code for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cf", "Zl", "Zp")}
     assert format_characters - seen <= INVISIBLE_ESCAPES.keys()

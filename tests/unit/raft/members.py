@@ -75,7 +75,7 @@ class Member:
         start: Snapshot | None = None,
         **config: Any,
     ) -> None:
-        """With a log of entries of these terms, behind the snapshot it starts from."""
+        """A member with a log of entries of these terms, behind the snapshot it starts from."""
         self.id = id
         self.storage = CurrentStorage(ConfState(voters=voters, learners=learners))
         if start is not None:

@@ -57,7 +57,7 @@ def test_the_log_level_of_stabilize_is_for_it_alone(three: Interaction) -> None:
 
 
 def test_stabilize_ends_where_nothing_comes_to_rest() -> None:
-    """Two that take each other for the leader pass a request on for ever."""
+    """Two that take each other for the leader pass a request on without end."""
     session = Interaction()
     follow = [f"send-snapshot {sender} {to}\n----\n\ndeliver-msgs {to}" for sender, to in ((1, 2), (2, 1))]
     run(session, "log-level none", "add-nodes 2 voters=(1,2) index=2", *follow, "transfer-leadership from=1 to=2")

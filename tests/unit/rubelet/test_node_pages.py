@@ -100,7 +100,7 @@ def test_pages_are_cut_by_number_and_by_bytes() -> None:
 
 
 def test_pages_go_by_the_order_of_an_apiserver() -> None:
-    """In which namespace `a-b` comes before `a`, since '-' comes before '/'."""
+    """Namespace `a-b` comes before `a` there, since '-' comes before '/'."""
     copy = Copy(unit("x", "a"), unit("x", "a-b"), unit("x", "b"))
     first = page(copy, page_size=1)
     second = page(copy, page_size=2, page_token=first.next_page_token)

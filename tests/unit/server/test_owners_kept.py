@@ -138,7 +138,7 @@ def test_a_backup_carries_them_into_another_kind_of_store(tmp_path: Path) -> Non
 
 
 def test_an_object_whose_owners_were_lost_is_that_of_put_until_it_is_applied() -> None:
-    """As after a salvage that could not read them."""
+    """A salvage that could not read them leaves such."""
 
     async def body(store: Store) -> None:
         backend = backend_of(store)
@@ -153,7 +153,7 @@ def test_an_object_whose_owners_were_lost_is_that_of_put_until_it_is_applied() -
 
 
 def test_owners_that_an_earlier_object_left_behind_count_for_nothing() -> None:
-    """As after a put by a server that knows no owners: it leaves the mark in the metadata out."""
+    """A server that knows no owners puts so: it leaves the mark in the metadata out."""
 
     async def body(store: Store) -> None:
         backend = backend_of(store)

@@ -1,4 +1,4 @@
-"""From changes to a watch's responses: the pure core."""
+"""The way from changes to a watch's responses: the pure core."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ APPENDED = Message(type=MessageType.MSG_APP_RESP, to=7, term=3, index=2)
 
 
 def _durable_after(*batches: list[Write], stalled: bool = False) -> DurableLog:
-    """After those commits; the last one may not be durable yet."""
+    """The disk after those commits; the last one may not be durable yet."""
     with World(seed=1) as world:
         host = world.host("a")
         disk = SimDisk(host)

@@ -30,7 +30,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[EtcdWorld]:
 
 
 def run(world: EtcdWorld, body: Callable[[EtcdStore, list[int]], Awaitable[None]]) -> None:
-    """With a store that has a history: `body(store, its revisions)`."""
+    """Runs `body(store, its revisions)` on a store that has a history."""
 
     async def main() -> None:
         store = await open_store(world.host, world.url + "/data", CONFIG)
@@ -130,7 +130,7 @@ def test_a_member_that_delivers_no_events_is_left_once_there_must_be_some(
 
 
 def test_a_store_whose_etcd_went_back_to_an_older_state_comes_to_an_end(world: EtcdWorld) -> None:
-    """As after a restored snapshot: else its watches would stand still, and then leave out what happened before."""
+    """A restored snapshot does so. Else watches would stand still, and then leave out what happened before."""
 
     async def body(store: EtcdStore, revisions: list[int]) -> None:
         watch = aiter(store.watch(*ALL, after_revision=revisions[-1]))

@@ -92,7 +92,7 @@ class WorldMachine(RuleBasedStateMachine):
         self.cluster.apply((verb, arguments))
 
     def host(self, name: str) -> SimHost:
-        """Return a host to ask about its state."""
+        """Returns a host to ask about its state."""
         return self.cluster.world.host(name)
 
     @rule(seconds=st.sampled_from([0.0, 0.25, 1.0, 3.0]))

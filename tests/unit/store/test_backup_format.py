@@ -137,7 +137,7 @@ def test_another_file_is_no_backup() -> None:
 
 
 def test_the_bytes_of_a_backup_do_not_change() -> None:
-    """Files of format 1 must be read for ever."""
+    """Files of format 1 must be read by all later versions."""
     assert encode([Record(b"k", b"v", 3, 7)]).hex(" ", 16) == GOLDEN
 
 

@@ -502,7 +502,7 @@ def test_a_full_disk_refuses_whole_writes_and_goes_on_when_there_is_room(small_d
 def test_a_scan_that_cannot_begin_or_end_gives_its_reader_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
-    """A reader that went lost would hold its place in the log for ever."""
+    """A reader that went lost would hold its place in the log till the end."""
     opened: list[sqlite3.Connection] = []
 
     class Failing(sqlite3.Connection):

@@ -78,7 +78,7 @@ def test_no_file_is_no_record(tmp_path: Path) -> None:
 
 
 def test_fields_that_an_older_release_did_not_write_have_their_defaults(tmp_path: Path) -> None:
-    """As Rube 0.1 wrote it, and as a release wrote it that knew less still."""
+    """The record is as Rube 0.1 wrote it, and as a release wrote it that knew less still."""
     (tmp_path / "state.json").write_text('{"boot_id": "b", "shim": [1, 2], "state": "running", "main_pid": 3}')
     record = files.read(str(tmp_path), StateRecord)
     assert record == StateRecord(format=1, boot_id="b", shim=(1, 2), state=State.RUNNING, main_pid=3)

@@ -222,7 +222,7 @@ def test_a_random_unit_is_refused_or_rendered_so_that_it_reads_back(dice: random
 @settings(max_examples=300)
 @given(st.randoms(use_true_random=False))
 def test_what_renders_is_never_read_as_something_else(dice: random.Random) -> None:
-    """Also where the checks would refuse it: rendering stands on its own."""
+    """The checks would refuse it, too; rendering stands on its own."""
     unit = random_unit(dice, noise=0.9, rare=0.3)
     try:
         text = render_unit(unit, uid="u", generation=1)
