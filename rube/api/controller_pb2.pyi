@@ -27,7 +27,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ControllerSpec(_message.Message):
-    """What a controller is, as data: the runtime derives from it what the controller sees, and when it decides again."""
+    """A controller's inputs and their relations, as data: the runtime derives from it what the controller sees, and when it decides again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -229,7 +229,7 @@ class Decision(_message.Message):
 
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Occurrence]:
-        """What happened to the object, or is so: the runtime makes core.Events of them. One that the last decision about this
+        """The occurrences and conditions of the object: the runtime makes core.Events of them. One that the last decision about this
         key had, too, is not counted again; and it happens once `calls` are done, or not at all if they are refused.
         """
 
@@ -261,9 +261,9 @@ class Occurrence(_message.Message):
     UID_FIELD_NUMBER: _builtins.int
     type: _events_pb2.Event.Type.ValueType
     reason: _builtins.str
-    """What, in one CamelCase word for programs, such as `Started`."""
+    """The occurrence in one CamelCase word for programs, such as `Started`."""
     message: _builtins.str
-    """What, in words for people. Without what differs each time: a number, a time or an id makes another event each time."""
+    """The occurrence in words for people, without what differs each time: a number, a time or an id makes another event each time."""
     id: _builtins.str
     """Tells one occurrence from the next in the same words, such as the id of a run; it is not shown. Left out: as long as
     each decision has it, it is one.

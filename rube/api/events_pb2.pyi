@@ -38,13 +38,13 @@ class Event(_message.Message):
         NORMAL: Event._Type.ValueType  # 0
         """As it should be."""
         WARNING: Event._Type.ValueType  # 1
-        """Something that somebody may have to look at."""
+        """Something that an operator may have to look at."""
 
     class Type(_Type, metaclass=_TypeEnumTypeWrapper): ...
     NORMAL: Event.Type.ValueType  # 0
     """As it should be."""
     WARNING: Event.Type.ValueType  # 1
-    """Something that somebody may have to look at."""
+    """Something that an operator may have to look at."""
 
     REGARDING_FIELD_NUMBER: _builtins.int
     REGARDING_UID_FIELD_NUMBER: _builtins.int
@@ -61,9 +61,9 @@ class Event(_message.Message):
     """The object's metadata.uid; empty if the controller did not know it."""
     type: Global___Event.Type.ValueType
     reason: _builtins.str
-    """What happened, in one CamelCase word for programs, such as `Started`."""
+    """The happening in one CamelCase word for programs, such as `Started`."""
     message: _builtins.str
-    """What happened, in words for people."""
+    """The happening in words for people."""
     controller: _builtins.str
     """The name of the controller that saw it."""
     instance: _builtins.str

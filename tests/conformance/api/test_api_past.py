@@ -1,4 +1,4 @@
-"""What reads of the past promise: Get and List at a revision, and History."""
+"""The promises of reads of the past: Get and List at a revision, and History."""
 
 from __future__ import annotations
 
