@@ -182,7 +182,7 @@ def merge(types: Types, stored: StoredObject | None, config: Config, owner: str)
     ]
     owned = {name: fields - changed for name, fields in others.items()} | {owner: mine}
     content = spec_field(TYPE_URL_PREFIX + spec.DESCRIPTOR.full_name, spec.SerializeToString(deterministic=True))
-    return Merged(StoredObject(metadata, content), *after, owned, conflicts)
+    return Merged(StoredObject(metadata, content, message=spec), *after, owned, conflicts)
 
 
 def _remove(metadata: Metadata, spec: Message, fields: Iterable[str]) -> None:

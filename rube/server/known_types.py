@@ -100,7 +100,8 @@ class KnownTypes:
         """Runs an attempt with the known types; again where one of these names turns out to have another type now, also
         if that may be why it was refused."""
         names = tuple(names)
-        await self.require(names)
+        if not all(map(self.now.types.get, names)):
+            await self.require(names)
         for _ in range(CHANGES_MAX):
             try:
                 return await attempt(self.now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from rube.api import PutRequest, PutResponse
 from rube.api.keys import TYPE_TYPE, type_of
@@ -27,14 +28,23 @@ async def put(backend: Backend, request: PutRequest) -> PutResponse:
     `metadata.revision` or `metadata.uid` in an object is a precondition on that object, as in Kubernetes.
     """
     check_object_count(len(request.objects), backend.store.limits)
-    names = {type_of(obj.spec) for obj in request.objects}
+    names = _types_in(request)
     if TYPE_TYPE in names:
         return await push(backend, request)
-    names.update(owner.type for obj in request.objects for owner in obj.metadata.owner_references)
-    return await backend.types.with_newest(sorted(names), lambda now: _put(backend, now, request))
+    return await backend.types.with_newest(names, partial(_put, backend, request))
 
 
-async def _put(backend: Backend, now: Snapshot, request: PutRequest) -> PutResponse:
+def _types_in(request: PutRequest) -> Sequence[str]:
+    """Returns the types of the objects and of their owners, sorted."""
+    names = set()
+    for obj in request.objects:
+        names.add(type_of(obj.spec))
+        for owner in obj.metadata.owner_references:
+            names.add(owner.type)
+    return sorted(names)
+
+
+async def _put(backend: Backend, request: PutRequest, now: Snapshot) -> PutResponse:
     """Carries out the request with these types."""
     pairs = [check_object(obj, index, now.types) for index, obj in enumerate(request.objects)]
     keys = [key for key, _ in pairs]
@@ -80,10 +90,11 @@ def next_objects(
         for index, (key, wanted) in enumerate(pairs)
         if (stored := current[key]) is None or stored.spec != wanted.spec
     ]
-    check_names(key for key, _ in pairs)
+    check_names([key for key, _ in pairs])
     check_specs(changing, current, types, backend.config.spec_checks, keep_unknown=keep_unknown)
+    limits = backend.store.limits
     for _, key, wanted in changing:
-        check_room(key, wanted, backend.store.limits)
+        check_room(key, wanted, limits)
     now_ns = backend.host.clock.now_ns()
     decided: dict[bytes, StoredObject | None] = {}
     for key, wanted in pairs:

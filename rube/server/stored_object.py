@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
 
 from rube.api import Metadata, Object
 from rube.store import Record
@@ -52,6 +53,8 @@ class StoredObject:
     spec: bytes
     status: bytes = b""
     owners: Owners | None = None
+    message: Message | None = None
+    """The message in `spec`, where a write has parsed it already."""
 
     def spec_any(self) -> Any:
         return Object.FromString(self.spec).spec

@@ -22,7 +22,6 @@ ANNOTATIONS_BYTES_MAX = 256 * 1024
 ROOM_BYTES = 64 * 1024
 """Bytes that an object may grow by after it was put: a status, the label of its node. Less in a store of small
 objects."""
-"""So many violations of so many objects are named in one error, which travels in gRPC's headers (8 KiB)."""
 
 
 def check_object(obj: Object, index: int, types: Types) -> tuple[bytes, StoredObject]:
@@ -39,14 +38,16 @@ def check_object(obj: Object, index: int, types: Types) -> tuple[bytes, StoredOb
     try:
         key = types.object_key_bytes(type_name, namespace, name)
         check_metadata(metadata, types)
-        canonical = types.canonical_bytes(type_name, spec.value)
+        message, canonical = types.canonical(type_name, spec.value)
     except InvalidArgumentError as error:
         raise _located(error, f"objects[{index}]", ObjectKey(type_name, namespace, name)) from error
-    return key, StoredObject(metadata, spec_field(TYPE_URL_PREFIX + type_name, canonical))
+    return key, StoredObject(metadata, spec_field(TYPE_URL_PREFIX + type_name, canonical), message=message)
 
 
-def check_names(keys: Iterable[bytes]) -> None:
+def check_names(keys: Sequence[bytes]) -> None:
     """Raises InvalidArgumentError for an object that cannot be created."""
+    if RESERVED.isdisjoint(keys):
+        return
     for key in keys:
         if key in RESERVED:
             name = ObjectKey.from_bytes(key).name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from google.protobuf.message import Message
@@ -68,28 +69,27 @@ def _of_spec(
     *,
     keep_unknown: bool,
 ) -> Sequence[Violation]:
-    value = wanted.spec_value()
     spec_class = types.kind(type_name).spec
+    message = wanted.message or spec_class.FromString(wanted.spec_value())
     check, rules = checks.get(type_name), rules_of(spec_class)
-    found: list[Violation] = []
-    spec = None if keep_unknown and (check or not rules.any) else spec_class.FromString(value)
-
-    def previous() -> Message | None:
-        return None if stored is None else spec_class.FromString(stored.spec_value())
-
-    if spec is not None and not keep_unknown:
-        found += _unknown(spec, previous)
+    found = [] if keep_unknown else _unknown(message, partial(_parsed_spec, spec_class, stored))
     if check is not None:
-        found += check(value)
-    elif spec is not None and rules.any:
-        found += rules.violations(spec, previous())
+        found += check(wanted.spec_value())
+    elif rules.any:
+        found += rules.violations(message, _parsed_spec(spec_class, stored) if rules.of_changes else None)
     return found
+
+
+def _parsed_spec(spec_class: type[Message], stored: StoredObject | None) -> Message | None:
+    return None if stored is None else spec_class.FromString(stored.spec_value())
 
 
 def _unknown(message: Message, previous: Callable[[], Message | None]) -> list[Violation]:
     """Returns the unknown fields that the previous message did not have: what is stored is not the caller's mistake."""
     found = unknown_fields(message)
-    before = previous() if found else None
+    if not found:
+        return []
+    before = previous()
     stored = unknown_fields(before) if before is not None else []
     return [
         Violation(path, f"has a field of number {number}, which {name} does not have", "unknown-field")

@@ -138,7 +138,8 @@ class Writer:
     ) -> tuple[Sequence[bytes], Lookup, Current]:
         """Returns the keys of all that was read, at one revision, and the objects, with their field owners where the
         intent wants them."""
-        owned = list(intent.keys) if intent.owners is ReadOwners.ALL else []
+        wants = intent.owners
+        owned = list(intent.keys) if wants is ReadOwners.ALL else []
         fence = [] if intent.fence is None else [fence_key(intent.fence)]
         while True:
             read = [*keys, *map(owners_key, owned), *fence]
@@ -148,8 +149,10 @@ class Writer:
                 key: None if record is None else decode_object(record)
                 for key, record in zip(keys, found.records, strict=False)
             }
+            if wants is not ReadOwners.KEPT:
+                break
             kept = [key for key in intent.keys if (obj := current[key]) is not None and obj.metadata.field_owners]
-            if intent.owners is ReadOwners.NONE or owned == kept or intent.owners is ReadOwners.ALL:
+            if owned == kept:
                 break
             owned = kept  # bounded: it was another one because another client applied
         for key, record in zip(owned, found.records[len(keys) :], strict=False):

@@ -146,7 +146,12 @@ class Types:
 
     def canonical_bytes(self, type_name: str, value: bytes) -> bytes:
         """Returns the same message of that type in deterministic bytes, as `canonical_any` does."""
-        return self._parse(type_name, value).SerializeToString(deterministic=True)
+        return self.canonical(type_name, value)[1]
+
+    def canonical(self, type_name: str, value: bytes) -> tuple[Message, bytes]:
+        """Returns `canonical_bytes`, and the message itself before them."""
+        message = self._parse(type_name, value)
+        return message, message.SerializeToString(deterministic=True)
 
     def validate_object_key(self, key: ObjectKey) -> None:
         """Raises InvalidArgumentError unless an object can have this key: a known type, its names, a namespace or

@@ -51,6 +51,11 @@ class Rules:
         self.any = declared(message)
         """False: the type has no rules, and nothing is loaded to judge its objects."""
 
+    @property
+    def of_changes(self) -> bool:
+        """False: no rule reads the previous spec."""
+        return self._change is not None
+
     def check(self) -> None:
         """Raises InvalidArgumentError, which names the message, the field and the rule, unless all rules can work: they
         are written in CEL, read fields that exist, give true, false or a text, and are bounded in what they cost."""
