@@ -1,4 +1,4 @@
-"""A controller of one's own: puts one unit on each node, and puts it again when it is deleted.
+"""A controller of one's own: puts one unit on each node, and puts it again when somebody deletes it.
 
 Tried in a simulated cluster, from this directory: `rube sim agents.yaml`. Run for real:
 `rube controller --controllers agents:Agents`.
@@ -6,26 +6,22 @@ Tried in a simulated cluster, from this directory: `rube sim agents.yaml`. Run f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-from rube.api import Decision, Object, Service, State, Unit
+from rube.api import ControllerSpec, Decision, Object, Service, State, Unit
 from rube.api.keys import ObjectKey
 from rube.api.types import pack
-from rube.controllers.contract import Input, View
+from rube.controllers.spec import SpecController
 
 NODE, UNIT, NAMESPACE = "api.Node", "api.systemd.Unit", "agents"
 
 
-class Agents:
-    """Keyed by api.Node; sees the units in the namespace `agents`."""
+class Agents(SpecController):
+    """Keyed by api.Node; sees the unit of the node's name in the namespace `agents`."""
 
-    name = "agents"
-    type = NODE
-    selector = ""
-
-    @property
-    def inputs(self) -> Sequence[Input]:
-        return (Input(type=UNIT, namespace=NAMESPACE, requeue=_node_of, select=_agent_of),)
+    spec = ControllerSpec(
+        name="agents",
+        type=NODE,
+        inputs=[ControllerSpec.Input(type=UNIT, namespace=NAMESPACE, same_name=True)],
+    )
 
     def decide(self, state: State) -> Decision:
         decision = Decision()
@@ -45,14 +41,3 @@ def _agent(node: str) -> Object:
     obj = Object(spec=pack(unit))
     obj.metadata.namespace, obj.metadata.name, obj.metadata.labels["node"] = NAMESPACE, node, node
     return obj
-
-
-def _node_of(agent: Object, view: View) -> Iterable[ObjectKey]:
-    """A unit that changed or is gone: its node is decided again."""
-    return [ObjectKey(NODE, "", agent.metadata.name)]
-
-
-def _agent_of(key: ObjectKey, node: Object | None, view: View) -> Iterable[Object]:
-    """The related objects of a node: its agent, if there is one."""
-    agent = view.get(ObjectKey(UNIT, NAMESPACE, key.name))
-    return [] if agent is None else [agent]

@@ -6,15 +6,13 @@ Tried in a simulated cluster, from this directory: `rube sim backup.yaml`. Run f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from backup_pb2 import Backup, BackupStatus  # made from backup.proto: see README.md
 
-from rube.api import Decision, Object, Service, State, StatusCondition, Unit, UnitStatus
+from rube.api import ControllerSpec, Decision, Object, Service, State, StatusCondition, Unit, UnitStatus
 from rube.api.conditions import set_condition
-from rube.api.keys import ObjectKey, key_of
+from rube.api.keys import key_of
 from rube.api.types import pack
-from rube.controllers.contract import Input, View
+from rube.controllers.spec import SpecController
 
 BACKUP, UNIT = "acme.Backup", "api.systemd.Unit"
 PREFIX = "backup-"
@@ -22,16 +20,14 @@ EVERY_S = 3600
 COPY = """/bin/sh -c 'mkdir -p "$$TARGET" && while cp -a "$$SOURCE" "$$TARGET"; do sleep "$$EVERY_S"; done'"""
 
 
-class Backups:
-    """Keyed by acme.Backup; sees the units."""
+class Backups(SpecController):
+    """Keyed by acme.Backup; sees the unit `backup-NAME` of each."""
 
-    name = "backups"
-    type = BACKUP
-    selector = ""
-
-    @property
-    def inputs(self) -> Sequence[Input]:
-        return (Input(type=UNIT, requeue=_backup_of, select=_unit_of),)
+    spec = ControllerSpec(
+        name="backups",
+        type=BACKUP,
+        inputs=[ControllerSpec.Input(type=UNIT, same_name=True, name_prefix=PREFIX)],
+    )
 
     def decide(self, state: State) -> Decision:
         decision = Decision()
@@ -108,15 +104,3 @@ def _report(decision: Decision, backup: Object, status: BackupStatus) -> None:
     update.uid = backup.metadata.uid
     update.observed_generation = status.observed_generation
     update.status.CopyFrom(packed)
-
-
-def _backup_of(unit: Object, view: View) -> Iterable[ObjectKey]:
-    """A unit that changed or is gone: its backup is decided again."""
-    name = unit.metadata.name
-    return [ObjectKey(BACKUP, unit.metadata.namespace, name.removeprefix(PREFIX))] if name.startswith(PREFIX) else []
-
-
-def _unit_of(key: ObjectKey, backup: Object | None, view: View) -> Iterable[Object]:
-    """Returns the objects of State.related for a backup: the unit of its name, if there is one."""
-    unit = view.get(ObjectKey(UNIT, key.namespace, PREFIX + key.name))
-    return [] if unit is None else [unit]

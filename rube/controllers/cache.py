@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from rube.api import Object
@@ -11,9 +11,9 @@ from rube.api.keys import ObjectKey, type_of
 from rube.api.well_known import EVERY_TYPE
 from rube.client import Change, Client, Informer, InformerConfig
 from rube.controllers.contract import Controller, Relation, TransformingController
+from rube.controllers.key_index import KeyIndex, relations_of
 from rube.controllers.label_index import LabelIndex
 from rube.controllers.ports import Listener, Position
-from rube.controllers.relation_index import RelationIndex
 from rube.host import Host
 
 
@@ -24,9 +24,10 @@ class InformerCache:
         """The informers by type."""
         self._listeners: list[Listener] = []
         self._informers = informers
-        # By type and label, made on first use.
-        self._indexes: dict[tuple[str, str], LabelIndex] = {}
-        self._relations = RelationIndex()
+        # By type and label, and by type and what is indexed, made on first use.
+        self._labels: dict[tuple[str, str], LabelIndex] = {}
+        self._indexes: dict[tuple[str, Callable[[Object], Iterable[str]]], KeyIndex[str]] = {}
+        self._relations = KeyIndex(relations_of)
         self._relates = EVERY_TYPE in informers
         for informer in self._informers.values():
             informer.add_handler(self._changed)
@@ -65,17 +66,25 @@ class InformerCache:
         return sorted(key for key in informer.objects if every or key.type == type_name)
 
     def labelled(self, type_name: str, label: str, value: str) -> Set[ObjectKey]:
-        index = self._indexes.get((type_name, label))
+        index = self._labels.get((type_name, label))
         if index is None:
-            index = self._indexes[type_name, label] = LabelIndex(label, self.list(type_name))
+            index = self._labels[type_name, label] = LabelIndex(label, self.list(type_name))
         return index.keys(value)
 
     def related(self, relation: Relation, value: str) -> Collection[ObjectKey]:
         assert self._relates, "only a cache of every type relates objects"
-        return self._relations.keys(relation, value)
+        return self._relations.keys((relation, value))
+
+    def indexed(
+        self, type_name: str, values_of: Callable[[Object], Iterable[str]], value: str
+    ) -> Collection[ObjectKey]:
+        index = self._indexes.get((type_name, values_of))
+        if index is None:
+            index = self._indexes[type_name, values_of] = KeyIndex(values_of, self.list(type_name))
+        return index.keys(value)
 
     def assume(self, decided: ObjectKey, objects: Sequence[Object]) -> None:
-        for (type_name, _), index in self._indexes.items():
+        for (type_name, _), index in self._labels.items():
             index.assume(decided, [obj for obj in objects if type_of(obj.spec) == type_name])
 
     def position(self, type_name: str) -> Position | None:
@@ -104,15 +113,14 @@ class InformerCache:
         return self._informers.get(type_name) or self._informers.get(EVERY_TYPE)
 
     def _changed(self, change: Change) -> None:
-        changed = change.new if change.new is not None else change.old
-        assert changed is not None, "a change has an object before it or after it"
         if self._relates:
             self._relations.see(change.key, change.new)
-        for (type_name, _), index in self._indexes.items():
-            if type_name == change.key.type:
-                index.see(change.key, change.new)
+        for indexes in (self._labels, self._indexes):
+            for (type_name, _), index in indexes.items():
+                if type_name == change.key.type:
+                    index.see(change.key, change.new)
         for listener in self._listeners:
-            listener(changed)
+            listener(change)
 
     def _moved(self) -> None:
         for listener in self._listeners:
@@ -122,7 +130,10 @@ class InformerCache:
 def configs_for(controller: Controller) -> list[InformerConfig]:
     """Returns the configs of a controller's informers: one for its own type and one for each other type that it
     sees."""
-    inputs = [InformerConfig(type=wanted.type, namespace=wanted.namespace) for wanted in controller.inputs]
+    wanted = dict.fromkeys((each.type, each.namespace, each.selector) for each in controller.inputs)
+    inputs = [
+        InformerConfig(type=name, namespace=namespace, label_selector=selector) for name, namespace, selector in wanted
+    ]
     own = InformerConfig(type=controller.type, label_selector=controller.selector)
     if isinstance(controller, TransformingController):
         own = replace(own, transform=controller.transform)

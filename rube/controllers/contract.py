@@ -54,17 +54,29 @@ class View(Protocol):
         controller of every type alone."""
         ...
 
+    def indexed(
+        self, type_name: str, values_of: Callable[[Object], Iterable[str]], value: str
+    ) -> Collection[ObjectKey]:
+        """Returns the keys of the objects of that type for which `values_of` gives that value; in no order: sort.
+
+        `values_of` is pure. An index is made for each one when it is first used, and kept: pass the same function, or
+        an equal one, and no new lambda each time.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
     """Another type that a controller sees. Both functions are pure.
 
-    `requeue` returns the keys to decide again when `related` has changed or is gone. `select` returns the objects of
-    this type in State.related for one key, whose object is None once it is deleted.
+    `requeue` returns the keys to decide again for an object as it was before a change, and for it as it is after.
+    `select` returns the objects of this type in State.related for one key, whose object is None once it is deleted.
     """
 
     type: str
     namespace: str = ""
+    selector: str = ""
+    """The label selector of the objects that it sees; empty: all."""
     requeue: Callable[[Object, View], Iterable[ObjectKey]]
     select: Callable[[ObjectKey, Object | None, View], Iterable[Object]]
 

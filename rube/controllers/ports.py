@@ -21,10 +21,11 @@ from rube.api import (
     UpdateStatusResponse,
 )
 from rube.api.keys import ObjectKey
+from rube.client import Change
 from rube.controllers.contract import View
 
-Listener = Callable[[Object | None], None]
-"""Told of an object that changed, as it is or was before it was deleted; None: of anything else about the cache."""
+Listener = Callable[[Change | None], None]
+"""Told of an object that changed; None: of anything else about the cache."""
 
 
 class Position(NamedTuple):

@@ -19,9 +19,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from rube.api import Action, Decision, Object, State
 from rube.api.errors import DataLossError, ResourceExhaustedError, RubeError
-from rube.api.keys import ObjectKey, key_of, type_of
+from rube.api.keys import ObjectKey, key_of
 from rube.api.times import NS_PER_S
-from rube.client import WorkQueue
+from rube.client import Change, WorkQueue
 from rube.controllers.attempts import Attempts
 from rube.controllers.config import QUEUE, Decided, NodeController, RuntimeConfig
 from rube.controllers.contract import EveryTypeController, ImpureControllerError, Input, evaluate
@@ -99,10 +99,10 @@ class Runtime:
 
     # What is to be decided
 
-    def _on_change(self, changed: Object | None) -> None:
+    def _on_change(self, change: Change | None) -> None:
         for key in sorted(self._waiting):
             self._queue.add(key)
-        if changed is None:
+        if change is None:
             self._sender.cache_moved()
             whole = self._cache.synced and self._cache.connected
             if whole and not self._was_whole:
@@ -110,12 +110,15 @@ class Runtime:
             self._was_whole = whole
             return
         if self._every is not None:
+            changed = change.old if change.new is None else change.new
+            assert changed is not None, "a change has an object before it or after it"
             self._requeue(self._every, changed)
-        if type_of(changed.spec) == self._controller.type:
-            self._queue.add(key_of(changed))
+        if change.key.type == self._controller.type:
+            self._queue.add(change.key)
         for wanted in self._controller.inputs:
-            if wanted.type == type_of(changed.spec) and wanted.namespace in ("", changed.metadata.namespace):
-                self._requeue(wanted, changed)
+            if wanted.type == change.key.type and wanted.namespace in ("", change.key.namespace):
+                for state in filter(None, (change.old, change.new)):
+                    self._requeue(wanted, state)
 
     def _requeue(self, wanted: Input | EveryTypeController, changed: Object) -> None:
         try:
@@ -305,10 +308,11 @@ class Runtime:
         obj = self._cache.get(key)
         if obj is not None:
             state.object.CopyFrom(obj)
+        related: dict[ObjectKey, Object] = {}
         for wanted in self._controller.inputs if self._every is None else (self._every,):
             with _pure_code():
-                state.related.extend(sorted(wanted.select(key, obj, self._cache), key=key_of))
-        state.related.sort(key=key_of)
+                related |= {key_of(found): found for found in wanted.select(key, obj, self._cache)}
+        state.related.extend(related[each] for each in sorted(related))
         left = self._outbox.get(key).left
         state.actions_pending = bool(left.actions)
         if left.HasField("memory"):

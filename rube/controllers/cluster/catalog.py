@@ -7,22 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rube.api import selectors
 from rube.api.errors import InvalidArgumentError
-from rube.api.keys import TYPE_TYPE, is_name_of, validate_name
+from rube.api.keys import validate_name
 from rube.api.spelling import suggestion
-from rube.api.types import BUILTIN
-from rube.api.well_known import EVERY_TYPE
 from rube.controllers.cluster.garbage import GarbageCollector
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.placement import Placement
 from rube.controllers.contract import Controller
+from rube.controllers.spec import check_type
 
 CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {
     "node-health": NodeHealth,
     "placement": Placement,
     "garbage-collector": GarbageCollector,
 }
-
-_PACKAGES = frozenset(kind.name.partition(".")[0] for kind in BUILTIN.kinds())
 
 
 def make_controllers(names: Sequence[str]) -> list[Controller]:
@@ -86,27 +83,22 @@ def _import(name: str) -> Controller:
     return made
 
 
-def _check_type(name: str) -> None:
-    """Raises InvalidArgumentError for what can be no type, and for a name in a package of Rube's that none has. The
-    cluster may have any other type, once it is pushed."""
-    if name != EVERY_TYPE and (name.partition(".")[0] in _PACKAGES or not is_name_of(TYPE_TYPE, name)):
-        BUILTIN.kind(name)
-
-
 def _check(name: str, made: Controller) -> None:
     """Raises InvalidArgumentError for an object that is no controller (rube.controllers.contract.Controller)."""
     for attribute in ("name", "type", "selector", "inputs", "decide"):
-        if not hasattr(made, attribute):
+        if attribute not in dir(made):
             raise InvalidArgumentError(f"{name!r} is no controller: it has no {attribute!r}", field="controllers")
     if not callable(made.decide):
         raise InvalidArgumentError(f"{name!r} is no controller: its 'decide' is no function", field="controllers")
     try:
         validate_name("name", made.name)
         for wanted in (made.type, *(each.type for each in made.inputs)):
-            _check_type(wanted)
+            check_type(wanted)
         selectors.parse(made.selector)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"controller {name!r}: {error.message}", field="controllers") from error
+    except AttributeError as error:
+        raise InvalidArgumentError(f"{name!r} is no controller: {error}", field="controllers") from error
     if made.type in {wanted.type for wanted in made.inputs}:
         raise InvalidArgumentError(
             f"controller {name!r}: {made.type} is its own type, and can't be an input too", field="controllers"

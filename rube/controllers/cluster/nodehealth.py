@@ -7,15 +7,14 @@ count again; until it has counted to the end or seen a change, it leaves the rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from google.protobuf.duration_pb2 import Duration
 
-from rube.api import Decision, Lease, NodeHealthMemory, NodeStatus, Object, State
-from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
+from rube.api import ControllerSpec, Decision, Lease, NodeHealthMemory, NodeStatus, Object, State
+from rube.api.keys import TYPE_URL_PREFIX
 from rube.api.well_known import LEASE_TYPE, NODE_LEASE_NAMESPACE, NODE_TYPE
-from rube.controllers.cluster.types import node_key, node_lease_key
-from rube.controllers.contract import Input, View
+from rube.controllers.spec import SpecController
 
 DURATION_S_DEFAULT = 40
 """The duration of a lease that names none."""
@@ -26,16 +25,14 @@ _Status = NodeStatus
 _REPORTED = ("readiness", "readiness_time", "last_heard_time")
 
 
-class NodeHealth:
+class NodeHealth(SpecController):
     """Keyed by api.Node; sees each node's lease. Writes readiness, its time and when the node was last heard from."""
 
-    name = "node-health"
-    type = NODE_TYPE
-    selector = ""
-
-    @property
-    def inputs(self) -> Sequence[Input]:
-        return (Input(type=LEASE_TYPE, namespace=NODE_LEASE_NAMESPACE, requeue=_node_of, select=_lease_of),)
+    spec = ControllerSpec(
+        name="node-health",
+        type=NODE_TYPE,
+        inputs=[ControllerSpec.Input(type=LEASE_TYPE, namespace=NODE_LEASE_NAMESPACE, same_name=True)],
+    )
 
     def decide(self, state: State) -> Decision:
         decision = Decision()
@@ -97,12 +94,3 @@ def _report(decision: Decision, state: State, told: NodeStatus) -> None:
     call.update_mask.paths.extend(_REPORTED)
     call.precondition.uid = state.object.metadata.uid
     call.precondition.key.CopyFrom(state.key)
-
-
-def _node_of(lease: Object, view: View) -> Iterable[ObjectKey]:
-    return [node_key(lease.metadata.name)]
-
-
-def _lease_of(key: ObjectKey, node: Object | None, view: View) -> Iterable[Object]:
-    lease = view.get(node_lease_key(key.name))
-    return [] if lease is None else [lease]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 
 from google.protobuf.any_pb2 import Any
 
@@ -27,10 +27,11 @@ from rube.api import (
 )
 from rube.api.errors import AbortedError, NotFoundError, RubeError, UnavailableError
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, key_of
+from rube.client import Change
 from rube.controllers.contract import Relation
+from rube.controllers.key_index import KeyIndex, relations_of
 from rube.controllers.label_index import LabelIndex
 from rube.controllers.ports import Listener, Position
-from rube.controllers.relation_index import RelationIndex
 
 STORE = "store-1"
 UNIT = "api.systemd.Unit"
@@ -174,10 +175,13 @@ class FakeCache:
         return LabelIndex(label, self.list(type_name)).keys(value)
 
     def related(self, relation: Relation, value: str) -> Collection[ObjectKey]:
-        index = RelationIndex()
-        for key in sorted(self.objects):
-            index.see(key, self.objects[key])
-        return index.keys(relation, value)
+        objects = [self.objects[key] for key in sorted(self.objects)]
+        return KeyIndex(relations_of, objects).keys((relation, value))
+
+    def indexed(
+        self, type_name: str, values_of: Callable[[Object], Iterable[str]], value: str
+    ) -> Collection[ObjectKey]:
+        return KeyIndex(values_of, self.list(type_name)).keys(value)
 
     def assume(self, decided: ObjectKey, objects: Sequence[Object]) -> None:
         """Nothing: a test publishes when it wants to."""
@@ -197,16 +201,16 @@ class FakeCache:
             self.objects[key] = Object.FromString(obj.SerializeToString())
         for key in sorted(before.keys() | self.objects.keys()):
             if before.get(key) != self.objects.get(key):
-                self._tell(self.objects.get(key) or before[key])
+                self._tell(Change(key, before.get(key), self.objects.get(key), revision))
         self._tell(None)
 
     def connect(self, connected: bool) -> None:
         self.connected = connected
         self._tell(None)
 
-    def _tell(self, changed: Object | None) -> None:
+    def _tell(self, change: Change | None) -> None:
         for listener in list(self._listeners):
-            listener(changed)
+            listener(change)
 
 
 def unit_object(name: str, start: str = "/bin/serve", node: str = "worker-1") -> Object:
