@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from rube.host import Write
-from rube.sim.world.disk_log import SimLogFile
+from rube.sim.world.disk.log import SimLogFile
 from rube.store.engines import SqliteEngine
 from tests.simulation.sabotage import violated
 

@@ -12,7 +12,7 @@ from rube.sim.sqlite.connection import SimConnection, translated
 from rube.sim.sqlite.shared_index import IndexUser, SharedIndex, share_index
 from rube.sim.sqlite.vfs import VFS_NAME, FileLocks, ProcessVolume
 from rube.sim.world.disk import SimDisk
-from rube.sim.world.disk_page_file import SimPageFile
+from rube.sim.world.disk.page_file import SimPageFile
 from rube.sim.world.kernel import Death, SimProcess, World, current_process
 from rube.store.engines.acknowledged import MARK_BYTES, AcknowledgedMark, decode_mark, encode_mark
 from rube.store.engines.sqlite_files import Access, File

@@ -15,7 +15,7 @@ import apsw
 
 from rube.sim.sqlite.shared_index import raise_failure
 from rube.sim.world.disk import SimDisk
-from rube.sim.world.disk_pages import PageContent
+from rube.sim.world.disk.pages import PageContent
 from rube.sim.world.kernel import ProcessFenced, SimProcess
 
 VFS_NAME = "rube-sim"

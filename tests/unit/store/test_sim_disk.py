@@ -12,7 +12,7 @@ from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgum
 from rube.host import Write
 from rube.sim.cluster.storage import SimStorage
 from rube.sim.world.disk import SimDisk
-from rube.sim.world.disk_log import SimLogFile
+from rube.sim.world.disk.log import SimLogFile
 from rube.sim.world.kernel import SimHost, World
 
 Body = Callable[[SimLogFile], Coroutine[Any, Any, None]]

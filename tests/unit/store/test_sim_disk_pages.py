@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from rube.sim.world.disk import SimDisk
-from rube.sim.world.disk_page_file import SimPageFile
-from rube.sim.world.disk_pages import CACHE_PAGE_BYTES, SECTOR_BYTES
+from rube.sim.world.disk.page_file import SimPageFile
+from rube.sim.world.disk.pages import CACHE_PAGE_BYTES, SECTOR_BYTES
 from rube.sim.world.kernel import SimHost, World
 
 SECTORS = 8

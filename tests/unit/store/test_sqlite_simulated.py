@@ -19,7 +19,7 @@ from rube.host import Write
 from rube.sim.sqlite import SimFiles
 from rube.sim.sqlite.shared_index import IndexUser
 from rube.sim.world.disk import SimDisk
-from rube.sim.world.disk_page_file import SimPageFile
+from rube.sim.world.disk.page_file import SimPageFile
 from rube.sim.world.kernel import SimHost, World
 from rube.store.engines import SqliteEngine
 from rube.store.engines.sqlite_reader import SqliteReader

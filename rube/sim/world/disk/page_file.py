@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rube.sim.world.disk import SimDisk
-    from rube.sim.world.disk_pages import PageContent
+    from rube.sim.world.disk.pages import PageContent
     from rube.sim.world.kernel import SimProcess
 
 

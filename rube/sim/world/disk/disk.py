@@ -1,32 +1,22 @@
-"""Simulated disks: files that survive kill -9, and lose unsynced data when their host loses power.
-
-Two kinds. A log grows at its end; its syncs are awaited. A file of pages is written at any offset by code that does not
-await, such as a database's: on an executor its call of a sync returns at once, and the whole takes longer
-(`SimLoop.spend`). The sync is durable when its own time has passed; should power be lost before, it is not, and nothing
-has happened that the same function did after it.
-"""
+"""A host's simulated disk: what engines use, and the faults that a world switches on and off."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from enum import Enum
 from errno import EIO, ENOSPC
-from typing import TYPE_CHECKING
 
-from rube.api.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
+from rube.api.errors import FailedPreconditionError, InvalidArgumentError
 from rube.api.times import NS_PER_MS
 from rube.host.disk_errors import failed, full
-from rube.sim.world.disk_log import LogContent, SimLogFile
-from rube.sim.world.disk_page_file import SimPageFile
-from rube.sim.world.disk_pages import PageContent
+from rube.sim.world.disk.log import LogContent, SimLogFile
+from rube.sim.world.disk.names import Names
+from rube.sim.world.disk.page_file import SimPageFile
+from rube.sim.world.disk.pages import PageContent
+from rube.sim.world.disk.syncs import LogSync, Syncs
 from rube.sim.world.kernel import SimHost, SimProcess, current_process
 from rube.sim.world.kernel.trace import fingerprint
-
-if TYPE_CHECKING:
-    from rube.sim.world.kernel.loop import InlineCall, SimLoop
 
 SYNC_LATENCY_NS = 250_000
 """A sync of a good disk: facts of the field say 0.1 to 1 ms."""
@@ -48,11 +38,9 @@ class SimDisk:
 
     def __init__(self, host: SimHost) -> None:
         self._host = host
-        self._loop: SimLoop = host.world.loop
         self._random = host.world.random(f"disk/{host.name}")
-        self._files: dict[str, LogContent | PageContent] = {}
-        # The files of pages that the directory durably has under that name (None: nothing), where `_files` has another.
-        self._names: dict[str, PageContent | None] = {}
+        self._names = Names()
+        self._syncs = Syncs(host.world.loop, self._finish)
         self._latency_ns = (SYNC_LATENCY_NS, SYNC_LATENCY_NS)
         self._capacity_bytes: int | None = None
         self._tear = True
@@ -66,20 +54,10 @@ class SimDisk:
         self.has_failed = False
         # It lied, and lost with its power what a sync had reported as durable.
         self.has_forgotten = False
-        # How many files there ever were.
-        self._made = 0
-        # Under way, oldest first.
-        self._syncs: list[_Sync] = []
-        # Syncs of files of pages and of directories.
-        self._page_syncs: list[_PageSync] = []
-        # Those of them that only wait for the end of a stall; None: no stall.
-        self._stalled: list[_Sync] | None = None
         # Called as each sync begins.
         self._interrupts: list[Callable[[], None]] = []
         # Called before each step of a file of pages.
         self._step_interrupts: list[Callable[[], None]] = []
-        # Done when the stall ends.
-        self._gate: asyncio.Future[None] | None = None
         host.on_power_off(lambda _: self._power_lost())
 
     # What engines use (rube.store.engines.Disk)
@@ -88,9 +66,7 @@ class SimDisk:
         """Opens or creates a file for the running process, and for no other until that ends or closes it."""
         process = current_process()
         process.check_alive()
-        if path not in self._files:
-            self._made += 1
-        content = self._files.setdefault(path, LogContent(self._made))
+        content = self._names.opened(path)
         if isinstance(content, PageContent):
             raise FailedPreconditionError(f"{path} on {self._host.name} is no log: choose another file")
         if content.holder is not None:
@@ -104,7 +80,7 @@ class SimDisk:
     def read(self, path: str) -> bytes | None:
         """Returns the file's content, whether or not it is open; None: there is none."""
         current_process().check_alive()
-        content = self._files.get(path)
+        content = self._names.get(path)
         if content is None:
             return None
         self.check_log_read(path)
@@ -117,16 +93,15 @@ class SimDisk:
         """
         process = current_process()
         process.check_alive()
-        content = self._files.get(path)
+        content = self._names.get(path)
         if content is None:
             if not create:
                 raise FileNotFoundError(path)
             self._step(process)
-            self._made += 1
-            content = PageContent(self._made)
-            self._ahead(lambda: self._rename(path, None))
-            self._rename(path, content)
-            self._host.world.trace.add("disk-create", self._host.name, path)
+            content = self._names.new_pages()
+            self._syncs.ahead(lambda: self._names.rename(path, None))
+            self._names.rename(path, content)
+            self._note("disk-create", path)
         elif not isinstance(content, PageContent):
             raise FailedPreconditionError(f"{path} on {self._host.name} is a log: choose another file")
         return SimPageFile(self, path, content, process)
@@ -136,13 +111,13 @@ class SimDisk:
         none."""
         process = current_process()
         process.check_alive()
-        content = self._files.get(path)
+        content = self._names.get(path)
         if not isinstance(content, PageContent):
             raise FileNotFoundError(path)
         self._step(process)
-        self._ahead(lambda: self._rename(path, content))
-        self._rename(path, None)
-        self._host.world.trace.add("disk-remove", self._host.name, path)
+        self._syncs.ahead(lambda: self._names.rename(path, content))
+        self._names.rename(path, None)
+        self._note("disk-remove", path)
 
     def sync_directory(self, path: str) -> None:
         """Makes durable which files of pages there are in a directory."""
@@ -150,23 +125,17 @@ class SimDisk:
         process.check_alive()
         self._step(process)
         self._take_time()
-        there = self._page_files(path)
+        found = self._names.pages_in(path)
 
         def finish() -> None:
-            now = self._page_files(path)
-            known = [name for name in self._names if _directory_of(name) == path]
-            for name in sorted({*there, *now, *known}):
-                if there.get(name) is now.get(name):
-                    self._names.pop(name, None)
-                else:
-                    self._names[name] = there.get(name)
-            self._host.world.trace.add("disk-sync", self._host.name, path, 0)
+            self._names.synced(path, found)
+            self._note("disk-sync", path, 0)
 
-        self._begin(finish)
+        self._syncs.begin_pages(finish)
 
     def size_bytes(self, path: str) -> int | None:
         """Returns the size; None: there is no such file."""
-        content = self._files.get(path)
+        content = self._names.get(path)
         return len(content.data) if content is not None else None
 
     @property
@@ -230,20 +199,14 @@ class SimDisk:
 
     def stall(self) -> None:
         """No sync ends until `unstall`."""
-        if self._stalled is None:
-            self._stalled = []
+        if self._syncs.stall():
             self._fault("stall")
 
     def unstall(self) -> None:
         """Lets the syncs end, in the order in which they began."""
-        if self._stalled is not None:
-            waiting, self._stalled = self._stalled, None
-            gate, self._gate = self._gate, None
+        if (release := self._syncs.unstall()) is not None:
             self._fault("unstall")
-            for sync in waiting:
-                self._finish(sync)
-            if gate is not None:
-                _resolve(gate, None)
+            release()
 
     def latency_ms(self, least: float, most: float | None = None) -> None:
         """Every sync takes between `least` and `most` milliseconds from now on, drawn from the world's seed."""
@@ -271,7 +234,7 @@ class SimDisk:
 
     def flip(self, path: str, offset: int | None = None) -> int:
         """Flips one bit of the stored bytes of a file, at a random place unless told; returns its byte offset."""
-        content = self._files.get(path)
+        content = self._names.get(path)
         if content is None or not content.data:
             raise InvalidArgumentError(f"there is nothing to flip in {path!r} on {self._host.name}: no bytes there")
         where = self._random.randrange(len(content.data)) if offset is None else offset
@@ -285,13 +248,13 @@ class SimDisk:
 
         No process may have one of them open.
         """
-        gone = sorted(name for name in self._files if path in (None, name) or name.startswith((f"{path}-", f"{path}.")))
-        held = [name for name in gone if self._files[name].holder is not None]
+        beside = (f"{path}-", f"{path}.")
+        gone = [name for name in self._names.paths if path in (None, name) or name.startswith(beside)]
+        held = [name for name in gone if (content := self._names.get(name)) is not None and content.holder is not None]
         if held:
             raise FailedPreconditionError(f"{held[0]} on {self._host.name} is open: stop its process first")
         for name in gone:
-            del self._files[name]
-            self._names.pop(name, None)
+            self._names.delete(name)
         self._fault("wipe", *gone if path else ())
 
     # What tests and reports look at
@@ -299,26 +262,26 @@ class SimDisk:
     @property
     def paths(self) -> tuple[str, ...]:
         """The files, in the order of their names."""
-        return tuple(sorted(self._files))
+        return self._names.paths
 
     def version(self, path: str) -> tuple[int, int]:
         """Returns a value that stays equal as long as the durable part of a file only grows."""
-        content = self._durable_content(path)
+        content = self._names.durable(path)
         return (content.number, content.edits) if content is not None else (0, 0)
 
     def durable(self, path: str, start: int = 0) -> bytes:
         """Returns the durable part of a file, from that byte on; empty if the directory durably has none."""
-        content = self._durable_content(path)
+        content = self._names.durable(path)
         return content.durable(start) if content is not None else b""
 
     def reported(self, path: str, start: int = 0) -> bytes:
         """Returns what a program may hold to be durable: the durable part, and what a sync has lied about."""
-        content = self._durable_content(path)
+        content = self._names.durable(path)
         return content.reported(start) if content is not None else b""
 
     @property
     def used_bytes(self) -> int:
-        return sum(len(content.data) for content in self._files.values())
+        return self._names.used_bytes
 
     # For SimPageFile
 
@@ -330,15 +293,15 @@ class SimDisk:
         more_bytes = max(0, place + len(data) - len(content.data))
         if (free_bytes := self.free_bytes) is not None and more_bytes > free_bytes:
             raise OSError(ENOSPC, "no room", path)
-        self._ahead(content.undo_of(place))
+        self._syncs.ahead(content.undo_of(place))
         content.write(place, data)
         self.record("disk-write", path, data, place)
 
     def truncate_pages(self, path: str, content: PageContent, process: SimProcess, length_bytes: int) -> None:
         self._step(process)
-        self._ahead(content.undo_of(length_bytes))
+        self._syncs.ahead(content.undo_of(length_bytes))
         content.truncate(length_bytes)
-        self._host.world.trace.add("disk-truncate", self._host.name, path, length_bytes)
+        self._note("disk-truncate", path, length_bytes)
 
     def sync_pages(self, path: str, content: PageContent, process: SimProcess) -> None:
         """Makes the file's content durable, on an executor once the time has passed that it takes.
@@ -349,16 +312,16 @@ class SimDisk:
         self._take_time()
         if self._fails(DiskCall.SYNC):
             content.fail_sync()
-            self._host.world.trace.add("disk-sync-failed", self._host.name, path)
+            self._note("disk-sync-failed", path)
             raise OSError(EIO, "a sync failed", path)
         kind = "disk-sync-lied" if self._lies else "disk-sync"
         reach = content.begin_lie() if self._lies else content.begin_sync()
 
         def finish() -> None:
             reach()
-            self._host.world.trace.add(kind, self._host.name, path)
+            self._note(kind, path)
 
-        self._begin(finish)
+        self._syncs.begin_pages(finish)
 
     def check_read(self, path: str) -> None:
         """Raises OSError if a fault says so: EIO."""
@@ -371,64 +334,7 @@ class SimDisk:
         process.check_alive()
 
     def _take_time(self) -> None:
-        if self._stalled is not None and self._gate is None:
-            self._gate = self._loop.create_future()
-        self._loop.spend(self._random.randint(*self._latency_ns), self._gate)
-
-    def _begin(self, finish: Callable[[], None]) -> None:
-        """Begins a sync for which the running function has spent its time; `finish` is called when that has passed."""
-        if (call := self._loop.inline_call) is None:
-            finish()
-            return
-        sync = _PageSync(call, finish, stalled=call.gate is not None)
-        self._page_syncs.append(sync)
-        self._loop.when_spent(lambda: self._end(sync))
-
-    def _end(self, sync: _PageSync) -> None:
-        if sync in self._page_syncs:
-            self._page_syncs.remove(sync)
-            sync.finish()
-
-    def _ahead(self, undo: Callable[[], None]) -> None:
-        """Has the step that is taken next undone if power is lost before the sync ends that the same function called
-        before it."""
-        call = self._loop.inline_call
-        before = next((sync for sync in reversed(self._page_syncs) if sync.call is call), None)
-        if before is not None:
-            before.undo.append(undo)
-
-    def _lose_page_syncs(self) -> None:
-        """Undoes what has not happened yet. Within a function that has come this far, its syncs have ended."""
-        call = self._loop.inline_call
-        for sync in [sync for sync in self._page_syncs if sync.call is call and not sync.stalled]:
-            self._end(sync)
-        for sync in reversed(self._page_syncs):
-            for undo in reversed(sync.undo):
-                undo()
-        self._page_syncs.clear()
-
-    def _page_files(self, directory: str) -> dict[str, PageContent]:
-        return {
-            path: content
-            for path, content in self._files.items()
-            if isinstance(content, PageContent) and _directory_of(path) == directory
-        }
-
-    def _page_file(self, path: str) -> PageContent | None:
-        content = self._files.get(path)
-        return content if isinstance(content, PageContent) else None
-
-    def _durable_content(self, path: str) -> LogContent | PageContent | None:
-        return self._names[path] if path in self._names else self._files.get(path)
-
-    def _rename(self, path: str, now: PageContent | None) -> None:
-        """Lets the name mean another file, or none, and notes what the directory durably has."""
-        if self._names.setdefault(path, self._page_file(path)) is now:
-            del self._names[path]
-        if now is None:
-            del self._files[path]
-        else:
-            self._files[path] = now
+        self._syncs.spend(self._random.randint(*self._latency_ns))
 
     # For SimLogFile
 
@@ -446,70 +352,48 @@ class SimDisk:
 
     async def sync(self, path: str, content: LogContent) -> None:
         """Makes the bytes that the file has now durable; raises DataLossError if a fault says so."""
-        sync = _Sync(path, content, self._loop.create_future())
-        self._syncs.append(sync)
+        sync = self._syncs.begin_log(path, content)
         for act in tuple(self._interrupts):
             act()
-        self._loop.after_ns(self._random.randint(*self._latency_ns), self._finish, sync)
+        self._syncs.end_after(self._random.randint(*self._latency_ns), sync)
         await sync.done
 
     def record(self, kind: str, path: str, data: bytes | bytearray, *place: int) -> None:
         """Adds the written data to the trace, as a hash."""
-        self._host.world.trace.add(kind, self._host.name, path, *place, len(data), fingerprint(data))
+        self._note(kind, path, *place, len(data), fingerprint(data))
 
-    def _finish(self, sync: _Sync) -> None:
-        if sync not in self._syncs:
-            return  # the host lost power first
-        if self._stalled is not None:
-            self._stalled.append(sync)
-            return
-        self._syncs.remove(sync)
+    def _finish(self, sync: LogSync) -> None:
+        error = None
         if self._fails(DiskCall.SYNC):
             sync.content.lose_unsynced(keep_bytes=0)
             error = failed(f"{sync.path} on {self._host.name}", "EIO on sync")
-            self._host.world.trace.add("disk-sync-failed", self._host.name, sync.path)
-            _resolve(sync.done, error)
-            return
-        if self._lies:
+            self._note("disk-sync-failed", sync.path)
+        elif self._lies:
             sync.content.lied(sync.length_bytes)
-            self._host.world.trace.add("disk-sync-lied", self._host.name, sync.path)
-            _resolve(sync.done, None)
-            return
-        sync.content.synced(sync.length_bytes)
-        self._host.world.trace.add("disk-sync", self._host.name, sync.path, sync.length_bytes)
-        _resolve(sync.done, None)
+            self._note("disk-sync-lied", sync.path)
+        else:
+            sync.content.synced(sync.length_bytes)
+            self._note("disk-sync", sync.path, sync.length_bytes)
+        sync.end(error)
 
     def _power_lost(self) -> None:
-        self._syncs.clear()
-        if self._stalled is not None:
-            self._stalled.clear()
-        self._lose_page_syncs()
+        self._syncs.lose_power()
         if self._has_lied:
             self.has_forgotten |= any(self.reported(path) != self.durable(path) for path in self.paths)
-        self._lose_names()
+        for path in self._names.lose_power(self._random, tear=self._tear):
+            self._note("disk-name-lost", path)
         for path in self.paths:
-            content = self._files[path]
+            content = self._names.opened(path)
             unsynced_bytes = content.unsynced_bytes
             if isinstance(content, PageContent):
                 content.lose_power(self._random, tear=self._tear)
                 if unsynced_bytes:
-                    self._host.world.trace.add("disk-lost", self._host.name, path, fingerprint(content.data))
+                    self._note("disk-lost", path, fingerprint(content.data))
                 continue
             kept = self._random.randint(0, unsynced_bytes) if self._tear else 0
             content.lose_unsynced(keep_bytes=kept)
             if unsynced_bytes:
-                self._host.world.trace.add("disk-lost", self._host.name, path, unsynced_bytes - kept)
-
-    def _lose_names(self) -> None:
-        """Files that were created or removed since their directory was synced are there again, or not."""
-        for path in sorted(self._names):
-            before = self._names.pop(path)
-            if self._tear and self._random.random() < 0.5:
-                continue
-            self._files.pop(path, None)
-            if before is not None:
-                self._files[path] = before
-            self._host.world.trace.add("disk-name-lost", self._host.name, path)
+                self._note("disk-lost", path, unsynced_bytes - kept)
 
     def _fail(self, call: DiskCall, kind: str, count: int) -> None:
         self._failing[call] += count
@@ -524,41 +408,7 @@ class SimDisk:
         return True
 
     def _fault(self, kind: str, *fields: str | int) -> None:
-        self._host.world.trace.add("disk-fault", self._host.name, kind, *fields)
+        self._note("disk-fault", kind, *fields)
 
-
-class _Sync:
-    """One sync under way; it covers the file's content when it began."""
-
-    __slots__ = ("content", "done", "length_bytes", "path")
-
-    def __init__(self, path: str, content: LogContent, done: asyncio.Future[None]) -> None:
-        self.path = path
-        self.content = content
-        self.length_bytes = len(content.data)
-        self.done = done
-
-
-@dataclass(slots=True, eq=False)
-class _PageSync:
-    """A sync of a file of pages or of a directory, whose time has not passed yet."""
-
-    call: InlineCall
-    finish: Callable[[], None]
-    stalled: bool
-    """It ends with the disk's stall at the earliest."""
-    undo: list[Callable[[], None]] = field(default_factory=list)
-    """The effects of the function after it, which have not happened before it has ended."""
-
-
-def _directory_of(path: str) -> str:
-    return path.rpartition("/")[0]
-
-
-def _resolve(future: asyncio.Future[None], error: DataLossError | None) -> None:
-    if future.done():
-        return  # the waiter was cancelled
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
+    def _note(self, kind: str, *fields: str | int | bytes) -> None:
+        self._host.world.trace.add(kind, self._host.name, *fields)
