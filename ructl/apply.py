@@ -11,7 +11,7 @@ from rube.api import ApplyRequest, DeleteRequest, Object, Precondition, textprot
 from rube.api.errors import FieldConflictError, RubeError
 from rube.api.keys import ObjectKey, key_of
 from ructl.completion import complete_labels, complete_types
-from ructl.connection import Connection, run
+from ructl.connection import Connection, ask
 from ructl.options import server_options, server_target
 from ructl.output import groups, place, tell
 from ructl.places import full_type_name
@@ -102,7 +102,7 @@ def command(
     where = server_target(server, timeout_s)
     documents = list(applied_documents(read_all(sources, True, file_format, undone="nothing was applied")))
     wanted = None if labels is None else Prune(labels, tuple(map(full_type_name, prune_types)), yes)
-    run(where, lambda connection: _apply_all(connection, documents, owner, force, dry_run, wanted))
+    ask(where, lambda connection: _apply_all(connection, documents, owner, force, dry_run, wanted))
 
 
 def applied_documents(documents: Iterable[textproto.Document]) -> Iterator[textproto.Document]:

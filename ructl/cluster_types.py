@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -68,13 +68,13 @@ class ClusterTypes(Types):
         context = click.get_current_context(silent=True)
         if context is None or _in_loop():
             return []
-        from ructl.connection import run
+        from ructl.connection import ask
         from ructl.options import target
 
         given = context.params
         try:
             where = target(given.get("server"), given.get("node_socket"), given.get("timeout_s"))
-            return run(where if timeout_s is None else replace(where, timeout_s=timeout_s), question)
+            return ask(where if timeout_s is None else replace(where, timeout_s=timeout_s), question)
         except click.ClickException as error:
             if not isinstance(error.__cause__, NotFoundError):
                 self._failure = error.message
@@ -104,6 +104,10 @@ async def _all(connection: Connection) -> list[Object]:
 
 def _in_loop() -> bool:
     """Returns whether the command speaks with its server already."""
+    if "asyncio" not in sys.modules:
+        return False  # it is a fifth of a short command's imports
+    import asyncio
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:

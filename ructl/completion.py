@@ -142,7 +142,7 @@ def _complete(
 
 def _metadata(context: click.Context, type_name: str, namespace: str | None) -> list[object]:
     from rube.api import ListRequest
-    from ructl.connection import Connection, run
+    from ructl.connection import Connection, ask
     from ructl.options import target
     from ructl.places import full_type_name
 
@@ -154,4 +154,4 @@ def _metadata(context: click.Context, type_name: str, namespace: str | None) -> 
     async def listed(connection: Connection) -> list[object]:
         return [obj.metadata for obj in (await connection.list_page(request)).items]
 
-    return run(replace(where, timeout_s=COMPLETION_S_MAX), listed)
+    return ask(replace(where, timeout_s=COMPLETION_S_MAX), listed)

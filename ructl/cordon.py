@@ -8,7 +8,7 @@ from rube.api import Node, Object
 from rube.api.types import pack
 from rube.api.well_known import NODE_TYPE
 from ructl.completion import complete_nodes
-from ructl.connection import Connection, run
+from ructl.connection import Connection, ask
 from ructl.edit import edit
 from ructl.options import fixed_type_option, server_options, server_target
 from ructl.output import tell
@@ -44,7 +44,7 @@ def uncordon(nodes: tuple[str, ...], server: str | None, timeout_s: float | None
 
 def _run(nodes: tuple[str, ...], server: str | None, timeout_s: float | None, *, unschedulable: bool) -> None:
     query = parse_query(NODE_TYPE, None, None, nodes)
-    run(server_target(server, timeout_s), lambda connection: _set_all(connection, query, unschedulable))
+    ask(server_target(server, timeout_s), lambda connection: _set_all(connection, query, unschedulable))
 
 
 async def _set_all(connection: Connection, query: Query, unschedulable: bool) -> None:

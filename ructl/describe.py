@@ -18,10 +18,10 @@ from rube.api.well_known import (
     bound_node,
     silent_since,
 )
-from rube.host import RealClock
 from ructl.cluster_types import TYPES
-from ructl.connection import Connection, run
+from ructl.connection import Connection, ask
 from ructl.deletion import blocked_by, waits_for
+from ructl.durations import now_ns
 from ructl.options import connection_options, query_options, target
 from ructl.output import place
 from ructl.query import Query, parse_query
@@ -57,27 +57,27 @@ def command(
     query = parse_query(type_name, namespace, labels, names)
     if query == Query(type=query.type):
         raise click.UsageError(f"describe needs a name or a selector; for all of them: ructl list -t {query.type}")
-    run(target(server, node_socket, timeout_s), lambda connection: _describe_all(connection, query))
+    ask(target(server, node_socket, timeout_s), lambda connection: _describe_all(connection, query))
 
 
 async def _describe_all(connection: Connection, query: Query) -> None:
     found = await connection.find(query)
     if not found:
         raise NotFoundError(f"nothing matches {query}")
-    now_ns = RealClock().now_ns()
+    at_ns = now_ns()
     for index, obj in enumerate(found):
-        lines = [*_head(obj, now_ns), *await _deletion(connection, obj, now_ns)]
+        lines = [*_head(obj, at_ns), *await _deletion(connection, obj, at_ns)]
         type_name = key_of(obj).type
         if type_name == UNIT_TYPE:
             node = await _get(connection, ObjectKey(NODE_TYPE, "", bound_node(obj.metadata)))
-            lines += describe_unit(obj, node, now_ns, asks_node=connection.target.is_node)
+            lines += describe_unit(obj, node, at_ns, asks_node=connection.target.is_node)
         elif type_name == NODE_TYPE:
             lease = await _get(connection, ObjectKey(LEASE_TYPE, NODE_LEASE_NAMESPACE, obj.metadata.name))
             units = await connection.list_objects(parse_query(UNIT_TYPE, None, f"{NODE_LABEL}={obj.metadata.name}", []))
-            lines += describe_node(obj, lease, units, now_ns)
+            lines += describe_node(obj, lease, units, at_ns)
         else:
             lines += [_row("state", state_of(obj))]
-        lines += _conditions(obj, now_ns)
+        lines += _conditions(obj, at_ns)
         click.echo("\n".join(["", *lines] if index else lines))
 
 

@@ -12,14 +12,14 @@ from rube.api.errors import FieldConflictError, InvalidArgumentError, NotFoundEr
 from rube.api.keys import key_of
 from ructl.apply import OWNER_DEFAULT, applied_documents, worded
 from ructl.cluster_types import TYPES
-from ructl.connection import Connection, one_line, run
+from ructl.connection import Connection, ask, one_line
 from ructl.options import server_options, server_target
 from ructl.output import place, written
 from ructl.put import check_size
 from ructl.sources import read_all, source_options
 
 EXIT_TROUBLE = 2
-Ask = Callable[[Connection, Sequence[Object]], Awaitable[Sequence[Object]]]
+Predict = Callable[[Connection, Sequence[Object]], Awaitable[Sequence[Object]]]
 """Returns the objects as they would be."""
 
 
@@ -71,8 +71,8 @@ def command(
         documents = read_all(applied or sources, deep, file_format, undone="nothing was compared")
         if applied:
             documents = list(applied_documents(documents))
-        ask = _applied(owner or OWNER_DEFAULT, force) if applied else _put
-        differs = run(where, lambda connection: _diff_all(connection, documents, ask))
+        predict = _applied(owner or OWNER_DEFAULT, force) if applied else _put
+        differs = ask(where, lambda connection: _diff_all(connection, documents, predict))
     except click.UsageError:
         raise
     except click.ClickException as error:
@@ -93,8 +93,8 @@ async def _put(connection: Connection, objects: Sequence[Object]) -> Sequence[Ob
     return (await connection.put(request)).objects
 
 
-def _applied(owner: str, force: bool) -> Ask:
-    async def ask(connection: Connection, objects: Sequence[Object]) -> Sequence[Object]:
+def _applied(owner: str, force: bool) -> Predict:
+    async def predict(connection: Connection, objects: Sequence[Object]) -> Sequence[Object]:
         request = ApplyRequest(objects=objects, owner=owner, force=force, validate_only=True)
         check_size(request)
         try:
@@ -102,14 +102,14 @@ def _applied(owner: str, force: bool) -> Ask:
         except FieldConflictError as error:
             raise worded(error) from error
 
-    return ask
+    return predict
 
 
-async def _diff_all(connection: Connection, documents: Sequence[textproto.Document], ask: Ask) -> bool:
+async def _diff_all(connection: Connection, documents: Sequence[textproto.Document], predict: Predict) -> bool:
     differs = False
     for document in documents:
         try:
-            prospects = await ask(connection, document.objects)
+            prospects = await predict(connection, document.objects)
         except RubeError as error:
             where = f"{document.filename}:{document.line}: {one_line(error)}"
             raise type(error)(where, **error.metadata) from error

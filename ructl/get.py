@@ -7,7 +7,7 @@ import click
 from rube.api import FieldOwners, Object
 from rube.api.errors import NotFoundError
 from rube.api.keys import key_of
-from ructl.connection import Connection, run
+from ructl.connection import Connection, ask
 from ructl.options import connection_options, output_option, query_options, target
 from ructl.output import print_each
 from ructl.query import Query, parse_query
@@ -50,11 +50,11 @@ def command(
         raise click.UsageError(f"get needs a name or a selector; for all of them: ructl list -t {query.type}")
     where = target(server, node_socket, timeout_s)
     if show_owners:
-        for obj, owners in run(where, lambda connection: _find_owned(connection, query)):
+        for obj, owners in ask(where, lambda connection: _find_owned(connection, query)):
             print_each([obj], output)
             click.echo(_owners_text(owners), nl=False)
     else:
-        print_each(run(where, lambda connection: _find(connection, query)), output)
+        print_each(ask(where, lambda connection: _find(connection, query)), output)
 
 
 async def _find(connection: Connection, query: Query) -> list[Object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ructl.connection import run
+from ructl.connection import ask
 from ructl.options import connection_options, output_option, query_options, target
 from ructl.output import print_list
 from ructl.query import parse_query
@@ -35,7 +35,7 @@ def command(
     An empty list is no error.
     """
     query = parse_query(type_name, namespace, labels, names)
-    found = run(target(server, node_socket, timeout_s), lambda connection: connection.list_objects(query))
+    found = ask(target(server, node_socket, timeout_s), lambda connection: connection.list_objects(query))
     print_list(found, output)
     if not found:
         click.echo(f"ructl: nothing matches {query}", err=True)

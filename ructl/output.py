@@ -14,6 +14,7 @@ from rube.api.keys import ObjectKey, key_of
 from rube.api.types.kinds import AnyPool
 from rube.console.streams import forget_stdout
 from ructl.cluster_types import TYPES
+from ructl.durations import now_ns
 from ructl.table import table
 
 _HEADER: Final = "# proto-file: rube/api.proto\n# proto-message: {}\n\n"
@@ -69,9 +70,7 @@ def print_list(objects: Sequence[Object], output: str) -> None:
             for obj in objects:
                 click.echo(str(key_of(obj)))
         case _:
-            from rube.host import RealClock
-
-            for line in table(objects, now_ns=RealClock().now_ns(), wide=output == "wide"):
+            for line in table(objects, now_ns=now_ns(), wide=output == "wide"):
                 click.echo(line)
 
 

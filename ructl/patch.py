@@ -17,7 +17,7 @@ from rube.api.keys import key_of
 from rube.api.types import pack
 from ructl.cluster_types import TYPES
 from ructl.completion import complete_names, complete_namespaces, complete_types
-from ructl.connection import Connection, run
+from ructl.connection import Connection, ask
 from ructl.formats import json_error_text
 from ructl.options import server_options, server_target
 from ructl.output import place, print_each, tell
@@ -76,7 +76,7 @@ def command(
         raise click.ClickException(error.message) from error
     request = PatchRequest(object=values, owner=owner, validate_only=dry_run)
     request.update_mask.paths.extend([*(path for path, _, _ in settings), *unset])
-    run(server_target(server, timeout_s), lambda connection: _patch(connection, query, request, output))
+    ask(server_target(server, timeout_s), lambda connection: _patch(connection, query, request, output))
 
 
 async def _patch(connection: Connection, query: Query, request: PatchRequest, output: str | None) -> None:

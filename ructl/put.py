@@ -16,7 +16,7 @@ from rube.api.errors import (
     UnavailableError,
 )
 from rube.host.network import MESSAGE_BYTES_MAX
-from ructl.connection import Connection, one_line, run
+from ructl.connection import Connection, ask, one_line
 from ructl.deletion import waits_for
 from ructl.options import server_options, server_target
 from ructl.output import place, print_each, tell
@@ -80,7 +80,7 @@ def command(
         raise click.UsageError("-o is for --dry-run: 'ructl get' prints stored objects")
     where = server_target(server, timeout_s)
     documents = read_all(sources, recursive, file_format, undone="nothing was put")
-    run(where, lambda connection: _put_all(connection, documents, dry_run, output))
+    ask(where, lambda connection: _put_all(connection, documents, dry_run, output))
 
 
 async def _put_all(

@@ -7,7 +7,7 @@ import click
 from rube.api import UpdateLifecycleRequest
 from rube.api.errors import NotFoundError
 from rube.api.keys import key_of
-from ructl.connection import Connection, run
+from ructl.connection import Connection, ask
 from ructl.options import query_options, server_options, server_target
 from ructl.output import place, tell
 from ructl.query import Query, parse_query
@@ -40,7 +40,7 @@ def command(
     query = parse_query(type_name, namespace, labels, names)
     if query == Query(type=query.type):
         raise click.UsageError("release needs a name or a selector")
-    run(server_target(server, timeout_s), lambda connection: _release(connection, query, finalizers))
+    ask(server_target(server, timeout_s), lambda connection: _release(connection, query, finalizers))
 
 
 async def _release(connection: Connection, query: Query, finalizers: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from rube.api.types.pushed import breakages, kind_of
 from rube.console import WholeGroup
 from ructl.cluster_types import TYPES
 from ructl.completion import complete_types
-from ructl.connection import Connection, one_line, run
+from ructl.connection import Connection, ask, one_line
 from ructl.options import connection_options, server_options, server_target, target
 from ructl.output import tell
 
@@ -79,12 +79,12 @@ def push(
     objects = types_in(files, includes)
     request = PutRequest(objects=objects, validate_only=dry_run, allow_breaking=allow_breaking)
     where = server_target(server, timeout_s)
-    for obj, stored in zip(objects, run(where, lambda connection: _stored(connection, objects)), strict=True):
+    for obj, stored in zip(objects, ask(where, lambda connection: _stored(connection, objects)), strict=True):
         kind = _checked(obj)
         for breakage in breakages(_kind(stored), kind) if stored is not None else ():
             if breakage.warning:
                 click.echo(f"ructl: warning: {breakage.path}: {breakage.text}", err=True)
-    response = run(where, lambda connection: _push(connection, request))
+    response = ask(where, lambda connection: _push(connection, request))
     for obj, outcome in zip(objects, response.outcomes, strict=True):
         word, would = _WORDS.get(outcome, ("pushed", "would push"))
         tell(f"{would if dry_run else word} {obj.metadata.name}")
@@ -119,7 +119,7 @@ def list_(server: str | None, node_socket: str | None, timeout_s: float | None) 
     \b
     ructl types list
     """
-    pushed = run(target(server, node_socket, timeout_s), _pushed)
+    pushed = ask(target(server, node_socket, timeout_s), _pushed)
     known = {kind.name: kind for kind in BUILTIN.kinds()} | {kind.name: kind for kind in map(_kind, pushed)}
     rows = [("TYPE", "SHORT NAMES", "NAMESPACED", "STATUS", "FROM")]
     for name in sorted(known):
@@ -192,7 +192,7 @@ def diff(files: tuple[str, ...], includes: tuple[str, ...], server: str | None, 
     import difflib
 
     objects = types_in(files, includes)
-    stored = run(server_target(server, timeout_s), lambda connection: _stored(connection, objects))
+    stored = ask(server_target(server, timeout_s), lambda connection: _stored(connection, objects))
     differs = False
     for after, before in zip(objects, stored, strict=True):
         old = _shape(before) if before is not None else []
@@ -244,6 +244,6 @@ def delete(names: tuple[str, ...], server: str | None, timeout_s: float | None) 
     except RubeError as error:
         raise click.ClickException(one_line(error)) from error
     request = DeleteRequest(keys=[ObjectKey(TYPE_TYPE, "", name).to_proto() for name in full])
-    run(server_target(server, timeout_s), lambda connection: connection.delete(request))
+    ask(server_target(server, timeout_s), lambda connection: connection.delete(request))
     for name in full:
         tell(f"deleted {name}")

@@ -28,7 +28,8 @@ from rube.group.group_pb2 import ChangeRequest, ChangeResponse, DescribeRequest,
 from rube.group.group_pb2_grpc import MembersStub
 from rube.host import Host
 from rube.transport import rube_error
-from rube.transport.errors import DETAILS_KEY, Pairs
+from rube.transport.errors import Pairs
+from rube.transport.statuses import DETAILS_KEY
 
 CALL_S = 12.0
 

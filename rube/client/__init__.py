@@ -7,12 +7,17 @@ caller's business.
 
 from __future__ import annotations
 
-from rube.client.client import Client
-from rube.client.config import ClientConfig
-from rube.client.failure_log import FailureLog
-from rube.client.informer import Informer, InformerConfig
-from rube.client.object_cache import Batch, CacheState, Change, ObjectCache
-from rube.client.work_queue import WorkQueue, WorkQueueConfig, WorkQueueCore
+from typing import TYPE_CHECKING
+
+from rube.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rube.client.client import Client
+    from rube.client.config import ClientConfig
+    from rube.client.failure_log import FailureLog
+    from rube.client.informer import Informer, InformerConfig
+    from rube.client.object_cache import Batch, CacheState, Change, ObjectCache
+    from rube.client.work_queue import WorkQueue, WorkQueueConfig, WorkQueueCore
 
 __all__ = [
     "Batch",
@@ -28,3 +33,16 @@ __all__ = [
     "WorkQueueConfig",
     "WorkQueueCore",
 ]
+
+if not TYPE_CHECKING:  # to a type checker it would mean that there is every name
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "client": "Client",
+            "config": "ClientConfig",
+            "failure_log": "FailureLog",
+            "informer": "Informer InformerConfig",
+            "object_cache": "Batch CacheState Change ObjectCache",
+            "work_queue": "WorkQueue WorkQueueConfig WorkQueueCore",
+        },
+    )

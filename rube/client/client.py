@@ -35,24 +35,20 @@ from rube.api import (
     WatchResponse,
 )
 from rube.api.errors import (
-    CompactedError,
     DeadlineExceededError,
-    InvalidArgumentError,
     NotSentError,
-    ResourceExhaustedError,
     RubeError,
     UnavailableError,
 )
 from rube.api.times import NS_PER_S
 from rube.client.config import ClientConfig
 from rube.client.endpoints import Endpoints
+from rube.client.lists import Lists
 from rube.client.retries import Request, is_unknown, may_repeat, outcome
 from rube.host import Host
 from rube.host.backoff import Backoff
 from rube.transport import rube_error
 
-# The page size of a list that begins again: the server's maximum.
-_PAGE_SIZE_MAX = 2**31 - 1
 Answer = TypeVar(
     "Answer",
     PutResponse,
@@ -69,7 +65,7 @@ Answer = TypeVar(
 Call = Callable[["ApiAsyncStub", float], Awaitable[Answer]]
 
 
-class Client:
+class Client(Lists):
     """Calls any of several apiservers of one cluster; each method takes the request and returns the response.
 
     Every error is a RubeError. After UNAVAILABLE, or an attempt without an answer, the next endpoint gets the call;
@@ -78,9 +74,9 @@ class Client:
 
     def __init__(self, host: Host, endpoints: Sequence[str], config: ClientConfig | None = None) -> None:
         """`endpoints`: `host:port` or `unix:/path`, in order of preference."""
+        super().__init__(config or ClientConfig())
         self._clock = host.clock
         self._random = host.random.stream("client")
-        self._config = config or ClientConfig()
         self._endpoints = Endpoints(host.network, endpoints)
         self._store_id = ""
         self._revision = 0
@@ -133,49 +129,6 @@ class Client:
 
     async def list_page(self, request: ListRequest, *, deadline_s: float | None = None) -> ListResponse:
         return await self._call(request, lambda stub, limit_s: stub.List(request, timeout=limit_s), deadline_s)
-
-    async def list_pages(
-        self, request: ListRequest, *, deadline_s: float | None = None
-    ) -> AsyncGenerator[ListResponse, None]:
-        """Yields page after page, all at one revision; `deadline_s` is for each of them."""
-        following = ListRequest()
-        following.CopyFrom(request)
-        for _ in range(self._config.pages_max):
-            page = await self.list_page(following, deadline_s=deadline_s)
-            yield page
-            if not page.next_page_token:
-                return
-            following.page_token = page.next_page_token
-        raise ResourceExhaustedError(
-            f"the list has more than {self._config.pages_max} pages (pages_max): ask for larger ones",
-            limit=self._config.pages_max,
-        )
-
-    async def list_objects(self, request: ListRequest, *, deadline_s: float | None = None) -> ListResponse:
-        """Returns all pages in one response, all at one revision.
-
-        If the server has compacted that revision between two pages, or another store has taken its place, the list
-        begins again, a bounded number of times, with the largest pages of the server. Raises CompactedError after that.
-        """
-        following = ListRequest()
-        following.CopyFrom(request)
-        for restarts_left in reversed(range(self._config.list_restarts_max + 1)):
-            everything = ListResponse()
-            try:
-                async with aclosing(self.list_pages(following, deadline_s=deadline_s)) as pages:
-                    async for page in pages:
-                        everything.MergeFrom(page)
-            except (CompactedError, InvalidArgumentError) as error:
-                begun = everything.next_page_token and not request.page_token
-                if not begun or not _is_of_page(error):
-                    raise
-                if not restarts_left:
-                    raise self._forgotten(error) from error
-                following.page_size = _PAGE_SIZE_MAX
-            else:
-                everything.next_page_token = ""
-                return everything
-        raise AssertionError("the last attempt returns or raises")
 
     async def watch(self, request: WatchRequest) -> AsyncGenerator[WatchResponse, None]:
         """Yields the responses of one watch on one server, until it fails or the iterator is closed: close it with
@@ -255,14 +208,6 @@ class Client:
     ) -> None:
         await self.close()
 
-    def _forgotten(self, error: RubeError) -> CompactedError:
-        return CompactedError(
-            f"the list began {self._config.list_restarts_max + 1} times (list_restarts_max), and each time the "
-            f"server had forgotten its revision between two pages ({error.message}): list less at a time, such as one "
-            "namespace, or let the server keep more history (--history)",
-            **error.metadata,
-        )
-
     async def _first(self, call: aio.UnaryStreamCall[Any, Any], target: str, what: str) -> object:
         try:
             async with self._clock.timeout(self._config.attempt_s_max):
@@ -319,8 +264,3 @@ class Client:
             self._store_id, self._revision = answer.store_id, 0
         self._revision = max(self._revision, answer.revision)
         return answer
-
-
-def _is_of_page(error: RubeError) -> bool:
-    """Returns whether a list could begin again: its revision is compacted, or the token is another store's."""
-    return isinstance(error, CompactedError) or error.metadata.get("field") == "page_token"

@@ -8,12 +8,17 @@ no library. The other adapters are beside the libraries that they adapt: `rube.t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rube.host.clock import Clock
 from rube.host.engine import Engine, EngineView, Remains, Wreck, Write
 from rube.host.host import Host, Storage, Wrecks
 from rube.host.network import ChannelTls, Network, ServerOptions
 from rube.host.randomness import Randomness
-from rube.host.real import RealClock, RealRandomness
+from rube.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rube.host.real import RealClock, RealRandomness
 
 __all__ = [
     "ChannelTls",
@@ -32,3 +37,6 @@ __all__ = [
     "Wrecks",
     "Write",
 ]
+
+if not TYPE_CHECKING:  # to a type checker it would mean that there is every name
+    __getattr__ = lazy_names(__name__, {"real": "RealClock RealRandomness"})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from grpc import aio
+if TYPE_CHECKING:  # who only reads the limits below needs no gRPC
+    from grpc import aio
 
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024
 RESPONSE_BYTES_MAX = 3584 * 1024

@@ -9,12 +9,17 @@ Rube's services are in `rube.server` and `rube.rubelet`, retries and endpoints i
 
 from __future__ import annotations
 
-from rube.transport.connecting import connect, is_connected
-from rube.transport.errors import abort_with, rube_error
-from rube.transport.network import GrpcNetwork, ServerKind
-from rube.transport.options import ChannelOptions
-from rube.transport.servicer import LevelServer
-from rube.transport.services import StandardServices, add_standard_services
+from typing import TYPE_CHECKING
+
+from rube.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rube.transport.connecting import connect, is_connected
+    from rube.transport.errors import abort_with, rube_error
+    from rube.transport.network import GrpcNetwork, ServerKind
+    from rube.transport.options import ChannelOptions
+    from rube.transport.servicer import LevelServer
+    from rube.transport.services import StandardServices, add_standard_services
 
 __all__ = [
     "ChannelOptions",
@@ -28,3 +33,16 @@ __all__ = [
     "is_connected",
     "rube_error",
 ]
+
+if not TYPE_CHECKING:  # to a type checker it would mean that there is every name
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "connecting": "connect is_connected",
+            "errors": "abort_with rube_error",
+            "network": "GrpcNetwork ServerKind",
+            "options": "ChannelOptions",
+            "servicer": "LevelServer",
+            "services": "StandardServices add_standard_services",
+        },
+    )

@@ -10,15 +10,13 @@ from collections.abc import Iterable
 from typing import Any, NoReturn, cast
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc import aio
 
-from rube.api.errors import RubeError, UnavailableError, decode_error, encode_error
+from rube.api.errors import RubeError, encode_error
+from rube.transport.statuses import DETAILS_KEY, status_error
 
 Pairs = Iterable[tuple[str, str | bytes]]
 """Metadata; the stubs don't say that it iterates as pairs."""
-
-DETAILS_KEY = "grpc-status-details-bin"
 
 MESSAGE_BYTES_MAX = 1500
 """An error's message is cut to this: it travels twice, and clients refuse more than 8 KiB of metadata."""
@@ -37,17 +35,8 @@ async def abort_with(context: aio.ServicerContext[Any, Any], error: RubeError) -
 
 
 def rube_error(error: aio.AioRpcError) -> RubeError:
-    """Returns the error of a call. Details that don't parse are ignored, since code and message are enough.
-
-    CANCELLED is the server's here (asyncio.CancelledError is the caller's own): it stops, so it is UnavailableError.
-    """
-    code, message = error.code().name, error.details() or ""
-    if error.code() is grpc.StatusCode.CANCELLED:
-        return UnavailableError(f"the server ended the call ({message}): it may have been done")
-    try:
-        return decode_error(code, message, _details(error))
-    except DecodeError:
-        return decode_error(code, message)
+    """Returns the error of a call, as `status_error` words it."""
+    return status_error(error.code().name, error.details() or "", _details(error))
 
 
 def _details(error: aio.AioRpcError) -> bytes | None:

@@ -9,10 +9,7 @@ from grpc import aio
 
 from rube.host import ChannelTls, ServerOptions
 from rube.transport.addresses import cannot_listen, check_address, short_address
-from rube.transport.native import native_server
 from rube.transport.options import ChannelOptions, channel_core_options, server_core_options
-from rube.transport.servicer import LevelServer, check_interceptors
-from rube.transport.tls import channel_credentials
 
 ServerKind = Literal["grpcio", "native"]
 
@@ -30,6 +27,8 @@ class GrpcNetwork:
 
     def server(self, options: ServerOptions | None = None) -> aio.Server:
         """Returns a server. Raises FailedPreconditionError if the native one is asked for and not installed."""
+        from rube.transport.servicer import LevelServer, check_interceptors  # a client needs none of it
+
         options = options or ServerOptions()
         check_interceptors(options.interceptors)
         inner: Any = self._inner(options)
@@ -52,6 +51,8 @@ class GrpcNetwork:
         target = short_address(target)
         if tls is None:
             return aio.insecure_channel(target, options=self._channel_options, interceptors=list(interceptors))
+        from rube.transport.tls import channel_credentials
+
         return aio.secure_channel(
             target, channel_credentials(tls), options=self._channel_options, interceptors=list(interceptors)
         )
@@ -59,5 +60,7 @@ class GrpcNetwork:
     def _inner(self, options: ServerOptions) -> aio.Server:
         core_options = server_core_options(options)
         if self._server_kind == "native":
+            from rube.transport.native import native_server
+
             return native_server(core_options, options.interceptors)
         return aio.server(interceptors=list(options.interceptors), options=core_options)

@@ -136,7 +136,10 @@ def test_a_server_that_is_not_there_is_named_with_the_remedy(site: Site) -> None
         port = closed.getsockname()[1]
     for server, why in (
         (f"127.0.0.1:{port}", "connection refused"),
-        ("no-such-host.invalid:7823", "domain name not found|errors resolving"),
+        (
+            "no-such-host.invalid:7823",
+            "domain name not found|errors resolving|name or service not known|failure in name resolution",
+        ),
     ):
         for command in ("list", "watch"):
             outcome = site.run(*RUCTL, command, "-t", "Unit", "--server", server)

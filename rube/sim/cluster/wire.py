@@ -23,7 +23,7 @@ from rube.api.errors import DataLossError, DeadlineExceededError, RubeError, Una
 from rube.sim.judges import Attempt, Contents, Delivery, History, Outcome, Stream, WatchEvent
 from rube.sim.world.network.frames import Pairs
 from rube.sim.world.network.tap import CallTap
-from rube.transport.errors import DETAILS_KEY
+from rube.transport.statuses import DETAILS_KEY
 
 _SERVICE = "/api.Api/"
 _KINDS = {

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rube.api.errors import AbortedError, FailedPreconditionError, NotFoundError, RubeError, encode_error
 from rube.host import ServerOptions
 from rube.transport import GrpcNetwork, native, rube_error
-from rube.transport.errors import DETAILS_KEY
 from rube.transport.options import WINDOW_BYTES, ChannelOptions, channel_core_options, server_core_options
+from rube.transport.statuses import DETAILS_KEY
 
 
 def ended_with(code: grpc.StatusCode, message: str, details: bytes | None) -> aio.AioRpcError:

@@ -1,0 +1,132 @@
+"""The calls of the client that have one response, without an event loop: for a program that makes a few and ends."""
+
+from __future__ import annotations
+
+import time  # noqa: TID251 (an adapter: its calls block)
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from google.protobuf.message import DecodeError
+
+from rube.api import (
+    ApplyRequest,
+    ApplyResponse,
+    DeleteRequest,
+    DeleteResponse,
+    GetRequest,
+    GetResponse,
+    HistoryRequest,
+    HistoryResponse,
+    ListRequest,
+    ListResponse,
+    PatchRequest,
+    PatchResponse,
+    PutRequest,
+    PutResponse,
+    UpdateLifecycleRequest,
+    UpdateLifecycleResponse,
+)
+from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
+from rube.client.config import ClientConfig
+from rube.client.lists import Lists
+from rube.client.retries import Request, is_unknown, may_repeat, outcome
+from rube.transport.unary import UnaryConnection
+
+Answer = TypeVar(
+    "Answer",
+    PutResponse,
+    PatchResponse,
+    ApplyResponse,
+    GetResponse,
+    HistoryResponse,
+    ListResponse,
+    DeleteResponse,
+    UpdateLifecycleResponse,
+)
+_SERVICE: Final = "/api.Api/"
+
+
+class BlockingClient(Lists):
+    """Calls any of several apiservers, each at most once for a call. Its coroutines never wait: they block instead.
+
+    Every error is a RubeError. `rube.client.retries` decides which calls the next endpoint gets.
+    """
+
+    def __init__(self, endpoints: Sequence[str], timeout_s: float) -> None:
+        """`endpoints`: `host:port` or `unix:/path`, in order of preference. A call takes at most `timeout_s`."""
+        super().__init__(ClientConfig())
+        self._endpoints = tuple(endpoints)
+        self._timeout_s = timeout_s
+        self._current = 0
+        self._connection: UnaryConnection | None = None
+
+    async def put(self, request: PutRequest) -> PutResponse:
+        return self._call("Put", request, PutResponse)
+
+    async def patch(self, request: PatchRequest) -> PatchResponse:
+        return self._call("Patch", request, PatchResponse)
+
+    async def apply(self, request: ApplyRequest) -> ApplyResponse:
+        return self._call("Apply", request, ApplyResponse)
+
+    async def get(self, request: GetRequest) -> GetResponse:
+        return self._call("Get", request, GetResponse)
+
+    async def history(self, request: HistoryRequest) -> HistoryResponse:
+        return self._call("History", request, HistoryResponse)
+
+    async def delete(self, request: DeleteRequest) -> DeleteResponse:
+        return self._call("Delete", request, DeleteResponse)
+
+    async def update_lifecycle(self, request: UpdateLifecycleRequest) -> UpdateLifecycleResponse:
+        return self._call("UpdateLifecycle", request, UpdateLifecycleResponse)
+
+    async def list_page(self, request: ListRequest, *, deadline_s: float | None = None) -> ListResponse:
+        return self._call("List", request, ListResponse, deadline_s)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(self, method: str, request: Request, answer: type[Answer], deadline_s: float | None = None) -> Answer:
+        end_s = time.monotonic() + (self._timeout_s if deadline_s is None else deadline_s)
+        unknown: RubeError | None = None
+        for others_left in reversed(range(len(self._endpoints))):
+            try:
+                return self._attempt(method, request, answer, end_s)
+            except RubeError as failure:
+                self._rotate(failure)
+                late = time.monotonic() >= end_s
+                if not others_left or late or not may_repeat(request, failure):
+                    told = outcome(request, failure, unknown)
+                    if told is failure:
+                        raise
+                    raise told from failure
+                if is_unknown(failure):
+                    unknown = failure
+        raise AssertionError("the last attempt returns or raises")
+
+    def _attempt(self, method: str, request: Request, answer: type[Answer], end_s: float) -> Answer:
+        if self._connection is None or not self._connection.is_usable:
+            self.close()
+            self._connection = UnaryConnection(self._endpoints[self._current], end_s)
+        encoded = self._connection.call(_SERVICE + method, request.SerializeToString(), end_s)
+        try:
+            return answer.FromString(encoded)
+        except DecodeError as error:
+            raise UnavailableError(f"the answer of {self._endpoints[self._current]} does not parse: {error}") from error
+
+    def _rotate(self, failure: RubeError) -> None:
+        if isinstance(failure, (UnavailableError, DeadlineExceededError)):
+            self.close()
+            self._current = (self._current + 1) % len(self._endpoints)
