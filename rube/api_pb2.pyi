@@ -598,12 +598,17 @@ class PatchRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    KEEP_UNKNOWN_FIELDS_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """Check everything, write nothing: the answer says what this request would store."""
     owner: _builtins.str
     """The owner of the fields that this changes, where the object's owners are kept; empty: `put`."""
     request_id: _builtins.str
     """A repetition gets the first answer; see PutRequest."""
+    keep_unknown_fields: _builtins.bool
+    """Store fields of the spec that the type does not have; see PutRequest. With an empty mask they are set, too: each in its
+    message, in the place of stored ones of its number.
+    """
     @_builtins.property
     def object(self) -> Global___Object:
         """Its key, and the values of the fields in `update_mask`. `metadata.revision` and `metadata.uid` are preconditions, as
@@ -632,10 +637,11 @@ class PatchRequest(_message.Message):
         validate_only: _builtins.bool = ...,
         owner: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        keep_unknown_fields: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "object", b"object", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "object", b"object", "owner", b"owner", "preconditions", b"preconditions", "request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "keep_unknown_fields", b"keep_unknown_fields", "object", b"object", "owner", b"owner", "preconditions", b"preconditions", "request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -684,6 +690,7 @@ class ApplyRequest(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    KEEP_UNKNOWN_FIELDS_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """Check everything, write nothing: the answer says what this request would store."""
     owner: _builtins.str
@@ -694,6 +701,10 @@ class ApplyRequest(_message.Message):
     """Take fields with another value from their owners."""
     request_id: _builtins.str
     """A repetition gets the first answer; see PutRequest."""
+    keep_unknown_fields: _builtins.bool
+    """Store fields of specs that the type does not have; see PutRequest. Each is set in its message, in the place of stored
+    ones of its number. They have no owner: none conflicts, and one that is left out stays.
+    """
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]:
         """The fields that `owner` wants: every one that is set. A field that it set in its last Apply and leaves out now is
@@ -716,10 +727,11 @@ class ApplyRequest(_message.Message):
         owner: _builtins.str = ...,
         force: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        keep_unknown_fields: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "force", b"force", "objects", b"objects", "owner", b"owner", "preconditions", b"preconditions", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "force", b"force", "keep_unknown_fields", b"keep_unknown_fields", "objects", b"objects", "owner", b"owner", "preconditions", b"preconditions", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

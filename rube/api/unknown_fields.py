@@ -44,6 +44,56 @@ def unknown_fields(message: Message) -> list[tuple[str, int, str]]:
     return list(islice(_search(message, ""), _NAMED_MAX))
 
 
+def merge_unknown_fields(source: Message, target: Message) -> None:
+    """Sets in `target` the unknown fields of `source`, in the place of those of the same numbers; not those of messages
+    within it."""
+    if not len(UnknownFieldSet(source)):
+        return
+    numbers = {entry.field_number for entry in UnknownFieldSet(source)}  # type: ignore[attr-defined]
+    kept = [raw for number, raw in _records(target.SerializePartialToString()) if number not in numbers]
+    added = [raw for number, raw in _records(source.SerializePartialToString()) if number in numbers]
+    target.Clear()
+    target.MergeFromString(b"".join(kept + added))
+
+
+def _records(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yields the fields of a message that was serialized, each with its number
+    (https://protobuf.dev/programming-guides/encoding/)."""
+    at = 0
+    while at < len(raw):
+        begin = at
+        number, at = _skip_field(raw, at)
+        yield number, raw[begin:at]
+
+
+def _skip_field(raw: bytes, at: int) -> tuple[int, int]:
+    """Returns the number of the field there, and where the next one begins."""
+    tag, at = _varint(raw, at)
+    match tag & 7:
+        case 0:
+            at = _varint(raw, at)[1]
+        case 1:
+            at += 8
+        case 2:
+            size, at = _varint(raw, at)
+            at += size
+        case 3:  # a group: fields up to the end of its number
+            while _varint(raw, at)[0] != tag + 1:
+                at = _skip_field(raw, at)[1]
+            at = _varint(raw, at)[1]
+        case 5:
+            at += 4
+    return tag >> 3, at
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while raw[at] & 0x80:
+        value |= (raw[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+    return value | raw[at] << shift, at + 1
+
+
 def _search(message: Message, path: str) -> Iterator[tuple[str, int, str]]:
     if len(unknown := UnknownFieldSet(message)):
         yield path, min(each.field_number for each in unknown), message.DESCRIPTOR.full_name  # type: ignore[attr-defined]

@@ -164,8 +164,10 @@ class Sender:
                     call.put.keep_unknown_fields = True
                     return _written_objects(call.put, await calls.put(call.put))
                 case "apply":
+                    call.apply.keep_unknown_fields = True
                     return _written_objects(call.apply, await calls.apply(call.apply))
                 case "patch":
+                    call.patch.keep_unknown_fields = True
                     patched = await calls.patch(call.patch)
                     key = key_of(call.patch.object).to_proto()
                     return [_written(key, patched.object.metadata.revision, patched.store_id)]

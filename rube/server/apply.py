@@ -106,7 +106,8 @@ async def _apply(backend: Backend, now: Snapshot, request: ApplyRequest, owner: 
             with located(f"objects[{index}] ({ObjectKey.from_bytes(key)}), as merged"):
                 check_metadata(found.wanted.metadata, now.types)
         wanted = [(key, found.wanted) for key, found in merged.items()]
-        decided = next_objects(backend, now.types, wanted, current, None)
+        keep = request.keep_unknown_fields
+        decided = next_objects(backend, now.types, wanted, current, None, keep_unknown=keep)
         for key, found in merged.items():
             _set_owners(decided, key, current[key], found)
         return decided
@@ -139,15 +140,6 @@ def _config(types: Types, obj: Object, index: int) -> Config:
     with located(f"objects[{index}] ({name})"):
         key = types.object_key_bytes(*name)
         spec = types.unpack(obj.spec)
-        known = type(spec)()
-        known.CopyFrom(spec)
-        known.DiscardUnknownFields()
-        if known.ByteSize() != spec.ByteSize():
-            raise InvalidArgumentError(
-                f"spec has fields that this server's {spec.DESCRIPTOR.full_name} does not have, so that it cannot "
-                "merge them: leave them out, or put the object",
-                field="spec",
-            )
         metadata = field_values(obj.metadata, "metadata.", names=METADATA_FIELDS, check_keys=True)
         values = field_values(spec, "spec.", check_keys=True)
     return Config(key, obj.metadata, spec, metadata, values)
@@ -169,7 +161,7 @@ def merge(types: Types, stored: StoredObject | None, config: Config, owner: str)
     others = {name: fields for name, fields in owners.items() if name != owner}
     left_out = owners.get(owner, frozenset()) - mine - frozenset().union(*others.values())
     merge_fields(config.metadata, metadata, names=METADATA_FIELDS)
-    if merge_fields(config.spec, spec) or left_out:
+    if merge_fields(config.spec, spec, unknown=True) or left_out:
         _remove(metadata, spec, left_out)
         after = metadata_values(metadata), field_values(spec, "spec.")
         changed = differing(old, after[0] | after[1])

@@ -64,7 +64,8 @@ async def _patch(backend: Backend, now: Snapshot, request: PatchRequest) -> Patc
         wanted = patched(now.types, stored, given.metadata, values, mask)
         with located(f"object ({name}), as patched"):
             check_metadata(wanted.metadata, now.types)
-        return next_objects(backend, now.types, [(key, wanted)], current, owner)
+        keep = request.keep_unknown_fields
+        return next_objects(backend, now.types, [(key, wanted)], current, owner, keep_unknown=keep)
 
     preconditions = resolve_preconditions(request.preconditions, [key])
     if given.metadata.revision or given.metadata.uid:
@@ -162,7 +163,7 @@ def _patched_spec(types: Types, stored: StoredObject, spec: Message, mask: Mask)
         return stored.spec
     after = spec if mask.whole_spec else types.unpack(stored.spec_any())
     if mask.all_set:
-        merge_fields(spec, after)
+        merge_fields(spec, after, unknown=True)
     if not mask.whole_spec:
         for path in mask.spec:
             copy_field(path, spec, after)

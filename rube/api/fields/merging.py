@@ -8,16 +8,21 @@ from typing import Any
 from google.protobuf.message import Message
 
 from rube.api.fields.shapes import FieldShape, Shape, shapes_of
+from rube.api.unknown_fields import merge_unknown_fields
 
 
-def merge_fields(source: Message, target: Message, *, names: Container[str] | None = None) -> bool:
+def merge_fields(
+    source: Message, target: Message, *, names: Container[str] | None = None, unknown: bool = False
+) -> bool:
     """Sets in `target` each field that is set in `source`: messages by their fields, maps and keyed lists by key, sets
-    by item, and everything else as a whole. Unknown fields of `source` are left out.
+    by item, and everything else as a whole.
 
-    With `names` only these fields of the message. Returns whether a field of `target` gave way to another one of its
-    oneof.
+    With `names` only these fields of the message, with `unknown` also fields that the messages do not have. Returns
+    whether a field of `target` gave way to another one of its oneof.
     """
     gave_way = False
+    if unknown:
+        merge_unknown_fields(source, target)
     shapes = shapes_of(source.DESCRIPTOR)
     for field, value in source.ListFields():
         if names is not None and field.name not in names:
@@ -32,21 +37,21 @@ def merge_fields(source: Message, target: Message, *, names: Container[str] | No
             case Shape.MESSAGE:
                 below = getattr(target, field.name)
                 below.SetInParent()
-                gave_way |= merge_fields(value, below)
+                gave_way |= merge_fields(value, below, unknown=unknown)
             case Shape.LIST:
                 target.ClearField(field.name)
                 getattr(target, field.name).extend(value)
             case Shape.MAP:
-                gave_way |= _merge_map(shape, value, getattr(target, field.name))
+                gave_way |= _merge_map(shape, value, getattr(target, field.name), unknown=unknown)
             case Shape.SET:
-                gave_way |= _merge_items(value, getattr(target, field.name), key=None)
+                gave_way |= _merge_items(value, getattr(target, field.name), key=None, unknown=unknown)
             case Shape.KEYED_LIST:
                 assert shape.key is not None, "items of a keyed list have keys"
-                gave_way |= _merge_items(value, getattr(target, field.name), key=shape.key.name)
+                gave_way |= _merge_items(value, getattr(target, field.name), key=shape.key.name, unknown=unknown)
     return gave_way
 
 
-def _merge_map(shape: FieldShape, source: Any, target: Any) -> bool:
+def _merge_map(shape: FieldShape, source: Any, target: Any, *, unknown: bool) -> bool:
     gave_way = False
     assert shape.value is not None, "a map has values"
     for key in source:
@@ -55,11 +60,11 @@ def _merge_map(shape: FieldShape, source: Any, target: Any) -> bool:
         elif shape.message is None:
             target[key].CopyFrom(source[key])
         else:
-            gave_way |= merge_fields(source[key], target[key])
+            gave_way |= merge_fields(source[key], target[key], unknown=unknown)
     return gave_way
 
 
-def _merge_items(source: Any, target: Any, *, key: str | None) -> bool:
+def _merge_items(source: Any, target: Any, *, key: str | None, unknown: bool) -> bool:
     """Merges items by key. The source's items come in its order, at the places of those that were there and then at the
     end."""
 
@@ -75,7 +80,7 @@ def _merge_items(source: Any, target: Any, *, key: str | None) -> bool:
         if key is not None and name in old:
             both = type(item)()
             both.CopyFrom(old[name])
-            gave_way |= merge_fields(item, both)
+            gave_way |= merge_fields(item, both, unknown=unknown)
             item = both
         merged.append(item)
     following = iter(merged)

@@ -259,3 +259,21 @@ async def test_two_servers_of_one_store_lose_no_field(site: Site) -> None:
             await other.stop(1.0)
         assert dict((await api.get("a")).metadata.labels) == dict.fromkeys(owners, "7")
         assert await owners_of(api, "a") == {owner: [f"metadata.labels.{owner}"] for owner in owners}
+
+
+async def test_a_field_that_its_type_does_not_have_is_kept_where_the_client_asks_for_it(site: Site) -> None:
+    async with serve(site) as api:
+        spec = Unit(description="x")
+        spec.MergeFromString(b"\xa2\x1f\x01x")
+        odd = unit("a")
+        odd.spec.CopyFrom(pack(spec))
+        assert "a field of number 500, which api.systemd.Unit does not have" in (await refused(api, odd)).message
+        await apply(api, odd, keep_unknown_fields=True)
+        assert (await api.get("a")).spec == pack(spec)
+        unchanged = await apply(api, odd)
+        assert list(unchanged.outcomes) == [PutResponse.UNCHANGED], "what is stored already is no caller's mistake"
+        other = unit("a")
+        other.spec.CopyFrom(pack(Unit(after=["b"])))
+        await apply(api, other, owner="y")
+        spec.after.append("b")
+        assert (await api.get("a")).spec == pack(spec)

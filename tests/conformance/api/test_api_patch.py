@@ -267,3 +267,30 @@ async def test_masks_and_owners_have_bounds(site: Site) -> None:
         assert "owner 'a b' is no name" in await refused(api, named(), "spec.description", owner="a b")
         long = named(Unit(description="x" * 3_000_000))
         assert "value_bytes_max" in await refused(api, long, "spec.description", error=ResourceExhaustedError)
+
+
+UNKNOWN = b"\xa2\x1f\x01x"
+"""Field 500, the text "x"."""
+
+
+async def test_a_field_that_its_type_does_not_have_is_refused_or_kept_at_any_depth(site: Site) -> None:
+    async with serve(site) as api:
+        await api.put(named(Unit(description="a", service=Service(nice=3))))
+        odd = Unit(service=Service(title="b"))
+        odd.service.MergeFromString(UNKNOWN)
+        for paths in ((), ("spec.service",), ("spec",)):
+            text = await refused(api, named(odd), *paths)
+            assert "service has a field of number 500, which api.systemd.Service does not have" in text
+        await patch(api, named(odd), keep_unknown_fields=True)
+        assert (await spec_of(api)).service.SerializeToString().endswith(UNKNOWN)
+        odd.service.MergeFromString(b"\xa2\x1f\x01y")  # another of that number
+        odd.MergeFromString(UNKNOWN)
+        again = [await patch(api, named(odd), keep_unknown_fields=True) for _ in range(2)]
+        assert [found.outcome for found in again] == [PutResponse.CHANGED, PutResponse.UNCHANGED]
+        expected = Unit(description="a", service=Service(title="b", nice=3))
+        expected.service.MergeFromString(UNKNOWN + b"\xa2\x1f\x01y")
+        expected.MergeFromString(UNKNOWN)
+        assert await spec_of(api) == expected
+        await patch(api, named(Unit(description="c")))
+        expected.description = "c"
+        assert await spec_of(api) == expected, "what is stored stays"
