@@ -7,8 +7,6 @@ import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
 
-from grpc import aio
-
 from rube.api.errors import NotDoneError, RubeError, UnavailableError
 from rube.api.times import NS_PER_S
 from rube.group.applying import AppliedState
@@ -17,8 +15,10 @@ from rube.group.group_pb2 import Applied, Batch, Command, Digest, Identity, Piec
 from rube.group.incarnations import DoubledError
 from rube.group.log import DurableLog
 from rube.group.machine import StateMachine
+from rube.group.outgoing import Outgoing
 from rube.group.peers import Link, Links
 from rube.group.pending import Proposals, Reads
+from rube.group.reachability import Reachability
 from rube.group.records import APPLIED_KEY, read
 from rube.group.snapshot_sender import SnapshotSender
 from rube.group.snapshots import Staging
@@ -34,11 +34,8 @@ from rube.raft.errors import (
     UnknownPeerError,
 )
 from rube.raft.node import RawNode
-from rube.raft.progress import ProgressState
 from rube.raft.raft_pb2 import (
-    MSG_APP,
     MSG_PROP,
-    MSG_SNAP,
     Entry,
     Message,
     SnapshotMetadata,
@@ -64,7 +61,6 @@ class Core:
         self.config = config
         self.identity = identity
         self._clock = host.clock
-        self._network = host.network
         self.termination = Termination(config.name, self._end_waiting)
         applied = read(engine, APPLIED_KEY, Applied) or Applied()
         self.state = AppliedState(applied, machine, identity, config.name)
@@ -95,11 +91,11 @@ class Core:
         self._tell_where_it_goes_on()
         incarnation = self.proposals.proposer
         self._links = Links(host, config, identity, incarnation, self.receive, self._refused, self.termination.fail)
+        self.reach = Reachability(host, config, identity.id, self.node, self._links)
+        self._outgoing = Outgoing(config, identity.group_id, self.node, self._links, self._sender, self._snapshot_sent)
         self._advancing = False
         self._installing = False
         self._ticks = 0
-        # Members to which a message could not be sent.
-        self._lost: list[int] = []
         # Set and replaced with every change of the leader.
         self._led = asyncio.Event()
 
@@ -290,55 +286,16 @@ class Core:
         now_ns = self._clock.monotonic_ns()
         self.proposals.expire(now_ns)
         number = self.proposals.mark(now_ns, round(self.config.election_s * NS_PER_S))
-        if number and self.reaches_leader():
+        if number and self.reach.leader():
             with suppress(ProposalDroppedError):
                 self.node.propose(self.proposals.command(number, Command()))
-
-    def reaches_leader(self) -> bool:
-        """Returns whether a proposal would be on its way to the leader, as far as this member knows."""
-        if self.leads:
-            return True
-        link = self._links.get(self.leader)
-        return link is not None and link.pending.open
 
     def _look_at_disk(self) -> None:
         """Transfers the leadership away from a leader that cannot write."""
         since_ns = self._storage.full_since_ns
         late = since_ns and self._clock.monotonic_ns() - since_ns > self.config.election_s * NS_PER_S
-        if self.leads and late and (successor := self.best_successor()):
+        if self.leads and late and (successor := self.reach.best_successor()):
             self.node.transfer_leader(successor)
-
-    def hears(self, member: int) -> bool:
-        """Returns whether that member has sent anything within two election timeouts; a leader's heartbeats ask for
-        it."""
-        if member == self.identity.id:
-            return True
-        link = self._links.get(member)
-        if link is None or link.heard_ns is None:
-            return False
-        return self._clock.monotonic_ns() - link.heard_ns < 2 * self.config.election_s * NS_PER_S
-
-    def channel(self, member: int) -> aio.Channel:
-        """Opens a channel to the address at which that member is looked for. Raises UnavailableError."""
-        link = self._links.get(member)
-        if link is None:
-            raise NotDoneError(f"there is no way to member {member:x} now: try again")
-        return self._network.channel(link.at)
-
-    def heard_at(self, member: int) -> str:
-        """Returns the address at which that member answers; "" if it does not answer."""
-        link = self._links.get(member)
-        return link.at if link is not None and self.hears(member) else ""
-
-    def best_successor(self) -> int:
-        """Returns the id of the other voter with the longest log among those that answer; 0 if there is none."""
-        status = self.node.status()
-        candidates = [
-            (progress.match, member)
-            for member, progress in status.progress.items()
-            if member != status.id and not progress.is_learner and self.hears(member)
-        ]
-        return max(candidates, default=(0, 0))[1]
 
     def _step(self, message: Message) -> None:
         try:
@@ -366,8 +323,7 @@ class Core:
                 _LOG.info("member %s: %s, term %d", self.config.name, leads, self.node.raft.term)
             for message in ready.messages:
                 self._route(message)
-            lost, self._lost = self._lost, []
-            for member in lost:
+            for member in self._outgoing.take_lost():
                 self.node.report_unreachable(member)
             if ready.read_states:
                 self.ask_round()
@@ -381,37 +337,8 @@ class Core:
             self._apply(message.entries)
             for response in message.responses:
                 self.node.step(response)
-        elif (link := self._links.get(message.to)) is None:
-            _LOG.debug("member %s has no way to %x", self.config.name, message.to)
-        elif message.type == MSG_SNAP:
-            self._sender.start(
-                self.identity.group_id, message, link, lambda arrived: self._snapshot_sent(message.to, arrived)
-            )
-        elif not self._is_told_soon(message, link):
-            if message.type == MSG_PROP:
-                message.term = self.node.raft.term
-            self._sent(message)
-            if not link.pending.send(message):
-                self._lost.append(message.to)
-
-    def _is_told_soon(self, message: Message, link: Link) -> bool:
-        """Returns whether a message can be left out because a later one will carry its commit index.
-
-        That holds if the message carries a commit index only and entries are under way to the follower: their commit,
-        the next entries or at the latest a heartbeat carry the index. Under load that is half of all messages.
-
-        A message that does not even carry a new commit index asks what the follower has, since acknowledgements may be
-        lost. It is sent.
-        """
-        if message.type != MSG_APP or message.entries:
-            return False
-        before, link.commit = link.commit, (message.term, message.commit)
-        if before == link.commit:
-            return False
-        raft = self.node.raft
-        progress = raft.tracker.progress.get(message.to)
-        in_step = progress is not None and progress.state is ProgressState.REPLICATE and not progress.inflights.full()
-        return in_step and raft.log.last_index() > raft.log.committed
+        else:
+            self._outgoing.send(message)
 
     def _snapshot_sent(self, member: int, arrived: bool) -> None:
         if not self.termination.over:
@@ -431,7 +358,7 @@ class Core:
     def answer(self, append: Message) -> None:
         for response in append.responses:
             if response.to == self.identity.id:
-                self._sent(response)
+                self._outgoing.observe(response)
                 self._step(response)  # this member may have been removed
             else:
                 self._route(response)
@@ -458,10 +385,6 @@ class Core:
     def _follow_members(self) -> None:
         self._links.follow(self.state.roster.peers)
         self._sender.stop(lambda member, link: self._links.get(member) is not link)
-
-    def _sent(self, message: Message) -> None:
-        if self.config.observer is not None:
-            self.config.observer.sent(message)
 
     def _tell_where_it_goes_on(self) -> None:
         if self.config.observer is not None:

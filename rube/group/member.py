@@ -332,7 +332,7 @@ class Member:
         while now_ns < deadline_ns:
             number, outcome = core.proposals.begin(core.node.raft.term, now_ns, deadline_ns)
             try:
-                if not (core.reaches_leader() if again else core.leader):
+                if not (core.reach.leader() if again else core.leader):
                     raise ProposalDroppedError("there is no way to a leader")
                 propose(number)
                 core.advance()
@@ -380,7 +380,7 @@ class Member:
 
     async def _leave(self) -> None:
         while self.leads and self._membership.has_other_voters:
-            if successor := self._core.best_successor():
+            if successor := self._core.reach.best_successor():
                 await self._transfer(successor)
             else:
                 await self._a_moment()  # a new leader has heard from no member yet
@@ -414,7 +414,9 @@ class Member:
             if self.leader_stub() is None:
                 await self._change(lambda: self._membership.relocation(peer.name, peer.address))
                 return
-            channel = self._core.channel(self._core.leader)  # a channel of its own: the link's may end with the change
+            channel = self._core.reach.channel(
+                self._core.leader
+            )  # a channel of its own: the link's may end with the change
             try:
                 await MembersStub(channel).Join(JoinRequest(peer=peer), timeout=MOVE_S)
             finally:

@@ -42,7 +42,7 @@ class Membership:
             PeerProgress(
                 id=member,
                 match=progress.match,
-                active=self._core.hears(member),
+                active=self._core.reach.hears(member),
                 state=progress.state.value,
             )
             for member, progress in sorted(status.progress.items())
@@ -95,14 +95,14 @@ class Membership:
             )
         if peer.address == address:
             return None
-        if (heard_at := self._core.heard_at(peer.id)) not in ("", address):
+        if (heard_at := self._core.reach.heard_at(peer.id)) not in ("", address):
             raise NotDoneError(
                 f"member {name!r} answers at {heard_at}: stop that process first, and start it at {address}; if both "
                 "run, one of them has a copy of the other's disk"
             )
         for other in roster.peers:
-            lives = other.id not in (0, peer.id) and self._core.hears(other.id)
-            if lives and address in (other.address, self._core.heard_at(other.id)):
+            lives = other.id not in (0, peer.id) and self._core.reach.hears(other.id)
+            if lives and address in (other.address, self._core.reach.heard_at(other.id)):
                 raise AlreadyExistsError(f"{address} is the address of member {other.name!r}, which answers")
         moved = Peer()
         moved.CopyFrom(peer)
@@ -118,7 +118,7 @@ class Membership:
         gone = self._core.state.roster.by_name(newcomer.name)
         if gone is None or gone.id in (0, newcomer.id) or newcomer.id in self._core.state.roster.removed:
             return None
-        if self._core.hears(gone.id):
+        if self._core.reach.hears(gone.id):
             raise UnavailableError(f"member {gone.name!r} has answered recently, from another process: try again")
         expect = Peer(name=newcomer.name, address=newcomer.address, promote=True)
         return MembersChange(peer=gone, remove=True, expect=expect)
@@ -168,7 +168,7 @@ class Membership:
     def _caught_up(self, member: int) -> bool:
         status = self._node.status()
         progress = status.progress.get(member)
-        if progress is None or not self._core.hears(member) or progress.state is not ProgressState.REPLICATE:
+        if progress is None or not self._core.reach.hears(member) or progress.state is not ProgressState.REPLICATE:
             return False
         return progress.match + self._core.config.caught_up_entries >= status.hard_state.commit
 

@@ -32,7 +32,7 @@ async def watch_for_loss(core: Core) -> None:
     not."""
     while not core.termination.over:
         await core.sleep(core.config.election_s)
-        if core.leader and core.hears(core.leader):
+        if core.leader and core.reach.hears(core.leader):
             continue
         voters = [peer for peer in core.state.roster.peers if peer.id and not peer.learner]
         gone = [peer.name for peer in voters if await _is_gone(core, peer)]
