@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # gRPC is loaded by a command that calls a server, and by no 
         DeleteRequest,
         DeleteResponse,
         FieldOwners,
+        HistoryRequest,
+        HistoryResponse,
         ListRequest,
         ListResponse,
         LogsRequest,
@@ -67,11 +69,11 @@ class Connection:
     async def patch(self, request: PatchRequest) -> PatchResponse:
         return await self._answer(self._client.patch(request))
 
-    async def owners(self, key: ObjectKey) -> FieldOwners:
+    async def owners(self, key: ObjectKey, *, revision: int = 0) -> FieldOwners:
         """The owners of an object's fields."""
         from rube.api import GetRequest
 
-        request = GetRequest(key=key.to_proto(), include_owners=True)
+        request = GetRequest(key=key.to_proto(), include_owners=True, revision=revision)
         return (await self._answer(self._client.get(request))).owners
 
     async def delete(self, request: DeleteRequest) -> DeleteResponse:
@@ -80,11 +82,16 @@ class Connection:
     async def update_lifecycle(self, request: UpdateLifecycleRequest) -> UpdateLifecycleResponse:
         return await self._answer(self._client.update_lifecycle(request))
 
-    async def get(self, key: ObjectKey) -> Object:
+    async def get(self, key: ObjectKey, *, revision: int = 0) -> Object:
+        """The object, at that revision if it is not 0."""
         from rube.api import GetRequest
 
-        response = await self._answer(self._client.get(GetRequest(key=key.to_proto())))
+        response = await self._answer(self._client.get(GetRequest(key=key.to_proto(), revision=revision)))
         return response.object
+
+    async def history(self, request: HistoryRequest) -> HistoryResponse:
+        """One page of an object's versions."""
+        return await self._answer(self._client.history(request))
 
     async def list_page(self, request: ListRequest) -> ListResponse:
         """One page; not more, however much there is."""
@@ -108,7 +115,7 @@ class Connection:
 
     async def _get_named(self, key: ObjectKey, query: Query) -> Object:
         try:
-            return await self.get(key)
+            return await self.get(key, revision=query.at_revision)
         except NotFoundError as error:
             raise self._absent(query, key.name) from error
 
@@ -119,8 +126,13 @@ class Connection:
         if query.labels.requirements:
             wanted += f" with {query.labels}"
         here = " on this node" if self.target.is_node else ""
+        there = "is"
+        if query.at_revision:
+            here, there = f"{here} at revision {query.at_revision}", "was"
+        then = f" --at-revision {query.at_revision}" if query.at_revision else ""
         return NotFoundError(
-            f"there is no {wanted}{here}: 'ructl list -t {short_name(query.type)}' shows which there are"
+            f"there {there} no {wanted}{here}: 'ructl list -t {short_name(query.type)}{then}' shows which there "
+            f"{'were' if then else 'are'}"
             f"{hint_of_type_word(name)}",
             name=name,
         )

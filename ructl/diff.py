@@ -9,7 +9,7 @@ import click
 
 from rube.api import ApplyRequest, Object, PutRequest, textproto
 from rube.api.errors import FieldConflictError, InvalidArgumentError, NotFoundError, RubeError
-from rube.api.keys import key_of
+from rube.api.keys import ObjectKey, key_of
 from ructl.apply import OWNER_DEFAULT, applied_documents, worded
 from ructl.cluster_types import TYPES
 from ructl.connection import Connection, ask, one_line
@@ -116,23 +116,24 @@ async def _diff_all(connection: Connection, documents: Sequence[textproto.Docume
         if len(prospects) != len(document.objects):
             raise InvalidArgumentError(f"what answers at {connection.target} is too old to compare: update it")
         for prospect in prospects:
-            lines = _difference(await _stored(connection, prospect), prospect, document.filename)
+            name = f"{document.filename} {place(prospect.metadata)}"
+            lines = difference(await stored_object(connection, key_of(prospect)), prospect, name)
             for line in lines:
                 click.echo(line)
             differs = differs or bool(lines)
     return differs
 
 
-async def _stored(connection: Connection, prospect: Object) -> Object | None:
+async def stored_object(connection: Connection, key: ObjectKey) -> Object | None:
     try:
-        return await connection.get(key_of(prospect))
+        return await connection.get(key)
     except NotFoundError:
         return None
 
 
-def _difference(stored: Object | None, prospect: Object, filename: str) -> list[str]:
+def difference(stored: Object | None, prospect: Object, name: str, before_name: str = "") -> list[str]:
+    """The lines of a unified diff of what a user writes of an object; none if that is the same."""
     before = textproto.format(written(stored), TYPES).splitlines() if stored is not None else []
     after = textproto.format(written(prospect), TYPES).splitlines()
-    name = place(prospect.metadata)
-    old = f"stored {name}" if stored is not None else "/dev/null"
-    return list(difflib.unified_diff(before, after, old, f"{filename} {name}", lineterm=""))
+    old = (before_name or f"stored {place(prospect.metadata)}") if stored is not None else "/dev/null"
+    return list(difflib.unified_diff(before, after, old, name, lineterm=""))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from rube.api import FieldOwners, Object
 from rube.api.errors import NotFoundError
 from rube.api.keys import key_of
 from ructl.connection import Connection, ask
-from ructl.options import connection_options, output_option, query_options, target
+from ructl.options import at_revision_option, connection_options, output_option, query_options, target
 from ructl.output import print_each
 from ructl.query import Query, parse_query
 
@@ -17,6 +19,7 @@ from ructl.query import Query, parse_query
 @query_options
 @output_option("textproto", "spec", "json", "yaml", "table", "wide", "name")
 @click.option("--show-owners", is_flag=True, help="Print also who owns which fields (see 'ructl apply').")
+@at_revision_option
 @connection_options
 def command(
     type_name: str | None,
@@ -25,6 +28,7 @@ def command(
     names: tuple[str, ...],
     output: str,
     show_owners: bool,
+    at_revision: int | None,
     server: str | None,
     node_socket: str | None,
     timeout_s: float | None,
@@ -36,6 +40,7 @@ def command(
     ructl get -t Node worker-1 -o json
     ructl get 'type = "api.systemd.Unit", metadata { name: "indexer" }'
     ructl get --node-socket /var/lib/rube/rubelet.sock -t Unit -n system indexer
+    ructl get -t Unit -n system indexer --at-revision 4711 -o spec
 
     Without -n an object of that name in any namespace is printed. It is an error if there is none.
 
@@ -45,8 +50,8 @@ def command(
     """
     if show_owners and output != "textproto":
         raise click.UsageError("--show-owners is for text format: leave -o out")
-    query = parse_query(type_name, namespace, labels, names)
-    if query == Query(type=query.type):
+    query = replace(parse_query(type_name, namespace, labels, names), at_revision=at_revision or 0)
+    if replace(query, at_revision=0) == Query(type=query.type):
         raise click.UsageError(f"get needs a name or a selector; for all of them: ructl list -t {query.type}")
     where = target(server, node_socket, timeout_s)
     if show_owners:
@@ -65,7 +70,8 @@ async def _find(connection: Connection, query: Query) -> list[Object]:
 
 
 async def _find_owned(connection: Connection, query: Query) -> list[tuple[Object, FieldOwners]]:
-    return [(obj, await connection.owners(key_of(obj))) for obj in await _find(connection, query)]
+    found = await _find(connection, query)
+    return [(obj, await connection.owners(key_of(obj), revision=query.at_revision)) for obj in found]
 
 
 def _owners_text(owners: FieldOwners) -> str:

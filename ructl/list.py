@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from ructl.connection import ask
-from ructl.options import connection_options, output_option, query_options, target
+from ructl.options import at_revision_option, connection_options, output_option, query_options, target
 from ructl.output import print_list
 from ructl.query import parse_query
 
@@ -13,6 +15,7 @@ from ructl.query import parse_query
 @click.command("list")
 @query_options
 @output_option("table", "wide", "textproto", "spec", "json", "yaml", "name")
+@at_revision_option
 @connection_options
 def command(
     type_name: str | None,
@@ -20,6 +23,7 @@ def command(
     labels: str | None,
     names: tuple[str, ...],
     output: str,
+    at_revision: int | None,
     server: str | None,
     node_socket: str | None,
     timeout_s: float | None,
@@ -31,10 +35,11 @@ def command(
     ructl list -t Unit -n system -l 'node=worker-1,tier!=test'
     ructl list -t Node -o name
     ructl list -t Unit -o spec > units.textproto; ructl put units.textproto
+    ructl list -t Unit -n system --at-revision 4711
 
     An empty list is no error.
     """
-    query = parse_query(type_name, namespace, labels, names)
+    query = replace(parse_query(type_name, namespace, labels, names), at_revision=at_revision or 0)
     found = ask(target(server, node_socket, timeout_s), lambda connection: connection.list_objects(query))
     print_list(found, output)
     if not found:

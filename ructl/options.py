@@ -201,6 +201,16 @@ def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def at_revision_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --at-revision, which is `at_revision`; None: now."""
+    return click.option(
+        "--at-revision",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="As it was at this revision, as far back as the store goes ('ructl history').",
+    )(command)
+
+
 def output_option(*choices: str) -> Decorator:
     """Adds -o with these choices; the first is the default."""
     return click.option(

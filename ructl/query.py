@@ -26,6 +26,8 @@ class Query:
     names: tuple[str, ...] = ()
     uid: str = ""
     labels: selectors.LabelSelector = selectors.EVERYTHING
+    at_revision: int = 0
+    """As they were at that revision; 0: now."""
 
     def exact_keys(self) -> tuple[ObjectKey, ...]:
         """The keys of the objects, where the query alone tells them; otherwise none, and they must be listed."""
@@ -46,7 +48,11 @@ class Query:
 
     def list_request(self) -> ListRequest:
         return ListRequest(
-            type=self.type, namespace=self.namespace, name=self._only_name(), label_selector=str(self.labels)
+            type=self.type,
+            namespace=self.namespace,
+            name=self._only_name(),
+            label_selector=str(self.labels),
+            revision=self.at_revision,
         )
 
     def watch_request(self) -> WatchRequest:
@@ -61,7 +67,9 @@ class Query:
         """Returns text for users: `api.systemd.Unit system/indexer with node=worker-1`."""
         place = "/".join(filter(None, (self.namespace, ",".join(self.names) or ("*" if self.namespace else ""))))
         labels = f" with {self.labels}" if self.labels.requirements else ""
-        return f"{self.type}{' ' if place else ''}{place}{f' with uid {self.uid}' if self.uid else ''}{labels}"
+        uid = f" with uid {self.uid}" if self.uid else ""
+        then = f" at revision {self.at_revision}" if self.at_revision else ""
+        return f"{self.type}{' ' if place else ''}{place}{uid}{labels}{then}"
 
 
 def parse_query(type_name: str | None, namespace: str | None, labels: str | None, names: Sequence[str]) -> Query:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -45,11 +45,12 @@ def table(objects: Sequence[Object], *, now_ns: int, wide: bool = False) -> list
     }
     columns |= own  # one may be called STATE
     cells = {head: [cell(obj) for obj in objects] for head, cell in columns.items()}
-    rows = [
-        [head, *(printable(value) or "-" for value in values)]
-        for head, values in cells.items()
-        if any(values) or head == "NAME"
-    ]
+    return aligned({head: values for head, values in cells.items() if any(values) or head == "NAME"})
+
+
+def aligned(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """The lines of a table with these columns, by their heads."""
+    rows = [[head, *(printable(value) or "-" for value in values)] for head, values in columns.items()]
     widths = [max(map(len, column)) for column in rows]
     return [
         "  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip()

@@ -36,6 +36,7 @@ SESSIONS = (
     "docs/explanation/nodes.md",
     "docs/howto/move-units.md",
     "docs/howto/delete.md",
+    "docs/howto/past.md",
     "docs/howto/own-types.md",
     "docs/tutorials/services.md",
     "examples/01-hello-unit/README.md",
