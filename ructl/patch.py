@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from rube.api import Metadata, Object, PatchRequest, PutResponse
 from rube.api.errors import InvalidArgumentError
-from rube.api.fields import FieldPath, parse_path
+from rube.api.fields import FieldPath, merge_fields, parse_path
 from rube.api.keys import key_of
 from rube.api.types import pack
 from ructl.cluster_types import TYPES
@@ -112,7 +112,8 @@ def _values(type_name: str, settings: Sequence[tuple[str, str]]) -> Object:
         steps = _parse(type_name, path)
         target = obj.metadata if path.startswith("metadata.") else spec
         try:
-            json_format.ParseDict(_nested(steps, text), target)
+            # Merged, for ParseDict would replace a map or a list of which an earlier path has set a key.
+            merge_fields(json_format.ParseDict(_nested(steps, text), type(target)()), target)
         except (json_format.ParseError, ValueError, TypeError, AttributeError) as error:
             raise InvalidArgumentError(f"{path}={text}: {json_error_text(error)}", field=path) from error
     obj.spec.CopyFrom(pack(spec))

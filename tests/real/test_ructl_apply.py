@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -126,6 +127,14 @@ def test_a_wrong_patch_says_what_is_wrong(
     ructl("apply", "-f", str(write(tmp_path, "wrong", "web")))
     found, text = ructl("patch", "-t", "Unit", "-n", "wrong", "web", *arguments)
     assert (found, error in text) == (code, True), text
+
+
+def test_several_keys_of_one_map_are_patched(ructl: Ructl, tmp_path: Path) -> None:
+    ructl("put", str(write(tmp_path, "keys", "web")))
+    wanted = ("metadata.labels.a=1", "metadata.labels.b=2", "metadata.labels.app=other")
+    assert words(ructl("patch", "-t", "Unit", "keys/web", *wanted)[1]) == ["changed keys/web"]
+    labels = json.loads(ructl("get", "-t", "Unit", "keys/web", "-o", "json")[1])["metadata"]["labels"]
+    assert labels == {"a": "1", "b": "2", "app": "other"}
 
 
 def test_values_of_all_kinds_are_patched(ructl: Ructl, tmp_path: Path) -> None:
