@@ -51,8 +51,23 @@ class ClusterTypes(Types):
             if is_name_of(TYPE_TYPE, type_name):
                 for obj in self._ask(lambda connection: _one(connection, type_name)):
                     self._add(obj)
-            found = super().get(type_name)
+            found = super().get(type_name) or self._installed(type_name)
         return found
+
+    def _installed(self, type_name: str) -> Kind | None:
+        """Returns the type of an installed package, for files with objects of it that are read before it is pushed."""
+        from rube.api.types.pushed import kind_from
+        from rube.installed import installed_types
+
+        try:
+            obj = installed_types().get(type_name)
+        except InvalidArgumentError as error:
+            click.echo(f"ructl: {error.message}", err=True)
+            return None
+        if obj is None:
+            return None
+        kind = self._kinds[type_name] = kind_from(obj)
+        return kind
 
     def load(self, timeout_s: float | None = None) -> bool:
         """Reads all types of the cluster, once. Returns whether there was one more."""

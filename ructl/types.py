@@ -10,7 +10,7 @@ from rube.api import Object, PutRequest, PutResponse, Resource, Type
 from rube.api.errors import NotFoundError, RubeError
 from rube.api.keys import TYPE_TYPE, ObjectKey
 from rube.api.types import BUILTIN, Kind
-from rube.api.types.pushed import breakages, kind_of
+from rube.api.types.pushed import breakages, kind_from
 from rube.console import WholeGroup
 from ructl.cluster_types import TYPES
 from ructl.completion import complete_types
@@ -72,6 +72,9 @@ def push(
     ructl types push backup.proto
     ructl types push --dry-run backup.proto
     ructl types push -I protos protos/acme/backup.proto
+    ructl types push acme.Backup
+
+    The last one is a type that an installed Python package brings, by its entry point `rube.types`.
 
     The server compares a new version with every stored object, and with what is written meanwhile: it holds for all of
     them, or is refused with the objects that it does not fit. All types of one push are stored at one revision or none.
@@ -81,7 +84,7 @@ def push(
     where = server_target(server, timeout_s)
     for obj, stored in zip(objects, ask(where, lambda connection: _stored(connection, objects)), strict=True):
         kind = _checked(obj)
-        for breakage in breakages(_kind(stored), kind) if stored is not None else ():
+        for breakage in breakages(kind_from(stored), kind) if stored is not None else ():
             if breakage.warning:
                 click.echo(f"ructl: warning: {breakage.path}: {breakage.text}", err=True)
     response = ask(where, lambda connection: _push(connection, request))
@@ -95,12 +98,17 @@ async def _push(connection: Connection, request: PutRequest) -> PutResponse:
 
 
 def types_in(files: Sequence[str], includes: Sequence[str]) -> list[Object]:
-    """Returns an api.Type for each message with the option in these files, without the types that are built in."""
+    """Returns an api.Type for each message with the option in these files, without the types that are built in; for the
+    name of a type that an installed package brings, that type."""
     from rube.api.types.protos import types_of
     from rube.compiler import compile_protos
+    from rube.installed import installed_types
 
     try:
-        found = types_of(compile_protos(files, includes), [*files])
+        packaged = [name for name in files if not name.endswith(".proto") and name in installed_types()]
+        found = [installed_types()[name] for name in packaged]
+        if sources := [name for name in files if name not in packaged]:
+            found += types_of(compile_protos(sources, includes), sources)
     except RubeError as error:
         raise click.ClickException(error.message) from error
     if not found:
@@ -119,14 +127,22 @@ def list_(server: str | None, node_socket: str | None, timeout_s: float | None) 
     \b
     ructl types list
     """
-    pushed = ask(target(server, node_socket, timeout_s), _pushed)
-    known = {kind.name: kind for kind in BUILTIN.kinds()} | {kind.name: kind for kind in map(_kind, pushed)}
+    from rube.installed import installed_types
+
+    try:
+        packaged = {name: kind_from(obj) for name, obj in installed_types().items()}
+    except RubeError as error:
+        raise click.ClickException(error.message) from error
+    pushed = {kind.name: kind for kind in map(kind_from, ask(target(server, node_socket, timeout_s), _pushed))}
+    known = packaged | {kind.name: kind for kind in BUILTIN.kinds()} | pushed
+    absent = packaged.keys() - pushed.keys()
     rows = [("TYPE", "SHORT NAMES", "NAMESPACED", "STATUS", "FROM")]
     for name in sorted(known):
         kind = known[name]
         status = kind.status.DESCRIPTOR.full_name if kind.status is not None else "-"
         words = ",".join(kind.short_names) or "-"
-        rows.append((name, words, "yes" if kind.namespaced else "no", status, "pushed" if kind.source else "built in"))
+        origin = "installed, not pushed" if name in absent else "pushed" if kind.source else "built in"
+        rows.append((name, words, "yes" if kind.namespaced else "no", status, origin))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -140,13 +156,9 @@ async def _pushed(connection: Connection) -> list[Object]:
 
 def _checked(obj: Object) -> Kind:
     try:
-        return _kind(obj)
+        return kind_from(obj)
     except RubeError as error:
         raise click.ClickException(f"{obj.metadata.name}: {error.message}") from error
-
-
-def _kind(obj: Object) -> Kind:
-    return kind_of(obj.metadata.name, Type.FromString(obj.spec.value))
 
 
 @command.command("get", short_help="Print a type's messages and options.")

@@ -1,4 +1,4 @@
-"""A controller of one's own: puts one unit on each node, and puts it again when somebody deletes it.
+"""A controller of one's own: puts one unit on each node, and puts it again after a user has deleted it.
 
 Tried in a simulated cluster, from this directory: `rube sim agents.yaml`. Run for real:
 `rube controller --controllers agents:Agents`.

@@ -6,12 +6,14 @@ Tried in a simulated cluster, from this directory: `rube sim backup.yaml`. Run f
 
 from __future__ import annotations
 
-from backup_pb2 import Backup, BackupStatus  # made from backup.proto: see README.md
+import backup_pb2  # made from backup.proto: see README.md
+from backup_pb2 import Backup, BackupStatus
 
 from rube.api import ControllerSpec, Decision, Object, Service, State, StatusCondition, Unit, UnitStatus
 from rube.api.conditions import set_condition
 from rube.api.keys import key_of
 from rube.api.types import pack
+from rube.api.types.protos import files_of
 from rube.controllers.spec import SpecController
 
 BACKUP, UNIT = "acme.Backup", "api.systemd.Unit"
@@ -27,6 +29,7 @@ class Backups(SpecController):
         name="backups",
         type=BACKUP,
         inputs=[ControllerSpec.Input(type=UNIT, same_name=True, name_prefix=PREFIX)],
+        types=files_of(backup_pb2),
     )
 
     def decide(self, state: State) -> Decision:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
 from rube.api import Decision, Object, State
 from rube.api.keys import ObjectKey
 
@@ -106,6 +108,17 @@ class Controller(Protocol):
 
     def decide(self, state: State) -> Decision:
         """Returns what to do now. Must not change `state`."""
+        ...
+
+
+@runtime_checkable
+class BringingController(Protocol):
+    """A controller that brings types, which are pushed before it decides anything."""
+
+    @property
+    def types(self) -> FileDescriptorSet:
+        """The files of types, those of messages with the option (api.resource), and what they import; none: it brings
+        none."""
         ...
 
 

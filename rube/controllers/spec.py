@@ -8,12 +8,12 @@ from typing import Final, TypeVar
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from rube.api import ControllerSpec, Decision, Object, Scope, State, Type, selectors
+from rube.api import ControllerSpec, Decision, Scope, State, selectors
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import TYPE_TYPE, is_name_of, validate_name
 from rube.api.types import BUILTIN, Kind, Types
-from rube.api.types.protos import types_of
-from rube.api.types.pushed import checked_kind
+from rube.api.types.protos import checked_types
+from rube.api.types.pushed import kind_from
 from rube.api.well_known import EVERY_TYPE
 from rube.controllers.contract import Input
 from rube.controllers.field_texts import FieldTexts
@@ -40,6 +40,10 @@ class SpecController:
     @property
     def selector(self) -> str:
         return self.spec.label_selector
+
+    @property
+    def types(self) -> FileDescriptorSet:
+        return self.spec.types
 
     @cached_property
     def inputs(self) -> Sequence[Input]:
@@ -70,36 +74,12 @@ def inputs_of(spec: ControllerSpec) -> tuple[Input, ...]:
     return tuple(made)
 
 
-def brought_types(spec: ControllerSpec) -> list[Object]:
-    """Returns an api.Type for each type that a spec brings. Raises InvalidArgumentError if none is in its files, and
-    for what a server would refuse."""
-    if not spec.types.file:
-        return []
-    return _at("types", lambda: checked_types(spec.types))
-
-
-def checked_types(files: FileDescriptorSet) -> list[Object]:
-    """Returns an api.Type for each type in compiled files, without comments: what a simulation stores, and so its hash,
-    must not depend on them. Raises InvalidArgumentError if there is none, and for what a server would refuse."""
-    bare = FileDescriptorSet.FromString(files.SerializeToString())
-    for file in bare.file:
-        file.ClearField("source_code_info")
-    found = types_of(bare, ())
-    if not found:
-        raise InvalidArgumentError(
-            "no message in the files has the option (api.resource), which makes it a type of object: import "
-            "rube/api/resource.proto and write 'option (api.resource) = {};' in one"
-        )
-    for obj in found:
-        checked_kind(obj.metadata.name, Type.FromString(obj.spec.value))
-    return found
-
-
 def types_known_to(spec: ControllerSpec) -> Types:
-    """Returns the types of Rube and those that a spec brings. Raises the errors of `brought_types`."""
+    """Returns the types of Rube and those that a spec brings. Raises the errors of `checked_types`."""
     types = BUILTIN
-    for obj in brought_types(spec):
-        types = types.with_kind(checked_kind(obj.metadata.name, Type.FromString(obj.spec.value)))
+    if spec.types.file:
+        for obj in _at("types", lambda: checked_types(spec.types)):
+            types = types.with_kind(kind_from(obj))
     return types
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,13 @@ from rube.api.textproto import parse_documents
 from rube.api.types.protos import types_of
 from rube.api.types.pushed import checked_kind
 from rube.compiler import compile_protos
+from rube.installed import CONTROLLERS, NODE_CONTROLLERS, TYPES
 from rube.raft.script import Interaction, parse_script
 from rube.sim.scenario import load_text
 from ructl.contexts import load_contexts
 from tests.doc_blocks import PAGES, ROOT, Block, blocks, indented
 
-LANGUAGES = {"shell", "proto", "prototext", "yaml", "python", "raft", "raft-shell", "text", "sql"}
+LANGUAGES = {"shell", "proto", "prototext", "yaml", "python", "raft", "raft-shell", "text", "toml", "sql"}
 """`sql` is MariaDB's, which tests/real/test_mariadb_shared.py runs in its own words."""
 SCENARIO = {
     "name": "fragment",
@@ -75,9 +77,16 @@ def test_yaml_is_what_the_programs_take(block: Block, tmp_path: Path) -> None:
     assert load_text(text, block.place).scenario.name
 
 
+@pytest.mark.parametrize("block", blocks("toml"), ids=of)
+def test_entry_points_are_those_that_are_read(block: Block) -> None:
+    groups = tomllib.loads(block.text)["project"]["entry-points"]
+    assert groups.keys() <= {TYPES, CONTROLLERS, NODE_CONTROLLERS}
+
+
 @pytest.mark.parametrize("block", blocks("python"), ids=of)
 def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "examples" / "03-own-controller"))
+    for example in ("03-own-controller", "09-backup"):
+        monkeypatch.syspath_prepend(str(ROOT / "examples" / example))
     names: dict[str, object] = {}
     exec(PREAMBLES.get(block.page, ""), names)
     exec(compile("\n" * (block.line - 1) + block.text, block.page, "exec"), names)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from rube.api import Metadata, Resource, Scope, Type
+from rube.api import Metadata, Object, Resource, Scope, Type
 from rube.api.errors import InvalidArgumentError
 from rube.api.resource_pb2 import resource as resource_option
 from rube.api.spelling import quoted, suggestion
@@ -27,6 +27,11 @@ def checked_kind(name: str, pushed: Type) -> Kind:
     kind = kind_of(name, pushed)
     kind.rules.check()
     return kind
+
+
+def kind_from(obj: Object) -> Kind:
+    """Returns the type that an object of api.Type is. Raises the errors of `kind_of`."""
+    return kind_of(obj.metadata.name, Type.FromString(obj.spec.value))
 
 
 def kind_of(name: str, pushed: Type) -> Kind:

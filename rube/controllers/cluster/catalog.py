@@ -1,19 +1,22 @@
-"""Cluster controllers by name: the built-in ones, and a user's own as `package.module:Name`."""
+"""Cluster controllers by name: the built-in ones, installed packages', and a user's own as `package.module:Name`."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from rube.api import selectors
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.api.spelling import suggestion
+from rube.controllers.bringing import brought_types
 from rube.controllers.cluster.garbage import GarbageCollector
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.placement import Placement
 from rube.controllers.contract import Controller
 from rube.controllers.spec import check_type
+from rube.installed import CONTROLLERS, installed, load
 
 CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {
     "node-health": NodeHealth,
@@ -30,22 +33,16 @@ def make_controllers(names: Sequence[str]) -> list[Controller]:
 
 
 def make_controller(name: str) -> Controller:
-    """Returns a built-in controller, or `package.module:Name` itself or the result of calling it without arguments.
+    """Returns a built-in controller; or `package.module:Name`, or what an installed package's entry point names, itself
+    or the result of calling it without arguments.
 
     Raises InvalidArgumentError that says what is missing: the module, the name in it, or a part of a controller.
     """
-    if ":" in name:
-        made = _import(name)
-        _check(name, made)
-        return made
-    make = CLUSTER_CONTROLLERS.get(name)
-    if make is None:
-        raise InvalidArgumentError(
-            f"there is no controller {name!r}; {suggestion(name, CLUSTER_CONTROLLERS)}; one of your own is named "
-            "package.module:Name",
-            field="controllers",
-        )
-    return make()
+    if (make := CLUSTER_CONTROLLERS.get(name)) is not None:
+        return make()
+    made = _made(name, _find(name))
+    _check(name, made)
+    return made
 
 
 def check_distinct(controllers: Sequence[Controller]) -> None:
@@ -56,7 +53,22 @@ def check_distinct(controllers: Sequence[Controller]) -> None:
             raise InvalidArgumentError(f"two controllers are called {name!r}: rename one", field="controllers")
 
 
-def _import(name: str) -> Controller:
+def _find(name: str) -> Any:
+    """Returns what a name stands for: `package.module:Name`, or an entry point of an installed package."""
+    if ":" in name:
+        return _import(name)
+    entries = installed(CONTROLLERS)
+    if name not in entries:
+        known = [*CLUSTER_CONTROLLERS, *entries]
+        raise InvalidArgumentError(
+            f"there is no controller {name!r}; {suggestion(name, known)}; one of your own is named "
+            f"package.module:Name, or by the entry point {CONTROLLERS} of an installed package",
+            field="controllers",
+        )
+    return load(entries[name])
+
+
+def _import(name: str) -> Any:
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -70,7 +82,11 @@ def _import(name: str) -> Controller:
             f"controller {name!r}: {module_name} has no {attribute!r}; {suggestion(attribute, public)}",
             field="controllers",
         )
-    found = getattr(module, attribute)
+    return getattr(module, attribute)
+
+
+def _made(name: str, found: Any) -> Controller:
+    """Returns a controller: what was found, or the result of calling it."""
     if not isinstance(found, type) and hasattr(found, "decide"):
         made: Controller = found
         return made
@@ -95,6 +111,7 @@ def _check(name: str, made: Controller) -> None:
         for wanted in (made.type, *(each.type for each in made.inputs)):
             check_type(wanted)
         selectors.parse(made.selector)
+        brought_types(made)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"controller {name!r}: {error.message}", field="controllers") from error
     except AttributeError as error:

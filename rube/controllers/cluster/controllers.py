@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rube.api import Fence
-from rube.client import Client
+from rube.api.errors import FailedPreconditionError, InvalidArgumentError, RubeError
+from rube.client import Client, FailureLog
+from rube.controllers.bringing import bring_types, brought_types
 from rube.controllers.cache import InformerCache, configs_for
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, check_distinct, make_controllers
 from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leadership
@@ -23,6 +26,11 @@ from rube.controllers.contract import Controller
 from rube.controllers.ports import Calls
 from rube.controllers.runtime import Runtime
 from rube.host import Engine, Host
+from rube.host.backoff import Backoff
+
+_LOG = logging.getLogger("rube.controllers")
+REFUSED_S = 30.0
+"""A controller whose types are refused tries again after so long, since the cluster's may be mended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +85,7 @@ class ClusterControllers:
         )
 
         async def lead(leadership: Leadership) -> None:
-            term = Term(leadership.fence, leadership.holds, self._engine, self._client)
+            term = Term(leadership.fence, leadership.holds, self._engine, self._client, self._client)
             cache = InformerCache.of(self._client, self._host, configs_for(controller))
             await run_term(self._host, cache, controller, self._config, term)
 
@@ -90,14 +98,16 @@ class Term(NamedTuple):
     fence: Fence
     holds: Callable[[], bool]
     engine: Engine
-    """The engine of memory and outbox, and the receiver of calls."""
+    """The engine of memory and outbox, and the receivers of calls and of reads."""
     calls: Calls
+    client: Client
 
 
 async def run_term(
     host: Host, cache: InformerCache, controller: Controller, config: ClusterControllersConfig, term: Term
 ) -> None:
-    """Runs one controller until cancelled, with a new cache, so that it sees everything again."""
+    """Runs one controller until cancelled, with a new cache, so that it sees everything again; pushes its types
+    first."""
     runtime = Runtime(
         RuntimeConfig(
             host=host,
@@ -113,6 +123,32 @@ async def run_term(
             resync_s=config.resync_s,
         )
     )
+
+    async def decide() -> None:
+        await _bring(host, controller, term, config)
+        await runtime.run()
+
     async with asyncio.TaskGroup() as group:
         group.create_task(cache.run())
-        group.create_task(runtime.run())
+        group.create_task(decide())
+
+
+async def _bring(host: Host, controller: Controller, term: Term, config: ClusterControllersConfig) -> None:
+    """Pushes the controller's types; tries until that succeeds. In a strict run a refusal is an error."""
+    if not brought_types(controller):
+        return
+    backoff = Backoff(host.random.stream(f"controller/{controller.name}/types"), initial_s=0.2, max_s=REFUSED_S)
+    failures = FailureLog(_LOG, f"{controller.name}: types")
+    while True:
+        try:
+            await bring_types(controller, term.client, term.calls, term.fence)
+        except (FailedPreconditionError, InvalidArgumentError) as error:
+            if config.strict:
+                raise
+            _LOG.error("%s decides nothing: %s", controller.name, error.message)
+            await host.clock.sleep(REFUSED_S)
+        except RubeError as error:
+            failures.failed(error.message, then="the controller waits")
+            await host.clock.sleep(backoff.next_s())
+        else:
+            return

@@ -144,6 +144,7 @@ class ReplicatedControllers:
                 holds=term.holds,
                 engine=engine,
                 calls=FencedCalls(self._client, term, group),
+                client=self._client,
             ),
         )
 

@@ -47,6 +47,8 @@ class LoadedScenario:
     """The objects in the files of `put_file`, by the step's name of the file."""
     types: list[Object]
     """The api.Type objects that a user pushes at the start."""
+    brought: list[Object]
+    """Those that controllers push."""
     written: Scenario
     """The scenario as written, without defaults, but with its settings."""
     settings: Sequence[str] = ()
@@ -79,13 +81,20 @@ def load_text(text: str, file: str, settings: Sequence[str] = ()) -> LoadedScena
     source.raise_errors()
     _fill_defaults(scenario)
     validate(scenario, source)
-    pushed, types = read_types(scenario, file, source)
+    types = read_types(scenario, file, source)
     source.raise_errors()  # without its type no object is right
     units = _units(scenario, file, source, types)
     objects = read_objects(scenario, file, source, types)
     source.raise_errors()
     return LoadedScenario(
-        scenario=scenario, file=file, units=units, objects=objects, types=pushed, written=written, settings=settings
+        scenario=scenario,
+        file=file,
+        units=units,
+        objects=objects,
+        types=types.pushed,
+        brought=types.brought,
+        written=written,
+        settings=settings,
     )
 
 

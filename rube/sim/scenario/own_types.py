@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from rube.api import Object, Type
+from rube.api import Object
 from rube.api.errors import InvalidArgumentError, RubeError
 from rube.api.keys import TYPE_TYPE, ObjectKey, key_of
 from rube.api.textproto import parse_documents
-from rube.api.types import BUILTIN, Types, pack
-from rube.api.types.protos import types_of
-from rube.api.types.pushed import checked_kind, kind_of
+from rube.api.types import BUILTIN, Kind, Types
+from rube.api.types.protos import checked_types
+from rube.api.types.pushed import kind_from
 from rube.compiler import compile_protos
+from rube.controllers.bringing import brought_types
+from rube.controllers.cluster.catalog import make_controllers
+from rube.installed import installed_types
 from rube.sim.scenario.files import read_bytes, read_text
 from rube.sim.scenario.scenario_pb2 import ObjectsDelete, Scenario
 from rube.sim.scenario.yamlproto import Source, check_known
@@ -23,21 +27,44 @@ from rube.sim.scenario.yamlproto import Source, check_known
 COMPILED = ".binpb"
 
 
-def read_types(scenario: Scenario, file: str, source: Source) -> tuple[list[Object], Types]:
-    """Returns the api.Type objects that a user pushes, and the types that there are then. Notes errors in `source`."""
-    pushed: list[Object] = []
-    types = BUILTIN
+class ScenarioTypes(Types):
+    """The types of a scenario: those of its files, of its controllers, and of installed packages, as they are asked
+    for."""
+
+    def __init__(self, pushed: Sequence[Object], brought: Sequence[Object]) -> None:
+        super().__init__(BUILTIN.kinds(), BUILTIN.messages)
+        self.pushed = list(pushed)
+        """The api.Type objects that a user pushes."""
+        self.brought = list(brought)
+        """Those that controllers push."""
+        for obj in (*brought, *pushed):
+            self._kinds[obj.metadata.name] = kind_from(obj)
+
+    def get(self, type_name: str) -> Kind | None:
+        found = super().get(type_name)
+        # What is installed beside the scenario's types must not change its trace.
+        if found is None and "." in type_name and (obj := installed_types().get(type_name)) is not None:
+            found = self._kinds[type_name] = kind_from(obj)
+            self.pushed.append(obj)
+        return found
+
+
+def read_types(scenario: Scenario, file: str, source: Source) -> ScenarioTypes:
+    """Returns the types that there are. Notes errors in `source`."""
+    pushed: dict[str, Object] = {}
     for index, name in enumerate(scenario.types):
         try:
             for obj in _types_in(Path(file).parent / name):
-                kind = checked_kind(obj.metadata.name, Type.FromString(obj.spec.value))
-                if types.get(kind.name) is not None:
-                    raise InvalidArgumentError(f"{name}: there is a type {kind.name} already: leave one out")
-                types = types.with_kind(kind)
-                pushed.append(Object(metadata=obj.metadata, spec=pack(Type.FromString(kind.source))))
+                if obj.metadata.name in pushed or BUILTIN.get(obj.metadata.name) is not None:
+                    raise InvalidArgumentError(f"{name}: there is a type {obj.metadata.name} already: leave one out")
+                pushed[obj.metadata.name] = obj
         except RubeError as error:
             source.error(("types", index), error.message)
-    return pushed, types
+    try:
+        controllers = make_controllers(scenario.cluster.controllers)
+    except InvalidArgumentError:
+        controllers = []  # noted by `validate`
+    return ScenarioTypes([*pushed.values()], [obj for each in controllers for obj in brought_types(each)])
 
 
 def read_objects(scenario: Scenario, file: str, source: Source, types: Types) -> dict[str, list[Object]]:
@@ -57,9 +84,9 @@ def read_objects(scenario: Scenario, file: str, source: Source, types: Types) ->
     return found
 
 
-def messages_of(pushed: list[Object]) -> dict[str, type[Message]]:
+def messages_of(pushed: Sequence[Object]) -> dict[str, type[Message]]:
     """Returns the classes of all messages that came with types, by full name."""
-    kinds = [kind_of(obj.metadata.name, Type.FromString(obj.spec.value)) for obj in pushed]
+    kinds = [kind_from(obj) for obj in pushed]
     return {name: GetMessageClass(kind.messages[name]) for kind in kinds for name in sorted(kind.messages)}
 
 
@@ -75,20 +102,13 @@ def _types_in(path: Path) -> list[Object]:
                 f"{path} is no FileDescriptorSet: make it with protoc --include_imports "
                 f"--descriptor_set_out={path.name}"
             ) from error
-        found = types_of(compiled, ())
+        sources: list[str] = []
     else:
-        found = types_of(compile_protos([str(path)]), [str(path)])
-    if not found:
-        raise InvalidArgumentError(
-            f"{path}: no message has the option (api.resource), which makes it a type of object: import "
-            "rube/api/resource.proto and write 'option (api.resource) = {};' in one"
-        )
-    for obj in found:
-        pushed = Type.FromString(obj.spec.value)
-        for file in pushed.files.file:
-            file.ClearField("source_code_info")
-        obj.spec.CopyFrom(pack(pushed))
-    return found
+        compiled, sources = compile_protos([str(path)]), [str(path)]
+    try:
+        return checked_types(compiled, sources)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{path}: {error.message}") from error
 
 
 def _objects_in(path: Path, types: Types) -> list[Object]:

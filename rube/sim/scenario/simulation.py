@@ -92,7 +92,7 @@ class Simulation:
     def build(self) -> None:
         """Puts the cluster together, before anything happens; `run` does it."""
         cluster = self._scenario.cluster
-        self.cluster.history.messages.update(messages_of(self._loaded.types))
+        self.cluster.history.messages.update(messages_of([*self._loaded.types, *self._loaded.brought]))
         if members := etcd_members(cluster):
             self.cluster.add_etcd(members, log_entries_kept=cluster.etcd.log_entries_kept)
         replicas = controller_replicas(cluster)

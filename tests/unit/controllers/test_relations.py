@@ -18,7 +18,7 @@ from rube.client import Change, Informer
 from rube.controllers.cache import InformerCache, configs_for
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.contract import Input
-from rube.controllers.spec import SpecController, brought_types, inputs_of
+from rube.controllers.spec import SpecController, inputs_of
 from rube.sim.world.kernel import World
 from tests.pushed_types import BACKUP, backup, backup_type, kind_from
 from tests.unit.controllers.cluster_fake import decision, unit_object
@@ -335,20 +335,12 @@ def test_a_wrong_spec_is_refused_with_the_field_and_the_remedy(spec: ControllerS
         inputs_of(spec)
 
 
-def test_files_without_a_type_are_refused() -> None:
-    made = changed()
-    made.types.file[0].message_type[0].ClearField("options")
-    with pytest.raises(InvalidArgumentError, match=r"types: no message in the files has the option \(api\.resource\)"):
-        brought_types(made)
-
-
 def test_a_type_that_a_server_would_refuse_is_refused_with_the_spec() -> None:
     made = changed()
     made.types.file[0].dependency.append("acme/nowhere.proto")
     with pytest.raises(InvalidArgumentError, match=r"types: .*acme/nowhere\.proto"):
         inputs_of(made)
-
-
-def test_brought_types_are_as_they_are_pushed() -> None:
-    assert [obj.metadata.name for obj in brought_types(changed())] == [BACKUP]
-    assert brought_types(ControllerSpec()) == []
+    made = changed()
+    made.types.file[0].message_type[0].ClearField("options")
+    with pytest.raises(InvalidArgumentError, match=r"types: no message has the option \(api\.resource\)"):
+        inputs_of(made)
