@@ -1421,6 +1421,75 @@ class UpdateLifecycleResponse(_message.Message):
 Global___UpdateLifecycleResponse: _TypeAlias = UpdateLifecycleResponse  # noqa: Y015
 
 @_typing.final
+class RenewLeaseRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    RENEW_TIME_FIELD_NUMBER: _builtins.int
+    RELATED_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The key of the api.Lease."""
+    name: _builtins.str
+    holder: _builtins.str
+    """The holder and the session as they stand in the lease."""
+    session: _builtins.str
+    @_builtins.property
+    def renew_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def related(self) -> Global___Key:
+        """The answer tells the revision of this object too, so that a node which renews its lease sees that its own object has
+        changed.
+        """
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        holder: _builtins.str = ...,
+        session: _builtins.str = ...,
+        renew_time: _timestamp_pb2.Timestamp | None = ...,
+        related: Global___Key | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["related", b"related", "renew_time", b"renew_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "name", b"name", "namespace", b"namespace", "related", b"related", "renew_time", b"renew_time", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewLeaseRequest: _TypeAlias = RenewLeaseRequest  # noqa: Y015
+
+@_typing.final
+class RenewLeaseResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
+    RELATED_REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The store's revision once the renewal was written."""
+    store_id: _builtins.str
+    related_revision: _builtins.int
+    """The revision of the related object's last change; 0: there is no such object."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        store_id: _builtins.str = ...,
+        related_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["related_revision", b"related_revision", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewLeaseResponse: _TypeAlias = RenewLeaseResponse  # noqa: Y015
+
+@_typing.final
 class LogsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -86,6 +86,11 @@ class ApiStub(object):
                 request_serializer=rube_dot_api__pb2.UpdateLifecycleRequest.SerializeToString,
                 response_deserializer=rube_dot_api__pb2.UpdateLifecycleResponse.FromString,
                 _registered_method=True)
+        self.RenewLease = channel.unary_unary(
+                '/api.Api/RenewLease',
+                request_serializer=rube_dot_api__pb2.RenewLeaseRequest.SerializeToString,
+                response_deserializer=rube_dot_api__pb2.RenewLeaseResponse.FromString,
+                _registered_method=True)
         self.Logs = channel.unary_stream(
                 '/api.Api/Logs',
                 request_serializer=rube_dot_api__pb2.LogsRequest.SerializeToString,
@@ -169,6 +174,15 @@ class ApiServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RenewLease(self, request, context):
+        """Renews a lease that the caller holds. The server writes the renewals of many leases together, so an answer takes up
+        to a second; the renewal is durable then. FAILED_PRECONDITION, and nothing is renewed, for a lease of another holder
+        or session, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Logs(self, request, context):
         """The output of a unit, from the node that it is bound to. The first response comes as soon as the node has answered.
         """
@@ -228,6 +242,11 @@ def add_ApiServicer_to_server(servicer, server):
                     servicer.UpdateLifecycle,
                     request_deserializer=rube_dot_api__pb2.UpdateLifecycleRequest.FromString,
                     response_serializer=rube_dot_api__pb2.UpdateLifecycleResponse.SerializeToString,
+            ),
+            'RenewLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewLease,
+                    request_deserializer=rube_dot_api__pb2.RenewLeaseRequest.FromString,
+                    response_serializer=rube_dot_api__pb2.RenewLeaseResponse.SerializeToString,
             ),
             'Logs': grpc.unary_stream_rpc_method_handler(
                     servicer.Logs,
@@ -507,6 +526,33 @@ class Api(object):
             '/api.Api/UpdateLifecycle',
             rube_dot_api__pb2.UpdateLifecycleRequest.SerializeToString,
             rube_dot_api__pb2.UpdateLifecycleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/api.Api/RenewLease',
+            rube_dot_api__pb2.RenewLeaseRequest.SerializeToString,
+            rube_dot_api__pb2.RenewLeaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

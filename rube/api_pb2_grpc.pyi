@@ -58,6 +58,11 @@ class ApiStub:
     """Replaces an object's status and nothing else."""
     UpdateLifecycle: _grpc.UnaryUnaryMultiCallable[_api_pb2.UpdateLifecycleRequest, _api_pb2.UpdateLifecycleResponse]
     """Changes what an object's life depends on, its finalizers and its owners, and nothing else."""
+    RenewLease: _grpc.UnaryUnaryMultiCallable[_api_pb2.RenewLeaseRequest, _api_pb2.RenewLeaseResponse]
+    """Renews a lease that the caller holds. The server writes the renewals of many leases together, so an answer takes up
+    to a second; the renewal is durable then. FAILED_PRECONDITION, and nothing is renewed, for a lease of another holder
+    or session, or none.
+    """
     Logs: _grpc.UnaryStreamMultiCallable[_api_pb2.LogsRequest, _api_pb2.LogsResponse]
     """The output of a unit, from the node that it is bound to. The first response comes as soon as the node has answered."""
 
@@ -91,6 +96,11 @@ class ApiAsyncStub(ApiStub):
     """Replaces an object's status and nothing else."""
     UpdateLifecycle: _aio.UnaryUnaryMultiCallable[_api_pb2.UpdateLifecycleRequest, _api_pb2.UpdateLifecycleResponse]  # type: ignore[assignment]
     """Changes what an object's life depends on, its finalizers and its owners, and nothing else."""
+    RenewLease: _aio.UnaryUnaryMultiCallable[_api_pb2.RenewLeaseRequest, _api_pb2.RenewLeaseResponse]  # type: ignore[assignment]
+    """Renews a lease that the caller holds. The server writes the renewals of many leases together, so an answer takes up
+    to a second; the renewal is durable then. FAILED_PRECONDITION, and nothing is renewed, for a lease of another holder
+    or session, or none.
+    """
     Logs: _aio.UnaryStreamMultiCallable[_api_pb2.LogsRequest, _api_pb2.LogsResponse]  # type: ignore[assignment]
     """The output of a unit, from the node that it is bound to. The first response comes as soon as the node has answered."""
 
@@ -181,6 +191,17 @@ class ApiServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_api_pb2.UpdateLifecycleResponse, _abc.Awaitable[_api_pb2.UpdateLifecycleResponse]]:
         """Changes what an object's life depends on, its finalizers and its owners, and nothing else."""
+
+    @_abc_1.abstractmethod
+    def RenewLease(
+        self,
+        request: _api_pb2.RenewLeaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_api_pb2.RenewLeaseResponse, _abc.Awaitable[_api_pb2.RenewLeaseResponse]]:
+        """Renews a lease that the caller holds. The server writes the renewals of many leases together, so an answer takes up
+        to a second; the renewal is durable then. FAILED_PRECONDITION, and nothing is renewed, for a lease of another holder
+        or session, or none.
+        """
 
     @_abc_1.abstractmethod
     def Logs(

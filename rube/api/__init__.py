@@ -33,6 +33,7 @@ _MODULES = {
         "ApplyRequest ApplyResponse Bookmark DeleteRequest DeleteResponse Deletion Event Fence FieldOwner FieldOwners "
         "GetRequest GetResponse HistoryRequest HistoryResponse Key List ListRequest ListResponse LogLine LogsRequest "
         "LogsResponse Metadata Object OwnerReference PatchRequest PatchResponse Precondition PutRequest PutResponse "
+        "RenewLeaseRequest RenewLeaseResponse "
         "Selector UpdateLifecycleRequest UpdateLifecycleResponse UpdateStatusRequest UpdateStatusResponse Version "
         "WatchRequest WatchResponse "
     ),

@@ -27,6 +27,8 @@ from rube.api import (
     PatchResponse,
     PutRequest,
     PutResponse,
+    RenewLeaseRequest,
+    RenewLeaseResponse,
     UpdateLifecycleRequest,
     UpdateLifecycleResponse,
     UpdateStatusRequest,
@@ -60,6 +62,7 @@ Answer = TypeVar(
     DeleteResponse,
     UpdateLifecycleResponse,
     UpdateStatusResponse,
+    RenewLeaseResponse,
     WatchResponse,
 )
 Call = Callable[["ApiAsyncStub", float], Awaitable[Answer]]
@@ -122,6 +125,9 @@ class Client(Lists):
         return await self._call(
             request, lambda stub, limit_s: stub.UpdateLifecycle(request, timeout=limit_s), deadline_s
         )
+
+    async def renew_lease(self, request: RenewLeaseRequest, *, deadline_s: float | None = None) -> RenewLeaseResponse:
+        return await self._call(request, lambda stub, limit_s: stub.RenewLease(request, timeout=limit_s), deadline_s)
 
     async def history(self, request: HistoryRequest, *, deadline_s: float | None = None) -> HistoryResponse:
         """Returns one page of an object's versions."""

@@ -7,6 +7,7 @@
   fields does so once more.
 - Any write with validate_only: yes. It has no effect.
 - UpdateStatus with a uid: yes. It says what is, so saying it twice does no harm.
+- RenewLease: yes, for the same reason.
 - UpdateLifecycle with a uid that only removes: yes. What is not there any more is left out.
 - Any other write: only after a NotDoneError: the attempt was not begun, or the server that answers for it said by type
   that it did nothing. A repeated one could undo another client's write between. No text is read: a server may word
@@ -29,6 +30,7 @@ from rube.api import (
     PatchRequest,
     Precondition,
     PutRequest,
+    RenewLeaseRequest,
     UpdateLifecycleRequest,
     UpdateStatusRequest,
 )
@@ -45,6 +47,7 @@ Request = (
     | DeleteRequest
     | UpdateStatusRequest
     | UpdateLifecycleRequest
+    | RenewLeaseRequest
 )
 
 
@@ -72,7 +75,7 @@ def outcome(request: Request, last: RubeError, unknown: RubeError | None) -> Rub
 def is_conditional(request: Request) -> bool:
     """Returns whether the request has at most one effect, however often it is sent."""
     match request:
-        case GetRequest() | ListRequest() | HistoryRequest():
+        case GetRequest() | ListRequest() | HistoryRequest() | RenewLeaseRequest():
             return True
         case UpdateStatusRequest():
             return bool(request.uid)

@@ -33,6 +33,8 @@ from rube.api import (
     PatchResponse,
     PutRequest,
     PutResponse,
+    RenewLeaseRequest,
+    RenewLeaseResponse,
     UpdateLifecycleRequest,
     UpdateLifecycleResponse,
     UpdateStatusRequest,
@@ -151,6 +153,9 @@ class NodeApi(ApiServicer):
         self._refuse()
 
     async def UpdateLifecycle(self, request: UpdateLifecycleRequest, context: Context) -> UpdateLifecycleResponse:
+        self._refuse()
+
+    async def RenewLease(self, request: RenewLeaseRequest, context: Context) -> RenewLeaseResponse:
         self._refuse()
 
     def _refuse(self) -> NoReturn:

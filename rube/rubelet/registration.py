@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from rube.api import GetRequest, Lease, Node, NodeStatus, Object, PutRequest, UpdateStatusRequest
+from rube.api import GetRequest, Lease, Node, NodeStatus, Object, PutRequest, RenewLeaseRequest, UpdateStatusRequest
 from rube.api.errors import (
     AbortedError,
     AlreadyExistsError,
+    FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
     RubeError,
@@ -52,6 +53,9 @@ class Registration:
         self._problems_failures = FailureLog(_LOG, f"problems of node {config.node}")
         self._session = host.random.uid()
         self._renewed = False  # in this session
+        # The revision of the Node object that this rubelet has looked at, and what it said there; 0: look at all.
+        self._node_revision = 0
+        self._told: list[str] = []
         # Another rubelet's lease as it was last seen to change, on the monotonic clock.
         self._seen_revision = 0
         self._seen_ns = 0
@@ -65,7 +69,8 @@ class Registration:
         """
         while True:
             try:
-                await self._renew()
+                if not await self._renew_only():
+                    await self._renew()
                 self._failures.works()
                 registered.set()
                 delay_s = self._config.renew_s
@@ -79,7 +84,31 @@ class Registration:
                 delay_s = self._config.retry_s
             await self._clock.sleep(delay_s)
 
+    async def _renew_only(self) -> bool:
+        """Renews a lease that this rubelet holds, in one call. Returns False where there is more to do: register, or
+        look at the Node object, which has changed."""
+        if not self._node_revision or self._problems() != self._told:
+            return False
+        request = RenewLeaseRequest(
+            namespace=self._lease.namespace,
+            name=self._lease.name,
+            holder=self._instance_id,
+            session=self._session,
+            related=self._node.to_proto(),
+        )
+        request.renew_time.FromNanoseconds(self._clock.now_ns())
+        looked_at, self._node_revision = self._node_revision, 0
+        try:
+            response = await self._client.renew_lease(request)
+        except (FailedPreconditionError, UnimplementedError):
+            return False  # it is another's now, or the server is an older one
+        if response.related_revision != looked_at:
+            return False
+        self._node_revision = looked_at
+        return True
+
     async def _renew(self) -> None:
+        self._node_revision = 0
         lease_obj = await self._get(self._lease)
         lease = Lease()
         if lease_obj is not None:
@@ -98,8 +127,8 @@ class Registration:
         await self._write_lease(lease, lease_obj)
         self._renewed = True
         node = await self._register()
-        await self._update_status(node)
-        await self._tell_problems(node)
+        revision = await self._update_status(node)
+        self._node_revision = await self._tell_problems(node, revision)
 
     def _check_lapsed(self, lease: Lease, revision: int) -> None:
         """Returns if the other's lease has not changed for its duration, by this machine's clock."""
@@ -149,9 +178,9 @@ class Registration:
         obj.metadata.namespace, obj.metadata.name = self._lease.namespace, self._lease.name
         await self._put(self._lease, obj, current)
 
-    async def _update_status(self, node: Object) -> None:
-        """Writes the rubelet's part of the status if it has changed; the node-health controller writes the
-        readiness."""
+    async def _update_status(self, node: Object) -> int:
+        """Writes the rubelet's part of the status if it has changed; the node-health controller writes the readiness.
+        Returns the object's revision."""
         stored = NodeStatus()
         node.status.Unpack(stored)
         config = self._config
@@ -163,26 +192,30 @@ class Registration:
         )
         paths = ("boot_id", "rubelet_version", "driver", "observed_generation")
         if any(getattr(stored, path) != getattr(status, path) for path in paths):
-            await self._write_status(node, status, paths)
+            return await self._write_status(node, status, paths)
+        return node.metadata.revision
 
-    async def _tell_problems(self, node: Object) -> None:
-        """Reports problems in a call of their own: an older apiserver refuses a field that it does not know."""
+    async def _tell_problems(self, node: Object, revision: int) -> int:
+        """Reports problems in a call of their own: an older apiserver refuses a field that it does not know. Returns
+        the object's revision."""
         stored = NodeStatus()
         node.status.Unpack(stored)
-        problems = self._problems()
-        if list(stored.problems) == problems:
-            return
+        self._told = self._problems()
+        if list(stored.problems) == self._told:
+            return revision
         try:
-            await self._write_status(node, NodeStatus(problems=problems), ("problems",))
+            revision = await self._write_status(node, NodeStatus(problems=self._told), ("problems",))
             self._problems_failures.works()
         except InvalidArgumentError as error:
             self._problems_failures.failed(f"this apiserver refuses them: {error.message}")
+        return revision
 
-    async def _write_status(self, node: Object, status: NodeStatus, paths: Sequence[str]) -> None:
+    async def _write_status(self, node: Object, status: NodeStatus, paths: Sequence[str]) -> int:
+        """Returns the object's new revision."""
         request = UpdateStatusRequest(key=self._node.to_proto(), uid=node.metadata.uid, status=pack(status))
         request.keep_unknown_fields = True
         request.update_mask.paths.extend(paths)
-        await self._client.update_status(request)
+        return (await self._client.update_status(request)).metadata.revision
 
     async def _put(self, key: ObjectKey, obj: Object, current: Object | None) -> None:
         request = PutRequest(objects=[obj], keep_unknown_fields=True)

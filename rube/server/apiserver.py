@@ -73,6 +73,7 @@ class ApiServer:
         await standard.set_serving(True)
         self._server, self._standard = server, standard
         self._tasks.append(asyncio.create_task(self._namespaces.run(), name="namespaces"))
+        self._tasks.append(asyncio.create_task(self._service.renewals.run(), name="renewals"))
         if self._config.history_revisions_max:
             compaction = compact_periodically(
                 self._host.clock,

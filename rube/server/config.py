@@ -45,6 +45,9 @@ class ApiServerConfig:
     waiters_per_key_max: int = 1_000
     """Writes that wait for the same object."""
 
+    renewals_interval_s: float = 1.0
+    """Renewals of leases wait so long for others, to be written with them."""
+
     # Answers that nodes give through this server, such as logs: of one node, and of all.
     node_answers_max: int = 16
     answers_max: int = 256

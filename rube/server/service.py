@@ -26,6 +26,8 @@ from rube.api import (
     PatchResponse,
     PutRequest,
     PutResponse,
+    RenewLeaseRequest,
+    RenewLeaseResponse,
     UpdateLifecycleRequest,
     UpdateLifecycleResponse,
     UpdateStatusRequest,
@@ -49,6 +51,7 @@ from rube.server.namespaces import Namespaces
 from rube.server.patch import patch
 from rube.server.put import put
 from rube.server.read import get, list_objects
+from rube.server.renewals import Renewals
 from rube.server.status import update_status
 from rube.server.watch import Watches
 from rube.server.writes import Writer
@@ -73,6 +76,8 @@ class ApiService(ApiServicer):
             store, namespaces, retries_max=config.retries_max, waiters_per_key_max=config.waiters_per_key_max
         )
         self._backend = Backend(host=host, store=store, writer=writer, types=types, config=config)
+        self.renewals = Renewals(self._backend)
+        """Its task is the owner's to run."""
         self._watches = Watches(host.clock, store, types, config)
         self._logs = LogRelay(host, store, attachments)
         self._draining = False
@@ -120,6 +125,10 @@ class ApiService(ApiServicer):
     async def UpdateLifecycle(self, request: UpdateLifecycleRequest, context: Context) -> UpdateLifecycleResponse:
         self._check(request)
         return await update_lifecycle(self._backend, request)
+
+    async def RenewLease(self, request: RenewLeaseRequest, context: Context) -> RenewLeaseResponse:
+        self._check(request)
+        return await self.renewals.renew(request)
 
     def drain(self) -> None:
         """Ends the watches and refuses new calls, both with UNAVAILABLE, so that clients move on at once."""

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from rube.api import Metadata
+from rube.api import Lease, Metadata
 from rube.server import put as server_put
 from rube.server import put_response
+from rube.server import renewals as server_renewals
 from rube.server import status as server_status
 from rube.server import writes as server_writes
-from rube.server.stored_object import StoredObject
+from rube.server.stored_object import StoredObject, spec_field
 from rube.sim.cluster.recording import RecordingStore
 from rube.store import Op, Record, Txn
 from rube.store.embedded.store import MvccStore
@@ -239,3 +240,48 @@ def test_writes_that_are_refused_without_a_reason(monkeypatch: pytest.MonkeyPatc
 
 def _text(key: bytes) -> str:
     return "/".join(part for part in key.decode().split("/") if part)
+
+
+Renewed = Callable[[StoredObject | None, Any], Prepared]
+
+
+def _sent_another_time(renewed: Renewed) -> Renewed:
+    """A renewal writes another time than the node's."""
+
+    def wrong(stored: StoredObject | None, waiting: Any) -> Prepared:
+        waiting.request.renew_time.seconds += 1
+        return renewed(stored, waiting)
+
+    return wrong
+
+
+def _answered_and_not_written(renewed: Renewed) -> Renewed:
+    """Every third renewal is answered and forgotten."""
+    count = 0
+
+    def wrong(stored: StoredObject | None, waiting: Any) -> Prepared:
+        nonlocal count
+        count += 1
+        return renewed(stored, waiting) if count % 3 else None
+
+    return wrong
+
+
+def _another_field(renewed: Renewed) -> Renewed:
+    """A renewal changes when the lease was acquired, too."""
+
+    def wrong(stored: StoredObject | None, waiting: Any) -> Prepared:
+        prepared = renewed(stored, waiting)
+        if prepared is not None:
+            lease = Lease.FromString(prepared.spec_value())
+            lease.acquire_time.seconds += 1
+            prepared.spec = spec_field("rube/api.Lease", lease.SerializeToString(deterministic=True))
+        return prepared
+
+    return wrong
+
+
+@pytest.mark.parametrize("sabotage", [_sent_another_time, _answered_and_not_written, _another_field])
+def test_renewals(monkeypatch: pytest.MonkeyPatch, sabotage: Callable[[Renewed], Renewed]) -> None:
+    monkeypatch.setattr(server_renewals, "_renewed", sabotage(server_renewals._renewed))
+    assert violated() & {"contents", "acknowledged_writes"}

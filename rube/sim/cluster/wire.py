@@ -31,6 +31,7 @@ _KINDS = {
     "Delete": "delete",
     "UpdateStatus": "update_status",
     "UpdateLifecycle": "update_lifecycle",
+    "RenewLease": "renew_lease",
     "Get": "get",
     "List": "list",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from rube.api import Fence, GetRequest, Lease, ListRequest
+from rube.api import Fence, Lease
 from rube.sim.judges.contents import Content
 from rube.sim.judges.history import History
 from rube.sim.judges.records import Attempt, Commit, Outcome
@@ -115,10 +115,7 @@ def _unfenced(history: History) -> Iterator[str]:
 
 
 def _fence(attempt: Attempt) -> Fence | None:
-    request = attempt.request
-    if isinstance(request, (GetRequest, ListRequest)) or not request.HasField("fence"):
-        return None
-    return request.fence if attempt.is_write else None
+    return attempt.fence if attempt.is_write else None
 
 
 def _term(attempt: Attempt) -> int:

@@ -16,10 +16,12 @@ from google.protobuf.message_factory import GetMessageClass
 from rube.api import (
     DeleteRequest,
     Key,
+    Lease,
     Metadata,
     Object,
     Precondition,
     PutRequest,
+    RenewLeaseRequest,
     UpdateLifecycleRequest,
     UpdateStatusRequest,
 )
@@ -135,6 +137,19 @@ def after_status(before: Content, request: UpdateStatusRequest, messages: Messag
     if request.observed_generation:
         setattr(merged, _OBSERVED, request.observed_generation)
     expected.status.CopyFrom(pack(merged))
+    return expected
+
+
+def after_renewal(before: Content, request: RenewLeaseRequest) -> Object | None:
+    """The object that a renewal leaves: a lease with another time; None if the lease is not the one who asks."""
+    lease = Lease.FromString(before.obj.spec.value)
+    if not request.holder or (lease.holder, lease.session) != (request.holder, request.session):
+        return None
+    expected = Object()
+    expected.CopyFrom(before.obj)
+    lease.renew_time.CopyFrom(request.renew_time)
+    expected.spec.CopyFrom(pack(lease))
+    expected.metadata.generation += expected.spec != before.obj.spec
     return expected
 
 

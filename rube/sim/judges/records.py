@@ -14,17 +14,27 @@ from rube.api import (
     ListRequest,
     Metadata,
     PutRequest,
+    RenewLeaseRequest,
     UpdateLifecycleRequest,
     UpdateStatusRequest,
     WatchRequest,
 )
 from rube.api.errors import RubeError
 from rube.api.keys import ObjectKey, key_of
+from rube.api.well_known import LEASE_TYPE
 from rube.sim.judges.contents import Content
 from rube.sim.judges.selection import Selection
 from rube.sim.judges.verdict import time_text
 
-Request = PutRequest | DeleteRequest | UpdateStatusRequest | UpdateLifecycleRequest | GetRequest | ListRequest
+Request = (
+    PutRequest
+    | DeleteRequest
+    | UpdateStatusRequest
+    | UpdateLifecycleRequest
+    | RenewLeaseRequest
+    | GetRequest
+    | ListRequest
+)
 
 
 class Outcome(Enum):
@@ -43,7 +53,7 @@ class Attempt:
 
     client: str
     kind: str
-    """`put`, `delete`, `update_status`, `update_lifecycle`, `get` or `list`."""
+    """`put`, `delete`, `update_status`, `update_lifecycle`, `renew_lease`, `get` or `list`."""
     request: Request
     start_ns: int
     user: bool = False
@@ -77,6 +87,8 @@ class Attempt:
             return tuple(str(ObjectKey.from_proto(key)) for key in request.keys)
         if isinstance(request, ListRequest):
             return ()
+        if isinstance(request, RenewLeaseRequest):
+            return (str(ObjectKey(LEASE_TYPE, request.namespace, request.name)),)
         return (str(ObjectKey.from_proto(request.key)),)
 
     @property
@@ -85,13 +97,13 @@ class Attempt:
         request = self.request
         if isinstance(request, PutRequest | DeleteRequest):
             return not request.validate_only
-        return isinstance(request, UpdateStatusRequest | UpdateLifecycleRequest)
+        return isinstance(request, UpdateStatusRequest | UpdateLifecycleRequest | RenewLeaseRequest)
 
     @property
     def fence(self) -> Fence | None:
         """The fence of a write that has one."""
         request = self.request
-        if isinstance(request, GetRequest | ListRequest) or not request.HasField("fence"):
+        if isinstance(request, GetRequest | ListRequest | RenewLeaseRequest) or not request.HasField("fence"):
             return None
         return request.fence
 

@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from rube.api import DeleteRequest, Object, PutRequest, UpdateLifecycleRequest, UpdateStatusRequest
+from rube.api import (
+    DeleteRequest,
+    Object,
+    PutRequest,
+    RenewLeaseRequest,
+    UpdateLifecycleRequest,
+    UpdateStatusRequest,
+)
 from rube.api.keys import INTERNAL_PREFIX
 from rube.sim.judges.contents import Content, difference, without_revisions
 from rube.sim.judges.history import History
-from rube.sim.judges.model import after_delete, after_lifecycle, after_put, after_status
+from rube.sim.judges.model import after_delete, after_lifecycle, after_put, after_renewal, after_status
 from rube.sim.judges.records import Asked, Attempt, LogEntry, Outcome
 from rube.sim.judges.timeline import Timeline
 from rube.sim.judges.verdict import Verdict, judge, many
@@ -154,7 +161,7 @@ def _key_text(raw: bytes) -> str:
 
 
 class _Sent:
-    """The log beside what clients sent: each revision is one request, and no request is two."""
+    """The log beside what clients sent: each revision is one request, or renewals of leases; no request is two."""
 
     def __init__(self, history: History, log: Mapping[int, Sequence[LogEntry]]) -> None:
         self._log = log
@@ -176,12 +183,25 @@ class _Sent:
             entries = self._log[revision]
             if any(explains(attempt, entries, self._timeline) for attempt in self._answered[revision]):
                 continue
+            if all(self._renews(entry, used) for entry in entries):
+                continue
             for attempt in self._unanswered[entries[0].key]:
                 if id(attempt) not in used and explains(attempt, entries, self._timeline):
                     used.add(id(attempt))
                     break
             else:
                 yield from self._unexplained(revision, entries)
+
+    def _renews(self, entry: LogEntry, used: set[int]) -> bool:
+        """Returns whether the change is a renewal, which shares its revision with others."""
+        asked = [*self._answered[entry.revision], *self._unanswered[entry.key]]
+        for attempt in asked:
+            renews = isinstance(attempt.request, RenewLeaseRequest) and id(attempt) not in used
+            if renews and explains(attempt, [entry], self._timeline):
+                if attempt.outcome is Outcome.UNKNOWN:
+                    used.add(id(attempt))
+                return True
+        return False
 
     def _unexplained(self, revision: int, entries: Sequence[LogEntry]) -> Iterator[str]:
         keys = {entry.key for entry in entries}
@@ -233,6 +253,8 @@ def expected_after(attempt: Attempt, key: str, there: Content | None, timeline: 
         return after_delete(before, request, there)
     if isinstance(request, UpdateLifecycleRequest) and before is not None:
         return after_lifecycle(before, request)
+    if isinstance(request, RenewLeaseRequest) and before is not None:
+        return after_renewal(before, request)
     return None
 
 
