@@ -11,6 +11,7 @@ from rube.api.errors import NotFoundError, RubeError
 from rube.api.keys import TYPE_TYPE, ObjectKey
 from rube.api.types import BUILTIN, Kind
 from rube.api.types.pushed import breakages, kind_from
+from rube.compiler import COMPILERS, compile_protos
 from rube.console import WholeGroup
 from ructl.cluster_types import TYPES
 from ructl.completion import complete_types
@@ -23,6 +24,11 @@ _WORDS = {
     PutResponse.CHANGED: ("changed", "would change"),
     PutResponse.UNCHANGED: ("unchanged", "unchanged"),
 }
+
+
+compiler_option = click.option(
+    "--compiler", type=click.Choice(COMPILERS), help="Compile with this one.  [default: the first that is installed]"
+)
 
 
 @click.group("types", cls=WholeGroup)
@@ -51,6 +57,7 @@ def command() -> None:
 @command.command("push", short_help="Push the types in .proto files.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path())
 @click.option("-I", "--include", "includes", multiple=True, metavar="DIR", help="Look up imports here.")
+@compiler_option
 @click.option("--dry-run", is_flag=True, help="Compare with what is stored, and store nothing.")
 @click.option(
     "--allow-breaking",
@@ -61,6 +68,7 @@ def command() -> None:
 def push(
     files: tuple[str, ...],
     includes: tuple[str, ...],
+    compiler: str | None,
     dry_run: bool,
     allow_breaking: bool,
     server: str | None,
@@ -72,6 +80,7 @@ def push(
     ructl types push backup.proto
     ructl types push --dry-run backup.proto
     ructl types push -I protos protos/acme/backup.proto
+    ructl types push --compiler buf backup.proto
     ructl types push acme.Backup
 
     The last one is a type that an installed Python package brings, by its entry point `rube.types`.
@@ -79,7 +88,7 @@ def push(
     The server compares a new version with every stored object, and with what is written meanwhile: it holds for all of
     them, or is refused with the objects that it does not fit. All types of one push are stored at one revision or none.
     """
-    objects = types_in(files, includes)
+    objects = types_in(files, includes, compiler)
     request = PutRequest(objects=objects, validate_only=dry_run, allow_breaking=allow_breaking)
     where = server_target(server, timeout_s)
     for obj, stored in zip(objects, ask(where, lambda connection: _stored(connection, objects)), strict=True):
@@ -97,18 +106,17 @@ async def _push(connection: Connection, request: PutRequest) -> PutResponse:
     return await connection.put(request)
 
 
-def types_in(files: Sequence[str], includes: Sequence[str]) -> list[Object]:
+def types_in(files: Sequence[str], includes: Sequence[str], compiler: str | None = None) -> list[Object]:
     """Returns an api.Type for each message with the option in these files, without the types that are built in; for the
     name of a type that an installed package brings, that type."""
     from rube.api.types.protos import types_of
-    from rube.compiler import compile_protos
     from rube.installed import installed_types
 
     try:
         packaged = [name for name in files if not name.endswith(".proto") and name in installed_types()]
         found = [installed_types()[name] for name in packaged]
         if sources := [name for name in files if name not in packaged]:
-            found += types_of(compile_protos(sources, includes), sources)
+            found += types_of(compile_protos(sources, includes, compiler or ""), sources)
     except RubeError as error:
         raise click.ClickException(error.message) from error
     if not found:
@@ -194,8 +202,15 @@ def get(name: str, server: str | None, node_socket: str | None, timeout_s: float
 @command.command("diff", short_help="Show what a push would change.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path())
 @click.option("-I", "--include", "includes", multiple=True, metavar="DIR", help="Look up imports here.")
+@compiler_option
 @server_options
-def diff(files: tuple[str, ...], includes: tuple[str, ...], server: str | None, timeout_s: float | None) -> None:
+def diff(
+    files: tuple[str, ...],
+    includes: tuple[str, ...],
+    compiler: str | None,
+    server: str | None,
+    timeout_s: float | None,
+) -> None:
     """Shows what a push of .proto files would change in the types: messages, fields, options. Exit code 1 if anything.
 
     \b
@@ -203,7 +218,7 @@ def diff(files: tuple[str, ...], includes: tuple[str, ...], server: str | None, 
     """
     import difflib
 
-    objects = types_in(files, includes)
+    objects = types_in(files, includes, compiler)
     stored = ask(server_target(server, timeout_s), lambda connection: _stored(connection, objects))
     differs = False
     for after, before in zip(objects, stored, strict=True):
