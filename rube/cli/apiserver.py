@@ -47,10 +47,10 @@ FAILED_GRACE_S = 0.5
 @click.option(
     "--grpc",
     "server_kind",
-    type=click.Choice(["grpcio", "native"]),
+    type=click.Choice(["grpcio", "h2corn", "native"]),
     default="grpcio",
     show_default=True,
-    help="The server implementation; native is several times faster and needs the extra rube-plane[fast].",
+    help="The server implementation. h2corn and native are several times faster; native needs rube-plane[fast].",
 )
 @controllers_option
 @click.option(

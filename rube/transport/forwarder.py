@@ -8,6 +8,9 @@ input: `stall`, `heal`, `reset`, `quit`; the end of its input ends it.
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import socket  # noqa: TID251 (an adapter)
+import struct
 import sys
 
 import click
@@ -17,18 +20,24 @@ from rube.transport.addresses import cannot_listen
 
 CHUNK_BYTES = 64 * 1024
 COMMANDS = ("stall", "heal", "reset", "quit")
+# Linux: linux/filter.h and asm-generic/socket.h. A program of one instruction, BPF_RET | BPF_K, that keeps 0 bytes.
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+_DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+_DROP_ALL_PROGRAM = struct.pack("HP", 1, ctypes.addressof(_DROP_ALL))
 
 
 class Forwarder:
     """Forwards connections from `listen` to `target` (`host:port` both), until told otherwise.
 
-    Stalled, it moves no byte and closes nothing: both ends see silence, as with a cut cable. Healed, held-back bytes
-    arrive, in order. Use it as an async context manager.
+    Stalled, it moves no byte and closes nothing: both ends' programs see silence. If it is `deaf`, their kernels do,
+    too, as with a cut cable: nothing that they send is acknowledged. Healed, held-back bytes arrive, in order; those
+    that a deaf one has not acknowledged come with TCP's next try. Use it as an async context manager.
     """
 
-    def __init__(self, listen: str, target: str) -> None:
+    def __init__(self, listen: str, target: str, *, deaf: bool = False) -> None:
         self._listen = check_host_port(listen)
         self._target = check_host_port(target)
+        self._deaf = deaf
         self._server: asyncio.Server | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -59,10 +68,16 @@ class Forwarder:
     def stall(self) -> None:
         """Moves nothing from now on, on old connections and new ones."""
         self._flowing.clear()
+        for writers in self._connections.values():
+            for writer in writers:
+                self._hear(writer, False)
 
     def heal(self) -> None:
         """Moves bytes again; held-back ones arrive."""
         self._flowing.set()
+        for writers in self._connections.values():
+            for writer in writers:
+                self._hear(writer, True)
 
     def reset(self) -> None:
         """Breaks every connection: both ends get a reset, and bytes under way are lost."""
@@ -79,14 +94,28 @@ class Forwarder:
         self.reset()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _hear(self, writer: asyncio.StreamWriter, hears: bool) -> None:
+        """Has the kernel take what the other end sends from now on, or drop it unacknowledged."""
+        if self._deaf and not writer.is_closing():
+            option = _SO_DETACH_FILTER if hears else _SO_ATTACH_FILTER
+            value = struct.pack("i", 0) if hears else _DROP_ALL_PROGRAM
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, value)
+
+    def _obey(self, writer: asyncio.StreamWriter) -> None:
+        """Stalls a connection that has come while stalled."""
+        if not self._flowing.is_set():
+            self._hear(writer, False)
+
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         writers = self._connections[task] = [writer]
         try:
+            self._obey(writer)
             await self._flowing.wait()
             upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
             writers.append(upstream_writer)
+            self._obey(upstream_writer)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._move(reader, upstream_writer))
                 group.create_task(self._move(upstream_reader, writer))

@@ -11,7 +11,7 @@ from rube.host import ChannelTls, ServerOptions
 from rube.transport.addresses import cannot_listen, check_address, short_address
 from rube.transport.options import ChannelOptions, channel_core_options, server_core_options
 
-ServerKind = Literal["grpcio", "native"]
+ServerKind = Literal["grpcio", "native", "h2corn"]
 
 
 class GrpcNetwork:
@@ -59,6 +59,10 @@ class GrpcNetwork:
 
     def _inner(self, options: ServerOptions) -> aio.Server:
         core_options = server_core_options(options)
+        if self._server_kind == "h2corn":
+            from rube.transport.h2 import H2Server
+
+            return H2Server(options)
         if self._server_kind == "native":
             from rube.transport.native import native_server
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from grpc import aio
 
 from rube.host import Network
-from rube.transport import GrpcNetwork, add_standard_services
+from rube.transport import GrpcNetwork, ServerKind, add_standard_services
 
 SERVICE = "test.Service"
 KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
@@ -78,7 +78,7 @@ async def echo_server(network: Network, address: str) -> tuple[aio.Server, int]:
 
 async def _main() -> None:
     kind, address = sys.argv[1:]
-    server, port = await echo_server(GrpcNetwork(server_kind="native" if kind == "native" else "grpcio"), address)
+    server, port = await echo_server(GrpcNetwork(server_kind=cast(ServerKind, kind)), address)
     print(port, flush=True)
     await server.wait_for_termination()
 

@@ -159,7 +159,7 @@ class RealSite:
 
     @asynccontextmanager
     async def link(self, server: Served) -> AsyncIterator[Link]:
-        async with Forwarder("127.0.0.1:0", server.address) as forwarder:
+        async with Forwarder("127.0.0.1:0", server.address, deaf=True) as forwarder:
             yield forwarder  # type: ignore[misc]  # a stand-in
 
     def unix_address(self) -> str:
