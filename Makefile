@@ -65,11 +65,13 @@ unit-pythons: $(READY) ## the same on each other Python that is here
 test-pythons: $(READY) ## all tests on each other Python that is here: make test-pythons ARGS='tests/unit tests/simulation'
 	$(BIN)/python tests/pythons.py test $(VENV)/pythons $(PARALLEL) $(ARGS)
 
-# Coverage's other core reads sources in the middle of a world, whose guard refuses that.
-coverage: $(READY) ## the lines and branches that tests reach, a package a row: make coverage ARGS='tests/unit'
+# Coverage's other core reads sources in the middle of a world, whose guard refuses that. Counting takes its time, so tests
+# get more of it. A run that is broken off leaves no table of an earlier one.
+coverage: $(READY) ## the lines and branches that tests reach, a package a row: make coverage ARGS='--cov-append tests/real'
+	@rm -f $(VENV)/coverage.json
 	COVERAGE_CORE=ctrace COVERAGE_FILE=$(abspath $(VENV))/.coverage \
-	  $(BIN)/pytest $(PARALLEL) --cov --cov-report=json:$(VENV)/coverage.json $(ARGS); code=$$?; \
-	  $(BIN)/python tests/coverage_table.py $(VENV)/coverage.json; exit $$code
+	  $(BIN)/pytest $(PARALLEL) -o timeout=900 --cov --cov-report=json:$(VENV)/coverage.json $(ARGS); code=$$?; \
+	  [ ! -f $(VENV)/coverage.json ] || $(BIN)/python tests/coverage_table.py $(VENV)/coverage.json; exit $$code
 
 # The scenario, and how many seeds of it: under 90 s of processor time in all.
 SHORT := nodes-chaos:2 store-chaos:1 leases-chaos:2 replicas-chaos:1 servers-hang:1 restore:1 reboot-offline:1 move:1 \
