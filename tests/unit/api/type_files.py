@@ -10,8 +10,12 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+import pytest
 from google.protobuf import text_format
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+
+from rube.api.errors import InvalidArgumentError
+from rube.api.types.files import load
 
 ROOT = Path(__file__).parents[3]
 _COPIED = {
@@ -67,3 +71,48 @@ def compiled_files(sources: Mapping[str, str]) -> FileDescriptorSet:
         done = buf("build", directory, "-o", str(out), "--as-file-descriptor-set")
         assert done.returncode == 0, done.stderr + done.stdout
         return FileDescriptorSet.FromString(out.read_bytes())
+
+
+BACKUP = """
+    syntax = "proto3";
+    package acme;
+    import "google/protobuf/any.proto";
+    import "google/protobuf/duration.proto";
+    import "google/protobuf/struct.proto";
+    import "google/protobuf/timestamp.proto";
+    import "google/protobuf/wrappers.proto";
+    import "rube/api/resource.proto";
+    import public "targets.proto";
+    message Backup {
+      option (api.resource) = { status: "acme.BackupStatus" short_names: "bk" };
+      reserved 30 to 40, 50 to max;
+      reserved "old";
+      string schedule = 1;
+      optional int32 keep = 2;
+      map<string, Target> targets = 3;
+      oneof how { string command = 4; Target copy = 5; }
+      google.protobuf.Timestamp at = 6;
+      google.protobuf.Duration every = 7;
+      google.protobuf.Any more = 8;
+      google.protobuf.Struct settings = 9;
+      google.protobuf.Int32Value limit = 10;
+      Mode mode = 11;
+      repeated Backup children = 12;
+      message Step { repeated double weights = 1; enum Kind { KIND_UNSPECIFIED = 0; COPY = 1; } Kind kind = 2; }
+      repeated Step steps = 13;
+    }
+    enum Mode { option allow_alias = true; MODE_UNSPECIFIED = 0; FULL = 1; WHOLE = 1; }
+    message BackupStatus { google.protobuf.Timestamp last = 1; }
+"""
+TARGETS = 'syntax = "proto3"; package acme; message Target { string node = 1; bytes key = 2; }'
+
+
+def backup() -> FileDescriptorSet:
+    return compiled(backup=BACKUP, targets=TARGETS)
+
+
+def refused(*given: FileDescriptorProto, root: str = "acme.Backup", status: str = "") -> InvalidArgumentError:
+    with pytest.raises(InvalidArgumentError) as caught:
+        load(FileDescriptorSet(file=given), root=root, status=status)
+    assert caught.value.metadata["field"] == "files"
+    return caught.value
