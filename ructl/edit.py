@@ -13,8 +13,11 @@ ATTEMPTS_MAX = 8
 """To write while others write to the object, its node's reports among them."""
 
 
-async def edit(connection: Connection, obj: Object, change: Callable[[Object], bool]) -> Metadata | None:
-    """Changes the object in place and puts it; returns None if `change` says that nothing has to be done.
+async def edit(
+    connection: Connection, obj: Object, change: Callable[[Object], bool], *, dry_run: bool = False
+) -> Metadata | None:
+    """Changes the object in place and puts it, with `dry_run` only to have it checked; returns None if `change` says
+    that nothing has to be done.
 
     If another writer came between, the object is read and changed again. Raises AbortedError after ATTEMPTS_MAX, and if
     another object has taken the name.
@@ -27,7 +30,7 @@ async def edit(connection: Connection, obj: Object, change: Callable[[Object], b
         if not change(wanted):
             return None
         try:
-            return (await connection.put(PutRequest(objects=[wanted]))).metadata[0]
+            return (await connection.put(PutRequest(objects=[wanted], validate_only=dry_run))).metadata[0]
         except AbortedError:
             if attempt + 1 == ATTEMPTS_MAX:
                 raise

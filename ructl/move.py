@@ -15,7 +15,7 @@ from ructl.completion import complete_namespaces, complete_nodes, complete_units
 from ructl.connection import Connection, run
 from ructl.edit import edit
 from ructl.following import until_done
-from ructl.options import fixed_type_option, server_options, server_target, within_option
+from ructl.options import dry_run_option, fixed_type_option, server_options, server_target, within_option
 from ructl.output import place
 from ructl.query import Query, parse_query
 from ructl.units import find_units
@@ -34,6 +34,7 @@ from ructl.wait import LateError
 )
 @click.option("--force", is_flag=True, help="Bind it to NODE at once: for a while it may run on both nodes.")
 @click.option("--no-wait", is_flag=True, help="Ask for the move, and don't wait until it is done.")
+@dry_run_option
 @within_option("How long to wait; the move goes on afterwards, too.")
 @fixed_type_option(UNIT_TYPE)
 @server_options
@@ -43,6 +44,7 @@ def command(
     namespace: str | None,
     force: bool,
     no_wait: bool,
+    dry_run: bool,
     within_s: float,
     server: str | None,
     timeout_s: float | None,
@@ -63,7 +65,7 @@ def command(
     if force and node is None:
         raise click.UsageError("--force needs the NODE to bind it to")
     query = parse_query(UNIT_TYPE, namespace, None, [unit])
-    wanted = _Move(query=query, node=node or "", force=force, within_s=0 if no_wait else within_s)
+    wanted = _Move(query=query, node=node or "", force=force, within_s=0 if no_wait else within_s, dry_run=dry_run)
     run(server_target(server, timeout_s), lambda connection: _move(connection, wanted))
 
 
@@ -75,6 +77,7 @@ class _Move:
     node: str
     force: bool
     within_s: float
+    dry_run: bool
 
     def is_done(self, obj: Object) -> bool:
         return bool(self.node) and bound_node(obj.metadata) == self.node
@@ -93,9 +96,13 @@ async def _move(connection: Connection, wanted: _Move) -> None:
         here = bound_node(put.metadata)
         return _ask(put, wanted)
 
-    written = await edit(connection, obj, ask)
+    written = await edit(connection, obj, ask, dry_run=wanted.dry_run)
     if written is None:
         click.echo(f"{place(obj.metadata)} is on {here} already")
+    elif wanted.dry_run:
+        click.echo(
+            f"would {'bind' if wanted.force else 'move'} {place(obj.metadata)} to {wanted.node or 'another node'}"
+        )
     elif wanted.force:
         click.echo(f"bound {place(obj.metadata)} to {wanted.node}; {here or 'no node'} may still run it for a while")
     elif wanted.within_s:

@@ -201,6 +201,12 @@ def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def dry_run_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --dry-run."""
+    text = "Check everything and store nothing; say what would be done."
+    return click.option("--dry-run", is_flag=True, help=text)(command)
+
+
 def at_revision_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --at-revision, which is `at_revision`; None: now."""
     return click.option(

@@ -8,7 +8,7 @@ from rube.api import UpdateLifecycleRequest
 from rube.api.errors import NotFoundError
 from rube.api.keys import key_of
 from ructl.connection import Connection, ask
-from ructl.options import query_options, server_options, server_target
+from ructl.options import dry_run_option, query_options, server_options, server_target
 from ructl.output import place, tell
 from ructl.query import Query, parse_query
 
@@ -18,6 +18,7 @@ from ructl.query import Query, parse_query
 @click.option(
     "--finalizer", "finalizers", metavar="NAME", multiple=True, required=True, help="The finalizer; repeat it."
 )
+@dry_run_option
 @server_options
 def command(
     type_name: str | None,
@@ -25,6 +26,7 @@ def command(
     labels: str | None,
     names: tuple[str, ...],
     finalizers: tuple[str, ...],
+    dry_run: bool,
     server: str | None,
     timeout_s: float | None,
 ) -> None:
@@ -40,16 +42,19 @@ def command(
     query = parse_query(type_name, namespace, labels, names)
     if query == Query(type=query.type):
         raise click.UsageError("release needs a name or a selector")
-    ask(server_target(server, timeout_s), lambda connection: _release(connection, query, finalizers))
+    ask(server_target(server, timeout_s), lambda connection: _release(connection, query, finalizers, dry_run))
 
 
-async def _release(connection: Connection, query: Query, finalizers: tuple[str, ...]) -> None:
+async def _release(connection: Connection, query: Query, finalizers: tuple[str, ...], dry_run: bool) -> None:
     found = await connection.find(query)
     if not found:
         raise NotFoundError(f"nothing matches {query}")
     for obj in found:
-        request = UpdateLifecycleRequest(key=key_of(obj).to_proto(), uid=obj.metadata.uid)
+        request = UpdateLifecycleRequest(key=key_of(obj).to_proto(), uid=obj.metadata.uid, validate_only=dry_run)
         request.remove_finalizers.extend(finalizers)
         response = await connection.update_lifecycle(request)
         left = ", ".join(response.metadata.finalizers) or "no finalizer"
-        tell(f"deleted {place(key_of(obj))}" if response.gone else f"released {place(key_of(obj))}: {left} is left")
+        if response.gone:
+            tell(f"{'would delete' if dry_run else 'deleted'} {place(key_of(obj))}")
+        else:
+            tell(f"{'would release' if dry_run else 'released'} {place(key_of(obj))}: {left} is left")

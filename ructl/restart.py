@@ -13,7 +13,7 @@ from ructl.completion import complete_labels, complete_namespaces, complete_unit
 from ructl.connection import Connection, run
 from ructl.edit import edit
 from ructl.following import until_done
-from ructl.options import fixed_type_option, server_options, server_target, within_option
+from ructl.options import dry_run_option, fixed_type_option, server_options, server_target, within_option
 from ructl.output import place, tell
 from ructl.query import Query, parse_query
 from ructl.units import find_units
@@ -27,6 +27,7 @@ from ructl.wait import LateError
 )
 @click.option("-l", "--labels", metavar="SELECTOR", help="All units with these labels.", shell_complete=complete_labels)
 @click.option("--no-wait", is_flag=True, help="Ask for the restarts, and don't wait until they are done.")
+@dry_run_option
 @within_option("How long to wait for each unit. A restart that was asked for is carried out afterwards, too.")
 @fixed_type_option(UNIT_TYPE)
 @server_options
@@ -35,6 +36,7 @@ def command(
     namespace: str | None,
     labels: str | None,
     no_wait: bool,
+    dry_run: bool,
     within_s: float,
     server: str | None,
     timeout_s: float | None,
@@ -58,19 +60,21 @@ def command(
     query = parse_query(UNIT_TYPE, namespace, labels, units)
     late = run(
         server_target(server, timeout_s),
-        lambda connection: _restart_all(connection, query, None if no_wait else within_s),
+        lambda connection: _restart_all(connection, query, None if no_wait else within_s, dry_run=dry_run),
     )
     if late:
         raise LateError(late)
 
 
-async def _restart_all(connection: Connection, query: Query, within_s: float | None) -> str:
+async def _restart_all(connection: Connection, query: Query, within_s: float | None, *, dry_run: bool) -> str:
     """Gives the empty text, or which unit is late."""
     for obj in await find_units(connection, query):
         _check(obj)
         request = _new_request()
-        await edit(connection, obj, lambda wanted, request=request: _ask(wanted, request))  # type: ignore[misc]
-        if within_s is None:
+        await edit(connection, obj, lambda wanted, request=request: _ask(wanted, request), dry_run=dry_run)  # type: ignore[misc]
+        if dry_run:
+            tell(f"would restart {place(obj.metadata)}")
+        elif within_s is None:
             tell(f"asked to restart {place(obj.metadata)}")
         elif late := await _wait(connection, obj, request, within_s):
             return late

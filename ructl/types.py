@@ -16,7 +16,7 @@ from rube.console import WholeGroup
 from ructl.cluster_types import TYPES
 from ructl.completion import complete_types
 from ructl.connection import Connection, ask, one_line
-from ructl.options import connection_options, server_options, server_target, target
+from ructl.options import connection_options, dry_run_option, server_options, server_target, target
 from ructl.output import tell
 
 _WORDS = {
@@ -256,8 +256,9 @@ def _shape(obj: Object) -> list[str]:
 
 @command.command("delete", short_help="Delete types that have no objects.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME…", shell_complete=complete_types)
+@dry_run_option
 @server_options
-def delete(names: tuple[str, ...], server: str | None, timeout_s: float | None) -> None:
+def delete(names: tuple[str, ...], dry_run: bool, server: str | None, timeout_s: float | None) -> None:
     """Deletes types. One that has objects is not deleted, and the error says how many.
 
     \b
@@ -270,7 +271,8 @@ def delete(names: tuple[str, ...], server: str | None, timeout_s: float | None) 
         full = [full_type_name(name) for name in names]
     except RubeError as error:
         raise click.ClickException(one_line(error)) from error
-    request = DeleteRequest(keys=[ObjectKey(TYPE_TYPE, "", name).to_proto() for name in full])
+    keys = [ObjectKey(TYPE_TYPE, "", name).to_proto() for name in full]
+    request = DeleteRequest(keys=keys, validate_only=dry_run)
     ask(server_target(server, timeout_s), lambda connection: connection.delete(request))
     for name in full:
-        tell(f"deleted {name}")
+        tell(f"{'would delete' if dry_run else 'deleted'} {name}")

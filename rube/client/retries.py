@@ -77,12 +77,12 @@ def is_conditional(request: Request) -> bool:
     match request:
         case GetRequest() | ListRequest() | HistoryRequest() | RenewLeaseRequest():
             return True
+        case _ if request.validate_only:
+            return True
         case UpdateStatusRequest():
             return bool(request.uid)
         case UpdateLifecycleRequest():
             return bool(request.uid) and not request.add_finalizers
-        case _ if request.validate_only:
-            return True
         case PutRequest() | ApplyRequest():
             return _all_conditional(request.objects, request.preconditions)
         case PatchRequest():

@@ -41,13 +41,14 @@ async def update_lifecycle(backend: Backend, request: UpdateLifecycleRequest) ->
         return {} if changed is obj else {name: changed}
 
     fence = request.fence if request.HasField("fence") else None
-    outcome = await backend.writer.write(Intent([name], preconditions, fence, decide))
+    outcome = await backend.writer.write(Intent([name], preconditions, fence, decide, request.validate_only))
     before, after = outcome.current[name], outcome.decided.get(name)
     assert before is not None, "an absent object is an error"
     gone = name in outcome.decided and after is None
     metadata = (after or before).metadata
     if after is not None:
-        set_revisions(metadata, before.metadata.create_revision, outcome.revision)
+        revision = before.metadata.revision if request.validate_only else outcome.revision
+        set_revisions(metadata, before.metadata.create_revision, revision)
     return UpdateLifecycleResponse(
         metadata=metadata, revision=outcome.revision, store_id=backend.store.store_id, gone=gone
     )

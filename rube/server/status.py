@@ -17,7 +17,7 @@ from rube.server.backend import Backend
 from rube.server.known_types import Snapshot
 from rube.server.objects import prepare_status
 from rube.server.preconditions import resolve_preconditions
-from rube.server.put_response import metadata_after
+from rube.server.put_response import metadata_after, object_after
 from rube.server.stored_object import StoredObject
 from rube.server.validation import canonical_status, located
 from rube.server.violations import check_status
@@ -69,11 +69,15 @@ async def _update_status(backend: Backend, now: Snapshot, request: UpdateStatusR
     given = [request.precondition] if request.HasField("precondition") else []
     preconditions = resolve_preconditions(given, [name])
     fence = request.fence if request.HasField("fence") else None
-    intent = Intent(keys=[name], preconditions=preconditions, fence=fence, decide=decide, now=now)
+    intent = Intent([name], preconditions, fence, decide, request.validate_only, now=now)
     outcome = await backend.writer.write(intent)
-    return UpdateStatusResponse(
-        metadata=metadata_after(outcome, name), revision=outcome.revision, store_id=backend.store.store_id
-    )
+    response = UpdateStatusResponse(revision=outcome.revision, store_id=backend.store.store_id)
+    if request.validate_only:
+        response.object.CopyFrom(object_after(outcome, name, validate_only=True))
+        response.metadata.CopyFrom(response.object.metadata)
+    else:
+        response.metadata.CopyFrom(metadata_after(outcome, name))
+    return response
 
 
 def merge_status(

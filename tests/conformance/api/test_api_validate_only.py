@@ -6,9 +6,26 @@ import re
 
 import pytest
 
-from rube.api import DeleteRequest, Fence, Object, Precondition, PutRequest, PutResponse, UnitStatus
-from rube.api.errors import AbortedError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, RubeError
-from rube.api.types import BUILTIN
+from rube.api import (
+    DeleteRequest,
+    Fence,
+    Object,
+    Precondition,
+    PutRequest,
+    PutResponse,
+    UnitStatus,
+    UpdateLifecycleRequest,
+    UpdateStatusRequest,
+)
+from rube.api.errors import (
+    AbortedError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    RubeError,
+)
+from rube.api.types import BUILTIN, pack
 from rube.store import StoreConfig, StoreLimits
 from tests.conformance.api.api_sites import Served, Site, key, serve, unit
 
@@ -115,3 +132,42 @@ async def test_a_delete_with_validate_only_deletes_nothing(site: Site) -> None:
         with pytest.raises(AbortedError):
             await api.client.delete(DeleteRequest(keys=[key("a")], preconditions=[stale], validate_only=True))
         assert api.store.revision == before
+
+
+async def test_a_status_with_validate_only_answers_with_what_it_would_store(site: Site) -> None:
+    async with serve(site) as api:
+        created = (await api.put(unit("a"))).metadata[0]
+        status = pack(UnitStatus(active_state="active"))
+        wanted = UpdateStatusRequest(key=key("a"), uid=created.uid, status=status, validate_only=True)
+        prospect = await api.client.update_status(wanted)
+        assert BUILTIN.unpack(prospect.object.status) == UnitStatus(active_state="active")
+        assert prospect.object.metadata == prospect.metadata == created
+        assert not (await api.get("a")).HasField("status")
+        for stale in ({"uid": "other"}, {"precondition": Precondition(revision=created.revision + 7)}):
+            with pytest.raises(AbortedError):
+                await api.client.update_status(
+                    UpdateStatusRequest(key=key("a"), status=status, validate_only=True, **stale)
+                )
+        assert api.store.revision == prospect.revision == created.revision
+        wanted.validate_only = False
+        stored = await api.client.update_status(wanted)
+        assert not stored.HasField("object")
+        prospect.object.metadata.revision = stored.revision
+        assert await api.get("a") == prospect.object
+
+
+async def test_a_change_of_finalizers_with_validate_only_answers_with_what_it_would_store(site: Site) -> None:
+    async with serve(site) as api:
+        created = (await api.put(unit("a", finalizers=["example.com/x"]))).metadata[0]
+        wanted = UpdateLifecycleRequest(key=key("a"), add_finalizers=["example.com/y"], validate_only=True)
+        prospect = await api.client.update_lifecycle(wanted)
+        assert list(prospect.metadata.finalizers) == ["example.com/x", "example.com/y"]
+        assert (prospect.metadata.revision, prospect.gone) == (created.revision, False)
+        await api.delete("a")
+        marked = await api.get("a")
+        last = UpdateLifecycleRequest(key=key("a"), remove_finalizers=["example.com/x"], validate_only=True)
+        assert (await api.client.update_lifecycle(last)).gone
+        with pytest.raises(FailedPreconditionError):
+            await api.client.update_lifecycle(wanted)
+        assert await api.get("a") == marked
+        assert api.store.revision == marked.metadata.revision

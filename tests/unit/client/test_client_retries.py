@@ -18,6 +18,7 @@ from rube.api import (
     Precondition,
     PutRequest,
     Unit,
+    UpdateLifecycleRequest,
     UpdateStatusRequest,
 )
 from rube.api.errors import (
@@ -69,6 +70,8 @@ REPEATABLE: list[Request] = [
     ApplyRequest(objects=[unit("a"), unit("b")], owner="x", validate_only=True),
     DeleteRequest(keys=[KEY], preconditions=[Precondition(uid="x")]),
     UpdateStatusRequest(key=KEY, uid="x"),
+    UpdateStatusRequest(key=KEY, validate_only=True),
+    UpdateLifecycleRequest(key=KEY, add_finalizers=["example.com/x"], validate_only=True),
 ]
 UNCONDITIONAL: list[Request] = [
     PutRequest(objects=[unit("a")]),
