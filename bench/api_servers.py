@@ -86,6 +86,13 @@ async def _serve(server: aio.Server, port: int, stop: asyncio.Event) -> None:
 @contextmanager
 def running(*arguments: str) -> Iterator[str]:
     """The address of a server process, which ends with the block."""
+    with running_process(*arguments) as (address, _):
+        yield address
+
+
+@contextmanager
+def running_process(*arguments: str) -> Iterator[tuple[str, int]]:
+    """The address and the process id of a server, which ends with the block."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     process = subprocess.Popen(
         [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, env=environment
@@ -94,7 +101,7 @@ def running(*arguments: str) -> Iterator[str]:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert address, f"{arguments} did not start"
-        yield address
+        yield address, process.pid
     finally:
         process.terminate()
         process.communicate(timeout=START_S_MAX)
