@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from rube.api import GetRequest, Key, Lease, Metadata, Node, Object, PutRequest, RenewLeaseRequest
+from rube.api import GetRequest, GetResponse, Key, Lease, Metadata, Node, Object, PutRequest, RenewLeaseRequest
 from rube.api.types import pack
 from rube.host import Host, RealClock, RealRandomness
 from rube.server import ApiServerConfig
@@ -48,7 +48,8 @@ class Server:
         await put(self.backend, PutRequest(objects=[lease, node]))
 
     async def read_and_put(self, number: int, second: int) -> None:
-        found = (await get(self.backend, GetRequest(key=_lease_key(number)))).object
+        answer = await get(self.backend, GetRequest(key=_lease_key(number)))
+        found = GetResponse.FromString(answer.data).object
         request = PutRequest(objects=[found])
         request.objects[0].spec.CopyFrom(pack(_lease(second)))
         request.preconditions.add(key=_lease_key(number), revision=found.metadata.revision)

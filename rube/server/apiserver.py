@@ -102,6 +102,7 @@ class ApiServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._host.clock.sleep(min(DRAIN_S, grace_s))
         await self._server.stop(grace_s)
+        await self._service.close()
         await self._types.stop()
 
     async def _refuse_health(self) -> None:

@@ -38,7 +38,9 @@ class ApiServerConfig:
     bookmark_interval_s: float = 5.0
     """How long a watch may be silent about revisions without changes for it."""
     event_cache_bytes_max: int = 8 * 1024 * 1024
-    """Bytes of parsed objects that watches share."""
+    """Bytes of the newest events, encoded once for all watches."""
+    watch_buffer_bytes_max: int = 256 * 1024
+    """Bytes of events that wait for one slow client: past that it is served from the store's log."""
 
     retries_max: int = 10
     """A write that loses a race against another server on the same store is decided again so often."""

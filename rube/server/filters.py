@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from rube.api import ListRequest, Object, WatchRequest, selectors
+from rube.api import ListRequest, WatchRequest, selectors
 from rube.api.keys import ObjectKey, prefix_bytes, prefix_end, validate_name, validate_name_of
 from rube.api.types import Types
 from rube.api.well_known import EVERY_TYPE
@@ -53,9 +54,10 @@ class ObjectFilter:
             return False
         return not self.name or key.endswith(b"/" + self.name.encode())
 
-    def matches(self, obj: Object) -> bool:
-        """Returns whether the labels match; call `matches_key` first."""
-        return not self.selector.requirements or self.selector.matches(obj.metadata.labels)
+    def matches(self, labels: Callable[[], Mapping[str, str]]) -> bool:
+        """Returns whether the labels match, which are asked for only if that depends on them; call `matches_key`
+        first."""
+        return not self.selector.requirements or self.selector.matches(labels())
 
     def __str__(self) -> str:
         return f"{self.type}/{self.namespace}/{self.name}?{self.selector}"

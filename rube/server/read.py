@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from functools import partial
 
 from rube.api import GetRequest, GetResponse, ListRequest, ListResponse
 from rube.api.errors import CompactedError, InvalidArgumentError, NotFoundError
@@ -10,18 +11,23 @@ from rube.api.keys import ObjectKey
 from rube.api.page_token import PageToken, decode_token, encode_token
 from rube.server.backend import Backend
 from rube.server.config import ApiServerConfig
+from rube.server.encoding import get_object, list_item
 from rube.server.filters import ObjectFilter
 from rube.server.history import forgotten, read_at
-from rube.server.objects import decode, size_in_response
+from rube.server.objects import size_in_response
 from rube.server.owners import decode_owners, known_owners, object_values, owners_key, owners_message
 from rube.server.scan import scan
-from rube.server.stored_object import decode_object
+from rube.server.stored_object import decode_object, labels_of
 from rube.server.validation import check_page_size
 from rube.store import Page
+from rube.transport import Encoded
 
 
-async def get(backend: Backend, request: GetRequest) -> GetResponse:
-    """Carries out a GetRequest. Raises NotFoundError (metadata `key`), CompactedError, RevisionAheadError."""
+async def get(backend: Backend, request: GetRequest) -> Encoded:
+    """Carries out a GetRequest; returns a GetResponse.
+
+    Raises NotFoundError (metadata `key`), CompactedError, RevisionAheadError.
+    """
     store = backend.store
     key = ObjectKey.from_proto(request.key)
     types = await backend.types.require((key.type,))
@@ -37,18 +43,18 @@ async def get(backend: Backend, request: GetRequest) -> GetResponse:
     if record is None:
         then = f" at revision {revision}" if request.revision else ""
         raise NotFoundError(f"{key} {'did' if then else 'does'} not exist{then}", key=str(key), revision=revision)
-    response = GetResponse(object=decode(record), revision=revision, store_id=store.store_id)
+    rest = GetResponse(revision=revision, store_id=store.store_id)
     if request.include_owners:
         stored = decode_object(record)
         if beside[0] is not None:
             stored.owners = decode_owners(name, beside[0].value)
-        response.owners.CopyFrom(owners_message(known_owners(stored, object_values(types, stored))))
-    return response
+        rest.owners.CopyFrom(owners_message(known_owners(stored, object_values(types, stored))))
+    return Encoded(get_object(record) + rest.SerializeToString(deterministic=True))
 
 
-async def list_objects(backend: Backend, request: ListRequest) -> ListResponse:
-    """Returns one page of the objects that match, in the order of their keys; every page is of the first one's
-    revision.
+async def list_objects(backend: Backend, request: ListRequest) -> Encoded:
+    """Returns a ListResponse: one page of the objects that match, in the order of their keys; every page is of the
+    first one's revision.
 
     A page ends early at a bound of bytes or of objects read, so only an empty `next_page_token` means the end. Raises
     CompactedError for a revision that is compacted (a list that is under way begins again), InvalidArgumentError also
@@ -87,11 +93,10 @@ async def list_objects(backend: Backend, request: ListRequest) -> ListResponse:
         if request.revision:
             raise forgotten(request.revision, int(error.metadata["oldest_revision"])) from error
         raise
-    response = collected.response
-    response.store_id = store.store_id
+    rest = ListResponse(revision=collected.revision, store_id=store.store_id)
     if collected.more:
-        response.next_page_token = encode_token(PageToken(response.revision, collected.last_key), scope)
-    return response
+        rest.next_page_token = encode_token(PageToken(collected.revision, collected.last_key), scope)
+    return Encoded(b"".join((*collected.items, rest.SerializeToString(deterministic=True))))
 
 
 def check_one_revision(request: GetRequest | ListRequest) -> None:
@@ -106,7 +111,9 @@ class _Collected:
     """The page of a list that is being filled."""
 
     def __init__(self, wanted: ObjectFilter, config: ApiServerConfig, objects_max: int) -> None:
-        self.response = ListResponse()
+        self.items: list[bytes] = []
+        """The fields `items` of the ListResponse."""
+        self.revision = 0
         self.last_key = b""
         self.more = False
         self._wanted = wanted
@@ -116,14 +123,14 @@ class _Collected:
 
     def take(self, page: Page) -> bool:
         """Adds the objects that match; returns True once the response is full."""
-        self.response.revision = page.revision
+        self.revision = page.revision
         for index, record in enumerate(page.records):
-            if self._wanted.matches_key(record.key) and self._wanted.matches(obj := decode(record)):
+            if self._wanted.matches_key(record.key) and self._wanted.matches(partial(labels_of, record)):
                 size_bytes = size_in_response(record)
-                if self.response.items and size_bytes > self._bytes_left:
+                if self.items and size_bytes > self._bytes_left:
                     self.more = True  # it begins the next page
                     return True
-                self.response.items.append(obj)
+                self.items.append(list_item(record))
                 self._objects_left -= 1
                 self._bytes_left -= size_bytes
             self.last_key = record.key

@@ -15,11 +15,9 @@ from rube.api import (
     DeleteRequest,
     DeleteResponse,
     GetRequest,
-    GetResponse,
     HistoryRequest,
     HistoryResponse,
     ListRequest,
-    ListResponse,
     LogsRequest,
     LogsResponse,
     PatchRequest,
@@ -33,7 +31,6 @@ from rube.api import (
     UpdateStatusRequest,
     UpdateStatusResponse,
     WatchRequest,
-    WatchResponse,
 )
 from rube.api.errors import NotDoneError
 from rube.api.unknown_fields import check_known
@@ -56,12 +53,14 @@ from rube.server.status import update_status
 from rube.server.watch import Watches
 from rube.server.writes import Writer
 from rube.store import Store
+from rube.transport import Encoded
 
 Context = aio.ServicerContext[Any, Any]
 
 
 class ApiService(ApiServicer):
-    """Errors leave as exceptions: the server's transport turns them into statuses."""
+    """Errors leave as exceptions: the server's transport turns them into statuses. Objects leave as they are stored:
+    Get, List and Watch return encoded responses of their types."""
 
     def __init__(
         self,
@@ -94,11 +93,11 @@ class ApiService(ApiServicer):
         self._check(request)
         return await apply(self._backend, request)
 
-    async def Get(self, request: GetRequest, context: Context) -> GetResponse:
+    async def Get(self, request: GetRequest, context: Context) -> Encoded:  # type: ignore[override]
         self._check(request)
         return await get(self._backend, request)
 
-    async def List(self, request: ListRequest, context: Context) -> ListResponse:
+    async def List(self, request: ListRequest, context: Context) -> Encoded:  # type: ignore[override]
         self._check(request)
         return await list_objects(self._backend, request)
 
@@ -110,7 +109,7 @@ class ApiService(ApiServicer):
         self._check(request)
         return await delete(self._backend, request)
 
-    def Watch(self, request: WatchRequest, context: Context) -> AsyncIterator[WatchResponse]:
+    def Watch(self, request: WatchRequest, context: Context) -> AsyncIterator[Encoded]:  # type: ignore[override]
         self._check(request)
         return self._watches.watch(request)
 
@@ -134,6 +133,10 @@ class ApiService(ApiServicer):
         """Ends the watches and refuses new calls, both with UNAVAILABLE, so that clients move on at once."""
         self._draining = True
         self._watches.stop()
+
+    async def close(self) -> None:
+        """Ends what reads the store for the watches."""
+        await self._watches.close()
 
     def _check(self, request: Message) -> None:
         check_known(request)

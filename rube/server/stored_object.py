@@ -17,27 +17,22 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 
 from rube.api import Metadata, Object
+from rube.server.encoding import tag, varint
 from rube.store import Record
 
-_LENGTH_DELIMITED: Final = 2
-# The number of lengths whose encoding is cached.
-_LENGTHS_MAX: Final = 4096
+# The number of type URLs whose encoding is cached.
+_TYPE_URLS_MAX: Final = 4096
 
 
 Owners = Mapping[str, frozenset[str]]
 """The paths of each owner's fields (api.FieldOwners)."""
 
 
-def _tag(number: int) -> bytes:
-    assert number < 16, "its tag has one byte"
-    return bytes([number << 3 | _LENGTH_DELIMITED])
-
-
-_METADATA: Final = _tag(Object.METADATA_FIELD_NUMBER)
-_SPEC: Final = _tag(Object.SPEC_FIELD_NUMBER)
-_STATUS: Final = _tag(Object.STATUS_FIELD_NUMBER)
-_TYPE_URL: Final = _tag(Any.TYPE_URL_FIELD_NUMBER)
-_VALUE: Final = _tag(Any.VALUE_FIELD_NUMBER)
+_METADATA: Final = tag(Object.METADATA_FIELD_NUMBER)
+_SPEC: Final = tag(Object.SPEC_FIELD_NUMBER)
+_STATUS: Final = tag(Object.STATUS_FIELD_NUMBER)
+_TYPE_URL: Final = tag(Any.TYPE_URL_FIELD_NUMBER)
+_VALUE: Final = tag(Any.VALUE_FIELD_NUMBER)
 
 
 @dataclass(slots=True)
@@ -77,13 +72,19 @@ def decode_object(record: Record) -> StoredObject:
     return StoredObject(metadata, value[end:spec_end], value[spec_end:])
 
 
+def labels_of(record: Record) -> dict[str, str]:
+    """The labels of a record's object: nothing else of it is parsed than its metadata."""
+    start, end = _field(record.value, 0, _METADATA)
+    return dict(Metadata.FromString(record.value[start:end]).labels)
+
+
 def encode_object(obj: StoredObject) -> bytes:
     """The bytes to store. Clears the revisions in the object's metadata."""
     metadata = obj.metadata
     metadata.create_revision = 0
     metadata.revision = 0
     encoded = metadata.SerializeToString(deterministic=True)
-    return b"".join((_METADATA, _length(len(encoded)), encoded, obj.spec, obj.status))
+    return b"".join((_METADATA, varint(len(encoded)), encoded, obj.spec, obj.status))
 
 
 def set_revisions(metadata: Metadata, create_revision: int, revision: int) -> None:
@@ -102,25 +103,14 @@ def status_field(type_url: str, value: bytes) -> bytes:
 
 
 def _any_field(tag: bytes, type_url: str, value: bytes) -> bytes:
-    content = b"".join((_any_head(type_url), _VALUE, _length(len(value)), value)) if value else _any_head(type_url)
-    return b"".join((tag, _length(len(content)), content))
+    content = b"".join((_any_head(type_url), _VALUE, varint(len(value)), value)) if value else _any_head(type_url)
+    return b"".join((tag, varint(len(content)), content))
 
 
-@lru_cache(maxsize=_LENGTHS_MAX)
+@lru_cache(maxsize=_TYPE_URLS_MAX)
 def _any_head(type_url: str) -> bytes:
     url = type_url.encode()
-    return b"".join((_TYPE_URL, _length(len(url)), url))
-
-
-@lru_cache(maxsize=_LENGTHS_MAX)
-def _length(length: int) -> bytes:
-    """Encodes a varint: seven bits a byte, the lowest first, all bytes but the last with their highest bit set."""
-    encoded = bytearray()
-    while length > 0x7F:
-        encoded.append(length & 0x7F | 0x80)
-        length >>= 7
-    encoded.append(length)
-    return bytes(encoded)
+    return b"".join((_TYPE_URL, varint(len(url)), url))
 
 
 def _field(data: bytes, at: int, tag: bytes) -> tuple[int, int]:

@@ -7,26 +7,51 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from rube.api import WatchRequest, WatchResponse
-from rube.api.errors import DeadlineExceededError, StoreChangedError, UnavailableError
+from rube.api import WatchRequest
+from rube.api.errors import DeadlineExceededError, StoreChangedError
 from rube.api.times import NS_PER_S
 from rube.host import Clock
 from rube.server.config import ApiServerConfig
-from rube.server.events import EventCache, WatchBounds, bookmark, initial_responses, responses_for
+from rube.server.events import (
+    EncodedResponse,
+    EventCache,
+    WatchBounds,
+    bookmark,
+    initial_responses,
+    joined,
+    responses_for,
+)
+from rube.server.feed import ChangeFeed, Subscription, stopping
 from rube.server.filters import ObjectFilter
 from rube.server.known_types import KnownTypes
 from rube.server.scan import scan
 from rube.server.timed_iterator import TimedIterator
 from rube.store import ChangeBatch, Store
+from rube.transport import Encoded
 
-Responses = AsyncGenerator[WatchResponse, None]
+Responses = AsyncGenerator[EncodedResponse, None]
+
+
+class _Progress:
+    """The progress of one watch."""
+
+    __slots__ = ("place", "reached", "told", "told_ns")
+
+    def __init__(self, reached: int, told: int, told_ns: int) -> None:
+        self.reached = reached
+        """Everything up to this revision was looked at."""
+        self.told = told
+        """The revision that the client was told last, -1 before the first; and when."""
+        self.told_ns = told_ns
+        self.place: Subscription | None = None
+        """Its place at the feed, once it has caught up."""
 
 
 class Watches:
     """The running watches of one server.
 
-    A watch with a slow client holds one batch and leaves the rest to the store, which buffers a bounded part and serves
-    the rest from its log: a slow client never grows the server.
+    A watch that keeps up is fed by the one reader of the store. One that is behind reads the store's log, one batch at
+    a time: a slow client never grows the server.
     """
 
     def __init__(self, clock: Clock, store: Store, types: KnownTypes, config: ApiServerConfig) -> None:
@@ -34,7 +59,8 @@ class Watches:
         self._store = store
         self._types = types
         self._cache = EventCache(bytes_max=config.event_cache_bytes_max)
-        self._bounds = WatchBounds(config.watch_response_events_max, config.watch_response_bytes_max)
+        self._bounds = WatchBounds.of(config)
+        self._feed = ChangeFeed(clock, store, self._cache, config)
         self._scanned_objects_max = config.page_scanned_objects_max
         self._bookmark_interval_ns = round(config.bookmark_interval_s * NS_PER_S)
         self._stopping = False
@@ -44,10 +70,16 @@ class Watches:
     def stop(self) -> None:
         """Ends every watch that waits for changes with UNAVAILABLE, now, and the others at their next step."""
         self._stopping = True
+        self._feed.stop()
         for wait in self._waits:
             wait.reschedule(asyncio.get_running_loop().time())
 
-    async def watch(self, request: WatchRequest) -> Responses:
+    async def close(self) -> None:
+        """Stops, and waits until the store is not read any more."""
+        self.stop()
+        await self._feed.close()
+
+    async def watch(self, request: WatchRequest) -> AsyncGenerator[Encoded, None]:
         """Yields the responses to a WatchRequest. Ends only with an error: StoreChangedError, CompactedError,
         RevisionAheadError, InvalidArgumentError, or UnavailableError when the server stops."""
         wanted = ObjectFilter.of(request, await self._types.require((request.type,)))
@@ -63,12 +95,14 @@ class Watches:
             async with aclosing(self._initial(wanted, store_id, after)) as initial:
                 async for response in initial:
                     after = response.revision
-                    yield response
+                    yield response.encode()
         elif not after:
             after = (await self._store.range(wanted.start, None)).revision
-        async with aclosing(self._changes(wanted, store_id, after, told=request.send_initial)) as changes:
+        read = request.send_initial or not request.after_revision
+        changes = self._changes(wanted, store_id, after, read=read, told=request.send_initial)
+        async with aclosing(changes):
             async for response in changes:
-                yield response
+                yield response.encode()
 
     async def _initial(self, wanted: ObjectFilter, store_id: str, min_revision: int) -> Responses:
         """Yields the objects as of one revision, not older than `min_revision`. The last response ends with the
@@ -87,32 +121,56 @@ class Watches:
                     response = following
                 assert response is not None, "there is at least one"
                 if not page.more:
-                    response.MergeFrom(bookmark(page.revision, store_id, initial_end=True))
-                if response.events or silent_objects >= self._scanned_objects_max:
+                    yield joined((response, bookmark(page.revision, store_id, initial_end=True)))
+                elif response.count or silent_objects >= self._scanned_objects_max:
                     yield response
                     silent_objects = 0
 
-    async def _changes(self, wanted: ObjectFilter, store_id: str, after: int, *, told: bool) -> Responses:
-        """Yields changes after the revision `after`, and bookmarks. `told`: the client has the revision `after`
-        already."""
-        sent_revision, sent_ns = after if told else -1, self._clock.monotonic_ns()
-        due_revision = sent_revision
-        async with aclosing(
-            TimedIterator(self._store.watch(wanted.start, wanted.end, after_revision=after))
-        ) as batches:
+    async def _changes(self, wanted: ObjectFilter, store_id: str, after: int, *, read: bool, told: bool) -> Responses:
+        """Yields changes after the revision `after`, and bookmarks. `read`: the store has told that revision. `told`:
+        the client has it already."""
+        at = _Progress(after, after if told else -1, self._clock.monotonic_ns())
+        try:
             while True:
+                self._check_running()
+                at.place = self._feed.join(wanted, at.reached, read=read)
+                if at.place is not None and at.told < 0:
+                    at.told = at.reached
+                    yield bookmark(at.reached, store_id)
+                if at.place is None:
+                    async with aclosing(self._from_log(wanted, store_id, at)) as responses:
+                        async for response in responses:
+                            yield response
+                assert at.place is not None, "it has caught up"
+                while (fed := await at.place.take()) is not None:
+                    yield fed
+                self._feed.leave(at.place)
+                at.reached = at.told = at.place.reached
+                read = True
+        finally:
+            if at.place is not None:
+                self._feed.leave(at.place)
+
+    async def _from_log(self, wanted: ObjectFilter, store_id: str, at: _Progress) -> Responses:
+        """Yields what the store's log has after `at.reached`, until the watch has a place at the feed."""
+        changes = self._store.watch(wanted.start, wanted.end, after_revision=at.reached)
+        async with aclosing(TimedIterator(changes)) as batches:
+            while at.place is None:
                 # A bookmark shows a revision without an event for this watch, but not more often than the interval.
-                due_ns = sent_ns + self._bookmark_interval_ns if due_revision > sent_revision else None
-                batch = await self._next(batches, due_ns)
+                due_ns = at.told_ns + self._bookmark_interval_ns
+                batch = await self._next(batches, due_ns if 0 <= at.told < at.reached else None)
                 if batch is not None:
-                    due_revision = batch.revision
+                    at.reached = batch.revision
+                # Before anything is yielded, which takes as long as the client does: the feed would be ahead again.
+                at.place = self._feed.join(wanted, at.reached, read=True)
+                if batch is not None:
                     for response in responses_for(batch, wanted, self._cache, store_id, self._bounds):
                         yield response
-                        sent_revision, sent_ns = response.revision, self._clock.monotonic_ns()
-                is_due = sent_revision < 0 or self._clock.monotonic_ns() >= sent_ns + self._bookmark_interval_ns
-                if due_revision > sent_revision and is_due:
-                    yield bookmark(due_revision, store_id)
-                    sent_revision, sent_ns = due_revision, self._clock.monotonic_ns()
+                        at.told, at.told_ns = response.revision, self._clock.monotonic_ns()
+                is_due = self._clock.monotonic_ns() >= at.told_ns + self._bookmark_interval_ns
+                if at.told < at.reached and (at.told < 0 or at.place is not None or is_due):
+                    yield bookmark(at.reached, store_id)
+                    at.told, at.told_ns = at.reached, self._clock.monotonic_ns()
 
     async def _next(self, batches: TimedIterator[ChangeBatch], due_ns: int | None) -> ChangeBatch | None:
         """Returns the store's next batch; None if the clock reaches `due_ns` before."""
@@ -125,7 +183,7 @@ class Watches:
                 return await batches.next(wait_s)
         except TimeoutError as error:
             if wait.expired():
-                raise _stopping() from error
+                raise stopping() from error
             raise DeadlineExceededError(
                 f"the store gave no answer in time ({error or 'it says no more'}): resume the watch"
             ) from error
@@ -134,8 +192,4 @@ class Watches:
 
     def _check_running(self) -> None:
         if self._stopping:
-            raise _stopping()
-
-
-def _stopping() -> UnavailableError:
-    return UnavailableError("this apiserver is stopping: resume the watch on another one, or when it is back")
+            raise stopping()

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from rube.transport.errors import abort_with, rube_error
     from rube.transport.network import GrpcNetwork, ServerKind
     from rube.transport.options import ChannelOptions
-    from rube.transport.servicer import LevelServer
+    from rube.transport.servicer import Encoded, LevelServer
     from rube.transport.services import StandardServices, add_standard_services
 
 __all__ = [
     "ChannelOptions",
+    "Encoded",
     "GrpcNetwork",
     "LevelServer",
     "ServerKind",
@@ -43,7 +44,7 @@ if not TYPE_CHECKING:  # to a type checker it would mean that there is every nam
             "errors": "abort_with rube_error",
             "network": "GrpcNetwork ServerKind",
             "options": "ChannelOptions",
-            "servicer": "LevelServer",
+            "servicer": "Encoded LevelServer",
             "services": "StandardServices add_standard_services",
         },
     )

@@ -10,7 +10,8 @@ Every handler added to a `LevelServer` is wrapped:
 - a call past the server's `calls_max` is refused with RESOURCE_EXHAUSTED, and never waits in silence;
 - a write or read after the end of the call (cancelled, past its deadline, connection lost) raises
   `grpc.aio.UsageError`, also where the server beneath would swallow it;
-- a plain function runs on the event loop (the servers would need threads); it must not block.
+- a plain function runs on the event loop (the servers would need threads); it must not block;
+- a response may be `Encoded`: its bytes are sent as they are, the same ones to many clients if need be.
 """
 
 from __future__ import annotations
@@ -42,6 +43,15 @@ else:
     ServiceHandler = grpc.ServiceRpcHandler
 RPC_ENDED = "RPC already finished."
 REASON_CHARS_MAX = 200
+
+
+class Encoded:
+    """A response that is serialized already."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 class EndedError(aio.UsageError):
@@ -138,8 +148,22 @@ def level_handler(handler: Handler, name: str, level: Level) -> Handler:
     wrap = _streaming if handler.response_streaming else _unary
     factory = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
     # The servers pass the bytes on: each has a status and a traceback of its own for requests that do not parse.
-    leveled: Handler = factory(wrap(behavior, Method(name, handler, level)), None, handler.response_serializer)
+    leveled: Handler = factory(
+        wrap(behavior, Method(name, handler, level)), None, _serializer(handler.response_serializer)
+    )
     return leveled
+
+
+def _serializer(inner: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    """Returns the serializer of responses, which passes on what is `Encoded`."""
+
+    def serialize(response: Any) -> bytes:
+        if isinstance(response, Encoded):
+            return response.data
+        data: bytes = response if inner is None else inner(response)
+        return data
+
+    return serialize
 
 
 def _unary(behavior: Behavior, method: Method) -> Behavior:

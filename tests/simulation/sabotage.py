@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from rube.api import WatchResponse
+from rube.server.events import EncodedResponse
 from rube.sim.scenario import Simulation, load_text
 
 SCENARIO = """\
@@ -32,3 +36,15 @@ def violated(text: str = SCENARIO) -> set[str]:
     for verdict in result.verdicts:
         assert verdict.passed or verdict.offending, "a violation shows what offends"
     return {verdict.check for verdict in result.verdicts if not verdict.passed}
+
+
+def changed(response: EncodedResponse, change: Callable[[WatchResponse], None]) -> EncodedResponse:
+    """The response of a watch after `change` to its message."""
+    message = WatchResponse.FromString(response.encode().data)
+    change(message)
+    return encoded(message)
+
+
+def encoded(message: WatchResponse) -> EncodedResponse:
+    events = WatchResponse(events=message.events).SerializeToString(deterministic=True)
+    return EncodedResponse(events, len(message.events), message.revision, message.store_id)

@@ -10,11 +10,14 @@ import pytest
 from rube.api import WatchResponse
 from rube.controllers.runtime import Runtime
 from rube.server import events as server_events
+from rube.server import feed as server_feed
 from rube.server import watch as server_watch
+from rube.server.events import EncodedResponse
 from rube.sim.cluster.recording import RecordingStore
 from rube.sim.report import Result
 from rube.sim.scenario import Simulation, load_text
 from rube.store import Txn
+from tests.simulation.sabotage import changed
 
 SCENARIO = """\
 name: sabotage
@@ -66,13 +69,18 @@ def test_a_store_that_acknowledges_what_it_did_not_write(monkeypatch: pytest.Mon
 
 
 def test_a_watch_that_forgets_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(*args: Any) -> Iterator[WatchResponse]:
-        for response in server_events.responses_for(*args):
-            if len(response.events) == 1 and response.revision % 7 == 0:
-                del response.events[:]
-            yield response
+    responses_for = server_events.responses_for
 
-    monkeypatch.setattr(server_watch, "responses_for", forgetful)
+    def forget(response: WatchResponse) -> None:
+        if len(response.events) == 1 and response.revision % 7 == 0:
+            del response.events[:]
+
+    def forgetful(*args: Any) -> Iterator[EncodedResponse]:
+        for response in responses_for(*args):
+            yield changed(response, forget)
+
+    for module in (server_watch, server_feed):
+        monkeypatch.setattr(module, "responses_for", forgetful)
     assert "watch_promises" in _violated()
 
 

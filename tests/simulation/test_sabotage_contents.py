@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from rube.api import Event, GetRequest, GetResponse, Object
+from rube.api import GetRequest, GetResponse, Object
 from rube.server import events as server_events
 from rube.server import read as server_read
 from rube.server import service as server_service
 from rube.server.backend import Backend
-from rube.server.events import EventCache
 from rube.sim.scenario import Simulation, load_text
 from rube.store import Record
 
@@ -59,7 +58,7 @@ def test_reads_with_an_old_version(monkeypatch: pytest.MonkeyPatch) -> None:
     first: dict[str, Object] = {}
 
     async def old(backend: Backend, request: GetRequest) -> GetResponse:
-        answer = await get(backend, request)
+        answer = GetResponse.FromString((await get(backend, request)).data)
         answer.object.CopyFrom(first.setdefault(request.key.name, answer.object))
         return answer
 
@@ -73,7 +72,8 @@ def test_reads_with_a_deleted_object(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def undead(backend: Backend, request: GetRequest) -> GetResponse:
         try:
-            answer = last[request.key.name] = await get(backend, request)
+            answer = GetResponse.FromString((await get(backend, request)).data)
+            last[request.key.name] = answer
         except server_read.NotFoundError as error:
             if request.key.name not in last:
                 raise
@@ -86,27 +86,26 @@ def test_reads_with_a_deleted_object(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_corrupted_spec_in_every_read_and_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    decode = server_read.decode
+    def corrupt(record: Record) -> Record:
+        if not record.key.startswith(b"api.systemd.Unit/"):
+            return record
+        corrupted = _corrupted(Object.FromString(record.value))
+        return record._replace(value=corrupted.SerializeToString(deterministic=True))
 
-    def corrupt(record: Record) -> Object:
-        obj = decode(record)
-        return _corrupted(obj) if record.key.startswith(b"api.systemd.Unit/") else obj
-
-    for module in (server_read, server_events):
-        monkeypatch.setattr(module, "decode", corrupt)
+    for module, name in ((server_read, "get_object"), (server_read, "list_item"), (server_events, "update_event")):
+        encode = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda record, encode=encode: encode(corrupt(record)))
     assert {"reads", "watch_promises"} <= _violated()
 
 
 def test_events_with_the_new_revision_and_the_old_spec(monkeypatch: pytest.MonkeyPatch) -> None:
-    update = EventCache.update
+    update_event = server_events.update_event
     specs: dict[bytes, Any] = {}
 
-    def stale(self: EventCache, record: Record) -> server_events.Sized:
-        sized = update(self, record)
-        obj = Object()
-        obj.CopyFrom(sized.event.update)
+    def stale(record: Record) -> bytes:
+        obj = Object.FromString(record.value)
         obj.spec.CopyFrom(specs.setdefault(record.key, obj.spec))
-        return server_events.Sized(Event(update=obj), sized.revision, sized.size_bytes)
+        return update_event(record._replace(value=obj.SerializeToString(deterministic=True)))
 
-    monkeypatch.setattr(EventCache, "update", stale)
+    monkeypatch.setattr(server_events, "update_event", stale)
     assert "watch_promises" in _violated()

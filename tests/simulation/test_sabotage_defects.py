@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from rube.api import GetRequest, GetResponse, ListRequest, ListResponse
+from rube.api import GetRequest, ListRequest
 from rube.api.errors import DataLossError
 from rube.server import service
 from rube.sim.cluster.daemons import ApiserverProgram
 from rube.sim.scenario import Simulation, load_text
+from rube.transport import Encoded
 from tests.simulation.sabotage import SCENARIO, violated
 
 
@@ -19,7 +20,7 @@ def test_an_exception_in_a_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     list_objects = service.list_objects
     calls = 0
 
-    async def wrong(backend: Any, request: ListRequest) -> ListResponse:
+    async def wrong(backend: Any, request: ListRequest) -> Encoded:
         nonlocal calls
         calls += 1
         if calls == 2:
@@ -72,7 +73,7 @@ def test_errors_of_rube_that_are_logged_with_their_traceback(monkeypatch: pytest
 def test_an_answer_that_data_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     read_object = service.get
 
-    async def lost(store: Any, request: GetRequest) -> GetResponse:
+    async def lost(store: Any, request: GetRequest) -> Encoded:
         if request.key.name == "web-3":
             raise DataLossError("the value of web-3 is damaged")
         return await read_object(store, request)

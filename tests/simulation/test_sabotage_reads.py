@@ -13,6 +13,7 @@ from rube.server import read as server_read
 from rube.server import service
 from rube.sim.cluster.recording import RecordingStore
 from rube.store import Lookup, Page
+from rube.transport import Encoded
 from tests.simulation.sabotage import violated
 
 SCENARIO = """\
@@ -43,7 +44,7 @@ def _after_list(monkeypatch: pytest.MonkeyPatch, change: Callable[[ListRequest, 
     list_objects = service.list_objects
 
     async def wrong(backend: Any, request: ListRequest) -> ListResponse:
-        response = await list_objects(backend, request)
+        response = ListResponse.FromString((await list_objects(backend, request)).data)
         if request.type == "api.systemd.Unit":
             change(request, response)
         return response
@@ -187,7 +188,7 @@ def test_not_found_for_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def blind(store: Any, request: GetRequest) -> GetResponse:
         nonlocal times
-        answer = await get(store, request)
+        answer = GetResponse.FromString((await get(store, request)).data)
         if request.key.name == "web-1" and (times := times + 1) == 5:
             raise server_read.NotFoundError("it is not there", key="web-1", revision=answer.revision)
         return answer
@@ -199,7 +200,7 @@ def test_not_found_for_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_another_object(monkeypatch: pytest.MonkeyPatch) -> None:
     get = service.get
 
-    async def mixed(store: Any, request: GetRequest) -> GetResponse:
+    async def mixed(store: Any, request: GetRequest) -> Encoded:
         if request.key.name == "web-1":
             request.key.name = "web-3"
         return await get(store, request)

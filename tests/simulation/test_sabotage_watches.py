@@ -10,11 +10,12 @@ import pytest
 
 from rube.api import Event, WatchRequest, WatchResponse
 from rube.server import events as server_events
+from rube.server import feed as server_feed
 from rube.server import watch as server_watch
-from rube.server.events import EventCache, Sized
+from rube.server.events import EncodedResponse, EventCache, SharedEvent, WatchBounds
 from rube.server.watch import Watches
-from rube.store import Change, Record
-from tests.simulation.sabotage import violated
+from rube.store import Change
+from tests.simulation.sabotage import changed, encoded, violated
 
 SCENARIO = """\
 name: sabotage
@@ -49,21 +50,17 @@ def test_the_shipped_code_holds() -> None:
     assert violated(SCENARIO) == set()
 
 
-Responses = AsyncGenerator[WatchResponse, None]
+Responses = AsyncGenerator[EncodedResponse, None]
 
 
 def _after(monkeypatch: pytest.MonkeyPatch, phase: str, change: Callable[[WatchResponse], None]) -> None:
-    """`change` is made to a copy of each response about units, of the initial objects or of what follows."""
+    """`change` is made to each response about units, of the initial objects or of what follows."""
     inner = getattr(Watches, phase)
 
     async def wrong(self: Watches, wanted: Any, *args: Any, **kwargs: Any) -> Responses:
         async with aclosing(inner(self, wanted, *args, **kwargs)) as responses:
             async for response in responses:
-                changed = WatchResponse()
-                changed.CopyFrom(response)
-                if wanted.type == "api.systemd.Unit":
-                    change(changed)
-                yield changed
+                yield changed(response, change) if wanted.type == "api.systemd.Unit" else response
 
     monkeypatch.setattr(Watches, phase, wrong)
 
@@ -194,16 +191,16 @@ def test_initial_objects_that_are_told_wrongly(
     assert "watch_promises" in violated(text)
 
 
-def _events(monkeypatch: pytest.MonkeyPatch, event_for: Callable[..., Sized | None]) -> None:
+def _events(monkeypatch: pytest.MonkeyPatch, event_for: Callable[..., SharedEvent | None]) -> None:
     monkeypatch.setattr(server_events, "event_for", event_for)
 
 
 def test_objects_that_leave_a_filter_unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
     event_for = server_events.event_for
 
-    def silent(change: Change, wanted: Any, cache: EventCache) -> Sized | None:
+    def silent(change: Change, wanted: Any, cache: EventCache) -> SharedEvent | None:
         found = event_for(change, wanted, cache)
-        return None if found is not None and found.event.HasField("delete") and not change.deleted else found
+        return None if found is not None and found.deleted and not change.deleted else found
 
     _events(monkeypatch, silent)
     assert "watch_promises" in violated(SCENARIO)
@@ -212,11 +209,10 @@ def test_objects_that_leave_a_filter_unsaid(monkeypatch: pytest.MonkeyPatch) -> 
 def test_objects_that_leave_a_filter_as_they_are_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     event_for = server_events.event_for
 
-    def after(change: Change, wanted: Any, cache: EventCache) -> Sized | None:
+    def after(change: Change, wanted: Any, cache: EventCache) -> SharedEvent | None:
         found = event_for(change, wanted, cache)
-        if found is not None and found.event.HasField("delete") and not change.deleted:
-            event = Event(delete=cache.update(change.record).event.update)
-            return Sized(event, found.revision, found.size_bytes)
+        if found is not None and found.deleted and not change.deleted:
+            return SharedEvent(change.record, found.revision, deleted=True)
         return found
 
     _events(monkeypatch, after)
@@ -226,7 +222,7 @@ def test_objects_that_leave_a_filter_as_they_are_afterwards(monkeypatch: pytest.
 def test_objects_that_were_never_in_a_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     event_for = server_events.event_for
 
-    def careless(change: Change, wanted: Any, cache: EventCache) -> Sized | None:
+    def careless(change: Change, wanted: Any, cache: EventCache) -> SharedEvent | None:
         found = event_for(change, wanted, cache)
         if found is None and change.deleted and change.previous is not None:
             return cache.delete(change.previous, change.record.mod_revision)
@@ -239,12 +235,10 @@ def test_objects_that_were_never_in_a_filter(monkeypatch: pytest.MonkeyPatch) ->
 def test_labels_that_are_looked_at_before_the_change(monkeypatch: pytest.MonkeyPatch) -> None:
     event_for = server_events.event_for
 
-    def before(change: Change, wanted: Any, cache: EventCache) -> Sized | None:
+    def before(change: Change, wanted: Any, cache: EventCache) -> SharedEvent | None:
         if change.deleted or change.previous is None:
             return event_for(change, wanted, cache)
-        if not wanted.matches_key(change.record.key) or not wanted.matches(
-            server_events.decode(Record(*change.previous))
-        ):
+        if not wanted.matches_key(change.record.key) or not wanted.matches(cache.update(change.previous).labels):
             return None
         return cache.update(change.record)
 
@@ -279,13 +273,17 @@ def test_a_watch_that_resumes_too_early(monkeypatch: pytest.MonkeyPatch) -> None
 def test_revisions_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     responses_for = server_events.responses_for
 
-    def parts(*args: Any) -> Iterator[WatchResponse]:
+    def parts(*args: Any) -> Iterator[EncodedResponse]:
         for response in responses_for(*args):
-            for event in response.events:
+            message = WatchResponse.FromString(response.encode().data)
+            for event in message.events:
                 revision = max(_revision(event), 1)
-                yield WatchResponse(events=[event], revision=revision, store_id=response.store_id)
+                yield encoded(WatchResponse(events=[event], revision=revision, store_id=response.store_id))
 
-    monkeypatch.setattr(server_watch, "responses_for", parts)
+    for module in (server_watch, server_feed):
+        monkeypatch.setattr(module, "responses_for", parts)
+    # What waits for a client would be sent together, which would mend it.
+    monkeypatch.setattr(WatchBounds, "of", lambda config: WatchBounds(events_max=1, bytes_max=1 << 20))
     assert "watch_promises" in violated(SCENARIO)
 
 

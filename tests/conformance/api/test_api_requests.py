@@ -227,7 +227,7 @@ async def test_preconditions_and_mask_paths_are_bounded(site: Site) -> None:
 
 async def test_a_timeout_of_the_store_is_not_told_as_a_stop(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve(site) as api:
-        await filled(api, 1)
+        await filled(api, 2)
 
         async def broken(*_: object, **__: object) -> AsyncIterator[ChangeBatch]:
             raise TimeoutError("no answer of the disk")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rube.api import (
     ApplyRequest,
     GetRequest,
+    GetResponse,
     Key,
     Metadata,
     Object,
@@ -161,7 +162,8 @@ class Server:
 
     async def state(self) -> tuple[dict[str, Any], dict[str, set[str]]]:
         key = Key(type="api.systemd.Unit", namespace="system", name="a")
-        found = await get(self._backend, GetRequest(key=key, include_owners=True))
+        answer = await get(self._backend, GetRequest(key=key, include_owners=True))
+        found = GetResponse.FromString(answer.data)
         values = metadata_values(found.object.metadata) | field_values(BUILTIN.unpack(found.object.spec), "spec.")
         owned = {item.owner: set(item.fields) for item in found.owners.items}
         assert set().union(*owned.values()) == values.keys(), "every field has an owner, and no other has one"

@@ -11,6 +11,7 @@ from rube.api import (
     ApplyRequest,
     DeleteRequest,
     GetRequest,
+    GetResponse,
     Key,
     Metadata,
     Object,
@@ -74,7 +75,8 @@ def backend_of(store: Store) -> Backend:
 
 
 async def owners_of(backend: Backend) -> dict[str, list[str]]:
-    found = await get(backend, GetRequest(key=KEY, include_owners=True))
+    answer = await get(backend, GetRequest(key=KEY, include_owners=True))
+    found = GetResponse.FromString(answer.data)
     return {item.owner: list(item.fields) for item in found.owners.items}
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rube.api import Event, Metadata, Object, Unit, WatchRequest
+from rube.api import Event, Metadata, Object, Unit, WatchRequest, WatchResponse
 from rube.api.types import BUILTIN, pack
-from rube.server.events import EventCache, WatchBounds, bookmark, responses_for
+from rube.server.events import EncodedResponse, EventCache, WatchBounds, bookmark, joined, responses_for
 from rube.server.filters import ObjectFilter
 from rube.store import Change, ChangeBatch, Record
 
@@ -36,7 +36,13 @@ def seen(changes: list[Change], selector: str = "", *, bounds: WatchBounds = WID
     request = WatchRequest(type=TYPE, label_selector=selector)
     batch = ChangeBatch(changes, max((change.record.mod_revision for change in changes), default=0))
     responses = responses_for(batch, ObjectFilter.of(request, BUILTIN), EventCache(bytes_max=1 << 20), "s", bounds)
-    return [[short(event) for event in response.events] for response in responses]
+    return [[short(event) for event in message(response).events] for response in responses]
+
+
+def message(response: EncodedResponse) -> WatchResponse:
+    parsed = WatchResponse.FromString(response.encode().data)
+    assert len(parsed.events) == response.count
+    return parsed
 
 
 def short(event: Event) -> str:
@@ -60,9 +66,10 @@ def test_a_delete_event_carries_the_previous_object_in_full() -> None:
     previous = record("a", 1)
     request = WatchRequest(type=TYPE)
     cache = EventCache(bytes_max=1 << 20)
-    (response,) = responses_for(
+    (encoded,) = responses_for(
         ChangeBatch([delete(previous, 7)], 9), ObjectFilter.of(request, BUILTIN), cache, "s", WIDE
     )
+    response = message(encoded)
     deleted = response.events[0].delete
     assert BUILTIN.unpack(deleted.spec) == Unit(description="x")
     assert (deleted.metadata.revision, deleted.metadata.create_revision) == (7, 1)
@@ -81,19 +88,26 @@ def test_the_cache_forgets_the_oldest_past_its_bytes() -> None:
     events = [cache.update(record("a", revision)) for revision in range(1, 9)]
     assert cache.update(record("a", 8)) is events[-1]
     assert cache.update(record("a", 1)) is not events[0]
-    assert cache.update(record("a", 1)).event == events[0].event
+    assert cache.update(record("a", 1)).encoded() == events[0].encoded()
 
 
 def test_an_update_and_an_end_at_one_revision_are_two_events() -> None:
     cache = EventCache(bytes_max=1 << 20)
-    assert cache.update(record("a", 2)).event.HasField("update")
-    assert cache.delete(record("a", 1), 2).event.HasField("delete")
+    assert not cache.update(record("a", 2)).deleted
+    assert cache.delete(record("a", 1), 2).deleted
 
 
 def test_a_bookmark_says_its_revision_twice() -> None:
-    response = bookmark(5, "s", initial_end=True)
+    response = message(bookmark(5, "s", initial_end=True))
     assert response.revision == response.events[0].bookmark.revision == 5
     assert response.events[0].bookmark.initial_end
+
+
+def test_joined_responses_have_all_events_and_the_last_revision() -> None:
+    responses = [bookmark(5, "s"), bookmark(7, "s")]
+    response = message(joined(responses))
+    assert [event.bookmark.revision for event in response.events] == [5, 7]
+    assert (response.revision, response.store_id) == (7, "s")
 
 
 @given(
@@ -112,7 +126,8 @@ def test_responses_hold_every_event_once_in_order_and_split_no_revision(
     batch = ChangeBatch(changes, len(commits) + 3)
     cache = EventCache(bytes_max=1 << 20)
     wanted = ObjectFilter.of(WatchRequest(type=TYPE), BUILTIN)
-    responses = list(responses_for(batch, wanted, cache, "s", WatchBounds(events_max, bytes_max)))
+    bounds = WatchBounds(events_max, bytes_max)
+    responses = [message(response) for response in responses_for(batch, wanted, cache, "s", bounds)]
     events = [short(event) for response in responses for event in response.events]
     assert events == [
         f"+o{index}{revision}" for revision, (count, _) in enumerate(commits, 1) for index in range(count)

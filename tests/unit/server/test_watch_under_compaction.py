@@ -14,6 +14,7 @@ import pytest
 from rube.api import (
     DeleteRequest,
     ListRequest,
+    ListResponse,
     Metadata,
     Node,
     Object,
@@ -35,6 +36,7 @@ from rube.server.namespaces import Namespaces
 from rube.server.service import ApiService
 from rube.store import Store, StoreConfig, open_store
 from rube.store.embedded import MvccStore
+from rube.transport import Encoded
 
 UNIT_TYPE = "api.systemd.Unit"
 OBJECTS, WRITERS, WRITES = 12, 4, 150
@@ -67,6 +69,7 @@ class Turmoil:
             watch_response_bytes_max=rng.choice([100, 100_000]),
             bookmark_interval_s=0.005,
             event_cache_bytes_max=rng.choice([1, 1_000, 10_000_000]),
+            watch_buffer_bytes_max=rng.choice([1, 1_000, 100_000]),
             page_scanned_objects_max=rng.choice([1, 5, 1_000]),
         )
         host = real_host()
@@ -119,12 +122,13 @@ class Turmoil:
 
     async def _take(
         self,
-        responses: AsyncIterator[WatchResponse],
+        responses: AsyncIterator[Encoded],
         replica: ObjectCache,
         rng: random.Random,
         wanted: dict[str, str],
     ) -> None:
-        async for response in responses:
+        async for encoded in responses:
+            response = WatchResponse.FromString(encoded.data)
             if not replica.listing:
                 check_response(response, replica.revision, wanted)
             batch = replica.prepare(response)
@@ -141,7 +145,7 @@ class Turmoil:
         found: list[Object] = []
         revisions = set()
         while True:
-            page = await self.service.List(request, NO_CONTEXT)
+            page = ListResponse.FromString((await self.service.List(request, NO_CONTEXT)).data)
             found += page.items
             revisions.add(page.revision)
             assert len(revisions) == 1
