@@ -91,7 +91,7 @@ def _bind_one(family: int, where: Any, options: ServerOptions) -> socket.socket:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _probe_silence(bound, options)
         bound.bind(where)
-        bound.listen(BACKLOG)  # another process is told here, not at the bind, that the port is taken
+        bound.listen(BACKLOG)  # here, not at the bind, another process sees that the port is taken
     except BaseException:
         bound.close()
         raise
