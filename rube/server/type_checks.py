@@ -66,7 +66,7 @@ def _problems_of_spec(before: Kind, after: Kind, value: bytes) -> Iterator[str]:
 def _problems_of_status(before: Kind, after: Kind, status: Any) -> Iterator[str]:
     if after.status is None or type_of(status) != after.status.DESCRIPTOR.full_name:
         now = "none" if after.status is None else after.status.DESCRIPTOR.full_name
-        yield f"its status is a {type_of(status)}, and the new version's is {now}"
+        yield f"its status is {type_of(status)}, and the new version's is {now}"
     elif before.status is not None:
         yield from _problems_of_message("status", before.status, after.status, status.value)
 

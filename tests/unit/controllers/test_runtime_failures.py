@@ -121,31 +121,37 @@ class _Filling:
         await self._engine.commit(batch)
 
 
-@pytest.mark.parametrize("commit", [1, 2, 3])
-def test_a_full_disk_delays_a_decision_or_the_note_that_it_was_sent(world: World, commit: int) -> None:
-    """The first commit is the decision's, the next ones note its call as sent and its write as seen."""
+def _report(state: State) -> Decision:
+    decision = Decision()
+    if state.HasField("object") and word(state.object.status) != "up":
+        call = decision.calls.add().update_status
+        call.key.CopyFrom(state.key)
+        call.uid = state.object.metadata.uid
+        call.status.CopyFrom(text_any("up"))
+    return decision
 
-    def decide(state: State) -> Decision:
-        decision = Decision()
-        if state.HasField("object") and word(state.object.status) != "up":
-            call = decision.calls.add().update_status
-            call.key.CopyFrom(state.key)
-            call.uid = state.object.metadata.uid
-            call.status.CopyFrom(text_any("up"))
-        return decision
 
-    bench = Bench(world, decide, strict=False)
-    engines: list[_Filling] = []
-
-    def fill(engine: Engine) -> Engine:
-        engines.append(_Filling(engine, {commit}))
-        return engines[0]  # type: ignore[return-value]
-
-    bench.wrap_engine = fill
+def _filling(world: World, full: set[int]) -> Bench:
+    bench = Bench(world, _report, strict=False)
+    bench.wrap_engine = lambda engine: _Filling(engine, full)  # type: ignore[assignment, return-value]
     bench.cluster.add(unit_object("web"))
+    return bench
+
+
+def test_a_decision_that_finds_the_disk_full_is_made_again(world: World) -> None:
+    bench = _filling(world, {1})
     bench.start()
     bench.run_for(10)
     assert word(bench.cluster.objects[KEY].status) == "up"
-    assert engines[0].commits > commit, "the commit that failed was tried again"
+    assert bench.cluster.calls == ["update_status"]
+
+
+def test_a_call_that_could_not_be_noted_as_sent_is_sent_again(world: World) -> None:
+    """The cache does not show the call's effect meanwhile, so nothing else wakes the key."""
+    bench = _filling(world, {2})
+    bench.cluster.live = False
+    bench.start()
+    bench.run_for(10)
+    assert bench.cluster.calls == ["update_status"] * 2
     assert bench.runtime is not None
     assert not bench.runtime._outbox.has_calls(KEY)
