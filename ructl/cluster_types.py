@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Coroutine
+import time  # noqa: TID251 (a command has no host)
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from google.protobuf.message import DecodeError
 
 from rube.api.errors import InvalidArgumentError, NotFoundError
-from rube.api.keys import TYPE_TYPE, ObjectKey, is_name_of
+from rube.api.keys import TYPE_TYPE, ObjectKey, is_name_of, type_of
 from rube.api.types import BUILTIN, Kind, Types
+from rube.api.unknown_fields import unknown_fields
 
 if TYPE_CHECKING:
+    from google.protobuf.any_pb2 import Any as AnyMessage
+
     from rube.api import Object
     from ructl.connection import Connection
 
     Question = Callable[[Connection], Coroutine[Any, Any, list[Object]]]
+
+
+AGAIN_S: Final = 1.0
+"""A type is read again no sooner for fields that its newest version did not have either."""
 
 
 class ClusterTypes(Types):
@@ -31,6 +41,7 @@ class ClusterTypes(Types):
         self._absent: set[str] = set()
         self._loaded = False
         self._failure = ""
+        self._again_s: dict[tuple[str, str, int], float] = {}
 
     def why_unknown(self) -> str:
         """Returns the end of an error about a name that no known type has: that the cluster could not be asked, if that
@@ -43,6 +54,7 @@ class ClusterTypes(Types):
         self._absent.clear()
         self._loaded = False
         self._failure = ""
+        self._again_s.clear()
 
     def get(self, type_name: str) -> Kind | None:
         found = super().get(type_name)
@@ -77,6 +89,34 @@ class ClusterTypes(Types):
             for obj in self._ask(_all, timeout_s):
                 self._add(obj)
         return len(self._kinds) > before
+
+    async def catch_up(self, connection: Connection, packed: Iterable[AnyMessage]) -> None:
+        """Reads those pushed types again whose messages have fields that are not known: a next version has them by now.
+
+        For fields that this does not explain, a type is read again after AGAIN_S at the earliest.
+        """
+        now_s = time.monotonic()
+        lacking = {lack for each in packed for lack in self._lacking(each)}
+        new = {lack for lack in lacking if now_s >= self._again_s.get(lack, now_s)}
+        for name in sorted({name for name, _, _ in new}):
+            with contextlib.suppress(NotFoundError):
+                self._add(await connection.get(ObjectKey(TYPE_TYPE, "", name)))
+        if new:
+            self._classes.clear()
+            self._again_s |= dict.fromkeys(new, now_s + AGAIN_S)
+
+    def _lacking(self, packed: AnyMessage) -> Iterator[tuple[str, str, int]]:
+        """Yields the type of resource, the message, and the number of a field that this one lacks."""
+        name = type_of(packed)
+        pushed = [kind for kind in self._kinds.values() if kind.source]
+        for kind in pushed:
+            for known in filter(None, (kind.spec, kind.status)):
+                if known.DESCRIPTOR.full_name == name:
+                    try:
+                        for _, number, message in unknown_fields(known.FromString(packed.value)):
+                            yield kind.name, message, number
+                    except DecodeError:
+                        yield kind.name, name, 0
 
     def _ask(self, question: Question, timeout_s: float | None = None) -> list[Object]:
         """Returns the answer of the server that the running command is about; nothing if there is no answer."""

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from rube.api import Metadata, NodeStatus, Object, StatusCondition, UnitStatus
 from rube.api.conditions import find_condition
@@ -23,8 +22,13 @@ _OF_STATUS: Final = "condition="
 _CONDITION: Final = "api.StatusCondition"
 _WORDS: Final = ("active", "deleted", "exists", "ready")
 _ACTIVE_STATES: Final = ("active", "activating", "deactivating", "failed", "inactive", "reloading")
-_COMPARISON: Final = re.compile(r"([A-Za-z_][\w.\-/]*?)\s*(>=|<=|!=|=)\s*(.*)\Z", re.DOTALL)
-_PATH: Final = re.compile(r"[A-Za-z_][\w.\-/]*\Z")
+# A key with other signs than these, or with a dot where fields follow it, stands in backquotes, as in `ructl patch`.
+_COMPARISON: Final = re.compile(r"([A-Za-z_](?:`[^`]*`|[\w.\-/])*?)\s*(>=|<=|!=|=)\s*(.*)\Z", re.DOTALL)
+_PATH: Final = re.compile(r"[A-Za-z_](?:`[^`]*`|[\w.\-/])*\Z")
+_STEP: Final = re.compile(r"`([^`]*)`|([^.`]+)")
+_WRAPPED: Final = ("Bool", "Bytes", "Double", "Float", "Int32", "Int64", "String", "UInt32", "UInt64")
+_WRAPPERS: Final = frozenset(f"google.protobuf.{name}Value" for name in _WRAPPED)
+_TIMES: Final = frozenset(("google.protobuf.Timestamp", "google.protobuf.Duration"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def parse_condition(text: str, type_name: str) -> Condition:
             f"{text!r} is no condition; {suggestion(text, _WORDS)}; or write PATH=VALUE, such as status.main_pid=7"
         )
     path, sign, value = found.groups() if found else (text, "", "")
-    steps = path.split(".")
+    steps = _steps(path)
     field = _resolve(steps, kind)
     _check_value(path, field, sign, value)
     return Condition(text, lambda obj: _lack(obj, steps, field, sign, value))
@@ -95,26 +99,61 @@ def condition_words(type_name: str, begun: str) -> list[str]:
     found = _COMPARISON.match(begun)
     if found is not None:
         path, sign, _ = found.groups()
-        return [f"{path}{sign}{value}" for value in _known_values(_resolve(path.split("."), kind), path)]
+        return [f"{path}{sign}{value}" for value in _known_values(_resolve(_steps(path), kind), path)]
     before, dot, _ = begun.rpartition(".")
     if not dot:
         of_type = {UNIT_TYPE: ["active"], NODE_TYPE: ["ready"]}.get(type_name, [])
         return [*of_type, "deleted", "exists", *(f"{root}." for root in _roots(kind))]
-    steps = before.split(".")
-    message = _roots(kind)[steps[0]]
-    for step in steps[1:]:
-        message = message.fields_by_name[step].message_type
+    message = _message_at(_steps(before), kind)
+    if message is None or message.full_name in _WRAPPERS | _TIMES:
+        return []
     return [f"{before}.{field.name}{'.' if _has_fields(field) else '='}" for field in message.fields]
 
 
+def _steps(path: str) -> list[str]:
+    return [quoted or plain for quoted, plain in _STEP.findall(path)]
+
+
+def _message_at(steps: list[str], kind: Kind) -> Any:
+    """Returns the message whose fields go on a path; None where a key of a map does, or nothing."""
+    message: Any = _roots(kind).get(steps[0])
+    rest = iter(steps[1:])
+    for step in rest:
+        field = message.fields_by_name.get(step) if message is not None else None
+        if field is None:
+            return None
+        if _is_map(field):
+            message = _value_of(field).message_type if next(rest, None) is not None else None
+        else:
+            message = field.message_type
+    return message
+
+
+def _value_of(field: FieldDescriptor) -> FieldDescriptor:
+    """Returns the field of a map's values."""
+    assert field.message_type is not None, "a map has entries"
+    return field.message_type.fields_by_name["value"]
+
+
 def _has_fields(field: FieldDescriptor) -> bool:
-    is_time = field.message_type is not None and field.message_type.full_name == Timestamp.DESCRIPTOR.full_name
-    return _is_map(field) or (field.message_type is not None and not field.is_repeated and not is_time)
+    return _is_map(field) or (field.message_type is not None and not field.is_repeated and not _is_plain(field))
+
+
+def _is_plain(field: FieldDescriptor) -> bool:
+    """Returns whether a value of the field can be compared: it is no message, or one that stands for a plain value."""
+    return field.message_type is None or field.message_type.full_name in _WRAPPERS | _TIMES
+
+
+def _scalar(field: FieldDescriptor) -> FieldDescriptor:
+    """Returns the field with the value; of a message such as google.protobuf.Int32Value the one in it."""
+    wrapped = field.message_type is not None and field.message_type.full_name in _WRAPPERS
+    return field.message_type.fields_by_name["value"] if wrapped and field.message_type is not None else field
 
 
 def _known_values(field: FieldDescriptor | None, path: str) -> list[str]:
     if field is None:
         return []
+    field = _scalar(field)
     if field.enum_type is not None:
         return [value.name for value in field.enum_type.values]
     if field.type == FieldDescriptor.TYPE_BOOL:
@@ -154,8 +193,8 @@ def _roots(kind: Kind) -> dict[str, Any]:
 
 
 def _resolve(steps: list[str], kind: Kind) -> FieldDescriptor | None:
-    """Returns the field that the path ends in; None for a key of a map. Raises InvalidArgumentError if there is
-    none."""
+    """Returns the field that the path ends in; None for a key of a map of plain values. Raises InvalidArgumentError if
+    there is none."""
     roots = _roots(kind)
     if steps[0] not in roots:
         raise InvalidArgumentError(f"{'.'.join(steps)}: {steps[0]!r} begins no path; {suggestion(steps[0], roots)}")
@@ -163,7 +202,11 @@ def _resolve(steps: list[str], kind: Kind) -> FieldDescriptor | None:
         raise InvalidArgumentError(f"{steps[0]} is a whole message: name a field of it, such as {steps[0]}.…")
     message: Any = roots[steps[0]]
     field: FieldDescriptor | None = None
+    is_key = False
     for index, step in enumerate(steps[1:], start=1):
+        if is_key:
+            is_key = False
+            continue
         if message is None:
             raise InvalidArgumentError(f"{'.'.join(steps[:index])} has no fields")
         field = message.fields_by_name.get(step)
@@ -173,19 +216,44 @@ def _resolve(steps: list[str], kind: Kind) -> FieldDescriptor | None:
         if _is_map(field):
             if index + 1 == len(steps):
                 raise InvalidArgumentError(f"{'.'.join(steps)} is a map: add a key")
-            return None  # the rest is the key, which may hold dots
+            _check_key(field, steps[index + 1])
+            if (value := _value_of(field)).message_type is None:
+                return None  # the rest is the key, which may hold dots
+            field, is_key = value, True
         if field.is_repeated and index + 1 < len(steps):
             raise InvalidArgumentError(f"{'.'.join(steps[: index + 1])} is a list: a path cannot go through it")
-        message = field.message_type
+        message = None if _is_plain(field) else field.message_type
     return field
+
+
+def _check_key(field: FieldDescriptor, text: str) -> None:
+    try:
+        _key(field, text)
+    except ValueError:
+        raise InvalidArgumentError(
+            f"{field.name} has no key {text!r}: its keys are numbers, or true and false"
+        ) from None
+
+
+def _key(field: FieldDescriptor, text: str) -> str | int | bool:
+    """Returns the key of a map that the text means. Raises ValueError."""
+    assert field.message_type is not None, "a map has entries"
+    match field.message_type.fields_by_name["key"].type:
+        case FieldDescriptor.TYPE_STRING:
+            return text
+        case FieldDescriptor.TYPE_BOOL:
+            return {"true": True, "false": False}[text] if text in ("true", "false") else int("")
+        case _:
+            return int(text)
 
 
 def _check_value(path: str, field: FieldDescriptor | None, sign: str, value: str) -> None:
     """Raises InvalidArgumentError for a value that the field can never have."""
     if not sign or field is None:
         return
-    if field.message_type is not None and field.message_type.full_name != Timestamp.DESCRIPTOR.full_name:
+    if not _is_plain(field):
         raise InvalidArgumentError(f"{path} is a whole message: name a field of it")
+    field = _scalar(field)
     if field.enum_type is not None and value not in field.enum_type.values_by_name:
         near = suggestion(value, field.enum_type.values_by_name)
         raise InvalidArgumentError(f"{path} has no value {value!r}; {near}")
@@ -205,7 +273,8 @@ def _lack(obj: Object, steps: list[str], field: FieldDescriptor | None, sign: st
     if not sign:
         return "" if found else why
     if field is not None and _is_number(field):
-        numbers = [_number(text) or 0.0 for text in found or ["0"]]
+        # A number without presence is 0 if it is not set; one in a message of its own is none then.
+        numbers = [_number(text) or 0.0 for text in found or (["0"] if field.message_type is None else [])]
         wanted = _number(value) or 0.0
         match sign:
             case ">=":
@@ -222,21 +291,34 @@ def _lack(obj: Object, steps: list[str], field: FieldDescriptor | None, sign: st
 
 def _values(obj: Object, steps: list[str]) -> list[str]:
     """The values at the end of the path, as text; empty: it is not set."""
-    message: Any = _root(obj, steps[0])
-    for index, step in enumerate(steps[1:], start=1):
+    return _values_in(_root(obj, steps[0]), steps[1:])
+
+
+def _values_in(message: Any, steps: list[str]) -> list[str]:
+    for index, step in enumerate(steps):
         if message is None:
             return []
         field = message.DESCRIPTOR.fields_by_name[step]
         value = getattr(message, step)
         if _is_map(field):
-            key = ".".join(steps[index + 1 :])
-            return [str(value[key])] if key in value else []
+            return _values_below(field, value, steps[index + 1 :])
         if field.is_repeated:
             return [_text(field, item) for item in value]
         if index + 1 == len(steps):
             return [_text(field, value)] if _is_set(message, field) else []
         message = value if message.HasField(step) else None
     return []
+
+
+def _values_below(field: FieldDescriptor, entries: Any, steps: list[str]) -> list[str]:
+    """The values at the end of a path that goes on with a key of a map."""
+    value = _value_of(field)
+    key = _key(field, steps[0] if value.message_type is not None else ".".join(steps))
+    if key not in entries:
+        return []
+    if value.message_type is None or len(steps) == 1:
+        return [_text(value, entries[key])]
+    return _values_in(entries[key], steps[1:])
 
 
 def _root(obj: Object, name: str) -> Message | None:
@@ -251,12 +333,14 @@ def _is_set(message: Message, field: FieldDescriptor) -> bool:
 
 
 def _text(field: FieldDescriptor, value: Any) -> str:
+    if (inner := _scalar(field)) is not field:
+        return _text(inner, value.value)
     if field.enum_type is not None:
         known = field.enum_type.values_by_number.get(value)
         return known.name if known else str(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value.ToJsonString() if isinstance(value, Timestamp) else str(value)
+    return value.ToJsonString() if hasattr(value, "ToJsonString") else str(value)
 
 
 def _default(field: FieldDescriptor | None) -> str:
@@ -271,6 +355,7 @@ def _is_map(field: FieldDescriptor) -> bool:
 
 
 def _is_number(field: FieldDescriptor) -> bool:
+    field = _scalar(field)
     numbers = (FieldDescriptor.CPPTYPE_BOOL, FieldDescriptor.CPPTYPE_ENUM, FieldDescriptor.CPPTYPE_STRING)
     return field.cpp_type not in (*numbers, FieldDescriptor.CPPTYPE_MESSAGE)
 

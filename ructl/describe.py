@@ -125,7 +125,7 @@ def _conditions(obj: Object, now_ns: int) -> Iterator[str]:
         return
     status = TYPES.unpack(obj.status)
     for index, condition in enumerate(getattr(status, "conditions", ())):
-        if not isinstance(condition, StatusCondition):
+        if condition.DESCRIPTOR.full_name != StatusCondition.DESCRIPTOR.full_name:
             return
         since = time_since(condition.transition_time.ToNanoseconds(), now_ns)
         words = f"{condition.type} {StatusCondition.State.Name(condition.state).lower()} for {since}"

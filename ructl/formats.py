@@ -56,7 +56,13 @@ _UNKNOWN_VALUE = re.compile(r"Invalid enum value (\S+) for enum type ([\w.]+)")
 _LONG_WORD: Final = re.compile(r"\S{100,}")
 # The most digits of a number in JSON; the greatest double has 309.
 _DIGITS_MAX: Final = 400
-_YAML_BEGINS: Final = re.compile(r"---(\s|$)|%YAML|- |[A-Za-z_\"'@][\w\"'.@/-]*:\s*(#.*)?$")
+# YAML on one line, which begins as JSON does, or as text format, where a message may follow a colon, too.
+_YAML_IN_BRACES: Final = re.compile(r"[{\[\s]*[A-Za-z_'@][\w'.@/-]*\s*:")
+_KEY_AND_BRACE: Final = re.compile(r"(\w+)\s*:\s*[{\[]")
+_TYPE_KEY: Final = "@type"
+_YAML_BEGINS: Final = re.compile(
+    r"---(\s|$)|%YAML|- |[A-Za-z_\"'@][\w\"'.@/-]*:\s*([#&!|>].*)?$|[\"'][\w.@/-]+[\"']\s*:"
+)
 
 
 def format_of(text: str, filename: str) -> str:
@@ -68,7 +74,9 @@ def format_of(text: str, filename: str) -> str:
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
             if stripped[0] in "{[":
-                return "json"
+                return "yaml" if _YAML_IN_BRACES.match(text, text.index(stripped)) else "json"
+            if _KEY_AND_BRACE.match(stripped) and _TYPE_KEY in text:
+                return "yaml"
             return "yaml" if _YAML_BEGINS.match(stripped) else "textproto"
     return "textproto"
 

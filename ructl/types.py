@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from rube.api import Object, PutRequest, PutResponse, Resource, Type
 from rube.api.errors import NotFoundError, RubeError
@@ -93,8 +94,10 @@ def push(
     where = server_target(server, timeout_s)
     for obj, stored in zip(objects, ask(where, lambda connection: _stored(connection, objects)), strict=True):
         kind = _checked(obj)
-        for breakage in breakages(kind_from(stored), kind) if stored is not None else ():
-            if breakage.warning:
+        found = breakages(kind_from(stored), kind) if stored is not None else ()
+        refused = {breakage.path for breakage in found if not breakage.warning}
+        for breakage in found:
+            if breakage.warning and (allow_breaking or breakage.path not in refused):
                 click.echo(f"ructl: warning: {breakage.path}: {breakage.text}", err=True)
     response = ask(where, lambda connection: _push(connection, request))
     for obj, outcome in zip(objects, response.outcomes, strict=True):
@@ -211,25 +214,28 @@ def diff(
     server: str | None,
     timeout_s: float | None,
 ) -> None:
-    """Shows what a push of .proto files would change in the types: messages, fields, options. Exit code 1 if anything.
+    """Shows what a push of .proto files would change in the types, as .proto source: a hunk for each message and enum
+    that differs. Comments and the names of files do not count. Exit code 1 if anything would change.
 
     \b
     ructl types diff backup.proto
     """
-    import difflib
+    from ructl.proto_source import definitions, difference
 
     objects = types_in(files, includes, compiler)
     stored = ask(server_target(server, timeout_s), lambda connection: _stored(connection, objects))
-    differs = False
+    lines: dict[str, None] = {}  # types of one file share what they import
     for after, before in zip(objects, stored, strict=True):
-        old = _shape(before) if before is not None else []
-        name = after.metadata.name
-        lines = list(difflib.unified_diff(old, _shape(after), f"stored {name}", f"{files[0]} {name}", lineterm=""))
-        differs = differs or bool(lines)
-        for line in lines:
-            click.echo(line)
-    if differs:
+        old = definitions(_files(before)) if before is not None else {}
+        lines |= dict.fromkeys("\n".join(hunk) for hunk in difference(old, definitions(_files(after))))
+    for hunk in lines:
+        click.echo(hunk)
+    if lines:
         raise SystemExit(1)
+
+
+def _files(obj: Object) -> FileDescriptorSet:
+    return Type.FromString(obj.spec.value).files
 
 
 async def _stored(connection: Connection, objects: Sequence[Object]) -> list[Object | None]:
@@ -240,18 +246,6 @@ async def _stored(connection: Connection, objects: Sequence[Object]) -> list[Obj
         except NotFoundError:
             found.append(None)
     return found
-
-
-def _shape(obj: Object) -> list[str]:
-    """Returns a type's files as text, without comments and what they import from elsewhere."""
-    from rube.api import textproto
-
-    pushed = Type.FromString(obj.spec.value)
-    lines: list[str] = []
-    for file in pushed.files.file:
-        file.ClearField("source_code_info")
-        lines += textproto.format(file).splitlines()
-    return lines
 
 
 @command.command("delete", short_help="Delete types that have no objects.")

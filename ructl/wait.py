@@ -56,6 +56,9 @@ def command(
     ructl wait -t Unit web --for 'status.restarts>=3'
     ructl wait -t Unit web --for metadata.labels.node=worker-2 --for status.active_state=active
 
+    A key of a map of messages is followed by their fields; one with a dot in it stands in backquotes, as in
+    'status.seen.`a.b`.size>=3'.
+
     `condition=Ready` waits for a condition in the status of that type (api.StatusCondition) to be TRUE, and
     `condition=Ready=FALSE` for another state.
 

@@ -62,6 +62,8 @@ async def _watch(connection: Connection, query: Query, *, initial: bool, output:
     async with aclosing(Follower(connection, query).batches()) as batches:
         async for batch in batches:
             if shows_all or not batch.relisted:
+                changed = [obj for change in batch.changes for obj in (change.old, change.new) if obj is not None]
+                await TYPES.catch_up(connection, [packed for obj in changed for packed in (obj.spec, obj.status)])
                 _print(batch.changes, output)
             shows_all = True
 

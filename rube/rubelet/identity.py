@@ -72,8 +72,8 @@ class Identity:
         if known.machine_id and policy != "adopt":
             raise FailedPreconditionError(
                 f"the data directory is of node {known.node!r} on another machine (machine-id {known.machine_id}; this "
-                f"one is {machine_id}). Two machines with one identity would run every unit twice. If the other one no "
-                "longer runs it, start once with --adopt; to make this a node of its own, start once with "
+                f"one is {machine_id}). Two machines with one identity would both run what is bound to it. If the "
+                "other one no longer runs it, start once with --adopt; to make this a node of its own, start once with "
                 "--new-identity and another --node",
                 node=known.node,
             )

@@ -118,9 +118,9 @@ class Registration:
             elif self._renewed and lease.session not in ("", self._session):
                 raise AlreadyExistsError(
                     f"another rubelet renews the lease of node {self._config.node!r} with this one's identity "
-                    f"({self._instance_id}): it runs on a copy of this data directory, so that both run the node's "
-                    "units. Stop one of them; start a copy that is to be a node of its own with --new-identity and "
-                    "another --node",
+                    f"({self._instance_id}): it runs on a copy of this data directory, so that both run what is "
+                    "bound to the node. Stop one of them; start a copy that is to be a node of its own with "
+                    "--new-identity and another --node",
                     node=self._config.node,
                 )
         # The lease first: two rubelets of one name contend for it.

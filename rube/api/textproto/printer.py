@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf import text_encoding
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from rube.api.errors import InvalidArgumentError
 from rube.api.textproto.invisible import INVISIBLE_ESCAPES
-from rube.api.types import BUILTIN, Types
+from rube.api.types import BUILTIN, Types, is_any
 
 _ESCAPES = {code: f"\\{code:03o}" for code in (*range(32), 127)}
 _ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord('"'): '\\"', ord("\\"): "\\\\"}
@@ -31,9 +30,8 @@ def format(message: Message, types: Types = BUILTIN) -> str:
     return "".join(f"{line}\n" for line in _lines(message, "", types))
 
 
-def _lines(message: Message, indent: str, types: Types) -> Iterator[str]:
-    inner = _expanded(message, types) if isinstance(message, AnyMessage) else None
-    if inner is not None and isinstance(message, AnyMessage):
+def _lines(message: Any, indent: str, types: Types) -> Iterator[str]:
+    if is_any(message) and (inner := _expanded(message, types)) is not None:
         yield from _block(f"[{message.type_url}]", inner, indent, types)
         return
     for field, value in message.ListFields():
@@ -101,7 +99,7 @@ def _float(value: float) -> str:
     return str(int(value)) if whole else str(value)
 
 
-def _expanded(packed: AnyMessage, types: Types) -> Message | None:
+def _expanded(packed: Any, types: Types) -> Message | None:
     """Returns the message in an Any to show instead of its bytes; None if that would lose anything."""
     if "/" not in packed.type_url:
         return None

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 from google.protobuf import text_format
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from rube.api.errors import InvalidArgumentError
 from rube.api.spelling import quoted, suggestion
 from rube.api.textproto.lexer import Lexer, Position
-from rube.api.types import BUILTIN, Types, pack
+from rube.api.types import BUILTIN, Types, is_any
 
 M = TypeVar("M", bound=Message)
 
@@ -80,7 +79,7 @@ class _Reader:
             self._tokens.accept(",", ";")
 
     def _field(self, message: Message, seen: dict[str, str]) -> None:
-        if self._tokens.current == "[" and isinstance(message, AnyMessage):
+        if self._tokens.current == "[" and is_any(message):
             self._expanded_any(message, seen)
             return
         position = self._tokens.position
@@ -157,7 +156,7 @@ class _Reader:
         else:
             entries[entry.key] = entry.value
 
-    def _expanded_any(self, target: AnyMessage, seen: dict[str, str]) -> None:
+    def _expanded_any(self, target: Any, seen: dict[str, str]) -> None:
         """Reads `[rube/api.systemd.Unit] { … }`."""
         position = self._tokens.position
         self._tokens.take()
@@ -179,7 +178,7 @@ class _Reader:
         self._path.append(f"[{type_name}]")
         self._block(message, f"[{url}]")
         self._path.pop()
-        target.CopyFrom(pack(message))
+        target.type_url, target.value = url, message.SerializeToString(deterministic=True)
 
     def _scalar(self, field: FieldDescriptor, position: Position) -> Any:
         tokens = self._tokens

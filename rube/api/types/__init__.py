@@ -14,6 +14,6 @@ The server's part (storing types, watching them) is in `rube.server`, their comp
 
 from __future__ import annotations
 
-from rube.api.types.kinds import BUILTIN, Column, Kind, Types, pack
+from rube.api.types.kinds import BUILTIN, Column, Kind, Types, is_any, pack
 
-__all__ = ["BUILTIN", "Column", "Kind", "Types", "pack"]
+__all__ = ["BUILTIN", "Column", "Kind", "Types", "is_any", "pack"]

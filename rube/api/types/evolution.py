@@ -237,11 +237,12 @@ def _compare_messages(pair: _Pair, before: DescriptorProto, after: DescriptorPro
 def _removed_field(message: str, field: FieldDescriptorProto, reserved: _Reserved) -> Iterator[Breakage]:
     path = f"{message}.{field.name}"
     if not reserved.covers(field.number, field.number):
+        also = "" if field.name in reserved.names else f' and `reserved "{field.name}";`'
         yield Breakage(
             rule="FIELD_NO_DELETE_UNLESS_NUMBER_RESERVED",
             path=path,
             text=f"field {field.name} (number {field.number}) of {message} was removed, and stored objects keep its "
-            f"value: write `reserved {field.number};` in {message}, so that no later field reads it as its own",
+            f"value: write `reserved {field.number};`{also} in {message}, so that no later field reads it as its own",
             warning=False,
         )
     if field.name not in reserved.names:
@@ -407,16 +408,17 @@ def _names_by_number(enum: EnumDescriptorProto) -> dict[int, set[str]]:
 def _removed_value(enum: str, number: int, names: set[str], reserved: _Reserved) -> Iterator[Breakage]:
     shown = ", ".join(sorted(names))
     path = f"{enum}.{min(names)}"
+    quoted = ", ".join(f'"{each}"' for each in sorted(names))
     if not reserved.covers(number, number):
+        also = "" if names <= reserved.names else f" and `reserved {quoted};`"
         yield Breakage(
             rule="ENUM_VALUE_NO_DELETE_UNLESS_NUMBER_RESERVED",
             path=path,
             text=f"value {shown} (number {number}) of enum {enum} was removed, and stored objects keep the number: "
-            f"write `reserved {number};` in {enum}, so that no later value gets it",
+            f"write `reserved {number};`{also} in {enum}, so that no later value gets it",
             warning=False,
         )
     if not names <= reserved.names:
-        quoted = ", ".join(f'"{each}"' for each in sorted(names))
         yield Breakage(
             rule="ENUM_VALUE_NO_DELETE_UNLESS_NAME_RESERVED",
             path=path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -39,6 +40,9 @@ from rube.api.spelling import quoted, suggestion
 if TYPE_CHECKING:  # loaded where objects are judged
     from rube.api.types.rules import Rules
 
+_ANY: Final = Any.DESCRIPTOR.full_name
+_WELL_KNOWN: Final = ("any", "duration", "empty", "field_mask", "struct", "timestamp", "wrappers")
+"""The modules of google.protobuf whose messages every program knows, as its JSON mapping does."""
 # Known good pairs of type and namespace, with the beginning of their keys.
 _PREFIXES_MAX = 4096
 
@@ -202,6 +206,8 @@ class Types:
         for name in sorted(self._kinds):
             if (found := self._kinds[name].messages.get(type_name)) is not None:
                 return found
+        if (found := _well_known(type_name)) is not None:
+            return found
         near = suggestion(type_name, self.messages)
         remedy = near if near.startswith("did") else f"known: {', '.join(sorted(self._kinds))}"
         raise InvalidArgumentError(f"unknown type {quoted(type_name)}; {remedy}", field="type")
@@ -229,12 +235,27 @@ class AnyPool:
             raise KeyError(full_name) from error
 
 
+def is_any(message: Message) -> bool:
+    """Returns whether a message is a google.protobuf.Any. Those of pushed types have a class of their own."""
+    return bool(message.DESCRIPTOR.full_name == _ANY)
+
+
 def pack(message: Message) -> Any:
     """Returns an Any with Rube's type URL and deterministic bytes."""
     return Any(
         type_url=TYPE_URL_PREFIX + message.DESCRIPTOR.full_name,
         value=message.SerializeToString(deterministic=True),
     )
+
+
+def _well_known(type_name: str) -> Descriptor | None:
+    package, _, name = type_name.rpartition(".")
+    if package == "google.protobuf":
+        for each in _WELL_KNOWN:
+            module = importlib.import_module(f"{package}.{each}_pb2")
+            if (found := module.DESCRIPTOR.message_types_by_name.get(name)) is not None:
+                return cast(Descriptor, found)
+    return None
 
 
 def messages_of(top: Iterable[Descriptor]) -> Iterator[tuple[str, Descriptor]]:

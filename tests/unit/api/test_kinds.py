@@ -71,10 +71,17 @@ def test_bytes_of_another_type_are_refused_by_name() -> None:
 
 
 def test_a_message_of_another_package_is_unknown() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"unknown type 'google\.rpc\.Status'"):
+        BUILTIN.canonical_any(Any(type_url="rube/google.rpc.Status"))
+
+
+def test_a_message_of_the_json_mapping_is_known_in_an_any() -> None:
     packed = Any()
     packed.Pack(Timestamp(seconds=1))
-    with pytest.raises(InvalidArgumentError, match=r"unknown type 'google\.protobuf\.Timestamp'"):
-        BUILTIN.canonical_any(packed)
+    assert BUILTIN.unpack(packed) == Timestamp(seconds=1)
+    assert BUILTIN.message_class("google.protobuf.StringValue")(value="x").SerializeToString() == b"\n\x01x"
+    with pytest.raises(InvalidArgumentError, match="is not a type of object"):
+        BUILTIN.kind("google.protobuf.Timestamp")
 
 
 @pytest.mark.parametrize(

@@ -407,8 +407,8 @@ def test_a_removed_field_says_what_to_reserve() -> None:
     found = breaking(compiled(backup=spec("string keep = 4;")), compiled(backup=spec("")), ROOTS)
     refusal = next(each for each in found if not each.warning)
     assert refusal.text == (
-        "field keep (number 4) of acme.Backup was removed, and stored objects keep its value: write `reserved 4;` in "
-        "acme.Backup, so that no later field reads it as its own"
+        "field keep (number 4) of acme.Backup was removed, and stored objects keep its value: write `reserved 4;` and "
+        '`reserved "keep";` in acme.Backup, so that no later field reads it as its own'
     )
 
 

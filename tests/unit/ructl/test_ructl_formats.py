@@ -204,6 +204,13 @@ def test_bad_json_is_told_with_its_place(case: str) -> None:
         ("items:\n", "-", "yaml"),
         ("\ufeff{", "-", "json"),
         ("[]", "-", "json"),
+        ('[{ "metadata": {}}]', "-", "json"),
+        ("{metadata: {name: a}}", "-", "yaml"),
+        ("# c\n[\n  { metadata: {name: a}}]", "-", "yaml"),
+        ('metadata: {name: a}\nspec: {"@type": rube/api.Node}', "-", "yaml"),
+        ('metadata: {name: "a"}, spec: {[rube/api.Node]: {}}', "-", "textproto"),
+        ("metadata: &a {name: a}", "-", "yaml"),
+        ('"metadata": {name: a}', "-", "yaml"),
         ("\n\n", "-", "textproto"),
     ],
 )
