@@ -17,12 +17,19 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--nodes", type=click.IntRange(1, 20_000), default=200, show_default=True, help="How many hollow nodes.")
+@click.option(
+    "--nodes",
+    type=click.IntRange(1, 20_000),
+    default=200,
+    show_default="200",
+    metavar="N",
+    help="How many hollow nodes.",
+)
 @click.option(
     "--rest",
     type=click.FloatRange(min=1),
     default=30.0,
-    show_default=True,
+    show_default="30",
     metavar="SECONDS",
     help="How long the cost of nodes at rest is measured.",
 )
@@ -32,9 +39,11 @@ def bench() -> None:
 @click.option(
     "--keep", type=click.Path(file_okay=False, path_type=Path), help="Keep the logs, and the store, in this directory."
 )
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.argument("apiserver_args", nargs=-1)
-def fleet(nodes: int, rest: float, store: str, keep: Path | None, output: str, apiserver_args: tuple[str, ...]) -> None:
+def fleet(
+    nodes: int, rest: float, store: str, keep: Path | None, as_json: bool, apiserver_args: tuple[str, ...]
+) -> None:
     """Measure an apiserver under many nodes.
 
     The nodes are hollow: real rubelets, many in one process, over real connections, whose units only pretend to run.
@@ -63,4 +72,4 @@ def fleet(nodes: int, rest: float, store: str, keep: Path | None, output: str, a
             report = asyncio.run(run_fleet(options, lambda line: click.echo(line, err=True)))
         except RubeError as error:
             raise click.ClickException(error.message) from error
-    click.echo(report.as_json() if output == "json" else report.text())
+    click.echo(report.as_json() if as_json else report.text())

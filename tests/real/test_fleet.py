@@ -11,7 +11,7 @@ RUBE = (sys.executable, "-m", "rube.cli.main")
 
 
 def test_a_small_fleet_gives_all_figures(tmp_path: Path) -> None:
-    argv = [*RUBE, "bench", "fleet", "--nodes", "4", "--rest", "1", "--keep", str(tmp_path), "-o", "json"]
+    argv = [*RUBE, "bench", "fleet", "--nodes", "4", "--rest", "1", "--keep", str(tmp_path), "--json"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
