@@ -22,6 +22,7 @@ from ructl.cluster_types import TYPES
 from ructl.connection import Connection, ask
 from ructl.deletion import blocked_by, waits_for
 from ructl.durations import now_ns
+from ructl.events import last_events, words_of
 from ructl.options import connection_options, query_options, target
 from ructl.output import place
 from ructl.query import Query, parse_query
@@ -30,6 +31,7 @@ from ructl.unit_outlook import outlook_of_unit
 
 # Rows of a node's description.
 _UNITS_MAX = 50
+_EVENTS_MAX = 8
 
 
 @click.command("describe")
@@ -77,7 +79,7 @@ async def _describe_all(connection: Connection, query: Query) -> None:
             lines += describe_node(obj, lease, units, at_ns)
         else:
             lines += [_row("state", state_of(obj))]
-        lines += _conditions(obj, at_ns)
+        lines += [*_conditions(obj, at_ns), *await _events(connection, obj, at_ns)]
         click.echo("\n".join(["", *lines] if index else lines))
 
 
@@ -131,6 +133,14 @@ def _conditions(obj: Object, now_ns: int) -> Iterator[str]:
         words = f"{condition.type} {StatusCondition.State.Name(condition.state).lower()} for {since}"
         why = ": ".join(part for part in (condition.reason, condition.message) if part)
         yield _row("" if index else "conditions", f"{words} ({why})" if why else words)
+
+
+async def _events(connection: Connection, obj: Object, at_ns: int) -> list[str]:
+    """The lines of the last events about an object."""
+    if connection.target.is_node:
+        return []
+    events = await last_events(connection, obj, _EVENTS_MAX)
+    return [_row("" if index else "events", words_of(event, at_ns)) for index, event in enumerate(events)]
 
 
 def describe_unit(obj: Object, node: Object | None, now_ns: int, *, asks_node: bool = False) -> Iterator[str]:

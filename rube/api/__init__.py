@@ -43,7 +43,7 @@ _MODULES = {
     "rube.api.core_pb2": "Namespace NamespaceStatus",
     "rube.api.events_pb2": "CoreEvent",
     "rube.api.controller_pb2": "Action Call ControllerSpec Decision Occurrence State",
-    "rube.api.memory_pb2": "Entry NodeHealthMemory NodeIdentity UnitMemory Written",
+    "rube.api.memory_pb2": "Entry NodeHealthMemory NodeIdentity UndoneEvent UnitMemory Written",
     "rube.api.nodes_pb2": "NodeReply NodeReplyResponse NodeRequest NodeRequestsRequest",
     "rube.api.nodes_pb2_grpc": "NodesAsyncStub NodesServicer NodesStub add_NodesServicer_to_server",
     "rube.api.resource_pb2": "Column Field Resource Scope Transition",

@@ -230,7 +230,8 @@ class Decision(_message.Message):
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Occurrence]:
         """The occurrences and conditions of the object: the runtime makes core.Events of them. One that the last decision about this
-        key had, too, is not counted again; and it happens once `calls` are done, or not at all if they are refused.
+        key had, too, is not counted again. It happens once `calls` are done, those of `update_status` aside, and not at all
+        if they are refused.
         """
 
     def __init__(

@@ -28,7 +28,7 @@ from rube.api import controller_pb2 as rube_dot_api_dot_controller__pb2
 from rube.api import events_pb2 as rube_dot_api_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15rube/api/memory.proto\x12\x0e\x61pi.controller\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x0erube/api.proto\x1a\x19rube/api/controller.proto\x1a\x15rube/api/events.proto\"\xbf\x01\n\x05\x45ntry\x12\x15\n\x03key\x18\x01 \x01(\x0b\x32\x08.api.Key\x12&\n\x04left\x18\x02 \x01(\x0b\x32\x18.api.controller.Decision\x12(\n\x07written\x18\x03 \x03(\x0b\x32\x17.api.controller.Written\x12\"\n\rundone_events\x18\x04 \x03(\x0b\x32\x0b.core.Event\x12\x1b\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x0b.core.Event\x12\x0c\n\x04told\x18\x06 \x03(\x0c\"D\n\x07Written\x12\x15\n\x03key\x18\x01 \x01(\x0b\x32\x08.api.Key\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08store_id\x18\x03 \x01(\t\"\xa1\x01\n\nUnitMemory\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\x12/\n\x0breport_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0frestart_request\x18\x05 \x01(\t\x12\x17\n\x0frestart_pending\x18\x06 \x01(\x08\"\x9a\x01\n\x10NodeHealthMemory\x12\x16\n\x0elease_revision\x18\x01 \x01(\x04\x12/\n\x0b\x63hange_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncheck_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63lock\x18\x04 \x01(\t\"Y\n\x0cNodeIdentity\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x12\n\nregistered\x18\x03 \x01(\x08\x12\x12\n\nmachine_id\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15rube/api/memory.proto\x12\x0e\x61pi.controller\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x0erube/api.proto\x1a\x19rube/api/controller.proto\x1a\x15rube/api/events.proto\"\xcf\x01\n\x05\x45ntry\x12\x15\n\x03key\x18\x01 \x01(\x0b\x32\x08.api.Key\x12&\n\x04left\x18\x02 \x01(\x0b\x32\x18.api.controller.Decision\x12(\n\x07written\x18\x03 \x03(\x0b\x32\x17.api.controller.Written\x12\x32\n\rundone_events\x18\x04 \x03(\x0b\x32\x1b.api.controller.UndoneEvent\x12\x1b\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x0b.core.Event\x12\x0c\n\x04told\x18\x06 \x03(\x0c\"9\n\x0bUndoneEvent\x12\x1a\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x0b.core.Event\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"D\n\x07Written\x12\x15\n\x03key\x18\x01 \x01(\x0b\x32\x08.api.Key\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x10\n\x08store_id\x18\x03 \x01(\t\"\xa1\x01\n\nUnitMemory\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\x12/\n\x0breport_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0frestart_request\x18\x05 \x01(\t\x12\x17\n\x0frestart_pending\x18\x06 \x01(\x08\"\x9a\x01\n\x10NodeHealthMemory\x12\x16\n\x0elease_revision\x18\x01 \x01(\x04\x12/\n\x0b\x63hange_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncheck_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63lock\x18\x04 \x01(\t\"Y\n\x0cNodeIdentity\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x12\n\nregistered\x18\x03 \x01(\x08\x12\x12\n\nmachine_id\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rube.api.memory_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENTRY']._serialized_start=141
-  _globals['_ENTRY']._serialized_end=332
-  _globals['_WRITTEN']._serialized_start=334
-  _globals['_WRITTEN']._serialized_end=402
-  _globals['_UNITMEMORY']._serialized_start=405
-  _globals['_UNITMEMORY']._serialized_end=566
-  _globals['_NODEHEALTHMEMORY']._serialized_start=569
-  _globals['_NODEHEALTHMEMORY']._serialized_end=723
-  _globals['_NODEIDENTITY']._serialized_start=725
-  _globals['_NODEIDENTITY']._serialized_end=814
+  _globals['_ENTRY']._serialized_end=348
+  _globals['_UNDONEEVENT']._serialized_start=350
+  _globals['_UNDONEEVENT']._serialized_end=407
+  _globals['_WRITTEN']._serialized_start=409
+  _globals['_WRITTEN']._serialized_end=477
+  _globals['_UNITMEMORY']._serialized_start=480
+  _globals['_UNITMEMORY']._serialized_end=641
+  _globals['_NODEHEALTHMEMORY']._serialized_start=644
+  _globals['_NODEHEALTHMEMORY']._serialized_end=798
+  _globals['_NODEIDENTITY']._serialized_start=800
+  _globals['_NODEIDENTITY']._serialized_end=889
 # @@protoc_insertion_point(module_scope)

@@ -45,7 +45,7 @@ class Entry(_message.Message):
         """Acknowledged writes that the cache has not been seen to show."""
 
     @_builtins.property
-    def undone_events(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.Event]:
+    def undone_events(self) -> _containers.RepeatedCompositeFieldContainer[Global___UndoneEvent]:
         """Events that happen once the calls that are left are done."""
 
     @_builtins.property
@@ -54,7 +54,7 @@ class Entry(_message.Message):
 
     @_builtins.property
     def told(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """The last decision's occurrences: the first bytes of their SHA-256."""
+        """The last decision's occurrences that happened, each by the first bytes of its SHA-256."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Entry(_message.Message):
         key: _api_pb2.Key | None = ...,
         left: _controller_pb2.Decision | None = ...,
         written: _abc.Iterable[Global___Written] | None = ...,
-        undone_events: _abc.Iterable[_events_pb2.Event] | None = ...,
+        undone_events: _abc.Iterable[Global___UndoneEvent] | None = ...,
         events: _abc.Iterable[_events_pb2.Event] | None = ...,
         told: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
@@ -73,6 +73,30 @@ class Entry(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Entry: _TypeAlias = Entry  # noqa: Y015
+
+@_typing.final
+class UndoneEvent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    digest: _builtins.bytes
+    """Its occurrence, as in `Entry.told`."""
+    @_builtins.property
+    def event(self) -> _events_pb2.Event: ...
+    def __init__(
+        self,
+        *,
+        event: _events_pb2.Event | None = ...,
+        digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoneEvent: _TypeAlias = UndoneEvent  # noqa: Y015
 
 @_typing.final
 class Written(_message.Message):

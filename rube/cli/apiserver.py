@@ -8,11 +8,18 @@ import sys
 import click
 
 from rube.api.addresses import ANY_HOSTS, split_host_port
-from rube.cli.controller import check_controllers, controllers_option, controllers_url, keep_controllers
+from rube.cli.controller import (
+    check_controllers,
+    controllers_option,
+    controllers_url,
+    event_ttl_option,
+    keep_controllers,
+)
 from rube.cli.daemon import Stop, announce, end_task, first_of, run_daemon
 from rube.cli.exposure import warn_of_exposure
 from rube.cli.options import DEFAULT_ADDRESS, check_server, checked, log_level_option
 from rube.cli.real_host import real_host
+from rube.controllers.cluster.controllers import ClusterControllersConfig
 from rube.server import ApiServer, ApiServerConfig
 from rube.store import open_store
 from rube.store.replicated.backend import member_config
@@ -53,6 +60,7 @@ FAILED_GRACE_S = 0.5
     help="The server implementation. h2corn and native are several times faster; native needs rube-plane[fast].",
 )
 @controllers_option
+@event_ttl_option
 @click.option(
     "--data",
     metavar="DIR",
@@ -72,6 +80,7 @@ def apiserver(
     listen: tuple[str, ...],
     server_kind: ServerKind,
     controllers: tuple[str, ...],
+    event_ttl_s: int,
     data: str | None,
     history: int,
     log_level: str,
@@ -102,7 +111,8 @@ def apiserver(
             announce(f"rube apiserver: listening on {', '.join(addresses)}, store {shown}, id {store.store_id}")
             warn_of_exposure(addresses)
             memory_url = controllers_url(data, store_url)
-            running = asyncio.create_task(keep_controllers(host, [reachable(addresses[0])], memory_url, controllers))
+            wanted = ClusterControllersConfig(names=controllers, event_ttl_s=event_ttl_s)
+            running = asyncio.create_task(keep_controllers(host, [reachable(addresses[0])], memory_url, wanted))
             failure = await first_of(stop.wait(), server.failed())
             await end_task(running)
             if failure is not None:

@@ -20,6 +20,7 @@ from rube.cli.real_host import real_host
 from rube.client import Client
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
+from rube.controllers.cluster.garbage import EVENT_TTL_S
 from rube.controllers.replicated import ReplicatedConfig, ReplicatedControllers
 from rube.group import MemberConfig
 from rube.host import Host
@@ -39,6 +40,18 @@ def controllers_option(command: F) -> F:
         show_default=True,
         callback=lambda _context, _option, text: tuple(name.strip() for name in text.split(",") if name.strip()),
         help="The cluster controllers to run, separated by commas; '' for none; package.module:Name for your own.",
+    )(command)
+
+
+def event_ttl_option(command: F) -> F:
+    return click.option(
+        "--event-ttl",
+        "event_ttl_s",
+        metavar="SECONDS",
+        type=click.IntRange(min=1),
+        default=round(EVENT_TTL_S),
+        show_default=True,
+        help="How long an event is kept after it happened last; the garbage collector deletes it then.",
     )(command)
 
 
@@ -62,23 +75,27 @@ def controllers_url(data: str | None, store_url: str = "") -> str:
     return "memory:"
 
 
-async def keep_controllers(host: Host, servers: Sequence[str], memory_url: str, names: Sequence[str]) -> None:
+async def keep_controllers(
+    host: Host, servers: Sequence[str], memory_url: str, config: ClusterControllersConfig
+) -> None:
     """Runs the controllers until cancelled. An error that ends them is logged, and they are started again."""
-    while names:
+    while config.names:
         try:
-            await run_controllers(host, servers, memory_url, names)
+            await run_controllers(host, servers, memory_url, config)
         except (RubeError, ExceptionGroup) as error:
             trace = None if is_expected(error) else error
             _LOG.error("the controllers start again in %.0f s: %s", RESTART_S, describe(error), exc_info=trace)
         await host.clock.sleep(RESTART_S)
 
 
-async def run_controllers(host: Host, servers: Sequence[str], memory_url: str, names: Sequence[str]) -> None:
+async def run_controllers(
+    host: Host, servers: Sequence[str], memory_url: str, config: ClusterControllersConfig
+) -> None:
     """Runs the controllers until cancelled. Raises what no retry can help."""
     engine = await host.storage.open(memory_url)
     try:
         async with Client(host, servers) as client:
-            await ClusterControllers(host, client, engine, ClusterControllersConfig(names=names)).run()
+            await ClusterControllers(host, client, engine, config).run()
     finally:
         await engine.close()
 
@@ -104,7 +121,7 @@ def _replicas(
 
 
 def replicated_config(
-    name: str, replicas: tuple[tuple[str, str], ...], data: str | None, controllers: Sequence[str]
+    name: str, replicas: tuple[tuple[str, str], ...], data: str | None, controllers: ClusterControllersConfig
 ) -> ReplicatedConfig:
     """Returns the configuration. Raises InvalidArgumentError for a name that no replica has."""
     member = MemberConfig(
@@ -113,7 +130,7 @@ def replicated_config(
     return ReplicatedConfig(
         member=member,
         engine_url="memory:" if data is None else controllers_url(data),
-        controllers=ClusterControllersConfig(names=controllers),
+        controllers=controllers,
     )
 
 
@@ -125,6 +142,7 @@ def replicated_config(
     help="Where they keep memory and outbox.  [default: .; with --replicas: in memory alone]",
 )
 @controllers_option
+@event_ttl_option
 @click.option(
     "--replicas",
     metavar="NAMES",
@@ -137,6 +155,7 @@ def controller(
     servers: tuple[str, ...],
     data: str | None,
     controllers: tuple[str, ...],
+    event_ttl_s: int,
     replicas: tuple[tuple[str, str], ...] | None,
     name: str | None,
     log_level: str,
@@ -162,10 +181,11 @@ def controller(
     if (name is None) != (replicas is None):
         raise click.UsageError("--name and --replicas go together: give both, or none")
     check_controllers(controllers)
+    wanted = ClusterControllersConfig(names=controllers, event_ttl_s=event_ttl_s)
     config = None
     if name is not None and replicas is not None:
         try:
-            config = replicated_config(name, replicas, data, controllers)
+            config = replicated_config(name, replicas, data, wanted)
         except InvalidArgumentError as error:
             raise click.UsageError(f"--replicas: {error.message}") from error
 
@@ -173,9 +193,7 @@ def controller(
         if config is None or data is not None:
             make_data_directory(Path(data or "."))
         if config is None:
-            running = asyncio.create_task(
-                keep_controllers(real_host(), servers, controllers_url(data or "."), controllers)
-            )
+            running = asyncio.create_task(keep_controllers(real_host(), servers, controllers_url(data or "."), wanted))
             announce(f"rube controller: running {', '.join(controllers)} for {', '.join(servers)}")
             await stop.wait()
         else:

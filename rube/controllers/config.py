@@ -130,6 +130,7 @@ class RuntimeConfig:
     workers_max: int = 16
     senders_max: int = 8
     senders_held_max: int = 256
+    event_senders_max: int = 2
     call_s_max: float = 10.0
     action_s_max: float = 60.0
     driver_retry_s: float = 1.0

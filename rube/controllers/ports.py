@@ -10,6 +10,8 @@ from rube.api import (
     ApplyResponse,
     DeleteRequest,
     DeleteResponse,
+    GetRequest,
+    GetResponse,
     Object,
     PatchRequest,
     PatchResponse,
@@ -70,7 +72,12 @@ class Cache(View, Protocol):
 
 
 class Calls(Protocol):
-    """The writes of api.Api. Each raises the RubeError that it ended with, after its own bounded retries if any."""
+    """The writes of api.Api, and a read for those that depend on one.
+
+    Each raises the RubeError that it ended with, after its own bounded retries if any.
+    """
+
+    async def get(self, request: GetRequest) -> GetResponse: ...
 
     async def put(self, request: PutRequest) -> PutResponse: ...
 

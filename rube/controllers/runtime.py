@@ -25,6 +25,8 @@ from rube.client import Change, WorkQueue
 from rube.controllers.attempts import Attempts
 from rube.controllers.config import QUEUE, Decided, NodeController, RuntimeConfig
 from rube.controllers.contract import EveryTypeController, ImpureControllerError, Input, evaluate
+from rube.controllers.event_sender import EventSender
+from rube.controllers.events import Reporter
 from rube.controllers.outbox import Outbox
 from rube.controllers.sender import Sender
 from rube.controllers.wakes import Wakes
@@ -52,7 +54,9 @@ class Runtime:
         self._workers = Workers(self._queue, self._process, workers_max=config.workers_max, held_max=QUEUE.keys_max)
         self._deciding: set[ObjectKey] = set()
         self._waiting: set[ObjectKey] = set()  # for the cache to be synced, or to show their own writes
-        self._sender = Sender(config, self._outbox, self._queue, self._deciding)
+        self._reporter = Reporter(name, config.host.name, self._clock, config.host.random.uid, strict=config.strict)
+        self._events = EventSender(config, self._outbox)
+        self._sender = Sender(config, self._outbox, self._queue, self._deciding, self._events.offer)
         self._was_whole = False
         # The error of the last action of a key, until one succeeds.
         self._action_errors: dict[ObjectKey, str] = {}
@@ -74,6 +78,7 @@ class Runtime:
             async with asyncio.TaskGroup() as group:
                 self._workers.start(group)
                 self._sender.start(group)
+                self._events.start(group)
                 group.create_task(self._resync())
                 if self._driven is not None:
                     group.create_task(self._follow(self._driven))
@@ -104,6 +109,7 @@ class Runtime:
             self._queue.add(key)
         if change is None:
             self._sender.cache_moved()
+            self._events.cache_moved()
             whole = self._cache.synced and self._cache.connected
             if whole and not self._was_whole:
                 self._decide_all()
@@ -243,17 +249,20 @@ class Runtime:
             self._sender.prepare(decision)
             self._config.observer(Decided(controller=self._controller.name, key=key, state=state, decision=decision))
             self._cache.assume(key, [obj for call in decision.calls for obj in call.put.objects])
-            left = await self._record(key, decision)
+            left = await self._record(key, state, decision)
             for listener in self._listeners:
                 listener(key)
             return _Decided(state, decision, left)
         finally:
             self._deciding.discard(key)
             self._sender.offer(key)
+            self._events.offer(key)
 
-    async def _record(self, key: ObjectKey, decision: Decision) -> Decision:
+    async def _record(self, key: ObjectKey, state: State, decision: Decision) -> Decision:
+        with _pure_code():
+            noted = self._reporter.note(state, decision, self._outbox.told(key))
         try:
-            return await self._outbox.record(key, decision)
+            return await self._outbox.record(key, decision, noted)
         except ResourceExhaustedError as error:
             self._config.unrecorded(key, error)
             raise

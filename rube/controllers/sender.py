@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 from rube.api import (
@@ -46,13 +47,20 @@ class Sender:
     """
 
     def __init__(
-        self, config: RuntimeConfig, outbox: Outbox, decide: WorkQueue[ObjectKey], deciding: AbstractSet[ObjectKey]
+        self,
+        config: RuntimeConfig,
+        outbox: Outbox,
+        decide: WorkQueue[ObjectKey],
+        deciding: AbstractSet[ObjectKey],
+        done: Callable[[ObjectKey], None],
     ) -> None:
-        """`decide` takes the keys to decide again; `deciding` are those that are being decided now."""
+        """`decide` takes the keys to decide again; `deciding` are those that are being decided now; `done` is called
+        after calls of a key were carried out."""
         self._config = config
         self._outbox = outbox
         self._decide = decide
         self._deciding = deciding
+        self._done = done
         self._clock = config.host.clock
         self._queue: WorkQueue[ObjectKey] = WorkQueue(self._clock, QUEUE)
         stream = config.host.random.stream(f"controller/{config.decider.name}/calls")
@@ -145,6 +153,7 @@ class Sender:
             self._failures.works()
             self._backoff.forget(key)
             await self._outbox.call_done(key, written)
+            self._done(key)
 
     async def _refused(self, key: ObjectKey, error: RubeError) -> None:
         delay_s = self._backoff.next_s(key)

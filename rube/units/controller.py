@@ -17,6 +17,7 @@ from rube.api.well_known import RESTART_ANNOTATION, UNIT_TYPE, Move, requested_m
 from rube.controllers.contract import Input
 from rube.units.boot import is_same_boot
 from rube.units.names import parse_unit_name, unit_name
+from rube.units.occurrences import occurrences, release, removal
 from rube.units.render import digest_of
 from rube.units.report import Report, report
 from rube.units.service.exit_codes import exit_detail, explain_exit
@@ -59,7 +60,7 @@ class UnitController:
         state.observed.Unpack(observed)
         unit = unit_name(state.key.namespace, state.key.name)
         if not state.HasField("object"):
-            return _removal(unit) if observed.installed else Decision()
+            return self._remove(unit, observed) if observed.installed else Decision()
         memory = _memory_of(state)
         spec = _Unit()
         state.object.spec.Unpack(spec)
@@ -76,7 +77,21 @@ class UnitController:
         observed.error = observed.error or state.action_error
         if observed.error or invalid or not decision.actions:  # else it changes, and is decided again
             self._report(decision, state, self._status(state.object.metadata, observed, invalid), memory)
+        self._tell(decision, state, observed, invalid)
         decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
+        return decision
+
+    def _tell(self, decision: Decision, state: State, observed: UnitObservation, invalid: str) -> None:
+        mine = observed.installed and observed.uid == state.object.metadata.uid
+        status = observed.status if mine else UnitStatus()
+        why = _why_failed(status, observed.reason)
+        decision.events.extend(
+            occurrences(status, node=self._node, why_failed=why, error=observed.error, invalid=invalid)
+        )
+
+    def _remove(self, unit: str, observed: UnitObservation) -> Decision:
+        decision = _removal(unit)
+        decision.events.append(removal(self._node, observed.uid))
         return decision
 
     def _ensure(
@@ -144,6 +159,7 @@ class UnitController:
         else:
             status.message, status.released_for = f"stopped here, to move to {where}", move.request
             status.observed_generation = state.object.metadata.generation
+            decision.events.append(release(self._node, where))
         memory.ClearField("uid")  # even if the move fails, no action was asked for last
         self._report(decision, state, status, memory)
         decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)

@@ -16,9 +16,9 @@ from rube.api import (
     PutResponse,
     UpdateStatusRequest,
 )
-from rube.api.keys import TYPE_URL_PREFIX
+from rube.api.keys import TYPE_URL_PREFIX, key_of
 from rube.api.types import pack
-from rube.api.well_known import NODE_LABEL, UNIT_TYPE
+from rube.api.well_known import EVENT_TYPE, EVERY_TYPE, NODE_LABEL, UNIT_TYPE
 from rube.client import Client, InformerConfig
 from rube.controllers.cache import InformerCache
 from rube.controllers.cluster.controllers import ClusterControllersConfig
@@ -175,13 +175,20 @@ class ControllersWorld(NodeWorld):
         self.machine("user").host.spawn(f"put {name}", main)
 
     def units(self) -> tuple[dict[str, str], int]:
-        """The node of each unit, empty where it has none, and the store's revision: so many writes there were."""
+        """The node of each unit, empty where it has none, and the number of writes that there were: the store's
+        revision, without the writes of events, which may be lost or come twice."""
 
         async def list_all(client: Client) -> ListResponse:
-            return await client.list_page(ListRequest(type=UNIT_TYPE))
+            return await client.list_page(ListRequest(type=EVERY_TYPE))
 
         page = self.call(list_all)
-        return {obj.metadata.name: obj.metadata.labels.get(NODE_LABEL, "") for obj in page.items}, page.revision
+        nodes = {
+            obj.metadata.name: obj.metadata.labels.get(NODE_LABEL, "")
+            for obj in page.items
+            if key_of(obj).type == UNIT_TYPE
+        }
+        told = sum(obj.metadata.generation for obj in page.items if key_of(obj).type == EVENT_TYPE)
+        return nodes, page.revision - told
 
     def until_placed(self, name: str, timeout_s: float = 20) -> float:
         """Waits, and gives how many seconds it took."""

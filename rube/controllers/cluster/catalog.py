@@ -11,7 +11,7 @@ from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.api.spelling import suggestion
 from rube.controllers.bringing import brought_types
-from rube.controllers.cluster.garbage import GarbageCollector
+from rube.controllers.cluster.garbage import EVENT_TTL_S, GarbageCollector
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.placement import Placement
 from rube.controllers.contract import Controller
@@ -25,9 +25,13 @@ CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {
 }
 
 
-def make_controllers(names: Sequence[str]) -> list[Controller]:
-    """Returns a controller for each name, in order. Raises InvalidArgumentError, also if two have the same name."""
-    made = [make_controller(name) for name in names]
+def make_controllers(names: Sequence[str], *, event_ttl_s: float = EVENT_TTL_S) -> list[Controller]:
+    """Returns a controller for each name, in order; the garbage collector keeps events for `event_ttl_s`. Raises
+    InvalidArgumentError, also if two have the same name."""
+    made = [
+        GarbageCollector(event_ttl_s=event_ttl_s) if name == GarbageCollector.name else make_controller(name)
+        for name in names
+    ]
     check_distinct(made)
     return made
 

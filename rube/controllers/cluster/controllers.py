@@ -14,6 +14,7 @@ from rube.client import Client, FailureLog
 from rube.controllers.bringing import bring_types, brought_types
 from rube.controllers.cache import InformerCache, configs_for
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, check_distinct, make_controllers
+from rube.controllers.cluster.garbage import EVENT_TTL_S
 from rube.controllers.cluster.leader import LeaderConfig, LeaderElection, Leadership
 from rube.controllers.config import (
     DecisionObserver,
@@ -49,6 +50,14 @@ class ClusterControllersConfig:
     """As in RuntimeConfig."""
     extra: Sequence[Controller] = field(default=())
     """More of them, beside those of `names`."""
+    event_ttl_s: float = EVENT_TTL_S
+    """The garbage collector deletes an event so long after it happened last."""
+
+    def make(self) -> list[Controller]:
+        """Returns the controllers. Raises InvalidArgumentError for a name that gives none, and for two of one name."""
+        made = [*make_controllers(self.names, event_ttl_s=self.event_ttl_s), *self.extra]
+        check_distinct(made)
+        return made
 
 
 class ClusterControllers:
@@ -66,8 +75,7 @@ class ClusterControllers:
         self._client = client
         self._engine = engine
         self._config = config or ClusterControllersConfig()
-        self._controllers = [*make_controllers(self._config.names), *self._config.extra]
-        check_distinct(self._controllers)
+        self._controllers = self._config.make()
         self._holder = f"{host.name}-{host.random.uid()}"
 
     async def run(self) -> None:

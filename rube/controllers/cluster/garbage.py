@@ -1,4 +1,5 @@
-"""The garbage collector: deletes what nothing owns any more, and finishes deletions that wait for other objects. Pure.
+"""The garbage collector: deletes what nothing owns any more, and old events, and finishes deletions that wait for other
+objects. Pure.
 
 Three deletions wait for it, each by a finalizer: in the foreground (for what the object owns and what blocks it), as an
 orphan's owner (for the owned to forget it), and a namespace's (for its contents).
@@ -17,6 +18,7 @@ from google.protobuf.any_pb2 import Any
 
 from rube.api import (
     Call,
+    CoreEvent,
     Decision,
     DeleteRequest,
     Metadata,
@@ -29,8 +31,11 @@ from rube.api import (
 )
 from rube.api.conditions import set_condition
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, key_of, type_of
+from rube.api.times import NS_PER_S
+from rube.api.types import pack
 from rube.api.well_known import (
     CONTENTS_FINALIZER,
+    EVENT_TYPE,
     EVERY_TYPE,
     FOREGROUND_FINALIZER,
     NAMESPACE_TYPE,
@@ -45,17 +50,23 @@ _NAMED_MAX = 3
 # An object that forgets its owner is no change of the owner: look again.
 _AGAIN_S = 2
 DELETING_CONDITION = "Deleting"
+EVENT_TTL_S = 3600.0
+"""An event is deleted so long after it happened last, as in Kubernetes."""
 
 Related = Mapping[ObjectKey, Object]
 
 
 class GarbageCollector:
-    """Keyed by the objects of every type that have an owner, are under deletion, or are in a namespace that is."""
+    """Keyed by the objects of every type that have an owner, are under deletion, or are in a namespace that is, and by
+    events."""
 
     name = "garbage-collector"
     type = EVERY_TYPE
     selector = ""
     inputs: Sequence[Input] = ()
+
+    def __init__(self, *, event_ttl_s: float = EVENT_TTL_S) -> None:
+        self._event_ttl_ns = round(event_ttl_s * NS_PER_S)
 
     def transform(self, obj: Object) -> Object:
         kept = Object(metadata=obj.metadata, spec=Any(type_url=obj.spec.type_url))
@@ -63,10 +74,13 @@ class GarbageCollector:
         kept.metadata.labels.clear()
         if type_of(obj.spec) == NAMESPACE_TYPE:
             kept.status.CopyFrom(obj.status)
+        if type_of(obj.spec) == EVENT_TYPE:
+            kept.spec.CopyFrom(pack(CoreEvent(last_time=_event(obj).last_time)))
         return kept
 
     def keys(self, view: View) -> Iterator[ObjectKey]:
         yield from list(view.related(Relation.OWNED, ""))
+        yield from [key_of(event) for event in view.list(EVENT_TYPE)]
         for key in list(view.related(Relation.DELETED, "")):
             yield key
             if key.type == NAMESPACE_TYPE:
@@ -76,7 +90,7 @@ class GarbageCollector:
         key, metadata = key_of(changed), changed.metadata
         there = view.get(key)
         present = there is not None and there.metadata.uid == metadata.uid
-        if metadata.owner_references or metadata.HasField("delete_time") or not present:
+        if metadata.owner_references or metadata.HasField("delete_time") or not present or key.type == EVENT_TYPE:
             yield key
         if not present or metadata.HasField("delete_time"):
             yield from list(view.related(Relation.OWNED, metadata.uid))
@@ -117,7 +131,25 @@ class GarbageCollector:
             _delete(decision, state, [_as_it_is(namespace)], DeleteRequest.PROPAGATION_UNSPECIFIED)
         elif metadata.owner_references:
             self._collect(decision, state, related)
+        elif type_of(state.object.spec) == EVENT_TYPE:
+            self._expire(decision, state)
         return decision
+
+    def _expire(self, decision: Decision, state: State) -> None:
+        """Deletes an event once its time to live has passed since it happened last.
+
+        That time is of the clock of whoever saw it: one in the future, and one before the object was created, count as
+        that of its creation, which is of an apiserver's. So an event that a node could not report in time stays, too.
+        """
+        now_ns = state.now.ToNanoseconds()
+        created_ns = state.object.metadata.create_time.ToNanoseconds()
+        last_ns = _event(state.object).last_time.ToNanoseconds()
+        since_ns = last_ns if created_ns < last_ns <= now_ns else created_ns
+        left_ns = since_ns + self._event_ttl_ns - now_ns
+        if left_ns <= 0:
+            _delete(decision, state, (), DeleteRequest.PROPAGATION_UNSPECIFIED)
+        else:
+            decision.wake_after.FromNanoseconds(min(left_ns, self._event_ttl_ns))
 
     def _collect(self, decision: Decision, state: State, related: Related) -> None:
         """Deletes an object without any owner that stays, and takes owners that are gone from one that has others."""
@@ -140,6 +172,7 @@ class GarbageCollector:
             foreground = waiting and any(_blocks(obj, uid) for obj in related.values())
             how = DeleteRequest.FOREGROUND if foreground else DeleteRequest.PROPAGATION_UNSPECIFIED
             _delete(decision, state, conditions, how)
+            _tell(decision, gone, waiting)
 
     def _finish(self, decision: Decision, state: State, related: Related) -> None:
         """Removes the finalizers of which nothing is left to wait for."""
@@ -161,6 +194,12 @@ class GarbageCollector:
             call.uid = metadata.uid
             call.remove_finalizers.extend(done)
             call.preconditions.append(_as_it_is(state.object))
+
+
+def _event(obj: Object) -> CoreEvent:
+    event = CoreEvent()
+    obj.spec.Unpack(event)
+    return event
 
 
 def _above(metadata: Metadata) -> Iterator[ObjectKey]:
@@ -234,6 +273,14 @@ def _delete(
     call.preconditions.append(_as_it_is(state.object))
     call.preconditions.extend(conditions)
     call.propagation = propagation
+
+
+def _tell(decision: Decision, gone: Sequence[OwnerReference], waiting: Sequence[OwnerReference]) -> None:
+    """Adds the event of an object's deletion, which names its owners."""
+    words = [f"{_owner_key(owner)} is gone" for owner in gone]
+    words += [f"{_owner_key(owner)} is being deleted" for owner in waiting]
+    more = f"; and {len(words) - _NAMED_MAX} more" if len(words) > _NAMED_MAX else ""
+    decision.events.add(reason="Deleted", message=f"deleted with its owner: {'; '.join(words[:_NAMED_MAX])}{more}")
 
 
 def _forget_orphaning(decision: Decision, state: State, related: Related) -> bool:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from google.protobuf.duration_pb2 import Duration
 
-from rube.api import ControllerSpec, Decision, Lease, NodeHealthMemory, NodeStatus, Object, State
+from rube.api import ControllerSpec, CoreEvent, Decision, Lease, NodeHealthMemory, NodeStatus, Object, State
 from rube.api.keys import TYPE_URL_PREFIX
+from rube.api.times import NS_PER_S
 from rube.api.well_known import LEASE_TYPE, NODE_LEASE_NAMESPACE, NODE_TYPE
 from rube.controllers.spec import SpecController
 
@@ -64,6 +65,7 @@ class NodeHealth(SpecController):
             told.last_heard_time.CopyFrom(memory.change_time)
         if readiness != status.readiness:
             _report(decision, state, told)
+            _tell(decision, readiness, duration_ns)
         decision.memory.Pack(memory, TYPE_URL_PREFIX, deterministic=True)
         check_ns = duration_ns // CHECKS_PER_DURATION
         decision.wake_after.FromNanoseconds(min(left_ns, check_ns) if left_ns > 0 else check_ns)
@@ -94,3 +96,12 @@ def _report(decision: Decision, state: State, told: NodeStatus) -> None:
     call.update_mask.paths.extend(_REPORTED)
     call.precondition.uid = state.object.metadata.uid
     call.precondition.key.CopyFrom(state.key)
+
+
+def _tell(decision: Decision, readiness: NodeStatus.Readiness.ValueType, duration_ns: int) -> None:
+    """Adds the event of a changed readiness."""
+    if readiness == _Status.SILENT:
+        why = f"its rubelet has not renewed its lease for {duration_ns / NS_PER_S:g} s"
+        decision.events.add(type=CoreEvent.WARNING, reason="Silent", message=why)
+    elif readiness == _Status.READY:
+        decision.events.add(reason="Ready", message="its rubelet renews its lease")

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube.api import Decision, Node, NodeStatus, Object, State, Unit, UnitStatus
+from rube.api import CoreEvent, Decision, Node, NodeStatus, Object, State, Unit, UnitStatus
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.api.times import NS_PER_S
 from rube.api.well_known import (
@@ -82,9 +82,10 @@ class Placement:
     def _place(self, decision: Decision, state: State) -> None:
         node = choose(state.object.metadata.uid, (obj.metadata.name for obj in state.related if takes_units(obj)))
         if node is None:
-            self._explain(decision, state, _NO_NODE)  # a node that becomes ready asks for this key again
+            self._explain(decision, state, "NoNode", _NO_NODE)  # a node that becomes ready asks for this key again
         else:
             _bind(decision, state, node)
+            decision.events.add(reason="Placed", message=f"placed on node {node}")
 
     def _move(self, decision: Decision, state: State, move: Move) -> None:
         """Binds the unit to another node once its node has released it."""
@@ -97,13 +98,14 @@ class Placement:
             decision.wake_after.FromNanoseconds(round(RETRY_S * NS_PER_S))
         else:
             _bind(decision, state, wanted)
+            decision.events.add(reason="Moved", message=f"moved from node {here} to {wanted}, as asked")
 
     def _look_after(self, decision: Decision, state: State, name: str) -> None:
         """Handles a bound unit whose node is not there."""
         node = next((obj for obj in state.related if obj.metadata.name == name), None)
         if node is None:
             why = f"node {name!r} does not exist: start a rubelet with --node {name}, or give the unit another node"
-            self._explain(decision, state, why)
+            self._explain(decision, state, "NodeMissing", why)
             return
         heard = _node_status(node)
         if heard.readiness != _SILENT:
@@ -127,16 +129,19 @@ class Placement:
             decision.wake_after.FromNanoseconds(round(RETRY_S * NS_PER_S))
             return False
         _bind(decision, state, other, lost=name)
+        moved = f"moved from node {name}, which is lost, to {other}, as node_lost.move_after allows"
+        decision.events.add(type=CoreEvent.WARNING, reason="MovedFromLostNode", message=moved)
         return True
 
-    def _explain(self, decision: Decision, state: State, why: str) -> None:
-        """Writes into the status why nothing happens, once that has lasted."""
+    def _explain(self, decision: Decision, state: State, reason: str, why: str) -> None:
+        """Says in the status why nothing happens, once that has lasted, and in an event."""
         waited_ns = state.now.ToNanoseconds() - state.object.metadata.create_time.ToNanoseconds()
         left_ns = round(GRACE_S * NS_PER_S) - waited_ns
         if 0 < left_ns <= round(GRACE_S * NS_PER_S):
             decision.wake_after.FromNanoseconds(left_ns)
             return
         _mark_unknown(decision, state, why, state.now)
+        decision.events.add(type=CoreEvent.WARNING, reason=reason, message=why)
 
 
 def choose(uid: str, nodes: Iterable[str]) -> str | None:

@@ -14,7 +14,6 @@ from rube.api.errors import RubeError
 from rube.api.times import NS_PER_S
 from rube.client import Client
 from rube.controllers.cache import InformerCache, configs_for
-from rube.controllers.cluster.catalog import check_distinct, make_controllers
 from rube.controllers.cluster.controllers import ClusterControllersConfig, Term, run_term
 from rube.controllers.contract import Controller
 from rube.controllers.replicated.rows import Rows, lead_command
@@ -48,8 +47,7 @@ class ReplicatedControllers:
         self._host = host
         self._client = client
         self._config = config
-        self._controllers = [*make_controllers(config.controllers.names), *config.controllers.extra]
-        check_distinct(self._controllers)
+        self._controllers = config.controllers.make()
         self._random = host.random.stream("controllers/successor")
         self.member: Member | None = None
         """While this process belongs to a group."""

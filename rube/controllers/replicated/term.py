@@ -16,6 +16,8 @@ from rube.api import (
     ApplyResponse,
     DeleteRequest,
     DeleteResponse,
+    GetRequest,
+    GetResponse,
     PatchRequest,
     PatchResponse,
     PutRequest,
@@ -136,6 +138,9 @@ class FencedCalls:
         self._client = client
         self._term = term
         self._group = group
+
+    async def get(self, request: GetRequest) -> GetResponse:
+        return await self._client.get(request)
 
     async def put(self, request: PutRequest) -> PutResponse:
         return await self._fenced(self._client.put(request))

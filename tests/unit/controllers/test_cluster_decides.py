@@ -42,6 +42,7 @@ class Health:
         self.memory = pack(NodeHealthMemory())
         self.wake_s = 0.0
         self.heard_s = 0
+        self.told: list[str] = []
 
     def look(self, at_s: int, revision: int, clock: str = "a") -> Status.Readiness.ValueType:
         """The status after a decision at that time, with the lease at that revision (0: none)."""
@@ -51,6 +52,7 @@ class Health:
             state.related.append(lease(revision))
         decision = evaluate(NodeHealth(), state, check_purity=True)
         self.memory = decision.memory
+        self.told += [f"{event.reason}: {event.message}" for event in decision.events]
         self.wake_s = decision.wake_after.ToMilliseconds() / 1000
         status = Status()
         self.node.status.Unpack(status)
@@ -73,6 +75,11 @@ def test_a_node_with_a_lease_is_ready_and_silent_once_it_lapsed() -> None:
     assert health.heard_s == 0, "when it was last heard, not when that was noticed"
     assert health.look(41, 6) == READY
     assert health.heard_s == -START_S, "no longer of interest"
+    assert health.told == [
+        "Ready: its rubelet renews its lease",
+        "Silent: its rubelet has not renewed its lease for 40 s",
+        "Ready: its rubelet renews its lease",
+    ]
 
 
 def test_every_renewal_begins_the_count_anew() -> None:

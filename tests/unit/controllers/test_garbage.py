@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rube.api import Call, DeleteRequest, Namespace, NamespaceStatus, Object, OwnerReference, State, StatusCondition
+from rube.api import (
+    Call,
+    CoreEvent,
+    Decision,
+    DeleteRequest,
+    Namespace,
+    NamespaceStatus,
+    Object,
+    OwnerReference,
+    State,
+    StatusCondition,
+)
 from rube.api.keys import key_of
+from rube.api.times import NS_PER_S
 from rube.api.types import pack
 from rube.controllers.cluster.garbage import GarbageCollector
 from rube.controllers.contract import EveryTypeController, evaluate
@@ -45,13 +57,18 @@ def namespace(name: str = "default") -> Object:
 
 def decide(obj: Object, *others: Object) -> list[Call]:
     """The calls of a decision about `obj`, as the store holds it beside `others`."""
+    return list(decision_of(obj, *others).calls)
+
+
+def decision_of(obj: Object, *others: Object, now_s: float = 100) -> Decision:
     cache = FakeCache()
     cache.become({key_of(each): GC.transform(each) for each in (obj, *others)}, 10)
     seen = cache.get(key_of(obj))
     assert seen is not None
-    state = State(key=key_of(obj).to_proto(), object=seen, now=Timestamp(seconds=100))
+    state = State(key=key_of(obj).to_proto(), object=seen)
+    state.now.FromNanoseconds(round(now_s * NS_PER_S))
     state.related.extend(sorted(GC.select(key_of(obj), seen, cache), key=key_of))
-    return list(evaluate(GC, state, check_purity=True).calls)
+    return evaluate(GC, state, check_purity=True)
 
 
 def test_it_is_a_controller_of_every_type() -> None:
@@ -157,3 +174,65 @@ def test_an_object_that_nothing_concerns_is_not_decided() -> None:
     cache.become({key_of(lone): lone}, 10)
     assert not list(GC.requeue(lone, cache))
     assert not list(GC.keys(cache))
+
+
+def test_a_deletion_is_told_with_the_owners_that_are_gone() -> None:
+    (event,) = decision_of(thing("a", *(thing(name) for name in "uvwx"))).events
+    assert event.reason == "Deleted"
+    assert event.message.startswith("deleted with its owner: api.systemd.Unit/default/u is gone; ")
+    assert event.message.endswith("; and 1 more")
+    assert decision_of(thing("a", thing("x")), thing("x")).events == []
+
+
+# Events. Times are seconds; the time to live is an hour.
+
+
+def event(*, last_s: int, created_s: int) -> Object:
+    obj = Object(spec=pack(CoreEvent(reason="Full", last_time=Timestamp(seconds=last_s))))
+    obj.metadata.namespace, obj.metadata.name = "default", "web-1"
+    obj.metadata.uid, obj.metadata.revision = "uid-e", 7
+    obj.metadata.create_time.FromSeconds(created_s)
+    return obj
+
+
+def left_s(obj: Object, now_s: float) -> float | None:
+    """Returns for how long the event stays; None if it is deleted."""
+    decision = decision_of(obj, now_s=now_s)
+    for call in decision.calls:
+        assert [(each.uid, each.revision) for each in call.delete.preconditions] == [("uid-e", 7)]
+    return None if decision.calls else decision.wake_after.ToMilliseconds() / 1000
+
+
+def test_an_event_goes_an_hour_after_the_last_time() -> None:
+    assert left_s(event(last_s=1_000, created_s=1_000), 1_000) == 3_600
+    assert left_s(event(last_s=5_000, created_s=1_000), 6_000) == 2_600
+    assert left_s(event(last_s=5_000, created_s=1_000), 8_599.5) == 0.5
+    assert left_s(event(last_s=5_000, created_s=1_000), 8_600) is None
+
+
+def test_an_event_that_came_late_stays_an_hour_too() -> None:
+    assert left_s(event(last_s=1_000, created_s=90_000), 90_000) == 3_600
+
+
+def test_the_clock_of_a_node_that_is_ahead_keeps_no_event() -> None:
+    assert left_s(event(last_s=10**9, created_s=1_000), 2_000) == 2_600
+    assert left_s(event(last_s=10**9, created_s=1_000), 4_600) is None
+
+
+def test_a_clock_that_was_set_back_waits_no_longer_than_the_time_to_live() -> None:
+    assert left_s(event(last_s=9_000, created_s=9_000), 1_000) == 3_600
+
+
+def test_events_are_decided_about_and_little_of_them_is_kept() -> None:
+    obj = event(last_s=1_000, created_s=1_000)
+    cache = FakeCache()
+    cache.become({key_of(obj): GC.transform(obj)}, 10)
+    assert list(GC.keys(cache)) == [key_of(obj)] == list(GC.requeue(obj, cache))
+    kept = CoreEvent()
+    GC.transform(obj).spec.Unpack(kept)
+    assert kept == CoreEvent(last_time=Timestamp(seconds=1_000))
+
+
+def test_an_event_in_a_namespace_under_deletion_goes_with_it() -> None:
+    (call,) = decide(event(last_s=100, created_s=100), namespace())
+    assert [key.type for key in call.delete.keys] == ["core.Event"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rube.api import Decision, Node, NodeStatus, Object, State, Unit, UnitStatus
+from rube.api import CoreEvent, Decision, Node, NodeStatus, Object, State, Unit, UnitStatus
 from rube.api.keys import ObjectKey, key_of
 from rube.api.types import pack
 from rube.api.well_known import MOVE_ANNOTATION, MOVED_FROM_ANNOTATION
@@ -260,3 +260,28 @@ def test_a_unit_under_deletion_is_not_started_anywhere() -> None:
     obj.metadata.finalizers.append("example/close")
     obj.metadata.delete_time.FromSeconds(NOW_S)
     assert not decide(obj, node("a")).calls
+
+
+def reasons(decision: Decision) -> list[str]:
+    return [f"{event.reason}: {event.message}" for event in decision.events]
+
+
+def test_placement_tells_of_what_it_does() -> None:
+    assert reasons(decide(unit(), node("a"))) == ["Placed: placed on node a"]
+    released = running(released_for="b", observed_generation=1)
+    assert reasons(decide(unit("a", move="b", status=released), node("a"), node("b"))) == [
+        "Moved: moved from node a to b, as asked"
+    ]
+    (lost,) = decide(unit("a", move_after_s=60), node("a", SILENT), node("b")).events
+    assert (lost.type, lost.reason) == (CoreEvent.WARNING, "MovedFromLostNode")
+
+
+def test_why_a_unit_waits_is_told_as_long_as_it_does() -> None:
+    assert reasons(decide(unit(age_s=1))) == [], "it may not wait for long"
+    first = decide(unit())
+    (event,) = first.events
+    assert (event.type, event.reason) == (CoreEvent.WARNING, "NoNode")
+    again = decide(unit(status=told_of(first)))
+    assert (list(again.calls), list(again.events)) == ([], [event])
+    (missing,) = decide(unit("x")).events
+    assert missing.reason == "NodeMissing"

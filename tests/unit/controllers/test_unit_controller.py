@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from rube.api import Decision, State, Unit, UnitAction, UnitMemory, UnitObservation, UnitStatus
+from rube.api import CoreEvent, Decision, State, Unit, UnitAction, UnitMemory, UnitObservation, UnitStatus
 from rube.api.keys import ObjectKey
 from rube.api.types import pack
 from rube.api.well_known import RESTART_ANNOTATION
@@ -418,3 +418,52 @@ def test_another_action_that_fails_repeats_no_restart() -> None:
     state = asked("first", FIRST)
     state.action_error = "no space left"
     assert action_of(decide(state)) == "nothing"
+
+
+def events_of(decision: Decision) -> list[tuple[str, str]]:
+    return [(event.reason, event.message) for event in decision.events]
+
+
+def test_a_run_is_told_once_each_time() -> None:
+    seen = observed("active")
+    seen.status.active_time.FromSeconds(5)
+    first, again = decide(state_of(spec_of(), seen, ASKED)), decide(state_of(spec_of(), seen, ASKED))
+    assert events_of(first) == [("Started", "started on node worker-1")]
+    assert list(first.events) == list(again.events)
+    seen.status.restarts = 1
+    assert decide(state_of(spec_of(), seen, ASKED)).events[0].id != first.events[0].id
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"), [("exit-code", "Failed"), ("start-limit-hit", "RestartedTooOften"), ("timeout", "Failed")]
+)
+def test_a_failure_is_told_with_its_end(result: str, reason: str) -> None:
+    seen = observed("failed")
+    seen.status.result, seen.status.exit_code, seen.status.exit_status = result, 1, 3
+    (event,) = decide(state_of(spec_of(), seen, ASKED)).events
+    assert (event.type, event.reason) == (CoreEvent.WARNING, reason)
+    assert f"({result}, status 3)" in event.message
+
+
+def test_restarts_are_told_and_are_no_warning_after_a_success() -> None:
+    seen = observed("activating")
+    seen.status.sub_state, seen.status.result = "auto-restart", "success"
+    (event,) = decide(state_of(spec_of(), seen, ASKED)).events
+    assert (event.type, event.reason) == (CoreEvent.NORMAL, "Restarting")
+    seen.status.result, seen.status.exit_code, seen.status.exit_status = "exit-code", 1, 7
+    (event,) = decide(state_of(spec_of(), seen, ASKED)).events
+    assert (event.type, event.reason) == (CoreEvent.WARNING, "Restarting")
+    assert "status 7" in event.message
+
+
+def test_what_goes_wrong_before_a_run_is_told() -> None:
+    (event,) = decide(state_of(spec_of(), observed("inactive", error="no space left"), ASKED)).events
+    assert (event.type, event.reason, event.message) == (CoreEvent.WARNING, "ActionFailed", "no space left")
+    (event,) = decide(state_of(Unit(), NOTHING)).events
+    assert (event.type, event.reason) == (CoreEvent.WARNING, "NotApplied")
+
+
+def test_a_unit_without_an_object_is_told_of_as_the_object_that_it_was() -> None:
+    (event,) = decide(state_of(None, observed("active", uid="uid-0"))).events
+    assert (event.reason, event.uid) == ("Removing", "uid-0")
+    assert decide(state_of(None, NOTHING)).events == []
