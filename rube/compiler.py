@@ -60,6 +60,17 @@ def compile_protos(paths: Sequence[str], includes: Sequence[str] = (), compiler:
         return FileDescriptorSet.FromString(output.read_bytes())
 
 
+def python_classes(path: Path, root: Path) -> str:
+    """Returns the text of the Python module `…_pb2` of a .proto file below `root`. Raises the errors of
+    `compile_protos`."""
+    with tempfile.TemporaryDirectory(prefix="rube-types-") as directory:
+        command = [*_program("protoc"), *(f"-I{each}" for each in (root, *_INCLUDES)), f"--python_out={directory}"]
+        ended = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
+        if ended.returncode:
+            raise InvalidArgumentError("\n".join(_worded(ended.stderr, [root])), field="file")
+        return (Path(directory) / path.relative_to(root)).with_name(f"{path.stem}_pb2.py").read_text()
+
+
 def _command(
     compiler: str, sources: Sequence[Path], roots: Sequence[Path], output: Path
 ) -> tuple[list[str], Path | None]:

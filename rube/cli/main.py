@@ -15,6 +15,7 @@ _COMMANDS = {
     "cluster": LazyCommand("rube.cli.cluster", "cluster", "Look at a replicated store's members, and change them."),
     "controller": LazyCommand("rube.cli.controller", "controller", "Run the cluster controllers alone."),
     "examples": LazyCommand("rube.cli.examples", "examples", "List the examples, or copy them to a directory."),
+    "new": LazyCommand("rube.cli.new", "new", "Begin a controller of your own."),
     "raft": LazyCommand("rube.cli.raft", "raft", "Try Raft by script, message by message."),
     "sim": LazyCommand("rube.cli.sim", "sim", "Run a scenario in the simulated world."),
     "store": LazyCommand("rube.cli.store", "store", "Back up, restore, check, compact and move a store."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from rube.cli.lines import say
 from rube.cli.options import make_data_directory
 from rube.cli.real_host import real_host
 from rube.controllers.config import NodeController
+from rube.controllers.nodes import Maker, NodeContext, make_node_controllers
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig, purge_node
 from rube.rubelet.identity import IdentityPolicy
@@ -41,6 +42,8 @@ class RubeletOptions:
     identity_policy: IdentityPolicy
     purge: bool
     log_level: str
+    makers: Sequence[Maker] = ()
+    """Those of node controllers beside that of units."""
 
 
 def run_rubelet(options: RubeletOptions) -> int:
@@ -56,15 +59,19 @@ def run_rubelet(options: RubeletOptions) -> int:
         units = unit_node_controller(
             node=options.node, boot_id=boot_id, driver=units_driver, driver_name=kind, clock=host.clock
         )
+        controllers = [units]
         try:
+            context = NodeContext(node=options.node, boot_id=boot_id, host=host, data=data.absolute())
+            controllers += make_node_controllers(options.makers, context)
             if options.purge:
                 with alone(data):
-                    await remove_units(host, units)
+                    await remove_things(host, controllers)
             else:
                 config = config_of(options.servers, options.node, data, boot_id, options.identity_policy)
-                await run_node(host, units, stop, config)
+                await run_node(host, controllers, stop, config)
         finally:
-            await units_driver.close()
+            for one in controllers:
+                await one.driver.close()
 
     return run_daemon("rubelet", main, log_level=options.log_level, managed=not options.purge)
 
@@ -106,21 +113,24 @@ def alone(data: Path) -> Iterator[None]:
         lock.release()
 
 
-async def run_node(host: Host, units: NodeController, stop: Stop, config: RubeletConfig) -> None:
-    def ready() -> None:
-        announce(f"rubelet: node {config.node} listening on {config.listen}, driver {units.driver_name}")
+async def run_node(host: Host, controllers: Sequence[NodeController], stop: Stop, config: RubeletConfig) -> None:
+    drivers = ", ".join(one.driver_name for one in controllers)
 
-    running = asyncio.create_task(Rubelet(host, config, [units]).run(ready))
+    def ready() -> None:
+        announce(f"rubelet: node {config.node} listening on {config.listen}, driver {drivers}")
+
+    running = asyncio.create_task(Rubelet(host, config, controllers).run(ready))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     await end_task(running)
 
 
-async def remove_units(host: Host, controller: NodeController) -> None:
-    """Raises FailedPreconditionError that names the units which stayed, and why."""
-    purged = await purge_node(host, [controller])
-    removed = f"{purged.removed} units removed"
+async def remove_things(host: Host, controllers: Sequence[NodeController]) -> None:
+    """Raises FailedPreconditionError that names the units, and the things of other controllers, which stayed, and
+    why."""
+    purged = await purge_node(host, controllers)
+    removed = f"{purged.removed} {'units' if len(controllers) == 1 else 'things'} removed"
     if purged.left:
         said = "; ".join(f"{name} ({why})" if why else name for (_, name), why in purged.left.items())
         raise FailedPreconditionError(f"{removed}, and these are still there: {said}")

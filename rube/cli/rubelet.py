@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from rube import __version__
+from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.cli.drivers import DRIVERS
 from rube.cli.first_process import leave_first_process
@@ -51,13 +52,20 @@ def default_node() -> str:
     "--bus", metavar="ADDRESS", default="", help="systemd's D-Bus, such as unix:path=…  [default: the system bus]"
 )
 @click.option("--unit-dir", metavar="DIR", default=SYSTEM_UNIT_DIR, show_default=True, help="For systemd's unit files.")
+@click.option(
+    "--controllers",
+    metavar="NAMES",
+    default="",
+    callback=lambda _context, _option, text: tuple(name.strip() for name in text.split(",") if name.strip()),
+    help="Node controllers of your own beside that of units, separated by commas: package.module:function.",
+)
 @click.option("--adopt", is_flag=True, help="Take over a --data directory that is of another machine, which has gone.")
 @click.option(
     "--new-identity",
     is_flag=True,
     help="Forget who a copied --data directory was, and be a new node; with another --node.",
 )
-@click.option("--purge", is_flag=True, help="Stop and remove every unit that this rubelet manages, then end.")
+@click.option("--purge", is_flag=True, help="Stop and remove all that this rubelet manages, then end.")
 @log_level_option
 @click.version_option(__version__, prog_name="rubelet")
 def rubelet(
@@ -67,6 +75,7 @@ def rubelet(
     driver: str,
     bus: str,
     unit_dir: str,
+    controllers: tuple[str, ...],
     adopt: bool,
     new_identity: bool,
     purge: bool,
@@ -79,12 +88,19 @@ def rubelet(
       rubelet --server 10.0.0.1:7823 --node worker-1
       rubelet --server 127.0.0.1:7823 --node worker-1 --data ~/rube/worker-1 --driver supervisor
       rubelet --data ~/rube/worker-1 --driver supervisor --purge
+      rubelet --server 10.0.0.1:7823 --node worker-1 --controllers files:files
 
     With the apiserver away, also at boot, it goes on from its copy. SIGTERM ends the rubelet and leaves the units
     running; the next one adopts them. --data is no place for a directory that is cleaned up, such as /tmp.
     """
     from rube.cli.node import RubeletOptions, run_rubelet
+    from rube.controllers.nodes import node_makers
 
+    sys.path.append("")  # modules in the working directory are found, too
+    try:
+        makers = node_makers(controllers)
+    except InvalidArgumentError as error:
+        raise click.UsageError(f"--controllers: {error.message}") from error
     options = RubeletOptions(
         servers=servers,
         node=node,
@@ -95,6 +111,7 @@ def rubelet(
         identity_policy="new" if new_identity else "adopt" if adopt else "keep",
         purge=purge,
         log_level=log_level,
+        makers=makers,
     )
     sys.exit(run_rubelet(options))
 

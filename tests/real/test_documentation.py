@@ -20,6 +20,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from rube.cli.local import LocalCluster
 from rube.cli.main import rube
@@ -38,6 +39,7 @@ SESSIONS = (
     "docs/howto/delete.md",
     "docs/howto/past.md",
     "docs/howto/own-types.md",
+    "docs/tutorials/own-controller.md",
     "docs/tutorials/services.md",
     "examples/01-hello-unit/README.md",
     "examples/02-many-fields/README.md",
@@ -172,7 +174,18 @@ BACKUPS = """
         timeout 200 rube controller --server "$RUBE_SERVER" --data data --controllers backup:Backups > log.txt 2>&1 &
         echo $! > controller.pid
 """
+GREETERS = """
+        cat > run.sh <<'END'
+        until grep -q greeting greeter/greeter/greeter_pb2.py; do sleep 0.2; done
+        cd greeter
+        until grep -q GREETING greeter/controller.py; do sleep 0.2; done
+        exec rube controller --server "$RUBE_SERVER" --data data --controllers greeter.controller:GreeterController
+END
+        timeout 300 bash run.sh > log.txt 2>&1 &
+        echo $! > controller.pid
+"""
 PREPARED = {
+    "docs/tutorials/own-controller.md": GREETERS,
     "docs/explanation/nodes.md": WEB_AND_HELLO,
     "docs/howto/move-units.md": WEB_AND_HELLO,
     "examples/09-backup/README.md": BACKUPS,
@@ -190,9 +203,15 @@ def test_a_block_runs_as_pasted(block: Block, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", READ, ids=of)
-def test_a_command_line_is_one_that_the_program_takes(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_line_is_one_that_the_program_takes(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for example in ("03-own-controller", "09-backup"):
         monkeypatch.syspath_prepend(str(ROOT / "examples" / example))
+    if block.page == "docs/tutorials/own-controller.md":
+        made = CliRunner().invoke(rube, ["new", "controller", "greeter", str(tmp_path)])
+        assert made.exit_code == 0, made.output
+        monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(ROOT)
     for words in commands(block.text):
         if words[0] in PROGRAMS:

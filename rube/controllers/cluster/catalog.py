@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rube.api import selectors
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
-from rube.api.spelling import suggestion
 from rube.controllers.bringing import brought_types
 from rube.controllers.cluster.garbage import EVENT_TTL_S, GarbageCollector
 from rube.controllers.cluster.nodehealth import NodeHealth
 from rube.controllers.cluster.placement import Placement
 from rube.controllers.contract import Controller
+from rube.controllers.naming import find
 from rube.controllers.spec import check_type
-from rube.installed import CONTROLLERS, installed, load
+from rube.installed import CONTROLLERS
 
 CLUSTER_CONTROLLERS: Mapping[str, Callable[[], Controller]] = {
     "node-health": NodeHealth,
@@ -44,7 +43,7 @@ def make_controller(name: str) -> Controller:
     """
     if (make := CLUSTER_CONTROLLERS.get(name)) is not None:
         return make()
-    made = _made(name, _find(name))
+    made = _made(name, find(name, CONTROLLERS, CLUSTER_CONTROLLERS))
     _check(name, made)
     return made
 
@@ -55,38 +54,6 @@ def check_distinct(controllers: Sequence[Controller]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise InvalidArgumentError(f"two controllers are called {name!r}: rename one", field="controllers")
-
-
-def _find(name: str) -> Any:
-    """Returns what a name stands for: `package.module:Name`, or an entry point of an installed package."""
-    if ":" in name:
-        return _import(name)
-    entries = installed(CONTROLLERS)
-    if name not in entries:
-        known = [*CLUSTER_CONTROLLERS, *entries]
-        raise InvalidArgumentError(
-            f"there is no controller {name!r}; {suggestion(name, known)}; one of your own is named "
-            f"package.module:Name, or by the entry point {CONTROLLERS} of an installed package",
-            field="controllers",
-        )
-    return load(entries[name])
-
-
-def _import(name: str) -> Any:
-    module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a user's module raises
-        raise InvalidArgumentError(
-            f"controller {name!r}: cannot import {module_name!r}: {type(error).__name__}: {error}", field="controllers"
-        ) from error
-    if not hasattr(module, attribute):
-        public = [word for word in vars(module) if not word.startswith("_")]
-        raise InvalidArgumentError(
-            f"controller {name!r}: {module_name} has no {attribute!r}; {suggestion(attribute, public)}",
-            field="controllers",
-        )
-    return getattr(module, attribute)
 
 
 def _made(name: str, found: Any) -> Controller:

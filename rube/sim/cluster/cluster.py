@@ -20,13 +20,14 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from rube.api import Object, Unit, WatchRequest
 from rube.api.errors import RubeError
 from rube.api.keys import key_of
 from rube.api.well_known import UNIT_TYPE
 from rube.controllers.contract import Controller
+from rube.controllers.nodes import Maker
 from rube.sim.cluster import convergence
 from rube.sim.cluster.commit_log import CommitLog
 from rube.sim.cluster.controller_group import ControllerMemberProgram
@@ -60,6 +61,7 @@ RESTART_S = 2.0
 """A daemon that ends, because its store does not answer or its disk is full or fails, is started again."""
 USERS_HOST = "users"
 
+T = TypeVar("T")
 UserAct = Callable[[User], Coroutine[Any, Any, None]]
 
 
@@ -159,10 +161,15 @@ class SimCluster:
             machine.daemon = Daemon(name="controller", main=program.main, restart_s=RESTART_S)
             machine.start()
 
-    def add_node(self, name: str) -> SimHost:
-        """A host with a service manager and a rubelet, started. Add the apiservers first."""
+    def add_node(self, name: str, makers: Sequence[Maker] = ()) -> SimHost:
+        """A host with a service manager and a rubelet, started. Add the apiservers first.
+
+        `makers` are those of a user's own node controllers, which are called with a `SimNode`.
+        """
         machine = self._machine(name)
-        program = RubeletProgram(machine, self.targets, lease_s=self.config.node_lease_s, recorder=self._recorder)
+        program = RubeletProgram(
+            machine, self.targets, lease_s=self.config.node_lease_s, recorder=self._recorder, makers=makers
+        )
         self._rubelets[name] = program
         machine.daemon = Daemon(name="rubelet", main=program.main, restart_s=RESTART_S)
         machine.start()
@@ -248,7 +255,12 @@ class SimCluster:
 
         machine.host.spawn(name, main)
 
-    # Units on their machines
+    # Units on their machines, and other things
+
+    def kept(self, node: str, make: Callable[[], T]) -> T:
+        """What a user's own node controller has on that node, as `SimNode.kept` gives it."""
+        found: T = self._rubelets[node].things[make]
+        return found
 
     def look(self, node: str, namespace: str, name: str) -> tuple[str, int]:
         """A unit's state as its machine says (`absent` if it is not there), and how often it was started there."""

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
 
 from rube.api import UnitAction
 from rube.api.errors import DataLossError, ResourceExhaustedError, UnavailableError
@@ -15,6 +17,7 @@ from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controlle
 from rube.controllers.cluster.controllers import ClusterControllers, ClusterControllersConfig
 from rube.controllers.config import Decided, Refused
 from rube.controllers.contract import Controller, TransformingController
+from rube.controllers.nodes import Maker, NodeContext, make_node_controllers
 from rube.host import Host
 from rube.rubelet import Rubelet, RubeletConfig
 from rube.server import ApiServer, ApiServerConfig
@@ -38,6 +41,7 @@ from rube.units.names import unit_name
 from rube.units.node_controller import unit_node_controller
 from rube.units.spec_checks import built_in_spec_checks
 
+T = TypeVar("T")
 _LOG = logging.getLogger("rube.sim")
 _DISK_ERRORS = (DataLossError, ResourceExhaustedError)
 
@@ -210,6 +214,20 @@ class ApiserverProgram:
             await engine.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimNode(NodeContext):
+    """A simulated node, as the maker of a node controller sees it."""
+
+    things: dict[Callable[[], Any], Any]
+
+    def kept(self, make: Callable[[], T]) -> T:
+        """Returns what `make` returned first on this machine: things which outlive the rubelet, and a boot."""
+        if make not in self.things:
+            self.things[make] = make()
+        found: T = self.things[make]
+        return found
+
+
 class RubeletProgram:
     """`rubelet` on a simulated host, on that host's service manager."""
 
@@ -220,7 +238,11 @@ class RubeletProgram:
         *,
         lease_s: float,
         recorder: Recorder,
+        makers: Sequence[Maker] = (),
     ) -> None:
+        """`makers` are those of a user's own node controllers."""
+        self._makers = makers
+        self.things: dict[Callable[[], Any], Any] = {}
         host = self._host = machine.host
         self._machine = machine
         self._view = machine.durable_view(parse_store_url(RUBELET_URL).path)
@@ -256,12 +278,17 @@ class RubeletProgram:
         units = unit_node_controller(
             node=config.node, boot_id=boot_id, driver=driver, driver_name="simulated", clock=self._ports.clock
         )
+        node = SimNode(
+            node=config.node, boot_id=boot_id, host=self._ports, data=PurePosixPath("/var/lib/rube"), things=self.things
+        )
+        controllers = [units, *make_node_controllers(self._makers, node)]
         try:
-            await Rubelet(self._ports, config, [units]).run()
+            await Rubelet(self._ports, config, controllers).run()
         except _DISK_ERRORS as lost:
             self._recorder.loss(self._host.name, lost)
         finally:
-            await driver.close()
+            for one in controllers:
+                await one.driver.close()
 
     async def note_copy(self) -> None:
         """Notes in the history what this node's disk has of the store."""

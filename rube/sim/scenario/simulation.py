@@ -8,6 +8,7 @@ from types import TracebackType
 from rube.api import WatchRequest
 from rube.api.well_known import UNIT_TYPE
 from rube.controllers.cluster.catalog import make_controllers
+from rube.controllers.nodes import node_makers
 from rube.sim.cluster.cluster import ClusterConfig, SimCluster
 from rube.sim.cluster.error_log import errors_counted
 from rube.sim.judges import History, Outcome, Sample, UnitProbe, summarize_latency, summarize_refusals
@@ -101,8 +102,9 @@ class Simulation:
             self.cluster.add_apiserver(apiserver.name, store=apiserver.store, controllers=own)
         if replicas:
             self.cluster.add_controllers(replicas, [make_controllers(cluster.controllers) for _ in replicas])
+        makers = node_makers(cluster.nodes.controllers)
         for name in cluster.nodes.names:
-            self.cluster.add_node(name)
+            self.cluster.add_node(name, makers)
         filters = [
             WatchRequest(type=UNIT_TYPE, namespace=wanted.namespace, name=wanted.name, label_selector=wanted.labels)
             for wanted in self._scenario.workload.filters

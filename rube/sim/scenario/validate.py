@@ -11,6 +11,7 @@ from rube.api import selectors
 from rube.api.errors import InvalidArgumentError
 from rube.api.keys import validate_name
 from rube.controllers.cluster.catalog import CLUSTER_CONTROLLERS, make_controllers
+from rube.controllers.nodes import node_makers
 from rube.sim.scenario.chaos import NS_MIN, check_chaos
 from rube.sim.scenario.disasters import INSTANT, OF_ONE_HOST, check_disaster
 from rube.sim.scenario.disks import DISK_KINDS, check_lies
@@ -123,6 +124,11 @@ def _controllers(cluster: Cluster, source: Source) -> None:
         except InvalidArgumentError as error:
             source.error(("cluster", "controllers", index), error.message)
             return
+    for index, name in enumerate(cluster.nodes.controllers):
+        try:
+            node_makers([name])
+        except InvalidArgumentError as error:
+            source.error(("cluster", "nodes", "controllers", index), error.message)
 
 
 def _name(name: str, path: Path, seen: list[str], source: Source) -> None:
