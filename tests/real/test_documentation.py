@@ -206,7 +206,7 @@ def test_a_block_runs_as_pasted(block: Block, tmp_path: Path) -> None:
 def test_a_command_line_is_one_that_the_program_takes(
     block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for example in ("03-own-controller", "09-backup"):
+    for example in ("03-own-controller", "09-backup", "10-files"):
         monkeypatch.syspath_prepend(str(ROOT / "examples" / example))
     if block.page == "docs/tutorials/own-controller.md":
         made = CliRunner().invoke(rube, ["new", "controller", "greeter", str(tmp_path)])

@@ -85,7 +85,7 @@ def test_entry_points_are_those_that_are_read(block: Block) -> None:
 
 @pytest.mark.parametrize("block", blocks("python"), ids=of)
 def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    for example in ("03-own-controller", "09-backup"):
+    for example in ("03-own-controller", "09-backup", "10-files"):
         monkeypatch.syspath_prepend(str(ROOT / "examples" / example))
     names: dict[str, object] = {}
     exec(PREAMBLES.get(block.page, ""), names)

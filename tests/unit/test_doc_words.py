@@ -197,6 +197,7 @@ def test_every_kind_of_store_is_in_the_table_with_a_url_that_is_one() -> None:
 
 def test_the_guarantees_name_tests_that_exist() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/reference/guarantees.md").read_text()))
-    found = {name for path in ROOT.glob("tests/**/*.py") for name in re.findall(r"def (test_\w+)\(", path.read_text())}
+    tests = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("examples/*/test_*.py")]
+    found = {name for path in tests for name in re.findall(r"def (test_\w+)\(", path.read_text())}
     assert named - found == set()
     assert len(named) > 50

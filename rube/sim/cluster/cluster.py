@@ -258,7 +258,7 @@ class SimCluster:
     # Units on their machines, and other things
 
     def kept(self, node: str, make: Callable[[], T]) -> T:
-        """What a user's own node controller has on that node, as `SimNode.kept` gives it."""
+        """Returns the things of a user's own node controller on that node, as `SimNode.kept` gives them."""
         found: T = self._rubelets[node].things[make]
         return found
 

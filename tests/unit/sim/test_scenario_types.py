@@ -132,11 +132,13 @@ def test_an_object_that_does_not_parse_is_an_error_with_both_places(folder: Path
     assert "schedule" in text
 
 
-def test_the_class_of_the_example_is_made_from_its_proto_file() -> None:
+@pytest.mark.parametrize(("example", "module"), [("09-backup", "backup"), ("10-files", "files")])
+def test_the_class_of_an_example_is_made_from_its_proto_file(example: str, module: str) -> None:
     pytest.importorskip("grpc_tools", reason="needs a compiler: pip install grpcio-tools")
-    program = "import sys, backup_pb2; sys.stdout.buffer.write(backup_pb2.DESCRIPTOR.serialized_pb)"
-    made = subprocess.run([sys.executable, "-c", program], cwd=EXAMPLE, capture_output=True, check=True)
-    (compiled,) = [file for file in compile_protos([str(EXAMPLE / "backup.proto")]).file if file.name == "backup.proto"]
+    folder, proto = ROOT / "examples" / example, f"{module}.proto"
+    program = f"import sys, {module}_pb2; sys.stdout.buffer.write({module}_pb2.DESCRIPTOR.serialized_pb)"
+    made = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, check=True)
+    (compiled,) = [file for file in compile_protos([str(folder / proto)]).file if file.name == proto]
     compiled.ClearField("source_code_info")
     for message in compiled.message_type:
         for field in message.field:
