@@ -497,8 +497,9 @@ class PutRequest(_message.Message):
     """
     request_id: _builtins.str
     """A name that no other request has, such as a UUID. A repetition, also on another server or after a restart, gets the
-    first answer, and nothing is done again; another request with this name is ALREADY_EXISTS. Remembered for ten minutes
-    at least, of writes that succeeded. One more row for each: leave it empty where a precondition will do.
+    first answer, and nothing is done again; another request with this name is ALREADY_EXISTS. Writes that
+    succeeded are remembered for ten minutes, the newest 50,000 of them. An answer takes a row of the transaction and its
+    bytes: leave this empty where a precondition will do.
     """
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]: ...

@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # gRPC is loaded by a command that calls a server, and by no 
     from rube.transport.errors import Pairs
 
 T = TypeVar("T")
+W = TypeVar("W", "PutRequest", "ApplyRequest", "PatchRequest", "DeleteRequest", "UpdateLifecycleRequest")
 
 
 class Connection:
@@ -61,13 +62,13 @@ class Connection:
         self.target = target
 
     async def put(self, request: PutRequest) -> PutResponse:
-        return await self._answer(self._client.put(request))
+        return await self._answer(self._client.put(self._named(request)))
 
     async def apply(self, request: ApplyRequest) -> ApplyResponse:
-        return await self._answer(self._client.apply(request))
+        return await self._answer(self._client.apply(self._named(request)))
 
     async def patch(self, request: PatchRequest) -> PatchResponse:
-        return await self._answer(self._client.patch(request))
+        return await self._answer(self._client.patch(self._named(request)))
 
     async def owners(self, key: ObjectKey, *, revision: int = 0) -> FieldOwners:
         """The owners of an object's fields."""
@@ -77,10 +78,10 @@ class Connection:
         return (await self._answer(self._client.get(request))).owners
 
     async def delete(self, request: DeleteRequest) -> DeleteResponse:
-        return await self._answer(self._client.delete(request))
+        return await self._answer(self._client.delete(self._named(request)))
 
     async def update_lifecycle(self, request: UpdateLifecycleRequest) -> UpdateLifecycleResponse:
-        return await self._answer(self._client.update_lifecycle(request))
+        return await self._answer(self._client.update_lifecycle(self._named(request)))
 
     async def get(self, key: ObjectKey, *, revision: int = 0) -> Object:
         """The object, at that revision if it is not 0."""
@@ -154,6 +155,18 @@ class Connection:
                     yield response
         except RubeError as error:
             raise explain(error, self.target) from error
+
+    def _named(self, request: W) -> W:
+        """Returns a write with an id where it needs one, so that the next server may be asked after a lost answer."""
+        from rube.client.retries import is_conditional
+        from rube.host import RealRandomness
+
+        if len(self.target.endpoints) == 1 or is_conditional(request):
+            return request
+        named = type(request)()
+        named.CopyFrom(request)
+        named.request_id = RealRandomness().uid()
+        return named
 
     async def _answer(self, answer: Awaitable[T]) -> T:
         try:

@@ -6,6 +6,7 @@
   a repeated attempt may therefore be the caller's own write: read again. An apply that changed nothing but who owns
   fields does so once more.
 - Any write with validate_only: yes. It has no effect.
+- Any write with a request_id: yes. The server remembers the first answer, and returns it to a repetition.
 - UpdateStatus with a uid: yes. It says what is, so saying it twice does no harm.
 - RenewLease: yes, for the same reason.
 - UpdateLifecycle with a uid that only removes: yes. What is not there any more is left out.
@@ -77,7 +78,7 @@ def is_conditional(request: Request) -> bool:
     match request:
         case GetRequest() | ListRequest() | HistoryRequest() | RenewLeaseRequest():
             return True
-        case _ if request.validate_only:
+        case _ if request.validate_only or request.request_id:
             return True
         case UpdateStatusRequest():
             return bool(request.uid)

@@ -14,6 +14,7 @@ from rube.host import Host
 from rube.server.attachments import Attachments
 from rube.server.compaction import compact_periodically
 from rube.server.config import ApiServerConfig
+from rube.server.first_answers import forget_periodically
 from rube.server.known_types import KnownTypes
 from rube.server.namespaces import Namespaces
 from rube.server.nodes import NodesService
@@ -74,6 +75,8 @@ class ApiServer:
         self._server, self._standard = server, standard
         self._tasks.append(asyncio.create_task(self._namespaces.run(), name="namespaces"))
         self._tasks.append(asyncio.create_task(self._service.renewals.run(), name="renewals"))
+        forgetting = forget_periodically(self._host.clock, self._store)
+        self._tasks.append(asyncio.create_task(forgetting, name="first answers"))
         if self._config.history_revisions_max:
             compaction = compact_periodically(
                 self._host.clock,

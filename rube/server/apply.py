@@ -21,6 +21,7 @@ from rube.api.fields import Values, field_values, merge_fields, parse_path, remo
 from rube.api.keys import TYPE_TYPE, TYPE_URL_PREFIX, ObjectKey, type_of
 from rube.api.types import Types
 from rube.server.backend import Backend
+from rube.server.first_answers import carry_out
 from rube.server.known_types import Snapshot
 from rube.server.owners import (
     DEFAULT_OWNER,
@@ -36,7 +37,7 @@ from rube.server.put import next_objects
 from rube.server.put_response import report
 from rube.server.stored_object import StoredObject, spec_field
 from rube.server.validation import check_distinct, check_metadata, check_object_count, located, no_spec
-from rube.server.writes import Current, Decided, Intent, ReadOwners
+from rube.server.writes import Current, Decided, Intent, Outcome, ReadOwners
 
 CONFLICTS_SHOWN_MAX: Final = 20
 """So many are named in one error, which travels in gRPC's headers (8 KiB)."""
@@ -114,10 +115,13 @@ async def _apply(backend: Backend, now: Snapshot, request: ApplyRequest, owner: 
 
     fence = request.fence if request.HasField("fence") else None
     intent = Intent(keys, preconditions, fence, decide, request.validate_only, ReadOwners.ALL, now)
-    outcome = await backend.writer.write(intent)
-    response = ApplyResponse(revision=outcome.revision, store_id=backend.store.store_id)
-    report(response, outcome, keys, validate_only=request.validate_only)
-    return response
+
+    def respond(outcome: Outcome) -> ApplyResponse:
+        response = ApplyResponse(revision=outcome.revision, store_id=backend.store.store_id)
+        report(response, outcome, keys, validate_only=request.validate_only)
+        return response
+
+    return await carry_out(backend, request, intent, respond)
 
 
 def _applier(owner: str) -> str:

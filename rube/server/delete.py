@@ -7,6 +7,7 @@ from rube.api.errors import NotFoundError
 from rube.api.keys import TYPE_TYPE, ObjectKey
 from rube.server.backend import Backend
 from rube.server.deletion import finalizers_after_delete, prepare_deletion
+from rube.server.first_answers import carry_out
 from rube.server.preconditions import resolve_preconditions
 from rube.server.stored_object import StoredObject
 from rube.server.type_writes import delete_types
@@ -43,9 +44,12 @@ async def delete(backend: Backend, request: DeleteRequest) -> DeleteResponse:
     preconditions = resolve_preconditions(request.preconditions, keys)
     fence = request.fence if request.HasField("fence") else None
     intent = Intent(keys, preconditions, fence, decide, request.validate_only)
-    outcome = await backend.writer.write(intent)
-    deletions = [_deletion(outcome, key) for key in keys]
-    return DeleteResponse(revision=outcome.revision, store_id=backend.store.store_id, deletions=deletions)
+
+    def respond(outcome: Outcome) -> DeleteResponse:
+        deletions = [_deletion(outcome, key) for key in keys]
+        return DeleteResponse(revision=outcome.revision, store_id=backend.store.store_id, deletions=deletions)
+
+    return await carry_out(backend, request, intent, respond)
 
 
 def _deletion(outcome: Outcome, key: bytes) -> Deletion:

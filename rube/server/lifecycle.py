@@ -7,9 +7,10 @@ from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.keys import TYPE_TYPE, ObjectKey
 from rube.server.backend import Backend
 from rube.server.deletion import check_finalizers, check_new_finalizers, prepare_lifecycle
+from rube.server.first_answers import carry_out
 from rube.server.preconditions import resolve_preconditions
 from rube.server.stored_object import set_revisions
-from rube.server.writes import Current, Decided, Intent
+from rube.server.writes import Current, Decided, Intent, Outcome
 
 
 async def update_lifecycle(backend: Backend, request: UpdateLifecycleRequest) -> UpdateLifecycleResponse:
@@ -41,7 +42,13 @@ async def update_lifecycle(backend: Backend, request: UpdateLifecycleRequest) ->
         return {} if changed is obj else {name: changed}
 
     fence = request.fence if request.HasField("fence") else None
-    outcome = await backend.writer.write(Intent([name], preconditions, fence, decide, request.validate_only))
+    intent = Intent([name], preconditions, fence, decide, request.validate_only)
+    return await carry_out(backend, request, intent, lambda outcome: _response(backend, name, request, outcome))
+
+
+def _response(
+    backend: Backend, name: bytes, request: UpdateLifecycleRequest, outcome: Outcome
+) -> UpdateLifecycleResponse:
     before, after = outcome.current[name], outcome.decided.get(name)
     assert before is not None, "an absent object is an error"
     gone = name in outcome.decided and after is None

@@ -15,6 +15,7 @@ from rube.api.keys import TYPE_TYPE, TYPE_URL_PREFIX, ObjectKey, type_of
 from rube.api.spelling import quoted, suggestion
 from rube.api.types import Types
 from rube.server.backend import Backend
+from rube.server.first_answers import carry_out
 from rube.server.known_types import Snapshot
 from rube.server.objects import say_removals
 from rube.server.owners import METADATA_FIELDS, check_owner
@@ -23,7 +24,7 @@ from rube.server.put import next_objects
 from rube.server.put_response import object_after, outcome_of
 from rube.server.stored_object import StoredObject, spec_field
 from rube.server.validation import check_metadata, located
-from rube.server.writes import Current, Decided, Intent, ReadOwners
+from rube.server.writes import Current, Decided, Intent, Outcome, ReadOwners
 
 EVERYTHING = "*"
 _KEY_FIELDS = ("namespace", "name")
@@ -72,13 +73,16 @@ async def _patch(backend: Backend, now: Snapshot, request: PatchRequest) -> Patc
         preconditions.append((key, implied_precondition(given.metadata)))
     fence = request.fence if request.HasField("fence") else None
     intent = Intent([key], preconditions, fence, decide, request.validate_only, ReadOwners.KEPT, now)
-    outcome = await backend.writer.write(intent)
-    return PatchResponse(
-        object=object_after(outcome, key, validate_only=request.validate_only),
-        revision=outcome.revision,
-        store_id=backend.store.store_id,
-        outcome=outcome_of(outcome, key),
-    )
+
+    def respond(outcome: Outcome) -> PatchResponse:
+        return PatchResponse(
+            object=object_after(outcome, key, validate_only=request.validate_only),
+            revision=outcome.revision,
+            store_id=backend.store.store_id,
+            outcome=outcome_of(outcome, key),
+        )
+
+    return await carry_out(backend, request, intent, respond)
 
 
 class Mask(NamedTuple):

@@ -10,6 +10,7 @@ from rube.api.keys import TYPE_TYPE, type_of
 from rube.api.types import Types
 from rube.server.backend import Backend
 from rube.server.deletion import check_new_finalizers
+from rube.server.first_answers import carry_out
 from rube.server.known_types import Snapshot
 from rube.server.objects import prepare_put
 from rube.server.owners import check_owner, owners_after
@@ -19,7 +20,7 @@ from rube.server.stored_object import StoredObject
 from rube.server.type_writes import push
 from rube.server.validation import check_distinct, check_names, check_object, check_object_count, check_room
 from rube.server.violations import check_specs
-from rube.server.writes import Current, Decided, Intent, ReadOwners
+from rube.server.writes import Current, Decided, Intent, Outcome, ReadOwners
 
 
 async def put(backend: Backend, request: PutRequest) -> PutResponse:
@@ -64,10 +65,13 @@ async def _put(backend: Backend, request: PutRequest, now: Snapshot) -> PutRespo
 
     fence = request.fence if request.HasField("fence") else None
     intent = Intent(keys, preconditions, fence, decide, request.validate_only, ReadOwners.KEPT, now)
-    outcome = await backend.writer.write(intent)
-    response = PutResponse(revision=outcome.revision, store_id=backend.store.store_id)
-    report(response, outcome, keys, validate_only=request.validate_only)
-    return response
+
+    def respond(outcome: Outcome) -> PutResponse:
+        response = PutResponse(revision=outcome.revision, store_id=backend.store.store_id)
+        report(response, outcome, keys, validate_only=request.validate_only)
+        return response
+
+    return await carry_out(backend, request, intent, respond)
 
 
 def next_objects(

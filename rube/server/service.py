@@ -40,6 +40,7 @@ from rube.server.attachments import Attachments
 from rube.server.backend import Backend
 from rube.server.config import ApiServerConfig
 from rube.server.delete import delete
+from rube.server.first_answers import answered_once
 from rube.server.history import history
 from rube.server.known_types import KnownTypes
 from rube.server.lifecycle import update_lifecycle
@@ -83,15 +84,15 @@ class ApiService(ApiServicer):
 
     async def Put(self, request: PutRequest, context: Context) -> PutResponse:
         self._check(request)
-        return await put(self._backend, request)
+        return await answered_once(self._backend, request, PutResponse, put)
 
     async def Patch(self, request: PatchRequest, context: Context) -> PatchResponse:
         self._check(request)
-        return await patch(self._backend, request)
+        return await answered_once(self._backend, request, PatchResponse, patch)
 
     async def Apply(self, request: ApplyRequest, context: Context) -> ApplyResponse:
         self._check(request)
-        return await apply(self._backend, request)
+        return await answered_once(self._backend, request, ApplyResponse, apply)
 
     async def Get(self, request: GetRequest, context: Context) -> Encoded:  # type: ignore[override]
         self._check(request)
@@ -107,7 +108,7 @@ class ApiService(ApiServicer):
 
     async def Delete(self, request: DeleteRequest, context: Context) -> DeleteResponse:
         self._check(request)
-        return await delete(self._backend, request)
+        return await answered_once(self._backend, request, DeleteResponse, delete)
 
     def Watch(self, request: WatchRequest, context: Context) -> AsyncIterator[Encoded]:  # type: ignore[override]
         self._check(request)
@@ -119,11 +120,11 @@ class ApiService(ApiServicer):
 
     async def UpdateStatus(self, request: UpdateStatusRequest, context: Context) -> UpdateStatusResponse:
         self._check(request)
-        return await update_status(self._backend, request)
+        return await answered_once(self._backend, request, UpdateStatusResponse, update_status)
 
     async def UpdateLifecycle(self, request: UpdateLifecycleRequest, context: Context) -> UpdateLifecycleResponse:
         self._check(request)
-        return await update_lifecycle(self._backend, request)
+        return await answered_once(self._backend, request, UpdateLifecycleResponse, update_lifecycle)
 
     async def RenewLease(self, request: RenewLeaseRequest, context: Context) -> RenewLeaseResponse:
         self._check(request)

@@ -14,6 +14,7 @@ from rube.api.fields import PATHS_MAX, copy_field, parse_path
 from rube.api.keys import ObjectKey
 from rube.api.types import BUILTIN, Types, pack
 from rube.server.backend import Backend
+from rube.server.first_answers import carry_out
 from rube.server.known_types import Snapshot
 from rube.server.objects import prepare_status
 from rube.server.preconditions import resolve_preconditions
@@ -21,7 +22,7 @@ from rube.server.put_response import metadata_after, object_after
 from rube.server.stored_object import StoredObject
 from rube.server.validation import canonical_status, located
 from rube.server.violations import check_status
-from rube.server.writes import Current, Decided, Intent
+from rube.server.writes import Current, Decided, Intent, Outcome
 
 OBSERVED_GENERATION = "observed_generation"
 """The field (uint64) of a status message for the generation of the spec that it is about."""
@@ -70,14 +71,17 @@ async def _update_status(backend: Backend, now: Snapshot, request: UpdateStatusR
     preconditions = resolve_preconditions(given, [name])
     fence = request.fence if request.HasField("fence") else None
     intent = Intent([name], preconditions, fence, decide, request.validate_only, now=now)
-    outcome = await backend.writer.write(intent)
-    response = UpdateStatusResponse(revision=outcome.revision, store_id=backend.store.store_id)
-    if request.validate_only:
-        response.object.CopyFrom(object_after(outcome, name, validate_only=True))
-        response.metadata.CopyFrom(response.object.metadata)
-    else:
-        response.metadata.CopyFrom(metadata_after(outcome, name))
-    return response
+
+    def respond(outcome: Outcome) -> UpdateStatusResponse:
+        response = UpdateStatusResponse(revision=outcome.revision, store_id=backend.store.store_id)
+        if request.validate_only:
+            response.object.CopyFrom(object_after(outcome, name, validate_only=True))
+            response.metadata.CopyFrom(response.object.metadata)
+        else:
+            response.metadata.CopyFrom(metadata_after(outcome, name))
+        return response
+
+    return await carry_out(backend, request, intent, respond)
 
 
 def merge_status(

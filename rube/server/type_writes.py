@@ -14,6 +14,7 @@ from rube.api.keys import TYPE_TYPE, TYPE_URL_PREFIX, ObjectKey, prefix_bytes, p
 from rube.api.types import BUILTIN, Kind
 from rube.api.types.pushed import breakages, checked_kind
 from rube.server.backend import Backend
+from rube.server.first_answers import carry_out
 from rube.server.known_types import GuardChangedError, gate_key
 from rube.server.objects import decode, prepare_put
 from rube.server.preconditions import implied_precondition, resolve_preconditions
@@ -22,7 +23,7 @@ from rube.server.scan import scan
 from rube.server.stored_object import StoredObject, spec_field
 from rube.server.type_checks import problems_of
 from rube.server.validation import check_distinct, check_object, check_room
-from rube.server.writes import Current, Decided, Intent
+from rube.server.writes import Current, Decided, Intent, Outcome
 from rube.store import Compare, Op, Store, Txn
 
 PROBLEMS_MAX = 10
@@ -94,6 +95,11 @@ async def push(backend: Backend, request: PutRequest) -> PutResponse:
                 decided[key] = changed
         return decided
 
+    def respond(outcome: Outcome) -> PutResponse:
+        response = PutResponse(revision=outcome.revision, store_id=backend.store.store_id)
+        report(response, outcome, keys, validate_only=request.validate_only)
+        return response
+
     names = [one.name for one in wanted]
     opened = [Op(gate_key(name), TypeGate(id=backend.host.random.uid()).SerializeToString()) for name in names]
     fence = request.fence if request.HasField("fence") else None
@@ -111,15 +117,13 @@ async def push(backend: Backend, request: PutRequest) -> PutResponse:
             guards=[guard for guard in guards if guard is not None],
             also=opened,
         )
-        outcome = await backend.writer.write(intent)
+        response = await carry_out(backend, request, intent, respond)
     except GuardChangedError:
         raise await _why_ended(backend, candidates, "pushed", names) from None
     except BaseException:
         await _end(backend.store, begun)
         raise
     await backend.types.refresh(*names)
-    response = PutResponse(revision=outcome.revision, store_id=backend.store.store_id)
-    report(response, outcome, keys, validate_only=request.validate_only)
     return response
 
 
@@ -148,6 +152,9 @@ async def delete_types(backend: Backend, request: DeleteRequest) -> DeleteRespon
                 raise NotFoundError(f"{ObjectKey.from_bytes(key)} does not exist, so nothing was deleted")
         return dict.fromkeys(keys)
 
+    def respond(outcome: Outcome) -> DeleteResponse:
+        return DeleteResponse(revision=outcome.revision, store_id=backend.store.store_id)
+
     intent = Intent(
         keys,
         resolve_preconditions(request.preconditions, keys),
@@ -159,14 +166,14 @@ async def delete_types(backend: Backend, request: DeleteRequest) -> DeleteRespon
     )
     try:
         await _check_empty(backend.store, names)
-        outcome = await backend.writer.write(intent)
+        response = await carry_out(backend, request, intent, respond)
     except GuardChangedError:
         raise await _why_ended(backend, closing, "deleted", names) from None
     except BaseException:
         await _end(backend.store, gates)
         raise
     await backend.types.refresh(*names)
-    return DeleteResponse(revision=outcome.revision, store_id=backend.store.store_id)
+    return response
 
 
 def _checked(name: str, stored: StoredObject, index: int) -> _Next:

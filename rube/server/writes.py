@@ -52,6 +52,8 @@ class Intent(NamedTuple):
     """Further conditions, on keys that hold no objects: GuardChangedError, likewise."""
     also: Sequence[Op] = ()
     """Writes of keys that hold no objects, in the same transaction."""
+    remember: Callable[[Outcome], Op] | None = None
+    """Returns a write that is made in any case, also where nothing else is, from the outcome (its revision is 0)."""
 
 
 class Outcome(NamedTuple):
@@ -178,6 +180,9 @@ class Writer:
             ops += intent.also
             if intent.now is not None and intent.now.gates:
                 ops += vetoes(intent.now, decided, current)
+        if intent.remember is not None:
+            ops.append(intent.remember(Outcome(0, current, decided)))
+        if ops:
             check_size(ops, records, self._store.limits)
         return decided, ops
 

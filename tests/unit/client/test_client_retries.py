@@ -72,6 +72,9 @@ REPEATABLE: list[Request] = [
     UpdateStatusRequest(key=KEY, uid="x"),
     UpdateStatusRequest(key=KEY, validate_only=True),
     UpdateLifecycleRequest(key=KEY, add_finalizers=["example.com/x"], validate_only=True),
+    PutRequest(objects=[unit("a")], request_id="x"),
+    DeleteRequest(keys=[KEY], request_id="x"),
+    UpdateLifecycleRequest(key=KEY, add_finalizers=["example.com/x"], request_id="x"),
 ]
 UNCONDITIONAL: list[Request] = [
     PutRequest(objects=[unit("a")]),
