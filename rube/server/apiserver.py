@@ -62,7 +62,7 @@ class ApiServer:
         server = self._host.network.server(self._config.server_options)
         add_ApiServicer_to_server(self._service, server)
         add_NodesServicer_to_server(self._nodes, server)
-        standard = await add_standard_services(server, _SERVICES, self._types.pools)
+        standard = await add_standard_services(server, _SERVICES, self._types.pools, self._gauges)
         try:
             self._types.start()
             addresses = tuple(_bind(server, address) for address in self._config.listen)
@@ -107,6 +107,9 @@ class ApiServer:
         await self._server.stop(grace_s)
         await self._service.close()
         await self._types.stop()
+
+    def _gauges(self) -> dict[str, float]:
+        return {"rube_store_revision": self._store.revision}
 
     async def _refuse_health(self) -> None:
         if self._standard is not None:

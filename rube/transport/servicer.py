@@ -292,6 +292,11 @@ class LevelServer(aio.Server):
         }
         self._inner.add_registered_method_handlers(service_name, leveled)  # type: ignore[attr-defined]  # stubs lack it
 
+    def describe(self, **shown: Any) -> None:
+        """Gives a server that answers more than gRPC what its pages and its JSON show (rube.transport.h2.H2Server)."""
+        if (describe := getattr(self._inner, "describe", None)) is not None:
+            describe(**shown)
+
     def add_insecure_port(self, address: str) -> int:
         """Listens on `host:port` (0: a free one, returned) or `unix:/path`. Raises a RubeError if that is not
         possible."""

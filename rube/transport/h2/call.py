@@ -78,7 +78,7 @@ class Call:
         self._ends_as: StatusError | None = None
         self._deadline_s: float | None = None
         self._expiry: asyncio.TimerHandle | None = None
-        self.reader = MessageReader(receive, self._request_encoding(), message_bytes_max)
+        self.reader: Any = MessageReader(receive, self._request_encoding(), message_bytes_max)
 
     # What handlers call
 
@@ -263,18 +263,21 @@ class Call:
     def _request_encoding(self) -> str:
         return self._headers.get(b"grpc-encoding", b"identity").decode("latin-1")
 
+    def _timeout_s(self) -> float | None:
+        text = self._headers.get(b"grpc-timeout")
+        return None if text is None else timeout_s(text)
+
     def _arm(self) -> None:
         """Begins the deadline, and checks the encoding. Raises StatusError."""
         encoding = self._request_encoding()
         if encoding != IDENTITY and encoding not in ENCODINGS:
             raise StatusError(StatusCode.UNIMPLEMENTED, f"the message encoding {encoding!r} is not known here")
-        timeout = self._headers.get(b"grpc-timeout")
-        if timeout is None:
-            return
         try:
-            left_s = timeout_s(timeout)
+            left_s = self._timeout_s()
         except ValueError as error:
             raise StatusError(StatusCode.INTERNAL, str(error)) from error
+        if left_s is None:
+            return
         self._deadline_s = self._loop.time() + left_s
         why = StatusError(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
         self._expiry = self._loop.call_at(self._deadline_s, self.cancel, why)

@@ -6,6 +6,8 @@ idle one is probed, and that data or probes which nothing answers end it.
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import math
 import os
 import socket  # noqa: TID251 (an adapter)
@@ -19,6 +21,7 @@ from rube.transport.addresses import cannot_listen
 
 BACKLOG = 4096
 PROBE_INTERVAL_S = 1
+_WORDS = {errno.EADDRINUSE: "it is in use", errno.EADDRNOTAVAIL: "it is not an address of this machine"}
 UNIX_PORT = 1
 """The port that grpc.aio's servers return for a Unix socket."""
 
@@ -32,6 +35,11 @@ class Listening:
     path: str = ""
     """The Unix socket's, "" for others."""
     inode: int = 0
+
+    @property
+    def address(self) -> Any:
+        """The first socket's address, as `connect` takes it."""
+        return self.path or self.sockets[0].getsockname()
 
     def close(self) -> None:
         """Closes the sockets here; those that a server has taken over listen on."""
@@ -52,7 +60,19 @@ def bind(address: str, options: ServerOptions) -> Listening:
             return _bind_unix(address.removeprefix("unix:"))
         return _bind_host(address, options)
     except OSError as error:
-        raise cannot_listen(address, error.strerror or str(error)) from error
+        raise cannot_listen(address, _WORDS.get(error.errno or 0, error.strerror or str(error))) from error
+
+
+async def until_answered(listening: Listening) -> None:
+    """Returns once the server answers on these sockets: h2corn accepts some turns of the loop later than it says, and a
+    loop that is busy meanwhile would leave its clients waiting."""
+    first = listening.sockets[0]
+    loop = asyncio.get_running_loop()
+    with socket.socket(first.family, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        await loop.sock_connect(probe, listening.address)
+        await loop.sock_sendall(probe, b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        await loop.sock_recv(probe, 1)
 
 
 def _bind_unix(path: str) -> Listening:
@@ -91,7 +111,7 @@ def _bind_one(family: int, where: Any, options: ServerOptions) -> socket.socket:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _probe_silence(bound, options)
         bound.bind(where)
-        bound.listen(BACKLOG)  # here, not at the bind, another process sees that the port is taken
+        bound.listen(BACKLOG)  # a port that is taken shows here, not at the bind
     except BaseException:
         bound.close()
         raise

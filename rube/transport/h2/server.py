@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import grpc
 from grpc import StatusCode, aio
 
+from rube.api.addresses import is_loopback, split_host_port
 from rube.api.errors import FailedPreconditionError
 from rube.distribution import install_command
 from rube.host import ServerOptions
 from rube.transport.h2.call import Call
+from rube.transport.h2.connect import JSON, PROTO, ConnectCall
 from rube.transport.h2.connections import cut_connections
-from rube.transport.h2.listening import Listening, bind
+from rube.transport.h2.json_codec import JsonCodec, Pools
+from rube.transport.h2.listening import Listening, bind, until_answered
 from rube.transport.h2.messages import StatusError
 from rube.transport.h2.metadata import to_metadata
+from rube.transport.h2.pages import OTHER_METHOD, PATHS, TEXT, Page, Pages
+from rube.transport.h2.web import GRPC_WEB, WebCall
 from rube.transport.options import STREAMS_MAX, WINDOW_BYTES
 
 GRPC = b"application/grpc"
+WEB_TYPES = frozenset(GRPC_WEB + text + codec for text in (b"", b"-text") for codec in (b"", b"+proto"))
+UNKNOWN_CONTENT = (
+    b"this port takes POSTs of gRPC (application/grpc), gRPC-Web (application/grpc-web, application/grpc-web-text) "
+    b"and Connect's unary calls (application/json, application/proto)\n"
+)
+FOREIGN_ORIGIN = b"this port takes no calls from pages of other origins\n"
+NOT_FOUND = f"no such page: there are {', '.join(PATHS)}\n".encode()
 STOPPING = "the server is stopping"
 WRITTEN_S_MAX = 2.0
 """A stop waits so long for its last answers to be written, to clients that read them."""
@@ -53,6 +65,16 @@ class H2Server(aio.Server):
         self._stopping: asyncio.Future[str] | None = None
         self._serving: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
+        self._pages = Pages()
+        self._codec = JsonCodec()
+
+    def describe(
+        self, is_serving: Callable[[], bool], pools: Pools, gauges: Callable[[], Mapping[str, float]] = dict
+    ) -> None:
+        """Gives the pages and the JSON of this port what they show: the server's health, descriptors beside Python's
+        own, and further metrics."""
+        self._pages.is_serving, self._pages.gauges = is_serving, gauges
+        self._codec = JsonCodec(pools)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[Any]) -> None:
         self._generic.extend(generic_rpc_handlers)
@@ -102,9 +124,11 @@ class H2Server(aio.Server):
         )
         self._serving = asyncio.create_task(_ended(serving), name="h2corn")
         self._serving.add_done_callback(lambda _: self._ended.set())
+        await started
+        if self._listening:
+            await until_answered(self._listening[0])
         for listening in self._listening:
             listening.close()  # h2corn has duplicates
-        await started
 
     async def stop(self, grace: float | None = None) -> None:
         """Refuses new calls, lets running ones end for `grace` seconds and cancels the rest. Returns when their
@@ -157,26 +181,54 @@ class H2Server(aio.Server):
 
     async def _serve(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         """The ASGI application."""
+        if scope["type"] != "http":
+            return  # a WebSocket: h2corn refuses it
         headers = dict(scope["headers"])
-        content_type = headers.get(b"content-type", b"")
-        if not content_type.startswith(GRPC):
-            await _refuse_http(send, 415, b"this port takes calls of gRPC: content-type application/grpc\n")
+        if scope["method"] != "POST":
+            await self._show_page(scope, send)
             return
-        call = Call(scope, receive, send, headers, self._options.message_bytes_max)
+        call = self._new_call(scope, receive, send, headers)
+        if call is None:
+            await _answer(send, Page(415, TEXT, UNKNOWN_CONTENT))
+            return
+        if type(call) is not Call and not _is_own_page(headers):
+            await _answer(send, Page(403, TEXT, FOREIGN_ORIGIN))
+            return
         self._calls.add(call)
+        counted = call.method
         try:
             if self._stopping is None or self._stopping.done():
                 await call.refuse(StatusCode.UNAVAILABLE, STOPPING)
                 return
             handler = await self._handler(call) if self._interceptors else self._found(call.method, scope)
             if handler is None:
+                counted = OTHER_METHOD
                 await call.refuse(StatusCode.UNIMPLEMENTED, f"Method not found: {call.method}")
             else:
                 await call.run(handler)
         finally:
             self._calls.discard(call)
+            self._pages.count(counted, call.code())
             if not self._calls:
                 self._idle.set()
+
+    def _new_call(self, scope: Any, receive: Any, send: Any, headers: dict[bytes, bytes]) -> Call | None:
+        """Returns the call in the protocol of its content type; None for another one."""
+        content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        bytes_max = self._options.message_bytes_max
+        if content_type == GRPC or content_type.startswith(GRPC + b"+"):
+            return Call(scope, receive, send, headers, bytes_max)
+        if content_type in WEB_TYPES:
+            return WebCall(scope, receive, send, headers, bytes_max)
+        if content_type in (JSON, PROTO):
+            return ConnectCall(scope, receive, send, headers, bytes_max, self._codec)
+        return None
+
+    async def _show_page(self, scope: Any, send: Any) -> None:
+        page = None
+        if scope["method"] in ("GET", "HEAD"):
+            page = self._pages.page(scope["path"], (call.method for call in self._calls))
+        await _answer(send, page or Page(404, TEXT, NOT_FOUND))
 
     def _found(self, method: str, scope: Any) -> Any:
         handler = self._methods.get(method)
@@ -213,10 +265,23 @@ def _intercepted(interceptor: Any, continuation: Any) -> Any:
     return call
 
 
-async def _refuse_http(send: Any, status: int, text: bytes) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
+async def _answer(send: Any, page: Page) -> None:
+    headers = [(b"content-type", page.content_type), (b"content-length", b"%d" % len(page.body))]
+    await send({"type": "http.response.start", "status": page.status, "headers": headers})
+    await send({"type": "http.response.body", "body": page.body})
+
+
+def _is_own_page(headers: dict[bytes, bytes]) -> bool:
+    """Returns whether a call comes from no browser, or from a page that was loaded from here by a number or localhost.
+
+    A page of another origin, or of a name that its owner has pointed at this machine, must not reach a port that trusts
+    whom it hears.
+    """
+    origin = headers.get(b"origin")
+    if origin is None:
+        return True
+    here = origin.partition(b"://")[2].decode("latin-1")
+    return here.encode() == headers.get(b"host") and is_loopback(split_host_port(here)[0])
 
 
 def _config(options: ServerOptions, fds: Iterable[int]) -> Any:
@@ -243,5 +308,5 @@ def _config(options: ServerOptions, fds: Iterable[int]) -> Any:
         h2_timeout_write=0,
         timeout_keep_alive=0,
         timeout_graceful_shutdown=GRACE_S_MAX,
-        max_request_body_size=options.message_bytes_max,
+        max_request_body_size=2 * options.message_bytes_max,  # gRPC-Web's text is longer
     )
