@@ -26,8 +26,6 @@ from rube.store import Change, ChangeBatch, Store
 _LOG = logging.getLogger("rube.server")
 
 _START, _END = b"\0", b"\xff"
-RETRY_S = 1.0
-"""A reader that has ended is begun anew after so long: meanwhile watches read by themselves."""
 BOOKMARKS_PER_STEP_MAX = 50
 """Others run once in so many bookmarks."""
 EARLY_PART = 100
@@ -99,7 +97,8 @@ class Subscription:
         """Adds responses; False if there is no room, since the client is behind: then it is over."""
         size_bytes = sum([len(response.events) for response in responses])
         if self._ready and self._ready_bytes + size_bytes > self._bytes_max:
-            self._ready.clear()
+            # The bookmark too: it would tell that what is dropped was delivered.
+            self._ready, self._bookmark = [], None
             self.end()
             return False
         self._ready += responses
@@ -160,6 +159,8 @@ class ChangeFeed:
         self._moved = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._teller: asyncio.Task[None] | None = None
+        self._pause_ns = round(config.watch_reader_pause_s * NS_PER_S)
+        # The reader is not begun anew before.
         self._retry_ns = 0
         self._stopping = False
 
@@ -229,7 +230,7 @@ class ChangeFeed:
         except Exception:
             _LOG.exception("the watches' reader begins again after an unexpected error")
         finally:
-            self._retry_ns = self._clock.monotonic_ns() + round(RETRY_S * NS_PER_S)
+            self._retry_ns = self._clock.monotonic_ns() + self._pause_ns
             for subscription in list(self._silent):
                 self.leave(subscription)
                 subscription.end()
