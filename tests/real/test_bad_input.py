@@ -226,7 +226,7 @@ STARTS = {
         (*RUBELET, "--server", "api:1,api", "--data", "{data}"), 2, r"'--server': cannot use address 'api': write"
     ),
     "scenario key": Start(
-        (*SIM, "{misspelt}"), 2, r'misspelt\.yaml:\d+: unknown key "isolat" in .*; did you mean "isolate"\?'
+        (*SIM, "{misspelt}"), 2, r"misspelt\.yaml:\d+: unknown key .isolat. in .*; did you mean 'isolate'\?"
     ),
     "scenario time": Start(
         (*SIM, "{impossible}"), 2, r"impossible\.yaml:\d+: impossible time 333s: the scenario ends at 120s"

@@ -77,7 +77,7 @@ def test_a_misspelt_key_ends_with_2_and_one_line(scenario: Path) -> None:
     scenario.write_text(GOOD.replace("observers", "obsevers"))
     result = sim(scenario)
     assert result.exit_code == 2
-    assert result.stderr == f'rube sim: {scenario}:7: unknown key "obsevers" in workload; did you mean "observers"?\n'
+    assert result.stderr == f"rube sim: {scenario}:7: unknown key \"obsevers\" in workload; did you mean 'observers'?\n"
     assert result.stdout == ""
 
 

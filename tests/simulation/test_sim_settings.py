@@ -62,7 +62,7 @@ def test_a_setting_is_what_the_file_would_say(scenario: Path, setting: str, writ
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ("cluster.raft.pre_vot=false", 'unknown key "pre_vot" in cluster.raft; did you mean "pre_vote"?'),
+        ("cluster.raft.pre_vot=false", "unknown key \"pre_vot\" in cluster.raft; did you mean 'pre_vote'?"),
         ("cluster.raft.pre_vote", "write PATH=VALUE"),
         ("cluster.raft.pre_vote=maybe", 'expected true or false, not "maybe"'),
         ("cluster.raft.pre_vote=", "no value: expected true or false"),

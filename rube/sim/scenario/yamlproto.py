@@ -6,7 +6,6 @@ Keys are field names (or a field's json_name where the proto sets one, such as `
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from rube.api.errors import InvalidArgumentError
+from rube.api.spelling import suggestion
 from rube.api.textproto.invisible import invisible_hint
 
 DEPTH_MAX = 32
@@ -85,11 +85,8 @@ def show(path: Path) -> str:
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """`; did you mean "x"?`, or what there is to choose from."""
-    close = difflib.get_close_matches(word, known, n=1)
-    if close:
-        return f'; did you mean "{close[0]}"?'
-    return f"; known: {', '.join(known)}" if known else ""
+    """`; did you mean 'x'?`, or the choices; empty without any."""
+    return f"; {suggestion(word, known)}" if known else ""
 
 
 def parse_duration(text: str) -> int:

@@ -50,12 +50,12 @@ def test_a_scenario_gets_its_defaults() -> None:
 
 
 def test_a_misspelt_key_is_named_and_corrected() -> None:
-    assert _with("isolate:", "isolat:") == ['s.yaml:10: unknown key "isolat" in faults[0]; did you mean "isolate"?']
+    assert _with("isolate:", "isolat:") == ["s.yaml:10: unknown key \"isolat\" in faults[0]; did you mean 'isolate'?"]
 
 
 def test_a_misspelt_host_is_named_and_corrected() -> None:
     assert _with("worker-2", "wroker-2") == [
-        's.yaml:10: unknown host "wroker-2" in faults[0].isolate; did you mean "worker-2"?'
+        "s.yaml:10: unknown host \"wroker-2\" in faults[0].isolate; did you mean 'worker-2'?"
     ]
 
 
@@ -74,7 +74,7 @@ def test_a_key_far_from_all_lists_what_there_is() -> None:
         ("for: 30s", "for: 55s", "s.yaml:10: impossible time 65s: the scenario ends at 60s"),
         ("observers: ", "filters: [{}]\n  observers: ", "it filters nothing: add `labels: node=worker-1`"),
         ("observers: ", "filters: [{labels: 'a=='}, {name: A}]\n  observers: ", "workload.filters[1]"),
-        ("expect:", "unchecked: [raeds]\nexpect:", 'unknown check "raeds" in unchecked[0]; did you mean "reads"?'),
+        ("expect:", "unchecked: [raeds]\nexpect:", "unknown check \"raeds\" in unchecked[0]; did you mean 'reads'?"),
         ("for: 30s", "for: 0s", "s.yaml:10: impossible time 0s: write more than 0s"),
         ("duration: 60s", "duration: 0s", "s.yaml:2: impossible time"),
         ("duration: 60s\n", "", "s.yaml:1: no duration"),
@@ -98,7 +98,7 @@ def test_a_key_far_from_all_lists_what_there_is() -> None:
         (
             "- converged: {within: 5s}",
             "- converge",
-            'expected keys, not "converge" in expect[1]; did you mean "converged"?',
+            "expected keys, not \"converge\" in expect[1]; did you mean 'converged'?",
         ),
         (
             "- converged: {within: 5s}",
@@ -126,7 +126,7 @@ def test_a_key_far_from_all_lists_what_there_is() -> None:
         (
             "- converged: {within: 5s}",
             "- unit: {at: 5s, node: worker-1, name: web-1, state: activ}",
-            'unknown state "activ" in expect[1].unit.state; did you mean "active"?',
+            "unknown state \"activ\" in expect[1].unit.state; did you mean 'active'?",
         ),
         ("count: 3}\n", "count: 3\n", "not YAML"),
         ("steps:\n    - put", "steps:\n      put", "expected a list"),

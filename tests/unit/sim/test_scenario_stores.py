@@ -48,7 +48,7 @@ def test_an_etcd_has_three_members_unless_told() -> None:
         (
             STORE,
             'store: "etcd://etcd-4:2379"',
-            's.yaml:5: unknown etcd member "etcd-4:2379" in cluster.apiservers[1].store; did you mean "etcd-',
+            's.yaml:5: unknown etcd member "etcd-4:2379" in cluster.apiservers[1].store; did you mean \'etcd-',
         ),
         (STORE, 'store: "etcd://etcd-1:2380"', 'unknown etcd member "etcd-1:2380"'),
         (STORE, 'store: "etcd://root@etcd-1:2379"', "the simulated etcd has neither users nor TLS"),
