@@ -26,7 +26,7 @@ from rube.api import conditions_pb2 as rube_dot_api_dot_conditions__pb2
 from rube.api import resource_pb2 as rube_dot_api_dot_resource__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0c\x62\x61\x63kup.proto\x12\x04\x61\x63me\x1a\x19rube/api/conditions.proto\x1a\x17rube/api/resource.proto\"\xa2\x02\n\x06\x42\x61\x63kup\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x0f\n\x07\x65very_s\x18\x03 \x01(\r\x12\x0c\n\x04node\x18\x04 \x01(\t:\xd8\x01\xea\x99&\xd3\x01\n\x11\x61\x63me.BackupStatus\x1a\x15\n\x06SOURCE\x12\x0bspec.source\x1a\x15\n\x06TARGET\x12\x0bspec.target\x1a\x15\n\x05\x45VERY\x12\x0cspec.every_s\x1a\x15\n\x05STATE\x12\x0cstatus.state\"\x02\x62k*^\n\x13target-is-immutable\x12-the target cannot change: make another backup\x1a\x18old.target == new.target\"r\n\x0c\x42\x61\x63kupStatus\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x1b\n\x13observed_generation\x18\x03 \x01(\x04\x12(\n\nconditions\x18\x04 \x03(\x0b\x32\x14.api.StatusConditionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0c\x62\x61\x63kup.proto\x12\x04\x61\x63me\x1a\x19rube/api/conditions.proto\x1a\x17rube/api/resource.proto\"\xb4\x02\n\x06\x42\x61\x63kup\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x10\n\x08schedule\x18\x03 \x01(\t\x12\x15\n\rnode_selector\x18\x04 \x01(\t:\xe0\x01\xea\x99&\xdb\x01\n\x11\x61\x63me.BackupStatus\x1a\x15\n\x06SOURCE\x12\x0bspec.source\x1a\x15\n\x06TARGET\x12\x0bspec.target\x1a\x19\n\x08SCHEDULE\x12\rspec.schedule\x1a\x19\n\x07RUNNING\x12\x0estatus.running\"\x02\x62k*^\n\x13target-is-immutable\x12-the target cannot change: make another backup\x1a\x18old.target == new.target\"f\n\x0c\x42\x61\x63kupStatus\x12\x0f\n\x07running\x18\x01 \x01(\t\x12\x1b\n\x13observed_generation\x18\x02 \x01(\x04\x12(\n\nconditions\x18\x03 \x03(\x0b\x32\x14.api.StatusConditionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'backup_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BACKUP']._loaded_options = None
-  _globals['_BACKUP']._serialized_options = b'\352\231&\323\001\n\021acme.BackupStatus\032\025\n\006SOURCE\022\013spec.source\032\025\n\006TARGET\022\013spec.target\032\025\n\005EVERY\022\014spec.every_s\032\025\n\005STATE\022\014status.state\"\002bk*^\n\023target-is-immutable\022-the target cannot change: make another backup\032\030old.target == new.target'
+  _globals['_BACKUP']._serialized_options = b'\352\231&\333\001\n\021acme.BackupStatus\032\025\n\006SOURCE\022\013spec.source\032\025\n\006TARGET\022\013spec.target\032\031\n\010SCHEDULE\022\rspec.schedule\032\031\n\007RUNNING\022\016status.running\"\002bk*^\n\023target-is-immutable\022-the target cannot change: make another backup\032\030old.target == new.target'
   _globals['_BACKUP']._serialized_start=75
-  _globals['_BACKUP']._serialized_end=365
-  _globals['_BACKUPSTATUS']._serialized_start=367
-  _globals['_BACKUPSTATUS']._serialized_end=481
+  _globals['_BACKUP']._serialized_end=383
+  _globals['_BACKUPSTATUS']._serialized_start=385
+  _globals['_BACKUPSTATUS']._serialized_end=487
 # @@protoc_insertion_point(module_scope)

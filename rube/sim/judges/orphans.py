@@ -9,22 +9,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from rube.api import Metadata, OwnerReference
+from rube.api import DeleteRequest, Metadata, OwnerReference, UpdateLifecycleRequest
 from rube.sim.judges.contents import Content
 from rube.sim.judges.history import History
-from rube.sim.judges.records import LogEntry, Outcome
+from rube.sim.judges.records import Attempt, LogEntry, Outcome
 from rube.sim.judges.verdict import Verdict, judge, many
 
 CHECK = "orphans"
 SETTLED_NS = 40_000_000_000
 """The collector deletes within so long what nothing owns, in a quiet world."""
 _NAMESPACE_PREFIX = "core.Namespace/"
+_COLLECTOR = "garbage-collector"
 _FOREGROUND, _ORPHAN, _CONTENTS = "foreground-deletion", "orphan", "namespace-contents"
 
 
 def orphans(history: History) -> Verdict:
-    """Checks, over the whole log, each deletion that no user asked for and each owner's end; and in the end that
-    nothing is left of what only the dead own, and of namespaces that are gone."""
+    """Checks, over the whole log, each deletion that neither a user nor another controller asked for, and each owner's
+    end; and in the end that nothing is left of what only the dead own, and of namespaces that are gone."""
     collected = _Collected(history)
     found = list(collected.judge())
     return judge(
@@ -49,11 +50,12 @@ class _Collected:
         # By the uid of an owner that is gone: the revision.
         self._gone: dict[str, int] = {}
         self.deleted = 0
-        """The deletions that no user asked for."""
-        self._by_users = frozenset(
+        """The deletions that the collector asked for."""
+        self._by_others = frozenset(
             key
             for attempt in history.attempts
-            if attempt.user and attempt.kind in ("delete", "update_lifecycle") and attempt.outcome is not Outcome.FAILED
+            if attempt.kind in ("delete", "update_lifecycle") and attempt.outcome is not Outcome.FAILED
+            if attempt.user or not _is_collectors(attempt)
             for key in attempt.keys
         )
 
@@ -87,7 +89,7 @@ class _Collected:
     def _ended(self, before: Content, entry: LogEntry) -> Iterator[str]:
         """Judges a deletion, or its beginning, by the state right before it."""
         metadata = before.obj.metadata
-        if entry.key in self._by_users:
+        if entry.key in self._by_others:
             return
         namespace = self._there.get(_NAMESPACE_PREFIX + metadata.namespace) if metadata.namespace else None
         if namespace is not None and namespace.obj.metadata.HasField("delete_time"):
@@ -136,6 +138,14 @@ def _is_ending(before: Content, entry: LogEntry) -> bool:
     if before.obj.metadata.HasField("delete_time"):
         return False
     return entry.content is None or entry.content.obj.metadata.HasField("delete_time")
+
+
+def _is_collectors(attempt: Attempt) -> bool:
+    """Returns whether the leader of the garbage collectors sent it, or a client that leads nothing."""
+    request = attempt.request
+    if not isinstance(request, (DeleteRequest, UpdateLifecycleRequest)) or not request.fence.group:
+        return True
+    return request.fence.group.endswith(_COLLECTOR)
 
 
 def _is_foreground(metadata: Metadata) -> bool:
