@@ -122,10 +122,11 @@ async def carry_out(backend: Backend, request: Write, intent: Intent, respond: C
 
 def check_request_id(request_id: str) -> None:
     """Raises InvalidArgumentError for an id that none can have."""
-    if len(request_id) > ID_CHARS_MAX or not request_id.isascii() or request_id.split() != [request_id]:
+    plain = request_id.isascii() and request_id.isprintable() and " " not in request_id
+    if len(request_id) > ID_CHARS_MAX or not plain:
         raise InvalidArgumentError(
-            f"request_id {quoted(request_id)} is none: use 1 to {ID_CHARS_MAX} characters of ASCII without spaces, "
-            "such as a UUID",
+            f"request_id {quoted(request_id)} is none: use 1 to {ID_CHARS_MAX} printable characters of ASCII without "
+            "spaces, such as a UUID",
             field="request_id",
         )
 

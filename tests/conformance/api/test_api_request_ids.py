@@ -128,7 +128,7 @@ async def test_an_id_of_another_request_is_an_error(site: Site) -> None:
                 await method(api.client, other)(other)
             assert raised.value.metadata["revision"] == str(first.revision)
         assert api.store.revision == first.revision
-        for bad in ("two words", "ümlaut", "x" * 129):
+        for bad in ("two words", "ümlaut", "a\nb", "x" * 129):
             with pytest.raises(InvalidArgumentError, match="request_id"):
                 await api.client.put(PutRequest(objects=[unit("a")], request_id=bad))
 
