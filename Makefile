@@ -34,11 +34,12 @@ up: $(READY) ## a development cluster in the foreground; Ctrl-C ends it
 
 test: $(READY) check docs campaign-short compare-pythons unit-newest unit ## everything that CI checks
 
-check: $(READY) proto-check ## lint, format, types, floors, generated code
+check: $(READY) proto-check ## lint, format, types, floors, words, generated code
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest -q tests/unit/test_words.py
 
 docs: $(READY) ## the documentation as a site: site/index.html; a broken link or anchor fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
