@@ -41,8 +41,8 @@ if TYPE_CHECKING:  # loaded where objects are judged
     from rube.api.types.rules import Rules
 
 _ANY: Final = Any.DESCRIPTOR.full_name
+# The modules of google.protobuf whose messages every program knows, as its JSON mapping does.
 _WELL_KNOWN: Final = ("any", "duration", "empty", "field_mask", "struct", "timestamp", "wrappers")
-"""The modules of google.protobuf whose messages every program knows, as its JSON mapping does."""
 # Known good pairs of type and namespace, with the beginning of their keys.
 _PREFIXES_MAX = 4096
 
