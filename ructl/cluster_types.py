@@ -39,6 +39,7 @@ class ClusterTypes(Types):
     def __init__(self) -> None:
         super().__init__(BUILTIN.kinds(), BUILTIN.messages)
         self._absent: set[str] = set()
+        self._unread: dict[str, Object] = {}
         self._loaded = False
         self._failure = ""
         self._again_s: dict[tuple[str, str, int], float] = {}
@@ -52,11 +53,14 @@ class ClusterTypes(Types):
         """Begins anew, for another command in the same process."""
         super().__init__(BUILTIN.kinds(), BUILTIN.messages)
         self._absent.clear()
+        self._unread.clear()
         self._loaded = False
         self._failure = ""
         self._again_s.clear()
 
     def get(self, type_name: str) -> Kind | None:
+        if type_name in self._unread:
+            self._add(self._unread.pop(type_name))
         found = super().get(type_name)
         if found is None and "." in type_name and type_name not in self._absent:
             self._absent.add(type_name)
@@ -83,12 +87,30 @@ class ClusterTypes(Types):
 
     def load(self, timeout_s: float | None = None) -> bool:
         """Reads all types of the cluster, once. Returns whether there was one more."""
-        before = len(self._kinds)
-        if not self._loaded:
-            self._loaded = True
-            for obj in self._ask(_all, timeout_s):
-                self._add(obj)
-        return len(self._kinds) > before
+        if self._loaded:
+            return False
+        self._loaded = True
+        found = {obj.metadata.name: obj for obj in self._ask(_all, timeout_s)}
+        self._unread |= {name: obj for name, obj in found.items() if name not in self._kinds}
+        return bool(self._unread)
+
+    def kinds(self) -> tuple[Kind, ...]:
+        while self._unread:
+            self._add(self._unread.popitem()[1])
+        return super().kinds()
+
+    def words(self) -> dict[str, tuple[str, ...]]:
+        """Returns what people call each type, by its full name. To read a type as a whole takes milliseconds, which are
+        seconds for a thousand of them: this only reads its option."""
+        from rube.api import Type
+        from rube.api.types.pushed import resource_in
+
+        found = {kind.name: kind.words() for kind in super().kinds()}
+        for name, obj in self._unread.items():
+            with contextlib.suppress(InvalidArgumentError):
+                short_names = resource_in(name, Type.FromString(obj.spec.value)).short_names
+                found[name] = (name.rpartition(".")[2].lower(), *short_names)
+        return {name: found[name] for name in sorted(found)}
 
     async def catch_up(self, connection: Connection, packed: Iterable[AnyMessage]) -> None:
         """Reads those pushed types again whose messages have fields that are not known: a next version has them by now.

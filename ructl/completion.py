@@ -39,7 +39,7 @@ def complete_types(context: click.Context, parameter: click.Parameter, incomplet
         from ructl.cluster_types import TYPES
 
         TYPES.load(COMPLETION_S_MAX)
-        names = [kind.name for kind in TYPES.kinds()]
+        names = [*TYPES.words()]
     except Exception:
         return []
     known = names if "." in incomplete else [name.rpartition(".")[2] for name in names]

@@ -53,7 +53,7 @@ def full_type_name(name: str) -> str:
     by_short_name = _by_short_name()
     if name.lower() not in by_short_name and TYPES.load():
         by_short_name = _by_short_name()
-    if len(named := sorted({kind.name for kind in TYPES.kinds() if name.lower() in kind.words()})) > 1:
+    if len(named := [full for full, words in TYPES.words().items() if name.lower() in words]) > 1:
         builtin = [found for found in named if BUILTIN.get(found) is not None]
         if len(builtin) != 1:
             raise InvalidArgumentError(
@@ -75,7 +75,7 @@ def type_of_word(word: str) -> str:
 
 
 def short_names() -> list[str]:
-    return [short_name(kind.name) for kind in TYPES.kinds()]
+    return [short_name(name) for name in TYPES.words()]
 
 
 def short_name(type_name: str) -> str:
@@ -100,4 +100,4 @@ def hint_of_type_word(name: str) -> str:
 
 
 def _by_short_name() -> dict[str, str]:
-    return {word: kind.name for kind in reversed(TYPES.kinds()) for word in kind.words()}
+    return {word: name for name, words in reversed(TYPES.words().items()) for word in words}

@@ -11,7 +11,8 @@ from rube.api import Object, PutRequest, PutResponse, Resource, Type
 from rube.api.errors import NotFoundError, RubeError
 from rube.api.keys import TYPE_TYPE, ObjectKey
 from rube.api.types import BUILTIN, Kind
-from rube.api.types.pushed import breakages, kind_from
+from rube.api.types.evolution import breakages
+from rube.api.types.pushed import kind_from
 from rube.compiler import COMPILERS, compile_protos
 from rube.console import WholeGroup
 from ructl.cluster_types import TYPES

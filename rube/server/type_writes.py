@@ -12,7 +12,8 @@ from rube.api import DeleteRequest, DeleteResponse, Object, PutRequest, PutRespo
 from rube.api.errors import AbortedError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from rube.api.keys import TYPE_TYPE, TYPE_URL_PREFIX, ObjectKey, prefix_bytes, prefix_end, type_of
 from rube.api.types import BUILTIN, Kind
-from rube.api.types.pushed import breakages, checked_kind
+from rube.api.types.evolution import breakages
+from rube.api.types.pushed import checked_kind
 from rube.server.backend import Backend
 from rube.server.first_answers import carry_out
 from rube.server.known_types import GuardChangedError, gate_key

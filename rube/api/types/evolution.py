@@ -33,6 +33,7 @@ from google.protobuf.descriptor_pb2 import (
 
 from rube.api.types import provided
 from rube.api.types.declarations import declarations
+from rube.api.types.kinds import Kind
 
 _F = FieldDescriptorProto
 _TYPES: Final[dict[int, str]] = {int(number): name.removeprefix("TYPE_").lower() for name, number in _F.Type.items()}
@@ -78,6 +79,12 @@ def breaking(before: FileDescriptorSet, after: FileDescriptorSet, roots: Iterabl
             found += _compare_enums(name, old.enums[name], new.enums[name])
     found += _compare_packages(old, new, reached_before)
     return sorted(found, key=lambda each: (each.path, each.rule, each.text))
+
+
+def breakages(before: Kind, after: Kind) -> list[Breakage]:
+    """Returns what a next version of a type breaks, and what it only renames (warnings)."""
+    roots = [kind.DESCRIPTOR.full_name for kind in (before.spec, before.status) if kind is not None]
+    return breaking(FileDescriptorSet(file=before.files), FileDescriptorSet(file=after.files), roots)
 
 
 class _Features(NamedTuple):

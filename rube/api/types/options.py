@@ -7,8 +7,8 @@ buf/validate/validate.proto of another version.
 
 from __future__ import annotations
 
+import pkgutil
 from functools import cache
-from importlib import resources
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
@@ -23,7 +23,7 @@ from rube.api import Resource
 VALIDATE_FILE: Final = "buf/validate/validate.proto"
 _RESOURCE: Final = 78237
 # Read when this is imported: a simulated server reads no files.
-_VALIDATE: Final = resources.files("rube.api.types").joinpath("validate.binpb").read_bytes()
+_VALIDATE: Final = pkgutil.get_data("rube.api.types", "validate.binpb") or b""
 
 
 @cache

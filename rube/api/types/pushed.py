@@ -6,13 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-
 from rube.api import Metadata, Object, Resource, Scope, Type
 from rube.api.errors import InvalidArgumentError
 from rube.api.resource_pb2 import resource as resource_option
 from rube.api.spelling import quoted, suggestion
-from rube.api.types.evolution import Breakage, breaking
 from rube.api.types.files import load
 from rube.api.types.kinds import Column, Kind
 
@@ -37,7 +34,7 @@ def kind_from(obj: Object) -> Kind:
 def kind_of(name: str, pushed: Type) -> Kind:
     """Returns the type of that full name that an api.Type describes. Raises InvalidArgumentError, which names the file,
     the message or the field that is wrong."""
-    resource = _resource(name, pushed)
+    resource = resource_in(name, pushed)
     loaded = load(pushed.files, root=name, status=resource.status)
     if resource.status == name:
         raise InvalidArgumentError(f"resource.status is {name}, as the spec is: use another", field="resource.status")
@@ -59,8 +56,11 @@ def kind_of(name: str, pushed: Type) -> Kind:
     )
 
 
-def _resource(name: str, pushed: Type) -> Resource:
-    """Returns the option (api.resource) of the message."""
+def resource_in(name: str, pushed: Type) -> Resource:
+    """Returns the option (api.resource) of the message of that full name; empty: no file has the message.
+
+    Raises InvalidArgumentError if the message has none.
+    """
     for file in pushed.files.file:
         for message in file.message_type:
             if f"{file.package}.{message.name}".lstrip(".") == name:
@@ -139,9 +139,3 @@ def _short_names(resource: Resource) -> tuple[str, ...]:
                 field=f"resource.short_names[{index}]",
             )
     return tuple(resource.short_names)
-
-
-def breakages(before: Kind, after: Kind) -> list[Breakage]:
-    """Returns what a next version of a type breaks, and what it only renames (warnings)."""
-    roots = [kind.DESCRIPTOR.full_name for kind in (before.spec, before.status) if kind is not None]
-    return breaking(FileDescriptorSet(file=before.files), FileDescriptorSet(file=after.files), roots)

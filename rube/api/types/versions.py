@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 
-from rube.api.types.evolution import Breakage
+from rube.api.types.evolution import Breakage, breakages
 from rube.api.types.kinds import Kind
-from rube.api.types.pushed import breakages
 
 
 class Standing(Enum):

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from rube.api import Object, textproto
+from rube.api import Object, Type, textproto
 from rube.api.errors import InvalidArgumentError
+from rube.api.types import Kind
 from rube.api.types.protos import types_of
-from rube.api.types.pushed import kind_from
+from rube.api.types.pushed import kind_from, kind_of
 from rube.compiler import compile_protos
-from ructl.cluster_types import TYPES
+from ructl.cluster_types import TYPES, ClusterTypes
 from ructl.conditions import condition_words, parse_condition
 from ructl.formats import parse_json, parse_yaml
 from ructl.output import json_value, yaml_text
+from ructl.places import full_type_name
 from ructl.proto_source import definitions, difference
 
 PET = """syntax = "proto3";
@@ -194,3 +196,29 @@ def test_a_difference_is_a_hunk_for_each_definition(tmp_path: Path) -> None:
         ["@@ message acme.New @@", "+message New {", "+}"],
     ]
     assert [*difference(versions[0], versions[0])] == []
+
+
+def test_a_short_name_is_found_among_types_of_which_only_that_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [
+        PET.replace("acme", f"zoo{number}").replace('"pt"', f'"pt{number}"').replace("Pet", f"Pet{number}")
+        for number in range(3)
+    ]
+    pushed = [obj for source in sources for obj in types_of(compiled(tmp_path, source), ["pet.proto"])]
+    types = ClusterTypes()
+    monkeypatch.setattr(types, "_ask", lambda question, timeout_s: pushed)
+    monkeypatch.setattr("ructl.places.TYPES", types)
+    read: list[str] = []
+
+    def counted(name: str, spec: Type) -> Kind:
+        read.append(name)
+        return kind_of(name, spec)
+
+    monkeypatch.setattr("rube.api.types.pushed.kind_of", counted)
+    assert full_type_name("pt1") == "zoo1.Pet1"
+    assert full_type_name("pet2") == "zoo2.Pet2"
+    assert read == []
+    assert types.kind("zoo1.Pet1").spec.DESCRIPTOR.full_name == "zoo1.Pet1"
+    assert read == ["zoo1.Pet1"]
+    assert {"zoo0.Pet0", "zoo1.Pet1", "zoo2.Pet2"} < {kind.name for kind in types.kinds()}
