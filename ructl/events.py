@@ -86,7 +86,7 @@ def command(
     elif found:
         click.echo("\n".join(_table(map(event_of, found), now_ns())))
     if not found:
-        click.echo("ructl: no events match; they are kept for an hour (rube apiserver --event-ttl)", err=True)
+        click.echo("ructl: no events match; they are kept for an hour, or --event-ttl of rube apiserver", err=True)
 
 
 def _asked(
