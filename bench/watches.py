@@ -36,6 +36,7 @@ from rube.transport.options import ChannelOptions, channel_core_options
 TYPE = "api.systemd.Unit"
 MATCHING_PUTS = 50
 PUT_OBJECTS = 100
+OBJECTS = 100
 BATCHED_PUTS = 5
 ROUNDS = 3
 VALUE_BYTES = 512
@@ -180,12 +181,14 @@ class Numbers:
         self._next += 1
         spec = Unit(description=f"{self._next}".ljust(VALUE_BYTES, "x"))
         spec.service.exec.start.append("/bin/true")
-        metadata = Metadata(namespace="bench", name=f"unit-{self._next % 1_000}", labels={"node": node, "tier": "web"})
+        metadata = Metadata(
+            namespace="bench", name=f"unit-{self._next % OBJECTS}", labels={"node": node, "tier": "web"}
+        )
         return Object(metadata=metadata, spec=pack(spec))
 
     def lease(self, _: str = "") -> Object:
         self._next += 1
-        metadata = Metadata(namespace="bench", name=f"lease-{self._next % 1_000}")
+        metadata = Metadata(namespace="bench", name=f"lease-{self._next % OBJECTS}")
         return Object(metadata=metadata, spec=pack(Lease(holder=f"x{self._next}")))
 
 
@@ -236,6 +239,10 @@ async def main(sizes: list[int], matching: int, kinds: list[str], puts: int) -> 
             makers = (("unit", numbers.unit), ("lease", numbers.lease))
             bases = {name: await put_us(at, make, puts) for name, make in makers}
             print(f"a put without watches: unit {bases['unit']:.0f} us, lease {bases['lease']:.0f} us")
+            await at.open([of_node(0)])
+            one = {name: await put_us(at, make, puts) for name, make in makers}
+            print(f"a put with one watch: unit {one['unit']:.0f} us, lease {one['lease']:.0f} us")
+            await at.close_watches()
             for size in sizes:
                 before_bytes, begun = at.resident_bytes(), time.perf_counter()
                 await at.open([of_node(number) for number in range(size)])
