@@ -1438,7 +1438,9 @@ class RenewLeaseRequest(_message.Message):
     """The holder and the session as they stand in the lease."""
     session: _builtins.str
     @_builtins.property
-    def renew_time(self) -> _timestamp_pb2.Timestamp: ...
+    def renew_time(self) -> _timestamp_pb2.Timestamp:
+        """The caller's time. A renewal with an older one than the lease has changes nothing."""
+
     @_builtins.property
     def related(self) -> Global___Key:
         """The answer tells the revision of this object too, so that a node which renews its lease sees that its own object has

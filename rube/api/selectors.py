@@ -107,13 +107,13 @@ def validate_labels(labels: Mapping[str, str]) -> None:
             )
 
 
-@lru_cache(maxsize=LABELS_REMEMBERED_MAX)
 def validate_finalizer(field: str, name: str) -> None:
     """Raises InvalidArgumentError unless a finalizer can have that name: what the key of a label can be."""
     if not _KEY.match(name):
         raise InvalidArgumentError(f"finalizer {quoted(name)} is not valid: {_KEY_RULE}", field=field)
 
 
+@lru_cache(maxsize=LABELS_REMEMBERED_MAX)
 def _is_label(key: str, value: str) -> bool:
     """Returns whether the label is valid. Objects share most of their labels: the answer is cached for the others."""
     return bool(_KEY.match(key) and _VALUE.match(value))

@@ -86,7 +86,7 @@ class Registration:
 
     async def _renew_only(self) -> bool:
         """Renews a lease that this rubelet holds, in one call. Returns False where there is more to do: register, or
-        look at the Node object, which has changed."""
+        look at the Node object, which has changed. A server that is away does not make it more."""
         if not self._node_revision or self._problems() != self._told:
             return False
         request = RenewLeaseRequest(
@@ -97,15 +97,11 @@ class Registration:
             related=self._node.to_proto(),
         )
         request.renew_time.FromNanoseconds(self._clock.now_ns())
-        looked_at, self._node_revision = self._node_revision, 0
         try:
             response = await self._client.renew_lease(request)
         except (FailedPreconditionError, UnimplementedError):
             return False  # it is another's now, or the server is an older one
-        if response.related_revision != looked_at:
-            return False
-        self._node_revision = looked_at
-        return True
+        return response.related_revision == self._node_revision
 
     async def _renew(self) -> None:
         self._node_revision = 0

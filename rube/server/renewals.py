@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rube.api import Lease, RenewLeaseRequest, RenewLeaseResponse
-from rube.api.errors import FailedPreconditionError, NotDoneError, RubeError, UnavailableError
+from rube.api.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotDoneError,
+    RubeError,
+    UnavailableError,
+)
 from rube.api.keys import TYPE_URL_PREFIX, ObjectKey
 from rube.api.types import BUILTIN
 from rube.api.well_known import LEASE_TYPE
@@ -27,7 +34,7 @@ WRITTEN_MAX: Final = 250
 _TYPE_URL: Final = TYPE_URL_PREFIX + LEASE_TYPE
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Waiting:
     """A renewal whose caller waits."""
 
@@ -48,7 +55,8 @@ class Renewals:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._interval_s = backend.config.renewals_interval_s
-        self._waiting: list[_Waiting] = []
+        # A dict for its order.
+        self._waiting: dict[_Waiting, None] = {}
         self._some = asyncio.Event()
         self._stopped = False
 
@@ -62,12 +70,16 @@ class Renewals:
             wanted = ObjectKey.from_proto(request.related)
             (await self._backend.types.require((wanted.type,))).validate_object_key(wanted)
             related = wanted.to_bytes()
+        _check_time(key, request)
         if self._stopped:
             raise _not_done()
         waiting = _Waiting(key=key.to_bytes(), related=related, request=request)
-        self._waiting.append(waiting)
+        self._waiting[waiting] = None
         self._some.set()
-        return await waiting.answer
+        try:
+            return await waiting.answer
+        finally:
+            self._waiting.pop(waiting, None)
 
     async def run(self) -> None:
         """Writes renewals until cancelled, which fails those that wait."""
@@ -76,7 +88,7 @@ class Renewals:
             while True:
                 await self._some.wait()
                 await self._backend.host.clock.sleep(self._interval_s)
-                taken, self._waiting = [each for each in self._waiting if not each.answer.done()], []
+                taken, self._waiting = list(self._waiting), {}
                 self._some.clear()
                 size = min(WRITTEN_MAX, self._backend.store.limits.txn_ops_max)
                 async with asyncio.TaskGroup() as group:
@@ -90,20 +102,29 @@ class Renewals:
                 each.fail(_not_done())
 
     async def _write(self, part: Sequence[_Waiting]) -> None:
+        """Writes renewals in one transaction; in two, and so on, if something is wrong with one, such as a lease
+        that is damaged, or leases that are too large together. A store that is away is away for all."""
         try:
             await self._try_to_write(part)
-        except Exception as error:  # a fault in one transaction is that of its callers alone
+        except Exception as error:
+            if len(part) > 1 and not isinstance(error, (UnavailableError, DeadlineExceededError)):
+                middle = len(part) // 2
+                await self._write(part[:middle])
+                await self._write(part[middle:])
+                return
             for each in part:
                 each.fail(error if isinstance(error, RubeError) else RuntimeError(f"a renewal failed: {error!r}"))
 
     async def _try_to_write(self, part: Sequence[_Waiting]) -> None:
         store = self._backend.store
         refused: dict[int, RubeError] = {}
+        # Of two renewals of one lease, the one with the later time is the last.
+        by_time = sorted(enumerate(part), key=lambda each: each[1].request.renew_time.ToNanoseconds())
 
         def decide(current: Current) -> Decided:
             refused.clear()
             decided: dict[bytes, StoredObject | None] = {}
-            for index, each in enumerate(part):
+            for index, each in by_time:
                 try:
                     renewed = _renewed(current[each.key], each)
                 except RubeError as error:
@@ -133,8 +154,10 @@ class Renewals:
 
 
 def _renewed(stored: StoredObject | None, waiting: _Waiting) -> StoredObject | None:
-    """Returns the lease with the new time; None if it has that time already. Raises FailedPreconditionError unless the
-    caller holds it."""
+    """Returns the lease with the new time; None if it has that time, or a later one, already.
+
+    Raises FailedPreconditionError unless the caller holds it.
+    """
     request = waiting.request
     lease = Lease() if stored is None else Lease.FromString(stored.spec_value())
     if stored is None or not request.holder or (lease.holder, lease.session) != (request.holder, request.session):
@@ -144,9 +167,23 @@ def _renewed(stored: StoredObject | None, waiting: _Waiting) -> StoredObject | N
             "acquire it with a put first",
             holder=lease.holder,
         )
+    if lease.renew_time.ToNanoseconds() >= request.renew_time.ToNanoseconds():
+        return None  # a late repetition of an older renewal
     lease.renew_time.CopyFrom(request.renew_time)
     spec = spec_field(_TYPE_URL, lease.SerializeToString(deterministic=True))
     return prepare_put(stored, StoredObject(stored.metadata, spec), now_ns=0, uid="")
+
+
+def _check_time(key: ObjectKey, request: RenewLeaseRequest) -> None:
+    """Raises InvalidArgumentError unless the request has a time that Timestamp allows."""
+    try:
+        if request.HasField("renew_time"):
+            request.renew_time.ToDatetime()
+            return
+        what = "is missing"
+    except (ValueError, OverflowError) as error:
+        what = f"is no time: {error}"
+    raise InvalidArgumentError(f"{key}: renew_time {what}: set the caller's present time", field="renew_time")
 
 
 def _not_done() -> NotDoneError:

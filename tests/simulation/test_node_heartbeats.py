@@ -116,6 +116,19 @@ def test_a_node_stays_ready_while_its_server_restarts_between_heartbeats(nodes: 
             assert nodes.readiness() == NodeStatus.READY
 
 
+def test_a_server_that_was_away_gets_renewals_again_and_nothing_more(nodes: NodeWorld, calls: Counter[str]) -> None:
+    server = nodes.start_apiserver()
+    nodes.start_rubelet()
+    nodes.world.run_for(60)
+    server.kill()
+    nodes.world.run_for(20)
+    nodes.start_apiserver()
+    calls.clear()
+    nodes.world.run_for(60)
+    assert calls["RenewLease"] >= 5
+    assert calls["Put"] == 0
+
+
 def test_a_node_that_dies_is_silent_after_its_lease(nodes: NodeWorld) -> None:
     nodes.start_apiserver()
     rubelet = nodes.start_rubelet()

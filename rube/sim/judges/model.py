@@ -147,7 +147,8 @@ def after_renewal(before: Content, request: RenewLeaseRequest) -> Object | None:
         return None
     expected = Object()
     expected.CopyFrom(before.obj)
-    lease.renew_time.CopyFrom(request.renew_time)
+    if request.renew_time.ToNanoseconds() > lease.renew_time.ToNanoseconds():
+        lease.renew_time.CopyFrom(request.renew_time)
     expected.spec.CopyFrom(pack(lease))
     expected.metadata.generation += expected.spec != before.obj.spec
     return expected

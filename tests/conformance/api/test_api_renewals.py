@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from rube.api import GetRequest, Key, Lease, Metadata, Object, RenewLeaseRequest
-from rube.api.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
+from rube.api.errors import (
+    DataLossError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    UnavailableError,
+)
 from rube.api.types import pack
 from tests.conformance.api.api_sites import TYPE, Served, Site, key, serve, unit
 
@@ -94,7 +100,66 @@ async def test_two_renewals_of_one_lease_at_once_both_succeed(site: Site) -> Non
         await asyncio.gather(
             api.client.renew_lease(renewal("n1", seconds=7)), api.client.renew_lease(renewal("n1", seconds=8))
         )
-        assert (await stored(api, "n1"))[0].renew_time.seconds in (7, 8)
+        assert (await stored(api, "n1"))[0].renew_time.seconds == 8
+
+
+async def test_a_late_repetition_does_not_set_the_time_back(site: Site) -> None:
+    async with serve(site, renewals_interval_s=INTERVAL_S) as api:
+        await acquire(api, "n1")
+        await api.client.renew_lease(renewal("n1", seconds=9))
+        await api.client.renew_lease(renewal("n1", seconds=7))
+        assert (await stored(api, "n1"))[0].renew_time.seconds == 9
+
+
+async def test_a_time_that_is_none_is_refused(site: Site) -> None:
+    async with serve(site, renewals_interval_s=INTERVAL_S) as api:
+        await acquire(api, "n1")
+        missing, wrong = renewal("n1"), renewal("n1")
+        missing.ClearField("renew_time")
+        wrong.renew_time.nanos = -5
+        for request in (missing, wrong):
+            with pytest.raises(InvalidArgumentError, match="renew_time"):
+                await api.client.renew_lease(request)
+
+
+async def test_leases_that_are_too_large_together_are_renewed_apart(site: Site) -> None:
+    async with serve(site, renewals_interval_s=0.3) as api:
+        names = [f"fat{number}" for number in range(14)]
+        for name in names:
+            metadata = Metadata(namespace=NAMESPACE, name=name, annotations={"why": "x" * 250_000})
+            await api.put(Object(metadata=metadata, spec=pack(Lease(holder="one", session="first"))))
+        await asyncio.gather(*(api.client.renew_lease(renewal(name)) for name in names))
+        for name in names:
+            assert (await stored(api, name))[0].renew_time.seconds == 7
+
+
+async def test_a_lease_that_cannot_be_read_fails_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(site, renewals_interval_s=0.3) as api:
+        names = [f"n{number}" for number in range(6)]
+        await acquire(api, *names)
+        get = api.store.get
+
+        async def damaged(keys: Any, **options: Any) -> Any:
+            if any(found.endswith(b"/n3") for found in keys):
+                raise DataLossError("the row is damaged")
+            return await get(keys, **options)
+
+        monkeypatch.setattr(api.store, "get", damaged)
+        answers = await asyncio.gather(
+            *(api.client.renew_lease(renewal(name)) for name in names), return_exceptions=True
+        )
+        failed = [name for name, answer in zip(names, answers, strict=True) if isinstance(answer, BaseException)]
+        assert failed == ["n3"]
+
+
+async def test_a_caller_that_gives_up_is_forgotten(site: Site) -> None:
+    async with serve(site, renewals_interval_s=30.0) as api:
+        await acquire(api, "n1")
+        with pytest.raises(DeadlineExceededError):
+            await api.client.renew_lease(renewal("n1"), deadline_s=0.3)
+        async with asyncio.timeout(5):
+            while api.server._service.renewals._waiting:
+                await api.host.clock.sleep(0.05)
 
 
 async def test_the_answer_has_the_revision_of_a_related_object(site: Site) -> None:
