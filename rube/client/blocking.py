@@ -44,6 +44,8 @@ Answer = TypeVar(
     DeleteResponse,
     UpdateLifecycleResponse,
 )
+CONNECT_S_MAX: Final = 2.0
+"""A server that is not connected after so long is left for the next one."""
 _SERVICE: Final = "/api.Api/"
 
 
@@ -103,7 +105,7 @@ class BlockingClient(Lists):
         unknown: RubeError | None = None
         for others_left in reversed(range(len(self._endpoints))):
             try:
-                return self._attempt(method, request, answer, end_s)
+                return self._attempt(method, request, answer, end_s, is_last=not others_left)
             except RubeError as failure:
                 self._rotate(failure)
                 late = time.monotonic() >= end_s
@@ -116,10 +118,15 @@ class BlockingClient(Lists):
                     unknown = failure
         raise AssertionError("the last attempt returns or raises")
 
-    def _attempt(self, method: str, request: Request, answer: type[Answer], end_s: float) -> Answer:
+    def _attempt(self, method: str, request: Request, answer: type[Answer], end_s: float, *, is_last: bool) -> Answer:
+        """Makes one attempt; unless it is the last one, it leaves time for another one if one may follow."""
         if self._connection is None or not self._connection.is_usable:
             self.close()
-            self._connection = UnaryConnection(self._endpoints[self._current], end_s)
+            connected_s = end_s if is_last else min(end_s, time.monotonic() + CONNECT_S_MAX)
+            self._connection = UnaryConnection(self._endpoints[self._current], connected_s)
+        if not is_last and may_repeat(request, DeadlineExceededError("in prospect")):
+            now_s = time.monotonic()
+            end_s = min(now_s + (end_s - now_s) / 2, now_s + self._config.attempt_s_max)
         encoded = self._connection.call(_SERVICE + method, request.SerializeToString(), end_s)
         try:
             return answer.FromString(encoded)

@@ -125,6 +125,7 @@ class Http2Connection:
         self._window = self._window_of_streams = _WINDOW_INITIAL
         self._frame_max = _FRAME_BYTES_MAX
         self._last_stream = -1
+        self._ending = False  # the server takes no further requests
         self._taken = 0
         self._target = target
         self._socket = _connected(target, self._left_s())
@@ -154,6 +155,28 @@ class Http2Connection:
             self._receive(response)
         self._taken += len(response.body)
         return response
+
+    def is_open(self) -> bool:
+        """Takes what the server has sent since the last request; returns whether it takes another one."""
+        try:
+            while not self._ending:
+                self._socket.setblocking(False)  # an answer to a frame sets a time-out
+                if self._has_frame():
+                    frame = self._read_frame()
+                    if frame.stream == 0:
+                        self._control(frame, None)
+                elif part := self._socket.recv(_RECEIVE_BYTES):
+                    self._received += part
+                else:
+                    return False
+        except BlockingIOError:
+            return True
+        except (OSError, LostError, RefusedError):
+            return False
+        return False
+
+    def _has_frame(self) -> bool:
+        return len(self._received) >= 9 and len(self._received) >= 9 + int.from_bytes(self._received[:3])
 
     def _greet(self) -> None:
         """Sends this side's settings and waits for the server's: what answers with them speaks HTTP/2."""
@@ -197,6 +220,7 @@ class Http2Connection:
             case 6 if not frame.flags & _ACK:  # PING
                 self._send(_Frame(_PING, _ACK, 0, frame.payload))
             case 7:  # GOAWAY
+                self._ending = True
                 if response is None or int.from_bytes(frame.payload[:4]) & _WINDOW_MAX < response.stream:
                     raise RefusedError
             case 8:  # WINDOW_UPDATE

@@ -83,7 +83,8 @@ class UnaryConnection:
     @property
     def is_usable(self) -> bool:
         """True: another call can be begun on it."""
-        return not self._closed and time.monotonic() - self._rested_s < IDLE_S_MAX
+        rested_s = time.monotonic() - self._rested_s
+        return not self._closed and rested_s < IDLE_S_MAX and self._connection.is_open()
 
     def close(self) -> None:
         self._closed = True
