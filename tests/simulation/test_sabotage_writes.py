@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from rube.api import Lease, Metadata
+from rube.api import Lease, Metadata, PutRequest, PutResponse
+from rube.api.errors import NotDoneError
 from rube.server import put as server_put
 from rube.server import put_response
 from rube.server import renewals as server_renewals
+from rube.server import service as server_service
 from rube.server import status as server_status
 from rube.server import writes as server_writes
+from rube.server.backend import Backend
 from rube.server.stored_object import StoredObject, spec_field
 from rube.sim.cluster.recording import RecordingStore
 from rube.store import Op, Record, Txn
@@ -285,3 +288,19 @@ def _another_field(renewed: Renewed) -> Renewed:
 def test_renewals(monkeypatch: pytest.MonkeyPatch, sabotage: Callable[[Renewed], Renewed]) -> None:
     monkeypatch.setattr(server_renewals, "_renewed", sabotage(server_renewals._renewed))
     assert violated() & {"contents", "acknowledged_writes"}
+
+
+def test_a_server_that_says_that_nothing_was_done_though_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = server_service.put
+    count = 0
+
+    async def denied(backend: Backend, request: PutRequest) -> PutResponse:
+        nonlocal count
+        response = await done(backend, request)
+        count += 1
+        if count % 5 == 0:
+            raise NotDoneError("this apiserver is stopping")
+        return response
+
+    monkeypatch.setattr(server_service, "put", denied)
+    assert "contents" in violated()

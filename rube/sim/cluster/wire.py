@@ -19,7 +19,14 @@ from rube.api import (
     UpdateStatusResponse,
     WatchResponse,
 )
-from rube.api.errors import DataLossError, DeadlineExceededError, RubeError, UnavailableError, decode_error
+from rube.api.errors import (
+    DataLossError,
+    DeadlineExceededError,
+    NotDoneError,
+    RubeError,
+    UnavailableError,
+    decode_error,
+)
 from rube.sim.judges import Attempt, Contents, Delivery, History, Outcome, Stream, WatchEvent
 from rube.sim.world.network.frames import Pairs
 from rube.sim.world.network.tap import CallTap
@@ -116,9 +123,9 @@ class _UnaryTap:
             return
         error = error_of(code, details, trailing)
         self.attempt.end_ns, self.attempt.error = self.now_ns(), error
-        refused = error.metadata.get("refused") == "true"
         unknown = isinstance(error, _UNKNOWN) or code in _UNKNOWN_CODES
-        self.attempt.outcome = Outcome.UNKNOWN if unknown and not refused else Outcome.FAILED
+        not_done = isinstance(error, NotDoneError)
+        self.attempt.outcome = Outcome.UNKNOWN if unknown and not not_done else Outcome.FAILED
 
 
 @dataclass(frozen=True, slots=True)
