@@ -11,11 +11,11 @@ An adapter: it asks the running Python which packages it has. A package `acme-ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
@@ -31,28 +31,44 @@ NODE_CONTROLLERS: Final = "rube.node_controllers"
 """Node controllers by the names that `rubelet --controllers` takes."""
 
 
-@cache
-def installed_types() -> Mapping[str, Object]:
-    """Returns an api.Type for each type that installed packages bring, by name.
+class InstalledTypes(NamedTuple):
+    """The types of all installed packages, each an api.Type by its name, and what is wrong with packages.
 
-    Raises InvalidArgumentError, which names the package and the entry point, for one that cannot be loaded, that is no
-    module of a .proto file, and for a type that two packages bring.
+    A package that is broken hides no other's types.
     """
+
+    types: Mapping[str, Object]
+    errors: Sequence[str]
+    """Each names a package and an entry point that cannot be loaded, that is no module of a .proto file, or that brings
+    a type of another package."""
+
+    def find(self, type_name: str) -> Object | None:
+        """Returns the type. Raises InvalidArgumentError if there is none, and a package is broken that may have it."""
+        found = self.types.get(type_name)
+        if found is None and self.errors:
+            raise InvalidArgumentError("; ".join(self.errors), field=TYPES)
+        return found
+
+
+@cache
+def installed_types() -> InstalledTypes:
+    """Returns the types that installed packages bring."""
     found: dict[str, Object] = {}
     origins: dict[str, str] = {}
+    errors = []
     for entry in sorted(entry_points(group=TYPES), key=_told):
         try:
-            types = checked_types(_files(load(entry)))
-        except RubeError as error:
-            raise InvalidArgumentError(f"{_told(entry)}: {error.message}", field=TYPES) from error
+            types = _types_of(entry)
+        except InvalidArgumentError as error:
+            errors.append(error.message)
+            continue
         for obj in types:
             name = obj.metadata.name
             if name in found and found[name] != obj:
-                raise InvalidArgumentError(
-                    f"{_told(entry)} and {origins[name]} both bring type {name}: uninstall one", field=TYPES
-                )
-            found[name], origins[name] = obj, _told(entry)
-    return found
+                errors.append(f"{_told(entry)} and {origins[name]} both bring type {name}: uninstall one")
+            else:
+                found[name], origins[name] = obj, _told(entry)
+    return InstalledTypes(found, errors)
 
 
 @cache
@@ -76,6 +92,15 @@ def load(entry: EntryPoint) -> Any:
         raise InvalidArgumentError(
             f"{_told(entry)} cannot be loaded: {type(error).__name__}: {error}", field=entry.group
         ) from error
+
+
+def _types_of(entry: EntryPoint) -> list[Object]:
+    """Returns the types that an entry point brings. Raises InvalidArgumentError with the package and what is wrong."""
+    loaded = load(entry)
+    try:
+        return checked_types(_files(loaded))
+    except RubeError as error:
+        raise InvalidArgumentError(f"{_told(entry)}: {error.message}", field=TYPES) from error
 
 
 def _files(loaded: Any) -> FileDescriptorSet:

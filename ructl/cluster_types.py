@@ -76,7 +76,7 @@ class ClusterTypes(Types):
         from rube.installed import installed_types
 
         try:
-            obj = installed_types().get(type_name)
+            obj = installed_types().find(type_name)
         except InvalidArgumentError as error:
             click.echo(f"ructl: {error.message}", err=True)
             return None

@@ -47,8 +47,8 @@ def command(
     history. The node that a unit is bound to, requests to Rube (rube/…), owners and finalizers stay as they are now,
     and the status says what is. If the object has changed meanwhile nothing is written.
 
-    An object that was deleted is created anew, with its owners and its node of then: it is another object, with a uid
-    of its own. Name it with its namespace.
+    An object that was deleted is created anew, with its node of then, and its owners of then that are there: it is
+    another object, with a uid of its own. Name it with its namespace.
     """
     query = parse_query(type_name, namespace, labels, names)
     ask(server_target(server, timeout_s), lambda connection: _rollback(connection, query, to_revision, dry_run))
@@ -58,6 +58,8 @@ async def _rollback(connection: Connection, query: Query, revision: int, dry_run
     key = await one_key(connection, query)
     then = await _then(connection, key, revision)
     now = await stored_object(connection, key)
+    if now is None:
+        await _find_owners(connection, then)
     request = request_for(then, now)
     request.validate_only = True
     prospect = await connection.put(request)
@@ -77,6 +79,21 @@ async def _rollback(connection: Connection, query: Query, revision: int, dry_run
         raise AbortedError(f"{error.message}; nothing was written: look again", **error.metadata) from error
     did = "created anew" if now is None else "rolled back"
     tell(f"{did} {place(key)} as it was at revision {revision}: revision {stored.revision}")
+
+
+async def _find_owners(connection: Connection, then: Object) -> None:
+    """Gives the object's references the uids that its owners have now, and leaves out those to owners that are gone:
+    the garbage collector would delete the object again."""
+    references = list(then.metadata.owner_references)
+    then.metadata.ClearField("owner_references")
+    for reference in references:
+        key = ObjectKey(reference.type, reference.namespace, reference.name)
+        try:
+            reference.uid = (await connection.get(key)).metadata.uid
+        except NotFoundError:
+            tell(f"its owner {place(key)} is gone, so it has that owner no more")
+            continue
+        then.metadata.owner_references.append(reference)
 
 
 async def _then(connection: Connection, key: ObjectKey, revision: int) -> Object:

@@ -117,8 +117,9 @@ def types_in(files: Sequence[str], includes: Sequence[str], compiler: str | None
     from rube.installed import installed_types
 
     try:
-        packaged = [name for name in files if not name.endswith(".proto") and name in installed_types()]
-        found = [installed_types()[name] for name in packaged]
+        named = [name for name in files if not name.endswith(".proto")]
+        packaged = {name: obj for name in named if (obj := installed_types().find(name)) is not None}
+        found = list(packaged.values())
         if sources := [name for name in files if name not in packaged]:
             found += types_of(compile_protos(sources, includes, compiler or ""), sources)
     except RubeError as error:
@@ -141,10 +142,9 @@ def list_(server: str | None, node_socket: str | None, timeout_s: float | None) 
     """
     from rube.installed import installed_types
 
-    try:
-        packaged = {name: kind_from(obj) for name, obj in installed_types().items()}
-    except RubeError as error:
-        raise click.ClickException(error.message) from error
+    packaged = {name: kind_from(obj) for name, obj in installed_types().types.items()}
+    for error in installed_types().errors:
+        click.echo(f"ructl: {error}", err=True)
     pushed = {kind.name: kind for kind in map(kind_from, ask(target(server, node_socket, timeout_s), _pushed))}
     known = packaged | {kind.name: kind for kind in BUILTIN.kinds()} | pushed
     absent = packaged.keys() - pushed.keys()

@@ -116,3 +116,37 @@ def test_a_deleted_object_is_rolled_back_to_a_new_one(ructl: Ructl, tmp_path: Pa
     code, text = ructl(*back, str(first))
     assert words(text)[-1] == "created anew gone/web as it was at"
     assert 'description: "one"' in ructl("get", "-t", "Unit", "-n", "gone", "web")[1]
+
+
+def test_an_object_made_anew_belongs_to_the_owners_that_are_there(ructl: Ructl, tmp_path: Path) -> None:
+    def uid(name: str) -> str:
+        code, text = ructl("get", "-t", "Unit", "-n", "kin", name, "-o", "json")
+        assert code == 0, text
+        return str(json.loads(text)["metadata"]["uid"])
+
+    def delete(name: str) -> None:
+        code, text = ructl("delete", "-t", "Unit", "-n", "kin", name)
+        assert code == 0 or "not found" in text, text
+
+    def roll_back(name: str, revision: str) -> str:
+        code, text = ructl("rollback", "-t", "Unit", "-n", "kin", name, "--to-revision", revision)
+        assert code == 0, text
+        return text
+
+    owner = write(tmp_path, "kin", "owner", "owner")
+    first = ructl("put", str(owner))[1].split()[-1]
+    child = tmp_path / "child.textproto"
+    reference = f'owner_references {{ type: "api.systemd.Unit" namespace: "kin" name: "owner" uid: "{uid("owner")}" }}'
+    spec = 'spec { [rube/api.systemd.Unit] { service { exec { start: "/bin/true" } } } }'
+    child.write_text(f'metadata {{ namespace: "kin" name: "child" {reference} }} {spec}\n')
+    code, text = ructl("put", str(child))
+    assert code == 0, text
+    born = text.split()[-1]
+    delete("child")
+    delete("owner")
+    assert "its owner kin/owner is gone" in roll_back("child", born)
+    assert "owner_references" not in ructl("get", "-t", "Unit", "-n", "kin", "child")[1]
+    delete("child")
+    roll_back("owner", first)
+    roll_back("child", born)
+    assert uid("owner") in ructl("get", "-t", "Unit", "-n", "kin", "child")[1]

@@ -43,7 +43,7 @@ class ScenarioTypes(Types):
     def get(self, type_name: str) -> Kind | None:
         found = super().get(type_name)
         # What is installed beside the scenario's types must not change its trace.
-        if found is None and "." in type_name and (obj := installed_types().get(type_name)) is not None:
+        if found is None and "." in type_name and (obj := installed_types().find(type_name)) is not None:
             found = self._kinds[type_name] = kind_from(obj)
             self.pushed.append(obj)
         return found

@@ -105,10 +105,26 @@ def test_an_entry_point_that_brings_no_type_is_named_with_its_package(tmp_path: 
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-backup\nVersion: 1\n")
     (info / "entry_points.txt").write_text(f"[rube.types]\nbackup = {value}\n")
+    find = "from rube.installed import installed_types; installed_types().find('acme.Backup')"
     with pytest.raises(AssertionError) as caught:
-        run(tmp_path, "-c", "from rube.installed import installed_types; installed_types()", path=str(tmp_path))
+        run(tmp_path, "-c", find, path=str(tmp_path))
     assert f"acme-backup: entry point rube.types 'backup' ({value})" in str(caught.value)
     assert says in str(caught.value)
+
+
+def test_a_broken_package_hides_no_types_of_another(project: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    for name, value in (("a-broken", "nowhere.x_pb2"), ("night-watch", f"{MODULE}.{MODULE}_pb2")):
+        info = site / f"{name.replace('-', '_')}-1.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[rube.types]\nbrings = {value}\n")
+    (site / MODULE).symlink_to(project / MODULE)
+    code = "from rube.installed import installed_types; print(*installed_types().types, *installed_types().errors)"
+    found = run(tmp_path, "-c", code, path=str(site))
+    assert found.startswith("acme.v1.NightWatch a-broken: entry point rube.types 'brings'")
+    find = "from rube.installed import installed_types; installed_types().find('acme.v1.NightWatch')"
+    run(tmp_path, "-c", find, path=str(site))
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
