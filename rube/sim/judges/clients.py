@@ -89,10 +89,10 @@ def _followers(history: History) -> Iterator[str]:
     for attempt in history.attempts:
         attempts[attempt.client].append(attempt)
     for follower in {follower.client: follower for follower in history.followers}.values():
-        told = _told(streams[follower.host])
+        told, failed = _told(streams[follower.host]), _failed(streams[follower.host])
         for stream, next_stream in pairwise(streams[follower.client]):
             went_well = stream.end_ns is not None and stream.end_ns - stream.start_ns >= WELL_NS
-            if went_well and _is_left(follower, stream, told):
+            if went_well and _is_left(follower, stream, told, failed):
                 yield from _elsewhere(stream, next_stream)
         for attempt, next_attempt in pairwise(attempts[follower.client]):
             yield from _at_once(attempt, next_attempt, len(follower.targets))
@@ -114,14 +114,25 @@ def _at_once(before: Attempt, after: Attempt, servers: int) -> Iterator[str]:
         yield f"{after.where} went to {after.server} again, which had not answered just before"
 
 
-def _is_left(follower: Follower, failed: Stream, told: dict[str, list[int]]) -> bool:
-    """Returns whether its server gave no answer, and the next one was there before and after that."""
-    end_ns = failed.end_ns
-    if end_ns is None or not _is_away(failed.error):
+def _failed(streams: list[Stream]) -> dict[str, list[int]]:
+    """The times at which each server was found to be away."""
+    failed: dict[str, list[int]] = defaultdict(list)
+    for stream in streams:
+        if stream.end_ns is not None and _is_away(stream.error):
+            failed[stream.server].append(stream.end_ns)
+    return failed
+
+
+def _is_left(follower: Follower, stream: Stream, told: dict[str, list[int]], failed: dict[str, list[int]]) -> bool:
+    """Returns whether its server gave no answer, and the next one was there before and after that, and not found to be
+    away between."""
+    end_ns = stream.end_ns
+    if end_ns is None or not _is_away(stream.error):
         return False
-    following = follower.targets[(follower.targets.index(failed.server) + 1) % len(follower.targets)]
+    following = follower.targets[(follower.targets.index(stream.server) + 1) % len(follower.targets)]
     return (
-        following != failed.server
+        following != stream.server
+        and not any(end_ns < at_ns <= end_ns + 2 * ALIVE_NS for at_ns in failed[following])
         and any(end_ns - ALIVE_NS <= at_ns <= end_ns for at_ns in told[following])
         and any(end_ns + ALIVE_NS <= at_ns <= end_ns + 2 * ALIVE_NS for at_ns in told[following])
     )

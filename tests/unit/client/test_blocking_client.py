@@ -19,8 +19,8 @@ from rube.client.blocking import BlockingClient
 from tests.unit.transport.test_http2 import DATA, END, HEADERS, Peer, frame
 
 T = TypeVar("T")
-EMPTY = b"\0\0\0\0\0"
-BEGIN = b"\x88\x5f\x10application/grpc"  # :status 200, content-type
+_EMPTY = b"\0\0\0\0\0"
+_BEGIN = b"\x88\x5f\x10application/grpc"  # :status 200, content-type
 
 
 def answer(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -44,7 +44,7 @@ def server(path: Path, *, greets: bool, answers: bool) -> Iterator[str]:
                 peer.greet()
                 while answers:
                     stream = next(found[2] for found in iter(peer.frame, None) if found[0] == DATA and found[1] & 1)
-                    peer.send(frame(HEADERS, 4, stream, BEGIN) + frame(DATA, 0, stream, EMPTY))
+                    peer.send(frame(HEADERS, 4, stream, _BEGIN) + frame(DATA, 0, stream, _EMPTY))
                     peer.send(frame(HEADERS, 5, stream, END))
             done.wait(20)
 
