@@ -10,10 +10,12 @@ from google.protobuf.message import Message
 from grpc import StatusCode
 
 from rube.api import (
+    ApplyResponse,
     DeleteResponse,
     Deletion,
     GetResponse,
     ListResponse,
+    PatchResponse,
     PutResponse,
     UpdateLifecycleResponse,
     UpdateStatusResponse,
@@ -35,6 +37,8 @@ from rube.transport.statuses import DETAILS_KEY
 _SERVICE = "/api.Api/"
 _KINDS = {
     "Put": "put",
+    "Patch": "patch",
+    "Apply": "apply",
     "Delete": "delete",
     "UpdateStatus": "update_status",
     "UpdateLifecycle": "update_lifecycle",
@@ -108,7 +112,9 @@ class _UnaryTap:
         elif isinstance(message, ListResponse):
             attempt.objects = tuple(self.contents.of(obj) for obj in message.items)
             attempt.next_page_token = message.next_page_token
-        elif isinstance(message, PutResponse):
+        elif isinstance(message, PatchResponse):
+            attempt.metadata = (_copy(message.object.metadata),)
+        elif isinstance(message, PutResponse | ApplyResponse):
             attempt.metadata = tuple(_copy(metadata) for metadata in message.metadata)
         elif isinstance(message, UpdateStatusResponse):
             attempt.metadata = (_copy(message.metadata),)

@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from rube.api import PutRequest
+from rube.api import ApplyRequest, PatchRequest, PutRequest
 from rube.api.errors import DeadlineExceededError, RubeError, UnavailableError
 from rube.api.times import NS_PER_S
 from rube.sim.judges.history import History
+from rube.sim.judges.model import demands_of
 from rube.sim.judges.records import Attempt, Follower, Outcome, Stream
 from rube.sim.judges.verdict import Verdict, judge, many
 
@@ -55,11 +56,13 @@ def _again(before: Attempt, after: Attempt) -> Iterator[str]:
 
 
 def _is_harmless(attempt: Attempt) -> bool:
-    """A read, or a put whose objects all name the revision that they replace."""
+    """A read, a write with a request_id, or one in which every object has a condition on its revision or absence."""
     request = attempt.request
-    if isinstance(request, PutRequest):
-        return all(obj.metadata.revision for obj in request.objects)
-    return not attempt.is_write
+    if not attempt.is_write or bool(getattr(request, "request_id", False)):
+        return True
+    if isinstance(request, PutRequest | PatchRequest | ApplyRequest):
+        return {key for key, demand in demands_of(request) if demand.revision or demand.absent} >= set(attempt.keys)
+    return False
 
 
 def _stays(before: Attempt, after: Attempt, alive: list[Attempt]) -> Iterator[str]:

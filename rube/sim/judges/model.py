@@ -14,11 +14,13 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from rube.api import (
+    ApplyRequest,
     DeleteRequest,
     Key,
     Lease,
     Metadata,
     Object,
+    PatchRequest,
     Precondition,
     PutRequest,
     RenewLeaseRequest,
@@ -140,6 +142,87 @@ def after_status(before: Content, request: UpdateStatusRequest, messages: Messag
     return expected
 
 
+def after_apply(before: Content | None, sent: Object, there: Content, messages: Messages) -> Object:
+    """Returns the object that an apply leaves, as far as this model goes: `there`, with every field that was sent, and
+    with the status from before. Which fields went, since their owner left them out, it does not judge."""
+    expected = _with_status_of(before, there)
+    spec = unpack(there.obj.spec, messages)
+    _overlay(unpack(sent.spec, messages), spec)
+    expected.spec.CopyFrom(pack(spec))
+    for name in ("labels", "annotations"):
+        for key, value in getattr(sent.metadata, name).items():
+            if value:  # an empty one may take a binding or a request away
+                getattr(expected.metadata, name)[key] = value
+    return expected
+
+
+def after_patch(before: Content, request: PatchRequest, there: Content, messages: Messages) -> Object:
+    """Returns the object that a patch leaves, as far as this model goes: `there`, with the fields of before that the
+    mask does not begin with, and with those that it names as a whole from the request."""
+    expected = _with_status_of(before, there)
+    paths = [path.split(".") for path in request.update_mask.paths]
+    spec, was = unpack(there.obj.spec, messages), unpack(before.obj.spec, messages)
+    wanted = unpack(request.object.spec, messages)
+    if not any(path[0] == "*" or path == ["spec"] for path in paths):
+        touched = {path[1] for path in paths if path[0] == "spec"}
+        for field in spec.DESCRIPTOR.fields:
+            if field.name not in touched:
+                _set(spec, field.name, was)
+            elif ["spec", field.name] in paths:
+                _set(spec, field.name, wanted)
+        expected.spec.CopyFrom(pack(spec))
+        for name in ("labels", "annotations"):
+            if not any(path[:2] == ["metadata", name] for path in paths):
+                _set(expected.metadata, name, before.obj.metadata)
+    return expected
+
+
+def _with_status_of(before: Content | None, there: Content) -> Object:
+    expected = Object()
+    expected.CopyFrom(there.obj)
+    expected.ClearField("status")
+    if before is not None and before.obj.HasField("status"):
+        expected.status.CopyFrom(before.obj.status)
+    return expected
+
+
+def _overlay(part: Message, whole: Message) -> None:
+    """Sets every field of `part` in `whole`; the items of a list are added where they are missing."""
+    for field, value in part.ListFields():
+        if not field.is_repeated:
+            if field.message_type is None:
+                setattr(whole, field.name, value)
+            else:
+                getattr(whole, field.name).SetInParent()
+                _overlay(value, getattr(whole, field.name))
+        elif isinstance(value, Mapping):
+            _set_entries(value, getattr(whole, field.name))
+        else:
+            found = getattr(whole, field.name)
+            found.extend([item for item in value if item not in found])
+
+
+def _set_entries(part: Mapping[object, object], whole: MutableMapping[object, object]) -> None:
+    for key, value in part.items():
+        if isinstance(value, Message):
+            found = whole[key]  # protobuf makes one
+            assert isinstance(found, Message)
+            found.MergeFrom(value)
+        else:
+            whole[key] = value
+
+
+def _set(message: Message, name: str, source: Message) -> None:
+    """Makes one field what it is in another message of the same type."""
+    message.ClearField(name)
+    part = type(source)()
+    part.CopyFrom(source)
+    for field in source.DESCRIPTOR.fields:
+        if field.name != name:
+            part.ClearField(field.name)
+    message.MergeFrom(part)
+
+
 def after_renewal(before: Content, request: RenewLeaseRequest) -> Object | None:
     """The object that a renewal leaves: a lease with another time; None if the lease is not the one who asks."""
     lease = Lease.FromString(before.obj.spec.value)
@@ -162,7 +245,10 @@ def demands_of(request: object) -> Sequence[tuple[str, Precondition]]:
             given.append((_named(request.precondition, [_key(request.key)]), request.precondition))
         if request.uid:
             given.append((_key(request.key), Precondition(uid=request.uid)))
-    elif isinstance(request, PutRequest):
+    elif isinstance(request, PatchRequest):
+        key = _key_of(request.object)
+        given += [(_named(wanted, [key]), wanted) for wanted in request.preconditions]
+    elif isinstance(request, PutRequest | ApplyRequest):
         keys = [_key_of(obj) for obj in request.objects]
         given += [(_named(wanted, keys), wanted) for wanted in request.preconditions]
         for key, obj in zip(keys, request.objects, strict=True):

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from rube.api import (
+    ApplyRequest,
     DeleteRequest,
     Deletion,
     Fence,
     GetRequest,
     ListRequest,
     Metadata,
+    PatchRequest,
     PutRequest,
     RenewLeaseRequest,
     UpdateLifecycleRequest,
@@ -28,6 +30,8 @@ from rube.sim.judges.verdict import time_text
 
 Request = (
     PutRequest
+    | PatchRequest
+    | ApplyRequest
     | DeleteRequest
     | UpdateStatusRequest
     | UpdateLifecycleRequest
@@ -53,7 +57,7 @@ class Attempt:
 
     client: str
     kind: str
-    """`put`, `delete`, `update_status`, `update_lifecycle`, `renew_lease`, `get` or `list`."""
+    """`put`, `patch`, `apply`, `delete`, `update_status`, `update_lifecycle`, `renew_lease`, `get` or `list`."""
     request: Request
     start_ns: int
     user: bool = False
@@ -81,8 +85,10 @@ class Attempt:
     def keys(self) -> tuple[str, ...]:
         """The objects that the request names, as `type/namespace/name`; none for a list."""
         request = self.request
-        if isinstance(request, PutRequest):
+        if isinstance(request, PutRequest | ApplyRequest):
             return tuple(str(key_of(obj)) for obj in request.objects)
+        if isinstance(request, PatchRequest):
+            return (str(key_of(request.object)),)
         if isinstance(request, DeleteRequest):
             return tuple(str(ObjectKey.from_proto(key)) for key in request.keys)
         if isinstance(request, ListRequest):
@@ -95,7 +101,7 @@ class Attempt:
     def is_write(self) -> bool:
         """True if it was to change something: neither a read nor a validation."""
         request = self.request
-        if isinstance(request, PutRequest | DeleteRequest):
+        if isinstance(request, PutRequest | PatchRequest | ApplyRequest | DeleteRequest):
             return not request.validate_only
         return isinstance(request, UpdateStatusRequest | UpdateLifecycleRequest | RenewLeaseRequest)
 

@@ -10,8 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from rube.api import (
+    ApplyRequest,
     DeleteRequest,
     Object,
+    PatchRequest,
     PutRequest,
     RenewLeaseRequest,
     UpdateLifecycleRequest,
@@ -20,7 +22,15 @@ from rube.api import (
 from rube.api.keys import INTERNAL_PREFIX
 from rube.sim.judges.contents import Content, difference, without_revisions
 from rube.sim.judges.history import History
-from rube.sim.judges.model import after_delete, after_lifecycle, after_put, after_renewal, after_status
+from rube.sim.judges.model import (
+    after_apply,
+    after_delete,
+    after_lifecycle,
+    after_patch,
+    after_put,
+    after_renewal,
+    after_status,
+)
 from rube.sim.judges.records import Asked, Attempt, LogEntry, Outcome
 from rube.sim.judges.timeline import Timeline
 from rube.sim.judges.verdict import Verdict, judge, many
@@ -247,6 +257,10 @@ def expected_after(attempt: Attempt, key: str, there: Content | None, timeline: 
     before = timeline.at(key, base)
     if isinstance(request, PutRequest) and there is not None:
         return after_put(before, request.objects[attempt.keys.index(key)], there, timeline.messages)
+    if isinstance(request, ApplyRequest) and there is not None:
+        return after_apply(before, request.objects[attempt.keys.index(key)], there, timeline.messages)
+    if isinstance(request, PatchRequest) and before is not None and there is not None:
+        return after_patch(before, request, there, timeline.messages)
     if isinstance(request, UpdateStatusRequest) and before is not None:
         return after_status(before, request, timeline.messages)
     if isinstance(request, DeleteRequest) and before is not None:
