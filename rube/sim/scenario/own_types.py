@@ -25,6 +25,7 @@ from rube.sim.scenario.scenario_pb2 import ObjectsDelete, Scenario
 from rube.sim.scenario.yamlproto import Source, check_known
 
 COMPILED = ".binpb"
+SOURCE = ".proto"
 
 
 class ScenarioTypes(Types):
@@ -112,11 +113,13 @@ def _types_in(path: Path) -> list[Object]:
 
 
 def _objects_in(path: Path, types: Types) -> list[Object]:
+    if path.suffix in (SOURCE, COMPILED):
+        return _types_in(path)
     documents = parse_documents(read_text(path), str(path), types)
     objects = [obj for document in documents for obj in document.objects]
     for obj in objects:
         if key_of(obj).type == TYPE_TYPE:
-            raise InvalidArgumentError(f"{path}: {key_of(obj)} is a type: name its .proto file in `types`")
+            raise InvalidArgumentError(f"{path}: {key_of(obj)} is a type: name its .proto file")
     return objects
 
 

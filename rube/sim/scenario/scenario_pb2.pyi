@@ -648,7 +648,9 @@ class Step(_message.Message):
     """Makes a core.Namespace of that name, or asks that everything in it be deleted with it."""
     delete_namespace: _builtins.str
     put_file: _builtins.str
-    """Puts the objects in a textproto file, relative to the scenario: of any type, atomically."""
+    """Puts the objects in a textproto file, relative to the scenario: of any type, atomically. Of a .proto file, or what
+    it compiles to, it pushes the types: another version of those in `types`, too.
+    """
     @_builtins.property
     def at(self) -> _duration_pb2.Duration:
         """Default: 0s."""
