@@ -8,7 +8,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -221,9 +221,28 @@ def test_wait_for_a_node(op: Operator) -> None:
     )
 
 
+def is_connected(pid: int, port: int) -> bool:
+    """Returns whether a process has an established connection to a port (proc(5): net/tcp, tcp6)."""
+    with suppress(OSError):  # it ends, or closes a file meanwhile
+        sockets = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+        lines = [
+            line for table in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+        ]
+        for line in lines:
+            fields = line.split()
+            remote, state, inode = fields[2], fields[3], fields[9]
+            if int(remote.partition(":")[2], 16) == port and state == "01" and f"socket:[{inode}]" in sockets:
+                return True
+    return False
+
+
 def test_wait_goes_on_over_a_restart_of_the_apiserver(op: Operator) -> None:
     with op.beside("wait", "-t", "Unit", "-n", "op", "later", "--for", "active") as waiting:
-        time.sleep(1.0)
+        until_s = time.monotonic() + 60
+        while not is_connected(waiting.pid, int(op.cluster.address.rpartition(":")[2])):
+            assert time.monotonic() < until_s, "ructl has not connected"
+            time.sleep(0.05)
+        time.sleep(1.0)  # the watch has its first response
         op.runner.run(op.cluster.apiserver.kill())
         op.runner.run(op.cluster.start_apiserver())
         op.put("later")
