@@ -280,14 +280,15 @@ def test_a_connection_is_used_again_while_its_server_takes_more(
 
 
 def test_a_connection_that_a_goaway_came_on_during_a_call_is_not_used_again(tmp_path: Path) -> None:
+    ended = threading.Event()
+
     def served() -> None:
         with listener.accept()[0] as connection:
             peer = Peer(connection)
             peer.greet()
             peer.until(DATA, 1)
             peer.send(frame(GOAWAY, 0, 0, struct.pack(">LL", 1, 0)) + ANSWERED)
-            peer.send(b"")
-            connection.recv(1)
+            ended.wait(WAIT_S_MAX)
 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
@@ -301,4 +302,5 @@ def test_a_connection_that_a_goaway_came_on_during_a_call_is_not_used_again(tmp_
             assert not connection.is_usable
         finally:
             connection.close()
+            ended.set()
             thread.join()
