@@ -26,7 +26,7 @@ from ructl.events import last_events, words_of
 from ructl.options import connection_options, query_options, target
 from ructl.output import place
 from ructl.query import Query, parse_query
-from ructl.table import age_of, printable, state_of, time_since
+from ructl.table import age_of, printable, state_of, time_since, value_at
 from ructl.unit_outlook import outlook_of_unit
 
 # Rows of a node's description.
@@ -78,7 +78,7 @@ async def _describe_all(connection: Connection, query: Query) -> None:
             units = await connection.list_objects(parse_query(UNIT_TYPE, None, f"{NODE_LABEL}={obj.metadata.name}", []))
             lines += describe_node(obj, lease, units, at_ns)
         else:
-            lines += [_row("state", state_of(obj))]
+            lines += _summary(obj)
         lines += [*_conditions(obj, at_ns), *await _events(connection, obj, at_ns)]
         click.echo("\n".join(["", *lines] if index else lines))
 
@@ -106,6 +106,16 @@ def _head(obj: Object, now_ns: int) -> Iterator[str]:
         yield _row("owners", ", ".join(f"{owner.type} {place(owner)}" for owner in owners))
     if metadata.finalizers:
         yield _row("finalizers", ", ".join(metadata.finalizers))
+
+
+def _summary(obj: Object) -> Iterator[str]:
+    """Yields what a list shows of the object: the columns of a type that was pushed, or the state."""
+    kind = TYPES.get(key_of(obj).type)
+    if kind is None or not kind.source:
+        yield _row("state", state_of(obj))
+        return
+    for column in kind.columns:
+        yield _row(column.name.lower(), printable(value_at(column.path, obj)) or "-")
 
 
 async def _deletion(connection: Connection, obj: Object, now_ns: int) -> list[str]:

@@ -89,6 +89,12 @@ def test_a_type_is_pushed_used_changed_and_deleted(tmp_path: Path) -> None:
             ["default", "db", "daily", "90s", "FULL"],
             ["default", "web", "hourly", "-", "-"],
         ]
+        code, said = await ructl("describe", "-t", "bk", "-n", "default", "db")
+        assert [line.split()[:2] for line in said.splitlines()[-3:]] == [
+            ["schedule", "daily"],
+            ["keep", "90s"],
+            ["kind", "FULL"],
+        ]
         code, said = await ructl("get", "-t", "Backup", "-n", "default", "db")
         assert 'target: "s3"' in said
         for output in ("json", "yaml"):
