@@ -13,7 +13,7 @@ from rube.sim.world.kernel import World
 from tests.simulation.killed_steps import SteppedDriver, SteppedStorage, Steps, count_starts
 from tests.simulation.node_world import NODE, NodeWorld, unit, unit_key
 
-FATAL_MAX = 70
+FATAL_MAX = 80
 """The fatal points of a run without a kill; a test below says that all of them are tried."""
 
 

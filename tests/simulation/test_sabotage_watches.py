@@ -246,7 +246,7 @@ def test_labels_that_are_looked_at_before_the_change(monkeypatch: pytest.MonkeyP
     assert "watch_promises" in violated(SCENARIO)
 
 
-@pytest.mark.parametrize("ahead", [1, 5])
+@pytest.mark.parametrize("ahead", [3, 5])
 def test_a_watch_that_resumes_too_late(ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watches.watch
 
