@@ -19,7 +19,7 @@ def test_a_small_fleet_gives_all_figures(tmp_path: Path) -> None:
     assert report["nodes"] == 4
     assert 0 < figures["put to the node's having it, p50"] <= figures["put to the node's having it, p99"]
     assert figures["put to the node's having it, max"] <= figures["put to its status being seen, max"]
-    assert 0 < figures["revisions at rest"] < 20
+    assert 0 <= figures["revisions at rest"] < 20  # the watches may show none in a second
     assert figures["after kill -9 and a restart, a change to every unit is done after"] > 0
     assert figures["apiserver's memory"] > 10
 
