@@ -11,7 +11,7 @@ RUBE = (sys.executable, "-m", "rube.cli.main")
 
 
 def test_a_small_fleet_gives_all_figures(tmp_path: Path) -> None:
-    argv = [*RUBE, "bench", "fleet", "--nodes", "4", "--rest", "1", "--keep", str(tmp_path), "--json"]
+    argv = [*RUBE, "bench", "fleet", "--nodes", "4", "--rest", "5", "--keep", str(tmp_path), "--json"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -19,7 +19,7 @@ def test_a_small_fleet_gives_all_figures(tmp_path: Path) -> None:
     assert report["nodes"] == 4
     assert 0 < figures["put to the node's having it, p50"] <= figures["put to the node's having it, p99"]
     assert figures["put to the node's having it, max"] <= figures["put to its status being seen, max"]
-    assert 0 <= figures["revisions at rest"] < 20  # the watches may show none in a second
+    assert 0 < figures["revisions at rest"] < 20
     assert figures["after kill -9 and a restart, a change to every unit is done after"] > 0
     assert figures["apiserver's memory"] > 10
 
