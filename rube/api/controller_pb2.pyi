@@ -105,8 +105,8 @@ class ControllerSpec(_message.Message):
     label_selector: _builtins.str
     """The labels of the objects that it is about; one that stops matching is as absent as one that is deleted. Empty: all."""
     scope: _resource_pb2.Scope.ValueType
-    """Whether the objects of `type` are in namespaces. Left out: as the type says, if Rube has it or the controller brings
-    it, and NAMESPACED for any other.
+    """The scope of `type`: its objects are in namespaces, or not. Left out: as the type says, if Rube has it or the
+    controller brings it, and NAMESPACED for any other.
     """
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ControllerSpec.Input]: ...

@@ -30,7 +30,7 @@ class Batch:
     revision: int
     store_id: str
     relisted: bool = False
-    """Whether a new list made it: objects that it does not name are unchanged."""
+    """True if a new list made it: objects that it does not name are unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ class Ends:
     keyed: str
     """The controller's own type."""
     namespaced: bool
-    """Whether objects of the controller's own type are in namespaces."""
+    """True if objects of the controller's own type are in namespaces."""
     related: str
     namespace: str = ""
     """The input's namespace; empty: all."""

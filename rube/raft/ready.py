@@ -45,7 +45,7 @@ class Ready:
     messages: list[Message] = field(default_factory=list)
     read_states: list[ReadState] = field(default_factory=list)
     must_sync: bool = False
-    """Whether durable means synced; if not (only the commit index has moved), the write may wait for the next one."""
+    """True if durable means synced; if not (only the commit index has moved), the write may wait for the next one."""
 
 
 def collect(raft: Raft, told: States) -> Ready:

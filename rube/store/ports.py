@@ -32,7 +32,7 @@ class Lookup(NamedTuple):
     records: list[Record | None]
     revision: int
     serializable: bool = False
-    """Whether `revision` may be older than the newest, which a serializable read allows."""
+    """True if `revision` may be older than the newest, which a serializable read allows."""
 
 
 class Compare(NamedTuple):

@@ -67,7 +67,7 @@ class Response:
         self.body = bytearray()
         self.done = False
         self.has_request = False
-        """Whether the server got the whole request: if not, nothing more can be sent on its connection."""
+        """True if the server got the whole request: if not, nothing more can be sent on its connection."""
         self.stream = stream
         self.window = window
         """How many bytes of the request the server takes now, on this stream."""

@@ -21,7 +21,7 @@ class StandardServices:
         self._servicer = servicer
         self._names = ("", *service_names)
         self.is_serving = False
-        """Whether the whole server's health is SERVING."""
+        """True if the whole server's health is SERVING."""
 
     async def set_serving(self, serving: bool) -> None:
         """Reports SERVING or NOT_SERVING from now on, also to watches of the health."""

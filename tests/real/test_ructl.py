@@ -14,108 +14,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from rube.api import Event, textproto
+from rube.api import textproto
 from ructl.main import run
+from tests.real.ructl_apiserver import WAIT_S_MAX, Apiserver, Watch, watching
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "02-many-fields" / "indexer.textproto"
-WAIT_S_MAX = 20.0
-
-
-@dataclass
-class Apiserver:
-    """One apiserver on a store and a port, which can be killed and started again."""
-
-    directory: Path
-    listen: str = "127.0.0.1:0"
-    process: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        store = f"sqlite:///{self.directory}/rube.db"
-        command = [sys.executable, "-m", "rube.cli.main", "apiserver", "--store", store, "--listen", self.listen]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert self.process.stdout is not None
-        ready = self.process.stdout.readline()
-        found = re.search(r"listening on ([^,\s]+)", ready)
-        assert found, f"not ready: {ready!r}"
-        self.listen = found[1]
-
-    def stop(self, number: int = signal.SIGKILL) -> None:
-        if self.process is not None:
-            self.process.send_signal(number)
-            self.process.wait(WAIT_S_MAX)
-            assert self.process.stdout is not None
-            self.process.stdout.close()
-            self.process = None
-
-    def wipe(self) -> None:
-        for path in self.directory.glob("rube.db*"):
-            path.unlink()
-
-
-@dataclass
-class Watch:
-    """A `ructl watch` in a process, read block by block."""
-
-    arguments: list[str]
-    process: subprocess.Popen[bytes] = field(init=False)
-    _text: str = ""
-
-    def __post_init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "ructl.main", "watch", *self.arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def event(self) -> Event:
-        """The next block, which must parse back."""
-        while "\n\n" not in self._text:
-            self._text += _read(self.process.stdout)
-        block, _, self._text = self._text.partition("\n\n")
-        return textproto.parse(block, Event, filename="watch")
-
-    def complaint(self) -> str:
-        """The next line of stderr."""
-        return _read(self.process.stderr)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait(WAIT_S_MAX)
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None and not stream.closed:
-                stream.close()
-
-
-def _read(stream: object) -> str:
-    assert isinstance(stream, io.BufferedReader)
-    assert select.select([stream], [], [], WAIT_S_MAX)[0], "nothing came in time"
-    raw = os.read(stream.fileno(), 65536)
-    assert raw, "it ended"
-    return raw.decode()
-
-
-@contextmanager
-def _watching(*arguments: str) -> Iterator[Watch]:
-    watch = Watch(list(arguments))
-    try:
-        yield watch
-    finally:
-        watch.close()
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apiserver]:
-    """A server for tests that use a namespace of their own."""
-    server = Apiserver(tmp_path_factory.mktemp("apiserver"))
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
@@ -299,7 +206,7 @@ def test_a_directory_is_put_in_order(server: Apiserver, tmp_path: Path, capsys: 
 
 def test_watch_prints_blocks_that_parse_back(server: Apiserver, monkeypatch: pytest.MonkeyPatch) -> None:
     _put(monkeypatch, _unit("seen", "a", "old"))
-    with _watching("-t", "Unit", "-n", "seen") as watch:
+    with watching("-t", "Unit", "-n", "seen") as watch:
         assert watch.event().update.metadata.name == "a"
         _put(monkeypatch, _unit("seen", "b"))
         assert watch.event().update.metadata.name == "b"
@@ -312,7 +219,7 @@ def test_watch_prints_blocks_that_parse_back(server: Apiserver, monkeypatch: pyt
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_watch_ends_cleanly_on_a_signal(server: Apiserver, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     _put(monkeypatch, _unit("sig", "a"))
-    with _watching("-t", "Unit", "-n", "sig", "a") as watch:
+    with watching("-t", "Unit", "-n", "sig", "a") as watch:
         watch.event()
         watch.process.send_signal(number)
         assert watch.process.wait(WAIT_S_MAX) == 0
@@ -322,7 +229,7 @@ def test_watch_ends_cleanly_on_a_signal(server: Apiserver, monkeypatch: pytest.M
 
 def test_watch_ends_when_nobody_reads_any_more(server: Apiserver, monkeypatch: pytest.MonkeyPatch) -> None:
     _put(monkeypatch, _unit("pipe", "a"))
-    with _watching("-t", "Unit", "-n", "pipe") as watch:
+    with watching("-t", "Unit", "-n", "pipe") as watch:
         watch.event()
         assert watch.process.stdout is not None
         watch.process.stdout.close()
@@ -331,7 +238,7 @@ def test_watch_ends_when_nobody_reads_any_more(server: Apiserver, monkeypatch: p
 
 def test_watch_goes_on_after_the_server_was_killed(own_server: Apiserver, monkeypatch: pytest.MonkeyPatch) -> None:
     _put(monkeypatch, _unit("kill", "a"))
-    with _watching("-t", "Unit") as watch, _watching("-t", "Unit", "--no-initial") as later:
+    with watching("-t", "Unit") as watch, watching("-t", "Unit", "--no-initial") as later:
         assert watch.event().update.metadata.name == "a"
         _wait_until_told(later, monkeypatch)
         own_server.stop()
@@ -359,7 +266,7 @@ def _wait_until_told(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_watch_shows_the_difference_to_another_store(own_server: Apiserver, monkeypatch: pytest.MonkeyPatch) -> None:
     _put(monkeypatch, _unit("wipe", "a") + _unit("wipe", "b"))
-    with _watching("-t", "Unit") as watch:
+    with watching("-t", "Unit") as watch:
         assert [watch.event().update.metadata.name for _ in range(2)] == ["a", "b"]
         own_server.stop()
         own_server.wipe()

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from ructl.main import run
-from tests.real.test_ructl import Apiserver
 
 Ructl = Callable[..., tuple[int, str]]
 UNIT = """metadata {{ namespace: "{namespace}" name: "{name}" labels {{ key: "app" value: "shop" }} }}
@@ -17,27 +14,6 @@ spec {{ [rube/api.systemd.Unit] {{
   description: "{description}" service {{ exec {{ start: "/bin/sleep 9" }} environment {{ key: "PORT" value: "80" }} }}
 }} }}
 """
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apiserver]:
-    server = Apiserver(tmp_path_factory.mktemp("apiserver"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def ructl(shared: Apiserver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ructl:
-    """Runs ructl; returns its exit code and all that it prints."""
-    monkeypatch.setenv("RUBE_SERVER", shared.listen)
-
-    def call(*arguments: str) -> tuple[int, str]:
-        code = run(arguments)
-        captured = capsys.readouterr()
-        return code, captured.out + captured.err
-
-    return call
 
 
 def write(directory: Path, namespace: str, name: str, description: str = "one") -> Path:

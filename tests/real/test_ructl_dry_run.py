@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ructl.main import run
-from tests.real.test_ructl import Apiserver
+from tests.real.ructl_apiserver import Apiserver
 
 OBJECTS = """# proto-message: List
 items {

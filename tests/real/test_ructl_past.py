@@ -3,37 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from ructl.main import run
-from tests.real.test_ructl import Apiserver
 from tests.real.test_ructl_apply import words, write
 
 Ructl = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apiserver]:
-    server = Apiserver(tmp_path_factory.mktemp("apiserver"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def ructl(shared: Apiserver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ructl:
-    """Runs ructl; returns its exit code and all that it prints."""
-    monkeypatch.setenv("RUBE_SERVER", shared.listen)
-
-    def call(*arguments: str) -> tuple[int, str]:
-        code = run(arguments)
-        captured = capsys.readouterr()
-        return code, captured.out + captured.err
-
-    return call
 
 
 def put(ructl: Ructl, directory: Path, namespace: str, description: str) -> int:

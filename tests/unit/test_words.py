@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 _QUESTIONS = "Of|Who|Whom|Whose|What|That|Where|Which|Whoever|Whatever"
 FIRST_WORDS = re.compile(rf"({_QUESTIONS}|Whether|Why|How|Also|And|As|But|By|For|From|Not|On|So|Until|When|Without)\b")
 """A docstring that begins so is a part of a sentence, or begins with its object."""
-FIRST_WORDS_BELOW = re.compile(rf"({_QUESTIONS}|Look|Ask)\b")
-"""The same for attributes and fields, of which "Whether …" and "How long …" are good beginnings."""
+FIRST_WORDS_BELOW = re.compile(rf"({_QUESTIONS}|Whether|Look|Ask)\b")
+"""The same for attributes and fields, of which "How long …" is a good beginning."""
 IMPERATIVES = re.compile(
     r"(Add|Break|Call|Change|Check|Close|Compute|Create|Delete|Do|Drop|End|Get|Give|Keep|Let|Make|Move|Print|Put|Raise|"
     r"Read|Refuse|Remove|Report|Return|Run|Send|Serve|Set|Start|Stop|Take|Tell|Undo|Wait|Write|Yield)\b"

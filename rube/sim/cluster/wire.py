@@ -59,7 +59,7 @@ class Wire:
     history: History
     now_ns: Callable[[], int]
     user: bool = False
-    """Whether it is one of the users, or of the observers."""
+    """True if it is one of the users, or of the observers."""
     observer: bool = False
     call: int = 0
     """The call of rube.client, whose attempts are recorded: counted by a user that makes one after the other."""

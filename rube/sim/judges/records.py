@@ -244,7 +244,7 @@ class Stream:
     server: str = ""
     """The server that it was sent to."""
     observer: bool = False
-    """Whether it is an observer's; otherwise it is a daemon's."""
+    """True if it is an observer's; otherwise it is a daemon's."""
     deliveries: list[Delivery] = field(default_factory=list)
     end_ns: int | None = None
     """None: it is open, or its client never learned of an end."""
@@ -446,8 +446,8 @@ class View:
     own: Content | None
     related: tuple[Content, ...]
     whole: bool
-    """Whether it keeps whole objects, instead of parts of them."""
+    """True if it keeps whole objects, instead of parts of them."""
     selective: bool = False
-    """Whether it sees, or decides about, only some of the objects."""
+    """True if it sees, or decides about, only some of the objects."""
     partial: bool = False
-    """Whether it sees no more than parts of any object."""
+    """True if it sees no more than parts of any object."""

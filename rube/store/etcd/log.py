@@ -28,7 +28,7 @@ class Revision(NamedTuple):
     revision: int
     changes: list[Change]
     descriptor_changed: bool
-    """Whether the store's descriptor has changed."""
+    """True if the store's descriptor has changed."""
     damaged: tuple[tuple[bytes, DataLossError], ...] = ()
     """Damage in place of a change: the key, and the error of its value, before or after, that does not match its
     checksum."""

@@ -28,7 +28,7 @@ class Pages:
     """The pages of one server."""
 
     is_serving: Callable[[], bool] = lambda: True
-    """Whether the health service says SERVING of the whole server."""
+    """True if the health service says SERVING of the whole server."""
     gauges: Callable[[], Mapping[str, float]] = dict
     """Further values of the metrics, by name."""
     counts: dict[tuple[str, StatusCode], int] = field(default_factory=dict)

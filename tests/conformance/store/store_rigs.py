@@ -26,7 +26,7 @@ class Rig(Protocol):
 
     store: Store
     in_order: bool
-    """Whether calls that begin together are carried out in their order."""
+    """True if calls that begin together are carried out in their order."""
     owned: bool
     """True if nothing else writes to it: its revisions begin at 0 and have no gaps."""
 

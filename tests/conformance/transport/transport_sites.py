@@ -65,7 +65,7 @@ class Site(Protocol):
     network: Network
     """The network of the test's own code, with the keepalive of CHANNEL."""
     native: bool
-    """Whether the server is pygrpc-native's."""
+    """True if the server is pygrpc-native's."""
 
     def run(self, body: Body) -> None: ...
 

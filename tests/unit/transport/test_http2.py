@@ -236,18 +236,19 @@ def test_a_block_that_no_server_may_send_is_refused(block: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "usable"),
+    ("before", "after", "usable"),
     [
-        (b"", True),
-        (frame(PING, 0, 0, b"12345678") + frame(WINDOW_UPDATE, 0, 0, struct.pack(">L", 5)), True),
-        (frame(GOAWAY, 0, 0, struct.pack(">LL", 1, 0)), False),
-        (frame(GOAWAY, 0, 0, struct.pack(">LL", 2**31 - 1, 0)), False),
-        (None, False),
+        (b"", b"", True),
+        (b"", frame(PING, 0, 0, b"12345678") + frame(WINDOW_UPDATE, 0, 0, struct.pack(">L", 5)), True),
+        (b"", frame(GOAWAY, 0, 0, struct.pack(">LL", 1, 0)), False),
+        (b"", frame(GOAWAY, 0, 0, struct.pack(">LL", 2**31 - 1, 0)), False),
+        (frame(GOAWAY, 0, 0, struct.pack(">LL", 1, 0)), b"", False),
+        (b"", None, False),
     ],
-    ids=["nothing", "frames", "goaway", "goaway of a grace", "closed"],
+    ids=["nothing", "frames", "goaway", "goaway of a grace", "goaway during the call", "closed"],
 )
 def test_a_connection_is_used_again_while_its_server_takes_more(
-    tmp_path: Path, after: bytes | None, usable: bool
+    tmp_path: Path, before: bytes, after: bytes | None, usable: bool
 ) -> None:
     said, ended = threading.Event(), threading.Event()
 
@@ -256,7 +257,7 @@ def test_a_connection_is_used_again_while_its_server_takes_more(
             peer = Peer(connection)
             peer.greet()
             peer.until(DATA, 1)
-            peer.send(ANSWERED + (after or b""))
+            peer.send(before + ANSWERED + (after or b""))
             if after is None:
                 connection.shutdown(socket.SHUT_RDWR)
             said.set()
@@ -273,33 +274,6 @@ def test_a_connection_is_used_again_while_its_server_takes_more(
             assert connection.call("/a.B/C", b"x", end_s) == b"ok"
             assert said.wait(WAIT_S_MAX)
             assert connection.is_usable == usable
-        finally:
-            connection.close()
-            ended.set()
-            thread.join()
-
-
-def test_a_connection_that_a_goaway_came_on_during_a_call_is_not_used_again(tmp_path: Path) -> None:
-    ended = threading.Event()
-
-    def served() -> None:
-        with listener.accept()[0] as connection:
-            peer = Peer(connection)
-            peer.greet()
-            peer.until(DATA, 1)
-            peer.send(frame(GOAWAY, 0, 0, struct.pack(">LL", 1, 0)) + ANSWERED)
-            ended.wait(WAIT_S_MAX)
-
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "s"))
-        listener.listen()
-        thread = threading.Thread(target=served)
-        thread.start()
-        end_s = time.monotonic() + WAIT_S_MAX
-        connection = UnaryConnection(f"unix:{tmp_path}/s", end_s)
-        try:
-            assert connection.call("/a.B/C", b"x", end_s) == b"ok"
-            assert not connection.is_usable
         finally:
             connection.close()
             ended.set()

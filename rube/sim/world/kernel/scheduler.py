@@ -56,7 +56,7 @@ class Scheduler:
         self.tie_break: random.Random | None = None
         """Draws the order of what is ready at one instant; None: in the order it became ready."""
         self.trace_steps = False
-        """Whether every callback is folded into the trace, not only timers."""
+        """True if every callback is folded into the trace, not only timers."""
         self._queue: list[Any] = env._queue  # entries of SimPy's: time, priority, sequence, event
         self._sequence = env._eid
         self._ready: deque[Runnable] = deque()

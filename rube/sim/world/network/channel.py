@@ -122,7 +122,7 @@ class SimChannel(aio.Channel):
         self._attempt = 0
         """Number of the attempt to connect under way; a late answer to an earlier one is refused."""
         self._failed = False
-        """Whether the last attempt failed: until one succeeds, calls that don't wait fail at once."""
+        """True if the last attempt failed: until one succeeds, calls that don't wait fail at once."""
         self._failure = ""
         self._backoff_s = options.backoff_s_initial
         self._timer: asyncio.TimerHandle | None = None

@@ -48,7 +48,7 @@ class Pipe:
         self._unacknowledged: deque[tuple[Frame, bytes]] = deque()
         """The frames that were sent and have not arrived, in order: TCP's send buffer."""
         self._stalled = False
-        """Whether something of it was lost to a blocked route, and nothing after it can be delivered."""
+        """True if something of it was lost to a blocked route, and nothing after it can be delivered."""
         self.receiver: End | None = None
         route.attach(self)
 

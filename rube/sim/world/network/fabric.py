@@ -30,7 +30,7 @@ class Listener:
         self.options = options
         self.accept = accept
         self.loopback = loopback
-        """Whether only the own host may connect."""
+        """True if only the own host may connect."""
 
 
 class Sockets:

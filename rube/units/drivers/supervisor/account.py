@@ -27,7 +27,7 @@ class Account:
         self.written: StateRecord | None = None
         """The state as it was last written down."""
         self.is_written = False
-        """Whether that is the state as it was last told."""
+        """True if that is the state as it was last told."""
         self._presence = presence
         self._latest: UnitRecord | None = None
         """The definition as it was last seen, which takes effect when the service is next started."""

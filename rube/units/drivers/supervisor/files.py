@@ -30,7 +30,7 @@ class FileError(Exception):
     def __init__(self, path: str, why: str, *, newer: bool = False) -> None:
         super().__init__(f"{path}: {why}")
         self.newer = newer
-        """Whether it is of a later release, which knows better: it is not to be replaced."""
+        """True if it is of a later release, which knows better: it is not to be replaced."""
 
 
 def read(directory: str, kind: type[R]) -> R | None:

@@ -1,0 +1,34 @@
+"""Fixtures of the tests that run `ructl` against one real apiserver, each in a namespace of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ructl.main import run
+from tests.real.ructl_apiserver import Apiserver
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apiserver]:
+    """A server for all tests of a module."""
+    server = Apiserver(tmp_path_factory.mktemp("apiserver"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def ructl(
+    shared: Apiserver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Runs ructl in this process; returns its exit code and all that it prints."""
+    monkeypatch.setenv("RUBE_SERVER", shared.listen)
+
+    def call(*arguments: str) -> tuple[int, str]:
+        code = run(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return call
