@@ -159,10 +159,11 @@ class Connection:
     def _named(self, request: W) -> W:
         """Returns a write with an id where it needs one, so that the next server may be asked after a lost answer."""
         from rube.client.retries import is_conditional
-        from rube.host import RealRandomness
 
         if len(self.target.endpoints) == 1 or is_conditional(request):
             return request
+        from rube.host import RealRandomness
+
         named = type(request)()
         named.CopyFrom(request)
         named.request_id = RealRandomness().uid()

@@ -23,8 +23,8 @@ from rube.api.errors import (
 from rube.api.keys import ObjectKey
 from rube.client import Batch, CacheState, ObjectCache
 from rube.console.streams import forget_stdout, stdout_is_pipe
+from rube.host import RealRandomness
 from rube.host.backoff import Backoff
-from rube.host.real import RealRandomness
 from ructl.connection import Connection, one_line
 from ructl.output import place
 from ructl.query import Query

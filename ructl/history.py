@@ -15,6 +15,7 @@ from rube.api.keys import ObjectKey, key_of
 from ructl.cluster_types import TYPES
 from ructl.connection import Connection, ask
 from ructl.diff import difference
+from ructl.durations import now_ns
 from ructl.options import connection_options, output_option, query_options, target
 from ructl.output import json_value, place, yaml_text
 from ructl.places import short_name
@@ -176,28 +177,26 @@ def _print(steps: Sequence[Step], output: str) -> None:
 
 
 def _table(steps: Sequence[Step]) -> list[str]:
-    from rube.host import RealClock
-
-    now_ns = RealClock().now_ns()
+    at_ns = now_ns()
     return aligned(
         {
             "REVISION": [str(step.version.revision) for step in steps],
             "OPERATION": [_WORDS.get(step.version.operation, "") for step in steps],
             "GENERATION": [str(step.version.object.metadata.generation) for step in steps],
-            "AGE": [_age(step, now_ns) for step in steps],
+            "AGE": [_age(step, at_ns) for step in steps],
             "CHANGES": [_shown(step.changes()) for step in steps],
         }
     )
 
 
-def _age(step: Step, now_ns: int) -> str:
+def _age(step: Step, at_ns: int) -> str:
     """Returns the age of the write, where the object says when it was: its creation, and the begin of its deletion."""
     version, metadata = step.version, step.version.object.metadata
     if version.operation == Version.CREATED:
-        return age_of(version.object, now_ns)
+        return age_of(version.object, at_ns)
     begun = metadata.HasField("delete_time") and version.operation == Version.CHANGED
     if begun and step.before is not None and not step.before.object.metadata.HasField("delete_time"):
-        return time_since(metadata.delete_time.ToNanoseconds(), now_ns)
+        return time_since(metadata.delete_time.ToNanoseconds(), at_ns)
     return ""
 
 

@@ -18,7 +18,8 @@ from rube.host.randomness import Randomness
 from rube.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from rube.host.real import RealClock, RealRandomness
+    from rube.host.real_clock import RealClock
+    from rube.host.real_randomness import RealRandomness
 
 __all__ = [
     "ChannelTls",
@@ -39,4 +40,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # to a type checker it would mean that there is every name
-    __getattr__ = lazy_names(__name__, {"real": "RealClock RealRandomness"})
+    __getattr__ = lazy_names(__name__, {"real_clock": "RealClock", "real_randomness": "RealRandomness"})

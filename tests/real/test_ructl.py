@@ -366,14 +366,26 @@ def _processor_s(command: list[str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-@pytest.mark.parametrize("command", ["get -t Unit -n lean a", "list -t Unit", "describe -t Unit -n lean a", "put FILE"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "get -t Unit -n lean a",
+        "list -t Unit",
+        "describe -t Unit -n lean a",
+        "history -t Unit -n lean a",
+        "put FILE",
+        "put --server SERVER,127.0.0.1:1 FILE",
+        "apply -f FILE",
+    ],
+)
 def test_a_short_command_loads_no_grpc_and_no_event_loop(
     server: Apiserver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
 ) -> None:
     """Both together would take longer than the rest of it."""
     _put(monkeypatch, _unit("lean", "a"))
     (tmp_path / "a.textproto").write_text(_unit("lean", "a"))
-    arguments = command.replace("FILE", str(tmp_path / "a.textproto")).split()
+    command = command.replace("FILE", str(tmp_path / "a.textproto")).replace("SERVER", server.listen)
+    arguments = command.split()
     program = (
         f"import sys; from ructl.main import run; code = run({arguments!r});"
         "print(code, [m for m in sys.modules if m in ('asyncio', 'grpc', 'ssl', 'logging')], file=sys.stderr)"

@@ -1,12 +1,9 @@
-"""The real clock and the real randomness."""
+"""The real clock."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import os
-import random  # noqa: TID251 (an adapter)
-import secrets  # noqa: TID251 (an adapter)
 import time  # noqa: TID251 (an adapter)
 
 from rube.api.times import NS_PER_S
@@ -32,16 +29,3 @@ class RealClock:
 
     def timeout(self, delay_s: float | None) -> asyncio.Timeout:
         return asyncio.timeout(None if delay_s is None else delay_s + TIMER_S)
-
-
-class RealRandomness:
-    """The operating system's randomness (rube.host.Randomness)."""
-
-    def __init__(self) -> None:
-        self._streams: dict[str, random.Random] = {}
-
-    def stream(self, name: str) -> random.Random:
-        return self._streams.setdefault(name, random.Random(secrets.randbits(256)))
-
-    def uid(self) -> str:
-        return os.urandom(16).hex()  # noqa: TID251 (an adapter)
