@@ -30,6 +30,8 @@ _PACKAGE = Path(__file__).parent
 _INCLUDES = (_PACKAGE.parent, _PACKAGE / "api" / "types" / "include")
 _IMPORT: Final = re.compile(r"""^\s*import\s+(?:public\s+|weak\s+)?["']([^"']+)["']\s*;""", re.MULTILINE)
 _PLACE: Final = re.compile(r"^(.+?)(:\d+:\d+):(?=\S)")
+# Warnings, and lines of protobuf's log (absl).
+_NOISE: Final = re.compile(r"warning:|RuntimeWarning|^WARNING: All log messages|^[IW]\d{4} ")
 
 
 def compile_protos(paths: Sequence[str], includes: Sequence[str] = (), compiler: str = "") -> FileDescriptorSet:
@@ -135,12 +137,12 @@ def _name(source: Path, roots: Sequence[Path]) -> str:
 
 
 def _worded(errors: str, roots: Sequence[Path]) -> Iterator[str]:
-    """Yields the compiler's errors without its warnings of imports that only an option uses; files by their paths."""
+    """Yields the compiler's errors without its warnings and its own log's lines; files by their paths."""
 
     def placed(match: re.Match[str]) -> str:
         name, place = match.groups()
         return f"{next((root / name for root in roots if (root / name).is_file()), name)}{place}: "
 
     for line in errors.splitlines():
-        if line.strip() and "warning:" not in line and "RuntimeWarning" not in line:
+        if line.strip() and not _NOISE.search(line):
             yield _PLACE.sub(placed, line.strip())

@@ -16,6 +16,8 @@ from rube.transport import Encoded
 
 # Bookmarks that are kept encoded: many watches get the same one at about the same time.
 _BOOKMARKS_MAX = 64
+# An event is kept as its record, and as the bytes that are sent.
+_KEPT_TIMES = 2
 
 
 class SharedEvent:
@@ -80,9 +82,9 @@ class EventCache:
         found = self._events.get(index)
         if found is None:
             found = self._events[index] = SharedEvent(record, revision, deleted=deleted)
-            self._bytes += found.size_bytes
+            self._bytes += _KEPT_TIMES * found.size_bytes
             while self._bytes > self._bytes_max:
-                self._bytes -= self._events.pop(next(iter(self._events))).size_bytes
+                self._bytes -= _KEPT_TIMES * self._events.pop(next(iter(self._events))).size_bytes
         return found
 
 

@@ -97,6 +97,16 @@ def test_every_compiler_says_file_line_and_column(tmp_path: Path, compiler: str,
     assert f"{tmp_path}/{place}" in raised.value.message
 
 
+def test_every_line_about_a_file_that_is_no_proto_is_an_error_of_it(tmp_path: Path, compiler: str) -> None:
+    path = tmp_path / "readme.proto"
+    path.write_text("# A page\n\nof words, not of messages.\n")
+    with pytest.raises(InvalidArgumentError) as caught:
+        compile_protos([str(path)], compiler=compiler)
+    lines = caught.value.message.splitlines()
+    assert lines
+    assert all(line.startswith(f"{path}:") for line in lines), lines
+
+
 def test_a_file_below_no_directory_for_imports_is_named(protos: Path) -> None:
     with pytest.raises(InvalidArgumentError, match=r"base\.proto is below none of the directories for imports"):
         compile_protos([str(protos / "other/acme/base.proto")], [str(protos / "own")])

@@ -84,7 +84,7 @@ def test_a_name_in_any_namespace_is_the_whole_last_part_of_the_key() -> None:
 
 
 def test_the_cache_forgets_the_oldest_past_its_bytes() -> None:
-    cache = EventCache(bytes_max=3 * len(record("a", 1).value) + 300)
+    cache = EventCache(bytes_max=2 * (3 * len(record("a", 1).value) + 300))
     events = [cache.update(record("a", revision)) for revision in range(1, 9)]
     assert cache.update(record("a", 8)) is events[-1]
     assert cache.update(record("a", 1)) is not events[0]
