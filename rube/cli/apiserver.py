@@ -55,9 +55,9 @@ FAILED_GRACE_S = 0.5
     "--grpc",
     "server_kind",
     type=click.Choice(["grpcio", "h2corn", "native"]),
-    default="grpcio",
+    default="h2corn",
     show_default=True,
-    help="The server implementation. h2corn and native are several times faster; native needs rube-plane[fast].",
+    help="The server implementation. grpcio costs several times as much a call; native needs rube-plane[fast].",
 )
 @controllers_option
 @event_ttl_option

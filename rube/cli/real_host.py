@@ -9,8 +9,8 @@ from rube.store import RealStorage
 from rube.transport import GrpcNetwork, ServerKind
 
 
-def real_host(*, server_kind: ServerKind = "grpcio") -> Host:
-    """Real clock, gRPC, engines on disk, the OS's randomness."""
+def real_host(*, server_kind: ServerKind = "h2corn") -> Host:
+    """Real clock, gRPC on h2corn unless another server is asked for, engines on disk, the OS's randomness."""
     return Host(
         name=platform.node(),
         clock=RealClock(),

@@ -95,6 +95,8 @@ class H2Server(aio.Server):
 
     async def start(self) -> None:
         """Returns once connections are answered."""
+        fds = [bound.fileno() for listening in self._listening for bound in listening.sockets]
+        config = _config(self._options, fds)
         from h2corn._lib import prepare_tls, serve_fds
         from h2corn._lifespan import PreparedApplication
 
@@ -109,8 +111,6 @@ class H2Server(aio.Server):
 
         application = PreparedApplication(self._serve, False, "off")
         await application.startup(required=False)
-        fds = [bound.fileno() for listening in self._listening for bound in listening.sockets]
-        config = _config(self._options, fds)
         self._stopping = loop.create_future()
         serving = serve_fds(
             application,
