@@ -178,7 +178,7 @@ def _wait_until_it_puts(address: str, directory: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=["echo", "api"])
-    parser.add_argument("--grpc", choices=["grpcio", "native"], default="grpcio")
+    parser.add_argument("--grpc", choices=["grpcio", "h2corn"], default="grpcio")
     parser.add_argument("--store", default="memory:")
     arguments = parser.parse_args()
 

@@ -104,8 +104,8 @@ FIGURES = [
         reached=at_least(0.60),
     ),
     Figure(
-        what="durable Put on the native server, 64 in flight, of etcd's puts",
-        value=info("test_durable_put[native]", "ratio_to_etcd"),
+        what="durable Put on h2corn, 64 in flight, of etcd's puts",
+        value=info("test_durable_put[h2corn]", "ratio_to_etcd"),
         shown="{:.0%}",
         goal="≥ 40%",
         reached=at_least(0.40),
@@ -116,8 +116,8 @@ FIGURES = [
         shown="{:.0%}",
     ),
     Figure(
-        what="Get on the native server, 64 in flight, of a bare grpcio echo",
-        value=info("test_get[native]", "ratio_to_echo"),
+        what="Get on h2corn, 64 in flight, of a bare grpcio echo",
+        value=info("test_get[h2corn]", "ratio_to_echo"),
         shown="{:.0%}",
     ),
     *(
@@ -128,7 +128,7 @@ FIGURES = [
             goal="≥ 15,000",
             reached=at_least(15_000),
         )
-        for kind in ("grpcio", "native")
+        for kind in ("grpcio", "h2corn")
     ),
     *(
         Figure(
@@ -139,7 +139,7 @@ FIGURES = [
             reached=at_least(0.40),
         )
         for kind in ("sqlite", "rocksdb")
-        for server in ("grpcio", "native")
+        for server in ("grpcio", "h2corn")
     ),
     *(
         Figure(
@@ -159,7 +159,7 @@ FIGURES = [
     *(
         Figure(
             what=f"watch fan-out to {watchers} watchers in one Python process, events/s",
-            value=info(f"test_watch_fan_out[native-{watchers}]", "events_per_s"),
+            value=info(f"test_watch_fan_out[h2corn-{watchers}]", "events_per_s"),
             shown="{:,.0f}",
         )
         for watchers in (1, 10, 100)
@@ -194,7 +194,7 @@ FIGURES = [
             goal="≥ 40%",
             reached=at_least(0.40),
         )
-        for kind in ("grpcio", "native")
+        for kind in ("grpcio", "h2corn")
     ),
     Figure(
         what="first write after kill -9 of the leader of three, median, of its election timeout of 0.8 s",

@@ -62,7 +62,7 @@ def tables(benches: Benches, kinds: list[str], sizes: list[int]) -> list[str]:
     lines = ["", "Puts of 100 objects of 1 KiB through an apiserver, 8 in flight, and etcd's transactions in turn:", ""]
     lines += header("store", "server", "objects/s", f"of {DIRECT}")
     for kind in kinds:
-        for server in ("grpcio", "native"):
+        for server in ("grpcio", "h2corn"):
             put = figures_of(benches, f"test_puts_of_100_objects[{kind}-{server}]")
             cells = (shown(put, "objects_per_s", "{:,.0f}"), shown(put, "ratio_to_etcd", "{:.0%}"))
             lines.append(row(kind, server, *cells))

@@ -1,7 +1,7 @@
 """The verbs Put, Get and Watch over gRPC: all numbers are ratios to a bare echo server and a real etcd in the same run.
 
 Figures to reach: durable Put with 64 calls in flight at 60% of the bare echo on grpcio's server, and at 40% of etcd's
-puts on the native one; 15,000 objects/s in Puts of 100, one after the other.
+puts on h2corn; 15,000 objects/s in Puts of 100, one after the other.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def measure(benchmark: BenchmarkFixture, peers: dict[str, float], what: str, cal
 
 
 @needs_h2load
-@pytest.mark.parametrize("kind", ["grpcio", "native"])
+@pytest.mark.parametrize("kind", ["grpcio", "h2corn"])
 def test_durable_put(benchmark: BenchmarkFixture, peers: dict[str, float], kind: str, tmp_path: Path) -> None:
     message = PutRequest(objects=[unit("")]).SerializeToString()
     with running("api", "--grpc", kind, "--store", f"sqlite:///{tmp_path}/store.db") as address:
@@ -68,7 +68,7 @@ def test_durable_put(benchmark: BenchmarkFixture, peers: dict[str, float], kind:
 
 
 @needs_h2load
-@pytest.mark.parametrize("kind", ["grpcio", "native"])
+@pytest.mark.parametrize("kind", ["grpcio", "h2corn"])
 def test_get(benchmark: BenchmarkFixture, peers: dict[str, float], kind: str, tmp_path: Path) -> None:
     message = GetRequest(key=Key(type=TYPE, namespace="system", name="a")).SerializeToString()
     with running("api", "--grpc", kind, "--store", f"sqlite:///{tmp_path}/store.db") as address:
@@ -79,7 +79,7 @@ def test_get(benchmark: BenchmarkFixture, peers: dict[str, float], kind: str, tm
     measure(benchmark, peers, f"get, {kind}", calls_per_s)
 
 
-@pytest.mark.parametrize("kind", ["grpcio", "native"])
+@pytest.mark.parametrize("kind", ["grpcio", "h2corn"])
 def test_puts_of_100_objects_one_after_the_other(benchmark: BenchmarkFixture, kind: str, tmp_path: Path) -> None:
     requests = [[unit(f"u{batch}-{index}") for index in range(100)] for batch in range(80)]
     with running("api", "--grpc", kind, "--store", f"sqlite:///{tmp_path}/store.db") as address:
@@ -90,7 +90,7 @@ def test_puts_of_100_objects_one_after_the_other(benchmark: BenchmarkFixture, ki
 
 
 @pytest.mark.parametrize("watchers", [1, 10, 100])
-@pytest.mark.parametrize("kind", ["grpcio", "native"])
+@pytest.mark.parametrize("kind", ["grpcio", "h2corn"])
 def test_watch_fan_out(benchmark: BenchmarkFixture, kind: str, watchers: int) -> None:
     """The time from the first put to the last event at the last watcher; the watchers share one Python process."""
     puts = 2000 // watchers

@@ -122,7 +122,7 @@ def _processor_s(work: Callable[[], None]) -> float:
 
 
 @needs_h2load
-@pytest.mark.parametrize("kind", ["grpcio", "native"])
+@pytest.mark.parametrize("kind", ["grpcio", "h2corn"])
 def test_puts_of_three_members(benchmark: BenchmarkFixture, kind: str, tmp_path: Path) -> None:
     """With 64 in flight at the leader, of what a single apiserver takes on the same server."""
     message = PutRequest(objects=[unit("")]).SerializeToString()

@@ -53,7 +53,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.skipif(bool(unavailable("etcd")), reason=unavailable("etcd"))
-@pytest.mark.parametrize("server", ["grpcio", "native"])
+@pytest.mark.parametrize("server", ["grpcio", "h2corn"])
 def test_puts_of_100_objects(benchmark: BenchmarkFixture, kind: str, server: str, tmp_path: Path) -> None:
     """Eight Puts of 100 objects in flight, and eight of etcd's transactions of 100 puts and 100 compares, in turn."""
 

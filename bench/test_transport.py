@@ -1,7 +1,7 @@
 """Calls a second: through the simulated network, and through real servers with a Python client on loopback.
 
-The real figures are the client's as much as the server's: a Python client costs more than the native server. `bare` is
-the server as its package makes it, `leveled` is ours around it: the difference is what we add.
+The real figures are the client's as much as the server's: a Python client costs more than h2corn. `bare` is
+the server beneath, `leveled` is ours around it: the difference is what we add.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from grpc import aio
 from rube.host import ServerOptions
 from rube.sim.world.kernel import World
 from rube.sim.world.network import SimFabric, SimNetwork
-from rube.transport import GrpcNetwork
-from rube.transport.native import native_server
+from rube.transport import GrpcNetwork, ServerKind
+from rube.transport.h2 import H2Server
 from rube.transport.options import server_core_options
 
 METHOD = "/bench.Service/echo"
@@ -48,16 +48,15 @@ async def call_many(channel: aio.Channel) -> None:
             group.create_task(worker())
 
 
-def bare(kind: str) -> aio.Server:
-    options = server_core_options(ServerOptions())
-    return native_server(options, ()) if kind == "native" else aio.server(options=options)
+def bare(kind: ServerKind) -> aio.Server:
+    return H2Server(ServerOptions()) if kind == "h2corn" else aio.server(options=server_core_options(ServerOptions()))
 
 
 SERVERS: dict[str, Callable[[], aio.Server]] = {
     "grpcio-bare": lambda: bare("grpcio"),
-    "grpcio-leveled": lambda: GrpcNetwork().server(),
-    "native-bare": lambda: bare("native"),
-    "native-leveled": lambda: GrpcNetwork(server_kind="native").server(),
+    "grpcio-leveled": lambda: GrpcNetwork(server_kind="grpcio").server(),
+    "h2corn-bare": lambda: bare("h2corn"),
+    "h2corn-leveled": lambda: GrpcNetwork(server_kind="h2corn").server(),
 }
 
 

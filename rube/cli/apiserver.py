@@ -54,10 +54,10 @@ FAILED_GRACE_S = 0.5
 @click.option(
     "--grpc",
     "server_kind",
-    type=click.Choice(["grpcio", "h2corn", "native"]),
+    type=click.Choice(["h2corn", "grpcio"]),
     default="h2corn",
     show_default=True,
-    help="The server implementation. grpcio costs several times as much a call; native needs rube-plane[fast].",
+    help="The server implementation. grpcio costs several times as much a call.",
 )
 @controllers_option
 @event_ttl_option

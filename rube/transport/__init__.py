@@ -1,7 +1,7 @@
 """The real network: gRPC servers and channels behind the port `rube.host.Network`, and the layer that levels their
 differences.
 
-This package has the adapters for grpcio, h2corn and pygrpc-native, the translation of errors to and from the wire,
+This package has the adapters for h2corn and grpcio, the translation of errors to and from the wire,
 the check whether a call can have been sent, health and reflection, and a loopback forwarder that breaks connections on
 purpose.
 Rube's services are in `rube.server` and `rube.rubelet`, retries and endpoints in `rube.client`. The simulated network

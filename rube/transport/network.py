@@ -11,22 +11,19 @@ from rube.host import ChannelTls, ServerOptions
 from rube.transport.addresses import cannot_listen, check_address, short_address
 from rube.transport.options import ChannelOptions, channel_core_options, server_core_options
 
-ServerKind = Literal["grpcio", "native", "h2corn"]
+ServerKind = Literal["h2corn", "grpcio"]
 
 
 class GrpcNetwork:
-    """This machine's network (rube.host.Network).
+    """This machine's network (rube.host.Network): servers on h2corn, or on grpcio, whose calls cost several times as
+    much."""
 
-    `server_kind="native"` serves unary and server-streaming methods several times faster, on one address per
-    server, and the others through a grpcio server behind it; it needs the extra `rube-plane[fast]`.
-    """
-
-    def __init__(self, *, server_kind: ServerKind = "grpcio", channel_options: ChannelOptions | None = None) -> None:
+    def __init__(self, *, server_kind: ServerKind = "h2corn", channel_options: ChannelOptions | None = None) -> None:
         self._server_kind = server_kind
         self._channel_options = channel_core_options(channel_options or ChannelOptions())
 
     def server(self, options: ServerOptions | None = None) -> aio.Server:
-        """Returns a server. Raises FailedPreconditionError if the native one is asked for and not installed."""
+        """Returns a server, without a port yet."""
         from rube.transport.servicer import LevelServer, check_interceptors  # a client needs none of it
 
         options = options or ServerOptions()
@@ -58,13 +55,8 @@ class GrpcNetwork:
         )
 
     def _inner(self, options: ServerOptions) -> aio.Server:
-        core_options = server_core_options(options)
         if self._server_kind == "h2corn":
             from rube.transport.h2 import H2Server
 
             return H2Server(options)
-        if self._server_kind == "native":
-            from rube.transport.native import native_server
-
-            return native_server(core_options, options.interceptors)
-        return aio.server(interceptors=list(options.interceptors), options=core_options)
+        return aio.server(interceptors=list(options.interceptors), options=server_core_options(options))

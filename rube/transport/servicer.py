@@ -1,4 +1,4 @@
-"""The layer that makes grpcio's, pygrpc-native's and the simulated server behave alike towards handlers and clients.
+"""The layer that makes h2corn's, grpcio's and the simulated server behave alike towards handlers and clients.
 
 Every handler added to a `LevelServer` is wrapped:
 

@@ -18,7 +18,7 @@ from tests.real.cluster_calls import client_of
 KILLS = 4
 WRITERS = 8
 TYPE = "api.systemd.Unit"
-SERVER_KINDS = ("grpcio", "h2corn", "native")
+SERVER_KINDS = ("grpcio", "h2corn")
 
 
 def unit(name: str, description: str) -> Object:

@@ -1,4 +1,4 @@
-"""The networks of the suite: each test runs on grpcio, h2corn, pygrpc-native and the simulation."""
+"""The networks of the suite: each test runs on grpcio, h2corn and the simulation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.transport.transport_sites import RealSite, SimSite, Site
 
 
-@pytest.fixture(params=["grpcio", "h2corn", "native", "simulated"])
+@pytest.fixture(params=["grpcio", "h2corn", "simulated"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
     """The sites; tests of what depends on the loop ask for "grpcio, uvloop", too."""
     if request.param == "simulated":

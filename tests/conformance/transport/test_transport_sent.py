@@ -14,7 +14,7 @@ from rube.transport import connect, is_connected, rube_error
 from tests.conformance.transport.transport_service import Client, echo
 from tests.conformance.transport.transport_sites import Site, client, until
 
-SITES = ["grpcio", "grpcio, uvloop", "h2corn", "h2corn, uvloop", "native", "simulated"]
+SITES = ["grpcio", "grpcio, uvloop", "h2corn", "h2corn, uvloop", "simulated"]
 pytestmark = pytest.mark.parametrize("site", SITES, indirect=True)
 CLOCK = RealClock()
 """asyncio's own timeouts, which a simulated world makes its own, too."""

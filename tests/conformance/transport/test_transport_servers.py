@@ -179,7 +179,7 @@ async def repeating(request: bytes, context: Any) -> AsyncIterator[bytes]:
 
 
 async def test_a_connection_carries_more_streams_than_http2_allows_by_habit(site: Site) -> None:
-    """1,024 is pygrpc-native's limit unless it gets another: one more waited in silence without end."""
+    """Servers that keep HTTP/2's habit of 100 or 1,024 streams let one more wait in silence without end."""
     calls = client(site, await site.serve(unary_stream=repeating, unary_unary=echo))
     streams = [calls.unary_stream(b"") for _ in range(STREAMS)]
     async with asyncio.timeout(60):

@@ -31,7 +31,7 @@ METHOD = f"/{SERVICE}/unary_unary"
 WAIT_S_MAX = 20.0
 
 
-@pytest.fixture(params=["grpcio", "h2corn", "native"])
+@pytest.fixture(params=["grpcio", "h2corn"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> RealSite:
     return RealSite(request.param, tmp_path)
 

@@ -64,8 +64,6 @@ class Site(Protocol):
 
     network: Network
     """The network of the test's own code, with the keepalive of CHANNEL."""
-    native: bool
-    """True if the server is pygrpc-native's."""
 
     def run(self, body: Body) -> None: ...
 
@@ -123,7 +121,6 @@ class RealSite:
 
     def __init__(self, kind: ServerKind, path: Path, loop_factory: LoopFactory = None) -> None:
         self._loop_factory = loop_factory
-        self.native = kind == "native"
         self.network: Network = GrpcNetwork(server_kind=kind, channel_options=CHANNEL)
         self._kind = kind
         self._path = path
@@ -205,8 +202,6 @@ class _SimLink:
 
 class SimSite:
     """The simulated network: the test's code on host `client`, servers on host `server`."""
-
-    native = False
 
     def __init__(self) -> None:
         self.world = World(7)

@@ -67,7 +67,6 @@ PACKAGES = {
     "grpc_health": "grpcio-health-checking",
     "grpc_reflection": "grpcio-reflection",
     "grpc_tools": "grpcio-tools",
-    "pygrpc_native": "pygrpc-native",
 }
 """How each module's package is called where the names differ."""
 

@@ -30,11 +30,9 @@ async def serve(address: str, kind: Any) -> AsyncIterator[aio.Server]:
     await server.stop(None)
 
 
-@pytest.mark.parametrize("kind", ["grpcio", "h2corn", "native"])
+@pytest.mark.parametrize("kind", ["grpcio", "h2corn"])
 @pytest.mark.parametrize("length", [UNIX_PATH_BYTES_MAX, UNIX_PATH_BYTES_MAX + 1, 400])
 def test_a_socket_below_a_long_path_is_served_and_reached(tmp_path: Path, kind: str, length: int) -> None:
-    if kind == "native":
-        pytest.importorskip("pygrpc_native")
     directory = tmp_path
     while len(str(directory)) < length - 20:
         directory /= "d" * max(1, min(50, length - 20 - len(str(directory))))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-
 import grpc
 import pytest
 from grpc import aio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rube.api.errors import AbortedError, FailedPreconditionError, NotFoundError, RubeError, encode_error
+from rube.api.errors import AbortedError, NotFoundError, RubeError, encode_error
 from rube.host import ServerOptions
-from rube.transport import GrpcNetwork, native, rube_error
+from rube.transport import GrpcNetwork, rube_error
 from rube.transport.options import WINDOW_BYTES, ChannelOptions, channel_core_options, server_core_options
 from rube.transport.statuses import DETAILS_KEY
 
@@ -38,13 +36,6 @@ def test_details_of_another_making_are_ignored(details: bytes) -> None:
 def test_a_code_of_no_class_keeps_its_name() -> None:
     received = rube_error(ended_with(grpc.StatusCode.INTERNAL, "oops", None))
     assert (type(received), received.message) == (RubeError, "INTERNAL: oops")
-
-
-def test_a_missing_native_server_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    native._server_class.cache_clear()
-    monkeypatch.setitem(sys.modules, "pygrpc_native.aio", None)
-    with pytest.raises(FailedPreconditionError, match=r"pip install 'rube-plane\[fast\]'"):
-        GrpcNetwork(server_kind="native").server()
 
 
 def test_an_interceptor_of_the_wrong_kind_is_refused() -> None:
