@@ -240,6 +240,34 @@ class List(_message.Message):
 Global___List: _TypeAlias = List  # noqa: Y015
 
 @_typing.final
+class Freshness(_message.Message):
+    """Set by a relay (`rube relay`), which answers from its copy of the apiservers' objects: how old the answer may be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGE_FIELD_NUMBER: _builtins.int
+    UPSTREAM_AWAY_FIELD_NUMBER: _builtins.int
+    upstream_away: _builtins.bool
+    """The relay's last question to the apiservers was not answered."""
+    @_builtins.property
+    def age(self) -> _duration_pb2.Duration:
+        """Everything that was committed so long before the answer, or earlier, is in it."""
+
+    def __init__(
+        self,
+        *,
+        age: _duration_pb2.Duration | None = ...,
+        upstream_away: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["age", b"age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "upstream_away", b"upstream_away"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Freshness: _TypeAlias = Freshness  # noqa: Y015
+
+@_typing.final
 class Key(_message.Message):
     """Names one object."""
 
@@ -820,6 +848,7 @@ class GetResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     STORE_ID_FIELD_NUMBER: _builtins.int
     OWNERS_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     store_id: _builtins.str
     @_builtins.property
@@ -828,6 +857,10 @@ class GetResponse(_message.Message):
     def owners(self) -> Global___FieldOwners:
         """With `include_owners`. All fields of an object whose owners are not kept are those of `put`."""
 
+    @_builtins.property
+    def freshness(self) -> Global___Freshness:
+        """Set if a relay answered from its copy."""
+
     def __init__(
         self,
         *,
@@ -835,10 +868,11 @@ class GetResponse(_message.Message):
         revision: _builtins.int = ...,
         store_id: _builtins.str = ...,
         owners: Global___FieldOwners | None = ...,
+        freshness: Global___Freshness | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object", "owners", b"owners"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "object", b"object", "owners", b"owners"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["object", b"object", "owners", b"owners", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "object", b"object", "owners", b"owners", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -904,12 +938,17 @@ class ListResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     STORE_ID_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
     revision: _builtins.int
     store_id: _builtins.str
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Object]: ...
+    @_builtins.property
+    def freshness(self) -> Global___Freshness:
+        """Set if a relay answered from its copy."""
+
     def __init__(
         self,
         *,
@@ -917,10 +956,11 @@ class ListResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         revision: _builtins.int = ...,
         store_id: _builtins.str = ...,
+        freshness: Global___Freshness | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "next_page_token", b"next_page_token", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "items", b"items", "next_page_token", b"next_page_token", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1217,6 +1257,7 @@ class WatchResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     STORE_ID_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Everything up to this revision has been delivered."""
     store_id: _builtins.str
@@ -1224,16 +1265,21 @@ class WatchResponse(_message.Message):
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
         """Never a part of a revision."""
 
+    @_builtins.property
+    def freshness(self) -> Global___Freshness:
+        """Set by a relay in the first response that has a revision."""
+
     def __init__(
         self,
         *,
         events: _abc.Iterable[Global___Event] | None = ...,
         revision: _builtins.int = ...,
         store_id: _builtins.str = ...,
+        freshness: Global___Freshness | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "freshness", b"freshness", "revision", b"revision", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

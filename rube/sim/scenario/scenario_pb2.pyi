@@ -163,6 +163,7 @@ class Cluster(_message.Message):
     ETCD_FIELD_NUMBER: _builtins.int
     RAFT_FIELD_NUMBER: _builtins.int
     CONTROLLER_REPLICAS_FIELD_NUMBER: _builtins.int
+    RELAYS_FIELD_NUMBER: _builtins.int
     DISKS_FIELD_NUMBER: _builtins.int
     COMPACTION_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
@@ -199,6 +200,10 @@ class Cluster(_message.Message):
         """The controllers run by themselves, in a Raft group without disks, instead of beside the apiservers."""
 
     @_builtins.property
+    def relays(self) -> Global___Relays:
+        """Read-only servers between the apiservers and the nodes, which connect to these alone. Users and observers use both."""
+
+    @_builtins.property
     def disks(self) -> Global___Disks: ...
     @_builtins.property
     def compaction(self) -> Global___Compaction:
@@ -216,13 +221,14 @@ class Cluster(_message.Message):
         etcd: Global___Etcd | None = ...,
         raft: Global___Raft | None = ...,
         controller_replicas: Global___ControllerReplicas | None = ...,
+        relays: Global___Relays | None = ...,
         disks: Global___Disks | None = ...,
         compaction: Global___Compaction | None = ...,
         engine: Global___Engine.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "compaction", b"compaction", "controller_replicas", b"controller_replicas", "disks", b"disks", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "compaction", b"compaction", "controller_replicas", b"controller_replicas", "disks", b"disks", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft", "relays", b"relays"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "compaction", b"compaction", "controller_replicas", b"controller_replicas", "controllers", b"controllers", "disks", b"disks", "engine", b"engine", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apiservers", b"apiservers", "clocks", b"clocks", "compaction", b"compaction", "controller_replicas", b"controller_replicas", "controllers", b"controllers", "disks", b"disks", "engine", b"engine", "etcd", b"etcd", "network", b"network", "node_lease", b"node_lease", "nodes", b"nodes", "raft", b"raft", "relays", b"relays"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -247,6 +253,34 @@ class ControllerReplicas(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ControllerReplicas: _TypeAlias = ControllerReplicas  # noqa: Y015
+
+@_typing.final
+class Relays(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    HISTORY_REVISIONS_FIELD_NUMBER: _builtins.int
+    LOOKBACK_REVISIONS_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """On so many hosts, called `relay-1`, `relay-2`, …: 1 to 16. Default: 3."""
+    history_revisions: _builtins.int
+    """Each keeps so many revisions that watches can resume from. Default: 10000."""
+    lookback_revisions: _builtins.int
+    """A relay begins so many revisions back. Default: 1000."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        history_revisions: _builtins.int = ...,
+        lookback_revisions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "history_revisions", b"history_revisions", "lookback_revisions", b"lookback_revisions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Relays: _TypeAlias = Relays  # noqa: Y015
 
 @_typing.final
 class Apiserver(_message.Message):
