@@ -22,6 +22,9 @@ HeaderList = list[tuple[bytes, bytes]]
 
 ENDING_S_MAX = 1.0
 """The end of a call that its client does not read is given up after so long."""
+TURN_BYTES_MAX = 64 * 1024
+"""A stream that writes so much without waiting for its client lets other tasks run before it goes on: h2corn takes
+megabytes at once, which would hold up the event loop."""
 _LOG = logging.getLogger("rube.transport")
 _CODES = {code.value[0]: code for code in StatusCode}
 _COMPRESSIONS = {grpc.Compression.Gzip: "gzip", grpc.Compression.Deflate: "deflate"}
@@ -52,6 +55,7 @@ class Call:
         "_serializer",
         "_task",
         "_trailing",
+        "_turn_bytes",
         "method",
         "reader",
     )
@@ -69,6 +73,7 @@ class Call:
         self._initial_sent = False
         self._aborted = False
         self._done = False
+        self._turn_bytes = 0
         self._callbacks: list[Callable[[Any], None]] = []
         self._encoding: Encoding | None = None
         self._encoding_paused = False
@@ -100,6 +105,10 @@ class Call:
         except OSError as error:
             self._done = True
             raise EndedError from error
+        self._turn_bytes += len(data)
+        if self._turn_bytes >= TURN_BYTES_MAX:
+            self._turn_bytes = 0
+            await asyncio.sleep(0)
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
         if self._initial_sent:

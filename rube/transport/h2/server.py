@@ -38,9 +38,9 @@ WRITTEN_S_MAX = 2.0
 """A stop waits so long for its last answers to be written, to clients that read them."""
 GRACE_S_MAX = 30 * 24 * 3600.0
 HEADER_BYTES_MAX = 64 * 1024
-RESPONSE_STALL_S = 60.0
+RESPONSE_STALL_S = 5.0
 """A response that its client takes nothing of for so long is reset: h2corn's bound on what a connection may have
-under way is for all its streams, and a stuck one holds up the others."""
+under way is for all its streams, and a stuck one holds up the others until then."""
 _LOG = logging.getLogger("rube.transport")
 
 

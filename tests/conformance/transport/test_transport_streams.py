@@ -13,7 +13,7 @@ from rube.api.errors import CompactedError
 from rube.transport import rube_error
 from rube.transport.servicer import EndedError
 from tests.conformance.transport.transport_service import repeat
-from tests.conformance.transport.transport_sites import Site, client, until
+from tests.conformance.transport.transport_sites import PATIENT_SERVER, Site, client, patient_client, until
 
 KIB = 1024
 UNREAD_BYTES_MAX = 16 * 1024 * KIB
@@ -166,13 +166,13 @@ async def test_many_slow_readers_hold_up_nobody(site: Site) -> None:
         await asyncio.get_running_loop().run_in_executor(None, lambda: None)
         return request
 
-    server = await site.serve(unary_stream=flood, unary_unary=echo)
-    slow = [client(site, server).unary_stream(b"") for _ in range(40)]
+    server = await site.serve(options=PATIENT_SERVER, unary_stream=flood, unary_unary=echo)
+    slow = [patient_client(site, server).unary_stream(b"") for _ in range(40)]
     for call in slow:
         await call.read()
     await asyncio.sleep(0.2)
-    async with asyncio.timeout(5):
-        assert await client(site, server).unary_unary(b"quick") == b"quick"
+    async with asyncio.timeout(10):
+        assert await patient_client(site, server).unary_unary(b"quick") == b"quick"
     for call in slow:
         call.cancel()
 

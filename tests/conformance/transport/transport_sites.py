@@ -26,6 +26,8 @@ CHANNEL = ChannelOptions(
     keepalive_s=0.3, keepalive_timeout_s=0.5, backoff_s_initial=0.02, backoff_s_max=0.1, connect_timeout_s=0.3
 )
 SERVER = ServerOptions(keepalive_s=0.3, keepalive_timeout_s=0.5)
+PATIENT_CHANNEL = ChannelOptions()
+PATIENT_SERVER = ServerOptions()
 WAIT_S_MAX = 10.0
 
 
@@ -64,6 +66,8 @@ class Site(Protocol):
 
     network: Network
     """The network of the test's own code, with the keepalive of CHANNEL."""
+    patient: Network
+    """The same one with the keepalive of PATIENT_CHANNEL, for tests that keep a machine busy."""
 
     def run(self, body: Body) -> None: ...
 
@@ -83,6 +87,10 @@ class Site(Protocol):
 def client(site: Site, target: Served | Spawned | Link) -> Client:
     """A client of its own connection; the site closes nothing: the test's channels end with its loop."""
     return Client(site.network.channel(target.address))
+
+
+def patient_client(site: Site, target: Served) -> Client:
+    return Client(site.patient.channel(target.address))
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -122,6 +130,7 @@ class RealSite:
     def __init__(self, kind: ServerKind, path: Path, loop_factory: LoopFactory = None) -> None:
         self._loop_factory = loop_factory
         self.network: Network = GrpcNetwork(server_kind=kind, channel_options=CHANNEL)
+        self.patient: Network = GrpcNetwork(server_kind=kind, channel_options=PATIENT_CHANNEL)
         self._kind = kind
         self._path = path
         self._ended = AsyncExitStack()
@@ -209,6 +218,7 @@ class SimSite:
         self._client = self.world.host("client", drift_ppm=40)
         self._server = self.world.host("server", drift_ppm=-30)
         self.network: Network = SimNetwork(self.fabric, self._client, channel_options=CHANNEL)
+        self.patient: Network = SimNetwork(self.fabric, self._client, channel_options=PATIENT_CHANNEL)
         self._served = 0
 
     def run(self, body: Body) -> None:

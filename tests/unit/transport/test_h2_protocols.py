@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2
 from rube.api.errors import AbortedError
 from rube.host import ServerOptions
 from rube.transport import GrpcNetwork, add_standard_services
+from rube.transport.h2 import server as h2_server
 from rube.transport.h2.encodings import ENCODINGS, BrokenEncodingError, TooLargeError
 from rube.transport.h2.metadata import percent_encoded, timeout_s, to_headers, to_metadata
 from tests.conformance.transport.transport_service import SERVICE, add_service
@@ -336,6 +337,66 @@ def test_an_encoding_bounds_what_it_decodes(name: str) -> None:
     for broken in (data[:-3], b"nonsense"):
         with pytest.raises(BrokenEncodingError):
             encoding.decode(broken, 1000)
+
+
+def test_a_writer_that_need_not_wait_for_its_client_lets_other_tasks_run() -> None:
+    turns = 0
+    between: list[int] = []
+
+    async def flood(request: bytes, context: Any) -> None:
+        for _ in range(16):
+            before = turns
+            await context.write(bytes(64 * 1024))
+            between.append(turns - before)
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def body(port: Port) -> None:
+        channel = port.channel()
+        counting = asyncio.create_task(count_turns())
+        stream = channel.unary_stream(f"/{SERVICE}/unary_stream")(b"")  # type: ignore[call-arg]  # grpc-stubs lag behind
+        assert len([message async for message in stream]) == 16
+        counting.cancel()
+        await channel.close(None)
+        assert min(between) > 0
+
+    run(body, unary_stream=flood)
+
+
+def test_a_stream_that_nobody_reads_does_not_stop_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(h2_server, "RESPONSE_STALL_S", 0.2)
+
+    written = 0
+    ended = asyncio.Event()
+
+    async def flood(request: bytes, context: Any) -> None:
+        nonlocal written
+        try:
+            while True:
+                await context.write(bytes(64 * 1024))
+                written += 1
+        finally:
+            ended.set()
+
+    async def body(port: Port) -> None:
+        channel = port.channel()
+        stuck: Any = channel.unary_stream(f"/{SERVICE}/unary_stream")(b"")  # type: ignore[call-arg]  # grpc-stubs lag behind
+        await stuck.read()
+        last = 0
+        while last < written:  # until the stream has all that its connection may have under way
+            last = written
+            await asyncio.sleep(0.05)
+        quick: Any = channel.unary_unary(f"/{SERVICE}/unary_unary")(b"quick")  # type: ignore[call-arg]
+        async with asyncio.timeout(20):
+            assert await quick == b"quick"
+            await ended.wait()
+        await channel.close(None)
+
+    run(body, unary_stream=flood, unary_unary=echo)
 
 
 def test_timeouts_are_read_as_the_protocol_writes_them() -> None:
