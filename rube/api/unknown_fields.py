@@ -8,9 +8,11 @@ client asks to keep them: nearly always they are a mistake, and nothing would ev
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -20,17 +22,30 @@ from rube.api.errors import InvalidArgumentError
 # The messages in a request that change its meaning.
 _ASKING: Final = frozenset(message.DESCRIPTOR.full_name for message in (Precondition, Fence, Key))
 _NAMED_MAX: Final = 5
+# Kinds of requests whose fields are remembered.
+_REQUESTS_MAX: Final = 64
 
 
 def check_known(request: Message) -> None:
     """Raises InvalidArgumentError that names the numbers of unknown fields, in the request or in the messages that
     change its meaning."""
     _check(request, "")
-    for field, value in request.ListFields():
-        if field.message_type is None or field.message_type.full_name not in _ASKING:
-            continue
-        for part in value if field.is_repeated else (value,):
-            _check_part(part, f" in {field.name}")
+    for name, is_repeated in _asking_fields(request.DESCRIPTOR):
+        if is_repeated:
+            for part in getattr(request, name):
+                _check_part(part, f" in {name}")
+        elif request.HasField(name):
+            _check_part(getattr(request, name), f" in {name}")
+
+
+@lru_cache(maxsize=_REQUESTS_MAX)
+def _asking_fields(request: Descriptor) -> tuple[tuple[str, bool], ...]:
+    """Returns the fields of a request that change its meaning, and which of them are repeated."""
+    return tuple(
+        (field.name, field.is_repeated)
+        for field in request.fields
+        if field.message_type is not None and field.message_type.full_name in _ASKING
+    )
 
 
 def unknown_fields(message: Message) -> list[tuple[str, int, str]]:

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from rube.api import ApplyRequest, ApplyResponse, Metadata, Object
 from rube.api.errors import FieldConflictError, InvalidArgumentError
 from rube.api.fields import Values, field_values, merge_fields, parse_path, remove_field
-from rube.api.keys import TYPE_TYPE, TYPE_URL_PREFIX, ObjectKey, type_of
+from rube.api.keys import TYPE_TYPE, ObjectKey, type_of
 from rube.api.types import Types
 from rube.server.backend import Backend
 from rube.server.first_answers import carry_out
@@ -35,7 +35,8 @@ from rube.server.owners import (
 from rube.server.preconditions import implied_precondition, resolve_preconditions
 from rube.server.put import next_objects
 from rube.server.put_response import report
-from rube.server.stored_object import StoredObject, spec_field
+from rube.server.specs import spec_of
+from rube.server.stored_object import StoredObject
 from rube.server.validation import check_distinct, check_metadata, check_object_count, located, no_spec
 from rube.server.writes import Current, Decided, Intent, Outcome, ReadOwners
 
@@ -177,8 +178,8 @@ def merge(types: Types, stored: StoredObject | None, config: Config, owner: str)
         Conflict(key, name, field) for name, fields in sorted(others.items()) for field in sorted(fields & changed)
     ]
     owned = {name: fields - changed for name, fields in others.items()} | {owner: mine}
-    content = spec_field(TYPE_URL_PREFIX + spec.DESCRIPTOR.full_name, spec.SerializeToString(deterministic=True))
-    return Merged(StoredObject(metadata, content, message=spec), *after, owned, conflicts)
+    content = spec_of(spec)
+    return Merged(StoredObject(metadata, content.field, parsed=content), *after, owned, conflicts)
 
 
 def _remove(metadata: Metadata, spec: Message, fields: Iterable[str]) -> None:

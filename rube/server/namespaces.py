@@ -66,6 +66,8 @@ class Namespaces:
 
         Raises FailedPreconditionError if the namespace of one is under deletion.
         """
+        if self._known is not None and not self._known:
+            return ()  # nearly always
         keys: dict[bytes, None] = {}
         for key in created:
             _, namespace, _ = key.split(b"/", 2)

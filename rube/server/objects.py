@@ -31,7 +31,7 @@ def size_in_response(record: Record) -> int:
 def prepare_put(current: StoredObject | None, wanted: StoredObject, *, now_ns: int, uid: str) -> StoredObject | None:
     """Returns the object that a put of `wanted` stores in place of `current`; None if that changes nothing.
 
-    The spec of `wanted` must be canonical (`Types.canonical_bytes`), since equality is judged on its bytes. Its labels,
+    The spec of `wanted` must be canonical (`Spec.field`), since equality is judged on its bytes. Its labels,
     annotations, owner references and spec are taken, its finalizers added. Everything else is the server's: `uid` and
     the time are those of the creation, the generation counts changes of the spec, the status is UpdateStatus's.
     """

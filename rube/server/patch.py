@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from rube.api import Metadata, PatchRequest, PatchResponse
 from rube.api.errors import InvalidArgumentError, NotFoundError
 from rube.api.fields import PATHS_MAX, FieldPath, copy_field, merge_fields, parse_path
-from rube.api.keys import TYPE_TYPE, TYPE_URL_PREFIX, ObjectKey, type_of
+from rube.api.keys import TYPE_TYPE, ObjectKey, type_of
 from rube.api.spelling import quoted, suggestion
 from rube.api.types import Types
 from rube.server.backend import Backend
@@ -22,7 +22,8 @@ from rube.server.owners import METADATA_FIELDS, check_owner
 from rube.server.preconditions import implied_precondition, resolve_preconditions
 from rube.server.put import next_objects
 from rube.server.put_response import object_after, outcome_of
-from rube.server.stored_object import StoredObject, spec_field
+from rube.server.specs import spec_of
+from rube.server.stored_object import StoredObject
 from rube.server.validation import check_metadata, located
 from rube.server.writes import Current, Decided, Intent, Outcome, ReadOwners
 
@@ -159,16 +160,17 @@ def patched(types: Types, stored: StoredObject, metadata: Metadata, spec: Messag
                 f"path 'metadata.finalizers': a patch cannot remove {name!r}: UpdateLifecycle removes it",
                 field="metadata.finalizers",
             )
-    return StoredObject(after, _patched_spec(types, stored, spec, mask))
-
-
-def _patched_spec(types: Types, stored: StoredObject, spec: Message, mask: Mask) -> bytes:
     if not (mask.spec or mask.whole_spec or mask.all_set):
-        return stored.spec
+        return StoredObject(after, stored.spec)
+    changed = spec_of(_patched_spec(types, stored, spec, mask))
+    return StoredObject(after, changed.field, parsed=changed)
+
+
+def _patched_spec(types: Types, stored: StoredObject, spec: Message, mask: Mask) -> Message:
     after = spec if mask.whole_spec else types.unpack(stored.spec_any())
     if mask.all_set:
         merge_fields(spec, after, unknown=True)
     if not mask.whole_spec:
         for path in mask.spec:
             copy_field(path, spec, after)
-    return spec_field(TYPE_URL_PREFIX + spec.DESCRIPTOR.full_name, after.SerializeToString(deterministic=True))
+    return after

@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.any_pb2 import Any
-from google.protobuf.message import Message
 
 from rube.api import Metadata, Object
 from rube.server.encoding import tag, varint
 from rube.store import Record
+
+if TYPE_CHECKING:
+    from rube.server.specs import Spec
 
 # The number of type URLs whose encoding is cached.
 _TYPE_URLS_MAX: Final = 4096
@@ -48,8 +50,8 @@ class StoredObject:
     spec: bytes
     status: bytes = b""
     owners: Owners | None = None
-    message: Message | None = None
-    """The message in `spec`, where a write has parsed it already."""
+    parsed: Spec | None = None
+    """The spec, where a write has read it already."""
 
     def spec_any(self) -> Any:
         return Object.FromString(self.spec).spec

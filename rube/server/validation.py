@@ -9,13 +9,14 @@ from google.protobuf.any_pb2 import Any
 
 from rube.api import Metadata, Object, selectors
 from rube.api.errors import InvalidArgumentError, ResourceExhaustedError
-from rube.api.keys import TYPE_URL_PREFIX, ObjectKey, type_of
+from rube.api.keys import ObjectKey, type_of
 from rube.api.types import Types
 from rube.server.deletion import check_finalizers
 from rube.server.namespaces import RESERVED
 from rube.server.owner_references import check_owners
 from rube.server.owners import object_of_owners_key
-from rube.server.stored_object import StoredObject, spec_field
+from rube.server.specs import read_spec
+from rube.server.stored_object import StoredObject
 from rube.store import Op, Record, StoreLimits
 
 ANNOTATIONS_BYTES_MAX = 256 * 1024
@@ -38,10 +39,10 @@ def check_object(obj: Object, index: int, types: Types) -> tuple[bytes, StoredOb
     try:
         key = types.object_key_bytes(type_name, namespace, name)
         check_metadata(metadata, types)
-        message, canonical = types.canonical(type_name, spec.value)
+        found = read_spec(types, type_name, spec.value)
     except InvalidArgumentError as error:
         raise _located(error, f"objects[{index}]", ObjectKey(type_name, namespace, name)) from error
-    return key, StoredObject(metadata, spec_field(TYPE_URL_PREFIX + type_name, canonical), message=message)
+    return key, StoredObject(metadata, found.field, parsed=found)
 
 
 def check_names(keys: Sequence[bytes]) -> None:

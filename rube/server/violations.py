@@ -15,6 +15,7 @@ from rube.api.types.rules import load_built_in, rules_of
 from rube.api.types.violation import Violation
 from rube.api.unknown_fields import unknown_fields
 from rube.server.config import SpecCheck
+from rube.server.specs import Spec, read_spec
 from rube.server.stored_object import StoredObject
 
 load_built_in()
@@ -41,9 +42,8 @@ def check_specs(
     """
     wrong = []
     for index, key, wanted in changing:
-        stored = current[key]
-        found = _of_spec(ObjectKey.from_bytes(key).type, wanted, stored, types, checks, keep_unknown=keep_unknown)
-        if found:
+        spec = wanted.parsed or read_spec(types, ObjectKey.from_bytes(key).type, wanted.spec_value())
+        if found := _of_spec(spec, current[key], checks, keep_unknown=keep_unknown):
             wrong.append((f"objects[{index}]", ObjectKey.from_bytes(key), found))
     if wrong:
         raise _error(wrong)
@@ -61,22 +61,15 @@ def check_status(key: ObjectKey, status: Message, previous: Message | None, *, k
 
 
 def _of_spec(
-    type_name: str,
-    wanted: StoredObject,
-    stored: StoredObject | None,
-    types: Types,
-    checks: Mapping[str, SpecCheck],
-    *,
-    keep_unknown: bool,
+    spec: Spec, stored: StoredObject | None, checks: Mapping[str, SpecCheck], *, keep_unknown: bool
 ) -> Sequence[Violation]:
-    spec_class = types.kind(type_name).spec
-    message = wanted.message or spec_class.FromString(wanted.spec_value())
-    check, rules = checks.get(type_name), rules_of(spec_class)
-    found = [] if keep_unknown else _unknown(message, partial(_parsed_spec, spec_class, stored))
-    if check is not None:
-        found += check(wanted.spec_value())
-    elif rules.any:
-        found += rules.violations(message, _parsed_spec(spec_class, stored) if rules.of_changes else None)
+    message, found = spec.message, list[Violation]()
+    if spec.has_unknown and not keep_unknown:
+        found += _unknown(message, partial(_parsed_spec, type(message), stored))
+    if (check := checks.get(spec.type_name)) is not None:
+        found += check(spec.value)
+    elif (rules := rules_of(type(message))).any:
+        found += rules.violations(message, _parsed_spec(type(message), stored) if rules.of_changes else None)
     return found
 
 

@@ -136,7 +136,16 @@ class Types:
     def unpack(self, packed: Any) -> Message:
         """Returns the message in an Any. Raises InvalidArgumentError for an unknown type, and for bytes that do not
         parse as it."""
-        return self._parse(type_of(packed), packed.value)
+        return self.parse(type_of(packed), packed.value)
+
+    def parse(self, type_name: str, value: bytes) -> Message:
+        """Returns the message of that type; raises the errors of `unpack`."""
+        try:
+            return self.message_class(type_name).FromString(value)
+        except DecodeError as error:
+            raise InvalidArgumentError(
+                f"the {len(value)} bytes given as {type_name} are not a {type_name}: {error}", type=type_name
+            ) from error
 
     def canonical_any(self, packed: Any) -> Any:
         """Returns the same message with Rube's type URL and deterministic bytes: two such messages are equal if their
@@ -145,17 +154,7 @@ class Types:
         Fields that the type does not have are kept, so that an older server does not drop what a newer client wrote.
         Raises the errors of `unpack`.
         """
-        type_name = type_of(packed)
-        return Any(type_url=TYPE_URL_PREFIX + type_name, value=self.canonical_bytes(type_name, packed.value))
-
-    def canonical_bytes(self, type_name: str, value: bytes) -> bytes:
-        """Returns the same message of that type in deterministic bytes, as `canonical_any` does."""
-        return self.canonical(type_name, value)[1]
-
-    def canonical(self, type_name: str, value: bytes) -> tuple[Message, bytes]:
-        """Returns `canonical_bytes`, and the message itself before them."""
-        message = self._parse(type_name, value)
-        return message, message.SerializeToString(deterministic=True)
+        return pack(self.unpack(packed))
 
     def validate_object_key(self, key: ObjectKey) -> None:
         """Raises InvalidArgumentError unless an object can have this key: a known type, its names, a namespace or
@@ -211,14 +210,6 @@ class Types:
         near = suggestion(type_name, self.messages)
         remedy = near if near.startswith("did") else f"known: {', '.join(sorted(self._kinds))}"
         raise InvalidArgumentError(f"unknown type {quoted(type_name)}; {remedy}", field="type")
-
-    def _parse(self, type_name: str, value: bytes) -> Message:
-        try:
-            return self.message_class(type_name).FromString(value)
-        except DecodeError as error:
-            raise InvalidArgumentError(
-                f"the {len(value)} bytes given as {type_name} are not a {type_name}: {error}", type=type_name
-            ) from error
 
 
 class AnyPool:
